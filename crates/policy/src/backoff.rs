@@ -1,0 +1,93 @@
+//! How long to wait before a repeat.
+//!
+//! The wait is drawn uniformly from zero to a bound that doubles with each repeat ("full jitter"; M. Brooker,
+//! *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015). The obvious rule, a fixed growing interval,
+//! keeps callers that failed together together: they come back as one wave. A `Retry-After` of the other side is a
+//! floor: the draw is added to nothing, but never lies below it.
+
+use std::time::Duration;
+
+/// One uniform random draw, made by the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw(u64);
+
+impl Draw {
+    /// A draw from 64 uniform random bits.
+    #[must_use]
+    pub const fn new(bits: u64) -> Draw {
+        Draw(bits)
+    }
+
+    /// The draw as a number in `[0, 1)`.
+    #[must_use]
+    pub fn unit(self) -> f64 {
+        // 53 bits are what an f64 holds exactly.
+        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// A uniform share of `bound`.
+    #[must_use]
+    pub fn share_of(self, bound: Duration) -> Duration {
+        let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(((u128::from(nanos) * u128::from(self.0)) >> 64) as u64)
+    }
+}
+
+/// The growing bound of the wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// Bound of the first wait. Default 50 ms: longer than a hiccup of a network or a garbage collector, short
+    /// beside what a person notices.
+    pub base: Duration,
+    /// The bound never grows past this. Default 2 s.
+    pub cap: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(2) }
+    }
+}
+
+impl Backoff {
+    /// The wait before repeat number `repeat` (1 is the first), never shorter than `retry_after`.
+    #[must_use]
+    pub fn wait(&self, repeat: u32, retry_after: Option<Duration>, draw: Draw) -> Duration {
+        let doublings = repeat.saturating_sub(1).min(31);
+        let bound = self.base.saturating_mul(1 << doublings).min(self.cap);
+        draw.share_of(bound).max(retry_after.unwrap_or(Duration::ZERO))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: Draw = Draw::new(u64::MAX);
+
+    #[test]
+    fn the_bound_doubles_up_to_the_cap() {
+        let backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_millis(350) };
+        let bounds: Vec<u128> = (1..=4)
+            .map(|n| backoff.wait(n, None, MAX).as_nanos().div_ceil(1_000_000))
+            .collect();
+        assert_eq!(bounds, [100, 200, 350, 350]);
+        assert_eq!(backoff.wait(u32::MAX, None, MAX).as_millis(), 349, "no overflow far out");
+    }
+
+    #[test]
+    fn the_draw_spreads_over_the_whole_interval() {
+        let backoff = Backoff::default();
+        assert_eq!(backoff.wait(1, None, Draw::new(0)), Duration::ZERO);
+        assert_eq!(backoff.wait(1, None, Draw::new(1 << 63)), Duration::from_millis(25));
+        assert!(MAX.unit() < 1.0);
+    }
+
+    #[test]
+    fn retry_after_is_a_floor() {
+        let backoff = Backoff::default();
+        let asked = Some(Duration::from_secs(3));
+        assert_eq!(backoff.wait(1, asked, MAX), Duration::from_secs(3));
+        assert!(backoff.wait(1, Some(Duration::from_millis(1)), MAX) > Duration::from_millis(49));
+    }
+}

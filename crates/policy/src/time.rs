@@ -1,0 +1,63 @@
+//! A point in time, as the driver counts it.
+//!
+//! The machines of this crate never read a clock. `std::time::Instant` would tie them to one: a value of it can
+//! only be had from the operating system, and a simulator that runs hours in milliseconds has no such values. So
+//! time is a plain count of nanoseconds since an origin that the driver chooses, eight bytes, comparable and cheap
+//! to keep in a table. It wraps after 584 years; all arithmetic saturates.
+
+use std::time::Duration;
+
+/// Nanoseconds since the driver's origin (a process' start, or zero in a simulation).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(u64);
+
+impl Time {
+    /// The driver's origin.
+    pub const ZERO: Time = Time(0);
+    /// Later than any moment that is reached: "no deadline".
+    pub const NEVER: Time = Time(u64::MAX);
+
+    /// The moment `nanos` nanoseconds after the origin.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Time {
+        Time(nanos)
+    }
+
+    /// The moment `millis` milliseconds after the origin.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Time {
+        Time(millis.saturating_mul(1_000_000))
+    }
+
+    /// Nanoseconds since the origin.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// This moment moved forward; [`Time::NEVER`] where it would overflow, and for ever after.
+    #[must_use]
+    pub fn saturating_add(self, by: Duration) -> Time {
+        Time(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    #[must_use]
+    pub const fn since(self, earlier: Time) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        assert_eq!(Time::from_millis(3).saturating_add(Duration::from_millis(2)), Time::from_millis(5));
+        assert_eq!(Time::from_millis(3).since(Time::from_millis(5)), Duration::ZERO);
+        assert_eq!(Time::from_millis(5).since(Time::from_millis(3)), Duration::from_millis(2));
+        assert_eq!(Time::from_millis(1).saturating_add(Duration::MAX), Time::NEVER);
+        assert_eq!(Time::NEVER.saturating_add(Duration::from_secs(1)), Time::NEVER);
+    }
+}
