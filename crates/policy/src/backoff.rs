@@ -68,9 +68,8 @@ mod tests {
     #[test]
     fn the_bound_doubles_up_to_the_cap() {
         let backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_millis(350) };
-        let bounds: Vec<u128> = (1..=4)
-            .map(|n| backoff.wait(n, None, MAX).as_nanos().div_ceil(1_000_000))
-            .collect();
+        let bounds: Vec<u128> =
+            (1..=4).map(|n| backoff.wait(n, None, MAX).as_nanos().div_ceil(1_000_000)).collect();
         assert_eq!(bounds, [100, 200, 350, 350]);
         assert_eq!(backoff.wait(u32::MAX, None, MAX).as_millis(), 349, "no overflow far out");
     }

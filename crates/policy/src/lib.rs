@@ -1,6 +1,31 @@
-//! Decides.
+//! Seawall's decisions, without clocks, sockets, locks or randomness.
+//!
+//! A call to a system one does not own ends in one of three ways: it took effect, it did not, or nobody knows
+//! ([`Effect`]). This crate says what an ending means ([`Rules::judge`]), whether the attempt may be repeated
+//! ([`may_repeat`]), when ([`Backoff`]), and whether the repeat can be afforded ([`Budget`]); the call machine
+//! ([`Call`]) joins them. Time ([`Time`]) and random draws ([`Draw`]) come in as arguments, decisions go out as
+//! values, each with its reason. The driver (a client, a simulator) waits and sends.
+
+mod answers;
 mod backoff;
+mod budget;
+mod call;
+mod effect;
+mod ending;
+mod idempotency;
+mod idle;
+mod reason;
+mod repeat;
 mod time;
 
+pub use answers::{Answers, Field, Predicate, Scalar};
 pub use backoff::{Backoff, Draw};
+pub use budget::{Budget, BudgetSettings};
+pub use call::{Attempt, Call, Ended, Finish, Guards, Plan, Refusal, Report, Step, Timeouts, Wish};
+pub use effect::Effect;
+pub use ending::{Answer, Ending, Health, Lost, Rules, Unsent, Verdict};
+pub use idempotency::Idempotency;
+pub use idle::IdleLifetime;
+pub use reason::{Origin, Reason, Stopped};
+pub use repeat::{Repeat, may_repeat};
 pub use time::Time;

@@ -1,0 +1,99 @@
+//! The retry budget: repeats are paid for by successes.
+//!
+//! The obvious rule, "at most three tries", multiplies the load exactly when the other side has least to give: with
+//! three tries it never recovers above a third of its capacity. A budget per request (10 % more) still feeds a
+//! collapse. Here a success earns a share of a token and a repeat costs a whole one, so a dependency that answers
+//! nothing gets no repeats at all. There is no floor per second and no full start: a floor times a large fleet is a
+//! storm. The cap bounds what a long healthy time can save up.
+
+/// How the budget is earned. Tokens are counted in thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetSettings {
+    /// Thousandths of a token that one successful call earns. Default 200: at 10 % failures a repeat is always
+    /// there, and the load grows by at most a fifth.
+    pub per_success_milli: u32,
+    /// The most tokens that can be saved, in thousandths. Default 10 000.
+    pub burst_milli: u32,
+    /// Tokens at the start, in thousandths. Default 1 000: the first call after a start may be repeated once.
+    pub initial_milli: u32,
+}
+
+impl Default for BudgetSettings {
+    fn default() -> Self {
+        BudgetSettings { per_success_milli: 200, burst_milli: 10_000, initial_milli: 1_000 }
+    }
+}
+
+/// What a repeat costs, in thousandths of a token.
+const COST_MILLI: u32 = 1_000;
+
+/// A bucket of tokens.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    settings: BudgetSettings,
+    milli: u32,
+}
+
+impl Budget {
+    /// A bucket with its initial tokens.
+    #[must_use]
+    pub fn new(settings: BudgetSettings) -> Budget {
+        Budget { settings, milli: settings.initial_milli.min(settings.burst_milli) }
+    }
+
+    /// A call succeeded.
+    pub fn earn(&mut self) {
+        let more = self.milli.saturating_add(self.settings.per_success_milli);
+        self.milli = more.min(self.settings.burst_milli);
+    }
+
+    /// Pays for one repeat; `false`, and nothing paid, if there is less than a token.
+    #[must_use]
+    pub fn spend(&mut self) -> bool {
+        match self.milli.checked_sub(COST_MILLI) {
+            Some(rest) => {
+                self.milli = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Thousandths of a token that are left.
+    #[must_use]
+    pub fn tokens_milli(&self) -> u32 {
+        self.milli
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_repeat_at_the_start_then_five_successes_for_each() {
+        let mut budget = Budget::new(BudgetSettings::default());
+        assert!(budget.spend());
+        assert!(!budget.spend());
+        for _ in 0..4 {
+            budget.earn();
+            assert!(!budget.spend());
+        }
+        budget.earn();
+        assert!(budget.spend());
+        assert_eq!(budget.tokens_milli(), 0);
+    }
+
+    #[test]
+    fn savings_are_capped() {
+        let mut budget = Budget::new(BudgetSettings::default());
+        (0..100_000).for_each(|_| budget.earn());
+        assert_eq!((0..100).filter(|_| budget.spend()).count(), 10);
+    }
+
+    #[test]
+    fn nothing_is_earned_by_failing() {
+        let mut budget = Budget::new(BudgetSettings { initial_milli: 0, ..BudgetSettings::default() });
+        assert_eq!((0..1000).filter(|_| budget.spend()).count(), 0);
+    }
+}

@@ -1,0 +1,299 @@
+use super::*;
+use crate::{Answer, Budget, BudgetSettings, Idempotency, Lost, Unsent};
+use proptest::prelude::*;
+
+/// Guards that keep a diary.
+struct Diary {
+    budget: Budget,
+    refuse: Vec<(usize, Reason)>,
+    out: i32,
+    evidence: Vec<(usize, Option<Health>)>,
+    asked: Vec<&'static str>,
+}
+
+impl Diary {
+    fn new() -> Diary {
+        let rich = BudgetSettings { initial_milli: 10_000, ..BudgetSettings::default() };
+        Diary { budget: Budget::new(rich), refuse: vec![], out: 0, evidence: vec![], asked: vec![] }
+    }
+}
+
+impl Guards for Diary {
+    type Permit = ();
+    type Pass = ();
+
+    fn admit(&mut self, endpoint: usize, now: Time) -> Result<(), Refusal> {
+        self.asked.push("admit");
+        match self.refuse.iter().find(|(e, _)| *e == endpoint) {
+            Some((_, reason)) => {
+                let until = now.saturating_add(Duration::from_secs(1 + endpoint as u64));
+                Err(Refusal { reason: *reason, until: Some(until) })
+            }
+            None => {
+                self.out += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn settle(&mut self, endpoint: usize, (): (), report: Report, last: bool, _: Time) {
+        self.out -= 1;
+        if last {
+            self.evidence.push((endpoint, report.verdict.map(|v| v.health)));
+        }
+    }
+
+    fn witness(&mut self, endpoint: usize, (): (), report: Report, _: Time) {
+        self.evidence.push((endpoint, report.verdict.map(|v| v.health)));
+    }
+
+    fn pay(&mut self, _: usize, _: bool, _: Time) -> Result<(), Stopped> {
+        self.asked.push("pay");
+        if self.budget.spend() { Ok(()) } else { Err(Stopped::Budget) }
+    }
+
+    fn earn(&mut self) {
+        self.asked.push("earn");
+        self.budget.earn();
+    }
+}
+
+fn status(status: u16) -> Ending {
+    Ending::Answered(Answer::of_status(status))
+}
+
+/// Runs a call whose attempts end as told, each `took` after its start; waits are jumped over.
+fn run(plan: &Plan, guards: &mut Diary, endings: &[Ending], took: Duration) -> (Finish, Time, Vec<Attempt>) {
+    let mut now = Time::from_millis(1_000);
+    let (mut call, mut step) = Call::begin(plan, Wish::default(), guards, now);
+    let mut endings = endings.iter();
+    let mut sent = Vec::new();
+    loop {
+        step = match step {
+            Step::Send(attempt) => {
+                sent.push(attempt);
+                now = now.saturating_add(took).min(attempt.end_by);
+                let ending = *endings.next().expect("the call makes no more attempts than it was told of");
+                call.ended(plan, guards, Ended { ending, body_kept: true }, Draw::new(u64::MAX), now)
+            }
+            Step::Wait(until) => {
+                assert!(until > now);
+                now = until;
+                call.waited(plan, guards, now)
+            }
+            Step::Finish(finish) => return (finish, now, sent),
+        }
+    }
+}
+
+fn plan(idempotency: Idempotency) -> Plan {
+    Plan::new(Rules::of(idempotency), 1)
+}
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_success_is_one_attempt_and_earns() {
+    let mut guards = Diary::new();
+    let (finish, _, sent) = run(&plan(Idempotency::None), &mut guards, &[status(200)], MS);
+    assert_eq!((finish.effect, finish.attempts, finish.stopped), (Effect::Applied, 1, None));
+    assert_eq!(guards.asked, ["admit", "earn"]);
+    assert_eq!(guards.evidence, [(0, Some(Health::Success))]);
+    assert_eq!(sent[0].connect_by, Time::from_millis(4_000));
+    assert_eq!(sent[0].end_by, Time::from_millis(31_000));
+    assert!(!sent[0].callers_deadline);
+}
+
+#[test]
+fn a_hung_read_is_repeated_once_and_a_hung_charge_never() {
+    let hung = Ending::Lost(Lost::ReadTimeout);
+    let mut guards = Diary::new();
+    let (finish, ..) = run(&plan(Idempotency::Safe), &mut guards, &[hung, hung], MS * 10_000);
+    assert_eq!((finish.effect, finish.attempts), (Effect::NotApplied, 2));
+    assert_eq!(finish.stopped, Some(Stopped::Attempts));
+    let (finish, ..) = run(&plan(Idempotency::None), &mut guards, &[hung], MS * 10_000);
+    assert_eq!((finish.effect, finish.attempts), (Effect::Unknown, 1));
+    assert_eq!(finish.stopped, Some(Stopped::NotRepeatable));
+}
+
+#[test]
+fn a_later_refusal_leaves_the_doubt() {
+    for second in [Ending::Unsent(Unsent::Refused), status(404), status(422), Ending::Unprocessed] {
+        let endings = [Ending::Lost(Lost::ReadTimeout), second];
+        let (finish, ..) = run(&plan(Idempotency::Keyed), &mut Diary::new(), &endings, MS);
+        assert_eq!((finish.effect, finish.attempts), (Effect::Unknown, 2), "{second:?}");
+    }
+}
+
+#[test]
+fn the_budget_is_asked_before_the_wait() {
+    let mut guards = Diary::new();
+    guards.budget = Budget::new(BudgetSettings { initial_milli: 0, ..BudgetSettings::default() });
+    let (finish, now, _) = run(&plan(Idempotency::Safe), &mut guards, &[status(500)], MS);
+    assert_eq!(finish.stopped, Some(Stopped::Budget));
+    assert_eq!(now, Time::from_millis(1_001), "nobody waited for the no");
+    let mut guards = Diary::new();
+    run(&plan(Idempotency::Safe), &mut guards, &[status(500), status(200)], MS);
+    assert_eq!(guards.asked, ["admit", "pay", "admit", "earn"]);
+}
+
+#[test]
+fn a_free_no_costs_no_token() {
+    let mut guards = Diary::new();
+    run(&plan(Idempotency::None), &mut guards, &[status(500)], MS);
+    run(&plan(Idempotency::Safe), &mut guards, &[status(404)], MS);
+    let one = Plan { attempts: 1, ..plan(Idempotency::Safe) };
+    run(&one, &mut guards, &[status(500)], MS);
+    assert!(!guards.asked.contains(&"pay"));
+}
+
+#[test]
+fn retry_after_is_waited_for_or_the_answer_is_passed_at_once() {
+    let busy = |secs| {
+        let retry_after = Some(Duration::from_secs(secs));
+        Ending::Answered(Answer { retry_after, ..Answer::of_status(503) })
+    };
+    let (finish, now, _) = run(&plan(Idempotency::Safe), &mut Diary::new(), &[busy(5), status(200)], MS);
+    assert_eq!((finish.effect, now), (Effect::Applied, Time::from_millis(6_002)));
+    let (finish, now, _) = run(&plan(Idempotency::Safe), &mut Diary::new(), &[busy(60)], MS);
+    assert_eq!((finish.stopped, now), (Some(Stopped::Deadline), Time::from_millis(1_001)));
+}
+
+#[test]
+fn a_refusal_before_anything_was_sent_is_not_applied() {
+    let mut guards = Diary::new();
+    guards.refuse = vec![(0, Reason::BreakerOpen), (1, Reason::ConcurrencyLimit)];
+    let two = Plan { endpoints: 2, ..plan(Idempotency::None) };
+    let (finish, ..) = run(&two, &mut guards, &[], MS);
+    let refusal = finish.refusal.expect("refused");
+    assert_eq!((finish.effect, finish.attempts, finish.endpoint), (Effect::NotApplied, 0, 0));
+    assert_eq!(refusal.reason, Reason::BreakerOpen, "the preferred endpoint's word");
+    assert_eq!(refusal.until, Some(Time::from_millis(2_000)), "the first moment anything may change");
+}
+
+#[test]
+fn a_guard_that_closes_during_the_wait_leaves_the_real_outcome() {
+    let now = Time::from_millis(1_000);
+    let (plan, mut guards) = (plan(Idempotency::Safe), Diary::new());
+    let (mut call, _) = Call::begin(&plan, Wish::default(), &mut guards, now);
+    let ended = Ended { ending: status(503), body_kept: true };
+    let Step::Wait(until) = call.ended(&plan, &mut guards, ended, Draw::new(u64::MAX), now) else {
+        panic!("it waits")
+    };
+    assert_eq!(guards.evidence, [], "the call's last result at the endpoint is not known yet");
+    guards.refuse = vec![(0, Reason::BreakerOpen)];
+    let Step::Finish(finish) = call.waited(&plan, &mut guards, until) else { panic!("it ends") };
+    assert_eq!((finish.refusal, finish.stopped), (None, Some(Stopped::Breaker)));
+    assert_eq!(guards.evidence, [(0, Some(Health::Failure))]);
+}
+
+#[test]
+fn what_was_never_sent_moves_to_the_second_endpoint_at_once() {
+    let two = Plan { endpoints: 2, ..plan(Idempotency::None) };
+    let endings = [Ending::Unsent(Unsent::Refused), status(200)];
+    let mut guards = Diary::new();
+    let (finish, now, sent) = run(&two, &mut guards, &endings, MS);
+    assert_eq!((finish.effect, finish.endpoint, finish.attempts), (Effect::Applied, 1, 2));
+    assert_eq!((sent[1].endpoint, now), (1, Time::from_millis(1_002)));
+    assert_eq!(guards.evidence, [(0, Some(Health::Failure)), (1, Some(Health::Success))]);
+    let (finish, _, sent) = run(&two, &mut Diary::new(), &[Ending::Lost(Lost::ConnectionLost)], MS);
+    assert_eq!((finish.effect, sent.len()), (Effect::Unknown, 1), "what may have happened stays there");
+}
+
+#[test]
+fn the_callers_deadline_is_told_from_ours() {
+    let (plan, mut guards, now) = (plan(Idempotency::Safe), Diary::new(), Time::from_millis(1_000));
+    let wish = Wish { within: Some(MS * 200), no_repeats: false };
+    let (_, step) = Call::begin(&plan, wish, &mut guards, now);
+    let Step::Send(attempt) = step else { panic!("it sends") };
+    assert!(attempt.callers_deadline);
+    assert_eq!((attempt.end_by, attempt.connect_by), (Time::from_millis(1_200), Time::from_millis(1_200)));
+    let none = Wish { within: Some(Duration::ZERO), no_repeats: false };
+    let (_, step) = Call::begin(&plan, none, &mut guards, now);
+    let Step::Finish(finish) = step else { panic!("refused") };
+    assert_eq!(finish.refusal.map(|r| r.reason), Some(Reason::NoTimeLeft));
+}
+
+#[test]
+fn seawall_retry_off_means_one_attempt() {
+    let (plan, mut guards, now) = (plan(Idempotency::Safe), Diary::new(), Time::ZERO);
+    let (mut call, _) = Call::begin(&plan, Wish { within: None, no_repeats: true }, &mut guards, now);
+    let step =
+        call.ended(&plan, &mut guards, Ended { ending: status(500), body_kept: true }, Draw::new(0), now);
+    let Step::Finish(finish) = step else { panic!("it ends") };
+    assert_eq!(finish.stopped, Some(Stopped::Caller));
+}
+
+#[test]
+fn an_abandoned_call_gives_its_permit_back_as_dont_know() {
+    let (plan, mut guards) = (plan(Idempotency::Safe), Diary::new());
+    let (mut call, _) = Call::begin(&plan, Wish::default(), &mut guards, Time::ZERO);
+    assert_eq!(guards.out, 1);
+    call.abandon(&plan, &mut guards, Time::from_millis(5));
+    call.abandon(&plan, &mut guards, Time::from_millis(6));
+    assert_eq!((guards.out, guards.evidence.as_slice()), (0, [(0, None)].as_slice()));
+}
+
+fn endings() -> impl Strategy<Value = Ending> {
+    prop_oneof![
+        prop::sample::select(vec![200_u16, 202, 301, 307, 404, 409, 422, 429, 500, 503, 504])
+            .prop_map(status),
+        prop::sample::select(vec![Unsent::Dns, Unsent::Refused, Unsent::ConnectTimeout, Unsent::Tls])
+            .prop_map(Ending::Unsent),
+        prop::sample::select(vec![Lost::ReadTimeout, Lost::ConnectionLost, Lost::BadAnswer])
+            .prop_map(Ending::Lost),
+        Just(Ending::Unprocessed),
+    ]
+}
+
+proptest! {
+    /// A naive model that looks at the whole list of endings.
+    #[test]
+    fn a_call_keeps_its_promises(
+        kind in prop::sample::select(Idempotency::ALL.to_vec()),
+        attempts in 1_u32..5,
+        endpoints in 1_usize..4,
+        tokens in 0_u32..4,
+        took_ms in 0_u64..12_000,
+        script in prop::collection::vec(endings(), 5),
+    ) {
+        let plan = Plan { attempts, endpoints, ..plan(kind) };
+        let mut guards = Diary::new();
+        let settings = BudgetSettings { initial_milli: tokens * 1_000, ..BudgetSettings::default() };
+        guards.budget = Budget::new(settings);
+        let (finish, now, sent) = run(&plan, &mut guards, &script, MS * took_ms as u32);
+        let n = sent.len();
+        let seen = &script[..n];
+
+        prop_assert!(n >= 1 && n as u32 <= attempts && n as u32 == finish.attempts);
+        prop_assert!(n as u32 - 1 <= tokens, "every repeat was paid for");
+        prop_assert!(now <= Time::from_millis(31_000), "never past the deadline");
+        prop_assert!(sent.iter().all(|a| a.end_by == Time::from_millis(31_000)));
+        prop_assert_eq!(guards.out, 0, "permits are settled once");
+        let touched: std::collections::BTreeSet<usize> = sent.iter().map(|a| a.endpoint).collect();
+        prop_assert!(guards.evidence.len() >= touched.len());
+
+        let doubtful = |e: &Ending| match e {
+            Ending::Lost(_) => true,
+            Ending::Answered(a) => matches!(a.status, 301 | 409 | 429 | 500 | 503 | 504),
+            _ => false,
+        };
+        let applied = |e: &Ending| matches!(e, Ending::Answered(a) if matches!(a.status, 200 | 202));
+        for earlier in &seen[..n - 1] {
+            prop_assert!(!applied(earlier), "nothing follows a yes");
+            prop_assert!(kind != Idempotency::None || !doubtful(earlier), "a doubtful charge is never resent");
+        }
+        let expected = if seen.iter().any(applied) {
+            Effect::Applied
+        } else if kind != Idempotency::Safe && seen.iter().any(doubtful) {
+            Effect::Unknown
+        } else {
+            Effect::NotApplied
+        };
+        prop_assert_eq!(finish.effect, expected);
+        let pays = guards.asked.iter().filter(|a| **a == "pay").count();
+        let admits = guards.asked.iter().filter(|a| **a == "admit").count();
+        prop_assert_eq!(admits, n);
+        prop_assert!(pays >= n - 1 && pays <= n);
+    }
+}

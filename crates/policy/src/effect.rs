@@ -1,0 +1,82 @@
+//! What is known of an external effect.
+//!
+//! Most clients know two endings: it worked, or it failed. A timeout is then "failed", the caller rolls back, and a
+//! charge lives on at the provider. The third value is the point of this project: nobody knows.
+
+use std::fmt;
+
+/// What is known of the effect of an attempt, or of a whole call, on the other side.
+///
+/// The enum is closed on purpose: there is no fourth ending, and every `match` on it should name all three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// It took effect.
+    Applied,
+    /// It did not, and will not.
+    NotApplied,
+    /// It may have, or may still.
+    Unknown,
+}
+
+impl Effect {
+    /// The effect of a call of which `self` is known so far and one more attempt ended with `next`.
+    ///
+    /// Applied if any applied, else unknown if any is unknown, else not applied: a later refusal never turns a doubt
+    /// into a "no", since it speaks for its own attempt only.
+    ///
+    /// ```
+    /// use seawall_policy::Effect::{Applied, NotApplied, Unknown};
+    /// assert_eq!(Unknown.and(NotApplied), Unknown);
+    /// assert_eq!(Unknown.and(Applied), Applied);
+    /// ```
+    #[must_use]
+    pub fn and(self, next: Effect) -> Effect {
+        match (self, next) {
+            (Effect::Applied, _) | (_, Effect::Applied) => Effect::Applied,
+            (Effect::Unknown, _) | (_, Effect::Unknown) => Effect::Unknown,
+            (Effect::NotApplied, Effect::NotApplied) => Effect::NotApplied,
+        }
+    }
+
+    /// The word used on the wire, in logs and in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Effect::Applied => "applied",
+            Effect::NotApplied => "not-applied",
+            Effect::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Effect::{self, Applied, NotApplied, Unknown};
+
+    #[test]
+    fn the_fold_table() {
+        let table = [
+            (Applied, Applied, Applied),
+            (Applied, NotApplied, Applied),
+            (Applied, Unknown, Applied),
+            (NotApplied, Applied, Applied),
+            (NotApplied, NotApplied, NotApplied),
+            (NotApplied, Unknown, Unknown),
+            (Unknown, Applied, Applied),
+            (Unknown, NotApplied, Unknown),
+            (Unknown, Unknown, Unknown),
+        ];
+        for (first, second, both) in table {
+            assert_eq!(first.and(second), both, "{first} and {second}");
+            assert_eq!(second.and(first), both, "the order does not matter");
+        }
+        let many = [NotApplied, Unknown, NotApplied];
+        assert_eq!(many.into_iter().fold(NotApplied, Effect::and), Unknown);
+    }
+}

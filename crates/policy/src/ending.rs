@@ -1,0 +1,232 @@
+//! How an attempt ended, and what follows from it: its effect and the health of the endpoint.
+//!
+//! The obvious classification has two classes, retryable and not, and mixes three questions that have different
+//! answers: did it take effect, is the endpoint well, may it be sent again. Here the first two are read off one
+//! table ([`Rules::judge`]); the third follows in [`crate::repeat`].
+
+use std::time::Duration;
+
+use crate::{Answers, Effect, Idempotency, Reason};
+
+/// Proof that nothing of the request reached the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unsent {
+    /// The name was not resolved, or not in time.
+    Dns,
+    /// The connection was refused, or there was no way to the address.
+    Refused,
+    /// The connection, TLS included, was not there in time.
+    ConnectTimeout,
+    /// TLS failed.
+    Tls,
+    /// A connection was there, and broke before a byte was written.
+    ConnectionLost,
+}
+
+/// The request may have been read, and no answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lost {
+    /// No progress in either direction for the read timeout.
+    ReadTimeout,
+    /// The total deadline passed.
+    TotalTimeout,
+    /// The connection was reset or closed.
+    ConnectionLost,
+    /// What came is not HTTP.
+    BadAnswer,
+}
+
+/// How one attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing was sent.
+    Unsent(Unsent),
+    /// HTTP/2 REFUSED_STREAM, or a stream above the last one of a GOAWAY: the other side says it did not look at it.
+    Unprocessed,
+    /// An answer came.
+    Answered(Answer),
+    /// Sent, no answer.
+    Lost(Lost),
+    /// The caller's own deadline, shorter than ours, cut the attempt.
+    CallerDeadline,
+    /// The caller went away; `sent` tells whether anything had been written.
+    CallerLeft {
+        /// Whether a byte may have reached the other side.
+        sent: bool,
+    },
+}
+
+/// The head of an answer, as far as it decides anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status, 200 to 999.
+    pub status: u16,
+    /// `Retry-After`, as a time from now.
+    pub retry_after: Option<Duration>,
+    /// What the operation's own `answers` say of it.
+    pub declared: Option<Effect>,
+}
+
+impl Answer {
+    /// An answer with this status and nothing else.
+    #[must_use]
+    pub fn of_status(status: u16) -> Answer {
+        Answer { status, retry_after: None, declared: None }
+    }
+}
+
+/// What an ending says of the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// Nothing.
+    Silent,
+    /// It works.
+    Success,
+    /// It does not.
+    Failure,
+    /// It works and has too much to do (429): neither good nor bad to a breaker, bad to a limit.
+    Busy,
+}
+
+/// What the driver may conclude from one ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What is known of the effect.
+    pub effect: Effect,
+    /// The same before "a read has no effect to be unsure of" was applied.
+    pub doubt: Effect,
+    /// What it says of the endpoint.
+    pub health: Health,
+    /// It counts against an adaptive limit: a read or total timeout, 503 or 429.
+    pub overload: bool,
+    /// It ended by waiting too long: a timeout of ours, or 504.
+    pub timed_out: bool,
+    /// The other side made its mind up (a definite yes or no, or "accepted"): a repeat is not wanted.
+    pub definite: bool,
+    /// It was provably not processed, so that anyone may repeat it.
+    pub unprocessed: bool,
+    /// The earliest repeat, from now.
+    pub retry_after: Option<Duration>,
+}
+
+/// What an operation declares about its answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// What a second delivery does.
+    pub idempotency: Idempotency,
+    /// Whether a status API is declared: then 202 is an answer to ask about, not an effect.
+    pub confirm: bool,
+    /// Statuses (429, 503) that mean "not processed".
+    pub refuses: Vec<u16>,
+    /// Meanings by status and body.
+    pub answers: Answers,
+}
+
+impl Rules {
+    /// Rules that follow from the idempotency alone.
+    #[must_use]
+    pub fn of(idempotency: Idempotency) -> Rules {
+        Rules { idempotency, confirm: false, refuses: Vec::new(), answers: Answers::default() }
+    }
+
+    /// The table of endings.
+    #[must_use]
+    pub fn judge(&self, ending: &Ending) -> Verdict {
+        use Effect::{NotApplied, Unknown};
+        let mut verdict = match *ending {
+            Ending::Unsent(why) => {
+                let late = why == Unsent::ConnectTimeout;
+                Verdict { timed_out: late, unprocessed: true, ..Verdict::of(NotApplied, Health::Failure) }
+            }
+            Ending::Unprocessed => Verdict { unprocessed: true, ..Verdict::of(NotApplied, Health::Silent) },
+            Ending::Answered(answer) => self.judge_answer(answer),
+            Ending::Lost(Lost::ReadTimeout | Lost::TotalTimeout) => {
+                Verdict { overload: true, timed_out: true, ..Verdict::of(Unknown, Health::Failure) }
+            }
+            Ending::Lost(Lost::ConnectionLost | Lost::BadAnswer) => Verdict::of(Unknown, Health::Failure),
+            // The caller's impatience says nothing of the endpoint by itself; how long it had waited may
+            // (the breaker's rule for abandoned permits).
+            Ending::CallerDeadline => {
+                Verdict { timed_out: true, definite: true, ..Verdict::of(Unknown, Health::Silent) }
+            }
+            Ending::CallerLeft { sent } => {
+                let effect = if sent { Unknown } else { NotApplied };
+                Verdict { definite: true, ..Verdict::of(effect, Health::Silent) }
+            }
+        };
+        if self.idempotency == Idempotency::Safe && verdict.doubt == Unknown {
+            verdict.effect = NotApplied;
+        }
+        verdict
+    }
+
+    fn judge_answer(&self, answer: Answer) -> Verdict {
+        use Effect::{Applied, NotApplied, Unknown};
+        let refused = self.refuses.contains(&answer.status);
+        let mut verdict = match answer.status {
+            202 if self.confirm => Verdict { definite: true, ..Verdict::of(Unknown, Health::Success) },
+            200..=299 | 303 | 304 => Verdict { definite: true, ..Verdict::of(Applied, Health::Success) },
+            408 | 409 | 425 => Verdict::of(Unknown, Health::Success),
+            429 => Verdict { overload: true, ..Verdict::of(Unknown, Health::Busy) },
+            307 | 308 | 400..=499 => Verdict { definite: true, ..Verdict::of(NotApplied, Health::Success) },
+            503 => Verdict { overload: true, ..Verdict::of(Unknown, Health::Failure) },
+            504 => Verdict { timed_out: true, ..Verdict::of(Unknown, Health::Failure) },
+            _ => Verdict::of(Unknown, Health::Failure),
+        };
+        if refused {
+            verdict = Verdict {
+                doubt: NotApplied,
+                effect: NotApplied,
+                unprocessed: true,
+                definite: false,
+                ..verdict
+            };
+        }
+        if let Some(declared) = answer.declared {
+            let definite = declared != Unknown;
+            verdict = Verdict { doubt: declared, effect: declared, unprocessed: false, definite, ..verdict };
+        }
+        verdict.retry_after = answer.retry_after;
+        verdict
+    }
+}
+
+impl Verdict {
+    fn of(effect: Effect, health: Health) -> Verdict {
+        Verdict {
+            effect,
+            doubt: effect,
+            health,
+            overload: false,
+            timed_out: false,
+            definite: false,
+            unprocessed: false,
+            retry_after: None,
+        }
+    }
+}
+
+impl Ending {
+    /// The reason that an answer made here gives for this ending; none where the dependency's answer is passed on.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        Some(match self {
+            Ending::Unsent(Unsent::Dns) => Reason::DnsFailure,
+            Ending::Unsent(Unsent::Refused) => Reason::ConnectRefused,
+            Ending::Unsent(Unsent::ConnectTimeout) => Reason::ConnectTimeout,
+            Ending::Unsent(Unsent::Tls) => Reason::TlsFailure,
+            Ending::Unsent(Unsent::ConnectionLost)
+            | Ending::Lost(Lost::ConnectionLost)
+            | Ending::CallerLeft { .. }
+            | Ending::Unprocessed => Reason::ConnectionLost,
+            Ending::Lost(Lost::ReadTimeout) => Reason::ReadTimeout,
+            Ending::Lost(Lost::TotalTimeout) | Ending::CallerDeadline => Reason::TotalTimeout,
+            Ending::Lost(Lost::BadAnswer) => Reason::BadAnswer,
+            Ending::Answered(_) => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "ending_tests.rs"]
+mod tests;

@@ -1,0 +1,70 @@
+//! Whether sending twice is the same as sending once (RFC 9110, section 9.2, and the Idempotency-Key draft).
+
+use std::fmt;
+
+/// What a second delivery of the same request does on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Idempotency {
+    /// Reads only: there is no effect to double (GET, HEAD, OPTIONS).
+    Safe,
+    /// Applying twice equals applying once (PUT, DELETE).
+    Idempotent,
+    /// The request carries a key that the other side honours: the second delivery gets the first one's result.
+    Keyed,
+    /// None of these (plain POST, PATCH): a second delivery may be a second effect.
+    None,
+}
+
+impl Idempotency {
+    /// All four, in the order from the freest to the most careful.
+    pub const ALL: [Idempotency; 4] =
+        [Idempotency::Safe, Idempotency::Idempotent, Idempotency::Keyed, Idempotency::None];
+
+    /// What the method alone promises (RFC 9110, table 7). An unknown method promises nothing.
+    #[must_use]
+    pub fn of_method(method: &str) -> Idempotency {
+        match method {
+            "GET" | "HEAD" | "OPTIONS" | "TRACE" => Idempotency::Safe,
+            "PUT" | "DELETE" => Idempotency::Idempotent,
+            _ => Idempotency::None,
+        }
+    }
+
+    /// The word used in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Idempotency::Safe => "safe",
+            Idempotency::Idempotent => "idempotent",
+            Idempotency::Keyed => "keyed",
+            Idempotency::None => "none",
+        }
+    }
+}
+
+impl fmt::Display for Idempotency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_promise_what_the_rfc_says() {
+        for (method, promise) in [
+            ("GET", Idempotency::Safe),
+            ("HEAD", Idempotency::Safe),
+            ("PUT", Idempotency::Idempotent),
+            ("DELETE", Idempotency::Idempotent),
+            ("POST", Idempotency::None),
+            ("PATCH", Idempotency::None),
+            ("get", Idempotency::None),
+            ("PURGE", Idempotency::None),
+        ] {
+            assert_eq!(Idempotency::of_method(method), promise, "{method}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Why there is no answer of the dependency, and why it was not tried again: one word each.
+//!
+//! The words go out in `seawall-reason`, into logs and metrics, and `seawall explain WORD` prints a page for each.
+
+use std::fmt;
+
+/// Whose doing it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Seawall refused, to protect one side or the other.
+    Seawall,
+    /// The dependency, or the way to it, failed.
+    Dependency,
+    /// The caller's request could not be served as it is.
+    Caller,
+}
+
+impl Origin {
+    /// The word used on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Origin::Seawall => "seawall",
+            Origin::Dependency => "dependency",
+            Origin::Caller => "caller",
+        }
+    }
+}
+
+macro_rules! words {
+    ($(#[$enum_doc:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$enum_doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &[$name] = &[$($name::$variant,)*];
+
+            /// The word used on the wire.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// Why a call ended without an answer of the dependency.
+    Reason {
+        /// The endpoint's breaker is open.
+        BreakerOpen = "breaker-open",
+        /// As many calls are in flight as the limit allows.
+        ConcurrencyLimit = "concurrency-limit",
+        /// The limit is reached and its queue is full.
+        QueueFull = "queue-full",
+        /// Waited in the limit's queue for as long as allowed.
+        QueueTimeout = "queue-timeout",
+        /// The limit shared by all instances is reached.
+        FleetLimit = "fleet-limit",
+        /// The deadline left no room for an attempt.
+        NoTimeLeft = "no-time-left",
+        /// The name was not resolved.
+        DnsFailure = "dns-failure",
+        /// The connection was refused.
+        ConnectRefused = "connect-refused",
+        /// TLS failed.
+        TlsFailure = "tls-failure",
+        /// The connection was not there in time.
+        ConnectTimeout = "connect-timeout",
+        /// No progress for the read timeout.
+        ReadTimeout = "read-timeout",
+        /// The total deadline passed.
+        TotalTimeout = "total-timeout",
+        /// The connection was reset or closed.
+        ConnectionLost = "connection-lost",
+        /// What came is not HTTP.
+        BadAnswer = "bad-answer",
+        /// No dependency of that name.
+        UnknownDependency = "unknown-dependency",
+        /// The request is malformed.
+        BadRequest = "bad-request",
+        /// The request body is larger than allowed.
+        BodyTooLarge = "body-too-large",
+        /// This caller may not call here.
+        CallerRefused = "caller-refused",
+        /// A durable operation could not be recorded.
+        LedgerUnavailable = "ledger-unavailable",
+        /// An idempotency key came back with another request.
+        KeyConflict = "key-conflict",
+        /// The same key is being worked on.
+        InProgress = "in-progress",
+        /// The gateway is shutting down.
+        Draining = "draining",
+    }
+}
+
+impl Reason {
+    /// Whose doing it is.
+    #[must_use]
+    pub fn origin(self) -> Origin {
+        match self {
+            Reason::BreakerOpen
+            | Reason::ConcurrencyLimit
+            | Reason::QueueFull
+            | Reason::QueueTimeout
+            | Reason::FleetLimit
+            | Reason::LedgerUnavailable
+            | Reason::Draining => Origin::Seawall,
+            Reason::DnsFailure
+            | Reason::ConnectRefused
+            | Reason::TlsFailure
+            | Reason::ConnectTimeout
+            | Reason::ReadTimeout
+            | Reason::TotalTimeout
+            | Reason::ConnectionLost
+            | Reason::BadAnswer => Origin::Dependency,
+            Reason::NoTimeLeft
+            | Reason::UnknownDependency
+            | Reason::BadRequest
+            | Reason::BodyTooLarge
+            | Reason::CallerRefused
+            | Reason::KeyConflict
+            | Reason::InProgress => Origin::Caller,
+        }
+    }
+}
+
+words! {
+    /// Why a repeat that one would have liked did not happen.
+    Stopped {
+        /// The retry budget is used up.
+        Budget = "budget",
+        /// All attempts are used up.
+        Attempts = "attempts",
+        /// The deadline leaves no room for another.
+        Deadline = "deadline",
+        /// A second delivery may be a second effect.
+        NotRepeatable = "not-repeatable",
+        /// The body was too large to keep.
+        Body = "body",
+        /// The breaker is open.
+        Breaker = "breaker",
+        /// The concurrency limit is reached.
+        Limit = "limit",
+        /// Slow failures are repeated only while they are rare.
+        Slow = "slow",
+        /// The caller said that somebody above repeats already.
+        Caller = "caller",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_unique_and_kebab_case() {
+        let mut seen = std::collections::HashSet::new();
+        for reason in Reason::ALL {
+            let word = reason.as_str();
+            assert!(seen.insert(word), "{word} twice");
+            assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{word}");
+        }
+        assert_eq!(Reason::ALL.len(), 22);
+        assert_eq!(Stopped::ALL.len(), 9);
+    }
+}

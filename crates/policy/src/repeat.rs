@@ -1,0 +1,75 @@
+//! Whether an attempt may be sent again: one table.
+//!
+//! "Retry on 5xx and timeouts" is the obvious rule; with a plain POST it charges twice, and with a 503 in front of a
+//! server that did the work it does so too. The table asks what is known, and what a second delivery would do.
+
+use crate::{Effect, Idempotency, Verdict};
+
+/// What the table says of one ended attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// The other side made its mind up, or nobody waits any more: there is nothing to repeat.
+    NotWanted,
+    /// It may be sent again, with the same key and the same bytes.
+    Allowed,
+    /// One would like to, and must not: a second delivery may be a second effect.
+    Forbidden,
+}
+
+/// The table: a `none` request is repeated only when nothing of it was sent or processed.
+///
+/// | idempotency | unsent, or refused unprocessed | unknown |
+/// | --- | --- | --- |
+/// | `safe`, `idempotent`, `keyed` | repeat | repeat |
+/// | `none` | repeat | never |
+#[must_use]
+pub fn may_repeat(idempotency: Idempotency, verdict: &Verdict) -> Repeat {
+    if verdict.definite {
+        return Repeat::NotWanted;
+    }
+    if verdict.unprocessed {
+        return Repeat::Allowed;
+    }
+    match (verdict.doubt, idempotency) {
+        (Effect::Applied | Effect::NotApplied, _) => Repeat::NotWanted,
+        (Effect::Unknown, Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed) => {
+            Repeat::Allowed
+        }
+        (Effect::Unknown, Idempotency::None) => Repeat::Forbidden,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Answer, Ending, Lost, Rules, Unsent};
+
+    fn ask(idempotency: Idempotency, ending: Ending) -> Repeat {
+        may_repeat(idempotency, &Rules::of(idempotency).judge(&ending))
+    }
+
+    #[test]
+    fn the_repeat_table() {
+        let status = |s| Ending::Answered(Answer::of_status(s));
+        for idempotency in Idempotency::ALL {
+            for free in [Ending::Unsent(Unsent::Refused), Ending::Unprocessed, Ending::Unsent(Unsent::Dns)] {
+                assert_eq!(ask(idempotency, free), Repeat::Allowed, "{idempotency} {free:?}");
+            }
+            for decided in [status(200), status(404), status(308), Ending::CallerLeft { sent: true }] {
+                assert_eq!(ask(idempotency, decided), Repeat::NotWanted, "{idempotency} {decided:?}");
+            }
+            for doubtful in [status(500), status(503), status(409), Ending::Lost(Lost::ReadTimeout)] {
+                let expected =
+                    if idempotency == Idempotency::None { Repeat::Forbidden } else { Repeat::Allowed };
+                assert_eq!(ask(idempotency, doubtful), expected, "{idempotency} {doubtful:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn anyone_may_repeat_what_was_declared_refused() {
+        let rules = Rules { refuses: vec![429], ..Rules::of(Idempotency::None) };
+        let verdict = rules.judge(&Ending::Answered(Answer::of_status(429)));
+        assert_eq!(may_repeat(Idempotency::None, &verdict), Repeat::Allowed);
+    }
+}

@@ -1,0 +1,635 @@
+//! What happened lately, in constant time and memory.
+//!
+//! The obvious window is a list of records, scanned at each call: it grows with the traffic, and so does the price
+//! of a call, most of all in a storm. The next obvious one, two counters that only grow, never forgets: after a
+//! hundred thousand successes it takes a hundred thousand failures to reach one half. Here both kinds of window are
+//! rings. One of time has ten buckets; a bucket is dropped whole, so the window covers between nine and ten tenths
+//! of its span. One of calls keeps one byte for each of the last N calls and is exact.
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall_policy::{FailureKind, Time, Window, WindowSpan};
+//!
+//! let mut window = Window::new(WindowSpan::Time(Duration::from_secs(5)));
+//! window.success(Time::from_millis(10), Duration::from_millis(8));
+//! window.failure(Time::from_millis(4_000), FailureKind::Timeout);
+//! assert_eq!((window.counts(Time::from_millis(4_000)).ok, window.counts(Time::from_millis(4_000)).bad), (1, 1));
+//! assert_eq!(window.counts(Time::from_millis(5_100)).ok, 0);
+//! ```
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::Time;
+
+/// Buckets of a window of time; the blocks in which a window of calls keeps its latencies.
+const BUCKETS: usize = 10;
+
+/// The longest window of calls. One byte is kept for each call.
+pub const MAX_WINDOW_CALLS: u32 = 100_000;
+
+/// How far back a window reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowSpan {
+    /// The last `Duration`, in ten buckets. At least ten nanoseconds.
+    Time(Duration),
+    /// The last so many calls, from 1 to [`MAX_WINDOW_CALLS`].
+    Calls(u32),
+}
+
+impl Default for WindowSpan {
+    /// Five seconds: long enough for twenty calls of a quiet caller, short enough to see an outage at once.
+    fn default() -> Self {
+        WindowSpan::Time(Duration::from_secs(5))
+    }
+}
+
+/// What kind of failure it was, as coarse as a person wants it told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum FailureKind {
+    /// No answer in time (read or total timeout).
+    Timeout,
+    /// No connection: no name, refused, timed out, TLS failed. Nothing was sent.
+    Unreachable,
+    /// The connection was reset or closed before the answer was whole.
+    Lost,
+    /// What came was not HTTP.
+    BadAnswer,
+    /// Answered 500.
+    Status500,
+    /// Answered 502.
+    Status502,
+    /// Answered 503.
+    Status503,
+    /// Answered 504.
+    Status504,
+    /// Another status that is a failure.
+    OtherStatus,
+    /// A good answer that took longer than `slow_call`.
+    Slow,
+    /// Given up by its caller after a wait that tells something of the endpoint.
+    Abandoned,
+}
+
+impl FailureKind {
+    /// Every kind, in the order in which they are told.
+    pub const ALL: [FailureKind; 11] = [
+        FailureKind::Timeout,
+        FailureKind::Unreachable,
+        FailureKind::Lost,
+        FailureKind::BadAnswer,
+        FailureKind::Status500,
+        FailureKind::Status502,
+        FailureKind::Status503,
+        FailureKind::Status504,
+        FailureKind::OtherStatus,
+        FailureKind::Slow,
+        FailureKind::Abandoned,
+    ];
+
+    /// The kind of an answer whose status is a failure.
+    #[must_use]
+    pub const fn of_status(status: u16) -> FailureKind {
+        match status {
+            500 => FailureKind::Status500,
+            502 => FailureKind::Status502,
+            503 => FailureKind::Status503,
+            504 => FailureKind::Status504,
+            _ => FailureKind::OtherStatus,
+        }
+    }
+}
+
+/// How many failures of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures([u32; FailureKind::ALL.len()]);
+
+impl Failures {
+    /// How many of this kind.
+    #[must_use]
+    pub const fn get(&self, kind: FailureKind) -> u32 {
+        self.0[kind as usize]
+    }
+
+    /// The kinds that occurred, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (FailureKind, u32)> + '_ {
+        FailureKind::ALL.into_iter().map(|kind| (kind, self.get(kind))).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// `31 timeouts, 4 × 503`; `no failures` where there is none.
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (kind, count) in self.iter() {
+            let plural = if count == 1 { "" } else { "s" };
+            f.write_str(separator)?;
+            match kind {
+                FailureKind::Timeout => write!(f, "{count} timeout{plural}"),
+                FailureKind::Unreachable => write!(f, "{count} not connected"),
+                FailureKind::Lost => write!(f, "{count} connection{plural} lost"),
+                FailureKind::BadAnswer => write!(f, "{count} bad answer{plural}"),
+                FailureKind::Status500 => write!(f, "{count} × 500"),
+                FailureKind::Status502 => write!(f, "{count} × 502"),
+                FailureKind::Status503 => write!(f, "{count} × 503"),
+                FailureKind::Status504 => write!(f, "{count} × 504"),
+                FailureKind::OtherStatus => write!(f, "{count} × other status"),
+                FailureKind::Slow => write!(f, "{count} slow answer{plural}"),
+                FailureKind::Abandoned => write!(f, "{count} given up waiting"),
+            }?;
+            separator = ", ";
+        }
+        if separator.is_empty() { f.write_str("no failures") } else { Ok(()) }
+    }
+}
+
+/// Good and bad calls in the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls whose health was success.
+    pub ok: u32,
+    /// Calls whose health was failure.
+    pub bad: u32,
+}
+
+impl Counts {
+    /// Good and bad together.
+    #[must_use]
+    pub const fn total(self) -> u32 {
+        self.ok.saturating_add(self.bad)
+    }
+}
+
+/// Counts of good and bad calls and the latencies of the good ones, over the last while or the last calls.
+///
+/// A time that lies before one given earlier counts as that one: callers on two cores may read their clocks in one
+/// order and arrive in the other.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// Always the sum over the ring.
+    total: Tally,
+    ring: Ring,
+}
+
+impl Window {
+    /// An empty window. Allocates once, here.
+    #[must_use]
+    pub fn new(span: WindowSpan) -> Window {
+        let ring = match span {
+            WindowSpan::Time(span) => Ring::Time(TimeRing::new(span)),
+            WindowSpan::Calls(calls) => Ring::Calls(CallRing::new(calls)),
+        };
+        Window { total: Tally::default(), ring }
+    }
+
+    /// A good call that ended now and took `took`.
+    #[inline]
+    pub fn success(&mut self, now: Time, took: Duration) {
+        self.record(now, Sample::Ok { nanos: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) });
+    }
+
+    /// A bad call that ended now.
+    #[inline]
+    pub fn failure(&mut self, now: Time, kind: FailureKind) {
+        self.record(now, Sample::Bad(kind));
+    }
+
+    #[inline]
+    fn record(&mut self, now: Time, sample: Sample) {
+        match &mut self.ring {
+            Ring::Time(ring) => ring.record(now, sample, &mut self.total),
+            Ring::Calls(ring) => ring.record(sample, &mut self.total),
+        }
+    }
+
+    /// How many were good and bad.
+    #[inline]
+    pub fn counts(&mut self, now: Time) -> Counts {
+        self.advance(now);
+        Counts { ok: self.total.ok, bad: self.total.bad }
+    }
+
+    /// The bad ones by kind.
+    pub fn failures(&mut self, now: Time) -> Failures {
+        self.advance(now);
+        self.total.kinds
+    }
+
+    /// How long the slowest good call took; `None` where there was none. A window of calls may name one that left
+    /// it up to a tenth of its length ago.
+    pub fn slowest_success(&mut self, now: Time) -> Option<Duration> {
+        self.latencies(now).map(|latencies| Duration::from_nanos(latencies.slowest))
+    }
+
+    /// How long the fastest good call took; the same limits.
+    pub fn fastest_success(&mut self, now: Time) -> Option<Duration> {
+        self.latencies(now).map(|latencies| Duration::from_nanos(latencies.fastest))
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.total = Tally::default();
+        match &mut self.ring {
+            Ring::Time(ring) => ring.buckets.fill(Bucket::default()),
+            Ring::Calls(ring) => ring.clear(),
+        }
+    }
+
+    #[inline]
+    fn advance(&mut self, now: Time) {
+        match &mut self.ring {
+            Ring::Time(ring) => ring.advance(now, &mut self.total),
+            Ring::Calls(_) => {}
+        }
+    }
+
+    fn latencies(&mut self, now: Time) -> Option<Latencies> {
+        self.advance(now);
+        if self.total.ok == 0 {
+            return None;
+        }
+        Some(match &self.ring {
+            Ring::Time(ring) => ring.buckets.iter().fold(Latencies::NONE, |all, b| all.join(b.latencies)),
+            Ring::Calls(ring) => ring.blocks.iter().fold(ring.leaving, |all, block| all.join(*block)),
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Sample {
+    Ok { nanos: u64 },
+    Bad(FailureKind),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    ok: u32,
+    /// The sum of `kinds`.
+    bad: u32,
+    kinds: Failures,
+}
+
+impl Tally {
+    #[inline]
+    fn add(&mut self, sample: Sample) {
+        match sample {
+            Sample::Ok { .. } => self.ok += 1,
+            Sample::Bad(kind) => {
+                self.bad += 1;
+                self.kinds.0[kind as usize] += 1;
+            }
+        }
+    }
+
+    fn remove(&mut self, gone: &Tally) {
+        self.ok -= gone.ok;
+        self.bad -= gone.bad;
+        for (kept, gone) in self.kinds.0.iter_mut().zip(gone.kinds.0) {
+            *kept -= gone;
+        }
+    }
+
+    /// No counter can hold more; what comes is not counted until a bucket is dropped.
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.ok.saturating_add(self.bad) == u32::MAX
+    }
+}
+
+/// Nanoseconds of the fastest and the slowest good call.
+#[derive(Clone, Copy, Debug)]
+struct Latencies {
+    fastest: u64,
+    slowest: u64,
+}
+
+impl Latencies {
+    const NONE: Latencies = Latencies { fastest: u64::MAX, slowest: 0 };
+
+    #[inline]
+    fn add(&mut self, sample: Sample) {
+        match sample {
+            Sample::Ok { nanos } => *self = self.join(Latencies { fastest: nanos, slowest: nanos }),
+            Sample::Bad(_) => {}
+        }
+    }
+
+    #[inline]
+    fn join(self, other: Latencies) -> Latencies {
+        Latencies { fastest: self.fastest.min(other.fastest), slowest: self.slowest.max(other.slowest) }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Ring {
+    Time(TimeRing),
+    Calls(CallRing),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    tally: Tally,
+    latencies: Latencies,
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        Bucket { tally: Tally::default(), latencies: Latencies::NONE }
+    }
+}
+
+/// Ten buckets. Slot `n` is the time from `n · width` to `(n + 1) · width` and lives in bucket `n mod 10`.
+#[derive(Clone, Debug)]
+struct TimeRing {
+    width_nanos: u64,
+    /// The slot being filled, its bucket, and where it ends: no division while the time stays within it.
+    slot: u64,
+    bucket: usize,
+    ends_nanos: u64,
+    buckets: Box<[Bucket; BUCKETS]>,
+}
+
+impl TimeRing {
+    fn new(span: Duration) -> TimeRing {
+        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        let width_nanos = (nanos / BUCKETS as u64).max(1);
+        TimeRing {
+            width_nanos,
+            slot: 0,
+            bucket: 0,
+            ends_nanos: width_nanos,
+            buckets: Box::new([Bucket::default(); BUCKETS]),
+        }
+    }
+
+    #[inline]
+    fn record(&mut self, now: Time, sample: Sample, total: &mut Tally) {
+        self.advance(now, total);
+        if total.is_full() {
+            return;
+        }
+        let bucket = &mut self.buckets[self.bucket];
+        bucket.tally.add(sample);
+        bucket.latencies.add(sample);
+        total.add(sample);
+    }
+
+    #[inline]
+    fn advance(&mut self, now: Time, total: &mut Tally) {
+        if now.as_nanos() >= self.ends_nanos {
+            self.turn(now, total);
+        }
+    }
+
+    /// Drops the buckets whose time has passed.
+    #[cold]
+    fn turn(&mut self, now: Time, total: &mut Tally) {
+        let slot = now.as_nanos() / self.width_nanos;
+        let passed = slot.saturating_sub(self.slot).min(BUCKETS as u64);
+        for step in 0..passed {
+            let bucket = &mut self.buckets[((slot - step) % BUCKETS as u64) as usize];
+            total.remove(&bucket.tally);
+            *bucket = Bucket::default();
+        }
+        self.slot = slot;
+        self.bucket = (slot % BUCKETS as u64) as usize;
+        self.ends_nanos = slot.saturating_add(1).saturating_mul(self.width_nanos);
+    }
+}
+
+/// An entry of the ring of calls that holds no call yet, a good one, or (from here on) a bad one of a kind.
+const EMPTY: u8 = 0;
+const GOOD: u8 = 1;
+const BAD: u8 = 2;
+
+/// One byte for each of the last N calls; latencies in ten blocks of it.
+#[derive(Clone, Debug)]
+struct CallRing {
+    entries: Box<[u8]>,
+    next: usize,
+    blocks: [Latencies; BUCKETS],
+    block_len: usize,
+    /// The block that `next` lies in, and the position after it.
+    block: usize,
+    block_end: usize,
+    /// Latencies of the block being overwritten: some of its calls are still in the window.
+    leaving: Latencies,
+}
+
+impl CallRing {
+    fn new(calls: u32) -> CallRing {
+        let len = calls.clamp(1, MAX_WINDOW_CALLS) as usize;
+        let block_len = len.div_ceil(BUCKETS);
+        CallRing {
+            entries: vec![EMPTY; len].into_boxed_slice(),
+            next: 0,
+            blocks: [Latencies::NONE; BUCKETS],
+            block_len,
+            block: 0,
+            block_end: block_len,
+            leaving: Latencies::NONE,
+        }
+    }
+
+    #[inline]
+    fn record(&mut self, sample: Sample, total: &mut Tally) {
+        let entry = match sample {
+            Sample::Ok { .. } => GOOD,
+            Sample::Bad(kind) => BAD + kind as u8,
+        };
+        match std::mem::replace(&mut self.entries[self.next], entry) {
+            EMPTY => {}
+            GOOD => total.ok -= 1,
+            bad => {
+                total.bad -= 1;
+                total.kinds.0[usize::from(bad - BAD)] -= 1;
+            }
+        }
+        total.add(sample);
+        self.blocks[self.block].add(sample);
+        self.next += 1;
+        if self.next == self.entries.len() {
+            self.next = 0;
+            self.enter(0);
+        } else if self.next == self.block_end {
+            self.enter(self.block + 1);
+        }
+    }
+
+    fn enter(&mut self, block: usize) {
+        self.block = block;
+        self.block_end = (block + 1) * self.block_len;
+        self.leaving = std::mem::replace(&mut self.blocks[block], Latencies::NONE);
+    }
+
+    fn clear(&mut self) {
+        self.entries.fill(EMPTY);
+        self.blocks.fill(Latencies::NONE);
+        self.leaving = Latencies::NONE;
+        self.next = 0;
+        self.block = 0;
+        self.block_end = self.block_len;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SPAN: WindowSpan = WindowSpan::Time(Duration::from_secs(5));
+    const MS: Duration = Duration::from_millis(1);
+
+    fn ms(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    fn counts(window: &mut Window, now: Time) -> (u32, u32) {
+        let counts = window.counts(now);
+        (counts.ok, counts.bad)
+    }
+
+    #[test]
+    fn a_bucket_is_dropped_once_its_time_is_past() {
+        let mut window = Window::new(SPAN);
+        window.success(ms(0), MS);
+        window.failure(ms(499), FailureKind::Lost);
+        window.failure(ms(500), FailureKind::Timeout);
+        assert_eq!(counts(&mut window, ms(4_999)), (1, 2));
+        assert_eq!(counts(&mut window, ms(5_000)), (0, 1));
+        assert_eq!(counts(&mut window, ms(5_499)), (0, 1));
+        assert_eq!(counts(&mut window, ms(5_500)), (0, 0));
+        assert_eq!(window.slowest_success(ms(5_500)), None);
+    }
+
+    #[test]
+    fn a_long_pause_empties_it() {
+        let mut window = Window::new(SPAN);
+        for at in 0..50 {
+            window.success(ms(at * 100), MS);
+        }
+        assert_eq!(counts(&mut window, ms(u64::MAX / 2_000_000)), (0, 0));
+        assert_eq!(counts(&mut window, Time::NEVER), (0, 0));
+    }
+
+    #[test]
+    fn an_earlier_time_counts_as_the_latest() {
+        let mut window = Window::new(SPAN);
+        window.success(ms(7_000), MS);
+        window.failure(ms(1_000), FailureKind::Timeout);
+        assert_eq!(counts(&mut window, ms(0)), (1, 1));
+        assert_eq!(counts(&mut window, ms(11_999)), (1, 1));
+        assert_eq!(counts(&mut window, ms(12_000)), (0, 0));
+    }
+
+    #[test]
+    fn a_hundred_thousand_successes_never_hide_a_fresh_failure() {
+        for span in [SPAN, WindowSpan::Calls(100)] {
+            let mut window = Window::new(span);
+            for call in 0..100_000 {
+                window.success(ms(call / 100), MS);
+            }
+            for call in 0..100 {
+                window.failure(ms(6_000 + call), FailureKind::Status503);
+            }
+            assert_eq!(counts(&mut window, ms(6_100)), (0, 100), "{span:?}");
+        }
+    }
+
+    #[test]
+    fn latencies_leave_with_their_calls() {
+        let mut window = Window::new(SPAN);
+        window.success(ms(0), 30 * MS);
+        window.success(ms(1_000), 10 * MS);
+        window.success(ms(2_000), 20 * MS);
+        assert_eq!(window.slowest_success(ms(2_000)), Some(30 * MS));
+        assert_eq!(window.fastest_success(ms(2_000)), Some(10 * MS));
+        assert_eq!(window.slowest_success(ms(5_000)), Some(20 * MS));
+        assert_eq!(window.fastest_success(ms(6_000)), Some(20 * MS));
+    }
+
+    #[test]
+    fn failures_are_told_by_kind() {
+        let mut window = Window::new(SPAN);
+        assert_eq!(window.failures(ms(0)).to_string(), "no failures");
+        for _ in 0..31 {
+            window.failure(ms(0), FailureKind::Timeout);
+        }
+        for _ in 0..4 {
+            window.failure(ms(10), FailureKind::of_status(503));
+        }
+        window.failure(ms(10), FailureKind::of_status(599));
+        assert_eq!(window.failures(ms(10)).to_string(), "31 timeouts, 4 × 503, 1 × other status");
+    }
+
+    #[test]
+    fn the_index_of_a_kind_is_its_place() {
+        for (place, kind) in FailureKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+        }
+    }
+
+    /// Every record ever made.
+    #[derive(Default)]
+    struct Model(Vec<(u64, Option<u64>, FailureKind)>);
+
+    impl Model {
+        fn check(&self, span: WindowSpan, now: u64, window: &mut Window) -> Result<(), TestCaseError> {
+            let held: Vec<_> = match span {
+                WindowSpan::Time(span) => {
+                    let width = (span.as_nanos() / 10) as u64;
+                    self.0.iter().filter(|r| now / width - r.0 / width < 10).collect()
+                }
+                WindowSpan::Calls(calls) => self.0.iter().rev().take(calls as usize).collect(),
+            };
+            let at = Time::from_nanos(now);
+            let ok = held.iter().filter(|r| r.1.is_some()).count() as u32;
+            prop_assert_eq!(counts(window, at), (ok, held.len() as u32 - ok));
+            let failures = window.failures(at);
+            for kind in FailureKind::ALL {
+                let of_kind = held.iter().filter(|r| r.1.is_none() && r.2 == kind).count() as u32;
+                prop_assert_eq!(failures.get(kind), of_kind);
+            }
+            let slowest = held.iter().filter_map(|r| r.1).max().map(Duration::from_nanos);
+            let seen = window.slowest_success(at);
+            match span {
+                WindowSpan::Time(_) => prop_assert_eq!(seen, slowest),
+                WindowSpan::Calls(calls) => {
+                    let reach = calls + calls.div_ceil(10);
+                    let further = self.0.iter().rev().take(reach as usize).filter_map(|r| r.1).max();
+                    prop_assert!(seen >= slowest && seen <= further.map(Duration::from_nanos));
+                    prop_assert_eq!(seen.is_some(), slowest.is_some());
+                }
+            }
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_list_of_every_record(
+            span in prop_oneof![
+                (10_u64..5_000).prop_map(|n| WindowSpan::Time(Duration::from_nanos(n))),
+                (1_u32..64).prop_map(WindowSpan::Calls),
+            ],
+            steps in prop::collection::vec((0_u64..900, prop::option::of(0_u64..1_000), 0_usize..11, 0_u8..40), 1..300),
+        ) {
+            let (mut window, mut model, mut now) = (Window::new(span), Model::default(), 0);
+            for (gap, took, kind, clear) in steps {
+                now += if gap > 880 { gap * 20 } else { gap / 8 };
+                if clear == 0 {
+                    window.clear();
+                    model.0.clear();
+                }
+                model.0.push((now, took, FailureKind::ALL[kind]));
+                match took {
+                    Some(nanos) => window.success(Time::from_nanos(now), Duration::from_nanos(nanos)),
+                    None => window.failure(Time::from_nanos(now), FailureKind::ALL[kind]),
+                }
+                model.check(span, now, &mut window)?;
+            }
+        }
+    }
+}
