@@ -8,24 +8,35 @@
 
 mod answers;
 mod backoff;
+mod breaker;
 mod budget;
 mod call;
 mod effect;
 mod ending;
 mod idempotency;
 mod idle;
+mod limit;
+mod queue;
 mod reason;
 mod repeat;
 mod time;
+mod window;
 
 pub use answers::{Answers, Field, Predicate, Scalar};
 pub use backoff::{Backoff, Draw};
+pub use breaker::{
+    Breaker, BreakerRefusal, BreakerSettings, BreakerState, Counted, Evidence, Force, OpenedBy, Opening,
+    Pass, Settled,
+};
 pub use budget::{Budget, BudgetSettings};
 pub use call::{Attempt, Call, Ended, Finish, Guards, Plan, Refusal, Report, Step, Timeouts, Wish};
 pub use effect::Effect;
 pub use ending::{Answer, Ending, Health, Lost, Rules, Unsent, Verdict};
 pub use idempotency::Idempotency;
 pub use idle::IdleLifetime;
+pub use limit::{AttemptEnd, Limit, LimitRefusal, LimitSettings, Slot};
+pub use queue::{Queue, QueueFull, QueueSettings, Waiter};
 pub use reason::{Origin, Reason, Stopped};
 pub use repeat::{Repeat, may_repeat};
 pub use time::Time;
+pub use window::{Counts, FailureKind, Failures, MAX_WINDOW_CALLS, Window, WindowSpan};

@@ -1,0 +1,382 @@
+//! The circuit breaker: whether an endpoint may be called at all.
+//!
+//! Closed means flowing, open refusing, half-open probing. What the obvious breaker gets wrong, and this one does
+//! not: calls that are cut from outside are no results, so an endpoint that swallows every request looks untouched
+//! (here a permit that ends without a result is evidence of its own, [`Evidence::Abandoned`]); results of calls
+//! that began before the last change decide about the new state (here each pass carries its era); and half-open
+//! lets everybody through at once (here one probe at a time, and one that never returns blocks the next only for
+//! `open_for`). A quiet caller never sees twenty calls in a window, so two slow failures in a row without a single
+//! success open it too: that is silence, not a rate.
+//!
+//! The rules and constants were found by simulating callers and server together. Doubling the open time and ramping up after it made recovery slower there and prevented nothing; both exist as
+//! settings and are off. Only failures open it: twelve failures and then eight successes are a recovery, although
+//! the eighth success is the twentieth call and the rate still above one half.
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall_policy::{Breaker, BreakerSettings, BreakerState, Draw, Evidence, FailureKind, Time};
+//!
+//! let mut breaker = Breaker::new(BreakerSettings::default());
+//! let timeout = Evidence::Failure { kind: FailureKind::Timeout, slow: true };
+//! for _ in 0..2 {
+//!     let pass = breaker.admit(Time::ZERO).expect("closed");
+//!     let _ = breaker.settle(Time::from_millis(10_000), pass, timeout, Draw::new(0));
+//! }
+//! let refusal = breaker.admit(Time::from_millis(10_001)).expect_err("silence opened it");
+//! assert_eq!(refusal.state, BreakerState::Open);
+//! assert_eq!(refusal.until, Some(Time::from_millis(12_400)), "3 s less 20 %, the lowest draw");
+//! assert_eq!(breaker.why().expect("open").failures.to_string(), "2 timeouts");
+//! ```
+
+use std::time::Duration;
+
+use crate::{Counts, Draw, FailureKind, Time, Window};
+
+mod facts;
+mod operator;
+mod settings;
+mod view;
+
+pub use facts::{BreakerRefusal, BreakerState, Counted, Evidence, Force, OpenedBy, Opening, Settled};
+pub use settings::BreakerSettings;
+
+/// One, in parts per million.
+const WHOLE_PPM: u64 = 1_000_000;
+/// The share of calls that the first moment of a ramp admits.
+const RAMP_FLOOR_PPM: u64 = 100_000;
+
+/// The right to call once. It goes back with [`Breaker::settle`]; one that is lost costs nothing but, where it was
+/// a probe, `open_for` until the next.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a pass is given back by settling it"]
+pub struct Pass {
+    era: u32,
+    /// Its number among the probes of its era, from 1; zero where it is none.
+    probe: u32,
+}
+
+impl Pass {
+    /// Whether the call probes a half-open breaker. The adaptive limit does not hold such a call back.
+    #[must_use]
+    pub const fn is_probe(&self) -> bool {
+        self.probe > 0
+    }
+}
+
+/// One endpoint's breaker (or one key's).
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    settings: BreakerSettings,
+    window: Window,
+    state: State,
+    /// Counts the changes of state.
+    era: u32,
+    since: Time,
+    opening: Option<Opening>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Closed(Closed),
+    Open { until: Time, health_at: Time },
+    HalfOpen(HalfOpen),
+    ForcedOpen,
+    ForcedClosed,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Closed {
+    /// Slow failures in a row.
+    silent_run: u32,
+    /// Failures in a row.
+    bad_run: u32,
+    ramp: Option<Ramp>,
+}
+
+/// Admits a growing share of calls, spread evenly: each call adds the share to the credit, each pass costs one.
+#[derive(Clone, Copy, Debug)]
+struct Ramp {
+    since: Time,
+    credit_ppm: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct HalfOpen {
+    successes: u32,
+    /// Probes begun in this era; the number of the newest.
+    begun: u32,
+    /// When the newest began, while it is out.
+    out_since: Option<Time>,
+}
+
+/// Evidence, once weighed.
+enum Weighed {
+    Ok { took: Duration },
+    Bad { kind: FailureKind, slow: bool },
+    Neutral,
+    Nothing,
+}
+
+impl Breaker {
+    /// A closed breaker. Allocates its window, and nothing later.
+    #[must_use]
+    pub fn new(settings: BreakerSettings) -> Breaker {
+        Breaker {
+            settings,
+            window: Window::new(settings.window),
+            state: State::Closed(Closed::default()),
+            era: 0,
+            since: Time::ZERO,
+            opening: None,
+        }
+    }
+
+    /// Asks to call.
+    ///
+    /// # Errors
+    /// Why not, and until when.
+    #[inline]
+    pub fn admit(&mut self, now: Time) -> Result<Pass, BreakerRefusal> {
+        match self.state {
+            State::Closed(Closed { ramp: None, .. }) | State::ForcedClosed => {
+                Ok(Pass { era: self.era, probe: 0 })
+            }
+            State::Closed(closed @ Closed { ramp: Some(ramp), .. }) => self.admit_ramping(closed, ramp, now),
+            State::Open { until, .. } if now < until => Err(self.refusal(Some(until))),
+            State::Open { until, .. } => {
+                self.enter(State::HalfOpen(HalfOpen::default()), until);
+                self.admit_probe(HalfOpen::default(), now)
+            }
+            State::HalfOpen(half) => self.admit_probe(half, now),
+            State::ForcedOpen => Err(self.refusal(None)),
+        }
+    }
+
+    /// Gives a pass back with what its call says. `draw` is used where this opens the breaker.
+    #[inline]
+    pub fn settle(&mut self, now: Time, pass: Pass, evidence: Evidence, draw: Draw) -> Settled {
+        if pass.era != self.era {
+            return Settled { counted: Counted::Nothing, change: None };
+        }
+        let weighed = self.weigh(now, evidence);
+        let counted = match weighed {
+            Weighed::Ok { took } => {
+                self.window.success(now, took);
+                Counted::Ok
+            }
+            Weighed::Bad { kind, .. } => {
+                self.window.failure(now, kind);
+                Counted::Bad
+            }
+            Weighed::Neutral | Weighed::Nothing => Counted::Nothing,
+        };
+        let change = match self.state {
+            State::Closed(closed) => self.settle_closed(closed, now, &weighed, draw),
+            State::HalfOpen(half) => self.settle_probe(half, now, &pass, &weighed, draw),
+            State::Open { .. } | State::ForcedOpen | State::ForcedClosed => None,
+        };
+        Settled { counted, change }
+    }
+
+    /// Evidence for the window.
+    #[inline]
+    fn weigh(&mut self, now: Time, evidence: Evidence) -> Weighed {
+        match evidence {
+            Evidence::Success { took } if self.settings.slow_call.is_some_and(|bound| took > bound) => {
+                Weighed::Bad { kind: FailureKind::Slow, slow: false }
+            }
+            Evidence::Success { took } => Weighed::Ok { took },
+            Evidence::Failure { kind, slow } => Weighed::Bad { kind, slow },
+            Evidence::Neutral => Weighed::Neutral,
+            Evidence::Abandoned { waited } => {
+                let bound = self.settings.slow_call.or_else(|| self.window.slowest_success(now));
+                if waited > bound.unwrap_or(Duration::ZERO) {
+                    Weighed::Bad { kind: FailureKind::Abandoned, slow: true }
+                } else {
+                    Weighed::Nothing
+                }
+            }
+            Evidence::Unused => Weighed::Nothing,
+        }
+    }
+
+    #[inline]
+    fn settle_closed(
+        &mut self,
+        mut closed: Closed,
+        now: Time,
+        weighed: &Weighed,
+        draw: Draw,
+    ) -> Option<BreakerState> {
+        let opened_by = match *weighed {
+            Weighed::Ok { .. } => {
+                (closed.silent_run, closed.bad_run) = (0, 0);
+                None
+            }
+            Weighed::Bad { slow, .. } => {
+                closed.silent_run = if slow { closed.silent_run.saturating_add(1) } else { 0 };
+                closed.bad_run = closed.bad_run.saturating_add(1);
+                self.opens(closed, now)
+            }
+            Weighed::Neutral => {
+                closed.silent_run = 0;
+                None
+            }
+            Weighed::Nothing => None,
+        };
+        self.state = State::Closed(closed);
+        let by = opened_by?;
+        self.explain(by, now);
+        Some(self.open(0, now, draw))
+    }
+
+    fn opens(&mut self, closed: Closed, now: Time) -> Option<OpenedBy> {
+        if !self.settings.enabled {
+            return None;
+        }
+        let Counts { ok, bad } = self.window.counts(now);
+        let total = u64::from(ok) + u64::from(bad);
+        if total >= u64::from(self.settings.calls_for_a_rate())
+            && u64::from(bad) * WHOLE_PPM >= total * u64::from(self.settings.failure_rate_ppm)
+        {
+            return Some(OpenedBy::Rate);
+        }
+        if closed.silent_run >= 2 && ok == 0 {
+            return Some(OpenedBy::Silence);
+        }
+        let consecutive = self.settings.consecutive?;
+        (closed.bad_run >= consecutive.max(1)).then_some(OpenedBy::Consecutive)
+    }
+
+    fn settle_probe(
+        &mut self,
+        mut half: HalfOpen,
+        now: Time,
+        pass: &Pass,
+        weighed: &Weighed,
+        draw: Draw,
+    ) -> Option<BreakerState> {
+        let newest = pass.probe == half.begun;
+        if newest {
+            half.out_since = None;
+        }
+        match weighed {
+            Weighed::Ok { .. } => {
+                half.successes += 1;
+                if half.successes >= self.settings.probes.max(1) {
+                    return Some(self.close(now));
+                }
+            }
+            Weighed::Bad { .. } if newest => return Some(self.reopen(now, draw)),
+            // An older one's failure tells of a time before the newest began.
+            Weighed::Bad { .. } | Weighed::Neutral | Weighed::Nothing => {}
+        }
+        self.state = State::HalfOpen(half);
+        None
+    }
+
+    fn admit_probe(&mut self, mut half: HalfOpen, now: Time) -> Result<Pass, BreakerRefusal> {
+        if let Some(since) = half.out_since {
+            let over = since.saturating_add(self.settings.open_for);
+            if now < over {
+                return Err(self.refusal(Some(over)));
+            }
+        }
+        half.begun = half.begun.saturating_add(1);
+        half.out_since = Some(now);
+        self.state = State::HalfOpen(half);
+        Ok(Pass { era: self.era, probe: half.begun })
+    }
+
+    fn admit_ramping(
+        &mut self,
+        mut closed: Closed,
+        mut ramp: Ramp,
+        now: Time,
+    ) -> Result<Pass, BreakerRefusal> {
+        let length = self.settings.ramp.unwrap_or(Duration::ZERO);
+        let elapsed = now.since(ramp.since);
+        if elapsed >= length {
+            closed.ramp = None;
+            self.state = State::Closed(closed);
+            return Ok(Pass { era: self.era, probe: 0 });
+        }
+        let share = elapsed.as_nanos() * u128::from(WHOLE_PPM) / length.as_nanos();
+        ramp.credit_ppm += (share as u64).max(RAMP_FLOOR_PPM);
+        let passes = ramp.credit_ppm >= WHOLE_PPM;
+        if passes {
+            ramp.credit_ppm -= WHOLE_PPM;
+        }
+        closed.ramp = Some(ramp);
+        self.state = State::Closed(closed);
+        if passes {
+            Ok(Pass { era: self.era, probe: 0 })
+        } else {
+            Err(self.refusal(Some(ramp.since.saturating_add(length))))
+        }
+    }
+
+    #[cold]
+    fn refusal(&self, until: Option<Time>) -> BreakerRefusal {
+        BreakerRefusal { state: self.told(), until }
+    }
+
+    #[cold]
+    fn explain(&mut self, by: OpenedBy, now: Time) {
+        let (counts, failures) = (self.window.counts(now), self.window.failures(now));
+        self.opening = Some(Opening { at: now, by, counts, failures, reopened: 0 });
+    }
+
+    #[cold]
+    fn open(&mut self, reopened: u32, now: Time, draw: Draw) -> BreakerState {
+        let until = now.saturating_add(self.settings.open_time(reopened, draw));
+        let health_at = self.settings.health.map_or(Time::NEVER, |every| now.saturating_add(every));
+        self.enter(State::Open { until, health_at }, now);
+        BreakerState::Open
+    }
+
+    #[cold]
+    fn reopen(&mut self, now: Time, draw: Draw) -> BreakerState {
+        let reopened = match &mut self.opening {
+            Some(opening) => {
+                opening.reopened = opening.reopened.saturating_add(1);
+                opening.reopened
+            }
+            None => {
+                self.explain(OpenedBy::Probe, now);
+                0
+            }
+        };
+        self.open(reopened, now, draw)
+    }
+
+    #[cold]
+    fn close(&mut self, now: Time) -> BreakerState {
+        self.window.clear();
+        self.opening = None;
+        let ramp = self.settings.ramp.map(|_| Ramp { since: now, credit_ppm: WHOLE_PPM });
+        self.enter(State::Closed(Closed { ramp, ..Closed::default() }), now);
+        BreakerState::Closed
+    }
+
+    /// The one place where the state changes: what began before is no evidence after.
+    fn enter(&mut self, state: State, now: Time) {
+        self.state = state;
+        self.since = now;
+        self.era = self.era.wrapping_add(1);
+    }
+
+    fn told(&self) -> BreakerState {
+        match self.state {
+            State::Closed(_) => BreakerState::Closed,
+            State::Open { .. } => BreakerState::Open,
+            State::HalfOpen(_) => BreakerState::HalfOpen,
+            State::ForcedOpen => BreakerState::ForcedOpen,
+            State::ForcedClosed => BreakerState::ForcedClosed,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "breaker_tests.rs"]
+mod tests;

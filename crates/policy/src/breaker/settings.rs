@@ -1,0 +1,74 @@
+//! How a breaker decides: its settings, each default with its reason.
+
+use std::time::Duration;
+
+use crate::{Draw, MAX_WINDOW_CALLS, WindowSpan};
+
+/// How one breaker decides. A zero where it would make no sense counts as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BreakerSettings {
+    /// `false`: every call passes, unless forced open. The window is kept, since the repeat of slow failures asks it.
+    pub enabled: bool,
+    /// The share of bad calls in the window, in parts per million, at which it opens. Default 500 000: below it an
+    /// endpoint still serves more than it fails, and repeats make good for the rest.
+    pub failure_rate_ppm: u32,
+    /// The window must hold so many calls before the rate counts (a window of fewer calls: all of them). Default 20.
+    pub min_calls: u32,
+    /// How far back calls count. Default 5 s.
+    pub window: WindowSpan,
+    /// How long it refuses before it probes, ± 20 %. Default 3 s.
+    pub open_for: Duration,
+    /// Successes of probes that close it. Default 3.
+    pub probes: u32,
+    /// So many failures in a row open it at once. Default off.
+    pub consecutive: Option<u32>,
+    /// A good answer that took longer is bad. Default off.
+    pub slow_call: Option<Duration>,
+    /// Each opening after a failed probe lasts twice as long as the one before, up to this. Default off.
+    pub open_max: Option<Duration>,
+    /// After closing, the share of calls that passes grows from a tenth to all over this time. Default off.
+    pub ramp: Option<Duration>,
+    /// How often the health request is due while open. Default off: there is none.
+    pub health: Option<Duration>,
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        BreakerSettings {
+            enabled: true,
+            failure_rate_ppm: 500_000,
+            min_calls: 20,
+            window: WindowSpan::default(),
+            open_for: Duration::from_secs(3),
+            probes: 3,
+            consecutive: None,
+            slow_call: None,
+            open_max: None,
+            ramp: None,
+            health: None,
+        }
+    }
+}
+
+impl BreakerSettings {
+    /// So many calls make a rate, and the window can hold them.
+    pub(super) fn calls_for_a_rate(&self) -> u32 {
+        let most = match self.window {
+            WindowSpan::Time(_) => u32::MAX,
+            WindowSpan::Calls(calls) => calls.clamp(1, MAX_WINDOW_CALLS),
+        };
+        self.min_calls.clamp(1, most)
+    }
+
+    /// How long the opening after `reopened` failed probes lasts: drawn between 0.8 and 1.2 of its length, so that many
+    /// callers do not come back as one wave.
+    pub(super) fn open_time(&self, reopened: u32, draw: Draw) -> Duration {
+        let base = match self.open_max {
+            Some(most) => self.open_for.saturating_mul(1 << reopened.min(31)).min(most.max(self.open_for)),
+            None => self.open_for,
+        };
+        let fifth = u64::try_from(base.as_nanos()).unwrap_or(u64::MAX) / 5;
+        Duration::from_nanos(fifth * 4).saturating_add(draw.share_of(Duration::from_nanos(fifth * 2)))
+    }
+}

@@ -1,0 +1,305 @@
+//! The short queue before a full limit: who waits, until when, and who is next.
+//!
+//! The obvious queue has a length only. Under overload it is always full, every call waits for the whole of it, and
+//! what is served has long been given up. So the wait is bounded too, a caller that leaves makes room at once, and
+//! the default is no queue at all. Order is first come, first served, and a newcomer never takes a slot past
+//! somebody who waits: ask [`Queue::is_empty`] before the limit.
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall_policy::{AttemptEnd, Limit, LimitSettings, Queue, QueueSettings, Time};
+//!
+//! let mut limit = Limit::new(LimitSettings::fixed(1));
+//! let mut queue = Queue::new(QueueSettings { length: 1, wait: Duration::from_millis(100) });
+//! let slot = limit.admit(false).expect("nothing in flight");
+//! let (waiting, until) = queue.join(Time::ZERO).expect("room for one");
+//! assert_eq!(until, Time::from_millis(100));
+//! assert!(queue.join(Time::ZERO).is_err());
+//! limit.release(slot, AttemptEnd::Success);
+//! assert_eq!(queue.next(Time::from_millis(50)), Some(waiting));
+//! ```
+
+use std::time::Duration;
+
+use crate::Time;
+
+/// No place.
+const NONE: u32 = u32::MAX;
+
+/// How long the queue may be, in callers and in time. Default: no queue. It protects a burst of a moment from
+/// refusal, and nothing else; who wants that says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// The most callers that wait.
+    pub length: u32,
+    /// The longest that one waits.
+    pub wait: Duration,
+}
+
+/// One who waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Waiter {
+    place: u32,
+    /// Tells those apart that had the same place, one after the other.
+    turn: u32,
+}
+
+/// "No": as many wait as may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueFull {
+    /// Callers waiting.
+    pub waiting: u32,
+}
+
+/// Callers in the order in which they came. All is constant time; places are allocated as they are first needed,
+/// never more than the length.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    settings: QueueSettings,
+    places: Vec<Place>,
+    /// The longest waiting and the last comer.
+    head: u32,
+    tail: u32,
+    /// The first of the free places, linked by `next`.
+    free: u32,
+    waiting: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    turn: u32,
+    until: Time,
+    before: u32,
+    next: u32,
+    taken: bool,
+}
+
+impl Queue {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(settings: QueueSettings) -> Queue {
+        Queue { settings, places: Vec::new(), head: NONE, tail: NONE, free: NONE, waiting: 0 }
+    }
+
+    /// Waits behind all others. It is over with [`Queue::next`] (its turn), [`Queue::expired`] (`queue-timeout`) or
+    /// [`Queue::leave`]; the time is the latest moment for the first. A caller whose own deadline is nearer leaves
+    /// by itself.
+    ///
+    /// # Errors
+    /// As many wait as may: `queue-full`.
+    pub fn join(&mut self, now: Time) -> Result<(Waiter, Time), QueueFull> {
+        // The last place number is kept for "none".
+        if self.waiting >= self.settings.length.min(NONE - 1) {
+            return Err(QueueFull { waiting: self.waiting });
+        }
+        let mut until = now.saturating_add(self.settings.wait);
+        if self.tail != NONE {
+            // Clocks of two cores may differ by a little, and new settings may wait less: order stays order.
+            until = until.max(self.places[self.tail as usize].until);
+        }
+        let place = self.take_place();
+        let entry = &mut self.places[place as usize];
+        *entry = Place { until, before: self.tail, next: NONE, taken: true, turn: entry.turn };
+        let waiter = Waiter { place, turn: entry.turn };
+        match self.tail {
+            NONE => self.head = place,
+            tail => self.places[tail as usize].next = place,
+        }
+        self.tail = place;
+        self.waiting += 1;
+        Ok((waiter, until))
+    }
+
+    /// Whose turn it is, now that a slot is free: it leaves the queue. Those whose time is over are passed by;
+    /// [`Queue::expired`] tells of them.
+    pub fn next(&mut self, now: Time) -> Option<Waiter> {
+        let mut place = self.head;
+        // Ends of waits never decrease along the queue, so only its front can be over.
+        while place != NONE && now >= self.places[place as usize].until {
+            place = self.places[place as usize].next;
+        }
+        self.remove(place)
+    }
+
+    /// One whose wait is over without a turn; it leaves the queue. Ask until there is none.
+    pub fn expired(&mut self, now: Time) -> Option<Waiter> {
+        let over = self.next_expiry().is_some_and(|until| now >= until);
+        if over { self.remove(self.head) } else { None }
+    }
+
+    /// The waiter goes away by itself. `false` if it had left already: its turn or its end came first, and if it
+    /// was its turn, the slot is its to give back.
+    pub fn leave(&mut self, waiter: Waiter) -> bool {
+        let waits = self.places.get(waiter.place as usize).is_some_and(|p| p.taken && p.turn == waiter.turn);
+        waits && self.remove(waiter.place).is_some()
+    }
+
+    /// When [`Queue::expired`] will next find somebody.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Time> {
+        self.places.get(self.head as usize).map(|place| place.until)
+    }
+
+    /// Callers waiting.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.waiting
+    }
+
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// Takes new settings. Who waits keeps its place and its time.
+    pub fn adopt(&mut self, settings: QueueSettings) {
+        self.settings = settings;
+    }
+
+    fn take_place(&mut self) -> u32 {
+        match self.free {
+            NONE => {
+                self.places.push(Place {
+                    turn: 0,
+                    until: Time::ZERO,
+                    before: NONE,
+                    next: NONE,
+                    taken: false,
+                });
+                (self.places.len() - 1) as u32
+            }
+            place => {
+                self.free = self.places[place as usize].next;
+                place
+            }
+        }
+    }
+
+    /// `None` for no place.
+    fn remove(&mut self, place: u32) -> Option<Waiter> {
+        let entry = self.places.get_mut(place as usize)?;
+        let (before, next, turn) = (entry.before, entry.next, entry.turn);
+        *entry = Place { turn: turn.wrapping_add(1), next: self.free, taken: false, ..*entry };
+        self.free = place;
+        match before {
+            NONE => self.head = next,
+            before => self.places[before as usize].next = next,
+        }
+        match next {
+            NONE => self.tail = before,
+            next => self.places[next as usize].before = before,
+        }
+        self.waiting -= 1;
+        Some(Waiter { place, turn })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ms(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    fn queue(length: u32, wait: u64) -> Queue {
+        Queue::new(QueueSettings { length, wait: Duration::from_millis(wait) })
+    }
+
+    #[test]
+    fn by_default_nobody_waits() {
+        let mut queue = Queue::new(QueueSettings::default());
+        assert_eq!(queue.join(ms(0)), Err(QueueFull { waiting: 0 }));
+    }
+
+    #[test]
+    fn first_come_first_served() {
+        let mut queue = queue(3, 100);
+        let joined: Vec<Waiter> = (0..3).map(|at| queue.join(ms(at)).expect("room").0).collect();
+        assert_eq!(queue.join(ms(3)), Err(QueueFull { waiting: 3 }));
+        let served: Vec<Waiter> = std::iter::from_fn(|| queue.next(ms(50))).collect();
+        assert_eq!(served, joined);
+    }
+
+    #[test]
+    fn the_wait_is_bounded() {
+        let mut queue = queue(3, 100);
+        let (first, _) = queue.join(ms(0)).expect("room");
+        let (second, until) = queue.join(ms(50)).expect("room");
+        assert_eq!((queue.next_expiry(), until), (Some(ms(100)), ms(150)));
+        assert_eq!(queue.expired(ms(99)), None);
+        assert_eq!(queue.next(ms(100)), Some(second), "the first has had its time");
+        assert_eq!(queue.expired(ms(100)), Some(first));
+        assert_eq!((queue.expired(ms(100)), queue.next_expiry()), (None, None));
+    }
+
+    #[test]
+    fn who_leaves_makes_room_and_is_never_served() {
+        let mut queue = queue(2, 100);
+        let (first, _) = queue.join(ms(0)).expect("room");
+        let (second, _) = queue.join(ms(0)).expect("room");
+        assert!(queue.leave(first));
+        assert!(!queue.leave(first), "once");
+        let (third, _) = queue.join(ms(1)).expect("room again");
+        assert!(!queue.leave(first), "its place is another's now");
+        assert_eq!(
+            (queue.next(ms(2)), queue.next(ms(2)), queue.next(ms(2))),
+            (Some(second), Some(third), None)
+        );
+        assert!(!queue.leave(second), "served");
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_list(
+            length in 0_u32..8,
+            steps in prop::collection::vec((0_u64..40, 0_u8..6, 0_usize..16), 1..300),
+        ) {
+            let mut queue = queue(length, 100);
+            let mut list: Vec<(Waiter, Time)> = Vec::new();
+            let mut gone: Vec<Waiter> = Vec::new();
+            let mut now = 0;
+            for (gap, what, which) in steps {
+                now += gap;
+                let at = ms(now);
+                match what {
+                    0..=2 => match queue.join(at) {
+                        Ok(joined) => {
+                            prop_assert_eq!(joined.1, ms(now + 100));
+                            prop_assert!(!gone.contains(&joined.0));
+                            list.push(joined);
+                        }
+                        Err(full) => prop_assert_eq!((full.waiting, list.len() as u32), (length, length)),
+                    },
+                    3 => {
+                        let first = list.iter().position(|(_, until)| at < *until);
+                        let expected = first.map(|first| list.remove(first).0);
+                        prop_assert_eq!(queue.next(at), expected);
+                        gone.extend(expected);
+                    }
+                    4 => {
+                        let over = list.first().is_some_and(|(_, until)| at >= *until);
+                        let expected = over.then(|| list.remove(0).0);
+                        prop_assert_eq!(queue.expired(at), expected);
+                        gone.extend(expected);
+                    }
+                    _ if !list.is_empty() => {
+                        let (waiter, _) = list.remove(which % list.len());
+                        prop_assert!(queue.leave(waiter));
+                        gone.push(waiter);
+                    }
+                    _ => {}
+                }
+                if let Some(stale) = gone.get(which) {
+                    prop_assert!(!queue.leave(*stale));
+                }
+                prop_assert_eq!(queue.len() as usize, list.len());
+                prop_assert_eq!(queue.next_expiry(), list.first().map(|(_, until)| *until));
+                prop_assert!(queue.places.len() <= length as usize);
+            }
+        }
+    }
+}
