@@ -1,0 +1,237 @@
+//! The socket itself: counts what passes, can be looked at from outside, can be dropped with a reset.
+//!
+//! Whether a failed request may be repeated depends on whether a byte of it left. Counting above TLS, or
+//! asking hyper, answers another question: bytes that sit in a TLS buffer were not sent, and a request
+//! that hyper took was perhaps never written. So the count is kept here, at the system call.
+//!
+//! A pooled connection is looked at before it is used again. The obvious way, tokio's own readiness, is
+//! what the reactor saw when it last ran: an end-of-file that arrived since is not in it. [`Probe`] asks
+//! the kernel.
+
+use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// What passed through one connection's socket, TLS and proxy handshakes included: take the count when a
+/// request begins, and compare. Also two switches. Everything is relaxed: whoever learns of a request's
+/// end from hyper learns it after the write.
+#[derive(Debug, Default)]
+pub struct Meter {
+    written: AtomicU64,
+    read: AtomicU64,
+    reset_on_drop: AtomicBool,
+    force_read: AtomicBool,
+}
+
+impl Meter {
+    /// Bytes that the kernel took from us since the connection was made.
+    pub fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+
+    /// Bytes that we took from the kernel since the connection was made.
+    pub fn read(&self) -> u64 {
+        self.read.load(Relaxed)
+    }
+
+    /// When on, dropping the connection sends a reset instead of an orderly end, so that the other side
+    /// stops working at once. Off at first.
+    pub fn reset_on_drop(&self, on: bool) {
+        self.reset_on_drop.store(on, Relaxed);
+    }
+
+    /// While on, each read asks the kernel, even where the reactor has not seen the socket become
+    /// readable. For the one poll after a [`Probe`] said [`Peek::Readable`]. Off at first.
+    pub fn force_read(&self, on: bool) {
+        self.force_read.store(on, Relaxed);
+    }
+
+    // Each counter has one writer, the owner of the socket, so no read-modify-write is needed.
+    fn add_written(&self, bytes: usize) {
+        self.written.store(self.written() + bytes as u64, Relaxed);
+    }
+
+    fn add_read(&self, bytes: usize) {
+        self.read.store(self.read() + bytes as u64, Relaxed);
+    }
+}
+
+/// What an idle connection looks like right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peek {
+    /// Open, with nothing to read: the only state in which a plain connection may be used again.
+    Quiet,
+    /// Something waits to be read. On a plain connection an answer to nothing; under TLS or HTTP/2 it may
+    /// be a session ticket or a PING.
+    Readable,
+    /// The other side has ended the connection, or our side has dropped it.
+    Ended,
+    /// The connection is in error, as after a reset.
+    Broken(io::ErrorKind),
+}
+
+/// Looks at a connection without taking anything from it, whoever owns it. Does not keep it open.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    socket: Weak<Socket>,
+}
+
+impl Probe {
+    /// One system call, never blocks.
+    pub fn peek(&self) -> Peek {
+        let Some(socket) = self.socket.upgrade() else { return Peek::Ended };
+        let Some(tcp) = socket.tcp() else { return Peek::Ended };
+        let tcp = SockRef::from(tcp);
+        let mut byte = [MaybeUninit::uninit(); 1];
+        loop {
+            match tcp.peek(&mut byte) {
+                Ok(0) => return Peek::Ended,
+                Ok(_) => return Peek::Readable,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Peek::Quiet,
+                    io::ErrorKind::Interrupted => {}
+                    kind => return Peek::Broken(kind),
+                },
+            }
+        }
+    }
+}
+
+/// A share in the TCP stream for the probe. tokio's write half is the handle that can be shared; left to
+/// itself it would send an end-of-file before the close, also where a reset is wanted, hence the drop.
+#[derive(Debug)]
+struct Socket(Option<OwnedWriteHalf>);
+
+impl Socket {
+    fn tcp(&self) -> Option<&TcpStream> {
+        self.0.as_ref().map(AsRef::as_ref)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Some(half) = self.0.take() {
+            half.forget();
+        }
+    }
+}
+
+/// A TCP stream that counts.
+///
+/// Reads go through tokio's own read half, since that one knows that a short read has emptied the socket
+/// and spares the system call that would only say so.
+#[derive(Debug)]
+pub(super) struct Counted {
+    reader: OwnedReadHalf,
+    socket: Arc<Socket>,
+    meter: Arc<Meter>,
+}
+
+impl Counted {
+    pub(super) fn new(tcp: TcpStream) -> Counted {
+        let (reader, half) = tcp.into_split();
+        Counted { reader, socket: Arc::new(Socket(Some(half))), meter: Arc::default() }
+    }
+
+    pub(super) fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
+    }
+
+    pub(super) fn probe(&self) -> Probe {
+        Probe { socket: Arc::downgrade(&self.socket) }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        self.reader.as_ref()
+    }
+
+    /// Writes as soon as the socket takes something.
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.tcp().poll_write_ready(cx))?;
+            match write(self.tcp()) {
+                Ok(bytes) => {
+                    self.meter.add_written(bytes);
+                    return Poll::Ready(Ok(bytes));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if self.meter.reset_on_drop.load(Relaxed) {
+            // Fails only where the connection is gone already, and then there is nothing to reset.
+            let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.meter.force_read.load(Relaxed) {
+            match (&*SockRef::from(this.tcp())).read(buf.initialize_unfilled()) {
+                Ok(bytes) => {
+                    buf.advance(bytes);
+                    this.meter.add_read(bytes);
+                    return Poll::Ready(Ok(()));
+                }
+                // The ordinary way then, which also sees to it that we are woken.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.reader).poll_read(cx, buf))?;
+        this.meter.add_read(buf.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |tcp| tcp.try_write(buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |tcp| tcp.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match SockRef::from(self.tcp()).shutdown(Shutdown::Write) {
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! TCP: one address, or several that race.
+//!
+//! Trying addresses one after the other lets one dead address eat the whole connect timeout; trying all
+//! at once triples the load on a provider. So each next one starts when the one before has failed or has
+//! taken 250 ms (RFC 8305, "connection attempt delay"), families taking turns, and the first to connect wins.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// The delay that RFC 8305, section 8, recommends.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// The order in which addresses are tried: the families take turns, and the resolver's order stands
+/// within each.
+fn interleaved(addresses: &[IpAddr], bind: Option<IpAddr>) -> Vec<IpAddr> {
+    let usable = |ip: &&IpAddr| bind.is_none_or(|from| from.is_ipv4() == ip.is_ipv4());
+    let first_is_v4 = addresses.first().is_some_and(IpAddr::is_ipv4);
+    let (mut first, mut second): (Vec<IpAddr>, Vec<IpAddr>) =
+        addresses.iter().filter(usable).partition(|ip| ip.is_ipv4() == first_is_v4);
+    first.reverse();
+    second.reverse();
+    let mut order = Vec::with_capacity(first.len() + second.len());
+    while !(first.is_empty() && second.is_empty()) {
+        order.extend(first.pop());
+        order.extend(second.pop());
+    }
+    order
+}
+
+/// Connects to the first of these that answers; else returns the first error.
+pub(super) async fn dial(addresses: &[IpAddr], port: u16, bind: Option<IpAddr>) -> io::Result<TcpStream> {
+    let order = interleaved(addresses, bind);
+    if order.is_empty() {
+        let message = "no address of the same family as the bind address";
+        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, message));
+    }
+    race(order, |ip| dial_one(SocketAddr::new(ip, port), bind)).await
+}
+
+async fn dial_one(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(named)?;
+    if let Some(from) = bind {
+        let from = SocketAddr::new(from, 0);
+        socket
+            .bind(from)
+            .map_err(|error| io::Error::new(error.kind(), format!("bind to {}: {error}", from.ip())))?;
+    }
+    let tcp = socket.connect(address).await.map_err(named)?;
+    tcp.set_nodelay(true).map_err(named)?;
+    // Finds a peer that vanished within two minutes. Costs nothing while a connection is in use.
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4);
+    SockRef::from(&tcp).set_tcp_keepalive(&keepalive).map_err(named)?;
+    Ok(tcp)
+}
+
+/// Runs `attempt` on one address after the other, each started when the one before has failed or
+/// [`STAGGER`] has passed. `order` must not be empty.
+async fn race<T, F>(order: Vec<IpAddr>, attempt: impl Fn(IpAddr) -> F) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    let mut waiting = order.into_iter().peekable();
+    let mut trying: Vec<Pin<Box<F>>> = Vec::new();
+    let mut first_error = None;
+    loop {
+        if let Some(ip) = waiting.next() {
+            trying.push(Box::pin(attempt(ip)));
+        } else if trying.is_empty() {
+            return Err(first_error.unwrap_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable)));
+        }
+        tokio::select! {
+            biased;
+            ended = first_ended(&mut trying) => match ended {
+                Ok(connected) => return Ok(connected),
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            },
+            () = tokio::time::sleep(STAGGER), if waiting.peek().is_some() => {}
+        }
+    }
+}
+
+/// Waits for the first of these to end, and takes it out.
+async fn first_ended<T, F>(trying: &mut Vec<Pin<Box<F>>>) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    poll_fn(|cx| {
+        for at in 0..trying.len() {
+            if let Poll::Ready(ended) = trying[at].as_mut().poll(cx) {
+                drop(trying.swap_remove(at));
+                return Poll::Ready(ended);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    fn ips(text: &str) -> Vec<IpAddr> {
+        text.split_whitespace().map(|ip| ip.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let table = [
+            ("::1 ::2 ::3 1.1.1.1", None, "::1 1.1.1.1 ::2 ::3"),
+            ("1.1.1.1 1.1.1.2 ::1 ::2", None, "1.1.1.1 ::1 1.1.1.2 ::2"),
+            ("1.1.1.1 1.1.1.2", None, "1.1.1.1 1.1.1.2"),
+            ("::1 1.1.1.1 1.1.1.2", Some("127.0.0.1"), "1.1.1.1 1.1.1.2"),
+            ("::1 1.1.1.1", Some("::1"), "::1"),
+            ("1.1.1.1", Some("::1"), ""),
+        ];
+        for (given, bind, expected) in table {
+            let bind = bind.map(|ip| ip.parse().unwrap());
+            assert_eq!(interleaved(&ips(given), bind), ips(expected), "{given} from {bind:?}");
+        }
+    }
+
+    /// Each address: milliseconds until it answers, and whether it connects. Returns who won or lost
+    /// first, and when each was started.
+    async fn run(plan: &[(u64, bool)]) -> (io::Result<usize>, Vec<u64>, u64) {
+        let order: Vec<IpAddr> = (0..plan.len()).map(|n| IpAddr::from([10, 0, 0, n as u8])).collect();
+        let began = Instant::now();
+        let starts = Mutex::new(Vec::new());
+        let outcome = race(order, |ip| {
+            let IpAddr::V4(v4) = ip else { unreachable!() };
+            let n = usize::from(v4.octets()[3]);
+            starts.lock().unwrap().push(began.elapsed().as_millis() as u64);
+            let (after, connects) = plan[n];
+            async move {
+                sleep(Duration::from_millis(after)).await;
+                if connects { Ok(n) } else { Err(io::Error::other(n.to_string())) }
+            }
+        })
+        .await;
+        (outcome, starts.into_inner().unwrap(), began.elapsed().as_millis() as u64)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn first_to_connect_wins_and_the_next_starts_after_the_stagger() {
+        let (won, starts, took) = run(&[(5_000, true), (100, true), (1, true)]).await;
+        assert_eq!((won.unwrap(), starts, took), (1, vec![0, 250], 350));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_address_gives_way_at_once() {
+        let (won, starts, took) = run(&[(10, false), (10, true)]).await;
+        assert_eq!((won.unwrap(), starts, took), (1, vec![0, 10], 20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_first_address_still_wins_when_the_others_fail() {
+        let (won, starts, took) = run(&[(900, true), (5, false), (5, false)]).await;
+        assert_eq!((won.unwrap(), starts, took), (0, vec![0, 250, 255], 900));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn first_error_is_returned_when_all_fail() {
+        let (lost, starts, took) = run(&[(300, false), (10, false), (1, false)]).await;
+        // The second failed first, at 260 ms; the third started then.
+        assert_eq!((lost.unwrap_err().to_string().as_str(), starts, took), ("1", vec![0, 250, 260], 300));
+    }
+}

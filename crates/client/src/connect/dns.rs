@@ -1,0 +1,480 @@
+//! Names to addresses: asked in the background, and the last good answer kept in service.
+//!
+//! The obvious rule, a lookup per connection, makes every call wait for the name server and turns its
+//! outage into one's own. The next one, a cache that drops an answer when its time is over, only delays
+//! that until the answer expires. Here an answer is renewed in the background while it serves, and one
+//! that cannot be renewed goes on serving for `stale`: a provider's address outlives most outages of
+//! name servers.
+//!
+//! An answer may also be old for a better reason: nobody asked for a while. Then the address may have
+//! moved without any failure, so a lookup is waited for first, but briefly, and the old answer stands by.
+//!
+//! At most one lookup is under way. Callers share it, and it goes on when they leave.
+
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::error::{ConnectError, ConnectErrorKind};
+
+/// How long answers of the name service are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DnsSettings {
+    /// From this age on an answer is renewed in the background. 30 s: short enough to follow a provider
+    /// that moves, and two lookups a minute burden nobody.
+    pub refresh: Duration,
+    /// Up to this age an answer serves while lookups fail. 1 h: longer than most outages of name servers,
+    /// shorter than the time in which a cloud gives an address to somebody else and it matters.
+    pub stale: Duration,
+}
+
+impl Default for DnsSettings {
+    fn default() -> DnsSettings {
+        DnsSettings { refresh: Duration::from_secs(30), stale: Duration::from_secs(3600) }
+    }
+}
+
+/// How long callers together wait for a lookup when an old answer could serve instead.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// After a failed lookup, how soon the next one is made in the background.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The future of a [`Lookup`].
+pub type Looking<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>>;
+
+/// Something that finds the addresses of a name. No address is taken as a failure.
+pub trait Lookup: Send + Sync {
+    /// Finds the addresses of `name`, in order of preference.
+    fn lookup<'a>(&'a self, name: &'a str) -> Looking<'a>;
+}
+
+/// The system's resolver (`getaddrinfo`), on tokio's blocking threads.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemLookup;
+
+impl Lookup for SystemLookup {
+    fn lookup<'a>(&'a self, name: &'a str) -> Looking<'a> {
+        Box::pin(async move {
+            Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+type Addresses = Arc<[IpAddr]>;
+
+/// What to do about an answer, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Advice {
+    /// Use it.
+    Serve(Addresses),
+    /// Use it, and look up in the background.
+    ServeAndRenew(Addresses),
+    /// Look up and wait a little; use it when nothing better comes.
+    Prefer(Addresses),
+    /// There is nothing to use: look up and wait.
+    Ask,
+}
+
+/// The rule: what to serve when. Time is passed in.
+#[derive(Debug, Default)]
+struct Answers {
+    good: Option<(Addresses, Instant)>,
+    /// The last failure since the last good answer.
+    failed: Option<Instant>,
+}
+
+impl Answers {
+    fn advise(&self, now: Instant, settings: &DnsSettings) -> Advice {
+        let Some((addresses, since)) = &self.good else { return Advice::Ask };
+        let addresses = Arc::clone(addresses);
+        let age = now.saturating_duration_since(*since);
+        if age < settings.refresh {
+            return Advice::Serve(addresses);
+        }
+        if age > settings.stale {
+            return Advice::Ask;
+        }
+        match self.failed {
+            Some(at) if now.saturating_duration_since(at) < RETRY => Advice::Serve(addresses),
+            Some(_) => Advice::ServeAndRenew(addresses),
+            None if age < settings.refresh.saturating_mul(2) => Advice::ServeAndRenew(addresses),
+            None => Advice::Prefer(addresses),
+        }
+    }
+
+    fn succeeded(&mut self, addresses: Addresses, now: Instant) {
+        self.good = Some((addresses, now));
+        self.failed = None;
+    }
+
+    fn failed(&mut self, now: Instant) {
+        self.failed = Some(now);
+    }
+}
+
+/// How a lookup ended; `None` while it has not. The error is text, since many callers get it.
+type Ending = Option<Result<Addresses, Arc<str>>>;
+
+/// A lookup under way.
+struct Running {
+    since: Instant,
+    ending: watch::Receiver<Ending>,
+}
+
+struct State {
+    answers: Answers,
+    running: Option<Running>,
+}
+
+struct Shared {
+    name: Box<str>,
+    settings: DnsSettings,
+    lookup: Arc<dyn Lookup>,
+    state: Mutex<State>,
+}
+
+/// The addresses of one name, kept fresh. May be shared by several runtimes.
+pub(super) struct Resolver(Arc<Shared>);
+
+impl Resolver {
+    pub(super) fn new(name: Box<str>, settings: DnsSettings, lookup: Arc<dyn Lookup>) -> Resolver {
+        let state = Mutex::new(State { answers: Answers::default(), running: None });
+        Resolver(Arc::new(Shared { name, settings, lookup, state }))
+    }
+
+    /// The addresses to try now. Waits only where the rule has nothing to serve, or nothing good.
+    pub(super) async fn resolve(&self, deadline: Instant) -> Result<Addresses, ConnectError> {
+        let now = Instant::now();
+        let mut flight = None;
+        let (advice, since, mut ending) = {
+            let mut state = self.0.state.lock();
+            let advice = state.answers.advise(now, &self.0.settings);
+            if let Advice::Serve(addresses) = advice {
+                return Ok(addresses);
+            }
+            let running = state.running.get_or_insert_with(|| {
+                let (announce, ending) = watch::channel(None);
+                flight = Some(Flight { shared: Arc::clone(&self.0), announce });
+                Running { since: now, ending }
+            });
+            (advice, running.since, running.ending.clone())
+        };
+        // Outside the lock: a runtime that is going down drops the task at once, and the drop locks.
+        if let Some(flight) = flight {
+            tokio::spawn(flight.run());
+        }
+        match advice {
+            Advice::Serve(addresses) | Advice::ServeAndRenew(addresses) => Ok(addresses),
+            Advice::Prefer(old) => {
+                // Half of what is left stays for the connection itself. Counted from the lookup's start,
+                // so one that hangs costs this once, and not each caller.
+                let half = now + deadline.saturating_duration_since(now) / 2;
+                match ended(&mut ending, half.min(since + PATIENCE)).await {
+                    Some(Ok(addresses)) => Ok(addresses),
+                    Some(Err(_)) | None => Ok(old),
+                }
+            }
+            Advice::Ask => match ended(&mut ending, deadline).await {
+                Some(Ok(addresses)) => Ok(addresses),
+                Some(Err(why)) => Err(self.error(&why)),
+                None => Err(self.error("the lookup did not end within the connect timeout")),
+            },
+        }
+    }
+
+    fn error(&self, why: &str) -> ConnectError {
+        ConnectError::new(ConnectErrorKind::Dns, format!("lookup of {}: {why}", self.0.name))
+    }
+}
+
+/// Waits for a lookup to end, until `limit`; `None` when that comes first.
+async fn ended(ending: &mut watch::Receiver<Ending>, limit: Instant) -> Option<Result<Addresses, Arc<str>>> {
+    match timeout_at(limit, ending.wait_for(Option::is_some)).await {
+        Ok(Ok(known)) => known.clone(),
+        Ok(Err(_)) => Some(Err("the lookup was given up".into())),
+        Err(_) => None,
+    }
+}
+
+/// The lookup under way, from its own side. Dropped without an end (its runtime went down), it makes room
+/// for the next.
+struct Flight {
+    shared: Arc<Shared>,
+    announce: watch::Sender<Ending>,
+}
+
+impl Flight {
+    async fn run(self) {
+        let found = self.shared.lookup.lookup(&self.shared.name).await;
+        let found: Result<Addresses, Arc<str>> = match found {
+            Ok(addresses) if addresses.is_empty() => Err("the name has no addresses".into()),
+            Ok(addresses) => Ok(addresses.into()),
+            Err(error) => Err(error.to_string().into()),
+        };
+        let now = Instant::now();
+        {
+            let answers = &mut self.shared.state.lock().answers;
+            match &found {
+                Ok(addresses) => answers.succeeded(Arc::clone(addresses), now),
+                Err(why) => {
+                    answers.failed(now);
+                    tracing::warn!(name = %self.shared.name, error = %why, "lookup failed");
+                }
+            }
+        }
+        self.announce.send_replace(Some(found));
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.shared.state.lock().running = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use tokio::sync::oneshot;
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn addresses(last: u8) -> Addresses {
+        [IpAddr::from([10, 0, 0, last])].into()
+    }
+
+    #[test]
+    fn rule_says_what_to_serve_when() {
+        let settings = DnsSettings { refresh: secs(30), stale: secs(3600) };
+        let old = addresses(1);
+        let (serve, renew, prefer) =
+            (Advice::Serve(old.clone()), Advice::ServeAndRenew(old.clone()), Advice::Prefer(old.clone()));
+        // Age of the good answer in ms, time since the last failure in ms, advice.
+        let table = [
+            (None, None, Advice::Ask),
+            (None, Some(1), Advice::Ask),
+            (Some(0), None, serve.clone()),
+            (Some(29_999), None, serve.clone()),
+            (Some(30_000), None, renew.clone()),
+            (Some(59_999), None, renew.clone()),
+            (Some(60_000), None, prefer.clone()),
+            (Some(60_000), Some(0), serve.clone()),
+            (Some(60_000), Some(999), serve),
+            (Some(60_000), Some(1_000), renew.clone()),
+            (Some(3_600_000), None, prefer),
+            (Some(3_600_000), Some(9_000), renew),
+            (Some(3_600_001), Some(1), Advice::Ask),
+            (Some(3_600_001), None, Advice::Ask),
+        ];
+        let start = Instant::now();
+        let now = start + secs(10_000);
+        for (age, failure, expected) in table {
+            let mut answers = Answers::default();
+            if let Some(age) = age {
+                answers.succeeded(old.clone(), now - Duration::from_millis(age));
+            }
+            if let Some(failure) = failure {
+                answers.failed(now - Duration::from_millis(failure));
+            }
+            assert_eq!(answers.advise(now, &settings), expected, "age {age:?}, failure {failure:?}");
+        }
+    }
+
+    #[test]
+    fn success_forgets_the_failures_before_it() {
+        let now = Instant::now();
+        let mut answers = Answers::default();
+        answers.failed(now);
+        answers.succeeded(addresses(1), now);
+        let advice = answers.advise(now + secs(61), &DnsSettings::default());
+        assert_eq!(advice, Advice::Prefer(addresses(1)));
+    }
+
+    /// Each lookup waits for its script: an answer, a failure, or nothing until told.
+    #[derive(Default)]
+    struct Scripted {
+        waiting: Mutex<VecDeque<oneshot::Sender<io::Result<Vec<IpAddr>>>>>,
+        seen: watch::Sender<usize>,
+    }
+
+    impl Lookup for Scripted {
+        fn lookup<'a>(&'a self, _: &'a str) -> Looking<'a> {
+            let (answer, wait) = oneshot::channel();
+            self.waiting.lock().push_back(answer);
+            self.seen.send_modify(|seen| *seen += 1);
+            Box::pin(async move { wait.await.unwrap_or_else(|_| Err(io::Error::other("script dropped"))) })
+        }
+    }
+
+    impl Scripted {
+        async fn reach(&self, lookups: usize) {
+            self.seen.subscribe().wait_for(|seen| *seen >= lookups).await.unwrap();
+        }
+
+        fn answer(&self, with: Result<u8, &str>) {
+            let answer = self.waiting.lock().pop_front().expect("a lookup waits");
+            let _ = answer.send(with.map(|n| addresses(n).to_vec()).map_err(io::Error::other));
+        }
+
+        fn count(&self) -> usize {
+            *self.seen.borrow()
+        }
+    }
+
+    fn scripted() -> (Arc<Scripted>, Arc<Resolver>) {
+        let script = Arc::new(Scripted::default());
+        (script.clone(), Arc::new(Resolver::new("a.example".into(), DnsSettings::default(), script)))
+    }
+
+    async fn settled(resolver: &Resolver) {
+        let ending = resolver.0.state.lock().running.as_ref().map(|running| running.ending.clone());
+        if let Some(mut ending) = ending {
+            let _ = ending.wait_for(Option::is_some).await;
+        }
+        while resolver.0.state.lock().running.is_some() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + secs(3)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn concurrent_callers_share_one_lookup() {
+        let (script, resolver) = scripted();
+        let callers: Vec<_> = (0..5)
+            .map(|_| {
+                let resolver = resolver.clone();
+                tokio::spawn(async move { resolver.resolve(soon()).await.unwrap() })
+            })
+            .collect();
+        script.reach(1).await;
+        script.answer(Ok(7));
+        for caller in callers {
+            assert_eq!(caller.await.unwrap(), addresses(7));
+        }
+        assert_eq!(script.count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_lookup_fails_the_caller_and_serves_the_next() {
+        let (script, resolver) = scripted();
+        let error = resolver.resolve(soon()).await.unwrap_err();
+        assert_eq!(error.kind(), ConnectErrorKind::Dns);
+        assert!(error.to_string().contains("a.example"), "{error}");
+        script.answer(Ok(4));
+        settled(&resolver).await;
+        assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(4));
+        assert_eq!(script.count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn name_not_found_is_a_dns_error_and_is_asked_again() {
+        let (script, resolver) = scripted();
+        for round in 1..=2 {
+            let (resolved, ()) = tokio::join!(resolver.resolve(soon()), async {
+                script.reach(round).await;
+                script.answer(Err("no such name"));
+            });
+            let error = resolved.unwrap_err();
+            assert_eq!(error.kind(), ConnectErrorKind::Dns);
+            assert!(error.to_string().contains("no such name"), "{error}");
+            settled(&resolver).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_answer_serves_while_lookups_fail_and_until_stale() {
+        let (script, resolver) = scripted();
+        let (first, ()) = tokio::join!(resolver.resolve(soon()), async {
+            script.reach(1).await;
+            script.answer(Ok(1));
+        });
+        assert_eq!(first.unwrap(), addresses(1));
+        settled(&resolver).await;
+        // Renewed in the background: this caller does not wait, although the lookup does not end.
+        advance(secs(31)).await;
+        let before = Instant::now();
+        assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(1));
+        assert_eq!(Instant::now(), before);
+        script.reach(2).await;
+        script.answer(Err("name server away"));
+        settled(&resolver).await;
+        // Failing still, much later, but not past `stale`.
+        advance(secs(3000)).await;
+        assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(1));
+        script.reach(3).await;
+        script.answer(Err("name server away"));
+        settled(&resolver).await;
+        advance(secs(600)).await;
+        let (last, ()) = tokio::join!(resolver.resolve(soon()), async {
+            script.reach(4).await;
+            script.answer(Err("name server away"));
+        });
+        assert_eq!(last.unwrap_err().kind(), ConnectErrorKind::Dns);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answer_that_nobody_used_for_long_is_asked_anew_first() {
+        let (script, resolver) = scripted();
+        let (first, ()) = tokio::join!(resolver.resolve(soon()), async {
+            script.reach(1).await;
+            script.answer(Ok(1));
+        });
+        first.unwrap();
+        settled(&resolver).await;
+        advance(secs(600)).await;
+        let (moved, ()) = tokio::join!(resolver.resolve(soon()), async {
+            script.reach(2).await;
+            script.answer(Ok(2));
+        });
+        assert_eq!(moved.unwrap(), addresses(2));
+        settled(&resolver).await;
+        // A lookup that hangs costs its first caller PATIENCE, those after it nothing.
+        advance(secs(600)).await;
+        let before = Instant::now();
+        assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(2));
+        assert_eq!(before.elapsed().as_secs(), 1);
+        let before = Instant::now();
+        assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(2));
+        assert!(before.elapsed() < Duration::from_millis(10), "{:?}", before.elapsed());
+        assert_eq!(script.count(), 3);
+    }
+
+    #[test]
+    fn lookup_dies_with_its_runtime_and_the_next_is_made_elsewhere() {
+        let (script, resolver) = scripted();
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let first = runtime();
+        let caller = resolver.clone();
+        let waiting = first.spawn(async move { caller.resolve(soon()).await });
+        first.block_on(script.reach(1));
+        drop(first);
+        drop(waiting);
+        let resolved = runtime().block_on(async {
+            let (resolved, ()) = tokio::join!(resolver.resolve(soon()), async {
+                script.reach(2).await;
+                script.waiting.lock().pop_front();
+                script.answer(Ok(9));
+            });
+            resolved
+        });
+        assert_eq!(resolved.unwrap(), addresses(9));
+    }
+}

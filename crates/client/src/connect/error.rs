@@ -1,0 +1,92 @@
+//! Two errors: [`ConfigError`], a setting that could never work, found once when a connector is made,
+//! and [`ConnectError`], a connection that was not had this time. The first belongs to whoever wrote the
+//! settings, the second to the other side or the road to it. Neither ever carries a secret.
+
+use std::fmt;
+use std::io;
+
+/// A setting with which no connection could ever be had: a missing file, a URL without a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    setting: &'static str,
+    message: String,
+}
+
+impl ConfigError {
+    pub(super) fn new(setting: &'static str, message: impl Into<String>) -> ConfigError {
+        ConfigError { setting, message: message.into() }
+    }
+
+    /// The setting at fault, by its name in the configuration: `url`, `proxy`, `tls.ca_file`, …
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+
+    /// What is wrong with it, without the setting's name.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting, self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Which part of getting a connection went wrong. Nothing of a request was sent in any of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConnectErrorKind {
+    /// The name was not found, or its lookup outlasted the deadline: `dns-failure`.
+    Dns,
+    /// The other side, or the proxy before it, refused or could not be reached: `connect-refused`.
+    Refused,
+    /// The deadline passed after the name was known, in TCP, in the proxy or in TLS: `connect-timeout`.
+    Timeout,
+    /// The TLS handshake ended badly, certificates included: `tls-failure`.
+    Tls,
+}
+
+/// Why no connection was had.
+#[derive(Debug)]
+pub struct ConnectError {
+    kind: ConnectErrorKind,
+    message: String,
+    source: Option<io::Error>,
+}
+
+impl ConnectError {
+    pub(crate) fn new(kind: ConnectErrorKind, message: impl Into<String>) -> ConnectError {
+        ConnectError { kind, message: message.into(), source: None }
+    }
+
+    pub(crate) fn because(
+        kind: ConnectErrorKind,
+        message: impl Into<String>,
+        source: io::Error,
+    ) -> ConnectError {
+        ConnectError { kind, message: message.into(), source: Some(source) }
+    }
+
+    /// Which part went wrong.
+    pub fn kind(&self) -> ConnectErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(source) => write!(f, "{}: {source}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}

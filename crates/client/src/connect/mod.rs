@@ -1,0 +1,245 @@
+//! Getting a connection: lookup, TCP, proxy and TLS, under one deadline.
+//!
+//! A [`Connector`] is made once for an endpoint: it reads the certificates and keeps the name's addresses
+//! fresh. [`Connector::connect`] either returns a [`Connection`], over which no byte of a request has
+//! gone, or a [`ConnectError`] that says which part failed. In both cases the call it was for has had no
+//! effect yet, which is why this part stands apart from sending.
+//!
+//! The obvious way, a ready-made connector of an HTTP library, hides what the rest needs to know: whether
+//! a byte was written to the socket, whether an idle connection is still what it was, and which of DNS,
+//! TCP and TLS used up the time. Here the socket counts ([`Meter`]), can be looked at ([`Probe`]), and
+//! can be dropped with a reset.
+//!
+//! Order of a connection: [`dns`] finds addresses, [`dial`] races them, [`proxy`] opens a tunnel where
+//! one is needed, [`tls`] shakes hands.
+
+mod counted;
+mod dial;
+mod dns;
+mod error;
+mod proxy;
+mod stream;
+mod target;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use http::HeaderValue;
+use tokio::time::{Instant, timeout_at};
+
+pub use counted::{Meter, Peek, Probe};
+pub use dns::{DnsSettings, Looking, Lookup, SystemLookup};
+pub use error::{ConfigError, ConnectError, ConnectErrorKind};
+pub use proxy::Proxy;
+pub use stream::Stream;
+pub use target::{Host, Scheme, Target};
+pub use tls::TlsSettings;
+
+use counted::Counted;
+use dns::Resolver;
+use tls::Tls;
+
+/// Which HTTP to speak with an endpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum HttpVersion {
+    /// What TLS negotiates, HTTP/2 first; HTTP/1.1 on plain TCP. The default.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only: a server that does not negotiate it under TLS is a TLS failure; on plain TCP it is
+    /// spoken without asking (prior knowledge).
+    Http2,
+}
+
+/// The HTTP that a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NegotiatedVersion {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// How to connect. Start from `Settings::default()`: no proxy, no bind address, system roots, `Auto`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Go through this proxy. The proxy then looks up the target's name.
+    pub proxy: Option<Proxy>,
+    /// Send from this local address (static egress). Only addresses of its family are tried.
+    pub bind: Option<IpAddr>,
+    /// Certificates; read only for `https` targets.
+    pub tls: TlsSettings,
+    /// Which HTTP to speak.
+    pub http: HttpVersion,
+    /// How long the name's addresses are used.
+    pub dns: DnsSettings,
+}
+
+/// A new connection. No byte of a request has gone over it, although [`Meter::written`] is not 0 after a
+/// TLS or proxy handshake.
+#[derive(Debug)]
+pub struct Connection {
+    /// The byte stream, for hyper or h2.
+    pub io: Stream,
+    /// What to speak over it.
+    pub version: NegotiatedVersion,
+    /// The other end of the TCP connection: the proxy, where there is one.
+    pub peer: SocketAddr,
+    /// There where requests go to a proxy that forwards them: they must name the whole URL, and carry
+    /// this.
+    pub absolute_form: Option<AbsoluteForm>,
+    /// Counts the bytes of `io`.
+    pub meter: Arc<Meter>,
+    /// Looks at `io` while hyper owns it.
+    pub probe: Probe,
+}
+
+/// What a forwarding proxy wants of a request: the absolute form of its target, and perhaps a credential.
+#[derive(Debug, Clone)]
+pub struct AbsoluteForm {
+    /// The value for `Proxy-Authorization`, marked as sensitive.
+    pub proxy_authorization: Option<HeaderValue>,
+}
+
+/// Where the addresses come from.
+enum Addresses {
+    /// Known without a lookup.
+    Fixed(Arc<[IpAddr]>),
+    Resolved(Resolver),
+}
+
+/// Makes connections to one endpoint. May be shared by threads and runtimes.
+pub struct Connector {
+    target: Target,
+    addresses: Addresses,
+    /// Of the target, or of the proxy.
+    port: u16,
+    bind: Option<IpAddr>,
+    http: HttpVersion,
+    proxy: Option<Proxy>,
+    tls: Option<Tls>,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("target", &self.target)
+            .field("proxy", &self.proxy)
+            .field("bind", &self.bind)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connector {
+    /// Reads certificates and prepares everything that does not need the network. No lookup is made yet.
+    pub fn new(target: Target, settings: Settings) -> Result<Connector, ConfigError> {
+        Connector::with_lookup(target, settings, Arc::new(SystemLookup))
+    }
+
+    /// Like [`Connector::new`], with another way to find addresses. Literal addresses and `localhost` are
+    /// not looked up.
+    pub fn with_lookup(
+        target: Target,
+        settings: Settings,
+        lookup: Arc<dyn Lookup>,
+    ) -> Result<Connector, ConfigError> {
+        let tls = match target.scheme {
+            Scheme::Http => None,
+            Scheme::Https => Some(Tls::new(&target.host, &settings.tls, settings.http)?),
+        };
+        let (host, port) = match &settings.proxy {
+            Some(proxy) => (&proxy.host, proxy.port),
+            None => (&target.host, target.port),
+        };
+        let addresses = match host {
+            Host::Ip(ip) => Addresses::Fixed([*ip].into()),
+            name if name.is_loopback_name() => {
+                Addresses::Fixed([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()].into())
+            }
+            Host::Name(name) => Addresses::Resolved(Resolver::new(name.clone(), settings.dns, lookup)),
+        };
+        let Settings { proxy, bind, http, .. } = settings;
+        Ok(Connector { target, addresses, port, bind, http, proxy, tls })
+    }
+
+    /// Where connections go.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Makes one connection, or says by `deadline` why not. Dropping the future gives the connection up;
+    /// a lookup under way goes on for the next caller. Runs inside a tokio runtime with IO and time.
+    pub async fn connect(&self, deadline: Instant) -> Result<Connection, ConnectError> {
+        let addresses = match &self.addresses {
+            Addresses::Fixed(addresses) => Arc::clone(addresses),
+            Addresses::Resolved(resolver) => resolver.resolve(deadline).await?,
+        };
+        match timeout_at(deadline, self.establish(&addresses)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ConnectError::new(
+                ConnectErrorKind::Timeout,
+                format!("no connection to {} within the connect timeout", self.target),
+            )),
+        }
+    }
+
+    /// TCP, then the tunnel where one is needed, then TLS.
+    async fn establish(&self, addresses: &[IpAddr]) -> Result<Connection, ConnectError> {
+        let tcp =
+            dial::dial(addresses, self.port, self.bind).await.map_err(|error| self.unreachable(error))?;
+        let peer = tcp.peer_addr().map_err(|error| self.unreachable(error))?;
+        let mut socket = Counted::new(tcp);
+        let (meter, probe) = (socket.meter(), socket.probe());
+
+        let mut absolute_form = None;
+        if let Some(proxy) = &self.proxy {
+            // A forwarding proxy speaks HTTP/1.1 to us, so TLS and plain HTTP/2 alike need a tunnel.
+            if self.tls.is_some() || self.http == HttpVersion::Http2 {
+                proxy::tunnel(&mut socket, &self.target, proxy.authorization())
+                    .await
+                    .map_err(|error| self.unreachable(error))?;
+            } else {
+                absolute_form = Some(AbsoluteForm { proxy_authorization: proxy.authorization().cloned() });
+            }
+        }
+
+        let (io, version) = match &self.tls {
+            Some(tls) => {
+                let (stream, version) = tls.handshake(socket).await.map_err(|error| {
+                    ConnectError::because(ConnectErrorKind::Tls, format!("TLS with {}", self.target), error)
+                })?;
+                (Stream::tls(stream), version)
+            }
+            None => (Stream::plain(socket), self.http.without_tls()),
+        };
+        Ok(Connection { io, version, peer, absolute_form, meter, probe })
+    }
+
+    /// The kernel gives up by itself after some minutes; that, too, is a timeout.
+    fn unreachable(&self, error: io::Error) -> ConnectError {
+        let kind = match error.kind() {
+            io::ErrorKind::TimedOut => ConnectErrorKind::Timeout,
+            _ => ConnectErrorKind::Refused,
+        };
+        ConnectError::because(kind, format!("connection to {}", self.target), error)
+    }
+}
+
+impl HttpVersion {
+    /// What is spoken where nothing negotiates.
+    fn without_tls(self) -> NegotiatedVersion {
+        match self {
+            HttpVersion::Auto | HttpVersion::Http1 => NegotiatedVersion::Http1,
+            HttpVersion::Http2 => NegotiatedVersion::Http2,
+        }
+    }
+}

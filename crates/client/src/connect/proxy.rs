@@ -1,0 +1,230 @@
+//! An outgoing HTTP proxy: a tunnel by CONNECT (RFC 9110, section 9.3.6), or the absolute form
+//! (RFC 9112, section 3.2.2) for plain HTTP.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::HeaderValue;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::error::ConfigError;
+use super::target::{Host, Target, port_of};
+
+/// A proxy's answer to CONNECT is a status line and a few headers. What is longer is not one.
+const HEAD_LIMIT: usize = 8 * 1024;
+
+/// An HTTP proxy: `http://[user:password@]host:port`. Its `Debug` shows no user and no password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    pub(super) host: Host,
+    pub(super) port: u16,
+    authorization: Option<HeaderValue>,
+}
+
+impl Proxy {
+    /// The value of `Proxy-Authorization`, marked as sensitive; `None` without a user in the URL.
+    pub fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = if self.authorization.is_some() { "***@" } else { "" };
+        write!(f, "Proxy(http://{user}{}:{})", self.host, self.port)
+    }
+}
+
+impl FromStr for Proxy {
+    type Err = ConfigError;
+
+    /// User and password may hold percent escapes. The port must be there: proxies have no usual one.
+    /// Messages never repeat the text, since it may hold a password.
+    fn from_str(text: &str) -> Result<Proxy, ConfigError> {
+        let wrong = |message: &str| ConfigError::new("proxy", message);
+        let rest = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+            Some(_) => return Err(wrong("only proxies of the form http://host:port are known")),
+            None => return Err(wrong("it must have the form http://[user:password@]host:port")),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (user, address) = match rest.rsplit_once('@') {
+            Some((user, address)) => (Some(user), address),
+            None => (None, rest),
+        };
+        let authority: http::uri::Authority =
+            address.parse().map_err(|_| wrong("what follows http:// is not host:port"))?;
+        let host = Host::parse(authority.host()).ok_or_else(|| wrong("it has no host"))?;
+        let port = match port_of(authority.as_str()).map(str::parse) {
+            Some(Ok(port)) if port > 0 => port,
+            Some(_) => return Err(wrong("its port is not a number from 1 to 65535")),
+            None => return Err(wrong("it has no port")),
+        };
+        let authorization = match user {
+            Some(user) => Some(basic(user).ok_or_else(|| wrong("user and password hold a broken % escape"))?),
+            None => None,
+        };
+        Ok(Proxy { host, port, authorization })
+    }
+}
+
+/// `user[:password]` with percent escapes as a `Basic` credential (RFC 7617).
+fn basic(user: &str) -> Option<HeaderValue> {
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let mut plain = unescape(name)?;
+    plain.push(b':');
+    plain.extend(unescape(password)?);
+    let mut value = HeaderValue::from_str(&format!("Basic {}", BASE64.encode(plain)))
+        .expect("base64 holds only what a header value may");
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = text.bytes();
+    let mut plain = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                (digit()? * 16 + digit()?) as u8
+            }
+            _ => byte,
+        });
+    }
+    Some(plain)
+}
+
+/// Asks the proxy at the other end of `io` for a tunnel to `target`. An error's text is the proxy's
+/// status or the failure of the connection to it.
+pub(super) async fn tunnel<S>(
+    io: &mut S,
+    target: &Target,
+    authorization: Option<&HeaderValue>,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut request = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n").into_bytes();
+    if let Some(value) = authorization {
+        request.extend_from_slice(b"proxy-authorization: ");
+        request.extend_from_slice(value.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    io.write_all(&request).await?;
+    io.flush().await?;
+
+    let mut head = Vec::with_capacity(256);
+    let end = loop {
+        if let Some(at) = head.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if head.len() > HEAD_LIMIT {
+            return Err(io::Error::other("the proxy's answer to CONNECT is too long"));
+        }
+        if io.read_buf(&mut head).await? == 0 {
+            return Err(io::Error::other("the proxy closed the connection instead of answering CONNECT"));
+        }
+    };
+    match status(&head) {
+        None => Err(io::Error::other("the proxy's answer to CONNECT is not HTTP")),
+        Some(200..=299) if end == head.len() => Ok(()),
+        // Through a tunnel we speak first: whatever is there already is not from the target.
+        Some(200..=299) => Err(io::Error::other("the proxy sent more than an answer to CONNECT")),
+        Some(status) => Err(io::Error::other(format!("the proxy answered CONNECT with status {status}"))),
+    }
+}
+
+/// The status in `HTTP/1.x NNN …`.
+fn status(head: &[u8]) -> Option<u16> {
+    let rest = head.strip_prefix(b"HTTP/1.0 ").or_else(|| head.strip_prefix(b"HTTP/1.1 "))?;
+    let (digits, after) = rest.split_at_checked(3)?;
+    let ends = matches!(after.first(), Some(b' ' | b'\r'));
+    let digits = std::str::from_utf8(digits).ok().filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?;
+    digits.parse().ok().filter(|_| ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_read_and_hide_their_password() {
+        let proxy: Proxy = "http://al%40x:p%3Aw%2F@Proxy.Example:3128/".parse().unwrap();
+        assert_eq!((proxy.host.to_string().as_str(), proxy.port), ("proxy.example", 3128));
+        let expected = format!("Basic {}", BASE64.encode("al@x:p:w/"));
+        assert_eq!(proxy.authorization().unwrap(), expected.as_str());
+        let shown = format!("{proxy:?} {:?}", proxy.authorization());
+        assert_eq!(shown, "Proxy(http://***@proxy.example:3128) Some(Sensitive)");
+        let plain: Proxy = "http://[::1]:8080".parse().unwrap();
+        assert_eq!((plain.host.to_string().as_str(), plain.authorization()), ("[::1]", None));
+    }
+
+    #[test]
+    fn proxies_that_cannot_work_say_why_without_their_text() {
+        let table = [
+            ("proxy:3128", "form http://"),
+            ("socks5://u:hunter2@p:1", "only proxies"),
+            ("http://u:hunter2@proxy", "no port"),
+            ("http://u:hunter2@proxy:0", "not a number"),
+            ("http://u:hunter2@proxy:x", "not "),
+            ("http://u:hunter2@pr oxy:1", "not host:port"),
+            ("http://u:hunter2%4@proxy:1", "broken % escape"),
+            ("http://u:hunter2@proxy:1/path", "not host:port"),
+        ];
+        for (text, why) in table {
+            let message = text.parse::<Proxy>().unwrap_err().to_string();
+            assert!(message.contains(why) && !message.contains("hunter2"), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn status_lines() {
+        let table: [(&[u8], Option<u16>); 6] = [
+            (b"HTTP/1.1 200 OK\r\n\r\n", Some(200)),
+            (b"HTTP/1.0 407\r\n\r\n", Some(407)),
+            (b"HTTP/1.1 2000\r\n\r\n", None),
+            (b"HTTP/2 200 \r\n\r\n", None),
+            (b"HTTP/1.1 +20 \r\n\r\n", None),
+            (b"SSH-2.0\r\n\r\n", None),
+        ];
+        for (line, expected) in table {
+            assert_eq!(status(line), expected, "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    #[tokio::test]
+    async fn tunnel_takes_2xx_alone_and_no_byte_beyond_it() {
+        let target = Target::try_from(&"https://[2001:db8::1]/".parse().unwrap()).unwrap();
+        let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(20_000));
+        let table = [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", None),
+            ("HTTP/1.1 204 \r\n\r\n", None),
+            ("HTTP/1.1 200 OK\r\n\r\nhello", Some("more than an answer")),
+            ("HTTP/1.1 407 Who\r\n\r\n", Some("status 407")),
+            ("HTTP/1.1 502 Bad\r\ncontent-length: 2\r\n\r\nno", Some("status 502")),
+            ("HTTP/1.1 200 OK\r\n", Some("closed")),
+            ("nonsense\r\n\r\n", Some("not HTTP")),
+            (&long, Some("too long")),
+        ];
+        for (answer, expected) in table {
+            let (mut ours, mut theirs) = tokio::io::duplex(64 * 1024);
+            theirs.write_all(answer.as_bytes()).await.unwrap();
+            theirs.shutdown().await.unwrap();
+            let outcome = tunnel(&mut ours, &target, None).await.map_err(|error| error.to_string());
+            match (outcome, expected) {
+                (Ok(()), None) => {}
+                (Err(message), Some(part)) => assert!(message.contains(part), "{message}"),
+                other => panic!("{answer:?}: {other:?}"),
+            }
+            drop(ours);
+            let mut asked = String::new();
+            theirs.read_to_string(&mut asked).await.unwrap();
+            assert_eq!(asked, "CONNECT [2001:db8::1]:443 HTTP/1.1\r\nhost: [2001:db8::1]:443\r\n\r\n");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! TLS by rustls with the ring provider, named here and never taken from the process: a library that
+//! installs another default must not change what protects these connections.
+//!
+//! Sessions are resumed; early data (0-RTT) is never sent, since a network can replay it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::error::ConfigError;
+use super::target::Host;
+use super::{HttpVersion, NegotiatedVersion};
+
+/// Whom to trust, and who we are. All files hold PEM, and are read once, when the connector is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsSettings {
+    /// The certificates to trust *instead of* the system's: whoever names a private authority does not
+    /// want any public one to be able to speak in its place.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate, with its chain, for servers that ask for one. Needs `client_key`.
+    pub client_cert: Option<PathBuf>,
+    /// The private key of `client_cert`.
+    pub client_key: Option<PathBuf>,
+}
+
+/// What TLS needs of one endpoint, made once.
+pub(super) struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+    http: HttpVersion,
+    /// Said beside a failed handshake when there is nothing to trust at all.
+    rootless: bool,
+}
+
+impl Tls {
+    /// Reads the certificates.
+    pub(super) fn new(host: &Host, settings: &TlsSettings, http: HttpVersion) -> Result<Tls, ConfigError> {
+        let name = match host {
+            Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
+            Host::Name(name) => ServerName::try_from(name.to_string())
+                .map_err(|_| ConfigError::new("url", format!("`{name}` is not a name that TLS can check")))?,
+        };
+        let roots = match &settings.ca_file {
+            Some(path) => Arc::new(roots_in(path)?),
+            None => system_roots(),
+        };
+        let rootless = roots.is_empty();
+        let mut config =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("ring offers the cipher suites of TLS 1.2 and 1.3")
+                .with_root_certificates(roots)
+                .with_client_identity(settings)?;
+        config.alpn_protocols = match http {
+            HttpVersion::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
+            HttpVersion::Http2 => vec![b"h2".to_vec()],
+        };
+        // One server: the tickets of one are enough (rustls keeps up to eight for each).
+        config.resumption = Resumption::in_memory_sessions(8);
+        Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name, http, rootless })
+    }
+
+    /// Shakes hands over a connection, and says which HTTP was agreed on.
+    pub(super) async fn handshake<S>(&self, io: S) -> io::Result<(TlsStream<S>, NegotiatedVersion)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let stream = self.connector.connect(self.name.clone(), io).await.map_err(|error| {
+            let hint = if self.rootless {
+                " (no system root certificates were found; set `tls.ca_file`)"
+            } else {
+                ""
+            };
+            io::Error::new(error.kind(), format!("{error}{hint}"))
+        })?;
+        let version = match (stream.get_ref().1.alpn_protocol(), self.http) {
+            (Some(b"h2"), _) => NegotiatedVersion::Http2,
+            (_, HttpVersion::Auto | HttpVersion::Http1) => NegotiatedVersion::Http1,
+            (_, HttpVersion::Http2) => return Err(io::Error::other("the server does not offer HTTP/2")),
+        };
+        Ok((stream, version))
+    }
+}
+
+/// The step of the builder that takes our own certificate, or none.
+trait WithClientIdentity {
+    fn with_client_identity(self, settings: &TlsSettings) -> Result<ClientConfig, ConfigError>;
+}
+
+impl WithClientIdentity for rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+    fn with_client_identity(self, settings: &TlsSettings) -> Result<ClientConfig, ConfigError> {
+        let (cert, key) = match (&settings.client_cert, &settings.client_key) {
+            (None, None) => return Ok(self.with_no_client_auth()),
+            (Some(_), None) => {
+                return Err(ConfigError::new("tls.client_key", "missing beside `client_cert`"));
+            }
+            (None, Some(_)) => {
+                return Err(ConfigError::new("tls.client_cert", "missing beside `client_key`"));
+            }
+            (Some(cert), Some(key)) => (cert, key),
+        };
+        let chain = certificates("tls.client_cert", cert)?;
+        let secret = PrivateKeyDer::from_pem_file(key)
+            .map_err(|error| ConfigError::new("tls.client_key", format!("{}: {error}", key.display())))?;
+        self.with_client_auth_cert(chain, secret)
+            .map_err(|error| ConfigError::new("tls.client_cert", format!("{}: {error}", cert.display())))
+    }
+}
+
+/// The certificates in a PEM file; at least one.
+fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let wrong = |why: String| ConfigError::new(setting, format!("{}: {why}", path.display()));
+    let found: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(|certificates| certificates.collect())
+        .map_err(|error| wrong(error.to_string()))?;
+    if found.is_empty() {
+        return Err(wrong("no certificate in it".into()));
+    }
+    Ok(found)
+}
+
+fn roots_in(path: &Path) -> Result<RootCertStore, ConfigError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("tls.ca_file", path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| ConfigError::new("tls.ca_file", format!("{}: {error}", path.display())))?;
+    }
+    Ok(roots)
+}
+
+/// The system's root certificates, read at first need and once in a process. A system without any is no
+/// reason to refuse a whole configuration: the handshakes fail, and say so.
+fn system_roots() -> Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    Arc::clone(ROOTS.get_or_init(|| {
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::warn!(%error, "system root certificates");
+        }
+        let mut roots = RootCertStore::empty();
+        // Some systems carry roots that no longer parse. They trust nobody, and the others still serve.
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            tracing::warn!("no system root certificates found: TLS works only where `tls.ca_file` is set");
+        }
+        Arc::new(roots)
+    }))
+}
