@@ -75,8 +75,8 @@ pub struct Refusal {
 /// What is told to the guards when an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// What the ending means; `None` where the attempt was abandoned, and nobody knows.
-    pub verdict: Option<Verdict>,
+    /// How it ended, and what that means; `None` where the attempt was abandoned, and nobody knows.
+    pub outcome: Option<(Ending, Verdict)>,
     /// A timeout, a 504, or any failure that took more than a tenth of the read timeout.
     pub slow: bool,
     /// From the first wait for a connection to the ending.
@@ -224,7 +224,7 @@ impl<G: Guards> Call<G> {
         self.effect = self.effect.and(verdict.effect);
         let repeat = may_repeat(plan.rules.idempotency, &verdict);
         self.last = Some(repeat);
-        let report = self.report(plan, Some(verdict), now);
+        let report = self.report(plan, Some((ended.ending, verdict)), now);
         let asked = self.may_go_on(plan, guards, repeat, &verdict, &report, ended.body_kept, draw, now);
         let next = self.next_endpoint(plan);
         let stays = asked.is_ok() && next == self.endpoint;
@@ -259,17 +259,23 @@ impl<G: Guards> Call<G> {
         self.give_evidence(guards, now);
     }
 
+    /// The caller went away: the attempt in flight may end, and nothing is sent after it.
+    pub fn caller_left(&mut self) {
+        self.caller_repeats = true;
+    }
+
     /// When all of it must be over.
     #[must_use]
     pub fn end_by(&self) -> Time {
         self.end_by
     }
 
-    fn report(&self, plan: &Plan, verdict: Option<Verdict>, now: Time) -> Report {
+    fn report(&self, plan: &Plan, outcome: Option<(Ending, Verdict)>, now: Time) -> Report {
         let took = now.since(self.began);
-        let slow = verdict
-            .is_some_and(|v| v.timed_out || (v.health == Health::Failure && took > plan.timeouts.read / 10));
-        Report { verdict, slow, took }
+        let slow = outcome.is_some_and(|(_, v)| {
+            v.timed_out || (v.health == Health::Failure && took > plan.timeouts.read / 10)
+        });
+        Report { outcome, slow, took }
     }
 
     /// When the next attempt may begin, or why there is none (`Err(None)`: none is wanted).

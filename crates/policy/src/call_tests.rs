@@ -39,12 +39,12 @@ impl Guards for Diary {
     fn settle(&mut self, endpoint: usize, (): (), report: Report, last: bool, _: Time) {
         self.out -= 1;
         if last {
-            self.evidence.push((endpoint, report.verdict.map(|v| v.health)));
+            self.evidence.push((endpoint, report.outcome.map(|(_, v)| v.health)));
         }
     }
 
     fn witness(&mut self, endpoint: usize, (): (), report: Report, _: Time) {
-        self.evidence.push((endpoint, report.verdict.map(|v| v.health)));
+        self.evidence.push((endpoint, report.outcome.map(|(_, v)| v.health)));
     }
 
     fn pay(&mut self, _: usize, _: bool, _: Time) -> Result<(), Stopped> {
