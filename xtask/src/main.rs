@@ -1,1 +1,68 @@
-fn main() {}
+//! The project's own commands: `cargo xtask test` and `cargo xtask bench`.
+//!
+//! They stand here and not in shell scripts so that they are checked by the compiler, and run with
+//! nothing installed but Rust. What else they need, they say, and install where they may.
+
+mod bench;
+mod house;
+mod needs;
+mod process;
+mod stories;
+mod suite;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands.")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Format, lints, tests, docs, house rules, licences, end-to-end stories.
+    Test(suite::Options),
+    /// The end-to-end stories alone.
+    Stories(stories::Options),
+    /// Measurements.
+    Bench {
+        #[command(subcommand)]
+        what: Measured,
+    },
+    /// Used by `bench`: the load generator.
+    #[command(hide = true)]
+    Load(bench::Load),
+    /// Used by `bench`: the server behind the proxies.
+    #[command(hide = true)]
+    Upstream {
+        /// Loopback port to listen on.
+        #[arg(long)]
+        port: u16,
+    },
+}
+
+#[derive(Subcommand)]
+enum Measured {
+    /// The gateway beside other proxies: CPU per request, rate, added latency, memory.
+    Gateway(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let ended = match Arguments::parse().task {
+        Task::Test(options) => suite::test(&options),
+        Task::Stories(options) => stories::run(&options),
+        Task::Bench { what: Measured::Gateway(options) } => bench::gateway(&options),
+        Task::Load(load) => bench::run_load(&load),
+        Task::Upstream { port } => bench::serve_upstream(port),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The load generator: GET requests over kept connections, closed or open loop.
+//!
+//! In a closed loop each connection sends its next request when the last was answered. In an open
+//! loop requests are due at fixed times, whatever the proxy does. The obvious way to time those, from
+//! the moment of sending, hides every stall: a request that could not be sent because all connections
+//! waited is never counted as slow ("coordinated omission"). Here the time runs from the moment at
+//! which the request was due. A thread of its own wakes for each due time, since the runtime's timer
+//! is only exact to a millisecond.
+//!
+//! It runs as a process of its own, says `begin` when the warm-up is over, and at the end one line of
+//! JSON, so that the parent can read the proxy's accounts at the same two moments.
+
+use std::cell::RefCell;
+use std::io::{Error, ErrorKind, Result as IoResult, Write};
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::LocalSet;
+
+use super::upstream::head_end;
+use crate::process::Outcome;
+
+/// The longest answer head that is taken, and the piece in which bodies are read.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// What waits longer than this for its answer when the time is up counts as an error.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// What to send, and for how long.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Load {
+    /// Loopback port to send to.
+    #[arg(long)]
+    pub(crate) port: u16,
+    /// Path to ask for.
+    #[arg(long)]
+    pub(crate) path: String,
+    /// Connections kept open.
+    #[arg(long)]
+    pub(crate) connections: usize,
+    /// Seconds before counting starts.
+    #[arg(long)]
+    pub(crate) warm_up: f64,
+    /// Seconds that count.
+    #[arg(long)]
+    pub(crate) seconds: f64,
+    /// Requests a second in an open loop; without it the loop is closed.
+    #[arg(long)]
+    pub(crate) rate: Option<u32>,
+}
+
+/// What was seen in the window that counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Seen {
+    /// Requests answered with 200 and a whole body.
+    pub(crate) requests: u64,
+    /// Requests that ended otherwise, or hung.
+    pub(crate) errors: u64,
+    /// Length of the window.
+    pub(crate) seconds: f64,
+    /// Median time to the whole answer, in nanoseconds.
+    pub(crate) p50_ns: u64,
+    /// 99th percentile of the same.
+    pub(crate) p99_ns: u64,
+    /// The first error, for the person who has to find out.
+    pub(crate) first_error: Option<String>,
+}
+
+impl Seen {
+    /// The line that the generator prints.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "requests": self.requests,
+            "errors": self.errors,
+            "seconds": self.seconds,
+            "p50_ns": self.p50_ns,
+            "p99_ns": self.p99_ns,
+            "first_error": self.first_error,
+        })
+    }
+
+    /// Reads that line.
+    pub(crate) fn from_json(line: &str) -> Outcome<Seen> {
+        let value: Value = serde_json::from_str(line).map_err(|e| format!("load said `{line}`: {e}"))?;
+        let count = |name: &str| {
+            value[name].as_u64().ok_or_else(|| format!("load said `{line}`: no number `{name}`"))
+        };
+        Ok(Seen {
+            requests: count("requests")?,
+            errors: count("errors")?,
+            seconds: value["seconds"].as_f64().ok_or_else(|| format!("load said `{line}`: no seconds"))?,
+            p50_ns: count("p50_ns")?,
+            p99_ns: count("p99_ns")?,
+            first_error: value["first_error"].as_str().map(str::to_owned),
+        })
+    }
+}
+
+/// The counts that all connections write to.
+#[derive(Default)]
+struct Book {
+    latencies_ns: Vec<u64>,
+    errors: u64,
+    first_error: Option<String>,
+    /// Since when each connection's request runs.
+    running: Vec<Option<Instant>>,
+}
+
+type Shared = Rc<RefCell<Book>>;
+type Due = Rc<Mutex<UnboundedReceiver<Instant>>>;
+
+/// Runs the load and prints `begin`, then the JSON line.
+pub(crate) fn run(load: &Load) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("no runtime: {e}"))?;
+    let due = load.rate.map(pace);
+    let seen = LocalSet::new().block_on(&runtime, drive(load, due));
+    println!("{}", seen.to_json());
+    // The pacing thread and the open requests end with the process.
+    Ok(())
+}
+
+/// Starts a thread that puts each due time into the queue when it has come.
+fn pace(rate: u32) -> Due {
+    let (queue, due) = unbounded_channel();
+    std::thread::spawn(move || {
+        let start = Instant::now();
+        for n in 0_u64.. {
+            let at = start + Duration::from_nanos(n * 1_000_000_000 / u64::from(rate));
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            if queue.send(at).is_err() {
+                return;
+            }
+        }
+    });
+    Rc::new(Mutex::new(due))
+}
+
+async fn drive(load: &Load, due: Option<Due>) -> Seen {
+    let book = Shared::default();
+    book.borrow_mut().running.resize(load.connections, None);
+    for slot in 0..load.connections {
+        tokio::task::spawn_local(keep_sending(load.clone(), slot, due.clone(), book.clone()));
+    }
+    tokio::time::sleep(Duration::from_secs_f64(load.warm_up)).await;
+    book.borrow_mut().latencies_ns.clear();
+    book.borrow_mut().errors = 0;
+    println!("begin");
+    let _ = std::io::stdout().flush();
+    let start = Instant::now();
+    tokio::time::sleep(Duration::from_secs_f64(load.seconds)).await;
+    let now = Instant::now();
+    // A queue that is still held by a waiting connection is empty.
+    let overdue = due.and_then(|queue| queue.try_lock().ok().map(|queue| queue.len() as u64));
+    sum_up(&mut book.borrow_mut(), start, now, overdue.unwrap_or(0))
+}
+
+fn sum_up(book: &mut Book, start: Instant, now: Instant, overdue: u64) -> Seen {
+    let stuck = book.running.iter().flatten().filter(|since| now - **since > STUCK).count() as u64;
+    let latencies = &mut book.latencies_ns;
+    latencies.sort_unstable();
+    let first_error = book.first_error.take().or_else(|| {
+        (stuck + overdue > 0).then(|| format!("at the end {stuck} hung and {overdue} were overdue"))
+    });
+    Seen {
+        requests: latencies.len() as u64,
+        errors: book.errors + stuck + overdue,
+        seconds: (now - start).as_secs_f64(),
+        p50_ns: percentile(latencies, 50),
+        p99_ns: percentile(latencies, 99),
+        first_error,
+    }
+}
+
+/// The nearest-rank percentile of sorted figures; 0 of none.
+fn percentile(sorted: &[u64], percent: usize) -> u64 {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
+}
+
+async fn keep_sending(load: Load, slot: usize, due: Option<Due>, book: Shared) {
+    loop {
+        if let Err(e) = converse(&load, slot, due.as_ref(), &book).await {
+            let mut book = book.borrow_mut();
+            book.errors += 1;
+            book.running[slot] = None;
+            book.first_error.get_or_insert_with(|| e.to_string());
+        }
+        // A refused port must not turn this into a busy loop.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Sends request after request on one connection, until something breaks.
+async fn converse(load: &Load, slot: usize, due: Option<&Due>, book: &Shared) -> IoResult<()> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, load.port)).await?;
+    stream.set_nodelay(true)?;
+    let request = format!(
+        "GET {} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nuser-agent: seawall-bench\r\naccept: */*\r\n\r\n",
+        load.path, load.port
+    );
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let start = match due {
+            None => Instant::now(),
+            Some(queue) => match queue.lock().await.recv().await {
+                Some(at) => at,
+                None => return Ok(()),
+            },
+        };
+        book.borrow_mut().running[slot] = Some(start);
+        stream.write_all(request.as_bytes()).await?;
+        read_answer(&mut stream, &mut buffer).await?;
+        let mut book = book.borrow_mut();
+        book.running[slot] = None;
+        let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        book.latencies_ns.push(ns);
+    }
+}
+
+async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> IoResult<()> {
+    let mut filled = 0;
+    let head = loop {
+        let read = stream.read(&mut buffer[filled..]).await?;
+        if read == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        filled += read;
+        if let Some(end) = head_end(&buffer[..filled]) {
+            break end;
+        }
+    };
+    let mut left = (head + body_length(&buffer[..head])?)
+        .checked_sub(filled)
+        .ok_or_else(|| Error::other("more bytes than the answer announced"))?;
+    while left > 0 {
+        let piece = left.min(buffer.len());
+        match stream.read(&mut buffer[..piece]).await? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            read => left -= read,
+        }
+    }
+    Ok(())
+}
+
+/// The announced body length of a 200; an error for any other status, and for chunks, which none of
+/// the benchmark's upstreams sends.
+fn body_length(head: &[u8]) -> IoResult<usize> {
+    if head.get(9..12) != Some(b"200") {
+        return Err(Error::other(format!(
+            "answered with {}",
+            String::from_utf8_lossy(head.get(9..12).unwrap_or_default())
+        )));
+    }
+    let name = b"content-length:";
+    let lines = head.split(|byte| *byte == b'\n');
+    let value = lines
+        .filter(|line| line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name))
+        .find_map(|line| std::str::from_utf8(&line[name.len()..]).ok()?.trim().parse().ok());
+    value.ok_or_else(|| Error::other("no content-length"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentile_is_the_nearest_rank() {
+        let figures: Vec<u64> = (1..=200).collect();
+        assert_eq!(percentile(&figures, 50), 100);
+        assert_eq!(percentile(&figures, 99), 198);
+        assert_eq!(percentile(&[7], 99), 7);
+        assert_eq!(percentile(&[], 99), 0);
+    }
+
+    #[test]
+    fn only_a_200_with_a_length_is_a_success() {
+        assert_eq!(body_length(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n").unwrap(), 12);
+        assert!(body_length(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n").is_err());
+        assert!(body_length(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn hung_and_overdue_requests_are_errors() {
+        let start = Instant::now();
+        let now = start + Duration::from_secs(5);
+        let mut book = Book {
+            latencies_ns: vec![3, 1, 2],
+            running: vec![None, Some(start), Some(now - Duration::from_millis(10))],
+            ..Book::default()
+        };
+        let seen = sum_up(&mut book, start, now, 4);
+        assert_eq!((seen.requests, seen.errors, seen.p50_ns), (3, 5, 2));
+        assert!(seen.first_error.is_some());
+    }
+
+    #[test]
+    fn printed_line_is_read_back() {
+        let seen = Seen {
+            requests: 9,
+            errors: 1,
+            seconds: 2.5,
+            p50_ns: 10,
+            p99_ns: 20,
+            first_error: Some("x".into()),
+        };
+        assert_eq!(Seen::from_json(&seen.to_json().to_string()).unwrap(), seen);
+    }
+}

@@ -1,0 +1,93 @@
+//! The server behind the proxies: fixed answers, kept connections, as little work as it can do.
+//!
+//! It runs as a process of its own, so that neither its CPU nor its memory is taken for a proxy's.
+
+use std::net::Ipv4Addr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::process::Outcome;
+
+/// The longest request head that is read; a longer one ends the connection.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// The two answers, whole.
+struct Answers {
+    small: Vec<u8>,
+    large: Vec<u8>,
+}
+
+/// Serves `/10k` with 10 KiB and every other path with 100 bytes, until the process is ended.
+pub(crate) fn serve(port: u16) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("no runtime: {e}"))?;
+    let answers: &'static Answers =
+        Box::leak(Box::new(Answers { small: answer(100), large: answer(10 * 1024) }));
+    runtime.block_on(async {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|e| format!("port {port}: {e}"))?;
+        loop {
+            let (stream, _) = listener.accept().await.map_err(|e| format!("accept: {e}"))?;
+            tokio::spawn(async move {
+                // A connection that breaks is the other side's choice; it opens a new one.
+                let _ = converse(stream, answers).await;
+            });
+        }
+    })
+}
+
+fn answer(bytes: usize) -> Vec<u8> {
+    let mut whole = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: {bytes}\r\n\r\n"
+    )
+    .into_bytes();
+    whole.resize(whole.len() + bytes, b'x');
+    whole
+}
+
+async fn converse(mut stream: TcpStream, answers: &Answers) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; HEAD_BYTES];
+    let mut filled = 0;
+    loop {
+        let read = stream.read(&mut buffer[filled..]).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        filled += read;
+        let mut done = 0;
+        while let Some(end) = head_end(&buffer[done..filled]) {
+            let large = buffer[done..].starts_with(b"GET /10k");
+            stream.write_all(if large { &answers.large } else { &answers.small }).await?;
+            done += end;
+        }
+        buffer.copy_within(done..filled, 0);
+        filled -= done;
+    }
+}
+
+/// The length of the first message head in `bytes`, with its empty line, if it is complete.
+pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_ends_behind_its_empty_line() {
+        assert_eq!(head_end(b"GET / HTTP/1.1\r\n\r\nGET"), Some(18));
+        assert_eq!(head_end(b"GET / HTTP/1.1\r\n"), None);
+    }
+
+    #[test]
+    fn answer_has_the_length_it_announces() {
+        let whole = answer(100);
+        let head = head_end(&whole).unwrap();
+        assert_eq!(whole.len() - head, 100);
+    }
+}

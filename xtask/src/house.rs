@@ -1,0 +1,266 @@
+//! House rules that no compiler knows: which crate may know which, what files are called, how long
+//! they are, and that no path of somebody's machine slips in.
+//!
+//! Each rule is a plain function from what it looks at to what it finds, so that a test can show it a
+//! broken tree. [`findings`] applies all of them to this one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::process::{Outcome, metadata, output, root};
+
+/// The longest Rust file, tests included. Past about 400 lines, look for the second idea in it.
+const MOST_LINES: usize = 600;
+
+/// Names that say nothing of what a file or folder is for.
+const EMPTY_NAMES: [&str; 8] = ["util", "utils", "common", "types", "helper", "helpers", "misc", "shared"];
+
+/// A crate uses only crates on lower floors; two on one floor do not know each other.
+const FLOORS: [(&str, u8); 6] = [
+    ("seawall-policy", 0),
+    ("seawall-client", 1),
+    ("seawall-lab", 1),
+    ("seawall-ledger", 1),
+    ("seawall", 2),
+    ("seawall-gateway", 3),
+];
+
+/// The crate that may know any other, and that no other may know.
+const FREE: &str = "xtask";
+
+/// A package and the packages it depends on.
+#[derive(Clone, Debug)]
+struct Package {
+    name: String,
+    /// Name and kind: `normal`, `build` or `dev`.
+    dependencies: Vec<(String, String)>,
+}
+
+/// A file of the repository.
+#[derive(Clone, Debug)]
+struct Source {
+    path: String,
+    /// None for what is not text.
+    text: Option<String>,
+}
+
+/// Everything in this tree that breaks a rule, one line each.
+pub(crate) fn findings() -> Outcome<Vec<String>> {
+    let files = files()?;
+    let mut found = floors(&packages(&metadata()?));
+    found.extend(names(&files));
+    found.extend(lengths(&files));
+    found.extend(ignored_tests(&files));
+    found.extend(machine_paths(&files, &own_places()));
+    Ok(found)
+}
+
+fn packages(metadata: &Value) -> Vec<Package> {
+    let name = |value: &Value| value["name"].as_str().unwrap_or_default().to_owned();
+    let none = Vec::new();
+    let each = metadata["packages"].as_array().unwrap_or(&none).iter();
+    each.map(|package| {
+        let dependencies = package["dependencies"].as_array().unwrap_or(&none).iter();
+        let kind = |dependency: &Value| dependency["kind"].as_str().unwrap_or("normal").to_owned();
+        Package { name: name(package), dependencies: dependencies.map(|d| (name(d), kind(d))).collect() }
+    })
+    .collect()
+}
+
+/// What git knows or would take, without what is ignored.
+fn files() -> Outcome<Vec<Source>> {
+    let mut git = Command::new("git");
+    git.current_dir(root()).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
+    let listed = output(&mut git)?;
+    // A file that is deleted but not yet committed is listed, and cannot be read.
+    let present = listed.lines().filter(|path| root().join(path).is_file());
+    let sources = present.map(|path| {
+        let bytes = fs::read(root().join(path)).unwrap_or_default();
+        Source { path: path.to_owned(), text: String::from_utf8(bytes).ok() }
+    });
+    Ok(sources.collect())
+}
+
+fn floors(packages: &[Package]) -> Vec<String> {
+    let floor = |name: &str| FLOORS.iter().find(|(known, _)| *known == name).map(|(_, floor)| *floor);
+    let inside: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+    let mut found = Vec::new();
+    for package in packages.iter().filter(|package| package.name != FREE) {
+        let Some(own) = floor(&package.name) else {
+            found.push(format!("{}: has no floor; give it one in xtask/src/house.rs", package.name));
+            continue;
+        };
+        for (dependency, kind) in &package.dependencies {
+            if own == 0 && kind != "dev" {
+                found.push(format!("{}: depends on {dependency}; it may depend on nothing", package.name));
+            } else if dependency == FREE {
+                found.push(format!("{}: depends on {FREE}", package.name));
+            } else if inside.contains(dependency.as_str()) && floor(dependency).is_none_or(|low| low >= own) {
+                found.push(format!(
+                    "{}: depends on {dependency}, which is not on a lower floor",
+                    package.name
+                ));
+            }
+        }
+    }
+    found
+}
+
+fn names(files: &[Source]) -> Vec<String> {
+    let empty = |path: &&str| {
+        Path::new(path).components().any(|part| {
+            let stem = Path::new(part.as_os_str()).file_stem().unwrap_or_default().to_string_lossy();
+            EMPTY_NAMES.contains(&stem.to_lowercase().as_str())
+        })
+    };
+    let bad = files.iter().map(|file| file.path.as_str()).filter(empty);
+    bad.map(|path| format!("{path}: a name that does not say what it is for")).collect()
+}
+
+fn lengths(files: &[Source]) -> Vec<String> {
+    let rust = files.iter().filter(|file| file.path.ends_with(".rs"));
+    let counted = rust.map(|file| (&file.path, file.text.as_deref().map_or(0, |text| text.lines().count())));
+    counted
+        .filter(|(_, lines)| *lines > MOST_LINES)
+        .map(|(path, lines)| format!("{path}: {lines} lines; at most {MOST_LINES}"))
+        .collect()
+}
+
+fn ignored_tests(files: &[Source]) -> Vec<String> {
+    let mark = ["#[ig", "nore"].concat();
+    lines_of(files)
+        .filter(|(path, _, line)| path.ends_with(".rs") && line.trim_start().starts_with(&mark))
+        .map(|(path, number, _)| format!("{path}:{number}: a test that nobody runs"))
+        .collect()
+}
+
+fn lines_of(files: &[Source]) -> impl Iterator<Item = (&str, usize, &str)> {
+    files.iter().flat_map(|file| {
+        let lines = file.text.as_deref().unwrap_or_default().lines().enumerate();
+        lines.map(|(index, line)| (file.path.as_str(), index + 1, line))
+    })
+}
+
+/// Folders that exist on this machine alone: the tree's own, the one around it, the user's home.
+fn own_places() -> Vec<String> {
+    let home = std::env::var("HOME").unwrap_or_default();
+    let root = root();
+    let around = root.parent().map(|p| p.display().to_string()).unwrap_or_default();
+    // Well-known folders say nothing of a machine.
+    let public = ["", "/", "/tmp", "/src", "/usr/src", "/opt", "/srv", "/var", "/var/tmp"];
+    let places = [root.display().to_string(), around, home].into_iter();
+    places.filter(|place| !public.contains(&place.as_str())).map(|place| format!("{place}/")).collect()
+}
+
+fn machine_paths(files: &[Source], own: &[String]) -> Vec<String> {
+    let homes = [["/ho", "me/"].concat(), ["/Us", "ers/"].concat()];
+    let mut found = Vec::new();
+    for (path, number, line) in lines_of(files) {
+        let hit = homes.iter().chain(own).find(|place| has_path(line, place));
+        if let Some(place) = hit {
+            found.push(format!("{path}:{number}: a path of somebody's machine, {place}"));
+        }
+    }
+    found
+}
+
+/// Does an absolute path that begins with `place` stand in `line`? `crates/src/x` is no `/src/`.
+fn has_path(line: &str, place: &str) -> bool {
+    line.match_indices(place).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + place.len()..].chars().next();
+        let starts = before.is_none_or(|c| !c.is_alphanumeric() && !"._-}/".contains(c));
+        starts && after.is_some_and(|c| c.is_alphanumeric() || c == '.')
+    })
+}
+
+/// Pages in `docs/reasons` that explain no reason, and reasons without a page.
+#[cfg(test)]
+fn reason_pages(words: &[&str], pages: &[&str]) -> Vec<String> {
+    let words: BTreeSet<&str> = words.iter().copied().collect();
+    let pages: BTreeSet<&str> = pages.iter().copied().collect();
+    let missing = words.difference(&pages).map(|w| format!("reason `{w}` has no page docs/reasons/{w}.md"));
+    let stray = pages.difference(&words).map(|p| format!("docs/reasons/{p}.md explains no reason"));
+    missing.chain(stray).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, dependencies: &[(&str, &str)]) -> Package {
+        let own = |(name, kind): &(&str, &str)| ((*name).to_owned(), (*kind).to_owned());
+        Package { name: name.to_owned(), dependencies: dependencies.iter().map(own).collect() }
+    }
+
+    fn source(path: &str, text: &str) -> Source {
+        Source { path: path.to_owned(), text: Some(text.to_owned()) }
+    }
+
+    #[test]
+    fn this_tree_keeps_the_house_rules() {
+        assert_eq!(findings().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn crates_know_only_lower_floors() {
+        let policy = package("seawall-policy", &[("proptest", "dev")]);
+        let lab = package("seawall-lab", &[("seawall-policy", "normal"), ("bytes", "normal")]);
+        let task = package("xtask", &[("seawall-gateway", "normal")]);
+        assert_eq!(floors(&[policy.clone(), lab.clone(), task.clone()]), Vec::<String>::new());
+
+        let beside = package("seawall-client", &[("seawall-lab", "dev")]);
+        let impure = package("seawall-policy", &[("bytes", "normal")]);
+        let upward = package("seawall-gateway", &[("xtask", "normal")]);
+        let unknown = package("seawall-extra", &[]);
+        for broken in [beside, impure, upward, unknown] {
+            let name = broken.name.clone();
+            assert_eq!(floors(&[policy.clone(), lab.clone(), task.clone(), broken]).len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn metadata_is_read_with_kinds() {
+        let text = r#"{"packages":[{"name":"a","dependencies":[{"name":"b","kind":null},{"name":"c","kind":"dev"}]}]}"#;
+        let read = packages(&serde_json::from_str(text).unwrap());
+        assert_eq!(read[0].name, "a");
+        let own = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(read[0].dependencies, [own("b", "normal"), own("c", "dev")]);
+    }
+
+    #[test]
+    fn empty_names_are_found_as_file_and_as_folder() {
+        let files = ["src/util.rs", "tests/common/mod.rs", "docs/types.md", "src/uncommon.rs"];
+        let files: Vec<Source> = files.iter().map(|path| source(path, "")).collect();
+        assert_eq!(names(&files).len(), 3);
+    }
+
+    #[test]
+    fn long_files_and_ignored_tests_are_found() {
+        let long = source("a.rs", &"\n".repeat(MOST_LINES + 1));
+        let fits = source("b.rs", &"\n".repeat(MOST_LINES));
+        assert_eq!(lengths(&[long, fits, source("c.md", &"\n".repeat(9999))]).len(), 1);
+        let ignored = ["    #[ig", "nore = \"slow\"]"].concat();
+        assert_eq!(ignored_tests(&[source("a.rs", &ignored), source("b.md", &ignored)]).len(), 1);
+    }
+
+    #[test]
+    fn paths_of_a_machine_are_found() {
+        let own = ["/space/tree/".to_owned()];
+        let home = ["see /ho", "me/me/x"].concat();
+        let bad = source("a.md", &format!("{home}\n(/space/tree/src)\n"));
+        assert_eq!(machine_paths(&[bad], &own).len(), 2);
+        let good = source("b.md", "my/space/tree/x, GET /space/tree/ HTTP/1.1, ${X}/space/tree/y\n");
+        assert_eq!(machine_paths(&[good], &own), Vec::<String>::new());
+    }
+
+    #[test]
+    fn reasons_and_pages_must_match_both_ways() {
+        assert_eq!(reason_pages(&["a", "b"], &["b", "a"]), Vec::<String>::new());
+        assert_eq!(reason_pages(&["a"], &["b"]).len(), 2);
+    }
+}

