@@ -17,10 +17,9 @@
 //! assert_eq!(window.counts(Time::from_millis(5_100)).ok, 0);
 //! ```
 
-use std::fmt;
 use std::time::Duration;
 
-use crate::Time;
+use crate::{FailureKind, Failures, Time};
 
 /// Buckets of a window of time; the blocks in which a window of calls keeps its latencies.
 const BUCKETS: usize = 10;
@@ -41,106 +40,6 @@ impl Default for WindowSpan {
     /// Five seconds: long enough for twenty calls of a quiet caller, short enough to see an outage at once.
     fn default() -> Self {
         WindowSpan::Time(Duration::from_secs(5))
-    }
-}
-
-/// What kind of failure it was, as coarse as a person wants it told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum FailureKind {
-    /// No answer in time (read or total timeout).
-    Timeout,
-    /// No connection: no name, refused, timed out, TLS failed. Nothing was sent.
-    Unreachable,
-    /// The connection was reset or closed before the answer was whole.
-    Lost,
-    /// What came was not HTTP.
-    BadAnswer,
-    /// Answered 500.
-    Status500,
-    /// Answered 502.
-    Status502,
-    /// Answered 503.
-    Status503,
-    /// Answered 504.
-    Status504,
-    /// Another status that is a failure.
-    OtherStatus,
-    /// A good answer that took longer than `slow_call`.
-    Slow,
-    /// Given up by its caller after a wait that tells something of the endpoint.
-    Abandoned,
-}
-
-impl FailureKind {
-    /// Every kind, in the order in which they are told.
-    pub const ALL: [FailureKind; 11] = [
-        FailureKind::Timeout,
-        FailureKind::Unreachable,
-        FailureKind::Lost,
-        FailureKind::BadAnswer,
-        FailureKind::Status500,
-        FailureKind::Status502,
-        FailureKind::Status503,
-        FailureKind::Status504,
-        FailureKind::OtherStatus,
-        FailureKind::Slow,
-        FailureKind::Abandoned,
-    ];
-
-    /// The kind of an answer whose status is a failure.
-    #[must_use]
-    pub const fn of_status(status: u16) -> FailureKind {
-        match status {
-            500 => FailureKind::Status500,
-            502 => FailureKind::Status502,
-            503 => FailureKind::Status503,
-            504 => FailureKind::Status504,
-            _ => FailureKind::OtherStatus,
-        }
-    }
-}
-
-/// How many failures of each kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Failures([u32; FailureKind::ALL.len()]);
-
-impl Failures {
-    /// How many of this kind.
-    #[must_use]
-    pub const fn get(&self, kind: FailureKind) -> u32 {
-        self.0[kind as usize]
-    }
-
-    /// The kinds that occurred, with their counts.
-    pub fn iter(&self) -> impl Iterator<Item = (FailureKind, u32)> + '_ {
-        FailureKind::ALL.into_iter().map(|kind| (kind, self.get(kind))).filter(|(_, count)| *count > 0)
-    }
-}
-
-/// `31 timeouts, 4 × 503`; `no failures` where there is none.
-impl fmt::Display for Failures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for (kind, count) in self.iter() {
-            let plural = if count == 1 { "" } else { "s" };
-            f.write_str(separator)?;
-            match kind {
-                FailureKind::Timeout => write!(f, "{count} timeout{plural}"),
-                FailureKind::Unreachable => write!(f, "{count} not connected"),
-                FailureKind::Lost => write!(f, "{count} connection{plural} lost"),
-                FailureKind::BadAnswer => write!(f, "{count} bad answer{plural}"),
-                FailureKind::Status500 => write!(f, "{count} × 500"),
-                FailureKind::Status502 => write!(f, "{count} × 502"),
-                FailureKind::Status503 => write!(f, "{count} × 503"),
-                FailureKind::Status504 => write!(f, "{count} × 504"),
-                FailureKind::OtherStatus => write!(f, "{count} × other status"),
-                FailureKind::Slow => write!(f, "{count} slow answer{plural}"),
-                FailureKind::Abandoned => write!(f, "{count} given up waiting"),
-            }?;
-            separator = ", ";
-        }
-        if separator.is_empty() { f.write_str("no failures") } else { Ok(()) }
     }
 }
 
@@ -277,7 +176,7 @@ impl Tally {
             Sample::Ok { .. } => self.ok += 1,
             Sample::Bad(kind) => {
                 self.bad += 1;
-                self.kinds.0[kind as usize] += 1;
+                self.kinds.add(kind);
             }
         }
     }
@@ -285,9 +184,7 @@ impl Tally {
     fn remove(&mut self, gone: &Tally) {
         self.ok -= gone.ok;
         self.bad -= gone.bad;
-        for (kept, gone) in self.kinds.0.iter_mut().zip(gone.kinds.0) {
-            *kept -= gone;
-        }
+        self.kinds.remove(&gone.kinds);
     }
 
     /// No counter can hold more; what comes is not counted until a bucket is dropped.
@@ -443,7 +340,7 @@ impl CallRing {
             GOOD => total.ok -= 1,
             bad => {
                 total.bad -= 1;
-                total.kinds.0[usize::from(bad - BAD)] -= 1;
+                total.kinds.remove_one(usize::from(bad - BAD));
             }
         }
         total.add(sample);
@@ -562,13 +459,6 @@ mod tests {
         }
         window.failure(ms(10), FailureKind::of_status(599));
         assert_eq!(window.failures(ms(10)).to_string(), "31 timeouts, 4 × 503, 1 × other status");
-    }
-
-    #[test]
-    fn the_index_of_a_kind_is_its_place() {
-        for (place, kind) in FailureKind::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, place);
-        }
     }
 
     /// Every record ever made.

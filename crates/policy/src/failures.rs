@@ -1,0 +1,136 @@
+//! What went wrong, counted by kind.
+//!
+//! "42 errors" tells an operator nothing; "31 timeouts, 4 × 503" tells where to look. The kinds are few, so that a
+//! count of each costs one addition.
+
+use std::fmt;
+
+/// What kind of failure it was, as coarse as a person wants it told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum FailureKind {
+    /// No answer in time (read or total timeout).
+    Timeout,
+    /// No connection: no name, refused, timed out, TLS failed. Nothing was sent.
+    Unreachable,
+    /// The connection was reset or closed before the answer was whole.
+    Lost,
+    /// What came was not HTTP.
+    BadAnswer,
+    /// Answered 500.
+    Status500,
+    /// Answered 502.
+    Status502,
+    /// Answered 503.
+    Status503,
+    /// Answered 504.
+    Status504,
+    /// Another status that is a failure.
+    OtherStatus,
+    /// A good answer that took longer than `slow_call`.
+    Slow,
+    /// Given up by its caller after a wait that tells something of the endpoint.
+    Abandoned,
+}
+
+impl FailureKind {
+    /// Every kind, in the order in which they are told.
+    pub const ALL: [FailureKind; 11] = [
+        FailureKind::Timeout,
+        FailureKind::Unreachable,
+        FailureKind::Lost,
+        FailureKind::BadAnswer,
+        FailureKind::Status500,
+        FailureKind::Status502,
+        FailureKind::Status503,
+        FailureKind::Status504,
+        FailureKind::OtherStatus,
+        FailureKind::Slow,
+        FailureKind::Abandoned,
+    ];
+
+    /// The kind of an answer whose status is a failure.
+    #[must_use]
+    pub const fn of_status(status: u16) -> FailureKind {
+        match status {
+            500 => FailureKind::Status500,
+            502 => FailureKind::Status502,
+            503 => FailureKind::Status503,
+            504 => FailureKind::Status504,
+            _ => FailureKind::OtherStatus,
+        }
+    }
+}
+
+/// How many failures of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures([u32; FailureKind::ALL.len()]);
+
+impl Failures {
+    /// How many of this kind.
+    #[must_use]
+    pub const fn get(&self, kind: FailureKind) -> u32 {
+        self.0[kind as usize]
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, kind: FailureKind) {
+        self.0[kind as usize] += 1;
+    }
+
+    /// Takes back what was added before.
+    pub(crate) fn remove(&mut self, gone: &Failures) {
+        for (kept, gone) in self.0.iter_mut().zip(gone.0) {
+            *kept -= gone;
+        }
+    }
+
+    /// Takes back one of the kind at `place` in [`FailureKind::ALL`].
+    #[inline]
+    pub(crate) fn remove_one(&mut self, place: usize) {
+        self.0[place] -= 1;
+    }
+
+    /// The kinds that occurred, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (FailureKind, u32)> + '_ {
+        FailureKind::ALL.into_iter().map(|kind| (kind, self.get(kind))).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// `31 timeouts, 4 × 503`; `no failures` where there is none.
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (kind, count) in self.iter() {
+            let plural = if count == 1 { "" } else { "s" };
+            f.write_str(separator)?;
+            match kind {
+                FailureKind::Timeout => write!(f, "{count} timeout{plural}"),
+                FailureKind::Unreachable => write!(f, "{count} not connected"),
+                FailureKind::Lost => write!(f, "{count} connection{plural} lost"),
+                FailureKind::BadAnswer => write!(f, "{count} bad answer{plural}"),
+                FailureKind::Status500 => write!(f, "{count} × 500"),
+                FailureKind::Status502 => write!(f, "{count} × 502"),
+                FailureKind::Status503 => write!(f, "{count} × 503"),
+                FailureKind::Status504 => write!(f, "{count} × 504"),
+                FailureKind::OtherStatus => write!(f, "{count} × other status"),
+                FailureKind::Slow => write!(f, "{count} slow answer{plural}"),
+                FailureKind::Abandoned => write!(f, "{count} given up waiting"),
+            }?;
+            separator = ", ";
+        }
+        if separator.is_empty() { f.write_str("no failures") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_of_a_kind_is_its_place() {
+        for (place, kind) in FailureKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+        }
+    }
+}
