@@ -1,3 +1,29 @@
-//! To come.
+//! Waits and sends: the driver of Seawall's call machine over real connections.
+//!
+//! [`Dependency::call`] walks a call: the machine of `seawall-policy` says what to do, this crate does it. Connections
+//! are got in [`connect`], kept in a pool that knows which request may take which, and watched by one timer each.
+//! [`Shared`] holds the guards that calls share, behind the only lock on the way.
 
+mod answer;
+mod attempt;
+mod body;
+mod clock;
 pub mod connect;
+mod dependency;
+mod endings;
+mod line;
+mod pool;
+mod reading;
+mod request;
+mod shared;
+mod trunk;
+mod watch;
+
+pub use answer::{AnswerBody, Truncated};
+pub use body::{BodyError, RequestBody, Stream};
+pub use clock::Clock;
+pub use dependency::{Dependency, DependencySettings, EndpointSettings, Outcome};
+pub use pool::PoolSettings;
+pub use reading::{retry_after, scalar};
+pub use request::CallRequest;
+pub use shared::Shared;

@@ -74,6 +74,12 @@ impl Answers {
         self.in_order().any(|(_, predicate)| !predicate.fields.is_empty() && predicate.matches_status(status))
     }
 
+    /// Whether any answer is judged by its body.
+    #[must_use]
+    pub fn read_bodies(&self) -> bool {
+        self.in_order().any(|(_, predicate)| !predicate.fields.is_empty())
+    }
+
     /// What the answer means, if any predicate matches.
     pub fn judge(&self, status: u16, look_up: impl Fn(&str) -> Option<Scalar>) -> Option<Effect> {
         self.in_order().find(|(_, predicate)| predicate.matches(status, &look_up)).map(|(effect, _)| effect)

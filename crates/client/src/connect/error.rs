@@ -13,7 +13,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn new(setting: &'static str, message: impl Into<String>) -> ConfigError {
+    pub(crate) fn new(setting: &'static str, message: impl Into<String>) -> ConfigError {
         ConfigError { setting, message: message.into() }
     }
 

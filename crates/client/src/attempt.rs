@@ -1,0 +1,271 @@
+//! One attempt: a connection, the request, the head of the answer.
+//!
+//! A pooled connection that turns out dead before a byte was written costs nothing: the request goes at once on a fresh
+//! one, within the same attempt. Once a byte may have left, nothing is assumed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::header::{HeaderName, RETRY_AFTER};
+use http::{Response, Version};
+use parking_lot::Mutex;
+use seawall_policy::{Answer, Attempt, Effect, Ending, Lost, Reason, Rules, Time, Unsent};
+
+use crate::Clock;
+use crate::answer::AnswerBody;
+use crate::body::Source;
+use crate::connect::{ConnectError, Meter};
+use crate::endings;
+use crate::line::{Failure, Line};
+use crate::pool::{Channel, Pool};
+use crate::reading;
+use crate::request::{Address, Particulars, Template, remaining_millis};
+use crate::trunk::{Stream, Trunk};
+use crate::watch::{Lapse, Timer, Watch};
+
+/// The longest answer that is read to be judged by its fields.
+const JUDGED_BYTES: usize = 256 * 1024;
+
+/// One endpoint, as an attempt needs it.
+pub(crate) struct Endpoint {
+    pub(crate) address: Address,
+    pub(crate) pool: Arc<Pool>,
+}
+
+/// What is known of a call from outside its future: whether it can be left alone to finish.
+#[derive(Default)]
+pub(crate) struct Tracks {
+    sending: Mutex<Option<(Source, Arc<Meter>, u64)>>,
+    left: AtomicBool,
+}
+
+impl Tracks {
+    fn sending(&self, source: &Source, meter: &Arc<Meter>) {
+        *self.sending.lock() = Some((source.clone(), Arc::clone(meter), meter.written()));
+    }
+
+    fn over(&self) {
+        *self.sending.lock() = None;
+    }
+
+    /// Whether an attempt is in flight that has all it needs from the caller.
+    pub(crate) fn sent_whole(&self) -> bool {
+        let sending = self.sending.lock();
+        sending.as_ref().is_some_and(|(source, meter, base)| meter.written() > *base && source.complete())
+    }
+
+    pub(crate) fn caller_left(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
+    }
+}
+
+/// What every attempt of a call has in common.
+pub(crate) struct Sending<'a> {
+    pub(crate) rules: &'a Rules,
+    pub(crate) template: &'a Template,
+    pub(crate) source: &'a Source,
+    pub(crate) deadline_header: Option<&'a HeaderName>,
+    pub(crate) tracks: Option<&'a Tracks>,
+    pub(crate) clock: Clock,
+}
+
+/// How an attempt came out.
+pub(crate) struct Tried {
+    pub(crate) ending: Ending,
+    pub(crate) answer: Option<Response<AnswerBody>>,
+    /// What went wrong, for the log and for people.
+    pub(crate) detail: Option<String>,
+    /// A pooled connection broke: the next attempt takes a fresh one.
+    pub(crate) reused_broke: bool,
+}
+
+impl Tried {
+    fn ended(ending: Ending, detail: impl ToString) -> Tried {
+        Tried { ending, answer: None, detail: Some(detail.to_string()), reused_broke: false }
+    }
+}
+
+/// One exchange's outcome on one connection.
+enum Exchanged {
+    Tried(Tried),
+    /// Dead before a byte was written.
+    Again,
+}
+
+impl Sending<'_> {
+    /// Makes one attempt, from connection to head.
+    pub(crate) async fn attempt(&self, endpoint: &Endpoint, attempt: &Attempt, fresh: bool, now: Time) -> Tried {
+        let mut idle = (!fresh).then_some(now);
+        loop {
+            let pooled = idle.and_then(|now| endpoint.pool.take_idle(self.rules.idempotency, now));
+            let (channel, now) = match pooled {
+                Some(channel) => (channel, now),
+                None => match endpoint.pool.connect(attempt.connect_by).await {
+                    Ok(channel) => (channel, self.clock.now()),
+                    Err(error) => return unconnected(&error),
+                },
+            };
+            let exchanged = match channel {
+                Channel::Line(line) => self.on_line(endpoint, attempt, line, now).await,
+                Channel::Trunk(trunk, stream) => self.on_trunk(endpoint, attempt, trunk, stream, now).await,
+            };
+            if let Some(tracks) = self.tracks {
+                tracks.over();
+            }
+            match exchanged {
+                Exchanged::Tried(tried) => return tried,
+                Exchanged::Again => idle = None,
+            }
+        }
+    }
+
+    async fn on_line(&self, endpoint: &Endpoint, attempt: &Attempt, mut line: Box<Line>, now: Time) -> Exchanged {
+        if let Some(tracks) = self.tracks {
+            tracks.sending(self.source, &line.meter);
+        }
+        let (reused, base) = (line.used, line.meter.written());
+        let how = Particulars {
+            version: Version::HTTP_11,
+            absolute_form: line.absolute_form.as_ref(),
+            deadline: self.deadline(attempt, now),
+        };
+        let request = endpoint.address.request(self.template, self.source.attempt(), &how);
+        let mut watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, line.progress());
+        match line.exchange(request, &mut watch).await {
+            Ok(response) => {
+                let (head, incoming) = response.into_parts();
+                if let Some(lifetime) = head.headers.get("keep-alive").and_then(reading::keep_alive) {
+                    endpoint.pool.announce(lifetime);
+                }
+                let body = AnswerBody::on_line(line, incoming, watch, Arc::clone(&endpoint.pool), self.clock);
+                Exchanged::Tried(self.judge(attempt, Response::from_parts(head, body)).await)
+            }
+            Err(Failure::Lapsed(lapse)) => Exchanged::Tried(self.lapsed(lapse, attempt)),
+            Err(Failure::Hyper { error, returned }) => {
+                let unsent = returned.is_some() || line.meter.written() == base;
+                drop(returned);
+                self.broke(&error, unsent, reused)
+            }
+        }
+    }
+
+    async fn on_trunk(
+        &self,
+        endpoint: &Endpoint,
+        attempt: &Attempt,
+        mut trunk: Trunk,
+        stream: Stream,
+        now: Time,
+    ) -> Exchanged {
+        if let Some(tracks) = self.tracks {
+            tracks.sending(self.source, &trunk.meter);
+        }
+        let reused = trunk.born < now;
+        let how = Particulars {
+            version: Version::HTTP_2,
+            absolute_form: None,
+            deadline: self.deadline(attempt, now),
+        };
+        let request = endpoint.address.request(self.template, self.source.attempt(), &how);
+        let mut timer = Timer::new(self.clock, Time::NEVER);
+        let mut watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, 0);
+        match trunk.exchange(request, self.source, &mut timer, &mut watch).await {
+            Ok(response) => {
+                let (head, incoming) = response.into_parts();
+                let body = AnswerBody::on_trunk(incoming, watch, timer, stream);
+                Exchanged::Tried(self.judge(attempt, Response::from_parts(head, body)).await)
+            }
+            Err(Failure::Lapsed(lapse)) => Exchanged::Tried(self.lapsed(lapse, attempt)),
+            Err(Failure::Hyper { error, returned }) => self.broke(&error, returned.is_some(), reused),
+        }
+    }
+
+    fn deadline(&self, attempt: &Attempt, now: Time) -> Option<(&HeaderName, u64)> {
+        let name = self.deadline_header.filter(|_| attempt.end_by != Time::NEVER)?;
+        Some((name, remaining_millis(attempt.end_by, now)))
+    }
+
+    fn lapsed(&self, lapse: Lapse, attempt: &Attempt) -> Tried {
+        if lapse == Lapse::Read && self.source.waits_for_caller() {
+            return Tried::ended(Ending::CallerLeft { sent: true }, "the caller stopped sending its body");
+        }
+        let ending = endings::of_lapse(lapse, attempt.callers_deadline);
+        let detail = match lapse {
+            Lapse::Read => format!("no progress for {:?}", attempt.read),
+            Lapse::End => "the deadline passed before an answer came".to_owned(),
+        };
+        Tried::ended(ending, detail)
+    }
+
+    fn broke(&self, error: &hyper::Error, unsent: bool, reused: bool) -> Exchanged {
+        if self.source.broken() {
+            let ending = Ending::CallerLeft { sent: !unsent };
+            return Exchanged::Tried(Tried::ended(ending, "the caller's body broke"));
+        }
+        if unsent && reused && self.source.kept() {
+            return Exchanged::Again;
+        }
+        let ending =
+            if unsent { Ending::Unsent(Unsent::ConnectionLost) } else { endings::of_break(error) };
+        let tried = Tried::ended(ending, chain(error));
+        Exchanged::Tried(Tried { reused_broke: reused, ..tried })
+    }
+
+    /// Reads off the head, and off the body where the operation's answers ask for it, what the answer means.
+    async fn judge(&self, attempt: &Attempt, mut response: Response<AnswerBody>) -> Tried {
+        let status = response.status().as_u16();
+        let answers = &self.rules.answers;
+        let declared = if answers.need_body(status) {
+            match response.body_mut().peek_whole(JUDGED_BYTES).await {
+                Ok(Some(bytes)) => {
+                    let json = serde_json::from_slice(&bytes).unwrap_or_default();
+                    answers.judge(status, |pointer| reading::scalar(&json, pointer))
+                }
+                // Too long to be read: the code that decides is in there, and nobody knows which.
+                Ok(None) => Some(Effect::Unknown),
+                Err(truncated) => return broken_judgement(truncated.reason(), attempt),
+            }
+        } else {
+            answers.judge(status, |_| None)
+        };
+        let retry_after = match response.headers().contains_key(RETRY_AFTER) {
+            true => reading::retry_after(response.headers(), std::time::SystemTime::now()),
+            false => None,
+        };
+        let ending = Ending::Answered(Answer { status, retry_after, declared });
+        Tried { ending, answer: Some(response), detail: None, reused_broke: false }
+    }
+}
+
+fn unconnected(error: &ConnectError) -> Tried {
+    Tried::ended(endings::of_connect(error), chain(error))
+}
+
+/// The head came, and the body that says what it means broke.
+fn broken_judgement(reason: Reason, attempt: &Attempt) -> Tried {
+    let ending = match reason {
+        Reason::ReadTimeout => Ending::Lost(Lost::ReadTimeout),
+        Reason::TotalTimeout => endings::of_lapse(Lapse::End, attempt.callers_deadline),
+        _ => Ending::Lost(Lost::ConnectionLost),
+    };
+    Tried::ended(ending, "the answer's body broke before it could be judged")
+}
+
+/// An error with all its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,244 @@
+//! Request bodies: sent once, or kept so that the same bytes can be sent again.
+//!
+//! A body of unknown or great length streams: what passes is kept until it grows past the bound, and then forgotten.
+//! Until then a repeat sends what was kept and goes on with the rest. The obvious way, reading it all first, makes a
+//! two-way stream wait for ever and a large upload fill the memory.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
+
+/// An error of a body: the caller's, while it sends.
+pub type BodyError = Box<dyn Error + Send + Sync>;
+
+/// A streaming body of the caller.
+pub type Stream = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;
+
+/// The body of a request, kept for a repeat as far as allowed.
+pub enum RequestBody {
+    /// No body.
+    Empty,
+    /// All of it at hand.
+    Full(Bytes),
+    /// It comes as it comes.
+    Stream(Stream),
+}
+
+impl std::fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RequestBody::Empty => f.write_str("Empty"),
+            RequestBody::Full(bytes) => write!(f, "Full({} bytes)", bytes.len()),
+            RequestBody::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// Makes the body of each attempt.
+#[derive(Clone)]
+pub(crate) enum Source {
+    Empty,
+    Full(Bytes),
+    Kept(Arc<Kept>),
+}
+
+pub(crate) struct Kept {
+    state: Mutex<KeptState>,
+}
+
+struct KeptState {
+    rest: Stream,
+    /// What passed so far; `None` once it grew past the bound.
+    passed: Option<Vec<Frame<Bytes>>>,
+    bytes: usize,
+    bound: usize,
+    /// The caller has delivered all of it.
+    complete: bool,
+    /// The caller's side broke.
+    broken: bool,
+    /// Frames taken by the attempt in flight; also a sign of progress.
+    taken: u64,
+    /// The last time it was asked, the caller had nothing.
+    waits: bool,
+}
+
+impl Source {
+    pub(crate) fn new(body: RequestBody, bound: usize) -> Source {
+        match body {
+            RequestBody::Empty => Source::Empty,
+            RequestBody::Full(bytes) => Source::Full(bytes),
+            RequestBody::Stream(rest) => {
+                let complete = rest.is_end_stream();
+                Source::Kept(Arc::new(Kept {
+                    state: Mutex::new(KeptState {
+                        rest,
+                        passed: Some(Vec::new()),
+                        bytes: 0,
+                        bound,
+                        complete,
+                        broken: false,
+                        taken: 0,
+                        waits: false,
+                    }),
+                }))
+            }
+        }
+    }
+
+    /// The body of one attempt, from its first byte.
+    pub(crate) fn attempt(&self) -> Outgoing {
+        match self {
+            Source::Empty => Outgoing::Full(None),
+            Source::Full(bytes) => Outgoing::Full((!bytes.is_empty()).then(|| bytes.clone())),
+            Source::Kept(kept) => Outgoing::Kept { kept: Arc::clone(kept), next: 0 },
+        }
+    }
+
+    /// Whether the same bytes can be sent again.
+    pub(crate) fn kept(&self) -> bool {
+        match self {
+            Source::Empty | Source::Full(_) => true,
+            Source::Kept(kept) => {
+                let state = kept.state.lock();
+                state.passed.is_some() && !state.broken
+            }
+        }
+    }
+
+    /// Whether the caller has delivered all of it, so that nobody is needed to finish sending it.
+    pub(crate) fn complete(&self) -> bool {
+        match self {
+            Source::Empty | Source::Full(_) => true,
+            Source::Kept(kept) => kept.state.lock().complete,
+        }
+    }
+
+    /// Whether the caller's side broke while it was sending.
+    pub(crate) fn broken(&self) -> bool {
+        match self {
+            Source::Empty | Source::Full(_) => false,
+            Source::Kept(kept) => kept.state.lock().broken,
+        }
+    }
+
+    /// Whether it is the caller who has nothing to send at the moment.
+    pub(crate) fn waits_for_caller(&self) -> bool {
+        match self {
+            Source::Empty | Source::Full(_) => false,
+            Source::Kept(kept) => kept.state.lock().waits,
+        }
+    }
+
+    /// A number that grows while the body makes progress.
+    pub(crate) fn progress(&self) -> u64 {
+        match self {
+            Source::Empty | Source::Full(_) => 0,
+            Source::Kept(kept) => kept.state.lock().taken,
+        }
+    }
+}
+
+/// The body of one attempt, as hyper takes it.
+pub(crate) enum Outgoing {
+    Full(Option<Bytes>),
+    Kept { kept: Arc<Kept>, next: usize },
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Outgoing::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Outgoing::Kept { kept, next } => kept.state.lock().poll_frame(cx, next),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Outgoing::Full(bytes) => bytes.is_none(),
+            Outgoing::Kept { kept, next } => {
+                let state = kept.state.lock();
+                state.complete && state.passed.as_ref().is_none_or(|passed| *next >= passed.len())
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Outgoing::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Outgoing::Kept { kept, .. } => kept.state.lock().size_hint(),
+        }
+    }
+}
+
+impl KeptState {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        next: &mut usize,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(kept) = self.passed.as_ref().and_then(|passed| passed.get(*next)) {
+            *next += 1;
+            self.taken += 1;
+            return Poll::Ready(Some(Ok(copy(kept))));
+        }
+        if self.complete {
+            return Poll::Ready(None);
+        }
+        let polled = self.rest.as_mut().poll_frame(cx);
+        self.waits = polled.is_pending();
+        match std::task::ready!(polled) {
+            Some(Ok(frame)) => {
+                *next += 1;
+                self.taken += 1;
+                self.keep(&frame);
+                self.complete |= self.rest.is_end_stream();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                self.broken = true;
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                self.complete = true;
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        self.bytes += frame.data_ref().map_or(0, Bytes::len);
+        if self.bytes > self.bound {
+            self.passed = None;
+        } else if let Some(passed) = &mut self.passed {
+            passed.push(copy(frame));
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // Exact lengths survive (they become Content-Length); only the first attempt may ask the stream itself.
+        match self.rest.size_hint().exact() {
+            Some(rest) => SizeHint::with_exact(rest + self.bytes as u64),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+fn copy(frame: &Frame<Bytes>) -> Frame<Bytes> {
+    match (frame.data_ref(), frame.trailers_ref()) {
+        (Some(data), _) => Frame::data(data.clone()),
+        (None, Some(trailers)) => Frame::trailers(trailers.clone()),
+        (None, None) => Frame::data(Bytes::new()),
+    }
+}
+

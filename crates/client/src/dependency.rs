@@ -1,0 +1,250 @@
+//! One dependency, and the walk of a call to it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, HeaderName, Response, Uri};
+use seawall_policy::{Call, Draw, Ended, Ending, Finish, Idempotency, Plan, Reason, Step, Wish};
+
+use crate::Clock;
+use crate::answer::AnswerBody;
+use crate::attempt::{Endpoint, Sending, Tracks, Tried};
+use crate::body::Source;
+use crate::connect::{ConfigError, Connector, Settings as ConnectSettings, Target};
+use crate::pool::{Pool, PoolSettings};
+use crate::request::{Address, CallRequest, Template};
+use crate::shared::{CallGuards, Shared};
+
+/// One endpoint of a dependency.
+#[derive(Clone, Debug)]
+pub struct EndpointSettings {
+    /// `http://` or `https://`, host, port, and perhaps a path that goes before every request's.
+    pub url: Uri,
+    /// Headers for this endpoint, its credentials among them; they replace the caller's of the same name.
+    pub headers: HeaderMap,
+}
+
+/// How a dependency is reached.
+#[derive(Clone, Debug)]
+pub struct DependencySettings {
+    /// Its name, for logs.
+    pub name: String,
+    /// In order of preference; at least one.
+    pub endpoints: Vec<EndpointSettings>,
+    /// Connections.
+    pub connect: ConnectSettings,
+    /// Idle connections.
+    pub pool: PoolSettings,
+    /// Request bodies up to so many bytes are kept for a repeat. Default 64 KiB.
+    pub buffer: usize,
+    /// The remaining milliseconds go out in this header.
+    pub deadline_header: Option<HeaderName>,
+}
+
+/// A system that one does not own. Holds connections; the guards are in [`Shared`], so that several runtimes, each
+/// with its own `Dependency`, decide as one.
+pub struct Dependency {
+    name: String,
+    endpoints: Vec<Endpoint>,
+    shared: Arc<Shared>,
+    clock: Clock,
+    buffer: usize,
+    deadline_header: Option<HeaderName>,
+}
+
+impl std::fmt::Debug for Dependency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dependency").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How a call came out.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The verdict.
+    pub finish: Finish,
+    /// The dependency's answer, if there is one to pass on.
+    pub answer: Option<Response<AnswerBody>>,
+    /// How the last attempt ended; none where nothing was attempted.
+    pub ending: Option<Ending>,
+    /// What went wrong, in words; no secrets.
+    pub detail: Option<String>,
+}
+
+impl Outcome {
+    /// Why there is no answer of the dependency.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match (&self.finish.refusal, &self.ending) {
+            (Some(refusal), _) => Some(refusal.reason),
+            (None, Some(ending)) => ending.reason(),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Dependency {
+    /// Prepares connectors and pools; nothing is connected yet.
+    ///
+    /// # Errors
+    /// A setting that could never work: a bad URL, a missing certificate.
+    pub fn new(settings: DependencySettings, shared: Arc<Shared>, clock: Clock) -> Result<Dependency, ConfigError> {
+        let endpoints = settings.endpoints.into_iter().map(|endpoint| {
+            let target = Target::try_from(&endpoint.url)?;
+            let connector = Connector::new(target, settings.connect.clone())?;
+            Ok(Endpoint {
+                address: Address::new(&endpoint.url, endpoint.headers)?,
+                pool: Arc::new(Pool::new(connector, settings.pool, clock)),
+            })
+        });
+        Ok(Dependency {
+            name: settings.name,
+            endpoints: endpoints.collect::<Result<_, ConfigError>>()?,
+            shared,
+            clock,
+            buffer: settings.buffer,
+            deadline_header: settings.deadline_header,
+        })
+    }
+
+    /// The guards.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The clock that the guards are told of time by.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Makes one call.
+    ///
+    /// Dropping the future means that the caller left: a `safe` attempt is cancelled at once and its connection reset.
+    /// Any other that was sent whole is followed to its end in the background, so that its effect is known to the
+    /// guards and the log; one whose body was not complete is aborted.
+    pub async fn call(self: &Arc<Self>, plan: &Arc<Plan>, request: CallRequest, wish: Wish) -> Outcome {
+        if plan.rules.idempotency == Idempotency::Safe {
+            return self.drive(plan, request, wish, None).await;
+        }
+        let tracks = Arc::new(Tracks::default());
+        let (dependency, plan, kept) = (Arc::clone(self), Arc::clone(plan), Arc::clone(&tracks));
+        let drive = async move { dependency.drive(&plan, request, wish, Some(&kept)).await };
+        Followed { drive: Some(Box::pin(drive)), tracks, name: self.name.clone() }.await
+    }
+
+    /// The walk of a call: what the machine says, until it is over.
+    async fn drive(&self, plan: &Plan, request: CallRequest, wish: Wish, tracks: Option<&Tracks>) -> Outcome {
+        let CallRequest { method, path, mut headers, body } = request;
+        if plan.rules.answers.read_bodies() {
+            // A compressed body could not be judged.
+            headers.remove(http::header::ACCEPT_ENCODING);
+        }
+        let template = Template { method, path, headers };
+        let source = Source::new(body, self.buffer);
+        let sending = Sending {
+            rules: &plan.rules,
+            template: &template,
+            source: &source,
+            deadline_header: self.deadline_header.as_ref(),
+            tracks,
+            clock: self.clock,
+        };
+        let mut now = self.clock.now();
+        let mut guards = CallGuards::new(&self.shared);
+        let (call, mut step) = Call::begin(plan, wish, &mut guards, now);
+        let mut run = Run { call, guards, plan, clock: self.clock, over: false };
+        let mut last: Option<Tried> = None;
+        loop {
+            step = match step {
+                Step::Send(attempt) => {
+                    let fresh = last.take().is_some_and(|tried| tried.reused_broke);
+                    run.guards.free_slot();
+                    let tried = sending.attempt(&self.endpoints[attempt.endpoint], &attempt, fresh, now).await;
+                    if tracks.is_some_and(Tracks::has_left) {
+                        run.call.caller_left();
+                    }
+                    let ended = Ended { ending: tried.ending, body_kept: source.kept() };
+                    last = Some(tried);
+                    now = self.clock.now();
+                    run.call.ended(plan, &mut run.guards, ended, Draw::new(fastrand::u64(..)), now)
+                }
+                Step::Wait(until) => {
+                    tokio::time::sleep_until(self.clock.instant(until)).await;
+                    now = self.clock.now().max(until);
+                    run.call.waited(plan, &mut run.guards, now)
+                }
+                Step::Finish(finish) => {
+                    run.over = true;
+                    return run.outcome(finish, last);
+                }
+            };
+        }
+    }
+}
+
+/// A call under way: whoever drops it gives its permit back.
+struct Run<'a> {
+    call: Call<CallGuards>,
+    guards: CallGuards,
+    plan: &'a Plan,
+    clock: Clock,
+    over: bool,
+}
+
+impl Run<'_> {
+    fn outcome(mut self, finish: Finish, last: Option<Tried>) -> Outcome {
+        let Some(mut tried) = last else {
+            return Outcome { finish, answer: None, ending: None, detail: None };
+        };
+        if let Some(answer) = &mut tried.answer {
+            answer.body_mut().hold(self.guards.take_slot());
+        }
+        Outcome { finish, answer: tried.answer, ending: Some(tried.ending), detail: tried.detail }
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.call.abandon(self.plan, &mut self.guards, self.clock.now());
+        }
+    }
+}
+
+type Drive = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// A call that goes on without its caller, where it was sent whole.
+struct Followed {
+    drive: Option<Drive>,
+    tracks: Arc<Tracks>,
+    name: String,
+}
+
+impl Future for Followed {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let drive = self.drive.as_mut().expect("not polled after its end");
+        let outcome = std::task::ready!(drive.as_mut().poll(cx));
+        self.drive = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        let Some(drive) = self.drive.take().filter(|_| self.tracks.sent_whole()) else { return };
+        self.tracks.caller_left();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let dependency = std::mem::take(&mut self.name);
+        runtime.spawn(async move {
+            let outcome = drive.await;
+            let (effect, reason) = (outcome.finish.effect, outcome.reason().map(Reason::as_str));
+            tracing::info!(dependency, %effect, reason, "a call was followed to its end after its caller left");
+        });
+    }
+}

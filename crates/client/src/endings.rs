@@ -1,0 +1,56 @@
+//! What hyper's and h2's errors prove, and what they do not.
+//!
+//! hyper's returned request proves that it was not sent; its absence proves nothing. A stream that the other side
+//! refused, or that lies above the last one of its GOAWAY, was not looked at: the same error kinds made by our own
+//! side (`is_library`) say no such thing.
+
+use std::error::Error;
+
+use seawall_policy::{Ending, Lost, Unsent};
+
+use crate::connect::{ConnectError, ConnectErrorKind};
+use crate::watch::Lapse;
+
+/// Nothing was sent: why.
+pub(crate) fn of_connect(error: &ConnectError) -> Ending {
+    Ending::Unsent(match error.kind() {
+        ConnectErrorKind::Dns => Unsent::Dns,
+        ConnectErrorKind::Refused => Unsent::Refused,
+        ConnectErrorKind::Timeout => Unsent::ConnectTimeout,
+        ConnectErrorKind::Tls => Unsent::Tls,
+    })
+}
+
+/// A deadline passed after the request may have left.
+pub(crate) fn of_lapse(lapse: Lapse, callers_deadline: bool) -> Ending {
+    match lapse {
+        Lapse::Read => Ending::Lost(Lost::ReadTimeout),
+        Lapse::End if callers_deadline => Ending::CallerDeadline,
+        Lapse::End => Ending::Lost(Lost::TotalTimeout),
+    }
+}
+
+/// The exchange broke after the request may have left.
+pub(crate) fn of_break(error: &(dyn Error + 'static)) -> Ending {
+    if let Some(h2) = find::<h2::Error>(error) {
+        let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+        if h2.is_remote() && (refused || h2.is_go_away()) {
+            return Ending::Unprocessed;
+        }
+        let nonsense = h2.is_library() && h2.reason().is_some_and(|reason| reason != h2::Reason::CANCEL);
+        return Ending::Lost(if nonsense { Lost::BadAnswer } else { Lost::ConnectionLost });
+    }
+    let unparsable = find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse);
+    Ending::Lost(if unparsable { Lost::BadAnswer } else { Lost::ConnectionLost })
+}
+
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,242 @@
+//! The idle connections of one endpoint.
+//!
+//! Which idle connection a request may take depends on what a second delivery of it would do. A read takes the newest:
+//! if it is lost, it is sent again. A plain POST takes one that has settled after its last answer and is young
+//! beside the server's idle lifetime ([`IdleLifetime`]); else it gets a fresh one. A sweep looks at the idle ones a few
+//! times a second, ends what is dead or old, and learns the lifetime from what it sees. There is no sweep while nothing
+//! is idle.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use seawall_policy::{Idempotency, IdleLifetime, Time};
+
+use crate::Clock;
+use crate::connect::{ConnectError, ConnectErrorKind, Connector, NegotiatedVersion, Scheme};
+use crate::line::Line;
+use crate::trunk::{Stream, Trunk};
+
+/// How idle connections are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// A plain POST takes no connection whose last answer is younger than this. Default 20 ms: servers that close
+    /// behind an answer do it within a few milliseconds.
+    pub settle: Duration,
+    /// An idle connection is closed after this. Default 60 s, a common idle lifetime of servers.
+    pub idle: Duration,
+    /// Settled idle connections kept; beyond, the oldest go. Default 64.
+    pub max_idle: usize,
+    /// No connection is used longer than this, so that a change behind the name is noticed. Default 1 h.
+    pub max_age: Duration,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        PoolSettings {
+            settle: Duration::from_millis(20),
+            idle: Duration::from_secs(60),
+            max_idle: 64,
+            max_age: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// How often idle connections are looked at.
+const SWEEP: Duration = Duration::from_millis(250);
+
+pub(crate) struct Pool {
+    connector: Connector,
+    settings: PoolSettings,
+    clock: Clock,
+    idle: Mutex<Idle>,
+    trunks: Mutex<Vec<Trunk>>,
+    /// One HTTP/2 connection is opened at a time, so that a burst shares it.
+    opening: tokio::sync::Mutex<()>,
+    multiplexed: AtomicBool,
+    sweeping: AtomicBool,
+}
+
+struct Idle {
+    /// By the time they became idle, the newest last.
+    lines: VecDeque<Box<Line>>,
+    lifetime: IdleLifetime,
+}
+
+/// A way to send one request.
+pub(crate) enum Channel {
+    Line(Box<Line>),
+    Trunk(Trunk, Stream),
+}
+
+impl Pool {
+    pub(crate) fn new(connector: Connector, settings: PoolSettings, clock: Clock) -> Pool {
+        Pool {
+            connector,
+            settings,
+            clock,
+            idle: Mutex::new(Idle {
+                lines: VecDeque::new(),
+                lifetime: IdleLifetime::new(settings.settle),
+            }),
+            trunks: Mutex::new(Vec::new()),
+            opening: tokio::sync::Mutex::new(()),
+            multiplexed: AtomicBool::new(false),
+            sweeping: AtomicBool::new(false),
+        }
+    }
+
+    /// An idle connection that this request may take.
+    pub(crate) fn take_idle(&self, idempotency: Idempotency, now: Time) -> Option<Channel> {
+        if self.multiplexed.load(Ordering::Relaxed) {
+            return self.take_stream(now);
+        }
+        loop {
+            let mut line = self.idle.lock().candidate(idempotency, now)?;
+            let age = now.since(line.idle_since);
+            if !line.is_quiet() {
+                self.idle.lock().lifetime.seen_closed(age);
+            } else if now.since(line.born) < self.settings.max_age {
+                return Some(Channel::Line(line));
+            }
+        }
+    }
+
+    fn take_stream(&self, now: Time) -> Option<Channel> {
+        let mut trunks = self.trunks.lock();
+        trunks.retain(|trunk| !trunk.is_closed());
+        trunks
+            .iter()
+            .filter(|trunk| now.since(trunk.born) < self.settings.max_age)
+            .find_map(|trunk| Some(Channel::Trunk(trunk.clone(), trunk.take()?)))
+    }
+
+    /// A fresh connection, or, on HTTP/2, a place on one that somebody else has just opened.
+    pub(crate) async fn connect(&self, by: Time) -> Result<Channel, ConnectError> {
+        if !self.multiplexed.load(Ordering::Relaxed) {
+            return self.open(by).await;
+        }
+        let deadline = self.clock.instant(by);
+        let Ok(_opening) = tokio::time::timeout_at(deadline, self.opening.lock()).await else {
+            return Err(ConnectError::new(ConnectErrorKind::Timeout, "waited for another's connection"));
+        };
+        match self.take_stream(self.clock.now()) {
+            Some(channel) => Ok(channel),
+            None => self.open(by).await,
+        }
+    }
+
+    async fn open(&self, by: Time) -> Result<Channel, ConnectError> {
+        let connection = self.connector.connect(self.clock.instant(by)).await?;
+        let now = self.clock.now();
+        match connection.version {
+            NegotiatedVersion::Http1 => {
+                self.multiplexed.store(false, Ordering::Relaxed);
+                let tls = self.connector.target().scheme == Scheme::Https;
+                let line = Line::open(connection, tls, self.clock, now).await.map_err(broke)?;
+                Ok(Channel::Line(line))
+            }
+            NegotiatedVersion::Http2 => {
+                self.multiplexed.store(true, Ordering::Relaxed);
+                let trunk = Trunk::open(connection, now).await.map_err(broke)?;
+                let stream = trunk.take().ok_or_else(|| {
+                    ConnectError::new(ConnectErrorKind::Refused, "the connection ended at once")
+                })?;
+                self.trunks.lock().push(trunk.clone());
+                Ok(Channel::Trunk(trunk, stream))
+            }
+        }
+    }
+
+    /// A connection is free again.
+    pub(crate) fn put(self: &Arc<Self>, mut line: Box<Line>, now: Time) {
+        line.meter.reset_on_drop(false);
+        if !line.is_ready() {
+            return;
+        }
+        line.idle_since = now;
+        let over = {
+            let mut idle = self.idle.lock();
+            idle.lines.push_back(line);
+            idle.over(&self.settings, now)
+        };
+        drop(over);
+        if !self.sweeping.load(Ordering::Relaxed) && !self.sweeping.swap(true, Ordering::Relaxed) {
+            self.sweep_while_idle();
+        }
+    }
+
+    /// The server said how long it keeps idle connections.
+    pub(crate) fn announce(&self, lifetime: Duration) {
+        self.idle.lock().lifetime.announce(lifetime);
+    }
+
+    fn sweep_while_idle(self: &Arc<Self>) {
+        let pool = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                let Some(pool) = pool.upgrade() else { return };
+                if !pool.sweep(pool.clock.now()) {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Looks at every idle connection; `false` when there is none left to look at.
+    fn sweep(&self, now: Time) -> bool {
+        let mut idle = self.idle.lock();
+        let Idle { lines, lifetime } = &mut *idle;
+        let mut ended = Vec::new();
+        for _ in 0..lines.len() {
+            let mut line = lines.pop_front().expect("as many as counted");
+            let age = now.since(line.idle_since);
+            if !line.is_quiet() {
+                lifetime.seen_closed(age);
+                ended.push(line);
+            } else if age >= self.settings.idle || now.since(line.born) >= self.settings.max_age {
+                ended.push(line);
+            } else {
+                lifetime.seen_open(age);
+                lines.push_back(line);
+            }
+        }
+        let more = !lines.is_empty();
+        if !more {
+            // Under the lock, so that no connection comes in between unseen.
+            self.sweeping.store(false, Ordering::Relaxed);
+        }
+        more
+    }
+
+    #[cfg(test)]
+    pub(crate) fn idle_lines(&self) -> usize {
+        self.idle.lock().lines.len()
+    }
+}
+
+impl Idle {
+    fn candidate(&mut self, idempotency: Idempotency, now: Time) -> Option<Box<Line>> {
+        let lifetime = &self.lifetime;
+        let found = self
+            .lines
+            .iter()
+            .rposition(|line| lifetime.may_reuse(idempotency, now.since(line.idle_since)))?;
+        self.lines.remove(found)
+    }
+
+    /// What is too much. Connections that have not settled do not count: a stream of POSTs needs as many of them as it
+    /// sends in the settle time, and closing them would mean a fresh connection for each.
+    fn over(&mut self, settings: &PoolSettings, now: Time) -> Option<Box<Line>> {
+        let too_many = settings.max_idle == 0
+            || self.lines.get(settings.max_idle).is_some_and(|l| now.since(l.idle_since) >= settings.settle);
+        if too_many { self.lines.pop_front() } else { None }
+    }
+}
+
+fn broke(error: hyper::Error) -> ConnectError {
+    ConnectError::because(ConnectErrorKind::Refused, "the connection broke at once", std::io::Error::other(error))
+}

@@ -1,0 +1,99 @@
+//! Reading what answers say: `Retry-After`, `Keep-Alive`, JSON fields.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderValue, header};
+use seawall_policy::Scalar;
+use serde_json::Value;
+
+/// `Retry-After` as a time from `now`: seconds, or an HTTP date (RFC 9110, section 10.2.3). A date in the past is
+/// zero; nonsense is nothing.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        // More digits than fit: "a very long time", not nonsense.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(now).unwrap_or(Duration::ZERO))
+}
+
+/// The idle lifetime that a server announces: `Keep-Alive: timeout=5`.
+pub(crate) fn keep_alive(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?;
+    text.split(',').find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        let seconds = value.trim().trim_matches('"').parse().ok()?;
+        name.trim().eq_ignore_ascii_case("timeout").then(|| Duration::from_secs(seconds))
+    })
+}
+
+/// The scalar at a JSON pointer; nothing where there is none, or an object or array.
+pub fn scalar(value: &Value, pointer: &str) -> Option<Scalar> {
+    Some(match value.pointer(pointer)? {
+        Value::Null => Scalar::Null,
+        Value::Bool(b) => Scalar::Bool(*b),
+        Value::String(s) => Scalar::Text(s.clone()),
+        Value::Number(n) => match (n.as_i64(), n.as_f64()) {
+            (Some(i), _) => Scalar::Integer(i),
+            (None, Some(f)) => Scalar::Float(f),
+            (None, None) => return None,
+        },
+        Value::Array(_) | Value::Object(_) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(text: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_str(text).unwrap())])
+    }
+
+    #[test]
+    fn retry_after_takes_seconds_and_dates() {
+        let now = httpdate::parse_http_date("Fri, 31 Dec 1999 23:59:59 GMT").unwrap();
+        let table = [
+            ("120", Some(120)),
+            ("0", Some(0)),
+            ("Sat, 01 Jan 2000 00:00:09 GMT", Some(10)),
+            ("Fri, 31 Dec 1999 00:00:00 GMT", Some(0)),
+            ("99999999999999999999999", Some(u64::from(u32::MAX))),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ];
+        for (text, seconds) in table {
+            assert_eq!(retry_after(&with(text), now), seconds.map(Duration::from_secs), "{text:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn keep_alive_names_a_timeout() {
+        for (text, seconds) in [
+            ("timeout=5", Some(5)),
+            ("max=100, Timeout=65", Some(65)),
+            ("timeout=\"7\"", Some(7)),
+            ("max=3", None),
+            ("timeout=x", None),
+        ] {
+            let value = HeaderValue::from_str(text).unwrap();
+            assert_eq!(keep_alive(&value), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn json_pointers_find_scalars_only() {
+        let body = serde_json::json!({"code": "NO", "n": 7, "big": u64::MAX, "o": {"x": null, "y": [true]}});
+        assert_eq!(scalar(&body, "/code"), Some(Scalar::Text("NO".into())));
+        assert_eq!(scalar(&body, "/n"), Some(Scalar::Integer(7)));
+        assert_eq!(scalar(&body, "/o/x"), Some(Scalar::Null));
+        assert_eq!(scalar(&body, "/o/y/0"), Some(Scalar::Bool(true)));
+        assert_eq!(scalar(&body, "/o"), None);
+        assert_eq!(scalar(&body, "/none"), None);
+        assert!(matches!(scalar(&body, "/big"), Some(Scalar::Float(_))));
+    }
+}

@@ -1,0 +1,107 @@
+//! One HTTP/2 connection, shared by many exchanges.
+//!
+//! A task of its own drives it, since no single exchange could. The other side may take a stream back
+//! (REFUSED_STREAM) or say which streams it never looked at (GOAWAY); both are proof that nothing was done.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use seawall_policy::Time;
+
+use crate::body::{Outgoing, Source};
+use crate::connect::{Connection, Meter, Peek, Probe};
+use crate::line::Failure;
+use crate::watch::{Timer, Watch};
+
+/// Streams on one connection before another is opened: what servers commonly allow (RFC 9113 recommends at least
+/// 100).
+const STREAMS: u32 = 100;
+
+#[derive(Clone)]
+pub(crate) struct Trunk {
+    sender: http2::SendRequest<Outgoing>,
+    pub(crate) meter: Arc<Meter>,
+    probe: Probe,
+    in_flight: Arc<AtomicU32>,
+    pub(crate) born: Time,
+}
+
+/// One exchange's place on a trunk; gone with its body.
+pub(crate) struct Stream(Arc<AtomicU32>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Trunk {
+    pub(crate) async fn open(connection: Connection, now: Time) -> Result<Trunk, hyper::Error> {
+        let (sender, conn) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .adaptive_window(true)
+            .handshake(connection.io)
+            .await?;
+        tokio::spawn(async move {
+            if let Err(error) = conn.await {
+                tracing::debug!(%error, "an HTTP/2 connection ended");
+            }
+        });
+        Ok(Trunk {
+            sender,
+            meter: connection.meter,
+            probe: connection.probe,
+            in_flight: Arc::default(),
+            born: now,
+        })
+    }
+
+    /// Takes a place, if there is one and the connection is still there.
+    pub(crate) fn take(&self) -> Option<Stream> {
+        if self.sender.is_closed() {
+            return None;
+        }
+        let idle = self.in_flight.load(Ordering::Relaxed) == 0;
+        if idle && matches!(self.probe.peek(), Peek::Ended | Peek::Broken(_)) {
+            return None;
+        }
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= STREAMS {
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Stream(Arc::clone(&self.in_flight)))
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Sends a request and waits for the head of its answer. Progress is the body's own: what others send on the same
+    /// connection is none of this exchange's.
+    pub(crate) async fn exchange(
+        &mut self,
+        request: Request<Outgoing>,
+        source: &Source,
+        timer: &mut Timer,
+        watch: &mut Watch,
+    ) -> Result<Response<Incoming>, Failure> {
+        let mut response = pin!(self.sender.try_send_request(request));
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(done) = response.as_mut().poll(cx) {
+                return Poll::Ready(done.map_err(|mut failed| {
+                    let returned = failed.take_message().map(Box::new);
+                    Failure::Hyper { error: failed.into_error(), returned }
+                }));
+            }
+            watch.poll(timer, source.progress(), cx).map(|lapse| Err(Failure::Lapsed(lapse)))
+        })
+        .await
+    }
+}

@@ -1,0 +1,85 @@
+//! The one sleep of an exchange: no progress for too long, or past the end.
+//!
+//! A timer that is set anew on each read costs more than the read. So the timer of a connection is left where it is
+//! as long as it fires early enough, and the clock is trusted, not the timer: when it fires, the real deadline is
+//! worked out, and the timer is moved there if that lies ahead.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use seawall_policy::Time;
+use tokio::time::Sleep;
+
+use crate::Clock;
+
+/// Which deadline passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lapse {
+    /// No progress for the read timeout.
+    Read,
+    /// The end of everything.
+    End,
+}
+
+/// A timer that is kept between exchanges.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    fires: Time,
+}
+
+impl Timer {
+    pub(crate) fn new(clock: Clock, fires: Time) -> Timer {
+        Timer { sleep: Box::pin(tokio::time::sleep_until(clock.instant(fires))), fires }
+    }
+}
+
+/// Watches over one exchange.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    clock: Clock,
+    read: Duration,
+    end_by: Time,
+    last: Time,
+    seen: u64,
+}
+
+impl Watch {
+    /// Starts at `now`; `seen` is the progress counter's value.
+    pub(crate) fn new(clock: Clock, read: Duration, end_by: Time, now: Time, seen: u64) -> Watch {
+        Watch { clock, read, end_by, last: now, seen }
+    }
+
+    /// Call when there is nothing to do but wait. `seen` is the progress counter's value now.
+    pub(crate) fn poll(&mut self, timer: &mut Timer, seen: u64, cx: &mut Context<'_>) -> Poll<Lapse> {
+        if seen != self.seen {
+            self.seen = seen;
+            self.last = self.clock.now();
+        }
+        loop {
+            let due = self.last.saturating_add(self.read).min(self.end_by);
+            if timer.fires > due {
+                timer.fires = due;
+                timer.sleep.as_mut().reset(self.clock.instant(due));
+            }
+            std::task::ready!(timer.sleep.as_mut().poll(cx));
+            let now = self.clock.now();
+            if now >= self.end_by {
+                return Poll::Ready(Lapse::End);
+            }
+            if now >= due {
+                return Poll::Ready(Lapse::Read);
+            }
+            // It fired for an earlier exchange, or a hair too early: move it on.
+            timer.fires = due;
+            timer.sleep.as_mut().reset(self.clock.instant(due));
+        }
+    }
+
+    /// The time spent outside, with nobody waiting for the other side, is not the other side's.
+    pub(crate) fn resume(&mut self) {
+        self.last = self.clock.now();
+    }
+}
