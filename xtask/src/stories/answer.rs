@@ -1,0 +1,90 @@
+//! What curl got, read from what it printed.
+
+use std::process::Command;
+
+use crate::process::{Outcome, said};
+
+/// Status, headers and body of an answer.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+/// Calls curl with these arguments; an error if curl itself fails.
+pub(super) fn curl(args: &[&str]) -> Outcome<Answer> {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--include", "--max-time", "20", "--noproxy", "*"]).args(args);
+    let said = said(&command);
+    let out = command.output().map_err(|e| format!("`{said}`: {e}"))?;
+    if !out.status.success() {
+        return Err(format!("`{said}`: {}", String::from_utf8_lossy(&out.stderr).trim()));
+    }
+    Answer::parse(&out.stdout).ok_or_else(|| format!("`{said}`: no answer in what curl printed"))
+}
+
+impl Answer {
+    /// Reads heads until one that is no interim answer, then the body.
+    fn parse(mut bytes: &[u8]) -> Option<Answer> {
+        loop {
+            let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            bytes = &bytes[end + 4..];
+            let mut lines = head.lines();
+            let status: u16 = lines.next()?.split_whitespace().nth(1)?.parse().ok()?;
+            if status >= 200 {
+                let pairs = lines.filter_map(|line| line.split_once(':'));
+                let headers = pairs.map(|(n, v)| (n.to_lowercase(), v.trim().to_owned())).collect();
+                return Some(Answer { status, headers, body: bytes.to_vec() });
+            }
+        }
+    }
+
+    /// The first header of this name.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    /// An error that shows the answer, unless status and headers are as told.
+    pub(super) fn expect(&self, status: u16, headers: &[(&str, &str)]) -> Outcome<&Answer> {
+        let wrong = headers.iter().find(|(name, value)| self.header(name) != Some(value));
+        match wrong {
+            None if self.status == status => Ok(self),
+            None => Err(format!("wanted status {status}; got {self}")),
+            Some((name, value)) => Err(format!("wanted {status} and `{name}: {value}`; got {self}")),
+        }
+    }
+
+    /// The body as text.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}", self.status)?;
+        for (name, value) in &self.headers {
+            writeln!(f, "{name}: {value}")?;
+        }
+        f.write_str(&self.text().chars().take(500).collect::<String>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interim_heads_are_passed_over() {
+        let text = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/2 201 \r\nX-Two: a: b\r\n\r\nbody\r\n\r\nrest";
+        let answer = Answer::parse(text).unwrap();
+        assert_eq!(answer.status, 201);
+        assert_eq!(answer.header("x-two"), Some("a: b"));
+        assert_eq!(answer.text(), "body\r\n\r\nrest");
+        assert!(answer.expect(201, &[("x-two", "a: b")]).is_ok());
+        assert!(answer.expect(200, &[]).is_err());
+        assert!(answer.expect(201, &[("x-two", "a")]).is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! End-to-end stories: the gateway between clients and upstreams that others wrote.
+//!
+//! Tests of our own on both sides share our own mistakes about HTTP. Here curl and the official SDKs
+//! call through Seawall to nginx, gunicorn, aiohttp and Node's server. All run on loopback, on ports
+//! that were free, and end with the run.
+
+mod answer;
+mod tales;
+mod world;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use self::world::World;
+use crate::needs;
+use crate::process::{Outcome, cargo, run as run_command, target};
+
+/// How the stories are asked for.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// Only stories whose name contains this.
+    name: Option<String>,
+    /// The program to test, instead of a fresh development build.
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// Install what is missing.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// One story: its name says what must hold.
+struct Story {
+    name: &'static str,
+    tell: fn(&World) -> Outcome<()>,
+}
+
+/// All of them, on a fresh development build; an error if any failed.
+pub(crate) fn run_all() -> Outcome<()> {
+    run(&Options::default())
+}
+
+/// Those that were asked for; an error if any failed, or if there is none of that name.
+pub(crate) fn run(options: &Options) -> Outcome<()> {
+    needs::provide(&needs::for_steps(&[needs::STORIES]), options.yes)?;
+    let part = options.name.as_deref().unwrap_or_default();
+    let chosen: Vec<&Story> = tales::STORIES.iter().filter(|story| story.name.contains(part)).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = tales::STORIES.iter().map(|story| story.name).collect();
+        return Err(format!("no story contains `{part}`; there are:\n  {}", names.join("\n  ")));
+    }
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => {
+            run_command(cargo().args(["build", "--locked", "--package", "seawall-gateway"]))?;
+            target().join("debug").join("seawall")
+        }
+    };
+    let world = World::start(&program)?;
+    let mut failed = 0;
+    for story in &chosen {
+        let start = Instant::now();
+        let ended = (story.tell)(&world);
+        let word = if ended.is_ok() { "ok" } else { "FAILED" };
+        println!("{word:<6}  {:>6.2} s  {}", start.elapsed().as_secs_f64(), story.name);
+        if let Err(e) = ended {
+            println!("        {}", e.replace('\n', "\n        "));
+            failed += 1;
+        }
+    }
+    if failed > 0 {
+        println!("the gateway said last:\n{}", world.gateway_log());
+    }
+    println!("stories: {} passed, {failed} failed", chosen.len() - failed);
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} stories failed", chosen.len())) }
+}

@@ -1,0 +1,238 @@
+//! Everything that the stories need running: the upstreams, and the gateway before them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::needs::{node_folder, python};
+use crate::process::{Outcome, Server, free_port, on_path, output, root, target};
+
+/// How long a server may take to be ready.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The size of the file that nginx serves for the transfer stories.
+pub(super) const LARGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// The running servers and their addresses. The gateway is first, and so the first to end.
+pub(super) struct World {
+    _gateway: Server,
+    _upstreams: Vec<Server>,
+    pub(super) folder: PathBuf,
+    ports: Ports,
+}
+
+struct Ports {
+    gateway: u16,
+    /// The stripe dependency's own.
+    stripe_listen: u16,
+    nginx: u16,
+    nginx_tls: u16,
+    httpbin: u16,
+    stripe: u16,
+    node: u16,
+}
+
+impl World {
+    /// Starts the upstreams and this gateway, and waits until all answer.
+    pub(super) fn start(program: &Path) -> Outcome<World> {
+        let folder = target().join("stories");
+        fs::create_dir_all(folder.join("files")).map_err(|e| format!("{}: {e}", folder.display()))?;
+        let ports = Ports {
+            gateway: free_port()?,
+            stripe_listen: free_port()?,
+            nginx: free_port()?,
+            nginx_tls: free_port()?,
+            httpbin: free_port()?,
+            stripe: free_port()?,
+            node: free_port()?,
+        };
+        certify(&folder)?;
+        let mut upstreams = vec![
+            nginx(&folder, &ports)?,
+            httpbin(&folder, ports.httpbin)?,
+            script(&folder, "localstripe", &python(), "localstripe.py", ports.stripe)?,
+            script(&folder, "node", &found("node")?, "upstream.mjs", ports.node)?,
+        ];
+        upstreams[0].ready(ports.nginx, "/small", PATIENCE)?;
+        upstreams[1].ready(ports.httpbin, "/status/200", PATIENCE)?;
+        // localstripe refuses what has no key, except this path of its own.
+        upstreams[2].ready(ports.stripe, "/js.stripe.com/v3/", PATIENCE)?;
+        upstreams[3].ready(ports.node, "/", PATIENCE)?;
+
+        let admin = free_port()?;
+        let file = folder.join("seawall.toml");
+        write(&file, &settings(&ports, admin, &folder))?;
+        let args = ["serve".into(), "-c".into(), file.into_os_string()];
+        let log = folder.join("gateway.log");
+        let mut gateway = Server::start("seawall", None, program, &args, &log, false)?;
+        gateway.ready(admin, "/readyz", PATIENCE)?;
+        Ok(World { _gateway: gateway, _upstreams: upstreams, folder, ports })
+    }
+
+    /// Where a path of a dependency is reached through the gateway.
+    pub(super) fn through(&self, dependency: &str, path: &str) -> String {
+        format!("http://127.0.0.1:{}/{dependency}{path}", self.ports.gateway)
+    }
+
+    /// The port on which the gateway serves stripe alone.
+    pub(super) fn stripe_listen(&self) -> u16 {
+        self.ports.stripe_listen
+    }
+
+    /// A path of localstripe itself, past the gateway.
+    pub(super) fn stripe_direct(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.ports.stripe)
+    }
+
+    /// A path of nginx itself, past the gateway.
+    pub(super) fn nginx_direct(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.ports.nginx)
+    }
+
+    /// The end of what the gateway logged.
+    pub(super) fn gateway_log(&self) -> String {
+        let text = fs::read_to_string(self.folder.join("gateway.log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+/// A file of `xtask/stories`.
+pub(super) fn story_file(name: &str) -> PathBuf {
+    root().join("xtask").join("stories").join(name)
+}
+
+fn write(file: &Path, text: &str) -> Outcome<()> {
+    fs::write(file, text).map_err(|e| format!("{}: {e}", file.display()))
+}
+
+fn found(name: &str) -> Outcome<PathBuf> {
+    on_path(name).ok_or_else(|| format!("{name} is not installed"))
+}
+
+fn script(folder: &Path, name: &str, program: &Path, file: &str, port: u16) -> Outcome<Server> {
+    let args = [story_file(file).into_os_string(), port.to_string().into()];
+    Server::start(name, None, program, &args, &folder.join(format!("{name}.log")), false)
+}
+
+fn httpbin(folder: &Path, port: u16) -> Outcome<Server> {
+    let bind = format!("127.0.0.1:{port}");
+    let args = ["-m", "gunicorn", "--bind", &bind, "--threads", "4", "--keep-alive", "5", "httpbin:app"];
+    Server::start("httpbin", None, &python(), &args, &folder.join("httpbin.log"), false)
+}
+
+/// A private CA, and a certificate by it for this machine's loopback.
+fn certify(folder: &Path) -> Outcome<()> {
+    let openssl = |words: &str| output(Command::new("openssl").args(words.split(' ')).current_dir(folder));
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
+    openssl(&format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=story-ca"))?;
+    let name = "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1";
+    let role = "-addext basicConstraints=critical,CA:FALSE";
+    openssl(&format!(
+        "req -x509 {key} -CA ca.pem -CAkey ca.key -keyout server.key -out server.pem {name} {role}"
+    ))?;
+    Ok(())
+}
+
+fn nginx(folder: &Path, ports: &Ports) -> Outcome<Server> {
+    write(&folder.join("files").join("small"), "a small answer\n")?;
+    let large: Vec<u8> = (0..LARGE_BYTES).map(|n| (n % 251) as u8).collect();
+    let file = folder.join("files").join("large");
+    fs::write(&file, large).map_err(|e| format!("{}: {e}", file.display()))?;
+    let text = format!(
+        "daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/nginx-body;
+    proxy_temp_path {folder}/nginx-proxy;
+    fastcgi_temp_path {folder}/nginx-fastcgi;
+    uwsgi_temp_path {folder}/nginx-uwsgi;
+    scgi_temp_path {folder}/nginx-scgi;
+    gzip on;
+    gzip_types application/octet-stream;
+    server {{
+        listen 127.0.0.1:{plain};
+        root {folder}/files;
+    }}
+    server {{
+        listen 127.0.0.1:{tls} ssl http2;
+        ssl_certificate {folder}/server.pem;
+        ssl_certificate_key {folder}/server.key;
+        root {folder}/files;
+    }}
+}}
+",
+        folder = folder.display(),
+        plain = ports.nginx,
+        tls = ports.nginx_tls
+    );
+    let file = folder.join("nginx.conf");
+    write(&file, &text)?;
+    let args = ["-c".into(), file.into_os_string()];
+    Server::start("nginx", None, &found("nginx")?, &args, &folder.join("nginx.log"), false)
+}
+
+/// Stories that use up retry tokens or trip a breaker have a dependency of their own.
+fn settings(ports: &Ports, admin: u16, folder: &Path) -> String {
+    let Ports { gateway, stripe_listen, nginx, nginx_tls, httpbin, stripe, node } = ports;
+    let folder = folder.display();
+    format!(
+        r#"[gateway]
+listen = "127.0.0.1:{gateway}"
+admin = "127.0.0.1:{admin}"
+workers = 2
+
+[dependency.fast]
+url = "http://127.0.0.1:{nginx}"
+
+[dependency.bin]
+url = "http://127.0.0.1:{httpbin}"
+
+[dependency.failing]
+url = "http://127.0.0.1:{httpbin}"
+
+[dependency.slow]
+url = "http://127.0.0.1:{httpbin}"
+timeout = {{ read = "500ms", total = "3s" }}
+
+[dependency.stripe]
+url = "http://127.0.0.1:{stripe}"
+listen = "127.0.0.1:{stripe_listen}"
+
+[dependency.private]
+url = "https://localhost:{nginx_tls}"
+http = "auto"
+tls = {{ ca_file = "{folder}/ca.pem" }}
+
+[dependency.private_old]
+url = "https://127.0.0.1:{nginx_tls}"
+http = "1.1"
+tls = {{ ca_file = "{folder}/ca.pem" }}
+
+[dependency.stranger]
+url = "https://localhost:{nginx_tls}"
+
+[dependency.node]
+url = "http://127.0.0.1:{node}"
+"#
+    )
+}
+
+/// The arguments with which the Node SDK's story is run.
+pub(super) fn node_sdk(port: u16) -> Outcome<Command> {
+    let mut command = Command::new(found("node")?);
+    command.arg(story_file("sdk.mjs")).arg(node_folder()).arg(port.to_string());
+    Ok(command)
+}
+
+/// The same for the Python SDK.
+pub(super) fn python_sdk(base: &str) -> Command {
+    let mut command = Command::new(python());
+    command.arg(story_file("sdk.py")).arg(base);
+    command
+}
