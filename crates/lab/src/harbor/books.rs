@@ -1,0 +1,328 @@
+//! The harbor's own books: what was asked, what was done, and under which key.
+//!
+//! They are kept on the side that does the work, so a test compares a caller's belief with the truth. An **effect**
+//! is a change: a charge made, a refund made, a charge deleted, a customer written with other content than before.
+//! An answer that is replayed, declined or lost changes nothing here.
+//!
+//! A request counts once it was read whole; one whose body broke off counts under `broken` only. Everything kept is
+//! bounded: past [`MOST_ENTRIES`] entries or [`MOST_BYTES`] of kept bodies the harbor answers 507 until its books
+//! are cleared.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::desk::{Asked, Reply};
+
+/// How many keys, identities, charges and customers are kept, each. Enough for a long bench, some 200 MB at worst.
+pub const MOST_ENTRIES: usize = 200_000;
+/// How many bytes of metadata, customers and saved answers are kept in all.
+pub const MOST_BYTES: usize = 256 << 20;
+
+/// A handle to the books of one harbor; clones see the same books.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    pages: Arc<Mutex<Pages>>,
+}
+
+/// The books at one moment; the shape of `GET /books`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Changes made.
+    pub effects: u64,
+    /// Requests read whole, those to `/books` left out.
+    pub requests: u64,
+    /// Those of them that only read (GET, HEAD).
+    pub reads: u64,
+    /// Requests whose body broke off or was too large.
+    pub broken: u64,
+    /// Refunds made; they are among the effects.
+    pub refunds: u64,
+    /// By `Idempotency-Key`.
+    pub by_key: BTreeMap<String, KeyCount>,
+    /// By the `harbor-id` header, where there was no key: how often it was seen.
+    pub by_id: BTreeMap<String, u64>,
+    /// Writing requests without a key.
+    pub unkeyed: Count,
+    /// Every charge that was not deleted, the oldest first.
+    pub charges: Vec<Charge>,
+    /// Requests being worked on or answered now.
+    pub in_flight: u64,
+    /// The most there were at once.
+    pub max_in_flight: u64,
+    /// Writing requests whose method, path or bytes differ from the first of their key.
+    pub bytes_mismatch: u64,
+}
+
+/// What happened under one key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KeyCount {
+    /// Requests that carried it.
+    pub requests: u64,
+    /// Changes made by them.
+    pub effects: u64,
+    /// Refunds of this key's charge, under whatever key they were asked.
+    pub refunds: u64,
+}
+
+/// What happened without a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Count {
+    /// Writing requests.
+    pub requests: u64,
+    /// Changes made by them.
+    pub effects: u64,
+}
+
+/// A charge.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Charge {
+    /// `ch_…`
+    pub id: String,
+    /// In the smallest unit of the currency; above zero.
+    pub amount: u64,
+    /// How much of it was given back.
+    pub amount_refunded: u64,
+    /// As given; `usd` where nothing was given.
+    pub currency: String,
+    /// Where it stands.
+    pub status: Status,
+    /// `OK`, or `DECLINED`.
+    pub code: &'static str,
+    /// RFC 3339.
+    pub(super) created: Timestamp,
+    /// The key it was made under.
+    pub key: Option<String>,
+    /// As given, with the key at `key`.
+    pub metadata: Map<String, Value>,
+}
+
+/// Where a charge stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Status {
+    /// The money was taken.
+    Succeeded,
+    /// All of it was given back.
+    Refunded,
+    /// Declined: no money moved.
+    Failed,
+}
+
+/// A refund.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Refund {
+    pub(super) id: String,
+    pub(super) charge: String,
+    pub(super) amount: u64,
+    pub(super) status: Status,
+    pub(super) code: &'static str,
+    pub(super) created: Timestamp,
+}
+
+/// The open books.
+#[derive(Debug)]
+pub(super) struct Pages {
+    pub(super) counts: Snapshot,
+    keys: HashMap<String, KeyPage>,
+    /// In the order made; what was deleted stays, so that positions do not move.
+    pub(super) charges: Vec<Entry>,
+    pub(super) charge_by_id: HashMap<String, usize>,
+    pub(super) charge_by_key: HashMap<String, usize>,
+    pub(super) refunds: Vec<Refund>,
+    pub(super) customers: HashMap<String, Value>,
+    /// Bytes of kept bodies.
+    pub(super) kept: usize,
+    /// Makes ids of one start differ from those of another.
+    start: u32,
+    made: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) charge: Charge,
+    pub(super) deleted: bool,
+}
+
+#[derive(Debug, Default)]
+struct KeyPage {
+    /// Fingerprint of the first writing request.
+    first: Option<u64>,
+    stand: Stand,
+}
+
+/// What became of a key.
+#[derive(Debug, Default)]
+enum Stand {
+    #[default]
+    Free,
+    Working(u64),
+    Saved(u64, Reply),
+}
+
+/// Whether a keyed request may be worked on.
+pub(super) enum Admission {
+    /// Do the work.
+    Fresh,
+    /// It was done: this is the saved answer.
+    Replay(Reply),
+    /// The key belongs to another request.
+    Conflict,
+    /// The same request is being worked on.
+    InProgress,
+}
+
+impl Books {
+    /// What the books say now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let pages = self.pages.lock();
+        let charges = pages.charges.iter().filter(|e| !e.deleted).map(|e| e.charge.clone()).collect();
+        Snapshot { charges, ..pages.counts.clone() }
+    }
+
+    /// Forgets everything but the requests in flight.
+    pub fn clear(&self) {
+        let mut pages = self.pages.lock();
+        let in_flight = pages.counts.in_flight;
+        let made = pages.made;
+        *pages = Pages { made, start: pages.start, ..Pages::default() };
+        pages.counts.in_flight = in_flight;
+        pages.counts.max_in_flight = in_flight;
+    }
+
+    pub(super) fn open<R>(&self, work: impl FnOnce(&mut Pages) -> R) -> R {
+        work(&mut self.pages.lock())
+    }
+
+    /// Counts a request as in flight until the presence is dropped.
+    pub(super) fn arrive(&self) -> Presence {
+        let mut pages = self.pages.lock();
+        pages.counts.in_flight += 1;
+        pages.counts.max_in_flight = pages.counts.max_in_flight.max(pages.counts.in_flight);
+        Presence(self.clone())
+    }
+}
+
+/// One request in flight.
+#[derive(Debug)]
+pub(super) struct Presence(Books);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.open(|pages| pages.counts.in_flight = pages.counts.in_flight.saturating_sub(1));
+    }
+}
+
+impl Default for Pages {
+    fn default() -> Pages {
+        Pages {
+            counts: Snapshot::default(),
+            keys: HashMap::new(),
+            charges: Vec::new(),
+            charge_by_id: HashMap::new(),
+            charge_by_key: HashMap::new(),
+            refunds: Vec::new(),
+            customers: HashMap::new(),
+            kept: 0,
+            start: fastrand::u32(..),
+            made: 0,
+        }
+    }
+}
+
+impl Pages {
+    /// Counts a request that was read whole. True: the first of its key or identity, or it has neither, so that a
+    /// fault of its own strikes.
+    pub(super) fn note(&mut self, asked: &Asked) -> bool {
+        self.counts.requests += 1;
+        if !asked.writes() {
+            self.counts.reads += 1;
+        } else if asked.key.is_none() {
+            self.counts.unkeyed.requests += 1;
+        }
+        if let Some(key) = &asked.key {
+            let count = self.counts.by_key.entry(key.clone()).or_default();
+            count.requests += 1;
+            let first = count.requests == 1;
+            if asked.writes() {
+                let page = self.keys.entry(key.clone()).or_default();
+                let known = *page.first.get_or_insert(asked.fingerprint);
+                self.counts.bytes_mismatch += u64::from(known != asked.fingerprint);
+            }
+            first
+        } else if let Some(id) = &asked.id {
+            let count = self.counts.by_id.entry(id.clone()).or_default();
+            *count += 1;
+            *count == 1
+        } else {
+            true
+        }
+    }
+
+    /// Whether there is room for one more of everything.
+    pub(super) fn has_room(&self) -> bool {
+        let counts = &self.counts;
+        let largest = [
+            counts.by_key.len(),
+            counts.by_id.len(),
+            self.charges.len(),
+            self.refunds.len(),
+            self.customers.len(),
+        ];
+        largest.iter().all(|len| *len < MOST_ENTRIES) && self.kept < MOST_BYTES
+    }
+
+    /// Asks for the key of a writing request, and holds it if the work is to be done.
+    pub(super) fn admit(&mut self, asked: &Asked) -> Admission {
+        let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return Admission::Fresh };
+        let page = self.keys.entry(key.clone()).or_default();
+        match &page.stand {
+            Stand::Free => {
+                page.stand = Stand::Working(asked.fingerprint);
+                Admission::Fresh
+            }
+            Stand::Working(print) | Stand::Saved(print, _) if *print != asked.fingerprint => {
+                Admission::Conflict
+            }
+            Stand::Working(_) => Admission::InProgress,
+            Stand::Saved(_, reply) => Admission::Replay(reply.clone()),
+        }
+    }
+
+    /// Gives the key back: with the answer saved if it is one to repeat, free if it is not.
+    pub(super) fn settle(&mut self, asked: &Asked, reply: &Reply) {
+        let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return };
+        // The books may have been cleared while the work went on.
+        let Some(page) = self.keys.get_mut(key) else { return };
+        page.stand = if reply.status.is_success() {
+            self.kept += reply.body.len();
+            Stand::Saved(asked.fingerprint, reply.clone())
+        } else {
+            Stand::Free
+        };
+    }
+
+    /// Enters one change.
+    pub(super) fn enter(&mut self, asked: &Asked) {
+        self.counts.effects += 1;
+        match &asked.key {
+            Some(key) => self.counts.by_key.entry(key.clone()).or_default().effects += 1,
+            None => self.counts.unkeyed.effects += 1,
+        }
+    }
+
+    pub(super) fn next_id(&mut self, kind: &str) -> String {
+        self.made += 1;
+        format!("{kind}_{:08x}{:08x}", self.start, self.made)
+    }
+}

@@ -1,0 +1,313 @@
+//! One connection, and the life of one request on it.
+//!
+//! hyper speaks the protocol; what it refuses to do (reset, garbage, a broken promise) is ordered by the request's
+//! handler and done by the connection, which takes the socket back from hyper first.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::books::{Admission, Presence};
+use super::desk::{Asked, Reply};
+use super::fault::{Ending, Fault};
+use super::reply_body::{Pace, ReplyBody};
+use super::{MOST_BODY, Pier};
+use crate::wire::{self, Rewound, Speech};
+
+/// What a handler asks of the connection it runs on.
+enum Order {
+    Reset,
+    Close,
+    /// These bytes, the first `slow` of them one per `interval`, then a close.
+    Say {
+        bytes: Bytes,
+        slow: usize,
+        interval: Duration,
+    },
+}
+
+/// How a handler reaches its connection.
+#[derive(Clone)]
+enum Line {
+    Http1(mpsc::Sender<Order>),
+    Http2,
+}
+
+pub(super) async fn serve(mut stream: TcpStream, pier: Arc<Pier>) {
+    let Ok(Some((speech, ahead))) = wire::listen_in(&mut stream).await else { return };
+    let io = TokioIo::new(Rewound::new(ahead, stream));
+    match speech {
+        Speech::Http1 => serve_http1(io, pier).await,
+        Speech::Http2 => {
+            let service = service_fn(move |request| answer(request, Arc::clone(&pier), Line::Http2));
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .serve_connection(io, service);
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "harbor: connection ended");
+            }
+        }
+    }
+}
+
+async fn serve_http1(io: TokioIo<Rewound<TcpStream>>, pier: Arc<Pier>) {
+    let (orders, mut ordered) = mpsc::channel(1);
+    let line = Line::Http1(orders);
+    let service = service_fn(move |request| answer(request, Arc::clone(&pier), line.clone()));
+    let mut connection = http1::Builder::new().serve_connection(io, service);
+    let order = tokio::select! {
+        ended = &mut connection => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "harbor: connection ended");
+            }
+            return;
+        }
+        Some(order) = ordered.recv() => order,
+    };
+    let mut stream = connection.into_parts().io.into_inner().into_stream();
+    match order {
+        Order::Reset => wire::reset(stream),
+        Order::Close => drop(stream),
+        Order::Say { bytes, slow, interval } => {
+            // The caller may leave in between; then there is nobody left to annoy.
+            let _ = say(&mut stream, &bytes, slow, interval).await;
+        }
+    }
+}
+
+async fn say(stream: &mut TcpStream, bytes: &[u8], slow: usize, interval: Duration) -> io::Result<()> {
+    let (slowly, rest) = bytes.split_at(slow.min(bytes.len()));
+    for byte in slowly {
+        stream.write_all(std::slice::from_ref(byte)).await?;
+        tokio::time::sleep(interval).await;
+    }
+    stream.write_all(rest).await?;
+    stream.shutdown().await
+}
+
+/// One request: read, note, strike, work, answer.
+async fn answer(
+    request: Request<Incoming>,
+    pier: Arc<Pier>,
+    line: Line,
+) -> Result<Response<ReplyBody>, h2::Error> {
+    if request.uri().path() == "/books" {
+        return Ok(respond(&show_books(request.method(), &pier), None, Pace::Whole, None));
+    }
+    let presence = pier.books.arrive();
+    let (asked, fault) = match read(request, &pier).await {
+        Ok(read) => read,
+        Err(refusal) => return Ok(respond(&refusal, None, Pace::Whole, Some(presence))),
+    };
+    let first = pier.books.open(|pages| pages.note(&asked));
+    let fault = pier.fault_of(&asked, fault, first);
+    let (reply, replayed) = if !fault.effect {
+        tokio::time::sleep(fault.before).await;
+        (Reply::refusal(StatusCode::SERVICE_UNAVAILABLE, "struck before the effect"), false)
+    } else if fault.before.is_zero() {
+        work(&pier, &asked, Duration::ZERO).await
+    } else {
+        let (pier, asked, before) = (Arc::clone(&pier), asked.clone(), fault.before);
+        // A task of its own: a caller that leaves does not undo what it asked for.
+        let work = tokio::spawn(async move { work(&pier, &asked, before).await });
+        work.await.expect("the work neither panics nor is aborted")
+    };
+    if !fault.after.is_zero() {
+        tokio::time::sleep(fault.after).await;
+    }
+    end(reply, replayed, &fault, &line, presence).await
+}
+
+fn show_books(method: &Method, pier: &Pier) -> Reply {
+    match *method {
+        Method::GET => Reply::json(StatusCode::OK, &pier.books.snapshot()),
+        Method::DELETE => {
+            pier.books.clear();
+            Reply { status: StatusCode::NO_CONTENT, body: Bytes::new(), allow: None }
+        }
+        _ => Reply::refusal(StatusCode::METHOD_NOT_ALLOWED, "the books are read or cleared"),
+    }
+}
+
+/// Reads the request whole, and the fault it asks for.
+async fn read(request: Request<Incoming>, pier: &Pier) -> Result<(Asked, Option<Fault>), Reply> {
+    let (head, body) = request.into_parts();
+    let broken = |status, why: &str| {
+        pier.books.open(|pages| pages.counts.broken += 1);
+        Reply::refusal(status, why)
+    };
+    // A length that is announced is refused before it is read: the caller may wait for our word before it sends.
+    if body.size_hint().lower() > MOST_BODY as u64 {
+        return Err(broken(StatusCode::PAYLOAD_TOO_LARGE, "a request body is at most 1 MiB"));
+    }
+    let body = match Limited::new(body, MOST_BODY).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            return Err(broken(StatusCode::PAYLOAD_TOO_LARGE, "a request body is at most 1 MiB"));
+        }
+        Err(error) => return Err(broken(StatusCode::BAD_REQUEST, &error.to_string())),
+    };
+    if !pier.books.open(|pages| pages.has_room()) {
+        return Err(Reply::refusal(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "the books are full; DELETE /books clears them",
+        ));
+    }
+    let target = (head.method, head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
+    let identity = (text(&head.headers, "idempotency-key"), text(&head.headers, "harbor-id"));
+    let fault = match text(&head.headers, "harbor-fault").map(|spec| spec.parse()) {
+        None => None,
+        Some(Ok(fault)) => Some(fault),
+        Some(Err(why)) => {
+            return Err(Reply::refusal(StatusCode::BAD_REQUEST, &format!("harbor-fault: {why}")));
+        }
+    };
+    Ok((Asked::new(target, identity, body), fault))
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+impl Pier {
+    /// What strikes this request: the fault that it carries, else the script's, else nothing.
+    fn fault_of(&self, asked: &Asked, carried: Option<Fault>, first: bool) -> Fault {
+        // The script draws for every request, so a header that strikes does not move its draws.
+        let scripted = self
+            .script
+            .as_ref()
+            .and_then(|script| script.lock().strike(self.started.elapsed(), &asked.method, &asked.path));
+        carried.filter(|fault| first || fault.always).or(scripted).unwrap_or_default()
+    }
+}
+
+/// The effect, once `before` has passed; the key is held meanwhile. True: the answer is a saved one.
+async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
+    let admission = pier.books.open(|pages| pages.admit(asked));
+    if !before.is_zero() {
+        tokio::time::sleep(before).await;
+    }
+    match admission {
+        Admission::Fresh => pier.books.open(|pages| {
+            let reply = pages.perform(asked);
+            pages.settle(asked, &reply);
+            (reply, false)
+        }),
+        Admission::Replay(reply) => (reply, true),
+        Admission::Conflict => (
+            Reply::refusal(StatusCode::UNPROCESSABLE_ENTITY, "this key came with another request before"),
+            false,
+        ),
+        Admission::InProgress => {
+            (Reply::refusal(StatusCode::CONFLICT, "a request with this key is being worked on"), false)
+        }
+    }
+}
+
+/// Ends the request as its fault says.
+async fn end(
+    reply: Reply,
+    replayed: bool,
+    fault: &Fault,
+    line: &Line,
+    presence: Presence,
+) -> Result<Response<ReplyBody>, h2::Error> {
+    let plain = |reply: &Reply, pace, presence: Option<Presence>| {
+        let mut response = respond(reply, fault.retry_after, pace, presence);
+        if replayed {
+            response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+        }
+        response
+    };
+    let (reason, order) = match fault.ending {
+        Ending::Answer => return Ok(plain(&reply, Pace::Whole, Some(presence))),
+        Ending::Status(status) => {
+            return Ok(plain(&Reply::refusal(status, "struck on request"), Pace::Whole, Some(presence)));
+        }
+        Ending::Drip(interval) => return Ok(plain(&reply, Pace::drip(interval), Some(presence))),
+        Ending::Hang => std::future::pending().await,
+        Ending::Reset => (h2::Reason::INTERNAL_ERROR, Order::Reset),
+        Ending::Close => (h2::Reason::CANCEL, Order::Close),
+        Ending::Garbage => {
+            let bytes = Bytes::from_static(b"\x15\x03\x03\x00\x02\x02\x28 this is not HTTP\r\n\r\n");
+            (h2::Reason::PROTOCOL_ERROR, Order::Say { bytes, slow: 0, interval: Duration::ZERO })
+        }
+        Ending::Truncate => match line {
+            Line::Http2 => return Ok(plain(&reply, Pace::Half(None), Some(presence))),
+            Line::Http1(_) => {
+                let (mut bytes, _) = written(&plain(&reply, Pace::Whole, None), reply.body.len());
+                bytes.extend_from_slice(&reply.body[..reply.body.len() / 2]);
+                (h2::Reason::CANCEL, Order::Say { bytes: bytes.freeze(), slow: 0, interval: Duration::ZERO })
+            }
+        },
+        Ending::SlowHead(interval) => match line {
+            Line::Http2 => {
+                tokio::time::sleep(interval).await;
+                return Ok(plain(&reply, Pace::Whole, Some(presence)));
+            }
+            Line::Http1(_) => {
+                let (mut bytes, slow) = written(&plain(&reply, Pace::Whole, None), reply.body.len());
+                bytes.extend_from_slice(&reply.body);
+                (h2::Reason::CANCEL, Order::Say { bytes: bytes.freeze(), slow, interval })
+            }
+        },
+    };
+    match line {
+        Line::Http2 => Err(reason.into()),
+        Line::Http1(orders) => {
+            // The connection takes the order and drops this future; if it is gone, so is the caller.
+            let _ = orders.send(order).await;
+            std::future::pending().await
+        }
+    }
+}
+
+fn respond(
+    reply: &Reply,
+    retry_after: Option<Duration>,
+    pace: Pace,
+    presence: Option<Presence>,
+) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::new(reply.body.clone(), pace, presence));
+    *response.status_mut() = reply.status;
+    let headers = response.headers_mut();
+    if !reply.body.is_empty() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if let Some(allow) = reply.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    if let Some(wait) = retry_after {
+        // Whole seconds, rounded up: the field has no smaller unit, and earlier than asked would be wrong.
+        headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000) as u64));
+    }
+    response
+}
+
+/// The head of an answer as HTTP/1.1 writes it, and its length.
+fn written(response: &Response<ReplyBody>, length: usize) -> (BytesMut, usize) {
+    let status = response.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut head = BytesMut::from(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
+    for (name, value) in response.headers() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(format!("content-length: {length}\r\nconnection: close\r\n\r\n").as_bytes());
+    let length = head.len();
+    (head, length)
+}

@@ -1,0 +1,319 @@
+//! The provider's trade: charges, refunds, customers. Each request is one synchronous step under the lock of the
+//! books, so an effect and its entry are one.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::books::{Charge, Entry, Pages, Refund, Status};
+
+/// A request, read whole.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: String,
+    pub(super) key: Option<String>,
+    /// The `harbor-id` header.
+    pub(super) id: Option<String>,
+    pub(super) body: Bytes,
+    /// Over method, path, query and body.
+    pub(super) fingerprint: u64,
+}
+
+impl Asked {
+    pub(super) fn new(
+        (method, path, query): (Method, String, String),
+        (key, id): (Option<String>, Option<String>),
+        body: Bytes,
+    ) -> Asked {
+        let mut hasher = DefaultHasher::new();
+        (method.as_str(), &path, &query, &body[..]).hash(&mut hasher);
+        Asked { method, path, query, key, id, body, fingerprint: hasher.finish() }
+    }
+
+    /// Whether it may change something.
+    pub(super) fn writes(&self) -> bool {
+        !matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+
+    /// One parameter of the query, percent-decoded.
+    fn parameter(&self, name: &str) -> Option<String> {
+        self.query.split('&').find_map(|pair| {
+            let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (found == name).then(|| percent_decoded(value))
+        })
+    }
+}
+
+/// An answer, before any fault got at it.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+    /// For a 405: the methods that are.
+    pub(super) allow: Option<&'static str>,
+}
+
+impl Reply {
+    pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
+        let body = serde_json::to_vec(value).expect("values without maps of odd keys always serialise");
+        Reply { status, body: body.into(), allow: None }
+    }
+
+    pub(super) fn refusal(status: StatusCode, why: &str) -> Reply {
+        Reply::json(status, &json!({ "error": { "code": status.as_u16(), "message": why } }))
+    }
+
+    fn ok(value: &impl Serialize) -> Reply {
+        Reply::json(StatusCode::OK, value)
+    }
+
+    fn not_found(what: &str) -> Reply {
+        Reply::refusal(StatusCode::NOT_FOUND, what)
+    }
+
+    fn wrong(why: &str) -> Reply {
+        Reply::refusal(StatusCode::BAD_REQUEST, why)
+    }
+}
+
+impl Pages {
+    /// Does what is asked, and enters it.
+    pub(super) fn perform(&mut self, asked: &Asked) -> Reply {
+        let segments: Vec<&str> = asked.path.trim_matches('/').split('/').collect();
+        let method = if asked.method == Method::HEAD { &Method::GET } else { &asked.method };
+        let allowed = match segments.as_slice() {
+            ["health"] | ["v1", "ping"] => "GET",
+            ["v1", "charges"] => "GET, POST",
+            ["v1", "charges", _] => "GET, DELETE",
+            ["v1", "refunds"] => "POST",
+            ["v1", "refunds", _] => "GET",
+            ["v1", "customers", _] => "GET, PUT",
+            _ => return Reply::not_found("nothing here"),
+        };
+        if !allowed.split(", ").any(|name| name == method.as_str()) {
+            let refusal = Reply::refusal(StatusCode::METHOD_NOT_ALLOWED, &format!("here only {allowed}"));
+            return Reply { allow: Some(allowed), ..refusal };
+        }
+        match (method.as_str(), segments.as_slice()) {
+            ("GET", ["health"]) => Reply::ok(&json!({ "status": "ok" })),
+            ("GET", ["v1", "ping"]) => Reply::ok(&json!({ "pong": true })),
+            ("POST", ["v1", "charges"]) => self.charge(asked),
+            ("GET", ["v1", "charges"]) => match asked.parameter("key") {
+                Some(key) => self.find(self.charge_by_key.get(&key).copied()),
+                None => self.list(asked),
+            },
+            ("GET", ["v1", "charges", id]) => self.find(self.charge_by_id.get(*id).copied()),
+            ("DELETE", ["v1", "charges", id]) => self.delete(asked, id),
+            ("POST", ["v1", "refunds"]) => self.refund(asked),
+            ("GET", ["v1", "refunds", id]) => match self.refunds.iter().find(|refund| refund.id == *id) {
+                Some(refund) => Reply::ok(refund),
+                None => Reply::not_found("no such refund"),
+            },
+            ("GET", ["v1", "customers", id]) => match self.customers.get(*id) {
+                Some(customer) => Reply::ok(customer),
+                None => Reply::not_found("no such customer"),
+            },
+            // All that is left of the table above.
+            (_, rest) => self.put_customer(asked, rest.last().copied().unwrap_or_default()),
+        }
+    }
+
+    fn charge(&mut self, asked: &Asked) -> Reply {
+        let Ok(Value::Object(order)) = serde_json::from_slice(&asked.body) else {
+            return Reply::wrong("a charge is a JSON object with `amount` and `currency`");
+        };
+        let Some(amount) = order.get("amount").and_then(Value::as_u64).filter(|amount| *amount > 0) else {
+            return Reply::wrong("`amount` must be a whole number above zero");
+        };
+        let mut metadata = match order.get("metadata") {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(given)) => given.clone(),
+            Some(_) => return Reply::wrong("`metadata` must be an object"),
+        };
+        let currency = match order.get("currency") {
+            None => "usd".to_owned(),
+            Some(Value::String(given)) => given.clone(),
+            Some(_) => return Reply::wrong("`currency` must be a string"),
+        };
+        let declined = amount == 402 || metadata.get("decline") == Some(&Value::Bool(true));
+        if let Some(key) = &asked.key {
+            metadata.insert("key".to_owned(), Value::String(key.clone()));
+        }
+        let charge = Charge {
+            id: self.next_id("ch"),
+            amount,
+            amount_refunded: 0,
+            currency,
+            status: if declined { Status::Failed } else { Status::Succeeded },
+            code: if declined { "DECLINED" } else { "OK" },
+            created: Timestamp::now(),
+            key: asked.key.clone(),
+            metadata,
+        };
+        let reply = Reply::ok(&charge);
+        if !declined {
+            self.enter(asked);
+            self.kept += asked.body.len();
+            let position = self.charges.len();
+            self.charge_by_id.insert(charge.id.clone(), position);
+            if let Some(key) = &asked.key {
+                self.charge_by_key.insert(key.clone(), position);
+            }
+            self.charges.push(Entry { charge, deleted: false });
+        }
+        reply
+    }
+
+    fn find(&self, position: Option<usize>) -> Reply {
+        match position.and_then(|at| self.charges.get(at)).filter(|entry| !entry.deleted) {
+            Some(entry) => Reply::ok(&entry.charge),
+            None => Reply::not_found("no such charge"),
+        }
+    }
+
+    /// One page of the charges made in `[from, to)`, the oldest first. The cursor is the id of the page's last one.
+    fn list(&self, asked: &Asked) -> Reply {
+        let (from, to) = match (moment(asked, "from"), moment(asked, "to")) {
+            (Ok(from), Ok(to)) => (from.unwrap_or(Timestamp::MIN), to.unwrap_or(Timestamp::MAX)),
+            (Err(why), _) | (_, Err(why)) => return Reply::wrong(&why),
+        };
+        let limit = match asked.parameter("limit").map(|limit| limit.parse()) {
+            None => 100,
+            Some(Ok(limit @ 1..=1000)) => limit,
+            Some(_) => return Reply::wrong("`limit` lies between 1 and 1000"),
+        };
+        let start = match asked.parameter("cursor").filter(|cursor| !cursor.is_empty()) {
+            None => 0,
+            Some(cursor) => match self.charge_by_id.get(&cursor) {
+                Some(at) => at + 1,
+                None => return Reply::wrong("no such cursor"),
+            },
+        };
+        let within = |charge: &&Charge| from <= charge.created && charge.created < to;
+        let mut rest = self.charges[start..].iter().filter(|e| !e.deleted).map(|e| &e.charge).filter(within);
+        let data: Vec<&Charge> = rest.by_ref().take(limit).collect();
+        let next = rest.next().and_then(|_| data.last().map(|charge| charge.id.clone()));
+        Reply::ok(&json!({ "data": data, "next": next }))
+    }
+
+    /// Deleting what is deleted is no new effect, and answers as the first time.
+    fn delete(&mut self, asked: &Asked, id: &str) -> Reply {
+        let Some(entry) = self.charge_by_id.get(id).and_then(|at| self.charges.get_mut(*at)) else {
+            return Reply::not_found("no such charge");
+        };
+        if !std::mem::replace(&mut entry.deleted, true) {
+            self.enter(asked);
+        }
+        Reply { status: StatusCode::NO_CONTENT, body: Bytes::new(), allow: None }
+    }
+
+    /// Without an amount: gives back all that is left; a charge that was refunded is answered with its refund, and
+    /// nothing is done. With an amount: adds up, to the charge's amount at most.
+    fn refund(&mut self, asked: &Asked) -> Reply {
+        let Ok(Value::Object(order)) = serde_json::from_slice(&asked.body) else {
+            return Reply::wrong("a refund is a JSON object with `charge`");
+        };
+        let Some(id) = order.get("charge").and_then(Value::as_str) else {
+            return Reply::wrong("`charge` must be the id of a charge");
+        };
+        let refund_id = self.next_id("re");
+        let Some(entry) =
+            self.charge_by_id.get(id).and_then(|at| self.charges.get_mut(*at)).filter(|e| !e.deleted)
+        else {
+            return Reply::not_found("no such charge");
+        };
+        let charge = &mut entry.charge;
+        let left = charge.amount - charge.amount_refunded;
+        let amount = match order.get("amount") {
+            None | Some(Value::Null) if left == 0 => {
+                let done = self.refunds.iter().rev().find(|refund| refund.charge == id);
+                return done.map_or_else(|| Reply::not_found("no such refund"), Reply::ok);
+            }
+            None | Some(Value::Null) => left,
+            Some(given) => match given.as_u64().filter(|amount| (1..=left).contains(amount)) {
+                Some(amount) => amount,
+                None => {
+                    return Reply::wrong(&format!(
+                        "`amount` must lie between 1 and the {left} that are left"
+                    ));
+                }
+            },
+        };
+        charge.amount_refunded += amount;
+        if charge.amount_refunded == charge.amount {
+            charge.status = Status::Refunded;
+        }
+        let refund = Refund {
+            id: refund_id,
+            charge: id.to_owned(),
+            amount,
+            status: Status::Succeeded,
+            code: "OK",
+            created: Timestamp::now(),
+        };
+        let reply = Reply::ok(&refund);
+        let key_of_charge = charge.key.clone();
+        self.refunds.push(refund);
+        self.counts.refunds += 1;
+        self.enter(asked);
+        if let Some(key) = key_of_charge {
+            self.counts.by_key.entry(key).or_default().refunds += 1;
+        }
+        reply
+    }
+
+    /// Writing the same again is no new effect.
+    fn put_customer(&mut self, asked: &Asked, id: &str) -> Reply {
+        let Ok(Value::Object(mut customer)) = serde_json::from_slice(&asked.body) else {
+            return Reply::wrong("a customer is a JSON object");
+        };
+        customer.insert("id".to_owned(), Value::String(id.to_owned()));
+        let customer = Value::Object(customer);
+        let reply = Reply::ok(&customer);
+        if self.customers.get(id) != Some(&customer) {
+            self.kept += asked.body.len();
+            self.customers.insert(id.to_owned(), customer);
+            self.enter(asked);
+        }
+        reply
+    }
+}
+
+/// A moment of the query: RFC 3339, a date (its midnight in UTC), or seconds since 1970.
+fn moment(asked: &Asked, name: &str) -> Result<Option<Timestamp>, String> {
+    let Some(text) = asked.parameter(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let parsed = text.parse::<Timestamp>().ok().or_else(|| {
+        let midnight = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok().map(|day| day.timestamp());
+        text.parse::<i64>().ok().map_or_else(midnight, |seconds| Timestamp::from_second(seconds).ok())
+    });
+    parsed.map(Some).ok_or_else(|| format!("`{name}` must be a time such as 2026-11-01T00:00:00Z"))
+}
+
+/// `%41` becomes `A`; what is not a valid escape stays as it is. `+` stays too: this is a URI, not a form.
+pub(super) fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}

@@ -1,0 +1,137 @@
+//! A payment provider that misbehaves on request, and keeps its own books.
+//!
+//! It speaks HTTP/1.1 and HTTP/2 (prior knowledge) on one port, without TLS.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `POST /v1/charges` `{amount, currency, metadata}` | the charge; `amount` 402 or `metadata.decline = true`: 200 with `code` `DECLINED`, and no effect |
+//! | `GET /v1/charges?key=K`, `GET /v1/charges/ID` | that charge, or 404 |
+//! | `GET /v1/charges?from=&to=&cursor=&limit=` | `{"data": […], "next": CURSOR or null}`, the oldest first, `from` included, `to` not |
+//! | `DELETE /v1/charges/ID` | 204, also the second time |
+//! | `POST /v1/refunds` `{charge, amount}` | the refund; without `amount` all that is left, and once only |
+//! | `PUT /v1/customers/ID` | the customer as written |
+//! | `GET /health`, `GET /v1/ping` | 200 |
+//! | `GET /books`, `DELETE /books` | the [books](Snapshot), uncounted; clears them |
+//!
+//! `Idempotency-Key` is honoured on everything that writes. The same key and bytes again get the saved answer with
+//! `idempotent-replayed: true`; other bytes 422; while the first is being worked on, 409. Only a 2xx is saved.
+//!
+//! # Faults
+//!
+//! The header `harbor-fault: WORD[,WORD][;always]` makes a request go wrong; [`WORDS`] lists the words. It strikes
+//! the first request of its `Idempotency-Key`, or, without one, of its `harbor-id`; with `;always`, each. A request
+//! with neither is struck each time: two equal GETs cannot be told from one GET repeated, so there is no first.
+//! A [`Script`] makes requests go wrong by rate and time; a header that strikes comes before it.
+//!
+//! A fault without an effect does not hold the key: a repeat finds it free. Work that was begun is finished, also
+//! when the caller leaves during a `delay`, as it is with a real provider.
+//!
+//! On HTTP/2 one stream is struck, not the connection: `reset` and `close` are RST_STREAM (INTERNAL_ERROR, CANCEL),
+//! `garbage` is RST_STREAM (PROTOCOL_ERROR), `truncate` is RST_STREAM in the body, and `slow-head` delays the head
+//! once.
+
+mod books;
+mod connection;
+mod desk;
+mod fault;
+mod reply_body;
+mod script;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+pub use books::{Books, Charge, Count, KeyCount, MOST_BYTES, MOST_ENTRIES, Snapshot, Status};
+pub use fault::{Fault, FaultError, WORDS};
+pub use script::{Script, ScriptError};
+
+/// Connections open at once; more wait in the backlog.
+pub const MOST_CONNECTIONS: usize = 4096;
+/// The largest request body, in bytes; a larger one is answered 413.
+pub const MOST_BODY: usize = 1 << 20;
+
+/// A harbor that is bound and not yet running: callers that connect wait.
+#[derive(Debug)]
+pub struct Harbor {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+    books: Books,
+    script: Option<Script>,
+}
+
+/// What the connections of a running harbor share.
+#[derive(Debug)]
+struct Pier {
+    books: Books,
+    script: Option<Mutex<Script>>,
+    started: Instant,
+}
+
+impl Harbor {
+    /// Binds `address`; port 0 takes a free one. Needs no runtime.
+    ///
+    /// # Errors
+    /// Those of binding and listening.
+    pub fn bind(address: SocketAddr, script: Option<Script>) -> io::Result<Harbor> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // A harbor that is started again finds its port free, though connections of the last one linger.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(1024)?;
+        let listener: std::net::TcpListener = socket.into();
+        let address = listener.local_addr()?;
+        Ok(Harbor { listener, address, books: Books::default(), script })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its books, for a look from the same process.
+    #[must_use]
+    pub fn books(&self) -> Books {
+        self.books.clone()
+    }
+
+    /// Serves until dropped; then every connection is closed. The times of a script count from here.
+    ///
+    /// # Errors
+    /// The listener could not be handed to the runtime. Failed accepts are logged and tried again.
+    pub async fn run(self) -> io::Result<()> {
+        let listener = TcpListener::from_std(self.listener)?;
+        let pier = Arc::new(Pier {
+            books: self.books,
+            script: self.script.map(Mutex::new),
+            started: Instant::now(),
+        });
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            if connections.len() >= MOST_CONNECTIONS {
+                connections.join_next().await;
+                continue;
+            }
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let _ = stream.set_nodelay(true);
+                    connections.spawn(connection::serve(stream, Arc::clone(&pier)));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "harbor: accept failed");
+                    // Out of descriptors, most likely: that passes only as connections end.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The body of an answer: whole, byte by byte, or broken off. It keeps its request in flight until it is sent.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::books::Presence;
+
+/// How the bytes come.
+pub(super) enum Pace {
+    /// At once.
+    Whole,
+    /// One per interval.
+    Drip(Pin<Box<Sleep>>, Duration),
+    /// Half of them, then, after a moment, an error, which hyper turns into a reset of the stream.
+    Half(Option<Pin<Box<Sleep>>>),
+}
+
+impl Pace {
+    pub(super) fn drip(interval: Duration) -> Pace {
+        Pace::Drip(Box::pin(tokio::time::sleep(interval)), interval)
+    }
+}
+
+/// A stream that is reset forgets what it has not yet written, head and all; this long it gets to write.
+const FLUSHED: Duration = Duration::from_millis(10);
+
+pub(super) struct ReplyBody {
+    left: Bytes,
+    pace: Pace,
+    _presence: Option<Presence>,
+}
+
+impl ReplyBody {
+    pub(super) fn new(bytes: Bytes, pace: Pace, presence: Option<Presence>) -> ReplyBody {
+        ReplyBody { left: bytes, pace, _presence: presence }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = self.get_mut();
+        if this.left.is_empty() {
+            return Poll::Ready(None);
+        }
+        let piece = match &mut this.pace {
+            Pace::Whole => std::mem::take(&mut this.left),
+            Pace::Drip(sleep, interval) => {
+                std::task::ready!(sleep.as_mut().poll(cx));
+                sleep.as_mut().reset(Instant::now() + *interval);
+                this.left.split_to(1)
+            }
+            Pace::Half(Some(moment)) => {
+                std::task::ready!(moment.as_mut().poll(cx));
+                this.left.clear();
+                return Poll::Ready(Some(Err(io::Error::other("truncated on request"))));
+            }
+            Pace::Half(moment) => {
+                *moment = Some(Box::pin(tokio::time::sleep(FLUSHED)));
+                let half = this.left.len().div_ceil(2);
+                this.left.split_to(half)
+            }
+        };
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left.len() as u64)
+    }
+}

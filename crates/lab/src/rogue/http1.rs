@@ -1,0 +1,254 @@
+//! One HTTP/1.1 connection of a rogue.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use http::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+
+use super::Den;
+use super::act::{Act, Answer, Idle, Then};
+use super::load::{Framing, Load, Step};
+use super::log::{Departed, Heard};
+use super::parse::{Body, Head, Reader};
+
+/// How much a caller may send while its answer is on the way, before it is no longer read.
+const MOST_AHEAD: usize = 1 << 20;
+/// When what is ready to be written is written.
+const FULL: usize = 64 << 10;
+
+pub(super) async fn serve(mut stream: TcpStream, mut ahead: BytesMut, den: &Den, connection: u64) {
+    for on_connection in 0.. {
+        // A pipelined request is not kept waiting.
+        if on_connection > 0 && ahead.is_empty() && !rest(&mut stream, den.idle()).await {
+            return;
+        }
+        let mut reader = Reader { stream: &mut stream, ahead: &mut ahead };
+        let (mut heard, last, unread) = match request(&mut reader, den, (connection, on_connection)).await {
+            Ok(Some(request)) => request,
+            Ok(None) => return,
+            Err(_) => {
+                den.log.write(|counts| counts.broken += 1);
+                return;
+            }
+        };
+        let read_at = Instant::now();
+        let act = den.hear(&mut heard);
+        let mut turn = Turn { stream: &mut stream, ahead: &mut ahead, den, heard: &heard, unread };
+        let then = match turn.act(act).await {
+            Ok(then) => then,
+            Err(how) => {
+                den.log.depart(&heard, read_at, how);
+                return;
+            }
+        };
+        match then {
+            Then::Keep if !last && !unread => {}
+            Then::Keep | Then::Close => return,
+            Then::Reset => {
+                let _ = stream.set_zero_linger();
+                return;
+            }
+        }
+    }
+}
+
+/// Lets the connection rest. False: it is over, and to be dropped.
+pub(super) async fn rest(stream: &mut TcpStream, idle: Idle) -> bool {
+    if let Some(after) = idle.after().filter(|after| !after.is_zero()) {
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(after) => {}
+            _ = stream.readable() => return true,
+        }
+    }
+    let then = match idle {
+        Idle::Keep => Then::Keep,
+        Idle::Close(_) => Then::Close,
+        Idle::Reset(_) => Then::Reset,
+        Idle::Say(_, bytes, then) => match stream.write_all(&bytes).await {
+            Ok(()) => then,
+            Err(_) => Then::Close,
+        },
+    };
+    if then == Then::Reset {
+        let _ = stream.set_zero_linger();
+    }
+    then == Then::Keep
+}
+
+/// The next request; whether it is the last of its connection; whether its body was left unread.
+async fn request(
+    reader: &mut Reader<'_>,
+    den: &Den,
+    (connection, on_connection): (u64, u64),
+) -> io::Result<Option<(Heard, bool, bool)>> {
+    let Some(head) = reader.head().await? else { return Ok(None) };
+    let has_body = head.framing != super::parse::BodyFraming::Length(0);
+    let mut body = Body::new(den.settings.keep_body, &den.log);
+    let mut trailers = Vec::new();
+    if has_body && !den.settings.at_head {
+        if head
+            .headers
+            .iter()
+            .any(|(name, value)| name == "expect" && value.eq_ignore_ascii_case("100-continue"))
+        {
+            reader.say_continue().await?;
+        }
+        trailers = reader.body(head.framing, &mut body).await?;
+    }
+    let Head { method, target, headers, last, .. } = head;
+    let heard = Heard {
+        number: 0,
+        connection,
+        on_connection,
+        stream: None,
+        method,
+        target,
+        headers,
+        body: body.kept.freeze(),
+        body_len: body.len,
+        body_print: body.print,
+        trailers,
+    };
+    Ok(Some((heard, last, has_body && den.settings.at_head)))
+}
+
+/// What is done with one request.
+struct Turn<'a> {
+    stream: &'a mut TcpStream,
+    ahead: &'a mut BytesMut,
+    den: &'a Den,
+    heard: &'a Heard,
+    unread: bool,
+}
+
+impl Turn<'_> {
+    /// Does it; the error says how the caller left before it was done.
+    async fn act(&mut self, mut act: Act) -> Result<Then, Departed> {
+        while let Act::After(wait, next) = act {
+            self.pause(wait).await?;
+            act = *next;
+        }
+        match act {
+            // Taken off above.
+            Act::After(..) => Ok(Then::Keep),
+            Act::Answer(answer) => self.answer(&answer).await,
+            Act::Close | Act::GoAway { .. } => Ok(Then::Close),
+            Act::Refuse => {
+                self.den.log.unprocess(self.heard.id());
+                Ok(Then::Close)
+            }
+            Act::Reset => Ok(Then::Reset),
+            Act::Hang => Err(self.departure().await),
+            Act::Raw(bytes, then) => {
+                self.stream.write_all(&bytes).await.map_err(departed)?;
+                Ok(then)
+            }
+        }
+    }
+
+    async fn pause(&mut self, wait: Duration) -> Result<(), Departed> {
+        tokio::select! {
+            biased;
+            how = self.departure() => Err(how),
+            () = tokio::time::sleep(wait) => Ok(()),
+        }
+    }
+
+    /// Waits until the caller leaves. What it sends meanwhile is kept for the next turn.
+    async fn departure(&mut self) -> Departed {
+        while !self.unread && self.ahead.len() < MOST_AHEAD {
+            match self.stream.read_buf(self.ahead).await {
+                Ok(0) => return Departed::Closed,
+                Ok(_) => {}
+                Err(error) => return departed(error),
+            }
+        }
+        // Unread bytes hide an orderly end; a reset shows.
+        let _ = self.stream.ready(Interest::ERROR).await;
+        Departed::Reset
+    }
+
+    async fn answer(&mut self, answer: &Answer) -> Result<Then, Departed> {
+        let mut out = BytesMut::with_capacity(1024);
+        let bodiless = self.heard.method == "HEAD" || matches!(answer.status, 100..200 | 204 | 304);
+        head(answer, &mut out);
+        let whole = bodiless || self.body(&answer.load, &mut out).await?;
+        self.flush(&mut out).await?;
+        if !whole {
+            return Ok(Then::Close);
+        }
+        self.den.log.answered(self.heard);
+        Ok(if answer.load.framing() == Framing::UntilClose && !bodiless { Then::Close } else { answer.then })
+    }
+
+    /// Writes the body; its last piece stays in `out`. False: it broke off as ordered.
+    async fn body(&mut self, load: &Load, out: &mut BytesMut) -> Result<bool, Departed> {
+        let chunked = load.framing() == Framing::Chunked;
+        let mut steps = load.steps();
+        loop {
+            match steps.next() {
+                Step::Data(piece) if chunked => {
+                    out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+                    out.extend_from_slice(&piece);
+                    out.extend_from_slice(b"\r\n");
+                }
+                Step::Data(piece) => out.extend_from_slice(&piece),
+                Step::Pause(pause) => {
+                    self.flush(out).await?;
+                    self.pause(pause).await?;
+                }
+                Step::Cut => return Ok(false),
+                Step::End => {
+                    if chunked {
+                        out.extend_from_slice(b"0\r\n");
+                        load.trailers.iter().for_each(|field| line(field, out));
+                        out.extend_from_slice(b"\r\n");
+                    }
+                    return Ok(true);
+                }
+            }
+            if out.len() >= FULL {
+                self.flush(out).await?;
+            }
+        }
+    }
+
+    async fn flush(&mut self, out: &mut BytesMut) -> Result<(), Departed> {
+        self.stream.write_all(out).await.map_err(departed)?;
+        out.clear();
+        Ok(())
+    }
+}
+
+/// A write that fails, or a read, was met by a reset: an orderly close shows as an end of file.
+fn departed(_: io::Error) -> Departed {
+    Departed::Reset
+}
+
+fn head(answer: &Answer, out: &mut BytesMut) {
+    let reason = StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
+    out.extend_from_slice(
+        format!("HTTP/1.1 {} {}\r\n", answer.status, reason.unwrap_or_default()).as_bytes(),
+    );
+    answer.headers.iter().for_each(|field| line(field, out));
+    match answer.load.framing() {
+        _ if matches!(answer.status, 100..200 | 204) => {}
+        Framing::Length => {
+            out.extend_from_slice(format!("content-length: {}\r\n", answer.load.len()).as_bytes())
+        }
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::UntilClose => out.extend_from_slice(b"connection: close\r\n"),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn line((name, value): &(String, String), out: &mut BytesMut) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,211 @@
+//! What a rogue saw. Every list in it is bounded; the counts go on.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::load::Fingerprint;
+
+/// How many identities are kept; more are counted, not kept.
+pub const MOST_IDS: usize = 1_000_000;
+/// How many departures are kept, the first ones.
+pub const MOST_DEPARTURES: usize = 100_000;
+
+/// A request, read whole (or its head alone, where the rogue acts on that).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Heard {
+    /// Position among all requests of this rogue, from 0.
+    pub number: u64,
+    /// Position of its connection among all connections, from 0.
+    pub connection: u64,
+    /// Position on its connection, from 0.
+    pub on_connection: u64,
+    /// Its stream id; none on HTTP/1.1.
+    pub stream: Option<u32>,
+    /// As sent.
+    pub method: String,
+    /// Path and query, as sent.
+    pub target: String,
+    /// Names in lower case, values as sent, in order.
+    pub headers: Vec<(String, String)>,
+    /// The beginning of the body, up to the rogue's `keep_body`.
+    pub body: Bytes,
+    /// Length of the whole body, in bytes.
+    pub body_len: u64,
+    /// Fingerprint of the whole body.
+    pub body_print: Fingerprint,
+    /// As the headers.
+    pub trailers: Vec<(String, String)>,
+}
+
+impl Heard {
+    /// The first value of a header, by its name in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The `x-id` header, by which requests are counted.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.header("x-id")
+    }
+}
+
+/// What became of the requests with one `x-id`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// How often it came.
+    pub received: u32,
+    /// How often it was not refused unprocessed, so that it may have had an effect.
+    pub processed: u32,
+    /// How often an answer was sent, up to its last byte.
+    pub answered: u32,
+}
+
+/// A caller that left before its answer was sent whole.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Departure {
+    /// The request's number.
+    pub number: u64,
+    /// Its `x-id`.
+    pub id: Option<String>,
+    /// How long after the request was read.
+    pub after: Duration,
+    /// When it was noticed.
+    pub at: Instant,
+    /// How.
+    pub how: Departed,
+}
+
+/// How a caller left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departed {
+    /// It closed the connection, or its half of it.
+    Closed,
+    /// It reset the connection, or the stream.
+    Reset,
+}
+
+/// What a rogue has seen so far.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Connections accepted.
+    pub connections: u64,
+    /// Those of them that are open.
+    pub open: u64,
+    /// Requests read.
+    pub requests: u64,
+    /// The same by method.
+    pub methods: BTreeMap<String, u64>,
+    /// Requests that broke off before they were whole.
+    pub broken: u64,
+    /// Answers sent to their last byte.
+    pub answers: u64,
+    /// Body bytes received, those of broken requests too.
+    pub body_bytes: u64,
+    /// By the `x-id` header.
+    pub ids: BTreeMap<String, Tally>,
+    /// Callers that left early.
+    pub departures: Vec<Departure>,
+    /// The first requests, up to the rogue's `keep_heard`.
+    pub heard: Vec<Heard>,
+}
+
+impl Counts {
+    /// The ids that were processed more than once.
+    #[must_use]
+    pub fn doubled(&self) -> Vec<&str> {
+        self.ids.iter().filter(|(_, tally)| tally.processed > 1).map(|(id, _)| id.as_str()).collect()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    counts: Mutex<Counts>,
+    changed: Notify,
+}
+
+impl Log {
+    pub(super) fn read<R>(&self, look: impl FnOnce(&Counts) -> R) -> R {
+        look(&self.counts.lock())
+    }
+
+    pub(super) fn write<R>(&self, change: impl FnOnce(&mut Counts) -> R) -> R {
+        let result = change(&mut self.counts.lock());
+        self.changed.notify_waiters();
+        result
+    }
+
+    /// Waits until `reached` holds.
+    pub(super) async fn until(&self, mut reached: impl FnMut(&Counts) -> bool) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.read(&mut reached) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Enters a request and gives it its number.
+    pub(super) fn hear(&self, heard: &mut Heard, keep: usize) {
+        self.write(|counts| {
+            heard.number = counts.requests;
+            counts.requests += 1;
+            // Methods are the caller's to name, so they are bounded too.
+            let room = counts.methods.len() < 64;
+            if let Some(count) = counts.methods.get_mut(&heard.method) {
+                *count += 1;
+            } else if room {
+                counts.methods.insert(heard.method.clone(), 1);
+            }
+            let room = counts.ids.len() < MOST_IDS;
+            if let Some(id) = heard.id() {
+                if let Some(tally) = counts.ids.get_mut(id) {
+                    tally.received += 1;
+                    tally.processed += 1;
+                } else if room {
+                    counts.ids.insert(id.to_owned(), Tally { received: 1, processed: 1, answered: 0 });
+                }
+            }
+            if counts.heard.len() < keep {
+                counts.heard.push(heard.clone());
+            }
+        });
+    }
+
+    /// Takes back that a request was processed.
+    pub(super) fn unprocess(&self, id: Option<&str>) {
+        self.tally(id, |tally| tally.processed = tally.processed.saturating_sub(1));
+    }
+
+    pub(super) fn answered(&self, heard: &Heard) {
+        self.write(|counts| counts.answers += 1);
+        self.tally(heard.id(), |tally| tally.answered += 1);
+    }
+
+    fn tally(&self, id: Option<&str>, change: impl FnOnce(&mut Tally)) {
+        let Some(id) = id else { return };
+        self.write(|counts| counts.ids.get_mut(id).map(change));
+    }
+
+    pub(super) fn depart(&self, heard: &Heard, read_at: Instant, how: Departed) {
+        let at = Instant::now();
+        self.write(|counts| {
+            if counts.departures.len() < MOST_DEPARTURES {
+                let id = heard.id().map(str::to_owned);
+                let after = at.saturating_duration_since(read_at);
+                counts.departures.push(Departure { number: heard.number, id, after, at, how });
+            }
+        });
+    }
+}

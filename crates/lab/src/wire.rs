@@ -1,0 +1,130 @@
+//! What both servers need below HTTP: telling HTTP/1.1 from HTTP/2, and ending a connection in a chosen way.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Which protocol the peer began to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speech {
+    Http1,
+    Http2,
+}
+
+/// Reads the first bytes and tells what the peer speaks; the bytes read come back too. `None`: it left first.
+///
+/// Four bytes decide: HTTP/2's preface begins with `PRI `, and HTTP/1.1 has no method of that name.
+pub(crate) async fn listen_in(stream: &mut TcpStream) -> io::Result<Option<(Speech, BytesMut)>> {
+    const PREFACE: &[u8] = b"PRI ";
+    let mut ahead = BytesMut::with_capacity(4096);
+    loop {
+        if stream.read_buf(&mut ahead).await? == 0 {
+            return Ok(None);
+        }
+        let seen = ahead.len().min(PREFACE.len());
+        if ahead[..seen] != PREFACE[..seen] {
+            return Ok(Some((Speech::Http1, ahead)));
+        }
+        if seen == PREFACE.len() {
+            return Ok(Some((Speech::Http2, ahead)));
+        }
+    }
+}
+
+/// Ends the connection with a reset, not with an orderly close.
+pub(crate) fn reset(stream: TcpStream) {
+    // Where the option cannot be set the socket is gone already, and there is nobody to reset.
+    let _ = stream.set_zero_linger();
+    drop(stream);
+}
+
+/// A stream some of whose bytes were read ahead, and are read again first.
+pub(crate) struct Rewound<S> {
+    ahead: Bytes,
+    stream: S,
+}
+
+impl<S> Rewound<S> {
+    pub(crate) fn new(ahead: BytesMut, stream: S) -> Rewound<S> {
+        Rewound { ahead: ahead.freeze(), stream }
+    }
+
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, into);
+        }
+        let take = self.ahead.len().min(into.remaining());
+        into.put_slice(&self.ahead[..take]);
+        self.ahead.advance(take);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A stream that a second party may write to between two frames of the first.
+#[derive(Clone)]
+pub(crate) struct Shared(pub(crate) Arc<TcpStream>);
+
+impl AsyncRead for Shared {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            std::task::ready!(self.0.poll_read_ready(cx))?;
+            match self.0.try_read(into.initialize_unfilled()) {
+                Ok(read) => {
+                    into.advance(read);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Shared {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            std::task::ready!(self.0.poll_write_ready(cx))?;
+            match self.0.try_write(bytes) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(socket2::SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write))
+    }
+}
