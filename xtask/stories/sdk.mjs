@@ -17,6 +17,6 @@ const intent = await client.paymentIntents.create({
   amount: 1200, currency: 'usd', customer: customer.id, payment_method: method.id, confirm: true,
 });
 if (intent.status !== 'succeeded') throw new Error(intent.status);
-const refund = await client.refunds.create({ charge: intent.latest_charge, amount: 500 });
+const refund = await client.refunds.create({ payment_intent: intent.id, amount: 500 });
 if (refund.amount !== 500) throw new Error(String(refund.amount));
 console.log(JSON.stringify({ customer: customer.id, refund: refund.id }));

@@ -21,7 +21,7 @@ intent = client.v1.payment_intents.create(
     }
 )
 assert intent.status == "succeeded", intent.status
-refund = client.v1.refunds.create({"charge": intent.latest_charge, "amount": 500})
+refund = client.v1.refunds.create({"payment_intent": intent.id, "amount": 500})
 assert refund.amount == 500, refund.amount
 try:
     client.v1.customers.retrieve("cus_missing")

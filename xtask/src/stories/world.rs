@@ -51,7 +51,7 @@ impl World {
         let mut upstreams = vec![
             nginx(&folder, &ports)?,
             httpbin(&folder, ports.httpbin)?,
-            script(&folder, "localstripe", &python(), "localstripe.py", ports.stripe)?,
+            script(&folder, "localstripe", &python(), "pay_provider.py", ports.stripe)?,
             script(&folder, "node", &found("node")?, "upstream.mjs", ports.node)?,
         ];
         upstreams[0].ready(ports.nginx, "/small", PATIENCE)?;
@@ -118,7 +118,7 @@ fn script(folder: &Path, name: &str, program: &Path, file: &str, port: u16) -> O
 
 fn httpbin(folder: &Path, port: u16) -> Outcome<Server> {
     let bind = format!("127.0.0.1:{port}");
-    let args = ["-m", "gunicorn", "--bind", &bind, "--threads", "4", "--keep-alive", "5", "httpbin:app"];
+    let args = ["-m", "gunicorn", "--bind", &bind, "--threads", "16", "--keep-alive", "5", "httpbin:app"];
     Server::start("httpbin", None, &python(), &args, &folder.join("httpbin.log"), false)
 }
 

@@ -1,3 +1,4 @@
+# Named so that it does not hide the package localstripe.
 # localstripe's own command line binds every interface and keeps its state in a shared temporary file.
 # This starts the same application on loopback, with its state in memory.
 import sys
