@@ -346,9 +346,13 @@ mod tests {
         if let Some(mut ending) = ending {
             let _ = ending.wait_for(Option::is_some).await;
         }
-        while resolver.0.state.lock().running.is_some() {
+        for _ in 0..1000 {
+            if resolver.0.state.lock().running.is_none() {
+                return;
+            }
             tokio::task::yield_now().await;
         }
+        panic!("a lookup that has ended is still taken for one under way");
     }
 
     fn soon() -> Instant {

@@ -10,8 +10,8 @@
 //! TCP and TLS used up the time. Here the socket counts ([`Meter`]), can be looked at ([`Probe`]), and
 //! can be dropped with a reset.
 //!
-//! Order of a connection: [`dns`] finds addresses, [`dial`] races them, [`proxy`] opens a tunnel where
-//! one is needed, [`tls`] shakes hands.
+//! Order of a connection: `dns` finds addresses, `dial` races them, `proxy` opens a tunnel where
+//! one is needed, `tls` shakes hands.
 
 mod counted;
 mod dial;

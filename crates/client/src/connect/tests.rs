@@ -386,7 +386,8 @@ async fn silent_tls_server_is_a_connect_timeout() {
     let before = Instant::now();
     let error = connector.connect(within(Duration::from_millis(60))).await.unwrap_err();
     assert_eq!(error.kind(), ConnectErrorKind::Timeout, "{error}");
-    assert!(before.elapsed() >= Duration::from_millis(60));
+    let took = before.elapsed();
+    assert!((Duration::from_millis(60)..Duration::from_secs(3)).contains(&took), "{took:?}");
 }
 
 #[tokio::test]
@@ -624,9 +625,9 @@ async fn plain_http2_goes_through_a_tunnel() {
         ..Settings::default()
     };
     let ours = connector("http://pay.example", settings).connect(later()).await.unwrap();
-    listener.accept().await.unwrap();
     assert!(ours.absolute_form.is_none());
     assert_eq!(ours.version, NegotiatedVersion::Http2);
+    listener.accept().await.unwrap();
     drop(ours);
     assert!(proxy.await.unwrap().starts_with("CONNECT pay.example:80 HTTP/1.1\r\n"));
 }
