@@ -1,0 +1,298 @@
+//! What `seawall check` prints: the settings in force for every operation, and in words what follows from them.
+//!
+//! Nobody reads a merged table of forty numbers and sees that a plain POST is sent once. So each operation ends in
+//! sentences. Values of headers are shown as `***`.
+
+mod policies;
+mod words;
+
+use std::fmt::Write;
+
+use seawall_policy::{Idempotency, Predicate, Timeouts};
+
+use super::action::{CancelKind, Settle};
+use super::in_force::is_in_force;
+use super::predicate;
+use super::settings::{Dependency, Endpoint, Gateway, Operation, Retry, Settings};
+use super::values::{show_size, show_time};
+use policies::{show_breaker, show_budget, show_concurrency, show_retry, show_timeout};
+use words::{durable_follows, repeats};
+
+/// The settings in force, as text. Ends in a line end.
+#[must_use]
+pub fn effective(settings: &Settings) -> String {
+    let mut page = Page::default();
+    gateway(&mut page, &settings.gateway);
+    let mut operations = settings.dependencies.iter().flat_map(|it| &it.operations);
+    if operations.any(|it| it.durable.is_some()) {
+        page.title(0, "ledger");
+        let url = settings.ledger.url.reveal();
+        let shown = if url.starts_with("sqlite:") { url } else { "***" };
+        page.line(1, "url", format!("{shown}{}", pending("ledger")));
+        page.line(1, "lease", show_time(settings.ledger.lease));
+    }
+    for found in &settings.dependencies {
+        page.blank();
+        dependency(&mut page, found);
+    }
+    page.out
+}
+
+/// Lines of a label and a text, indented.
+#[derive(Default)]
+struct Page {
+    out: String,
+}
+
+impl Page {
+    fn title(&mut self, depth: usize, text: &str) {
+        self.out.push_str(&format!("{:width$}{text}\n", "", width = depth * 2));
+    }
+
+    fn line(&mut self, depth: usize, label: &str, text: impl AsRef<str>) {
+        let text = text.as_ref();
+        writeln!(self.out, "{:width$}{label:<12} {text}", "", width = depth * 2)
+            .expect("writing to a string");
+    }
+
+    fn blank(&mut self) {
+        self.out.push('\n');
+    }
+}
+
+/// What to add to a setting that has no effect yet.
+fn pending(key: &str) -> &'static str {
+    if is_in_force(key) { "" } else { "  (not in force yet)" }
+}
+
+fn gateway(page: &mut Page, gateway: &Gateway) {
+    page.title(0, "gateway");
+    page.line(1, "listen", gateway.listen.to_string());
+    page.line(1, "admin", gateway.admin.to_string());
+    page.line(
+        1,
+        "workers",
+        gateway.workers.map_or_else(|| "one for each core".to_owned(), |count| count.to_string()),
+    );
+    page.line(1, "instances", format!("{}{}", gateway.instances, pending("instances")));
+    page.line(1, "drain", show_time(gateway.drain));
+    if !gateway.hosts.is_empty() {
+        page.line(1, "hosts", gateway.hosts.join(", "));
+    }
+    let clients = match &gateway.clients {
+        None => "anybody on this machine; web pages are refused".to_owned(),
+        Some(clients) => {
+            let tokens = clients.tokens_file.as_ref().map(|path| format!("tokens of {}", path.display()));
+            let certificates =
+                clients.ca_file.as_ref().map(|path| format!("certificates by {}", path.display()));
+            tokens.into_iter().chain(certificates).collect::<Vec<_>>().join(", ")
+        }
+    };
+    page.line(1, "clients", clients);
+    let limits = &gateway.limits;
+    let body = limits.body.map_or_else(|| "off".to_owned(), show_size);
+    let shown = format!(
+        "header_bytes {}, headers {}, body {body}, connections {}, header_time {}",
+        show_size(limits.header_bytes),
+        limits.headers,
+        limits.connections,
+        show_time(limits.header_time)
+    );
+    page.line(1, "limits", shown);
+}
+
+fn dependency(page: &mut Page, dependency: &Dependency) {
+    page.title(0, &format!("dependency {}", dependency.name));
+    page.line(1, "reached at", reached_at(dependency));
+    for (index, endpoint) in dependency.endpoints.iter().enumerate() {
+        page.line(1, &format!("endpoint {index}"), show_endpoint(endpoint));
+    }
+    page.line(1, "http", dependency.http.to_string());
+    if let Some(proxy) = &dependency.proxy {
+        page.line(1, "proxy", proxy.to_string());
+    }
+    if let Some(bind) = dependency.bind {
+        page.line(1, "bind", bind.to_string());
+    }
+    page.line(1, "tls", show_tls(dependency));
+    if let Some(health) = &dependency.health {
+        page.line(1, "health", format!("{} {}{}", health.method, health.target, pending("health")));
+    }
+    if let Some(header) = &dependency.deadline_header {
+        page.line(1, "deadline", format!("the remaining milliseconds go out in `{header}`"));
+    }
+    page.line(1, "budget", show_budget(&dependency.budget));
+    page.line(1, "concurrency", show_concurrency(&dependency.concurrency));
+    page.line(1, "breaker", show_breaker(&dependency.breaker));
+    let pool = &dependency.pool;
+    let shown = format!(
+        "settle {}, idle {}, max_idle {}, max_age {}",
+        show_time(pool.settle),
+        show_time(pool.idle),
+        pool.max_idle,
+        show_time(pool.max_age)
+    );
+    page.line(1, "pool", shown);
+    let dns = &dependency.dns;
+    page.line(1, "dns", format!("refresh {}, stale {}", show_time(dns.refresh), show_time(dns.stale)));
+    if let Some(reconcile) = &dependency.reconcile {
+        let text = format!("every {} ({}): {}", show_time(reconcile.every), reconcile.zone, reconcile.list);
+        page.line(1, "reconcile", format!("{text}{}", pending("reconcile")));
+    }
+    if dependency.dangerous.retry_none {
+        page.line(1, "dangerous", "retry_none: calls that may have taken effect are sent again");
+    }
+    for found in &dependency.operations {
+        operation(page, found, dependency);
+    }
+    fallback(page, dependency);
+}
+
+fn reached_at(dependency: &Dependency) -> String {
+    let own = dependency.listen.map(|listen| format!(" and http://{listen}/")).unwrap_or_default();
+    format!("/{}/{own}", dependency.name)
+}
+
+fn show_endpoint(endpoint: &Endpoint) -> String {
+    let headers: Vec<String> = endpoint.headers.iter().map(|(name, _)| format!("{name}: ***")).collect();
+    if headers.is_empty() {
+        endpoint.url.to_string()
+    } else {
+        format!("{}  with {}", endpoint.url, headers.join(", "))
+    }
+}
+
+fn show_tls(dependency: &Dependency) -> String {
+    let roots = match &dependency.tls.ca_file {
+        Some(path) => format!("authorities of {}", path.display()),
+        None => "the system's authorities".to_owned(),
+    };
+    match &dependency.tls.client {
+        Some(client) => format!("{roots}, showing {}", client.cert.display()),
+        None => roots,
+    }
+}
+
+fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
+    page.title(1, &format!("operation {}: {}, {}", operation.name, operation.pattern, operation.idempotency));
+    page.line(2, "timeout", show_timeout(&operation.timeout));
+    page.line(2, "retry", show_retry(&operation.retry));
+    if let Some(slow) = operation.slow_call {
+        page.line(2, "slow_call", format!("{}{}", show_time(slow), pending("slow_call")));
+    }
+    if !operation.refuses.is_empty() {
+        let all: Vec<String> = operation.refuses.iter().map(u16::to_string).collect();
+        page.line(
+            2,
+            "refuses",
+            format!("{}: means not processed, may be repeated by anyone", all.join(", ")),
+        );
+    }
+    let answers = &operation.answers;
+    for (label, predicates) in
+        [("applied", &answers.applied), ("not_applied", &answers.not_applied), ("unknown", &answers.unknown)]
+    {
+        for found in predicates {
+            page.line(2, label, format!("if {}", predicate::show(found)));
+        }
+    }
+    action(page, operation);
+    follows(page, operation.idempotency, &operation.retry, &operation.timeout, dependency);
+    if let Some(durable) = &operation.durable {
+        for sentence in durable_follows(operation, durable) {
+            page.line(2, "so", sentence);
+        }
+    }
+}
+
+/// What is declared for asking, undoing and recording.
+fn action(page: &mut Page, operation: &Operation) {
+    if let Some(confirm) = &operation.confirm {
+        page.line(2, "confirm", format!("{} after {}", confirm.request, show_time(confirm.after)));
+        for (label, found) in
+            [("applied", &confirm.applied), ("cancelled", &confirm.cancelled), ("absent", &confirm.absent)]
+        {
+            if !found.is_empty() {
+                let all: Vec<String> = found.iter().map(|it: &Predicate| predicate::show(it)).collect();
+                page.line(3, label, format!("if {}", all.join("; or ")));
+            }
+        }
+    }
+    if let Some(cancel) = &operation.cancel {
+        let body = cancel.json.as_ref().map(|json| format!(" {json}")).unwrap_or_default();
+        let kind = match cancel.kind {
+            CancelKind::Additive => "additive",
+            CancelKind::State => "sets a state",
+        };
+        page.line(2, "cancel", format!("{}{body}, {kind}{}", cancel.request, pending("cancel")));
+    }
+    let Some(durable) = &operation.durable else { return };
+    let settle = match durable.settle {
+        Settle::Reply => "by the reply".to_owned(),
+        Settle::Explicit { within } => format!("explicit within {}", show_time(within)),
+    };
+    let attempts = &durable.attempts;
+    let shown = format!(
+        "settle {settle}, give_up {}, on_unknown {}, quiet {}, key_lifetime {}, attempts {}/{}/{}{}",
+        show_time(durable.give_up),
+        durable.on_unknown,
+        show_time(durable.quiet),
+        show_time(durable.key_lifetime),
+        attempts.perform,
+        attempts.cancel,
+        attempts.confirm,
+        pending("durable")
+    );
+    page.line(2, "durable", shown);
+}
+
+/// Requests that no operation matches.
+fn fallback(page: &mut Page, dependency: &Dependency) {
+    let settings = &dependency.fallback;
+    page.title(1, "other requests: the method decides");
+    page.line(2, "timeout", show_timeout(&settings.timeout));
+    page.line(2, "retry", show_retry(&settings.retry));
+    let key = "POST, PATCH with an Idempotency-Key";
+    let classes = [
+        ("GET, HEAD, OPTIONS", Idempotency::Safe),
+        ("PUT, DELETE", Idempotency::Idempotent),
+        (key, if dependency.keys { Idempotency::Keyed } else { Idempotency::None }),
+        ("plain POST, PATCH", Idempotency::None),
+    ];
+    for (requests, idempotency) in classes {
+        if requests == key && !dependency.keys {
+            continue;
+        }
+        let sentence = repeats(idempotency, &settings.retry, dependency.dangerous.retry_none);
+        page.line(2, "so", format!("{requests}: {sentence}"));
+    }
+    if !dependency.keys {
+        page.line(
+            2,
+            "so",
+            "an Idempotency-Key counts for nothing here: `keys = true` says that the other side honours it",
+        );
+    }
+}
+
+/// Sentences on one operation.
+fn follows(
+    page: &mut Page,
+    idempotency: Idempotency,
+    retry: &Retry,
+    timeout: &Timeouts,
+    dependency: &Dependency,
+) {
+    page.line(2, "so", repeats(idempotency, retry, dependency.dangerous.retry_none));
+    if retry.attempts_in_force() > 1 {
+        let buffer = show_size(retry.buffer);
+        page.line(
+            2,
+            "so",
+            format!("a body over {buffer} streams, and is repeated only while nothing of it was sent"),
+        );
+    }
+    if timeout.total.is_none() {
+        page.line(2, "so", "nothing bounds the whole call: only silence for the read timeout ends it");
+    }
+}

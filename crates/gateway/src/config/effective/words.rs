@@ -1,0 +1,66 @@
+//! What follows from the settings, in sentences.
+
+use seawall_policy::Idempotency;
+
+use super::super::action::{CancelKind, Durable, OnUnknown, Settle};
+use super::super::settings::{Operation, Retry};
+use super::super::values::show_time;
+
+/// What happens to a call whose attempt failed.
+pub(super) fn repeats(idempotency: Idempotency, retry: &Retry, retry_none: bool) -> String {
+    let attempts = retry.attempts_in_force();
+    if attempts == 1 {
+        return match idempotency {
+            Idempotency::Safe => "sent once; a failure leaves no effect".to_owned(),
+            Idempotency::Idempotent | Idempotency::Keyed | Idempotency::None => {
+                "sent once; unknown goes back to the caller as such".to_owned()
+            }
+        };
+    }
+    match idempotency {
+        Idempotency::Safe => format!("sent up to {attempts} times; a failure leaves no effect"),
+        Idempotency::Idempotent => {
+            format!("sent up to {attempts} times; unknown only if every attempt ends so")
+        }
+        Idempotency::Keyed => format!("sent up to {attempts} times, with the same key and bytes"),
+        Idempotency::None if retry_none => {
+            format!("sent up to {attempts} times although it may take effect twice (dangerous.retry_none)")
+        }
+        Idempotency::None => {
+            "sent once, again only if nothing was sent; unknown goes back to the caller as such".to_owned()
+        }
+    }
+}
+
+/// What follows from the ledger's settings.
+pub(super) fn durable_follows(operation: &Operation, durable: &Durable) -> Vec<String> {
+    let mut all = Vec::new();
+    let quiet = show_time(durable.quiet);
+    all.push(match durable.on_unknown {
+        OnUnknown::Repeat => format!("unknown: the same is sent again, for at most {}", show_time(durable.key_lifetime)),
+        OnUnknown::Confirm => {
+            format!("unknown: the other side is asked; \"not found\" is believed {quiet} after the last possible send")
+        }
+        OnUnknown::Cancel => format!("unknown: cancelled now, and once more after {quiet}"),
+        OnUnknown::Hold => "unknown: it waits for a person".to_owned(),
+    });
+    match durable.settle {
+        Settle::Reply => all.push("the answer settles it".to_owned()),
+        Settle::Explicit { within } => {
+            all.push(format!("cancelled unless the caller settles it within {}", show_time(within)))
+        }
+    }
+    match &operation.cancel {
+        None => all.push("it cannot be undone: a cancel ends with a person".to_owned()),
+        Some(cancel)
+            if cancel.kind == CancelKind::Additive && !cancel.keyed && operation.confirm.is_none() =>
+        {
+            all.push("a cancel whose answer is lost is not sent again: it ends with a person".to_owned());
+        }
+        Some(_) => {}
+    }
+    if !durable.resend_absent && operation.idempotency == Idempotency::None {
+        all.push("what is believed absent has failed: without a key it is not sent again".to_owned());
+    }
+    all
+}

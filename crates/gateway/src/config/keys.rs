@@ -1,0 +1,134 @@
+//! The one table of what may stand in a file.
+//!
+//! Unknown keys, the nearest valid name, the shape of every value and the JSON Schema all come from here, so none of
+//! them can disagree with another. The reader (`read`) asks for values by these names only.
+
+mod dependency;
+mod gateway;
+mod operation;
+mod policies;
+
+use super::template::Purpose;
+
+pub(super) use operation::needs_durable;
+
+use dependency::DEPENDENCY;
+use gateway::{GATEWAY, LEDGER};
+use policies::{PER_CALL, PER_DEPENDENCY};
+
+/// One table of the file.
+#[derive(Debug)]
+pub(super) struct Spec {
+    /// How messages call it.
+    pub(super) name: &'static str,
+    pub(super) doc: &'static str,
+    /// Groups of keys; several so that tables can share some.
+    pub(super) groups: &'static [&'static [Key]],
+}
+
+/// One key of a table.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) required: bool,
+    pub(super) doc: &'static str,
+}
+
+impl Spec {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'static Key> + Clone + use<> {
+        let groups = self.groups;
+        groups.iter().flat_map(|group| group.iter())
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        self.keys().map(|key| key.name)
+    }
+
+    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys().find(|key| key.name == name)
+    }
+}
+
+/// What a value must be.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A table.
+    Table(&'static Spec),
+    /// `[[…]]`: a list of tables.
+    Tables(&'static Spec),
+    /// Tables under names of the user's own.
+    Named(&'static Spec),
+    /// Header names and values.
+    Headers,
+    /// A JSON body with placeholders.
+    Json(Purpose),
+    /// Conditions on an answer.
+    Predicates,
+    Flag,
+    Whole {
+        min: u64,
+        max: u64,
+    },
+    /// Tokens: a number, zero or more.
+    Tokens,
+    /// 0 to 1; zero only where it makes sense.
+    Ratio {
+        zero: bool,
+    },
+    Time {
+        zero: bool,
+    },
+    TimeOrOff,
+    Size,
+    SizeOrOff,
+    Choice(&'static [&'static str]),
+    HttpVersion,
+    Socket,
+    IpOrOff,
+    EndpointUrl,
+    ProxyUrl,
+    LedgerUrl,
+    RedisUrl,
+    HeaderName,
+    HostNames,
+    Statuses,
+    File,
+    Pattern,
+    Request(Purpose),
+    Pointer,
+    GuardKey,
+    Zone,
+    /// A name: a label of metrics.
+    Name,
+    Texts,
+}
+
+const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, required: false, doc }
+}
+
+const fn must(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, required: true, doc }
+}
+
+const COUNT: Kind = Kind::Whole { min: 1, max: 1_000_000 };
+const TIME: Kind = Kind::Time { zero: false };
+const TIME_OR_ZERO: Kind = Kind::Time { zero: true };
+
+pub(super) static ROOT: Spec = Spec {
+    name: "the file",
+    doc: "Seawall's configuration.",
+    groups: &[&[
+        key("gateway", Kind::Table(&GATEWAY), "The process itself."),
+        key("ledger", Kind::Table(&LEDGER), "Where durable operations are recorded."),
+        key("defaults", Kind::Table(&DEFAULTS), "For every dependency; each may override each, key by key."),
+        key("dependency", Kind::Named(&DEPENDENCY), "The systems that are called, by name."),
+    ]],
+};
+
+static DEFAULTS: Spec = Spec {
+    name: "[defaults]",
+    doc: "For every dependency; each may override each, key by key.",
+    groups: &[PER_CALL, PER_DEPENDENCY],
+};

@@ -1,0 +1,156 @@
+//! The configuration of the gateway: bytes in, settings or a full report out.
+//!
+//! A file is read in two passes. The first ([`shape`]) knows every key from one table ([`keys`]) and judges each
+//! value by itself; the second ([`read`]) merges `[defaults]`, dependency and operation key by key, and checks what
+//! depends on two values. Both collect: a file with ten mistakes gives ten reports, each at its line. The obvious
+//! way, deserialising into structures, stops at the first mistake and loses the places of what is flattened.
+//!
+//! What is accepted and not acted upon yet is never silent: it comes back as notes ([`Loaded::notes`]).
+//!
+//! ```
+//! let text = "[dependency.pay]\nurl = 'https://api.pay.example'\ntimeout = { raed = '1s' }\n";
+//! let report = seawall_gateway::config::parse("seawall.toml", text, &|_| None).unwrap_err();
+//! let mistake = &report.mistakes()[0];
+//! assert_eq!(mistake.help.as_deref(), Some("did you mean `read`?"));
+//! assert_eq!(mistake.place.unwrap().to_string(), "3:13");
+//! ```
+
+mod action;
+pub mod defaults;
+mod effective;
+mod in_force;
+mod keys;
+mod nearest;
+mod pattern;
+mod predicate;
+mod read;
+mod report;
+mod schema;
+mod secret;
+mod section;
+mod settings;
+mod shape;
+mod template;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::Path;
+
+use toml::de::DeTable;
+
+pub use action::{
+    Attempts, Cancel, CancelKind, Confirm, Durable, Ledger, OnUnknown, Reconcile, ReconcileState, Settle,
+};
+pub use effective::effective;
+pub use in_force::is_in_force;
+pub use pattern::{Pattern, Segment};
+pub use report::{Mistake, Place, Report};
+pub use schema::schema;
+pub use secret::Environment;
+pub use settings::{
+    Breaker, ClientCertificate, Clients, Concurrency, Dangerous, Dependency, Dns, Endpoint, Fallback, Fleet,
+    Gateway, GuardKey, Health, HttpVersion, Limits, Operation, Pool, Retry, Secret, Settings, Tls, Window,
+};
+pub use template::{Hole, JsonTemplate, Part, Pointer, RequestTemplate, Template};
+
+use section::{Book, Section};
+
+/// A file that was accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The settings in force.
+    pub settings: Settings,
+    /// What is accepted and not in force yet, and what follows that one may not expect; in the order of the file.
+    pub notes: Vec<Note>,
+}
+
+/// Something to know about an accepted file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Where in the file.
+    pub place: Option<Place>,
+    /// What, in words.
+    pub text: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Some(place) => write!(f, "line {}: {}", place.line, self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
+/// Reads a file. `env` looks up environment variables for `${env:NAME}`; relative paths in the file begin at the
+/// file's own folder.
+///
+/// # Errors
+/// Every mistake of the file, or that it cannot be read.
+pub fn load(path: &Path, env: &Environment<'_>) -> Result<Loaded, Report> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| {
+        let help = "name a file with -c FILE; `seawall serve --demo` needs none";
+        Report::unreadable(&name, format!("the file cannot be read: {error}"), Some(help.to_owned()))
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+        let place = Place::of(&before, before.len());
+        Report::unreadable(&name, format!("the file is not UTF-8 text (at {place})"), None)
+    })?;
+    parse(&name, &text, env)
+}
+
+/// Reads a text. `name` is the file's name, for messages and for the folder that relative paths begin at.
+///
+/// # Errors
+/// Every mistake of the text.
+pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Report> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    let base = Path::new(name).parent().unwrap_or(Path::new(""));
+    let book = Book {
+        text,
+        env,
+        base,
+        broken: !syntax.is_empty(),
+        mistakes: RefCell::default(),
+        notes: RefCell::default(),
+        masks: RefCell::default(),
+        #[cfg(test)]
+        asked: RefCell::default(),
+    };
+    let root = Section::new(&book, &keys::ROOT, document.get_ref(), 0..0);
+    shape::walk(&root, document.get_ref());
+    let settings = read::settings(&root);
+    let mut mistakes = book.mistakes.take();
+    add_syntax(text, &mut mistakes, syntax);
+    if !mistakes.is_empty() {
+        return Err(Report::new(name, text, &book.masks.take(), mistakes));
+    }
+    let mut notes = book.notes.take();
+    notes.sort_by_key(|note| note.place);
+    Ok(Loaded { settings, notes })
+}
+
+/// Adds what is not even TOML. On such a line nothing else is believed.
+fn add_syntax(text: &str, mistakes: &mut Vec<Mistake>, syntax: Vec<toml::de::Error>) {
+    let line = |span: &std::ops::Range<usize>| Place::of(text, span.start).line;
+    let mut seen = Vec::new();
+    let mut found = Vec::new();
+    for error in syntax {
+        let span = error.span().unwrap_or(0..0);
+        let span = span.start.min(text.len())..span.end.min(text.len());
+        // One broken value can make several complaints on its line; the first one is the cause.
+        if !seen.contains(&line(&span)) {
+            seen.push(line(&span));
+            found.push(Mistake { place: None, message: error.message().to_owned(), help: None, span });
+        }
+    }
+    mistakes.retain(|mistake| !seen.contains(&line(&mistake.span)));
+    mistakes.append(&mut found);
+}

@@ -1,0 +1,272 @@
+//! `match = "POST /v1/charges/{id}"`: which requests are an operation.
+//!
+//! Of two patterns that match one path the narrower one wins, whatever their order in the file. Where neither is
+//! narrower, as with `/a/{x}` and `/{y}/b`, the file is refused: an order that nobody wrote down would otherwise
+//! decide whether a charge is repeated.
+
+use std::fmt;
+
+use http::Method;
+
+use super::nearest::advice;
+use super::values::Wrong;
+
+/// A method and a path with variable parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// The method, matched exactly.
+    pub method: Method,
+    /// The parts of the path between slashes. Empty for `/`; a path that ends in a slash ends in an empty literal.
+    pub segments: Vec<Segment>,
+}
+
+/// One part of a pattern's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// This text.
+    Literal(String),
+    /// `{name}`: any one segment that is not empty.
+    One(String),
+    /// `{*name}`: the rest of the path, at least one character. Always last.
+    Rest(String),
+}
+
+/// Methods that a pattern may name. CONNECT is not passed on at all.
+pub(super) const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
+
+/// A method by name, or advice.
+pub(super) fn method(written: &str) -> Result<Method, Wrong> {
+    if METHODS.contains(&written) {
+        return Method::from_bytes(written.as_bytes()).map_err(|_| Wrong::new("this is not a method"));
+    }
+    Err(Wrong::new(format!("`{written}` is not a method that is passed on")).help(advice(written, METHODS)))
+}
+
+impl Pattern {
+    pub(super) fn parse(written: &str) -> Result<Pattern, Wrong> {
+        let (name, path) = written.split_once(' ').ok_or_else(|| {
+            Wrong::new("a pattern is a method and a path").help("as in \"POST /v1/charges\"")
+        })?;
+        let method = method(name)?;
+        let Some(inner) = path.strip_prefix('/') else {
+            return Err(Wrong::new("the path of a pattern begins with `/`"));
+        };
+        if path.contains(['?', '#']) {
+            return Err(Wrong::new("a pattern matches the path alone, without query or fragment"));
+        }
+        let parts: Vec<&str> = if inner.is_empty() { Vec::new() } else { inner.split('/').collect() };
+        let mut segments = Vec::with_capacity(parts.len());
+        for (index, part) in parts.iter().enumerate() {
+            let last = index + 1 == parts.len();
+            let segment = Segment::parse(part, last)?;
+            if let Some(name) = segment.name()
+                && segments.iter().any(|earlier: &Segment| earlier.name() == Some(name))
+            {
+                return Err(Wrong::new(format!("`{{{name}}}` stands twice in this pattern")));
+            }
+            segments.push(segment);
+        }
+        Ok(Pattern { method, segments })
+    }
+
+    /// The path as it is written, without the method.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let parts: Vec<String> = self.segments.iter().map(Segment::to_string).collect();
+        format!("/{}", parts.join("/"))
+    }
+
+    /// The names of the variable parts.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(Segment::name)
+    }
+
+    /// Whether some request matches both and neither pattern is the narrower one.
+    pub(super) fn is_ambiguous_with(&self, other: &Pattern) -> bool {
+        self.method == other.method
+            && overlap(&self.segments, &other.segments)
+            && covers(&self.segments, &other.segments) == covers(&other.segments, &self.segments)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path())
+    }
+}
+
+impl Segment {
+    fn parse(part: &str, last: bool) -> Result<Segment, Wrong> {
+        if part.is_empty() && !last {
+            return Err(Wrong::new("this path has an empty segment (`//`)"));
+        }
+        if let Some(inner) = part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            let (name, rest) = match inner.strip_prefix('*') {
+                Some(name) => (name, true),
+                None => (inner, false),
+            };
+            let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+            if name.is_empty() || !name.bytes().all(fine) {
+                return Err(Wrong::new(format!("`{part}` needs a name of letters, digits and _"))
+                    .help("{name} matches one segment, {*rest} the rest of the path"));
+            }
+            return match (rest, last) {
+                (true, false) => {
+                    Err(Wrong::new(format!("`{part}` takes the rest of the path, so it comes last")))
+                }
+                (true, true) => Ok(Segment::Rest(name.to_owned())),
+                (false, _) => Ok(Segment::One(name.to_owned())),
+            };
+        }
+        if part.contains(['{', '}', '*']) {
+            return Err(Wrong::new(format!("`{part}` mixes text and a variable part")).help(
+                "{name} stands for a whole segment between slashes, {*rest} for the rest of the path",
+            ));
+        }
+        if part == "."
+            || part == ".."
+            || !part.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`|".contains(&b))
+        {
+            return Err(Wrong::new("this path has a character that no path carries")
+                .help("percent-encode it, as in %20"));
+        }
+        Ok(Segment::Literal(part.to_owned()))
+    }
+
+    /// The name of a variable part.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Segment::Literal(_) => None,
+            Segment::One(name) | Segment::Rest(name) => Some(name),
+        }
+    }
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Segment::Literal(text) => f.write_str(text),
+            Segment::One(name) => write!(f, "{{{name}}}"),
+            Segment::Rest(name) => write!(f, "{{*{name}}}"),
+        }
+    }
+}
+
+/// Whether some path matches both.
+fn overlap(a: &[Segment], b: &[Segment]) -> bool {
+    match (a, b) {
+        ([], []) => true,
+        ([Segment::Rest(_)], rest) | (rest, [Segment::Rest(_)]) => takes_something(rest),
+        ([], [_, ..]) | ([_, ..], []) => false,
+        ([x, a @ ..], [y, b @ ..]) => segments_meet(x, y) && overlap(a, b),
+    }
+}
+
+/// Whether what is left can match at least one character, as `{*rest}` does.
+fn takes_something(rest: &[Segment]) -> bool {
+    match rest {
+        [] => false,
+        [Segment::Literal(text)] => !text.is_empty(),
+        _ => true,
+    }
+}
+
+fn segments_meet(x: &Segment, y: &Segment) -> bool {
+    match (x, y) {
+        (Segment::Literal(x), Segment::Literal(y)) => x == y,
+        (Segment::Literal(text), _) | (_, Segment::Literal(text)) => !text.is_empty(),
+        (_, _) => true,
+    }
+}
+
+/// Whether every path that `narrow` matches is matched by `wide` too.
+fn covers(wide: &[Segment], narrow: &[Segment]) -> bool {
+    match (wide, narrow) {
+        ([], []) => true,
+        ([Segment::Rest(_)], rest) => takes_something(rest),
+        ([], [_, ..]) | ([_, ..], []) => false,
+        ([Segment::Literal(x), wide @ ..], [Segment::Literal(y), narrow @ ..]) => {
+            x == y && covers(wide, narrow)
+        }
+        ([Segment::One(_), wide @ ..], [Segment::Literal(text), narrow @ ..]) => {
+            !text.is_empty() && covers(wide, narrow)
+        }
+        ([Segment::One(_), wide @ ..], [Segment::One(_), narrow @ ..]) => covers(wide, narrow),
+        ([_, ..], [_, ..]) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(written: &str) -> Pattern {
+        Pattern::parse(written).unwrap()
+    }
+
+    #[test]
+    fn a_pattern_reads_back_as_written() {
+        for written in [
+            "GET /",
+            "POST /v1/charges",
+            "PUT /v1/{id}/x",
+            "GET /files/{*rest}",
+            "GET /v1/",
+            "DELETE /a.b/%20",
+        ] {
+            assert_eq!(pattern(written).to_string(), written);
+        }
+    }
+
+    #[test]
+    fn wrong_patterns_are_refused() {
+        for bad in [
+            "/v1/charges",
+            "POST v1",
+            "PSOT /v1",
+            "post /v1",
+            "CONNECT /",
+            "GET /a//b",
+            "GET /{",
+            "GET /{}",
+            "GET /{a-b}",
+            "GET /{*r}/x",
+            "GET /x{a}",
+            "GET /{a}/{a}",
+            "GET /a?b=1",
+            "GET /a b",
+            "GET  /a",
+            "GET /../x",
+            "GET /é",
+            "",
+        ] {
+            assert!(Pattern::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(Pattern::parse("PSOT /").unwrap_err().help.unwrap(), "did you mean `POST`?");
+    }
+
+    #[test]
+    fn only_patterns_of_which_neither_is_narrower_are_ambiguous() {
+        let cases = [
+            ("GET /a/{x}", "GET /a/{y}", true),
+            ("GET /a/b", "GET /a/b", true),
+            ("GET /a/{x}", "GET /{y}/b", true),
+            ("GET /{x}/b/{*r}", "GET /a/{*r}", true),
+            ("GET /{*r}", "GET /{*s}", true),
+            ("GET /a/{x}", "GET /a/b", false),
+            ("GET /{x}/{y}", "GET /a/{y}", false),
+            ("GET /{*r}", "GET /{x}/b", false),
+            ("GET /a/{*r}", "GET /a/{x}", false),
+            ("GET /a/{*r}", "GET /a/", false),
+            ("GET /a/{x}", "GET /a/", false),
+            ("GET /a/{x}", "POST /a/{x}", false),
+            ("GET /a/{x}/c", "GET /{y}/b/d", false),
+            ("GET /a/{x}", "GET /a", false),
+        ];
+        for (one, two, expected) in cases {
+            assert_eq!(pattern(one).is_ambiguous_with(&pattern(two)), expected, "{one} | {two}");
+            assert_eq!(pattern(two).is_ambiguous_with(&pattern(one)), expected, "{two} | {one}");
+        }
+    }
+}

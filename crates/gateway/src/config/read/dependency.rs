@@ -1,0 +1,214 @@
+//! `[dependency.NAME]`: where it is, how it is reached, and its operations.
+
+use http::{HeaderName, HeaderValue, Uri};
+
+use super::super::action::Ledger;
+use super::super::pattern::Pattern;
+use super::super::section::{Layers, Section};
+use super::super::settings::{
+    ClientCertificate, Dangerous, Dependency, Endpoint, Fallback, Health, Operation, Tls,
+};
+use super::super::template::{Purpose, RequestTemplate};
+use super::super::values::{self, Wrong};
+use super::{action, operation, policies};
+
+/// What a dependency inherits.
+pub(super) struct Context<'a, 's> {
+    pub(super) defaults: Layers<'a>,
+    pub(super) ledger: &'s Ledger,
+    pub(super) ledger_table: &'s Section<'a>,
+}
+
+/// The dependency; `None` where nothing of it is usable, which was reported.
+pub(super) fn dependency<'a>(
+    name: &str,
+    section: &Section<'a>,
+    context: &Context<'a, '_>,
+) -> Option<Dependency> {
+    let layers = context.defaults.with(section.clone());
+    let dangerous = section.child("dangerous");
+    let dangerous = Dangerous { retry_none: dangerous.opt("retry_none", values::flag).unwrap_or(false) };
+    if dangerous.retry_none {
+        let says = format!(
+            "dangerous: calls of `{name}` that may have taken effect are repeated, and may take effect twice"
+        );
+        section.book.note(section.key_span("dangerous"), says);
+    }
+    let patterns: Vec<Pattern> =
+        section.children("operation").iter().filter_map(operation::pattern).collect();
+    let paths: Vec<&str> = patterns.iter().flat_map(Pattern::names).collect();
+    let breaker = policies::breaker(&layers, &paths);
+    let operations = operations(section, &layers, &breaker, &dangerous, context);
+    let endpoints = endpoints(section);
+    Some(Dependency {
+        name: name.to_owned(),
+        endpoints: endpoints?,
+        listen: section.opt("listen", values::socket),
+        health: health(section),
+        keys: section.opt("keys", values::flag).unwrap_or(false),
+        http: policies::http(&layers),
+        proxy: policies::proxy(&layers),
+        bind: policies::bind(&layers),
+        tls: tls(&section.child("tls")),
+        deadline_header: section.opt("deadline_header", values::header_name),
+        dangerous,
+        budget: policies::budget(&layers),
+        concurrency: policies::concurrency(&layers, &paths),
+        pool: policies::pool(&layers),
+        dns: policies::dns(&layers),
+        reconcile: action::reconcile(&section.child("reconcile")),
+        fallback: Fallback {
+            timeout: policies::timeout(&layers),
+            retry: policies::retry(&layers),
+            slow_call: policies::slow_call(None, &breaker),
+        },
+        breaker,
+        operations,
+    })
+}
+
+fn operations<'a>(
+    section: &Section<'a>,
+    layers: &Layers<'a>,
+    breaker: &super::super::settings::Breaker,
+    dangerous: &Dangerous,
+    context: &Context<'a, '_>,
+) -> Vec<Operation> {
+    let mut found: Vec<Operation> = Vec::new();
+    let mut earlier: Vec<(Section<'a>, Option<Pattern>, Option<&str>)> = Vec::new();
+    for child in section.children("operation") {
+        let pattern = operation::pattern(&child);
+        let name = child.opt("name", values::text);
+        for (_, other, other_name) in &earlier {
+            if name.is_some() && name == *other_name {
+                let message =
+                    format!("the operation `{}` stands twice in this dependency", name.unwrap_or_default());
+                child.wrong("name", Wrong::new(message).help("names are labels: each operation has its own"));
+            }
+            if let (Some(one), Some(two)) = (&pattern, other)
+                && one.is_ambiguous_with(two)
+            {
+                let by = other_name.map_or_else(String::new, |name| format!(" of `{name}`"));
+                let message =
+                    format!("this pattern and `{two}`{by} match the same requests, and neither is narrower");
+                child.wrong("match", Wrong::new(message).help("make one of them narrower than the other"));
+            }
+        }
+        let inherited = operation::Inherited {
+            layers,
+            breaker,
+            dangerous,
+            ledger: context.ledger,
+            ledger_table: context.ledger_table,
+        };
+        found.push(operation::operation(name.unwrap_or_default(), pattern.clone(), &child, &inherited));
+        earlier.push((child, pattern, name));
+    }
+    found
+}
+
+fn endpoints(section: &Section<'_>) -> Option<Vec<Endpoint>> {
+    let common = headers(section);
+    let several = section.children("endpoint");
+    if section.has("url") && section.has("endpoint") {
+        section.wrong(
+            "url",
+            Wrong::new("`url` and `endpoint` are both given")
+                .help("move the URL into a [[…endpoint]] of its own"),
+        );
+    }
+    if section.lacks("url") && section.lacks("endpoint") && !section.book.broken {
+        let message = "this dependency has neither `url` nor `endpoint`";
+        section
+            .book
+            .wrong(section.at.clone(), Wrong::new(message).help("as in url = \"https://api.pay.example\""));
+    }
+    if section.has("endpoint") && several.is_empty() {
+        section.wrong(
+            "endpoint",
+            Wrong::new("`endpoint` is empty").help("give one `url` instead, or at least one endpoint"),
+        );
+    }
+    if let Some(url) = section.opt("url", values::endpoint_url) {
+        warn_of_plain_text(section, &url, &common);
+        return Some(vec![Endpoint { url, headers: common }]);
+    }
+    let mut found: Vec<Endpoint> = Vec::new();
+    for child in &several {
+        let mut merged = common.clone();
+        for (name, value) in headers(child) {
+            merged.retain(|(known, _)| *known != name);
+            merged.push((name, value));
+        }
+        if let Some(url) = child.opt("url", values::endpoint_url) {
+            if found.iter().any(|other| other.url == url) {
+                child.wrong(
+                    "url",
+                    Wrong::new("two endpoints have this URL")
+                        .help("moving on from one to itself helps nobody"),
+                );
+            }
+            warn_of_plain_text(child, &url, &merged);
+            found.push(Endpoint { url, headers: merged });
+        }
+    }
+    (!found.is_empty()).then_some(found)
+}
+
+/// Credentials over plain HTTP to another machine can be read on the way.
+fn warn_of_plain_text(section: &Section<'_>, url: &Uri, headers: &[(HeaderName, HeaderValue)]) {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let near = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    if url.scheme_str() == Some("http") && !near && !headers.is_empty() {
+        let at = section.raw("url").map_or_else(|| section.at.clone(), |value| value.span());
+        section.book.note(at, "headers go out unencrypted: this URL is http, not https");
+    }
+}
+
+/// Names and filled-in values, marked sensitive, in the order of the file.
+fn headers(section: &Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let Some(table) = section.raw("headers").and_then(|value| value.get_ref().as_table()) else {
+        return Vec::new();
+    };
+    let mut in_order: Vec<_> = table.iter().collect();
+    in_order.sort_by_key(|(name, _)| name.span().start);
+    let mut found = Vec::with_capacity(in_order.len());
+    for (name, value) in in_order {
+        let Ok(name) = values::header_named(name.get_ref()) else { continue };
+        let Some(filled) = section.book.fill(value) else { continue };
+        match HeaderValue::from_str(&filled) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                found.push((name, value));
+            }
+            Err(_) => {
+                let message = format!("the value of `{name}` has a character that no header carries");
+                section.book.wrong(
+                    value.span(),
+                    Wrong::new(message).help("visible ASCII, spaces and tabs; no line ends"),
+                );
+            }
+        }
+    }
+    found
+}
+
+fn health(section: &Section<'_>) -> Option<Health> {
+    let read = |value| RequestTemplate::parse(values::text(value)?, Purpose::Health);
+    let request = section.opt("health", read)?;
+    Some(Health { method: request.method, target: request.target.to_string() })
+}
+
+fn tls(section: &Section<'_>) -> Tls {
+    let pairs = [("client_cert", "client_key"), ("client_key", "client_cert")];
+    for (given, other) in pairs {
+        if section.has(given) && section.lacks(other) {
+            section.wrong(given, Wrong::new(format!("`{given}` needs `{other}`")));
+        }
+    }
+    let client = section.file("client_cert").zip(section.file("client_key"));
+    Tls {
+        ca_file: section.file("ca_file"),
+        client: client.map(|(cert, key)| ClientCertificate { cert, key }),
+    }
+}

@@ -1,0 +1,148 @@
+//! `[gateway]` and `[ledger]`, and the addresses of the whole file.
+
+use std::net::SocketAddr;
+
+use super::super::action::Ledger;
+use super::super::defaults;
+use super::super::section::{Found, Section};
+use super::super::settings::{Clients, Gateway, Limits, Secret};
+use super::super::shape::url_with_secrets;
+use super::super::values::{self, Wrong};
+
+pub(super) fn gateway(section: &Section<'_>) -> Gateway {
+    let hosts = section.raw("hosts").and_then(|value| value.get_ref().as_array());
+    Gateway {
+        listen: section.opt("listen", values::socket).unwrap_or(defaults::LISTEN),
+        admin: section.opt("admin", values::socket).unwrap_or(defaults::ADMIN),
+        workers: section.opt("workers", count),
+        instances: section.opt("instances", count_u32).unwrap_or(defaults::INSTANCES),
+        drain: section.opt("drain", values::time).unwrap_or(defaults::DRAIN),
+        hosts: hosts
+            .map(|hosts| {
+                hosts.iter().filter_map(|host| host.get_ref().as_str()).map(str::to_lowercase).collect()
+            })
+            .unwrap_or_default(),
+        clients: clients(&section.child("clients")),
+        admin_token_file: section.file("admin_token_file"),
+        limits: limits(&section.child("limits")),
+    }
+}
+
+fn clients(section: &Section<'_>) -> Option<Clients> {
+    if !section.is_present() {
+        return None;
+    }
+    if section.lacks("tokens_file") && section.lacks("ca_file") {
+        let wrong = Wrong::new("`clients` lets nobody in").help("give `tokens_file`, `ca_file`, or both");
+        section.book.wrong(section.at.clone(), wrong);
+    }
+    Some(Clients { tokens_file: section.file("tokens_file"), ca_file: section.file("ca_file") })
+}
+
+fn limits(section: &Section<'_>) -> Limits {
+    let silent = defaults::LIMITS;
+    Limits {
+        header_bytes: section.opt("header_bytes", values::size).unwrap_or(silent.header_bytes),
+        headers: section.opt("headers", count).unwrap_or(silent.headers),
+        body: section.opt("body", values::size_or_off).unwrap_or(silent.body),
+        connections: section.opt("connections", count).unwrap_or(silent.connections),
+        header_time: section.opt("header_time", values::time).unwrap_or(silent.header_time),
+    }
+}
+
+pub(super) fn ledger(section: &Section<'_>) -> Ledger {
+    let url = section.raw("url").and_then(|value| {
+        let filled = section.book.fill(value)?;
+        // The raw text was checked already; this is for what was filled in.
+        if let Err(wrong) = url_with_secrets(&filled, &["sqlite:", "postgres://", "postgresql://"])
+            && value.get_ref().as_str().is_some_and(|raw| raw.starts_with("${"))
+        {
+            section.book.wrong(value.span(), wrong);
+        }
+        Some(filled)
+    });
+    Ledger {
+        url: Secret::new(url.unwrap_or_else(|| defaults::LEDGER_URL.to_owned())),
+        lease: section.opt("lease", values::time).unwrap_or(defaults::LEASE),
+    }
+}
+
+/// Addresses: none twice, and none off loopback without somebody who checks who calls.
+pub(super) fn check_addresses(
+    gateway: &Section<'_>,
+    dependencies: &[(&str, Section<'_>)],
+    settings: &Gateway,
+) {
+    let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    let mut take = |section: &Section<'_>, key: &str, default: Option<SocketAddr>, owner: String| {
+        let (address, at) = match section.get(key, values::socket) {
+            Found::Value(address, at) => (address, Some(at)),
+            Found::Absent => match default {
+                Some(address) => (address, None),
+                None => return,
+            },
+            Found::Broken => return,
+        };
+        let clash = taken.iter().find(|(other, _)| clashes(address, *other));
+        if let Some((_, other)) = clash {
+            let span = at.clone().unwrap_or_else(|| section.key_span(key));
+            section.book.wrong(
+                span,
+                Wrong::new(format!("{address} is taken by {other}"))
+                    .help("each listener has an address of its own"),
+            );
+        }
+        if let Some(at) = at
+            && !address.ip().is_loopback()
+        {
+            check_exposure(section, gateway, key, at, settings);
+        }
+        taken.push((address, owner));
+    };
+    take(gateway, "listen", Some(settings.listen), "`listen` of [gateway]".to_owned());
+    take(gateway, "admin", Some(settings.admin), "`admin` of [gateway]".to_owned());
+    let mut in_order: Vec<_> = dependencies.iter().collect();
+    in_order.sort_by_key(|(_, section)| section.at.start);
+    for (name, section) in in_order {
+        take(section, "listen", None, format!("`listen` of [dependency.{name}]"));
+    }
+}
+
+fn check_exposure(
+    section: &Section<'_>,
+    gateway: &Section<'_>,
+    key: &str,
+    at: std::ops::Range<usize>,
+    settings: &Gateway,
+) {
+    if key == "admin" {
+        if settings.admin_token_file.is_none() && gateway.lacks("admin_token_file") {
+            section.book.wrong(
+                at,
+                Wrong::new("an admin listener off loopback needs `admin_token_file`")
+                    .help("whoever reaches it could otherwise open and close breakers"),
+            );
+        }
+    } else if settings.clients.is_none() && gateway.lacks("clients") {
+        section.book.wrong(
+            at,
+            Wrong::new("a data listener off loopback needs `clients`")
+                .help("it adds credentials to every call: in [gateway], clients = { tokens_file = \"…\" }"),
+        );
+    }
+}
+
+/// Whether two listeners cannot both be had. Port 0 takes any free port.
+fn clashes(a: SocketAddr, b: SocketAddr) -> bool {
+    let wide = |ip: std::net::IpAddr| ip.is_unspecified();
+    let same_host = a.ip() == b.ip() || wide(a.ip()) || wide(b.ip());
+    a.port() != 0 && a.port() == b.port() && same_host
+}
+
+fn count(value: &toml::de::DeValue<'_>) -> Result<usize, Wrong> {
+    values::whole(value).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+pub(super) fn count_u32(value: &toml::de::DeValue<'_>) -> Result<u32, Wrong> {
+    values::whole(value).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
+}

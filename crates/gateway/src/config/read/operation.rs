@@ -1,0 +1,83 @@
+//! `[[dependency.NAME.operation]]`.
+
+use http::Method;
+use seawall_policy::{Answers, Idempotency, Predicate};
+use toml::de::DeValue;
+
+use super::super::action::Ledger;
+use super::super::pattern::Pattern;
+use super::super::predicate;
+use super::super::section::{Found, Layers, Section};
+use super::super::settings::{Breaker, Dangerous, Operation};
+use super::super::values::{self, Wrong};
+use super::{action, fillable, policies};
+
+/// What an operation inherits.
+pub(super) struct Inherited<'a, 's> {
+    pub(super) layers: &'s Layers<'a>,
+    pub(super) breaker: &'s Breaker,
+    pub(super) dangerous: &'s Dangerous,
+    pub(super) ledger: &'s Ledger,
+    pub(super) ledger_table: &'s Section<'a>,
+}
+
+pub(super) fn pattern(section: &Section<'_>) -> Option<Pattern> {
+    section.opt("match", |value| Pattern::parse(values::text(value)?))
+}
+
+/// The operation. Where name or pattern cannot be read something stands in, so that the rest is checked all the same.
+pub(super) fn operation<'a>(
+    name: &str,
+    pattern: Option<Pattern>,
+    section: &Section<'a>,
+    inherited: &Inherited<'a, '_>,
+) -> Operation {
+    let layers = inherited.layers.with(section.clone());
+    let answers = section.child("answers");
+    let mut operation = Operation {
+        name: name.to_owned(),
+        idempotency: idempotency(section, pattern.as_ref()),
+        timeout: policies::timeout(&layers),
+        retry: policies::retry(&layers),
+        slow_call: policies::slow_call(Some(section), inherited.breaker),
+        refuses: statuses(section, "refuses"),
+        answers: Answers {
+            applied: predicates(&answers, "applied"),
+            not_applied: predicates(&answers, "not_applied"),
+            unknown: predicates(&answers, "unknown"),
+        },
+        confirm: action::confirm(&section.child("confirm")),
+        cancel: action::cancel(&section.child("cancel")),
+        durable: None,
+        pattern: pattern.unwrap_or(Pattern { method: Method::POST, segments: Vec::new() }),
+    };
+    operation.durable = action::durable(section, &operation, inherited);
+    fillable::check(section, &operation);
+    operation
+}
+
+/// As declared, else by the method. Where neither can be read the most permissive stands in, so that the one report
+/// of it is not followed by others.
+fn idempotency(section: &Section<'_>, pattern: Option<&Pattern>) -> Idempotency {
+    let words = Idempotency::ALL.map(|it| (it.as_str(), it));
+    match section.get("idempotency", |value| word(&words, value)) {
+        Found::Value(declared, _) => declared,
+        Found::Broken => Idempotency::Keyed,
+        Found::Absent => pattern.map_or(Idempotency::Keyed, |it| Idempotency::of_method(it.method.as_str())),
+    }
+}
+
+pub(super) fn statuses(section: &Section<'_>, key: &str) -> Vec<u16> {
+    section.raw(key).map(|value| predicate::statuses(value, &mut Vec::new())).unwrap_or_default()
+}
+
+pub(super) fn predicates(section: &Section<'_>, key: &str) -> Vec<Predicate> {
+    section.raw(key).map(|value| predicate::predicates(value).0).unwrap_or_default()
+}
+
+/// A word of a list, as one of our own values.
+pub(super) fn word<T: Copy>(words: &[(&str, T)], value: &DeValue<'_>) -> Result<T, Wrong> {
+    let written = values::text(value)?;
+    let found = words.iter().find(|(word, _)| *word == written);
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| Wrong::new("this word is not known here"))
+}

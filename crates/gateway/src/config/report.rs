@@ -1,0 +1,214 @@
+//! Every mistake of a file at once, each where it stands.
+//!
+//! The obvious loader stops at the first mistake, and a person repairs a file by running it ten times. Here all are
+//! collected, sorted by place, and shown with file, line, column and the line itself. What a header carries is never
+//! shown: its characters are replaced by stars before anything is rendered, so a report may go into a log.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
+/// A line and column of a text, both from 1; the column counts characters, not bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+}
+
+impl Place {
+    /// The place of byte `at` of `text`; past the end it is the end.
+    #[must_use]
+    pub fn of(text: &str, at: usize) -> Place {
+        let mut at = at.min(text.len());
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        let before = &text[..at];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Place { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+/// One mistake: where, what, and how to repair it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where it begins; `None` where the file itself could not be read.
+    pub place: Option<Place>,
+    /// What is wrong.
+    pub message: String,
+    /// The nearest valid name, the list of valid ones, or what to write instead.
+    pub help: Option<String>,
+    pub(super) span: Range<usize>,
+}
+
+/// All mistakes of one file. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    name: String,
+    /// The text with every secret character starred out.
+    text: String,
+    mistakes: Vec<Mistake>,
+}
+
+impl Report {
+    /// A report on `text`. `masks` are the byte ranges that are not to be shown.
+    pub(super) fn new(name: &str, text: &str, masks: &[Range<usize>], mut mistakes: Vec<Mistake>) -> Report {
+        mistakes.sort_by(|a, b| (a.span.start, &a.message).cmp(&(b.span.start, &b.message)));
+        mistakes.dedup_by(|a, b| a.span.start == b.span.start && a.message == b.message);
+        for mistake in &mut mistakes {
+            mistake.place = Some(Place::of(text, mistake.span.start));
+            mistake.span = masked_offset(text, masks, mistake.span.start)
+                ..masked_offset(text, masks, line_bound(text, &mistake.span));
+        }
+        Report { name: name.to_owned(), text: masked(text, masks), mistakes }
+    }
+
+    /// A report on a file that could not be read at all.
+    pub(super) fn unreadable(name: &str, message: String, help: Option<String>) -> Report {
+        let mistake = Mistake { place: None, message, help, span: 0..0 };
+        Report { name: name.to_owned(), text: String::new(), mistakes: vec![mistake] }
+    }
+
+    /// The mistakes, in the order of the file.
+    #[must_use]
+    pub fn mistakes(&self) -> &[Mistake] {
+        &self.mistakes
+    }
+
+    /// The name of the file, as it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// One line for each mistake, `FILE:LINE:COLUMN: message`, for logs.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.mistakes.iter().map(|mistake| {
+            let place = mistake.place.map(|place| format!(":{place}")).unwrap_or_default();
+            let help = mistake.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+            format!("{}{place}: {}{help}", self.name, mistake.message)
+        })
+    }
+
+    /// The whole report for a person: each mistake with its line, and a count at the end. Colour only if asked.
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.term_width(WIDTH);
+        let mut out = String::new();
+        for mistake in &self.mistakes {
+            out.push_str(&self.render_one(&renderer, mistake));
+            out.push_str("\n\n");
+        }
+        let count = self.mistakes.len();
+        let noun = if count == 1 { "mistake" } else { "mistakes" };
+        out.push_str(&format!("{}: {count} {noun}\n", self.name));
+        out
+    }
+
+    fn render_one(&self, renderer: &Renderer, mistake: &Mistake) -> String {
+        let title = Level::ERROR.primary_title(mistake.message.as_str());
+        let group = if mistake.place.is_none() {
+            title.element(annotate_snippets::Origin::path(self.name.as_str()))
+        } else {
+            let mark = AnnotationKind::Primary.span(mistake.span.clone());
+            title.element(Snippet::source(self.text.as_str()).path(self.name.as_str()).annotation(mark))
+        };
+        let group = match &mistake.help {
+            Some(help) => group.element(Level::HELP.message(help.as_str())),
+            None => group,
+        };
+        renderer.render(&[group])
+    }
+}
+
+/// Columns before a line is shortened. Generous: the line itself is what a person wants to see.
+const WIDTH: usize = 400;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// The end of the part of `span` that lies on its first line.
+fn line_bound(text: &str, span: &Range<usize>) -> usize {
+    let start = span.start.min(text.len());
+    let line_end =
+        text.get(start..).and_then(|rest| rest.find(['\n', '\r'])).map_or(text.len(), |n| start + n);
+    span.end.clamp(start, line_end)
+}
+
+/// `text` with each character inside a mask replaced by a star; line ends stay, so places stay.
+fn masked(text: &str, masks: &[Range<usize>]) -> String {
+    text.char_indices().map(|(at, c)| if is_masked(masks, at, c) { '*' } else { c }).collect()
+}
+
+fn is_masked(masks: &[Range<usize>], at: usize, c: char) -> bool {
+    !matches!(c, '\n' | '\r') && masks.iter().any(|mask| mask.contains(&at))
+}
+
+/// Where byte `at` of `text` lies in the masked text: a star may be shorter than what it stands for.
+fn masked_offset(text: &str, masks: &[Range<usize>], at: usize) -> usize {
+    text.char_indices()
+        .take_while(|(start, _)| *start < at)
+        .map(|(start, c)| if is_masked(masks, start, c) { 1 } else { c.len_utf8() })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistake(span: Range<usize>, message: &str) -> Mistake {
+        Mistake { place: None, message: message.into(), help: None, span }
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let text = "a = 1\nö = \"日本\" x\n";
+        let at = text.find('x').unwrap();
+        assert_eq!(Place::of(text, at), Place { line: 2, column: 10 });
+        assert_eq!(Place::of(text, 0), Place { line: 1, column: 1 });
+        assert_eq!(Place::of(text, 10_000), Place { line: 3, column: 1 });
+        assert_eq!(Place::of("é", 1), Place { line: 1, column: 1 }, "inside a character");
+    }
+
+    #[test]
+    fn a_masked_secret_is_not_shown_and_moves_nothing() {
+        let text = "k = \"sécret\" oops\nnext = 1\n";
+        let start = text.find('s').unwrap();
+        let mask = start..start + "sécret".len();
+        let oops = text.find("oops").unwrap();
+        let report = Report::new(
+            "f.toml",
+            text,
+            std::slice::from_ref(&mask),
+            vec![mistake(oops..oops + 4, "stray word")],
+        );
+        let shown = report.render(false);
+        assert!(!shown.contains("cret"), "{shown}");
+        assert!(shown.contains("k = \"******\" oops"), "{shown}");
+        assert!(shown.contains("f.toml:1:14"), "{shown}");
+        assert_eq!(report.mistakes()[0].place, Some(Place { line: 1, column: 14 }));
+    }
+
+    #[test]
+    fn the_same_mistake_is_told_once_and_all_are_in_order() {
+        let text = "one\ntwo\n";
+        let all = vec![mistake(4..7, "b"), mistake(0..3, "a"), mistake(4..7, "b")];
+        let report = Report::new("f", text, &[], all);
+        assert_eq!(report.lines().collect::<Vec<_>>(), ["f:1:1: a", "f:2:1: b"]);
+        assert!(report.render(true).contains('\u{1b}') && !report.render(false).contains('\u{1b}'));
+    }
+}

@@ -1,0 +1,253 @@
+//! Tables of the file, asked by name.
+//!
+//! A mistake in one value must not cause a second report elsewhere: where a key is misspelt or its value malformed,
+//! what is checked against it falls silent. That is why an answer here has three cases, not two.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Note;
+use super::keys::{Key, Kind, Spec};
+use super::nearest::nearest;
+use super::report::{Mistake, Place};
+use super::secret::{self, Environment};
+use super::shape;
+use super::values::Wrong;
+
+/// A value with its place.
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
+
+/// The file that is being read, and what was found wrong with it so far.
+pub(super) struct Book<'a> {
+    pub(super) text: &'a str,
+    pub(super) env: &'a Environment<'a>,
+    /// Where relative paths begin.
+    pub(super) base: &'a Path,
+    /// Whether the text is not even TOML: then what seems to be missing may only be unreadable.
+    pub(super) broken: bool,
+    pub(super) mistakes: RefCell<Vec<Mistake>>,
+    pub(super) notes: RefCell<Vec<Note>>,
+    /// What no report may show.
+    pub(super) masks: RefCell<Vec<Range<usize>>>,
+    /// Every key that the reader asked for.
+    #[cfg(test)]
+    pub(super) asked: RefCell<std::collections::BTreeSet<(&'static str, &'static str)>>,
+}
+
+impl<'a> Book<'a> {
+    pub(super) fn wrong(&self, span: Range<usize>, wrong: Wrong) {
+        let mistake = Mistake { place: None, message: wrong.message, help: wrong.help, span };
+        self.mistakes.borrow_mut().push(mistake);
+    }
+
+    pub(super) fn note(&self, span: Range<usize>, text: impl Into<String>) {
+        let note = Note { place: Some(Place::of(self.text, span.start)), text: text.into() };
+        let mut notes = self.notes.borrow_mut();
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+
+    /// Fills `${…}`; a mistake is told at `value`.
+    pub(super) fn fill(&self, value: &Value<'_>) -> Option<String> {
+        let written = value.get_ref().as_str()?;
+        secret::fill(written, self.env, self.base).map_err(|wrong| self.wrong(value.span(), wrong)).ok()
+    }
+}
+
+/// What a table says of a key.
+#[derive(Clone, Debug)]
+pub(super) enum Found<T> {
+    Absent,
+    /// Something is there and wrong, and was reported.
+    Broken,
+    Value(T, Range<usize>),
+}
+
+/// A table of the file, or the place where it could be.
+#[derive(Clone)]
+pub(super) struct Section<'a> {
+    pub(super) book: &'a Book<'a>,
+    pub(super) spec: &'static Spec,
+    table: Option<&'a DeTable<'a>>,
+    /// Where messages about the whole table point.
+    pub(super) at: Range<usize>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(
+        book: &'a Book<'a>,
+        spec: &'static Spec,
+        table: &'a DeTable<'a>,
+        at: Range<usize>,
+    ) -> Self {
+        Section { book, spec, table: Some(table), at }
+    }
+
+    pub(super) fn table(&self) -> Option<&'a DeTable<'a>> {
+        self.table
+    }
+
+    pub(super) fn is_present(&self) -> bool {
+        self.table.is_some()
+    }
+
+    fn key(&self, name: &str) -> &'static Key {
+        let key = self.spec.key(name);
+        let key = key.unwrap_or_else(|| {
+            panic!("the reader asks {} for `{name}`, which the table of keys lacks", self.spec.name)
+        });
+        #[cfg(test)]
+        self.book.asked.borrow_mut().insert((self.spec.name, key.name));
+        key
+    }
+
+    pub(super) fn raw(&self, name: &str) -> Option<&'a Value<'a>> {
+        self.key(name);
+        self.table?.get(name)
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.raw(name).is_some()
+    }
+
+    /// Whether the key is truly not there: absent, and no misspelling of it either.
+    pub(super) fn lacks(&self, name: &str) -> bool {
+        let Some(table) = self.table else { return true };
+        !self.has(name)
+            && !table.keys().any(|key| {
+                let written = key.get_ref().as_ref();
+                self.spec.key(written).is_none() && nearest(written, self.spec.names()) == Some(name)
+            })
+    }
+
+    /// The place of a key's name.
+    pub(super) fn key_span(&self, name: &str) -> Range<usize> {
+        let found = self.table.and_then(|table| table.get_key_value(name));
+        found.map_or_else(|| self.at.clone(), |(key, _)| key.span())
+    }
+
+    /// The value of a key, read by `read`.
+    pub(super) fn get<T>(&self, name: &str, read: impl Fn(&'a DeValue<'a>) -> Result<T, Wrong>) -> Found<T> {
+        match self.raw(name) {
+            None if self.lacks(name) => Found::Absent,
+            None => Found::Broken,
+            Some(value) if !shape::judge(&self.key(name).kind, value).is_empty() => Found::Broken,
+            Some(value) => {
+                read(value.get_ref()).map_or(Found::Broken, |read| Found::Value(read, value.span()))
+            }
+        }
+    }
+
+    pub(super) fn opt<T>(&self, name: &str, read: impl Fn(&'a DeValue<'a>) -> Result<T, Wrong>) -> Option<T> {
+        match self.get(name, read) {
+            Found::Value(value, _) => Some(value),
+            Found::Absent | Found::Broken => None,
+        }
+    }
+
+    pub(super) fn wrong(&self, name: &str, wrong: Wrong) {
+        let span = match self.raw(name) {
+            Some(value) if !matches!(value.get_ref(), DeValue::Table(_)) => value.span(),
+            _ => self.key_span(name),
+        };
+        self.book.wrong(span, wrong);
+    }
+
+    /// The table under a key; empty where it is absent.
+    pub(super) fn child(&self, name: &str) -> Section<'a> {
+        let Kind::Table(spec) = self.key(name).kind else { panic!("`{name}` is not a table") };
+        let table = self.raw(name).and_then(|value| value.get_ref().as_table());
+        Section { book: self.book, spec, table, at: self.key_span(name) }
+    }
+
+    /// The tables of a list.
+    pub(super) fn children(&self, name: &str) -> Vec<Section<'a>> {
+        let Kind::Tables(spec) = self.key(name).kind else { panic!("`{name}` is not a list of tables") };
+        let Some(DeValue::Array(items)) = self.raw(name).map(Spanned::get_ref) else { return Vec::new() };
+        items
+            .iter()
+            .filter_map(|item| {
+                item.get_ref().as_table().map(|table| Section::new(self.book, spec, table, item.span()))
+            })
+            .collect()
+    }
+
+    /// Tables under the user's own names.
+    pub(super) fn named(&self, name: &str) -> Vec<(&'a str, Section<'a>)> {
+        let Kind::Named(spec) = self.key(name).kind else { panic!("`{name}` has no named tables") };
+        let Some(DeValue::Table(tables)) = self.raw(name).map(Spanned::get_ref) else { return Vec::new() };
+        tables
+            .iter()
+            .filter_map(|(key, value)| {
+                let table = value.get_ref().as_table()?;
+                Some((key.get_ref().as_ref(), Section::new(self.book, spec, table, key.span())))
+            })
+            .collect()
+    }
+
+    /// A path of the file system, from the place of the configuration file; one that cannot be opened is a mistake.
+    pub(super) fn file(&self, name: &str) -> Option<PathBuf> {
+        let path = self.book.base.join(self.opt(name, super::values::text)?);
+        if let Err(error) = std::fs::File::open(&path) {
+            let help = "relative paths begin at the configuration file";
+            self.wrong(name, Wrong::new(format!("this file cannot be read: {error}")).help(help));
+        }
+        Some(path)
+    }
+}
+
+/// One table as it stands in `[defaults]`, in a dependency and in an operation: the later one wins, key by key.
+#[derive(Clone)]
+pub(super) struct Layers<'a>(pub(super) Vec<Section<'a>>);
+
+/// A merged value.
+pub(super) struct Picked<T> {
+    pub(super) value: T,
+    /// The layer that said it, counted from 1; 0 is nobody.
+    pub(super) layer: usize,
+    /// Where it is said.
+    pub(super) at: Range<usize>,
+    /// Whether something that would have counted more was unreadable.
+    pub(super) sound: bool,
+}
+
+impl<'a> Layers<'a> {
+    pub(super) fn pick<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&'a DeValue<'a>) -> Result<T, Wrong>,
+        silent: T,
+    ) -> Picked<T> {
+        let mut sound = true;
+        for (index, section) in self.0.iter().enumerate().rev() {
+            match section.get(name, &read) {
+                Found::Value(value, at) => return Picked { value, layer: index + 1, at, sound },
+                Found::Broken => sound = false,
+                Found::Absent => {}
+            }
+        }
+        Picked { value: silent, layer: 0, at: 0..0, sound }
+    }
+
+    /// The tables under a key in every layer.
+    pub(super) fn child(&self, name: &str) -> Layers<'a> {
+        Layers(self.0.iter().map(|section| section.child(name)).collect())
+    }
+
+    /// These layers with one more above them.
+    pub(super) fn with(&self, section: Section<'a>) -> Layers<'a> {
+        let mut all = self.0.clone();
+        all.push(section);
+        Layers(all)
+    }
+
+    /// Where the most particular layer begins.
+    pub(super) fn book(&self) -> &'a Book<'a> {
+        self.0.last().expect("layers are made with at least one section").book
+    }
+}

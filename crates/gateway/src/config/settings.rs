@@ -1,0 +1,373 @@
+//! The settings in force: resolved, merged, checked. Plain values that can be compared, so that a reload knows what
+//! changed. Values of headers are marked sensitive and never appear in `Debug`.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, Uri};
+use seawall_policy::{Answers, Backoff, BudgetSettings, Idempotency, Timeouts};
+
+use super::action::{Cancel, Confirm, Durable, Ledger, Reconcile};
+use super::pattern::Pattern;
+
+/// A whole file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// `[gateway]`.
+    pub gateway: Gateway,
+    /// `[ledger]`; used only where an operation is durable.
+    pub ledger: Ledger,
+    /// `[dependency.NAME]`, by name.
+    pub dependencies: Vec<Dependency>,
+}
+
+/// The process itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gateway {
+    /// Where applications call.
+    pub listen: SocketAddr,
+    /// Where people and monitoring look.
+    pub admin: SocketAddr,
+    /// Worker threads; `None` is one for each core of the machine.
+    pub workers: Option<usize>,
+    /// How many copies of this gateway run.
+    pub instances: u32,
+    /// How long accepted work may take to finish after SIGTERM.
+    pub drain: Duration,
+    /// Further Host names to answer to, in lower case, without a port.
+    pub hosts: Vec<String>,
+    /// Who may call; needed off loopback.
+    pub clients: Option<Clients>,
+    /// A file with the admin token; `None`: one is made at start.
+    pub admin_token_file: Option<PathBuf>,
+    /// Limits on what callers send.
+    pub limits: Limits,
+}
+
+/// Who may call. At least one of the two is set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clients {
+    /// A file with one token on each line.
+    pub tokens_file: Option<PathBuf>,
+    /// Certificates of the authorities that client certificates must come from.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Limits on what callers send.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Bytes of a request's head.
+    pub header_bytes: u64,
+    /// Header fields of a request.
+    pub headers: usize,
+    /// Bytes of a request's body; `None` is no bound.
+    pub body: Option<u64>,
+    /// Connections at once.
+    pub connections: usize,
+    /// How long a head may take to arrive.
+    pub header_time: Duration,
+}
+
+/// A system that the callers do not own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dependency {
+    /// The first segment of the path, and the label everywhere.
+    pub name: String,
+    /// In order of preference; at least one. Headers of the dependency are merged in already.
+    pub endpoints: Vec<Endpoint>,
+    /// A port of its own, without the prefix.
+    pub listen: Option<SocketAddr>,
+    /// Asked only while a breaker is open.
+    pub health: Option<Health>,
+    /// Whether an `Idempotency-Key` makes a POST or PATCH without an operation `keyed`.
+    pub keys: bool,
+    /// HTTP's version towards it.
+    pub http: HttpVersion,
+    /// An outgoing proxy.
+    pub proxy: Option<Uri>,
+    /// The local address of outgoing connections.
+    pub bind: Option<IpAddr>,
+    /// TLS towards it.
+    pub tls: Tls,
+    /// The header in which the remaining milliseconds go out.
+    pub deadline_header: Option<HeaderName>,
+    /// What is possible only on demand.
+    pub dangerous: Dangerous,
+    /// How repeats are paid for.
+    pub budget: BudgetSettings,
+    /// How many calls at once.
+    pub concurrency: Concurrency,
+    /// When to stop calling.
+    pub breaker: Breaker,
+    /// Connections kept.
+    pub pool: Pool,
+    /// Names looked up.
+    pub dns: Dns,
+    /// Comparison with the other side's own list.
+    pub reconcile: Option<Reconcile>,
+    /// For requests that no operation matches; the method decides the idempotency.
+    pub fallback: Fallback,
+    /// In the order of the file.
+    pub operations: Vec<Operation>,
+}
+
+/// One place where a dependency is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// Scheme, authority, and perhaps a base path; no query.
+    pub url: Uri,
+    /// Set on each request, over what the caller sent. The values are marked sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The request that asks whether an endpoint is well.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// GET, HEAD or OPTIONS.
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+}
+
+/// HTTP's version towards a dependency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// What TLS agrees on; HTTP/1.1 without TLS.
+    Auto,
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 alone; without TLS by prior knowledge.
+    Http2,
+}
+
+impl fmt::Display for HttpVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HttpVersion::Auto => "auto",
+            HttpVersion::Http1 => "1.1",
+            HttpVersion::Http2 => "2",
+        })
+    }
+}
+
+/// TLS towards a dependency.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tls {
+    /// Authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate shown to the other side, and its key.
+    pub client: Option<ClientCertificate>,
+}
+
+/// The certificate that Seawall shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientCertificate {
+    /// The chain, PEM.
+    pub cert: PathBuf,
+    /// The key, PEM.
+    pub key: PathBuf,
+}
+
+/// Each of these can double effects. All are off by default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dangerous {
+    /// Repeat what is `none` even where nobody knows whether it took effect.
+    pub retry_none: bool,
+}
+
+/// Repeats.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// Attempts in all, 1 to 10.
+    pub attempts: u32,
+    /// The wait between them.
+    pub backoff: Backoff,
+    /// Bytes of a request's body that are kept so that it can be sent again.
+    pub buffer: u64,
+}
+
+impl Retry {
+    /// Attempts in all, as in force: 1 where repeats are off.
+    #[must_use]
+    pub fn attempts_in_force(&self) -> u32 {
+        if self.enabled { self.attempts } else { 1 }
+    }
+}
+
+/// What a breaker or a limit is kept for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GuardKey {
+    /// Each endpoint.
+    Endpoint,
+    /// Each operation.
+    Operation,
+    /// Each value of a request header.
+    Header(HeaderName),
+    /// Each value of a named part of the path.
+    Path(String),
+}
+
+impl fmt::Display for GuardKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GuardKey::Endpoint => f.write_str("endpoint"),
+            GuardKey::Operation => f.write_str("operation"),
+            GuardKey::Header(name) => write!(f, "header:{name}"),
+            GuardKey::Path(name) => write!(f, "path:{{{name}}}"),
+        }
+    }
+}
+
+/// How many calls at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Concurrency {
+    /// Whether there is a limit.
+    pub enabled: bool,
+    /// The most.
+    pub max: u32,
+    /// Whether it falls under overload.
+    pub adaptive: bool,
+    /// How many may wait for their turn.
+    pub queue: u32,
+    /// How long they wait.
+    pub queue_wait: Duration,
+    /// What the limit is kept for.
+    pub key: GuardKey,
+    /// The limit that a partner imposes on the whole company.
+    pub fleet: Option<Fleet>,
+}
+
+/// A limit shared by all gateways of a company, kept in Redis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fleet {
+    /// Where it is kept.
+    pub url: Secret,
+    /// Calls at once, or in each `per`.
+    pub max: u32,
+    /// With it, `max` is a rate; without, calls at once.
+    pub per: Option<Duration>,
+}
+
+/// What a breaker looks back on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// The calls of the last while.
+    Time(Duration),
+    /// The last calls.
+    Calls(u32),
+}
+
+/// When to stop calling.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Breaker {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Opens at this share of failures, in parts per million; above zero.
+    pub failure_rate_ppm: u32,
+    /// Fewer calls say nothing.
+    pub min_calls: u32,
+    /// What it looks back on.
+    pub window: Window,
+    /// How long it stays open.
+    pub open_for: Duration,
+    /// Successes that close it.
+    pub probes: u32,
+    /// A call longer than this counts as a failure; `None`: slowness alone does not.
+    pub slow_call: Option<Duration>,
+    /// So many failures in a row open it at once.
+    pub consecutive: Option<u32>,
+    /// With it, the open time doubles up to this.
+    pub open_max: Option<Duration>,
+    /// With it, traffic comes back over this time.
+    pub ramp: Option<Duration>,
+    /// What the breaker is kept for.
+    pub key: GuardKey,
+}
+
+/// Connections kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// A connection is taken for what must not be doubled only after so long a silence.
+    pub settle: Duration,
+    /// Idle for longer, it is closed.
+    pub idle: Duration,
+    /// The most idle ones of an endpoint in one worker.
+    pub max_idle: usize,
+    /// Older, it is not used again.
+    pub max_age: Duration,
+}
+
+/// Names looked up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dns {
+    /// Looked up again after this.
+    pub refresh: Duration,
+    /// The last good answer is used for this long when lookups fail.
+    pub stale: Duration,
+}
+
+/// Settings of requests that no operation matches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fallback {
+    /// Deadlines.
+    pub timeout: Timeouts,
+    /// Repeats.
+    pub retry: Retry,
+    /// As in [`Breaker::slow_call`].
+    pub slow_call: Option<Duration>,
+}
+
+/// Requests of one kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// The label; unique in its dependency.
+    pub name: String,
+    /// Which requests.
+    pub pattern: Pattern,
+    /// What a second delivery does.
+    pub idempotency: Idempotency,
+    /// Deadlines.
+    pub timeout: Timeouts,
+    /// Repeats.
+    pub retry: Retry,
+    /// A call longer than this counts as a failure to the breaker.
+    pub slow_call: Option<Duration>,
+    /// Statuses that mean "not processed".
+    pub refuses: Vec<u16>,
+    /// What answers mean by status and body.
+    pub answers: Answers,
+    /// How to ask what became of it.
+    pub confirm: Option<Confirm>,
+    /// How to undo it.
+    pub cancel: Option<Cancel>,
+    /// Recorded before it is sent.
+    pub durable: Option<Durable>,
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text itself, for the one who connects with it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}

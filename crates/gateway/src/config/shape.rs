@@ -1,0 +1,375 @@
+//! First pass: every key is known, every value by itself is well formed.
+//!
+//! Driven by the table of keys alone. What depends on two values is checked in `read`.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::keys::{Kind, ROOT, Spec};
+use super::nearest::advice;
+use super::predicate::{self, Misplaced};
+use super::section::{Section, Value};
+use super::template::{JsonTemplate, Pointer, Purpose, RequestTemplate, Template};
+use super::values::{self, Wrong};
+use super::{in_force, pattern::Pattern, settings::GuardKey};
+
+/// Walks a table and everything below it.
+pub(super) fn walk(section: &Section<'_>, table: &DeTable<'_>) {
+    let (book, spec) = (section.book, section.spec);
+    for (name, value) in table {
+        let Some(key) = spec.key(name.get_ref()) else {
+            book.wrong(name.span(), unknown(spec, name.get_ref()));
+            continue;
+        };
+        if let Some(says) = in_force::not_yet(spec.name, key.name) {
+            book.note(name.span(), format!("`{}` {says}", key.name));
+        }
+        match (&key.kind, value.get_ref()) {
+            (Kind::Table(_), DeValue::Table(inner)) => walk(&section.child(key.name), inner),
+            (Kind::Tables(_), DeValue::Array(items)) => walk_list(section, key.name, items),
+            (Kind::Named(_), DeValue::Table(tables)) => walk_named(section, key.name, tables),
+            (kind, _) => {
+                mask(section, kind, value);
+                for (span, wrong) in judge(kind, value) {
+                    book.wrong(
+                        span,
+                        Wrong { message: format!("`{}`: {}", key.name, wrong.message), ..wrong },
+                    );
+                }
+            }
+        }
+    }
+    for key in spec.keys().filter(|key| key.required) {
+        if section.lacks(key.name) && !book.broken {
+            let message = format!("`{}` is missing in {}", key.name, spec.name);
+            book.wrong(section.at.clone(), Wrong::new(message).help(key.doc));
+        }
+    }
+}
+
+fn walk_list(section: &Section<'_>, name: &str, items: &DeArray<'_>) {
+    for item in items.iter() {
+        if !item.get_ref().is_table() {
+            section.book.wrong(item.span(), Wrong::kind("a table", item.get_ref()));
+        }
+    }
+    for child in section.children(name) {
+        child.walk();
+    }
+}
+
+fn walk_named(section: &Section<'_>, name: &str, tables: &DeTable<'_>) {
+    for (own, value) in tables {
+        if let Err(wrong) = dependency_name(own.get_ref()) {
+            section.book.wrong(own.span(), wrong);
+        }
+        if !value.get_ref().is_table() {
+            let wrong = Wrong::kind("a table", value.get_ref()).help("as in [dependency.payments]");
+            section.book.wrong(value.span(), wrong);
+        }
+    }
+    for (_, child) in section.named(name) {
+        child.walk();
+    }
+}
+
+impl Section<'_> {
+    /// Walks this table.
+    fn walk(&self) {
+        if let Some(table) = self.table() {
+            walk(self, table);
+        }
+    }
+}
+
+fn unknown(spec: &Spec, name: &str) -> Wrong {
+    let wrong = Wrong::new(format!("`{name}` is not known in {}", spec.name));
+    let mut homes = Vec::new();
+    homes_of(&ROOT, name, &mut homes);
+    if super::nearest::nearest(name, spec.names()).is_none() && !homes.is_empty() {
+        return wrong.help(format!("`{name}` belongs in {}", homes.join(" or ")));
+    }
+    wrong.help(advice(name, spec.names()))
+}
+
+/// The tables that know a key.
+fn homes_of(spec: &'static Spec, name: &str, homes: &mut Vec<&'static str>) {
+    if spec.key(name).is_some() && !homes.contains(&spec.name) {
+        homes.push(spec.name);
+    }
+    for key in spec.keys() {
+        if let Kind::Table(inner) | Kind::Tables(inner) | Kind::Named(inner) = key.kind {
+            homes_of(inner, name, homes);
+        }
+    }
+}
+
+fn dependency_name(name: &str) -> Result<(), Wrong> {
+    let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(fine) {
+        return Err(Wrong::new("the name of a dependency is 1 to 64 lowercase letters, digits, - and _")
+            .help("it is the first segment of the path that applications call"));
+    }
+    if name.starts_with('-') {
+        return Err(Wrong::new("the name of a dependency does not begin with -")
+            .help("paths under /-/ are Seawall's own"));
+    }
+    Ok(())
+}
+
+/// Notes what no report may show.
+fn mask(section: &Section<'_>, kind: &Kind, value: &Value<'_>) {
+    match kind {
+        Kind::Headers => mask_headers(section, value),
+        Kind::EndpointUrl | Kind::ProxyUrl | Kind::LedgerUrl | Kind::RedisUrl => {
+            mask_password(section, value)
+        }
+        _ => {}
+    }
+}
+
+/// Stars out the literal parts of header values; `${…}` names no secret and stays.
+fn mask_headers(section: &Section<'_>, value: &Value<'_>) {
+    let DeValue::Table(headers) = value.get_ref() else { return };
+    for value in headers.values().filter(|value| value.get_ref().is_str()) {
+        let span = inner_of(section.book.text, value.span());
+        let written = &section.book.text[span.clone()];
+        let mut at = 0;
+        while at < written.len() {
+            let hole = written[at..].find("${").map_or(written.len(), |n| at + n);
+            section.book.masks.borrow_mut().push(span.start + at..span.start + hole);
+            at = written[hole..].find('}').map_or(written.len(), |n| hole + n + 1);
+        }
+    }
+}
+
+/// Stars out user and password of a URL.
+fn mask_password(section: &Section<'_>, value: &Value<'_>) {
+    let span = inner_of(section.book.text, value.span());
+    let written = &section.book.text[span.clone()];
+    let start = written.find("://").map_or(0, |n| n + 3);
+    if let Some(at) = written.rfind('@').filter(|at| *at > start) {
+        section.book.masks.borrow_mut().push(span.start + start..span.start + at);
+    }
+}
+
+/// A string's place without its quotes.
+fn inner_of(text: &str, span: Range<usize>) -> Range<usize> {
+    let written = text.get(span.clone()).unwrap_or_default();
+    let quotes = written.len() - written.trim_start_matches(['"', '\'']).len();
+    let close = written.len() - written.trim_end_matches(['"', '\'']).len();
+    let start = span.start + quotes.min(written.len());
+    start..(span.start + written.len() - close).max(start)
+}
+
+/// What is wrong with a value that is not a table of ours.
+pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
+    let found = value.get_ref();
+    let one =
+        |outcome: Result<(), Wrong>| outcome.err().map(|wrong| (value.span(), wrong)).into_iter().collect();
+    match kind {
+        Kind::Table(_) | Kind::Named(_) => one(match found {
+            DeValue::Table(_) => Ok(()),
+            _ => Err(Wrong::kind("a table", found)),
+        }),
+        Kind::Tables(_) => one(match found {
+            DeValue::Array(_) => Ok(()),
+            _ => Err(Wrong::kind("a list of tables", found).help("written with double brackets, [[…]]")),
+        }),
+        Kind::Headers => headers(value),
+        Kind::Json(purpose) => json(value, *purpose).1,
+        Kind::Predicates => predicate::predicates(value).1,
+        Kind::Statuses => {
+            let mut wrong = Vec::new();
+            predicate::statuses(value, &mut wrong);
+            wrong
+        }
+        Kind::HostNames => list(value, host_name),
+        Kind::Texts => {
+            list(value, |text| if text.is_empty() { Err(Wrong::new("this is empty")) } else { Ok(()) })
+        }
+        _ => one(judge_scalar(kind, found)),
+    }
+}
+
+fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
+    let text = || values::text(found);
+    match kind {
+        Kind::Flag => values::flag(found).map(drop),
+        Kind::Whole { min, max } => match values::whole(found)? {
+            number if (*min..=*max).contains(&number) => Ok(()),
+            _ => Err(Wrong::new(format!("this number must lie between {min} and {max}"))),
+        },
+        Kind::Tokens => values::thousandths(found).map(drop),
+        Kind::Ratio { zero } => match values::ratio_ppm(found)? {
+            0 if !zero => Err(Wrong::new("this ratio must be above 0")),
+            _ => Ok(()),
+        },
+        Kind::Time { zero } => match values::time(found)? {
+            time if time.is_zero() && !zero => Err(Wrong::new("this length of time must be above 0")),
+            _ => Ok(()),
+        },
+        Kind::TimeOrOff => match values::time_or_off(found)? {
+            Some(time) if time.is_zero() => {
+                Err(Wrong::new("this length of time must be above 0").help("\"off\" turns it off"))
+            }
+            _ => Ok(()),
+        },
+        Kind::Size => values::size(found).map(drop),
+        Kind::SizeOrOff => values::size_or_off(found).map(drop),
+        Kind::Choice(words) => values::choice(found, words).map(drop),
+        Kind::HttpVersion => super::read::http_version(found).map(drop),
+        Kind::Socket => values::socket(found).map(drop),
+        Kind::IpOrOff => values::ip_or_off(found).map(drop),
+        Kind::EndpointUrl => values::endpoint_url(found).map(drop),
+        Kind::ProxyUrl => values::proxy_url(found).map(drop),
+        Kind::LedgerUrl => url_with_secrets(text()?, &["sqlite:", "postgres://", "postgresql://"]),
+        Kind::RedisUrl => url_with_secrets(text()?, &["redis://", "rediss://"]),
+        Kind::HeaderName => values::header_name(found).map(drop),
+        Kind::File => text()
+            .and_then(|path| if path.is_empty() { Err(Wrong::new("this path is empty")) } else { Ok(()) }),
+        Kind::Pattern => Pattern::parse(text()?).map(drop),
+        Kind::Request(purpose) => RequestTemplate::parse(text()?, *purpose).map(drop),
+        Kind::Pointer => Pointer::parse(text()?).map(drop),
+        Kind::GuardKey => guard_key(text()?).map(drop),
+        Kind::Zone => zone(text()?),
+        Kind::Name => label(text()?),
+        Kind::Table(_)
+        | Kind::Tables(_)
+        | Kind::Named(_)
+        | Kind::Headers
+        | Kind::Json(_)
+        | Kind::Predicates
+        | Kind::Statuses
+        | Kind::HostNames
+        | Kind::Texts => Ok(()),
+    }
+}
+
+/// A URL that may begin with, or hold, `${…}`.
+pub(super) fn url_with_secrets(written: &str, schemes: &[&str]) -> Result<(), Wrong> {
+    let filled_in = written.starts_with("${");
+    if filled_in || schemes.iter().any(|scheme| written.len() > scheme.len() && written.starts_with(scheme)) {
+        return Ok(());
+    }
+    let all: Vec<String> = schemes.iter().map(|scheme| format!("`{scheme}`")).collect();
+    Err(Wrong::new("this URL has no known scheme").help(format!("it begins with {}", all.join(" or "))))
+}
+
+fn headers(value: &Value<'_>) -> Vec<Misplaced> {
+    let DeValue::Table(headers) = value.get_ref() else {
+        let help = "as in { authorization = \"Bearer ${env:NAME}\" }";
+        return vec![(value.span(), Wrong::kind("a table of headers", value.get_ref()).help(help))];
+    };
+    let mut wrong = Vec::new();
+    let mut seen = std::collections::BTreeMap::new();
+    let mut in_order: Vec<_> = headers.iter().collect();
+    in_order.sort_by_key(|(name, _)| name.span().start);
+    for (name, value) in in_order {
+        match values::header_named(name.get_ref()) {
+            Ok(header) => {
+                if seen.insert(header.as_str().to_owned(), ()).is_some() {
+                    wrong.push((name.span(), Wrong::new(format!("the header `{header}` is given twice"))));
+                }
+            }
+            Err(error) => wrong.push((name.span(), error)),
+        }
+        if let Err(error) = values::text(value.get_ref()) {
+            wrong.push((value.span(), error));
+        }
+    }
+    wrong
+}
+
+fn list(value: &Value<'_>, check: impl Fn(&str) -> Result<(), Wrong>) -> Vec<Misplaced> {
+    let DeValue::Array(items) = value.get_ref() else {
+        return vec![(value.span(), Wrong::kind("a list of strings", value.get_ref()))];
+    };
+    let judged = items.iter().map(|item| (item.span(), values::text(item.get_ref()).and_then(&check)));
+    judged.filter_map(|(span, outcome)| outcome.err().map(|wrong| (span, wrong))).collect()
+}
+
+fn host_name(name: &str) -> Result<(), Wrong> {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
+    if name.is_empty() || !name.bytes().all(fine) {
+        return Err(
+            Wrong::new("this is not a host name").help("without scheme, port and path: \"seawall.internal\"")
+        );
+    }
+    Ok(())
+}
+
+fn zone(name: &str) -> Result<(), Wrong> {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b"_+-/".contains(&b);
+    let letter = name.starts_with(|c: char| c.is_ascii_uppercase());
+    if !letter || !name.bytes().all(fine) || name.ends_with('/') || !(name.contains('/') || name == "UTC") {
+        return Err(
+            Wrong::new("this is not the name of a time zone").help("an IANA name: \"Asia/Seoul\", \"UTC\"")
+        );
+    }
+    Ok(())
+}
+
+fn label(name: &str) -> Result<(), Wrong> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(fine) {
+        return Err(Wrong::new("a name is 1 to 64 letters, digits, -, _ and .")
+            .help("it is a label of metrics and logs"));
+    }
+    Ok(())
+}
+
+/// `endpoint`, `operation`, `header:NAME` or `path:{name}`.
+pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
+    let forms = ["endpoint", "operation", "header:NAME", "path:{name}"];
+    match written.split_once(':') {
+        None if written == "endpoint" => Ok(GuardKey::Endpoint),
+        None if written == "operation" => Ok(GuardKey::Operation),
+        Some(("header", name)) => name
+            .parse()
+            .map(GuardKey::Header)
+            .map_err(|_| Wrong::new("this is not a header name").help("as in \"header:x-tenant\"")),
+        Some(("path", part)) => match part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            Some(name) if !name.is_empty() => Ok(GuardKey::Path(name.to_owned())),
+            _ => Err(Wrong::new("a part of the path stands in braces").help("as in \"path:{tenant}\"")),
+        },
+        _ => Err(Wrong::new(format!("`{written}` is not something to keep a guard for"))
+            .help(advice(written, forms))),
+    }
+}
+
+/// A JSON body with placeholders.
+pub(super) fn json(value: &Value<'_>, purpose: Purpose) -> (JsonTemplate, Vec<Misplaced>) {
+    let mut wrong = Vec::new();
+    let body = json_value(value, purpose, &mut wrong);
+    (body, wrong)
+}
+
+fn json_value(value: &Value<'_>, purpose: Purpose, wrong: &mut Vec<Misplaced>) -> JsonTemplate {
+    let mut plain = |outcome: Result<serde_json::Value, Wrong>| {
+        let kept = outcome.map_err(|error| wrong.push((value.span(), error)));
+        JsonTemplate::Plain(kept.unwrap_or(serde_json::Value::Null))
+    };
+    match value.get_ref() {
+        DeValue::String(text) => match Template::parse(text, purpose) {
+            Ok(template) => JsonTemplate::Text(template),
+            Err(error) => plain(Err(error)),
+        },
+        DeValue::Integer(_) => plain(values::integer(value.get_ref()).map(Into::into)),
+        DeValue::Float(_) => plain(values::number(value.get_ref()).map(Into::into)),
+        DeValue::Boolean(flag) => plain(Ok((*flag).into())),
+        DeValue::Datetime(_) => plain(Err(Wrong::new("JSON has no dates").help("write it as a string"))),
+        DeValue::Array(items) => {
+            JsonTemplate::List(items.iter().map(|item| json_value(item, purpose, wrong)).collect())
+        }
+        DeValue::Table(fields) => {
+            let field = |(name, value): (&Spanned<_>, &Value<'_>)| {
+                let name: &std::borrow::Cow<'_, str> = name.get_ref();
+                (name.to_string(), json_value(value, purpose, wrong))
+            };
+            JsonTemplate::Object(fields.iter().map(field).collect())
+        }
+    }
+}

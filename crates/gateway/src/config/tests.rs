@@ -1,0 +1,52 @@
+//! Whole files: what is accepted, what is refused, and where the reports point.
+
+mod accepted;
+mod refused;
+mod schema;
+mod wild;
+
+use super::*;
+
+const CONTRACT: &str = include_str!("fixtures/contract.toml");
+const EVERYTHING: &str = include_str!("fixtures/everything.toml");
+const MISTAKES: &str = include_str!("fixtures/mistakes.toml");
+
+/// An environment with two secrets.
+fn env(name: &str) -> Option<String> {
+    match name {
+        "PAY_KEY" => Some("sk_live_S3CRET".to_owned()),
+        "DB" => Some("pg-S3CRET".to_owned()),
+        _ => None,
+    }
+}
+
+/// The name of a file in this crate's own folder, so that paths in a fixture exist.
+fn name() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/seawall.toml").to_owned()
+}
+
+fn read(text: &str) -> Result<Loaded, Report> {
+    parse(&name(), text, &env)
+}
+
+fn accept(text: &str) -> Loaded {
+    read(text).unwrap_or_else(|report| panic!("{report}"))
+}
+
+/// The places and messages of a refused text.
+fn refuse(text: &str) -> Vec<(usize, String)> {
+    let report = read(text).expect_err("the text is accepted");
+    report.mistakes().iter().map(|it| (it.place.unwrap().line, it.message.clone())).collect()
+}
+
+/// A dependency with these lines.
+fn dependency(lines: &str) -> String {
+    format!("[dependency.pay]\nurl = \"https://pay.example\"\n{lines}\n")
+}
+
+/// A keyed operation with these lines; they begin at line 7.
+fn operation(lines: &str) -> String {
+    dependency(&format!(
+        "[[dependency.pay.operation]]\nname = \"charge\"\nmatch = \"POST /charges\"\nidempotency = \"keyed\"\n{lines}"
+    ))
+}

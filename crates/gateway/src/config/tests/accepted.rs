@@ -1,0 +1,194 @@
+use std::time::Duration;
+
+use seawall_policy::{Idempotency, Scalar};
+
+use super::super::*;
+use super::{CONTRACT, EVERYTHING, accept, dependency, operation};
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn the_documented_example_is_accepted_and_says_what_it_documents() {
+    let loaded = accept(CONTRACT);
+    let pay = &loaded.settings.dependencies[0];
+    assert_eq!(loaded.settings.gateway.listen, defaults::LISTEN);
+    assert_eq!((pay.name.as_str(), pay.endpoints.len(), pay.listen.unwrap().port()), ("payments", 1, 8410));
+    assert_eq!(pay.endpoints[0].headers[0].1, "Bearer sk_live_S3CRET");
+    let charge = &pay.operations[0];
+    assert_eq!(charge.idempotency, Idempotency::Keyed);
+    assert_eq!((charge.timeout.connect, charge.timeout.read), (secs(3), secs(60)));
+    assert_eq!((charge.timeout.total, pay.fallback.timeout.total), (Some(secs(90)), Some(secs(30))));
+    assert_eq!(charge.refuses, [429]);
+    let declined = &charge.answers.not_applied[0];
+    assert_eq!(declined.statuses, [200]);
+    assert_eq!(declined.fields[0].any_of, ["DECLINED", "LIMIT"].map(|it| Scalar::Text(it.into())));
+    let durable = charge.durable.as_ref().unwrap();
+    assert_eq!(durable.settle, Settle::Explicit { within: secs(30) });
+    assert_eq!(durable.on_unknown, OnUnknown::Confirm);
+    assert_eq!(
+        charge.cancel.as_ref().unwrap().json.as_ref().unwrap().to_string(),
+        r#"{"charge": "{confirm:/id}"}"#
+    );
+    assert_eq!(pay.reconcile.as_ref().unwrap().zone, "Asia/Seoul");
+}
+
+#[test]
+fn the_documented_defaults_are_the_built_in_ones() {
+    let start = CONTRACT.find("[defaults]").unwrap();
+    let end = CONTRACT.find("[dependency.payments]").unwrap();
+    let silent = accept(&dependency(""));
+    let spoken = accept(&format!("{}{}", &CONTRACT[start..end], dependency("")));
+    assert_eq!(silent.settings, spoken.settings);
+}
+
+#[test]
+fn every_key_has_an_effect() {
+    let Loaded { settings, .. } = accept(EVERYTHING);
+    let (one, two) = (&settings.dependencies[0], &settings.dependencies[1]);
+    assert_eq!(settings.gateway.hosts, ["seawall.internal"]);
+    assert_eq!((settings.gateway.workers, settings.gateway.instances), (Some(3), 7));
+    assert_eq!(settings.gateway.limits.body, Some(10_000_000));
+    assert_eq!(settings.ledger.url.reveal(), "postgres://user:pg-S3CRET@db.internal/seawall");
+    assert_eq!((one.http, two.http), (HttpVersion::Http2, HttpVersion::Http1));
+    assert_eq!((one.proxy.is_none(), two.proxy.is_some()), (true, true));
+    assert_eq!((one.bind, two.bind.unwrap().to_string().as_str()), (None, "10.0.0.7"));
+    assert_eq!(one.breaker.window, Window::Calls(100));
+    assert_eq!(two.breaker.window, Window::Time(secs(4)));
+    assert_eq!(one.breaker.failure_rate_ppm, 400_000);
+    assert_eq!(one.concurrency.key, GuardKey::Path("tenant".into()));
+    assert_eq!(one.concurrency.queue_wait, Duration::from_millis(100));
+    assert_eq!((one.budget.burst_milli, one.budget.initial_milli), (6_000, 2_500));
+    assert_eq!((one.fallback.retry.attempts, two.fallback.retry.attempts), (4, 3));
+    let charge = &one.operations[0];
+    assert_eq!((charge.retry.attempts, charge.retry.attempts_in_force()), (4, 1));
+    assert_eq!((one.breaker.slow_call, charge.slow_call), (Some(secs(2)), None));
+    let durable = charge.durable.as_ref().unwrap();
+    assert_eq!(durable.attempts, Attempts { perform: 7, cancel: 22, confirm: 52 });
+    assert_eq!((durable.network, durable.pause), (secs(2), secs(1)));
+}
+
+#[test]
+fn endpoints_have_the_headers_of_the_dependency_and_their_own() {
+    let Loaded { settings, .. } = accept(EVERYTHING);
+    let two = &settings.dependencies[1];
+    let shown = |index: usize| -> Vec<(&str, &str)> {
+        let headers = &two.endpoints[index].headers;
+        headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
+    };
+    assert_eq!(shown(0), [("x-common", "1"), ("authorization", "Bearer sk_live_S3CRET")]);
+    assert_eq!(shown(1), [("x-common", "1"), ("authorization", "Basic abc")]);
+}
+
+#[test]
+fn secrets_are_in_no_text_that_is_made() {
+    for text in [CONTRACT, EVERYTHING] {
+        let loaded = accept(text);
+        let shown = format!("{:?} {}", loaded, effective(&loaded.settings));
+        assert!(!shown.contains("S3CRET") && !shown.contains("Basic abc"), "{shown}");
+        assert!(shown.contains("authorization: ***"));
+    }
+}
+
+#[test]
+fn a_changed_secret_is_a_changed_file() {
+    let with = |secret: &'static str| parse("f", CONTRACT, &move |_| Some(secret.to_owned())).unwrap();
+    assert_eq!(with("a").settings, with("a").settings);
+    assert_ne!(with("a").settings, with("b").settings);
+}
+
+#[test]
+fn a_particular_total_cuts_a_general_connect_timeout() {
+    let text = operation("timeout = { read = \"500ms\", total = \"1s\" }");
+    let Loaded { settings, .. } = accept(&format!("[defaults]\ntimeout = {{ connect = \"3s\" }}\n{text}"));
+    assert_eq!(settings.dependencies[0].operations[0].timeout.connect, secs(1));
+    assert_eq!(settings.dependencies[0].fallback.timeout.connect, secs(3));
+}
+
+#[test]
+fn the_method_decides_where_nothing_is_declared() {
+    for (method, expected) in [
+        ("GET", Idempotency::Safe),
+        ("PUT", Idempotency::Idempotent),
+        ("DELETE", Idempotency::Idempotent),
+        ("POST", Idempotency::None),
+        ("PATCH", Idempotency::None),
+    ] {
+        let text =
+            dependency(&format!("[[dependency.pay.operation]]\nname = \"a\"\nmatch = \"{method} /a\""));
+        assert_eq!(accept(&text).settings.dependencies[0].operations[0].idempotency, expected, "{method}");
+    }
+}
+
+#[test]
+fn the_default_for_unknown_is_the_most_careful_that_is_declared() {
+    let confirm = "confirm = { request = \"GET /c?key={key}\", applied = { status = 200 } }";
+    let none = "durable = true\nidempotency = \"none\"";
+    for (text, expected) in [
+        (operation("durable = true"), OnUnknown::Repeat),
+        (operation(none).replace("idempotency = \"keyed\"\n", ""), OnUnknown::Hold),
+        (
+            operation(&format!("{none}\n{confirm}")).replace("idempotency = \"keyed\"\n", ""),
+            OnUnknown::Confirm,
+        ),
+    ] {
+        let loaded = accept(&text);
+        let durable = loaded.settings.dependencies[0].operations[0].durable.clone().unwrap();
+        assert_eq!(durable.on_unknown, expected, "{text}");
+    }
+}
+
+#[test]
+fn notes_say_what_is_not_in_force_and_what_follows() {
+    let loaded = accept(CONTRACT);
+    let keys = ["`ledger`", "`durable`", "`breaker`", "`concurrency`", "`reconcile`", "`health`", "`cancel`"];
+    for key in keys {
+        let note = loaded.notes.iter().find(|note| note.text.starts_with(key));
+        assert!(
+            note.is_none_or(|note| note.place.is_some())
+                && (note.is_some() || is_in_force(key.trim_matches('`')))
+        );
+    }
+    assert!(accept("").notes[0].text.contains("no dependency"));
+    let notes =
+        |text: &str| accept(text).notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let plain = "[dependency.a]\nurl = \"http://a.example\"\nheaders = { authorization = \"x\" }\n";
+    assert!(notes(plain).contains("line 2: headers go out unencrypted"), "{}", notes(plain));
+    assert!(notes(&operation("quiet = \"1m\"")).contains("`quiet` has no effect"));
+    assert!(notes(&operation("durable = true\nquiet = \"1s\"")).contains("believed too early"));
+    assert!(notes(&dependency("dangerous = { retry_none = true }")).contains("dangerous"));
+}
+
+#[test]
+fn the_check_says_in_words_what_follows() {
+    let shown = effective(&accept(CONTRACT).settings);
+    for sentence in [
+        "operation charge: POST /v1/charges, keyed",
+        "timeout      connect 3s, read 1m, total 90s",
+        "sent up to 2 times, with the same key and bytes",
+        "plain POST, PATCH: sent once, again only if nothing was sent; unknown goes back to the caller as such",
+        "cancelled unless the caller settles it within 30s",
+        "if status 200, /code = \"DECLINED\" or \"LIMIT\"",
+    ] {
+        assert!(shown.contains(sentence), "{sentence}\n{shown}");
+    }
+}
+
+#[test]
+fn a_file_is_loaded_with_paths_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("token"), "abc\n").unwrap();
+    let path = dir.path().join("seawall.toml");
+    std::fs::write(&path, format!("\u{feff}{}", dependency("headers = { x-token = \"${file:token}\" }")))
+        .unwrap();
+    let loaded = load(&path, &|_| None).unwrap();
+    assert_eq!(loaded.settings.dependencies[0].endpoints[0].headers[0].1, "abc");
+    let report = load(&dir.path().join("none.toml"), &|_| None).unwrap_err();
+    assert!(
+        report.to_string().contains("none.toml") && report.to_string().contains("cannot be read"),
+        "{report}"
+    );
+    std::fs::write(&path, b"a = \"\xff\"").unwrap();
+    assert!(load(&path, &|_| None).unwrap_err().to_string().contains("1:6"));
+}
