@@ -136,10 +136,10 @@ async fn key_is_held_while_the_work_takes_its_time() {
     let (at, books) = open(None);
     let mut caller = Caller::connect(at).await;
     caller
-        .send("POST", "/v1/charges", &[("idempotency-key", "k"), ("harbor-fault", "delay=300ms")], CHARGE)
+        .send("POST", "/v1/charges", &[("idempotency-key", "k"), ("harbor-fault", "delay=1s")], CHARGE)
         .await;
     until(&books, |books| books.requests == 1).await;
-    assert_eq!(charge(at, "k", "delay=300ms").await.status, Some(409));
+    assert_eq!(charge(at, "k", "delay=1s").await.status, Some(409));
     assert_eq!(books.snapshot().effects, 0);
     assert_eq!(caller.hear().await.status, Some(200));
     assert_eq!(books.snapshot().effects, 1);
@@ -149,7 +149,7 @@ async fn key_is_held_while_the_work_takes_its_time() {
 async fn work_goes_on_when_the_caller_leaves() {
     let (at, books) = open(None);
     let mut caller = Caller::connect(at).await;
-    caller.send("POST", "/v1/charges", &[("harbor-fault", "delay=200ms")], CHARGE).await;
+    caller.send("POST", "/v1/charges", &[("harbor-fault", "delay=1s")], CHARGE).await;
     until(&books, |books| books.in_flight == 1 && books.requests == 1).await;
     drop(caller);
     until(&books, |books| books.in_flight == 0).await;

@@ -8,6 +8,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request};
 use seawall_lab::rogue::{Act, Answer, Counts, Departed, Load, Rogue, Then, pattern};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 async fn connect(rogue: &Rogue) -> SendRequest<Bytes> {
@@ -152,4 +153,53 @@ async fn departure_is_noticed_stream_by_stream() {
     assert!(departure.at >= left);
     drop((second, sender));
     rogue.until(|counts| counts.departures.len() == 2 && counts.open == 0).await;
+}
+
+/// A frame, by hand: for what a well-behaved client does not send.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend_from_slice(&[kind, flags]);
+    frame.extend_from_slice(&stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// Reads frames up to one of this kind and these flags.
+async fn read_up_to(stream: &mut TcpStream, kind: u8, flags: u8) -> Vec<u8> {
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        if (head[3], head[4]) == (kind, flags) {
+            return payload;
+        }
+    }
+}
+
+#[tokio::test]
+async fn request_that_completes_after_the_goaway_is_not_heard() {
+    const END_STREAM: u8 = 1;
+    const END_HEADERS: u8 = 4;
+    let rogue = Rogue::builder().acts([Act::GoAway { last: 0, then: Then::Keep }]).bind().unwrap();
+    let mut stream = TcpStream::connect(rogue.address()).await.unwrap();
+    // HPACK, all but the authority from the static table: POST, http, /.
+    let request = b"\x83\x86\x84\x41\x05rogue";
+    let opening = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[]),
+        frame(1, END_HEADERS, 1, request),
+        frame(1, END_HEADERS | END_STREAM, 3, request),
+    ];
+    stream.write_all(&opening.concat()).await.unwrap();
+    let goaway = read_up_to(&mut stream, 7, 0).await;
+    assert_eq!(goaway, [0; 8], "last stream 0, no error");
+    // The body of stream 1, and a ping whose answer says that it was read.
+    let late = [frame(0, END_STREAM, 1, b"late"), frame(6, 0, 0, b"question")];
+    stream.write_all(&late.concat()).await.unwrap();
+    assert_eq!(read_up_to(&mut stream, 6, 1).await, b"question");
+    rogue.until(|counts| counts.body_bytes == 4).await;
+    drop(stream);
+    rogue.until(|counts| counts.open == 0).await;
+    assert_eq!(rogue.counts().requests, 1);
 }
