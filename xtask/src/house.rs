@@ -17,7 +17,7 @@ use crate::process::{Outcome, metadata, output, root};
 const MOST_LINES: usize = 600;
 
 /// Names that say nothing of what a file or folder is for.
-const EMPTY_NAMES: [&str; 8] = ["util", "utils", "common", "types", "helper", "helpers", "misc", "shared"];
+const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "types", "helper", "helpers"];
 
 /// A crate uses only crates on lower floors; two on one floor do not know each other.
 const FLOORS: [(&str, u8); 6] = [
@@ -74,7 +74,15 @@ fn packages(metadata: &Value) -> Vec<Package> {
 /// What git knows or would take, without what is ignored.
 fn files() -> Outcome<Vec<Source>> {
     let mut git = Command::new("git");
-    git.current_dir(root()).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
+    // A clone may belong to another user than the one who tests it.
+    git.current_dir(root()).args([
+        "-c",
+        "safe.directory=*",
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]);
     let listed = output(&mut git)?;
     // A file that is deleted but not yet committed is listed, and cannot be read.
     let present = listed.lines().filter(|path| root().join(path).is_file());

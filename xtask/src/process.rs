@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// What went wrong, said for the person at the terminal.
 pub(crate) type Outcome<T> = Result<T, String>;
 
-/// How long a server may take to end after SIGTERM before SIGKILL.
+/// How long a server may take to end after SIGTERM, and then after SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// The repository's root: the parent of this package's folder.
@@ -177,13 +177,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         // The first process is not waited for before the group is gone: until then its id, and with it
         // the group's, cannot be given to anyone else.
-        self.signal("TERM");
-        let end = Instant::now() + GRACE;
-        while !members(self.group()).is_empty() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        if !members(self.group()).is_empty() {
-            self.signal("KILL");
+        for signal in ["TERM", "KILL"] {
+            self.signal(signal);
+            let end = Instant::now() + GRACE;
+            while !members(self.group()).is_empty() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if members(self.group()).is_empty() {
+                break;
+            }
         }
         let _ = self.child.wait();
     }

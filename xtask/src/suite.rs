@@ -154,6 +154,10 @@ fn tests(scope: &Scope) -> Outcome<()> {
         return run(cargo().args(["test", "--locked", "--all-targets"]).args(scope.args()));
     }
     nextest.args(["nextest", "run", "--locked", "--no-fail-fast"]).args(scope.args());
+    if let Scope::Package(_) = scope {
+        // A crate may have none yet; the workspace may not.
+        nextest.arg("--no-tests=warn");
+    }
     run(&mut nextest)
 }
 

@@ -138,10 +138,9 @@ pub(crate) fn gateway(options: &Options) -> Outcome<()> {
     let heading = report::heading(&bench)?;
     println!("{heading}");
     let cells = bench.measure()?;
-    let names: Vec<&str> = bench.scenarios.iter().map(|s| s.name).collect();
-    print!("{}", report::tables(&names, &bench.arms, &cells));
+    print!("{}", report::tables(&bench.scenarios, &bench.arms, &cells));
     if let Some(file) = &options.json {
-        let text = report::json(&heading, &names, &cells).to_string();
+        let text = report::json(&heading, &bench.scenarios, &cells).to_string();
         fs::write(file, text).map_err(|e| format!("{}: {e}", file.display()))?;
     }
     Ok(())

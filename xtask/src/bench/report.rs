@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::measure::Memory;
 use super::proxies::Arm;
-use super::{Bench, Cell, shown};
+use super::{Bench, Cell, Scenario, shown};
 use crate::process::Outcome;
 
 /// The machine, the versions and the command, so that a figure can be judged and taken again.
@@ -33,21 +33,20 @@ pub(super) fn heading(bench: &Bench) -> Outcome<String> {
 }
 
 /// One table for each scenario, then memory at rest, then the geometric means.
-pub(super) fn tables(scenarios: &[&str], arms: &[Arm], cells: &[Cell]) -> String {
+pub(super) fn tables(scenarios: &[Scenario], arms: &[Arm], cells: &[Cell]) -> String {
     let mut text = String::new();
-    for (index, name) in scenarios.iter().enumerate() {
+    for (index, scenario) in scenarios.iter().enumerate() {
         let mut rows = vec![
             ["", "CPU-µs", "x haproxy", "req/s", "p50 +ms", "p99 +ms", "RSS MiB", "PSS MiB", "errors"]
                 .map(str::to_owned)
                 .to_vec(),
         ];
         rows.extend(arms.iter().map(|arm| row(index, *arm, cells)));
-        let _ = write!(text, "\n{name}\n{}", aligned(&rows));
+        let _ = write!(text, "\n{}\n{}", scenario.name, aligned(&rows));
     }
-    let mut rows = vec![["at rest", "RSS MiB", "PSS MiB"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["at rest, 1 worker", "RSS MiB", "PSS MiB"].map(str::to_owned).to_vec()];
     for arm in arms.iter().filter(|arm| **arm != Arm::Direct) {
-        // One worker is the smallest form, and the only one that every scenario but one has.
-        let idle = cells.iter().filter(|cell| cell.arm == *arm);
+        let idle = cells.iter().filter(|cell| cell.arm == *arm && scenarios[cell.scenario].workers == 1);
         let figure = |field: fn(Memory) -> u64| mib(median(idle.clone().map(|cell| field(cell.idle) as f64)));
         rows.push(vec![arm.name().to_owned(), figure(|m| m.rss_kib), figure(|m| m.pss_kib)]);
     }
@@ -66,7 +65,7 @@ pub(super) fn tables(scenarios: &[&str], arms: &[Arm], cells: &[Cell]) -> String
             text,
             "\nerror in round {}, {}, {}: {error}",
             cell.round + 1,
-            scenarios[cell.scenario],
+            scenarios[cell.scenario].name,
             cell.arm.name()
         );
     }
@@ -166,14 +165,14 @@ fn aligned(rows: &[Vec<String>]) -> String {
 }
 
 /// Every figure of every round.
-pub(super) fn json(heading: &str, scenarios: &[&str], cells: &[Cell]) -> Value {
+pub(super) fn json(heading: &str, scenarios: &[Scenario], cells: &[Cell]) -> Value {
     let memory = |m: Memory| json!({ "rss_kib": m.rss_kib, "pss_kib": m.pss_kib });
     let rows: Vec<Value> = cells
         .iter()
         .map(|cell| {
             json!({
                 "round": cell.round + 1,
-                "scenario": scenarios[cell.scenario],
+                "scenario": scenarios[cell.scenario].name,
                 "arm": cell.arm.name(),
                 "cpu_ns": cell.cpu_ns,
                 "cpu_us_per_request": cell.cpu_us_per_request(),
