@@ -37,8 +37,6 @@ pub struct DependencySettings {
     pub connect: ConnectSettings,
     /// Idle connections.
     pub pool: PoolSettings,
-    /// Request bodies up to so many bytes are kept for a repeat. Default 64 KiB.
-    pub buffer: usize,
     /// The remaining milliseconds go out in this header.
     pub deadline_header: Option<HeaderName>,
 }
@@ -50,7 +48,6 @@ pub struct Dependency {
     endpoints: Vec<Endpoint>,
     shared: Arc<Shared>,
     clock: Clock,
-    buffer: usize,
     deadline_header: Option<HeaderName>,
 }
 
@@ -104,7 +101,6 @@ impl Dependency {
             endpoints: endpoints.collect::<Result<_, ConfigError>>()?,
             shared,
             clock,
-            buffer: settings.buffer,
             deadline_header: settings.deadline_header,
         })
     }
@@ -138,13 +134,13 @@ impl Dependency {
 
     /// The walk of a call: what the machine says, until it is over.
     async fn drive(&self, plan: &Plan, request: CallRequest, wish: Wish, tracks: Option<&Tracks>) -> Outcome {
-        let CallRequest { method, path, mut headers, body } = request;
+        let CallRequest { method, path, mut headers, body, keep } = request;
         if plan.rules.answers.read_bodies() {
             // A compressed body could not be judged.
             headers.remove(http::header::ACCEPT_ENCODING);
         }
         let template = Template { method, path, headers };
-        let source = Source::new(body, self.buffer);
+        let source = Source::new(body, keep);
         let sending = Sending {
             rules: &plan.rules,
             template: &template,

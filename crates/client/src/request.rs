@@ -18,6 +18,8 @@ pub struct CallRequest {
     pub headers: HeaderMap,
     /// The body.
     pub body: RequestBody,
+    /// So many bytes of a streaming body are kept for a repeat.
+    pub keep: usize,
 }
 
 /// What repeats of one request share.

@@ -1,3 +1,23 @@
-//! To come.
+//! Seawall's gateway: the program's parts, as a library so that tests can reach them.
+//!
+//! One request walks through [`serve`] (listeners, workers), `worker` (one core), `handle` (top to bottom) and comes
+//! back as a `reply`. [`config`] reads the file, [`running`] compiles it.
 
+#[path = "admin_placeholder.rs"] // until src/admin/ is there: replace these two lines by `pub mod admin;`
+pub mod admin;
+mod caller;
 pub mod config;
+pub mod counters;
+mod demo;
+mod gate;
+mod handle;
+mod headers;
+mod inbound;
+mod outbound;
+mod refusals;
+mod reply;
+pub mod running;
+pub mod serve;
+mod worker;
+
+pub use headers::{duration, grpc_timeout};

@@ -59,6 +59,12 @@ impl Budget {
         }
     }
 
+    /// Takes new settings; what was saved stays, up to the new cap.
+    pub fn adopt(&mut self, settings: BudgetSettings) {
+        self.settings = settings;
+        self.milli = self.milli.min(settings.burst_milli);
+    }
+
     /// Thousandths of a token that are left.
     #[must_use]
     pub fn tokens_milli(&self) -> u32 {

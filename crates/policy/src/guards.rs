@@ -181,6 +181,17 @@ impl DependencyGuards {
         self.budget.tokens_milli()
     }
 
+    /// Takes new settings for the same endpoints and keeps what was learned, so that a reload neither opens nor closes
+    /// anything.
+    pub fn adopt(&mut self, settings: GuardSettings, now: Time) {
+        for EndpointGuards { breaker, limit } in &mut self.endpoints {
+            breaker.adopt(now, settings.breaker);
+            limit.adopt(settings.limit);
+        }
+        self.budget.adopt(settings.budget);
+        self.instances = settings.instances;
+    }
+
     /// How many endpoints there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -50,6 +50,11 @@ impl Meter {
         self.reset_on_drop.store(on, Relaxed);
     }
 
+    /// Whether dropping the connection sends a reset.
+    pub fn resets_on_drop(&self) -> bool {
+        self.reset_on_drop.load(Relaxed)
+    }
+
     /// While on, each read asks the kernel, even where the reactor has not seen the socket become
     /// readable. For the one poll after a [`Probe`] said [`Peek::Readable`]. Off at first.
     pub fn force_read(&self, on: bool) {
@@ -103,6 +108,26 @@ impl Probe {
                     kind => return Peek::Broken(kind),
                 },
             }
+        }
+    }
+}
+
+impl Probe {
+    /// Ends the connection from outside: its owner reads an end-of-file and can write no more.
+    pub fn shut_down(&self) {
+        self.shut(Shutdown::Both);
+    }
+
+    /// Its owner reads what has arrived, and then an end-of-file; the other side sees nothing of it.
+    pub fn shut_down_reading(&self) {
+        self.shut(Shutdown::Read);
+    }
+
+    fn shut(&self, how: Shutdown) {
+        let socket = self.socket.upgrade();
+        if let Some(tcp) = socket.as_ref().and_then(|socket| socket.tcp()) {
+            // Fails only where the connection is gone already.
+            let _ = SockRef::from(tcp).shutdown(how);
         }
     }
 }

@@ -13,7 +13,8 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) fn new(setting: &'static str, message: impl Into<String>) -> ConfigError {
+    /// An error of this setting, named as in the configuration.
+    pub fn new(setting: &'static str, message: impl Into<String>) -> ConfigError {
         ConfigError { setting, message: message.into() }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::rt::ReadBufCursor;
@@ -10,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
-use super::counted::Counted;
+use super::counted::{Counted, Meter, Probe};
 
 /// One connection's byte stream. Speaks hyper's traits, and tokio's for the `h2` crate.
 ///
@@ -19,6 +20,13 @@ use super::counted::Counted;
 pub struct Stream(TokioIo<Transport>);
 
 impl Stream {
+    /// A connection that somebody made to us: counted and looked at as our own are.
+    pub fn accepted(tcp: tokio::net::TcpStream) -> (Stream, Arc<Meter>, Probe) {
+        let socket = Counted::new(tcp);
+        let (meter, probe) = (socket.meter(), socket.probe());
+        (Stream::plain(socket), meter, probe)
+    }
+
     pub(super) fn plain(socket: Counted) -> Stream {
         Stream(TokioIo::new(Transport::Plain(socket)))
     }

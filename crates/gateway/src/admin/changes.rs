@@ -1,0 +1,111 @@
+//! What operators changed: who, when, what and why. Bounded; what is older is in the log.
+
+use std::collections::VecDeque;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+/// So many changes are kept.
+pub const MOST_CHANGES: usize = 256;
+
+/// One change by an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// When, RFC 3339.
+    pub at: String,
+    /// The name of the token that was shown.
+    pub who: String,
+    /// From where, address and port.
+    pub peer: String,
+    /// Whose breaker.
+    pub dependency: String,
+    /// Which endpoint's; absent: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<usize>,
+    /// What it was set to: `open`, `closed` or `auto`.
+    pub state: String,
+    /// Why, in the operator's words.
+    pub reason: String,
+}
+
+/// The last changes.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    list: Mutex<VecDeque<Change>>,
+}
+
+impl Changes {
+    pub(super) fn record(&self, change: Change) {
+        let mut list = self.list.lock();
+        if list.len() >= MOST_CHANGES {
+            list.pop_front();
+        }
+        list.push_back(change);
+    }
+
+    pub(super) fn newest_first(&self) -> Vec<Change> {
+        self.list.lock().iter().rev().cloned().collect()
+    }
+
+    /// The last word on one endpoint's breaker.
+    pub(super) fn last_word(&self, dependency: &str, endpoint: usize) -> Option<Change> {
+        let list = self.list.lock();
+        let about = |change: &&Change| {
+            change.dependency == dependency && change.endpoint.is_none_or(|which| which == endpoint)
+        };
+        list.iter().rev().find(about).cloned()
+    }
+}
+
+/// A moment as RFC 3339, to the millisecond.
+pub(super) fn stamp(at: SystemTime) -> String {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    let stamp = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
+    format!("{stamp:.3}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn change(dependency: &str, endpoint: Option<usize>, reason: &str) -> Change {
+        Change {
+            at: stamp(SystemTime::UNIX_EPOCH),
+            who: "admin".into(),
+            peer: "127.0.0.1:1".into(),
+            dependency: dependency.into(),
+            endpoint,
+            state: "open".into(),
+            reason: reason.into(),
+        }
+    }
+
+    #[test]
+    fn the_oldest_goes_when_it_is_full() {
+        let changes = Changes::default();
+        (0..MOST_CHANGES + 3).for_each(|n| changes.record(change("pay", None, &n.to_string())));
+        let kept = changes.newest_first();
+        assert_eq!(kept.len(), MOST_CHANGES);
+        assert_eq!((kept[0].reason.as_str(), kept[MOST_CHANGES - 1].reason.as_str()), ("258", "3"));
+    }
+
+    #[test]
+    fn the_last_word_is_about_this_endpoint_or_all() {
+        let changes = Changes::default();
+        changes.record(change("pay", None, "all"));
+        changes.record(change("pay", Some(1), "one"));
+        changes.record(change("mail", None, "mail"));
+        let last = |endpoint| changes.last_word("pay", endpoint).unwrap().reason;
+        assert_eq!((last(0), last(1)), ("all".to_owned(), "one".to_owned()));
+        assert_eq!(changes.last_word("sms", 0), None);
+    }
+
+    #[test]
+    fn stamps_are_rfc_3339() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_120);
+        assert_eq!(stamp(at), "2023-11-14T22:13:20.120Z");
+    }
+}

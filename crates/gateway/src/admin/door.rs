@@ -1,0 +1,66 @@
+//! Who may look, and who may change something.
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, Request, State};
+use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+use super::{Desk, Entrance};
+use crate::gate::Gate;
+
+/// The name of the token that was shown. There on every request that carries a good one.
+#[derive(Clone, Debug)]
+pub(super) struct Who(pub(super) String);
+
+/// Lets a request in, or says why not. Nothing behind it needs to ask again.
+pub(super) async fn pass(
+    State(desk): State<Arc<Desk>>,
+    Extension(entrance): Extension<Entrance>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match desk.judge(entrance, &request) {
+        Ok(who) => {
+            if let Some(who) = who {
+                request.extensions_mut().insert(who);
+            }
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+impl Desk {
+    /// The order matters: a page is refused before its token is looked at.
+    fn judge(&self, entrance: Entrance, request: &Request) -> Result<Option<Who>, Problem> {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let compiled = self.running.compiled.load();
+        let gate = Gate::new(entrance.local, &compiled.settings.gateway.hosts, None);
+        // A link on another site may lead here; what it shows, that site cannot read.
+        let only_host = reads.then(|| hosts_of(request.headers()));
+        let headers = only_host.as_ref().unwrap_or(request.headers());
+        gate.admit(request.uri(), headers).map_err(|why| Problem::new(StatusCode::FORBIDDEN, why))?;
+
+        let shown = request.headers().get(AUTHORIZATION);
+        let who = shown.and_then(|shown| self.token.name_of(shown)).map(|name| Who(name.to_owned()));
+        let open_to_all = !request.uri().path().starts_with("/api/");
+        let free = reads && (entrance.local.ip().is_loopback() || open_to_all);
+        if who.is_none() && !free {
+            let what = if shown.is_some() { "this token is not known here" } else { "this needs a token" };
+            let detail = format!("{what}: send `Authorization: Bearer TOKEN` with the token of {}", self.token.source());
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
+        }
+        Ok(who)
+    }
+}
+
+fn hosts_of(headers: &HeaderMap) -> HeaderMap {
+    headers.get_all(HOST).iter().map(|host| (HOST, host.clone())).fold(HeaderMap::new(), |mut hosts, (name, host)| {
+        hosts.append(name, host);
+        hosts
+    })
+}

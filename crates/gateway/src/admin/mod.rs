@@ -1,0 +1,187 @@
+//! The admin side: where people and monitoring look, and where an operator changes something.
+//!
+//! Reading needs no token on loopback; whatever changes something needs one, wherever it comes from. The obvious
+//! admin port trusts its network and checks nothing else, and then a web page that an operator has open can reach it
+//! through that operator's browser. So the Host is checked on every request (a page's own name may be made to point
+//! here), and what changes something is refused to pages of another origin even with a token.
+//!
+//! Who changed what, when and why is kept ([`changes`]) and logged.
+
+mod breaker;
+mod changes;
+mod door;
+mod problem;
+mod token;
+mod view;
+mod words;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Extension, Path, State};
+use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+pub use changes::{Change, MOST_CHANGES};
+pub use token::{AdminToken, default_token_path};
+pub use view::{
+    BreakerView, CallsView, DependencyView, EndpointView, LimitView, OperationView, Overview, ReloadView, WindowView,
+};
+pub use words::in_words;
+
+use crate::running::Running;
+use changes::Changes;
+use problem::Problem;
+
+/// Connections at once; more wait in the backlog. People and a few scrapers.
+const MOST_CONNECTIONS: usize = 256;
+/// A head must be there by then; an idle connection is closed after it.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// What all admin requests share.
+#[derive(Debug)]
+struct Desk {
+    running: Arc<Running>,
+    token: AdminToken,
+    changes: Changes,
+}
+
+/// Where a request came in.
+#[derive(Clone, Copy, Debug)]
+struct Entrance {
+    /// Our end of the connection.
+    local: SocketAddr,
+    /// The other end.
+    peer: SocketAddr,
+}
+
+/// Serves until dropped; then every connection is closed.
+///
+/// # Errors
+/// None at present: failed accepts are logged and tried again.
+pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminToken) -> io::Result<()> {
+    let router = routes(Arc::new(Desk { running, token, changes: Changes::default() }));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        if connections.len() >= MOST_CONNECTIONS {
+            connections.join_next().await;
+            continue;
+        }
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                connections.spawn(attend(stream, peer, router.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "admin: accept failed");
+                // Out of descriptors, most likely: that passes only as connections end.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection to its end.
+async fn attend(stream: TcpStream, peer: SocketAddr, router: Router) {
+    let Ok(local) = stream.local_addr() else { return };
+    let entrance = Entrance { local: canonical(local), peer: canonical(peer) };
+    let service = TowerToHyperService::new(router.layer(Extension(entrance)));
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, %peer, "admin: the connection broke");
+    }
+}
+
+/// An IPv4 address that came over an IPv6 socket is an IPv4 address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn routes(desk: Arc<Desk>) -> Router {
+    Router::new()
+        .route("/", get(listing))
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .route("/api/dependencies", get(dependencies))
+        .route("/api/dependencies/{name}", get(dependency))
+        .route("/api/dependencies/{name}/breaker", post(breaker::force))
+        .route("/api/changes", get(changed))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), door::pass))
+        .layer(middleware::map_response(never_stored))
+        .with_state(desk)
+}
+
+const PATHS: &str = "\
+GET  /livez                           the process answers
+GET  /readyz                          it takes calls; 503 while it drains
+GET  /api/dependencies                what it sees of every dependency
+GET  /api/dependencies/NAME           of one
+POST /api/dependencies/NAME/breaker   {\"state\":\"open|closed|auto\",\"endpoint\":0,\"reason\":\"why\"}
+GET  /api/changes                     who changed what, when and why
+";
+
+async fn listing() -> String {
+    format!("Seawall {}, the admin side\n\n{PATHS}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The gateway's own health: an open breaker is the dependency's, and never makes the gateway unready.
+async fn ready(State(desk): State<Arc<Desk>>) -> (StatusCode, &'static str) {
+    if desk.running.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
+}
+
+async fn dependencies(State(desk): State<Arc<Desk>>) -> Json<Overview> {
+    Json(desk.overview())
+}
+
+async fn dependency(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Result<Json<DependencyView>, Problem> {
+    let compiled = desk.running.compiled.load();
+    let Some((_, found)) = compiled.by_name(&name) else { return Err(desk.no_dependency(&name)) };
+    Ok(Json(desk.dependency(found)))
+}
+
+async fn changed(State(desk): State<Arc<Desk>>) -> Json<serde_json::Value> {
+    Json(serde_json::json!({ "changes": desk.changes.newest_first() }))
+}
+
+async fn unknown_path(uri: Uri) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("there is no `{}` here; `GET /` lists what there is", uri.path()))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("`{}` does not take {method}; `GET /` lists what there is", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+/// What is true now is not to be shown later, nor to be taken for a page.
+async fn never_stored(response: Response) -> impl IntoResponse {
+    let headers = [(CACHE_CONTROL, HeaderValue::from_static("no-store")), (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
+    (headers, response)
+}
+
+impl Desk {
+    fn no_dependency(&self, name: &str) -> Problem {
+        let compiled = self.running.compiled.load();
+        let known: Vec<&str> = compiled.dependencies.iter().map(|d| d.settings.name.as_str()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Problem::new(StatusCode::NOT_FOUND, format!("there is no dependency `{name}`; there is {known}"))
+    }
+}

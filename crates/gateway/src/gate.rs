@@ -1,0 +1,161 @@
+//! Who may call. The data port adds credentials to what passes, so it must not be reached from a web page: neither by
+//! a page of another origin, nor by one whose own name was made to point here (DNS rebinding).
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use http::{HeaderMap, HeaderName, Uri, header};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const TOKEN: HeaderName = HeaderName::from_static("seawall-token");
+
+/// What one listener lets through.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    listen: IpAddr,
+    hosts: Vec<String>,
+    tokens: Option<Vec<Vec<u8>>>,
+}
+
+impl Gate {
+    pub(crate) fn new(listen: SocketAddr, hosts: &[String], tokens: Option<Vec<Vec<u8>>>) -> Gate {
+        Gate { listen: listen.ip(), hosts: hosts.to_vec(), tokens }
+    }
+
+    /// Lets a request through, or says why not.
+    pub(crate) fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
+        if let Some(tokens) = &self.tokens {
+            let shown = headers.get(TOKEN).map(|value| value.as_bytes()).unwrap_or_default();
+            // Every token is compared whole, so that the time tells nothing.
+            let known = tokens.iter().fold(false, |known, token| known | same(token, shown));
+            if !known {
+                return Err("this listener wants a token of `clients.tokens_file` in the header seawall-token");
+            }
+        }
+        let host = match uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => one_host(headers)?,
+        };
+        if !self.knows(host) {
+            return Err("the Host is neither this listener's address, a loopback name, nor one of `gateway.hosts`");
+        }
+        if let Some(site) = headers.get(SEC_FETCH_SITE)
+            && !matches!(site.as_bytes(), b"none" | b"same-origin")
+        {
+            return Err("web pages may not call here (Sec-Fetch-Site)");
+        }
+        if let Some(origin) = headers.get(header::ORIGIN) {
+            let same = origin.to_str().ok().and_then(|o| o.split_once("://")).is_some_and(|(_, o)| o == host);
+            if !same {
+                return Err("web pages may not call here (Origin)");
+            }
+        }
+        Ok(())
+    }
+
+    fn knows(&self, host: &str) -> bool {
+        let name = without_port(host);
+        if let Ok(ip) = name.parse::<IpAddr>() {
+            return ip.is_loopback() || ip == self.listen;
+        }
+        let name = name.strip_suffix('.').unwrap_or(name);
+        name.eq_ignore_ascii_case("localhost") || self.hosts.iter().any(|h| h.eq_ignore_ascii_case(name))
+    }
+}
+
+fn one_host(headers: &HeaderMap) -> Result<&str, &'static str> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next().map(|host| host.to_str()), hosts.next()) {
+        (Some(Ok(host)), None) => Ok(host),
+        _ => Err("a request needs exactly one Host"),
+    }
+}
+
+/// The host of `host:port`, without the brackets of an IPv6 address.
+fn without_port(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split_once(']').map_or(rest, |(ip, _)| ip);
+    }
+    host.rsplit_once(':').map_or(host, |(name, _)| name)
+}
+
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let differ = a.iter().zip(b).fold(0, |differ, (x, y)| differ | (x ^ y));
+    a.len() == b.len() && differ == 0 && !a.is_empty()
+}
+
+/// The tokens of a file: one on each line; empty lines and those that begin with `#` are none.
+///
+/// # Errors
+/// The file cannot be read, or holds no token.
+pub(crate) fn read_tokens(path: &Path) -> Result<Vec<Vec<u8>>, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let tokens: Vec<Vec<u8>> = lines.map(|line| line.as_bytes().to_vec()).collect();
+    if tokens.is_empty() { Err(format!("{}: no token in it", path.display())) } else { Ok(tokens) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn gate() -> Gate {
+        Gate::new("10.1.2.3:8400".parse().unwrap(), &["seawall.internal".to_owned()], None)
+    }
+
+    fn ask(gate: &Gate, pairs: &[(&'static str, &str)]) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        gate.admit(&Uri::from_static("/x"), &headers).is_ok()
+    }
+
+    #[test]
+    fn hosts_that_are_ours() {
+        for host in [
+            "localhost", "localhost:8400", "LOCALHOST:1", "localhost.", "127.0.0.1:8400", "127.8.8.8", "[::1]:8400",
+            "[::1]", "10.1.2.3", "10.1.2.3:9", "seawall.internal", "Seawall.Internal:80",
+        ] {
+            assert!(ask(&gate(), &[("host", host)]), "{host}");
+        }
+        for host in ["evil.example", "10.1.2.4", "localhost.evil.example", "", "xlocalhost", "127.0.0.1.evil.example"] {
+            assert!(!ask(&gate(), &[("host", host)]), "{host}");
+        }
+        assert!(!ask(&gate(), &[]));
+        assert!(!ask(&gate(), &[("host", "localhost"), ("host", "localhost")]));
+        let absolute = Uri::from_static("http://evil.example/x");
+        let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("localhost"))]);
+        assert!(gate().admit(&absolute, &headers).is_err());
+    }
+
+    #[test]
+    fn pages_stay_outside() {
+        let host = ("host", "localhost:8400");
+        for (name, value) in [
+            ("origin", "https://evil.example"),
+            ("origin", "null"),
+            ("origin", "http://localhost:3000"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            assert!(!ask(&gate(), &[host, (name, value)]), "{name}: {value}");
+        }
+        for (name, value) in [("origin", "http://localhost:8400"), ("sec-fetch-site", "none")] {
+            assert!(ask(&gate(), &[host, (name, value)]), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_asked_for_where_there_are_any() {
+        let tokens = Some(vec![b"one".to_vec(), b"two".to_vec()]);
+        let gate = Gate { tokens, ..gate() };
+        let host = ("host", "localhost");
+        assert!(ask(&gate, &[host, ("seawall-token", "two")]));
+        for wrong in ["", "on", "ones", "three"] {
+            assert!(!ask(&gate, &[host, ("seawall-token", wrong)]), "{wrong}");
+        }
+        assert!(!ask(&gate, &[host]));
+    }
+}

@@ -1,0 +1,204 @@
+//! One request, from its head to its answer, top to bottom.
+
+use std::sync::Arc;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
+use hyper::body::Incoming;
+use seawall_client::{CallRequest, Outcome};
+use seawall_policy::{Ending, Reason, Time, Wish};
+
+use crate::caller::Caller;
+use crate::headers::{plainly_framed, strip_hop, take_said};
+use crate::inbound::{self, Taken, TooLarge};
+use crate::outbound::{ReplyBody, Ticket};
+use crate::reply::{Problem, put_verdict};
+use crate::running::CompiledDependency;
+use crate::worker::{Door, Worker};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Answers one request.
+pub(crate) async fn handle(
+    worker: &Arc<Worker>,
+    door: &Door,
+    caller: &Arc<Caller>,
+    request: Request<Incoming>,
+) -> Response<ReplyBody> {
+    let http1 = request.version() < Version::HTTP_2;
+    let mut response = match answer(worker, door, caller, request).await {
+        Ok(response) => response,
+        Err(problem) => {
+            worker.refusals.note(&problem);
+            caller.call_over();
+            problem.into_response()
+        }
+    };
+    if http1 && worker.running.is_draining() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn answer(
+    worker: &Arc<Worker>,
+    door: &Door,
+    caller: &Arc<Caller>,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Problem> {
+    let (mut head, body) = request.into_parts();
+    let doubtful = caller.take_ambiguous() || !plainly_framed(&head.headers);
+    if doubtful && head.version < Version::HTTP_2 {
+        return Err(bad_request("the length of the body is given in two ways, or in a coding that is not known"));
+    }
+    if head.method == Method::CONNECT {
+        return Err(bad_request("CONNECT is not passed on: this is no forward proxy"));
+    }
+    door.gate
+        .admit(&head.uri, &head.headers)
+        .map_err(|why| Problem::refused(Reason::CallerRefused, None, why))?;
+
+    let routes = worker.routes();
+    let (index, path) = door.route(&routes, head.uri.path_and_query())?;
+    let compiled = &routes.compiled.dependencies[index];
+    let keyed = head.headers.contains_key(IDEMPOTENCY_KEY);
+    let operation = compiled.operation(&head.method, path.path(), keyed);
+
+    let said = take_said(&mut head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?;
+    let wish = Wish { within: said.within, no_repeats: said.no_repeats };
+    caller.call_begins(end_of(worker, &operation.plan, &wish));
+    pass_on(&mut head.headers);
+    let limit = routes.compiled.settings.gateway.limits.body;
+    let (body, too_large) = match inbound::take(&head.headers, body, operation.keep, limit).await {
+        Taken::Body(body, too_large) => (body, too_large),
+        Taken::TooLarge => {
+            let limit = limit.unwrap_or(u64::MAX);
+            let why = format!("the body is longer than `gateway.limits.body` allows, {limit} bytes");
+            return Err(in_words(compiled, Reason::BodyTooLarge, why));
+        }
+        Taken::Broken => return Err(in_words(compiled, Reason::BadRequest, "the body broke off")),
+    };
+
+    let ticket = Ticket::new(compiled, worker.index, caller);
+    let call = CallRequest { method: head.method, path, headers: head.headers, body, keep: operation.keep };
+    let outcome = routes.dependencies[index].call(&operation.plan, call, wish).await;
+    compiled.counters[worker.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
+    Ok(reply(worker, compiled, outcome, &too_large, ticket))
+}
+
+/// The caller's headers as the dependency gets them.
+fn pass_on(headers: &mut HeaderMap) {
+    strip_hop(headers);
+    headers.remove(HOST);
+    headers.remove(CONTENT_LENGTH);
+    // Answered here: the caller's body is asked for when it is needed.
+    headers.remove(EXPECT);
+}
+
+fn reply(
+    worker: &Worker,
+    compiled: &Arc<CompiledDependency>,
+    outcome: Outcome,
+    too_large: &TooLarge,
+    ticket: Ticket,
+) -> Response<ReplyBody> {
+    let reason = outcome.reason();
+    let Outcome { finish, answer, ending, detail } = outcome;
+    if let Some(answer) = answer {
+        let (mut head, body) = answer.into_parts();
+        strip_hop(&mut head.headers);
+        put_verdict(&mut head.headers, &finish);
+        return Response::from_parts(head, ReplyBody::passed(body, ticket));
+    }
+    let callers = matches!(ending, Some(Ending::CallerLeft { .. }));
+    let reason = match reason {
+        _ if too_large.is_set() => Reason::BodyTooLarge,
+        _ if callers => Reason::BadRequest,
+        Some(reason) => reason,
+        None => Reason::ConnectionLost,
+    };
+    let until = finish.refusal.and_then(|refusal| refusal.until);
+    let problem = Problem {
+        reason,
+        effect: finish.effect,
+        attempts: finish.attempts,
+        endpoint: finish.endpoint,
+        dependency: Some(compiled.settings.name.clone()),
+        detail: detail.unwrap_or_else(|| refusal_detail(compiled, finish.endpoint, reason)),
+        retry_after: until.map(|until| until.since(worker.running.clock.now())),
+        stopped: finish.stopped,
+    };
+    worker.refusals.note(&problem);
+    let mut response = problem.into_response();
+    response.body_mut().ends(ticket);
+    response
+}
+
+/// A guard's "no", in words.
+fn refusal_detail(compiled: &CompiledDependency, endpoint: usize, reason: Reason) -> String {
+    compiled.shared.with(|guards| {
+        let Some(guards) = guards.endpoint(endpoint) else { return String::new() };
+        match reason {
+            Reason::BreakerOpen => match guards.breaker.why() {
+                Some(why) => format!("endpoint {endpoint} is not called for now: {}", why.failures),
+                None => format!("endpoint {endpoint} is not called for now: an operator said so"),
+            },
+            Reason::ConcurrencyLimit => {
+                format!("{} calls are in flight, the limit is {}", guards.limit.in_flight(), guards.limit.limit())
+            }
+            Reason::NoTimeLeft => "the caller's deadline has passed".to_owned(),
+            _ => String::new(),
+        }
+    })
+}
+
+/// When a call must be over at the latest, for whoever looks after the connection.
+fn end_of(worker: &Worker, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
+    let total = match (plan.timeouts.total, wish.within) {
+        (Some(total), Some(within)) => Some(total.min(within)),
+        (total, within) => total.or(within),
+    };
+    total.map_or(Time::NEVER, |total| worker.running.clock.now().saturating_add(total))
+}
+
+fn bad_request(why: &str) -> Problem {
+    Problem::refused(Reason::BadRequest, None, why)
+}
+
+fn in_words(compiled: &CompiledDependency, reason: Reason, why: impl Into<String>) -> Problem {
+    Problem::refused(reason, Some(&compiled.settings.name), why)
+}
+
+/// The part of a path behind its first segment, and that segment.
+pub(crate) fn split_prefix(path: &PathAndQuery) -> Option<(&str, PathAndQuery)> {
+    let text = path.as_str().strip_prefix('/')?;
+    let end = text.find(['/', '?']).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let rest = match rest.as_bytes().first() {
+        Some(b'/') => PathAndQuery::try_from(rest),
+        _ => PathAndQuery::try_from(format!("/{rest}")),
+    };
+    Some((name, rest.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_segment_names_the_dependency() {
+        for (path, name, rest) in [
+            ("/pay/v1/charges?x=1", "pay", "/v1/charges?x=1"),
+            ("/pay", "pay", "/"),
+            ("/pay/", "pay", "/"),
+            ("/pay?x=1", "pay", "/?x=1"),
+            ("/pay//a", "pay", "//a"),
+            ("/", "", "/"),
+        ] {
+            let path = PathAndQuery::from_static(path);
+            let (found, behind) = split_prefix(&path).unwrap();
+            assert_eq!((found, behind.as_str()), (name, rest));
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Which headers pass, and what ours say.
+
+use std::time::Duration;
+
+use http::header::{self, Entry, HeaderName};
+use http::{HeaderMap, HeaderValue};
+
+/// Headers of one hop (RFC 9110, section 7.6.1), and those that are made anew for the next one.
+const ONE_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TE,
+    HeaderName::from_static("http2-settings"),
+];
+
+const TIMEOUT: HeaderName = HeaderName::from_static("seawall-timeout");
+const RETRY: HeaderName = HeaderName::from_static("seawall-retry");
+const TOKEN: HeaderName = HeaderName::from_static("seawall-token");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Takes what belongs to one hop out, and what the `Connection` header names. `TE: trailers` stays: the next hop is
+/// told that trailers are welcome.
+pub(crate) fn strip_hop(headers: &mut HeaderMap) {
+    if let Entry::Occupied(connection) = headers.entry(header::CONNECTION) {
+        let (_, values) = connection.remove_entry_mult();
+        let named: Vec<HeaderName> = values
+            .filter_map(|value| value.to_str().map(str::to_owned).ok())
+            .flat_map(|text| text.split(',').filter_map(|n| n.trim().parse().ok()).collect::<Vec<_>>())
+            .collect();
+        // Taking these away would change what is asked, not how it travels.
+        for name in named.into_iter().filter(|n| *n != header::HOST && *n != header::TE) {
+            headers.remove(name);
+        }
+    }
+    let trailers = headers.get(header::TE).is_some_and(welcomes_trailers);
+    for name in &ONE_HOP {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+fn welcomes_trailers(value: &HeaderValue) -> bool {
+    value.to_str().is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case("trailers")))
+}
+
+/// What the caller said in our own headers, which go no further.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) within: Option<Duration>,
+    pub(crate) no_repeats: bool,
+}
+
+/// Reads and removes `seawall-timeout`, `grpc-timeout`, `seawall-retry`.
+///
+/// # Errors
+/// A value that cannot be read, in words.
+pub(crate) fn take_said(headers: &mut HeaderMap) -> Result<Said, String> {
+    let mut said = Said::default();
+    if let Some(value) = headers.remove(TIMEOUT) {
+        let read = value.to_str().ok().and_then(duration);
+        let read = read.ok_or_else(|| {
+            format!("seawall-timeout: {value:?} is not a time; write it as 1500ms, 2s or 1m")
+        })?;
+        said.within = Some(read);
+    }
+    if let Some(value) = headers.remove(GRPC_TIMEOUT) {
+        let read = value.to_str().ok().and_then(grpc_timeout);
+        let read = read.ok_or_else(|| format!("grpc-timeout: {value:?} is not a time, as in 100m"))?;
+        said.within = Some(said.within.map_or(read, |within| within.min(read)));
+    }
+    if let Some(value) = headers.remove(RETRY) {
+        said.no_repeats = match value.as_bytes() {
+            b"off" => true,
+            b"on" => false,
+            _ => return Err(format!("seawall-retry: {value:?} is neither off nor on")),
+        };
+    }
+    headers.remove(TOKEN);
+    Ok(said)
+}
+
+/// `1500ms`, `1.5s`, `2m`, `1h`, `0s`.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let split = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(split);
+    let number = number.trim_end();
+    let plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let value: f64 = number.parse().ok().filter(|_| plain)?;
+    let seconds = match unit {
+        "us" => value / 1e6,
+        "ms" => value / 1e3,
+        "s" => value,
+        "m" => value * 60.0,
+        "h" => value * 3600.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// At most eight digits and a unit (gRPC over HTTP/2, "Timeout").
+#[must_use]
+pub fn grpc_timeout(text: &str) -> Option<Duration> {
+    let unit = text.chars().next_back()?;
+    let digits = text.get(..text.len() - unit.len_utf8())?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    Some(match unit {
+        'H' => Duration::from_secs(value * 3600),
+        'M' => Duration::from_secs(value * 60),
+        'S' => Duration::from_secs(value),
+        'm' => Duration::from_millis(value),
+        'u' => Duration::from_micros(value),
+        'n' => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
+/// Whether a body is framed in a way that only one reading of it exists: no transfer coding but `chunked`, once.
+pub(crate) fn plainly_framed(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match codings.next() {
+        None => headers.get_all(header::CONTENT_LENGTH).iter().count() <= 1,
+        Some(only) => {
+            only.as_bytes().eq_ignore_ascii_case(b"chunked")
+                && codings.next().is_none()
+                && !headers.contains_key(header::CONTENT_LENGTH)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let name = |n: &str| n.parse::<HeaderName>().unwrap();
+        pairs.iter().map(|(n, v)| (name(n), HeaderValue::from_str(v).unwrap())).collect()
+    }
+
+    #[test]
+    fn one_hop_headers_stay_here() {
+        let mut headers = map(&[
+            ("connection", "close, X-Private"),
+            ("x-private", "1"),
+            ("te", "gzip, trailers"),
+            ("upgrade", "websocket"),
+            ("x-kept", "1"),
+            ("keep-alive", "timeout=5"),
+        ]);
+        strip_hop(&mut headers);
+        assert_eq!(headers, map(&[("x-kept", "1"), ("te", "trailers")]));
+        let mut headers = map(&[("connection", "te"), ("te", "gzip")]);
+        strip_hop(&mut headers);
+        assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn times_are_read() {
+        let table = [
+            ("1500ms", Some(1_500_000)),
+            ("1.5s", Some(1_500_000)),
+            (" 2 s", Some(2_000_000)),
+            ("1m", Some(60_000_000)),
+            ("0s", Some(0)),
+            ("250us", Some(250)),
+            ("5", None),
+            ("-1s", None),
+            ("1e3s", None),
+            ("s", None),
+            ("infs", None),
+            ("", None),
+        ];
+        for (text, micros) in table {
+            assert_eq!(duration(text), micros.map(Duration::from_micros), "{text:?}");
+        }
+        assert_eq!(grpc_timeout("100m"), Some(Duration::from_millis(100)));
+        assert_eq!(grpc_timeout("2S"), Some(Duration::from_secs(2)));
+        for wrong in ["", "S", "123456789S", "1s", "1.5S", "é"] {
+            assert_eq!(grpc_timeout(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn our_own_headers_are_taken_out() {
+        let mut headers = map(&[("seawall-timeout", "2s"), ("grpc-timeout", "1S"), ("seawall-retry", "off")]);
+        let said = take_said(&mut headers).unwrap();
+        assert_eq!(said, Said { within: Some(Duration::from_secs(1)), no_repeats: true });
+        assert!(headers.is_empty());
+        assert!(take_said(&mut map(&[("seawall-timeout", "soon")])).is_err());
+        assert!(take_said(&mut map(&[("seawall-retry", "maybe")])).is_err());
+    }
+
+    #[test]
+    fn doubtful_framing_is_seen() {
+        assert!(plainly_framed(&map(&[("content-length", "5")])));
+        assert!(plainly_framed(&map(&[("transfer-encoding", "Chunked")])));
+        for doubtful in [
+            &[("transfer-encoding", "gzip, chunked")][..],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "chunked"), ("content-length", "5")],
+            &[("content-length", "5"), ("content-length", "5")],
+        ] {
+            assert!(!plainly_framed(&map_all(doubtful)), "{doubtful:?}");
+        }
+    }
+
+    fn map_all(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (n, v) in pairs {
+            headers.append(n.parse::<HeaderName>().unwrap(), HeaderValue::from_str(v).unwrap());
+        }
+        headers
+    }
+}

@@ -1,0 +1,117 @@
+//! The caller's request body on its way in.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use seawall_client::{BodyError, RequestBody};
+
+/// A body as it was taken in.
+pub(crate) enum Taken {
+    /// To be sent.
+    Body(RequestBody, TooLarge),
+    /// Longer than allowed, by its own word.
+    TooLarge,
+    /// The caller broke off.
+    Broken,
+}
+
+/// Whether a streaming body grew past its bound.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TooLarge(Arc<AtomicBool>);
+
+impl TooLarge {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Takes a body in. A short one of known length is read first, so that the dependency's time is not spent on a caller that
+/// sends slowly, and a caller that breaks off in the middle has asked for nothing. All else streams.
+pub(crate) async fn take(headers: &HeaderMap, body: Incoming, keep: usize, limit: Option<u64>) -> Taken {
+    let too_large = TooLarge::default();
+    if body.is_end_stream() {
+        return Taken::Body(RequestBody::Empty, too_large);
+    }
+    let length = body.size_hint().exact().filter(|_| !headers.contains_key(header::TRAILER));
+    if let (Some(length), Some(limit)) = (length, limit)
+        && length > limit
+    {
+        return Taken::TooLarge;
+    }
+    match length {
+        Some(length) if length <= keep as u64 => match whole(body, length).await {
+            Some(bytes) => Taken::Body(RequestBody::Full(bytes), too_large),
+            None => Taken::Broken,
+        },
+        _ => {
+            let bounded = Bounded { body, left: limit.unwrap_or(u64::MAX), too_large: too_large.clone() };
+            Taken::Body(RequestBody::Stream(Box::pin(bounded)), too_large)
+        }
+    }
+}
+
+async fn whole(mut body: Incoming, length: u64) -> Option<Bytes> {
+    let mut first: Option<Bytes> = None;
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        if data.len() as u64 == length {
+            return Some(data);
+        }
+        match first.take() {
+            None if all.is_empty() => first = Some(data),
+            None => all.extend_from_slice(&data),
+            Some(before) => {
+                all.reserve(usize::try_from(length).unwrap_or(0));
+                all.extend_from_slice(&before);
+                all.extend_from_slice(&data);
+            }
+        }
+    }
+    let bytes = first.unwrap_or_else(|| all.freeze());
+    (bytes.len() as u64 == length).then_some(bytes)
+}
+
+struct Bounded {
+    body: Incoming,
+    left: u64,
+    too_large: TooLarge,
+}
+
+impl Body for Bounded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            Some(Ok(frame)) => frame,
+        };
+        let size = frame.data_ref().map_or(0, Bytes::len) as u64;
+        let Some(left) = self.left.checked_sub(size) else {
+            self.too_large.0.store(true, Ordering::Relaxed);
+            return Poll::Ready(Some(Err("the request body is larger than allowed".into())));
+        };
+        self.left = left;
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

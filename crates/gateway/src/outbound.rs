@@ -1,0 +1,108 @@
+//! The body of an answer on its way to the caller.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use seawall_client::{AnswerBody, Truncated};
+
+use crate::caller::Caller;
+use crate::running::CompiledDependency;
+
+/// A body of our own, or the dependency's.
+pub(crate) struct ReplyBody {
+    kind: Kind,
+    /// The call that it is the end of.
+    ticket: Option<Ticket>,
+}
+
+enum Kind {
+    Own(Option<Bytes>),
+    Passed(AnswerBody),
+}
+
+/// A call under way, until its body is over or given up.
+pub(crate) struct Ticket {
+    pub(crate) dependency: Arc<CompiledDependency>,
+    pub(crate) worker: usize,
+    pub(crate) caller: Arc<Caller>,
+}
+
+impl Ticket {
+    pub(crate) fn new(dependency: &Arc<CompiledDependency>, worker: usize, caller: &Arc<Caller>) -> Ticket {
+        dependency.counters[worker].began();
+        Ticket { dependency: Arc::clone(dependency), worker, caller: Arc::clone(caller) }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.dependency.counters[self.worker].over();
+        self.caller.call_over();
+    }
+}
+
+impl ReplyBody {
+    pub(crate) fn own(bytes: Bytes) -> ReplyBody {
+        ReplyBody { kind: Kind::Own((!bytes.is_empty()).then_some(bytes)), ticket: None }
+    }
+
+    /// The call ends with this body.
+    pub(crate) fn ends(&mut self, ticket: Ticket) {
+        self.ticket = Some(ticket);
+    }
+
+    pub(crate) fn passed(body: AnswerBody, ticket: Ticket) -> ReplyBody {
+        ReplyBody { kind: Kind::Passed(body), ticket: Some(ticket) }
+    }
+
+    /// The head is out: whatever follows can only be cut, never explained. On HTTP/1 the caller's connection is reset,
+    /// since a plain end of it could be taken for the end of the answer.
+    fn cut(&mut self, truncated: &Truncated) {
+        let Some(ticket) = &self.ticket else { return };
+        ticket.caller.reset_at_the_end();
+        ticket.dependency.counters[ticket.worker].truncated();
+        let dependency = ticket.dependency.settings.name.as_str();
+        let reason = truncated.reason().as_str();
+        tracing::warn!(dependency, reason, "truncated: an answer's body broke after its head had gone out");
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Truncated;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
+        match &mut self.kind {
+            Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Passed(body) => {
+                let polled = std::task::ready!(Pin::new(body).poll_frame(cx));
+                match &polled {
+                    Some(Err(truncated)) => self.cut(truncated),
+                    Some(Ok(_)) => {}
+                    None => self.ticket = None,
+                }
+                Poll::Ready(polled)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Own(bytes) => bytes.is_none(),
+            Kind::Passed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Kind::Passed(body) => body.size_hint(),
+        }
+    }
+}

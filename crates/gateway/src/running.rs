@@ -1,0 +1,342 @@
+//! The configuration as it runs: compiled once, shared by all workers, replaced whole at a reload.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, Method};
+use matchit::Router;
+use parking_lot::Mutex;
+use seawall_client::connect::{self, ConfigError};
+use seawall_client::{Clock, DependencySettings, EndpointSettings, PoolSettings, Shared};
+use seawall_policy::{
+    BreakerSettings, GuardSettings, Idempotency, LimitSettings, Plan, Rules, WindowSpan,
+};
+
+use crate::config;
+use crate::counters::Counters;
+
+/// One gateway process, as its workers and its admin side see it.
+#[derive(Debug)]
+pub struct Running {
+    /// What is in force.
+    pub compiled: ArcSwap<Compiled>,
+    /// The clock of all guards.
+    pub clock: Clock,
+    /// How many workers there are.
+    pub workers: usize,
+    /// Shutting down: no longer ready, and every answer says that its connection ends.
+    pub draining: AtomicBool,
+    /// What became of the last reload.
+    pub last_reload: Mutex<Option<Reload>>,
+    /// Connections of callers, over all workers.
+    pub connections: AtomicU64,
+}
+
+/// What became of a reload.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// When, by the wall clock.
+    pub at: std::time::SystemTime,
+    /// Why it was refused; `None` where it was taken.
+    pub refused: Option<String>,
+}
+
+/// A configuration, ready to route by.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Counts up with each reload.
+    pub generation: u64,
+    /// The settings that it was made of.
+    pub settings: config::Settings,
+    /// In the order of the settings.
+    pub dependencies: Vec<Arc<CompiledDependency>>,
+    by_name: HashMap<String, usize>,
+}
+
+/// One dependency, ready to call.
+pub struct CompiledDependency {
+    /// The settings that it was made of.
+    pub settings: config::Dependency,
+    /// Breakers, limits and budget.
+    pub shared: Arc<Shared>,
+    /// One for each worker.
+    pub counters: Vec<Counters>,
+    /// How to reach it.
+    pub client: DependencySettings,
+    operations: Vec<CompiledOperation>,
+    routers: Vec<(Method, Router<usize>)>,
+    /// For requests that no operation matches, by idempotency in the order of [`Idempotency::ALL`].
+    fallback: [CompiledOperation; 4],
+}
+
+impl std::fmt::Debug for CompiledDependency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CompiledDependency").field("name", &self.settings.name).finish_non_exhaustive()
+    }
+}
+
+/// One operation, ready to call.
+#[derive(Clone, Debug)]
+pub struct CompiledOperation {
+    /// The label; `other` for requests that no operation matches.
+    pub name: Arc<str>,
+    /// What its calls have in common.
+    pub plan: Arc<Plan>,
+    /// Bytes of a request's body that are kept for a repeat.
+    pub keep: usize,
+}
+
+impl Running {
+    /// Starts with `settings`.
+    ///
+    /// # Errors
+    /// A setting that could never work, as a certificate that cannot be read; named as dependency and setting.
+    pub fn new(settings: config::Settings, workers: usize) -> Result<Running, String> {
+        let clock = Clock::new();
+        let compiled = Compiled::new(settings, workers, None, clock)?;
+        Ok(Running {
+            compiled: ArcSwap::from_pointee(compiled),
+            clock,
+            workers,
+            draining: AtomicBool::new(false),
+            last_reload: Mutex::new(None),
+            connections: AtomicU64::new(0),
+        })
+    }
+
+    /// Takes new settings whole, or refuses them whole.
+    ///
+    /// # Errors
+    /// As [`Running::new`]; the old settings then stay in force.
+    pub fn replace(&self, settings: config::Settings) -> Result<(), String> {
+        let old = self.compiled.load_full();
+        let new = Compiled::new(settings, self.workers, Some(&old), self.clock)?;
+        self.compiled.store(Arc::new(new));
+        Ok(())
+    }
+
+    /// Whether the gateway is shutting down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+impl Compiled {
+    fn new(
+        settings: config::Settings,
+        workers: usize,
+        old: Option<&Compiled>,
+        clock: Clock,
+    ) -> Result<Compiled, String> {
+        let instances = settings.gateway.instances;
+        let same_instances = old.is_some_and(|old| old.settings.gateway.instances == instances);
+        let mut dependencies = Vec::with_capacity(settings.dependencies.len());
+        for dependency in &settings.dependencies {
+            let before = old.and_then(|old| old.by_name(&dependency.name));
+            let compiled = match before {
+                Some((_, same)) if same.settings == *dependency && same_instances => Arc::clone(same),
+                changed => {
+                    let before = changed.map(|(_, before)| before.as_ref());
+                    let made = CompiledDependency::new(dependency, instances, workers, before, clock)
+                        .map_err(|wrong| format!("dependency.{}: {wrong}", dependency.name))?;
+                    Arc::new(made)
+                }
+            };
+            dependencies.push(compiled);
+        }
+        let by_name =
+            settings.dependencies.iter().enumerate().map(|(index, d)| (d.name.clone(), index)).collect();
+        let generation = old.map_or(1, |old| old.generation + 1);
+        Ok(Compiled { generation, settings, dependencies, by_name })
+    }
+
+    /// The dependency of this name, with its index.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<(usize, &Arc<CompiledDependency>)> {
+        let index = *self.by_name.get(name)?;
+        Some((index, &self.dependencies[index]))
+    }
+}
+
+impl CompiledDependency {
+    fn new(
+        settings: &config::Dependency,
+        instances: u32,
+        workers: usize,
+        before: Option<&CompiledDependency>,
+        clock: Clock,
+    ) -> Result<CompiledDependency, ConfigError> {
+        let endpoints = settings.endpoints.len();
+        let guards = guard_settings(settings, instances);
+        // What was learned of the same endpoints stays.
+        let kept = before.filter(|before| before.settings.endpoints == settings.endpoints);
+        let shared = match kept {
+            Some(before) => {
+                before.shared.with(|state| state.adopt(guards, clock.now()));
+                Arc::clone(&before.shared)
+            }
+            None => Shared::new(guards, endpoints),
+        };
+        let client = client_settings(settings)?;
+        // Made once here, so that what could never work is found before anything is replaced.
+        seawall_client::Dependency::new(client.clone(), Arc::clone(&shared), clock)?;
+
+        let operations: Vec<CompiledOperation> = settings
+            .operations
+            .iter()
+            .map(|operation| CompiledOperation {
+                name: operation.name.as_str().into(),
+                plan: Arc::new(operation_plan(settings, operation)),
+                keep: keep(&operation.retry),
+            })
+            .collect();
+        let mut routers: Vec<(Method, Router<usize>)> = Vec::new();
+        for (index, operation) in settings.operations.iter().enumerate() {
+            let method = &operation.pattern.method;
+            let found = routers.iter().position(|(m, _)| m == method).unwrap_or_else(|| {
+                routers.push((method.clone(), Router::new()));
+                routers.len() - 1
+            });
+            routers[found]
+                .1
+                .insert(operation.pattern.path(), index)
+                .map_err(|error| ConfigError::new("operation.match", error.to_string()))?;
+        }
+        let other: Arc<str> = "other".into();
+        let fallback = Idempotency::ALL.map(|idempotency| CompiledOperation {
+            name: Arc::clone(&other),
+            plan: Arc::new(fallback_plan(settings, idempotency)),
+            keep: keep(&settings.fallback.retry),
+        });
+        Ok(CompiledDependency {
+            settings: settings.clone(),
+            shared,
+            counters: (0..workers).map(|_| Counters::default()).collect(),
+            client,
+            operations,
+            routers,
+            fallback,
+        })
+    }
+
+    /// The operation that a request belongs to. `keyed`: it carries an `Idempotency-Key`.
+    #[must_use]
+    pub fn operation(&self, method: &Method, path: &str, keyed: bool) -> &CompiledOperation {
+        let router = self.routers.iter().find(|(m, _)| m == method);
+        if let Some(found) = router.and_then(|(_, router)| router.at(path).ok()) {
+            return &self.operations[*found.value];
+        }
+        let mut idempotency = Idempotency::of_method(method.as_str());
+        let may_be_keyed = *method == Method::POST || *method == Method::PATCH;
+        if keyed && may_be_keyed && self.settings.keys {
+            idempotency = Idempotency::Keyed;
+        }
+        let index = Idempotency::ALL.iter().position(|i| *i == idempotency).expect("it is one of all");
+        &self.fallback[index]
+    }
+
+}
+
+fn keep(retry: &config::Retry) -> usize {
+    usize::try_from(retry.buffer).unwrap_or(usize::MAX)
+}
+
+fn operation_plan(dependency: &config::Dependency, operation: &config::Operation) -> Plan {
+    let rules = Rules {
+        idempotency: in_force(dependency, operation.idempotency),
+        confirm: operation.confirm.is_some(),
+        refuses: operation.refuses.clone(),
+        answers: operation.answers.clone(),
+    };
+    Plan {
+        rules,
+        timeouts: operation.timeout,
+        attempts: operation.retry.attempts_in_force(),
+        backoff: operation.retry.backoff,
+        endpoints: dependency.endpoints.len(),
+    }
+}
+
+fn fallback_plan(dependency: &config::Dependency, idempotency: Idempotency) -> Plan {
+    let fallback = &dependency.fallback;
+    Plan {
+        rules: Rules::of(in_force(dependency, idempotency)),
+        timeouts: fallback.timeout,
+        attempts: fallback.retry.attempts_in_force(),
+        backoff: fallback.retry.backoff,
+        endpoints: dependency.endpoints.len(),
+    }
+}
+
+/// `dangerous.retry_none` treats what may be doubled as if it could not be.
+fn in_force(dependency: &config::Dependency, idempotency: Idempotency) -> Idempotency {
+    match idempotency {
+        Idempotency::None if dependency.dangerous.retry_none => Idempotency::Idempotent,
+        other => other,
+    }
+}
+
+fn guard_settings(settings: &config::Dependency, instances: u32) -> GuardSettings {
+    let from = &settings.breaker;
+    let mut breaker = BreakerSettings::default();
+    breaker.enabled = from.enabled;
+    breaker.failure_rate_ppm = from.failure_rate_ppm;
+    breaker.min_calls = from.min_calls;
+    breaker.window = match from.window {
+        config::Window::Time(span) => WindowSpan::Time(span),
+        config::Window::Calls(calls) => WindowSpan::Calls(calls),
+    };
+    breaker.open_for = from.open_for;
+    breaker.probes = from.probes;
+    breaker.consecutive = from.consecutive;
+    breaker.slow_call = from.slow_call;
+    breaker.open_max = from.open_max;
+    breaker.ramp = from.ramp;
+    let mut limit = LimitSettings::default();
+    limit.enabled = settings.concurrency.enabled;
+    limit.max = settings.concurrency.max;
+    limit.adaptive = settings.concurrency.adaptive;
+    GuardSettings { breaker, limit, budget: settings.budget, instances }
+}
+
+fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, ConfigError> {
+    let mut connect = connect::Settings::default();
+    connect.proxy = settings.proxy.as_ref().map(|uri| uri.to_string().parse()).transpose()?;
+    connect.bind = settings.bind;
+    connect.tls.ca_file = settings.tls.ca_file.clone();
+    connect.tls.client_cert = settings.tls.client.as_ref().map(|c| c.cert.clone());
+    connect.tls.client_key = settings.tls.client.as_ref().map(|c| c.key.clone());
+    connect.http = match settings.http {
+        config::HttpVersion::Auto => connect::HttpVersion::Auto,
+        config::HttpVersion::Http1 => connect::HttpVersion::Http1,
+        config::HttpVersion::Http2 => connect::HttpVersion::Http2,
+    };
+    connect.dns.refresh = settings.dns.refresh;
+    connect.dns.stale = settings.dns.stale;
+    let endpoints = settings.endpoints.iter().map(|endpoint| {
+        let headers: HeaderMap = endpoint.headers.iter().cloned().collect();
+        EndpointSettings { url: endpoint.url.clone(), headers }
+    });
+    Ok(DependencySettings {
+        name: settings.name.clone(),
+        endpoints: endpoints.collect(),
+        connect,
+        pool: PoolSettings {
+            settle: settings.pool.settle,
+            idle: settings.pool.idle,
+            max_idle: settings.pool.max_idle,
+            max_age: settings.pool.max_age,
+        },
+        deadline_header: settings.deadline_header.clone(),
+    })
+}
+
+/// The longest that accepted work may take after SIGTERM.
+#[must_use]
+pub fn drain_time(compiled: &Compiled) -> Duration {
+    compiled.settings.gateway.drain
+}
