@@ -215,6 +215,17 @@ mod tests {
     }
 
     #[test]
+    fn every_reason_has_its_page() {
+        let words: Vec<&str> = seawall_policy::Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        let files = files().unwrap();
+        let pages: Vec<&str> = files
+            .iter()
+            .filter_map(|file| file.path.strip_prefix("docs/reasons/")?.strip_suffix(".md"))
+            .collect();
+        assert_eq!(reason_pages(&words, &pages), Vec::<String>::new());
+    }
+
+    #[test]
     fn crates_know_only_lower_floors() {
         let policy = package("seawall-policy", &[("proptest", "dev")]);
         let lab = package("seawall-lab", &[("seawall-policy", "normal"), ("bytes", "normal")]);
