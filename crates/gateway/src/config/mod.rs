@@ -24,6 +24,7 @@ mod nearest;
 mod pattern;
 mod predicate;
 mod read;
+mod repair;
 mod report;
 mod schema;
 mod secret;
@@ -36,7 +37,9 @@ mod tests;
 mod values;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use toml::de::DeTable;
@@ -56,7 +59,9 @@ pub use settings::{
 };
 pub use template::{Hole, JsonTemplate, Part, Pointer, RequestTemplate, Template};
 
+use repair::Repaired;
 use section::{Book, Section};
+use values::Wrong;
 
 /// A file that was accepted.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,13 +116,14 @@ pub fn load(path: &Path, env: &Environment<'_>) -> Result<Loaded, Report> {
 /// Every mistake of the text.
 pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Report> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (document, syntax) = DeTable::parse_recoverable(text);
-    let base = Path::new(name).parent().unwrap_or(Path::new(""));
+    let repaired = repaired(text);
+    let source = repaired.as_ref().map_or(text, |it| it.text.as_str());
+    let (document, syntax) = DeTable::parse_recoverable(source);
     let book = Book {
-        text,
+        text: source,
         env,
-        base,
-        broken: !syntax.is_empty(),
+        base: Path::new(name).parent().unwrap_or(Path::new("")),
+        broken: !syntax.is_empty() || repaired.is_some(),
         mistakes: RefCell::default(),
         notes: RefCell::default(),
         masks: RefCell::default(),
@@ -128,29 +134,49 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
     shape::walk(&root, document.get_ref());
     let settings = read::settings(&root);
     let mut mistakes = book.mistakes.take();
-    add_syntax(text, &mut mistakes, syntax);
+    let mut masks = book.masks.take();
+    let mut unreadable: Vec<Mistake> = syntax.iter().map(|error| syntax_mistake(source, error)).collect();
+    if let Some(repaired) = &repaired {
+        let original = |span: &Range<usize>| repaired.original(span.start)..repaired.original(span.end);
+        mistakes.iter_mut().chain(&mut unreadable).for_each(|it| it.span = original(&it.span));
+        masks.iter_mut().for_each(|mask| *mask = original(mask));
+        let open = repaired.mistakes().map(|(span, wrong)| Mistake::at(span, wrong));
+        unreadable = open.chain(unreadable).collect();
+    }
+    let mistakes = without_echoes(text, mistakes, unreadable);
     if !mistakes.is_empty() {
-        return Err(Report::new(name, text, &book.masks.take(), mistakes));
+        return Err(Report::new(name, text, &masks, mistakes));
     }
     let mut notes = book.notes.take();
     notes.sort_by_key(|note| note.place);
     Ok(Loaded { settings, notes })
 }
 
-/// Adds what is not even TOML. On such a line nothing else is believed.
-fn add_syntax(text: &str, mistakes: &mut Vec<Mistake>, syntax: Vec<toml::de::Error>) {
-    let line = |span: &std::ops::Range<usize>| Place::of(text, span.start).line;
-    let mut seen = Vec::new();
-    let mut found = Vec::new();
-    for error in syntax {
-        let span = error.span().unwrap_or(0..0);
-        let span = span.start.min(text.len())..span.end.min(text.len());
-        // One broken value can make several complaints on its line; the first one is the cause.
-        if !seen.contains(&line(&span)) {
-            seen.push(line(&span));
-            found.push(Mistake { place: None, message: error.message().to_owned(), help: None, span });
-        }
+/// The text with its open brackets and quotes closed, where it is no TOML and that helps.
+fn repaired(text: &str) -> Option<Repaired> {
+    let complaints = |text: &str| DeTable::parse_recoverable(text).1.len();
+    let before = complaints(text);
+    if before == 0 {
+        return None;
     }
-    mistakes.retain(|mistake| !seen.contains(&line(&mistake.span)));
-    mistakes.append(&mut found);
+    Repaired::of(text).filter(|repaired| complaints(&repaired.text) < before)
+}
+
+fn syntax_mistake(source: &str, error: &toml::de::Error) -> Mistake {
+    let span = error.span().unwrap_or(0..0);
+    let span = span.start.min(source.len())..span.end.min(source.len());
+    Mistake::at(span, Wrong::new(error.message()))
+}
+
+/// Adds what is not even TOML: one complaint for each line, the first, which is the cause of the others. On such a
+/// line nothing else is believed.
+fn without_echoes(text: &str, mut mistakes: Vec<Mistake>, unreadable: Vec<Mistake>) -> Vec<Mistake> {
+    let line = |mistake: &Mistake| Place::of(text, mistake.span.start).line;
+    let mut first = BTreeMap::new();
+    for mistake in unreadable {
+        first.entry(line(&mistake)).or_insert(mistake);
+    }
+    mistakes.retain(|mistake| !first.contains_key(&line(mistake)));
+    mistakes.extend(first.into_values());
+    mistakes
 }

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
+use super::values::Wrong;
+
 /// A line and column of a text, both from 1; the column counts characters, not bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -48,6 +50,12 @@ pub struct Mistake {
     /// The nearest valid name, the list of valid ones, or what to write instead.
     pub help: Option<String>,
     pub(super) span: Range<usize>,
+}
+
+impl Mistake {
+    pub(super) fn at(span: Range<usize>, wrong: Wrong) -> Mistake {
+        Mistake { place: None, message: wrong.message, help: wrong.help, span }
+    }
 }
 
 /// All mistakes of one file. Never empty.

@@ -40,8 +40,7 @@ pub(super) struct Book<'a> {
 
 impl<'a> Book<'a> {
     pub(super) fn wrong(&self, span: Range<usize>, wrong: Wrong) {
-        let mistake = Mistake { place: None, message: wrong.message, help: wrong.help, span };
-        self.mistakes.borrow_mut().push(mistake);
+        self.mistakes.borrow_mut().push(Mistake::at(span, wrong));
     }
 
     pub(super) fn note(&self, span: Range<usize>, text: impl Into<String>) {

@@ -58,6 +58,20 @@ fn what_is_not_toml_is_reported_beside_the_rest() {
 }
 
 #[test]
+fn a_bracket_or_quote_that_is_not_closed_is_one_report_and_hides_no_other() {
+    let text = "[gateway]\nlimits = { headers = 5\nworkers = 0\nhosts = [\"a\nlissten = 1\n[dependency.a\nurl = \"ftp://a\"\n";
+    let found = refuse(text);
+    let lines: Vec<usize> = found.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [2, 3, 4, 5, 6, 7], "{found:?}");
+    assert_eq!(found[0].1, "this `{` is not closed");
+    let report =
+        read("[dependency.a]\nurl = \"https://a.example\"\nheaders = { authorization = \"Bearer S3CRET\"\n")
+            .unwrap_err();
+    assert!(!report.to_string().contains("S3CRET"), "{report}");
+    assert_eq!(report.mistakes()[0].place.unwrap().to_string(), "3:11");
+}
+
+#[test]
 fn one_mistake_is_one_report() {
     let cases = [
         // A misspelt or malformed value does not make its neighbour wrong.
