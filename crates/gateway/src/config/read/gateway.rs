@@ -1,6 +1,7 @@
 //! `[gateway]` and `[ledger]`, and the addresses of the whole file.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use super::super::action::Ledger;
 use super::super::defaults;
@@ -73,7 +74,7 @@ pub(super) fn check_addresses(
     dependencies: &[(&str, Section<'_>)],
     settings: &Gateway,
 ) {
-    let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    let mut taken: Vec<(SocketAddr, String, Option<Range<usize>>)> = Vec::new();
     let mut take = |section: &Section<'_>, key: &str, default: Option<SocketAddr>, owner: String| {
         let (address, at) = match section.get(key, values::socket) {
             Found::Value(address, at) => (address, Some(at)),
@@ -83,21 +84,21 @@ pub(super) fn check_addresses(
             },
             Found::Broken => return,
         };
-        let clash = taken.iter().find(|(other, _)| clashes(address, *other));
-        if let Some((_, other)) = clash {
-            let span = at.clone().unwrap_or_else(|| section.key_span(key));
-            section.book.wrong(
-                span,
-                Wrong::new(format!("{address} is taken by {other}"))
-                    .help("each listener has an address of its own"),
-            );
+        if let Some((_, other, there)) = taken.iter().find(|(other, ..)| clashes(address, *other)) {
+            // Told at the one that somebody wrote; both cannot be silent.
+            let (span, by) = match (&at, there) {
+                (Some(at), _) => (at.clone(), other),
+                (None, there) => (there.clone().unwrap_or_default(), &owner),
+            };
+            let wrong = Wrong::new(format!("{address} is taken by {by}"));
+            section.book.wrong(span, wrong.help("each listener has an address of its own"));
         }
-        if let Some(at) = at
+        if let Some(at) = at.clone()
             && !address.ip().is_loopback()
         {
             check_exposure(section, gateway, key, at, settings);
         }
-        taken.push((address, owner));
+        taken.push((address, owner, at));
     };
     take(gateway, "listen", Some(settings.listen), "`listen` of [gateway]".to_owned());
     take(gateway, "admin", Some(settings.admin), "`admin` of [gateway]".to_owned());
@@ -112,7 +113,7 @@ fn check_exposure(
     section: &Section<'_>,
     gateway: &Section<'_>,
     key: &str,
-    at: std::ops::Range<usize>,
+    at: Range<usize>,
     settings: &Gateway,
 ) {
     if key == "admin" {

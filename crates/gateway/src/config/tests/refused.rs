@@ -143,7 +143,7 @@ fn every_rule_is_checked() {
         (dependency("listen = \"localhost:80\""), 3, "not an address"),
         (dependency("listen = \"0.0.0.0:9000\""), 3, "off loopback needs `clients`"),
         (format!("{}[dependency.b]\nurl = \"http://b.example\"\nlisten = \"127.0.0.1:9000\"\n", dependency("listen = \"127.0.0.1:9000\"")), 6, "taken by `listen` of [dependency.pay]"),
-        ("[gateway]\nlisten = \"127.0.0.1:8401\"\n".into(), 1, "taken by `listen`"),
+        ("[gateway]\nlisten = \"127.0.0.1:8401\"\n".into(), 2, "taken by `admin`"),
         ("[gateway]\nadmin = \"10.0.0.1:8401\"\n".into(), 2, "needs `admin_token_file`"),
         ("[gateway]\nclients = {}\n".into(), 2, "lets nobody in"),
         ("[gateway]\nhosts = [\"http://a\"]\n".into(), 2, "not a host name"),
