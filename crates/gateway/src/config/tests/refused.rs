@@ -174,6 +174,7 @@ fn every_rule_is_checked() {
         (operation("durable = true\nsettle = \"explicit\""), 8, "needs `cancel`"),
         (operation("durable = true\ntimeout = { total = \"off\" }"), 7, "needs a total timeout"),
         (operation("durable = true\ntimeout = { total = \"3m\" }"), 7, "lease 2m is not longer"),
+        (operation("durable = true\ntimeout = { total = \"2m\" }"), 7, "lease 2m is not longer"),
         (operation("durable = true\nkey_lifetime = \"40s\""), 8, "forgotten after 40s"),
         (operation("durable = true").replace("\"keyed\"", "\"safe\""), 7, "`safe` operation cannot be durable"),
         (none(cancel), 7, "cannot be filled when the answer was lost"),
