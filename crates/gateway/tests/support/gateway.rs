@@ -1,0 +1,208 @@
+//! One running program.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use super::raw::{Caller, Heard};
+use super::soon;
+
+/// What stands before the dependencies where a test says nothing else.
+const SECTION: &str =
+    "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 2\ndrain = \"5s\"\n";
+
+/// A running `seawall serve`. Dropping it kills it.
+pub struct Gateway {
+    child: Child,
+    log: Arc<Log>,
+    folder: TempDir,
+}
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Lines>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Lines {
+    said: Vec<String>,
+    over: bool,
+}
+
+impl Gateway {
+    /// Starts with these dependencies behind a free port, and waits until it listens.
+    pub async fn start(dependencies: &str) -> Gateway {
+        Gateway::start_with(&format!("{SECTION}{dependencies}")).await
+    }
+
+    /// Starts with this whole file, and waits until it listens.
+    pub async fn start_with(text: &str) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("seawall.toml"), text).unwrap();
+        let gateway = Gateway::launch(folder);
+        gateway.until_said("admin listening").await;
+        gateway
+    }
+
+    /// Runs the program on the `seawall.toml` of a folder, without waiting for anything.
+    pub fn launch(folder: TempDir) -> Gateway {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_seawall"))
+            .args(["serve", "-c", "seawall.toml"])
+            .current_dir(folder.path())
+            .envs([("HOME", folder.path()), ("TMPDIR", folder.path()), ("XDG_RUNTIME_DIR", folder.path())])
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Log::default());
+        let (stderr, kept) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                kept.change(|lines| lines.said.push(line));
+            }
+            kept.change(|lines| lines.over = true);
+        });
+        Gateway { child, log, folder }
+    }
+
+    /// Where applications call.
+    pub fn address(&self) -> SocketAddr {
+        let said = self.said("listening");
+        let line = said.iter().find(|line| !line.contains("dependency") && !line.contains("admin"));
+        address_in(line.unwrap())
+    }
+
+    /// A dependency's own port.
+    pub fn own_address(&self, dependency: &str) -> SocketAddr {
+        let said = self.said("listening");
+        address_in(said.iter().find(|line| line.contains(dependency)).unwrap())
+    }
+
+    /// Where people and monitoring look.
+    pub fn admin(&self) -> SocketAddr {
+        address_in(&self.said("admin listening")[0])
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The configuration file.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("seawall.toml")
+    }
+
+    pub async fn connect(&self) -> Caller {
+        Caller::connect(self.address()).await
+    }
+
+    /// One request on a connection of its own.
+    pub async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Heard {
+        self.connect().await.ask(method, target, headers, body).await
+    }
+
+    /// The lines of the log that contain `part`.
+    pub fn said(&self, part: &str) -> Vec<String> {
+        let lines = self.log.lines.lock().unwrap();
+        lines.said.iter().filter(|line| line.contains(part)).cloned().collect()
+    }
+
+    /// Waits for a line of the log, and gives the first.
+    pub async fn until_said(&self, part: &str) -> String {
+        self.until_said_times(part, 1).await
+    }
+
+    /// Waits for the n-th line of the log with this part.
+    pub async fn until_said_times(&self, part: &str, times: usize) -> String {
+        let waited = soon(part, async {
+            loop {
+                let mut changed = std::pin::pin!(self.log.changed.notified());
+                changed.as_mut().enable();
+                if let Some(line) = self.said(part).into_iter().nth(times - 1) {
+                    return line;
+                }
+                assert!(!self.log.lines.lock().unwrap().over, "it ended before it said `{part}`");
+                changed.await;
+            }
+        });
+        waited.await
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name, as in `TERM`.
+    pub fn signal(&self, name: &str) {
+        let done = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(done.unwrap().success(), "kill -{name}");
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn until_exit(&mut self) -> ExitStatus {
+        soon("the end of the program", async {
+            loop {
+                let mut changed = std::pin::pin!(self.log.changed.notified());
+                changed.as_mut().enable();
+                if self.log.lines.lock().unwrap().over {
+                    break;
+                }
+                changed.await;
+            }
+        })
+        .await;
+        // Its stderr is closed, so that it is ending.
+        self.child.wait().unwrap()
+    }
+
+    /// The most memory that it has held so far, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that it holds now, in bytes.
+    pub fn memory_now(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let lines = self.log.lines.lock().unwrap();
+            let last = lines.said.len().saturating_sub(40);
+            eprintln!("the gateway's last lines:\n{}", lines.said[last..].join("\n"));
+        }
+    }
+}
+
+impl Log {
+    fn change(&self, change: impl FnOnce(&mut Lines)) {
+        change(&mut self.lines.lock().unwrap());
+        self.changed.notify_waiters();
+    }
+}
+
+/// The value of a log line's field `address`, in JSON or not.
+fn address_in(line: &str) -> SocketAddr {
+    let (_, rest) = line.split_once("address").unwrap_or_else(|| panic!("no address in {line}"));
+    let rest = rest.trim_start_matches(['"', ':', '=', ' ']);
+    let end = rest.find(['"', ' ', ',']).unwrap_or(rest.len());
+    rest[..end].parse().unwrap_or_else(|error| panic!("{error} in {line}"))
+}

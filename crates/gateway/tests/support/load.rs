@@ -1,0 +1,76 @@
+//! Many calls at once, and what each caller was told.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::raw::{Caller, Ended};
+
+/// What a caller was told of one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The `x-id` that it carried.
+    pub id: String,
+    /// 0 where no answer came.
+    pub status: u16,
+    pub effect: String,
+    pub attempts: u32,
+    pub reason: String,
+}
+
+/// A load: so many calls over so many connections, each a closed loop.
+pub struct Load {
+    pub method: &'static str,
+    pub target: &'static str,
+    pub calls: u64,
+    pub connections: u64,
+    /// From the start of one request to the start of the next on a connection; none: at once after the answer.
+    pub every: Option<Duration>,
+}
+
+impl Load {
+    /// Makes the calls, and gives what came of each, in no order.
+    pub async fn run(self, gateway: SocketAddr) -> Vec<Call> {
+        let load = Arc::new(self);
+        let next = Arc::new(AtomicU64::new(0));
+        let mut callers = JoinSet::new();
+        for _ in 0..load.connections {
+            callers.spawn(caller(Arc::clone(&load), Arc::clone(&next), gateway));
+        }
+        let calls: Vec<Call> = callers.join_all().await.into_iter().flatten().collect();
+        assert_eq!(calls.len() as u64, load.calls, "every call was answered for");
+        calls
+    }
+}
+
+async fn caller(load: Arc<Load>, next: Arc<AtomicU64>, gateway: SocketAddr) -> Vec<Call> {
+    let mut connection = Caller::connect(gateway).await;
+    let mut beat = load.every.map(tokio::time::interval);
+    let mut calls = Vec::new();
+    loop {
+        if let Some(beat) = &mut beat {
+            beat.tick().await;
+        }
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= load.calls {
+            return calls;
+        }
+        let id = format!("{}-{number}", load.method);
+        let body = if load.method == "POST" { "amount=5" } else { "" };
+        let heard = connection.ask(load.method, load.target, &[("x-id", &id)], body).await;
+        let told = |name| heard.header(name).unwrap_or_default().to_owned();
+        calls.push(Call {
+            id,
+            status: heard.status.unwrap_or_default(),
+            effect: told("seawall-effect"),
+            attempts: told("seawall-attempts").parse().unwrap_or(0),
+            reason: told("seawall-reason"),
+        });
+        if heard.ended != Ended::Open {
+            connection = Caller::connect(gateway).await;
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The program as its users meet it: started with a file, called over sockets, told to stop by signals.
+//!
+//! A test waits for what the program says (its log) or for what an upstream saw, never for a time to pass.
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(missing_docs, unreachable_pub, reason = "shared by tests only")]
+
+mod gateway;
+mod load;
+mod raw;
+
+pub use gateway::Gateway;
+pub use load::{Call, Load};
+pub use raw::{Caller, Ended, Heard, dechunked};
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use seawall_lab::harbor::{Books, Harbor};
+
+/// No test waits longer than this for anything on loopback.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for what must come; `what` says in the panic what did not.
+#[track_caller]
+pub fn soon<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
+    let place = std::panic::Location::caller();
+    async move {
+        match tokio::time::timeout(PATIENCE, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("waited in vain for {what}, at {place}"),
+        }
+    }
+}
+
+/// A dependency with this name and address, and these further lines.
+pub fn dependency(name: &str, address: SocketAddr, lines: &str) -> String {
+    format!("[dependency.{name}]\nurl = \"http://{address}\"\n{lines}\n")
+}
+
+/// A harbor on the runtime of the test.
+pub fn harbor() -> (SocketAddr, Books) {
+    let harbor = Harbor::bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
+    let (address, books) = (harbor.address(), harbor.books());
+    tokio::spawn(harbor.run());
+    (address, books)
+}
