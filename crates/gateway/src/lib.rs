@@ -3,9 +3,9 @@
 //! One request walks through [`serve`] (listeners, workers), `worker` (one core), `handle` (top to bottom) and comes
 //! back as a `reply`. [`config`] reads the file, [`running`] compiles it.
 
-#[path = "admin_placeholder.rs"] // until src/admin/ is there: replace these two lines by `pub mod admin;`
 pub mod admin;
 mod caller;
+pub mod cli;
 pub mod config;
 pub mod counters;
 mod demo;

@@ -51,7 +51,10 @@ impl Desk {
         let free = reads && (entrance.local.ip().is_loopback() || open_to_all);
         if who.is_none() && !free {
             let what = if shown.is_some() { "this token is not known here" } else { "this needs a token" };
-            let detail = format!("{what}: send `Authorization: Bearer TOKEN` with the token of {}", self.token.source());
+            let detail = format!(
+                "{what}: send `Authorization: Bearer TOKEN` with the token of {}",
+                self.token.source()
+            );
             return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
         }
         Ok(who)
@@ -59,8 +62,11 @@ impl Desk {
 }
 
 fn hosts_of(headers: &HeaderMap) -> HeaderMap {
-    headers.get_all(HOST).iter().map(|host| (HOST, host.clone())).fold(HeaderMap::new(), |mut hosts, (name, host)| {
-        hosts.append(name, host);
-        hosts
-    })
+    headers.get_all(HOST).iter().map(|host| (HOST, host.clone())).fold(
+        HeaderMap::new(),
+        |mut hosts, (name, host)| {
+            hosts.append(name, host);
+            hosts
+        },
+    )
 }

@@ -34,7 +34,8 @@ use tokio::task::JoinSet;
 pub use changes::{Change, MOST_CHANGES};
 pub use token::{AdminToken, default_token_path};
 pub use view::{
-    BreakerView, CallsView, DependencyView, EndpointView, LimitView, OperationView, Overview, ReloadView, WindowView,
+    BreakerView, CallsView, DependencyView, EndpointView, LimitView, OperationView, Overview, ReloadView,
+    WindowView,
 };
 pub use words::in_words;
 
@@ -152,7 +153,10 @@ async fn dependencies(State(desk): State<Arc<Desk>>) -> Json<Overview> {
     Json(desk.overview())
 }
 
-async fn dependency(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Result<Json<DependencyView>, Problem> {
+async fn dependency(
+    State(desk): State<Arc<Desk>>,
+    Path(name): Path<String>,
+) -> Result<Json<DependencyView>, Problem> {
     let compiled = desk.running.compiled.load();
     let Some((_, found)) = compiled.by_name(&name) else { return Err(desk.no_dependency(&name)) };
     Ok(Json(desk.dependency(found)))
@@ -163,7 +167,10 @@ async fn changed(State(desk): State<Arc<Desk>>) -> Json<serde_json::Value> {
 }
 
 async fn unknown_path(uri: Uri) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format!("there is no `{}` here; `GET /` lists what there is", uri.path()))
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        format!("there is no `{}` here; `GET /` lists what there is", uri.path()),
+    )
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {
@@ -173,7 +180,10 @@ async fn wrong_method(method: Method, uri: Uri) -> Problem {
 
 /// What is true now is not to be shown later, nor to be taken for a page.
 async fn never_stored(response: Response) -> impl IntoResponse {
-    let headers = [(CACHE_CONTROL, HeaderValue::from_static("no-store")), (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
+    let headers = [
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
     (headers, response)
 }
 

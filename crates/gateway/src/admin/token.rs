@@ -129,7 +129,8 @@ impl Drop for AdminToken {
 #[must_use]
 pub fn default_token_path(port: u16) -> PathBuf {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let folder = runtime.filter(|folder| folder.is_absolute() && folder.is_dir()).unwrap_or_else(std::env::temp_dir);
+    let folder =
+        runtime.filter(|folder| folder.is_absolute() && folder.is_dir()).unwrap_or_else(std::env::temp_dir);
     folder.join(format!("seawall-{port}.token"))
 }
 

@@ -1,0 +1,146 @@
+//! An operator's word on a breaker.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Extension, Path, State};
+use axum::http::StatusCode;
+use seawall_policy::{BreakerState, DependencyGuards, Force, Time};
+use serde::{Deserialize, Serialize};
+
+use super::changes::{Change, stamp};
+use super::door::Who;
+use super::problem::Problem;
+use super::{DependencyView, Desk, Entrance};
+
+/// Bytes of a request's body.
+const MOST_BODY: usize = 16 << 10;
+/// A body must be there by then.
+const BODY_TIME: Duration = Duration::from_secs(10);
+/// Characters of a reason.
+const MOST_REASON: usize = 500;
+
+/// What is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    state: Word,
+    /// Absent: all of them.
+    #[serde(default)]
+    endpoint: Option<usize>,
+    reason: String,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    Open,
+    Closed,
+    Auto,
+}
+
+impl Word {
+    fn force(self) -> Force {
+        match self {
+            Word::Open => Force::Open,
+            Word::Closed => Force::Closed,
+            Word::Auto => Force::Auto,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Word::Open => "open",
+            Word::Closed => "closed",
+            Word::Auto => "auto",
+        }
+    }
+}
+
+/// What was done, and how it stands now.
+#[derive(Debug, Serialize)]
+pub(super) struct Done {
+    change: Change,
+    dependency: DependencyView,
+}
+
+pub(super) async fn force(
+    State(desk): State<Arc<Desk>>,
+    Path(name): Path<String>,
+    Extension(entrance): Extension<Entrance>,
+    Extension(Who(who)): Extension<Who>,
+    body: Body,
+) -> Result<Json<Done>, Problem> {
+    if desk.running.compiled.load().by_name(&name).is_none() {
+        return Err(desk.no_dependency(&name));
+    }
+    let order = read(body).await?;
+    // Looked up again: a reload may have come while the body was read.
+    let compiled = desk.running.compiled.load_full();
+    let Some((_, found)) = compiled.by_name(&name) else { return Err(desk.no_dependency(&name)) };
+    let endpoints = found.settings.endpoints.len();
+    if let Some(no) = order.endpoint.filter(|endpoint| *endpoint >= endpoints) {
+        let last = endpoints.saturating_sub(1);
+        return Err(bad(format!("`endpoint` is {no}, but those of `{name}` are numbered from 0 to {last}")));
+    }
+    let change = Change {
+        at: stamp(SystemTime::now()),
+        who,
+        peer: entrance.peer.to_string(),
+        dependency: name,
+        endpoint: order.endpoint,
+        state: order.state.as_str().to_owned(),
+        reason: order.reason,
+    };
+    found.shared.with(|guards| apply(guards, order.state.force(), order.endpoint, desk.running.clock.now()));
+    tracing::warn!(
+        who = %change.who, peer = %change.peer, dependency = %change.dependency,
+        endpoint = change.endpoint, state = %change.state, reason = %change.reason,
+        "an operator set a breaker",
+    );
+    desk.changes.record(change.clone());
+    Ok(Json(Done { change, dependency: desk.dependency(found) }))
+}
+
+fn bad(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}
+
+async fn read(body: Body) -> Result<Order, Problem> {
+    let Ok(read) = tokio::time::timeout(BODY_TIME, to_bytes(body, MOST_BODY)).await else {
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come"));
+    };
+    let bytes = read.map_err(|_| {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body broke off, or is larger than {MOST_BODY} bytes"),
+        )
+    })?;
+    let mut order: Order = serde_json::from_slice(&bytes).map_err(|error| {
+        let shape = r#"{"state":"open|closed|auto","endpoint":0,"reason":"why"}"#;
+        bad(format!("the body is not {shape} (`endpoint` may be absent: all of them): {error}"))
+    })?;
+    order.reason = order.reason.trim().to_owned();
+    if order.reason.is_empty() {
+        return Err(bad("`reason` is empty: say why, for whoever finds the breaker so"));
+    }
+    if order.reason.chars().count() > MOST_REASON || order.reason.chars().any(char::is_control) {
+        return Err(bad(format!("`reason` is one line of at most {MOST_REASON} characters")));
+    }
+    Ok(order)
+}
+
+/// Sets one endpoint's breaker, or all.
+fn apply(guards: &mut DependencyGuards, force: Force, endpoint: Option<usize>, now: Time) {
+    let all = 0..guards.len();
+    for at in all.filter(|at| endpoint.is_none_or(|which| which == *at)) {
+        let Some(found) = guards.endpoint(at) else { continue };
+        match found.breaker.force(now, force) {
+            // What the limit learned of the last endings is about the time before.
+            Some(BreakerState::Closed | BreakerState::ForcedClosed) => found.limit.breaker_closed(),
+            Some(BreakerState::Open | BreakerState::HalfOpen | BreakerState::ForcedOpen) | None => {}
+        }
+    }
+}

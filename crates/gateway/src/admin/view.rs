@@ -1,0 +1,436 @@
+//! What the gateway sees, as the API tells it. `seawall status` reads the same structures back.
+//!
+//! Each fact stands in two forms: a figure for programs and, where a person asks "why" or "what next", words.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use seawall_policy::{BreakerState, EndpointGuards, OpenedBy, Opening, Reason, Time, Timeouts};
+use serde::{Deserialize, Serialize};
+
+use super::Desk;
+use super::changes::{Change, stamp};
+use super::words::in_words;
+use crate::config;
+use crate::counters::tally;
+use crate::running::{CompiledDependency, Reload};
+
+/// The whole gateway.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Overview {
+    /// Shutting down.
+    pub draining: bool,
+    /// Counts the configurations that were taken, from 1.
+    pub generation: u64,
+    /// Connections of callers.
+    pub connections: u64,
+    /// What became of the last reload; absent before the first.
+    #[serde(default)]
+    pub last_reload: Option<ReloadView>,
+    /// In the order of the names.
+    pub dependencies: Vec<DependencyView>,
+}
+
+/// What became of a reload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReloadView {
+    /// When, RFC 3339.
+    pub at: String,
+    /// Why it was refused, the old configuration then being in force; `null` where it was taken.
+    #[serde(default)]
+    pub refused: Option<String>,
+}
+
+/// One dependency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DependencyView {
+    /// Its name.
+    pub name: String,
+    /// The worst of its endpoints' breaker states.
+    pub state: String,
+    /// In order of preference.
+    pub endpoints: Vec<EndpointView>,
+    /// Repeats that can be paid for.
+    pub retry_tokens: f64,
+    /// Calls by what is known of their effect.
+    pub calls: CallsView,
+    /// Calls that ended without an answer of the dependency, by reason; those that occurred.
+    pub reasons: BTreeMap<String, u64>,
+    /// Attempts made.
+    pub attempts: u64,
+    /// Answers whose body broke after its head had gone out.
+    pub truncated: u64,
+    /// In the order of the file; the last, `other`, is for requests that none of them matches.
+    pub operations: Vec<OperationView>,
+}
+
+/// Calls since the start, or since the dependency's settings changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CallsView {
+    /// They took effect.
+    pub applied: u64,
+    /// They did not.
+    pub not_applied: u64,
+    /// Nobody knows.
+    pub unknown: u64,
+    /// Under way.
+    pub in_flight: u64,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndpointView {
+    /// Its number, from 0.
+    pub endpoint: usize,
+    /// Where it is.
+    pub url: String,
+    /// Whether it may be called.
+    pub breaker: BreakerView,
+    /// What the breaker looks back on.
+    pub window: WindowView,
+    /// How many calls at once.
+    pub limit: LimitView,
+}
+
+/// A breaker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BreakerView {
+    /// `closed` (flowing), `open` (refusing), `half-open` (probing), `forced-open`, `forced-closed`.
+    pub state: String,
+    /// It may open by itself.
+    pub enabled: bool,
+    /// When the state began, RFC 3339.
+    pub since: String,
+    /// How long ago that was.
+    pub for_seconds: f64,
+    /// When it last left closed; absent while it is closed or forced.
+    #[serde(default)]
+    pub opened_at: Option<String>,
+    /// Why it is not closed.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// Open: when the next probe may go. Half-open: when, if the one that is out never returns. RFC 3339.
+    #[serde(default)]
+    pub until: Option<String>,
+    /// How long until then.
+    #[serde(default)]
+    pub until_seconds: Option<f64>,
+    /// What happens next.
+    #[serde(default)]
+    pub next: Option<String>,
+    /// The operator's word that it obeys.
+    #[serde(default)]
+    pub forced: Option<Change>,
+}
+
+/// What a breaker looks back on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowView {
+    /// Good calls.
+    pub ok: u32,
+    /// Bad calls.
+    pub bad: u32,
+    /// The bad ones by kind, as `31 timeouts, 4 × 503`; absent where there are none.
+    #[serde(default)]
+    pub failures: Option<String>,
+}
+
+/// A concurrency limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitView {
+    /// Whether anything is refused for it.
+    pub enabled: bool,
+    /// The limit that stands.
+    pub limit: u32,
+    /// The most it can be.
+    pub max: u32,
+    /// Attempts in flight.
+    pub in_flight: u32,
+}
+
+/// One operation's settings, in brief. Times in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationView {
+    /// The label.
+    pub name: String,
+    /// Method and path; absent for `other`.
+    #[serde(default, rename = "match")]
+    pub pattern: Option<String>,
+    /// `safe`, `idempotent`, `keyed` or `none`; absent for `other`, where the method decides.
+    #[serde(default)]
+    pub idempotency: Option<String>,
+    /// Attempts in all.
+    pub attempts: u32,
+    /// For a connection.
+    pub connect_ms: u64,
+    /// Without progress.
+    pub read_ms: u64,
+    /// Over all; `null` is no bound.
+    #[serde(default)]
+    pub total_ms: Option<u64>,
+}
+
+/// Now, by the clock of the guards and by the wall's, read together.
+#[derive(Clone, Copy)]
+struct Moment {
+    time: Time,
+    wall: SystemTime,
+}
+
+impl Moment {
+    fn stamp(&self, time: Time) -> String {
+        let wall = if time > self.time {
+            self.wall.checked_add(time.since(self.time))
+        } else {
+            self.wall.checked_sub(self.time.since(time))
+        };
+        stamp(wall.unwrap_or(self.wall))
+    }
+}
+
+impl Desk {
+    pub(super) fn overview(&self) -> Overview {
+        let compiled = self.running.compiled.load();
+        let mut dependencies: Vec<_> =
+            compiled.dependencies.iter().map(|found| self.dependency(found)).collect();
+        dependencies.sort_by(|a, b| a.name.cmp(&b.name));
+        Overview {
+            draining: self.running.is_draining(),
+            generation: compiled.generation,
+            connections: self.running.connections.load(std::sync::atomic::Ordering::Relaxed),
+            last_reload: self.running.last_reload.lock().as_ref().map(reload),
+            dependencies,
+        }
+    }
+
+    pub(super) fn dependency(&self, found: &CompiledDependency) -> DependencyView {
+        let name = &found.settings.name;
+        let now = Moment { time: self.running.clock.now(), wall: SystemTime::now() };
+        let (seen, tokens_milli) = found.shared.with(|guards| {
+            let seen: Vec<_> = (0..guards.len())
+                .filter_map(|at| guards.endpoint(at).map(|one| Seen::of(one, now.time)))
+                .collect();
+            (seen, guards.tokens_milli())
+        });
+        let worst = seen.iter().map(|one| one.state).max_by_key(|state| badness(*state));
+        let urls = found.settings.endpoints.iter().map(|endpoint| endpoint.url.to_string());
+        let endpoints = urls.zip(seen).enumerate();
+        let tally = tally(&found.counters);
+        let reasons = Reason::ALL.iter().zip(tally.reasons).filter(|(_, count)| *count > 0);
+        let [applied, not_applied, unknown] = tally.effects;
+        DependencyView {
+            name: name.clone(),
+            state: worst.unwrap_or(BreakerState::Closed).as_str().to_owned(),
+            endpoints: endpoints
+                .map(|(at, (url, seen))| {
+                    let word = if seen.is_forced() { self.changes.last_word(name, at) } else { None };
+                    seen.tell(at, url, word, now)
+                })
+                .collect(),
+            retry_tokens: f64::from(tokens_milli) / 1000.0,
+            calls: CallsView { applied, not_applied, unknown, in_flight: tally.in_flight },
+            reasons: reasons.map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
+            attempts: tally.attempts,
+            truncated: tally.truncated,
+            operations: operations(&found.settings),
+        }
+    }
+}
+
+fn reload(reload: &Reload) -> ReloadView {
+    ReloadView { at: stamp(reload.at), refused: reload.refused.clone() }
+}
+
+fn operations(settings: &config::Dependency) -> Vec<OperationView> {
+    let named = settings.operations.iter().map(|operation| OperationView {
+        name: operation.name.clone(),
+        pattern: Some(operation.pattern.to_string()),
+        idempotency: Some(operation.idempotency.as_str().to_owned()),
+        ..brief(&operation.timeout, &operation.retry)
+    });
+    let other = brief(&settings.fallback.timeout, &settings.fallback.retry);
+    named.chain([other]).collect()
+}
+
+/// The settings of requests that no operation matches, with these values.
+fn brief(timeout: &Timeouts, retry: &config::Retry) -> OperationView {
+    let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    OperationView {
+        name: "other".to_owned(),
+        pattern: None,
+        idempotency: None,
+        attempts: retry.attempts_in_force(),
+        connect_ms: millis(timeout.connect),
+        read_ms: millis(timeout.read),
+        total_ms: timeout.total.map(millis),
+    }
+}
+
+/// What was read of one endpoint's guards under their lock; the words are made after it.
+struct Seen {
+    state: BreakerState,
+    enabled: bool,
+    since: Time,
+    until: Option<Time>,
+    opening: Option<Opening>,
+    probes: u32,
+    window: WindowView,
+    limit: LimitView,
+}
+
+impl Seen {
+    fn of(guards: &mut EndpointGuards, now: Time) -> Seen {
+        let EndpointGuards { breaker, limit } = guards;
+        let (counts, failures) = (breaker.counts(now), breaker.failures(now));
+        let settings = limit.settings();
+        Seen {
+            state: breaker.state(now),
+            enabled: breaker.settings().enabled,
+            since: breaker.state_since(now),
+            until: breaker.state_until(now),
+            opening: breaker.why().copied(),
+            probes: breaker.settings().probes.max(1),
+            window: WindowView {
+                ok: counts.ok,
+                bad: counts.bad,
+                failures: (counts.bad > 0).then(|| failures.to_string()),
+            },
+            limit: LimitView {
+                enabled: settings.enabled,
+                limit: limit.limit(),
+                max: settings.max.max(1),
+                in_flight: limit.in_flight(),
+            },
+        }
+    }
+
+    fn is_forced(&self) -> bool {
+        match self.state {
+            BreakerState::ForcedOpen | BreakerState::ForcedClosed => true,
+            BreakerState::Closed | BreakerState::Open | BreakerState::HalfOpen => false,
+        }
+    }
+
+    fn tell(self, endpoint: usize, url: String, forced: Option<Change>, now: Moment) -> EndpointView {
+        let why = match &forced {
+            Some(word) => Some(format!("{}: {}", word.who, word.reason)),
+            None if self.is_forced() => Some("by an operator".to_owned()),
+            None => self.opening.as_ref().map(why),
+        };
+        let left = self.until.map(|until| until.since(now.time));
+        let breaker = BreakerView {
+            state: self.state.as_str().to_owned(),
+            enabled: self.enabled,
+            since: now.stamp(self.since),
+            for_seconds: now.time.since(self.since).as_secs_f64(),
+            opened_at: self.opening.map(|opening| now.stamp(opening.at)),
+            why,
+            until: self.until.map(|until| now.stamp(until)),
+            until_seconds: left.map(|left| left.as_secs_f64()),
+            next: next(self.state, left, self.probes),
+            forced,
+        };
+        EndpointView { endpoint, url, breaker, window: self.window, limit: self.limit }
+    }
+}
+
+/// How bad a state is for the callers; a forced one that refuses is worse only than one that probes, since somebody
+/// knows of it.
+fn badness(state: BreakerState) -> u8 {
+    match state {
+        BreakerState::Open => 4,
+        BreakerState::ForcedOpen => 3,
+        BreakerState::HalfOpen => 2,
+        BreakerState::ForcedClosed => 1,
+        BreakerState::Closed => 0,
+    }
+}
+
+/// Why a breaker left closed.
+fn why(opening: &Opening) -> String {
+    let failures = &opening.failures;
+    let mut words = match opening.by {
+        OpenedBy::Rate => format!("{failures} in {} calls", opening.counts.total()),
+        OpenedBy::Silence => format!("{failures}, no good answer"),
+        OpenedBy::Consecutive => format!("{failures}, too many in a row"),
+        OpenedBy::Probe => "a probe failed".to_owned(),
+    };
+    match opening.reopened {
+        0 => {}
+        1 => words.push_str("; 1 probe failed since"),
+        more => words.push_str(&format!("; {more} probes failed since")),
+    }
+    words
+}
+
+/// What happens next.
+fn next(state: BreakerState, left: Option<Duration>, probes: u32) -> Option<String> {
+    let good = if probes == 1 {
+        "1 good answer closes it".to_owned()
+    } else {
+        format!("{probes} good answers close it")
+    };
+    match (state, left) {
+        (BreakerState::Closed, _) => None,
+        (BreakerState::Open, Some(left)) => Some(format!("next probe in {}", in_words(left))),
+        (BreakerState::Open, None) => Some("the next call is a probe".to_owned()),
+        (BreakerState::HalfOpen, Some(_)) => Some(format!("a probe is out; {good}")),
+        (BreakerState::HalfOpen, None) => Some(format!("the next call is a probe; {good}")),
+        (BreakerState::ForcedOpen | BreakerState::ForcedClosed, _) => {
+            Some("stays so until set to auto".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seawall_policy::{Breaker, BreakerSettings, Draw, Evidence, FailureKind};
+
+    fn fail(breaker: &mut Breaker, kind: FailureKind, slow: bool, at: Time) {
+        let pass = breaker.admit(at).expect("it flows, or probes");
+        let _ = breaker.settle(at, pass, Evidence::Failure { kind, slow }, Draw::new(0));
+    }
+
+    #[test]
+    fn the_reason_names_what_failed_and_how_often_it_was_tried_since() {
+        let at = Time::from_millis(1_000);
+        let mut breaker = Breaker::new(BreakerSettings::default());
+        for call in 0..20 {
+            let kind = if call < 4 { FailureKind::Status503 } else { FailureKind::Lost };
+            fail(&mut breaker, kind, false, at);
+        }
+        assert_eq!(why(breaker.why().unwrap()), "16 connections lost, 4 × 503 in 20 calls");
+        fail(&mut breaker, FailureKind::Timeout, true, Time::from_millis(8_000));
+        assert_eq!(
+            why(breaker.why().unwrap()),
+            "16 connections lost, 4 × 503 in 20 calls; 1 probe failed since"
+        );
+
+        let mut quiet = Breaker::new(BreakerSettings::default());
+        fail(&mut quiet, FailureKind::Timeout, true, at);
+        fail(&mut quiet, FailureKind::Timeout, true, at);
+        assert_eq!(why(quiet.why().unwrap()), "2 timeouts, no good answer");
+    }
+
+    #[test]
+    fn what_comes_next_is_said() {
+        let soon = Some(Duration::from_millis(11_500));
+        assert_eq!(next(BreakerState::Open, soon, 3).unwrap(), "next probe in 12 s");
+        assert_eq!(
+            next(BreakerState::HalfOpen, None, 1).unwrap(),
+            "the next call is a probe; 1 good answer closes it"
+        );
+        assert_eq!(next(BreakerState::Closed, None, 3), None);
+    }
+
+    #[test]
+    fn a_moment_maps_both_directions_of_time() {
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let now = Moment { time: Time::from_millis(5_000), wall };
+        assert_eq!(now.stamp(Time::from_millis(3_000)), "1970-01-01T00:16:38.000Z");
+        assert_eq!(now.stamp(Time::from_millis(7_500)), "1970-01-01T00:16:42.500Z");
+        assert_eq!(now.stamp(Time::NEVER).len(), 24, "far away, and no panic");
+    }
+}

@@ -1,0 +1,39 @@
+//! `seawall breaker`: an operator's word.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::remote::{Remote, segment};
+use super::status::table;
+use super::{Failure, Gateway, Setting, terminal};
+use crate::admin::DependencyView;
+
+/// The part of the answer that is shown.
+#[derive(Deserialize)]
+struct Done {
+    dependency: DependencyView,
+}
+
+pub(super) fn run(
+    gateway: &Gateway,
+    dependency: &str,
+    state: Setting,
+    endpoint: Option<usize>,
+    reason: &str,
+) -> Result<(), Failure> {
+    let remote = Remote::new(gateway)?;
+    remote.need_token()?;
+    let state = match state {
+        Setting::Open => "open",
+        Setting::Closed => "closed",
+        Setting::Auto => "auto",
+    };
+    let mut order = json!({ "state": state, "reason": reason });
+    if let Some(endpoint) = endpoint {
+        order["endpoint"] = endpoint.into();
+    }
+    let answer = remote.post(&format!("/api/dependencies/{}/breaker", segment(dependency)), &order)?;
+    let done: Done = serde_json::from_str(&answer)
+        .map_err(|error| Failure::failed(format!("{}: not what a gateway tells: {error}", gateway.admin)))?;
+    terminal::print(&table(vec![done.dependency], terminal::colour_on_output()))
+}

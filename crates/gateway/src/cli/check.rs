@@ -1,0 +1,24 @@
+//! `seawall check`: every mistake at once, or the settings in force.
+
+use std::path::Path;
+
+use super::{Failure, terminal};
+use crate::config;
+use crate::running::Running;
+
+pub(super) fn run(path: &Path) -> Result<(), Failure> {
+    let env = |name: &str| std::env::var(name).ok();
+    let loaded = config::load(path, &env)
+        .map_err(|report| Failure::misuse(report.render(terminal::colour_on_errors())))?;
+    // What only a start would find: a certificate that cannot be read, two operations that cannot be told apart.
+    Running::new(loaded.settings.clone(), 1)
+        .map_err(|why| Failure::misuse(format!("{}: {why}", path.display())))?;
+
+    let mut out = config::effective(&loaded.settings);
+    if !loaded.notes.is_empty() {
+        out.push_str("\nnotes\n");
+        loaded.notes.iter().for_each(|note| out.push_str(&format!("  {note}\n")));
+    }
+    out.push_str(&format!("\n{}: no mistakes\n", path.display()));
+    terminal::print(&out)
+}

@@ -1,0 +1,167 @@
+//! `seawall explain`: the page for a reason.
+//!
+//! The pages are `docs/reasons/WORD.md`, built into the program, so that they answer where there is no network and
+//! always speak of this version.
+
+use std::fmt::Write;
+
+use super::{Failure, terminal};
+
+macro_rules! pages {
+    ($($word:literal,)*) => {
+        &[$(($word, include_str!(concat!("../../../../docs/reasons/", $word, ".md"))),)*]
+    };
+}
+
+/// Every word with its page: reasons, why a repeat did not happen, and how an answer may break.
+const PAGES: &[(&str, &str)] = pages![
+    "breaker-open",
+    "concurrency-limit",
+    "queue-full",
+    "queue-timeout",
+    "fleet-limit",
+    "no-time-left",
+    "dns-failure",
+    "connect-refused",
+    "tls-failure",
+    "connect-timeout",
+    "read-timeout",
+    "total-timeout",
+    "connection-lost",
+    "bad-answer",
+    "unknown-dependency",
+    "bad-request",
+    "body-too-large",
+    "caller-refused",
+    "ledger-unavailable",
+    "key-conflict",
+    "in-progress",
+    "draining",
+    "truncated",
+    "budget",
+    "attempts",
+    "deadline",
+    "not-repeatable",
+    "body",
+    "breaker",
+    "limit",
+    "slow",
+    "caller",
+];
+
+pub(super) fn run(word: Option<&str>) -> Result<(), Failure> {
+    let Some(word) = word else { return terminal::print(&list()) };
+    let asked = word.trim().to_lowercase().replace('_', "-");
+    match PAGES.iter().find(|(known, _)| *known == asked) {
+        Some((_, page)) => terminal::print(page),
+        None => Err(Failure::misuse(unknown(word, &asked))),
+    }
+}
+
+/// All words, each with what its page says first.
+fn list() -> String {
+    PAGES.iter().fold(String::new(), |mut out, (word, page)| {
+        let _ = writeln!(out, "{word:<20} {}", gist(page));
+        out
+    })
+}
+
+/// The first paragraph after the title, as one line.
+fn gist(page: &str) -> String {
+    let paragraph = page.split("\n\n").nth(1).unwrap_or_default();
+    paragraph.lines().collect::<Vec<_>>().join(" ")
+}
+
+fn unknown(word: &str, asked: &str) -> String {
+    let near = PAGES
+        .iter()
+        .map(|(known, _)| (strsim::damerau_levenshtein(asked, known), *known))
+        .filter(|(distance, known)| *distance <= (asked.len().max(known.len()) / 3).max(1))
+        .min();
+    let near = near.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default();
+    let all: Vec<&str> = PAGES.iter().map(|(known, _)| *known).collect();
+    format!("`{word}` is no reason{near}\nThere are: {}", all.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use seawall_policy::{Reason, Stopped};
+
+    use super::*;
+    use crate::reply;
+
+    fn page(word: &str) -> &'static str {
+        PAGES
+            .iter()
+            .find(|(known, _)| *known == word)
+            .map(|(_, page)| *page)
+            .unwrap_or_else(|| panic!("{word}"))
+    }
+
+    #[test]
+    fn table_files_and_words_are_the_same() {
+        let words: BTreeSet<String> = Reason::ALL
+            .iter()
+            .map(|reason| reason.as_str())
+            .chain(Stopped::ALL.iter().map(|stopped| stopped.as_str()))
+            .chain(["truncated"])
+            .map(str::to_owned)
+            .collect();
+        let table: BTreeSet<String> = PAGES.iter().map(|(word, _)| (*word).to_owned()).collect();
+        assert_eq!(table, words);
+        assert_eq!(PAGES.len(), words.len(), "one twice");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reasons");
+        let files: BTreeSet<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .map(|name| name.strip_suffix(".md").unwrap_or_else(|| panic!("{name}")).to_owned())
+            .collect();
+        assert_eq!(files, words);
+    }
+
+    #[test]
+    fn a_page_states_what_the_caller_sees() {
+        for reason in Reason::ALL {
+            let page = page(reason.as_str());
+            let status = reply::status(*reason).as_u16();
+            let origin = reason.origin().as_str();
+            let seen = page.split("\n\n").find(|part| part.starts_with("Seen as: "));
+            let line = seen.unwrap_or_else(|| panic!("{reason}")).replace('\n', " ");
+            assert!(line.contains(&format!("status {status}")), "{reason}: {line}");
+            assert!(line.contains(&format!("origin `{origin}`")), "{reason}: {line}");
+            assert!(line.contains("effect `"), "{reason}: {line}");
+        }
+        for stopped in Stopped::ALL {
+            let header = format!("`seawall-retry-stopped: {stopped}`");
+            assert!(page(stopped.as_str()).contains(&header), "{stopped}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_short_and_whole() {
+        for (word, page) in PAGES {
+            assert!(page.starts_with(&format!("# {word}\n\n")), "{word}");
+            assert!((10..=30).contains(&page.lines().count()), "{word}: {} lines", page.lines().count());
+            for part in ["Why it happens", "What to do", "Settings"] {
+                assert!(
+                    page.contains(&format!("\n{part}: ")) || page.contains(&format!("\n{part}:\n")),
+                    "{word}: {part}"
+                );
+            }
+            assert!(!gist(page).is_empty() && gist(page).chars().count() < 200, "{word}: {}", gist(page));
+        }
+    }
+
+    #[test]
+    fn a_typo_finds_its_word() {
+        for (typo, word) in
+            [("breaker-opne", "breaker-open"), ("budgte", "budget"), ("readtimeout", "read-timeout")]
+        {
+            assert!(unknown(typo, typo).contains(&format!("did you mean `{word}`?")), "{typo}");
+        }
+        assert!(!unknown("zzzzzzzz", "zzzzzzzz").contains("did you mean"));
+    }
+}

@@ -1,0 +1,217 @@
+//! The command line: one file for each command, and here what they are called and how they end.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. A reader that goes away (`| head`) is no error, and
+//! what is not a terminal gets no colour.
+
+mod breaker;
+mod check;
+mod explain;
+mod harbor;
+mod logs;
+mod manual;
+mod remote;
+mod status;
+mod terminal;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::config;
+use crate::serve;
+
+/// Stands between a backend and the systems it does not own.
+///
+/// Seawall sends an application's HTTP calls on to external services, under deadlines, breakers and limits. It repeats
+/// a call only where that is safe, and says in every answer what is known of the call's effect: applied, not-applied
+/// or unknown.
+#[derive(Debug, Parser)]
+#[command(name = "seawall", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.\nTry it: seawall serve --demo"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    ///
+    /// SIGHUP or a changed file reloads the configuration, whole or not at all; SIGTERM finishes accepted work and
+    /// ends.
+    Serve {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Run in front of a provider that misbehaves on request; needs no file and no network
+        #[arg(long, conflicts_with = "config")]
+        demo: bool,
+    },
+    /// Check the configuration, and print the settings in force for every operation
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+    /// Say what a reason means, why it happens and what to do
+    ///
+    /// REASON is a word of the headers `seawall-reason` or `seawall-retry-stopped`, or of a log line. Without it, all
+    /// are listed.
+    Explain {
+        /// As in `seawall explain breaker-open`
+        reason: Option<String>,
+    },
+    /// Show what a running gateway sees, one line for each dependency, the worst first
+    Status {
+        /// Print the admin side's own JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        gateway: Gateway,
+    },
+    /// Open or close a dependency's breaker by hand, or give it back to the evidence
+    Breaker {
+        /// Whose breaker
+        dependency: String,
+        /// What it shall be
+        #[arg(value_enum)]
+        state: Setting,
+        /// Only this endpoint's, numbered from 0; without it all of them
+        #[arg(long, value_name = "N")]
+        endpoint: Option<usize>,
+        /// Why; kept, logged and shown to whoever looks
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        gateway: Gateway,
+    },
+    /// Failures on demand
+    Lab {
+        #[command(subcommand)]
+        command: Lab,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page, in roff (`seawall man | man -l -`)
+    Man,
+}
+
+#[derive(Debug, Subcommand)]
+enum Lab {
+    /// Run a payment provider that misbehaves on request and keeps its own books (GET /books)
+    Harbor {
+        /// Where it listens; port 0 takes a free one
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8402")]
+        listen: SocketAddr,
+        /// Faults by rate and time, TOML
+        #[arg(long, value_name = "FILE")]
+        script: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration
+    #[arg(
+        short = 'c',
+        long = "config",
+        id = "config",
+        value_name = "FILE",
+        default_value = "./seawall.toml"
+    )]
+    path: PathBuf,
+}
+
+/// Which gateway to talk to, and as whom.
+#[derive(Debug, Args)]
+struct Gateway {
+    /// The gateway's admin side
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8401")]
+    admin: String,
+    /// A file with the admin token; without it, the one that a gateway on this machine made at start
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Setting {
+    /// Refuse every call
+    Open,
+    /// Let every call pass, whatever happens
+    Closed,
+    /// Decide by evidence
+    Auto,
+}
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// It was asked for rightly, and went wrong.
+    fn failed(message: impl Into<String>) -> Failure {
+        Failure { code: 1, message: message.into() }
+    }
+
+    /// It was asked for wrongly, or the configuration is wrong.
+    fn misuse(message: impl Into<String>) -> Failure {
+        Failure { code: 2, message: message.into() }
+    }
+}
+
+/// The program: reads the arguments, does what they say, and tells how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            terminal::complain(&failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve { file, demo } => {
+            logs::begin();
+            serve::run(&serve::Options { config: file.path, demo })
+                .map_err(|error| Failure { code: error.exit_code(), message: error.to_string() })
+        }
+        Command::Check { file } => check::run(&file.path),
+        Command::Schema => {
+            let schema = serde_json::to_string_pretty(&config::schema()).expect("it is JSON already");
+            terminal::print(&format!("{schema}\n"))
+        }
+        Command::Explain { reason } => explain::run(reason.as_deref()),
+        Command::Status { json, gateway } => status::run(&gateway, json),
+        Command::Breaker { dependency, state, endpoint, reason, gateway } => {
+            breaker::run(&gateway, &dependency, state, endpoint, &reason)
+        }
+        Command::Lab { command: Lab::Harbor { listen, script } } => harbor::run(listen, script.as_deref()),
+        Command::Completions { shell } => terminal::print(&manual::completions(Arguments::command(), shell)),
+        Command::Man => terminal::print(&manual::page(Arguments::command())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

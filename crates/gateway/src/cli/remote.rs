@@ -1,0 +1,245 @@
+//! Talks to a gateway's admin side: one request for each connection, plain HTTP, no runtime.
+//!
+//! HTTP/1.0 is enough and keeps this short: the answer ends where the connection does. An HTTP client library would
+//! bring a second TLS stack and a pool for one request.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::time::Duration;
+
+use http::Uri;
+use serde_json::Value;
+
+use super::{Failure, Gateway};
+use crate::admin::default_token_path;
+
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+const ANSWER_TIME: Duration = Duration::from_secs(15);
+/// Bytes of an answer; a thousand dependencies fit many times.
+const MOST_ANSWER: u64 = 64 << 20;
+const DEFAULT_PORT: u16 = 80;
+
+/// One gateway's admin side.
+#[derive(Debug)]
+pub(super) struct Remote {
+    shown: String,
+    /// Without the brackets of an IPv6 address.
+    host: String,
+    port: u16,
+    prefix: String,
+    token: Option<String>,
+}
+
+impl Remote {
+    /// Reads `--admin` and `--token-file`.
+    pub(super) fn new(gateway: &Gateway) -> Result<Remote, Failure> {
+        let wrong = |why: &str| Failure::misuse(format!("--admin {}: {why}", gateway.admin));
+        let uri: Uri = gateway.admin.parse().map_err(|_| wrong("not a URL, as http://127.0.0.1:8401"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                return Err(wrong("the admin side speaks plain HTTP; reach it through a tunnel"));
+            }
+            Some(_) | None => return Err(wrong("not an http:// URL, as http://127.0.0.1:8401")),
+        }
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("no host in it"))?;
+        let mut remote = Remote {
+            shown: gateway.admin.clone(),
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: uri.port_u16().unwrap_or(DEFAULT_PORT),
+            prefix: uri.path().trim_end_matches('/').to_owned(),
+            token: None,
+        };
+        remote.token = match &gateway.token_file {
+            Some(path) => Some(
+                read_token(path)
+                    .map_err(|why| Failure::misuse(format!("--token-file {}: {why}", path.display())))?,
+            ),
+            // Not to another machine: whoever listens there would learn a token of this one.
+            None if remote.is_loopback() => read_token(&default_token_path(remote.port)).ok(),
+            None => None,
+        };
+        Ok(remote)
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost")
+            || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    }
+
+    /// What is missing, before anything is sent.
+    pub(super) fn need_token(&self) -> Result<(), Failure> {
+        if self.token.is_some() {
+            return Ok(());
+        }
+        let looked = if self.is_loopback() {
+            let path = default_token_path(self.port);
+            match read_token(&path) {
+                Err(why) => format!(" ({}: {why})", path.display()),
+                Ok(_) => String::new(),
+            }
+        } else {
+            String::new()
+        };
+        Err(Failure::failed(format!(
+            "this needs the gateway's admin token{looked}: name its file with --token-file; the gateway's log says where it is"
+        )))
+    }
+
+    /// Asks. The answer's JSON, as text.
+    pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
+        self.exchange("GET", path, None)
+    }
+
+    /// Tells. The answer's JSON, as text.
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<String, Failure> {
+        self.exchange("POST", path, Some(body.to_string()))
+    }
+
+    fn exchange(&self, method: &str, path: &str, body: Option<String>) -> Result<String, Failure> {
+        let mut stream = self.connect()?;
+        let lost = |error: std::io::Error| {
+            Failure::failed(format!("{}: the connection was lost: {error}", self.shown))
+        };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let mut request =
+            format!("{method} {}{path} HTTP/1.0\r\nhost: {host}:{}\r\n", self.prefix, self.port);
+        if let Some(token) = &self.token {
+            request.push_str(&format!("authorization: Bearer {token}\r\n"));
+        }
+        if let Some(body) = &body {
+            request
+                .push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()));
+        }
+        request.push_str("\r\n");
+        request.push_str(body.as_deref().unwrap_or_default());
+        stream.write_all(request.as_bytes()).map_err(lost)?;
+        let mut answer = Vec::new();
+        stream.take(MOST_ANSWER).read_to_end(&mut answer).map_err(lost)?;
+        let (status, body) = split(&answer)
+            .ok_or_else(|| Failure::failed(format!("{}: what answers there is not HTTP", self.shown)))?;
+        judge(status, body, &self.shown)
+    }
+
+    fn connect(&self) -> Result<TcpStream, Failure> {
+        let unreachable = |why: String| {
+            Failure::failed(format!(
+                "no gateway answers at {}: {why} (is it running? --admin URL names another)",
+                self.shown
+            ))
+        };
+        let addresses = (self.host.as_str(), self.port)
+            .to_socket_addrs()
+            .map_err(|error| unreachable(error.to_string()))?;
+        let mut last = "the name has no address".to_owned();
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, CONNECT_TIME) {
+                Ok(stream) => {
+                    let timed = stream.set_read_timeout(Some(ANSWER_TIME));
+                    timed
+                        .and_then(|()| stream.set_write_timeout(Some(ANSWER_TIME)))
+                        .map_err(|e| unreachable(e.to_string()))?;
+                    return Ok(stream);
+                }
+                Err(error) => last = error.to_string(),
+            }
+        }
+        Err(unreachable(last))
+    }
+}
+
+/// The status and the body of a whole answer.
+fn split(answer: &[u8]) -> Option<(u16, String)> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&answer[..end]).ok()?;
+    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
+    Some((status, String::from_utf8_lossy(&answer[end + 4..]).into_owned()))
+}
+
+/// What was wrong with the question is wrong usage; all else is a failure.
+fn judge(status: u16, body: String, shown: &str) -> Result<String, Failure> {
+    if status == 200 {
+        return Ok(body);
+    }
+    let problem: Value = serde_json::from_str(&body).unwrap_or_default();
+    let message = match problem["detail"].as_str() {
+        Some(detail) => detail.to_owned(),
+        None => format!("{shown} answered {status}; is that a gateway's admin side?"),
+    };
+    match status {
+        400 | 404 if problem["detail"].is_string() => Err(Failure::misuse(message)),
+        _ => Err(Failure::failed(message)),
+    }
+}
+
+/// A path's segment.
+pub(super) fn segment(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+/// The first token of a file: its lines are `TOKEN` or `NAME TOKEN`.
+fn read_token(path: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    let token = line.and_then(|line| line.split_whitespace().last()).ok_or("no token in it")?;
+    if token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(token.to_owned())
+    } else {
+        Err("not a token".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remote(admin: &str) -> Result<Remote, Failure> {
+        Remote::new(&Gateway { admin: admin.to_owned(), token_file: None })
+    }
+
+    #[test]
+    fn admin_urls() {
+        let found = remote("http://[::1]:9/x/").unwrap();
+        assert_eq!((found.host.as_str(), found.port, found.prefix.as_str()), ("::1", 9, "/x"));
+        assert!(found.is_loopback() && remote("http://localhost:1").unwrap().is_loopback());
+        let far = remote("http://gateway.example").unwrap();
+        assert_eq!((far.port, far.is_loopback(), far.need_token().unwrap_err().code), (80, false, 1));
+        for wrong in ["127.0.0.1:8401", "https://x", "ftp://x", "/x", "http://", "not a url"] {
+            assert_eq!(remote(wrong).unwrap_err().code, 2, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn answers_are_split_and_judged() {
+        let (status, body) =
+            split(b"HTTP/1.0 404 Not Found\r\nx: y\r\n\r\n{\"detail\":\"no such\"}").unwrap();
+        let failure = judge(status, body, "http://x").unwrap_err();
+        assert_eq!((failure.code, failure.message.as_str()), (2, "no such"));
+        assert_eq!(judge(404, "<html>".into(), "http://x").unwrap_err().code, 1);
+        assert_eq!(judge(401, "{\"detail\":\"token\"}".into(), "http://x").unwrap_err().code, 1);
+        for wrong in [&b"SSH-2.0-x\r\n\r\n"[..], b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 abc\r\n\r\n"] {
+            assert!(split(wrong).is_none());
+        }
+    }
+
+    #[test]
+    fn a_token_is_the_last_word_of_the_first_line_that_holds_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t");
+        for (text, token) in
+            [("abc\n", Some("abc")), ("# x\n\nana  t1\nbob t2", Some("t1")), ("#\n", None), ("ö\n", None)]
+        {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(read_token(&path).ok().as_deref(), token, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_one_segment() {
+        assert_eq!(segment("a/b ü?"), "a%2Fb%20%C3%BC%3F");
+    }
+}

@@ -1,0 +1,207 @@
+//! `seawall status`: one line for each dependency, the worst first. State, since when, why, what next.
+
+use std::time::Duration;
+
+use super::remote::Remote;
+use super::{Failure, Gateway, terminal};
+use crate::admin::{DependencyView, EndpointView, Overview, in_words};
+
+pub(super) fn run(gateway: &Gateway, json: bool) -> Result<(), Failure> {
+    let answer = Remote::new(gateway)?.get("/api/dependencies")?;
+    if json {
+        return terminal::print(&format!("{}\n", answer.trim_end()));
+    }
+    let overview: Overview = serde_json::from_str(&answer)
+        .map_err(|error| Failure::failed(format!("{}: not what a gateway tells: {error}", gateway.admin)))?;
+    for word in banner(&overview) {
+        terminal::complain(&word);
+    }
+    terminal::print(&table(overview.dependencies, terminal::colour_on_output()))
+}
+
+/// What concerns the gateway itself.
+fn banner(overview: &Overview) -> Vec<String> {
+    let mut words = Vec::new();
+    if overview.draining {
+        words.push("the gateway is shutting down".to_owned());
+    }
+    if let Some(reload) = &overview.last_reload
+        && let Some(why) = &reload.refused
+    {
+        words.push(format!(
+            "the reload at {} was refused, and the settings before it are in force: {why}",
+            reload.at
+        ));
+    }
+    if overview.dependencies.is_empty() {
+        words.push("no dependency is configured".to_owned());
+    }
+    words
+}
+
+/// A line for each, aligned.
+pub(super) fn table(mut dependencies: Vec<DependencyView>, colour: bool) -> String {
+    dependencies.sort_by(|a, b| {
+        let key =
+            |d: &DependencyView| worst(d).map_or((0, 0), |e| (badness(&e.breaker.state), bad_share_ppm(e)));
+        key(b)
+            .cmp(&key(a))
+            .then_with(|| b.calls.unknown.cmp(&a.calls.unknown))
+            .then_with(|| a.name.cmp(&b.name))
+    });
+    let name_width = dependencies.iter().map(|d| d.name.chars().count()).max().unwrap_or(0);
+    let state_width = dependencies.iter().map(|d| d.state.chars().count()).max().unwrap_or(0);
+    let lines = dependencies.iter().map(|dependency| {
+        let state = format!("{:state_width$}", dependency.state);
+        let state = if colour { painted(&state, &dependency.state) } else { state };
+        format!("{:name_width$}  {state}  {}\n", dependency.name, facts(dependency))
+    });
+    lines.collect()
+}
+
+/// The endpoint that a line is about: of two equally bad ones the first.
+fn worst(dependency: &DependencyView) -> Option<&EndpointView> {
+    dependency.endpoints.iter().rev().max_by_key(|e| (badness(&e.breaker.state), bad_share_ppm(e)))
+}
+
+fn badness(state: &str) -> u8 {
+    match state {
+        "open" => 5,
+        "forced-open" => 4,
+        "half-open" => 3,
+        "forced-closed" => 1,
+        "closed" => 0,
+        // A word of a newer gateway.
+        _ => 2,
+    }
+}
+
+fn bad_share_ppm(endpoint: &EndpointView) -> u64 {
+    let (ok, bad) = (u64::from(endpoint.window.ok), u64::from(endpoint.window.bad));
+    (bad * 1_000_000).checked_div(ok + bad).unwrap_or(0)
+}
+
+fn facts(dependency: &DependencyView) -> String {
+    let mut facts = Vec::new();
+    if let Some(endpoint) = worst(dependency) {
+        let breaker = &endpoint.breaker;
+        let span = Duration::try_from_secs_f64(breaker.for_seconds).unwrap_or_default();
+        let of = dependency.endpoints.len();
+        let which = if of > 1 { format!("endpoint {} of {of}: ", endpoint.endpoint) } else { String::new() };
+        facts.push(format!("{which}for {}", in_words(span)));
+        facts.extend(breaker.why.clone());
+        facts.extend(breaker.next.clone());
+        facts.push(lately(endpoint));
+        if endpoint.limit.enabled && endpoint.limit.limit < endpoint.limit.max {
+            facts.push(format!("limit {} of {}", endpoint.limit.limit, endpoint.limit.max));
+        }
+    }
+    facts.push(format!("{:.1} retry tokens", dependency.retry_tokens));
+    if dependency.calls.unknown > 0 {
+        facts.push(format!("{} ended unknown", dependency.calls.unknown));
+    }
+    facts.join("; ")
+}
+
+/// The success rate in the breaker's window.
+fn lately(endpoint: &EndpointView) -> String {
+    let window = &endpoint.window;
+    let total = u64::from(window.ok) + u64::from(window.bad);
+    match &window.failures {
+        _ if total == 0 => "no calls lately".to_owned(),
+        None => format!("{total} of {total} calls good"),
+        Some(failures) => format!("{} of {total} calls good ({failures})", window.ok),
+    }
+}
+
+/// Colour stands beside the word, never instead of it.
+fn painted(text: &str, state: &str) -> String {
+    let colour = match badness(state) {
+        0 => "32",
+        1..=3 => "33",
+        _ => "31",
+    };
+    format!("\u{1b}[{colour}m{text}\u{1b}[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::{BreakerView, CallsView, LimitView, ReloadView, WindowView};
+
+    fn endpoint(number: usize, state: &str, ok: u32, bad: u32) -> EndpointView {
+        EndpointView {
+            endpoint: number,
+            url: "http://x".into(),
+            breaker: BreakerView {
+                state: state.into(),
+                enabled: true,
+                since: String::new(),
+                for_seconds: 12.0,
+                opened_at: None,
+                why: (state == "open").then(|| "31 timeouts in 40 calls".to_owned()),
+                until: None,
+                until_seconds: None,
+                next: (state == "open").then(|| "next probe in 2 s".to_owned()),
+                forced: None,
+            },
+            window: WindowView { ok, bad, failures: (bad > 0).then(|| format!("{bad} timeouts")) },
+            limit: LimitView { enabled: true, limit: 10, max: 10, in_flight: 0 },
+        }
+    }
+
+    fn dependency(name: &str, endpoints: Vec<EndpointView>) -> DependencyView {
+        DependencyView {
+            name: name.into(),
+            state: endpoints.iter().map(|e| e.breaker.state.clone()).max_by_key(|s| badness(s)).unwrap(),
+            endpoints,
+            retry_tokens: 1.25,
+            calls: CallsView::default(),
+            reasons: Default::default(),
+            attempts: 0,
+            truncated: 0,
+            operations: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_worst_comes_first_and_says_why_and_what_next() {
+        let all = vec![
+            dependency("well", vec![endpoint(0, "closed", 9, 0)]),
+            dependency("ailing", vec![endpoint(0, "closed", 9, 1)]),
+            dependency("pay", vec![endpoint(0, "closed", 9, 0), endpoint(1, "open", 9, 31)]),
+            dependency("mail", vec![endpoint(0, "half-open", 0, 0)]),
+        ];
+        let table = table(all, false);
+        let lines: Vec<&str> = table.lines().collect();
+        let names: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(names, ["pay", "mail", "ailing", "well"]);
+        assert_eq!(
+            lines[0],
+            "pay     open       endpoint 1 of 2: for 12 s; 31 timeouts in 40 calls; next probe in 2 s; \
+             9 of 40 calls good (31 timeouts); 1.2 retry tokens"
+        );
+        assert_eq!(lines[3], "well    closed     for 12 s; 9 of 9 calls good; 1.2 retry tokens");
+    }
+
+    #[test]
+    fn colour_is_beside_the_word() {
+        let one = || vec![dependency("pay", vec![endpoint(0, "open", 0, 1)])];
+        assert!(table(one(), true).contains("\u{1b}[31mopen\u{1b}[0m"));
+        assert!(!table(one(), false).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_refused_reload_is_said() {
+        let mut overview = Overview {
+            draining: false,
+            generation: 1,
+            connections: 0,
+            last_reload: Some(ReloadView { at: "T".into(), refused: Some("line 3".into()) }),
+            dependencies: vec![dependency("pay", vec![endpoint(0, "closed", 0, 0)])],
+        };
+        assert!(banner(&overview)[0].ends_with("are in force: line 3"));
+        overview.last_reload = None;
+        assert_eq!(banner(&overview), Vec::<String>::new());
+    }
+}
