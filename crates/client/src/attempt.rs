@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::header::{HeaderName, RETRY_AFTER};
-use http::{Response, Version};
+use http::header::{CONTENT_ENCODING, HeaderName, RETRY_AFTER};
+use http::{HeaderMap, Response, Version};
 use parking_lot::Mutex;
 use seawall_policy::{Answer, Attempt, Effect, Ending, Lost, Reason, Rules, Time, Unsent};
 
@@ -98,7 +98,13 @@ enum Exchanged {
 
 impl Sending<'_> {
     /// Makes one attempt, from connection to head.
-    pub(crate) async fn attempt(&self, endpoint: &Endpoint, attempt: &Attempt, fresh: bool, now: Time) -> Tried {
+    pub(crate) async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        attempt: &Attempt,
+        fresh: bool,
+        now: Time,
+    ) -> Tried {
         let mut idle = (!fresh).then_some(now);
         loop {
             let pooled = idle.and_then(|now| endpoint.pool.take_idle(self.rules.idempotency, now));
@@ -123,7 +129,13 @@ impl Sending<'_> {
         }
     }
 
-    async fn on_line(&self, endpoint: &Endpoint, attempt: &Attempt, mut line: Box<Line>, now: Time) -> Exchanged {
+    async fn on_line(
+        &self,
+        endpoint: &Endpoint,
+        attempt: &Attempt,
+        mut line: Box<Line>,
+        now: Time,
+    ) -> Exchanged {
         if let Some(tracks) = self.tracks {
             tracks.sending(self.source, &line.meter);
         }
@@ -209,8 +221,7 @@ impl Sending<'_> {
         if unsent && reused && self.source.kept() {
             return Exchanged::Again;
         }
-        let ending =
-            if unsent { Ending::Unsent(Unsent::ConnectionLost) } else { endings::of_break(error) };
+        let ending = if unsent { Ending::Unsent(Unsent::ConnectionLost) } else { endings::of_break(error) };
         let tried = Tried::ended(ending, chain(error));
         Exchanged::Tried(Tried { reused_broke: reused, ..tried })
     }
@@ -219,7 +230,12 @@ impl Sending<'_> {
     async fn judge(&self, attempt: &Attempt, mut response: Response<AnswerBody>) -> Tried {
         let status = response.status().as_u16();
         let answers = &self.rules.answers;
-        let declared = if answers.need_body(status) {
+        let declared = if !answers.need_body(status) {
+            answers.judge(status, |_| None)
+        } else if is_coded(response.headers()) {
+            // Compressed though it was not asked to be: as unreadable as one that is too long.
+            Some(Effect::Unknown)
+        } else {
             match response.body_mut().peek_whole(JUDGED_BYTES).await {
                 Ok(Some(bytes)) => {
                     let json = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -229,8 +245,6 @@ impl Sending<'_> {
                 Ok(None) => Some(Effect::Unknown),
                 Err(truncated) => return broken_judgement(truncated.reason(), attempt),
             }
-        } else {
-            answers.judge(status, |_| None)
         };
         let retry_after = match response.headers().contains_key(RETRY_AFTER) {
             true => reading::retry_after(response.headers(), std::time::SystemTime::now()),
@@ -239,6 +253,14 @@ impl Sending<'_> {
         let ending = Ending::Answered(Answer { status, retry_after, declared });
         Tried { ending, answer: Some(response), detail: None, reused_broke: false }
     }
+}
+
+/// Whether a body is compressed, or the like.
+fn is_coded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn unconnected(error: &ConnectError) -> Tried {

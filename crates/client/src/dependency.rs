@@ -12,7 +12,7 @@ use crate::Clock;
 use crate::answer::AnswerBody;
 use crate::attempt::{Endpoint, Sending, Tracks, Tried};
 use crate::body::Source;
-use crate::connect::{ConfigError, Connector, Settings as ConnectSettings, Target};
+use crate::connect::{ConfigError, Connector, HttpVersion, Settings as ConnectSettings, Target};
 use crate::pool::{Pool, PoolSettings};
 use crate::request::{Address, CallRequest, Template};
 use crate::shared::{CallGuards, Shared};
@@ -87,13 +87,18 @@ impl Dependency {
     ///
     /// # Errors
     /// A setting that could never work: a bad URL, a missing certificate.
-    pub fn new(settings: DependencySettings, shared: Arc<Shared>, clock: Clock) -> Result<Dependency, ConfigError> {
+    pub fn new(
+        settings: DependencySettings,
+        shared: Arc<Shared>,
+        clock: Clock,
+    ) -> Result<Dependency, ConfigError> {
+        let multiplexed = settings.connect.http == HttpVersion::Http2;
         let endpoints = settings.endpoints.into_iter().map(|endpoint| {
             let target = Target::try_from(&endpoint.url)?;
             let connector = Connector::new(target, settings.connect.clone())?;
             Ok(Endpoint {
                 address: Address::new(&endpoint.url, endpoint.headers)?,
-                pool: Arc::new(Pool::new(connector, settings.pool, clock)),
+                pool: Arc::new(Pool::new(connector, settings.pool, multiplexed, clock)),
             })
         });
         Ok(Dependency {
@@ -159,7 +164,8 @@ impl Dependency {
                 Step::Send(attempt) => {
                     let fresh = last.take().is_some_and(|tried| tried.reused_broke);
                     run.guards.free_slot();
-                    let tried = sending.attempt(&self.endpoints[attempt.endpoint], &attempt, fresh, now).await;
+                    let tried =
+                        sending.attempt(&self.endpoints[attempt.endpoint], &attempt, fresh, now).await;
                     if tracks.is_some_and(Tracks::has_left) {
                         run.call.caller_left();
                     }

@@ -72,18 +72,16 @@ pub(crate) enum Channel {
 }
 
 impl Pool {
-    pub(crate) fn new(connector: Connector, settings: PoolSettings, clock: Clock) -> Pool {
+    /// `multiplexed`: the connections are known to speak HTTP/2, so that the first burst shares one, too.
+    pub(crate) fn new(connector: Connector, settings: PoolSettings, multiplexed: bool, clock: Clock) -> Pool {
         Pool {
             connector,
             settings,
             clock,
-            idle: Mutex::new(Idle {
-                lines: VecDeque::new(),
-                lifetime: IdleLifetime::new(settings.settle),
-            }),
+            idle: Mutex::new(Idle { lines: VecDeque::new(), lifetime: IdleLifetime::new(settings.settle) }),
             trunks: Mutex::new(Vec::new()),
             opening: tokio::sync::Mutex::new(()),
-            multiplexed: AtomicBool::new(false),
+            multiplexed: AtomicBool::new(multiplexed),
             sweeping: AtomicBool::new(false),
         }
     }
@@ -238,5 +236,9 @@ impl Idle {
 }
 
 fn broke(error: hyper::Error) -> ConnectError {
-    ConnectError::because(ConnectErrorKind::Refused, "the connection broke at once", std::io::Error::other(error))
+    ConnectError::because(
+        ConnectErrorKind::Refused,
+        "the connection broke at once",
+        std::io::Error::other(error),
+    )
 }

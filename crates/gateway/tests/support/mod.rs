@@ -6,10 +6,12 @@
 #![allow(missing_docs, unreachable_pub, reason = "shared by tests only")]
 
 mod gateway;
+pub mod http2;
 mod load;
 mod raw;
 
 pub use gateway::Gateway;
+pub use http2::Multiplexed;
 pub use load::{Call, Load};
 pub use raw::{Caller, Ended, Heard, dechunked};
 
