@@ -97,7 +97,7 @@ pub(super) async fn force(
     found.shared.with(|guards| apply(guards, order.state.force(), order.endpoint, desk.running.clock.now()));
     tracing::warn!(
         who = %change.who, peer = %change.peer, dependency = %change.dependency,
-        endpoint = change.endpoint, state = %change.state, reason = %change.reason,
+        endpoint = change.endpoint, state = %change.state, why = %change.reason,
         "an operator set a breaker",
     );
     desk.changes.record(change.clone());

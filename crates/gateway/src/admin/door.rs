@@ -70,3 +70,58 @@ fn hosts_of(headers: &HeaderMap) -> HeaderMap {
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::admin::AdminToken;
+    use crate::config;
+    use crate::running::Running;
+
+    async fn desk() -> Desk {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        std::fs::write(&file, "good-token\n").unwrap();
+        let text = format!("[gateway]\nadmin_token_file = \"{}\"\n", file.display());
+        let settings = config::parse("seawall.toml", &text, &|_| None).unwrap().settings;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let token = AdminToken::prepare(&settings, listener.local_addr().unwrap()).unwrap();
+        let running = Arc::new(Running::new(settings, 1).unwrap());
+        Desk { running, token, changes: Default::default() }
+    }
+
+    fn ask(desk: &Desk, local: &str, path: &str, token: Option<&str>) -> bool {
+        let local: std::net::SocketAddr = local.parse().unwrap();
+        let entrance = Entrance { local, peer: "10.9.9.9:5000".parse().unwrap() };
+        let mut request = Request::builder().uri(path).header(HOST, local.to_string());
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        desk.judge(entrance, &request.body(Body::empty()).unwrap()).is_ok()
+    }
+
+    #[tokio::test]
+    async fn off_loopback_reading_needs_a_token_and_probes_do_not() {
+        let desk = desk().await;
+        assert!(ask(&desk, "127.0.0.1:8401", "/api/dependencies", None));
+        assert!(ask(&desk, "[::1]:8401", "/api/dependencies", None));
+        for path in ["/api/dependencies", "/api/changes", "/api/none"] {
+            assert!(!ask(&desk, "10.1.2.3:8401", path, None), "{path}");
+            assert!(!ask(&desk, "10.1.2.3:8401", path, Some("bad-token")), "{path}");
+            assert!(ask(&desk, "10.1.2.3:8401", path, Some("good-token")), "{path}");
+        }
+        for path in ["/livez", "/readyz", "/"] {
+            assert!(ask(&desk, "10.1.2.3:8401", path, None), "{path}");
+        }
+    }
+
+    #[test]
+    fn off_loopback_a_token_file_is_needed() {
+        let settings = config::parse("seawall.toml", "", &|_| None).unwrap().settings;
+        let refused = AdminToken::prepare(&settings, "10.1.2.3:8401".parse().unwrap());
+        assert!(refused.unwrap_err().contains("admin_token_file"));
+    }
+}

@@ -107,6 +107,9 @@ pub struct BreakerView {
     /// When it last left closed; absent while it is closed or forced.
     #[serde(default)]
     pub opened_at: Option<String>,
+    /// How long ago that was: longer than the state lasts where probes failed since.
+    #[serde(default)]
+    pub opened_seconds: Option<f64>,
     /// Why it is not closed.
     #[serde(default)]
     pub why: Option<String>,
@@ -325,6 +328,7 @@ impl Seen {
             since: now.stamp(self.since),
             for_seconds: now.time.since(self.since).as_secs_f64(),
             opened_at: self.opening.map(|opening| now.stamp(opening.at)),
+            opened_seconds: self.opening.map(|opening| now.time.since(opening.at).as_secs_f64()),
             why,
             until: self.until.map(|until| now.stamp(until)),
             until_seconds: left.map(|left| left.as_secs_f64()),

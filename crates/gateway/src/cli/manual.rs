@@ -1,6 +1,6 @@
 //! Completions and the manual page, from the one definition of the arguments.
 
-use clap::Command;
+use clap::{Arg, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -59,11 +59,17 @@ fn add_commands(page: &mut String, command: &Command, path: &str) {
                 default.map(|value| format!(" [default: {}]", value.to_string_lossy())).unwrap_or_default();
             page.push_str(&format!(
                 ".TP\n\\fB{}\\fR\n{}\n",
-                plain(&argument.to_string()),
+                plain(&named(argument)),
                 plain(&format!("{help}{default}"))
             ));
         }
     }
+}
+
+/// An argument as it is typed: `-c, --config <FILE>`.
+fn named(argument: &Arg) -> String {
+    let short = argument.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
+    format!("{short}{argument}")
 }
 
 /// Text that roff takes as it is.

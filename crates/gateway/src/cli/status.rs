@@ -85,13 +85,17 @@ fn facts(dependency: &DependencyView) -> String {
     let mut facts = Vec::new();
     if let Some(endpoint) = worst(dependency) {
         let breaker = &endpoint.breaker;
-        let span = Duration::try_from_secs_f64(breaker.for_seconds).unwrap_or_default();
+        // Each failed probe begins the state anew; what a person asks is how long it has been away.
+        let span = breaker.opened_seconds.unwrap_or(breaker.for_seconds);
+        let span = Duration::try_from_secs_f64(span).unwrap_or_default();
         let of = dependency.endpoints.len();
         let which = if of > 1 { format!("endpoint {} of {of}: ", endpoint.endpoint) } else { String::new() };
         facts.push(format!("{which}for {}", in_words(span)));
         facts.extend(breaker.why.clone());
         facts.extend(breaker.next.clone());
-        facts.push(lately(endpoint));
+        if breaker.opened_at.is_none() {
+            facts.push(lately(endpoint));
+        }
         if endpoint.limit.enabled && endpoint.limit.limit < endpoint.limit.max {
             facts.push(format!("limit {} of {}", endpoint.limit.limit, endpoint.limit.max));
         }
@@ -138,7 +142,8 @@ mod tests {
                 enabled: true,
                 since: String::new(),
                 for_seconds: 12.0,
-                opened_at: None,
+                opened_at: (state == "open").then(String::new),
+                opened_seconds: (state == "open").then_some(600.0),
                 why: (state == "open").then(|| "31 timeouts in 40 calls".to_owned()),
                 until: None,
                 until_seconds: None,
@@ -178,8 +183,12 @@ mod tests {
         assert_eq!(names, ["pay", "mail", "ailing", "well"]);
         assert_eq!(
             lines[0],
-            "pay     open       endpoint 1 of 2: for 12 s; 31 timeouts in 40 calls; next probe in 2 s; \
-             9 of 40 calls good (31 timeouts); 1.2 retry tokens"
+            "pay     open       endpoint 1 of 2: for 10 min; 31 timeouts in 40 calls; next probe in 2 s; \
+             1.2 retry tokens"
+        );
+        assert_eq!(
+            lines[2],
+            "ailing  closed     for 12 s; 9 of 10 calls good (1 timeouts); 1.2 retry tokens"
         );
         assert_eq!(lines[3], "well    closed     for 12 s; 9 of 9 calls good; 1.2 retry tokens");
     }
