@@ -1,9 +1,7 @@
 //! One caller's connection: its bytes, and what others need to know of it.
 //!
-//! hyper reads heads leniently where RFC 9112 lets it: with both `Transfer-Encoding` and `Content-Length` it takes the
-//! first and drops the second. A proxy between the caller and us may have read it the other way round, and that
-//! difference is how requests are smuggled. hyper has dropped the evidence by the time that it calls us, so the
-//! raw head is looked at here, on its way in.
+//! The bytes are followed on their way in by [`Framing`], so that a request with two readings is known as such when
+//! hyper hands it over; what belongs to a body of known length passes unseen.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -17,6 +15,8 @@ use seawall_client::Clock;
 use seawall_client::connect::{Meter, Peek, Probe, Stream};
 use seawall_policy::Time;
 
+use crate::framing::Framing;
+
 /// What is known of a caller's connection outside of its task.
 #[derive(Debug)]
 pub(crate) struct Caller {
@@ -25,8 +25,12 @@ pub(crate) struct Caller {
     phase: AtomicU8,
     /// When the phase began, or when what is under way must be over; nanoseconds of the clock.
     marked: AtomicU64,
-    /// The head that comes next has two readings.
-    ambiguous: AtomicBool,
+    /// Requests handed over so far.
+    requests: AtomicU64,
+    /// From this request on, counted from 1, there are two readings of what was sent.
+    doubtful_from: AtomicU64,
+    /// A head has begun and is not complete.
+    in_head: AtomicBool,
     /// Streams under way on HTTP/2.
     multiplexed: AtomicBool,
 }
@@ -49,9 +53,12 @@ impl Caller {
         self.phase.store(FREED, Relaxed);
     }
 
-    /// Whether the head just read had two readings.
-    pub(crate) fn take_ambiguous(&self) -> bool {
-        self.ambiguous.load(Relaxed) && self.ambiguous.swap(false, Relaxed)
+    /// Counts a request that hyper hands over, and says whether it has two readings. HTTP/1 only: there, requests come
+    /// in the order in which they were read, and from one task.
+    pub(crate) fn next_is_doubtful(&self) -> bool {
+        let number = self.requests.load(Relaxed) + 1;
+        self.requests.store(number, Relaxed);
+        number >= self.doubtful_from.load(Relaxed)
     }
 
     /// When the connection ends, it ends with a reset: what was sent is not whole.
@@ -83,7 +90,8 @@ impl Caller {
                 }
             }
             FREED => {
-                self.phase.store(IDLE, Relaxed);
+                let next = if self.in_head.load(Relaxed) { HEAD } else { IDLE };
+                self.phase.store(next, Relaxed);
                 self.marked.store(now.as_nanos(), Relaxed);
             }
             _ => {}
@@ -115,22 +123,31 @@ pub(crate) struct CallerIo {
     stream: Stream,
     caller: Arc<Caller>,
     clock: Clock,
-    /// What came of a head that is not complete.
-    partial: Vec<u8>,
-    head_limit: usize,
+    framing: Framing,
+    /// Where bytes of a body are looked at; empty until one must be.
+    piece: Vec<u8>,
 }
 
 impl CallerIo {
-    pub(crate) fn new(stream: Stream, meter: Arc<Meter>, probe: Probe, clock: Clock, head_limit: usize) -> CallerIo {
+    pub(crate) fn new(
+        stream: Stream,
+        meter: Arc<Meter>,
+        probe: Probe,
+        clock: Clock,
+        head_limit: usize,
+    ) -> CallerIo {
         let caller = Caller {
             meter,
             probe,
             phase: AtomicU8::new(IDLE),
             marked: AtomicU64::new(clock.now().as_nanos()),
-            ambiguous: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            doubtful_from: AtomicU64::new(u64::MAX),
+            in_head: AtomicBool::new(false),
             multiplexed: AtomicBool::new(false),
         };
-        CallerIo { stream, caller: Arc::new(caller), clock, partial: Vec::new(), head_limit }
+        let framing = Framing::new(head_limit);
+        CallerIo { stream, caller: Arc::new(caller), clock, framing, piece: Vec::new() }
     }
 
     pub(crate) fn caller(&self) -> Arc<Caller> {
@@ -142,76 +159,68 @@ impl CallerIo {
         self.caller.multiplexed.store(true, Relaxed);
     }
 
-    /// Looks at what was just read while no call is under way: the beginning of a head, or more of one.
-    fn look_at(&mut self, fresh: &[u8]) {
-        let complete = if self.partial.is_empty() {
-            let end = head_end(fresh);
-            if end.is_none() {
-                self.caller.phase.store(HEAD, Relaxed);
-                self.caller.marked.store(self.clock.now().as_nanos(), Relaxed);
-                self.partial.extend_from_slice(fresh);
-                return;
-            }
-            frames_twice(&fresh[..end.unwrap_or(0)])
-        } else {
-            let room = self.head_limit.saturating_sub(self.partial.len());
-            self.partial.extend_from_slice(&fresh[..fresh.len().min(room)]);
-            let Some(end) = head_end(&self.partial) else { return };
-            let twice = frames_twice(&self.partial[..end]);
-            self.partial = Vec::new();
-            twice
-        };
-        if complete {
-            self.caller.ambiguous.store(true, Relaxed);
+    /// Reads through a buffer of our own, since what was put into hyper's cannot be looked at.
+    fn poll_read_seen(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+        piece: &mut [u8],
+    ) -> Poll<io::Result<()>> {
+        let room = buf.remaining().min(piece.len());
+        let mut piece = tokio::io::ReadBuf::new(&mut piece[..room]);
+        std::task::ready!(tokio::io::AsyncRead::poll_read(Pin::new(&mut self.stream), cx, &mut piece))?;
+        self.framing.read(piece.filled());
+        self.note_framing();
+        buf.put_slice(piece.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells those outside what the framing has come to.
+    fn note_framing(&self) {
+        let caller = &self.caller;
+        if let Some(number) = self.framing.doubtful_from() {
+            caller.doubtful_from.store(number, Relaxed);
+        }
+        let in_head = self.framing.is_in_head();
+        caller.in_head.store(in_head, Relaxed);
+        if in_head && !matches!(caller.phase.load(Relaxed), HEAD | CALL) {
+            caller.marked.store(self.clock.now().as_nanos(), Relaxed);
+            caller.phase.store(HEAD, Relaxed);
         }
     }
-}
-
-/// Where the empty line is that ends a head. Lines may end without a carriage return: the parser takes those, too.
-fn head_end(bytes: &[u8]) -> Option<usize> {
-    memchr::memchr_iter(b'\n', bytes).find_map(|at| match bytes.get(at + 1..) {
-        Some([b'\n', ..]) => Some(at + 2),
-        Some([b'\r', b'\n', ..]) => Some(at + 3),
-        _ => None,
-    })
-}
-
-/// Whether a head gives its body's length in both ways.
-fn frames_twice(head: &[u8]) -> bool {
-    let has = |name: &[u8]| {
-        memchr::memchr_iter(b'\n', head).any(|at| {
-            let line = &head[at + 1..];
-            line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name)
-        })
-    };
-    has(b"transfer-encoding") && has(b"content-length")
 }
 
 impl Read for CallerIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
+        buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.caller.phase.load(Relaxed) == CALL || this.caller.multiplexed.load(Relaxed) {
+        if this.caller.multiplexed.load(Relaxed) {
             return Pin::new(&mut this.stream).poll_read(cx, buf);
         }
-        // A head: through a buffer of our own, since what was put into hyper's cannot be looked at.
-        let mut bytes = [0_u8; HEAD_PIECE];
-        let room = buf.remaining().min(HEAD_PIECE);
-        let mut piece = tokio::io::ReadBuf::new(&mut bytes[..room]);
-        std::task::ready!(tokio::io::AsyncRead::poll_read(Pin::new(&mut this.stream), cx, &mut piece))?;
-        if !piece.filled().is_empty() {
-            this.look_at(piece.filled());
+        if this.framing.unseen() >= buf.remaining() as u64 {
+            let before = this.caller.meter.read();
+            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            this.framing.skip(this.caller.meter.read() - before);
+            return Poll::Ready(Ok(()));
         }
-        buf.put_slice(piece.filled());
-        Poll::Ready(Ok(()))
+        if !this.framing.is_in_body() {
+            return this.poll_read_seen(cx, buf, &mut [0; HEAD_PIECE]);
+        }
+        let mut piece = std::mem::take(&mut this.piece);
+        piece.resize(BODY_PIECE, 0);
+        let polled = this.poll_read_seen(cx, buf, &mut piece);
+        this.piece = piece;
+        polled
     }
 }
 
 /// So much of a head is read at once; most are shorter.
 const HEAD_PIECE: usize = 2048;
+/// So much of a body is looked at at once.
+const BODY_PIECE: usize = 16 << 10;
 
 impl Write for CallerIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
@@ -240,35 +249,5 @@ impl Write for CallerIo {
             return Poll::Ready(Ok(()));
         }
         Write::poll_shutdown(Pin::new(&mut self.stream), cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_head_is_found() {
-        assert_eq!(head_end(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nrest"), Some(27));
-        assert_eq!(head_end(b"GET / HTTP/1.1\nhost: a\n\nrest"), Some(24));
-        assert_eq!(head_end(b"GET / HTTP/1.1\r\nhost: a\r\n"), None);
-        assert_eq!(head_end(b""), None);
-    }
-
-    #[test]
-    fn two_lengths_are_seen_in_any_order_and_case() {
-        for head in [
-            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
-            "POST / HTTP/1.1\r\ncontent-length: 5\r\nTRANSFER-ENCODING: x\r\n\r\n",
-            "POST / HTTP/1.1\ncontent-length: 5\ntransfer-encoding: x\n\n",
-        ] {
-            assert!(frames_twice(head.as_bytes()), "{head}");
-        }
-        for head in [
-            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "POST / HTTP/1.1\r\nx: transfer-encoding content-length\r\ncontent-length: 5\r\n\r\n",
-        ] {
-            assert!(!frames_twice(head.as_bytes()), "{head}");
-        }
     }
 }

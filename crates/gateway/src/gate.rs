@@ -29,7 +29,9 @@ impl Gate {
             // Every token is compared whole, so that the time tells nothing.
             let known = tokens.iter().fold(false, |known, token| known | same(token, shown));
             if !known {
-                return Err("this listener wants a token of `clients.tokens_file` in the header seawall-token");
+                return Err(
+                    "this listener wants a token of `clients.tokens_file` in the header seawall-token",
+                );
             }
         }
         let host = match uri.authority() {
@@ -37,7 +39,9 @@ impl Gate {
             None => one_host(headers)?,
         };
         if !self.knows(host) {
-            return Err("the Host is neither this listener's address, a loopback name, nor one of `gateway.hosts`");
+            return Err(
+                "the Host is neither this listener's address, a loopback name, nor one of `gateway.hosts`",
+            );
         }
         if let Some(site) = headers.get(SEC_FETCH_SITE)
             && !matches!(site.as_bytes(), b"none" | b"same-origin")
@@ -115,12 +119,24 @@ mod tests {
     #[test]
     fn hosts_that_are_ours() {
         for host in [
-            "localhost", "localhost:8400", "LOCALHOST:1", "localhost.", "127.0.0.1:8400", "127.8.8.8", "[::1]:8400",
-            "[::1]", "10.1.2.3", "10.1.2.3:9", "seawall.internal", "Seawall.Internal:80",
+            "localhost",
+            "localhost:8400",
+            "LOCALHOST:1",
+            "localhost.",
+            "127.0.0.1:8400",
+            "127.8.8.8",
+            "[::1]:8400",
+            "[::1]",
+            "10.1.2.3",
+            "10.1.2.3:9",
+            "seawall.internal",
+            "Seawall.Internal:80",
         ] {
             assert!(ask(&gate(), &[("host", host)]), "{host}");
         }
-        for host in ["evil.example", "10.1.2.4", "localhost.evil.example", "", "xlocalhost", "127.0.0.1.evil.example"] {
+        for host in
+            ["evil.example", "10.1.2.4", "localhost.evil.example", "", "xlocalhost", "127.0.0.1.evil.example"]
+        {
             assert!(!ask(&gate(), &[("host", host)]), "{host}");
         }
         assert!(!ask(&gate(), &[]));

@@ -10,7 +10,7 @@ use seawall_client::{CallRequest, Outcome};
 use seawall_policy::{Ending, Reason, Time, Wish};
 
 use crate::caller::Caller;
-use crate::headers::{plainly_framed, strip_hop, take_said};
+use crate::headers::{strip_hop, take_said};
 use crate::inbound::{self, Taken, TooLarge};
 use crate::outbound::{ReplyBody, Ticket};
 use crate::reply::{Problem, put_verdict};
@@ -27,15 +27,17 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
     let http1 = request.version() < Version::HTTP_2;
-    let mut response = match answer(worker, door, caller, request).await {
-        Ok(response) => response,
+    let (mut response, misread) = match answer(worker, door, caller, request).await {
+        Ok(response) => (response, false),
         Err(problem) => {
             worker.refusals.note(&problem);
             caller.call_over();
-            problem.into_response()
+            let misread = problem.reason == Reason::BadRequest;
+            (problem.into_response(), misread)
         }
     };
-    if http1 && worker.running.is_draining() {
+    // What follows a malformed request may be part of it.
+    if http1 && (misread || worker.running.is_draining()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -48,9 +50,8 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (mut head, body) = request.into_parts();
-    let doubtful = caller.take_ambiguous() || !plainly_framed(&head.headers);
-    if doubtful && head.version < Version::HTTP_2 {
-        return Err(bad_request("the length of the body is given in two ways, or in a coding that is not known"));
+    if head.version < Version::HTTP_2 && caller.next_is_doubtful() {
+        return Err(bad_request("where the request ends can be read in two ways, or in none"));
     }
     if head.method == Method::CONNECT {
         return Err(bad_request("CONNECT is not passed on: this is no forward proxy"));
@@ -70,7 +71,8 @@ async fn answer(
     caller.call_begins(end_of(worker, &operation.plan, &wish));
     pass_on(&mut head.headers);
     let limit = routes.compiled.settings.gateway.limits.body;
-    let (body, too_large) = match inbound::take(&head.headers, body, operation.keep, limit).await {
+    let taken = inbound::take(head.version, &head.headers, body, operation.keep, limit).await;
+    let (body, too_large) = match taken {
         Taken::Body(body, too_large) => (body, too_large),
         Taken::TooLarge => {
             let limit = limit.unwrap_or(u64::MAX);
@@ -145,7 +147,11 @@ fn refusal_detail(compiled: &CompiledDependency, endpoint: usize, reason: Reason
                 None => format!("endpoint {endpoint} is not called for now: an operator said so"),
             },
             Reason::ConcurrencyLimit => {
-                format!("{} calls are in flight, the limit is {}", guards.limit.in_flight(), guards.limit.limit())
+                format!(
+                    "{} calls are in flight, the limit is {}",
+                    guards.limit.in_flight(),
+                    guards.limit.limit()
+                )
             }
             Reason::NoTimeLeft => "the caller's deadline has passed".to_owned(),
             _ => String::new(),

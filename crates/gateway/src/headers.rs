@@ -126,19 +126,6 @@ pub fn grpc_timeout(text: &str) -> Option<Duration> {
     })
 }
 
-/// Whether a body is framed in a way that only one reading of it exists: no transfer coding but `chunked`, once.
-pub(crate) fn plainly_framed(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    match codings.next() {
-        None => headers.get_all(header::CONTENT_LENGTH).iter().count() <= 1,
-        Some(only) => {
-            only.as_bytes().eq_ignore_ascii_case(b"chunked")
-                && codings.next().is_none()
-                && !headers.contains_key(header::CONTENT_LENGTH)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,27 +186,5 @@ mod tests {
         assert!(headers.is_empty());
         assert!(take_said(&mut map(&[("seawall-timeout", "soon")])).is_err());
         assert!(take_said(&mut map(&[("seawall-retry", "maybe")])).is_err());
-    }
-
-    #[test]
-    fn doubtful_framing_is_seen() {
-        assert!(plainly_framed(&map(&[("content-length", "5")])));
-        assert!(plainly_framed(&map(&[("transfer-encoding", "Chunked")])));
-        for doubtful in [
-            &[("transfer-encoding", "gzip, chunked")][..],
-            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
-            &[("transfer-encoding", "chunked"), ("content-length", "5")],
-            &[("content-length", "5"), ("content-length", "5")],
-        ] {
-            assert!(!plainly_framed(&map_all(doubtful)), "{doubtful:?}");
-        }
-    }
-
-    fn map_all(pairs: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (n, v) in pairs {
-            headers.append(n.parse::<HeaderName>().unwrap(), HeaderValue::from_str(v).unwrap());
-        }
-        headers
     }
 }

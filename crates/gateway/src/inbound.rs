@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::{HeaderMap, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -33,8 +33,15 @@ impl TooLarge {
 }
 
 /// Takes a body in. A short one of known length is read first, so that the dependency's time is not spent on a caller that
-/// sends slowly, and a caller that breaks off in the middle has asked for nothing. All else streams.
-pub(crate) async fn take(headers: &HeaderMap, body: Incoming, keep: usize, limit: Option<u64>) -> Taken {
+/// sends slowly, and a caller that breaks off in the middle has asked for nothing. All else streams; of chunks, the first
+/// is waited for, so that what only looks like chunks never reaches the dependency.
+pub(crate) async fn take(
+    version: Version,
+    headers: &HeaderMap,
+    body: Incoming,
+    keep: usize,
+    limit: Option<u64>,
+) -> Taken {
     let too_large = TooLarge::default();
     if body.is_end_stream() {
         return Taken::Body(RequestBody::Empty, too_large);
@@ -51,8 +58,17 @@ pub(crate) async fn take(headers: &HeaderMap, body: Incoming, keep: usize, limit
             None => Taken::Broken,
         },
         _ => {
-            let bounded = Bounded { body, left: limit.unwrap_or(u64::MAX), too_large: too_large.clone() };
-            Taken::Body(RequestBody::Stream(Box::pin(bounded)), too_large)
+            let left = limit.unwrap_or(u64::MAX);
+            let mut body = Bounded { body, ahead: None, left, too_large: too_large.clone() };
+            if length.is_none() && version < Version::HTTP_2 {
+                match body.frame().await {
+                    None => return Taken::Body(RequestBody::Empty, too_large),
+                    Some(Err(_)) if too_large.is_set() => return Taken::TooLarge,
+                    Some(Err(_)) => return Taken::Broken,
+                    Some(Ok(first)) => body.ahead = Some(first),
+                }
+            }
+            Taken::Body(RequestBody::Stream(Box::pin(body)), too_large)
         }
     }
 }
@@ -81,6 +97,8 @@ async fn whole(mut body: Incoming, length: u64) -> Option<Bytes> {
 
 struct Bounded {
     body: Incoming,
+    /// Read already.
+    ahead: Option<Frame<Bytes>>,
     left: u64,
     too_large: TooLarge,
 }
@@ -93,6 +111,9 @@ impl Body for Bounded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(first) = self.ahead.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
         let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
@@ -108,10 +129,11 @@ impl Body for Bounded {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.ahead.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        // What was read ahead belongs to a body of unknown length.
+        if self.ahead.is_some() { SizeHint::default() } else { self.body.size_hint() }
     }
 }

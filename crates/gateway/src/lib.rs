@@ -9,6 +9,8 @@ pub mod cli;
 pub mod config;
 pub mod counters;
 mod demo;
+#[doc(hidden)]
+pub mod framing;
 mod gate;
 mod handle;
 mod headers;

@@ -26,7 +26,8 @@ struct Class {
 impl Refusals {
     /// Says it, or counts it. Bounded by the configuration: dependencies times reasons.
     pub(crate) fn note(&self, problem: &Problem) {
-        let Some(suppressed) = self.may_say(problem.dependency.clone(), problem.reason, Instant::now()) else {
+        let Some(suppressed) = self.may_say(problem.dependency.clone(), problem.reason, Instant::now())
+        else {
             return;
         };
         let Problem { reason, effect, attempts, endpoint, detail, .. } = problem;

@@ -11,9 +11,9 @@ use matchit::Router;
 use parking_lot::Mutex;
 use seawall_client::connect::{self, ConfigError};
 use seawall_client::{Clock, DependencySettings, EndpointSettings, PoolSettings, Shared};
-use seawall_policy::{
-    BreakerSettings, GuardSettings, Idempotency, LimitSettings, Plan, Rules, WindowSpan,
-};
+use seawall_policy::{BreakerSettings, GuardSettings, Idempotency, LimitSettings, Plan, Rules, WindowSpan};
+
+use tokio::sync::watch;
 
 use crate::config;
 use crate::counters::Counters;
@@ -33,6 +33,10 @@ pub struct Running {
     pub last_reload: Mutex<Option<Reload>>,
     /// Connections of callers, over all workers.
     pub connections: AtomicU64,
+    /// The generation of what is in force, for workers to wait for.
+    newest: watch::Sender<u64>,
+    /// The generation that each worker routes by.
+    taken: Vec<AtomicU64>,
 }
 
 /// What became of a reload.
@@ -97,7 +101,10 @@ impl Running {
     pub fn new(settings: config::Settings, workers: usize) -> Result<Running, String> {
         let clock = Clock::new();
         let compiled = Compiled::new(settings, workers, None, clock)?;
+        let generation = compiled.generation;
         Ok(Running {
+            newest: watch::Sender::new(generation),
+            taken: (0..workers).map(|_| AtomicU64::new(generation)).collect(),
             compiled: ArcSwap::from_pointee(compiled),
             clock,
             workers,
@@ -114,8 +121,27 @@ impl Running {
     pub fn replace(&self, settings: config::Settings) -> Result<(), String> {
         let old = self.compiled.load_full();
         let new = Compiled::new(settings, self.workers, Some(&old), self.clock)?;
+        let generation = new.generation;
         self.compiled.store(Arc::new(new));
+        self.newest.send_replace(generation);
         Ok(())
+    }
+
+    /// Tells when there is something new to route by.
+    pub(crate) fn replaced(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// A worker routes by this generation from now on.
+    pub(crate) fn taken_over(&self, worker: usize, generation: u64) {
+        self.taken[worker].store(generation, Ordering::Release);
+    }
+
+    /// Whether every worker routes by what is in force.
+    #[must_use]
+    pub fn all_taken_over(&self) -> bool {
+        let newest = self.compiled.load().generation;
+        self.taken.iter().all(|taken| taken.load(Ordering::Acquire) >= newest)
     }
 
     /// Whether the gateway is shutting down.
@@ -238,7 +264,6 @@ impl CompiledDependency {
         let index = Idempotency::ALL.iter().position(|i| *i == idempotency).expect("it is one of all");
         &self.fallback[index]
     }
-
 }
 
 fn keep(retry: &config::Retry) -> usize {

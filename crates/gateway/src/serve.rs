@@ -60,8 +60,11 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// How often the file is looked at. Its content is compared, so that a swapped link (as Kubernetes mounts do) counts.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the file is looked at. Its content is compared, so that a swapped link (as Kubernetes mounts do) counts. It
+/// is taken when two looks in a row see the same, so that a file that is just being written is not.
+const LOOK: Duration = Duration::from_millis(500);
+/// Workers take a new configuration over at once; one that is busy for longer than this is not waited for.
+const TAKE_OVER: Duration = Duration::from_secs(2);
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
 
@@ -93,14 +96,16 @@ async fn start(options: &Options) -> Result<(), StartError> {
     let entrances = open_doors(&running, workers)?;
     let admin = admin_listener(&running)?;
     let admin_address = admin.local_addr().map_err(|e| StartError::Machine(e.to_string()))?;
-    let token = AdminToken::prepare(&running.compiled.load().settings, admin_address).map_err(StartError::Machine)?;
+    let token =
+        AdminToken::prepare(&running.compiled.load().settings, admin_address).map_err(StartError::Machine)?;
 
     let (stop, stopped) = watch::channel(false);
     let refusals = Arc::new(Refusals::default());
     let addresses: Vec<_> = entrances[0].iter().map(|e| (e.own.clone(), e.address)).collect();
     let mut threads = Vec::new();
     for (index, entrances) in entrances.into_iter().enumerate() {
-        let worker = Worker::new(index, Arc::clone(&running), Arc::clone(&refusals)).map_err(StartError::Config)?;
+        let worker =
+            Worker::new(index, Arc::clone(&running), Arc::clone(&refusals)).map_err(StartError::Config)?;
         threads.push(spawn(worker, entrances, stopped.clone())?);
     }
     let admin_side = tokio::spawn(admin::serve(admin, Arc::clone(&running), token));
@@ -127,7 +132,11 @@ fn cores() -> usize {
 
 type Thread = std::thread::JoinHandle<()>;
 
-fn spawn(worker: Worker, entrances: Vec<Entrance>, stopped: watch::Receiver<bool>) -> Result<Thread, StartError> {
+fn spawn(
+    worker: Worker,
+    entrances: Vec<Entrance>,
+    stopped: watch::Receiver<bool>,
+) -> Result<Thread, StartError> {
     let name = format!("seawall-{}", worker.index);
     let body = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -188,7 +197,9 @@ fn listen(address: SocketAddr, shared: bool) -> Result<TcpListener, StartError> 
 
 fn in_use(address: SocketAddr, error: &io::Error) -> StartError {
     StartError::Machine(match error.kind() {
-        io::ErrorKind::AddrInUse => format!("{address} is in use: is another gateway running? Choose another address, or stop it"),
+        io::ErrorKind::AddrInUse => {
+            format!("{address} is in use: is another gateway running? Choose another address, or stop it")
+        }
         _ => format!("{address} cannot be listened on: {error}"),
     })
 }
@@ -204,7 +215,8 @@ async fn until_told_to_stop(running: &Running, file: Option<&Path>) -> Result<()
     let mut term = on(SignalKind::terminate())?;
     let mut int = on(SignalKind::interrupt())?;
     let mut hup = on(SignalKind::hangup())?;
-    let mut seen = file.map(read);
+    let mut taken = file.and_then(read);
+    let mut before = taken.clone();
     let mut look = tokio::time::interval(LOOK);
     loop {
         let asked = tokio::select! {
@@ -215,10 +227,11 @@ async fn until_told_to_stop(running: &Running, file: Option<&Path>) -> Result<()
         };
         let Some(file) = file else { continue };
         let content = read(file);
-        let changed = seen.as_ref() != Some(&content);
-        if asked || (changed && content.is_some()) {
-            seen = Some(content);
-            reload(running, file);
+        let settled = content.is_some() && content == before;
+        before.clone_from(&content);
+        if asked || (settled && content != taken) {
+            taken = content;
+            reload(running, file).await;
         }
     }
 }
@@ -230,7 +243,7 @@ fn read(file: &Path) -> Option<Vec<u8>> {
 }
 
 /// Takes the file whole, or refuses it whole.
-fn reload(running: &Running, file: &Path) {
+async fn reload(running: &Running, file: &Path) {
     let loaded = config::load(file, &env).map_err(|report| report.to_string());
     let taken = loaded.and_then(|loaded| {
         let restart = needs_restart(running, &loaded.settings);
@@ -244,6 +257,14 @@ fn reload(running: &Running, file: &Path) {
             }
             for note in &notes {
                 tracing::warn!("{note}");
+            }
+            let all = async {
+                while !running.all_taken_over() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            if tokio::time::timeout(TAKE_OVER, all).await.is_err() {
+                tracing::warn!("a worker is slow to take the new configuration over");
             }
             tracing::info!(file = %file.display(), "the configuration was reloaded");
             None
@@ -281,7 +302,8 @@ async fn drain(running: &Arc<Running>, stop: &watch::Sender<bool>, threads: Vec<
     running.draining.store(true, Ordering::Relaxed);
     // Nobody listening means that the workers are gone already.
     let _ = stop.send(true);
-    let done = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+    let done =
+        tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
     if tokio::time::timeout(limit, done).await.is_err() {
         let left = running.connections.load(Ordering::Relaxed);
         tracing::warn!(connections = left, "the drain time is over with work left");

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -52,6 +52,8 @@ pub(crate) struct Worker {
     pub(crate) refusals: Arc<Refusals>,
     routes: ArcSwap<Routes>,
     callers: Mutex<Vec<Option<Arc<Caller>>>>,
+    /// Connections that were accepted and are not over.
+    open: AtomicU64,
 }
 
 /// A bound listener and what comes in by it.
@@ -72,10 +74,14 @@ pub(crate) struct Door {
 
 impl Door {
     /// The dependency's index, and the path as the dependency knows it.
-    pub(crate) fn route(&self, routes: &Routes, path: Option<&PathAndQuery>) -> Result<(usize, PathAndQuery), Problem> {
-        let path = path.filter(|path| path.as_str().starts_with('/')).ok_or_else(|| {
-            Problem::refused(Reason::BadRequest, None, "a path must begin with /")
-        })?;
+    pub(crate) fn route(
+        &self,
+        routes: &Routes,
+        path: Option<&PathAndQuery>,
+    ) -> Result<(usize, PathAndQuery), Problem> {
+        let path = path
+            .filter(|path| path.as_str().starts_with('/'))
+            .ok_or_else(|| Problem::refused(Reason::BadRequest, None, "a path must begin with /"))?;
         let unknown = |name: &str| {
             let why = match name {
                 "" => "the first segment of the path names the dependency, and there is none".to_owned(),
@@ -88,8 +94,8 @@ impl Door {
             let (index, _) = routes.compiled.by_name(own).ok_or_else(|| unknown(own))?;
             return Ok((index, path.clone()));
         }
-        let (name, rest) =
-            split_prefix(path).ok_or_else(|| Problem::refused(Reason::BadRequest, None, "the path is malformed"))?;
+        let (name, rest) = split_prefix(path)
+            .ok_or_else(|| Problem::refused(Reason::BadRequest, None, "the path is malformed"))?;
         let (index, _) = routes.compiled.by_name(name).ok_or_else(|| unknown(name))?;
         Ok((index, rest))
     }
@@ -97,9 +103,20 @@ impl Door {
 
 impl Worker {
     /// Makes a worker with connections for what is in force.
-    pub(crate) fn new(index: usize, running: Arc<Running>, refusals: Arc<Refusals>) -> Result<Worker, String> {
+    pub(crate) fn new(
+        index: usize,
+        running: Arc<Running>,
+        refusals: Arc<Refusals>,
+    ) -> Result<Worker, String> {
         let routes = Routes::new(running.compiled.load_full(), None, running.clock)?;
-        Ok(Worker { index, running, refusals, routes: ArcSwap::from_pointee(routes), callers: Mutex::default() })
+        Ok(Worker {
+            index,
+            running,
+            refusals,
+            routes: ArcSwap::from_pointee(routes),
+            callers: Mutex::default(),
+            open: AtomicU64::new(0),
+        })
     }
 
     pub(crate) fn routes(&self) -> Arc<Routes> {
@@ -107,7 +124,11 @@ impl Worker {
     }
 
     /// Serves until `stop` says so, and then until the last accepted work is done.
-    pub(crate) async fn serve(self: Arc<Self>, entrances: Vec<Entrance>, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        entrances: Vec<Entrance>,
+        mut stop: watch::Receiver<bool>,
+    ) -> io::Result<()> {
         let round = tokio::spawn(Arc::clone(&self).look_after());
         let mut doors = Vec::new();
         for entrance in entrances {
@@ -118,7 +139,7 @@ impl Worker {
         for door in doors {
             let _ = door.await;
         }
-        while self.callers.lock().iter().any(Option::is_some) {
+        while self.open.load(Ordering::Relaxed) > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         round.abort();
@@ -162,10 +183,12 @@ impl Worker {
             return;
         }
         let _ = tcp.set_nodelay(true);
+        self.open.fetch_add(1, Ordering::Relaxed);
         let worker = Arc::clone(self);
         let (door, stop) = (Arc::clone(door), stop.clone());
         tokio::spawn(async move {
             worker.converse(tcp, door, limits, stop).await;
+            worker.open.fetch_sub(1, Ordering::Relaxed);
             worker.running.connections.fetch_sub(1, Ordering::Relaxed);
         });
     }
@@ -178,8 +201,7 @@ impl Worker {
         mut stop: watch::Receiver<bool>,
     ) {
         let head_limit = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX);
-        let preface = tokio::time::timeout(limits.header_time.max(IDLE), speaks_http2(&tcp)).await;
-        let Ok(Ok(http2)) = preface else { return };
+        let Some(http2) = speaks_http2(&tcp, limits.header_time, stop.clone()).await else { return };
         let (stream, meter, probe) = Stream::accepted(tcp);
         let io = CallerIo::new(stream, meter, probe, self.running.clock, head_limit);
         let caller = io.caller();
@@ -198,6 +220,8 @@ impl Worker {
                     .timer(TokioTimer::new())
                     .max_header_list_size(u32::try_from(head_limit).unwrap_or(u32::MAX))
                     .adaptive_window(true)
+                    .keep_alive_interval(IDLE / 2)
+                    .keep_alive_timeout(limits.header_time)
                     .serve_connection(io, service)
             );
             let mut stopping = false;
@@ -212,7 +236,9 @@ impl Worker {
             }
         } else {
             let mut builder = http1::Builder::new();
-            builder.pipeline_flush(true).max_buf_size(head_limit.max(MIN_BUFFER));
+            // One buffer for head and body. Not `pipeline_flush`, which brings that too: it holds an answer back while
+            // more of the caller's bytes are at hand, and loses it when they are the reason to close.
+            builder.writev(false).max_buf_size(head_limit.max(MIN_BUFFER));
             if limits.headers != HYPERS_HEADERS {
                 builder.max_headers(limits.headers);
             }
@@ -235,9 +261,17 @@ impl Worker {
 
     /// Looks after all connections, and takes over a new configuration when there is one.
     async fn look_after(self: Arc<Self>) {
+        let mut replaced = self.running.replaced();
+        let mut round = tokio::time::interval(ROUND);
         loop {
-            tokio::time::sleep(ROUND).await;
-            self.take_over();
+            tokio::select! {
+                _ = round.tick() => {}
+                // It cannot be gone while the worker holds it.
+                _ = replaced.changed() => {
+                    self.take_over();
+                    continue;
+                }
+            }
             let limits = &self.routes().compiled.settings.gateway.limits;
             let patience = Patience {
                 head: limits.header_time,
@@ -261,8 +295,13 @@ impl Worker {
             return;
         }
         match Routes::new(compiled, Some(&old), self.running.clock) {
-            Ok(routes) => self.routes.store(Arc::new(routes)),
-            Err(error) => tracing::error!(worker = self.index, error, "the new configuration was not taken over"),
+            Ok(routes) => {
+                self.running.taken_over(self.index, routes.compiled.generation);
+                self.routes.store(Arc::new(routes));
+            }
+            Err(error) => {
+                tracing::error!(worker = self.index, error, "the new configuration was not taken over")
+            }
         }
     }
 }
@@ -283,7 +322,8 @@ impl Routes {
             dependencies.push(match same {
                 Some(same) => same,
                 None => {
-                    let made = Dependency::new(dependency.client.clone(), Arc::clone(&dependency.shared), clock);
+                    let made =
+                        Dependency::new(dependency.client.clone(), Arc::clone(&dependency.shared), clock);
                     Arc::new(made.map_err(|error| error.to_string())?)
                 }
             });
@@ -292,20 +332,43 @@ impl Routes {
     }
 }
 
-/// Whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4).
-async fn speaks_http2(tcp: &TcpStream) -> io::Result<bool> {
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+/// Whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4); none where it says too little.
+///
+/// The first byte may take as long as between two calls, or until the drain has let idle connections go; the rest of
+/// a preface no longer than a head may.
+async fn speaks_http2(
+    tcp: &TcpStream,
+    header_time: Duration,
+    mut stop: watch::Receiver<bool>,
+) -> Option<bool> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut seen = [0; PREFACE.len()];
+    let leaving = async {
+        // A sender that is gone means the same as its word.
+        let _ = stop.wait_for(|stop| *stop).await;
+        tokio::time::sleep(SETTLE).await;
+    };
+    let mut n = tokio::select! {
+        biased;
+        n = tcp.peek(&mut seen) => n.ok()?,
+        () = leaving => return None,
+        () = tokio::time::sleep(IDLE) => return None,
+    };
+    let (end, mut pause) = (tokio::time::Instant::now() + header_time, Duration::from_millis(1));
     loop {
-        let n = tcp.peek(&mut seen).await?;
         if n == 0 || seen[..n] != PREFACE[..n] {
-            return Ok(false);
+            return Some(false);
         }
         if n == PREFACE.len() {
-            return Ok(true);
+            return Some(true);
         }
-        // Part of it: the readiness stays, so wait a moment for the rest.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        if tokio::time::Instant::now() >= end {
+            return None;
+        }
+        // Part of it. The socket stays readable, so nobody tells when there is more.
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(50));
+        n = tcp.peek(&mut seen).await.ok()?;
     }
 }
 

@@ -215,8 +215,11 @@ fn evidence(report: &Report) -> Evidence {
     let Some((ending, verdict)) = &report.outcome else {
         return Evidence::Abandoned { waited: report.took };
     };
-    if matches!(ending, Ending::CallerDeadline | Ending::CallerLeft { .. }) {
-        return Evidence::Abandoned { waited: report.took };
+    match ending {
+        Ending::CallerDeadline => return Evidence::Abandoned { waited: report.took },
+        // Its body broke or stood still: it was not the endpoint that anybody waited for.
+        Ending::CallerLeft { .. } => return Evidence::Neutral,
+        Ending::Unsent(_) | Ending::Unprocessed | Ending::Answered(_) | Ending::Lost(_) => {}
     }
     match verdict.health {
         Health::Success => Evidence::Success { took: report.took },
@@ -282,6 +285,8 @@ mod tests {
             (Ending::Unprocessed, (0, 0), AttemptEnd::Nothing),
             (Ending::Lost(Lost::ReadTimeout), (0, 1), AttemptEnd::Overload),
             (Ending::Lost(Lost::ConnectionLost), (0, 1), AttemptEnd::Other),
+            (Ending::CallerLeft { sent: true }, (0, 0), AttemptEnd::Nothing),
+            (Ending::CallerLeft { sent: false }, (0, 0), AttemptEnd::Nothing),
         ];
         for (ending, window, load) in rows {
             let mut guards = DependencyGuards::new(GuardSettings::default(), 1);

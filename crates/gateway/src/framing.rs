@@ -1,0 +1,441 @@
+//! Where one message of a caller ends and the next head begins, read strictly.
+//!
+//! hyper reads heads as leniently as RFC 9112 allows: with both `Transfer-Encoding` and `Content-Length` it takes the
+//! first and drops the second, two equal lengths become one, and a line may end without its carriage return. A proxy
+//! before us may have read the same bytes the other way round, and that difference is how requests are smuggled. hyper
+//! has dropped the evidence by the time that it calls us. Looking at the first bytes after each answer, the obvious
+//! cure, misses the heads that travel behind another request in one packet. So every byte is followed here: heads line
+//! by line, bodies by their length or their chunks.
+//!
+//! It never answers; it only notes from which request on the bytes have two readings. When it loses the thread, every
+//! later request is doubtful: where hyper and this disagree, the request is refused.
+
+/// The framing of one connection's requests.
+#[derive(Debug)]
+pub struct Framing {
+    state: State,
+    head: Head,
+    /// The beginning of a line that is not complete.
+    line: Vec<u8>,
+    /// The longest head, in bytes; hyper refuses a longer one by itself.
+    head_limit: usize,
+    heads: u64,
+    doubtful: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// In a head, or before one.
+    Head,
+    /// So many bytes of a body are left.
+    Data(u64),
+    /// The line that tells a chunk's size.
+    Size,
+    /// A chunk's data and the line end behind it.
+    Chunk(u64),
+    /// Behind the last chunk.
+    Trailers,
+    /// What comes has no meaning that could be relied on.
+    Lost,
+}
+
+/// What a head has said so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    /// Bytes of its complete lines.
+    bytes: usize,
+    /// It gives one reading only, so far.
+    doubtful: bool,
+    chunked: bool,
+    length: Option<u64>,
+}
+
+impl Framing {
+    /// Before the first byte.
+    #[must_use]
+    pub fn new(head_limit: usize) -> Framing {
+        Framing {
+            state: State::Head,
+            head: Head::default(),
+            line: Vec::new(),
+            head_limit,
+            heads: 0,
+            doubtful: None,
+        }
+    }
+
+    /// The number of the first request that has two readings, from 1; so have all behind it.
+    #[must_use]
+    pub fn doubtful_from(&self) -> Option<u64> {
+        self.doubtful
+    }
+
+    /// Whether a head has begun and is not complete.
+    #[must_use]
+    pub fn is_in_head(&self) -> bool {
+        self.state == State::Head && (self.head.bytes > 0 || !self.line.is_empty())
+    }
+
+    /// Whether the bytes of a body come next.
+    #[must_use]
+    pub fn is_in_body(&self) -> bool {
+        self.state != State::Head
+    }
+
+    /// So many bytes may pass unseen: they belong to a body.
+    #[must_use]
+    pub fn unseen(&self) -> u64 {
+        match self.state {
+            State::Data(left) => left,
+            State::Lost => u64::MAX,
+            State::Head | State::Size | State::Chunk(_) | State::Trailers => 0,
+        }
+    }
+
+    /// So many bytes of those have passed.
+    pub fn skip(&mut self, bytes: u64) {
+        if let State::Data(left) = self.state {
+            self.state = after_data(left.saturating_sub(bytes));
+        }
+    }
+
+    /// Follows the next bytes.
+    pub fn read(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && self.state != State::Lost {
+            bytes = match self.state {
+                State::Data(left) => {
+                    let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                    self.state = after_data(left - here as u64);
+                    &bytes[here..]
+                }
+                State::Chunk(left) if left > 0 => {
+                    let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                    self.state = State::Chunk(left - here as u64);
+                    &bytes[here..]
+                }
+                State::Head | State::Size | State::Chunk(_) | State::Trailers | State::Lost => {
+                    self.read_line(bytes)
+                }
+            };
+        }
+    }
+
+    /// Takes the rest of a line, if it is there, and gives what is behind it.
+    fn read_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let Some(end) = memchr::memchr(b'\n', bytes) else {
+            if self.head.bytes + self.line.len() + bytes.len() > self.head_limit {
+                self.lose();
+            } else {
+                self.line.extend_from_slice(bytes);
+            }
+            return &[];
+        };
+        let (here, rest) = bytes.split_at(end + 1);
+        if self.line.is_empty() {
+            self.line_ended(here);
+        } else {
+            let mut line = std::mem::take(&mut self.line);
+            line.extend_from_slice(here);
+            self.line_ended(&line);
+            line.clear();
+            self.line = line;
+        }
+        rest
+    }
+
+    /// A whole line, with its end.
+    fn line_ended(&mut self, line: &[u8]) {
+        let strict = line.strip_suffix(b"\r\n");
+        match self.state {
+            State::Head => match strict {
+                // Empty lines before a request are skipped (RFC 9112, section 2.2).
+                Some([]) if self.head.bytes == 0 => {}
+                Some([]) => self.head_ended(),
+                Some(text) => self.head.line(text),
+                None if self.head.bytes > 0 && line == b"\n" => {
+                    self.head.doubtful = true;
+                    self.head_ended();
+                }
+                None => {
+                    self.head.bytes += line.len();
+                    self.head.doubtful = true;
+                }
+            },
+            State::Size => match strict.and_then(chunk_size) {
+                Some(0) => self.state = State::Trailers,
+                Some(size) => self.state = State::Chunk(size),
+                None => self.lose(),
+            },
+            State::Chunk(_) => match strict {
+                Some([]) => self.state = State::Size,
+                _ => self.lose(),
+            },
+            State::Trailers => match strict {
+                Some([]) => self.state = State::Head,
+                Some(_) => {}
+                None => self.lose(),
+            },
+            State::Data(_) | State::Lost => {}
+        }
+    }
+
+    fn head_ended(&mut self) {
+        self.heads += 1;
+        let head = std::mem::take(&mut self.head);
+        let twice = head.chunked && head.length.is_some();
+        if head.doubtful || twice {
+            self.doubtful.get_or_insert(self.heads);
+            self.state = State::Lost;
+        } else if head.chunked {
+            self.state = State::Size;
+        } else {
+            self.state = after_data(head.length.unwrap_or(0));
+        }
+    }
+
+    /// What comes from here on cannot be told apart.
+    fn lose(&mut self) {
+        self.line = Vec::new();
+        self.state = State::Lost;
+        self.doubtful.get_or_insert(self.heads + 1);
+    }
+}
+
+fn after_data(left: u64) -> State {
+    if left == 0 { State::Head } else { State::Data(left) }
+}
+
+impl Head {
+    /// A line without its end.
+    fn line(&mut self, line: &[u8]) {
+        let first = self.bytes == 0;
+        self.bytes += line.len() + 2;
+        if first {
+            return;
+        }
+        let value = match line[0] {
+            b't' | b'T' => field(line, b"transfer-encoding"),
+            b'c' | b'C' => field(line, b"content-length"),
+            // A line that goes on with the one before it.
+            b' ' | b'\t' => {
+                self.doubtful = true;
+                None
+            }
+            _ => None,
+        };
+        let Some(value) = value else { return };
+        if line[0].eq_ignore_ascii_case(&b't') {
+            self.doubtful |= self.chunked || !value.eq_ignore_ascii_case(b"chunked");
+            self.chunked = true;
+        } else {
+            let length = decimal(value);
+            self.doubtful |= self.length.is_some() || length.is_none();
+            self.length = length.or(self.length);
+        }
+    }
+}
+
+/// The value of a line whose name is `name`. With whitespace before the colon, which some take for a part of the name
+/// and some for nothing, it is the whole rest, which is no good value of anything.
+fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (found, rest) = line.split_at_checked(name.len())?;
+    if !found.eq_ignore_ascii_case(name) {
+        return None;
+    }
+    match rest.strip_prefix(b":") {
+        Some(value) => Some(trim(value)),
+        None => rest.trim_ascii_start().starts_with(b":").then_some(rest),
+    }
+}
+
+/// Without the spaces and tabs around it.
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |sum, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// The size in a chunk's line: hexadecimal digits, then perhaps an extension.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let end = line.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(line.len());
+    let (digits, extension) = line.split_at(end);
+    let plain = extension.is_empty() || matches!(extension.trim_ascii_start(), [b';', ..] | []);
+    let digits = std::str::from_utf8(digits).ok().filter(|_| plain && !extension.contains(&b'\r'))?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMIT: usize = 1024;
+
+    fn doubtful(bytes: &[u8]) -> Option<u64> {
+        let mut framing = Framing::new(LIMIT);
+        framing.read(bytes);
+        framing.doubtful_from()
+    }
+
+    fn post(headers: &str, body: &str) -> String {
+        format!("POST / HTTP/1.1\r\nhost: a\r\n{headers}\r\n{body}")
+    }
+
+    #[test]
+    fn heads_with_two_readings_are_seen() {
+        for headers in [
+            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            "content-length: 5\r\nTRANSFER-ENCODING: chunked\r\n",
+            "content-length: 5\r\ncontent-length: 5\r\n",
+            "content-length: 5\r\nContent-Length: 6\r\n",
+            "content-length: 5, 5\r\n",
+            "content-length: +5\r\n",
+            "content-length:\r\n",
+            "content-length: 99999999999999999999\r\n",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+            "transfer-encoding: gzip, chunked\r\n",
+            "transfer-encoding: xchunked\r\n",
+            "transfer-encoding : chunked\r\n",
+            "x: 1\ntransfer-encoding: chunked\r\n",
+            "x: 1\r\n folded\r\n",
+            "x: 1\n",
+        ] {
+            assert_eq!(doubtful(post(headers, "").as_bytes()), Some(1), "{headers:?}");
+        }
+        assert_eq!(doubtful(b"GET / HTTP/1.1\nhost: a\n\n"), Some(1));
+        for headers in [
+            "transfer-encoding: chunked\r\n",
+            "Transfer-Encoding:\tCHUNKED \r\n",
+            "x: transfer-encoding content-length\r\ncontent-length: 5\r\n",
+            "content-lengthy: 5\r\ncontent-length: 5\r\nx-content-length: 7\r\n",
+            "",
+        ] {
+            assert_eq!(doubtful(post(headers, "").as_bytes()), None, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn doubtful_head_behind_other_requests_is_seen() {
+        let twice = post("content-length: 5\r\ntransfer-encoding: chunked\r\n", "");
+        for before in [
+            post("", ""),
+            post("content-length: 7\r\n", "content"),
+            post(
+                "transfer-encoding: chunked\r\n",
+                "3\r\nabc\r\nA;x=\"y\"\r\n0123456789\r\n0\r\nt: 1\r\n\r\n",
+            ),
+            format!("\r\n\r\n{}", post("", "")),
+        ] {
+            let bytes = format!("{before}{twice}");
+            assert_eq!(doubtful(bytes.as_bytes()), Some(2), "{before:?}");
+        }
+        let inside = post(&format!("content-length: {}\r\n", twice.len()), &twice);
+        assert_eq!(doubtful(inside.as_bytes()), None, "what looks like a head in a body is none");
+    }
+
+    #[test]
+    fn chunks_that_are_none_lose_the_thread() {
+        for body in [
+            "-1\r\n",
+            "0x5\r\n",
+            "\r\n",
+            "5\nabcde",
+            "5\r\nabcdeX\r\n",
+            "FFFFFFFFFFFFFFFFF\r\n",
+            "5 5\r\n",
+            "5;a\rb\r\n",
+        ] {
+            let bytes = post("transfer-encoding: chunked\r\n", body);
+            assert_eq!(doubtful(bytes.as_bytes()), Some(2), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn head_past_its_limit_is_not_kept() {
+        let mut framing = Framing::new(LIMIT);
+        (0..10 * LIMIT).for_each(|_| framing.read(b"x"));
+        assert!(framing.line.capacity() <= 2 * LIMIT);
+        assert_eq!(framing.doubtful_from(), Some(1));
+    }
+
+    /// A request in bytes, and whether it has one reading.
+    fn request() -> impl Strategy<Value = Vec<u8>> {
+        let data = proptest::collection::vec(any::<u8>(), 0..40);
+        prop_oneof![
+            Just(post("", "").into_bytes()),
+            data.clone().prop_map(|data| {
+                let mut bytes = post(&format!("Content-Length: {}\r\n", data.len()), "").into_bytes();
+                bytes.extend(data);
+                bytes
+            }),
+            proptest::collection::vec(data, 0..4).prop_map(|chunks| {
+                let mut bytes = post("transfer-encoding: chunked\r\n", "").into_bytes();
+                for data in chunks.iter().filter(|data| !data.is_empty()) {
+                    bytes.extend(format!("{:x}\r\n", data.len()).into_bytes());
+                    bytes.extend(data);
+                    bytes.extend(b"\r\n");
+                }
+                bytes.extend(b"0\r\n\r\n");
+                bytes
+            }),
+        ]
+    }
+
+    /// Feeds it in pieces, some of a body unseen where that is allowed.
+    fn follow(bytes: &[u8], sizes: &[usize]) -> Framing {
+        let mut framing = Framing::new(LIMIT);
+        let (mut rest, mut sizes) = (bytes, sizes.iter().cycle());
+        while !rest.is_empty() {
+            let size = (*sizes.next().unwrap()).min(rest.len());
+            let (piece, behind) = rest.split_at(size);
+            if framing.unseen() >= size as u64 {
+                framing.skip(size as u64);
+            } else {
+                framing.read(piece);
+            }
+            rest = behind;
+        }
+        framing
+    }
+
+    proptest! {
+        #[test]
+        fn good_requests_are_followed_however_they_are_cut(
+            requests in proptest::collection::vec(request(), 0..6),
+            sizes in proptest::collection::vec(1_usize..50, 1..8),
+        ) {
+            let twice = post("content-length: 0\r\ncontent-length: 0\r\n", "");
+            let mut bytes = requests.concat();
+            let framing = follow(&bytes, &sizes);
+            prop_assert_eq!(framing.doubtful_from(), None);
+            prop_assert_eq!(framing.heads, requests.len() as u64);
+            prop_assert!(!framing.is_in_head());
+            bytes.extend(twice.as_bytes());
+            prop_assert_eq!(follow(&bytes, &sizes).doubtful_from(), Some(requests.len() as u64 + 1));
+        }
+
+        #[test]
+        fn any_bytes_are_followed_the_same_however_they_are_cut(
+            bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\r'), Just(b'\n'), Just(b'0')], 0..300),
+            headers in prop_oneof![Just("content-length: 9\r\n"), Just("transfer-encoding: chunked\r\n"), Just("")],
+            sizes in proptest::collection::vec(1_usize..50, 1..8),
+        ) {
+            let mut all = post(headers, "").into_bytes();
+            all.extend(bytes);
+            let (cut, whole) = (follow(&all, &sizes), follow(&all, &[all.len()]));
+            prop_assert_eq!(cut.doubtful_from(), whole.doubtful_from());
+            prop_assert_eq!(cut.heads, whole.heads);
+        }
+    }
+}
