@@ -1,0 +1,142 @@
+//! Connections that end at the worst moment: what is sent twice, what is said of it, how often a caller sees it.
+
+mod support;
+
+use std::time::Duration;
+
+use seawall_lab::rogue::{Act, Answer, Idle, Rogue, Then};
+use support::{Call, Gateway, Load, Pace, dependency};
+
+/// A build that is not optimised makes fewer of them, so that the suite stays short; release builds make them all.
+const CALLS: u64 = if cfg!(debug_assertions) { 5_000 } else { 20_000 };
+/// The errors that callers may see in so many calls.
+const MOST_SEEN: usize = if cfg!(debug_assertions) { 2 } else { 5 };
+/// Of the callers that call once a second: each 20 times.
+const CALLERS: u64 = CALLS / 20;
+
+fn seed() -> u64 {
+    let seed =
+        std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("SEED={seed}");
+    seed
+}
+
+fn failed(calls: &[Call]) -> Vec<&Call> {
+    calls.iter().filter(|call| call.status != 200).collect()
+}
+
+#[tokio::test]
+async fn no_post_is_sent_twice_and_the_unanswered_are_unknown() {
+    let rogue = Rogue::builder()
+        .seed(seed())
+        .each(|_, draw| if draw.f64() < 0.01 { Act::Close } else { Answer::ok("fine").into() })
+        .bind()
+        .unwrap();
+    let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
+    let load =
+        Load { method: "POST", target: "/up/charge", calls: CALLS, connections: 50, pace: Pace::AtOnce };
+    let calls = load.run(gateway.address()).await;
+    let counts = rogue.counts();
+    println!("{} of {CALLS} were read and not answered", CALLS - counts.answers);
+    assert_eq!(counts.doubled(), Vec::<&str>::new());
+    assert_eq!(counts.ids.len() as u64, CALLS, "each came");
+    let unanswered = CALLS - counts.answers;
+    assert!((CALLS / 200..CALLS / 50).contains(&unanswered), "about 1 %");
+    for call in calls {
+        let answered = counts.ids[&call.id].answered == 1;
+        let told = (call.status, call.effect.as_str(), call.attempts, call.reason.as_str());
+        let expected =
+            if answered { (200, "applied", 1, "") } else { (502, "unknown", 1, "connection-lost") };
+        assert_eq!(told, expected, "{}", call.id);
+    }
+}
+
+async fn seldom_closed(method: &'static str, seed: u64) {
+    let rogue = Rogue::builder()
+        .seed(seed)
+        .answer(Answer::ok("fine"))
+        .idle(|draw| match draw.f64() < 0.05 {
+            true => Idle::Close(Duration::from_micros(draw.u64(..3000))),
+            false => Idle::Keep,
+        })
+        .bind()
+        .unwrap();
+    let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
+    let calls = Load { method, target: "/up/x", calls: CALLS, connections: 50, pace: Pace::AtOnce };
+    let calls = calls.run(gateway.address()).await;
+    let seen = failed(&calls);
+    println!("{method}: {} errors seen, {} connections", seen.len(), rogue.read(|counts| counts.connections));
+    assert!(seen.len() <= MOST_SEEN, "{} seen, such as {:?}", seen.len(), &seen[..seen.len().min(5)]);
+    if method == "POST" {
+        assert_eq!(rogue.counts().doubled(), Vec::<&str>::new());
+        assert!(seen.iter().all(|call| call.effect == "unknown"), "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn gets_do_not_see_that_connections_close_behind_an_answer() {
+    seldom_closed("GET", seed()).await;
+}
+
+#[tokio::test]
+async fn posts_do_not_see_that_connections_close_behind_an_answer() {
+    seldom_closed("POST", seed()).await;
+}
+
+/// Many callers, each a second after its last call, and every connection closed a second after its last answer.
+async fn closed_in_step(method: &'static str, seed: u64) {
+    let rogue = Rogue::builder()
+        .seed(seed)
+        .answer(Answer::ok("fine"))
+        .idle(|draw| Idle::Close(Duration::from_micros(draw.u64(995_000..=1_005_000))))
+        .bind()
+        .unwrap();
+    let pool = "pool = { max_idle = 1000 }";
+    let gateway = Gateway::start(&dependency("up", rogue.address(), pool)).await;
+    let pace = Pace::Every(Duration::from_secs(1));
+    let calls = Load { method, target: "/up/x", calls: CALLS, connections: CALLERS, pace };
+    let calls = calls.run(gateway.address()).await;
+    let seen = failed(&calls);
+    let (connections, requests) = rogue.read(|counts| (counts.connections, counts.requests));
+    println!("{method}: {} errors seen, {connections} connections, {requests} requests", seen.len());
+    assert!(seen.len() <= MOST_SEEN, "{} seen, such as {:?}", seen.len(), &seen[..seen.len().min(5)]);
+    if method == "POST" {
+        assert_eq!(rogue.counts().doubled(), Vec::<&str>::new());
+    }
+}
+
+#[tokio::test]
+async fn callers_do_not_see_that_connections_close_just_when_they_are_wanted() {
+    let seed = seed();
+    tokio::join!(closed_in_step("GET", seed), closed_in_step("POST", seed));
+}
+
+/// One caller that makes one call after the other, so that each meets what the last one left.
+async fn before_stale_408s(method: &'static str, then: Then) {
+    let rogue = Rogue::builder()
+        .answer(Answer::ok("fine"))
+        .idle(move |_| Idle::stale_408(Duration::from_millis(2), then))
+        .bind()
+        .unwrap();
+    let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
+    // Long enough that the 408 is there, for a POST also that the connection has settled.
+    let pace = Pace::Rests(Duration::from_millis(40));
+    let calls = Load { method, target: "/up/x", calls: 40, connections: 1, pace }.run(gateway.address()).await;
+    for call in calls {
+        assert_eq!((call.status, call.attempts), (200, 1), "{then:?} {}", call.id);
+    }
+    assert_eq!(rogue.read(|counts| counts.requests), 40, "{method} {then:?}");
+}
+
+#[tokio::test]
+async fn a_stale_408_is_never_an_answer() {
+    use before_stale_408s as run;
+    tokio::join!(
+        run("GET", Then::Keep),
+        run("GET", Then::Close),
+        run("GET", Then::Reset),
+        run("POST", Then::Keep),
+        run("POST", Then::Close),
+        run("POST", Then::Reset),
+    );
+}
