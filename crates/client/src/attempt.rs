@@ -81,11 +81,13 @@ pub(crate) struct Tried {
     pub(crate) detail: Option<String>,
     /// A pooled connection broke: the next attempt takes a fresh one.
     pub(crate) reused_broke: bool,
+    /// ... and nothing had come of an answer.
+    pub(crate) stale: bool,
 }
 
 impl Tried {
     fn ended(ending: Ending, detail: impl ToString) -> Tried {
-        Tried { ending, answer: None, detail: Some(detail.to_string()), reused_broke: false }
+        Tried { ending, answer: None, detail: Some(detail.to_string()), reused_broke: false, stale: false }
     }
 }
 
@@ -139,7 +141,8 @@ impl Sending<'_> {
         if let Some(tracks) = self.tracks {
             tracks.sending(self.source, &line.meter);
         }
-        let (reused, base) = (line.used, line.meter.written());
+        let (reused, base, heard) = (line.used, line.meter.written(), line.meter.read());
+        let idle = now.since(line.idle_since);
         let how = Particulars {
             version: Version::HTTP_11,
             absolute_form: line.absolute_form.as_ref(),
@@ -160,7 +163,11 @@ impl Sending<'_> {
             Err(Failure::Hyper { error, returned }) => {
                 let unsent = returned.is_some() || line.meter.written() == base;
                 drop(returned);
-                self.broke(&error, unsent, reused)
+                let stale = reused && line.meter.read() == heard;
+                if stale && !self.source.broken() {
+                    endpoint.pool.lost(idle);
+                }
+                self.broke(&error, unsent, reused, stale)
             }
         }
     }
@@ -192,7 +199,10 @@ impl Sending<'_> {
                 Exchanged::Tried(self.judge(attempt, Response::from_parts(head, body)).await)
             }
             Err(Failure::Lapsed(lapse)) => Exchanged::Tried(self.lapsed(lapse, attempt)),
-            Err(Failure::Hyper { error, returned }) => self.broke(&error, returned.is_some(), reused),
+            Err(Failure::Hyper { error, returned }) => {
+                let stale = reused && endings::left_out(&error);
+                self.broke(&error, returned.is_some(), reused, stale)
+            }
         }
     }
 
@@ -213,7 +223,7 @@ impl Sending<'_> {
         Tried::ended(ending, detail)
     }
 
-    fn broke(&self, error: &hyper::Error, unsent: bool, reused: bool) -> Exchanged {
+    fn broke(&self, error: &hyper::Error, unsent: bool, reused: bool, stale: bool) -> Exchanged {
         if self.source.broken() {
             let ending = Ending::CallerLeft { sent: !unsent };
             return Exchanged::Tried(Tried::ended(ending, "the caller's body broke"));
@@ -223,7 +233,7 @@ impl Sending<'_> {
         }
         let ending = if unsent { Ending::Unsent(Unsent::ConnectionLost) } else { endings::of_break(error) };
         let tried = Tried::ended(ending, chain(error));
-        Exchanged::Tried(Tried { reused_broke: reused, ..tried })
+        Exchanged::Tried(Tried { reused_broke: reused, stale, ..tried })
     }
 
     /// Reads off the head, and off the body where the operation's answers ask for it, what the answer means.
@@ -251,7 +261,7 @@ impl Sending<'_> {
             false => None,
         };
         let ending = Ending::Answered(Answer { status, retry_after, declared });
-        Tried { ending, answer: Some(response), detail: None, reused_broke: false }
+        Tried { ending, answer: Some(response), detail: None, reused_broke: false, stale: false }
     }
 }
 

@@ -169,7 +169,7 @@ impl Dependency {
                     if tracks.is_some_and(Tracks::has_left) {
                         run.call.caller_left();
                     }
-                    let ended = Ended { ending: tried.ending, body_kept: source.kept() };
+                    let ended = Ended { ending: tried.ending, body_kept: source.kept(), stale: tried.stale };
                     last = Some(tried);
                     now = self.clock.now();
                     run.call.ended(plan, &mut run.guards, ended, Draw::new(fastrand::u64(..)), now)

@@ -44,6 +44,11 @@ pub(crate) fn of_break(error: &(dyn Error + 'static)) -> Ending {
     Ending::Lost(if unparsable { Lost::BadAnswer } else { Lost::ConnectionLost })
 }
 
+/// The other side's GOAWAY left the request out.
+pub(crate) fn left_out(error: &(dyn Error + 'static)) -> bool {
+    find::<h2::Error>(error).is_some_and(|h2| h2.is_remote() && h2.is_go_away())
+}
+
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -166,6 +166,11 @@ impl Pool {
         }
     }
 
+    /// A connection that had been idle for `age` was closed just as a request went out on it.
+    pub(crate) fn lost(&self, age: Duration) {
+        self.idle.lock().lifetime.seen_closed(age);
+    }
+
     /// The server said how long it keeps idle connections.
     pub(crate) fn announce(&self, lifetime: Duration) {
         self.idle.lock().lifetime.announce(lifetime);

@@ -171,6 +171,11 @@ pub struct Ended {
     pub ending: Ending,
     /// Whether the same bytes can be sent again.
     pub body_kept: bool,
+    /// It was lost with a connection that an earlier call had left, before a byte of its answer, or was left out by that
+    /// connection's GOAWAY: the connection was stale. That says nothing of the load, so a repeat that the table allows
+    /// goes at once, to the same endpoint on a fresh connection, and costs nothing. It cannot multiply: each such
+    /// connection has carried an answer before.
+    pub stale: bool,
 }
 
 /// One call, from its start to its verdict.
@@ -225,8 +230,8 @@ impl<G: Guards> Call<G> {
         let repeat = may_repeat(plan.rules.idempotency, &verdict);
         self.last = Some(repeat);
         let report = self.report(plan, Some((ended.ending, verdict)), now);
-        let asked = self.may_go_on(plan, guards, repeat, &verdict, &report, ended.body_kept, draw, now);
-        let next = self.next_endpoint(plan);
+        let asked = self.may_go_on(plan, guards, repeat, &verdict, &report, ended, draw, now);
+        let next = if ended.stale { self.endpoint } else { self.next_endpoint(plan) };
         let stays = asked.is_ok() && next == self.endpoint;
         if let Some(permit) = self.permit.take() {
             let pass = guards.settle(self.endpoint, permit, report, !stays, now);
@@ -287,7 +292,7 @@ impl<G: Guards> Call<G> {
         repeat: Repeat,
         verdict: &Verdict,
         report: &Report,
-        body_kept: bool,
+        ended: Ended,
         draw: Draw,
         now: Time,
     ) -> Result<Time, Option<Stopped>> {
@@ -302,8 +307,11 @@ impl<G: Guards> Call<G> {
         if self.attempts >= plan.attempts {
             return Err(Some(Stopped::Attempts));
         }
-        if !body_kept {
+        if !ended.body_kept {
             return Err(Some(Stopped::Body));
+        }
+        if ended.stale && now < self.end_by {
+            return Ok(now);
         }
         let moves_on = self.attempts < plan.endpoints as u32;
         let wait = if moves_on {

@@ -74,7 +74,13 @@ fn run(plan: &Plan, guards: &mut Diary, endings: &[Ending], took: Duration) -> (
                 sent.push(attempt);
                 now = now.saturating_add(took).min(attempt.end_by);
                 let ending = *endings.next().expect("the call makes no more attempts than it was told of");
-                call.ended(plan, guards, Ended { ending, body_kept: true }, Draw::new(u64::MAX), now)
+                call.ended(
+                    plan,
+                    guards,
+                    Ended { ending, body_kept: true, stale: false },
+                    Draw::new(u64::MAX),
+                    now,
+                )
             }
             Step::Wait(until) => {
                 assert!(until > now);
@@ -176,7 +182,7 @@ fn a_guard_that_closes_during_the_wait_leaves_the_real_outcome() {
     let now = Time::from_millis(1_000);
     let (plan, mut guards) = (plan(Idempotency::Safe), Diary::new());
     let (mut call, _) = Call::begin(&plan, Wish::default(), &mut guards, now);
-    let ended = Ended { ending: status(503), body_kept: true };
+    let ended = Ended { ending: status(503), body_kept: true, stale: false };
     let Step::Wait(until) = call.ended(&plan, &mut guards, ended, Draw::new(u64::MAX), now) else {
         panic!("it waits")
     };
@@ -218,8 +224,13 @@ fn the_callers_deadline_is_told_from_ours() {
 fn seawall_retry_off_means_one_attempt() {
     let (plan, mut guards, now) = (plan(Idempotency::Safe), Diary::new(), Time::ZERO);
     let (mut call, _) = Call::begin(&plan, Wish { within: None, no_repeats: true }, &mut guards, now);
-    let step =
-        call.ended(&plan, &mut guards, Ended { ending: status(500), body_kept: true }, Draw::new(0), now);
+    let step = call.ended(
+        &plan,
+        &mut guards,
+        Ended { ending: status(500), body_kept: true, stale: false },
+        Draw::new(0),
+        now,
+    );
     let Step::Finish(finish) = step else { panic!("it ends") };
     assert_eq!(finish.stopped, Some(Stopped::Caller));
 }
@@ -296,4 +307,41 @@ proptest! {
         prop_assert_eq!(admits, n);
         prop_assert!(pays >= n - 1 && pays <= n);
     }
+}
+
+#[test]
+fn what_a_stale_connection_lost_is_repeated_at_once_and_free() {
+    let lost = Ending::Lost(Lost::ConnectionLost);
+    for (idempotency, ending, repeated) in [
+        (Idempotency::Safe, lost, true),
+        (Idempotency::Keyed, lost, true),
+        (Idempotency::None, lost, false),
+        (Idempotency::None, Ending::Unprocessed, true),
+    ] {
+        let plan = Plan::new(Rules::of(idempotency), 2);
+        let mut guards = Diary::new();
+        let now = Time::from_millis(1_000);
+        let (mut call, _) = Call::begin(&plan, Wish::default(), &mut guards, now);
+        let stale = Ended { ending, body_kept: true, stale: true };
+        let step = call.ended(&plan, &mut guards, stale, Draw::new(u64::MAX), now);
+        let at_once = matches!(step, Step::Send(Attempt { number: 2, endpoint: 0, .. }));
+        assert_eq!(at_once, repeated, "{idempotency} {ending:?} {step:?}");
+        assert!(!guards.asked.contains(&"pay"), "{idempotency}");
+        if repeated {
+            // One repeat for nothing; what was in doubt stays so.
+            let refused = Ended { ending: Ending::Unsent(Unsent::Refused), ..stale };
+            let step = call.ended(&plan, &mut guards, refused, Draw::new(u64::MAX), now);
+            let Step::Finish(finish) = step else { panic!("{step:?}") };
+            assert_eq!(finish.stopped, Some(Stopped::Attempts));
+            let doubt = idempotency == Idempotency::Keyed;
+            assert_eq!(finish.effect, if doubt { Effect::Unknown } else { Effect::NotApplied });
+        }
+    }
+    let plan = Plan { attempts: 1, ..Plan::new(Rules::of(Idempotency::Safe), 1) };
+    let mut guards = Diary::new();
+    let now = Time::from_millis(1_000);
+    let (mut call, _) = Call::begin(&plan, Wish::default(), &mut guards, now);
+    let stale = Ended { ending: lost, body_kept: true, stale: true };
+    let step = call.ended(&plan, &mut guards, stale, Draw::new(u64::MAX), now);
+    assert!(matches!(step, Step::Finish(_)), "one attempt is one attempt");
 }

@@ -39,7 +39,9 @@ impl IdleLifetime {
     /// A connection was seen open after being idle for `age`.
     pub fn seen_open(&mut self, age: Duration) {
         self.proved = self.proved.max(age);
-        if self.closed_at.is_some_and(|closed| age > closed) {
+        // One that is a little older than another that was closed shows no more than that a server's timers are not
+        // exact; one that is twice as old shows that age was not the reason.
+        if self.closed_at.is_some_and(|closed| age / 2 > closed) {
             self.closed_at = None;
         }
     }
@@ -105,6 +107,19 @@ mod tests {
         idle.seen_open(ms(5_000));
         assert!(idle.may_reuse(Plain, ms(2_500)), "the server was only restarting");
         assert!(idle.may_reuse(Safe, ms(2_000)));
+    }
+
+    #[test]
+    fn a_server_whose_timers_are_not_exact_is_not_taken_for_a_patient_one() {
+        let mut idle = IdleLifetime::new(ms(20));
+        for jitter in 0..10 {
+            idle.seen_closed(ms(995 + jitter));
+            idle.seen_open(ms(1_005 - jitter));
+        }
+        idle.seen_open(ms(1_990));
+        assert!(!idle.may_reuse(Safe, ms(900)));
+        idle.seen_open(ms(2_000));
+        assert!(idle.may_reuse(Safe, ms(900)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use super::raw::{Caller, Ended};
 
@@ -27,8 +28,19 @@ pub struct Load {
     pub target: &'static str,
     pub calls: u64,
     pub connections: u64,
-    /// From the start of one request to the start of the next on a connection; none: at once after the answer.
-    pub every: Option<Duration>,
+    /// When a caller makes its next call.
+    pub pace: Pace,
+}
+
+/// The time between the calls of one caller.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// At once after the answer.
+    AtOnce,
+    /// So long after it began the last one.
+    Every(Duration),
+    /// So long after the answer.
+    Rests(Duration),
 }
 
 impl Load {
@@ -48,11 +60,17 @@ impl Load {
 
 async fn caller(load: Arc<Load>, next: Arc<AtomicU64>, gateway: SocketAddr) -> Vec<Call> {
     let mut connection = Caller::connect(gateway).await;
-    let mut beat = load.every.map(tokio::time::interval);
+    let mut beat = tokio::time::interval(match load.pace {
+        Pace::Every(period) => period,
+        Pace::AtOnce | Pace::Rests(_) => Duration::from_secs(1),
+    });
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut calls = Vec::new();
     loop {
-        if let Some(beat) = &mut beat {
-            beat.tick().await;
+        match load.pace {
+            Pace::Rests(rest) if !calls.is_empty() => tokio::time::sleep(rest).await,
+            Pace::Every(_) => drop(beat.tick().await),
+            Pace::AtOnce | Pace::Rests(_) => {}
         }
         let number = next.fetch_add(1, Ordering::Relaxed);
         if number >= load.calls {

@@ -12,7 +12,7 @@ mod raw;
 
 pub use gateway::Gateway;
 pub use http2::Multiplexed;
-pub use load::{Call, Load};
+pub use load::{Call, Load, Pace};
 pub use raw::{Caller, Ended, Heard, dechunked};
 
 use std::future::Future;
