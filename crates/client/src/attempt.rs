@@ -79,24 +79,28 @@ pub(crate) struct Tried {
     pub(crate) answer: Option<Response<AnswerBody>>,
     /// What went wrong, for the log and for people.
     pub(crate) detail: Option<String>,
-    /// A pooled connection broke: the next attempt takes a fresh one.
-    pub(crate) reused_broke: bool,
-    /// ... and nothing had come of an answer.
-    pub(crate) stale: bool,
+    pub(crate) pooled: Pooled,
+}
+
+/// What the attempt says of the pooled connection that it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pooled {
+    /// Nothing bad, or it was a fresh one.
+    Fine,
+    /// It broke: the next attempt takes a fresh one.
+    Broke,
+    /// It broke, and nothing had come of an answer.
+    Stale,
 }
 
 impl Tried {
     fn ended(ending: Ending, detail: impl ToString) -> Tried {
-        Tried { ending, answer: None, detail: Some(detail.to_string()), reused_broke: false, stale: false }
+        Tried { ending, answer: None, detail: Some(detail.to_string()), pooled: Pooled::Fine }
     }
 }
 
-/// One exchange's outcome on one connection.
-enum Exchanged {
-    Tried(Tried),
-    /// Dead before a byte was written.
-    Again,
-}
+/// One exchange's outcome on one connection; none where that proved dead before a byte was written.
+type Exchanged = Option<Tried>;
 
 impl Sending<'_> {
     /// Makes one attempt, from connection to head.
@@ -125,8 +129,8 @@ impl Sending<'_> {
                 tracks.over();
             }
             match exchanged {
-                Exchanged::Tried(tried) => return tried,
-                Exchanged::Again => idle = None,
+                Some(tried) => return tried,
+                None => idle = None,
             }
         }
     }
@@ -157,17 +161,21 @@ impl Sending<'_> {
                     endpoint.pool.announce(lifetime);
                 }
                 let body = AnswerBody::on_line(line, incoming, watch, Arc::clone(&endpoint.pool), self.clock);
-                Exchanged::Tried(self.judge(attempt, Response::from_parts(head, body)).await)
+                Some(self.judge(attempt, Response::from_parts(head, body)).await)
             }
-            Err(Failure::Lapsed(lapse)) => Exchanged::Tried(self.lapsed(lapse, attempt)),
+            Err(Failure::Lapsed(lapse)) => Some(self.lapsed(lapse, attempt)),
             Err(Failure::Hyper { error, returned }) => {
                 let unsent = returned.is_some() || line.meter.written() == base;
                 drop(returned);
-                let stale = reused && line.meter.read() == heard;
-                if stale && !self.source.broken() {
+                let pooled = match reused {
+                    true if line.meter.read() == heard => Pooled::Stale,
+                    true => Pooled::Broke,
+                    false => Pooled::Fine,
+                };
+                if pooled == Pooled::Stale && !self.source.broken() {
                     endpoint.pool.lost(idle);
                 }
-                self.broke(&error, unsent, reused, stale)
+                self.broke(&error, unsent, pooled)
             }
         }
     }
@@ -196,12 +204,16 @@ impl Sending<'_> {
             Ok(response) => {
                 let (head, incoming) = response.into_parts();
                 let body = AnswerBody::on_trunk(incoming, watch, timer, stream);
-                Exchanged::Tried(self.judge(attempt, Response::from_parts(head, body)).await)
+                Some(self.judge(attempt, Response::from_parts(head, body)).await)
             }
-            Err(Failure::Lapsed(lapse)) => Exchanged::Tried(self.lapsed(lapse, attempt)),
+            Err(Failure::Lapsed(lapse)) => Some(self.lapsed(lapse, attempt)),
             Err(Failure::Hyper { error, returned }) => {
-                let stale = reused && endings::left_out(&error);
-                self.broke(&error, returned.is_some(), reused, stale)
+                let pooled = match reused {
+                    true if endings::left_out(&error) => Pooled::Stale,
+                    true => Pooled::Broke,
+                    false => Pooled::Fine,
+                };
+                self.broke(&error, returned.is_some(), pooled)
             }
         }
     }
@@ -223,17 +235,17 @@ impl Sending<'_> {
         Tried::ended(ending, detail)
     }
 
-    fn broke(&self, error: &hyper::Error, unsent: bool, reused: bool, stale: bool) -> Exchanged {
+    fn broke(&self, error: &hyper::Error, unsent: bool, pooled: Pooled) -> Exchanged {
         if self.source.broken() {
             let ending = Ending::CallerLeft { sent: !unsent };
-            return Exchanged::Tried(Tried::ended(ending, "the caller's body broke"));
+            return Some(Tried::ended(ending, "the caller's body broke"));
         }
-        if unsent && reused && self.source.kept() {
-            return Exchanged::Again;
+        if unsent && pooled != Pooled::Fine && self.source.kept() {
+            return None;
         }
         let ending = if unsent { Ending::Unsent(Unsent::ConnectionLost) } else { endings::of_break(error) };
         let tried = Tried::ended(ending, chain(error));
-        Exchanged::Tried(Tried { reused_broke: reused, stale, ..tried })
+        Some(Tried { pooled, ..tried })
     }
 
     /// Reads off the head, and off the body where the operation's answers ask for it, what the answer means.
@@ -261,7 +273,7 @@ impl Sending<'_> {
             false => None,
         };
         let ending = Ending::Answered(Answer { status, retry_after, declared });
-        Tried { ending, answer: Some(response), detail: None, reused_broke: false, stale: false }
+        Tried { ending, answer: Some(response), detail: None, pooled: Pooled::Fine }
     }
 }
 

@@ -10,7 +10,7 @@ use seawall_policy::{Call, Draw, Ended, Ending, Finish, Idempotency, Plan, Reaso
 
 use crate::Clock;
 use crate::answer::AnswerBody;
-use crate::attempt::{Endpoint, Sending, Tracks, Tried};
+use crate::attempt::{Endpoint, Pooled, Sending, Tracks, Tried};
 use crate::body::Source;
 use crate::connect::{ConfigError, Connector, HttpVersion, Settings as ConnectSettings, Target};
 use crate::pool::{Pool, PoolSettings};
@@ -162,14 +162,18 @@ impl Dependency {
         loop {
             step = match step {
                 Step::Send(attempt) => {
-                    let fresh = last.take().is_some_and(|tried| tried.reused_broke);
+                    let fresh = last.take().is_some_and(|tried| tried.pooled != Pooled::Fine);
                     run.guards.free_slot();
                     let tried =
                         sending.attempt(&self.endpoints[attempt.endpoint], &attempt, fresh, now).await;
                     if tracks.is_some_and(Tracks::has_left) {
                         run.call.caller_left();
                     }
-                    let ended = Ended { ending: tried.ending, body_kept: source.kept(), stale: tried.stale };
+                    let ended = Ended {
+                        ending: tried.ending,
+                        body_kept: source.kept(),
+                        stale: tried.pooled == Pooled::Stale,
+                    };
                     last = Some(tried);
                     now = self.clock.now();
                     run.call.ended(plan, &mut run.guards, ended, Draw::new(fastrand::u64(..)), now)

@@ -214,11 +214,6 @@ impl Pool {
         }
         more
     }
-
-    #[cfg(test)]
-    pub(crate) fn idle_lines(&self) -> usize {
-        self.idle.lock().lines.len()
-    }
 }
 
 impl Idle {
