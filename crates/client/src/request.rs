@@ -54,15 +54,25 @@ impl Address {
         let parts = url.clone().into_parts();
         let missing = |what| ConfigError::new("url", what);
         let authority = parts.authority.ok_or_else(|| missing("no host"))?;
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| missing("the host is not a header value"))?;
+        let host = HeaderValue::from_str(authority.as_str())
+            .map_err(|_| missing("the host is not a header value"))?;
         let base = parts.path_and_query.as_ref().map_or("", |p| p.path()).trim_end_matches('/').to_owned();
         let scheme = parts.scheme.ok_or_else(|| missing("no scheme"))?;
         Ok(Address { scheme, authority, host, base, headers })
     }
 
     /// The request of one attempt.
-    pub(crate) fn request(&self, template: &Template, body: Outgoing, how: &Particulars<'_>) -> Request<Outgoing> {
+    pub(crate) fn request(
+        &self,
+        template: &Template,
+        body: Outgoing,
+        how: &Particulars<'_>,
+    ) -> Request<Outgoing> {
         let mut headers = template.headers.clone();
+        for name in self.headers.keys() {
+            headers.remove(name);
+        }
+        // What is left of these names is nothing, so that appending, as this does, is replacing.
         headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         if let Some((name, millis)) = how.deadline {
             headers.insert(name.clone(), HeaderValue::from(millis));
