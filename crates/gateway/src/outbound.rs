@@ -16,6 +16,8 @@ pub(crate) struct ReplyBody {
     kind: Kind,
     /// The call that it is the end of.
     ticket: Option<Ticket>,
+    /// It broke; told at the next poll.
+    broken: Option<Truncated>,
 }
 
 enum Kind {
@@ -46,7 +48,7 @@ impl Drop for Ticket {
 
 impl ReplyBody {
     pub(crate) fn own(bytes: Bytes) -> ReplyBody {
-        ReplyBody { kind: Kind::Own((!bytes.is_empty()).then_some(bytes)), ticket: None }
+        ReplyBody { kind: Kind::Own((!bytes.is_empty()).then_some(bytes)), ticket: None, broken: None }
     }
 
     /// The call ends with this body.
@@ -55,7 +57,7 @@ impl ReplyBody {
     }
 
     pub(crate) fn passed(body: AnswerBody, ticket: Ticket) -> ReplyBody {
-        ReplyBody { kind: Kind::Passed(body), ticket: Some(ticket) }
+        ReplyBody { kind: Kind::Passed(body), ticket: Some(ticket), broken: None }
     }
 
     /// The head is out: whatever follows can only be cut, never explained. On HTTP/1 the caller's connection is reset,
@@ -78,16 +80,28 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
+        if let Some(truncated) = self.broken.take() {
+            return Poll::Ready(Some(Err(truncated)));
+        }
         match &mut self.kind {
             Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Passed(body) => {
                 let polled = std::task::ready!(Pin::new(body).poll_frame(cx));
-                match &polled {
-                    Some(Err(truncated)) => self.cut(truncated),
-                    Some(Ok(_)) => {}
-                    None => self.ticket = None,
+                match polled {
+                    Some(Err(truncated)) => {
+                        self.cut(&truncated);
+                        // Not yet: hyper throws away what it has not written, be it the head with the effect in it. While
+                        // the body has nothing to give, it writes.
+                        self.broken = Some(truncated);
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                    Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+                    None => {
+                        self.ticket = None;
+                        Poll::Ready(None)
+                    }
                 }
-                Poll::Ready(polled)
             }
         }
     }

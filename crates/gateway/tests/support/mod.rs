@@ -9,6 +9,7 @@ mod gateway;
 pub mod http2;
 mod load;
 mod raw;
+pub mod tls;
 
 pub use gateway::Gateway;
 pub use http2::Multiplexed;
