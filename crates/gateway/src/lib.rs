@@ -4,6 +4,7 @@
 //! back as a `reply`. [`config`] reads the file, [`running`] compiles it.
 
 pub mod admin;
+mod arrival;
 mod caller;
 pub mod cli;
 pub mod config;

@@ -6,8 +6,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,10 +19,10 @@ use parking_lot::Mutex;
 use seawall_client::connect::Stream;
 use seawall_client::{Clock, Dependency};
 use seawall_policy::Reason;
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::arrival::{refuse_new, speaks_http2, turn_away};
 use crate::caller::{Caller, CallerIo, Patience};
 use crate::gate::Gate;
 use crate::handle::{handle, split_prefix};
@@ -33,11 +33,11 @@ use crate::running::{Compiled, Running};
 /// How often connections are looked after.
 const ROUND: Duration = Duration::from_millis(250);
 /// Callers may leave a connection idle for so long.
-const IDLE: Duration = Duration::from_secs(120);
+pub(crate) const IDLE: Duration = Duration::from_secs(120);
 /// A call's answer may be on its way for so long after its deadline.
 const GRACE: Duration = Duration::from_secs(2);
 /// While draining, an idle connection is given so long to send what its caller may just be writing.
-const SETTLE: Duration = Duration::from_millis(300);
+pub(crate) const SETTLE: Duration = Duration::from_millis(300);
 
 /// A configuration with this worker's own connections.
 pub(crate) struct Routes {
@@ -54,6 +54,8 @@ pub(crate) struct Worker {
     callers: Mutex<Vec<Option<Arc<Caller>>>>,
     /// Connections that were accepted and are not over.
     open: AtomicU64,
+    /// Dependencies of former configurations that may still have calls.
+    retired: Mutex<Vec<Weak<Dependency>>>,
 }
 
 /// A bound listener and what comes in by it.
@@ -116,6 +118,7 @@ impl Worker {
             routes: ArcSwap::from_pointee(routes),
             callers: Mutex::default(),
             open: AtomicU64::new(0),
+            retired: Mutex::default(),
         })
     }
 
@@ -139,7 +142,7 @@ impl Worker {
         for door in doors {
             let _ = door.await;
         }
-        while self.open.load(Ordering::Relaxed) > 0 {
+        while self.open.load(Ordering::Relaxed) > 0 || self.follows_calls() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         round.abort();
@@ -287,6 +290,13 @@ impl Worker {
         }
     }
 
+    /// Whether calls go on without a caller's connection: each holds its dependency.
+    fn follows_calls(&self) -> bool {
+        let now = self.routes();
+        now.dependencies.iter().any(|dependency| Arc::strong_count(dependency) > 1)
+            || self.retired.lock().iter().any(|dependency| dependency.strong_count() > 0)
+    }
+
     /// Takes over the configuration in force, keeping the connections of every dependency that did not change.
     pub(crate) fn take_over(&self) {
         let compiled = self.running.compiled.load_full();
@@ -296,6 +306,12 @@ impl Worker {
         }
         match Routes::new(compiled, Some(&old), self.running.clock) {
             Ok(routes) => {
+                let kept = |d: &&Arc<Dependency>| routes.dependencies.iter().any(|new| Arc::ptr_eq(new, d));
+                let gone = old.dependencies.iter().filter(|d| !kept(d)).map(Arc::downgrade);
+                let mut retired = self.retired.lock();
+                retired.retain(|dependency| dependency.strong_count() > 0);
+                retired.extend(gone);
+                drop(retired);
                 self.running.taken_over(self.index, routes.compiled.generation);
                 self.routes.store(Arc::new(routes));
             }
@@ -330,67 +346,4 @@ impl Routes {
         }
         Ok(Routes { compiled, dependencies })
     }
-}
-
-/// Whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4); none where it says too little.
-///
-/// The first byte may take as long as between two calls, or until the drain has let idle connections go; the rest of
-/// a preface no longer than a head may.
-async fn speaks_http2(
-    tcp: &TcpStream,
-    header_time: Duration,
-    mut stop: watch::Receiver<bool>,
-) -> Option<bool> {
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let mut seen = [0; PREFACE.len()];
-    let leaving = async {
-        // A sender that is gone means the same as its word.
-        let _ = stop.wait_for(|stop| *stop).await;
-        tokio::time::sleep(SETTLE).await;
-    };
-    let mut n = tokio::select! {
-        biased;
-        n = tcp.peek(&mut seen) => n.ok()?,
-        () = leaving => return None,
-        () = tokio::time::sleep(IDLE) => return None,
-    };
-    let (end, mut pause) = (tokio::time::Instant::now() + header_time, Duration::from_millis(1));
-    loop {
-        if n == 0 || seen[..n] != PREFACE[..n] {
-            return Some(false);
-        }
-        if n == PREFACE.len() {
-            return Some(true);
-        }
-        if tokio::time::Instant::now() >= end {
-            return None;
-        }
-        // Part of it. The socket stays readable, so nobody tells when there is more.
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(50));
-        n = tcp.peek(&mut seen).await.ok()?;
-    }
-}
-
-/// More connections than allowed: said, not shown by silence.
-fn turn_away(tcp: &TcpStream) {
-    const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\
-        retry-after: 1\r\nseawall-reason: concurrency-limit\r\nseawall-origin: seawall\r\n\
-        seawall-effect: not-applied\r\nseawall-attempts: 0\r\nseawall-endpoint: 0\r\n\r\n";
-    let _ = tcp.try_write(FULL);
-}
-
-/// The kernel drops what asks for a new connection from now on, so that nothing is accepted behind our back and then
-/// reset by the close of the listener; who asked asks again, and meets another instance or a refusal.
-fn refuse_new(listener: &TcpListener) {
-    let drop_all = [libc_filter()];
-    if let Err(error) = SockRef::from(listener).attach_filter(&drop_all) {
-        tracing::debug!(%error, "new connections cannot be held off while draining");
-    }
-}
-
-/// `return 0`: a filter that keeps no byte of any packet (BPF_RET | BPF_K).
-fn libc_filter() -> socket2::SockFilter {
-    const RETURN: u16 = 0x06;
-    socket2::SockFilter::new(RETURN, 0, 0, 0)
 }
