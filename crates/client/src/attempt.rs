@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::{CONTENT_ENCODING, HeaderName, RETRY_AFTER};
-use http::{HeaderMap, Response, Version};
+use http::{HeaderMap, Response, StatusCode, Version};
 use parking_lot::Mutex;
 use seawall_policy::{Answer, Attempt, Effect, Ending, Lost, Reason, Rules, Time, Unsent};
 
@@ -156,6 +156,11 @@ impl Sending<'_> {
         let mut watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, line.progress());
         match line.exchange(request, &mut watch).await {
             Ok(response) => {
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    // Passed on, it would turn the caller's connection into something that nobody reads as HTTP.
+                    let lost = Ending::Lost(Lost::BadAnswer);
+                    return Some(Tried::ended(lost, "101: nobody asked for another protocol"));
+                }
                 let (head, incoming) = response.into_parts();
                 if let Some(lifetime) = head.headers.get("keep-alive").and_then(reading::keep_alive) {
                     endpoint.pool.announce(lifetime);

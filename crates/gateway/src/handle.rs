@@ -10,7 +10,7 @@ use seawall_client::{CallRequest, Outcome};
 use seawall_policy::{Ending, Reason, Time, Wish};
 
 use crate::caller::Caller;
-use crate::headers::{strip_hop, take_said};
+use crate::headers::{strip_hop, strip_ours, take_said};
 use crate::inbound::{self, Taken, TooLarge};
 use crate::outbound::{ReplyBody, Ticket};
 use crate::reply::{Problem, put_verdict};
@@ -110,6 +110,7 @@ fn reply(
     if let Some(answer) = answer {
         let (mut head, body) = answer.into_parts();
         strip_hop(&mut head.headers);
+        strip_ours(&mut head.headers);
         put_verdict(&mut head.headers, &finish);
         return Response::from_parts(head, ReplyBody::passed(body, ticket));
     }

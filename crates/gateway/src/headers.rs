@@ -20,7 +20,6 @@ const ONE_HOP: [HeaderName; 9] = [
 
 const TIMEOUT: HeaderName = HeaderName::from_static("seawall-timeout");
 const RETRY: HeaderName = HeaderName::from_static("seawall-retry");
-const TOKEN: HeaderName = HeaderName::from_static("seawall-token");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Takes what belongs to one hop out, and what the `Connection` header names. `TE: trailers` stays: the next hop is
@@ -82,8 +81,17 @@ pub(crate) fn take_said(headers: &mut HeaderMap) -> Result<Said, String> {
             _ => return Err(format!("seawall-retry: {value:?} is neither off nor on")),
         };
     }
-    headers.remove(TOKEN);
+    strip_ours(headers);
     Ok(said)
+}
+
+/// Takes out what only we may say, or read: every name that begins with `seawall-`. A dependency could otherwise speak in
+/// our place, and a token of ours would reach it.
+pub(crate) fn strip_ours(headers: &mut HeaderMap) {
+    let is_ours = |name: &&HeaderName| name.as_str().starts_with("seawall-");
+    while let Some(name) = headers.keys().find(is_ours).cloned() {
+        headers.remove(name);
+    }
 }
 
 /// `1500ms`, `1.5s`, `2m`, `1h`, `0s`.
@@ -180,7 +188,13 @@ mod tests {
 
     #[test]
     fn our_own_headers_are_taken_out() {
-        let mut headers = map(&[("seawall-timeout", "2s"), ("grpc-timeout", "1S"), ("seawall-retry", "off")]);
+        let mut headers = map(&[
+            ("seawall-timeout", "2s"),
+            ("grpc-timeout", "1S"),
+            ("seawall-retry", "off"),
+            ("seawall-token", "secret"),
+            ("seawall-effect", "applied"),
+        ]);
         let said = take_said(&mut headers).unwrap();
         assert_eq!(said, Said { within: Some(Duration::from_secs(1)), no_repeats: true });
         assert!(headers.is_empty());
