@@ -140,3 +140,14 @@ async fn a_stale_408_is_never_an_answer() {
         run("POST", Then::Reset),
     );
 }
+
+#[tokio::test]
+async fn many_posts_share_few_connections() {
+    let rogue = Rogue::builder().answer(Answer::ok("fine")).bind().unwrap();
+    let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
+    let load = Load { method: "POST", target: "/up/x", calls: CALLS, connections: 50, pace: Pace::AtOnce };
+    assert!(failed(&load.run(gateway.address()).await).is_empty());
+    let connections = rogue.read(|counts| counts.connections);
+    println!("{connections} connections for {CALLS} calls");
+    assert!(connections < CALLS / 2, "{connections} connections for {CALLS} calls");
+}

@@ -219,7 +219,7 @@ fn end_of_answer(bytes: &[u8], no_body: bool, searched: &mut usize) -> Option<us
     if head.contains("\r\ntransfer-encoding: chunked") {
         let body = &bytes[head_end..];
         loop {
-            let Some((size, data)) = chunk(&body[*searched..]) else { return None };
+            let (size, data) = chunk(&body[*searched..])?;
             if size == 0 {
                 let trailers = &body[*searched + data - 2..];
                 let end = trailers.windows(4).position(|four| four == b"\r\n\r\n")?;
