@@ -1,4 +1,5 @@
 //! Bodies in both directions: large ones stream, short ones can be sent again.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A dependency that takes a request and never answers: what is repeated, and what is said of the effect.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

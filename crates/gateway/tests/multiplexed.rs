@@ -1,4 +1,5 @@
 //! HTTP/2 to the dependency: what a stream that was not processed proves, and what a lost one does not.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What passes through unchanged, and what is told on the way.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Connections that end at the worst moment: what is sent twice, what is said of it, how often a caller sees it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 
