@@ -24,6 +24,6 @@ pub use body::{BodyError, RequestBody, Stream};
 pub use clock::Clock;
 pub use dependency::{Dependency, DependencySettings, EndpointSettings, Outcome};
 pub use pool::PoolSettings;
-pub use reading::{retry_after, scalar};
+pub use reading::{keep_alive, retry_after, scalar};
 pub use request::CallRequest;
 pub use shared::Shared;

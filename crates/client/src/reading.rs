@@ -19,7 +19,7 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 }
 
 /// The idle lifetime that a server announces: `Keep-Alive: timeout=5`.
-pub(crate) fn keep_alive(value: &HeaderValue) -> Option<Duration> {
+pub fn keep_alive(value: &HeaderValue) -> Option<Duration> {
     let text = value.to_str().ok()?;
     text.split(',').find_map(|part| {
         let (name, value) = part.split_once('=')?;
