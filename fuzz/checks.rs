@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -148,7 +148,12 @@ impl Followed {
 fn first_line(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == b'\r').unwrap_or(bytes.len());
     let line = String::from_utf8_lossy(&bytes[..end]);
-    line.rsplit_once(' ').map_or(String::new(), |(before, _)| before.to_owned())
+    let before = line.rsplit_once(' ').map_or("", |(before, _)| before);
+    // As hyper gives it: without a fragment, say.
+    match before.split_once(' ').map(|(method, target)| (method, target.parse::<Uri>())) {
+        Some((method, Ok(uri))) => format!("{method} {uri}"),
+        _ => before.to_owned(),
+    }
 }
 
 /// Method and target of each request that hyper hands over; bodies are read to their end.
