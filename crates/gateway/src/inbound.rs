@@ -59,7 +59,8 @@ pub(crate) async fn take(
         },
         _ => {
             let left = limit.unwrap_or(u64::MAX);
-            let mut body = Bounded { body, ahead: None, left, too_large: too_large.clone() };
+            let known = length.is_some();
+            let mut body = Bounded { body, ahead: None, left, known, too_large: too_large.clone() };
             if length.is_none() && version < Version::HTTP_2 {
                 match body.frame().await {
                     None => return Taken::Body(RequestBody::Empty, too_large),
@@ -97,9 +98,11 @@ async fn whole(mut body: Incoming, length: u64) -> Option<Bytes> {
 
 struct Bounded {
     body: Incoming,
-    /// Read already.
+    /// Read already, of a body of unknown length.
     ahead: Option<Frame<Bytes>>,
     left: u64,
+    /// Its length goes out with it. Not where trailers were announced: on HTTP/1.1 only a chunked body has them.
+    known: bool,
     too_large: TooLarge,
 }
 
@@ -133,7 +136,6 @@ impl Body for Bounded {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // What was read ahead belongs to a body of unknown length.
-        if self.ahead.is_some() { SizeHint::default() } else { self.body.size_hint() }
+        if self.known { self.body.size_hint() } else { SizeHint::default() }
     }
 }

@@ -5,6 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use seawall_lab::dead_end::BlackHole;
 use seawall_lab::rogue::{Act, Answer, Departed, Rogue};
 use support::{Caller, Ended, Gateway, Multiplexed, dependency, harbor, soon};
 
@@ -12,8 +13,17 @@ use support::{Caller, Ended, Gateway, Multiplexed, dependency, harbor, soon};
 const RELEASED_WITHIN: Duration = Duration::from_millis(100);
 const FOLLOWED: &str = "followed to its end";
 
+/// One worker, so that what it did before an answer is said before it.
 async fn before(rogue: &Rogue) -> Gateway {
-    Gateway::start(&dependency("up", rogue.address(), "")).await
+    let section = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 1\n";
+    Gateway::start_with(&format!("{section}{}", dependency("up", rogue.address(), ""))).await
+}
+
+/// Makes sure that no call was followed so far: all that was said until a later line is known.
+async fn nothing_was_followed(gateway: &Gateway) {
+    assert_eq!(gateway.ask("GET", "/nobody/x", &[], "").await.status, Some(404));
+    gateway.until_said("nobody").await;
+    assert_eq!(gateway.said(FOLLOWED), Vec::<String>::new());
 }
 
 /// How a caller leaves.
@@ -43,8 +53,7 @@ impl Leaves {
 async fn abandoned_get_is_given_up_at_once() {
     let rogue = Rogue::builder().acts([Act::Hang]).bind().unwrap();
     // Calls that are given up again and again, with no success between them, would open the breaker.
-    let gateway =
-        Gateway::start(&dependency("up", rogue.address(), "breaker = { enabled = false }")).await;
+    let gateway = Gateway::start(&dependency("up", rogue.address(), "breaker = { enabled = false }")).await;
     let mut times = Vec::new();
     for round in 0..51 {
         let way = [Leaves::Closes, Leaves::Resets, Leaves::HalfCloses][round % 3];
@@ -62,7 +71,7 @@ async fn abandoned_get_is_given_up_at_once() {
     println!("released after: median {:?}, most {:?}", times[times.len() / 2], times[times.len() - 1]);
     assert!(times[times.len() / 2] < RELEASED_WITHIN, "{times:?}");
     assert_eq!(rogue.read(|counts| counts.requests), 51, "nothing was repeated");
-    assert!(gateway.said(FOLLOWED).is_empty());
+    nothing_was_followed(&gateway).await;
 }
 
 #[tokio::test]
@@ -161,7 +170,7 @@ async fn post_whose_body_was_not_complete_is_aborted() {
             let took = left.elapsed();
             assert!(took < RELEASED_WITHIN, "{way:?} {took:?}");
             assert_eq!(rogue.read(|counts| (counts.requests, counts.connections)), (0, 1), "{way:?}");
-            assert!(gateway.said(FOLLOWED).is_empty());
+            nothing_was_followed(&gateway).await;
         }
     }
 }
@@ -209,4 +218,20 @@ async fn stream_that_is_cancelled_leaves_like_a_connection() {
     assert_eq!(rogue.read(|counts| (counts.answers, counts.departures.len())), (1, 1));
     // The connection serves on.
     assert_eq!(caller.ask("GET", "/up/slow", &[("seawall-timeout", "400ms")], "").await.verdict().0, 200);
+}
+
+#[tokio::test]
+async fn post_that_was_not_sent_is_given_up() {
+    let hole = tokio::task::spawn_blocking(|| BlackHole::open().unwrap()).await.unwrap();
+    let section = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 1\n";
+    let lines = "timeout = { connect = \"300ms\" }\nretry = { attempts = 1 }";
+    let up = dependency("up", hole.address(), lines);
+    let gateway = Gateway::start_with(&format!("{section}{up}")).await;
+    let mut caller = gateway.connect().await;
+    caller.send("POST", "/up/charge", &[], "amount=5").await;
+    drop(caller);
+    // A later call meets the same end; by then the first would have been followed to its own.
+    let heard = gateway.ask("POST", "/up/charge", &[], "amount=5").await;
+    assert_eq!(heard.verdict(), (504, "not-applied", "1", "connect-timeout"));
+    nothing_was_followed(&gateway).await;
 }

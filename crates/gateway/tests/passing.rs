@@ -42,8 +42,9 @@ async fn chunked_upload_and_its_trailers_pass() {
     assert_eq!(request.header("transfer-encoding"), Some("chunked"));
     // Between callers of either protocol it is the same.
     let mut caller = Multiplexed::connect(gateway.address()).await;
-    let (answer, mut send) =
-        caller.open("PUT", "/up/x", &[("trailer", "x-mine"), ("te", "trailers")], false).await;
+    let (answer, mut send) = caller
+        .open("PUT", "/up/x", &[("trailer", "x-mine"), ("te", "trailers"), ("content-length", "10")], false)
+        .await;
     send.send_data("some bytes".into(), false).unwrap();
     let mine = http::HeaderMap::from_iter([(http::HeaderName::from_static("x-mine"), "7".parse().unwrap())]);
     send.send_trailers(mine).unwrap();
@@ -246,4 +247,17 @@ async fn an_answer_of_the_dependency_passes_unchanged() {
     assert_eq!((heard.header("server"), heard.header("seawall-endpoint")), (Some("teapot"), Some("0")));
     let cookies: Vec<&str> = heard.head.lines().filter(|line| line.starts_with("set-cookie")).collect();
     assert_eq!(cookies, ["set-cookie: a=1", "set-cookie: b=2"]);
+}
+
+#[tokio::test]
+async fn announced_trailers_do_not_need_to_come() {
+    let rogue = Rogue::builder().answer(Answer::ok("done")).bind().unwrap();
+    let gateway = before(&rogue, "").await;
+    for body in ["a", &"x".repeat(100_000)] {
+        let headers = [("trailer", "x-mine"), ("te", "trailers")];
+        let heard = gateway.ask("PUT", "/up/x", &headers, body).await;
+        assert_eq!(heard.verdict(), (200, "applied", "1", ""));
+        let last = rogue.read(|counts| counts.heard.last().unwrap().clone());
+        assert_eq!((last.body_len, last.trailers), (body.len() as u64, Vec::new()));
+    }
 }
