@@ -13,10 +13,10 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use seawall_policy::Reason;
+use seawall_policy::{Reason, Time};
 
 use crate::Clock;
-use crate::line::Line;
+use crate::line::{LOOKS, Line};
 use crate::pool::Pool;
 use crate::shared::Slot;
 use crate::trunk::Stream;
@@ -88,11 +88,12 @@ impl AnswerBody {
     }
 
     pub(crate) fn on_line(
-        mut line: Box<Line>,
+        line: Box<Line>,
         mut incoming: Incoming,
         watch: Watch,
         pool: Arc<Pool>,
         clock: Clock,
+        now: Time,
     ) -> AnswerBody {
         // What came with the head can be had without waiting, and mostly that is all.
         let mut ahead = VecDeque::new();
@@ -104,10 +105,7 @@ impl AnswerBody {
         }
         let data_only = ahead.iter().all(Frame::is_data);
         if over && data_only {
-            if !line.is_ready() {
-                line.drive(&mut quiet);
-            }
-            pool.put(line, clock.now());
+            pool.put(line, now);
             return AnswerBody(Kind::Whole(ahead.pop_front().and_then(|frame| frame.into_data().ok())));
         }
         let way = Way::Line { line: Some(line), pool, clock };
@@ -188,31 +186,53 @@ impl Flowing {
             return Poll::Ready(Some(Ok(frame)));
         }
         if self.over {
-            self.finish(cx);
+            self.finish();
             return Poll::Ready(None);
         }
-        if let Way::Line { line: Some(line), .. } = &mut self.way {
-            line.drive(cx);
+        for _ in 0..LOOKS {
+            if let Way::Line { line: Some(line), .. } = &mut self.way {
+                line.drive();
+            }
+            // What comes on a line comes by driving it, so nobody needs to be woken for it.
+            let mut quiet = Context::from_waker(Waker::noop());
+            let context = if matches!(self.way, Way::Line { .. }) { &mut quiet } else { &mut *cx };
+            if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
+                return Poll::Ready(self.passed(frame));
+            }
+            let waits = match &self.way {
+                Way::Line { line: Some(line), .. } => line.listen(cx.waker()),
+                Way::Line { line: None, .. } | Way::Trunk { .. } => true,
+            };
+            if waits {
+                return self.poll_watch(cx);
+            }
         }
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn passed(
+        &mut self,
+        frame: Option<Result<Frame<Bytes>, hyper::Error>>,
+    ) -> Option<Result<Frame<Bytes>, Truncated>> {
+        match frame {
+            Some(Ok(frame)) => {
                 self.resumed = true;
                 if let Way::Trunk { frames, .. } = &mut self.way {
                     *frames += 1;
                 }
                 if self.incoming.is_end_stream() {
                     self.over = true;
-                    self.finish(cx);
+                    self.finish();
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Some(Ok(frame))
             }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.broken(Reason::ConnectionLost)))),
-            Poll::Ready(None) => {
+            Some(Err(_)) => Some(Err(self.broken(Reason::ConnectionLost))),
+            None => {
                 self.over = true;
-                self.finish(cx);
-                Poll::Ready(None)
+                self.finish();
+                None
             }
-            Poll::Pending => self.poll_watch(cx),
         }
     }
 
@@ -237,13 +257,10 @@ impl Flowing {
     }
 
     /// The last byte is here: the connection is free for the next request, if HTTP says so.
-    fn finish(&mut self, cx: &mut Context<'_>) {
+    fn finish(&mut self) {
         if let Way::Line { line, pool, clock } = &mut self.way
-            && let Some(mut line) = line.take()
+            && let Some(line) = line.take()
         {
-            if !line.is_ready() {
-                line.drive(cx);
-            }
             pool.put(line, clock.now());
         }
         self._slot = None;
@@ -257,7 +274,6 @@ impl Flowing {
         }
         Truncated { reason }
     }
-
 }
 
 impl Body for AnswerBody {

@@ -80,6 +80,8 @@ pub(crate) struct Tried {
     /// What went wrong, for the log and for people.
     pub(crate) detail: Option<String>,
     pub(crate) pooled: Pooled,
+    /// When, where the clock was asked already.
+    pub(crate) at: Option<Time>,
 }
 
 /// What the attempt says of the pooled connection that it took.
@@ -95,7 +97,7 @@ pub(crate) enum Pooled {
 
 impl Tried {
     fn ended(ending: Ending, detail: impl ToString) -> Tried {
-        Tried { ending, answer: None, detail: Some(detail.to_string()), pooled: Pooled::Fine }
+        Tried { ending, answer: None, detail: Some(detail.to_string()), pooled: Pooled::Fine, at: None }
     }
 }
 
@@ -116,14 +118,17 @@ impl Sending<'_> {
             let pooled = idle.and_then(|now| endpoint.pool.take_idle(self.rules.idempotency, now));
             let (channel, now) = match pooled {
                 Some(channel) => (channel, now),
-                None => match endpoint.pool.connect(attempt.connect_by).await {
+                // Boxed, since most attempts find a connection and should not carry the room for making one.
+                None => match Box::pin(endpoint.pool.connect(attempt.connect_by)).await {
                     Ok(channel) => (channel, self.clock.now()),
                     Err(error) => return unconnected(&error),
                 },
             };
             let exchanged = match channel {
                 Channel::Line(line) => self.on_line(endpoint, attempt, line, now).await,
-                Channel::Trunk(trunk, stream) => self.on_trunk(endpoint, attempt, trunk, stream, now).await,
+                Channel::Trunk(trunk, stream) => {
+                    Box::pin(self.on_trunk(endpoint, attempt, trunk, stream, now)).await
+                }
             };
             if let Some(tracks) = self.tracks {
                 tracks.over();
@@ -165,8 +170,10 @@ impl Sending<'_> {
                 if let Some(lifetime) = head.headers.get("keep-alive").and_then(reading::keep_alive) {
                     endpoint.pool.announce(lifetime);
                 }
-                let body = AnswerBody::on_line(line, incoming, watch, Arc::clone(&endpoint.pool), self.clock);
-                Some(self.judge(attempt, Response::from_parts(head, body)).await)
+                let (pool, now) = (Arc::clone(&endpoint.pool), self.clock.now());
+                let body = AnswerBody::on_line(line, incoming, watch, pool, self.clock, now);
+                let tried = self.judge(attempt, Response::from_parts(head, body), now).await;
+                Some(tried)
             }
             Err(Failure::Lapsed(lapse)) => Some(self.lapsed(lapse, attempt)),
             Err(Failure::Hyper { error, returned }) => {
@@ -209,7 +216,8 @@ impl Sending<'_> {
             Ok(response) => {
                 let (head, incoming) = response.into_parts();
                 let body = AnswerBody::on_trunk(incoming, watch, timer, stream);
-                Some(self.judge(attempt, Response::from_parts(head, body)).await)
+                let now = self.clock.now();
+                Some(self.judge(attempt, Response::from_parts(head, body), now).await)
             }
             Err(Failure::Lapsed(lapse)) => Some(self.lapsed(lapse, attempt)),
             Err(Failure::Hyper { error, returned }) => {
@@ -254,15 +262,17 @@ impl Sending<'_> {
     }
 
     /// Reads off the head, and off the body where the operation's answers ask for it, what the answer means.
-    async fn judge(&self, attempt: &Attempt, mut response: Response<AnswerBody>) -> Tried {
+    async fn judge(&self, attempt: &Attempt, mut response: Response<AnswerBody>, now: Time) -> Tried {
         let status = response.status().as_u16();
         let answers = &self.rules.answers;
+        let mut at = Some(now);
         let declared = if !answers.need_body(status) {
             answers.judge(status, |_| None)
         } else if is_coded(response.headers()) {
             // Compressed though it was not asked to be: as unreadable as one that is too long.
             Some(Effect::Unknown)
         } else {
+            at = None;
             match response.body_mut().peek_whole(JUDGED_BYTES).await {
                 Ok(Some(bytes)) => {
                     let json = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -278,7 +288,7 @@ impl Sending<'_> {
             false => None,
         };
         let ending = Ending::Answered(Answer { status, retry_after, declared });
-        Tried { ending, answer: Some(response), detail: None, pooled: Pooled::Fine }
+        Tried { ending, answer: Some(response), detail: None, pooled: Pooled::Fine, at }
     }
 }
 

@@ -241,4 +241,3 @@ fn copy(frame: &Frame<Bytes>) -> Frame<Bytes> {
         (None, None) => Frame::data(Bytes::new()),
     }
 }
-

@@ -174,8 +174,8 @@ impl Dependency {
                         body_kept: source.kept(),
                         stale: tried.pooled == Pooled::Stale,
                     };
+                    now = tried.at.unwrap_or_else(|| self.clock.now());
                     last = Some(tried);
-                    now = self.clock.now();
                     run.call.ended(plan, &mut run.guards, ended, Draw::new(fastrand::u64(..)), now)
                 }
                 Step::Wait(until) => {

@@ -10,6 +10,7 @@ mod body;
 mod clock;
 pub mod connect;
 mod dependency;
+mod ear;
 mod endings;
 mod line;
 mod pool;

@@ -17,15 +17,20 @@ use seawall_policy::Time;
 use crate::Clock;
 use crate::body::Outgoing;
 use crate::connect::{AbsoluteForm, Connection, Meter, Peek, Probe, Stream};
+use crate::ear::Ear;
 use crate::watch::{Lapse, Timer, Watch};
 
 /// The most that a server's head may be: hyper's read buffer.
 const HEAD_BYTES: usize = 256 * 1024;
 
+/// How often a connection that calls for more is driven before others get their turn.
+pub(crate) const LOOKS: usize = 3;
+
 pub(crate) struct Line {
     sender: http1::SendRequest<Outgoing>,
     conn: http1::Connection<Stream, Outgoing>,
     open: bool,
+    ear: Ear,
     pub(crate) meter: Arc<Meter>,
     probe: Probe,
     tls: bool,
@@ -52,12 +57,12 @@ impl Line {
         clock: Clock,
         now: Time,
     ) -> Result<Box<Line>, hyper::Error> {
-        let (sender, conn) =
-            http1::Builder::new().max_buf_size(HEAD_BYTES).handshake(connection.io).await?;
+        let (sender, conn) = http1::Builder::new().max_buf_size(HEAD_BYTES).handshake(connection.io).await?;
         Ok(Box::new(Line {
             sender,
             conn,
             open: true,
+            ear: Ear::new(),
             meter: connection.meter,
             probe: connection.probe,
             tls,
@@ -74,11 +79,22 @@ impl Line {
         self.meter.written() + self.meter.read()
     }
 
-    /// Lets hyper read and write.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if self.open && Pin::new(&mut self.conn).poll(cx).is_ready() {
+    /// Lets hyper read and write. What it then calls for is only remembered, until somebody listens.
+    pub(crate) fn drive(&mut self) {
+        self.ear.close();
+        if self.open && Pin::new(&mut self.conn).poll(&mut Context::from_waker(self.ear.waker())).is_ready() {
             self.open = false;
         }
+    }
+
+    /// From here on the connection wakes `task`. `false`: it has called already; drive it, and listen again.
+    pub(crate) fn listen(&self, task: &Waker) -> bool {
+        self.ear.listen(task)
+    }
+
+    /// Nobody listens any more.
+    pub(crate) fn park(&self) {
+        self.ear.close();
     }
 
     /// Whether another request may go out on it, as far as HTTP is concerned.
@@ -99,7 +115,7 @@ impl Line {
                 Peek::Quiet => return self.is_ready(),
                 Peek::Readable if self.tls => {
                     self.meter.force_read(true);
-                    self.drive(&mut Context::from_waker(Waker::noop()));
+                    self.drive();
                     self.meter.force_read(false);
                 }
                 Peek::Readable | Peek::Ended | Peek::Broken(_) => return false,
@@ -114,24 +130,38 @@ impl Line {
         request: Request<Outgoing>,
         watch: &mut Watch,
     ) -> Result<Response<Incoming>, Failure> {
+        let mut begun = false;
         self.used = true;
         // Whoever drops it from here on gives the work up; the pool turns this off again.
         self.meter.reset_on_drop(true);
         let mut response = pin!(self.sender.try_send_request(request));
         std::future::poll_fn(|cx| {
-            if self.open && Pin::new(&mut self.conn).poll(cx).is_ready() {
-                self.open = false;
+            for _ in 0..LOOKS {
+                self.ear.close();
+                let mut ours = Context::from_waker(self.ear.waker());
+                if self.open && Pin::new(&mut self.conn).poll(&mut ours).is_ready() {
+                    self.open = false;
+                }
+                // The answer can only come from the poll above, so nobody needs to be woken for it.
+                let mut quiet = Context::from_waker(Waker::noop());
+                if let Poll::Ready(done) = response.as_mut().poll(&mut quiet) {
+                    return Poll::Ready(done.map_err(|mut failed| {
+                        let returned = failed.take_message().map(Box::new);
+                        Failure::Hyper { error: failed.into_error(), returned }
+                    }));
+                }
+                if self.ear.listen(cx.waker()) {
+                    let progress = self.meter.written() + self.meter.read();
+                    if !std::mem::replace(&mut begun, true) {
+                        // Written in the moment that the watch began with: the clock need not be asked.
+                        watch.has_seen(progress);
+                    }
+                    let lapsed = watch.poll(&mut self.timer, progress, cx);
+                    return lapsed.map(|lapse| Err(Failure::Lapsed(lapse)));
+                }
             }
-            // The answer can only come from the poll above, so nobody needs to be woken for it.
-            let mut quiet = Context::from_waker(Waker::noop());
-            if let Poll::Ready(done) = response.as_mut().poll(&mut quiet) {
-                return Poll::Ready(done.map_err(|mut failed| {
-                    let returned = failed.take_message().map(Box::new);
-                    Failure::Hyper { error: failed.into_error(), returned }
-                }));
-            }
-            let progress = self.meter.written() + self.meter.read();
-            watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(Failure::Lapsed(lapse)))
+            cx.waker().wake_by_ref();
+            Poll::Pending
         })
         .await
     }

@@ -151,6 +151,10 @@ impl Pool {
     /// A connection is free again.
     pub(crate) fn put(self: &Arc<Self>, mut line: Box<Line>, now: Time) {
         line.meter.reset_on_drop(false);
+        line.park();
+        if !line.is_ready() {
+            line.drive();
+        }
         if !line.is_ready() {
             return;
         }

@@ -52,6 +52,11 @@ impl Watch {
         Watch { clock, read, end_by, last: now, seen }
     }
 
+    /// Progress that needs no clock, since it was made when the last was.
+    pub(crate) fn has_seen(&mut self, seen: u64) {
+        self.seen = seen;
+    }
+
     /// Call when there is nothing to do but wait. `seen` is the progress counter's value now.
     pub(crate) fn poll(&mut self, timer: &mut Timer, seen: u64, cx: &mut Context<'_>) -> Poll<Lapse> {
         if seen != self.seen {

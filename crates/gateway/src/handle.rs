@@ -2,22 +2,20 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use seawall_client::{CallRequest, Outcome};
 use seawall_policy::{Ending, Reason, Time, Wish};
 
 use crate::caller::Caller;
-use crate::headers::{strip_hop, strip_ours, take_said};
+use crate::headers::{Kinds, Said, strip_hop, strip_ours, take_said};
 use crate::inbound::{self, Taken, TooLarge};
 use crate::outbound::{ReplyBody, Ticket};
 use crate::reply::{Problem, put_verdict};
 use crate::running::CompiledDependency;
 use crate::worker::{Door, Worker};
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Answers one request.
 pub(crate) async fn handle(
@@ -63,13 +61,16 @@ async fn answer(
     let routes = worker.routes();
     let (index, path) = door.route(&routes, head.uri.path_and_query())?;
     let compiled = &routes.compiled.dependencies[index];
-    let keyed = head.headers.contains_key(IDEMPOTENCY_KEY);
-    let operation = compiled.operation(&head.method, path.path(), keyed);
+    let kinds = Kinds::of(&head.headers);
+    let operation = compiled.operation(&head.method, path.path(), kinds.key);
 
-    let said = take_said(&mut head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?;
+    let said = match kinds.ours {
+        true => take_said(&mut head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?,
+        false => Said::default(),
+    };
     let wish = Wish { within: said.within, no_repeats: said.no_repeats };
     caller.call_begins(end_of(worker, &operation.plan, &wish));
-    pass_on(&mut head.headers);
+    pass_on(&mut head.headers, kinds);
     let limit = routes.compiled.settings.gateway.limits.body;
     let taken = inbound::take(head.version, &head.headers, body, operation.keep, limit).await;
     let (body, too_large) = match taken {
@@ -90,12 +91,15 @@ async fn answer(
 }
 
 /// The caller's headers as the dependency gets them.
-fn pass_on(headers: &mut HeaderMap) {
-    strip_hop(headers);
-    headers.remove(HOST);
-    headers.remove(CONTENT_LENGTH);
-    // Answered here: the caller's body is asked for when it is needed.
-    headers.remove(EXPECT);
+fn pass_on(headers: &mut HeaderMap, kinds: Kinds) {
+    if kinds.one_hop {
+        strip_hop(headers);
+    }
+    if kinds.body {
+        headers.remove(CONTENT_LENGTH);
+        // Answered here: the caller's body is asked for when it is needed.
+        headers.remove(EXPECT);
+    }
 }
 
 fn reply(
@@ -109,8 +113,13 @@ fn reply(
     let Outcome { finish, answer, ending, detail } = outcome;
     if let Some(answer) = answer {
         let (mut head, body) = answer.into_parts();
-        strip_hop(&mut head.headers);
-        strip_ours(&mut head.headers);
+        let kinds = Kinds::of(&head.headers);
+        if kinds.one_hop {
+            strip_hop(&mut head.headers);
+        }
+        if kinds.ours {
+            strip_ours(&mut head.headers);
+        }
         put_verdict(&mut head.headers, &finish);
         return Response::from_parts(head, ReplyBody::passed(body, ticket));
     }

@@ -5,22 +5,56 @@ use std::time::Duration;
 use http::header::{self, Entry, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
-/// Headers of one hop (RFC 9110, section 7.6.1), and those that are made anew for the next one.
-const ONE_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::TE,
-    HeaderName::from_static("http2-settings"),
-];
-
 const TIMEOUT: HeaderName = HeaderName::from_static("seawall-timeout");
 const RETRY: HeaderName = HeaderName::from_static("seawall-retry");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Which kinds of headers a head has. Most heads have few, so one look at each name spares asking for every header
+/// that might be there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kinds {
+    /// Some belong to one hop.
+    pub(crate) one_hop: bool,
+    /// Some are for us.
+    pub(crate) ours: bool,
+    /// There is an `Idempotency-Key`.
+    pub(crate) key: bool,
+    /// Some tell of a body.
+    pub(crate) body: bool,
+}
+
+impl Kinds {
+    pub(crate) fn of(headers: &HeaderMap) -> Kinds {
+        let mut kinds = Kinds::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "idempotency-key" => kinds.key = true,
+                "content-length" | "expect" => kinds.body = true,
+                "grpc-timeout" => kinds.ours = true,
+                name if name.starts_with("seawall-") => kinds.ours = true,
+                name if is_one_hop(name) => kinds.one_hop = true,
+                _ => {}
+            }
+        }
+        kinds
+    }
+}
+
+/// Headers of one hop (RFC 9110, section 7.6.1), and those that are made anew for the next one.
+fn is_one_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// Takes what belongs to one hop out, and what the `Connection` header names. `TE: trailers` stays: the next hop is
 /// told that trailers are welcome.
@@ -37,7 +71,8 @@ pub(crate) fn strip_hop(headers: &mut HeaderMap) {
         }
     }
     let trailers = headers.get(header::TE).is_some_and(welcomes_trailers);
-    for name in &ONE_HOP {
+    let one_hop: Vec<HeaderName> = headers.keys().filter(|name| is_one_hop(name.as_str())).cloned().collect();
+    for name in one_hop {
         headers.remove(name);
     }
     if trailers {
