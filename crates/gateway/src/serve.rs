@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{self, AdminToken};
@@ -65,6 +65,8 @@ impl std::error::Error for StartError {}
 const LOOK: Duration = Duration::from_millis(500);
 /// Workers take a new configuration over at once; one that is busy for longer than this is not waited for.
 const TAKE_OVER: Duration = Duration::from_secs(2);
+/// A changed file must stay as it is for so long to be taken: whoever writes it may be in the middle.
+const SETTLE: Duration = Duration::from_millis(100);
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
 
@@ -81,6 +83,10 @@ pub fn run(options: &Options) -> Result<(), StartError> {
 }
 
 async fn start(options: &Options) -> Result<(), StartError> {
+    // Before anything is announced, so that whoever reads of the start may send a signal at once; and the file before it
+    // is read, so that no change goes unseen.
+    let signals = Signals::install()?;
+    let file = Watched::new((!options.demo).then_some(options.config.as_path()));
     let demo = if options.demo { Some(Demo::start().map_err(StartError::Machine)?) } else { None };
     let loaded = match &demo {
         Some(demo) => config::parse("demo", &demo.configuration(), &env),
@@ -116,7 +122,7 @@ async fn start(options: &Options) -> Result<(), StartError> {
     if let Some(demo) = &demo {
         demo.tell(addresses[0].1, admin_address);
     }
-    until_told_to_stop(&running, (!options.demo).then_some(options.config.as_path())).await?;
+    until_told_to_stop(&running, signals, file).await;
     drain(&running, &stop, threads).await;
     admin_side.abort();
     Ok(())
@@ -209,28 +215,70 @@ fn admin_listener(running: &Running) -> Result<tokio::net::TcpListener, StartErr
     tokio::net::TcpListener::from_std(listen(address, false)?).map_err(|error| in_use(address, &error))
 }
 
-/// Waits for the signal to stop; reloads on SIGHUP and when the file's content changes.
-async fn until_told_to_stop(running: &Running, file: Option<&Path>) -> Result<(), StartError> {
-    let on = |kind| signal(kind).map_err(|error| StartError::Machine(format!("no signals: {error}")));
-    let mut term = on(SignalKind::terminate())?;
-    let mut int = on(SignalKind::interrupt())?;
-    let mut hup = on(SignalKind::hangup())?;
-    let mut taken = file.and_then(read);
-    let mut before = taken.clone();
-    let mut look = tokio::time::interval(LOOK);
-    loop {
-        let asked = tokio::select! {
-            _ = term.recv() => return Ok(()),
-            _ = int.recv() => return Ok(()),
-            _ = hup.recv() => true,
-            _ = look.tick() => false,
+/// The signals that are listened to.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Signals, StartError> {
+        let on = |kind| signal(kind).map_err(|error| StartError::Machine(format!("no signals: {error}")));
+        Ok(Signals {
+            term: on(SignalKind::terminate())?,
+            int: on(SignalKind::interrupt())?,
+            hup: on(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// The configuration's file, and its content when it was last looked at.
+struct Watched<'a> {
+    file: Option<&'a Path>,
+    seen: Option<Vec<u8>>,
+}
+
+impl<'a> Watched<'a> {
+    fn new(file: Option<&'a Path>) -> Watched<'a> {
+        Watched { file, seen: file.and_then(read) }
+    }
+
+    /// Whether there is another content than before. A file that is gone for a moment is about to be replaced, and one
+    /// that still changes is about to be whole.
+    async fn changed(&mut self) -> bool {
+        let Some(content) = self.file.and_then(read).filter(|content| self.seen.as_ref() != Some(content))
+        else {
+            return false;
         };
-        let Some(file) = file else { continue };
-        let content = read(file);
-        let settled = content.is_some() && content == before;
-        before.clone_from(&content);
-        if asked || (settled && content != taken) {
-            taken = content;
+        tokio::time::sleep(SETTLE).await;
+        let whole = self.file.and_then(read).is_some_and(|again| again == content);
+        if whole {
+            self.seen = Some(content);
+        }
+        whole
+    }
+
+    /// What is there now is about to be taken.
+    fn take(&mut self) {
+        self.seen = self.file.and_then(read);
+    }
+}
+
+/// Waits for the signal to stop; reloads on SIGHUP and when the file's content changes.
+async fn until_told_to_stop(running: &Running, mut signals: Signals, mut watched: Watched<'_>) {
+    let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
+    loop {
+        let wanted = tokio::select! {
+            _ = signals.term.recv() => return,
+            _ = signals.int.recv() => return,
+            _ = signals.hup.recv() => {
+                watched.take();
+                true
+            }
+            _ = look.tick() => watched.changed().await,
+        };
+        if let Some(file) = watched.file.filter(|_| wanted) {
             reload(running, file).await;
         }
     }

@@ -154,18 +154,11 @@ impl Worker {
         let hosts = self.routes().compiled.settings.gateway.hosts.clone();
         let door = Arc::new(Door { gate: Gate::new(address, &hosts, tokens), own });
         let Ok(listener) = TcpListener::from_std(listener) else { return };
-        let mut stopping = false;
         loop {
             let accepted = tokio::select! {
                 biased;
                 accepted = listener.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop), if !stopping => {
-                    // New connections go elsewhere; those that the kernel has accepted already are still served.
-                    stopping = true;
-                    refuse_new(&listener);
-                    continue;
-                }
-                () = std::future::ready(()), if stopping => return,
+                _ = stop.wait_for(|stop| *stop) => break,
             };
             match accepted {
                 Ok((tcp, _)) => self.welcome(tcp, &door, &stop),
@@ -173,6 +166,16 @@ impl Worker {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
+            }
+        }
+        // New connections go elsewhere; those that the kernel has accepted already are still served. It is asked for them
+        // directly: the reactor has not heard of the last of them yet.
+        refuse_new(&listener);
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((tcp, _)) = listener.accept() {
+            let tcp = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
+            if let Ok(tcp) = tcp {
+                self.welcome(tcp, &door, &stop);
             }
         }
     }
@@ -312,8 +315,9 @@ impl Worker {
                 retired.retain(|dependency| dependency.strong_count() > 0);
                 retired.extend(gone);
                 drop(retired);
-                self.running.taken_over(self.index, routes.compiled.generation);
+                let generation = routes.compiled.generation;
                 self.routes.store(Arc::new(routes));
+                self.running.taken_over(self.index, generation);
             }
             Err(error) => {
                 tracing::error!(worker = self.index, error, "the new configuration was not taken over")
