@@ -102,11 +102,12 @@ async fn broken_file_keeps_the_old_settings_and_says_why() {
     let one = answering("one");
     let first = settings(&dependency("up", one.address(), ""));
     let gateway = Gateway::start_with(&first).await;
+    std::fs::write(gateway.folder().join("ca.pem"), "no certificate").unwrap();
     let broken = [
-        // Not TOML; an unknown key; a certificate that is not there; all good but the last line.
+        // Not TOML; an unknown key; a file without a certificate, which only compiling finds; all good but the last line.
         "[gateway\n".to_owned(),
         first.replace("workers", "wrokers"),
-        format!("{first}[dependency.up.tls]\nca_file = \"none.pem\"\n"),
+        format!("{first}[dependency.up.tls]\nca_file = \"ca.pem\"\n").replace("http:", "https:"),
         format!("{}[dependency.more]\nurl = \"ftp://a\"\n", settings("")),
     ];
     for (round, file) in broken.iter().enumerate() {
