@@ -1,6 +1,5 @@
 #![no_main]
 
-#[path = "../checks.rs"]
 #[allow(dead_code)]
 mod checks;
 

@@ -1,4 +1,5 @@
 //! SIGTERM: what was accepted is finished, nothing that was written is lost, and then it ends with 0.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! An answer that comes in drips and is cut at the total deadline, in the middle of its body: no caller can take the
 //! cut for the end.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Which headers pass, in either direction.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

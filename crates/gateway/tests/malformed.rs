@@ -1,5 +1,6 @@
 //! Requests that are malformed, oversized, or read one way by one program and another way by the next: each gets a 4xx
 //! and none reaches the upstream.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

@@ -2,7 +2,7 @@
 //! anything else. The targets themselves, in `fuzz`, look longer and deeper; see CONTRIBUTING.md.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-#[path = "../../../fuzz/checks.rs"]
+#[path = "../../../fuzz/targets/checks.rs"]
 mod checks;
 
 use std::fs;

@@ -1,4 +1,5 @@
 //! A changed file is taken whole or not at all, without a restart and without a lost request.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

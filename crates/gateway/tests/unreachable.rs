@@ -1,4 +1,5 @@
 //! A dependency to which no connection comes about: what is said, how soon, and that nothing was sent.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
 

@@ -17,8 +17,11 @@ use seawall_gateway::config;
 use seawall_gateway::framing::Framing;
 use seawall_lab::harbor::{Fault, Script};
 
+/// What panics where a parser does not hold.
+pub(crate) type Check = fn(&[u8]);
+
 /// Each target with its name.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 5] =
+pub(crate) const TARGETS: [(&str, Check); 5] =
     [("config", config), ("times", times), ("framing", framing), ("answers", answers), ("faults", faults)];
 
 /// A configuration is read, or every mistake in it has its place; no secret is shown.
