@@ -268,6 +268,8 @@ impl Worker {
     /// Looks after all connections, and takes over a new configuration when there is one.
     async fn look_after(self: Arc<Self>) {
         let mut replaced = self.running.replaced();
+        // What was replaced between this worker's making and its start is told by nobody.
+        self.take_over();
         let mut round = tokio::time::interval(ROUND);
         loop {
             tokio::select! {
