@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -38,6 +39,8 @@ pub(crate) struct Line {
     pub(crate) absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
+    /// How long it had been idle when it was last seen open.
+    pub(crate) seen_open: Duration,
     /// It has carried an exchange before.
     pub(crate) used: bool,
 }
@@ -70,6 +73,7 @@ impl Line {
             absolute_form: connection.absolute_form,
             born: now,
             idle_since: now,
+            seen_open: Duration::ZERO,
             used: false,
         }))
     }

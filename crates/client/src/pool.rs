@@ -93,9 +93,8 @@ impl Pool {
         }
         loop {
             let mut line = self.idle.lock().candidate(idempotency, now)?;
-            let age = now.since(line.idle_since);
             if !line.is_quiet() {
-                self.idle.lock().lifetime.seen_closed(age);
+                self.idle.lock().lifetime.seen_closed(line.seen_open);
             } else if now.since(line.born) < self.settings.max_age {
                 return Some(Channel::Line(line));
             }
@@ -159,6 +158,7 @@ impl Pool {
             return;
         }
         line.idle_since = now;
+        line.seen_open = Duration::ZERO;
         let over = {
             let mut idle = self.idle.lock();
             idle.lines.push_back(line);
@@ -202,11 +202,13 @@ impl Pool {
             let mut line = lines.pop_front().expect("as many as counted");
             let age = now.since(line.idle_since);
             if !line.is_quiet() {
-                lifetime.seen_closed(age);
+                // When it was closed is not known, only that it was open then.
+                lifetime.seen_closed(line.seen_open);
                 ended.push(line);
             } else if age >= self.settings.idle || now.since(line.born) >= self.settings.max_age {
                 ended.push(line);
             } else {
+                line.seen_open = age;
                 lifetime.seen_open(age);
                 lines.push_back(line);
             }
