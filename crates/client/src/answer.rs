@@ -96,18 +96,18 @@ impl AnswerBody {
         now: Time,
     ) -> AnswerBody {
         // What came with the head can be had without waiting, and mostly that is all.
-        let mut ahead = VecDeque::new();
+        let mut first = None;
         let mut over = incoming.is_end_stream();
         let mut quiet = Context::from_waker(Waker::noop());
         if !over && let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut incoming).poll_frame(&mut quiet) {
             over = incoming.is_end_stream();
-            ahead.push_back(frame);
+            first = Some(frame);
         }
-        let data_only = ahead.iter().all(Frame::is_data);
-        if over && data_only {
+        if over && first.as_ref().is_none_or(Frame::is_data) {
             pool.put(line, now);
-            return AnswerBody(Kind::Whole(ahead.pop_front().and_then(|frame| frame.into_data().ok())));
+            return AnswerBody(Kind::Whole(first.and_then(|frame| frame.into_data().ok())));
         }
+        let ahead = first.into_iter().collect();
         let way = Way::Line { line: Some(line), pool, clock };
         AnswerBody(Kind::Flowing(Box::new(Flowing {
             ahead,

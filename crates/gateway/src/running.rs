@@ -1,6 +1,5 @@
 //! The configuration as it runs: compiled once, shared by all workers, replaced whole at a reload.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -57,7 +56,8 @@ pub struct Compiled {
     pub settings: config::Settings,
     /// In the order of the settings.
     pub dependencies: Vec<Arc<CompiledDependency>>,
-    by_name: HashMap<String, usize>,
+    /// Names with their indices, sorted: a few string comparisons beat a hash.
+    by_name: Vec<(String, usize)>,
 }
 
 /// One dependency, ready to call.
@@ -174,8 +174,9 @@ impl Compiled {
             };
             dependencies.push(compiled);
         }
-        let by_name =
-            settings.dependencies.iter().enumerate().map(|(index, d)| (d.name.clone(), index)).collect();
+        let names = settings.dependencies.iter().enumerate();
+        let mut by_name: Vec<_> = names.map(|(index, dependency)| (dependency.name.clone(), index)).collect();
+        by_name.sort();
         let generation = old.map_or(1, |old| old.generation + 1);
         Ok(Compiled { generation, settings, dependencies, by_name })
     }
@@ -183,7 +184,8 @@ impl Compiled {
     /// The dependency of this name, with its index.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<(usize, &Arc<CompiledDependency>)> {
-        let index = *self.by_name.get(name)?;
+        let at = self.by_name.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
+        let index = self.by_name[at].1;
         Some((index, &self.dependencies[index]))
     }
 }

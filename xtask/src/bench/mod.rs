@@ -50,9 +50,6 @@ pub(crate) struct Options {
     /// Write every figure of every round here too.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Profile of the measured program: release is what `cargo build --release` makes, dist adds LTO.
-    #[arg(long, default_value = "release", value_parser = ["release", "dist"])]
-    profile: String,
     /// Measure only the peers.
     #[arg(long)]
     without_seawall: bool,
@@ -151,10 +148,10 @@ impl Bench {
         let mut arms = vec![Arm::Direct];
         let mut seawall = None;
         // The generator must not be what limits the run, so it is never a development build.
-        build("xtask", "release")?;
+        build("xtask")?;
         if !options.without_seawall {
-            build("seawall-gateway", &options.profile)?;
-            seawall = Some(target().join(&options.profile).join("seawall"));
+            build("seawall-gateway")?;
+            seawall = Some(target().join("release").join("seawall"));
             arms.push(Arm::Seawall);
         }
         arms.extend(peers);
@@ -289,9 +286,9 @@ fn watch(group: Option<u32>, done: &AtomicBool) -> Memory {
     peak
 }
 
-fn build(package: &str, profile: &str) -> Outcome<()> {
-    eprintln!("building {package}, profile {profile}");
-    run(cargo().args(["build", "--locked", "--package", package, "--profile", profile]))
+fn build(package: &str) -> Outcome<()> {
+    eprintln!("building {package}, release");
+    run(cargo().args(["build", "--locked", "--release", "--package", package]))
 }
 
 /// The folder for a run's files, relative to the root where it lies inside.
