@@ -74,7 +74,7 @@ fn gateway(page: &mut Page, gateway: &Gateway) {
         "workers",
         gateway.workers.map_or_else(|| "one for each core".to_owned(), |count| count.to_string()),
     );
-    page.line(1, "instances", format!("{}{}", gateway.instances, pending("instances")));
+    page.line(1, "instances", gateway.instances.to_string());
     page.line(1, "drain", show_time(gateway.drain));
     if !gateway.hosts.is_empty() {
         page.line(1, "hosts", gateway.hosts.join(", "));
@@ -178,7 +178,9 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     page.line(2, "timeout", show_timeout(&operation.timeout));
     page.line(2, "retry", show_retry(&operation.retry));
     if let Some(slow) = operation.slow_call {
-        page.line(2, "slow_call", format!("{}{}", show_time(slow), pending("slow_call")));
+        // That of the breaker holds for every operation.
+        let pending = if Some(slow) == dependency.breaker.slow_call { "" } else { pending("slow_call") };
+        page.line(2, "slow_call", format!("{}{pending}", show_time(slow)));
     }
     if !operation.refuses.is_empty() {
         let all: Vec<String> = operation.refuses.iter().map(u16::to_string).collect();
@@ -208,7 +210,8 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
 /// What is declared for asking, undoing and recording.
 fn action(page: &mut Page, operation: &Operation) {
     if let Some(confirm) = &operation.confirm {
-        page.line(2, "confirm", format!("{} after {}", confirm.request, show_time(confirm.after)));
+        let shown = format!("{} after {}{}", confirm.request, show_time(confirm.after), pending("confirm"));
+        page.line(2, "confirm", shown);
         for (label, found) in
             [("applied", &confirm.applied), ("cancelled", &confirm.cancelled), ("absent", &confirm.absent)]
         {

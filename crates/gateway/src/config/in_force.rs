@@ -4,56 +4,136 @@
 //! error. But a setting that is accepted in silence and wired to nothing is a lie: each one found in a file is said
 //! at start and by `seawall check`. A feature that lands is taken out of the one table here.
 
+use toml::de::DeValue;
+
 /// A setting that has no effect yet.
 struct NotYet {
     /// Its key.
     key: &'static str,
     /// The tables in which it may stand, as `keys` names them.
     tables: &'static [&'static str],
+    /// The one value that says what happens anyway.
+    but: But,
     /// What happens instead; reads on from the key.
     says: &'static str,
 }
 
-const EVERYWHERE: &[&str] = &["[defaults]", "[dependency.NAME]"];
+/// A value that needs no note, since it asks for what happens anyway.
+#[derive(Clone, Copy)]
+enum But {
+    /// Every value has one.
+    Nothing,
+    /// `false`.
+    False,
+    /// `0`.
+    Zero,
+    /// This text.
+    Text(&'static str),
+}
+
+impl But {
+    fn is(self, value: &DeValue<'_>) -> bool {
+        match self {
+            But::Nothing => false,
+            But::False => value.as_bool() == Some(false),
+            But::Zero => value.as_integer().is_some_and(|number| number.as_str() == "0"),
+            But::Text(text) => value.as_str() == Some(text),
+        }
+    }
+}
+
 const OPERATION: &[&str] = &["[[dependency.NAME.operation]]"];
-const GATEWAY: &[&str] = &["[gateway]"];
+const DEPENDENCY: &[&str] = &["[dependency.NAME]"];
+const CONCURRENCY: &[&str] = &["`concurrency`"];
 
 const NOT_YET: &[NotYet] = &[
-    NotYet { key: "ledger", tables: &["the file"], says: "is not in force yet: nothing is recorded" },
+    NotYet {
+        key: "ledger",
+        tables: &["the file"],
+        but: But::Nothing,
+        says: "is not in force yet: nothing is recorded",
+    },
     NotYet {
         key: "durable",
         tables: OPERATION,
+        but: But::False,
         says: "is not in force yet: the operation is not recorded, and an unknown outcome goes back to the caller",
     },
-    NotYet { key: "cancel", tables: OPERATION, says: "is not in force yet: nothing is undone" },
-    NotYet { key: "slow_call", tables: OPERATION, says: "is not in force yet: it needs the breaker" },
-    NotYet { key: "breaker", tables: EVERYWHERE, says: "is not in force yet: no call is refused for it" },
-    NotYet { key: "concurrency", tables: EVERYWHERE, says: "is not in force yet: no call is refused for it" },
-    NotYet { key: "fleet", tables: &["`concurrency`"], says: "is not in force yet: no limit is shared" },
-    NotYet { key: "instances", tables: GATEWAY, says: "is not in force yet: it needs the breaker's window" },
+    NotYet {
+        key: "confirm",
+        tables: OPERATION,
+        but: But::Nothing,
+        says: "is not in force yet, but for one thing: an answer of 202 is unknown. Nothing is asked",
+    },
+    NotYet {
+        key: "cancel",
+        tables: OPERATION,
+        but: But::Nothing,
+        says: "is not in force yet: nothing is undone",
+    },
+    NotYet {
+        key: "slow_call",
+        tables: OPERATION,
+        but: But::Nothing,
+        says: "is not in force yet: the `slow_call` of `breaker` holds for every operation",
+    },
+    NotYet {
+        key: "key",
+        tables: &["`breaker`"],
+        but: But::Text("endpoint"),
+        says: "is not in force yet: there is one breaker for each endpoint",
+    },
+    NotYet {
+        key: "key",
+        tables: CONCURRENCY,
+        but: But::Text("endpoint"),
+        says: "is not in force yet: there is one limit for each endpoint",
+    },
+    NotYet {
+        key: "queue",
+        tables: CONCURRENCY,
+        but: But::Zero,
+        says: "is not in force yet: what is over the limit is refused at once",
+    },
+    NotYet {
+        key: "queue_wait",
+        tables: CONCURRENCY,
+        but: But::Text("0s"),
+        says: "is not in force yet: nobody waits",
+    },
+    NotYet {
+        key: "fleet",
+        tables: CONCURRENCY,
+        but: But::Nothing,
+        says: "is not in force yet: no limit is shared",
+    },
     NotYet {
         key: "health",
-        tables: &["[dependency.NAME]"],
-        says: "is not in force yet: it needs the breaker",
+        tables: DEPENDENCY,
+        but: But::Nothing,
+        says: "is not in force yet: an open breaker tries again with calls alone",
     },
     NotYet {
         key: "reconcile",
-        tables: &["[dependency.NAME]"],
+        tables: DEPENDENCY,
+        but: But::Nothing,
         says: "is not in force yet: nothing is compared",
     },
     NotYet {
         key: "ca_file",
         tables: &["`clients`"],
+        but: But::Nothing,
         says: "is not in force yet: client certificates are not asked for",
     },
 ];
 
-/// What to say of a key that is in the file and not in force.
-pub(super) fn not_yet(table: &str, key: &str) -> Option<&'static str> {
-    NOT_YET.iter().find(|entry| entry.key == key && entry.tables.contains(&table)).map(|entry| entry.says)
+/// What to say of a key that is in the file, with this value, and not in force.
+pub(super) fn not_yet(table: &str, key: &str, value: &DeValue<'_>) -> Option<&'static str> {
+    let entry = NOT_YET.iter().find(|entry| entry.key == key && entry.tables.contains(&table))?;
+    (!entry.but.is(value)).then_some(entry.says)
 }
 
-/// Whether the setting of this name is acted upon, wherever it may stand.
+/// Whether the setting of this name is acted upon in every table in which it may stand.
 #[must_use]
 pub fn is_in_force(key: &str) -> bool {
     !NOT_YET.iter().any(|entry| entry.key == key)
@@ -78,6 +158,35 @@ mod tests {
             for table in entry.tables {
                 assert!(knows(&ROOT, table, entry.key), "{} in {table}", entry.key);
             }
+        }
+    }
+
+    fn notes(lines: &str) -> Vec<String> {
+        let text = format!("[dependency.pay]\nurl = \"https://pay.example\"\n{lines}\n");
+        let loaded = super::super::parse("f", &text, &|_| None).expect("a good file");
+        loaded.notes.into_iter().map(|note| note.text).collect()
+    }
+
+    #[test]
+    fn what_the_guards_obey_is_not_called_idle() {
+        let obeyed = "concurrency = { max = 5, adaptive = false, queue = 0, queue_wait = \"0s\", key = \"endpoint\" }\n\
+                      breaker = { slow_call = \"2s\", consecutive = 3, key = \"endpoint\" }";
+        assert_eq!(notes(obeyed), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_nothing_obeys_is_told() {
+        for (line, key) in [
+            ("concurrency = { queue = 5, queue_wait = \"1s\" }", "`queue`"),
+            ("concurrency = { queue = 5, queue_wait = \"1s\" }", "`queue_wait`"),
+            ("concurrency = { key = \"operation\" }", "`key`"),
+            ("breaker = { key = \"header:x-tenant\" }", "`key`"),
+            ("health = \"GET /health\"", "`health`"),
+            ("operation = [{ name = \"a\", match = \"GET /a\", slow_call = \"1s\" }]", "`slow_call`"),
+        ] {
+            let notes = notes(line);
+            let told = notes.iter().any(|note| note.starts_with(key) && note.contains("not in force yet"));
+            assert!(told, "{line}: {notes:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seawall_policy::{BudgetSettings, Timeouts};
 
-use super::super::settings::{Breaker, Concurrency, Retry, Window};
+use super::super::settings::{Breaker, Concurrency, GuardKey, Retry, Window};
 use super::super::values::{show_size, show_time};
 use super::pending;
 
@@ -23,22 +23,22 @@ pub(super) fn show_concurrency(limit: &Concurrency) -> String {
         let adaptive = if limit.adaptive { "adaptive" } else { "fixed" };
         let queue = match limit.queue {
             0 => "no queue".to_owned(),
-            queue => format!("queue {queue} for {}", show_time(limit.queue_wait)),
+            queue => format!("queue {queue} for {}{}", show_time(limit.queue_wait), pending("queue")),
         };
-        format!("max {}, {adaptive}, {queue}, per {}", limit.max, limit.key)
+        format!("max {}, {adaptive}, {queue}, per {}", limit.max, show_key(&limit.key))
     } else {
         "off".to_owned()
     };
     let fleet = limit.fleet.as_ref().map(|fleet| {
         let per = fleet.per.map(|per| format!(" per {}", show_time(per))).unwrap_or_default();
-        format!(", fleet max {}{per}", fleet.max)
+        format!(", fleet max {}{per}{}", fleet.max, pending("fleet"))
     });
-    format!("{text}{}{}", fleet.unwrap_or_default(), pending("concurrency"))
+    text + &fleet.unwrap_or_default()
 }
 
 pub(super) fn show_breaker(breaker: &Breaker) -> String {
     if !breaker.enabled {
-        return format!("off{}", pending("breaker"));
+        return "off".to_owned();
     }
     let window = match breaker.window {
         Window::Time(time) => show_time(time),
@@ -50,7 +50,7 @@ pub(super) fn show_breaker(breaker: &Breaker) -> String {
         breaker.min_calls,
         show_time(breaker.open_for),
         breaker.probes,
-        breaker.key
+        show_key(&breaker.key)
     );
     let more = [
         ("consecutive", breaker.consecutive.map(|count| count.to_string())),
@@ -63,7 +63,15 @@ pub(super) fn show_breaker(breaker: &Breaker) -> String {
             text.push_str(&format!(", {name} {value}"));
         }
     }
-    text + pending("breaker")
+    text
+}
+
+/// What a guard is kept for.
+fn show_key(key: &GuardKey) -> String {
+    match key {
+        GuardKey::Endpoint => key.to_string(),
+        GuardKey::Operation | GuardKey::Header(_) | GuardKey::Path(_) => format!("{key}{}", pending("key")),
+    }
 }
 
 pub(super) fn show_timeout(timeout: &Timeouts) -> String {
