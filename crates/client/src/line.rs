@@ -80,7 +80,7 @@ impl Line {
 
     /// Bytes in either direction: grows while there is progress.
     pub(crate) fn progress(&self) -> u64 {
-        self.meter.written() + self.meter.read()
+        self.meter.progress()
     }
 
     /// Lets hyper read and write. What it then calls for is only remembered, until somebody listens.
@@ -155,7 +155,7 @@ impl Line {
                     }));
                 }
                 if self.ear.listen(cx.waker()) {
-                    let progress = self.meter.written() + self.meter.read();
+                    let progress = self.meter.progress();
                     if !std::mem::replace(&mut begun, true) {
                         // Written in the moment that the watch began with: the clock need not be asked.
                         watch.has_seen(progress);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use seawall_client::connect::{join_turns, send_turn};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -145,7 +146,9 @@ fn spawn(
 ) -> Result<Thread, StartError> {
     let name = format!("seawall-{}", worker.index);
     let body = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        join_turns();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(send_turn).build();
         let done = runtime.and_then(|runtime| runtime.block_on(Arc::new(worker).serve(entrances, stopped)));
         if let Err(error) = done {
             tracing::error!(%error, "a worker ended");

@@ -18,6 +18,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
+
+use super::turn::{Outbox, Posted};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -28,6 +30,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 #[derive(Debug, Default)]
 pub struct Meter {
     written: AtomicU64,
+    accepted: AtomicU64,
     read: AtomicU64,
     reset_on_drop: AtomicBool,
     force_read: AtomicBool,
@@ -37,6 +40,11 @@ impl Meter {
     /// Bytes that the kernel took from us since the connection was made.
     pub fn written(&self) -> u64 {
         self.written.load(Relaxed)
+    }
+
+    /// A number that grows while there is progress in either direction: what was read, and what was taken to be written.
+    pub fn progress(&self) -> u64 {
+        self.accepted.load(Relaxed) + self.read()
     }
 
     /// Bytes that we took from the kernel since the connection was made.
@@ -62,8 +70,12 @@ impl Meter {
     }
 
     // Each counter has one writer, the owner of the socket, so no read-modify-write is needed.
-    fn add_written(&self, bytes: usize) {
+    pub(super) fn add_written(&self, bytes: usize) {
         self.written.store(self.written() + bytes as u64, Relaxed);
+    }
+
+    fn add_accepted(&self, bytes: usize) {
+        self.accepted.store(self.accepted.load(Relaxed) + bytes as u64, Relaxed);
     }
 
     fn add_read(&self, bytes: usize) {
@@ -135,10 +147,10 @@ impl Probe {
 /// A share in the TCP stream for the probe. tokio's write half is the handle that can be shared; left to
 /// itself it would send an end-of-file before the close, also where a reset is wanted, hence the drop.
 #[derive(Debug)]
-struct Socket(Option<OwnedWriteHalf>);
+pub(super) struct Socket(Option<OwnedWriteHalf>);
 
 impl Socket {
-    fn tcp(&self) -> Option<&TcpStream> {
+    pub(super) fn tcp(&self) -> Option<&TcpStream> {
         self.0.as_ref().map(AsRef::as_ref)
     }
 }
@@ -160,12 +172,28 @@ pub(super) struct Counted {
     reader: OwnedReadHalf,
     socket: Arc<Socket>,
     meter: Arc<Meter>,
+    outbox: Arc<Outbox>,
+    /// Somebody else made it: what waits when it ends is an answer, and is sent. What waits on a connection of ours is a
+    /// request that nobody wants any more, or that was taken for unsent.
+    accepted: bool,
 }
 
 impl Counted {
-    pub(super) fn new(tcp: TcpStream) -> Counted {
+    /// A connection that we made.
+    pub(super) fn dialed(tcp: TcpStream) -> Counted {
+        Counted::new(tcp, false)
+    }
+
+    /// A connection that was made to us.
+    pub(super) fn accepted(tcp: TcpStream) -> Counted {
+        Counted::new(tcp, true)
+    }
+
+    fn new(tcp: TcpStream, accepted: bool) -> Counted {
         let (reader, half) = tcp.into_split();
-        Counted { reader, socket: Arc::new(Socket(Some(half))), meter: Arc::default() }
+        let (socket, meter) = (Arc::new(Socket(Some(half))), Arc::<Meter>::default());
+        let outbox = Arc::new(Outbox::new(Arc::clone(&socket), Arc::clone(&meter)));
+        Counted { reader, socket, meter, outbox, accepted }
     }
 
     pub(super) fn meter(&self) -> Arc<Meter> {
@@ -191,6 +219,7 @@ impl Counted {
             match write(self.tcp()) {
                 Ok(bytes) => {
                     self.meter.add_written(bytes);
+                    self.meter.add_accepted(bytes);
                     return Poll::Ready(Ok(bytes));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -200,8 +229,40 @@ impl Counted {
     }
 }
 
+impl Counted {
+    /// Sends what waits from an earlier turn.
+    fn poll_outbox(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match self.outbox.send() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+            ready!(self.tcp().poll_write_ready(cx))?;
+        }
+    }
+
+    /// One message, now or at the end of the turn.
+    fn poll_post(&self, cx: &mut Context<'_>, message: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.outbox.post(message, cx.waker()) {
+                Posted::Taken => {
+                    self.meter.add_accepted(message.len());
+                    return Poll::Ready(Ok(message.len()));
+                }
+                Posted::Direct => return self.poll_write_with(cx, |tcp| tcp.try_write(message)),
+                Posted::Full => ready!(self.poll_outbox(cx))?,
+            }
+        }
+    }
+}
+
 impl Drop for Counted {
     fn drop(&mut self) {
+        if self.accepted {
+            // As far as the socket takes it: there is nobody left to wait.
+            let _ = self.outbox.send();
+        }
+        self.outbox.discard();
         if self.meter.reset_on_drop.load(Relaxed) {
             // Fails only where the connection is gone already, and then there is nothing to reset.
             let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
@@ -234,7 +295,7 @@ impl AsyncRead for Counted {
 
 impl AsyncWrite for Counted {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |tcp| tcp.try_write(buf))
+        self.poll_post(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -245,8 +306,11 @@ impl AsyncWrite for Counted {
         // One piece goes by `send`, which costs the kernel less than `writev`.
         let mut pieces = bufs.iter().filter(|buf| !buf.is_empty());
         match (pieces.next(), pieces.next()) {
-            (Some(only), None) => self.poll_write_with(cx, |tcp| tcp.try_write(only)),
-            _ => self.poll_write_with(cx, |tcp| tcp.try_write_vectored(bufs)),
+            (Some(only), None) => self.poll_post(cx, only),
+            _ => {
+                ready!(self.poll_outbox(cx))?;
+                self.poll_write_with(cx, |tcp| tcp.try_write_vectored(bufs))
+            }
         }
     }
 
@@ -254,11 +318,13 @@ impl AsyncWrite for Counted {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What goes out with this turn is as good as flushed: nothing waits longer than that.
+        if self.outbox.is_settled() { Poll::Ready(Ok(())) } else { self.poll_outbox(cx) }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_outbox(cx))?;
         match SockRef::from(self.tcp()).shutdown(Shutdown::Write) {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(())),

@@ -21,6 +21,7 @@ mod proxy;
 mod stream;
 mod target;
 mod tls;
+mod turn;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use proxy::Proxy;
 pub use stream::Stream;
 pub use target::{Host, Scheme, Target};
 pub use tls::TlsSettings;
+pub use turn::{join_turns, send_turn};
 
 use counted::Counted;
 use dns::Resolver;
@@ -197,7 +199,7 @@ impl Connector {
         let tcp =
             dial::dial(addresses, self.port, self.bind).await.map_err(|error| self.unreachable(error))?;
         let peer = tcp.peer_addr().map_err(|error| self.unreachable(error))?;
-        let mut socket = Counted::new(tcp);
+        let mut socket = Counted::dialed(tcp);
         let (meter, probe) = (socket.meter(), socket.probe());
 
         let mut absolute_form = None;

@@ -22,7 +22,7 @@ pub struct Stream(TokioIo<Transport>);
 impl Stream {
     /// A connection that somebody made to us: counted and looked at as our own are.
     pub fn accepted(tcp: tokio::net::TcpStream) -> (Stream, Arc<Meter>, Probe) {
-        let socket = Counted::new(tcp);
+        let socket = Counted::accepted(tcp);
         let (meter, probe) = (socket.meter(), socket.probe());
         (Stream::plain(socket), meter, probe)
     }
