@@ -161,6 +161,39 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_key_stands_in_the_documentation() {
+        fn names(spec: &'static Spec, found: &mut Vec<&'static str>) {
+            for key in spec.keys() {
+                found.push(key.name);
+                if let Kind::Table(inner) | Kind::Tables(inner) | Kind::Named(inner) = key.kind {
+                    names(inner, found);
+                }
+            }
+        }
+        let mut keys = Vec::new();
+        names(&ROOT, &mut keys);
+        let page = include_str!("../../../../docs/configuration.md");
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let missing = |key: &&str| !page.split(|c| !word(c)).any(|found| found == *key);
+        assert_eq!(keys.into_iter().filter(missing).collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn what_is_idle_is_marked_in_the_documentation() {
+        let page = include_str!("../../../../docs/configuration.md");
+        let row = |key: &str| format!("| `{key}` |");
+        for entry in NOT_YET.iter().filter(|entry| entry.key != "ledger" && entry.key != "confirm") {
+            let marked = page.lines().filter(|line| line.starts_with(&row(entry.key)));
+            assert!(marked.clone().any(|line| line.contains("**not yet**")), "{}", entry.key);
+        }
+        let marked = page.lines().filter(|line| line.contains("| **not yet** |"));
+        for line in marked {
+            let known = NOT_YET.iter().any(|entry| line.starts_with(&row(entry.key)));
+            assert!(known, "{line}");
+        }
+    }
+
     fn notes(lines: &str) -> Vec<String> {
         let text = format!("[dependency.pay]\nurl = \"https://pay.example\"\n{lines}\n");
         let loaded = super::super::parse("f", &text, &|_| None).expect("a good file");
