@@ -243,16 +243,33 @@ impl Counted {
 
     /// One message, now or at the end of the turn.
     fn poll_post(&self, cx: &mut Context<'_>, message: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_post_all(cx, &[IoSlice::new(message)])
+    }
+
+    /// A message in pieces, now or at the end of the turn; perhaps only the first of them.
+    fn poll_post_all(&self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut rest = pieces.iter().filter(|piece| !piece.is_empty());
+        let Some(first) = rest.next() else { return Poll::Ready(Ok(0)) };
         loop {
-            match self.outbox.post(message, cx.waker()) {
-                Posted::Taken => {
-                    self.meter.add_accepted(message.len());
-                    return Poll::Ready(Ok(message.len()));
+            match self.outbox.post(first, cx.waker()) {
+                Posted::Taken => break,
+                // One piece goes by `send`, which costs the kernel less than `writev`.
+                Posted::Direct if rest.clone().next().is_none() => {
+                    return self.poll_write_with(cx, |tcp| tcp.try_write(first));
                 }
-                Posted::Direct => return self.poll_write_with(cx, |tcp| tcp.try_write(message)),
+                Posted::Direct => return self.poll_write_with(cx, |tcp| tcp.try_write_vectored(pieces)),
                 Posted::Full => ready!(self.poll_outbox(cx))?,
             }
         }
+        let mut taken = first.len();
+        for piece in rest {
+            match self.outbox.post(piece, cx.waker()) {
+                Posted::Taken => taken += piece.len(),
+                Posted::Direct | Posted::Full => break,
+            }
+        }
+        self.meter.add_accepted(taken);
+        Poll::Ready(Ok(taken))
     }
 }
 
@@ -303,15 +320,7 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // One piece goes by `send`, which costs the kernel less than `writev`.
-        let mut pieces = bufs.iter().filter(|buf| !buf.is_empty());
-        match (pieces.next(), pieces.next()) {
-            (Some(only), None) => self.poll_post(cx, only),
-            _ => {
-                ready!(self.poll_outbox(cx))?;
-                self.poll_write_with(cx, |tcp| tcp.try_write_vectored(bufs))
-            }
-        }
+        self.poll_post_all(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

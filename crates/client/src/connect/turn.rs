@@ -21,31 +21,40 @@ use super::counted::{Meter, Socket};
 
 /// Longer messages are sent at once: copying them would cost more than it saves.
 const MESSAGE_BYTES: usize = 16 << 10;
-/// A turn is sent when it is this long, so that its first message does not wait for many others.
+/// A turn is sent when so many messages were made in it, so that its first does not wait for many others: an event loop
+/// that always has something ready never parks.
 const MESSAGES: usize = 32;
 
+#[derive(Default)]
+struct Turn {
+    queued: Vec<Arc<Outbox>>,
+    messages: usize,
+}
+
 thread_local! {
-    static TURN: RefCell<Option<Vec<Arc<Outbox>>>> = const { RefCell::new(None) };
+    static TURN: RefCell<Option<Turn>> = const { RefCell::new(None) };
 }
 
 /// From here on, connections driven by this thread send their messages at the end of its turns.
 pub fn join_turns() {
     TURN.with_borrow_mut(|turn| {
-        turn.get_or_insert_with(Vec::new);
+        turn.get_or_insert_with(Turn::default);
     });
 }
 
 /// Sends what this turn has made. The runtime calls it before its thread parks; nothing is left behind by an early return of
 /// the event loop, since what was queued stays queued until it was.
 pub fn send_turn() {
-    let mut queued = TURN.with_borrow_mut(|turn| turn.as_mut().map(std::mem::take).unwrap_or_default());
+    let Some(Turn { mut queued, .. }) = TURN.with_borrow_mut(|turn| turn.as_mut().map(std::mem::take)) else {
+        return;
+    };
     for outbox in queued.drain(..) {
         outbox.send_queued();
     }
     // The room is kept for the next turn.
     TURN.with_borrow_mut(|turn| {
-        if let Some(turn) = turn.as_mut().filter(|turn| turn.is_empty()) {
-            *turn = queued;
+        if let Some(turn) = turn.as_mut().filter(|turn| turn.queued.is_empty()) {
+            turn.queued = queued;
         }
     });
 }
@@ -87,30 +96,38 @@ impl Outbox {
         let mut state = self.state.lock();
         let room = MESSAGE_BYTES.saturating_sub(state.bytes.len());
         let waits = !state.bytes.is_empty();
-        if message.len() > room || (waits && !state.queued) {
-            return if waits { Posted::Full } else { Posted::Direct };
-        }
-        if !state.queued {
-            let Some(full) = TURN.with_borrow_mut(|turn| {
-                let turn = turn.as_mut()?;
-                turn.push(Arc::clone(self));
-                Some(turn.len() >= MESSAGES)
-            }) else {
-                return Posted::Direct;
-            };
-            state.queued = true;
+        let joined = message.len() <= room && (state.queued || !waits) && self.join_turn(&mut state.queued);
+        if joined {
+            state.bytes.extend_from_slice(message);
             if !state.task.as_ref().is_some_and(|known| known.will_wake(task)) {
                 state.task = Some(task.clone());
             }
-            state.bytes.extend_from_slice(message);
-            drop(state);
-            if full {
-                send_turn();
-            }
-            return Posted::Taken;
         }
-        state.bytes.extend_from_slice(message);
-        Posted::Taken
+        drop(state);
+        match joined {
+            true if TURN.with_borrow(|turn| turn.as_ref().is_some_and(|t| t.messages >= MESSAGES)) => {
+                send_turn();
+                Posted::Taken
+            }
+            true => Posted::Taken,
+            // Who sends at once must not do so again and again before those that wait.
+            false => {
+                send_turn();
+                if waits { Posted::Full } else { Posted::Direct }
+            }
+        }
+    }
+
+    /// Counts a message into the thread's turn; `false` where the thread has none.
+    fn join_turn(self: &Arc<Self>, queued: &mut bool) -> bool {
+        TURN.with_borrow_mut(|turn| {
+            let Some(turn) = turn else { return false };
+            turn.messages += 1;
+            if !std::mem::replace(queued, true) {
+                turn.queued.push(Arc::clone(self));
+            }
+            true
+        })
     }
 
     /// Nothing waits, or it goes out with the turn.

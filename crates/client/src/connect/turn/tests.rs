@@ -150,3 +150,22 @@ fn a_long_turn_is_sent_before_it_ends() {
         assert!(all.iter().all(|(ours, _)| ours.meter().written() == 1));
     });
 }
+
+#[test]
+fn who_always_has_more_to_send_lets_others_go_first() {
+    in_turns(async {
+        let ((small, _a), (busy, _b)) = (pair().await, pair().await);
+        let (mut small, mut busy) = (Counted::dialed(small), Counted::dialed(busy));
+        write_now(&mut small, b"x");
+        for _ in 2..MESSAGES {
+            write_now(&mut busy, b"more");
+        }
+        assert_eq!(small.meter().written(), 0);
+        write_now(&mut busy, b"more");
+        assert_eq!(small.meter().written(), 1, "though the turn has not ended");
+
+        write_now(&mut small, b"y");
+        write_now(&mut busy, &[0; MESSAGE_BYTES + 1]);
+        assert_eq!(small.meter().written(), 2, "before what is too long to wait");
+    });
+}
