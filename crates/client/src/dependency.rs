@@ -49,7 +49,11 @@ pub struct Dependency {
     shared: Arc<Shared>,
     clock: Clock,
     deadline_header: Option<HeaderName>,
+    followed: Option<OnFollowed>,
 }
+
+/// Told how a call ended that was followed after its caller had left.
+pub type OnFollowed = Arc<dyn Fn(&Outcome) + Send + Sync>;
 
 impl std::fmt::Debug for Dependency {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -107,7 +111,15 @@ impl Dependency {
             shared,
             clock,
             deadline_header: settings.deadline_header,
+            followed: None,
         })
+    }
+
+    /// Wants to be told of calls that end after their caller has left; nobody else hears of them but the log.
+    #[must_use]
+    pub fn on_followed(mut self, tell: OnFollowed) -> Dependency {
+        self.followed = Some(tell);
+        self
     }
 
     /// The guards.
@@ -134,7 +146,7 @@ impl Dependency {
         let tracks = Arc::new(Tracks::default());
         let (dependency, plan, kept) = (Arc::clone(self), Arc::clone(plan), Arc::clone(&tracks));
         let drive = async move { dependency.drive(&plan, request, wish, Some(&kept)).await };
-        Followed { drive: Some(Box::pin(drive)), tracks, name: self.name.clone() }.await
+        Followed { drive: Some(Box::pin(drive)), tracks, dependency: Arc::clone(self) }.await
     }
 
     /// The walk of a call: what the machine says, until it is over.
@@ -227,7 +239,7 @@ type Drive = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 struct Followed {
     drive: Option<Drive>,
     tracks: Arc<Tracks>,
-    name: String,
+    dependency: Arc<Dependency>,
 }
 
 impl Future for Followed {
@@ -246,9 +258,13 @@ impl Drop for Followed {
         let Some(drive) = self.drive.take().filter(|_| self.tracks.sent_whole()) else { return };
         self.tracks.caller_left();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let dependency = std::mem::take(&mut self.name);
+        let followed = Arc::clone(&self.dependency);
         runtime.spawn(async move {
             let outcome = drive.await;
+            let dependency = followed.name.as_str();
+            if let Some(tell) = &followed.followed {
+                tell(&outcome);
+            }
             let (effect, reason) = (outcome.finish.effect, outcome.reason().map(Reason::as_str));
             tracing::info!(dependency, %effect, reason, "a call was followed to its end after its caller left");
         });

@@ -23,7 +23,7 @@ mod watch;
 pub use answer::{AnswerBody, Truncated};
 pub use body::{BodyError, RequestBody, Stream};
 pub use clock::Clock;
-pub use dependency::{Dependency, DependencySettings, EndpointSettings, Outcome};
+pub use dependency::{Dependency, DependencySettings, EndpointSettings, OnFollowed, Outcome};
 pub use pool::PoolSettings;
 pub use reading::{keep_alive, retry_after, scalar};
 pub use request::CallRequest;

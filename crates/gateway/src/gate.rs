@@ -65,7 +65,7 @@ impl Gate {
         }
         let name = without_port(host);
         if let Ok(ip) = name.parse::<IpAddr>() {
-            return ip.is_loopback() || ip == self.listen;
+            return ip.is_loopback() || ip == self.listen || self.hosts.iter().any(|host| host == name);
         }
         let name = name.strip_suffix('.').unwrap_or(name);
         name.eq_ignore_ascii_case("localhost") || self.hosts.iter().any(|h| h.eq_ignore_ascii_case(name))

@@ -122,6 +122,7 @@ impl Running {
         let old = self.compiled.load_full();
         let new = Compiled::new(settings, self.workers, Some(&old), self.clock)?;
         let generation = new.generation;
+        new.adopt_guards(&old, self.clock);
         self.compiled.store(Arc::new(new));
         self.newest.send_replace(generation);
         Ok(())
@@ -181,6 +182,18 @@ impl Compiled {
         Ok(Compiled { generation, settings, dependencies, by_name })
     }
 
+    /// Gives new settings to the guards that are kept from `old`.
+    fn adopt_guards(&self, old: &Compiled, clock: Clock) {
+        let instances = self.settings.gateway.instances;
+        for new in &self.dependencies {
+            let changed =
+                old.by_name(&new.settings.name).is_some_and(|(_, before)| !Arc::ptr_eq(before, new));
+            if changed {
+                new.shared.with(|state| state.adopt(guard_settings(&new.settings, instances), clock.now()));
+            }
+        }
+    }
+
     /// The dependency of this name, with its index.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<(usize, &Arc<CompiledDependency>)> {
@@ -200,13 +213,10 @@ impl CompiledDependency {
     ) -> Result<CompiledDependency, ConfigError> {
         let endpoints = settings.endpoints.len();
         let guards = guard_settings(settings, instances);
-        // What was learned of the same endpoints stays.
+        // What was learned of the same endpoints stays; the new settings come into it when all has compiled.
         let kept = before.filter(|before| before.settings.endpoints == settings.endpoints);
         let shared = match kept {
-            Some(before) => {
-                before.shared.with(|state| state.adopt(guards, clock.now()));
-                Arc::clone(&before.shared)
-            }
+            Some(before) => Arc::clone(&before.shared),
             None => Shared::new(guards, endpoints),
         };
         let client = client_settings(settings)?;
@@ -366,4 +376,37 @@ fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, 
 #[must_use]
 pub fn drain_time(compiled: &Compiled) -> Duration {
     compiled.settings.gateway.drain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> config::Settings {
+        config::parse("test", text, &|_| None).expect("it is well-formed").settings
+    }
+
+    fn limit(running: &Running) -> u32 {
+        let compiled = running.compiled.load();
+        let (_, dependency) = compiled.by_name("a").expect("it is there");
+        dependency.shared.with(|guards| guards.endpoint(0).expect("it has one").limit.limit())
+    }
+
+    #[test]
+    fn what_is_refused_leaves_the_guards_as_they_were() {
+        let a = |max: u32| {
+            format!("[dependency.a]\nurl = \"http://a.example\"\nconcurrency = {{ max = {max} }}\n")
+        };
+        let running = Running::new(settings(&a(5)), 1).expect("it compiles");
+        assert_eq!(limit(&running), 5);
+
+        let mut broken = settings(&format!("{}[dependency.b]\nurl = \"https://b.example\"\n", a(7)));
+        broken.dependencies[1].tls.ca_file = Some("/nonexistent/ca.pem".into());
+        let refused = running.replace(broken).expect_err("the file is not there");
+        assert!(refused.starts_with("dependency.b: "), "{refused}");
+        assert_eq!(limit(&running), 5, "not even a part of it is taken");
+
+        running.replace(settings(&a(7))).expect("it compiles");
+        assert_eq!(limit(&running), 7);
+    }
 }

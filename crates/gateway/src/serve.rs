@@ -341,6 +341,7 @@ fn needs_restart(running: &Running, new: &config::Settings) -> Vec<&'static str>
         ("gateway.workers", old.workers != new_gateway.workers),
         ("gateway.hosts", old.hosts != new_gateway.hosts),
         ("gateway.clients", old.clients != new_gateway.clients),
+        ("gateway.admin_token_file", old.admin_token_file != new_gateway.admin_token_file),
         ("dependency.*.listen", listens(&compiled.settings) != listens(new)),
     ];
     changes.into_iter().filter(|(_, changed)| *changed).map(|(what, _)| what).collect()

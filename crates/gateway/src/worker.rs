@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
 use seawall_client::connect::Stream;
-use seawall_client::{Clock, Dependency};
+use seawall_client::{Clock, Dependency, Outcome};
 use seawall_policy::Reason;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -110,7 +110,7 @@ impl Worker {
         running: Arc<Running>,
         refusals: Arc<Refusals>,
     ) -> Result<Worker, String> {
-        let routes = Routes::new(running.compiled.load_full(), None, running.clock)?;
+        let routes = Routes::new(running.compiled.load_full(), None, running.clock, index)?;
         Ok(Worker {
             index,
             running,
@@ -309,7 +309,7 @@ impl Worker {
         if compiled.generation == old.compiled.generation {
             return;
         }
-        match Routes::new(compiled, Some(&old), self.running.clock) {
+        match Routes::new(compiled, Some(&old), self.running.clock, self.index) {
             Ok(routes) => {
                 let kept = |d: &&Arc<Dependency>| routes.dependencies.iter().any(|new| Arc::ptr_eq(new, d));
                 let gone = old.dependencies.iter().filter(|d| !kept(d)).map(Arc::downgrade);
@@ -334,7 +334,12 @@ const HYPERS_HEADERS: usize = 100;
 const MIN_BUFFER: usize = 8192;
 
 impl Routes {
-    fn new(compiled: Arc<Compiled>, old: Option<&Routes>, clock: Clock) -> Result<Routes, String> {
+    fn new(
+        compiled: Arc<Compiled>,
+        old: Option<&Routes>,
+        clock: Clock,
+        worker: usize,
+    ) -> Result<Routes, String> {
         let mut dependencies = Vec::with_capacity(compiled.dependencies.len());
         for dependency in &compiled.dependencies {
             let same = old.and_then(|old| {
@@ -346,7 +351,12 @@ impl Routes {
                 None => {
                     let made =
                         Dependency::new(dependency.client.clone(), Arc::clone(&dependency.shared), clock);
-                    Arc::new(made.map_err(|error| error.to_string())?)
+                    let counted = Arc::clone(dependency);
+                    let tell = move |outcome: &Outcome| {
+                        let finish = &outcome.finish;
+                        counted.counters[worker].ended(finish.effect, outcome.reason(), finish.attempts);
+                    };
+                    Arc::new(made.map_err(|error| error.to_string())?.on_followed(Arc::new(tell)))
                 }
             });
         }

@@ -129,6 +129,9 @@ async fn the_effect_of_a_followed_post_is_known() {
     assert!(line.contains("\"applied\"") || line.contains("=applied"), "{line}");
     let snapshot = books.snapshot();
     assert_eq!((snapshot.effects, snapshot.requests), (1, 1));
+    let mut admin = Caller::connect(gateway.admin()).await;
+    let seen = admin.ask("GET", "/api/dependencies/up", &[], "").await.text();
+    assert!(seen.contains("\"applied\":1"), "it is counted: {seen}");
 }
 
 #[tokio::test]

@@ -130,6 +130,13 @@ fn check_exposure(
             Wrong::new("a data listener off loopback needs `clients`")
                 .help("it adds credentials to every call: in [gateway], clients = { tokens_file = \"…\" }"),
         );
+    } else if settings.clients.as_ref().is_some_and(|clients| clients.tokens_file.is_none()) {
+        section.book.wrong(
+            at,
+            Wrong::new("a data listener off loopback needs `clients.tokens_file`").help(
+                "client certificates are not asked for yet, so with `ca_file` alone anybody could call",
+            ),
+        );
     }
 }
 

@@ -146,6 +146,11 @@ fn every_rule_is_checked() {
         ("[gateway]\nlisten = \"127.0.0.1:8401\"\n".into(), 2, "taken by `admin`"),
         ("[gateway]\nadmin = \"10.0.0.1:8401\"\n".into(), 2, "needs `admin_token_file`"),
         ("[gateway]\nclients = {}\n".into(), 2, "lets nobody in"),
+        (
+            "[gateway]\nlisten = \"0.0.0.0:8400\"\nclients = { ca_file = \"Cargo.toml\" }\n".into(),
+            2,
+            "needs `clients.tokens_file`",
+        ),
         ("[gateway]\nhosts = [\"http://a\"]\n".into(), 2, "not a host name"),
         ("[gateway]\nlimits = { body = \"1x\" }\n".into(), 2, "size has no known unit"),
         ("[ledger]\nurl = \"mysql://a\"\n".into(), 2, "no known scheme"),
