@@ -190,5 +190,6 @@ fn deny(_: &Scope) -> Outcome<()> {
 
 fn machete(_: &Scope) -> Outcome<()> {
     let mut command: Command = needs::with_tools(cargo());
-    run(command.args(["machete", "--with-metadata"]))
+    // It takes this variable, which `cargo run` sets, for the sign that it is not called as a subcommand.
+    run(command.args(["machete", "--with-metadata"]).env_remove("CARGO_PKG_NAME"))
 }
