@@ -109,15 +109,7 @@ impl AnswerBody {
         }
         let ahead = first.into_iter().collect();
         let way = Way::Line { line: Some(line), pool, clock };
-        AnswerBody(Kind::Flowing(Box::new(Flowing {
-            ahead,
-            incoming,
-            over,
-            resumed: true,
-            watch,
-            way,
-            _slot: None,
-        })))
+        AnswerBody::flowing(ahead, incoming, over, watch, way)
     }
 
     pub(crate) fn on_trunk(incoming: Incoming, watch: Watch, timer: Timer, stream: Stream) -> AnswerBody {
@@ -126,15 +118,18 @@ impl AnswerBody {
             return AnswerBody(Kind::Whole(None));
         }
         let way = Way::Trunk { timer, frames: 0, _stream: stream };
-        AnswerBody(Kind::Flowing(Box::new(Flowing {
-            ahead: VecDeque::new(),
-            incoming,
-            over,
-            resumed: true,
-            watch,
-            way,
-            _slot: None,
-        })))
+        AnswerBody::flowing(VecDeque::new(), incoming, over, watch, way)
+    }
+
+    fn flowing(
+        ahead: VecDeque<Frame<Bytes>>,
+        incoming: Incoming,
+        over: bool,
+        watch: Watch,
+        way: Way,
+    ) -> AnswerBody {
+        let flowing = Flowing { ahead, incoming, over, resumed: true, watch, way, _slot: None };
+        AnswerBody(Kind::Flowing(Box::new(flowing)))
     }
 
     /// Keeps the call's place in the concurrency limit until the last byte.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, Method};
@@ -370,12 +369,6 @@ fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, 
         },
         deadline_header: settings.deadline_header.clone(),
     })
-}
-
-/// The longest that accepted work may take after SIGTERM.
-#[must_use]
-pub fn drain_time(compiled: &Compiled) -> Duration {
-    compiled.settings.gateway.drain
 }
 
 #[cfg(test)]
