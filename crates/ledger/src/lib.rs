@@ -1,0 +1,12 @@
+//! Remembers: external actions that are never lost and never doubled.
+//!
+//! An *action* is an effect on a system one does not own. Its row says what is wanted ([`Goal`]), what is known
+//! ([`Known`]) and whether our own side has taken the outcome in. What to do next is a pure function of row and time;
+//! a worker only executes it.
+
+pub mod machine;
+
+pub use machine::{
+    AttemptKind, AttemptOutcome, AttemptRow, CancelKind, CancelRules, ConfirmRules, End, Goal, Known, Limits,
+    NotApplied, OnUnknown, Owner, Rules, Scope, SettleBy, Stamp, State, Write,
+};
