@@ -7,6 +7,7 @@
 pub mod machine;
 
 pub use machine::{
-    AttemptKind, AttemptOutcome, AttemptRow, CancelKind, CancelRules, ConfirmRules, End, Goal, Known, Limits,
-    NotApplied, OnUnknown, Owner, Rules, Scope, SettleBy, Stamp, State, Write,
+    AttemptKind, AttemptOutcome, AttemptRow, CancelBy, CancelKind, CancelRules, ConfirmRules, End, Event,
+    Found, Goal, Known, Limits, NotApplied, NotCancelled, NotSettled, Observed, OnUnknown, Origin, Owner,
+    Performed, Question, Report, Resolution, Rules, Scope, SettleBy, Stamp, State, Step, Told, Undone, Write,
 };

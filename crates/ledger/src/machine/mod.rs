@@ -10,12 +10,25 @@
 //! is the safe side for all of them: a send deadline, a lease, the quiet time after the last possible send, the time at
 //! which a question was asked.
 
+mod birth;
+mod plan;
 mod rules;
 mod stamp;
 mod state;
+mod told;
+mod transition;
+mod wish;
 mod write;
 
+pub use birth::{recorded, reserved, sent};
+pub use plan::{Question, Step, plan};
 pub use rules::{CancelKind, CancelRules, ConfirmRules, Limits, OnUnknown, Rules, SettleBy};
 pub use stamp::Stamp;
-pub use state::{End, Goal, Known, NotApplied, Owner, Scope, State};
+pub use state::{End, Goal, Known, NotApplied, Origin, Owner, Scope, State};
+pub use told::{Event, Found, Performed, Report, Told, Undone, told};
+pub use transition::{claim, release};
+pub use wish::{
+    CancelBy, NotCancelled, NotSettled, Observed, Resolution, cancel, observe, resolve, retry, settle,
+    settle_scope,
+};
 pub use write::{AttemptKind, AttemptOutcome, AttemptRow, Write};

@@ -61,6 +61,15 @@ pub struct Scope {
     pub size: u32,
 }
 
+/// What never changes of a row, as far as the machine must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// When it was recorded.
+    pub created: Stamp,
+    /// It settles with others or not at all.
+    pub scoped: bool,
+}
+
 /// A worker's incarnation: random, so that a restarted worker is another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(pub u128);
@@ -79,12 +88,18 @@ pub struct State {
     pub known: Known,
     /// Perform attempts that may still take effect.
     pub open_attempts: u32,
-    /// Perform attempts that were recorded since the last retry by a person.
+    /// Perform attempts that may have left, since the last retry by a person.
     pub attempts: u32,
     /// Perform attempts that may have left, ever: an attempt that was proved unsent is taken back from it.
     pub maybe_sent: u32,
+    /// Lines of the attempt log so far, of every kind; the next one has this number plus one. Never goes back.
+    pub logged: u32,
+    /// The line of the attempt that the owner has under way. An ending of any other attempt is late.
+    pub in_flight: Option<u32>,
     /// Questions asked since the last retry by a person, or the last answer that helped.
     pub asks: u32,
+    /// How often it was absent after the quiet time, since the last attempt.
+    pub absences: u32,
     /// Our side has taken the outcome in.
     pub settled: bool,
     /// Where it rests; `None` while there is something to do.
@@ -111,8 +126,8 @@ pub struct State {
     pub cancel_gen: u32,
     /// The generation in use was first sent before the quiet time: its "no such" is not believed.
     pub cancel_gen_early: bool,
-    /// A cancel of this generation may still take effect.
-    pub cancel_open: bool,
+    /// Cancels of this generation that may have left. Zero: its key was never used.
+    pub cancel_open: u32,
     /// Cancel attempts since the last retry by a person.
     pub cancel_tries: u32,
     /// From here on it is believed what confirm says of an unanswered cancel.

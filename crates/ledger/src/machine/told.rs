@@ -1,0 +1,439 @@
+//! What an answer means for the row.
+//!
+//! The obvious rule takes the last attempt's answer for the action's outcome. It leaves live charges behind: attempt 1 was
+//! applied and its reply lost, attempt 2 found the connection refused. So an answer speaks for its own attempt; the row says
+//! "not applied" only when no attempt is open.
+
+use seawall_policy::{Draw, Idempotency};
+use std::time::Duration;
+
+use super::plan::Question;
+use super::transition::Draft;
+use super::{
+    AttemptOutcome, AttemptRow, End, Goal, Known, NotApplied, OnUnknown, Origin, Owner, Rules, Stamp, State,
+    Write,
+};
+
+/// Said about a perform or cancel attempt, beside its outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Report {
+    /// The other side's status, where it has one.
+    pub status: Option<u16>,
+    /// What went wrong, in words; no secrets.
+    pub detail: Option<String>,
+    /// How long the other side asked to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+/// How a perform attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Performed {
+    /// Provably no byte left.
+    NotSent,
+    /// The other side did it; with what later templates read.
+    Yes(Option<Vec<u8>>),
+    /// The other side did not, and will not.
+    No,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// What asking found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Found {
+    /// It is there, and counts; with what later templates read.
+    Applied(Option<Vec<u8>>),
+    /// It was there, and is undone.
+    Cancelled,
+    /// It is not there.
+    Absent,
+    /// Pending, or an answer that says nothing, or none.
+    Other,
+}
+
+/// How a cancel attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Undone {
+    /// It is undone, was so already, or can never be applied any more.
+    Yes,
+    /// The other side knows of no such effect.
+    NoSuch,
+    /// Provably no byte left.
+    NotSent,
+    /// Nobody knows, or it was refused for now.
+    Unknown,
+}
+
+/// What happened to a claimed row.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// A perform attempt ended: the line as it was recorded, and how.
+    Performed(AttemptRow, Performed, Report),
+    /// A question was answered, or not.
+    Confirmed(Question, Found, Report),
+    /// A cancel attempt ended.
+    Cancelled(AttemptRow, Undone, Report),
+    /// Not all members of the scope are applied yet.
+    ScopeWaits,
+    /// A member of the scope failed or is being cancelled.
+    ScopeBroken,
+}
+
+/// What is to be written of an event.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart where it is made; a box would be an allocation for each action"
+)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A change of the row.
+    Write(Write),
+    /// It came too late to change the row: the line of the attempt log is completed, without any condition.
+    Late(AttemptRow),
+    /// Nothing.
+    Nothing,
+}
+
+/// What an event means. If the store finds another version: read again, and tell again.
+#[must_use]
+pub fn told(
+    state: &State,
+    rules: &Rules,
+    origin: Origin,
+    owner: Owner,
+    event: Event,
+    now: Stamp,
+    draw: Draw,
+) -> Told {
+    let case = Case { state, rules, origin, owner, now, draw };
+    match event {
+        Event::Performed(line, how, report) => case.performed(line, how, report),
+        Event::Confirmed(question, found, report) => case.confirmed(question, found, report),
+        Event::Cancelled(line, how, report) => case.cancelled(line, how, report),
+        Event::ScopeWaits => case.scope(|draft| draft.to.next_at = now.saturating_add(rules.backoff.cap)),
+        Event::ScopeBroken => case.scope(|draft| {
+            draft.turn(rules);
+            draft.to.why = Some("another member of its scope failed".to_owned());
+        }),
+    }
+}
+
+struct Case<'a> {
+    state: &'a State,
+    rules: &'a Rules,
+    origin: Origin,
+    owner: Owner,
+    now: Stamp,
+    draw: Draw,
+}
+
+impl Case<'_> {
+    /// The row is still claimed as it was when the thing that ended began.
+    fn is_mine(&self, fence: u64) -> bool {
+        self.state.owner == Some(self.owner) && self.state.fence == fence
+    }
+
+    fn later(&self, repeat: u32, report: &Report) -> Stamp {
+        self.now.saturating_add(self.rules.backoff.wait(repeat.max(1), report.retry_after, self.draw))
+    }
+
+    fn scope(&self, how: impl FnOnce(&mut Draft)) -> Told {
+        let waits = self.state.goal == Goal::Perform
+            && self.state.known == Known::Applied
+            && self.state.end.is_none();
+        if self.state.owner != Some(self.owner) || !waits {
+            return Told::Nothing;
+        }
+        let mut draft = Draft::of(self.state, self.now);
+        how(&mut draft);
+        Told::Write(draft.rested())
+    }
+
+    // ---- perform ----
+
+    fn performed(&self, line: AttemptRow, how: Performed, report: Report) -> Told {
+        let outcome = match how {
+            Performed::NotSent => AttemptOutcome::NotSent,
+            Performed::Yes(_) => AttemptOutcome::Yes,
+            Performed::No if self.says_nothing(&report) => AttemptOutcome::Unknown,
+            Performed::No => AttemptOutcome::No,
+            Performed::Unknown => AttemptOutcome::Unknown,
+        };
+        let closed = self.closed(&line, outcome, &report);
+        let under_way = self.state.in_flight == Some(line.number);
+        if !self.is_mine(line.fence) || !under_way || self.state.end.is_some() {
+            return self.late(closed, how);
+        }
+        let mut draft = Draft::of(self.state, self.now);
+        draft.log(closed);
+        draft.to.in_flight = None;
+        match how {
+            Performed::NotSent => self.not_sent(&mut draft, &report),
+            Performed::Yes(answer) => {
+                draft.applied(answer);
+                self.wait_before_cancel(&mut draft);
+            }
+            Performed::No if self.speaks_for_all(&line, &report) => {
+                draft.to.open_attempts = 0;
+                draft.to.known = Known::NotApplied(NotApplied::Refused);
+                draft.to.next_at = self.now;
+            }
+            Performed::No if outcome == AttemptOutcome::No => {
+                draft.to.open_attempts = draft.to.open_attempts.saturating_sub(1);
+                draft.to.next_at = self.after_doubt(&report);
+            }
+            Performed::No | Performed::Unknown => draft.to.next_at = self.after_doubt(&report),
+        }
+        draft.conclude(self.rules, self.origin);
+        Told::Write(draft.rested())
+    }
+
+    fn closed(&self, line: &AttemptRow, outcome: AttemptOutcome, report: &Report) -> AttemptRow {
+        AttemptRow {
+            ended_at: Some(self.now),
+            outcome,
+            status: report.status,
+            detail: report.detail.clone(),
+            ..line.clone()
+        }
+    }
+
+    /// Nothing of this attempt can arrive any more. If none may have left at all, neither quiet time nor key have begun.
+    fn not_sent(&self, draft: &mut Draft, report: &Report) {
+        let to = &mut draft.to;
+        to.open_attempts = to.open_attempts.saturating_sub(1);
+        to.attempts = to.attempts.saturating_sub(1);
+        to.maybe_sent = to.maybe_sent.saturating_sub(1);
+        if to.open_attempts == 0 && to.known == Known::Unknown {
+            to.known = Known::Never;
+        }
+        if to.maybe_sent == 0 {
+            to.quiet_until = None;
+            to.key_first_at = None;
+        }
+        to.next_at = self.later(to.logged, report);
+    }
+
+    /// A "no" to a repeat that may have been said before the key was looked up: it is not even about the attempt's own fate
+    /// under that key.
+    fn says_nothing(&self, report: &Report) -> bool {
+        self.state.open_attempts > 1 && matches!(report.status, Some(401 | 403 | 422))
+    }
+
+    /// This "no" closes the action, and not only its attempt: no other is open, or the other side would give an earlier one
+    /// the same answer.
+    fn speaks_for_all(&self, line: &AttemptRow, report: &Report) -> bool {
+        let binds = report.status.is_some_and(|status| self.rules.refusal_binds.contains(&status));
+        let alone = self.state.open_attempts <= 1;
+        let saved = self.rules.saves_refusals && !self.says_nothing(report);
+        alone || saved || (line.after_quiet && binds)
+    }
+
+    /// When to look again at what is unknown.
+    fn after_doubt(&self, report: &Report) -> Stamp {
+        match (self.state.goal, self.rules.on_unknown, self.rules.confirm) {
+            (Goal::Perform, OnUnknown::Hold | OnUnknown::Cancel, _) => self.now,
+            (Goal::Perform | Goal::Cancel, _, Some(confirm)) => {
+                self.now.saturating_add(confirm.after.max(report.retry_after.unwrap_or_default()))
+            }
+            (Goal::Perform | Goal::Cancel, _, None) => self.later(self.state.attempts, report),
+        }
+    }
+
+    fn wait_before_cancel(&self, draft: &mut Draft) {
+        if let (Goal::Cancel, Some(cancel)) = (draft.to.goal, self.rules.cancel) {
+            draft.to.next_at = self.now.saturating_add(cancel.after);
+        }
+    }
+
+    /// The row went on without this attempt. Its answer is kept as evidence; a "yes" to what was closed as not applied makes
+    /// somebody look.
+    fn late(&self, closed: AttemptRow, how: Performed) -> Told {
+        match how {
+            Performed::Yes(answer) if contradicts(self.state) => {
+                let mut draft = Draft::of(self.state, self.now);
+                draft.log(closed);
+                match self.rules.confirm {
+                    Some(_) => draft.to.audit_at = Some(self.now),
+                    None => draft.reopen(answer),
+                }
+                Told::Write(draft.written())
+            }
+            Performed::Yes(_) | Performed::NotSent | Performed::No | Performed::Unknown => Told::Late(closed),
+        }
+    }
+
+    // ---- confirm ----
+
+    fn confirmed(&self, question: Question, found: Found, report: Report) -> Told {
+        let next = self.state.logged.saturating_add(1);
+        if !self.is_mine(question.fence) || question.number != next || self.state.in_flight.is_some() {
+            return Told::Nothing;
+        }
+        let mut draft = Draft::of(self.state, self.now);
+        let outcome = match found {
+            Found::Applied(_) => AttemptOutcome::Yes,
+            Found::Cancelled | Found::Absent => AttemptOutcome::No,
+            Found::Other => AttemptOutcome::Unknown,
+        };
+        let line = draft.question(self.rules, question.asked_at, outcome);
+        draft.log(AttemptRow { status: report.status, detail: report.detail.clone(), ..line });
+        draft.to.asks = draft.to.asks.saturating_add(1);
+        match self.state.end {
+            Some(End::Failed | End::Cancelled) => self.audited(&mut draft, found, &report),
+            Some(End::Done | End::Stuck) => return Told::Nothing,
+            None => {
+                match found {
+                    Found::Applied(answer) => self.found(&mut draft, question, answer),
+                    Found::Cancelled => self.found_cancelled(&mut draft, question),
+                    Found::Absent => self.found_nothing(&mut draft, question),
+                    Found::Other => draft.to.next_at = self.later(draft.to.asks, &report),
+                }
+                draft.conclude(self.rules, self.origin);
+            }
+        }
+        Told::Write(draft.rested())
+    }
+
+    fn found(&self, draft: &mut Draft, question: Question, answer: Option<Vec<u8>>) {
+        let cancel_quiet = self.state.cancel_quiet_until.is_none_or(|quiet| question.asked_at >= quiet);
+        match self.state.known {
+            Known::Unknown => draft.applied(answer),
+            Known::Applied | Known::Never | Known::NotApplied(_) => {
+                draft.to.answer = answer.or(draft.to.answer.take());
+                draft.to.asks = 0;
+                draft.to.next_at = self.now;
+            }
+        }
+        self.wait_before_cancel(draft);
+        // No cancel of this generation is on its way, and it still stands: the key is used up.
+        if draft.to.cancel_open > 0 && cancel_quiet {
+            draft.next_generation();
+        }
+    }
+
+    fn found_cancelled(&self, draft: &mut Draft, question: Question) {
+        match self.state.known {
+            // Without a key another attempt may still apply it again.
+            Known::Unknown if self.may_return(question.asked_at) => {
+                draft.to.next_at = self.state.quiet_until.unwrap_or(self.now);
+            }
+            Known::Unknown => draft.cancelled_there(),
+            Known::Applied if self.state.goal == Goal::Cancel => draft.cancelled_there(),
+            Known::Applied | Known::Never | Known::NotApplied(_) => draft.to.next_at = self.now,
+        }
+    }
+
+    fn may_return(&self, asked_at: Stamp) -> bool {
+        let keyed = self.rules.idempotency == Idempotency::Keyed;
+        !keyed && self.state.open_attempts > 1 && self.state.quiet_until.is_some_and(|quiet| asked_at < quiet)
+    }
+
+    /// "Not found" is believed if it was asked after the quiet time; when the answer came says nothing.
+    fn found_nothing(&self, draft: &mut Draft, question: Question) {
+        let quiet = self.state.quiet_until.unwrap_or(question.asked_at);
+        let cancel_quiet = self.state.cancel_quiet_until.unwrap_or(question.asked_at);
+        let believable_from = match self.state.known {
+            Known::Unknown => quiet,
+            Known::Applied | Known::Never | Known::NotApplied(_) => quiet.max(cancel_quiet),
+        };
+        if question.asked_at < believable_from {
+            draft.to.next_at = believable_from;
+            return;
+        }
+        draft.to.absences = draft.to.absences.saturating_add(1);
+        let wanted = self.rules.confirm.map_or(1, |confirm| confirm.absences);
+        if draft.to.absences < wanted {
+            let again = question.asked_at.saturating_add(self.rules.quiet);
+            draft.to.quiet_until = Some(quiet.max(again));
+            draft.to.next_at = quiet.max(again);
+            return;
+        }
+        draft.absent(self.rules, self.after_absence());
+    }
+
+    fn after_absence(&self) -> Known {
+        let resend = match self.rules.idempotency {
+            Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed => true,
+            Idempotency::None => self.rules.resend_absent,
+        };
+        match self.state.goal {
+            Goal::Perform if resend => Known::Never,
+            Goal::Perform | Goal::Cancel => Known::NotApplied(NotApplied::Absent),
+        }
+    }
+
+    /// The question that is asked after the end.
+    fn audited(&self, draft: &mut Draft, found: Found, report: &Report) {
+        match found {
+            Found::Applied(answer) => {
+                draft.reopen(answer);
+                self.wait_before_cancel(draft);
+            }
+            Found::Absent | Found::Cancelled => draft.to.audit_at = None,
+            Found::Other => {
+                let again = draft.to.asks < self.rules.limits.confirm;
+                draft.to.audit_at = again.then(|| self.later(draft.to.asks, report));
+            }
+        }
+    }
+
+    // ---- cancel ----
+
+    fn cancelled(&self, line: AttemptRow, how: Undone, report: Report) -> Told {
+        let outcome = match how {
+            Undone::Yes => AttemptOutcome::Yes,
+            Undone::NoSuch => AttemptOutcome::No,
+            Undone::NotSent => AttemptOutcome::NotSent,
+            Undone::Unknown => AttemptOutcome::Unknown,
+        };
+        let closed = self.closed(&line, outcome, &report);
+        let under_way = self.state.in_flight == Some(line.number);
+        if !self.is_mine(line.fence) || !under_way || self.state.end.is_some() {
+            return Told::Late(closed);
+        }
+        let mut draft = Draft::of(self.state, self.now);
+        draft.log(closed);
+        draft.to.in_flight = None;
+        match how {
+            Undone::Yes => draft.cancelled_there(),
+            Undone::NoSuch => self.no_such(&mut draft, &report),
+            Undone::NotSent => {
+                draft.to.cancel_open = draft.to.cancel_open.saturating_sub(1);
+                if draft.to.cancel_open == 0 {
+                    draft.to.cancel_quiet_until = None;
+                }
+                draft.to.next_at = self.later(draft.to.cancel_tries, &report);
+            }
+            Undone::Unknown => draft.to.next_at = self.later(draft.to.cancel_tries, &report),
+        }
+        draft.conclude(self.rules, self.origin);
+        Told::Write(draft.rested())
+    }
+
+    /// "No such" uses the generation's key up: the other side may give the same answer for ever. It is believed only of a
+    /// generation that was first sent after the quiet time.
+    fn no_such(&self, draft: &mut Draft, report: &Report) {
+        match self.state.known {
+            Known::Unknown if self.state.cancel_gen_early => {
+                draft.next_generation();
+                draft.to.cancel_tries = draft.to.cancel_tries.saturating_sub(1);
+                draft.to.next_at = self.state.quiet_until.unwrap_or(self.now);
+            }
+            Known::Unknown => {
+                draft.to.cancel_open = 0;
+                draft.absent(self.rules, Known::NotApplied(NotApplied::NoSuch));
+            }
+            Known::Applied | Known::Never | Known::NotApplied(_) => {
+                draft.next_generation();
+                draft.to.next_at = self.later(draft.to.cancel_tries, report);
+            }
+        }
+    }
+}
+
+/// It was closed as not applied, and not because it was undone: a "yes" says otherwise.
+pub(super) fn contradicts(state: &State) -> bool {
+    let closed = matches!(state.end, Some(End::Failed | End::Cancelled));
+    closed && state.known != Known::NotApplied(NotApplied::Cancelled)
+}

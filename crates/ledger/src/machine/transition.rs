@@ -1,0 +1,272 @@
+//! The steps that several events share. A [`Draft`] is the row as it will be; it ends as a [`Write`].
+
+use super::{
+    AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, NotApplied, Origin, Owner, Rules, SettleBy,
+    Stamp, State, Write,
+};
+
+/// A change in the making.
+pub(super) struct Draft {
+    from: u64,
+    pub(super) to: State,
+    pub(super) now: Stamp,
+    attempt: Option<AttemptRow>,
+    breaks_scope: bool,
+}
+
+impl Draft {
+    pub(super) fn of(state: &State, now: Stamp) -> Draft {
+        let to = State { version: state.version.saturating_add(1), ..state.clone() };
+        Draft { from: state.version, to, now, attempt: None, breaks_scope: false }
+    }
+
+    /// Written by somebody who has no claim: application, webhook, person. A worker's claim stands, unless the row ends.
+    pub(super) fn written(mut self) -> Write {
+        if self.to.end.is_some() {
+            self.let_go();
+        }
+        let Draft { from, to, attempt, breaks_scope, now: _ } = self;
+        Write { from, to, attempt, breaks_scope }
+    }
+
+    /// Written by the owner. Where there is nothing to do at once he lets go in the same write, so that the row is found when
+    /// it is due and not when his lease ends.
+    pub(super) fn rested(mut self) -> Write {
+        if self.to.next_at > self.now {
+            self.let_go();
+        }
+        self.written()
+    }
+
+    /// Written by the owner, who goes on at once.
+    pub(super) fn renewed(self) -> Write {
+        let Draft { from, to, attempt, breaks_scope, now: _ } = self;
+        Write { from, to, attempt, breaks_scope }
+    }
+
+    fn let_go(&mut self) {
+        self.to.owner = None;
+        self.to.in_flight = None;
+        self.to.lease_until = self.to.lease_until.min(self.now);
+    }
+
+    pub(super) fn log(&mut self, attempt: AttemptRow) {
+        self.attempt = Some(attempt);
+    }
+
+    /// Our own side's part once the effect is known. `done` only while the goal is still to perform: evidence is written
+    /// whatever the goal, an outcome is not.
+    pub(super) fn conclude(&mut self, rules: &Rules, origin: Origin) {
+        match (self.to.goal, self.to.known) {
+            (Goal::Perform, Known::Applied) => match rules.settle {
+                SettleBy::Reply if origin.scoped => self.to.next_at = self.now,
+                SettleBy::Reply => self.settle(),
+                SettleBy::Explicit(_) => self.to.next_at = self.to.settle_by.unwrap_or(self.now),
+            },
+            (Goal::Perform, Known::NotApplied(why)) => self.fail(refusal(why)),
+            (Goal::Cancel, Known::Never | Known::NotApplied(_)) if self.to.open_attempts == 0 => {
+                self.end(End::Cancelled);
+            }
+            (Goal::Cancel, Known::Never | Known::NotApplied(_) | Known::Unknown | Known::Applied)
+            | (Goal::Perform, Known::Never | Known::Unknown) => {}
+        }
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.to.settled = true;
+        self.end(End::Done);
+    }
+
+    pub(super) fn fail(&mut self, why: &str) {
+        self.to.why = Some(why.to_owned());
+        self.breaks_scope = true;
+        self.end(End::Failed);
+    }
+
+    pub(super) fn stick(&mut self, why: &str) {
+        self.to.why = Some(why.to_owned());
+        self.end(End::Stuck);
+    }
+
+    fn end(&mut self, end: End) {
+        self.to.end = Some(end);
+        self.to.next_at = self.now;
+    }
+
+    /// Perform becomes cancel. What was never sent is cancelled with that; everything else stays as it is, for whoever works
+    /// on it will find the goal changed.
+    pub(super) fn turn(&mut self, rules: &Rules) {
+        self.to.goal = Goal::Cancel;
+        self.to.settled = false;
+        self.to.end = None;
+        self.to.asks = 0;
+        self.breaks_scope = true;
+        if self.to.known == Known::Never && self.to.open_attempts == 0 {
+            self.end(End::Cancelled);
+        } else {
+            self.to.next_at =
+                self.now.saturating_add(rules.cancel.map_or_else(Default::default, |c| c.after));
+        }
+    }
+
+    /// Closes what was believed not to be there, and asks once more later: a slower network than was declared leaves an
+    /// orphan that nobody would look for.
+    pub(super) fn absent(&mut self, rules: &Rules, known: Known) {
+        self.to.known = known;
+        self.to.open_attempts = 0;
+        self.to.asks = 0;
+        self.to.closed_by_absence = true;
+        self.to.audit_at = rules.confirm.map(|_| self.now.saturating_add(rules.audit_after));
+        self.to.next_at = self.now;
+    }
+
+    pub(super) fn cancelled_there(&mut self) {
+        self.to.known = Known::NotApplied(NotApplied::Cancelled);
+        self.to.open_attempts = 0;
+        self.to.cancel_open = 0;
+        self.to.next_at = self.now;
+    }
+
+    /// The effect is there, and stands for one of the attempts that were open.
+    pub(super) fn applied(&mut self, answer: Option<Vec<u8>>) {
+        self.to.known = Known::Applied;
+        self.to.open_attempts = self.to.open_attempts.saturating_sub(1);
+        self.to.asks = 0;
+        if answer.is_some() {
+            self.to.answer = answer;
+        }
+        self.to.next_at = self.now;
+    }
+
+    /// Moves on to a key that the other side has not answered yet.
+    pub(super) fn next_generation(&mut self) {
+        self.to.cancel_gen = self.to.cancel_gen.saturating_add(1);
+        self.to.cancel_gen_early = false;
+        self.to.cancel_open = 0;
+        self.to.cancel_quiet_until = None;
+    }
+
+    /// Found alive after its end: it opens again, to be undone.
+    pub(super) fn reopen(&mut self, answer: Option<Vec<u8>>) {
+        self.to.end = None;
+        self.to.goal = Goal::Cancel;
+        self.to.settled = false;
+        self.applied(answer);
+        self.next_generation();
+        self.to.cancel_tries = 0;
+        self.to.closed_by_absence = false;
+        self.to.audit_at = None;
+        self.to.why = Some("orphan: found alive after its end".to_owned());
+    }
+
+    /// What a person starts again has all its tries again.
+    pub(super) fn fresh_tries(&mut self) {
+        self.to.end = None;
+        self.to.why = None;
+        self.to.attempts = 0;
+        self.to.asks = 0;
+        self.to.cancel_tries = 0;
+        self.to.next_at = self.now;
+    }
+
+    pub(super) fn renew(&mut self, rules: &Rules) {
+        self.to.lease_until = self.to.lease_until.max(self.now.saturating_add(rules.lease));
+    }
+
+    fn next_line(&mut self, rules: &Rules, kind: AttemptKind, send_by: Stamp) -> AttemptRow {
+        self.to.logged = self.to.logged.saturating_add(1);
+        let generation = match kind {
+            AttemptKind::Cancel => self.to.cancel_gen,
+            AttemptKind::Perform | AttemptKind::Confirm => 0,
+        };
+        self.renew(rules);
+        AttemptRow {
+            kind,
+            number: self.to.logged,
+            generation,
+            fence: self.to.fence,
+            recorded_at: self.now,
+            send_by,
+            after_quiet: self.to.quiet_until.is_none_or(|quiet| self.now >= quiet),
+            ended_at: None,
+            outcome: AttemptOutcome::Open,
+            status: None,
+            detail: None,
+        }
+    }
+
+    /// Records a perform attempt; it may be sent once this is committed.
+    pub(super) fn perform(mut self, rules: &Rules) -> Write {
+        let send_by = self.now.saturating_add(rules.attempt);
+        let attempt = self.next_line(rules, AttemptKind::Perform, send_by);
+        let quiet = send_by.saturating_add(rules.quiet);
+        self.to.known = Known::Unknown;
+        self.to.open_attempts = self.to.open_attempts.saturating_add(1);
+        self.to.attempts = self.to.attempts.saturating_add(1);
+        self.to.maybe_sent = self.to.maybe_sent.saturating_add(1);
+        self.to.absences = 0;
+        self.to.in_flight = Some(attempt.number);
+        self.to.quiet_until = Some(self.to.quiet_until.map_or(quiet, |before| before.max(quiet)));
+        self.to.key_first_at = self.to.key_first_at.or(Some(self.now));
+        self.log(attempt);
+        self.written()
+    }
+
+    /// Records a cancel attempt under the key of the current generation.
+    pub(super) fn cancel(mut self, rules: &Rules) -> Write {
+        let send_by = self.now.saturating_add(rules.attempt);
+        let attempt = self.next_line(rules, AttemptKind::Cancel, send_by);
+        if self.to.cancel_open == 0 {
+            self.to.cancel_gen_early = !attempt.after_quiet;
+        }
+        let quiet = send_by.saturating_add(rules.quiet);
+        self.to.cancel_open = self.to.cancel_open.saturating_add(1);
+        self.to.cancel_tries = self.to.cancel_tries.saturating_add(1);
+        self.to.in_flight = Some(attempt.number);
+        self.to.cancel_quiet_until =
+            Some(self.to.cancel_quiet_until.map_or(quiet, |before| before.max(quiet)));
+        self.log(attempt);
+        self.written()
+    }
+
+    /// The line of a question, made when it is answered.
+    pub(super) fn question(&mut self, rules: &Rules, asked_at: Stamp, outcome: AttemptOutcome) -> AttemptRow {
+        let send_by = asked_at.saturating_add(rules.attempt);
+        let line = self.next_line(rules, AttemptKind::Confirm, send_by);
+        AttemptRow { recorded_at: asked_at, ended_at: Some(self.now), outcome, ..line }
+    }
+}
+
+/// Gives the row to `owner` if it is due and free: the definition of a store's claim, which does the same in SQL with the
+/// database's statement time.
+#[must_use]
+pub fn claim(state: &State, rules: &Rules, owner: Owner, now: Stamp) -> Option<Write> {
+    if state.due_at().is_none_or(|due| due > now) {
+        return None;
+    }
+    let mut draft = Draft::of(state, now);
+    draft.to.owner = Some(owner);
+    draft.to.fence = draft.to.fence.saturating_add(1);
+    draft.to.in_flight = None;
+    draft.to.lease_until = now.saturating_add(rules.lease);
+    Some(Write { from: draft.from, to: draft.to, attempt: None, breaks_scope: false })
+}
+
+/// Lets go of a row that one has claimed and does not work on: a drain.
+#[must_use]
+pub fn release(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
+    (state.owner == Some(owner) && state.in_flight.is_none()).then(|| {
+        let mut draft = Draft::of(state, now);
+        draft.let_go();
+        draft.written()
+    })
+}
+
+fn refusal(why: NotApplied) -> &'static str {
+    match why {
+        NotApplied::Refused => "refused by the other side",
+        NotApplied::Cancelled => "cancelled on the other side",
+        NotApplied::Absent | NotApplied::NoSuch => "not known to the other side after the quiet time",
+        NotApplied::Resolved => "resolved as not applied",
+    }
+}

@@ -1,0 +1,177 @@
+//! What others than a worker want of a row, or know of it: the application, a webhook, a person.
+//!
+//! Application wishes are written in its own transaction, on a row that was read in it, by the same compare-and-set.
+
+use super::told::contradicts;
+use super::transition::Draft;
+use super::{End, Goal, Known, NotApplied, Origin, Rules, Stamp, State, Write};
+
+/// Why an action could not be settled. The business transaction must roll back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NotSettled {
+    /// It is being cancelled: the deadline was first, or a cancel was.
+    TooLate,
+    /// Whether it is applied is not known (yet).
+    NotKnown,
+    /// It is not applied.
+    Failed,
+    /// Not all members of its scope are recorded.
+    ScopeIncomplete,
+}
+
+/// Why an action cannot be cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NotCancelled {
+    /// It is settled, and whoever asks cannot undo the business row with it.
+    Settled,
+}
+
+/// Who wants to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CancelBy {
+    /// The application, in the transaction that takes its own side back.
+    Transaction,
+    /// A caller without a transaction of ours: only what is not settled.
+    Caller,
+    /// A person, also from `stuck`.
+    Person,
+}
+
+/// What a webhook told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Observed {
+    /// It took effect; with what later templates read.
+    Applied(Option<Vec<u8>>),
+    /// It did not, or it was undone: a reason to ask, not a proof.
+    Otherwise,
+}
+
+/// What a person found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resolution {
+    /// It is there.
+    Applied,
+    /// It is not there.
+    NotApplied,
+}
+
+/// Our side takes the outcome in. `Ok(None)`: it has already.
+///
+/// # Errors
+///
+/// When there is no outcome to take in; the transaction that wanted it must roll back, since a "false" is easily overlooked
+/// and leaves an order paid without a charge.
+pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
+    match (state.goal, state.end, state.known) {
+        (Goal::Perform, _, _) if state.settled => Ok(None),
+        (Goal::Cancel, _, _) => Err(NotSettled::TooLate),
+        (Goal::Perform, None, Known::Applied) => {
+            let mut draft = Draft::of(state, now);
+            draft.settle();
+            Ok(Some(draft.written()))
+        }
+        (Goal::Perform, Some(End::Failed | End::Cancelled), _) => Err(NotSettled::Failed),
+        (Goal::Perform, None | Some(End::Done | End::Stuck), _) => Err(NotSettled::NotKnown),
+    }
+}
+
+/// The members of a scope settle together or not at all: the writes are taken in one transaction, or none is.
+///
+/// # Errors
+///
+/// The first reason why one of them cannot.
+pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Write>, NotSettled> {
+    let settled: Result<Vec<_>, _> = members.iter().map(|member| settle(member, now)).collect();
+    if u32::try_from(members.len()) != Ok(size) {
+        return Err(NotSettled::ScopeIncomplete);
+    }
+    Ok(settled?.into_iter().flatten().collect())
+}
+
+/// The effect shall not be there. `Ok(None)`: that is so already, or under way. The same for every member of a scope.
+///
+/// # Errors
+///
+/// When it is settled and the caller may not take that back.
+pub fn cancel(state: &State, rules: &Rules, by: CancelBy, now: Stamp) -> Result<Option<Write>, NotCancelled> {
+    match (state.goal, state.end) {
+        (Goal::Perform, Some(End::Failed | End::Cancelled)) => Ok(None),
+        (Goal::Perform, None | Some(End::Done | End::Stuck)) => match by {
+            CancelBy::Caller if state.settled => Err(NotCancelled::Settled),
+            CancelBy::Caller | CancelBy::Transaction | CancelBy::Person => {
+                let mut draft = Draft::of(state, now);
+                if state.end == Some(End::Stuck) {
+                    draft.fresh_tries();
+                }
+                draft.turn(rules);
+                Ok(Some(draft.written()))
+            }
+        },
+        (Goal::Cancel, Some(End::Stuck)) if by == CancelBy::Person => Ok(retry(state, now)),
+        (Goal::Cancel, None | Some(End::Done | End::Failed | End::Cancelled | End::Stuck)) => Ok(None),
+    }
+}
+
+/// A person lets a stuck row go on. It keeps its goal: a new charge is a new action. `None`: it is not stuck.
+#[must_use]
+pub fn retry(state: &State, now: Stamp) -> Option<Write> {
+    (state.end == Some(End::Stuck)).then(|| {
+        let mut draft = Draft::of(state, now);
+        draft.fresh_tries();
+        draft.written()
+    })
+}
+
+/// A person says what became of a stuck row. `None`: it is not stuck.
+///
+/// "Applied" while the goal is to cancel starts the cancelling again, with a new key.
+#[must_use]
+pub fn resolve(
+    state: &State,
+    rules: &Rules,
+    origin: Origin,
+    as_what: Resolution,
+    why: &str,
+    now: Stamp,
+) -> Option<Write> {
+    if state.end != Some(End::Stuck) {
+        return None;
+    }
+    let mut draft = Draft::of(state, now);
+    draft.fresh_tries();
+    draft.to.open_attempts = 0;
+    match as_what {
+        Resolution::Applied => {
+            draft.to.known = Known::Applied;
+            draft.next_generation();
+        }
+        Resolution::NotApplied => draft.to.known = Known::NotApplied(NotApplied::Resolved),
+    }
+    draft.conclude(rules, origin);
+    draft.to.why = Some(why.to_owned());
+    Some(draft.written())
+}
+
+/// What a webhook told. "Applied" is a fact, from whomever it comes, since an effect that was not there cannot be reported;
+/// anything else only makes a worker ask sooner. `None`: it changes nothing.
+#[must_use]
+pub fn observe(state: &State, rules: &Rules, origin: Origin, what: Observed, now: Stamp) -> Option<Write> {
+    let mut draft = Draft::of(state, now);
+    match (what, state.end, state.known) {
+        (Observed::Applied(answer), None, Known::Unknown) => {
+            draft.applied(answer);
+            draft.conclude(rules, origin);
+        }
+        (Observed::Applied(answer), Some(End::Failed | End::Cancelled), _) if contradicts(state) => {
+            match rules.confirm {
+                Some(_) => draft.to.audit_at = Some(now),
+                None => draft.reopen(answer),
+            }
+        }
+        (Observed::Otherwise, None, Known::Unknown) if rules.confirm.is_some() && state.owner.is_none() => {
+            draft.to.next_at = draft.to.next_at.min(now);
+        }
+        (Observed::Applied(_) | Observed::Otherwise, _, _) => return None,
+    }
+    Some(draft.written())
+}
