@@ -5,6 +5,7 @@
 //! a worker only executes it.
 
 pub mod machine;
+pub mod reconcile;
 
 pub use machine::{
     AttemptKind, AttemptOutcome, AttemptRow, CancelBy, CancelKind, CancelRules, ConfirmRules, End, Event,

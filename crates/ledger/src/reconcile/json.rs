@@ -1,0 +1,260 @@
+//! A page that comes as JSON, as most do.
+//!
+//! Pointers say where things stand; a small table says what the partner's states mean. Numbers are read from their digits:
+//! parsed as floats, `9007199254740993` and `9007199254740992` would be the same amount.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Amount, Listed, ListedState, NoPage, Page};
+use crate::Stamp;
+
+/// How a partner's list is read. The fields are the settings of `[dependency.NAME.reconcile]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JsonList {
+    /// Where a page has its items: a JSON pointer (RFC 6901) to an array; empty where the page is the array.
+    pub items: String,
+    /// Where a page has the cursor of the next; none where there is one page only. A cursor that is absent, null, empty or
+    /// `false` says that this was the last one.
+    pub next: Option<String>,
+    /// Where an item has our key. An item may lack it.
+    pub key: String,
+    /// Where an item has the other side's own name. Where nothing is named, items are told apart by their key, and those
+    /// without a key by their bytes: then one key that took effect twice cannot be seen.
+    pub id: Option<String>,
+    /// Where an item has its amount: a number, or a number in a string.
+    pub amount: Option<String>,
+    /// Their amounts times ten to the power of this are amounts in our unit: 2 where they say 10.50 and we say 1050.
+    pub shift: i8,
+    /// Where an item has its state.
+    pub state: String,
+    /// States that mean "it took effect".
+    pub applied: Vec<String>,
+    /// States that mean "it was undone".
+    pub cancelled: Vec<String>,
+    /// Where an item has the time at which it was made, as RFC 3339; shown to people only.
+    pub at: Option<String>,
+}
+
+impl JsonList {
+    /// Reads a page.
+    ///
+    /// # Errors
+    /// [`NoPage::Unreadable`] where it is not JSON, has no items where they should be, or an item lacks its state or has an
+    /// amount that is none. Nothing is skipped.
+    pub fn page(&self, body: &[u8]) -> Result<Page, NoPage> {
+        let unreadable = |why: &str| NoPage::Unreadable(why.to_owned());
+        let whole: &RawValue = serde_json::from_slice(body).map_err(|_| unreadable("it is not JSON"))?;
+        let items = find(whole, &self.items).ok_or_else(|| unreadable("there are no items"))?;
+        let items: Vec<&RawValue> =
+            serde_json::from_str(items.get()).map_err(|_| unreadable("its items are no array"))?;
+        let next = match &self.next {
+            Some(pointer) => match find(whole, pointer).map(cursor) {
+                None => None,
+                Some(read) => read.map_err(|()| unreadable("its cursor is neither text nor number"))?,
+            },
+            None => None,
+        };
+        let records = items.into_iter().map(|item| self.record(item)).collect::<Result<_, _>>();
+        Ok(Page { records: records.map_err(unreadable)?, next })
+    }
+
+    fn record(&self, item: &RawValue) -> Result<Listed, &'static str> {
+        let named = |pointer: &String| find(item, pointer).and_then(text).filter(|text| !text.is_empty());
+        let key = named(&self.key);
+        let own = self.id.as_ref().and_then(named);
+        let id =
+            own.or_else(|| key.is_none().then(|| format!("{:032x}", fingerprint(item.get().as_bytes()))));
+        let state = find(item, &self.state).and_then(text).ok_or("an item has no state")?;
+        let amount = match self.amount.as_ref().and_then(|pointer| find(item, pointer)) {
+            Some(raw) if raw.get() != "null" => {
+                let read = text(raw).and_then(|text| Amount::from_str(&text).ok());
+                let shifted = read.and_then(|amount| amount.shifted(self.shift));
+                Some(shifted.ok_or("an item's amount is not an exact number")?)
+            }
+            Some(_) | None => None,
+        };
+        let at = self.at.as_ref().and_then(|pointer| find(item, pointer)).and_then(text);
+        let at = at.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        Ok(Listed {
+            key,
+            id,
+            amount,
+            state: self.meaning(&state),
+            at: at.map(|at| Stamp::from_micros(at.as_microsecond())),
+        })
+    }
+
+    fn meaning(&self, state: &str) -> ListedState {
+        let among = |words: &[String]| words.iter().any(|word| word == state);
+        if among(&self.applied) {
+            ListedState::Applied
+        } else if among(&self.cancelled) {
+            ListedState::Cancelled
+        } else {
+            ListedState::Other
+        }
+    }
+}
+
+/// The amount at a JSON pointer of a body, read from its digits: what our own request asked for.
+#[must_use]
+pub fn amount_at(body: &[u8], pointer: &str) -> Option<Amount> {
+    let whole: &RawValue = serde_json::from_slice(body).ok()?;
+    text(find(whole, pointer)?)?.parse().ok()
+}
+
+/// What stands at a JSON pointer, as it is written.
+fn find<'a>(whole: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
+    let mut here = whole;
+    if pointer.is_empty() {
+        return Some(here);
+    }
+    for step in pointer.strip_prefix('/')?.split('/') {
+        let step = step.replace("~1", "/").replace("~0", "~");
+        here = match here.get().as_bytes().first()? {
+            b'{' => {
+                let fields: HashMap<Name<'a>, &'a RawValue> = serde_json::from_str(here.get()).ok()?;
+                fields.get(step.as_str()).copied()?
+            }
+            b'[' => {
+                let items: Vec<&'a RawValue> = serde_json::from_str(here.get()).ok()?;
+                items.get(step.parse::<usize>().ok()?).copied()?
+            }
+            _ => return None,
+        };
+    }
+    Some(here)
+}
+
+/// A field's name: borrowed, but where it has escapes.
+#[derive(Deserialize, PartialEq, Eq, Hash)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl std::borrow::Borrow<str> for Name<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A string's content, a number's digits, `true` or `false`.
+fn text(raw: &RawValue) -> Option<String> {
+    match raw.get().as_bytes().first()? {
+        b'"' => serde_json::from_str(raw.get()).ok(),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(raw.get().to_owned()),
+    }
+}
+
+fn cursor(raw: &RawValue) -> Result<Option<String>, ()> {
+    match raw.get() {
+        "null" | "false" | "\"\"" => Ok(None),
+        "true" => Err(()),
+        _ => text(raw).map(Some).ok_or(()),
+    }
+}
+
+/// FNV-1a in 128 bits: the same for the same bytes, on every machine and in every version.
+fn fingerprint(bytes: &[u8]) -> u128 {
+    let start = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
+    bytes
+        .iter()
+        .fold(start, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(0x0100_0000_0000_0000_0000_013b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list() -> JsonList {
+        JsonList {
+            items: "/data".into(),
+            next: Some("/next".into()),
+            key: "/metadata/key".into(),
+            id: Some("/id".into()),
+            amount: Some("/amount".into()),
+            state: "/status".into(),
+            applied: vec!["succeeded".into()],
+            cancelled: vec!["refunded".into()],
+            at: Some("/created".into()),
+            shift: 0,
+        }
+    }
+
+    fn why(list: &JsonList, body: &str) -> String {
+        list.page(body.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_page_is_read_with_exact_amounts_and_mapped_states() {
+        let body = br#"{"data": [
+            {"id": "a", "metadata": {"key": "k/1"}, "amount": 9007199254740993, "status": "succeeded", "created": "2026-11-26T00:00:01Z"},
+            {"id": "b", "metadata": {"key": 7}, "amount": "10.50", "status": "refunded"},
+            {"id": "c", "metadata": {}, "amount": null, "status": "odd"}], "next": "c2"}"#;
+        let page = list().page(body).unwrap();
+        assert_eq!(page.next.as_deref(), Some("c2"));
+        let [a, b, c] = page.records.try_into().unwrap();
+        assert_eq!(
+            (a.key.as_deref(), a.id.as_deref(), a.state),
+            (Some("k/1"), Some("a"), ListedState::Applied)
+        );
+        assert_eq!(a.amount.unwrap().to_string(), "9007199254740993");
+        assert_eq!(a.at, Some(Stamp::from_micros(1_795_651_201_000_000)));
+        assert_eq!((b.key.as_deref(), b.state), (Some("7"), ListedState::Cancelled));
+        assert_eq!(b.amount, Some("10.5".parse().unwrap()));
+        assert_eq!((c.key, c.amount, c.state), (None, None, ListedState::Other));
+    }
+
+    #[test]
+    fn a_shift_brings_their_unit_to_ours() {
+        let list = JsonList { shift: 2, ..list() };
+        let page = list.page(br#"{"data":[{"id":"a","status":"x","amount":10.5}]}"#).unwrap();
+        assert_eq!(page.records[0].amount, Some(Amount::from(1050)));
+    }
+
+    #[test]
+    fn an_end_of_the_list_may_be_said_in_four_ways() {
+        for end in [r#""next": null"#, r#""next": """#, r#""next": false"#, r#""more": 1"#] {
+            assert_eq!(
+                list().page(format!(r#"{{"data": [], {end}}}"#).as_bytes()).unwrap().next,
+                None,
+                "{end}"
+            );
+        }
+        assert_eq!(list().page(br#"{"data":[],"next":17}"#).unwrap().next.as_deref(), Some("17"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_no_page() {
+        assert!(why(&list(), "<html>").contains("not JSON"));
+        assert!(why(&list(), r#"{"data": [{"id": "a", "st"#).contains("not JSON"));
+        assert!(why(&list(), r#"{"error": "late"}"#).contains("no items"));
+        assert!(why(&list(), r#"{"data": {"id": "a"}}"#).contains("no array"));
+        assert!(why(&list(), r#"{"data": [{"id": "a"}]}"#).contains("no state"));
+        assert!(why(&list(), r#"{"data": [{"id": "a", "status": "x", "amount": "ten"}]}"#).contains("exact"));
+        assert!(why(&list(), r#"{"data": [], "next": {"page": 2}}"#).contains("cursor"));
+        assert!(why(&list(), r#"{"data": [], "next": true}"#).contains("cursor"));
+    }
+
+    #[test]
+    fn items_without_any_name_are_told_apart_by_their_bytes() {
+        let list = JsonList { id: None, ..list() };
+        let body =
+            br#"{"data":[{"status":"x","amount":1},{"status":"x","amount":2},{"status":"x","amount":1}]}"#;
+        let records = list.page(body).unwrap().records;
+        let names: Vec<_> = records.iter().map(Listed::identity).collect();
+        assert_eq!((names[0] == names[2], names[0] == names[1]), (true, false));
+    }
+
+    #[test]
+    fn pointers_reach_into_arrays_and_escaped_names() {
+        let body = br#"{"a/b": [{"m~n": {"\u0078": "1.50"}}]}"#;
+        assert_eq!(amount_at(body, "/a~1b/0/m~0n/x").unwrap().to_string(), "1.5");
+        assert_eq!(amount_at(body, "/a~1b/1"), None);
+        assert_eq!(amount_at(body, "/a~1b/0"), None);
+    }
+}
