@@ -5,6 +5,7 @@
 //! [`Shared`] holds the guards that calls share, behind the only lock on the way.
 
 mod answer;
+pub mod any;
 mod attempt;
 mod body;
 mod clock;

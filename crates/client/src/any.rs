@@ -1,0 +1,284 @@
+//! The call machine around any future.
+//!
+//! [`crate::Dependency`] knows how a request goes over a connection; here an attempt is whatever the caller's closure
+//! makes, and the caller says what its ending means. The same machine decides. What is different is time: a future shows
+//! no progress, so the read timeout bounds the whole attempt, and there is no connect timeout.
+//!
+//! A call that never waits should cost next to nothing, so the attempt is polled before anything is set up for waiting:
+//! the timer is made when the attempt is first pending. Dropping the call abandons it: the permit goes back as "we don't
+//! know", and how long it had waited may be evidence.
+
+use std::future::Future;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use seawall_policy::{Attempt, Call, Draw, Ended, Ending, Finish, Lost, Plan, Step, Time, Wish};
+use tokio::time::Sleep;
+
+use crate::Clock;
+use crate::shared::{CallGuards, Shared};
+
+/// What the calls of one operation have in common.
+#[derive(Debug)]
+pub struct Site {
+    /// Breaker, limit and budget.
+    pub shared: Arc<Shared>,
+    /// The clock that they are told of time by.
+    pub clock: Clock,
+    /// How calls go.
+    pub plan: Plan,
+}
+
+/// One attempt to be made, as the closure that makes it sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Try {
+    /// 1 for the first.
+    pub number: u32,
+    /// Which endpoint, in order of preference, from 0.
+    pub endpoint: usize,
+    /// When it is cut; [`Time::NEVER`] where it is not.
+    pub by: Time,
+    /// What `by` is told by.
+    pub clock: Clock,
+}
+
+/// What an attempt came to.
+#[derive(Debug)]
+pub struct Judged<T> {
+    /// What it means.
+    pub ending: Ending,
+    /// Whether it could be made again.
+    pub again: bool,
+    /// What the caller gets.
+    pub value: T,
+}
+
+/// How a call came out.
+#[derive(Debug)]
+pub struct Concluded<T> {
+    /// The verdict.
+    pub finish: Finish,
+    /// How the last attempt ended; none where nothing was attempted.
+    pub ending: Option<Ending>,
+    /// What the last attempt came to; none where it was cut, or nothing was attempted.
+    pub value: Option<T>,
+    /// When it was over.
+    pub at: Time,
+}
+
+/// Makes attempts, and says what they came to.
+pub trait Work {
+    /// One attempt.
+    type Attempt: Future;
+    /// What the caller gets of it.
+    type Value;
+
+    /// Makes an attempt.
+    fn attempt(&mut self, attempt: Try) -> Self::Attempt;
+
+    /// Says what an attempt came to.
+    fn judge(&mut self, output: <Self::Attempt as Future>::Output) -> Judged<Self::Value>;
+}
+
+pin_project! {
+    /// A call under way.
+    #[must_use = "a call does nothing unless it is awaited"]
+    pub struct AnyCall<S, W>
+    where
+        S: Deref<Target = Site>,
+        W: Work,
+    {
+        // First, so that an attempt is gone before its permit goes back.
+        #[pin]
+        state: State<W::Attempt>,
+        run: Run<S>,
+        wish: Wish,
+        work: W,
+        timer: Option<Pin<Box<Sleep>>>,
+        last: Option<(Ending, Option<W::Value>)>,
+    }
+}
+
+pin_project! {
+    #[project = Stage]
+    enum State<Fut> {
+        New,
+        Attempting { #[pin] future: Fut, attempt: Attempt, by: Time },
+        Waiting { until: Time },
+        Over,
+    }
+}
+
+impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
+    /// A call that begins when it is first polled.
+    pub fn new(site: S, wish: Wish, work: W) -> AnyCall<S, W> {
+        let run = Run { site, call: None };
+        AnyCall { state: State::New, run, wish, work, timer: None, last: None }
+    }
+
+    /// The same call of other work.
+    pub fn with<V: Work>(self, change: impl FnOnce(W) -> V) -> AnyCall<S, V>
+    where
+        S: Clone,
+    {
+        AnyCall::new(self.run.site.clone(), self.wish, change(self.work))
+    }
+
+    /// What the caller says of it; counts until it is first polled.
+    pub fn wish(&mut self) -> &mut Wish {
+        &mut self.wish
+    }
+}
+
+impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
+    type Output = Concluded<W::Value>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let (step, now) = match this.state.as_mut().project() {
+                Stage::New => this.run.begin(*this.wish),
+                Stage::Attempting { future, attempt, by } => {
+                    let (ended, value, now) = match future.poll(cx) {
+                        Poll::Ready(output) => {
+                            let Judged { ending, again, value } = this.work.judge(output);
+                            let ended = Ended { ending, body_kept: again, stale: false };
+                            (ended, Some(value), this.run.site.clock.now())
+                        }
+                        Poll::Pending => {
+                            let clock = this.run.site.clock;
+                            let now = std::task::ready!(poll_until(this.timer, clock, *by, cx));
+                            let ended = Ended { ending: cut(attempt, now), body_kept: true, stale: false };
+                            (ended, None, now)
+                        }
+                    };
+                    this.state.set(State::Over);
+                    *this.last = Some((ended.ending, value));
+                    (this.run.ended(ended, now), now)
+                }
+                Stage::Waiting { until } => {
+                    let clock = this.run.site.clock;
+                    let now = std::task::ready!(poll_until(this.timer, clock, *until, cx));
+                    (this.run.waited(now), now)
+                }
+                Stage::Over => panic!("a call was polled after its end"),
+            };
+            match step {
+                Step::Send(attempt) => {
+                    let by = now.saturating_add(attempt.read).min(attempt.end_by);
+                    *this.last = None;
+                    let clock = this.run.site.clock;
+                    let (number, endpoint) = (attempt.number, attempt.endpoint);
+                    let future = this.work.attempt(Try { number, endpoint, by, clock });
+                    this.state.set(State::Attempting { future, attempt, by });
+                }
+                Step::Wait(until) => this.state.set(State::Waiting { until }),
+                Step::Finish(finish) => {
+                    this.state.set(State::Over);
+                    let (ending, value) = match this.last.take() {
+                        Some((ending, value)) => (Some(ending), value),
+                        None => (None, None),
+                    };
+                    return Poll::Ready(Concluded { finish, ending, value, at: now });
+                }
+            }
+        }
+    }
+}
+
+/// What it means that an attempt's time was over.
+fn cut(attempt: &Attempt, now: Time) -> Ending {
+    match (now >= attempt.end_by, attempt.callers_deadline) {
+        (true, true) => Ending::CallerDeadline,
+        (true, false) => Ending::Lost(Lost::TotalTimeout),
+        (false, _) => Ending::Lost(Lost::ReadTimeout),
+    }
+}
+
+/// Waits until then. The clock is trusted, not the timer: one that fires early, or for an earlier wait, is set again.
+fn poll_until(
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    clock: Clock,
+    until: Time,
+    cx: &mut Context<'_>,
+) -> Poll<Time> {
+    if until == Time::NEVER {
+        return Poll::Pending;
+    }
+    let mut sleep = match timer.take() {
+        Some(sleep) => sleep,
+        None => Box::pin(tokio::time::sleep_until(clock.instant(until))),
+    };
+    let due = clock.instant(until);
+    if sleep.deadline() != due {
+        sleep.as_mut().reset(due);
+    }
+    loop {
+        if sleep.as_mut().poll(cx).is_pending() {
+            *timer = Some(sleep);
+            return Poll::Pending;
+        }
+        let now = clock.now();
+        if now >= until {
+            return Poll::Ready(now);
+        }
+        sleep.as_mut().reset(clock.instant(until) + Duration::from_millis(1));
+    }
+}
+
+/// A call and what it shares with others: whoever drops it gives its permit back.
+struct Run<S: Deref<Target = Site>> {
+    site: S,
+    /// None before its start and after its end.
+    call: Option<(Call<CallGuards>, CallGuards)>,
+}
+
+impl<S: Deref<Target = Site>> Run<S> {
+    fn begin(&mut self, wish: Wish) -> (Step, Time) {
+        let site = &*self.site;
+        let now = site.clock.now();
+        let mut guards = CallGuards::new(&site.shared);
+        let (call, step) = Call::begin(&site.plan, wish, &mut guards, now);
+        if !matches!(step, Step::Finish(_)) {
+            self.call = Some((call, guards));
+        }
+        (step, now)
+    }
+
+    fn ended(&mut self, ended: Ended, now: Time) -> Step {
+        let (call, guards) = self.call.as_mut().expect("an attempt belongs to a call");
+        let step = call.ended(&self.site.plan, guards, ended, Draw::new(fastrand::u64(..)), now);
+        // An answer here is whole: nobody reads on in it.
+        guards.free_slot();
+        self.over(step)
+    }
+
+    fn waited(&mut self, now: Time) -> Step {
+        let (call, guards) = self.call.as_mut().expect("a wait belongs to a call");
+        let step = call.waited(&self.site.plan, guards, now);
+        self.over(step)
+    }
+
+    fn over(&mut self, step: Step) -> Step {
+        if matches!(step, Step::Finish(_)) {
+            self.call = None;
+        }
+        step
+    }
+}
+
+impl<S: Deref<Target = Site>> Drop for Run<S> {
+    fn drop(&mut self) {
+        if let Some((call, guards)) = &mut self.call {
+            call.abandon(&self.site.plan, guards, self.site.clock.now());
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "any_tests.rs"]
+mod tests;

@@ -1,0 +1,321 @@
+//! Describing a dependency.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use seawall_client::any::Site;
+use seawall_client::connect::{self, Proxy};
+use seawall_client::{Clock, DependencySettings, EndpointSettings, PoolSettings, Shared};
+use seawall_policy::{GuardSettings, Idempotency, Plan, Rules};
+
+use crate::dependency::Inner;
+use crate::{Breaker, Budget, Concurrency, Dependency, Dns, HttpVersion, Misuse, Pool, Retry, Timeouts, Tls};
+
+/// One place where a dependency can be reached.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    url: Uri,
+    headers: HeaderMap,
+}
+
+impl Endpoint {
+    /// An `http://` or `https://` URL, perhaps with a path that goes before every request's.
+    ///
+    /// # Errors
+    /// It is not one.
+    pub fn new(url: &str) -> Result<Endpoint, Misuse> {
+        // The text may hold a password, so it is not repeated.
+        let parsed: Uri =
+            url.parse().map_err(|wrong| Misuse::new(format!("endpoint: not a URL ({wrong})")))?;
+        connect::Target::try_from(&parsed)
+            .map_err(|wrong| Misuse::new(format!("endpoint: {}", wrong.message())))?;
+        Ok(Endpoint { url: parsed, headers: HeaderMap::new() })
+    }
+
+    /// A header of every request that goes there, as its credentials; it replaces the request's own of that name. Its
+    /// value is never logged.
+    ///
+    /// # Errors
+    /// It is not a header.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Endpoint, Misuse> {
+        let (name, value) = header(name, value)?;
+        self.headers.append(name, value);
+        Ok(self)
+    }
+}
+
+impl TryFrom<&str> for Endpoint {
+    type Error = Misuse;
+
+    fn try_from(url: &str) -> Result<Endpoint, Misuse> {
+        Endpoint::new(url)
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = Misuse;
+
+    fn try_from(url: String) -> Result<Endpoint, Misuse> {
+        Endpoint::new(&url)
+    }
+}
+
+/// The settings of a [`Dependency`]. What is left out has the default that the gateway has, too.
+#[derive(Clone, Debug)]
+#[must_use = "`build` makes the dependency"]
+pub struct Builder {
+    name: String,
+    endpoints: Vec<Endpoint>,
+    headers: HeaderMap,
+    timeouts: Timeouts,
+    retry: Retry,
+    budget: Budget,
+    concurrency: Concurrency,
+    breaker: Breaker,
+    pool: Pool,
+    dns: Dns,
+    tls: Tls,
+    http: HttpVersion,
+    proxy: Option<Proxy>,
+    bind: Option<IpAddr>,
+    deadline_header: Option<HeaderName>,
+    instances: u32,
+}
+
+impl Builder {
+    pub(crate) fn new(name: String) -> Builder {
+        Builder {
+            name,
+            endpoints: Vec::new(),
+            headers: HeaderMap::new(),
+            timeouts: Timeouts::default(),
+            retry: Retry::default(),
+            budget: Budget::default(),
+            concurrency: Concurrency::default(),
+            breaker: Breaker::default(),
+            pool: Pool::default(),
+            dns: Dns::default(),
+            tls: Tls::default(),
+            http: HttpVersion::default(),
+            proxy: None,
+            bind: None,
+            deadline_header: None,
+            instances: 1,
+        }
+    }
+
+    /// Where it is; called again, where else, in order of preference. Only HTTP calls need one; calls around a future of
+    /// yours see its number in [`crate::Attempt::endpoint`].
+    ///
+    /// # Errors
+    /// The URL is none.
+    pub fn endpoint<E>(mut self, endpoint: E) -> Result<Builder, Misuse>
+    where
+        E: TryInto<Endpoint>,
+        E::Error: Into<Misuse>,
+    {
+        self.endpoints.push(endpoint.try_into().map_err(Into::into)?);
+        Ok(self)
+    }
+
+    /// A header of every request to every endpoint, as a credential; never logged.
+    ///
+    /// # Errors
+    /// It is not a header.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Builder, Misuse> {
+        let (name, value) = header(name, value)?;
+        self.headers.append(name, value);
+        Ok(self)
+    }
+
+    /// How long calls may take.
+    pub fn timeout(mut self, timeouts: Timeouts) -> Builder {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// How calls are repeated.
+    pub fn retry(mut self, retry: Retry) -> Builder {
+        self.retry = retry;
+        self
+    }
+
+    /// What repeats cost.
+    pub fn budget(mut self, budget: Budget) -> Builder {
+        self.budget = budget;
+        self
+    }
+
+    /// How many calls may be in flight.
+    pub fn concurrency(mut self, concurrency: Concurrency) -> Builder {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// When it is not called at all.
+    pub fn breaker(mut self, breaker: Breaker) -> Builder {
+        self.breaker = breaker;
+        self
+    }
+
+    /// How idle connections are kept.
+    pub fn pool(mut self, pool: Pool) -> Builder {
+        self.pool = pool;
+        self
+    }
+
+    /// How long a name's addresses are used.
+    pub fn dns(mut self, dns: Dns) -> Builder {
+        self.dns = dns;
+        self
+    }
+
+    /// Whom to trust, and who we are.
+    pub fn tls(mut self, tls: Tls) -> Builder {
+        self.tls = tls;
+        self
+    }
+
+    /// Which HTTP is spoken.
+    pub fn http_version(mut self, version: HttpVersion) -> Builder {
+        self.http = version;
+        self
+    }
+
+    /// Goes through this proxy: `http://[user:password@]host:port`.
+    ///
+    /// # Errors
+    /// It is not one. The message does not repeat it, since it may hold a password.
+    pub fn proxy(mut self, proxy: &str) -> Result<Builder, Misuse> {
+        self.proxy =
+            Some(proxy.parse().map_err(|wrong: connect::ConfigError| Misuse::new(wrong.to_string()))?);
+        Ok(self)
+    }
+
+    /// Sends from this local address.
+    pub fn bind(mut self, address: IpAddr) -> Builder {
+        self.bind = Some(address);
+        self
+    }
+
+    /// The remaining milliseconds go out in this header.
+    ///
+    /// # Errors
+    /// It is not a header's name.
+    pub fn deadline_header(mut self, name: &str) -> Result<Builder, Misuse> {
+        let name = name
+            .parse()
+            .map_err(|_| Misuse::new(format!("deadline_header: `{name}` is not a header's name")))?;
+        self.deadline_header = Some(name);
+        Ok(self)
+    }
+
+    /// How many copies of this program run. A large fleet repeats more carefully.
+    pub fn instances(mut self, instances: u32) -> Builder {
+        self.instances = instances;
+        self
+    }
+
+    /// Makes the dependency. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// Settings that could never work, all at once.
+    pub fn build(self) -> Result<Dependency, Misuse> {
+        let mut problems = self.problems();
+        let clock = Clock::new();
+        let endpoints = self.endpoints.len().max(1);
+        let shared = Shared::new(self.guards(), endpoints);
+        if !self.endpoints.is_empty() {
+            // Made once here, so that a certificate that cannot be read is found now.
+            let made = seawall_client::Dependency::new(self.http_side(), Arc::clone(&shared), clock);
+            problems.extend(made.err().map(|wrong| wrong.to_string()));
+        }
+        if let Some(misuse) = Misuse::of(problems) {
+            return Err(misuse);
+        }
+        let sites = Idempotency::ALL.map(|idempotency| Site {
+            shared: Arc::clone(&shared),
+            clock,
+            plan: self.plan(Rules::of(idempotency), endpoints),
+        });
+        Ok(Dependency(Arc::new(Inner { name: self.name.into(), sites })))
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.name.is_empty() {
+            found.push("the name is empty; errors and logs would name nothing".to_owned());
+        }
+        self.timeouts.problems("", &mut found);
+        self.retry.problems("", &mut found);
+        self.concurrency.problems(&mut found);
+        self.breaker.problems(&mut found);
+        if self.instances == 0 {
+            found.push("instances is 0; this program is one".to_owned());
+        }
+        found
+    }
+
+    fn plan(&self, rules: Rules, endpoints: usize) -> Plan {
+        Plan {
+            timeouts: self.timeouts.in_force(),
+            attempts: self.retry.attempts,
+            backoff: self.retry.backoff,
+            ..Plan::new(rules, endpoints)
+        }
+    }
+
+    fn guards(&self) -> GuardSettings {
+        GuardSettings {
+            breaker: self.breaker.0,
+            limit: self.concurrency.limit,
+            budget: self.budget.0,
+            instances: self.instances,
+        }
+    }
+
+    fn http_side(&self) -> DependencySettings {
+        let mut connect = connect::Settings::default();
+        connect.proxy.clone_from(&self.proxy);
+        connect.bind = self.bind;
+        connect.tls.ca_file.clone_from(&self.tls.ca_file);
+        if let Some((certificate, key)) = &self.tls.client {
+            connect.tls.client_cert = Some(certificate.clone());
+            connect.tls.client_key = Some(key.clone());
+        }
+        connect.http = match self.http {
+            HttpVersion::Auto => connect::HttpVersion::Auto,
+            HttpVersion::Http1 => connect::HttpVersion::Http1,
+            HttpVersion::Http2 => connect::HttpVersion::Http2,
+        };
+        connect.dns.refresh = self.dns.refresh;
+        connect.dns.stale = self.dns.stale;
+        let endpoints = self.endpoints.iter().map(|endpoint| {
+            let mut headers = self.headers.clone();
+            for name in endpoint.headers.keys() {
+                headers.remove(name);
+            }
+            headers.extend(endpoint.headers.clone());
+            EndpointSettings { url: endpoint.url.clone(), headers }
+        });
+        let Pool { settle, idle, max_idle, max_age } = self.pool;
+        DependencySettings {
+            name: self.name.clone(),
+            endpoints: endpoints.collect(),
+            connect,
+            pool: PoolSettings { settle, idle, max_idle, max_age },
+            deadline_header: self.deadline_header.clone(),
+        }
+    }
+}
+
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Misuse> {
+    let name: HeaderName =
+        name.parse().map_err(|_| Misuse::new(format!("header: `{name}` is not a header's name")))?;
+    let mut value = HeaderValue::from_str(value).map_err(|_| {
+        Misuse::new(format!("header {name}: the value holds a character that a header may not"))
+    })?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}

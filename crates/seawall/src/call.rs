@@ -1,0 +1,165 @@
+//! One call around any future.
+
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use pin_project_lite::pin_project;
+use seawall_client::any::{AnyCall, Concluded, Judged, Site, Try, Work};
+use seawall_policy::{Time, Wish};
+
+use crate::entry::{self, Entered, Entry};
+use crate::fault::BoxError;
+use crate::{ByClosure, Error, Fault, Judge, Meaning, Plain};
+
+/// One attempt to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt(Try);
+
+impl Attempt {
+    /// 1 for the first.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.0.number
+    }
+
+    /// Which endpoint, in order of preference, from 0.
+    #[must_use]
+    pub fn endpoint(&self) -> usize {
+        self.0.endpoint
+    }
+
+    /// When it is cut; thirty years from now where it is not.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.0.clock.instant(self.0.by).into_std()
+    }
+
+    /// How long until then; `None` where it is not cut.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        (self.0.by != Time::NEVER).then(|| self.0.by.since(self.0.clock.now()))
+    }
+}
+
+/// A closure that makes attempts, and a judge of what they come to.
+pub(crate) struct Around<F, J> {
+    make: F,
+    judge: J,
+}
+
+impl<F, Fut, J> Work for Around<F, J>
+where
+    F: FnMut(Attempt) -> Fut,
+    Fut: Future,
+    J: Judge<Fut::Output>,
+{
+    type Attempt = Fut;
+    type Value = Result<J::Value, BoxError>;
+
+    #[inline]
+    fn attempt(&mut self, attempt: Try) -> Fut {
+        (self.make)(Attempt(attempt))
+    }
+
+    #[inline]
+    fn judge(&mut self, output: Fut::Output) -> Judged<Self::Value> {
+        self.judge.judge(output)
+    }
+}
+
+pin_project! {
+    /// A call, to be awaited. It begins when it is first polled; dropping it gives it up.
+    #[must_use = "a call does nothing unless it is awaited"]
+    pub struct Call<'d, F, Fut, J>
+    where
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future,
+        J: Judge<Fut::Output>,
+    {
+        #[pin]
+        call: AnyCall<&'d Site, Around<F, J>>,
+        name: &'d Arc<str>,
+        place: &'static Location<'static>,
+        entered: Option<Entered>,
+    }
+}
+
+impl<'d, F, Fut, T, E> Call<'d, F, Fut, Plain>
+where
+    F: FnMut(Attempt) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    E: Into<Fault>,
+{
+    pub(crate) fn new(
+        site: &'d Site,
+        name: &'d Arc<str>,
+        make: F,
+        place: &'static Location<'static>,
+    ) -> Call<'d, F, Fut, Plain> {
+        let call = AnyCall::new(site, Wish::default(), Around { make, judge: Plain });
+        Call { call, name, place, entered: None }
+    }
+}
+
+impl<'d, F, Fut, J> Call<'d, F, Fut, J>
+where
+    F: FnMut(Attempt) -> Fut,
+    Fut: Future,
+    J: Judge<Fut::Output>,
+{
+    /// The caller's own remaining time, where it is shorter than the total timeout.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.call.wish().within = Some(time);
+        self
+    }
+
+    /// Makes one attempt: somebody above repeats already.
+    pub fn once(mut self) -> Self {
+        self.call.wish().no_repeats = true;
+        self
+    }
+
+    /// Says with a closure what each ending means, in place of [`Fault`].
+    pub fn classify<C, T, E>(self, meaning: C) -> Call<'d, F, Fut, ByClosure<C>>
+    where
+        Fut: Future<Output = Result<T, E>>,
+        E: Into<BoxError>,
+        C: FnMut(&Result<T, E>) -> Meaning,
+    {
+        let Call { call, name, place, entered } = self;
+        let call = call.with(|Around { make, .. }| Around { make, judge: ByClosure(meaning) });
+        Call { call, name, place, entered }
+    }
+}
+
+impl<F, Fut, J> Future for Call<'_, F, Fut, J>
+where
+    F: FnMut(Attempt) -> Fut,
+    Fut: Future,
+    J: Judge<Fut::Output>,
+{
+    type Output = Result<J::Value, Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let entry = Entry { dependency: this.name, place: this.place };
+        if this.entered.is_none() {
+            *this.entered = Some(entry::check(entry)?);
+        }
+        let concluded = std::task::ready!(this.call.poll(cx));
+        *this.entered = None;
+        Poll::Ready(match concluded.value {
+            Some(Ok(value)) => Ok(value),
+            value => {
+                let source = value.and_then(Result::err);
+                let Concluded { finish, ending, at, .. } = concluded;
+                Err(Error::of_call(entry, &finish, ending.as_ref(), source, at))
+            }
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! A system that one does not own, as a Rust program holds it.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+
+use seawall_client::any::Site;
+use seawall_policy::Idempotency;
+
+use crate::{Attempt, Builder, Call, Fault, Plain};
+
+/// A system that one does not own. Clones are the same one: they share breaker, limit, budget and connections.
+///
+/// Made once by [`Dependency::builder`] and kept for the life of the program: what it learns is in it.
+#[derive(Clone)]
+pub struct Dependency(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) name: Arc<str>,
+    /// For calls of no declared operation, by idempotency in the order of [`Idempotency::ALL`].
+    pub(crate) sites: [Site; 4],
+}
+
+impl fmt::Debug for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dependency").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+impl Dependency {
+    /// Begins to describe a dependency. The name stands in errors and logs.
+    pub fn builder(name: impl Into<String>) -> Builder {
+        Builder::new(name.into())
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Makes a call of any kind: the closure makes each attempt, under deadline, breaker, limit and budget.
+    ///
+    /// `idempotency` says what a second delivery would do, and so decides when an attempt may be repeated. An attempt that
+    /// returns `Ok` took effect. One that returns an error may have, unless the error is a [`Fault`] that says better.
+    #[track_caller]
+    pub fn call<F, Fut, T, E>(&self, idempotency: Idempotency, attempt: F) -> Call<'_, F, Fut, Plain>
+    where
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Into<Fault>,
+    {
+        Call::new(self.site(idempotency), &self.0.name, attempt, Location::caller())
+    }
+
+    fn site(&self, idempotency: Idempotency) -> &Site {
+        let [safe, idempotent, keyed, none] = &self.0.sites;
+        match idempotency {
+            Idempotency::Safe => safe,
+            Idempotency::Idempotent => idempotent,
+            Idempotency::Keyed => keyed,
+            Idempotency::None => none,
+        }
+    }
+}

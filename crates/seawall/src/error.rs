@@ -1,0 +1,208 @@
+//! Why a call has no answer, and what is known of its effect.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seawall_policy::{Effect, Ending, Finish, Origin, Reason, Stopped, Time};
+
+use crate::entry::Entry;
+use crate::fault::BoxError;
+
+/// A call that did not come out well.
+///
+/// What matters first is [`Error::effect`]: whether the other side did what was asked, did not, or may have.
+///
+/// ```
+/// # fn roll_back() {} fn ask_later() {}
+/// # fn handle(e: &seawall::Error) {
+/// use seawall::Effect;
+/// match e.effect() {
+///     Effect::NotApplied => roll_back(),
+///     Effect::Unknown => ask_later(),
+///     _ => {} // it took effect; only the rest of the answer is missing
+/// }
+/// # }
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    dependency: Arc<str>,
+    place: &'static Location<'static>,
+    effect: Effect,
+    reason: Option<Reason>,
+    origin: Origin,
+    retry_after: Option<Duration>,
+    attempts: u32,
+    stopped: Option<Stopped>,
+    status: Option<u16>,
+    detail: Option<String>,
+    source: Option<BoxError>,
+}
+
+impl Error {
+    /// What is known of the effect of the whole call, over all attempts.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.0.effect
+    }
+
+    /// Why, in the word that `seawall explain` explains. `None` where the last attempt ended in an answer or in an error
+    /// of its own: that is the source, and [`Error::status`] may tell more.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        self.0.reason
+    }
+
+    /// Whose doing it is: ours to protect one side or the other, theirs, or the caller's.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.0.origin
+    }
+
+    /// When it may be worth trying again, from the moment of the error; where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Attempts made; 0 where the call was refused here.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// Why a repeat that was wanted did not happen.
+    #[must_use]
+    pub fn stopped(&self) -> Option<Stopped> {
+        self.0.stopped
+    }
+
+    /// The status of the answer, where the dependency gave one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// The dependency's name.
+    #[must_use]
+    pub fn dependency(&self) -> &str {
+        &self.0.dependency
+    }
+
+    /// Where in the program the call was made.
+    #[must_use]
+    pub fn place(&self) -> &'static Location<'static> {
+        self.0.place
+    }
+
+    /// The last attempt's own error, as the closure or the service below gave it.
+    #[must_use]
+    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
+        self.0.source.as_deref()?.downcast_ref()
+    }
+
+    /// The last attempt's own error.
+    ///
+    /// # Errors
+    /// This error again, where it has none of that type.
+    pub fn downcast<E: StdError + 'static>(mut self) -> Result<E, Error> {
+        match self.0.source.take().map(|source| source.downcast::<E>()) {
+            Some(Ok(found)) => Ok(*found),
+            Some(Err(other)) => {
+                self.0.source = Some(other);
+                Err(self)
+            }
+            None => Err(self),
+        }
+    }
+
+    /// The call ended without a good answer. `now` is when.
+    pub(crate) fn of_call(
+        entry: Entry<'_>,
+        finish: &Finish,
+        ending: Option<&Ending>,
+        source: Option<BoxError>,
+        now: Time,
+    ) -> Error {
+        let refusal = finish.refusal.as_ref();
+        let reason = refusal.map(|no| no.reason).or_else(|| ending.and_then(Ending::reason));
+        let answer = match (refusal, ending) {
+            (None, Some(Ending::Answered(answer))) => Some(answer),
+            _ => None,
+        };
+        let retry_after = match refusal {
+            Some(no) => no.until.map(|until| until.since(now)),
+            None => answer.and_then(|answer| answer.retry_after),
+        };
+        // An error of the closure's own outranks the word for what it stands for.
+        let reason = if source.is_some() { None } else { reason };
+        Error(Box::new(Inner {
+            dependency: Arc::clone(entry.dependency),
+            place: entry.place,
+            effect: finish.effect,
+            reason,
+            origin: reason.map_or(Origin::Dependency, Reason::origin),
+            retry_after,
+            attempts: finish.attempts,
+            stopped: finish.stopped,
+            status: None,
+            detail: None,
+            source,
+        }))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        write!(f, "{}: ", inner.dependency)?;
+        match (inner.reason, inner.status, &inner.source) {
+            (Some(reason), _, _) => write!(f, "{reason}")?,
+            (None, Some(status), _) => write!(f, "answered {status}")?,
+            (None, None, Some(source)) => write!(f, "{source}")?,
+            (None, None, None) => f.write_str("failed")?,
+        }
+        write!(f, " (effect {}", inner.effect)?;
+        match inner.attempts {
+            0 => f.write_str(", not attempted")?,
+            1 => {}
+            many => write!(f, ", {many} attempts")?,
+        }
+        if let Some(stopped) = inner.stopped {
+            write!(f, ", not repeated: {stopped}")?;
+        }
+        f.write_str(")")?;
+        match &inner.detail {
+            Some(detail) => write!(f, ": {detail}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        f.debug_struct("Error")
+            .field("dependency", &inner.dependency)
+            .field("place", &format_args!("{}", inner.place))
+            .field("effect", &inner.effect)
+            .field("reason", &inner.reason)
+            .field("origin", &inner.origin)
+            .field("retry_after", &inner.retry_after)
+            .field("attempts", &inner.attempts)
+            .field("stopped", &inner.stopped)
+            .field("status", &inner.status)
+            .field("detail", &inner.detail)
+            .field("source", &inner.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}

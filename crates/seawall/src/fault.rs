@@ -1,0 +1,144 @@
+//! What an ending means, said by whoever can read it.
+//!
+//! Around any future only the closure knows what happened. An error that says nothing more is taken for the worst: it may
+//! have taken effect, and the endpoint has failed. Whoever knows better says so, and gets repeats that a doubt forbids.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use seawall_policy::{Answer, Effect, Ending, Unsent};
+
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What the ending of one attempt means: for its effect, for the endpoint's health, and for a repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meaning(Ending);
+
+/// Answers that are no HTTP stand in for one whose meaning they share.
+const OF_ITS_OWN: u16 = 599;
+
+impl Meaning {
+    /// It took effect; the endpoint is well.
+    #[must_use]
+    pub fn applied() -> Meaning {
+        Meaning(Ending::Answered(Answer::of_status(200)))
+    }
+
+    /// A definite "no" (a declined card, a wrong argument): no effect, not repeated; the endpoint is well.
+    #[must_use]
+    pub fn not_applied() -> Meaning {
+        let answer = Answer { declared: Some(Effect::NotApplied), ..Answer::of_status(422) };
+        Meaning(Ending::Answered(answer))
+    }
+
+    /// Nothing reached the other side: no effect, anyone may repeat it; a failure of the endpoint.
+    #[must_use]
+    pub fn unsent() -> Meaning {
+        Meaning(Ending::Unsent(Unsent::Refused))
+    }
+
+    /// The other side says that it did not look at it: no effect, anyone may repeat it; it says nothing of the endpoint.
+    #[must_use]
+    pub fn unprocessed() -> Meaning {
+        Meaning(Ending::Unprocessed)
+    }
+
+    /// Too much to do there. The effect is unknown: many a load balancer says so when it has lost the answer of a server
+    /// that did the work. Repeated no earlier than `retry_after`.
+    #[must_use]
+    pub fn overloaded(retry_after: Option<Duration>) -> Meaning {
+        Meaning(Ending::Answered(Answer { retry_after, ..Answer::of_status(503) }))
+    }
+
+    /// It may have taken effect; a failure of the endpoint.
+    #[must_use]
+    pub fn unknown() -> Meaning {
+        Meaning(Ending::Answered(Answer::of_status(OF_ITS_OWN)))
+    }
+
+    /// What an HTTP status means, by the table that the HTTP client uses.
+    #[must_use]
+    pub fn of_status(status: u16) -> Meaning {
+        Meaning(Ending::Answered(Answer::of_status(status)))
+    }
+
+    /// The same, but repeated no earlier than this from now. Only answers carry it; nothing else changes.
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Meaning {
+        match self.0 {
+            Ending::Answered(answer) => {
+                Meaning(Ending::Answered(Answer { retry_after: Some(wait), ..answer }))
+            }
+            Ending::Unsent(_)
+            | Ending::Unprocessed
+            | Ending::Lost(_)
+            | Ending::CallerDeadline
+            | Ending::CallerLeft { .. } => self,
+        }
+    }
+
+    pub(crate) fn ending(self) -> Ending {
+        self.0
+    }
+}
+
+/// An error of an attempt, with what it means.
+///
+/// Any error becomes one by `?` or `into`, as [`Fault::unknown`].
+pub struct Fault {
+    pub(crate) meaning: Meaning,
+    pub(crate) error: BoxError,
+}
+
+impl Fault {
+    /// An error that means this.
+    pub fn new(meaning: Meaning, error: impl Into<BoxError>) -> Fault {
+        Fault { meaning, error: error.into() }
+    }
+
+    /// Nothing reached the other side ([`Meaning::unsent`]).
+    pub fn unsent(error: impl Into<BoxError>) -> Fault {
+        Fault::new(Meaning::unsent(), error)
+    }
+
+    /// A definite "no" ([`Meaning::not_applied`]).
+    pub fn not_applied(error: impl Into<BoxError>) -> Fault {
+        Fault::new(Meaning::not_applied(), error)
+    }
+
+    /// Too much to do there ([`Meaning::overloaded`]).
+    pub fn overloaded(error: impl Into<BoxError>, retry_after: Option<Duration>) -> Fault {
+        Fault::new(Meaning::overloaded(retry_after), error)
+    }
+
+    /// It may have taken effect ([`Meaning::unknown`]).
+    pub fn unknown(error: impl Into<BoxError>) -> Fault {
+        Fault::new(Meaning::unknown(), error)
+    }
+
+    /// What it means.
+    #[must_use]
+    pub fn meaning(&self) -> Meaning {
+        self.meaning
+    }
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fault").field("meaning", &self.meaning).field("error", &self.error).finish()
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+// No `Error` for `Fault` itself: that is what lets every error become one.
+impl<E: Error + Send + Sync + 'static> From<E> for Fault {
+    fn from(error: E) -> Fault {
+        Fault::unknown(error)
+    }
+}

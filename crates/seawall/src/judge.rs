@@ -1,0 +1,60 @@
+//! From what an attempt came to, to what it means.
+
+use seawall_client::any::Judged;
+
+use crate::fault::{BoxError, Fault, Meaning};
+
+/// Reads the output of an attempt: what it means, and what the caller gets of it.
+///
+/// [`Plain`] and [`ByClosure`] are the two there are; the trait is sealed.
+pub trait Judge<O>: sealed::Sealed {
+    /// What a good attempt yields.
+    type Value;
+
+    #[doc(hidden)]
+    fn judge(&mut self, output: O) -> Judged<Result<Self::Value, BoxError>>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// `Ok` took effect; `Err` means what its [`Fault`] says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plain;
+
+impl sealed::Sealed for Plain {}
+
+impl<T, E: Into<Fault>> Judge<Result<T, E>> for Plain {
+    type Value = T;
+
+    #[inline]
+    fn judge(&mut self, output: Result<T, E>) -> Judged<Result<T, BoxError>> {
+        match output {
+            Ok(value) => Judged { ending: Meaning::applied().ending(), again: true, value: Ok(value) },
+            Err(error) => {
+                let Fault { meaning, error } = error.into();
+                Judged { ending: meaning.ending(), again: true, value: Err(error) }
+            }
+        }
+    }
+}
+
+/// A closure says what `Ok` and `Err` mean.
+#[derive(Clone, Copy, Debug)]
+pub struct ByClosure<C>(pub(crate) C);
+
+impl<C> sealed::Sealed for ByClosure<C> {}
+
+impl<T, E, C> Judge<Result<T, E>> for ByClosure<C>
+where
+    E: Into<BoxError>,
+    C: FnMut(&Result<T, E>) -> Meaning,
+{
+    type Value = T;
+
+    fn judge(&mut self, output: Result<T, E>) -> Judged<Result<T, BoxError>> {
+        let ending = (self.0)(&output).ending();
+        Judged { ending, again: true, value: output.map_err(Into::into) }
+    }
+}

@@ -1,0 +1,40 @@
+//! What is wrong with how this library is used: a setting that could never work.
+
+use std::convert::Infallible;
+use std::fmt;
+
+/// Settings that could never work, all of them at once: what, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misuse {
+    problems: Vec<String>,
+}
+
+impl Misuse {
+    pub(crate) fn new(problem: impl Into<String>) -> Misuse {
+        Misuse { problems: vec![problem.into()] }
+    }
+
+    /// `None` where there is nothing wrong.
+    pub(crate) fn of(problems: Vec<String>) -> Option<Misuse> {
+        (!problems.is_empty()).then_some(Misuse { problems })
+    }
+
+    /// Each of them, in words.
+    pub fn problems(&self) -> impl Iterator<Item = &str> {
+        self.problems.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("; "))
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+impl From<Infallible> for Misuse {
+    fn from(never: Infallible) -> Misuse {
+        match never {}
+    }
+}
