@@ -71,7 +71,7 @@ async fn an_attempt_is_cut_at_the_read_timeout_and_its_effect_is_unknown() {
 async fn the_callers_own_time_is_kept() {
     let site = site(Idempotency::Safe, GuardSettings::default());
     let began = tokio::time::Instant::now();
-    let wish = Wish { within: Some(Duration::from_millis(70)), no_repeats: false };
+    let wish = Wish { within: Some(Duration::from_millis(70)), ..Wish::default() };
     let done = AnyCall::new(&site, wish, By(|_| pending::<u16>(), judged)).await;
     assert_eq!(began.elapsed().as_millis(), 70);
     assert_eq!((done.ending, done.finish.attempts), (Some(Ending::CallerDeadline), 1));

@@ -124,6 +124,11 @@ impl Sending<'_> {
                     Err(error) => return unconnected(&error),
                 },
             };
+            // Asked anew, directly before the first byte: a caller who promised that none leaves later means it.
+            if attempt.callers_deadline && self.clock.now() >= attempt.end_by {
+                let late = "the caller's deadline passed before a byte was sent";
+                return Tried::ended(Ending::CallerLeft { sent: false }, late);
+            }
             let exchanged = match channel {
                 Channel::Line(line) => self.on_line(endpoint, attempt, line, now).await,
                 Channel::Trunk(trunk, stream) => {

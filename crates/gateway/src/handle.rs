@@ -68,7 +68,7 @@ async fn answer(
         true => take_said(&mut head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?,
         false => Said::default(),
     };
-    let wish = Wish { within: said.within, no_repeats: said.no_repeats };
+    let wish = Wish { within: said.within, by: None, no_repeats: said.no_repeats };
     caller.call_begins(end_of(worker, &operation.plan, &wish));
     pass_on(&mut head.headers, kinds);
     let limit = routes.compiled.settings.gateway.limits.body;

@@ -198,6 +198,9 @@ pub struct Call<G: Guards> {
 pub struct Wish {
     /// The caller's own remaining time.
     pub within: Option<Duration>,
+    /// The caller's own deadline, where it is a point in time: no byte leaves after it, however long the program stood
+    /// still between the promise and the call.
+    pub by: Option<Time>,
     /// Somebody above repeats already: make one attempt.
     pub no_repeats: bool,
 }
@@ -207,6 +210,7 @@ impl<G: Guards> Call<G> {
     pub fn begin(plan: &Plan, wish: Wish, guards: &mut G, now: Time) -> (Call<G>, Step) {
         let ours = plan.timeouts.total.map_or(Time::NEVER, |total| now.saturating_add(total));
         let callers = wish.within.map_or(Time::NEVER, |within| now.saturating_add(within));
+        let callers = callers.min(wish.by.unwrap_or(Time::NEVER));
         let mut call = Call {
             end_by: ours.min(callers),
             callers_deadline: callers < ours,

@@ -209,12 +209,15 @@ fn what_was_never_sent_moves_to_the_second_endpoint_at_once() {
 #[test]
 fn the_callers_deadline_is_told_from_ours() {
     let (plan, mut guards, now) = (plan(Idempotency::Safe), Diary::new(), Time::from_millis(1_000));
-    let wish = Wish { within: Some(MS * 200), no_repeats: false };
+    let wish = Wish { within: Some(MS * 200), ..Wish::default() };
     let (_, step) = Call::begin(&plan, wish, &mut guards, now);
     let Step::Send(attempt) = step else { panic!("it sends") };
     assert!(attempt.callers_deadline);
     assert_eq!((attempt.end_by, attempt.connect_by), (Time::from_millis(1_200), Time::from_millis(1_200)));
-    let none = Wish { within: Some(Duration::ZERO), no_repeats: false };
+    let by = Wish { by: Some(Time::from_millis(1_100)), ..wish };
+    let (call, _) = Call::begin(&plan, by, &mut guards, now);
+    assert_eq!(call.end_by(), Time::from_millis(1_100), "the earlier of the two");
+    let none = Wish { within: Some(Duration::ZERO), ..Wish::default() };
     let (_, step) = Call::begin(&plan, none, &mut guards, now);
     let Step::Finish(finish) = step else { panic!("refused") };
     assert_eq!(finish.refusal.map(|r| r.reason), Some(Reason::NoTimeLeft));
@@ -223,7 +226,7 @@ fn the_callers_deadline_is_told_from_ours() {
 #[test]
 fn seawall_retry_off_means_one_attempt() {
     let (plan, mut guards, now) = (plan(Idempotency::Safe), Diary::new(), Time::ZERO);
-    let (mut call, _) = Call::begin(&plan, Wish { within: None, no_repeats: true }, &mut guards, now);
+    let (mut call, _) = Call::begin(&plan, Wish { no_repeats: true, ..Wish::default() }, &mut guards, now);
     let step = call.ended(
         &plan,
         &mut guards,
