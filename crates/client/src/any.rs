@@ -30,7 +30,7 @@ pub struct Site {
     /// The clock that they are told of time by.
     pub clock: Clock,
     /// How calls go.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
 }
 
 /// One attempt to be made, as the closure that makes it sees it.

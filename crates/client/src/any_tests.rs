@@ -6,7 +6,7 @@ use seawall_policy::{Answer, Effect, GuardSettings, Idempotency, LimitSettings, 
 use super::*;
 
 fn site(idempotency: Idempotency, settings: GuardSettings) -> Site {
-    let plan = Plan::new(Rules::of(idempotency), 1);
+    let plan = Arc::new(Plan::new(Rules::of(idempotency), 1));
     Site { shared: Shared::new(settings, 1), clock: Clock::new(), plan }
 }
 

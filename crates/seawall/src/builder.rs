@@ -10,6 +10,7 @@ use seawall_client::{Clock, DependencySettings, EndpointSettings, PoolSettings, 
 use seawall_policy::{GuardSettings, Idempotency, Plan, Rules};
 
 use crate::dependency::Inner;
+use crate::http::Lines;
 use crate::{Breaker, Budget, Concurrency, Dependency, Dns, HttpVersion, Misuse, Pool, Retry, Timeouts, Tls};
 
 /// One place where a dependency can be reached.
@@ -80,8 +81,12 @@ pub struct Builder {
     proxy: Option<Proxy>,
     bind: Option<IpAddr>,
     deadline_header: Option<HeaderName>,
+    answer_limit: usize,
     instances: u32,
 }
+
+/// Answers of APIs are kilobytes; what is longer than this is a mistake, or wants to be streamed.
+const ANSWER_LIMIT: usize = 16 << 20;
 
 impl Builder {
     pub(crate) fn new(name: String) -> Builder {
@@ -101,6 +106,7 @@ impl Builder {
             proxy: None,
             bind: None,
             deadline_header: None,
+            answer_limit: ANSWER_LIMIT,
             instances: 1,
         }
     }
@@ -211,6 +217,12 @@ impl Builder {
         Ok(self)
     }
 
+    /// The longest body that `bytes`, `text` and `json` collect, in bytes. Default 16 MiB.
+    pub fn answer_limit(mut self, bytes: usize) -> Builder {
+        self.answer_limit = bytes;
+        self
+    }
+
     /// How many copies of this program run. A large fleet repeats more carefully.
     pub fn instances(mut self, instances: u32) -> Builder {
         self.instances = instances;
@@ -226,20 +238,29 @@ impl Builder {
         let clock = Clock::new();
         let endpoints = self.endpoints.len().max(1);
         let shared = Shared::new(self.guards(), endpoints);
-        if !self.endpoints.is_empty() {
+        let lines = (!self.endpoints.is_empty()).then(|| {
+            let settings = self.http_side();
             // Made once here, so that a certificate that cannot be read is found now.
-            let made = seawall_client::Dependency::new(self.http_side(), Arc::clone(&shared), clock);
+            let made = seawall_client::Dependency::new(settings.clone(), Arc::clone(&shared), clock);
             problems.extend(made.err().map(|wrong| wrong.to_string()));
-        }
+            Lines::new(settings, Arc::clone(&shared), clock)
+        });
         if let Some(misuse) = Misuse::of(problems) {
             return Err(misuse);
         }
         let sites = Idempotency::ALL.map(|idempotency| Site {
             shared: Arc::clone(&shared),
             clock,
-            plan: self.plan(Rules::of(idempotency), endpoints),
+            plan: Arc::new(self.plan(Rules::of(idempotency), endpoints)),
         });
-        Ok(Dependency(Arc::new(Inner { name: self.name.into(), sites })))
+        Ok(Dependency(Arc::new(Inner {
+            name: self.name.into(),
+            sites,
+            timeouts: self.timeouts,
+            retry: self.retry,
+            lines,
+            answer_limit: self.answer_limit,
+        })))
     }
 
     fn problems(&self) -> Vec<String> {

@@ -6,9 +6,11 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use seawall_client::any::Site;
-use seawall_policy::Idempotency;
+use seawall_policy::{Idempotency, Plan, Rules};
 
-use crate::{Attempt, Builder, Call, Fault, Plain};
+#[cfg(feature = "http")]
+use crate::http::{Http, Lines};
+use crate::{Attempt, Builder, Call, Fault, OperationBuilder, Plain, Retry, Timeouts};
 
 /// A system that one does not own. Clones are the same one: they share breaker, limit, budget and connections.
 ///
@@ -20,6 +22,13 @@ pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
     /// For calls of no declared operation, by idempotency in the order of [`Idempotency::ALL`].
     pub(crate) sites: [Site; 4],
+    pub(crate) timeouts: Timeouts,
+    pub(crate) retry: Retry,
+    /// None without an endpoint.
+    #[cfg(feature = "http")]
+    pub(crate) lines: Option<Lines>,
+    #[cfg(feature = "http")]
+    pub(crate) answer_limit: usize,
 }
 
 impl fmt::Debug for Dependency {
@@ -54,13 +63,86 @@ impl Dependency {
         Call::new(self.site(idempotency), &self.0.name, attempt, Location::caller())
     }
 
-    fn site(&self, idempotency: Idempotency) -> &Site {
+    /// Declares one thing that it can do: what a second delivery does, how long it may take, what its answers mean.
+    pub fn operation(&self, name: impl Into<String>) -> OperationBuilder {
+        OperationBuilder::new(self.clone(), name.into())
+    }
+
+    /// Makes HTTP requests, under deadline, breaker, limit and budget.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(&self) -> Http {
+        Http(Whom::Dependency(self.clone()))
+    }
+
+    pub(crate) fn site(&self, idempotency: Idempotency) -> &Site {
         let [safe, idempotent, keyed, none] = &self.0.sites;
         match idempotency {
             Idempotency::Safe => safe,
             Idempotency::Idempotent => idempotent,
             Idempotency::Keyed => keyed,
             Idempotency::None => none,
+        }
+    }
+}
+
+/// Whom an HTTP request is for.
+#[cfg(feature = "http")]
+#[derive(Clone, Debug)]
+pub(crate) enum Whom {
+    /// A dependency; the method decides what a second delivery does.
+    Dependency(Dependency),
+    /// One of its operations.
+    Operation(crate::Operation),
+}
+
+#[cfg(feature = "http")]
+impl Whom {
+    fn dependency(&self) -> &Inner {
+        match self {
+            Whom::Dependency(dependency) => &dependency.0,
+            Whom::Operation(operation) => &operation.dependency.0,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.dependency().name
+    }
+
+    pub(crate) fn lines(&self) -> Option<&Lines> {
+        self.dependency().lines.as_ref()
+    }
+
+    /// The longest body that is collected.
+    pub(crate) fn answer_limit(&self) -> usize {
+        self.dependency().answer_limit
+    }
+
+    /// So many bytes of a streaming request are kept for a repeat.
+    pub(crate) fn keep(&self) -> usize {
+        match self {
+            Whom::Dependency(dependency) => dependency.0.retry.buffer,
+            Whom::Operation(operation) => operation.declared.keep,
+        }
+    }
+
+    /// What holds for a request of this method; `said` is what it says itself.
+    pub(crate) fn plan(&self, said: Option<Idempotency>, method: &http::Method) -> Arc<Plan> {
+        match self {
+            Whom::Dependency(dependency) => {
+                let idempotency = said.unwrap_or_else(|| Idempotency::of_method(method.as_str()));
+                Arc::clone(&dependency.site(idempotency).plan)
+            }
+            Whom::Operation(operation) => {
+                let plan = &operation.declared.site.plan;
+                match said {
+                    Some(other) if other != plan.rules.idempotency => {
+                        let rules = Rules { idempotency: other, ..plan.rules.clone() };
+                        Arc::new(Plan { rules, ..Plan::clone(plan) })
+                    }
+                    Some(_) | None => Arc::clone(plan),
+                }
+            }
         }
     }
 }

@@ -119,6 +119,47 @@ impl Error {
         }
     }
 
+    /// The request cannot be sent as it is; nothing was.
+    #[cfg(feature = "http")]
+    pub(crate) fn mistaken(entry: Entry<'_>, what: impl Into<String>) -> Error {
+        Error(Box::new(Inner {
+            dependency: Arc::clone(entry.dependency),
+            place: entry.place,
+            effect: Effect::NotApplied,
+            reason: Some(Reason::BadRequest),
+            origin: Origin::Caller,
+            retry_after: None,
+            attempts: 0,
+            stopped: None,
+            status: None,
+            detail: Some(what.into()),
+            source: None,
+        }))
+    }
+
+    /// More about it, in words.
+    #[cfg(feature = "http")]
+    pub(crate) fn with_detail(mut self, detail: Option<String>) -> Error {
+        self.0.detail = detail;
+        self
+    }
+
+    /// An answer was there.
+    #[cfg(feature = "http")]
+    pub(crate) fn answered(mut self, status: u16) -> Error {
+        self.0.status = Some(status);
+        self
+    }
+
+    /// The answer's body broke behind its head.
+    #[cfg(feature = "http")]
+    pub(crate) fn truncated(mut self, broke: &seawall_client::Truncated) -> Error {
+        self.0.reason = Some(broke.reason());
+        self.0.origin = broke.reason().origin();
+        self.0.detail = Some(broke.to_string());
+        self
+    }
+
     /// The call ended without a good answer. `now` is when.
     pub(crate) fn of_call(
         entry: Entry<'_>,

@@ -22,8 +22,11 @@ mod dependency;
 mod entry;
 mod error;
 mod fault;
+#[cfg(feature = "http")]
+pub mod http;
 mod judge;
 mod misuse;
+mod operation;
 mod settings;
 
 pub use builder::{Builder, Endpoint};
@@ -33,6 +36,7 @@ pub use error::Error;
 pub use fault::{Fault, Meaning};
 pub use judge::{ByClosure, Judge, Plain};
 pub use misuse::Misuse;
+pub use operation::{Operation, OperationBuilder, Value, When};
 pub use settings::{
     Breaker, Budget, Concurrency, Dns, HttpVersion, Pool, Retry, Timeouts, Tls, millis, secs,
 };

@@ -1,0 +1,176 @@
+//! What the dependency answered, and what is known of the effect.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt;
+use seawall_client::{AnswerBody, Clock, Outcome};
+use seawall_policy::{Effect, Ending, Finish, Stopped};
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+use crate::dependency::Whom;
+use crate::entry::Entry;
+
+/// An answer of the dependency, whatever its status. Its body streams in as it is read.
+#[derive(Debug)]
+pub struct Answer {
+    response: Response<AnswerBody>,
+    finish: Finish,
+    ending: Ending,
+    whom: Whom,
+    place: &'static Location<'static>,
+    clock: Clock,
+}
+
+impl Answer {
+    pub(crate) fn of(
+        outcome: Outcome,
+        whom: Whom,
+        place: &'static Location<'static>,
+        clock: Clock,
+    ) -> Result<Answer, Error> {
+        let Outcome { finish, answer, ending, detail } = outcome;
+        match (answer, ending) {
+            (Some(response), Some(ending)) => Ok(Answer { response, finish, ending, whom, place, clock }),
+            (_, ending) => {
+                let name = Arc::clone(whom.name());
+                let entry = Entry { dependency: &name, place };
+                Err(Error::of_call(entry, &finish, ending.as_ref(), None, clock.now()).with_detail(detail))
+            }
+        }
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// What is known of the effect of the whole call, over all attempts.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.finish.effect
+    }
+
+    /// Attempts made.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.finish.attempts
+    }
+
+    /// Which endpoint answered, in order of preference, from 0.
+    #[must_use]
+    pub fn endpoint(&self) -> usize {
+        self.finish.endpoint
+    }
+
+    /// Why a repeat that was wanted did not happen.
+    #[must_use]
+    pub fn stopped(&self) -> Option<Stopped> {
+        self.finish.stopped
+    }
+
+    /// The answer, where its status is 2xx.
+    ///
+    /// # Errors
+    /// Any other status, with the effect that the call is known to have had, and without the body.
+    pub fn error_for_status(self) -> Result<Answer, Error> {
+        if self.status().is_success() { Ok(self) } else { Err(self.error(|error| error)) }
+    }
+
+    /// The next piece of the body; `None` behind its last.
+    ///
+    /// # Errors
+    /// The body broke on the way. The effect is as it was.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            match self.response.body_mut().frame().await {
+                None => return Ok(None),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => return Ok(Some(data)),
+                    // Trailers; there is no data behind them.
+                    Err(_) => {}
+                },
+                Some(Err(broke)) => return Err(self.error(|error| error.truncated(&broke))),
+            }
+        }
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// It broke on the way, or is longer than the dependency's `answer_limit`. The effect is as it was.
+    pub async fn bytes(mut self) -> Result<Bytes, Error> {
+        let most = self.whom.answer_limit();
+        let too_long = |answer: &Answer| {
+            let what = format!(
+                "the answer's body is longer than {most} bytes: read it by `chunk`, or raise `answer_limit`"
+            );
+            answer.error(|error| error.with_detail(Some(what)))
+        };
+        if self.response.body().size_hint().lower() > most as u64 {
+            return Err(too_long(&self));
+        }
+        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        let Some(second) = self.chunk().await? else { return Ok(first) };
+        let mut all = BytesMut::from(&first[..]);
+        all.extend_from_slice(&second);
+        loop {
+            if all.len() > most {
+                return Err(too_long(&self));
+            }
+            match self.chunk().await? {
+                Some(more) => all.extend_from_slice(&more),
+                None => return Ok(all.freeze()),
+            }
+        }
+    }
+
+    /// The whole body as text; what is not UTF-8 is replaced.
+    ///
+    /// # Errors
+    /// As [`Answer::bytes`].
+    pub async fn text(self) -> Result<String, Error> {
+        let bytes = self.bytes().await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The whole body, read as JSON, whatever the status.
+    ///
+    /// # Errors
+    /// As [`Answer::bytes`]; or it is not the JSON that is asked for. The effect is as it was.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let (finish, ending, whom, place, clock) =
+            (self.finish, self.ending, self.whom.clone(), self.place, self.clock);
+        let status = self.status();
+        let bytes = self.bytes().await?;
+        serde_json::from_slice(&bytes).map_err(|wrong| {
+            let entry = Entry { dependency: whom.name(), place };
+            let error = Error::of_call(entry, &finish, Some(&ending), Some(wrong.into()), clock.now());
+            error.answered(status.as_u16())
+        })
+    }
+
+    /// Head and body apart, for whoever streams it on.
+    #[must_use]
+    pub fn into_http(self) -> Response<AnswerBody> {
+        self.response
+    }
+
+    fn error(&self, change: impl FnOnce(Error) -> Error) -> Error {
+        let entry = Entry { dependency: self.whom.name(), place: self.place };
+        let error = Error::of_call(entry, &self.finish, Some(&self.ending), None, self.clock.now());
+        change(error.answered(self.status().as_u16()))
+    }
+}

@@ -1,0 +1,42 @@
+//! The connections of one dependency, for each runtime that uses it.
+//!
+//! A socket belongs to the runtime that opened it and dies with it. Most programs have one; tests have one each, and would
+//! be handed each other's dead sockets.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use seawall_client::{Clock, Dependency, DependencySettings, Shared};
+use tokio::runtime::{Handle, Id};
+
+/// So many runtimes keep their connections; beyond, the one that came first has to open new ones.
+const RUNTIMES: usize = 16;
+
+pub(crate) struct Lines {
+    settings: DependencySettings,
+    shared: Arc<Shared>,
+    clock: Clock,
+    made: Mutex<Vec<(Id, Arc<Dependency>)>>,
+}
+
+impl Lines {
+    /// Settings from which a client was made once already.
+    pub(crate) fn new(settings: DependencySettings, shared: Arc<Shared>, clock: Clock) -> Lines {
+        Lines { settings, shared, clock, made: Mutex::default() }
+    }
+
+    /// The connections of this runtime; `None` outside of one.
+    pub(crate) fn here(&self) -> Option<Arc<Dependency>> {
+        let id = Handle::try_current().ok()?.id();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = made.iter().find(|(of, _)| *of == id) {
+            return Some(Arc::clone(known));
+        }
+        let fresh = Dependency::new(self.settings.clone(), Arc::clone(&self.shared), self.clock).ok()?;
+        let fresh = Arc::new(fresh);
+        if made.len() >= RUNTIMES {
+            made.remove(0);
+        }
+        made.push((id, Arc::clone(&fresh)));
+        Some(fresh)
+    }
+}

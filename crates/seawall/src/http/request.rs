@@ -1,0 +1,222 @@
+//! One HTTP request, from its building to its answer.
+
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http_body::Body;
+use http_body_util::BodyExt;
+use seawall_client::{CallRequest, RequestBody};
+use seawall_policy::{Idempotency, Wish};
+use serde::Serialize;
+
+use super::Answer;
+use crate::Error;
+use crate::dependency::Whom;
+use crate::entry::{self, Entry};
+use crate::fault::BoxError;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Made anew for each attempt, so a request does not carry them.
+const OURS: [HeaderName; 6] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TE,
+];
+
+/// A request that is being put together. A mistake in it is told by the error of [`Request::send`].
+#[derive(Debug)]
+#[must_use = "`send` sends it"]
+pub struct Request {
+    whom: Whom,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: RequestBody,
+    idempotency: Option<Idempotency>,
+    wish: Wish,
+    mistake: Option<String>,
+}
+
+impl Request {
+    pub(crate) fn new(whom: Whom, method: Method, path: &str) -> Request {
+        Request {
+            whom,
+            method,
+            path: path.to_owned(),
+            headers: HeaderMap::new(),
+            body: RequestBody::Empty,
+            idempotency: None,
+            wish: Wish::default(),
+            mistake: None,
+        }
+    }
+
+    /// Adds a header. Those that frame a message (`Host`, `Content-Length` and the like) are made by Seawall.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Request {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        match (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+            (Ok(name), _) if OURS.contains(&name) => {
+                self.mistaken(format!("the header `{name}` is made by Seawall"))
+            }
+            (Ok(name), Ok(value)) => {
+                self.headers.append(name, value);
+            }
+            (Err(_), _) => self.mistaken(format!("`{name}` is not a header's name")),
+            (_, Err(_)) => {
+                self.mistaken(format!("the value of `{name}` holds a character that a header may not"));
+            }
+        }
+        self
+    }
+
+    /// Adds a name and a value to the query, encoded.
+    pub fn query(mut self, name: &str, value: impl AsRef<str>) -> Request {
+        self.path.push(if self.path.contains('?') { '&' } else { '?' });
+        encode(name, &mut self.path);
+        self.path.push('=');
+        encode(value.as_ref(), &mut self.path);
+        self
+    }
+
+    /// Carries this key in `Idempotency-Key`: the other side does the work once for each key. So a POST or PATCH may be
+    /// repeated after a doubt, with the same key and the same bytes. Only for APIs that honour it.
+    pub fn idempotency_key(mut self, key: impl AsRef<str>) -> Request {
+        if matches!(self.method, Method::POST | Method::PATCH) && self.idempotency.is_none() {
+            self.idempotency = Some(Idempotency::Keyed);
+        }
+        match HeaderValue::from_str(key.as_ref()) {
+            Ok(value) if !value.is_empty() => {
+                self.headers.insert(IDEMPOTENCY_KEY, value);
+            }
+            Ok(_) => self.mistaken("the idempotency key is empty"),
+            Err(_) => self.mistaken("the idempotency key holds a character that a header may not"),
+        }
+        self
+    }
+
+    /// Says what a second delivery does, where the method or the operation would say something else.
+    pub fn idempotency(mut self, idempotency: Idempotency) -> Request {
+        self.idempotency = Some(idempotency);
+        self
+    }
+
+    /// A JSON body, with its content type.
+    pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Request {
+        match serde_json::to_vec(value) {
+            Ok(bytes) => self.body = RequestBody::Full(bytes.into()),
+            Err(wrong) => self.mistaken(format!("the body is not JSON: {wrong}")),
+        }
+        self.headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        self
+    }
+
+    /// A body at hand. It can be sent again.
+    pub fn body(mut self, bytes: impl Into<Bytes>) -> Request {
+        self.body = RequestBody::Full(bytes.into());
+        self
+    }
+
+    /// A body that comes as it comes. What passes is kept for a repeat up to the bound in [`crate::Retry::buffer`].
+    pub fn stream<B>(mut self, body: B) -> Request
+    where
+        B: Body<Data = Bytes> + std::marker::Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.body = RequestBody::Stream(Box::pin(body.map_err(Into::into)));
+        self
+    }
+
+    /// The caller's own remaining time, where it is shorter than the total timeout.
+    pub fn within(mut self, time: Duration) -> Request {
+        self.wish.within = Some(time);
+        self
+    }
+
+    /// Makes one attempt: somebody above repeats already.
+    pub fn once(mut self) -> Request {
+        self.wish.no_repeats = true;
+        self
+    }
+
+    /// Sends it, and waits for the head of the answer. Any answer of the dependency is one, whatever its status
+    /// ([`Answer::error_for_status`]).
+    ///
+    /// Dropping the future: a read is given up at once. Any other request that was sent whole is followed to its end in the
+    /// background, so that breaker and limit learn of it.
+    #[track_caller]
+    pub fn send(self) -> Send {
+        let place = Location::caller();
+        Send(Box::pin(self.exchange(place)))
+    }
+
+    async fn exchange(self, place: &'static Location<'static>) -> Result<Answer, Error> {
+        let Request { whom, method, path, headers, body, idempotency, wish, mistake } = self;
+        let name = Arc::clone(whom.name());
+        let entry = Entry { dependency: &name, place };
+        if let Some(mistake) = mistake {
+            return Err(Error::mistaken(entry, mistake));
+        }
+        if !path.starts_with('/') {
+            let what = format!("the path `{path}` does not begin with `/`; the endpoint names the host");
+            return Err(Error::mistaken(entry, what));
+        }
+        let path = match PathAndQuery::try_from(path) {
+            Ok(path) => path,
+            Err(wrong) => return Err(Error::mistaken(entry, format!("the path is none: {wrong}"))),
+        };
+        let Some(lines) = whom.lines() else {
+            let what = "no endpoint was given to its builder, so there is nowhere to send this";
+            return Err(Error::mistaken(entry, what));
+        };
+        let Some(client) = lines.here() else {
+            return Err(Error::mistaken(entry, "HTTP calls need a tokio runtime around them"));
+        };
+        let (plan, keep) = (whom.plan(idempotency, &method), whom.keep());
+        let entered = entry::check(entry)?;
+        let outcome = client.call(&plan, CallRequest { method, path, headers, body, keep }, wish).await;
+        drop(entered);
+        Answer::of(outcome, whom, place, client.clock())
+    }
+
+    fn mistaken(&mut self, what: impl Into<String>) {
+        self.mistake.get_or_insert(what.into());
+    }
+}
+
+/// A request under way, to be awaited.
+#[must_use = "a request is not sent unless it is awaited"]
+pub struct Send(Pin<Box<dyn Future<Output = Result<Answer, Error>> + std::marker::Send>>);
+
+impl Future for Send {
+    type Output = Result<Answer, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// Percent-encodes all but the unreserved characters (RFC 3986, section 2.3).
+fn encode(text: &str, into: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            into.push(char::from(byte));
+        } else {
+            into.push('%');
+            into.push(char::from(HEX[usize::from(byte >> 4)]));
+            into.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! One thing that a dependency can do, declared once.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+
+use seawall_client::any::Site;
+use seawall_policy::{self as policy, Effect, Field, Idempotency, Plan, Rules, Scalar};
+
+use crate::{Attempt, Call, Dependency, Fault, Misuse, Plain, Retry, Timeouts};
+
+/// One thing that a dependency can do: how it is called and what its answers mean. Clones are the same one.
+#[derive(Clone)]
+pub struct Operation {
+    pub(crate) dependency: Dependency,
+    pub(crate) declared: Arc<Declared>,
+}
+
+pub(crate) struct Declared {
+    pub(crate) name: String,
+    pub(crate) site: Site,
+    pub(crate) keep: usize,
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operation")
+            .field("name", &self.declared.name)
+            .field("dependency", &self.dependency.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Operation {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.declared.name
+    }
+
+    /// Makes a call of any kind, as [`Dependency::call`] does.
+    #[track_caller]
+    pub fn call<F, Fut, T, E>(&self, attempt: F) -> Call<'_, F, Fut, Plain>
+    where
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Into<Fault>,
+    {
+        Call::new(&self.declared.site, &self.dependency.0.name, attempt, Location::caller())
+    }
+
+    /// Makes HTTP requests of this operation.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(&self) -> crate::http::Http {
+        crate::http::Http(crate::dependency::Whom::Operation(self.clone()))
+    }
+}
+
+/// Which answers are meant: statuses (any, where none is named), and fields of the JSON body.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use]
+pub struct When(policy::Predicate);
+
+impl When {
+    /// Any answer.
+    pub fn any() -> When {
+        When::default()
+    }
+
+    /// Answers with this status.
+    pub fn status(status: u16) -> When {
+        When::default().or_status(status)
+    }
+
+    /// Or with this one.
+    pub fn or_status(mut self, status: u16) -> When {
+        self.0.statuses.push(status);
+        self
+    }
+
+    /// And whose JSON body has one of these values at this pointer (RFC 6901, as in `/error/code`).
+    pub fn field<V: Into<Value>>(mut self, pointer: &str, any_of: impl IntoIterator<Item = V>) -> When {
+        let any_of = any_of.into_iter().map(|value| value.into().0).collect();
+        self.0.fields.push(Field { pointer: pointer.to_owned(), any_of });
+        self
+    }
+}
+
+/// A value of a JSON field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value(Scalar);
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value(Scalar::Text(text.to_owned()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value(Scalar::Text(text))
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Value {
+        Value(Scalar::Integer(number))
+    }
+}
+
+impl From<i32> for Value {
+    fn from(number: i32) -> Value {
+        Value(Scalar::Integer(number.into()))
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Value {
+        Value(Scalar::Bool(truth))
+    }
+}
+
+/// Declares an [`Operation`]. What is not said is as the dependency says.
+#[derive(Clone, Debug)]
+#[must_use = "`build` makes the operation"]
+pub struct OperationBuilder {
+    dependency: Dependency,
+    name: String,
+    rules: Rules,
+    timeouts: Timeouts,
+    retry: Retry,
+}
+
+impl OperationBuilder {
+    pub(crate) fn new(dependency: Dependency, name: String) -> OperationBuilder {
+        let (timeouts, retry) = (dependency.0.timeouts, dependency.0.retry);
+        OperationBuilder { dependency, name, rules: Rules::of(Idempotency::None), timeouts, retry }
+    }
+
+    /// What a second delivery does. Default: it may be a second effect.
+    pub fn idempotency(mut self, idempotency: Idempotency) -> OperationBuilder {
+        self.rules.idempotency = idempotency;
+        self
+    }
+
+    /// How long its calls may take.
+    pub fn timeout(mut self, timeouts: Timeouts) -> OperationBuilder {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// How its calls are repeated.
+    pub fn retry(mut self, retry: Retry) -> OperationBuilder {
+        self.retry = retry;
+        self
+    }
+
+    /// Statuses that mean "not done" although they look like overload: 429, 503.
+    pub fn refuses(mut self, statuses: impl IntoIterator<Item = u16>) -> OperationBuilder {
+        self.rules.refuses.extend(statuses);
+        self
+    }
+
+    /// What these answers mean for the effect, whatever their status says. Asked in the order applied, not applied,
+    /// unknown; the first match wins.
+    pub fn answers(mut self, effect: Effect, when: When) -> OperationBuilder {
+        let answers = &mut self.rules.answers;
+        match effect {
+            Effect::Applied => answers.applied.push(when.0),
+            Effect::NotApplied => answers.not_applied.push(when.0),
+            Effect::Unknown => answers.unknown.push(when.0),
+        }
+        self
+    }
+
+    /// Makes the operation.
+    ///
+    /// # Errors
+    /// Settings that could never work, all at once.
+    pub fn build(self) -> Result<Operation, Misuse> {
+        let mut problems = Vec::new();
+        let at = format!("operation {}: ", self.name);
+        if self.name.is_empty() {
+            problems.push("operation: the name is empty".to_owned());
+        }
+        self.timeouts.problems(&at, &mut problems);
+        self.retry.problems(&at, &mut problems);
+        for status in self.rules.refuses.iter().filter(|status| !matches!(status, 429 | 503)) {
+            problems
+                .push(format!("{at}refuses {status}: only 429 and 503 look like overload; see `answers`"));
+        }
+        let answers = &self.rules.answers;
+        let fields = [&answers.applied, &answers.not_applied, &answers.unknown].into_iter().flatten();
+        for field in fields.flat_map(|predicate| &predicate.fields) {
+            let pointer = &field.pointer;
+            if !pointer.is_empty() && !pointer.starts_with('/') {
+                problems.push(format!("{at}answers: `{pointer}` is not a JSON pointer; it begins with `/`"));
+            }
+        }
+        if let Some(misuse) = Misuse::of(problems) {
+            return Err(misuse);
+        }
+        let shared = &self.dependency.0;
+        let [site, ..] = &shared.sites;
+        let plan = Plan {
+            timeouts: self.timeouts.in_force(),
+            attempts: self.retry.attempts,
+            backoff: self.retry.backoff,
+            ..Plan::new(self.rules, site.plan.endpoints)
+        };
+        let site = Site { shared: Arc::clone(&site.shared), clock: site.clock, plan: Arc::new(plan) };
+        let declared = Declared { name: self.name, site, keep: self.retry.buffer };
+        Ok(Operation { dependency: self.dependency, declared: Arc::new(declared) })
+    }
+}
