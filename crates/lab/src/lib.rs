@@ -4,6 +4,7 @@
 //!   what a caller *believes* about an effect is worth nothing until it is compared with what the other side did.
 //! - [`rogue`] is an upstream that breaks the rules of HTTP, or keeps them in the least convenient way. It is for
 //!   tests of clients and gateways.
+//! - [`sim`] is trouble in virtual time: callers, providers and outages, and the real policies between them.
 //! - [`dead_end`] holds addresses that never answer: one that refuses, one that swallows.
 //!
 //! The obvious way to test a client is a mock that returns errors. It misses everything that happens below: bytes
@@ -13,5 +14,6 @@
 pub mod dead_end;
 pub mod harbor;
 pub mod rogue;
+pub mod sim;
 
 mod wire;

@@ -10,6 +10,7 @@ mod harbor;
 mod logs;
 mod manual;
 mod remote;
+mod simulate;
 mod status;
 mod terminal;
 
@@ -116,6 +117,8 @@ enum Lab {
         #[arg(long, value_name = "FILE")]
         script: Option<PathBuf>,
     },
+    /// Try storms in virtual time: the real policies, up to a hundred thousand callers
+    Simulate(simulate::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -201,6 +204,7 @@ fn run(command: Command) -> Result<(), Failure> {
             breaker::run(&gateway, &dependency, state, endpoint, &reason)
         }
         Command::Lab { command: Lab::Harbor { listen, script } } => harbor::run(listen, script.as_deref()),
+        Command::Lab { command: Lab::Simulate(arguments) } => simulate::run(&arguments),
         Command::Completions { shell } => terminal::print(&manual::completions(Arguments::command(), shell)),
         Command::Man => terminal::print(&manual::page(Arguments::command())),
     }

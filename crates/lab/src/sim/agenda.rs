@@ -1,0 +1,206 @@
+//! What happens next: the agenda of a simulation, in virtual time.
+//!
+//! A priority queue by time. Two events at one instant come out in the order in which they were put in, so a run is a
+//! function of its seed and nothing else. The obvious heap keeps whole events and compares them; here a key of time and
+//! number is compared as one integer, and the event beside it is a few bytes.
+//!
+//! Every event that comes out is mixed into a hash in which the order counts. Two runs with one hash did the same
+//! things in the same order.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use seawall_policy::Time;
+
+/// Something that can happen; small, copied, and told apart by a number.
+pub trait Event: Copy {
+    /// A number that tells this event from others at the same instant.
+    fn mark(&self) -> u64;
+}
+
+#[derive(Clone, Copy)]
+struct Entry<E> {
+    /// Time in the high half, number in the low one.
+    key: u128,
+    event: E,
+}
+
+impl<E> PartialEq for Entry<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl<E> Eq for Entry<E> {}
+
+impl<E> PartialOrd for Entry<E> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<E> Ord for Entry<E> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
+/// Events to come.
+///
+/// Beside the heap there is a lane for timers that all take equally long, as the timeouts of attempts do: they are due
+/// in the order in which they were set, so a plain queue holds them. They are most of what is pending, and nearly all
+/// of them are void when they come.
+pub struct Agenda<E> {
+    heap: BinaryHeap<Reverse<Entry<E>>>,
+    lane: VecDeque<Entry<E>>,
+    now: Time,
+    number: u64,
+    taken: u64,
+    hash: u64,
+}
+
+impl<E: Event> Agenda<E> {
+    /// Nothing is to come, at time zero.
+    #[must_use]
+    pub fn new() -> Agenda<E> {
+        Agenda {
+            heap: BinaryHeap::new(),
+            lane: VecDeque::new(),
+            now: Time::ZERO,
+            number: 0,
+            taken: 0,
+            hash: 0x9e37_79b9_7f4a_7c15,
+        }
+    }
+
+    /// The time of the event that came out last.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// How many events have come out.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// The hash over all events that have come out, in their order.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Puts an event in; one in the past happens now.
+    #[inline]
+    pub fn at(&mut self, time: Time, event: E) {
+        let entry = self.entry(time, event);
+        self.heap.push(Reverse(entry));
+    }
+
+    /// Puts an event in, `delay` from now.
+    #[inline]
+    pub fn after(&mut self, delay: Duration, event: E) {
+        self.at(self.now.saturating_add(delay), event);
+    }
+
+    /// Puts a timer in. Cheap as long as timers are set in the order in which they are due; any other goes where all
+    /// events go.
+    #[inline]
+    pub fn timer(&mut self, time: Time, event: E) {
+        let entry = self.entry(time, event);
+        if self.lane.back().is_none_or(|last| last.key < entry.key) {
+            self.lane.push_back(entry);
+        } else {
+            self.heap.push(Reverse(entry));
+        }
+    }
+
+    #[inline]
+    fn entry(&mut self, time: Time, event: E) -> Entry<E> {
+        self.number += 1;
+        let nanos = time.max(self.now).as_nanos();
+        Entry { key: u128::from(nanos) << 64 | u128::from(self.number), event }
+    }
+
+    /// The next event before `end`, if there is one.
+    #[inline]
+    pub fn next_before(&mut self, end: Time) -> Option<(Time, E)> {
+        let heap = self.heap.peek().map_or(u128::MAX, |Reverse(entry)| entry.key);
+        let lane = self.lane.front().map_or(u128::MAX, |entry| entry.key);
+        let first = heap.min(lane);
+        if first >= u128::from(end.as_nanos()) << 64 {
+            return None;
+        }
+        let entry = if lane < heap { self.lane.pop_front() } else { self.heap.pop().map(|Reverse(e)| e) }?;
+        let nanos = (entry.key >> 64) as u64;
+        self.now = Time::from_nanos(nanos);
+        self.taken += 1;
+        self.hash = mixed(self.hash, nanos ^ entry.event.mark().rotate_left(32));
+        Some((self.now, entry.event))
+    }
+}
+
+impl<E: Event> Default for Agenda<E> {
+    fn default() -> Self {
+        Agenda::new()
+    }
+}
+
+/// A number mixed into a hash in which the order counts.
+#[must_use]
+#[inline]
+pub fn mixed(hash: u64, value: u64) -> u64 {
+    (hash.rotate_left(5) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Event for u32 {
+        fn mark(&self) -> u64 {
+            u64::from(*self)
+        }
+    }
+
+    fn drain(agenda: &mut Agenda<u32>) -> Vec<u32> {
+        std::iter::from_fn(|| agenda.next_before(Time::NEVER).map(|(_, event)| event)).collect()
+    }
+
+    #[test]
+    fn events_come_by_time_and_then_in_the_order_they_were_put_in() {
+        let mut agenda = Agenda::new();
+        agenda.at(Time::from_millis(5), 1);
+        agenda.timer(Time::from_millis(5), 2);
+        agenda.at(Time::from_millis(3), 3);
+        agenda.timer(Time::from_millis(4), 4);
+        agenda.at(Time::from_millis(5), 5);
+        assert_eq!(drain(&mut agenda), [3, 4, 1, 2, 5]);
+        assert_eq!((agenda.now(), agenda.taken()), (Time::from_millis(5), 5));
+    }
+
+    #[test]
+    fn nothing_happens_in_the_past_or_after_the_end() {
+        let mut agenda = Agenda::new();
+        agenda.at(Time::from_millis(5), 1);
+        assert_eq!(agenda.next_before(Time::from_millis(5)), None);
+        assert_eq!(agenda.next_before(Time::from_millis(6)), Some((Time::from_millis(5), 1)));
+        agenda.at(Time::ZERO, 2);
+        assert_eq!(agenda.next_before(Time::NEVER), Some((Time::from_millis(5), 2)));
+    }
+
+    #[test]
+    fn the_hash_knows_the_order() {
+        let hash = |events: [u32; 2]| {
+            let mut agenda = Agenda::new();
+            events.into_iter().for_each(|event| agenda.at(Time::ZERO, event));
+            drain(&mut agenda);
+            agenda.hash()
+        };
+        assert_eq!(hash([1, 2]), hash([1, 2]));
+        assert_ne!(hash([1, 2]), hash([2, 1]));
+    }
+}

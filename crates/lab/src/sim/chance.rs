@@ -1,0 +1,193 @@
+//! Chance, from a seed: streams of random numbers, and the distributions drawn from them.
+//!
+//! One stream for all would make every draw depend on the order of all others: a policy that draws once more would
+//! change the arrivals, and two arms of one seed would no longer meet the same world. So each entity has a stream of its
+//! own, derived from the seed, what the entity is, and its number.
+
+use std::time::Duration;
+
+use seawall_policy::Draw;
+
+/// A stream of random numbers (SplitMix64; G. L. Steele, D. Lea, C. H. Flood, *Fast Splittable Pseudorandom Number
+/// Generators*, OOPSLA 2014). Eight bytes, so a hundred thousand of them are nothing.
+#[derive(Clone, Debug)]
+pub struct Stream(u64);
+
+/// Whose stream it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// When calls begin, and who makes them.
+    Arrivals,
+    /// A caller's own draws: waits, probes.
+    Caller,
+    /// A provider's service times and failures.
+    Provider,
+    /// Delays of the network.
+    Network,
+}
+
+impl Stream {
+    /// The stream of one entity in the run of `seed`.
+    #[must_use]
+    pub fn of(seed: u64, whose: Whose, number: u64) -> Stream {
+        let mut stream = Stream(seed ^ 0xa076_1d64_78bd_642f);
+        stream.0 = stream.bits() ^ (whose as u64 + 1).wrapping_mul(0xe703_7ed1_a0b4_28db);
+        stream.0 = stream.bits() ^ number.wrapping_mul(0x8ebc_6af0_9c88_c6e3);
+        stream.0 = stream.bits();
+        stream
+    }
+
+    /// 64 uniform bits.
+    #[inline]
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A draw for the machines of `policy`.
+    #[inline]
+    pub fn draw(&mut self) -> Draw {
+        Draw::new(self.bits())
+    }
+
+    /// Uniform in `[0, 1)`.
+    #[inline]
+    pub fn unit(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Uniform in `0..bound`; zero where `bound` is.
+    #[inline]
+    pub fn below(&mut self, bound: u32) -> u32 {
+        ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u32
+    }
+
+    /// True in this share of cases.
+    #[inline]
+    pub fn chance(&mut self, share: f64) -> bool {
+        share > 0.0 && self.unit() < share
+    }
+
+    /// Exponential with mean one.
+    #[inline]
+    pub fn exponential(&mut self) -> f64 {
+        -(1.0 - self.unit()).ln()
+    }
+
+    /// Normal with mean zero and deviation one (Box and Muller).
+    #[inline]
+    pub fn normal(&mut self) -> f64 {
+        let radius = (2.0 * self.exponential()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
+    }
+}
+
+/// How long something takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Spread {
+    /// Always so many seconds.
+    Fixed(f64),
+    /// Exponential: mean in seconds.
+    Exponential(f64),
+    /// Log-normal: mean in seconds, and the deviation of the logarithm.
+    LogNormal(f64, f64),
+    /// Pareto with this mean and tail index above one: the heavy tail.
+    Pareto(f64, f64),
+    /// Uniform between two numbers of seconds.
+    Uniform(f64, f64),
+    /// The absolute value of a normal: mean and deviation in seconds.
+    Normal(f64, f64),
+}
+
+impl Spread {
+    /// One draw, in seconds.
+    #[inline]
+    pub fn seconds(self, stream: &mut Stream) -> f64 {
+        match self {
+            Spread::Fixed(seconds) => seconds,
+            Spread::Exponential(mean) => mean * stream.exponential(),
+            Spread::LogNormal(mean, sigma) => mean * (sigma * stream.normal() - sigma * sigma / 2.0).exp(),
+            Spread::Pareto(mean, index) => {
+                mean * (index - 1.0) / index * (1.0 - stream.unit()).powf(-1.0 / index)
+            }
+            Spread::Uniform(low, high) => low + (high - low) * stream.unit(),
+            Spread::Normal(mean, deviation) => (mean + deviation * stream.normal()).abs(),
+        }
+    }
+
+    /// One draw.
+    #[inline]
+    pub fn draw(self, stream: &mut Stream) -> Duration {
+        seconds(self.seconds(stream))
+    }
+
+    /// The mean, in seconds. That of [`Spread::Normal`] is near enough where the mean is well above its deviation.
+    #[must_use]
+    pub fn mean(self) -> f64 {
+        match self {
+            Spread::Fixed(mean)
+            | Spread::Exponential(mean)
+            | Spread::LogNormal(mean, _)
+            | Spread::Pareto(mean, _)
+            | Spread::Normal(mean, _) => mean,
+            Spread::Uniform(low, high) => (low + high) / 2.0,
+        }
+    }
+}
+
+/// A number of seconds as a span; nothing below zero, and no more than a century.
+#[must_use]
+#[inline]
+pub fn seconds(seconds: f64) -> Duration {
+    Duration::from_nanos((seconds.clamp(0.0, 3.2e9) * 1e9) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_distribution_has_its_mean() {
+        let seed = 7;
+        let mut stream = Stream::of(seed, Whose::Provider, 0);
+        for spread in [
+            Spread::Fixed(2.0),
+            Spread::Exponential(2.0),
+            Spread::LogNormal(2.0, 1.0),
+            Spread::Pareto(2.0, 3.0),
+            Spread::Uniform(1.0, 3.0),
+            Spread::Normal(2.0, 0.4),
+        ] {
+            let draws = 400_000;
+            let mean = (0..draws).map(|_| spread.seconds(&mut stream)).sum::<f64>() / f64::from(draws);
+            assert!((mean - spread.mean()).abs() < 0.04, "seed {seed}: {spread:?} has mean {mean}");
+        }
+    }
+
+    #[test]
+    fn streams_of_two_entities_share_nothing() {
+        let bits = |whose, number| Stream::of(1, whose, number).bits();
+        let all = [
+            bits(Whose::Caller, 0),
+            bits(Whose::Caller, 1),
+            bits(Whose::Provider, 0),
+            bits(Whose::Arrivals, 1),
+            Stream::of(2, Whose::Caller, 0).bits(),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            assert!(!all[..index].contains(one));
+        }
+        assert_eq!(bits(Whose::Caller, 5), bits(Whose::Caller, 5));
+    }
+
+    #[test]
+    fn below_stays_below_and_reaches_all() {
+        let mut stream = Stream::of(1, Whose::Caller, 0);
+        let mut seen = [0_u32; 3];
+        (0..3000).for_each(|_| seen[stream.below(3) as usize] += 1);
+        assert!(seen.iter().all(|n| *n > 900), "{seen:?}");
+        assert_eq!(stream.below(0), 0);
+    }
+}

@@ -1,0 +1,223 @@
+//! What others ship, as small models: tries, waits, and perhaps a budget, a breaker, a limit, a throttle.
+//!
+//! These are comparison, not code to use. Each part names whose rule it is. Evidence is per attempt, as theirs is; what
+//! is refused locally ends the call.
+
+use std::time::Duration;
+
+use seawall_policy::{BreakerState, Ending, Lost, Time};
+
+use super::Next;
+use super::peer_breakers::{PeerBreaker, PeerBreakerPolicy};
+use super::peer_budgets::{PeerBudget, PeerBudgetPolicy};
+use super::peer_shares::{Aimd, Pid, Throttle};
+use crate::sim::chance::{Stream, seconds};
+
+pub use super::peer_breakers::PeerBreakerPolicy as Breaker;
+pub use super::peer_budgets::PeerBudgetPolicy as Budget;
+pub use super::peer_shares::{AimdPolicy, PidPolicy, ThrottlePolicy};
+
+/// A peer's policy.
+#[derive(Clone, Debug)]
+pub struct PeerPolicy {
+    /// Attempts in all.
+    pub tries: u32,
+    /// Waits between them.
+    pub waits: Waits,
+    /// Whether a repeat can be afforded.
+    pub budget: Option<PeerBudgetPolicy>,
+    /// When nothing is sent at all.
+    pub breaker: Option<PeerBreakerPolicy>,
+    /// A breaker for each key instead of one.
+    pub by_key: bool,
+    /// How many at once.
+    pub limit: Option<AimdPolicy>,
+    /// Sheds a share of its own calls.
+    pub throttle: Option<ThrottlePolicy>,
+    /// Sheds a share of its own calls, as a controller finds it.
+    pub pid: Option<PidPolicy>,
+}
+
+/// Waits before a repeat: base and cap in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Waits {
+    /// None.
+    Immediate,
+    /// Doubling, without chance.
+    Doubling(f64, f64),
+    /// Half of the doubled bound, and a random share of the other half.
+    Equal(f64, f64),
+    /// A random share of the doubled bound.
+    Full(f64, f64),
+}
+
+impl Waits {
+    /// The wait before repeat number `repeat`, from 1.
+    fn draw(self, repeat: u32, stream: &mut Stream) -> Duration {
+        let bound = |base: f64, cap: f64| (base * f64::from(1_u32 << (repeat - 1).min(20))).min(cap);
+        seconds(match self {
+            Waits::Immediate => 0.0,
+            Waits::Doubling(base, cap) => bound(base, cap),
+            Waits::Equal(base, cap) => bound(base, cap) * (0.5 + stream.unit() / 2.0),
+            Waits::Full(base, cap) => bound(base, cap) * stream.unit(),
+        })
+    }
+}
+
+impl PeerPolicy {
+    /// So many tries, and nothing else.
+    #[must_use]
+    pub fn tries(tries: u32, waits: Waits) -> PeerPolicy {
+        PeerPolicy {
+            tries,
+            waits,
+            budget: None,
+            breaker: None,
+            by_key: false,
+            limit: None,
+            throttle: None,
+            pid: None,
+        }
+    }
+
+    /// One try: no repeats, no protection.
+    #[must_use]
+    pub fn bare() -> PeerPolicy {
+        PeerPolicy::tries(1, Waits::Immediate)
+    }
+
+    /// With a budget.
+    #[must_use]
+    pub fn budget(mut self, budget: PeerBudgetPolicy) -> PeerPolicy {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// With a breaker.
+    #[must_use]
+    pub fn breaker(mut self, breaker: PeerBreakerPolicy) -> PeerPolicy {
+        self.breaker = Some(breaker);
+        self
+    }
+
+    /// With a limit.
+    #[must_use]
+    pub fn limit(mut self, limit: AimdPolicy) -> PeerPolicy {
+        self.limit = Some(limit);
+        self
+    }
+}
+
+/// A peer's call.
+pub(in crate::sim) struct PeerCall {
+    tried: u32,
+    /// The breaker's era when the attempt under way was admitted.
+    era: u32,
+}
+
+/// One caller with a peer's policy.
+pub(super) struct Peer {
+    stream: Stream,
+    budget: Option<PeerBudget>,
+    breakers: Vec<PeerBreaker>,
+    limit: Option<Aimd>,
+    throttle: Option<Throttle>,
+    pid: Option<Pid>,
+}
+
+impl Peer {
+    pub(super) fn new(policy: &PeerPolicy, keys: u32, stream: Stream) -> Peer {
+        let breakers = if policy.by_key { keys.max(1) } else { 1 };
+        Peer {
+            stream,
+            budget: policy.budget.map(PeerBudget::new),
+            breakers: policy
+                .breaker
+                .map(|breaker| (0..breakers).map(|_| PeerBreaker::new(breaker)).collect())
+                .unwrap_or_default(),
+            limit: policy.limit.map(Aimd::new),
+            throttle: policy.throttle.map(Throttle::new),
+            pid: policy.pid.map(Pid::new),
+        }
+    }
+
+    pub(super) fn begin(&mut self, policy: &PeerPolicy, key: u32, now: Time) -> (PeerCall, Next) {
+        if let Some(budget) = &mut self.budget {
+            budget.begun(now);
+        }
+        let mut call = PeerCall { tried: 0, era: 0 };
+        let next = self.send(policy, &mut call, key, now);
+        (call, next)
+    }
+
+    pub(super) fn waited(&mut self, policy: &PeerPolicy, call: &mut PeerCall, key: u32, now: Time) -> Next {
+        self.send(policy, call, key, now)
+    }
+
+    fn breaker(&mut self, policy: &PeerPolicy, key: u32) -> Option<&mut PeerBreaker> {
+        self.breakers.get_mut(if policy.by_key { key as usize } else { 0 })
+    }
+
+    fn send(&mut self, policy: &PeerPolicy, call: &mut PeerCall, key: u32, now: Time) -> Next {
+        let refused = Next::Over { ok: false, refused: call.tried == 0 };
+        let unit = self.stream.unit();
+        if self.throttle.as_mut().is_some_and(|throttle| !throttle.admits(now, unit))
+            || self.pid.as_mut().is_some_and(|pid| !pid.admits(now, unit))
+            || self.limit.as_ref().is_some_and(|limit| !limit.has_room())
+        {
+            return refused;
+        }
+        if let Some(breaker) = self.breaker(policy, key) {
+            match breaker.admit(now) {
+                Some(era) => call.era = era,
+                None => return refused,
+            }
+        }
+        if let Some(limit) = &mut self.limit {
+            limit.enter();
+        }
+        call.tried += 1;
+        Next::Send { endpoint: 0, until: Time::NEVER, total: false }
+    }
+
+    pub(super) fn ended(
+        &mut self,
+        policy: &PeerPolicy,
+        call: &mut PeerCall,
+        key: u32,
+        ending: Ending,
+        now: Time,
+    ) -> Next {
+        let ok = matches!(ending, Ending::Answered(answer) if answer.status < 400);
+        let timed_out = matches!(ending, Ending::Lost(Lost::ReadTimeout | Lost::TotalTimeout));
+        let overload = timed_out || matches!(ending, Ending::Answered(a) if matches!(a.status, 429 | 503));
+        let era = call.era;
+        if let Some(breaker) = self.breaker(policy, key) {
+            breaker.record(ok, era, now);
+        }
+        if let Some(limit) = &mut self.limit {
+            limit.leave(ok, overload);
+        }
+        if let Some(throttle) = &mut self.throttle {
+            throttle.record(ok, now);
+        }
+        if let Some(pid) = &mut self.pid {
+            pid.record(ok, now);
+        }
+        if let Some(budget) = &mut self.budget {
+            if ok { budget.succeeded(call.tried > 1) } else { budget.failed() }
+        }
+        let pays = |budget: &mut Option<PeerBudget>| budget.as_mut().is_none_or(|b| b.spend(timed_out, now));
+        if ok || call.tried >= policy.tries || !pays(&mut self.budget) {
+            return Next::Over { ok, refused: false };
+        }
+        let wait = policy.waits.draw(call.tried, &mut self.stream);
+        if wait.is_zero() { self.send(policy, call, key, now) } else { Next::Wait(now.saturating_add(wait)) }
+    }
+
+    pub(super) fn seen(&mut self, now: Time) -> (Option<BreakerState>, Option<u32>) {
+        let open = self.breakers.iter().any(|breaker| !breaker.is_closed(now));
+        let state = if open { BreakerState::Open } else { BreakerState::Closed };
+        ((!self.breakers.is_empty()).then_some(state), self.limit.as_ref().map(Aimd::limit))
+    }
+}

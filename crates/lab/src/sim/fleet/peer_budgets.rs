@@ -1,0 +1,152 @@
+//! Retry budgets of others.
+
+use std::collections::VecDeque;
+
+use seawall_policy::Time;
+
+/// Whose budget.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PeerBudgetPolicy {
+    /// A bucket of so many tokens that earns a share of one with each success; a repeat costs one.
+    PerSuccess {
+        /// Earned.
+        per: f64,
+        /// The most.
+        cap: f64,
+        /// At the start.
+        initial: f64,
+    },
+    /// The same, earned with each call, whatever becomes of it (Finagle's and Linkerd's ratio without their floor).
+    PerRequest {
+        /// Earned.
+        per: f64,
+        /// The most.
+        cap: f64,
+        /// At the start.
+        initial: f64,
+    },
+    /// gRPC A6: each failed attempt takes a token, each success gives `ratio`; repeats only above one half.
+    Grpc {
+        /// `maxTokens`.
+        max: f64,
+        /// `tokenRatio`.
+        ratio: f64,
+    },
+    /// The AWS SDKs' standard mode: 500 tokens, 5 for a repeat and 10 after a timeout; a repeat that works out gives its
+    /// price back, any other success one token.
+    Aws {
+        /// Tokens.
+        tokens: f64,
+        /// For a repeat after a timeout.
+        after_timeout: f64,
+        /// For any other repeat.
+        other: f64,
+    },
+    /// Finagle's default: a share of the calls of the last seconds, and so many a second beside it.
+    Finagle {
+        /// The share.
+        ratio: f64,
+        /// The floor.
+        per_second: f64,
+        /// How long calls count.
+        seconds: f64,
+    },
+}
+
+/// A budget.
+pub(super) struct PeerBudget {
+    policy: PeerBudgetPolicy,
+    tokens: f64,
+    /// What the last repeat cost.
+    paid: f64,
+    /// Second, calls, repeats; for Finagle.
+    recent: VecDeque<(u64, f64, f64)>,
+}
+
+impl PeerBudget {
+    pub(super) fn new(policy: PeerBudgetPolicy) -> PeerBudget {
+        let tokens = match policy {
+            PeerBudgetPolicy::PerSuccess { initial, .. } | PeerBudgetPolicy::PerRequest { initial, .. } => {
+                initial
+            }
+            PeerBudgetPolicy::Grpc { max, .. } => max,
+            PeerBudgetPolicy::Aws { tokens, .. } => tokens,
+            PeerBudgetPolicy::Finagle { .. } => 0.0,
+        };
+        PeerBudget { policy, tokens, paid: 0.0, recent: VecDeque::new() }
+    }
+
+    fn this_second(&mut self, now: Time, window: f64) -> &mut (u64, f64, f64) {
+        let second = now.as_nanos() / 1_000_000_000;
+        while self.recent.front().is_some_and(|(old, ..)| (second - old) as f64 >= window) {
+            self.recent.pop_front();
+        }
+        if self.recent.back().is_none_or(|(last, ..)| *last != second) {
+            self.recent.push_back((second, 0.0, 0.0));
+        }
+        self.recent.back_mut().expect("just put in")
+    }
+
+    /// A call begins.
+    pub(super) fn begun(&mut self, now: Time) {
+        match self.policy {
+            PeerBudgetPolicy::PerRequest { per, cap, .. } => self.tokens = (self.tokens + per).min(cap),
+            PeerBudgetPolicy::Finagle { seconds, .. } => self.this_second(now, seconds).1 += 1.0,
+            PeerBudgetPolicy::PerSuccess { .. }
+            | PeerBudgetPolicy::Grpc { .. }
+            | PeerBudgetPolicy::Aws { .. } => {}
+        }
+    }
+
+    /// An attempt succeeded; it was a repeat, or not.
+    pub(super) fn succeeded(&mut self, repeat: bool) {
+        let (more, cap) = match self.policy {
+            PeerBudgetPolicy::PerSuccess { per, cap, .. } => (per, cap),
+            PeerBudgetPolicy::Grpc { max, ratio } => (ratio, max),
+            PeerBudgetPolicy::Aws { tokens, .. } => (if repeat { self.paid } else { 1.0 }, tokens),
+            PeerBudgetPolicy::PerRequest { .. } | PeerBudgetPolicy::Finagle { .. } => return,
+        };
+        self.tokens = (self.tokens + more).min(cap);
+    }
+
+    /// An attempt failed.
+    pub(super) fn failed(&mut self) {
+        if let PeerBudgetPolicy::Grpc { .. } = self.policy {
+            self.tokens = (self.tokens - 1.0).max(0.0);
+        }
+    }
+
+    /// Whether a repeat can be afforded; pays for it.
+    pub(super) fn spend(&mut self, timed_out: bool, now: Time) -> bool {
+        let cost = match self.policy {
+            PeerBudgetPolicy::PerSuccess { .. } | PeerBudgetPolicy::PerRequest { .. } => 1.0,
+            PeerBudgetPolicy::Grpc { max, .. } => return self.tokens > max / 2.0,
+            PeerBudgetPolicy::Aws { after_timeout, other, .. } => {
+                if timed_out {
+                    after_timeout
+                } else {
+                    other
+                }
+            }
+            PeerBudgetPolicy::Finagle { ratio, per_second, seconds } => {
+                self.this_second(now, seconds);
+                let (calls, repeats) = self
+                    .recent
+                    .iter()
+                    .fold((0.0, 0.0), |(calls, repeats), (_, c, r)| (calls + c, repeats + r));
+                let affordable = repeats + 1.0 <= ratio * calls + per_second * seconds;
+                if affordable {
+                    self.this_second(now, seconds).2 += 1.0;
+                }
+                return affordable;
+            }
+        };
+        // A ratio of 0.1 added ten times is not quite one.
+        let affordable = self.tokens + 1e-9 >= cost;
+        if affordable {
+            self.tokens -= cost;
+            self.paid = cost;
+        }
+        affordable
+    }
+}

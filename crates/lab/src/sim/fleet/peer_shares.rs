@@ -1,0 +1,153 @@
+//! What others do to send less: AIMD limits, client-side throttling, a controller.
+
+use std::collections::VecDeque;
+
+use seawall_policy::Time;
+
+/// A concurrency limit by additive increase and multiplicative decrease, at every bad ending.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AimdPolicy {
+    /// At the start.
+    pub start: f64,
+    /// The least.
+    pub min: f64,
+    /// The most.
+    pub max: f64,
+    /// What a timeout or an overload answer leaves of it.
+    pub factor: f64,
+}
+
+/// Such a limit.
+pub(super) struct Aimd {
+    policy: AimdPolicy,
+    limit: f64,
+    in_flight: u32,
+}
+
+impl Aimd {
+    pub(super) fn new(policy: AimdPolicy) -> Aimd {
+        Aimd { policy, limit: policy.start, in_flight: 0 }
+    }
+
+    pub(super) fn limit(&self) -> u32 {
+        self.limit as u32
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        f64::from(self.in_flight) < self.limit.floor().max(1.0)
+    }
+
+    pub(super) fn enter(&mut self) {
+        self.in_flight += 1;
+    }
+
+    pub(super) fn leave(&mut self, ok: bool, overload: bool) {
+        if overload {
+            self.limit = (self.limit * self.policy.factor).max(self.policy.min);
+        } else if ok && f64::from(self.in_flight) * 2.0 >= self.limit {
+            self.limit = (self.limit + 1.0).min(self.policy.max);
+        }
+        self.in_flight -= 1;
+    }
+}
+
+/// Client-side throttling of Google's SRE book (chapter 21): sheds `max(0, (requests − K · accepts) / (requests + 1))`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ThrottlePolicy {
+    /// K.
+    pub k: f64,
+    /// Seconds.
+    pub window: f64,
+}
+
+/// Such a throttle.
+pub(super) struct Throttle {
+    policy: ThrottlePolicy,
+    /// Slot of the window, requests, accepts.
+    window: VecDeque<(u64, f64, f64)>,
+}
+
+const PARTS: f64 = 10.0;
+
+impl Throttle {
+    pub(super) fn new(policy: ThrottlePolicy) -> Throttle {
+        Throttle { policy, window: VecDeque::new() }
+    }
+
+    fn slot(&mut self, now: Time) -> &mut (u64, f64, f64) {
+        let slot = (now.as_nanos() as f64 / 1e9 * PARTS / self.policy.window) as u64;
+        while self.window.front().is_some_and(|(old, ..)| slot - old >= PARTS as u64) {
+            self.window.pop_front();
+        }
+        if self.window.back().is_none_or(|(last, ..)| *last != slot) {
+            self.window.push_back((slot, 0.0, 0.0));
+        }
+        self.window.back_mut().expect("just put in")
+    }
+
+    pub(super) fn admits(&mut self, now: Time, unit: f64) -> bool {
+        self.slot(now);
+        let (requests, accepts) = self.window.iter().fold((0.0, 0.0), |(r, a), (_, q, p)| (r + q, a + p));
+        let shed = ((requests - self.policy.k * accepts) / (requests + 1.0)).max(0.0);
+        self.slot(now).1 += 1.0;
+        unit >= shed
+    }
+
+    pub(super) fn record(&mut self, ok: bool, now: Time) {
+        if ok {
+            self.slot(now).2 += 1.0;
+        }
+    }
+}
+
+/// A controller that sheds a share, as Shopify's Semian does: once a second it looks at how far the share of errors is
+/// from the ideal, less what it sheds already.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PidPolicy {
+    /// The share of errors that is normal.
+    pub ideal: f64,
+    /// Proportional, integral and derivative gain.
+    pub gains: (f64, f64, f64),
+    /// Seconds over which errors are counted.
+    pub window: f64,
+}
+
+/// Such a controller.
+pub(super) struct Pid {
+    policy: PidPolicy,
+    window: Throttle,
+    shed: f64,
+    integral: f64,
+    last: f64,
+    second: u64,
+}
+
+impl Pid {
+    pub(super) fn new(policy: PidPolicy) -> Pid {
+        let window = Throttle::new(ThrottlePolicy { k: 1.0, window: policy.window });
+        Pid { policy, window, shed: 0.0, integral: 0.0, last: 0.0, second: 0 }
+    }
+
+    pub(super) fn admits(&mut self, now: Time, unit: f64) -> bool {
+        let second = now.as_nanos() / 1_000_000_000;
+        if second > self.second {
+            self.second = second;
+            self.window.slot(now);
+            let (all, ok) = self.window.window.iter().fold((0.0, 0.0), |(r, a), (_, q, p)| (r + q, a + p));
+            let errors = if all > 0.0 { 1.0 - ok / all } else { 0.0 };
+            let off = (errors - self.policy.ideal) - (1.0 - errors) * self.shed;
+            self.integral = (self.integral + off).clamp(-10.0, 10.0);
+            let (p, i, d) = self.policy.gains;
+            self.shed += p * off + i * self.integral + d * (off - self.last);
+            self.shed = self.shed.clamp(0.0, 0.95);
+            self.last = off;
+        }
+        unit >= self.shed
+    }
+
+    pub(super) fn record(&mut self, ok: bool, now: Time) {
+        let slot = self.window.slot(now);
+        slot.1 += 1.0;
+        slot.2 += f64::from(u8::from(ok));
+    }
+}

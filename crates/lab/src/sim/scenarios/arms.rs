@@ -1,0 +1,90 @@
+//! Arms of a study: worlds that differ in one thing, and what is measured in each.
+
+use super::{Findings, Study};
+use crate::sim::agenda::mixed;
+use crate::sim::figures::{Estimate, Figure, Value};
+use crate::sim::knobs::Misuse;
+use crate::sim::seeds;
+use crate::sim::world::World;
+use crate::sim::world::record::Record;
+use crate::sim::world::run::run;
+
+/// One world, and what is asked of it.
+pub(super) struct Arm {
+    pub(super) name: String,
+    pub(super) world: World,
+    pub(super) measure: Measure,
+}
+
+/// What is measured. Numbers are seconds of the run.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Measure {
+    /// Seconds from this one until goodput stays at 95 %.
+    Recovery(usize),
+    /// The same, and what Seawall promises beside it: the worst seed, refusals before the trouble, peak amplification.
+    Seawall(usize),
+    /// Goodput between two seconds.
+    Goodput(usize, usize),
+}
+
+/// Plays every arm with every seed.
+pub(super) fn play(study: &Study<'_>, worlds: &[World]) -> Vec<Vec<Record>> {
+    let each = study.seeds as usize;
+    let ran = seeds::each(worlds.len() * each, study.threads, study.progress, |index| {
+        run(worlds[index / each].clone(), study.seed + (index % each) as u64)
+    });
+    let mut ran = ran.into_iter();
+    worlds.iter().map(|_| ran.by_ref().take(each).collect()).collect()
+}
+
+/// Adds up what was run.
+pub(super) fn count(findings: &mut Findings, runs: &[Record]) {
+    for run in runs {
+        findings.hash = mixed(findings.hash, run.hash);
+        findings.events += run.events;
+    }
+}
+
+/// Plays the arms and measures them.
+pub(super) fn measure(study: &Study<'_>, arms: &[Arm]) -> Result<Findings, Misuse> {
+    let worlds: Vec<World> = arms.iter().map(|arm| arm.world.clone()).collect();
+    let mut findings = Findings::default();
+    for (arm, runs) in arms.iter().zip(play(study, &worlds)) {
+        count(&mut findings, &runs);
+        findings.figures.extend(figures(arm, &runs));
+    }
+    Ok(findings)
+}
+
+fn figures(arm: &Arm, runs: &[Record]) -> Vec<Figure> {
+    match arm.measure {
+        Measure::Recovery(over) => vec![Figure::new(&arm.name, recovery(runs, over))],
+        Measure::Goodput(from, to) => {
+            let shares: Vec<f64> = runs.iter().map(|run| run.goodput(from, to)).collect();
+            vec![Figure::new(&arm.name, Value::Number(Estimate::of(&shares)))]
+        }
+        Measure::Seawall(over) => {
+            let mut all = vec![Figure::new(&arm.name, recovery(runs, over))];
+            let mut more = |what: &str, of: &dyn Fn(&Record) -> f64| {
+                let values: Vec<f64> = runs.iter().map(of).collect();
+                let name = arm.name.replace("recovery", what);
+                all.push(Figure::new(name, Value::Number(Estimate::of(&values))));
+            };
+            more("refused_in_health", &|run| run.refused(5, 30));
+            more("peak_amplification", &|run| run.peak_amplification(5, run.seconds.len()));
+            all
+        }
+    }
+}
+
+/// The mean over the seeds, or that one of them did not recover.
+pub(super) fn recovery(runs: &[Record], over: usize) -> Value {
+    let each: Option<Vec<f64>> = runs.iter().map(|run| run.recovery(over)).collect();
+    match each {
+        Some(each) => Value::Number(Estimate::of(&each)),
+        None => {
+            let left = runs.first().map_or(0, |run| run.seconds.len() - over);
+            Value::Said(format!("not within {left} s"))
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The same load from more callers: what each of them may save up adds up.
+//!
+//! A bucket of ten tokens is nothing. A hundred thousand of them are a second outage: the fleet may hold
+//! `N · c0 ≤ (1 − ρ) · µ · seconds of recovery`. A floor of retries per second is worse, since it never runs dry.
+
+use super::arms::{Arm, Measure, measure};
+use super::storm::{self, FINAGLE, JITTER, Storm, peer, per_success};
+use super::{Findings, Scenario, Seawall, Study};
+use crate::sim::fleet::peer::PeerPolicy;
+use crate::sim::knobs::Misuse;
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "client-count",
+    question: "The same load, from a thousand or a hundred thousand callers: who recovers?",
+    source: "M. Brooker, \"Fixing retries with token buckets and circuit breakers\"; Finagle RetryBudget",
+    seeds: 3,
+    callers: Ok(()),
+    knobs: &[storm::LOAD, storm::TRIGGER, storm::LEFT, storm::TRIES, storm::TIMEOUT],
+    run,
+};
+
+fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
+    let counts = study.callers.map_or(vec![1000, 100_000], |callers| vec![callers]);
+    let arms: Vec<Arm> = counts.into_iter().flat_map(|callers| arms(study, callers)).collect();
+    measure(study, &arms)
+}
+
+fn arms(study: &Study<'_>, callers: u32) -> Vec<Arm> {
+    let storm = Storm { horizon: 130.0, ..Storm::of(&study.knobs, callers) };
+    let tries = || PeerPolicy::tries(study.knobs.number("tries") as u32, JITTER);
+    let arm = |name: &str, policy| Arm {
+        name: format!("client_count/n{callers}_{name}"),
+        world: storm.world(policy),
+        measure: Measure::Recovery(storm.over()),
+    };
+    let budget = |initial: f64| peer(tries().budget(per_success(0.1, initial)));
+    // A fleet of more callers says so in its settings, unless somebody chose otherwise.
+    let mut told = study.seawall;
+    if told.guards.instances == Seawall::default().guards.instances {
+        told.guards.instances = callers;
+    }
+    vec![
+        arm("budget succ10% cap10 init10", budget(10.0)),
+        arm("budget succ10% cap10 init1", budget(1.0)),
+        arm("budget succ10% cap10 init0", budget(0.0)),
+        arm("finagle 20%+10/s ttl10", peer(tries().budget(FINAGLE))),
+        arm("no retries", peer(PeerPolicy::bare())),
+        arm("seawall", storm.seawall(&told)),
+    ]
+}

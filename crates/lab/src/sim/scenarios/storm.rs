@@ -1,0 +1,149 @@
+//! The storm that several scenarios share: many callers, one provider, and a while in which it has a part of its
+//! capacity only.
+//!
+//! Ten workers of 20 ms serve 500 attempts a second, first come, first served, and never hear that a caller gave up. For
+//! ten seconds they are five times slower. That is all. What then lasts is made by the callers (N. Bronson et al.,
+//! *Metastable Failures in Distributed Systems*, HotOS 2021; L. Huang et al., *Metastable Failures in the Wild*, OSDI
+//! 2022).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::sim::chance::Spread;
+use crate::sim::fleet::peer::{AimdPolicy, Breaker, Budget, PeerPolicy, ThrottlePolicy, Waits};
+use crate::sim::fleet::{Policy, SeawallPolicy};
+use crate::sim::knobs::{Knob, Knobs, Takes};
+use crate::sim::scenarios::Seawall;
+use crate::sim::world::{Station, World, Wrong};
+
+/// A storm's numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Storm {
+    pub(super) callers: u32,
+    /// Offered, of capacity.
+    pub(super) load: f64,
+    pub(super) workers: u32,
+    /// Mean service time in seconds.
+    pub(super) service: f64,
+    /// The share of capacity that is left in the trigger.
+    pub(super) left: f64,
+    pub(super) from: f64,
+    pub(super) lasts: f64,
+    pub(super) horizon: f64,
+    /// Seconds that an attempt waits.
+    pub(super) timeout: f64,
+}
+
+pub(super) const BASE: Storm = Storm {
+    callers: 100,
+    load: 0.7,
+    workers: 10,
+    service: 0.02,
+    left: 0.2,
+    from: 30.0,
+    lasts: 10.0,
+    horizon: 170.0,
+    timeout: 1.0,
+};
+
+/// Settings of a storm, for scenarios that let it vary.
+pub(super) const LOAD: Knob = Knob {
+    name: "load",
+    default: "0.7",
+    takes: Takes::Number(0.01, 0.99),
+    what: "calls offered, as a share of the provider's capacity",
+};
+pub(super) const TRIGGER: Knob = Knob {
+    name: "trigger",
+    default: "10",
+    takes: Takes::Number(1.0, 120.0),
+    what: "seconds for which the provider is slow",
+};
+pub(super) const LEFT: Knob = Knob {
+    name: "left",
+    default: "0.2",
+    takes: Takes::Number(0.0, 1.0),
+    what: "the share of its capacity that it has then",
+};
+pub(super) const TRIES: Knob = Knob {
+    name: "tries",
+    default: "3",
+    takes: Takes::Number(1.0, 20.0),
+    what: "attempts of the others' policies",
+};
+pub(super) const TIMEOUT: Knob = Knob {
+    name: "timeout",
+    default: "1",
+    takes: Takes::Number(0.05, 60.0),
+    what: "seconds that an attempt waits for its answer",
+};
+
+impl Storm {
+    /// The storm as set.
+    pub(super) fn of(knobs: &Knobs, callers: u32) -> Storm {
+        Storm {
+            callers,
+            load: knobs.number("load"),
+            left: knobs.number("left"),
+            lasts: knobs.number("trigger"),
+            timeout: knobs.number("timeout"),
+            ..BASE
+        }
+    }
+
+    pub(super) fn capacity(&self) -> f64 {
+        f64::from(self.workers) / self.service
+    }
+
+    pub(super) fn station(&self) -> Station {
+        let over = self.from + self.lasts;
+        Station::workers(self.workers, Spread::Exponential(self.service)).troubled(
+            self.from,
+            over,
+            Wrong::Capacity(self.left),
+        )
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.timeout)
+    }
+
+    pub(super) fn world(&self, policy: Policy) -> World {
+        let per_second = self.load * self.capacity();
+        let mut world = World::new(self.callers, policy, per_second, self.station(), self.horizon);
+        world.timeout = self.timeout();
+        world
+    }
+
+    /// The second in which the trigger is over.
+    pub(super) fn over(&self) -> usize {
+        (self.from + self.lasts).ceil() as usize
+    }
+
+    /// Seawall with these settings, its buckets full, as in a fleet that has run for long.
+    pub(super) fn seawall(&self, settings: &Seawall) -> Policy {
+        Policy::Seawall(Arc::new(SeawallPolicy::new(settings, 1, self.timeout(), true)))
+    }
+}
+
+/// The study's waits: full jitter over a bound from 100 ms to 2 s.
+pub(super) const JITTER: Waits = Waits::Full(0.1, 2.0);
+
+pub(super) fn peer(policy: PeerPolicy) -> Policy {
+    Policy::Peer(Arc::new(policy))
+}
+
+pub(super) fn per_success(per: f64, initial: f64) -> Budget {
+    Budget::PerSuccess { per, cap: 10.0, initial }
+}
+
+pub(super) fn per_request(per: f64) -> Budget {
+    Budget::PerRequest { per, cap: 10.0, initial: 10.0 }
+}
+
+pub(super) const GRPC: Budget = Budget::Grpc { max: 10.0, ratio: 0.1 };
+pub(super) const AWS: Budget = Budget::Aws { tokens: 500.0, after_timeout: 10.0, other: 5.0 };
+pub(super) const FINAGLE: Budget = Budget::Finagle { ratio: 0.2, per_second: 10.0, seconds: 10.0 };
+pub(super) const HYSTRIX: Breaker = Breaker::Rate { share: 0.5, min_calls: 20, window: 10.0, open_for: 5.0 };
+pub(super) const AIMD: AimdPolicy = AimdPolicy { start: 20.0, min: 1.0, max: 200.0, factor: 0.9 };
+pub(super) const THROTTLE: ThrottlePolicy = ThrottlePolicy { k: 2.0, window: 10.0 };

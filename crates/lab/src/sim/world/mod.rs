@@ -1,0 +1,216 @@
+//! The world of a run: who calls, how often, whom, and what goes wrong there.
+//!
+//! It is plain data. [`run::run`] plays it; [`record::Record`] is what was seen.
+
+pub mod record;
+pub mod run;
+mod slab;
+mod station;
+
+use std::time::Duration;
+
+use seawall_policy::Time;
+
+use super::chance::Spread;
+use super::fleet::Policy;
+
+/// A world, before it is played.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Callers, in groups that each run one policy. A call comes from each caller equally often.
+    pub fleet: Vec<Group>,
+    /// When calls begin.
+    pub arrivals: Arrivals,
+    /// Each call is for one of so many keys (tenants, shards), each equally often.
+    pub keys: u32,
+    /// The longest that an attempt waits for its answer.
+    pub timeout: Duration,
+    /// How long the network takes for each way; none where it takes no time.
+    pub network: Option<Spread>,
+    /// Between the callers and the providers, the nearest to the callers first. A call that ends well at one of them is
+    /// answered 200, any other 500.
+    pub middle: Vec<Tier>,
+    /// Whom the last tier calls, in order of preference.
+    pub providers: Vec<Station>,
+    /// When it ends.
+    pub horizon: Time,
+    /// Whether breakers, limits and latencies are watched; it costs time, and changes nothing.
+    pub watch: bool,
+}
+
+/// Callers that run one policy.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// How many.
+    pub callers: u32,
+    /// What each of them runs, for itself.
+    pub policy: Policy,
+}
+
+/// When calls begin.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrivals {
+    /// Whatever happens: so many a second in all, as a Poisson stream. Many callers that call seldom and do not know of
+    /// each other make one.
+    Open(f64),
+    /// Whatever happens: so many a second in all, but together, in waves of a mean size (Poisson waves, geometric sizes).
+    Waves(f64, f64),
+    /// Each caller calls again only so long after its last call ended.
+    Closed(Spread),
+}
+
+/// A tier of servers that serve calls by calling on.
+#[derive(Clone, Debug)]
+pub struct Tier {
+    /// How many; each has guards of its own.
+    pub instances: u32,
+    /// What each of them runs.
+    pub policy: Policy,
+    /// What it does itself before it calls on.
+    pub station: Station,
+}
+
+/// A place where attempts are served.
+#[derive(Clone, Debug)]
+pub struct Station {
+    /// How many at once; none is no bound, and so no queue.
+    pub workers: Option<u32>,
+    /// How long one takes in health.
+    pub takes: Spread,
+    /// Who is next.
+    pub order: Order,
+    /// The most that wait; more are answered 503 at once.
+    pub bound: Option<u32>,
+    /// What has waited longer than the caller does is not begun.
+    pub drops_expired: bool,
+    /// What was given up by its caller, and that is known here, is not begun.
+    pub hears_cancels: bool,
+    /// The share of attempts that fail with 500 in health.
+    pub fails: f64,
+    /// Something in front answers for it when it takes longer.
+    pub front: Option<Front>,
+    /// `Retry-After` of a 503 of a full queue.
+    pub retry_after: Option<Duration>,
+    /// What goes wrong, and when.
+    pub troubles: Vec<Trouble>,
+}
+
+/// A proxy in front of a station: it answers in its place after a while, and the work goes on behind it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Front {
+    /// How long it waits.
+    pub patience: Duration,
+    /// What it then answers.
+    pub status: u16,
+}
+
+/// Who is served next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Who came first.
+    Fifo,
+    /// Who came last.
+    Lifo,
+}
+
+/// Something that goes wrong for a while.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trouble {
+    /// When it begins.
+    pub from: Time,
+    /// When it is over.
+    pub to: Time,
+    /// Only for this key.
+    pub key: Option<u32>,
+    /// What it is.
+    pub what: Wrong,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Wrong {
+    /// It has this share of its capacity: whatever is begun takes so much longer. Zero: nothing is begun. Not for one key.
+    Capacity(f64),
+    /// It is swallowed: nothing is done, and no answer comes.
+    Swallowed,
+    /// A share fails with this status so many seconds after it came; nothing else is done.
+    Fails {
+        /// The share.
+        share: f64,
+        /// The status.
+        status: u16,
+        /// Seconds.
+        after: f64,
+    },
+    /// A share does its whole work, and then fails with this status.
+    FailsLate {
+        /// The share.
+        share: f64,
+        /// The status.
+        status: u16,
+    },
+    /// Connections are refused.
+    Refused,
+}
+
+impl Station {
+    /// So many workers, an unbounded queue, first come, first served; nothing goes wrong.
+    #[must_use]
+    pub fn workers(workers: u32, takes: Spread) -> Station {
+        Station { workers: Some(workers), ..Station::unbounded(takes) }
+    }
+
+    /// Serves any number at once.
+    #[must_use]
+    pub fn unbounded(takes: Spread) -> Station {
+        Station {
+            workers: None,
+            takes,
+            order: Order::Fifo,
+            bound: None,
+            drops_expired: false,
+            hears_cancels: false,
+            fails: 0.0,
+            front: None,
+            retry_after: None,
+            troubles: Vec::new(),
+        }
+    }
+
+    /// Attempts a second that it can serve in health.
+    #[must_use]
+    pub fn capacity(&self) -> f64 {
+        self.workers.map_or(f64::INFINITY, |workers| f64::from(workers) / self.takes.mean())
+    }
+
+    /// With something that goes wrong between two seconds.
+    #[must_use]
+    pub fn troubled(mut self, from: f64, to: f64, what: Wrong) -> Station {
+        self.troubles.push(Trouble { from: at_second(from), to: at_second(to), key: None, what });
+        self
+    }
+}
+
+impl World {
+    /// Callers that all run one policy, a steady stream of calls, one provider; attempts wait for a second.
+    #[must_use]
+    pub fn new(callers: u32, policy: Policy, per_second: f64, provider: Station, horizon: f64) -> World {
+        World {
+            fleet: vec![Group { callers, policy }],
+            arrivals: Arrivals::Open(per_second),
+            keys: 1,
+            timeout: Duration::from_secs(1),
+            network: None,
+            middle: Vec::new(),
+            providers: vec![provider],
+            horizon: at_second(horizon),
+            watch: false,
+        }
+    }
+}
+
+/// The moment so many seconds after the origin.
+#[must_use]
+pub fn at_second(second: f64) -> Time {
+    Time::from_nanos((second.max(0.0) * 1e9) as u64)
+}

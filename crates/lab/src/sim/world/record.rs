@@ -1,0 +1,170 @@
+//! What was seen of a run, second by second.
+//!
+//! Goodput is counted by when a call *began*: the share of the calls begun in a second that ended well, whenever that
+//! was. Counted by when they end, a server that works off a backlog of dead requests looks busy and well.
+
+use seawall_policy::{BreakerState, Time};
+
+/// One second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Second {
+    /// Calls begun by the callers.
+    pub begun: u32,
+    /// Of those, how many ended well.
+    pub ok: u32,
+    /// Of those, how many were refused by their own caller before anything was sent.
+    pub refused: u32,
+    /// Attempts that the callers sent.
+    pub attempts: u32,
+    /// Attempts that reached a provider.
+    pub load: u32,
+    /// Attempts waiting at the providers at its end.
+    pub waiting: u32,
+    /// The most attempts of the callers under way at once.
+    pub in_flight: u32,
+    /// Seconds that the calls begun in it took together.
+    pub took: f64,
+    /// Callers whose breaker was not closed at its end; only where watched.
+    pub open: u32,
+    /// Their mean concurrency limit at its end; only where watched.
+    pub limit: f32,
+}
+
+/// A run, as seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    /// Second by second.
+    pub seconds: Vec<Second>,
+    /// When each call began and how long it took, in seconds, and whether it ended well; only where watched.
+    pub calls: Vec<(f32, f32, bool)>,
+    /// Over all events.
+    pub hash: u64,
+    /// How many events.
+    pub events: u64,
+}
+
+/// What a sample of the callers' guards says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Guarded {
+    pub(super) open: u32,
+    pub(super) limits: f64,
+    pub(super) limited: u32,
+}
+
+impl Guarded {
+    pub(super) fn add(&mut self, state: Option<BreakerState>, limit: Option<u32>) {
+        self.open += u32::from(state.is_some_and(|state| state != BreakerState::Closed));
+        if let Some(limit) = limit {
+            self.limits += f64::from(limit);
+            self.limited += 1;
+        }
+    }
+}
+
+/// A share of calls that is "well again".
+const WHOLE: f64 = 0.95;
+/// The last seconds of a run are not judged: calls begun in them may not have ended, and "it stays so" wants to be seen.
+const UNFINISHED_SECONDS: usize = 12;
+
+impl Record {
+    pub(super) fn second(&mut self, time: Time) -> &mut Second {
+        let last = self.seconds.len() - 1;
+        &mut self.seconds[((time.as_nanos() / 1_000_000_000) as usize).min(last)]
+    }
+
+    /// The sum of something over some seconds.
+    pub fn sum(&self, from: usize, to: usize, what: impl Fn(&Second) -> f64) -> f64 {
+        let end = to.min(self.seconds.len());
+        self.seconds[from.min(end)..end].iter().map(what).sum()
+    }
+
+    /// The share of calls begun in these seconds that ended well.
+    #[must_use]
+    pub fn goodput(&self, from: usize, to: usize) -> f64 {
+        let begun = self.sum(from, to, |second| f64::from(second.begun));
+        self.sum(from, to, |second| f64::from(second.ok)) / begun.max(1.0)
+    }
+
+    /// The share of calls begun in these seconds that their own caller refused.
+    #[must_use]
+    pub fn refused(&self, from: usize, to: usize) -> f64 {
+        let begun = self.sum(from, to, |second| f64::from(second.begun));
+        self.sum(from, to, |second| f64::from(second.refused)) / begun.max(1.0)
+    }
+
+    /// Seconds from `trouble_over` until goodput stays at 95 % or more to the end; `None`: it does not.
+    #[must_use]
+    pub fn recovery(&self, trouble_over: usize) -> Option<f64> {
+        let end = self.seconds.len().saturating_sub(UNFINISHED_SECONDS);
+        let bad = |second: &Second| f64::from(second.ok) < WHOLE * f64::from(second.begun);
+        let last = (trouble_over..end).rev().find(|index| bad(&self.seconds[*index]));
+        match last {
+            None => Some(0.0),
+            Some(last) if last + 2 >= end => None,
+            Some(last) => Some((last + 1 - trouble_over) as f64),
+        }
+    }
+
+    /// The largest number of attempts for each call begun, over any five seconds between the two.
+    #[must_use]
+    pub fn peak_amplification(&self, from: usize, to: usize) -> f64 {
+        let end = to.min(self.seconds.len());
+        let share = |window: &[Second]| {
+            let sum = |what: fn(&Second) -> u32| window.iter().map(|s| f64::from(what(s))).sum::<f64>();
+            sum(|second| second.attempts) / sum(|second| second.begun).max(1.0)
+        };
+        self.seconds[from.min(end)..end].windows(5).map(share).fold(0.0, f64::max)
+    }
+
+    /// The most attempts under way at once in these seconds.
+    #[must_use]
+    pub fn most_in_flight(&self, from: usize, to: usize) -> u32 {
+        let end = to.min(self.seconds.len());
+        self.seconds[from.min(end)..end].iter().map(|second| second.in_flight).max().unwrap_or(0)
+    }
+
+    /// The mean time that a call begun in these seconds took, in seconds.
+    #[must_use]
+    pub fn mean_latency(&self, from: usize, to: usize) -> f64 {
+        let begun = self.sum(from, to, |second| f64::from(second.begun));
+        self.sum(from, to, |second| second.took) / begun.max(1.0)
+    }
+
+    /// The quantile of the times of watched calls that began between two seconds; `None` where there was none.
+    #[must_use]
+    pub fn latency_quantile(&self, from: f32, to: f32, quantile: f64) -> Option<f64> {
+        let begun = self.calls.iter().filter(|(began, _, _)| (from..to).contains(began));
+        let mut times: Vec<f32> = begun.map(|(_, took, _)| *took).collect();
+        times.sort_by(f32::total_cmp);
+        let at = (times.len() as f64 * quantile) as usize;
+        times.get(at.min(times.len().saturating_sub(1))).map(|time| f64::from(*time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(ok_of_ten: &[u32]) -> Record {
+        let second = |ok: &u32| Second { begun: 10, ok: *ok, attempts: 20 - ok, ..Second::default() };
+        Record { seconds: ok_of_ten.iter().map(second).collect(), ..Record::default() }
+    }
+
+    #[test]
+    fn recovered_is_when_it_stays_so() {
+        let ending = [&[10; 3][..], &[0; UNFINISHED_SECONDS]].concat();
+        let with = |middle: &[u32]| record(&[middle, &ending[..]].concat());
+        assert_eq!(with(&[10, 10, 10]).recovery(1), Some(0.0));
+        assert_eq!(with(&[10, 0, 10]).recovery(1), Some(1.0));
+        assert_eq!(with(&[10, 0, 10, 9, 10]).recovery(1), Some(3.0), "a relapse counts");
+        assert_eq!(record(&[&[10][..], &[0; 20]].concat()).recovery(1), None);
+    }
+
+    #[test]
+    fn shares_are_over_calls_begun() {
+        let record = record(&[10, 5, 0, 0, 0, 0]);
+        assert_eq!(record.goodput(0, 2), 0.75);
+        assert_eq!(record.goodput(2, 2), 0.0, "no calls, no goodput, and no NaN");
+        assert_eq!(record.peak_amplification(1, 6), 1.9);
+    }
+}

@@ -1,0 +1,142 @@
+//! A station as it works: workers, a queue, and what goes wrong at the moment.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use seawall_policy::Time;
+
+use super::slab::Handle;
+use super::{Order, Station, Wrong};
+use crate::sim::chance::{Stream, Whose, seconds};
+
+/// A station in a run.
+pub(super) struct Working {
+    pub(super) setup: Station,
+    stream: Stream,
+    idle: u32,
+    queue: VecDeque<Handle>,
+    /// The share of its capacity that it has.
+    capacity: f64,
+}
+
+/// What becomes of an attempt that arrives.
+pub(super) enum Met {
+    /// It is worked on, for so long, and then answered.
+    Begun(Duration, u16),
+    /// It waits.
+    Queued,
+    /// It is answered so, so much later, without any work.
+    Answered(Duration, u16),
+    /// The connection is refused.
+    Refused,
+    /// Nothing ever happens to it.
+    Swallowed,
+}
+
+impl Working {
+    pub(super) fn new(setup: Station, seed: u64, number: u64) -> Working {
+        Working {
+            stream: Stream::of(seed, Whose::Provider, number),
+            idle: setup.workers.unwrap_or(u32::MAX),
+            queue: VecDeque::new(),
+            capacity: 1.0,
+            setup,
+        }
+    }
+
+    /// When something begins or ends to go wrong.
+    pub(super) fn changes(&self) -> impl Iterator<Item = Time> + '_ {
+        self.setup.troubles.iter().flat_map(|trouble| [trouble.from, trouble.to])
+    }
+
+    /// Something began or ended to go wrong.
+    pub(super) fn change(&mut self, now: Time) {
+        self.capacity = 1.0;
+        for trouble in &self.setup.troubles {
+            if let Wrong::Capacity(share) = trouble.what
+                && (trouble.from..trouble.to).contains(&now)
+            {
+                self.capacity *= share;
+            }
+        }
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn arrives(&mut self, attempt: Handle, key: u32, now: Time) -> Met {
+        if let Some(met) = self.goes_wrong(key, now) {
+            return met;
+        }
+        if self.idle > 0 && self.capacity > 0.0 {
+            let (time, status) = self.begin(key, now);
+            return Met::Begun(time, status);
+        }
+        if self.setup.bound.is_some_and(|bound| self.queue.len() >= bound as usize) {
+            return Met::Answered(Duration::ZERO, 503);
+        }
+        self.queue.push_back(attempt);
+        Met::Queued
+    }
+
+    fn goes_wrong(&mut self, key: u32, now: Time) -> Option<Met> {
+        for trouble in &self.setup.troubles {
+            let here = trouble.key.is_none_or(|only| only == key);
+            if !here || !(trouble.from..trouble.to).contains(&now) {
+                continue;
+            }
+            match trouble.what {
+                Wrong::Swallowed => return Some(Met::Swallowed),
+                Wrong::Refused => return Some(Met::Refused),
+                Wrong::Fails { share, status, after } if self.stream.chance(share) => {
+                    return Some(Met::Answered(seconds(after), status));
+                }
+                Wrong::Fails { .. } | Wrong::FailsLate { .. } | Wrong::Capacity(_) => {}
+            }
+        }
+        None
+    }
+
+    /// A worker begins: for how long, and how it will answer.
+    fn begin(&mut self, key: u32, now: Time) -> (Duration, u16) {
+        if self.setup.workers.is_some() {
+            self.idle -= 1;
+        }
+        let time = seconds(self.setup.takes.seconds(&mut self.stream) / self.capacity);
+        let mut status = if self.stream.chance(self.setup.fails) { 500 } else { 200 };
+        for trouble in &self.setup.troubles {
+            if let Wrong::FailsLate { share, status: late } = trouble.what
+                && trouble.key.is_none_or(|only| only == key)
+                && (trouble.from..trouble.to).contains(&now)
+                && self.stream.chance(share)
+            {
+                status = late;
+            }
+        }
+        (time, status)
+    }
+
+    /// A worker is done.
+    pub(super) fn done(&mut self) {
+        if self.setup.workers.is_some() {
+            self.idle += 1;
+        }
+    }
+
+    /// The next to be looked at, if there is somebody to serve it.
+    pub(super) fn next(&mut self) -> Option<Handle> {
+        if self.idle == 0 || self.capacity <= 0.0 {
+            return None;
+        }
+        match self.setup.order {
+            Order::Fifo => self.queue.pop_front(),
+            Order::Lifo => self.queue.pop_back(),
+        }
+    }
+
+    /// One that waited is begun.
+    pub(super) fn begin_waiting(&mut self, key: u32, now: Time) -> (Duration, u16) {
+        self.begin(key, now)
+    }
+}
