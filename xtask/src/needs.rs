@@ -47,6 +47,9 @@ pub(crate) const NEEDS: &[Need] = &[
     apt("curl", &["curl"], "a client that others wrote, HTTP/1.1 and HTTP/2", &[STORIES], |_| {
         curl_speaks_http2()
     }),
+    apt("postgres", &["postgresql"], "a database server that tests start for themselves", &[TESTS], |_| {
+        postgres_is_installed()
+    }),
     apt("nginx", &["nginx"], "a fast upstream that others wrote, and a peer", &[STORIES, "nginx"], in_path),
     apt("openssl", &["openssl"], "a private CA for the TLS story", &[STORIES], in_path),
     apt(
@@ -273,6 +276,12 @@ fn in_path(need: &Need) -> bool {
 
 fn curl_speaks_http2() -> bool {
     output(Command::new("curl").arg("--version")).is_ok_and(|text| text.contains("HTTP2"))
+}
+
+/// Debian keeps the server's programs out of the path, one folder for each version.
+fn postgres_is_installed() -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    on_path("postgres").is_some() || versions.map(|v| v.path().join("bin/postgres")).any(|p| p.is_file())
 }
 
 fn tool_present(need: &Need) -> bool {

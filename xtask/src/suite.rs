@@ -141,7 +141,7 @@ fn house_rules(_: &Scope) -> Outcome<()> {
 
 fn clippy(scope: &Scope) -> Outcome<()> {
     run(cargo()
-        .args(["clippy", "--locked", "--all-targets"])
+        .args(["clippy", "--locked", "--all-targets", "--all-features"])
         .args(scope.args())
         .args(["--", "-D", "warnings"]))
 }
@@ -151,9 +151,9 @@ fn tests(scope: &Scope) -> Outcome<()> {
     let there = output(needs::with_tools(cargo()).args(["nextest", "--version"])).is_ok();
     if !there {
         println!("cargo-nextest could not be had; `cargo test` stands in");
-        return run(cargo().args(["test", "--locked", "--all-targets"]).args(scope.args()));
+        return run(cargo().args(["test", "--locked", "--all-targets", "--all-features"]).args(scope.args()));
     }
-    nextest.args(["nextest", "run", "--locked", "--no-fail-fast"]).args(scope.args());
+    nextest.args(["nextest", "run", "--locked", "--all-features", "--no-fail-fast"]).args(scope.args());
     if let Scope::Package(_) = scope {
         // A crate may have none yet; the workspace may not.
         nextest.arg("--no-tests=warn");
@@ -168,7 +168,7 @@ fn doc_tests(scope: &Scope) -> Outcome<()> {
         println!("{name} has no library, and so no doc tests");
         return Ok(());
     }
-    run(cargo().args(["test", "--locked", "--doc"]).args(scope.args()))
+    run(cargo().args(["test", "--locked", "--doc", "--all-features"]).args(scope.args()))
 }
 
 fn has_library(package: &str) -> Outcome<bool> {
@@ -181,7 +181,9 @@ fn has_library(package: &str) -> Outcome<bool> {
 fn docs(scope: &Scope) -> Outcome<()> {
     let mut command = cargo();
     command.env("RUSTDOCFLAGS", "-D warnings");
-    run(command.args(["doc", "--locked", "--no-deps", "--document-private-items"]).args(scope.args()))
+    run(command
+        .args(["doc", "--locked", "--all-features", "--no-deps", "--document-private-items"])
+        .args(scope.args()))
 }
 
 fn deny(_: &Scope) -> Outcome<()> {

@@ -147,6 +147,8 @@ pub(crate) fn status(reason: Reason) -> StatusCode {
         Reason::BadRequest => StatusCode::BAD_REQUEST,
         Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::CallerRefused => StatusCode::FORBIDDEN,
+        // Of programs that use the library; a gateway holds no connection of its callers' databases.
+        Reason::ConnectionHeld => StatusCode::INTERNAL_SERVER_ERROR,
         Reason::KeyConflict => StatusCode::UNPROCESSABLE_ENTITY,
         Reason::InProgress => StatusCode::CONFLICT,
         _ => StatusCode::BAD_GATEWAY,
@@ -173,6 +175,7 @@ fn title(reason: Reason) -> &'static str {
         Reason::BadRequest => "the request is malformed",
         Reason::BodyTooLarge => "the request body is too large",
         Reason::CallerRefused => "this caller may not call here",
+        Reason::ConnectionHeld => "a database connection is held",
         Reason::LedgerUnavailable => "the ledger cannot be written",
         Reason::KeyConflict => "the idempotency key belongs to another request",
         Reason::InProgress => "the same key is being worked on",

@@ -92,6 +92,8 @@ words! {
         BodyTooLarge = "body-too-large",
         /// This caller may not call here.
         CallerRefused = "caller-refused",
+        /// The calling task holds a database connection, and its pool denies that.
+        ConnectionHeld = "connection-held",
         /// A durable operation could not be recorded.
         LedgerUnavailable = "ledger-unavailable",
         /// An idempotency key came back with another request.
@@ -128,6 +130,7 @@ impl Reason {
             | Reason::BadRequest
             | Reason::BodyTooLarge
             | Reason::CallerRefused
+            | Reason::ConnectionHeld
             | Reason::KeyConflict
             | Reason::InProgress => Origin::Caller,
         }
@@ -170,7 +173,7 @@ mod tests {
             assert!(seen.insert(word), "{word} twice");
             assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{word}");
         }
-        assert_eq!(Reason::ALL.len(), 22);
+        assert_eq!(Reason::ALL.len(), 23);
         assert_eq!(Stopped::ALL.len(), 9);
     }
 }

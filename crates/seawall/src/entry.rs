@@ -8,6 +8,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::Error;
+use crate::held::{self, Waiting};
 
 /// A call that is about to begin.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +22,19 @@ pub(crate) struct Entry<'a> {
 /// A call under way; dropping it is the call's end.
 #[derive(Debug)]
 #[must_use = "dropping it ends the call"]
-pub(crate) struct Entered(());
+pub(crate) struct Entered {
+    /// Counts for how long database connections were held.
+    _waiting: Waiting,
+}
 
 /// Asks whether the call may begin.
 ///
 /// # Errors
-/// It may not, and nothing was sent.
+/// It may not, and nothing was sent: the task holds a database connection that denies it.
 #[inline]
-pub(crate) fn check(_: Entry<'_>) -> Result<Entered, Error> {
-    Ok(Entered(()))
+pub(crate) fn check(entry: Entry<'_>) -> Result<Entered, Error> {
+    match held::enter(entry.dependency, entry.place) {
+        Ok(waiting) => Ok(Entered { _waiting: waiting }),
+        Err(held) => Err(Error::held(entry, held)),
+    }
 }

@@ -10,6 +10,7 @@ use seawall_policy::{Effect, Ending, Finish, Origin, Reason, Stopped, Time};
 
 use crate::entry::Entry;
 use crate::fault::BoxError;
+use crate::held::ConnectionHeld;
 
 /// A call that did not come out well.
 ///
@@ -158,6 +159,23 @@ impl Error {
         self.0.origin = broke.reason().origin();
         self.0.detail = Some(broke.to_string());
         self
+    }
+
+    /// The call was not begun: its task holds a database connection.
+    pub(crate) fn held(entry: Entry<'_>, held: ConnectionHeld) -> Error {
+        Error(Box::new(Inner {
+            dependency: Arc::clone(entry.dependency),
+            place: entry.place,
+            effect: Effect::NotApplied,
+            reason: Some(Reason::ConnectionHeld),
+            origin: Reason::ConnectionHeld.origin(),
+            retry_after: None,
+            attempts: 0,
+            stopped: None,
+            status: None,
+            detail: Some(held.to_string()),
+            source: Some(Box::new(held)),
+        }))
     }
 
     /// The call ended without a good answer. `now` is when.

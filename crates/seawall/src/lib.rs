@@ -22,11 +22,14 @@ mod dependency;
 mod entry;
 mod error;
 mod fault;
+pub mod held;
 #[cfg(feature = "http")]
 pub mod http;
 mod judge;
 mod misuse;
 mod operation;
+#[cfg(feature = "pool")]
+mod pool;
 mod settings;
 
 pub use builder::{Builder, Endpoint};
@@ -34,9 +37,12 @@ pub use call::{Attempt, Call};
 pub use dependency::Dependency;
 pub use error::Error;
 pub use fault::{Fault, Meaning};
+pub use held::{ConnectionHeld, OnHeld, scope};
 pub use judge::{ByClosure, Judge, Plain};
 pub use misuse::Misuse;
 pub use operation::{Operation, OperationBuilder, Value, When};
+#[cfg(feature = "pool")]
+pub use pool::{GuardedConnection, GuardedPool, GuardedTransaction};
 pub use settings::{
     Breaker, Budget, Concurrency, Dns, HttpVersion, Pool, Retry, Timeouts, Tls, millis, secs,
 };

@@ -33,6 +33,7 @@ const PAGES: &[(&str, &str)] = pages![
     "bad-request",
     "body-too-large",
     "caller-refused",
+    "connection-held",
     "ledger-unavailable",
     "key-conflict",
     "in-progress",

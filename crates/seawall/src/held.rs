@@ -1,0 +1,254 @@
+//! The connection guard: no database connection is held while an external call waits.
+//!
+//! A pool of ten connections carries thousands of queries a second, as long as each is held for a millisecond. One
+//! request that asks a slow partner in the middle of its transaction holds one for as long as the partner takes, and ten
+//! such requests stop every query of the program, those that have nothing to do with the partner among them.
+//!
+//! The obvious rule, "review the code for it", fails on the call three functions deeper. So the pool knows which task
+//! holds a connection ([`crate::GuardedPool`]), every external call of this crate asks before it sends anything, and both
+//! places in the code are named.
+//!
+//! # Who holds
+//!
+//! A connection belongs to the task that took it: tokio's task, or, where there is none (`block_on`, and so `main` under
+//! `#[tokio::main]`), the thread that blocks. [`scope`] makes a part of a task count for itself. A connection taken
+//! outside of a scope is held inside of it, too; one that is taken in a scope is not held outside of it, nor in the scope
+//! beside it.
+//!
+//! # Limits
+//!
+//! - The branches of a `join!` or `select!` are one task, so a connection held in one branch counts against a call in
+//!   another. Put each branch into a [`scope`] where that is wrong.
+//! - A connection that is moved to another task counts for the task that took it, until it is given back.
+//! - What runs on the pool itself, as `query.fetch_all(&*pool)` does, is not seen: it holds a connection for no longer than it
+//!   is awaited. That is not so for `fetch`, whose stream of rows holds one until it is dropped: acquire a connection for it.
+//! - Where a future runs on an executor other than tokio's, outside of a scope, nothing is seen.
+
+mod holder;
+mod tally;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use holder::Holder;
+pub use tally::{HeldPlace, HeldTotal, Snapshot, snapshot};
+
+/// What happens when a task that holds a connection starts an external call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OnHeld {
+    /// The call is made, and counted.
+    Count,
+    /// The call is made and counted, and a warning names both places in the code; one a second for each pair of them.
+    #[default]
+    Warn,
+    /// The call is refused before anything is sent.
+    Deny,
+}
+
+/// A place in the code.
+pub type Place = &'static Location<'static>;
+
+/// An external call was to be made while its task held a database connection, and the pool says [`OnHeld::Deny`].
+/// Nothing was sent.
+#[derive(Clone, Debug)]
+pub struct ConnectionHeld {
+    dependency: Arc<str>,
+    acquired: Place,
+    called: Place,
+    held_for: Duration,
+}
+
+impl ConnectionHeld {
+    /// Who was to be called.
+    #[must_use]
+    pub fn dependency(&self) -> &str {
+        &self.dependency
+    }
+
+    /// Where the connection was taken.
+    #[must_use]
+    pub fn acquired(&self) -> Place {
+        self.acquired
+    }
+
+    /// Where the call was to be made.
+    #[must_use]
+    pub fn called(&self) -> Place {
+        self.called
+    }
+
+    /// How long the connection had been held.
+    #[must_use]
+    pub fn held_for(&self) -> Duration {
+        self.held_for
+    }
+}
+
+impl fmt::Display for ConnectionHeld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConnectionHeld { dependency, acquired, called, .. } = self;
+        write!(
+            f,
+            "a database connection taken at {acquired} is held while `{dependency}` is called at {called}"
+        )
+    }
+}
+
+impl std::error::Error for ConnectionHeld {}
+
+/// Makes a future count for itself: a connection that is taken in it is not held outside of it.
+///
+/// For the branches of a `join!`, and for executors that have no tasks that tokio knows.
+///
+/// ```
+/// # async fn left() {} async fn right() {}
+/// # async fn both() {
+/// tokio::join!(seawall::scope(left()), seawall::scope(right()));
+/// # }
+/// ```
+pub fn scope<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    holder::scope(future)
+}
+
+/// One connection that is held.
+#[derive(Debug)]
+struct Held {
+    on: OnHeld,
+    acquired: Place,
+    since: Instant,
+    released: OnceLock<Instant>,
+}
+
+/// All connections that are held, by holder.
+#[derive(Default)]
+struct Register {
+    held: Mutex<HashMap<Holder, Vec<Arc<Held>>>>,
+    /// How many there are, so that a call pays one load while there are none.
+    number: AtomicUsize,
+}
+
+static REGISTER: LazyLock<Register> = LazyLock::new(Register::default);
+
+/// The mark of a connection that is held; dropped when the connection is given back.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "pool"), expect(dead_code, reason = "taken by the pool only"))]
+pub(crate) struct Hold {
+    held: Arc<Held>,
+    holder: Option<Holder>,
+}
+
+#[cfg_attr(not(feature = "pool"), expect(dead_code, reason = "taken by the pool only"))]
+impl Hold {
+    /// The current task holds a connection from now on.
+    pub(crate) fn take(on: OnHeld, acquired: Place) -> Hold {
+        let held = Arc::new(Held { on, acquired, since: Instant::now(), released: OnceLock::new() });
+        let holder = holder::current();
+        if let Some(holder) = holder {
+            REGISTER.held.lock().entry(holder).or_default().push(Arc::clone(&held));
+            REGISTER.number.fetch_add(1, Ordering::Relaxed);
+        }
+        Hold { held, holder }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let _ = self.held.released.set(Instant::now());
+        let Some(holder) = self.holder else { return };
+        let mut register = REGISTER.held.lock();
+        if let Some(of_holder) = register.get_mut(&holder) {
+            of_holder.retain(|held| !Arc::ptr_eq(held, &self.held));
+            if of_holder.is_empty() {
+                register.remove(&holder);
+            }
+        }
+        REGISTER.number.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A call that waits while its task holds connections; dropped at its end.
+#[derive(Debug)]
+#[must_use = "the time is counted when it is dropped"]
+pub(crate) struct Waiting(Option<Box<Overlap>>);
+
+#[derive(Debug)]
+struct Overlap {
+    dependency: Arc<str>,
+    began: Instant,
+    held: Vec<Arc<Held>>,
+}
+
+/// Asks the guard, in the moment in which the current task starts a call.
+///
+/// # Errors
+/// The task holds a connection of a pool that denies it. Nothing may be sent.
+pub(crate) fn enter(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
+    // Whoever takes a connection and calls does so one after the other, so the task sees its own count.
+    if REGISTER.number.load(Ordering::Relaxed) == 0 {
+        return Ok(Waiting(None));
+    }
+    let held = held_now();
+    // The strictest speaks; among equals the one that is held for longest.
+    let Some(worst) = held.iter().max_by_key(|held| (held.on, std::cmp::Reverse(held.since))) else {
+        return Ok(Waiting(None));
+    };
+    let now = Instant::now();
+    let violation = ConnectionHeld {
+        dependency: Arc::clone(dependency),
+        acquired: worst.acquired,
+        called,
+        held_for: now.saturating_duration_since(worst.since),
+    };
+    let denied = worst.on == OnHeld::Deny;
+    let suppressed = tally::note(&violation, denied, now);
+    match worst.on {
+        OnHeld::Deny => return Err(violation),
+        OnHeld::Warn => {
+            if let Some(suppressed) = suppressed {
+                warn(&violation, suppressed);
+            }
+        }
+        OnHeld::Count => {}
+    }
+    Ok(Waiting(Some(Box::new(Overlap { dependency: Arc::clone(dependency), began: now, held }))))
+}
+
+fn held_now() -> Vec<Arc<Held>> {
+    let holders = holder::all();
+    let register = REGISTER.held.lock();
+    holders.filter_map(|holder| register.get(&holder)).flatten().cloned().collect()
+}
+
+fn warn(violation: &ConnectionHeld, suppressed: u64) {
+    let (acquired, called) = (violation.acquired.to_string(), violation.called.to_string());
+    tracing::warn!(
+        dependency = &*violation.dependency,
+        acquired,
+        called,
+        held_ms = u64::try_from(violation.held_for.as_millis()).unwrap_or(u64::MAX),
+        suppressed,
+        "a database connection is held while an external call waits"
+    );
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let Some(overlap) = self.0.take() else { return };
+        let now = Instant::now();
+        let each = overlap.held.iter().map(|held| {
+            let until = held.released.get().map_or(now, |released| now.min(*released));
+            until.saturating_duration_since(overlap.began)
+        });
+        tally::waited(&overlap.dependency, each.sum());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Whose a connection is: a scope, a task, or a thread that blocks on a future.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
+
+use tokio::runtime::Handle;
+use tokio::task;
+
+/// Who may hold a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Holder {
+    Scope(u64),
+    Task(task::Id),
+    /// `block_on` has no task; its future never leaves the thread.
+    Thread(ThreadId),
+}
+
+/// A scope, and the one that it was opened in.
+struct Scope {
+    id: u64,
+    outer: Option<Arc<Scope>>,
+}
+
+tokio::task_local! {
+    static SCOPE: Arc<Scope>;
+}
+
+static SCOPES: AtomicU64 = AtomicU64::new(0);
+
+pub(super) async fn scope<F: Future>(future: F) -> F::Output {
+    let id = SCOPES.fetch_add(1, Ordering::Relaxed);
+    let outer = SCOPE.try_with(Arc::clone).ok();
+    SCOPE.scope(Arc::new(Scope { id, outer }), future).await
+}
+
+/// Who takes a connection now: the innermost that there is.
+pub(super) fn current() -> Option<Holder> {
+    SCOPE.try_with(|scope| Holder::Scope(scope.id)).ok().or_else(outermost)
+}
+
+/// Everyone whose connections count for the code that runs now.
+pub(super) fn all() -> impl Iterator<Item = Holder> {
+    let innermost = SCOPE.try_with(Arc::clone).ok();
+    let scopes = std::iter::successors(innermost, |scope| scope.outer.clone());
+    scopes.map(|scope| Holder::Scope(scope.id)).chain(outermost())
+}
+
+fn outermost() -> Option<Holder> {
+    match task::try_id() {
+        Some(id) => Some(Holder::Task(id)),
+        None => Handle::try_current().ok().map(|_| Holder::Thread(thread::current().id())),
+    }
+}

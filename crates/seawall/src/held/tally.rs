@@ -1,0 +1,138 @@
+//! What was seen: connection-seconds for each dependency, and the pairs of places.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::{ConnectionHeld, Place};
+
+/// The pairs of places that are kept. A program has few; one that makes them up by the thousand is counted on, unnamed.
+const MOST_PLACES: usize = 1024;
+
+/// A pair of places is warned of so often at most.
+const WARN_EVERY: Duration = Duration::from_secs(1);
+
+/// What the guard has seen of one dependency since the program began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeldTotal {
+    /// Its name.
+    pub dependency: String,
+    /// How long connections were held while it was waited for, added up over connections; counted at the end of each
+    /// call. The metric `seawall_held_connection_seconds_total`.
+    pub waited: Duration,
+    /// Calls that were made while a connection was held.
+    pub calls: u64,
+    /// Calls that were refused for it.
+    pub denied: u64,
+}
+
+/// A pair of places in the code: one takes a connection, the other calls while it is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeldPlace {
+    /// Who is called.
+    pub dependency: String,
+    /// Where the connection is taken.
+    pub acquired: Place,
+    /// Where the call is made.
+    pub called: Place,
+    /// How often, refusals included.
+    pub times: u64,
+}
+
+/// What the guard has seen since the program began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// By dependency, in the order of names.
+    pub totals: Vec<HeldTotal>,
+    /// Pairs of places, the most frequent first; the first 1024 that were seen.
+    pub places: Vec<HeldPlace>,
+}
+
+/// What the guard has seen of one dependency, or of all.
+///
+/// ```
+/// for total in seawall::held::snapshot().totals {
+///     println!("{}: {:.1} connection-seconds", total.dependency, total.waited.as_secs_f64());
+/// }
+/// ```
+#[must_use]
+pub fn snapshot() -> Snapshot {
+    let tally = TALLY.lock();
+    let mut totals: Vec<HeldTotal> = tally
+        .totals
+        .iter()
+        .map(|(name, total)| HeldTotal { dependency: name.to_string(), ..total.clone() })
+        .collect();
+    let mut places: Vec<HeldPlace> = tally
+        .pairs
+        .iter()
+        .map(|((dependency, acquired, called), pair)| HeldPlace {
+            dependency: dependency.to_string(),
+            acquired,
+            called,
+            times: pair.times,
+        })
+        .collect();
+    drop(tally);
+    totals.sort_by(|a, b| a.dependency.cmp(&b.dependency));
+    places.sort_by_key(|place| std::cmp::Reverse(place.times));
+    Snapshot { totals, places }
+}
+
+type Places = (Arc<str>, Place, Place);
+
+#[derive(Default)]
+struct Tally {
+    totals: HashMap<Arc<str>, HeldTotal>,
+    pairs: HashMap<Places, Pair>,
+}
+
+struct Pair {
+    times: u64,
+    warned: Instant,
+    suppressed: u64,
+}
+
+static TALLY: LazyLock<Mutex<Tally>> = LazyLock::new(Mutex::default);
+
+/// Counts one call. Where it is time for a warning: how many were left out since the last.
+pub(super) fn note(violation: &ConnectionHeld, denied: bool, now: Instant) -> Option<u64> {
+    let mut tally = TALLY.lock();
+    let total = tally.totals.entry(Arc::clone(&violation.dependency)).or_default();
+    if denied {
+        total.denied += 1;
+    } else {
+        total.calls += 1;
+    }
+    let room = tally.pairs.len() < MOST_PLACES;
+    let places = (Arc::clone(&violation.dependency), violation.acquired, violation.called);
+    match tally.pairs.entry(places) {
+        Entry::Vacant(entry) => {
+            if room {
+                entry.insert(Pair { times: 1, warned: now, suppressed: 0 });
+            }
+            room.then_some(0)
+        }
+        Entry::Occupied(mut entry) => {
+            let pair = entry.get_mut();
+            pair.times += 1;
+            if now.saturating_duration_since(pair.warned) < WARN_EVERY {
+                pair.suppressed += 1;
+                return None;
+            }
+            pair.warned = now;
+            Some(std::mem::take(&mut pair.suppressed))
+        }
+    }
+}
+
+/// Adds to the connection-seconds of a dependency.
+pub(super) fn waited(dependency: &Arc<str>, time: Duration) {
+    TALLY.lock().totals.entry(Arc::clone(dependency)).or_default().waited += time;
+}

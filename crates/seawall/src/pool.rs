@@ -1,0 +1,236 @@
+//! A pool of sqlx that knows who holds its connections.
+//!
+//! [`GuardedPool`] is used like `sqlx::Pool`: queries run on `&*pool`, `acquire` gives a connection, `begin` a
+//! transaction, and both are used as `&mut *connection`. What it adds is in [`crate::held`].
+//!
+//! It is not an `Executor` itself: that trait has a method more as soon as anybody in the build turns on sqlx's macros.
+//! So it lends the pool inside, and a query that runs on that holds its connection for no longer than it is awaited.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Database, Error, Pool, SqlSafeStr, SqlStr, Transaction};
+
+use crate::held::{Hold, OnHeld};
+
+/// A pool whose connections are guarded: see [`crate::held`].
+///
+/// ```
+/// # async fn shown() -> Result<(), sqlx::Error> {
+/// # #[cfg(feature = "ledger-sqlite")] {
+/// use seawall::{GuardedPool, OnHeld};
+///
+/// let pool = sqlx::SqlitePool::connect("sqlite::memory:").await?;
+/// let pool = GuardedPool::new(pool).on_held(OnHeld::Deny);
+///
+/// let mut tx = pool.begin().await?;
+/// sqlx::query("CREATE TABLE orders (id INTEGER PRIMARY KEY)").execute(&mut *tx).await?;
+/// // An external call here would be refused before a byte is sent.
+/// tx.commit().await?;
+/// # }
+/// # Ok(())
+/// # }
+/// ```
+pub struct GuardedPool<DB: Database> {
+    pool: Pool<DB>,
+    on: OnHeld,
+}
+
+impl<DB: Database> Clone for GuardedPool<DB> {
+    fn clone(&self) -> Self {
+        GuardedPool { pool: self.pool.clone(), on: self.on }
+    }
+}
+
+impl<DB: Database> fmt::Debug for GuardedPool<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardedPool").field("pool", &self.pool).field("on", &self.on).finish()
+    }
+}
+
+impl<DB: Database> GuardedPool<DB> {
+    /// Guards a pool, with [`OnHeld::Warn`].
+    #[must_use]
+    pub fn new(pool: Pool<DB>) -> GuardedPool<DB> {
+        GuardedPool { pool, on: OnHeld::default() }
+    }
+
+    /// What happens when a task that holds one of its connections starts an external call.
+    #[must_use]
+    pub fn on_held(self, on: OnHeld) -> GuardedPool<DB> {
+        GuardedPool { on, ..self }
+    }
+
+    /// Takes a connection, as [`Pool::acquire`] does. The task that awaits this holds it until it is dropped.
+    ///
+    /// # Errors
+    /// Those of the pool.
+    #[track_caller]
+    pub fn acquire(&self) -> impl Future<Output = Result<GuardedConnection<DB>, Error>> + Send + 'static {
+        let (place, on, acquired) = (Location::caller(), self.on, self.pool.acquire());
+        async move {
+            let connection = acquired.await?;
+            Ok(GuardedConnection { hold: Hold::take(on, place), connection })
+        }
+    }
+
+    /// Takes a connection if one is idle, as [`Pool::try_acquire`] does.
+    #[track_caller]
+    #[must_use]
+    pub fn try_acquire(&self) -> Option<GuardedConnection<DB>> {
+        let connection = self.pool.try_acquire()?;
+        Some(GuardedConnection { hold: Hold::take(self.on, Location::caller()), connection })
+    }
+
+    /// Begins a transaction if a connection is idle, as [`Pool::try_begin`] does.
+    ///
+    /// # Errors
+    /// Those of the database.
+    #[track_caller]
+    pub fn try_begin(&self) -> impl Future<Output = Result<Option<GuardedTransaction<DB>>, Error>> + Send {
+        let taken = self.try_acquire();
+        async move {
+            let Some(GuardedConnection { connection, hold }) = taken else { return Ok(None) };
+            let transaction = Transaction::begin(connection, None).await?;
+            Ok(Some(GuardedTransaction { transaction, hold }))
+        }
+    }
+
+    /// Takes a connection and begins a transaction on it, as [`Pool::begin`] does.
+    ///
+    /// # Errors
+    /// Those of the pool and of the database.
+    #[track_caller]
+    pub fn begin(&self) -> impl Future<Output = Result<GuardedTransaction<DB>, Error>> + Send {
+        self.transaction(Location::caller(), None)
+    }
+
+    /// Takes a connection and begins a transaction with a statement of one's own, as [`Pool::begin_with`] does: SQLite
+    /// wants `BEGIN IMMEDIATE` where a transaction reads before it writes.
+    ///
+    /// # Errors
+    /// Those of the pool and of the database.
+    #[track_caller]
+    pub fn begin_with(
+        &self,
+        statement: impl SqlSafeStr,
+    ) -> impl Future<Output = Result<GuardedTransaction<DB>, Error>> + Send {
+        self.transaction(Location::caller(), Some(statement.into_sql_str()))
+    }
+
+    fn transaction(
+        &self,
+        place: &'static Location<'static>,
+        statement: Option<SqlStr>,
+    ) -> impl Future<Output = Result<GuardedTransaction<DB>, Error>> + Send {
+        let (on, acquired) = (self.on, self.pool.acquire());
+        async move {
+            let connection = acquired.await?;
+            let hold = Hold::take(on, place);
+            let transaction = Transaction::begin(connection, statement).await?;
+            Ok(GuardedTransaction { transaction, hold })
+        }
+    }
+}
+
+impl<DB: Database> Deref for GuardedPool<DB> {
+    type Target = Pool<DB>;
+
+    fn deref(&self) -> &Pool<DB> {
+        &self.pool
+    }
+}
+
+/// A connection of a [`GuardedPool`]; used as `&mut *connection`. Given back when dropped.
+pub struct GuardedConnection<DB: Database> {
+    // Given back before the hold ends, so that nobody finds the pool empty and no one holding.
+    connection: PoolConnection<DB>,
+    hold: Hold,
+}
+
+impl<DB: Database> fmt::Debug for GuardedConnection<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardedConnection").finish_non_exhaustive()
+    }
+}
+
+impl<DB: Database> Deref for GuardedConnection<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        &self.connection
+    }
+}
+
+impl<DB: Database> DerefMut for GuardedConnection<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        &mut self.connection
+    }
+}
+
+impl<DB: Database> AsMut<PoolConnection<DB>> for GuardedConnection<DB> {
+    fn as_mut(&mut self) -> &mut PoolConnection<DB> {
+        &mut self.connection
+    }
+}
+
+/// A transaction of a [`GuardedPool`]; used as `&mut *transaction`. Rolled back when dropped without a commit.
+///
+/// A function that was written for `&mut sqlx::Transaction` takes `transaction.as_mut()`.
+pub struct GuardedTransaction<DB: Database> {
+    transaction: Transaction<'static, DB>,
+    hold: Hold,
+}
+
+impl<DB: Database> fmt::Debug for GuardedTransaction<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardedTransaction").finish_non_exhaustive()
+    }
+}
+
+impl<DB: Database> GuardedTransaction<DB> {
+    /// Commits. The connection is given back, whatever comes of it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn commit(self) -> Result<(), Error> {
+        let GuardedTransaction { transaction, hold } = self;
+        let committed = transaction.commit().await;
+        drop(hold);
+        committed
+    }
+
+    /// Rolls back. The connection is given back, whatever comes of it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn rollback(self) -> Result<(), Error> {
+        let GuardedTransaction { transaction, hold } = self;
+        let rolled_back = transaction.rollback().await;
+        drop(hold);
+        rolled_back
+    }
+}
+
+impl<DB: Database> Deref for GuardedTransaction<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        &self.transaction
+    }
+}
+
+impl<DB: Database> DerefMut for GuardedTransaction<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        &mut self.transaction
+    }
+}
+
+impl<DB: Database> AsMut<Transaction<'static, DB>> for GuardedTransaction<DB> {
+    fn as_mut(&mut self) -> &mut Transaction<'static, DB> {
+        &mut self.transaction
+    }
+}
