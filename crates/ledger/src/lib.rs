@@ -4,11 +4,30 @@
 //! ([`Known`]) and whether our own side has taken the outcome in. What to do next is a pure function of row and time;
 //! a worker only executes it.
 
+mod action;
+mod clock;
+mod drive;
+mod error;
+mod failpoint;
+mod ledger;
 pub mod machine;
+mod operation;
 pub mod reconcile;
+mod remote;
+pub mod store;
+mod wishes;
+mod worker;
 
+pub use action::{Action, ActionId, Mark, NewAction, Sizes, Story};
+pub use clock::DbClock;
+pub use error::{Error, Misuse, Refusal, StoreError, Trouble};
+pub use ledger::{Builder, Ledger};
 pub use machine::{
     AttemptKind, AttemptOutcome, AttemptRow, CancelBy, CancelKind, CancelRules, ConfirmRules, End, Event,
     Found, Goal, Known, Limits, NotApplied, NotCancelled, NotSettled, Observed, OnUnknown, Origin, Owner,
     Performed, Question, Report, Resolution, Rules, Scope, SettleBy, Stamp, State, Step, Told, Undone, Write,
 };
+pub use operation::Operation;
+pub use remote::{Call, Remote};
+pub use wishes::By;
+pub use worker::{Worker, WorkerSettings};

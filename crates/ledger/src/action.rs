@@ -1,0 +1,249 @@
+//! What is recorded of an action, and how large it may be.
+//!
+//! Sizes are refused before anything is written: a row that some stores take and others cut, or that fits the table but
+//! not an index, would fail at the worst moment, inside the caller's transaction.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::error::Misuse;
+use crate::machine::{AttemptRow, Scope, Stamp, State};
+
+/// An action's name in the ledger: a UUID of version 7, made by whoever records it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActionId(Uuid);
+
+impl ActionId {
+    /// A new one; later ones sort after earlier ones, to the millisecond.
+    #[must_use]
+    pub fn new() -> ActionId {
+        ActionId(Uuid::now_v7())
+    }
+
+    /// The id with these bits.
+    #[must_use]
+    pub const fn from_u128(bits: u128) -> ActionId {
+        ActionId(Uuid::from_u128(bits))
+    }
+
+    /// Its bits.
+    #[must_use]
+    pub const fn as_u128(self) -> u128 {
+        self.0.as_u128()
+    }
+
+    /// Reads what [`fmt::Display`] writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<ActionId> {
+        Uuid::try_parse(text).ok().map(ActionId)
+    }
+
+    /// The lowest id that is made at `at` or later.
+    #[must_use]
+    pub fn lowest_at(at: Stamp) -> ActionId {
+        let millis = u128::try_from(at.as_micros().max(0) / 1000).unwrap_or(0);
+        ActionId::from_u128((millis & 0xffff_ffff_ffff) << 80)
+    }
+}
+
+impl Default for ActionId {
+    fn default() -> Self {
+        ActionId::new()
+    }
+}
+
+impl fmt::Display for ActionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An action as its caller states it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAction {
+    /// The other side's name in the configuration.
+    pub dependency: String,
+    /// The operation's name there.
+    pub operation: String,
+    /// Names the action to the other side and to the caller: unique for each dependency.
+    pub key: String,
+    /// What is sent, as the remote understands it. Kept and sent unchanged; holds no credentials.
+    pub request: Vec<u8>,
+    /// With which others it settles.
+    pub scope: Option<Scope>,
+}
+
+impl NewAction {
+    /// An action of its own.
+    #[must_use]
+    pub fn new(
+        dependency: impl Into<String>,
+        operation: impl Into<String>,
+        key: impl Into<String>,
+        request: impl Into<Vec<u8>>,
+    ) -> NewAction {
+        NewAction {
+            dependency: dependency.into(),
+            operation: operation.into(),
+            key: key.into(),
+            request: request.into(),
+            scope: None,
+        }
+    }
+
+    /// One of `size` that settle together under `name`.
+    #[must_use]
+    pub fn in_scope(mut self, name: impl Into<String>, size: u32) -> NewAction {
+        self.scope = Some(Scope { name: name.into(), size });
+        self
+    }
+}
+
+/// How large what is recorded may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes of a key, and of a scope's name. Default 255: more than any provider takes, and it fits every index.
+    pub key: usize,
+    /// Bytes of a dependency's or an operation's name. Default 100.
+    pub name: usize,
+    /// Bytes of a request. Default 1 MiB: it is read and written with the row.
+    pub request: usize,
+    /// Bytes of an answer that is kept. Default 256 KiB; a longer one is not kept, since half of one would be read wrong.
+    pub answer: usize,
+    /// Members of a scope. Default 64: they are locked together.
+    pub scope: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Sizes { key: 255, name: 100, request: 1 << 20, answer: 256 << 10, scope: 64 }
+    }
+}
+
+impl Sizes {
+    /// Does `new` fit? The error says what does not, and how far.
+    pub fn check(&self, new: &NewAction) -> Result<(), Misuse> {
+        word("dependency", &new.dependency, self.name)?;
+        word("operation", &new.operation, self.name)?;
+        word("key", &new.key, self.key)?;
+        if new.request.len() > self.request {
+            return Err(Misuse::TooLarge { what: "request", bytes: new.request.len(), most: self.request });
+        }
+        let Some(scope) = &new.scope else { return Ok(()) };
+        word("scope", &scope.name, self.key)?;
+        if scope.size == 0 || scope.size > self.scope {
+            return Err(Misuse::ScopeSize { size: scope.size, most: self.scope });
+        }
+        Ok(())
+    }
+}
+
+fn word(what: &'static str, text: &str, most: usize) -> Result<(), Misuse> {
+    if text.is_empty() {
+        return Err(Misuse::Empty { what });
+    }
+    if text.len() > most {
+        return Err(Misuse::TooLarge { what, bytes: text.len(), most });
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Misuse::ControlCharacter { what });
+    }
+    Ok(())
+}
+
+/// An action as it stands in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// Its name in the ledger.
+    pub id: ActionId,
+    /// The other side's name.
+    pub dependency: String,
+    /// The operation's name there.
+    pub operation: String,
+    /// Its key.
+    pub key: String,
+    /// With which others it settles.
+    pub scope: Option<Scope>,
+    /// What is sent.
+    pub request: Vec<u8>,
+    /// When it was recorded, on the database's clock.
+    pub created_at: Stamp,
+    /// Everything of it that changes.
+    pub state: State,
+}
+
+impl Action {
+    /// The key of its cancel in the generation in use: one key asks one question and gets one definite answer.
+    #[must_use]
+    pub fn cancel_key(&self) -> String {
+        format!("{}:c:{}", self.key, self.state.cancel_gen)
+    }
+
+    /// Was it recorded by the same statement as `new`?
+    #[must_use]
+    pub fn is_of(&self, new: &NewAction) -> bool {
+        self.dependency == new.dependency
+            && self.operation == new.operation
+            && self.key == new.key
+            && self.request == new.request
+            && self.scope == new.scope
+    }
+}
+
+/// A line of the audit trail: who changed an action by hand, how, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// When, on the database's clock.
+    pub at: Stamp,
+    /// A person, a token's name, a program.
+    pub who: String,
+    /// What was done, in one word: `retry`, `cancel`, `resolve`, `observe`, `orphan`.
+    pub what: String,
+    /// The reason given.
+    pub why: String,
+}
+
+/// An action with its whole story.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Story {
+    /// The action.
+    pub action: Action,
+    /// Its attempts, in the order of their recording.
+    pub attempts: Vec<AttemptRow>,
+    /// What people did with it.
+    pub marks: Vec<Mark>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_refused_with_what_and_how_far() {
+        let sizes = Sizes::default();
+        let fits = NewAction::new("pay", "charge", "k", b"{}".to_vec());
+        assert_eq!(sizes.check(&fits), Ok(()));
+
+        let long_key = NewAction { key: "k".repeat(256), ..fits.clone() };
+        assert_eq!(sizes.check(&long_key), Err(Misuse::TooLarge { what: "key", bytes: 256, most: 255 }));
+        let long_request = NewAction { request: vec![0; (1 << 20) + 1], ..fits.clone() };
+        assert!(matches!(sizes.check(&long_request), Err(Misuse::TooLarge { what: "request", .. })));
+        let long_scope = fits.clone().in_scope("s".repeat(300), 2);
+        assert!(matches!(sizes.check(&long_scope), Err(Misuse::TooLarge { what: "scope", .. })));
+        assert_eq!(sizes.check(&fits.clone().in_scope("s", 0)), Err(Misuse::ScopeSize { size: 0, most: 64 }));
+        let no_key = NewAction { key: String::new(), ..fits.clone() };
+        assert_eq!(sizes.check(&no_key), Err(Misuse::Empty { what: "key" }));
+        let nul = NewAction { key: "a\0b".to_owned(), ..fits };
+        assert_eq!(sizes.check(&nul), Err(Misuse::ControlCharacter { what: "key" }));
+    }
+
+    #[test]
+    fn ids_made_later_sort_later_and_can_be_bounded_by_time() {
+        let at = Stamp::from_micros(1_700_000_000_000_000);
+        let bound = ActionId::lowest_at(at);
+        assert!(ActionId::lowest_at(Stamp::from_micros(1_699_999_999_999_000)) < bound);
+        assert!(ActionId::new() > bound);
+        assert_eq!(ActionId::parse(&bound.to_string()), Some(bound));
+    }
+}

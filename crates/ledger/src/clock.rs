@@ -1,0 +1,81 @@
+//! The database's time, told without asking it each time.
+//!
+//! Several workers whose own clocks differ share one: the database's. Asking it before each decision would cost a round
+//! trip; the obvious short cut, the machine's own wall clock, lets one worker with a fast clock believe in the end of a
+//! quiet time that still runs. So each answer that carries the database's time is kept with the two moments around it on
+//! the monotonic clock, and both directions are bounded on the safe side:
+//!
+//! - [`DbClock::now`] counts from the moment at which the answer had *arrived*: it is never later than the database's
+//!   clock is. Deadlines computed from it come out earlier.
+//! - [`DbClock::instant_of`] counts from the moment *before the question*: the database's clock will not show that time
+//!   before this machine's does. A byte sent before it was sent before the deadline.
+
+use std::time::{Duration, Instant};
+
+use crate::machine::Stamp;
+
+/// One answer of the database that carried its time.
+#[derive(Clone, Copy, Debug)]
+pub struct DbClock {
+    stamp: Stamp,
+    asked: Instant,
+    heard: Instant,
+}
+
+impl DbClock {
+    /// The database said `stamp` somewhere between `asked` and now.
+    #[must_use]
+    pub fn heard(stamp: Stamp, asked: Instant) -> DbClock {
+        DbClock { stamp, asked, heard: Instant::now() }
+    }
+
+    /// The database's time: not later than it is.
+    #[must_use]
+    pub fn now(&self) -> Stamp {
+        self.now_at(Instant::now())
+    }
+
+    fn now_at(&self, instant: Instant) -> Stamp {
+        self.stamp.saturating_add(instant.saturating_duration_since(self.heard))
+    }
+
+    /// The moment on this machine's monotonic clock at which the database's shows `stamp`: not later than it will be.
+    #[must_use]
+    pub fn instant_of(&self, stamp: Stamp) -> Instant {
+        let ahead = stamp.since(self.stamp);
+        let moved = if ahead.is_zero() {
+            self.asked.checked_sub(self.stamp.since(stamp))
+        } else {
+            self.asked.checked_add(ahead)
+        };
+        moved.unwrap_or(self.asked)
+    }
+
+    /// How old the answer is: two clocks drift apart.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.heard.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_directions_err_on_the_safe_side() {
+        let asked = Instant::now();
+        let clock =
+            DbClock { stamp: Stamp::from_micros(1_000_000), asked, heard: asked + Duration::from_millis(40) };
+        // Wherever in those 40 ms the database looked at its clock, it shows at least this a second after the answer.
+        let later = asked + Duration::from_millis(1040);
+        assert_eq!(clock.now_at(later), Stamp::from_micros(2_000_000));
+        // And it shows two seconds no earlier than one second after the question.
+        assert_eq!(clock.instant_of(Stamp::from_micros(2_000_000)), asked + Duration::from_secs(1));
+        assert!(
+            clock.now_at(clock.instant_of(Stamp::from_micros(2_000_000))) <= Stamp::from_micros(2_000_000)
+        );
+        let before = clock.instant_of(Stamp::from_micros(500_000));
+        assert_eq!(asked.duration_since(before), Duration::from_millis(500));
+    }
+}

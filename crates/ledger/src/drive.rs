@@ -1,0 +1,403 @@
+//! Executes what the machine plans for one row, until there is nothing to do at once.
+//!
+//! Nothing leaves before the store has taken the write that records it. No database connection is held while the other side
+//! is waited for. What the other side said is kept here until it is written, however long the database is away: the answer is
+//! then the only one who knows. If the row has moved on meanwhile, the machine says what the answer is still worth.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use seawall_policy::Draw;
+
+use crate::action::Action;
+use crate::clock::DbClock;
+use crate::error::{StoreError, Trouble};
+use crate::failpoint::point;
+use crate::machine::{
+    AttemptRow, CancelBy, End, Event, Found, NotSettled, Performed, Question, Report, Stamp, State, Step,
+    Told, Undone, Write, cancel, plan, told,
+};
+use crate::operation::{Operation, origin};
+use crate::remote::Call;
+use crate::store::{Change, Changed, Follow, Store};
+
+use super::ledger::Inner;
+
+/// An answer of the database is believed for so long: clocks drift.
+const CLOCK_AGE: Duration = Duration::from_secs(5);
+
+/// The longest wait between two tries to write while the database is away.
+const AWAY_CAP: Duration = Duration::from_secs(1);
+
+/// What became of a write.
+enum Taken {
+    Yes,
+    /// The row had moved on.
+    No(Option<Box<Action>>),
+    /// The application's handler failed.
+    HandlerFailed(String),
+    /// The database does not take it, however often it is offered: the row is left to its lease.
+    Refused,
+}
+
+/// A change that the database refuses is offered so often.
+const OFFERS: u32 = 5;
+
+impl<S: Store> Inner<S> {
+    /// The database's time, asked again if the last answer is old.
+    pub(crate) async fn time(&self) -> Result<DbClock, StoreError> {
+        let clock = self.store.clock();
+        if clock.age() < CLOCK_AGE { Ok(clock) } else { self.store.ask_time().await }
+    }
+
+    /// Goes on with a row that is claimed by this incarnation. Gives it back as it stands when there is nothing more to do at
+    /// once, or when it is no longer ours; `None` if it is gone.
+    pub(crate) async fn drive(&self, mut action: Action) -> Option<Action> {
+        let Ok(operation) = self.operations.of(&action).cloned() else {
+            return Some(self.lay_aside(action).await);
+        };
+        loop {
+            let now = self.patient_time().await.now();
+            let step = plan(&action.state, &operation.rules, origin(&action), now, self.owner);
+            action = match step {
+                Step::Leave => return Some(action),
+                Step::Change(write) => self.change(&operation, action, write).await?,
+                Step::Perform(write) => self.perform(&operation, action, write).await?,
+                Step::Cancel(write) => self.undo(&operation, action, write).await?,
+                Step::Ask(question) => self.ask(&operation, action, question).await?,
+                Step::SettleScope => self.settle_scope(&operation, action).await?,
+            };
+        }
+    }
+
+    /// As [`Inner::time`], for as long as it takes.
+    async fn patient_time(&self) -> DbClock {
+        let mut tries = 0;
+        loop {
+            match self.time().await {
+                Ok(clock) => return clock,
+                Err(e) => self.wait_out(&mut tries, &e).await,
+            }
+        }
+    }
+
+    async fn wait_out(&self, tries: &mut u32, e: &StoreError) {
+        if *tries == 0 {
+            tracing::warn!(error = %e, "the ledger's database does not answer; waiting");
+        }
+        *tries += 1;
+        let bound = Duration::from_millis(20).saturating_mul(1 << (*tries).min(6)).min(AWAY_CAP);
+        tokio::time::sleep(Draw::new(fastrand::u64(..)).share_of(bound)).await;
+    }
+
+    /// A row of an operation that nobody declared here: another worker may know it.
+    async fn lay_aside(&self, action: Action) -> Action {
+        tracing::warn!(action = %action.id, dependency = %action.dependency, operation = %action.operation,
+            "an action of an operation that is not declared here is left for a minute");
+        let now = self.store.clock().now();
+        let to = State {
+            version: action.state.version + 1,
+            owner: None,
+            lease_until: now,
+            next_at: now.saturating_add(Duration::from_secs(60)),
+            why: Some("its operation is not declared where it was taken up".to_owned()),
+            ..action.state.clone()
+        };
+        let write = Write { from: action.state.version, to, attempt: None, breaks_scope: false };
+        // If this fails the lease ends by itself.
+        let _ = self.offer(&action, write, None).await;
+        action
+    }
+
+    /// Offers a write to the store, and again while the database is away.
+    async fn offer(&self, action: &Action, write: Write, follow: Option<Follow<S::Connection>>) -> Taken {
+        let mut tries = 0;
+        loop {
+            let change = Change {
+                action: Action { state: write.to.clone(), ..action.clone() },
+                write: write.clone(),
+                mark: None,
+                follow: follow.clone(),
+            };
+            match self.store.change(change).await {
+                Ok(Changed::Taken) => return Taken::Yes,
+                Ok(Changed::Stale(found)) => return Taken::No(found),
+                Ok(Changed::HandlerFailed(why)) => return Taken::HandlerFailed(why),
+                Err(e) => match e.trouble() {
+                    Trouble::Away | Trouble::Busy | Trouble::Again => self.wait_out(&mut tries, &e).await,
+                    Trouble::Refused | Trouble::Foreign if tries < OFFERS => {
+                        self.wait_out(&mut tries, &e).await;
+                    }
+                    Trouble::Refused | Trouble::Foreign => {
+                        tracing::error!(action = %action.id, error = %e, "a change was refused");
+                        return Taken::Refused;
+                    }
+                },
+            }
+        }
+    }
+
+    /// The handler, where this write ends the action.
+    fn follow_of(&self, operation: &Operation<S>, write: &Write) -> Option<Follow<S::Connection>> {
+        match write.to.end {
+            Some(End::Done | End::Failed | End::Cancelled) => operation.follow.clone(),
+            Some(End::Stuck) | None => None,
+        }
+    }
+
+    /// Has a write taken; gives the row as it stands then.
+    async fn change(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
+        let follow = self.follow_of(operation, &write);
+        match self.offer(&action, write.clone(), follow).await {
+            Taken::Yes => {
+                let action = self.taken(action, write).await;
+                Some(action)
+            }
+            Taken::No(found) => found.map(|action| *action),
+            Taken::HandlerFailed(why) => self.without_handler(operation, action, write, &why).await,
+            Taken::Refused => None,
+        }
+    }
+
+    async fn taken(&self, action: Action, write: Write) -> Action {
+        let Write { to, breaks_scope, attempt: _, from: _ } = write;
+        let action = Action { state: to, ..action };
+        if breaks_scope {
+            self.break_scope(&action).await;
+        }
+        if action.state.end.is_some() {
+            point("after-end").await;
+        }
+        self.changes.written(action.id);
+        action
+    }
+
+    /// The handler failed, and with it the end that it belongs to. What was learned is written all the same, and the end is
+    /// tried again later.
+    async fn without_handler(
+        &self,
+        operation: &Arc<Operation<S>>,
+        action: Action,
+        write: Write,
+        why: &str,
+    ) -> Option<Action> {
+        tracing::error!(action = %action.id, error = why, "a handler failed; it is tried again");
+        let now = self.patient_time().await.now();
+        let tries = action.state.asks.saturating_add(1);
+        let wait = operation.rules.backoff.wait(tries, None, Draw::new(fastrand::u64(..)));
+        let to = State {
+            settled: false,
+            end: None,
+            why: Some(format!("the application's handler failed: {why}")),
+            owner: None,
+            in_flight: None,
+            lease_until: now,
+            next_at: now.saturating_add(wait.max(Duration::from_millis(100))),
+            asks: tries,
+            ..write.to.clone()
+        };
+        let held = Write { to, breaks_scope: false, ..write };
+        match self.offer(&action, held.clone(), None).await {
+            Taken::Yes => Some(Action { state: held.to, ..action }),
+            Taken::No(found) => found.map(|action| *action),
+            Taken::HandlerFailed(_) => Some(action),
+            Taken::Refused => None,
+        }
+    }
+
+    async fn perform(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
+        let line = write.attempt.clone().expect("a perform is recorded with its attempt");
+        point("before-attempt").await;
+        let (action, was_taken) = self.recorded(action, write).await?;
+        if !was_taken {
+            return Some(action);
+        }
+        point("after-attempt").await;
+        self.send(operation, action, line).await
+    }
+
+    /// Sends the attempt that `action` was recorded with, and writes how it ended.
+    pub(crate) async fn send(
+        &self,
+        operation: &Arc<Operation<S>>,
+        action: Action,
+        line: AttemptRow,
+    ) -> Option<Action> {
+        let deadline = self.store.clock().instant_of(line.send_by);
+        let call = Call { action: &action, number: line.number, deadline };
+        let (how, report) = if call.may_send() {
+            let sending = operation.remote.perform(call);
+            let cut = tokio::time::timeout_at(deadline.into(), sending).await;
+            let (how, report) =
+                cut.unwrap_or_else(|_| (Performed::Unknown, said("no answer before its deadline")));
+            let how = match how {
+                Performed::Yes(answer) => Performed::Yes(self.kept(answer)),
+                Performed::NotSent | Performed::No | Performed::Unknown => how,
+            };
+            (how, report)
+        } else {
+            (Performed::NotSent, said("its deadline had passed before it could be sent"))
+        };
+        point("after-answer").await;
+        let action = self.tell(operation, action, Event::Performed(line, how, report)).await;
+        point("after-outcome").await;
+        action
+    }
+
+    async fn undo(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
+        let line = write.attempt.clone().expect("a cancel is recorded with its attempt");
+        point("before-cancel-attempt").await;
+        let (action, was_taken) = self.recorded(action, write).await?;
+        if !was_taken {
+            return Some(action);
+        }
+        point("after-cancel-attempt").await;
+        let deadline = self.store.clock().instant_of(line.send_by);
+        let call = Call { action: &action, number: line.number, deadline };
+        let (how, report) = if call.may_send() {
+            let cut = tokio::time::timeout_at(deadline.into(), operation.remote.cancel(call)).await;
+            cut.unwrap_or_else(|_| (Undone::Unknown, said("no answer before its deadline")))
+        } else {
+            (Undone::NotSent, said("its deadline had passed before it could be sent"))
+        };
+        point("after-cancel-answer").await;
+        self.tell(operation, action, Event::Cancelled(line, how, report)).await
+    }
+
+    async fn recorded(&self, action: Action, write: Write) -> Option<(Action, bool)> {
+        match self.offer(&action, write.clone(), None).await {
+            Taken::Yes => Some((self.taken(action, write).await, true)),
+            Taken::No(found) => found.map(|action| (*action, false)),
+            Taken::HandlerFailed(_) => Some((action, false)),
+            Taken::Refused => None,
+        }
+    }
+
+    async fn ask(&self, operation: &Arc<Operation<S>>, action: Action, question: Question) -> Option<Action> {
+        point("before-confirm").await;
+        let until = question.asked_at.saturating_add(operation.rules.attempt);
+        let deadline = self.store.clock().instant_of(until);
+        let call = Call { action: &action, number: question.number, deadline };
+        let cut = tokio::time::timeout_at(deadline.into(), operation.remote.confirm(call)).await;
+        let (found, report) = cut.unwrap_or_else(|_| (Found::Other, said("no answer before its deadline")));
+        let found = match found {
+            Found::Applied(answer) => Found::Applied(self.kept(answer)),
+            Found::Cancelled | Found::Absent | Found::Other => found,
+        };
+        point("after-confirm").await;
+        self.tell(operation, action, Event::Confirmed(question, found, report)).await
+    }
+
+    /// An answer that is too long to keep is not kept: half of it would be read wrong.
+    fn kept(&self, answer: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        answer.filter(|answer| answer.len() <= self.sizes.answer)
+    }
+
+    /// Writes what an event means, asking the machine again as often as the row has moved.
+    async fn tell(&self, operation: &Arc<Operation<S>>, mut action: Action, event: Event) -> Option<Action> {
+        let mut tries = 0;
+        loop {
+            let now = self.patient_time().await.now();
+            let draw = Draw::new(fastrand::u64(..));
+            let rules = &operation.rules;
+            match told(&action.state, rules, origin(&action), self.owner, event.clone(), now, draw) {
+                Told::Nothing => return Some(action),
+                Told::Late(line) => match self.store.evidence(action.id, line).await {
+                    Ok(()) => return Some(action),
+                    Err(e) => self.wait_out(&mut tries, &e).await,
+                },
+                Told::Write(write) => {
+                    let follow = self.follow_of(operation, &write);
+                    match self.offer(&action, write.clone(), follow).await {
+                        Taken::Yes => return Some(self.taken(action, write).await),
+                        Taken::No(found) => action = *found?,
+                        Taken::HandlerFailed(why) => {
+                            return self.without_handler(operation, action, write, &why).await;
+                        }
+                        Taken::Refused => return None,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn settle_scope(&self, operation: &Arc<Operation<S>>, action: Action) -> Option<Action> {
+        let Some(scope) = action.scope.clone() else { return Some(action) };
+        let mut tries = 0;
+        let settled = loop {
+            match self.store.settle_scope(scope.clone(), self.follow_any()).await {
+                Ok(settled) => break settled,
+                Err(e) if e.trouble() == Trouble::Refused => {
+                    tracing::error!(action = %action.id, error = %e, "a scope could not be settled");
+                    break Err(NotSettled::NotKnown);
+                }
+                Err(e) => self.wait_out(&mut tries, &e).await,
+            }
+        };
+        match settled {
+            Ok(settled) => {
+                settled.members.iter().for_each(|member| self.changes.written(member.id));
+                settled.members.into_iter().find(|member| member.id == action.id)
+            }
+            Err(NotSettled::NotKnown | NotSettled::ScopeIncomplete) => {
+                self.tell(operation, action, Event::ScopeWaits).await
+            }
+            Err(NotSettled::TooLate | NotSettled::Failed) => {
+                self.tell(operation, action, Event::ScopeBroken).await
+            }
+        }
+    }
+
+    /// The handler of whichever operation an action is of.
+    fn follow_any(&self) -> Option<Follow<S::Connection>> {
+        if !self.operations.any_follows() {
+            return None;
+        }
+        let operations = self.operations.clone();
+        Some(Arc::new(move |conn, action| {
+            match operations.of(action).ok().and_then(|operation| operation.follow.clone()) {
+                Some(follow) => Box::pin(async move { follow(conn, action).await }),
+                None => Box::pin(async { Ok(()) }),
+            }
+        }))
+    }
+
+    /// The other members of a broken scope are to be cancelled. One that is missed finds out when it tries to settle.
+    async fn break_scope(&self, action: &Action) {
+        let Some(scope) = &action.scope else { return };
+        let members = match self.store.members(&scope.name).await {
+            Ok(members) => members,
+            Err(e) => {
+                tracing::warn!(scope = %scope.name, error = %e, "a broken scope's members find out later");
+                return;
+            }
+        };
+        let now = self.store.clock().now();
+        for member in members.into_iter().filter(|member| member.id != action.id) {
+            let Ok(operation) = self.operations.of(&member) else { continue };
+            let wish = cancel(&member.state, &operation.rules, CancelBy::Transaction, now);
+            if let Ok(Some(write)) = wish {
+                let follow = self.follow_of(operation, &write);
+                // A member that moved meanwhile is worked on by somebody, who will find the scope broken.
+                let _ = self.offer(&member, write, follow).await;
+            }
+        }
+    }
+}
+
+fn said(detail: &str) -> Report {
+    Report { status: None, detail: Some(detail.to_owned()), retry_after: None }
+}
+
+/// Has this action an outcome for its caller: an end, or an effect that waits for him to settle it?
+pub(crate) fn has_outcome(state: &State) -> bool {
+    let waits_for_caller = state.known == crate::machine::Known::Applied
+        && state.goal == crate::machine::Goal::Perform
+        && state.settle_by.is_some();
+    state.end.is_some() || waits_for_caller
+}
+
+/// A moment of the monotonic clock as a wait from now.
+pub(crate) fn until(clock: &DbClock, stamp: Stamp) -> Duration {
+    clock.instant_of(stamp).saturating_duration_since(Instant::now())
+}

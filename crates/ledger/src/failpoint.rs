@@ -1,0 +1,65 @@
+//! Points at which a test can end or hold the process, by name.
+//!
+//! Compiled in with the feature `failpoints` alone; without it a point is nothing. `SEAWALL_FAILPOINTS` says what happens
+//! where: `after-attempt=abort`, `after-answer=hold`, several with `;`. `abort` ends the process at once, without running
+//! anything more, as `kill -9` does; `hold` stops that task for good, so that whoever watches can kill the process when it is
+//! there. `NAME=abort@3` strikes the third time only.
+
+/// A process or task ends here if a test says so.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub(crate) async fn point(_: &str) {}
+
+#[cfg(feature = "failpoints")]
+pub(crate) use armed::point;
+
+#[cfg(feature = "failpoints")]
+mod armed {
+    use std::collections::HashMap;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    enum What {
+        Abort,
+        Hold,
+    }
+
+    struct Point {
+        what: What,
+        /// Which time it strikes; every time for 0.
+        at: u64,
+        passed: AtomicU64,
+    }
+
+    static POINTS: OnceLock<HashMap<String, Point>> = OnceLock::new();
+
+    fn read() -> HashMap<String, Point> {
+        let text = std::env::var("SEAWALL_FAILPOINTS").unwrap_or_default();
+        let each = text.split(';').filter(|part| !part.trim().is_empty());
+        each.map(|part| {
+            let (name, what) = part.split_once('=').expect("a failpoint is NAME=abort or NAME=hold");
+            let (what, at) = what.split_once('@').unwrap_or((what, "0"));
+            let what = match what.trim() {
+                "abort" => What::Abort,
+                "hold" => What::Hold,
+                other => panic!("`{other}` is nothing that a failpoint does: abort or hold"),
+            };
+            let at = at.trim().parse().expect("@ is followed by a number");
+            (name.trim().to_owned(), Point { what, at, passed: AtomicU64::new(0) })
+        })
+        .collect()
+    }
+
+    pub(crate) async fn point(name: &str) {
+        let Some(point) = POINTS.get_or_init(read).get(name) else { return };
+        let times = point.passed.fetch_add(1, Ordering::SeqCst) + 1;
+        if point.at != 0 && point.at != times {
+            return;
+        }
+        eprintln!("failpoint {name}");
+        match point.what {
+            What::Abort => std::process::abort(),
+            What::Hold => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! The ledger as an application uses it.
+//!
+//! Two orders of call and commit:
+//!
+//! - **Call after commit.** [`Ledger::record_in`] writes the intent in the transaction of the business row; after its commit
+//!   [`Ledger::run`] makes the call, or a worker does. The outcome is written together with what
+//!   [`Operation::on_settled`](crate::Operation::on_settled) does.
+//! - **Call before commit.** [`Ledger::reserve`] records first, [`Ledger::run`] makes the call, and the business transaction
+//!   takes the outcome in by [`Ledger::settle_in`]. If that never comes, the effect is cancelled on the other side.
+//!
+//! [`Ledger::perform`] records and calls at once, for whoever has no transaction of his own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::action::{Action, ActionId, NewAction, Sizes, Story};
+use crate::drive::has_outcome;
+use crate::error::{Error, Misuse, Refusal, StoreError};
+use crate::failpoint::point;
+use crate::machine::{self, Owner, State};
+use crate::operation::{Operation, Operations};
+use crate::store::{Counts, Filter, Insert, Recorded, Store};
+
+/// Actions on one store, and the operations that they are of. Cloning gives another handle to the same.
+pub struct Ledger<S: Store> {
+    pub(crate) inner: Arc<Inner<S>>,
+}
+
+impl<S: Store> Clone for Ledger<S> {
+    fn clone(&self) -> Self {
+        Ledger { inner: self.inner.clone() }
+    }
+}
+
+pub(crate) struct Inner<S: Store> {
+    pub(crate) store: S,
+    pub(crate) operations: Arc<Operations<S>>,
+    /// This process's incarnation.
+    pub(crate) owner: Owner,
+    pub(crate) sizes: Sizes,
+    /// A row was written by this process: whoever waits for it looks again.
+    pub(crate) changes: Changes,
+    /// Something was recorded by this process that a worker may take up.
+    pub(crate) recorded: Notify,
+}
+
+/// Who waits for which row, roughly: some of them share a bell, and look in vain now and then.
+pub(crate) struct Changes([Notify; 64]);
+
+impl Default for Changes {
+    fn default() -> Self {
+        Changes(std::array::from_fn(|_| Notify::new()))
+    }
+}
+
+impl Changes {
+    fn of(&self, id: ActionId) -> &Notify {
+        // The low bits of a UUID of version 7 are random.
+        &self.0[usize::try_from(id.as_u128() & 63).unwrap_or(0)]
+    }
+
+    pub(crate) fn written(&self, id: ActionId) {
+        self.of(id).notify_waiters();
+    }
+}
+
+/// Collects what a ledger is made of.
+pub struct Builder<S: Store> {
+    store: S,
+    operations: Vec<Operation<S>>,
+    sizes: Sizes,
+}
+
+impl<S: Store> Builder<S> {
+    /// Declares an operation.
+    #[must_use]
+    pub fn operation(mut self, operation: Operation<S>) -> Builder<S> {
+        self.operations.push(operation);
+        self
+    }
+
+    /// How large what is recorded may be.
+    #[must_use]
+    pub fn sizes(mut self, sizes: Sizes) -> Builder<S> {
+        self.sizes = sizes;
+        self
+    }
+
+    /// The ledger.
+    ///
+    /// # Errors
+    ///
+    /// Where an operation is declared twice, or its rules contradict each other.
+    pub fn build(self) -> Result<Ledger<S>, Misuse> {
+        let mut incarnation = [0; 16];
+        getrandom::fill(&mut incarnation)
+            .map_err(|e| Misuse::Setting(format!("no random incarnation could be drawn: {e}")))?;
+        let inner = Inner {
+            store: self.store,
+            operations: Arc::new(Operations::new(self.operations)?),
+            owner: Owner(u128::from_ne_bytes(incarnation)),
+            sizes: self.sizes,
+            changes: Changes::default(),
+            recorded: Notify::new(),
+        };
+        Ok(Ledger { inner: Arc::new(inner) })
+    }
+}
+
+impl<S: Store> Ledger<S> {
+    /// Begins a ledger on a store.
+    #[must_use]
+    pub fn builder(store: S) -> Builder<S> {
+        Builder { store, operations: Vec::new(), sizes: Sizes::default() }
+    }
+
+    /// The store beneath.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.inner.store
+    }
+
+    /// This process's incarnation, as it stands in the rows that it works on.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        self.inner.owner
+    }
+
+    /// Records an action in the caller's transaction: it is there if and only if that commits. A worker takes it up then, or
+    /// whoever calls [`Ledger::run`] first. The same key and request again give the same action.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::KeyConflict`] where the key was recorded with another request; a misuse where something is too large or not
+    /// declared; the store's. After any of them the transaction is to be rolled back.
+    pub async fn record_in(&self, conn: &mut S::Connection, new: &NewAction) -> Result<Action, Error> {
+        let now = self.inner.time().await?.now();
+        let operation = self.inner.checked(new)?;
+        let action = new_action(new, machine::recorded(&operation.rules, now), now);
+        point("before-record").await;
+        let recorded =
+            self.inner.store.record_in(conn, &Insert { action: action.clone(), attempt: None }).await?;
+        point("after-record").await;
+        same(new, action, recorded).map(|(action, _)| action)
+    }
+
+    /// As [`Ledger::record_in`], for whoever will call [`Ledger::run`] right after the commit: no worker takes it up for the
+    /// time of a lease, and no claim is needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::record_in`].
+    pub async fn reserve_in(&self, conn: &mut S::Connection, new: &NewAction) -> Result<Action, Error> {
+        let now = self.inner.time().await?.now();
+        let operation = self.inner.checked(new)?;
+        let state = machine::reserved(&operation.rules, self.inner.owner, now);
+        let action = new_action(new, state, now);
+        point("before-record").await;
+        let recorded =
+            self.inner.store.record_in(conn, &Insert { action: action.clone(), attempt: None }).await?;
+        point("after-record").await;
+        same(new, action, recorded).map(|(action, _)| action)
+    }
+
+    /// Records an action in a transaction of the ledger's own, for a worker.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::record_in`].
+    pub async fn record(&self, new: &NewAction) -> Result<Action, Error> {
+        let now = self.inner.time().await?.now();
+        let operation = self.inner.checked(new)?;
+        let action = new_action(new, machine::recorded(&operation.rules, now), now);
+        let (action, _) = self.inner.insert(new, action, None).await?;
+        self.inner.recorded.notify_waiters();
+        Ok(action)
+    }
+
+    /// Records an action in a transaction of the ledger's own, leased to the caller, who goes on with [`Ledger::run`] and
+    /// settles in his own transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::record_in`].
+    pub async fn reserve(&self, new: &NewAction) -> Result<Action, Error> {
+        let now = self.inner.time().await?.now();
+        let operation = self.inner.checked(new)?;
+        let state = machine::reserved(&operation.rules, self.inner.owner, now);
+        let action = new_action(new, state, now);
+        self.inner.insert(new, action, None).await.map(|(action, _)| action)
+    }
+
+    /// Records an action together with its first attempt, sends it, and writes how it ended: two commits in all. The same key
+    /// and request again give the action as it stands, once it has an outcome or the time of an attempt is over.
+    ///
+    /// Dropping the future does not stop what has begun.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::record_in`]. Once this gives an action, its state says what is known.
+    pub async fn perform(&self, new: &NewAction) -> Result<Action, Error> {
+        let now = self.inner.time().await?.now();
+        let operation = self.inner.checked(new)?.clone();
+        let Some((state, line)) = machine::sent(&operation.rules, self.inner.owner, now) else {
+            let reserved = self.reserve(new).await?;
+            return self.run(reserved.id).await;
+        };
+        let action = new_action(new, state, now);
+        let (action, is_new) = self.inner.insert(new, action, Some(line.clone())).await?;
+        if !is_new {
+            return self.run(action.id).await;
+        }
+        let inner = self.inner.clone();
+        let id = action.id;
+        let driven = tokio::spawn(async move {
+            point("after-attempt").await;
+            let action = inner.send(&operation, action, line).await?;
+            inner.drive(action).await
+        });
+        self.inner.driven(id, driven).await
+    }
+
+    /// Goes on with an action until it has an outcome, or for the time of one attempt. No connection is held meanwhile.
+    ///
+    /// Dropping the future does not stop what has begun. What has no outcome yet is a worker's.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], and the store's.
+    pub async fn run(&self, id: ActionId) -> Result<Action, Error> {
+        let action = self.load(id).await?;
+        let patience = self.inner.operations.of(&action).map(|operation| operation.rules.attempt)?;
+        self.go_on(action, patience).await
+    }
+
+    /// As [`Ledger::run`], for as long as `within`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::run`].
+    pub async fn run_within(&self, id: ActionId, within: Duration) -> Result<Action, Error> {
+        let action = self.load(id).await?;
+        self.go_on(action, within).await
+    }
+
+    async fn go_on(&self, mut action: Action, patience: Duration) -> Result<Action, Error> {
+        let inner = &self.inner;
+        let end = Instant::now() + patience;
+        let id = action.id;
+        loop {
+            if has_outcome(&action.state) {
+                return Ok(action);
+            }
+            // Whatever is written from here on wakes this task.
+            let changed = inner.changes.of(id).notified();
+            if let Some(mine) = inner.take_up(&action).await? {
+                let inner = inner.clone();
+                action = self.inner.driven(id, tokio::spawn(async move { inner.drive(mine).await })).await?;
+                if has_outcome(&action.state) {
+                    return Ok(action);
+                }
+            }
+            let now = inner.time().await?;
+            let due = action.state.due_at().map_or(Duration::ZERO, |due| crate::drive::until(&now, due));
+            // Another process may write it without a word to this one: look again now and then.
+            let pause = due.clamp(Duration::from_millis(20), Duration::from_millis(500));
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(action);
+            }
+            let _ = tokio::time::timeout(pause.min(left), changed).await;
+            action = self.load(id).await?;
+        }
+    }
+
+    /// One action.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], and the store's.
+    pub async fn load(&self, id: ActionId) -> Result<Action, Error> {
+        self.inner.store.load(id).await?.ok_or(Refusal::NotFound.into())
+    }
+
+    /// The action with this key.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], and the store's.
+    pub async fn find(&self, dependency: &str, key: &str) -> Result<Action, Error> {
+        self.inner.store.find(dependency, key).await?.ok_or(Refusal::NotFound.into())
+    }
+
+    /// One action with its attempts and what people did with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], and the store's.
+    pub async fn story(&self, id: ActionId) -> Result<Story, Error> {
+        self.inner.store.story(id).await?.ok_or(Refusal::NotFound.into())
+    }
+
+    /// Actions in the order of their recording, a page at a time: the last one's id is the next page's `after`.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn list(&self, filter: &Filter) -> Result<Vec<Action>, Error> {
+        Ok(self.inner.store.list(filter).await?)
+    }
+
+    /// How many actions of a dependency stand how, counted up to [`COUNTED`](crate::store::COUNTED).
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn counts(&self, dependency: &str) -> Result<Counts, Error> {
+        Ok(self.inner.store.counts(dependency).await?)
+    }
+}
+
+impl<S: Store> Inner<S> {
+    pub(crate) fn checked(&self, new: &NewAction) -> Result<&Arc<Operation<S>>, Misuse> {
+        self.sizes.check(new)?;
+        self.operations.get(&new.dependency, &new.operation)
+    }
+
+    async fn insert(
+        &self,
+        new: &NewAction,
+        action: Action,
+        attempt: Option<machine::AttemptRow>,
+    ) -> Result<(Action, bool), Error> {
+        point("before-record").await;
+        let insert = Insert { action: action.clone(), attempt };
+        let recorded = self.store.record(insert).await?;
+        point("after-record").await;
+        same(new, action, recorded)
+    }
+
+    /// Makes a row ours, if it is due or leased to us already.
+    async fn take_up(&self, action: &Action) -> Result<Option<Action>, StoreError> {
+        let clock = self.time().await?;
+        let now = clock.now();
+        let state = &action.state;
+        let ours = state.owner == Some(self.owner) && state.in_flight.is_none() && state.lease_until > now;
+        if ours {
+            return Ok(Some(action.clone()));
+        }
+        if state.due_at().is_none_or(|due| due > now) {
+            return Ok(None);
+        }
+        let Ok(operation) = self.operations.of(action) else { return Ok(None) };
+        self.store.claim_one(action.id, self.owner, operation.rules.lease).await
+    }
+
+    async fn driven(
+        &self,
+        id: ActionId,
+        driven: tokio::task::JoinHandle<Option<Action>>,
+    ) -> Result<Action, Error> {
+        match driven.await {
+            Ok(Some(action)) => Ok(action),
+            // Gone, refused, or the remote panicked: how it stands says what is known.
+            Ok(None) | Err(_) => self.store.load(id).await?.ok_or(Refusal::NotFound.into()),
+        }
+    }
+}
+
+fn new_action(new: &NewAction, state: State, now: machine::Stamp) -> Action {
+    Action {
+        id: ActionId::new(),
+        dependency: new.dependency.clone(),
+        operation: new.operation.clone(),
+        key: new.key.clone(),
+        scope: new.scope.clone(),
+        request: new.request.clone(),
+        created_at: now,
+        state,
+    }
+}
+
+/// The recorded action, and whether it is new.
+fn same(new: &NewAction, action: Action, recorded: Recorded) -> Result<(Action, bool), Error> {
+    match recorded {
+        Recorded::New => Ok((action, true)),
+        Recorded::Existing(found) if found.is_of(new) => Ok((*found, false)),
+        Recorded::Existing(_) => Err(Refusal::KeyConflict.into()),
+    }
+}

@@ -1,0 +1,128 @@
+//! What is declared of each operation: its rules, its other side, and what the application does when one is over.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::action::Action;
+use crate::error::Misuse;
+use crate::machine::{Origin, Rules};
+use crate::remote::Remote;
+use crate::store::{Boxed, Follow, Store};
+
+/// One operation of one dependency.
+pub struct Operation<S: Store> {
+    pub(crate) dependency: String,
+    pub(crate) name: String,
+    pub(crate) rules: Rules,
+    pub(crate) remote: Arc<dyn Remote>,
+    pub(crate) follow: Option<Follow<S::Connection>>,
+}
+
+impl<S: Store> Clone for Operation<S> {
+    fn clone(&self) -> Self {
+        Operation {
+            dependency: self.dependency.clone(),
+            name: self.name.clone(),
+            rules: self.rules.clone(),
+            remote: self.remote.clone(),
+            follow: self.follow.clone(),
+        }
+    }
+}
+
+impl<S: Store> Operation<S> {
+    /// An operation.
+    #[must_use]
+    pub fn new(
+        dependency: impl Into<String>,
+        name: impl Into<String>,
+        rules: Rules,
+        remote: Arc<dyn Remote>,
+    ) -> Operation<S> {
+        Operation { dependency: dependency.into(), name: name.into(), rules, remote, follow: None }
+    }
+
+    /// What happens in the transaction in which the ledger writes that an action is at its end: done, failed or cancelled
+    /// (`action.state.end` says which). Both are committed or neither is; a handler that fails is tried again later.
+    ///
+    /// It runs only for ends that the ledger writes by itself. Whoever settles or cancels in a transaction of his own does
+    /// there what he has to do. It must not call out: the row is locked while it runs.
+    #[must_use]
+    pub fn on_settled<F>(mut self, handler: F) -> Operation<S>
+    where
+        F: for<'a> Fn(
+                &'a mut S::Connection,
+                &'a Action,
+            )
+                -> Boxed<'a, std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.follow = Some(Arc::new(handler));
+        self
+    }
+
+    fn check(&self) -> Result<(), Misuse> {
+        let rules = &self.rules;
+        let here = |text: &str| Misuse::Setting(format!("{} {}: {text}", self.dependency, self.name));
+        if rules.attempt.is_zero() {
+            return Err(here("an attempt of no time"));
+        }
+        // A lease that ends before the attempt does lets another worker ask about what is still under way.
+        if rules.lease <= rules.attempt {
+            return Err(here("the lease must be longer than an attempt may take"));
+        }
+        Ok(())
+    }
+}
+
+/// All operations, by dependency and name.
+pub(crate) struct Operations<S: Store> {
+    by_dependency: HashMap<String, HashMap<String, Arc<Operation<S>>>>,
+}
+
+impl<S: Store> Operations<S> {
+    pub(crate) fn new(all: Vec<Operation<S>>) -> Result<Operations<S>, Misuse> {
+        let mut by_dependency: HashMap<String, HashMap<String, Arc<Operation<S>>>> = HashMap::new();
+        for operation in all {
+            operation.check()?;
+            let (dependency, name) = (operation.dependency.clone(), operation.name.clone());
+            let names = by_dependency.entry(dependency).or_default();
+            if names.insert(name.clone(), Arc::new(operation)).is_some() {
+                return Err(Misuse::Setting(format!("the operation `{name}` is declared twice")));
+            }
+        }
+        Ok(Operations { by_dependency })
+    }
+
+    pub(crate) fn get(&self, dependency: &str, name: &str) -> Result<&Arc<Operation<S>>, Misuse> {
+        self.by_dependency.get(dependency).and_then(|names| names.get(name)).ok_or_else(|| {
+            Misuse::UnknownOperation { dependency: dependency.to_owned(), operation: name.to_owned() }
+        })
+    }
+
+    pub(crate) fn of(&self, action: &Action) -> Result<&Arc<Operation<S>>, Misuse> {
+        self.get(&action.dependency, &action.operation)
+    }
+
+    pub(crate) fn dependencies(&self) -> impl Iterator<Item = &str> {
+        self.by_dependency.keys().map(String::as_str)
+    }
+
+    /// The longest lease that an operation of this dependency asks for.
+    pub(crate) fn lease(&self, dependency: &str) -> std::time::Duration {
+        let names = self.by_dependency.get(dependency);
+        let leases = names.into_iter().flat_map(HashMap::values).map(|operation| operation.rules.lease);
+        leases.max().unwrap_or(std::time::Duration::from_secs(120))
+    }
+
+    pub(crate) fn any_follows(&self) -> bool {
+        self.by_dependency.values().flat_map(HashMap::values).any(|operation| operation.follow.is_some())
+    }
+}
+
+/// What the machine must know of a row beside its state.
+pub(crate) fn origin(action: &Action) -> Origin {
+    Origin { created: action.created_at, scoped: action.scope.is_some() }
+}

@@ -1,0 +1,263 @@
+//! SQLite: one file, one writer, many readers.
+//!
+//! The write-ahead log with `synchronous = FULL`: a commit is on the disk when it returns. The often recommended `NORMAL`
+//! loses the last commits with the power, and with them the attempts that were already sent. What FULL costs is one wait for
+//! the disk for each commit, which group commit shares among all that wait.
+//!
+//! Transactions begin as IMMEDIATE: one that reads first and wants to write later is refused at once when somebody else has
+//! written meanwhile (SQLITE_BUSY_SNAPSHOT), however long it is willing to wait.
+//!
+//! An application may use the same file with connections of its own; its transactions and the ledger's wait for each other.
+
+mod migrations;
+mod rows;
+mod statements;
+mod writer;
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Row, SqliteConnection};
+
+use crate::action::{Action, ActionId, Mark, Story};
+use crate::clock::DbClock;
+use crate::error::{StoreError, Trouble};
+use crate::machine::{AttemptRow, NotSettled, Owner, Scope, Stamp, Write};
+
+use super::lane::{Answer, Lanes, Task};
+use super::{
+    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
+};
+use statements::failed;
+
+/// How long a statement waits for another connection's transaction before it is run again.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Actions in an SQLite file.
+#[derive(Clone)]
+pub struct Sqlite {
+    options: SqliteConnectOptions,
+    readers: SqlitePool,
+    lanes: Lanes<SqliteConnection>,
+}
+
+impl std::fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sqlite").field("file", &self.options.get_filename()).finish_non_exhaustive()
+    }
+}
+
+impl Sqlite {
+    /// Opens a file, or makes it, and starts the writer on the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be opened, or does not take `synchronous = FULL` and the write-ahead log.
+    pub async fn open(file: impl AsRef<Path>) -> Result<Sqlite> {
+        let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+        Sqlite::with(options).await
+    }
+
+    /// Opens `sqlite:FILE` or `sqlite://FILE`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sqlite::open`], and for what is no such URL.
+    pub async fn connect(url: &str) -> Result<Sqlite> {
+        let options: SqliteConnectOptions =
+            url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
+        Sqlite::with(options.create_if_missing(true)).await
+    }
+
+    async fn with(options: SqliteConnectOptions) -> Result<Sqlite> {
+        let options = durable(options);
+        let conn = options.connect().await.map_err(failed)?;
+        let writer = writer::Writer::new(options.clone(), conn).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .min_connections(0)
+            .test_before_acquire(false)
+            .connect_lazy_with(options.clone());
+        Ok(Sqlite { options, readers, lanes: Lanes::start(vec![writer]) })
+    }
+
+    /// How a connection of the application's own to this file is opened so that its commits are as durable.
+    #[must_use]
+    pub fn options(&self) -> SqliteConnectOptions {
+        self.options.clone()
+    }
+
+    /// The steps by which the database would find due rows: what `EXPLAIN QUERY PLAN` says of a claim.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be read.
+    pub async fn claim_plan(&self) -> Result<String> {
+        let mut reader = self.readers.acquire().await.map_err(failed)?;
+        let text = format!("EXPLAIN QUERY PLAN {}", statements::claim_text());
+        let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind("").bind(0).bind("").bind(0).bind(1);
+        let rows = query.fetch_all(&mut *reader).await.map_err(failed)?;
+        let steps: std::result::Result<Vec<String>, _> =
+            rows.iter().map(|row| row.try_get("detail")).collect();
+        Ok(steps.map_err(failed)?.join("\n"))
+    }
+}
+
+/// Adds what makes a connection's commits durable.
+fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+        .foreign_keys(false)
+}
+
+/// The database's time. SQLite has none of its own: all its processes share the machine's clock.
+fn stamp() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn unexpected() -> StoreError {
+    StoreError::new(Trouble::Away, "the writer gave another task's answer")
+}
+
+impl Store for Sqlite {
+    type Connection = SqliteConnection;
+
+    async fn migrate(&self) -> Result<()> {
+        let mut conn = self.options.connect().await.map_err(failed)?;
+        migrations::migrate(&mut conn).await
+    }
+
+    fn clock(&self) -> DbClock {
+        let asked = Instant::now();
+        DbClock::heard(stamp(), asked)
+    }
+
+    async fn ask_time(&self) -> Result<DbClock> {
+        Ok(self.clock())
+    }
+
+    async fn record(&self, insert: Insert) -> Result<Recorded> {
+        match self.lanes.run(Task::Record(Box::new(insert))).await? {
+            Answer::Recorded(recorded) => Ok(recorded),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn change(&self, change: Change<SqliteConnection>) -> Result<Changed> {
+        match self.lanes.run(Task::Change(Box::new(change))).await? {
+            Answer::Changed(changed) => Ok(changed),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn settle_scope(
+        &self,
+        scope: Scope,
+        follow: Option<Follow<SqliteConnection>>,
+    ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
+        match self.lanes.run(Task::Scope { scope, follow }).await? {
+            Answer::Scope(settled) => Ok(settled),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn evidence(&self, id: ActionId, attempt: AttemptRow) -> Result<()> {
+        self.lanes.run(Task::Evidence { id, attempt: Box::new(attempt) }).await.map(|_| ())
+    }
+
+    async fn claim(&self, dependency: &str, owner: Owner, most: u32, lease: Duration) -> Result<Vec<Action>> {
+        let task = Task::Claim { dependency: dependency.to_owned(), owner, most, lease };
+        match self.lanes.run(task).await? {
+            Answer::Claimed(actions) => Ok(actions),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn claim_one(&self, id: ActionId, owner: Owner, lease: Duration) -> Result<Option<Action>> {
+        match self.lanes.run(Task::ClaimOne { id, owner, lease }).await? {
+            Answer::Claimed(actions) => Ok(actions.into_iter().next()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn next_due(&self, dependency: &str) -> Result<Option<Stamp>> {
+        statements::next_due(&mut *self.reader().await?, dependency).await
+    }
+
+    async fn load(&self, id: ActionId) -> Result<Option<Action>> {
+        statements::load(&mut *self.reader().await?, id).await
+    }
+
+    async fn find(&self, dependency: &str, key: &str) -> Result<Option<Action>> {
+        statements::find(&mut *self.reader().await?, dependency, key).await
+    }
+
+    async fn members(&self, scope: &str) -> Result<Vec<Action>> {
+        statements::members(&mut *self.reader().await?, scope).await
+    }
+
+    async fn story(&self, id: ActionId) -> Result<Option<Story>> {
+        let mut reader = self.reader().await?;
+        let Some(action) = statements::load(&mut reader, id).await? else { return Ok(None) };
+        let attempts = statements::attempts(&mut reader, id).await?;
+        let marks = statements::marks(&mut reader, id).await?;
+        Ok(Some(Story { action, attempts, marks }))
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {
+        statements::list(&mut *self.reader().await?, filter).await
+    }
+
+    async fn counts(&self, dependency: &str) -> Result<Counts> {
+        statements::counts(&mut *self.reader().await?, dependency, COUNTED).await
+    }
+
+    async fn sweep(&self, before: Stamp, after: Option<ActionId>, most: u32) -> Result<Swept> {
+        match self.lanes.run(Task::Sweep { before, after, most }).await? {
+            Answer::Swept(swept) => Ok(swept),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn record_in(&self, conn: &mut SqliteConnection, insert: &Insert) -> Result<Recorded> {
+        if statements::insert(conn, &[insert]).await?.contains(&insert.action.id) {
+            return Ok(Recorded::New);
+        }
+        let found = statements::find(conn, &insert.action.dependency, &insert.action.key).await?;
+        found.map(|action| Recorded::Existing(Box::new(action))).ok_or_else(unexpected)
+    }
+
+    async fn load_in(&self, conn: &mut SqliteConnection, id: ActionId) -> Result<Option<(Action, Stamp)>> {
+        Ok(statements::load(conn, id).await?.map(|action| (action, stamp())))
+    }
+
+    async fn change_in(
+        &self,
+        conn: &mut SqliteConnection,
+        id: ActionId,
+        write: &Write,
+        mark: Option<&Mark>,
+    ) -> Result<bool> {
+        let taken = !statements::change(conn, &[(id, write)], stamp()).await?.is_empty();
+        if let (true, Some(mark)) = (taken, mark) {
+            statements::mark(conn, id, mark).await?;
+        }
+        Ok(taken)
+    }
+
+    async fn members_in(&self, conn: &mut SqliteConnection, scope: &str) -> Result<Vec<Action>> {
+        statements::members(conn, scope).await
+    }
+}
+
+impl Sqlite {
+    async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
+        self.readers.acquire().await.map_err(failed)
+    }
+}

@@ -1,0 +1,395 @@
+//! The statements, each over many rows.
+//!
+//! A statement of several rows costs little more than one of a single row, but its text depends on their number. So a batch
+//! is cut into pieces of a few sizes, whose prepared statements are kept.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use sqlx::{Row, SqliteConnection};
+use uuid::Uuid;
+
+use crate::action::{Action, ActionId, Mark};
+use crate::error::{StoreError, Trouble};
+use crate::machine::{AttemptRow, Owner, Stamp, Write};
+use crate::store::{Counts, Filter, Insert, Result, Standing, Swept, columns, words};
+
+use super::rows;
+
+/// Rows in one statement.
+const SIZES: [usize; 6] = [32, 16, 8, 4, 2, 1];
+
+/// A statement's text for each of [`SIZES`].
+struct Sized([String; 6]);
+
+impl Sized {
+    fn new(text: impl Fn(String) -> String, columns: usize) -> Sized {
+        let row = format!("({})", vec!["?"; columns].join(", "));
+        Sized(SIZES.map(|size| text(vec![row.as_str(); size].join(", "))))
+    }
+
+    /// The pieces into which `rows` are cut, each with its text.
+    fn cut<'s, 'r, T>(&'s self, rows: &'r [T]) -> impl Iterator<Item = (&'s str, &'r [T])> {
+        let mut rest = rows;
+        std::iter::from_fn(move || {
+            let index = SIZES.iter().position(|size| *size <= rest.len())?;
+            let (piece, left) = rest.split_at(SIZES[index]);
+            rest = left;
+            Some((self.0[index].as_str(), piece))
+        })
+    }
+}
+
+static INSERT: LazyLock<Sized> = LazyLock::new(|| {
+    let all = columns::action();
+    let text = |values| {
+        format!(
+            "INSERT INTO seawall_action ({all}) VALUES {values} \
+             ON CONFLICT (dependency, key) DO NOTHING RETURNING id"
+        )
+    };
+    Sized::new(text, columns::FIXED.len() + columns::CHANGING.len())
+});
+
+static CHANGE: LazyLock<Sized> = LazyLock::new(|| {
+    let changing = columns::CHANGING.join(", ");
+    let assigned = columns::assigned(&columns::CHANGING, "w");
+    let text = |values| {
+        format!(
+            "WITH w (id, from_version, now, {changing}) AS (VALUES {values}) \
+             UPDATE seawall_action SET {assigned}, ended_at = CASE WHEN w.ended IS NULL THEN NULL \
+             ELSE coalesce(seawall_action.ended_at, w.now) END \
+             FROM w WHERE seawall_action.id = w.id AND seawall_action.version = w.from_version RETURNING id"
+        )
+    };
+    Sized::new(text, columns::CHANGING.len() + 3)
+});
+
+static ATTEMPT: LazyLock<Sized> = LazyLock::new(|| {
+    let all = columns::ATTEMPT.join(", ");
+    let assigned = columns::assigned(&columns::ATTEMPT, "excluded");
+    let text = |values| {
+        format!(
+            "INSERT INTO seawall_attempt ({all}) VALUES {values} \
+             ON CONFLICT (action, number) DO UPDATE SET {assigned}"
+        )
+    };
+    Sized::new(text, columns::ATTEMPT.len())
+});
+
+/// The rows' columns, before what each select adds.
+macro_rules! select {
+    ($name:ident, $rest:literal) => {
+        static $name: LazyLock<String> =
+            LazyLock::new(|| format!("SELECT {} FROM seawall_action {}", columns::action(), $rest));
+    };
+}
+
+select!(LOAD, "WHERE id = ?");
+select!(FIND, "WHERE dependency = ? AND key = ?");
+select!(MEMBERS, "WHERE scope = ? ORDER BY id");
+select!(LIST, "WHERE id > ?1 AND (?2 IS NULL OR dependency = ?2) ORDER BY id LIMIT ?3");
+select!(
+    LIST_OPEN,
+    "WHERE id > ?1 AND (?2 IS NULL OR dependency = ?2) AND ended IS NULL \
+     AND (?4 IS NULL OR effect = ?4) ORDER BY id LIMIT ?3"
+);
+select!(LIST_ENDED, "WHERE id > ?1 AND (?2 IS NULL OR dependency = ?2) AND ended = ?4 ORDER BY id LIMIT ?3");
+select!(
+    LIST_STUCK,
+    "WHERE id > ?1 AND (?2 IS NULL OR dependency = ?2) AND ended = 'stuck' ORDER BY id LIMIT ?3"
+);
+
+static CLAIM: LazyLock<String> = LazyLock::new(|| {
+    claim(
+        "id IN (SELECT id FROM seawall_action WHERE dependency = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5)",
+    )
+});
+static CLAIM_ONE: LazyLock<String> = LazyLock::new(|| claim("id = ?3 AND due_at <= ?4"));
+
+fn claim(which: &str) -> String {
+    format!(
+        "UPDATE seawall_action SET version = version + 1, fence = fence + 1, owner = ?1, in_flight = NULL, \
+         lease_until = ?2, due_at = ?2 WHERE {which} RETURNING {}",
+        columns::action()
+    )
+}
+
+/// What the claim asks the planner: shown to tests.
+pub(super) fn claim_text() -> &'static str {
+    &CLAIM
+}
+
+pub(super) fn failed(e: sqlx::Error) -> StoreError {
+    let trouble = match &e {
+        sqlx::Error::Database(said) => {
+            // The low byte is the primary result code (https://sqlite.org/rescode.html).
+            let code: i64 = said.code().and_then(|code| code.parse().ok()).unwrap_or(1);
+            match code & 0xff {
+                5 | 6 => Trouble::Again,
+                8 | 10 | 13 | 14 => Trouble::Away,
+                _ => Trouble::Refused,
+            }
+        }
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
+            Trouble::Foreign
+        }
+        _ => Trouble::Away,
+    };
+    StoreError::new(trouble, e)
+}
+
+/// Inserts rows; gives the ids of those whose key was new.
+pub(super) async fn insert(conn: &mut SqliteConnection, inserts: &[&Insert]) -> Result<HashSet<ActionId>> {
+    let mut taken = HashSet::with_capacity(inserts.len());
+    for (text, piece) in INSERT.cut(inserts) {
+        let mut query = sqlx::query(text);
+        for insert in piece {
+            query = rows::bind_state(rows::bind_fixed(query, &insert.action), &insert.action.state);
+        }
+        collect_ids(query, conn, &mut taken).await?;
+    }
+    let begun = inserts.iter().filter(|insert| taken.contains(&insert.action.id));
+    let attempts: Vec<_> =
+        begun.filter_map(|insert| Some((insert.action.id, insert.attempt.as_ref()?))).collect();
+    log(conn, &attempts).await?;
+    Ok(taken)
+}
+
+/// Changes rows; gives the ids of those that still stood as their change was made from.
+pub(super) async fn change(
+    conn: &mut SqliteConnection,
+    writes: &[(ActionId, &Write)],
+    now: Stamp,
+) -> Result<HashSet<ActionId>> {
+    let mut taken = HashSet::with_capacity(writes.len());
+    for (text, piece) in CHANGE.cut(writes) {
+        let mut query = sqlx::query(text);
+        for (id, write) in piece {
+            query = query.bind(id.to_string()).bind(rows::count(write.from)).bind(now.as_micros());
+            query = rows::bind_state(query, &write.to);
+        }
+        collect_ids(query, conn, &mut taken).await?;
+    }
+    let hit = writes.iter().filter(|(id, _)| taken.contains(id));
+    let attempts: Vec<_> = hit.filter_map(|(id, write)| Some((*id, write.attempt.as_ref()?))).collect();
+    log(conn, &attempts).await?;
+    Ok(taken)
+}
+
+async fn collect_ids(
+    query: rows::Statement<'_>,
+    conn: &mut SqliteConnection,
+    into: &mut HashSet<ActionId>,
+) -> Result<()> {
+    for row in query.fetch_all(conn).await.map_err(failed)? {
+        let id: &str = row.try_get(0).map_err(failed)?;
+        into.insert(ActionId::parse(id).ok_or_else(|| words::foreign("id", id))?);
+    }
+    Ok(())
+}
+
+/// Inserts or completes lines of the attempt log.
+pub(super) async fn log(conn: &mut SqliteConnection, attempts: &[(ActionId, &AttemptRow)]) -> Result<()> {
+    for (text, piece) in ATTEMPT.cut(attempts) {
+        let mut query = sqlx::query(text);
+        for (id, attempt) in piece {
+            query = rows::bind_attempt(query, *id, attempt);
+        }
+        query.execute(&mut *conn).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Adds a line to the audit trail.
+pub(super) async fn mark(conn: &mut SqliteConnection, id: ActionId, mark: &Mark) -> Result<()> {
+    sqlx::query("INSERT INTO seawall_mark (action, id, at, who, what, why) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind(id.to_string())
+        .bind(Uuid::now_v7().to_string())
+        .bind(mark.at.as_micros())
+        .bind(mark.who.clone())
+        .bind(mark.what.clone())
+        .bind(mark.why.clone())
+        .execute(conn)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+pub(super) async fn load(conn: &mut SqliteConnection, id: ActionId) -> Result<Option<Action>> {
+    one(sqlx::query(&**LOAD).bind(id.to_string()), conn).await
+}
+
+pub(super) async fn find(conn: &mut SqliteConnection, dependency: &str, key: &str) -> Result<Option<Action>> {
+    one(sqlx::query(&**FIND).bind(dependency.to_owned()).bind(key.to_owned()), conn).await
+}
+
+pub(super) async fn members(conn: &mut SqliteConnection, scope: &str) -> Result<Vec<Action>> {
+    many(sqlx::query(&**MEMBERS).bind(scope.to_owned()), conn).await
+}
+
+async fn one(query: rows::Statement<'_>, conn: &mut SqliteConnection) -> Result<Option<Action>> {
+    query.fetch_optional(conn).await.map_err(failed)?.map(|row| rows::action(&row)).transpose()
+}
+
+async fn many(query: rows::Statement<'_>, conn: &mut SqliteConnection) -> Result<Vec<Action>> {
+    query.fetch_all(conn).await.map_err(failed)?.iter().map(rows::action).collect()
+}
+
+/// Takes due rows of a dependency.
+pub(super) async fn claim_due(
+    conn: &mut SqliteConnection,
+    dependency: &str,
+    owner: Owner,
+    most: u32,
+    now: Stamp,
+    until: Stamp,
+) -> Result<Vec<Action>> {
+    let query = sqlx::query(&**CLAIM)
+        .bind(rows::owner_text(owner))
+        .bind(until.as_micros())
+        .bind(dependency.to_owned())
+        .bind(now.as_micros())
+        .bind(most);
+    many(query, conn).await
+}
+
+/// Takes one row, if it is due.
+pub(super) async fn claim_one(
+    conn: &mut SqliteConnection,
+    id: ActionId,
+    owner: Owner,
+    now: Stamp,
+    until: Stamp,
+) -> Result<Option<Action>> {
+    let query = sqlx::query(&**CLAIM_ONE)
+        .bind(rows::owner_text(owner))
+        .bind(until.as_micros())
+        .bind(id.to_string())
+        .bind(now.as_micros());
+    one(query, conn).await
+}
+
+pub(super) async fn next_due(conn: &mut SqliteConnection, dependency: &str) -> Result<Option<Stamp>> {
+    let row = sqlx::query(
+        "SELECT due_at FROM seawall_action WHERE dependency = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT 1",
+    )
+    .bind(dependency.to_owned())
+    .fetch_optional(conn)
+    .await
+    .map_err(failed)?;
+    row.map(|row| row.try_get(0).map(Stamp::from_micros).map_err(failed)).transpose()
+}
+
+pub(super) async fn attempts(conn: &mut SqliteConnection, id: ActionId) -> Result<Vec<AttemptRow>> {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let all = columns::ATTEMPT.join(", ");
+        format!("SELECT {all} FROM seawall_attempt WHERE action = ? ORDER BY number")
+    });
+    let rows = sqlx::query(&**TEXT).bind(id.to_string()).fetch_all(conn).await.map_err(failed)?;
+    rows.iter().map(rows::attempt).collect()
+}
+
+pub(super) async fn marks(conn: &mut SqliteConnection, id: ActionId) -> Result<Vec<Mark>> {
+    let rows = sqlx::query("SELECT at, who, what, why FROM seawall_mark WHERE action = ? ORDER BY id")
+        .bind(id.to_string())
+        .fetch_all(conn)
+        .await
+        .map_err(failed)?;
+    rows.iter().map(rows::mark).collect()
+}
+
+pub(super) async fn list(conn: &mut SqliteConnection, filter: &Filter) -> Result<Vec<Action>> {
+    let (text, word): (&'static str, Option<&'static str>) = match filter.standing {
+        None => (&LIST, None),
+        Some(Standing::Open) => (&LIST_OPEN, None),
+        Some(Standing::Unknown) => (&LIST_OPEN, Some("unknown")),
+        Some(Standing::Stuck) => (&LIST_STUCK, None),
+        Some(ended @ (Standing::Done | Standing::Failed | Standing::Cancelled)) => {
+            (&LIST_ENDED, Some(ended.as_str()))
+        }
+    };
+    let query = sqlx::query(text)
+        .bind(filter.after.unwrap_or(ActionId::from_u128(0)).to_string())
+        .bind(filter.dependency.clone())
+        .bind(filter.most.min(1000))
+        .bind(word);
+    many(query, conn).await
+}
+
+pub(super) async fn counts(conn: &mut SqliteConnection, dependency: &str, most: u32) -> Result<Counts> {
+    let open = sqlx::query(
+        "SELECT count(*), coalesce(sum(effect = 'unknown' AND ended IS NULL), 0), min(created_at), \
+         coalesce(sum(ended IS NULL), 0) FROM (SELECT effect, ended, created_at FROM seawall_action \
+         WHERE dependency = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT ?)",
+    )
+    .bind(dependency.to_owned())
+    .bind(most)
+    .fetch_one(&mut *conn)
+    .await
+    .map_err(failed)?;
+    let stuck = sqlx::query(
+        "SELECT count(*), min(created_at) FROM (SELECT created_at FROM seawall_action \
+         WHERE dependency = ? AND ended = 'stuck' ORDER BY id LIMIT ?)",
+    )
+    .bind(dependency.to_owned())
+    .bind(most)
+    .fetch_one(conn)
+    .await
+    .map_err(failed)?;
+    let number = |row: &sqlx::sqlite::SqliteRow, index| -> Result<u64> {
+        let value: i64 = row.try_get(index).map_err(failed)?;
+        Ok(u64::try_from(value).unwrap_or(0))
+    };
+    let oldest =
+        |row: &sqlx::sqlite::SqliteRow, index| -> Result<Option<i64>> { row.try_get(index).map_err(failed) };
+    let looked_at = number(&open, 0)?;
+    let oldest = [oldest(&open, 2)?, oldest(&stuck, 1)?].into_iter().flatten().min();
+    let stuck = number(&stuck, 0)?;
+    Ok(Counts {
+        open: number(&open, 3)?,
+        unknown: number(&open, 1)?,
+        stuck,
+        oldest: oldest.map(Stamp::from_micros),
+        more: looked_at.max(stuck) >= u64::from(most),
+    })
+}
+
+/// Deletes what ended before `before` among the next `most` rows.
+pub(super) async fn sweep(
+    conn: &mut SqliteConnection,
+    before: Stamp,
+    after: Option<ActionId>,
+    most: u32,
+) -> Result<Swept> {
+    let rows = sqlx::query(
+        "SELECT id, ended IN ('done', 'failed', 'cancelled') AND ended_at < ?1 AND due_at IS NULL \
+         FROM seawall_action WHERE id > ?2 AND id < ?3 ORDER BY id LIMIT ?4",
+    )
+    .bind(before.as_micros())
+    .bind(after.unwrap_or(ActionId::from_u128(0)).to_string())
+    .bind(ActionId::lowest_at(before).to_string())
+    .bind(most)
+    .fetch_all(&mut *conn)
+    .await
+    .map_err(failed)?;
+    let mut swept = Swept { deleted: 0, after: None };
+    let last_page = rows.len() < usize::try_from(most).unwrap_or(usize::MAX);
+    for row in rows {
+        let id: String = row.try_get(0).map_err(failed)?;
+        if row.try_get::<Option<bool>, _>(1).map_err(failed)? == Some(true) {
+            for text in [
+                "DELETE FROM seawall_attempt WHERE action = ?",
+                "DELETE FROM seawall_mark WHERE action = ?",
+                "DELETE FROM seawall_action WHERE id = ?",
+            ] {
+                sqlx::query(text).bind(id.clone()).execute(&mut *conn).await.map_err(failed)?;
+            }
+            swept.deleted += 1;
+        }
+        if !last_page {
+            swept.after = ActionId::parse(&id);
+        }
+    }
+    Ok(swept)
+}

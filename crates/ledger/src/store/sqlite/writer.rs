@@ -1,0 +1,202 @@
+//! The one writer: executes a batch in one transaction.
+
+use std::collections::HashSet;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+
+use crate::action::{Action, ActionId};
+use crate::error::{StoreError, Trouble};
+use crate::machine::{Stamp, Write, settle_scope};
+use crate::store::lane::{Answer, Batch, Job, Task};
+use crate::store::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled};
+
+use super::statements::{self, failed};
+use super::{stamp, unexpected};
+
+pub(super) struct Writer {
+    options: SqliteConnectOptions,
+    /// None after it broke.
+    conn: Option<SqliteConnection>,
+}
+
+impl Writer {
+    /// A writer over `conn`, once that is found to be as durable as asked.
+    pub(super) async fn new(options: SqliteConnectOptions, mut conn: SqliteConnection) -> Result<Writer> {
+        verify(&mut conn).await?;
+        Ok(Writer { options, conn: Some(conn) })
+    }
+}
+
+/// Is a commit on this connection on the disk when it returns?
+async fn verify(conn: &mut SqliteConnection) -> Result<()> {
+    let journal: String = pragma(conn, "PRAGMA journal_mode").await?;
+    let synchronous: i64 = pragma(conn, "PRAGMA synchronous").await?;
+    // FULL is 2, EXTRA 3 (https://sqlite.org/pragma.html#pragma_synchronous).
+    if journal != "wal" || synchronous < 2 {
+        let found = format!("journal_mode is {journal}, synchronous {synchronous}; wal and 2 are needed");
+        return Err(StoreError::new(Trouble::Refused, found));
+    }
+    Ok(())
+}
+
+async fn pragma<'r, T>(conn: &mut SqliteConnection, text: &'static str) -> Result<T>
+where
+    T: for<'a> sqlx::Decode<'a, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    sqlx::query(text).fetch_one(conn).await.and_then(|row| row.try_get(0)).map_err(failed)
+}
+
+impl Batch<SqliteConnection> for Writer {
+    async fn execute(&mut self, jobs: &[&Job<SqliteConnection>]) -> Result<Vec<Answer>> {
+        let conn = match &mut self.conn {
+            Some(conn) => conn,
+            None => {
+                let mut fresh = self.options.connect().await.map_err(failed)?;
+                verify(&mut fresh).await?;
+                self.conn.insert(fresh)
+            }
+        };
+        let executed = transaction(conn, jobs).await;
+        if executed.as_ref().is_err_and(|e| e.trouble() == Trouble::Away) {
+            self.conn = None;
+        }
+        executed
+    }
+}
+
+async fn transaction(conn: &mut SqliteConnection, jobs: &[&Job<SqliteConnection>]) -> Result<Vec<Answer>> {
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    // Read with the write lock held: what was written before was written at an earlier time.
+    let now = stamp();
+    let inserts: Vec<&Insert> = jobs
+        .iter()
+        .filter_map(|job| if let Task::Record(insert) = &job.task { Some(&**insert) } else { None })
+        .collect();
+    let writes: Vec<(ActionId, &Write)> = jobs
+        .iter()
+        .filter_map(|job| {
+            if let Task::Change(change) = &job.task { Some((change.action.id, &change.write)) } else { None }
+        })
+        .collect();
+    let inserted = statements::insert(&mut tx, &inserts).await?;
+    let changed = statements::change(&mut tx, &writes, now).await?;
+    let mut answers = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let answer = match &job.task {
+            Task::Record(insert) => recorded(&mut tx, insert, &inserted).await?,
+            Task::Change(change) => match followed(&mut tx, change, &changed).await? {
+                Changed::HandlerFailed(why) if jobs.len() > 1 => {
+                    return Err(StoreError::new(Trouble::Refused, why));
+                }
+                Changed::HandlerFailed(why) => {
+                    tx.rollback().await.map_err(failed)?;
+                    return Ok(vec![Answer::Changed(Changed::HandlerFailed(why))]);
+                }
+                done @ (Changed::Taken | Changed::Stale(_)) => Answer::Changed(done),
+            },
+            Task::Scope { scope, follow } => {
+                let settled = scope_settled(&mut tx, &scope.name, scope.size, follow.as_ref(), now).await?;
+                Answer::Scope(settled)
+            }
+            Task::Evidence { id, attempt } => {
+                statements::log(&mut tx, &[(*id, attempt)]).await?;
+                Answer::Nothing
+            }
+            Task::Claim { dependency, owner, most, lease } => {
+                let until = now.saturating_add(*lease);
+                Answer::Claimed(statements::claim_due(&mut tx, dependency, *owner, *most, now, until).await?)
+            }
+            Task::ClaimOne { id, owner, lease } => {
+                let until = now.saturating_add(*lease);
+                let claimed = statements::claim_one(&mut tx, *id, *owner, now, until).await?;
+                Answer::Claimed(claimed.into_iter().collect())
+            }
+            Task::Sweep { before, after, most } => {
+                Answer::Swept(statements::sweep(&mut tx, *before, *after, *most).await?)
+            }
+        };
+        answers.push(answer);
+    }
+    tx.commit().await.map_err(failed)?;
+    Ok(answers)
+}
+
+async fn recorded(
+    conn: &mut SqliteConnection,
+    insert: &Insert,
+    inserted: &HashSet<ActionId>,
+) -> Result<Answer> {
+    if inserted.contains(&insert.action.id) {
+        return Ok(Answer::Recorded(Recorded::New));
+    }
+    let found = statements::find(conn, &insert.action.dependency, &insert.action.key).await?;
+    let found = found.ok_or_else(unexpected)?;
+    Ok(Answer::Recorded(Recorded::Existing(Box::new(found))))
+}
+
+/// What goes with a change that was taken.
+async fn followed(
+    conn: &mut SqliteConnection,
+    change: &Change<SqliteConnection>,
+    changed: &HashSet<ActionId>,
+) -> Result<Changed> {
+    let id = change.action.id;
+    if !changed.contains(&id) {
+        let found = statements::load(conn, id).await?;
+        return Ok(match found {
+            // The same change, taken before: its answer was lost.
+            Some(action) if action.state == change.write.to => Changed::Taken,
+            other => Changed::Stale(other.map(Box::new)),
+        });
+    }
+    if let Some(mark) = &change.mark {
+        statements::mark(conn, id, mark).await?;
+    }
+    match &change.follow {
+        Some(follow) => match follow(conn, &change.action).await {
+            Ok(()) => Ok(Changed::Taken),
+            Err(e) => Ok(Changed::HandlerFailed(e.to_string())),
+        },
+        None => Ok(Changed::Taken),
+    }
+}
+
+async fn scope_settled(
+    conn: &mut SqliteConnection,
+    scope: &str,
+    size: u32,
+    follow: Option<&Follow<SqliteConnection>>,
+    now: Stamp,
+) -> Result<std::result::Result<ScopeSettled, crate::machine::NotSettled>> {
+    let mut members = statements::members(conn, scope).await?;
+    let states: Vec<_> = members.iter().map(|member| member.state.clone()).collect();
+    let writes = match settle_scope(&states, size, now) {
+        Ok(writes) => writes,
+        Err(why) => return Ok(Err(why)),
+    };
+    // No other writer is at work, so nothing moved since the members were read.
+    settle_members(conn, &mut members, writes, now).await?;
+    for member in &members {
+        if let Some(follow) = follow {
+            follow(conn, member).await.map_err(|e| StoreError::new(Trouble::Refused, e))?;
+        }
+    }
+    Ok(Ok(ScopeSettled { members }))
+}
+
+async fn settle_members(
+    conn: &mut SqliteConnection,
+    members: &mut [Action],
+    writes: Vec<Write>,
+    now: Stamp,
+) -> Result<()> {
+    let mut pairs = Vec::with_capacity(writes.len());
+    let unsettled = members.iter_mut().filter(|member| !member.state.settled);
+    for (member, write) in unsettled.zip(&writes) {
+        pairs.push((member.id, write));
+        member.state = write.to.clone();
+    }
+    statements::change(conn, &pairs, now).await?;
+    Ok(())
+}

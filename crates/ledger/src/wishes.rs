@@ -1,0 +1,278 @@
+//! What an application, a webhook or a person wants of an action.
+//!
+//! Each is the same loop: read the row, ask the machine, offer the change; if the row moved meanwhile, again. Inside a
+//! caller's transaction the row is read in it, so that the first commit of two that contradict each other wins, and the other
+//! one is told.
+
+use crate::action::{Action, ActionId, Mark};
+use crate::drive::has_outcome;
+use crate::error::{Error, Refusal};
+use crate::failpoint::point;
+use crate::ledger::{Inner, Ledger};
+use crate::machine::{
+    self, CancelBy, NotCancelled, NotSettled, Observed, Resolution, Rules, Scope, Stamp, Write,
+};
+use crate::operation::origin;
+use crate::store::{Change, Changed, Store};
+
+/// A row moves on a few times while somebody looks at it, not for ever.
+const LOOKS: u32 = 16;
+
+/// Who does something by hand, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct By {
+    /// A person, a token's name, a program.
+    pub who: String,
+    /// The reason.
+    pub why: String,
+}
+
+impl By {
+    /// This one, for this reason.
+    #[must_use]
+    pub fn new(who: impl Into<String>, why: impl Into<String>) -> By {
+        By { who: who.into(), why: why.into() }
+    }
+
+    fn mark(&self, what: &str, at: Stamp) -> Mark {
+        Mark { at, who: self.who.clone(), what: what.to_owned(), why: self.why.clone() }
+    }
+}
+
+impl<S: Store> Ledger<S> {
+    /// Takes the outcome in, in the transaction that writes the business row: both are committed or neither is. Settled
+    /// already is fine. All members of a scope settle together.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooLate`], [`Refusal::NotKnown`], [`Refusal::Failed`]: the business transaction must roll back.
+    pub async fn settle_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<(), Error> {
+        point("before-settle").await;
+        for _ in 0..LOOKS {
+            let (action, now) = self.inner.read_in(conn, id).await?;
+            let settled = match &action.scope {
+                Some(scope) => self.settle_scope_in(conn, scope, now).await?,
+                None => match machine::settle(&action.state, now).map_err(not_settled)? {
+                    None => true,
+                    Some(write) => self.inner.store.change_in(conn, id, &write, None).await?,
+                },
+            };
+            if settled {
+                point("after-settle").await;
+                return Ok(());
+            }
+        }
+        Err(Refusal::InProgress.into())
+    }
+
+    async fn settle_scope_in(
+        &self,
+        conn: &mut S::Connection,
+        scope: &Scope,
+        now: Stamp,
+    ) -> Result<bool, Error> {
+        let members = self.inner.store.members_in(conn, &scope.name).await?;
+        let states: Vec<_> = members.iter().map(|member| member.state.clone()).collect();
+        let writes = machine::settle_scope(&states, scope.size, now).map_err(not_settled)?;
+        let unsettled = members.iter().filter(|member| !member.state.settled);
+        for (taken, (member, write)) in unsettled.zip(&writes).enumerate() {
+            if !self.inner.store.change_in(conn, member.id, write, None).await? {
+                // Nothing is changed yet: look again. Something is: only rolling back undoes it.
+                return if taken == 0 { Ok(false) } else { Err(Refusal::InProgress.into()) };
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes an action back in the transaction that takes the business row back, settled or not. All members of a scope are.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], and the store's: the transaction is to be rolled back.
+    pub async fn cancel_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<(), Error> {
+        let (action, _) = self.inner.read_in(conn, id).await?;
+        let members = match &action.scope {
+            Some(scope) => self.inner.store.members_in(conn, &scope.name).await?,
+            None => vec![action],
+        };
+        for member in members {
+            self.cancel_one_in(conn, member.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn cancel_one_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<(), Error> {
+        for _ in 0..LOOKS {
+            let (action, now) = self.inner.read_in(conn, id).await?;
+            let rules = &self.inner.operations.of(&action)?.rules;
+            let wish = machine::cancel(&action.state, rules, CancelBy::Transaction, now);
+            let Some(write) = wish.map_err(not_cancelled)? else { return Ok(()) };
+            if self.inner.store.change_in(conn, id, &write, None).await? {
+                return Ok(());
+            }
+        }
+        Err(Refusal::InProgress.into())
+    }
+
+    /// Settles in a transaction of the ledger's own, for a caller whose database is another one: he commits `confirming`
+    /// before and `paid` after.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::settle_in`].
+    pub async fn settle(&self, id: ActionId) -> Result<Action, Error> {
+        let action = self.load(id).await?;
+        if let Some(scope) = action.scope {
+            let settled = self.inner.store.settle_scope(scope, None).await?.map_err(not_settled)?;
+            settled.members.iter().for_each(|member| self.inner.changes.written(member.id));
+            return self.load(id).await;
+        }
+        self.amend(id, None, |action, _, now| machine::settle(&action.state, now).map_err(not_settled)).await
+    }
+
+    /// Cancels what is not settled, for a caller without a transaction of ours.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Settled`], [`Refusal::NotFound`], and the store's.
+    pub async fn cancel(&self, id: ActionId) -> Result<Action, Error> {
+        self.cancel_as(id, CancelBy::Caller, None).await
+    }
+
+    /// Cancels by hand, also what is settled or stuck.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], and the store's.
+    pub async fn cancel_by(&self, id: ActionId, by: &By) -> Result<Action, Error> {
+        self.cancel_as(id, CancelBy::Person, Some(by)).await
+    }
+
+    async fn cancel_as(&self, id: ActionId, who: CancelBy, by: Option<&By>) -> Result<Action, Error> {
+        let action = self.load(id).await?;
+        let ids = match &action.scope {
+            Some(scope) => {
+                let members = self.inner.store.members(&scope.name).await?;
+                let settled = members.iter().any(|member| member.state.settled);
+                if settled && who == CancelBy::Caller {
+                    return Err(Refusal::Settled.into());
+                }
+                members.into_iter().map(|member| member.id).collect()
+            }
+            None => vec![id],
+        };
+        for member in ids {
+            let wish = |action: &Action, rules: &Rules, now: Stamp| {
+                machine::cancel(&action.state, rules, who, now).map_err(not_cancelled)
+            };
+            self.amend(member, by.map(|by| (by, "cancel")), wish).await?;
+        }
+        self.inner.recorded.notify_waiters();
+        self.load(id).await
+    }
+
+    /// Lets a stuck action go on, with all its tries again. Its goal stays: a new charge is a new action.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotStuck`], [`Refusal::NotFound`], and the store's.
+    pub async fn retry(&self, id: ActionId, by: &By) -> Result<Action, Error> {
+        let wish = |action: &Action, _: &Rules, now: Stamp| {
+            machine::retry(&action.state, now).map(Some).ok_or(Refusal::NotStuck.into())
+        };
+        let action = self.amend(id, Some((by, "retry")), wish).await?;
+        self.inner.recorded.notify_waiters();
+        Ok(action)
+    }
+
+    /// Says what became of a stuck action.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotStuck`], [`Refusal::NotFound`], and the store's.
+    pub async fn resolve(&self, id: ActionId, as_what: Resolution, by: &By) -> Result<Action, Error> {
+        let wish = |action: &Action, rules: &Rules, now: Stamp| {
+            let write = machine::resolve(&action.state, rules, origin(action), as_what, &by.why, now);
+            write.map(Some).ok_or(Refusal::NotStuck.into())
+        };
+        let action = self.amend(id, Some((by, "resolve")), wish).await?;
+        self.inner.recorded.notify_waiters();
+        Ok(action)
+    }
+
+    /// Takes in what a webhook told. "Applied" is a fact; anything else is a reason to ask sooner.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], and the store's.
+    pub async fn observe(&self, id: ActionId, what: Observed, by: &By) -> Result<Action, Error> {
+        let wish = |action: &Action, rules: &Rules, now: Stamp| {
+            Ok(machine::observe(&action.state, rules, origin(action), what.clone(), now))
+        };
+        let action = self.amend(id, Some((by, "observe")), wish).await?;
+        self.inner.recorded.notify_waiters();
+        Ok(action)
+    }
+
+    /// Reads, wishes, offers, until the wish is taken or there is nothing to wish for.
+    async fn amend<W>(&self, id: ActionId, by: Option<(&By, &str)>, wish: W) -> Result<Action, Error>
+    where
+        W: Fn(&Action, &Rules, Stamp) -> Result<Option<Write>, Error> + Sync,
+    {
+        let mut action = self.load(id).await?;
+        for _ in 0..LOOKS {
+            let now = self.inner.time().await?.now();
+            let operation = self.inner.operations.of(&action)?;
+            let Some(write) = wish(&action, &operation.rules, now)? else { return Ok(action) };
+            let amended = Action { state: write.to.clone(), ..action.clone() };
+            let ends = action.state.end.is_none() && amended.state.end.is_some();
+            let change = Change {
+                action: amended.clone(),
+                write,
+                mark: by.map(|(by, what)| by.mark(what, now)),
+                // An outcome that this wish brings about is followed as any other; a settle is the caller's own.
+                follow: if ends && !amended.state.settled { operation.follow.clone() } else { None },
+            };
+            match self.inner.store.change(change).await? {
+                Changed::Taken => {
+                    self.inner.changes.written(id);
+                    return Ok(amended);
+                }
+                Changed::Stale(Some(found)) => action = *found,
+                Changed::Stale(None) => return Err(Refusal::NotFound.into()),
+                Changed::HandlerFailed(why) => return Err(Error::Handler(why.into())),
+            }
+        }
+        Err(Refusal::InProgress.into())
+    }
+}
+
+impl<S: Store> Inner<S> {
+    async fn read_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<(Action, Stamp), Error> {
+        self.store.load_in(conn, id).await?.ok_or(Refusal::NotFound.into())
+    }
+}
+
+fn not_settled(why: NotSettled) -> Error {
+    let refusal = match why {
+        NotSettled::TooLate => Refusal::TooLate,
+        NotSettled::NotKnown | NotSettled::ScopeIncomplete => Refusal::NotKnown,
+        NotSettled::Failed => Refusal::Failed,
+    };
+    refusal.into()
+}
+
+fn not_cancelled(why: NotCancelled) -> Error {
+    match why {
+        NotCancelled::Settled => Refusal::Settled.into(),
+    }
+}
+
+/// Not part of a wish, but asked beside it.
+impl Action {
+    /// Has it an outcome for its caller: an end, or an effect that waits for him to settle it?
+    #[must_use]
+    pub fn has_outcome(&self) -> bool {
+        has_outcome(&self.state)
+    }
+}

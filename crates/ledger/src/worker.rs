@@ -1,0 +1,225 @@
+//! The worker: takes up what is due, and goes on with it.
+//!
+//! Recovery is no start-up step: every scan finds whatever is due, whoever left it. Each dependency has a loop and a bound of
+//! its own, so that one whose calls hang, or whose rows pile up, delays no other. A row that keeps failing backs off by its
+//! own `next_at`, behind which the others go on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::drive::until;
+use crate::failpoint::point;
+use crate::ledger::{Inner, Ledger};
+use crate::store::Store;
+
+/// How a worker works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerSettings {
+    /// Actions of one dependency under way at once. Default 32: what is not under way waits in the database.
+    pub concurrency: usize,
+    /// How long at most until it looks again. Default 1 s: what another process recorded is found by looking.
+    pub scan: Duration,
+    /// Rows in one claim. Default 32: what a crashed worker has claimed waits for its lease.
+    pub claim: u32,
+    /// How long ended actions are kept. Default 90 days: longer than a disputed charge takes to come back.
+    pub keep: Duration,
+    /// Rows looked at in one step of the clean-up. Default 500, so that no transaction of it is long.
+    pub sweep: u32,
+    /// Between two walks of the clean-up over the whole table. Default 1 h.
+    pub sweep_every: Duration,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        WorkerSettings {
+            concurrency: 32,
+            scan: Duration::from_secs(1),
+            claim: 32,
+            keep: Duration::from_secs(90 * 24 * 3600),
+            sweep: 500,
+            sweep_every: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// A worker at work. Dropping it stops the taking up of rows; what is under way goes on.
+#[derive(Debug)]
+pub struct Worker {
+    stop: watch::Sender<bool>,
+    loops: Vec<JoinHandle<JoinSet<()>>>,
+}
+
+impl<S: Store> Ledger<S> {
+    /// Starts a worker for all declared operations on the current runtime. One for each process is enough.
+    #[must_use]
+    pub fn worker(&self, settings: WorkerSettings) -> Worker {
+        let (stop, stopped) = watch::channel(false);
+        let mut loops: Vec<_> = self
+            .inner
+            .operations
+            .dependencies()
+            .map(|dependency| {
+                let looper = Looper {
+                    inner: self.inner.clone(),
+                    dependency: dependency.to_owned(),
+                    settings,
+                    stopped: stopped.clone(),
+                };
+                tokio::spawn(looper.run())
+            })
+            .collect();
+        loops.push(tokio::spawn(clean(self.inner.clone(), settings, stopped)));
+        Worker { stop, loops }
+    }
+}
+
+impl Worker {
+    /// Takes up nothing more, and lets what is under way come to its rest, at most for `within`. Gives how many were not at
+    /// rest then: their rows are found by whoever looks after their leases.
+    pub async fn drain(self, within: Duration) -> usize {
+        let end = Instant::now() + within;
+        // Nobody listens any more if all loops have ended.
+        let _ = self.stop.send(true);
+        let mut left = 0;
+        for one in self.loops {
+            let Ok(mut under_way) = one.await else { continue };
+            loop {
+                let wait = end.saturating_duration_since(Instant::now());
+                match tokio::time::timeout(wait, under_way.join_next()).await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(_) => {
+                        left += under_way.len();
+                        under_way.abort_all();
+                        break;
+                    }
+                }
+            }
+        }
+        left
+    }
+}
+
+struct Looper<S: Store> {
+    inner: Arc<Inner<S>>,
+    dependency: String,
+    settings: WorkerSettings,
+    stopped: watch::Receiver<bool>,
+}
+
+impl<S: Store> Looper<S> {
+    async fn run(mut self) -> JoinSet<()> {
+        let permits = Arc::new(Semaphore::new(self.settings.concurrency.max(1)));
+        let lease = self.inner.operations.lease(&self.dependency);
+        let mut under_way = JoinSet::new();
+        let mut failures = 0;
+        loop {
+            while under_way.try_join_next().is_some() {}
+            let Some(first) = self.permit(&permits).await else { return under_way };
+            let mut free = take_free(first, &permits, self.settings.claim);
+            let wanted = u32::try_from(free.len()).unwrap_or(u32::MAX);
+            // Registered before the look, so that nothing recorded after it is missed.
+            let inner = self.inner.clone();
+            let recorded = inner.recorded.notified();
+            let claim = self.inner.store.claim(&self.dependency, self.inner.owner, wanted, lease);
+            let wait = match claim.await {
+                Ok(claimed) => {
+                    failures = 0;
+                    let was_full = claimed.len() == free.len();
+                    point("claimed").await;
+                    for action in claimed {
+                        let permit = free.pop();
+                        let inner = self.inner.clone();
+                        under_way.spawn(async move {
+                            inner.drive(action).await;
+                            drop(permit);
+                        });
+                    }
+                    if was_full { continue } else { self.until_due().await }
+                }
+                Err(e) => {
+                    if failures == 0 {
+                        tracing::warn!(dependency = %self.dependency, error = %e, "the ledger's rows cannot be claimed");
+                    }
+                    failures += 1;
+                    let bound = self.settings.scan.max(Duration::from_millis(50));
+                    bound.mul_f64(0.5 + fastrand::f64() / 2.0)
+                }
+            };
+            drop(free);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = recorded => {}
+                _ = self.stopped.changed() => {}
+            }
+        }
+    }
+
+    /// A free place; `None` once stopped.
+    async fn permit(&mut self, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if *self.stopped.borrow() {
+                return None;
+            }
+            tokio::select! {
+                permit = permits.clone().acquire_owned() => return permit.ok(),
+                changed = self.stopped.changed() => changed.ok()?,
+            }
+        }
+    }
+
+    /// How long until the next row is due, as far as anybody knows now; at most the time between two scans.
+    async fn until_due(&self) -> Duration {
+        let scan = self.settings.scan;
+        match self.inner.store.next_due(&self.dependency).await {
+            Ok(Some(due)) => until(&self.inner.store.clock(), due).clamp(Duration::from_millis(1), scan),
+            Ok(None) | Err(_) => scan,
+        }
+    }
+}
+
+/// All places that are free just now, up to the size of a claim.
+fn take_free(first: OwnedSemaphorePermit, permits: &Arc<Semaphore>, most: u32) -> Vec<OwnedSemaphorePermit> {
+    let mut free = vec![first];
+    while free.len() < usize::try_from(most).unwrap_or(usize::MAX) {
+        let Ok(permit) = permits.clone().try_acquire_owned() else { break };
+        free.push(permit);
+    }
+    free
+}
+
+/// Walks over the table, oldest first, and deletes what was over long ago; a little at a time.
+async fn clean<S: Store>(
+    inner: Arc<Inner<S>>,
+    settings: WorkerSettings,
+    mut stopped: watch::Receiver<bool>,
+) -> JoinSet<()> {
+    let mut after = None;
+    loop {
+        let swept = match inner.time().await {
+            Ok(clock) => {
+                let keep = i64::try_from(settings.keep.as_micros()).unwrap_or(i64::MAX);
+                let before = crate::Stamp::from_micros(clock.now().as_micros().saturating_sub(keep));
+                inner.store.sweep(before, after, settings.sweep).await
+            }
+            Err(e) => Err(e),
+        };
+        let wait = match swept {
+            Ok(swept) => {
+                after = swept.after;
+                if after.is_some() { Duration::from_millis(50) } else { settings.sweep_every }
+            }
+            Err(e) => {
+                tracing::debug!(error = %e, "the clean-up waits");
+                settings.sweep_every.min(Duration::from_secs(60))
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = stopped.changed() => return JoinSet::new(),
+        }
+    }
+}

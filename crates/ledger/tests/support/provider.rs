@@ -1,0 +1,190 @@
+//! A provider in memory that keeps books, and does with each request what the test's script says.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use seawall_ledger::store::Boxed;
+use seawall_ledger::{Call, Found, Performed, Remote, Report, Undone};
+
+/// What one request meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Done, and answered.
+    Yes,
+    /// Done, and the answer is lost.
+    DoneUnanswered,
+    /// Not done, and the answer is lost.
+    LostUnanswered,
+    /// Refused.
+    No,
+    /// Provably not sent.
+    NotSent,
+    /// Nothing for so many milliseconds, then done and answered.
+    After(u64),
+    /// Never answered.
+    Hangs,
+}
+
+#[derive(Default)]
+struct Books {
+    /// Live effects by key.
+    effects: HashMap<String, u32>,
+    /// Requests by key, of each kind.
+    performs: HashMap<String, u32>,
+    confirms: HashMap<String, u32>,
+    cancels: HashMap<String, u32>,
+    /// What was sent by key, to see that it is always the same.
+    bytes: HashMap<String, Vec<Vec<u8>>>,
+    script: Vec<Fate>,
+    cancel_script: Vec<Fate>,
+    /// Status asks find nothing for so many times.
+    blind: u32,
+    /// It remembers keys: a second delivery changes nothing.
+    keyed: bool,
+    most_at_once: u32,
+    at_once: u32,
+}
+
+/// The provider.
+#[derive(Clone, Default)]
+pub(crate) struct Provider(Arc<Mutex<Books>>);
+
+impl Provider {
+    pub(crate) fn new() -> Provider {
+        Provider::default()
+    }
+
+    /// It honours keys.
+    pub(crate) fn keyed(self) -> Provider {
+        self.0.lock().unwrap().keyed = true;
+        self
+    }
+
+    /// What the next performs meet, in order; `Yes` after them.
+    pub(crate) fn script(self, fates: &[Fate]) -> Provider {
+        self.0.lock().unwrap().script = fates.iter().rev().copied().collect();
+        self
+    }
+
+    pub(crate) fn cancel_script(self, fates: &[Fate]) -> Provider {
+        self.0.lock().unwrap().cancel_script = fates.iter().rev().copied().collect();
+        self
+    }
+
+    pub(crate) fn blind(self, times: u32) -> Provider {
+        self.0.lock().unwrap().blind = times;
+        self
+    }
+
+    pub(crate) fn effects(&self, key: &str) -> u32 {
+        self.0.lock().unwrap().effects.get(key).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn performs(&self, key: &str) -> u32 {
+        self.0.lock().unwrap().performs.get(key).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn confirms(&self, key: &str) -> u32 {
+        self.0.lock().unwrap().confirms.get(key).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn cancels(&self, key: &str) -> u32 {
+        self.0.lock().unwrap().cancels.get(key).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn most_at_once(&self) -> u32 {
+        self.0.lock().unwrap().most_at_once
+    }
+
+    /// Was each key always sent with the same bytes?
+    pub(crate) fn bytes_never_changed(&self) -> bool {
+        let books = self.0.lock().unwrap();
+        books.bytes.values().all(|sent| sent.iter().all(|bytes| *bytes == sent[0]))
+    }
+
+    fn apply(&self, key: &str) {
+        let mut books = self.0.lock().unwrap();
+        let keyed = books.keyed;
+        let live = books.effects.entry(key.to_owned()).or_default();
+        *live = if keyed { 1 } else { *live + 1 };
+    }
+}
+
+fn report(status: u16) -> Report {
+    Report { status: Some(status), ..Report::default() }
+}
+
+impl Remote for Provider {
+    fn perform<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Performed, Report)> {
+        let key = call.action.key.as_str();
+        let fate = {
+            let mut books = self.0.lock().unwrap();
+            *books.performs.entry(key.to_owned()).or_default() += 1;
+            books.bytes.entry(key.to_owned()).or_default().push(call.action.request.clone());
+            books.at_once += 1;
+            books.most_at_once = books.most_at_once.max(books.at_once);
+            books.script.pop().unwrap_or(Fate::Yes)
+        };
+        Box::pin(async move {
+            assert!(call.may_send(), "called after its deadline");
+            let answer = match fate {
+                Fate::Yes => {
+                    self.apply(key);
+                    (Performed::Yes(Some(b"{\"id\":\"ch_1\"}".to_vec())), report(200))
+                }
+                Fate::DoneUnanswered => {
+                    self.apply(key);
+                    (Performed::Unknown, Report::default())
+                }
+                Fate::LostUnanswered => (Performed::Unknown, Report::default()),
+                Fate::No => (Performed::No, report(402)),
+                Fate::NotSent => (Performed::NotSent, Report::default()),
+                Fate::After(millis) => {
+                    tokio::time::sleep(Duration::from_millis(millis)).await;
+                    self.apply(key);
+                    (Performed::Yes(None), report(200))
+                }
+                Fate::Hangs => std::future::pending().await,
+            };
+            self.0.lock().unwrap().at_once -= 1;
+            answer
+        })
+    }
+
+    fn confirm<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Found, Report)> {
+        let mut books = self.0.lock().unwrap();
+        *books.confirms.entry(call.action.key.clone()).or_default() += 1;
+        let found = if books.blind > 0 {
+            books.blind -= 1;
+            Found::Absent
+        } else if books.effects.get(&call.action.key).is_some_and(|live| *live > 0) {
+            Found::Applied(Some(b"{\"id\":\"ch_1\"}".to_vec()))
+        } else if books.cancels.contains_key(&call.action.key) {
+            Found::Cancelled
+        } else {
+            Found::Absent
+        };
+        Box::pin(async move { (found, report(200)) })
+    }
+
+    fn cancel<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+        let mut books = self.0.lock().unwrap();
+        *books.cancels.entry(call.action.key.clone()).or_default() += 1;
+        let undone = match books.cancel_script.pop().unwrap_or(Fate::Yes) {
+            Fate::Yes => match books.effects.get_mut(&call.action.key) {
+                Some(live) if *live > 0 => {
+                    *live -= 1;
+                    Undone::Yes
+                }
+                Some(_) => Undone::Yes,
+                None => Undone::NoSuch,
+            },
+            Fate::NotSent => Undone::NotSent,
+            Fate::No | Fate::DoneUnanswered | Fate::LostUnanswered | Fate::After(_) | Fate::Hangs => {
+                Undone::Unknown
+            }
+        };
+        Box::pin(async move { (undone, report(200)) })
+    }
+}
