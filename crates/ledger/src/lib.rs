@@ -14,6 +14,8 @@ pub mod machine;
 mod operation;
 pub mod reconcile;
 mod remote;
+#[cfg(feature = "scratch")]
+pub mod scratch;
 pub mod store;
 mod wishes;
 mod worker;

@@ -11,6 +11,8 @@
 pub(crate) mod columns;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod lane;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

@@ -1,9 +1,12 @@
 //! One suite for all stores: what holds on SQLite holds on PostgreSQL.
 
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(dead_code, unreachable_pub, reason = "shared with other tests, each of which uses its part")]
 
 #[path = "../support/provider.rs"]
 mod provider;
+#[path = "../../src/scratch.rs"]
+mod scratch;
 mod suite;
 mod world;
 
@@ -31,3 +34,4 @@ macro_rules! suite {
 }
 
 suite!(sqlite, crate::world::SqliteWorld);
+suite!(postgres, crate::world::PostgresWorld);

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_ledger::store::Store;
+use seawall_ledger::store::postgres::{Postgres, Settings};
 use seawall_ledger::store::sqlite::Sqlite;
 use seawall_ledger::{Ledger, Operation, Rules};
 use seawall_policy::{Backoff, Idempotency};
-use sqlx::{ConnectOptions, SqliteConnection};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, PgConnection, Row, SqliteConnection};
 
 use crate::provider::Provider;
+use crate::scratch::Server;
 
 /// A fresh store with the application's table `orders (id, state)`.
 pub(crate) trait World: Send + Sync + Sized {
@@ -69,6 +72,55 @@ impl World for SqliteWorld {
 
     async fn number(conn: &mut SqliteConnection, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(conn).await.unwrap()
+    }
+}
+
+/// PostgreSQL as it is.
+pub(crate) struct PostgresWorld {
+    url: String,
+    settings: Settings,
+}
+
+impl PostgresWorld {
+    async fn on(url: String, settings: Settings) -> PostgresWorld {
+        let world = PostgresWorld { url, settings };
+        world.open().await.migrate().await.unwrap();
+        let mut conn = world.connect().await;
+        Self::execute(&mut conn, "CREATE TABLE orders (id TEXT PRIMARY KEY, state TEXT NOT NULL)").await;
+        world
+    }
+}
+
+impl World for PostgresWorld {
+    type Store = Postgres;
+    const BEGIN: &'static str = "BEGIN";
+
+    async fn new() -> PostgresWorld {
+        PostgresWorld::on(Server::shared().database(), Settings::default()).await
+    }
+
+    async fn open(&self) -> Postgres {
+        Postgres::connect(&self.url, self.settings).await.unwrap()
+    }
+
+    async fn connect(&self) -> PgConnection {
+        let options: PgConnectOptions = self.url.parse().unwrap();
+        options.extra_float_digits(None).connect().await.unwrap()
+    }
+
+    async fn execute(conn: &mut PgConnection, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(conn).await.unwrap();
+    }
+
+    async fn number(conn: &mut PgConnection, sql: &'static str) -> i64 {
+        sqlx::raw_sql(sql)
+            .fetch_one(conn)
+            .await
+            .unwrap()
+            .try_get_unchecked::<String, _>(0)
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 }
 

@@ -1,0 +1,232 @@
+//! A PostgreSQL of one's own, for tests.
+//!
+//! A test that skips itself where no server runs is green because it ran nothing. So this starts one: a private cluster in a
+//! temporary folder, reached through a socket in it, with a database for each test. Every process that uses it holds a shared
+//! lock; a watcher ends the cluster some seconds after the last lock is gone, and nothing is left behind. A server that is
+//! there already may be named in `SEAWALL_TEST_POSTGRES` as a URL without a database.
+//!
+//! `fsync` stays on: what commits cost belongs to what is tested.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+/// Where a server's programs lie, newest first, beside those in PATH.
+const FOLDERS: &str = "/usr/lib/postgresql";
+
+/// How long the cluster outlives its last user.
+const LINGER_SECONDS: u32 = 10;
+
+/// A server.
+#[derive(Debug)]
+pub struct Server {
+    /// A URL with `DATABASE` where the database's name goes.
+    template: String,
+    /// The folder of its socket, where it is ours.
+    folder: Option<PathBuf>,
+    /// Held as long as this process uses it.
+    _use: Option<File>,
+}
+
+impl Server {
+    /// The server of this run: started by the first who asks.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no PostgreSQL, or it does not start: a test without its database has failed.
+    pub fn shared() -> &'static Server {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(|| match std::env::var("SEAWALL_TEST_POSTGRES") {
+            Ok(url) => Server { template: with_database(&url), folder: None, _use: None },
+            Err(_) => start().unwrap_or_else(|why| panic!("no PostgreSQL for the tests: {why}")),
+        })
+    }
+
+    /// Makes a database with a name of its own, and gives its URL.
+    ///
+    /// # Panics
+    ///
+    /// Where the server refuses.
+    #[must_use]
+    pub fn database(&self) -> String {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{}_{}", std::process::id(), Uuid::now_v7().simple());
+        let name = format!("{name}_{number}");
+        self.sql("postgres", &format!("CREATE DATABASE {name}"));
+        self.url(&name)
+    }
+
+    /// The URL of a database.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        self.template.replace("DATABASE", database)
+    }
+
+    /// The folder with the server's socket, where it is one of ours.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Runs statements with `psql`.
+    ///
+    /// # Panics
+    ///
+    /// Where one fails.
+    pub fn sql(&self, database: &str, text: &str) -> String {
+        let mut psql = Command::new(program("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database), "-c", text]);
+        let out = psql.output().expect("psql is beside the server");
+        assert!(out.status.success(), "{text}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    }
+}
+
+fn with_database(url: &str) -> String {
+    let (base, query) = url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
+    let base = base.trim_end_matches('/');
+    match query {
+        Some(query) => format!("{base}/DATABASE?{query}"),
+        None => format!("{base}/DATABASE"),
+    }
+}
+
+/// A program of PostgreSQL: in PATH, or where Debian puts it.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    let mut versions: Vec<PathBuf> =
+        fs::read_dir(FOLDERS).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    versions.sort();
+    let debian =
+        versions.into_iter().rev().map(|folder| folder.join("bin").join(name)).find(|file| file.is_file());
+    in_path.or(debian).unwrap_or_else(|| PathBuf::from(name))
+}
+
+/// As whom the server runs: it refuses to be root.
+fn as_server(program: &Path) -> Command {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0");
+    if !root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+    command
+}
+
+fn start() -> Result<Server, String> {
+    // One cluster for each checkout: its tests run in many processes.
+    let tree = option_env!("CARGO_MANIFEST_DIR").unwrap_or("seawall");
+    let mark = tree.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let user = Command::new("id").arg("-u").output().map_err(|e| e.to_string())?;
+    let user = String::from_utf8_lossy(&user.stdout).trim().to_owned();
+    let folder = std::env::temp_dir().join(format!("seawall-postgres-{user}-{mark:016x}"));
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+
+    let open = |name: &str| {
+        let file = folder.join(name);
+        OpenOptions::new().create(true).write(true).truncate(false).open(&file).map_err(|e| e.to_string())
+    };
+    // The watcher needs this one alone to end the cluster.
+    let in_use = open("in-use")?;
+    in_use.lock_shared().map_err(|e| e.to_string())?;
+    let starting = open("starting")?;
+    starting.lock().map_err(|e| e.to_string())?;
+    in_use.set_modified(std::time::SystemTime::now()).map_err(|e| e.to_string())?;
+    let template = format!("postgres://postgres@localhost/DATABASE?host={}", folder.display());
+    let server = Server { template, folder: Some(folder.clone()), _use: Some(in_use) };
+    if !is_ready(&folder) {
+        launch(&folder)?;
+    }
+    drop(starting);
+    Ok(server)
+}
+
+fn is_ready(folder: &Path) -> bool {
+    let mut ask = Command::new(program("pg_isready"));
+    ask.args(["-q", "-h"]).arg(folder).stdout(Stdio::null()).stderr(Stdio::null());
+    ask.status().is_ok_and(|status| status.success())
+}
+
+fn launch(folder: &Path) -> Result<(), String> {
+    let data = folder.join("data");
+    let _ = fs::remove_dir_all(&data);
+    fs::create_dir_all(&data).map_err(|e| e.to_string())?;
+    hand_over(folder)?;
+    let mut initdb = as_server(&program("initdb"));
+    initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(&data);
+    ran(&mut initdb)?;
+    let log = folder.join("log");
+    let options = format!(
+        "-c listen_addresses='' -c unix_socket_directories='{}' -c max_connections=300 -c shared_buffers=128MB \
+         -c log_min_messages=warning -c autovacuum_naptime=20s -c max_wal_size=2GB",
+        folder.display()
+    );
+    let mut ctl = as_server(&program("pg_ctl"));
+    ctl.arg("-D").arg(&data).arg("-l").arg(&log).args(["-w", "-t", "60", "-o", &options, "start"]);
+    // It must not hold what this process inherited, such as a pipe that a test runner waits for.
+    ctl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if !ctl.status().map_err(|e| e.to_string())?.success() {
+        return Err(format!("it does not start: {}", fs::read_to_string(&log).unwrap_or_default()));
+    }
+    watch(folder, &data)?;
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is_ready(folder) {
+        if Instant::now() > end {
+            return Err("it started, and does not answer".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// The folder belongs to whom the server runs as.
+fn hand_over(folder: &Path) -> Result<(), String> {
+    let mut chown = Command::new("chown");
+    chown.args(["-R", "postgres:postgres"]).arg(folder);
+    let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0");
+    if root { ran(&mut chown) } else { Ok(()) }
+}
+
+fn ran(command: &mut Command) -> Result<(), String> {
+    let out = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
+    if out.status.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?}: {}", String::from_utf8_lossy(&out.stderr)))
+}
+
+/// Ends the cluster when nobody has used it for a while. A process of its own, so that it outlives every test.
+fn watch(folder: &Path, data: &Path) -> Result<(), String> {
+    let script = format!(
+        r#"
+        while sleep 2; do
+            idle=$(( $(date +%s) - $(stat -c %Y '{folder}/in-use') ))
+            if [ "$idle" -ge {LINGER_SECONDS} ]; then
+                exec 9<>'{folder}/in-use'
+                if flock -n -x 9; then
+                    '{ctl}' -D '{data}' -m immediate -w stop
+                    rm -rf '{folder}'
+                    exit
+                fi
+                exec 9>&-
+            fi
+        done"#,
+        folder = folder.display(),
+        data = data.display(),
+        ctl = program("pg_ctl").display(),
+    );
+    let mut watcher = as_server(Path::new("setsid"));
+    watcher.args(["sh", "-c", &script]);
+    watcher.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    watcher.spawn().map(|_| ()).map_err(|e| format!("the watcher: {e}"))
+}

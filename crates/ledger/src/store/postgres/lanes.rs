@@ -1,0 +1,131 @@
+//! One lane: executes a batch in one transaction.
+
+use std::collections::HashMap;
+
+use sqlx::postgres::{PgConnection, PgPool};
+
+use crate::action::{Action, ActionId};
+use crate::error::{StoreError, Trouble};
+use crate::machine::Write;
+use crate::store::lane::{Answer, Batch, Job, Task};
+use crate::store::{Changed, Insert, Recorded, Result};
+
+use super::statements::{Session, failed};
+use super::{BEGIN, SharedClock, unexpected};
+
+pub(super) struct Lane {
+    pub(super) pool: PgPool,
+    pub(super) clock: SharedClock,
+    pub(super) prepared: bool,
+}
+
+/// How a row that had moved on stands. As the change would have made it: it was taken before, and its answer was lost.
+pub(super) fn stale(found: Option<Action>, write: &Write) -> Changed {
+    match found {
+        Some(action) if action.state == write.to => Changed::Taken,
+        other => Changed::Stale(other.map(Box::new)),
+    }
+}
+
+/// Was a statement of the application refused in favour of another transaction?
+pub(super) fn lost_against_another(e: &sqlx::Error) -> bool {
+    let code = e.as_database_error().and_then(|said| said.code());
+    matches!(code.as_deref(), Some("40001" | "40P01"))
+}
+
+impl Batch<PgConnection> for Lane {
+    async fn execute(&mut self, jobs: &[&Job<PgConnection>]) -> Result<Vec<Answer>> {
+        let mut inserts: Vec<&Insert> = Vec::new();
+        let mut writes: Vec<(ActionId, &Write)> = Vec::new();
+        for job in jobs {
+            match &job.task {
+                Task::Record(insert) => inserts.push(insert),
+                Task::Change(change) => writes.push((change.action.id, &change.write)),
+                // These have transactions of their own.
+                Task::Scope { .. }
+                | Task::Evidence { .. }
+                | Task::Claim { .. }
+                | Task::ClaimOne { .. }
+                | Task::Sweep { .. } => return Err(StoreError::new(Trouble::Refused, "no task of a lane")),
+            }
+        }
+        // Two batches that lock the same rows lock them in the same order.
+        writes.sort_unstable_by_key(|(id, _)| *id);
+        inserts.sort_unstable_by(|a, b| a.action.key.cmp(&b.action.key));
+
+        let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
+        let mut session = Session { conn: &mut tx, prepared: self.prepared };
+        let recorded = record(&mut session, &inserts, &self.clock).await?;
+        let changed = change(&mut session, &writes, &self.clock).await?;
+        tx.commit().await.map_err(failed)?;
+        jobs.iter().map(|job| answer(&job.task, &recorded, &changed)).collect()
+    }
+}
+
+/// The rows that were there, by their keys; what is not among them was inserted.
+type Found = HashMap<(String, String), Action>;
+
+async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedClock) -> Result<Found> {
+    if inserts.is_empty() {
+        return Ok(Found::new());
+    }
+    let (taken, clock) = session.insert(inserts).await?;
+    shared.set(clock);
+    let missed = inserts.iter().filter(|insert| !taken.contains(&insert.action.id));
+    let keys: Vec<(&str, &str)> =
+        missed.map(|insert| (insert.action.dependency.as_str(), insert.action.key.as_str())).collect();
+    if keys.is_empty() {
+        return Ok(Found::new());
+    }
+    let found = session.find_many(&keys).await?;
+    Ok(found.into_iter().map(|action| ((action.dependency.clone(), action.key.clone()), action)).collect())
+}
+
+/// The rows whose change was not taken, as they stand; `None` where one is gone.
+async fn change(
+    session: &mut Session<'_>,
+    writes: &[(ActionId, &Write)],
+    shared: &SharedClock,
+) -> Result<HashMap<ActionId, Option<Action>>> {
+    if writes.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let (taken, clock) = session.change(writes).await?;
+    shared.set(clock);
+    let missed: Vec<ActionId> = writes.iter().map(|(id, _)| *id).filter(|id| !taken.contains(id)).collect();
+    if missed.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut found: HashMap<ActionId, Option<Action>> = missed.iter().map(|id| (*id, None)).collect();
+    for action in session.load_many(&missed).await? {
+        found.insert(action.id, Some(action));
+    }
+    Ok(found)
+}
+
+fn answer(
+    task: &Task<PgConnection>,
+    recorded: &Found,
+    changed: &HashMap<ActionId, Option<Action>>,
+) -> Result<Answer> {
+    match task {
+        Task::Record(insert) => {
+            let key = (insert.action.dependency.clone(), insert.action.key.clone());
+            Ok(Answer::Recorded(match recorded.get(&key) {
+                // Its own row, written before: the answer was lost.
+                Some(found) if found.id == insert.action.id => Recorded::New,
+                Some(found) => Recorded::Existing(Box::new(found.clone())),
+                None => Recorded::New,
+            }))
+        }
+        Task::Change(change) => Ok(Answer::Changed(match changed.get(&change.action.id) {
+            Some(found) => stale(found.clone(), &change.write),
+            None => Changed::Taken,
+        })),
+        Task::Scope { .. }
+        | Task::Evidence { .. }
+        | Task::Claim { .. }
+        | Task::ClaimOne { .. }
+        | Task::Sweep { .. } => Err(unexpected()),
+    }
+}

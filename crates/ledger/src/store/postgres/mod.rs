@@ -1,0 +1,417 @@
+//! PostgreSQL, 15 and newer: any number of workers on one database.
+//!
+//! - Every transaction of the ledger's own sets READ COMMITTED itself: the compare-and-set needs no more, and under
+//!   SERIALIZABLE two thirds of concurrent claims would be run again. Only where a handler of the application runs, the
+//!   database's own default holds, since the application was written for it. What is refused with 40001 or 40P01 is run again.
+//! - Nothing outlives a transaction: no session state, no advisory lock, no listening. With [`Settings::prepared`] off there
+//!   are no named statements either, so it works behind a pooler in transaction mode.
+//! - A batch waits for a row that somebody else holds only shortly; whoever wants that row then waits for it alone.
+
+mod lanes;
+mod migrations;
+mod rows;
+mod statements;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{Connection, Postgres as Db, Transaction};
+
+use crate::action::{Action, ActionId, Mark, Story};
+use crate::clock::DbClock;
+use crate::error::{StoreError, Trouble};
+use crate::machine::{AttemptRow, NotSettled, Owner, Scope, Stamp, Write, settle_scope};
+
+use super::lane::{Answer, Lanes, RUNS, Task, pause};
+use super::{
+    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
+};
+use statements::{Session, failed};
+
+/// Begins a transaction of the ledger's own. A row that another transaction holds is not waited for long.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'";
+
+/// Begins one that carries a single change, and may wait.
+const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'";
+
+/// Begins one in which a handler runs: under the isolation that the database has by default.
+const BEGIN_DEFAULT: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
+
+const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+
+/// How the database is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Connections at most. Default 8: writers, claims and reads; none is held during a call.
+    pub connections: u32,
+    /// Batches under way at once. Default 2: one gathers while the other waits for the disk.
+    pub lanes: u32,
+    /// Keep prepared statements. Default yes; no for a pooler in transaction mode (pgbouncer), behind which the next
+    /// transaction may meet another server session.
+    pub prepared: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { connections: 8, lanes: 2, prepared: true }
+    }
+}
+
+/// Actions in a PostgreSQL database, schema `seawall`.
+#[derive(Clone)]
+pub struct Postgres {
+    pool: PgPool,
+    lanes: Lanes<PgConnection>,
+    clock: SharedClock,
+    prepared: bool,
+}
+
+/// The last answer that carried the database's time.
+#[derive(Clone)]
+pub(super) struct SharedClock(Arc<Mutex<DbClock>>);
+
+impl SharedClock {
+    pub(super) fn set(&self, clock: DbClock) {
+        // A plain value: a panic elsewhere leaves it whole.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+    }
+
+    fn get(&self) -> DbClock {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Postgres").field("prepared", &self.prepared).finish_non_exhaustive()
+    }
+}
+
+impl Postgres {
+    /// Connects to `postgres://…` and starts the writers on the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// Where the URL is none, or the database cannot be reached.
+    pub async fn connect(url: &str, settings: Settings) -> Result<Postgres> {
+        let options: PgConnectOptions =
+            url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
+        // A start-up parameter that poolers refuse, and that only matters for floating-point columns.
+        let options = options.extra_float_digits(None).application_name("seawall");
+        let options = if settings.prepared { options } else { options.statement_cache_capacity(0) };
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.connections.max(settings.lanes + 2))
+            .acquire_timeout(Duration::from_secs(5))
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        Postgres::on(pool, settings).await
+    }
+
+    /// On a pool of the application's own. It must have room for a connection for each lane, and some more.
+    ///
+    /// # Errors
+    ///
+    /// Where the database cannot be reached.
+    pub async fn on(pool: PgPool, settings: Settings) -> Result<Postgres> {
+        let prepared = settings.prepared;
+        let mut conn = pool.acquire().await.map_err(failed)?;
+        let mut tx = conn.begin_with(BEGIN_READ).await.map_err(failed)?;
+        let clock = Session { conn: &mut tx, prepared }.time().await?;
+        tx.commit().await.map_err(failed)?;
+        drop(conn);
+        let clock = SharedClock(Arc::new(Mutex::new(clock)));
+        let lane = || lanes::Lane { pool: pool.clone(), clock: clock.clone(), prepared };
+        let lanes = Lanes::start((0..settings.lanes.max(1)).map(|_| lane()).collect());
+        Ok(Postgres { pool, lanes, clock, prepared })
+    }
+
+    /// The steps by which the database would find due rows: what `EXPLAIN` says of a claim.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    pub async fn claim_plan(&self) -> Result<String> {
+        let mut conn = self.acquire().await?;
+        let mut tx = conn.begin_with(BEGIN).await.map_err(failed)?;
+        let plan = self.session(&mut tx).explain_claim().await;
+        tx.rollback().await.map_err(failed)?;
+        plan
+    }
+
+    fn session<'c>(&self, conn: &'c mut PgConnection) -> Session<'c> {
+        Session { conn, prepared: self.prepared }
+    }
+
+    async fn acquire(&self) -> Result<PoolConnection<Db>> {
+        self.pool.acquire().await.map_err(failed)
+    }
+
+    /// A transaction in which is only read: without named statements one needs a transaction for that, too.
+    async fn reading(&self) -> Result<Transaction<'static, Db>> {
+        self.pool.begin_with(BEGIN_READ).await.map_err(failed)
+    }
+
+    /// One change in a transaction of its own, with its handler; run again where it lost against another one.
+    async fn change_alone(&self, change: &Change<PgConnection>) -> Result<Changed> {
+        let mut run = 1;
+        loop {
+            match self.try_change(change).await {
+                Err(e) if e.trouble() == Trouble::Again && run < RUNS => {
+                    tokio::time::sleep(pause(run)).await;
+                    run += 1;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn try_change(&self, change: &Change<PgConnection>) -> Result<Changed> {
+        let begin = if change.follow.is_some() { BEGIN_DEFAULT } else { BEGIN_ALONE };
+        let mut tx = self.pool.begin_with(begin).await.map_err(failed)?;
+        let id = change.action.id;
+        let (taken, clock) = self.session(&mut tx).change(&[(id, &change.write)]).await?;
+        self.clock.set(clock);
+        if taken.is_empty() {
+            let found = self.session(&mut tx).load(id).await?;
+            tx.commit().await.map_err(failed)?;
+            return Ok(lanes::stale(found, &change.write));
+        }
+        if let Some(mark) = &change.mark {
+            self.session(&mut tx).mark(id, mark).await?;
+        }
+        if let Some(follow) = &change.follow
+            && let Err(e) = follow(&mut tx, &change.action).await
+        {
+            let lost = e.downcast_ref::<sqlx::Error>().is_some_and(lanes::lost_against_another);
+            tx.rollback().await.map_err(failed)?;
+            return if lost {
+                Err(StoreError::new(Trouble::Again, e))
+            } else {
+                Ok(Changed::HandlerFailed(e.to_string()))
+            };
+        }
+        tx.commit().await.map_err(failed)?;
+        Ok(Changed::Taken)
+    }
+
+    async fn try_settle_scope(
+        &self,
+        scope: &Scope,
+        follow: Option<&Follow<PgConnection>>,
+    ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
+        let begin = if follow.is_some() { BEGIN_DEFAULT } else { BEGIN_ALONE };
+        let mut tx = self.pool.begin_with(begin).await.map_err(failed)?;
+        let clock = self.session(&mut tx).time().await?;
+        self.clock.set(clock);
+        let mut members = self.session(&mut tx).members(&scope.name).await?;
+        let states: Vec<_> = members.iter().map(|member| member.state.clone()).collect();
+        let writes = match settle_scope(&states, scope.size, clock.now()) {
+            Ok(writes) => writes,
+            Err(why) => return Ok(Err(why)),
+        };
+        let unsettled = members.iter_mut().filter(|member| !member.state.settled);
+        let mut pairs = Vec::with_capacity(writes.len());
+        for (member, write) in unsettled.zip(&writes) {
+            pairs.push((member.id, write));
+            member.state = write.to.clone();
+        }
+        if !pairs.is_empty() {
+            let (taken, _) = self.session(&mut tx).change(&pairs).await?;
+            if taken.len() != pairs.len() {
+                tx.rollback().await.map_err(failed)?;
+                return Err(StoreError::new(Trouble::Again, "a member of the scope moved meanwhile"));
+            }
+        }
+        for member in &members {
+            if let Some(follow) = follow {
+                follow(&mut tx, member).await.map_err(|e| StoreError::new(Trouble::Refused, e))?;
+            }
+        }
+        tx.commit().await.map_err(failed)?;
+        Ok(Ok(ScopeSettled { members }))
+    }
+}
+
+fn unexpected() -> StoreError {
+    StoreError::new(Trouble::Away, "the writer gave another task's answer")
+}
+
+impl Store for Postgres {
+    type Connection = PgConnection;
+
+    async fn migrate(&self) -> Result<()> {
+        migrations::migrate(&self.pool).await
+    }
+
+    fn clock(&self) -> DbClock {
+        self.clock.get()
+    }
+
+    async fn ask_time(&self) -> Result<DbClock> {
+        let mut tx = self.reading().await?;
+        let clock = self.session(&mut tx).time().await?;
+        self.clock.set(clock);
+        tx.commit().await.map_err(failed)?;
+        Ok(clock)
+    }
+
+    async fn record(&self, insert: Insert) -> Result<Recorded> {
+        match self.lanes.run(Task::Record(Box::new(insert))).await? {
+            Answer::Recorded(recorded) => Ok(recorded),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn change(&self, change: Change<PgConnection>) -> Result<Changed> {
+        if change.follow.is_some() || change.mark.is_some() {
+            return self.change_alone(&change).await;
+        }
+        let again =
+            Change { action: change.action.clone(), write: change.write.clone(), mark: None, follow: None };
+        match self.lanes.run(Task::Change(Box::new(change))).await {
+            Ok(Answer::Changed(changed)) => Ok(changed),
+            Ok(_) => Err(unexpected()),
+            // Somebody holds this row: wait for it where no other row waits along.
+            Err(e) if e.trouble() == Trouble::Busy => self.change_alone(&again).await,
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn settle_scope(
+        &self,
+        scope: Scope,
+        follow: Option<Follow<PgConnection>>,
+    ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
+        let mut run = 1;
+        loop {
+            match self.try_settle_scope(&scope, follow.as_ref()).await {
+                Err(e) if e.trouble() == Trouble::Again && run < RUNS => {
+                    tokio::time::sleep(pause(run)).await;
+                    run += 1;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn evidence(&self, id: ActionId, attempt: AttemptRow) -> Result<()> {
+        let mut tx = self.pool.begin_with(BEGIN_ALONE).await.map_err(failed)?;
+        self.session(&mut tx).evidence(id, &attempt).await?;
+        tx.commit().await.map_err(failed)
+    }
+
+    async fn claim(&self, dependency: &str, owner: Owner, most: u32, lease: Duration) -> Result<Vec<Action>> {
+        let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
+        let (claimed, clock) = self.session(&mut tx).claim_due(dependency, owner, most, lease).await?;
+        tx.commit().await.map_err(failed)?;
+        clock.into_iter().for_each(|clock| self.clock.set(clock));
+        Ok(claimed)
+    }
+
+    async fn claim_one(&self, id: ActionId, owner: Owner, lease: Duration) -> Result<Option<Action>> {
+        let mut tx = self.pool.begin_with(BEGIN_ALONE).await.map_err(failed)?;
+        let (claimed, clock) = self.session(&mut tx).claim_one(id, owner, lease).await?;
+        tx.commit().await.map_err(failed)?;
+        clock.into_iter().for_each(|clock| self.clock.set(clock));
+        Ok(claimed.into_iter().next())
+    }
+
+    async fn next_due(&self, dependency: &str) -> Result<Option<Stamp>> {
+        let mut tx = self.reading().await?;
+        let due = self.session(&mut tx).next_due(dependency).await;
+        tx.commit().await.map_err(failed)?;
+        due
+    }
+
+    async fn load(&self, id: ActionId) -> Result<Option<Action>> {
+        let mut tx = self.reading().await?;
+        let found = self.session(&mut tx).load(id).await;
+        tx.commit().await.map_err(failed)?;
+        found
+    }
+
+    async fn find(&self, dependency: &str, key: &str) -> Result<Option<Action>> {
+        let mut tx = self.reading().await?;
+        let found = self.session(&mut tx).find(dependency, key).await;
+        tx.commit().await.map_err(failed)?;
+        found
+    }
+
+    async fn members(&self, scope: &str) -> Result<Vec<Action>> {
+        let mut tx = self.reading().await?;
+        let found = self.session(&mut tx).members(scope).await;
+        tx.commit().await.map_err(failed)?;
+        found
+    }
+
+    async fn story(&self, id: ActionId) -> Result<Option<Story>> {
+        let mut tx = self.reading().await?;
+        let mut session = self.session(&mut tx);
+        let Some(action) = session.load(id).await? else { return Ok(None) };
+        let attempts = session.attempts(id).await?;
+        let marks = session.marks(id).await?;
+        tx.commit().await.map_err(failed)?;
+        Ok(Some(Story { action, attempts, marks }))
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {
+        let mut tx = self.reading().await?;
+        let found = self.session(&mut tx).list(filter).await;
+        tx.commit().await.map_err(failed)?;
+        found
+    }
+
+    async fn counts(&self, dependency: &str) -> Result<Counts> {
+        let mut tx = self.reading().await?;
+        let counts = self.session(&mut tx).counts(dependency, COUNTED).await;
+        tx.commit().await.map_err(failed)?;
+        counts
+    }
+
+    async fn sweep(&self, before: Stamp, after: Option<ActionId>, most: u32) -> Result<Swept> {
+        let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
+        let swept = self.session(&mut tx).sweep(before, after, most).await?;
+        tx.commit().await.map_err(failed)?;
+        Ok(swept)
+    }
+
+    async fn record_in(&self, conn: &mut PgConnection, insert: &Insert) -> Result<Recorded> {
+        let mut session = self.session(conn);
+        let (taken, clock) = session.insert(&[insert]).await?;
+        self.clock.set(clock);
+        if taken.contains(&insert.action.id) {
+            return Ok(Recorded::New);
+        }
+        let found = session.find(&insert.action.dependency, &insert.action.key).await?;
+        found.map(|action| Recorded::Existing(Box::new(action))).ok_or_else(unexpected)
+    }
+
+    async fn load_in(&self, conn: &mut PgConnection, id: ActionId) -> Result<Option<(Action, Stamp)>> {
+        let mut session = self.session(conn);
+        let clock = session.time().await?;
+        self.clock.set(clock);
+        Ok(session.load(id).await?.map(|action| (action, clock.now())))
+    }
+
+    async fn change_in(
+        &self,
+        conn: &mut PgConnection,
+        id: ActionId,
+        write: &Write,
+        mark: Option<&Mark>,
+    ) -> Result<bool> {
+        let mut session = self.session(conn);
+        let (taken, clock) = session.change(&[(id, write)]).await?;
+        self.clock.set(clock);
+        if let (false, Some(mark)) = (taken.is_empty(), mark) {
+            session.mark(id, mark).await?;
+        }
+        Ok(!taken.is_empty())
+    }
+
+    async fn members_in(&self, conn: &mut PgConnection, scope: &str) -> Result<Vec<Action>> {
+        self.session(conn).members(scope).await
+    }
+}

@@ -1,0 +1,487 @@
+//! The statements. Those over many rows take an array for each column.
+//!
+//! Each answer that writes or claims carries `statement_timestamp()`: the time of the statement, not that of the transaction,
+//! whose start may be long ago.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Row};
+use uuid::Uuid;
+
+use crate::action::{Action, ActionId, Mark};
+use crate::clock::DbClock;
+use crate::error::{StoreError, Trouble};
+use crate::machine::{AttemptRow, Owner, Stamp, Write};
+use crate::store::{Counts, Filter, Insert, Result, Standing, Swept, columns};
+
+use super::rows::{self, At, Statement};
+
+const FIXED_TYPES: [&str; 8] = ["uuid", "text", "text", "text", "text", "bigint", "bytea", "timestamptz"];
+
+const CHANGING_TYPES: [&str; 30] = [
+    "bigint",
+    "text",
+    "text",
+    "text",
+    "bigint",
+    "bigint",
+    "bigint",
+    "bigint",
+    "bigint",
+    "bigint",
+    "bigint",
+    "boolean",
+    "text",
+    "text",
+    "uuid",
+    "bigint",
+    "timestamptz",
+    "timestamptz",
+    "timestamptz",
+    "timestamptz",
+    "timestamptz",
+    "bytea",
+    "bigint",
+    "boolean",
+    "bigint",
+    "bigint",
+    "timestamptz",
+    "boolean",
+    "timestamptz",
+    "timestamptz",
+];
+
+const ATTEMPT_TYPES: [&str; 12] = [
+    "uuid",
+    "bigint",
+    "text",
+    "bigint",
+    "bigint",
+    "timestamptz",
+    "timestamptz",
+    "boolean",
+    "timestamptz",
+    "text",
+    "bigint",
+    "text",
+];
+
+/// `unnest($n::type[], …)`, its parameters numbered from `first`.
+fn unnest<'a>(types: impl Iterator<Item = &'a str>, first: usize) -> String {
+    let each: Vec<String> =
+        types.enumerate().map(|(index, kind)| format!("${}::{kind}[]", first + index)).collect();
+    format!("unnest({})", each.join(", "))
+}
+
+/// The insert or completion of lines of the attempt log, for those whose action is in `taken`.
+fn logged(first: usize) -> String {
+    let all = columns::ATTEMPT.join(", ");
+    let assigned = columns::assigned(&columns::ATTEMPT, "excluded");
+    let source = unnest(ATTEMPT_TYPES.into_iter(), first);
+    format!(
+        "logged AS (INSERT INTO seawall.attempt ({all}) SELECT t.* FROM {source} AS t ({all}) \
+         JOIN taken ON taken.id = t.action ON CONFLICT (action, number) DO UPDATE SET {assigned})"
+    )
+}
+
+const GIVE: &str = "SELECT statement_timestamp(), (SELECT array_agg(id) FROM taken)";
+
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    let all = columns::action();
+    let types = FIXED_TYPES.into_iter().chain(CHANGING_TYPES);
+    let source = unnest(types, 1);
+    let logged = logged(FIXED_TYPES.len() + CHANGING_TYPES.len() + 1);
+    format!(
+        "WITH taken AS (INSERT INTO seawall.action ({all}) SELECT * FROM {source} \
+         ON CONFLICT (dependency, key) DO NOTHING RETURNING id), {logged} {GIVE}"
+    )
+});
+
+static CHANGE: LazyLock<String> = LazyLock::new(|| {
+    let changing = columns::CHANGING.join(", ");
+    let assigned = columns::assigned(&columns::CHANGING, "w");
+    let source = unnest(["uuid", "bigint"].into_iter().chain(CHANGING_TYPES), 1);
+    let logged = logged(CHANGING_TYPES.len() + 3);
+    format!(
+        "WITH taken AS (UPDATE seawall.action a SET {assigned}, ended_at = CASE WHEN w.ended IS NULL THEN NULL \
+         ELSE coalesce(a.ended_at, statement_timestamp()) END FROM {source} AS w (id, from_version, {changing}) \
+         WHERE a.id = w.id AND a.version = w.from_version RETURNING a.id), {logged} {GIVE}"
+    )
+});
+
+/// The rows' columns, before what each select adds.
+macro_rules! select {
+    ($name:ident, $rest:literal) => {
+        static $name: LazyLock<String> =
+            LazyLock::new(|| format!("SELECT {} FROM seawall.action {}", columns::action(), $rest));
+    };
+}
+
+select!(LOAD, "WHERE id = $1");
+select!(LOAD_MANY, "WHERE id = ANY ($1::uuid[])");
+select!(FIND, "WHERE dependency = $1 AND key = $2");
+select!(FIND_MANY, "WHERE (dependency, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))");
+select!(MEMBERS, "WHERE scope = $1 ORDER BY id");
+select!(LIST, "WHERE id > $1 AND ($2::text IS NULL OR dependency = $2) ORDER BY id LIMIT $3");
+select!(
+    LIST_OPEN,
+    "WHERE id > $1 AND ($2::text IS NULL OR dependency = $2) AND ended IS NULL \
+     AND ($4::text IS NULL OR effect = $4) ORDER BY id LIMIT $3"
+);
+select!(
+    LIST_ENDED,
+    "WHERE id > $1 AND ($2::text IS NULL OR dependency = $2) AND ended = $4 ORDER BY id LIMIT $3"
+);
+select!(
+    LIST_STUCK,
+    "WHERE id > $1 AND ($2::text IS NULL OR dependency = $2) AND ended = 'stuck' \
+     AND $4::text IS NULL ORDER BY id LIMIT $3"
+);
+
+static CLAIM: LazyLock<String> = LazyLock::new(|| {
+    claim(
+        "a.id = ANY (ARRAY(SELECT d.id FROM seawall.action d WHERE d.dependency = $3 \
+         AND d.due_at <= statement_timestamp() ORDER BY d.due_at LIMIT $4 FOR UPDATE SKIP LOCKED))",
+    )
+});
+static CLAIM_ONE: LazyLock<String> =
+    LazyLock::new(|| claim("a.id = $3 AND a.due_at <= statement_timestamp()"));
+
+fn claim(which: &str) -> String {
+    let all: Vec<String> = columns::action().split(", ").map(|column| format!("a.{column}")).collect();
+    let until = "statement_timestamp() + $2 * interval '1 microsecond'";
+    format!(
+        "UPDATE seawall.action a SET version = version + 1, fence = fence + 1, owner = $1, in_flight = NULL, \
+         lease_until = {until}, due_at = {until} WHERE {which} RETURNING {}, statement_timestamp()",
+        all.join(", ")
+    )
+}
+
+pub(super) fn claim_text() -> &'static str {
+    &CLAIM
+}
+
+pub(super) fn failed(e: sqlx::Error) -> StoreError {
+    let trouble = match &e {
+        sqlx::Error::Database(said) => match said.code().as_deref().unwrap_or_default() {
+            "40001" | "40P01" => Trouble::Again,
+            "55P03" => Trouble::Busy,
+            "42P01" | "42703" | "3F000" | "42883" => Trouble::Foreign,
+            // Connection lost, shutting down, starting up, out of resources, or a standby that cannot write.
+            code if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") => {
+                Trouble::Away
+            }
+            "25006" => Trouble::Away,
+            _ => Trouble::Refused,
+        },
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
+            Trouble::Foreign
+        }
+        _ => Trouble::Away,
+    };
+    StoreError::new(trouble, e)
+}
+
+/// A connection in a transaction, and how statements are sent on it.
+pub(super) struct Session<'c> {
+    pub(super) conn: &'c mut PgConnection,
+    /// Statements are kept by name. Without it each is parsed again, and none outlives its transaction.
+    pub(super) prepared: bool,
+}
+
+/// What a statement over many rows gives: which were taken, and the database's time.
+type Taken = (HashSet<ActionId>, DbClock);
+
+impl Session<'_> {
+    fn query<'q>(&self, text: &'static str) -> Statement<'q> {
+        sqlx::query(text).persistent(self.prepared)
+    }
+
+    /// Inserts rows; gives the ids of those whose key was new.
+    pub(super) async fn insert(&mut self, inserts: &[&Insert]) -> Result<Taken> {
+        let actions: Vec<&Action> = inserts.iter().map(|insert| &insert.action).collect();
+        let states: Vec<_> = actions.iter().map(|action| &action.state).collect();
+        let attempts: Vec<(ActionId, &AttemptRow)> =
+            inserts.iter().filter_map(|insert| Some((insert.action.id, insert.attempt.as_ref()?))).collect();
+        let query = rows::bind_fixed(self.query(&INSERT), &actions);
+        let query = rows::bind_attempts(rows::bind_states(query, &states), &attempts);
+        self.taken(query).await
+    }
+
+    /// Changes rows; gives the ids of those that still stood as their change was made from.
+    pub(super) async fn change(&mut self, writes: &[(ActionId, &Write)]) -> Result<Taken> {
+        let ids: Vec<Uuid> = writes.iter().map(|(id, _)| rows::uuid(*id)).collect();
+        let from: Vec<i64> = writes.iter().map(|(_, write)| rows::count(write.from)).collect();
+        let states: Vec<_> = writes.iter().map(|(_, write)| &write.to).collect();
+        let attempts: Vec<(ActionId, &AttemptRow)> =
+            writes.iter().filter_map(|(id, write)| Some((*id, write.attempt.as_ref()?))).collect();
+        let query = self.query(&CHANGE).bind(ids).bind(from);
+        let query = rows::bind_attempts(rows::bind_states(query, &states), &attempts);
+        self.taken(query).await
+    }
+
+    async fn taken(&mut self, query: Statement<'_>) -> Result<Taken> {
+        let asked = Instant::now();
+        let row = query.fetch_one(&mut *self.conn).await.map_err(failed)?;
+        let at: At = row.try_get_unchecked(0).map_err(failed)?;
+        let ids: Option<Vec<Uuid>> = row.try_get(1).map_err(failed)?;
+        let ids = ids.into_iter().flatten().map(|id| ActionId::from_u128(id.as_u128()));
+        Ok((ids.collect(), DbClock::heard(at.0, asked)))
+    }
+
+    /// Completes a line of the attempt log.
+    pub(super) async fn evidence(&mut self, id: ActionId, attempt: &AttemptRow) -> Result<()> {
+        static TEXT: LazyLock<String> = LazyLock::new(|| {
+            let logged = logged(2);
+            format!("WITH taken AS (SELECT id FROM seawall.action WHERE id = $1), {logged} SELECT 1")
+        });
+        let query = self.query(&TEXT).bind(rows::uuid(id));
+        rows::bind_attempts(query, &[(id, attempt)]).execute(&mut *self.conn).await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// Adds a line to the audit trail.
+    pub(super) async fn mark(&mut self, id: ActionId, mark: &Mark) -> Result<()> {
+        self.query(
+            "INSERT INTO seawall.mark (action, id, at, who, what, why) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(rows::uuid(id))
+        .bind(Uuid::now_v7())
+        .bind(At(mark.at))
+        .bind(mark.who.clone())
+        .bind(mark.what.clone())
+        .bind(mark.why.clone())
+        .execute(&mut *self.conn)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    pub(super) async fn time(&mut self) -> Result<DbClock> {
+        let asked = Instant::now();
+        let query = self.query("SELECT statement_timestamp()");
+        let row = query.fetch_one(&mut *self.conn).await.map_err(failed)?;
+        let at: At = row.try_get_unchecked(0).map_err(failed)?;
+        Ok(DbClock::heard(at.0, asked))
+    }
+
+    pub(super) async fn load(&mut self, id: ActionId) -> Result<Option<Action>> {
+        let query = self.query(&LOAD).bind(rows::uuid(id));
+        self.one(query).await
+    }
+
+    pub(super) async fn load_many(&mut self, ids: &[ActionId]) -> Result<Vec<Action>> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| rows::uuid(*id)).collect();
+        let query = self.query(&LOAD_MANY).bind(ids);
+        self.many(query).await
+    }
+
+    pub(super) async fn find(&mut self, dependency: &str, key: &str) -> Result<Option<Action>> {
+        let query = self.query(&FIND).bind(dependency.to_owned()).bind(key.to_owned());
+        self.one(query).await
+    }
+
+    pub(super) async fn find_many(&mut self, keys: &[(&str, &str)]) -> Result<Vec<Action>> {
+        let (dependencies, keys): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
+        let query = self.query(&FIND_MANY).bind(dependencies).bind(keys);
+        self.many(query).await
+    }
+
+    pub(super) async fn members(&mut self, scope: &str) -> Result<Vec<Action>> {
+        let query = self.query(&MEMBERS).bind(scope.to_owned());
+        self.many(query).await
+    }
+
+    async fn one(&mut self, query: Statement<'_>) -> Result<Option<Action>> {
+        let row = query.fetch_optional(&mut *self.conn).await.map_err(failed)?;
+        row.map(|row| rows::action(&row)).transpose()
+    }
+
+    async fn many(&mut self, query: Statement<'_>) -> Result<Vec<Action>> {
+        query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::action).collect()
+    }
+
+    /// Takes due rows of a dependency.
+    pub(super) async fn claim_due(
+        &mut self,
+        dependency: &str,
+        owner: Owner,
+        most: u32,
+        lease: Duration,
+    ) -> Result<(Vec<Action>, Option<DbClock>)> {
+        let query = self
+            .query(&CLAIM)
+            .bind(Uuid::from_u128(owner.0))
+            .bind(micros(lease))
+            .bind(dependency.to_owned())
+            .bind(i64::from(most));
+        self.claimed(query).await
+    }
+
+    /// Takes one row, if it is due.
+    pub(super) async fn claim_one(
+        &mut self,
+        id: ActionId,
+        owner: Owner,
+        lease: Duration,
+    ) -> Result<(Vec<Action>, Option<DbClock>)> {
+        let query =
+            self.query(&CLAIM_ONE).bind(Uuid::from_u128(owner.0)).bind(micros(lease)).bind(rows::uuid(id));
+        self.claimed(query).await
+    }
+
+    async fn claimed(&mut self, query: Statement<'_>) -> Result<(Vec<Action>, Option<DbClock>)> {
+        let asked = Instant::now();
+        let rows = query.fetch_all(&mut *self.conn).await.map_err(failed)?;
+        let last = columns::FIXED.len() + columns::CHANGING.len();
+        let clock = match rows.first() {
+            Some(row) => {
+                let at: At = row.try_get_unchecked(last).map_err(failed)?;
+                Some(DbClock::heard(at.0, asked))
+            }
+            None => None,
+        };
+        let readable = rows.iter().filter_map(|row| {
+            // One row that cannot be read must not hold up the others: it is left to its lease.
+            rows::action(row).inspect_err(|e| tracing::error!(error = %e, "a row cannot be read")).ok()
+        });
+        Ok((readable.collect(), clock))
+    }
+
+    pub(super) async fn next_due(&mut self, dependency: &str) -> Result<Option<Stamp>> {
+        let query = self.query(
+            "SELECT due_at FROM seawall.action WHERE dependency = $1 AND due_at IS NOT NULL \
+             ORDER BY due_at LIMIT 1",
+        );
+        let row = query.bind(dependency.to_owned()).fetch_optional(&mut *self.conn).await.map_err(failed)?;
+        row.map(|row| row.try_get_unchecked::<At, _>(0).map(|at| at.0).map_err(failed)).transpose()
+    }
+
+    pub(super) async fn attempts(&mut self, id: ActionId) -> Result<Vec<AttemptRow>> {
+        static TEXT: LazyLock<String> = LazyLock::new(|| {
+            let all = columns::ATTEMPT.join(", ");
+            format!("SELECT {all} FROM seawall.attempt WHERE action = $1 ORDER BY number")
+        });
+        let query = self.query(&TEXT).bind(rows::uuid(id));
+        query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::attempt).collect()
+    }
+
+    pub(super) async fn marks(&mut self, id: ActionId) -> Result<Vec<Mark>> {
+        let query = self.query("SELECT at, who, what, why FROM seawall.mark WHERE action = $1 ORDER BY id");
+        let query = query.bind(rows::uuid(id));
+        query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::mark).collect()
+    }
+
+    pub(super) async fn list(&mut self, filter: &Filter) -> Result<Vec<Action>> {
+        let (text, word): (&'static str, Option<&'static str>) = match filter.standing {
+            None => (&LIST, None),
+            Some(Standing::Open) => (&LIST_OPEN, None),
+            Some(Standing::Unknown) => (&LIST_OPEN, Some("unknown")),
+            Some(Standing::Stuck) => (&LIST_STUCK, None),
+            Some(ended @ (Standing::Done | Standing::Failed | Standing::Cancelled)) => {
+                (&LIST_ENDED, Some(ended.as_str()))
+            }
+        };
+        let query = self
+            .query(text)
+            .bind(rows::uuid(filter.after.unwrap_or(ActionId::from_u128(0))))
+            .bind(filter.dependency.clone())
+            .bind(i64::from(filter.most.min(1000)));
+        let query = if filter.standing.is_some() { query.bind(word) } else { query };
+        self.many(query).await
+    }
+
+    pub(super) async fn counts(&mut self, dependency: &str, most: u32) -> Result<Counts> {
+        let open = self
+            .query(
+                "SELECT count(*), count(*) FILTER (WHERE ended IS NULL), \
+                 count(*) FILTER (WHERE ended IS NULL AND effect = 'unknown'), min(created_at) FROM \
+                 (SELECT effect, ended, created_at FROM seawall.action \
+                  WHERE dependency = $1 AND due_at IS NOT NULL ORDER BY due_at LIMIT $2) AS some",
+            )
+            .bind(dependency.to_owned())
+            .bind(i64::from(most))
+            .fetch_one(&mut *self.conn)
+            .await
+            .map_err(failed)?;
+        let stuck = self
+            .query(
+                "SELECT count(*), min(created_at) FROM (SELECT created_at FROM seawall.action \
+                 WHERE dependency = $1 AND ended = 'stuck' ORDER BY id LIMIT $2) AS some",
+            )
+            .bind(dependency.to_owned())
+            .bind(i64::from(most))
+            .fetch_one(&mut *self.conn)
+            .await
+            .map_err(failed)?;
+        let number = |row: &PgRow, index: usize| -> Result<u64> {
+            let value: i64 = row.try_get(index).map_err(failed)?;
+            Ok(u64::try_from(value).unwrap_or(0))
+        };
+        let oldest = |row: &PgRow, index: usize| -> Result<Option<Stamp>> {
+            let at: Option<At> = row.try_get_unchecked(index).map_err(failed)?;
+            Ok(at.map(|at| at.0))
+        };
+        let looked_at = number(&open, 0)?;
+        let stuck_count = number(&stuck, 0)?;
+        Ok(Counts {
+            open: number(&open, 1)?,
+            unknown: number(&open, 2)?,
+            stuck: stuck_count,
+            oldest: [oldest(&open, 3)?, oldest(&stuck, 1)?].into_iter().flatten().min(),
+            more: looked_at.max(stuck_count) >= u64::from(most),
+        })
+    }
+
+    /// Deletes what ended before `before` among the next `most` rows.
+    pub(super) async fn sweep(&mut self, before: Stamp, after: Option<ActionId>, most: u32) -> Result<Swept> {
+        let query = self.query(
+            "WITH page AS (SELECT id, ended, ended_at, due_at FROM seawall.action \
+                 WHERE id > $2 AND id < $3 ORDER BY id LIMIT $4), \
+             gone AS (DELETE FROM seawall.action a USING page p WHERE a.id = p.id \
+                 AND p.ended IN ('done', 'failed', 'cancelled') AND p.ended_at < $1 AND p.due_at IS NULL \
+                 AND a.ended = p.ended AND a.ended_at = p.ended_at AND a.due_at IS NULL RETURNING a.id), \
+             attempts AS (DELETE FROM seawall.attempt t USING gone g WHERE t.action = g.id), \
+             marks AS (DELETE FROM seawall.mark m USING gone g WHERE m.action = g.id) \
+             SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM page), \
+                 (SELECT id FROM page ORDER BY id DESC LIMIT 1)",
+        );
+        let row = query
+            .bind(At(before))
+            .bind(rows::uuid(after.unwrap_or(ActionId::from_u128(0))))
+            .bind(rows::uuid(ActionId::lowest_at(before)))
+            .bind(i64::from(most))
+            .fetch_one(&mut *self.conn)
+            .await
+            .map_err(failed)?;
+        let deleted: i64 = row.try_get(0).map_err(failed)?;
+        let looked_at: i64 = row.try_get(1).map_err(failed)?;
+        let last: Option<Uuid> = row.try_get(2).map_err(failed)?;
+        let more = looked_at >= i64::from(most);
+        Ok(Swept {
+            deleted: u64::try_from(deleted).unwrap_or(0),
+            after: last.filter(|_| more).map(|id| ActionId::from_u128(id.as_u128())),
+        })
+    }
+
+    /// What the database says of a statement's plan.
+    pub(super) async fn explain_claim(&mut self) -> Result<String> {
+        let text = format!("EXPLAIN {}", claim_text());
+        let query = sqlx::query(AssertSqlSafe(text))
+            .persistent(false)
+            .bind(Uuid::nil())
+            .bind(0_i64)
+            .bind("pay".to_owned())
+            .bind(32_i64);
+        let rows = query.fetch_all(&mut *self.conn).await.map_err(failed)?;
+        let lines: std::result::Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
+        Ok(lines.map_err(failed)?.join("\n"))
+    }
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
