@@ -82,6 +82,11 @@ pub trait Work {
 
     /// Says what an attempt came to.
     fn judge(&mut self, output: <Self::Attempt as Future>::Output) -> Judged<Self::Value>;
+
+    /// Whether an attempt that was cut could be made again.
+    fn can_repeat(&self) -> bool {
+        true
+    }
 }
 
 pin_project! {
@@ -152,7 +157,8 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                         Poll::Pending => {
                             let clock = this.run.site.clock;
                             let now = std::task::ready!(poll_until(this.timer, clock, *by, cx));
-                            let ended = Ended { ending: cut(attempt, now), body_kept: true, stale: false };
+                            let body_kept = this.work.can_repeat();
+                            let ended = Ended { ending: cut(attempt, now), body_kept, stale: false };
                             (ended, None, now)
                         }
                     };

@@ -123,17 +123,33 @@ impl Error {
     /// The request cannot be sent as it is; nothing was.
     #[cfg(feature = "http")]
     pub(crate) fn mistaken(entry: Entry<'_>, what: impl Into<String>) -> Error {
+        let mut error = Error::unsent(entry, Origin::Caller);
+        error.0.reason = Some(Reason::BadRequest);
+        error.0.detail = Some(what.into());
+        error
+    }
+
+    /// The service below cannot be called at all; nothing was sent.
+    #[cfg(feature = "tower")]
+    pub(crate) fn not_ready(entry: Entry<'_>, source: BoxError) -> Error {
+        let mut error = Error::unsent(entry, Origin::Dependency);
+        error.0.source = Some(source);
+        error
+    }
+
+    #[cfg(any(feature = "http", feature = "tower"))]
+    fn unsent(entry: Entry<'_>, origin: Origin) -> Error {
         Error(Box::new(Inner {
             dependency: Arc::clone(entry.dependency),
             place: entry.place,
             effect: Effect::NotApplied,
-            reason: Some(Reason::BadRequest),
-            origin: Origin::Caller,
+            reason: None,
+            origin,
             retry_after: None,
             attempts: 0,
             stopped: None,
             status: None,
-            detail: Some(what.into()),
+            detail: None,
             source: None,
         }))
     }

@@ -31,6 +31,8 @@ mod operation;
 #[cfg(feature = "pool")]
 mod pool;
 mod settings;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use builder::{Builder, Endpoint};
 pub use call::{Attempt, Call};

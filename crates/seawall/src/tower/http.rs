@@ -1,0 +1,146 @@
+//! Services that take and give `http` messages.
+
+use http::header::{HeaderMap, RETRY_AFTER};
+use http::{Method, Request, Response};
+use seawall_policy::Idempotency;
+
+use super::Protocol;
+use crate::Meaning;
+
+/// `http` services: the method says what a second delivery does, the status (and gRPC's, where there is one) what an answer
+/// means. An error of the service may have taken effect.
+#[derive(Clone, Copy, Debug)]
+pub struct Http<C = Cloned> {
+    keys: bool,
+    always: Option<Idempotency>,
+    copies: C,
+}
+
+/// How a request's body is had once more.
+pub trait BodyCopy<B> {
+    /// The same body, or `None` where it cannot be had.
+    fn copy(&self, body: &B) -> Option<B>;
+}
+
+/// Bodies are cloned.
+#[derive(Clone, Copy, Debug)]
+pub struct Cloned;
+
+impl<B: Clone> BodyCopy<B> for Cloned {
+    fn copy(&self, body: &B) -> Option<B> {
+        Some(body.clone())
+    }
+}
+
+/// Bodies stream, and are sent once: a call that has begun is not repeated.
+#[derive(Clone, Copy, Debug)]
+pub struct Never;
+
+impl<B> BodyCopy<B> for Never {
+    fn copy(&self, _: &B) -> Option<B> {
+        None
+    }
+}
+
+impl Http<Cloned> {
+    /// For bodies that can be cloned.
+    #[must_use]
+    pub fn new() -> Http<Cloned> {
+        Http { keys: false, always: None, copies: Cloned }
+    }
+}
+
+impl Default for Http<Cloned> {
+    fn default() -> Self {
+        Http::new()
+    }
+}
+
+impl Http<Never> {
+    /// For bodies that stream, as tonic's.
+    #[must_use]
+    pub fn streaming() -> Http<Never> {
+        Http { keys: false, always: None, copies: Never }
+    }
+}
+
+impl<C> Http<C> {
+    /// The other side honours `Idempotency-Key`: a POST or PATCH that carries one may be repeated after a doubt.
+    #[must_use]
+    pub fn keys(mut self) -> Http<C> {
+        self.keys = true;
+        self
+    }
+
+    /// All requests are of this idempotency, whatever their method says. For gRPC, where all are POST.
+    #[must_use]
+    pub fn always(mut self, idempotency: Idempotency) -> Http<C> {
+        self.always = Some(idempotency);
+        self
+    }
+}
+
+impl<C: BodyCopy<B>, B, R, E> Protocol<Request<B>, Response<R>, E> for Http<C> {
+    fn idempotency(&self, request: &Request<B>) -> Idempotency {
+        self.always.unwrap_or_else(|| of_request(request.method(), request.headers(), self.keys))
+    }
+
+    fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
+        let mut copy = Request::new(self.copies.copy(request.body())?);
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
+        *copy.headers_mut() = request.headers().clone();
+        *copy.extensions_mut() = request.extensions().clone();
+        Some(copy)
+    }
+
+    fn meaning(&self, result: &Result<Response<R>, E>) -> Meaning {
+        match result {
+            Ok(answer) => of_head(answer.status().as_u16(), answer.headers()),
+            Err(_) => Meaning::unknown(),
+        }
+    }
+}
+
+/// What a second delivery does, by method and key.
+pub(super) fn of_request(method: &Method, headers: &HeaderMap, keys: bool) -> Idempotency {
+    let keyed =
+        keys && matches!(*method, Method::POST | Method::PATCH) && headers.contains_key("idempotency-key");
+    if keyed { Idempotency::Keyed } else { Idempotency::of_method(method.as_str()) }
+}
+
+/// What an answer means, by its head.
+pub(super) fn of_head(status: u16, headers: &HeaderMap) -> Meaning {
+    let grpc = headers.get("grpc-status").filter(|_| status == 200);
+    let status = grpc.and_then(|code| code.to_str().ok()).map_or(status, of_grpc);
+    let meaning = Meaning::of_status(status);
+    if !headers.contains_key(RETRY_AFTER) {
+        return meaning;
+    }
+    match seawall_client::retry_after(headers, std::time::SystemTime::now()) {
+        Some(wait) => meaning.retry_after(wait),
+        None => meaning,
+    }
+}
+
+/// The HTTP status that says of the effect what a gRPC code says. An answer that is only a head is how a server refuses
+/// before it begins, and yet `UNAVAILABLE` also comes from proxies that lost the answer of a server that did the work.
+fn of_grpc(code: &str) -> u16 {
+    match code {
+        "0" => 200,
+        // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE,
+        // UNIMPLEMENTED, UNAUTHENTICATED: a definite "no".
+        "3" | "5" | "6" | "7" | "9" | "11" | "12" | "16" => 400,
+        // RESOURCE_EXHAUSTED
+        "8" => 429,
+        // ABORTED: another request was in the way; who is not known.
+        "10" => 409,
+        // UNAVAILABLE
+        "14" => 503,
+        // DEADLINE_EXCEEDED
+        "4" => 504,
+        // CANCELLED, UNKNOWN, INTERNAL, DATA_LOSS, and what will be invented.
+        _ => 500,
+    }
+}

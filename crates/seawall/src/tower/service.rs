@@ -1,0 +1,266 @@
+//! The layer, its service and its future.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use seawall_client::any::{AnyCall, Concluded, Judged, Site, Try, Work};
+use seawall_policy::{Idempotency, Wish};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::Protocol;
+use crate::entry::{self, Entered, Entry};
+use crate::fault::BoxError;
+use crate::{Dependency, Error, Operation};
+
+/// Puts a dependency's guards around services. Had by [`Dependency::layer`] or [`Operation::layer`].
+#[derive(Clone, Debug)]
+pub struct GuardLayer<P> {
+    whom: Whom,
+    protocol: Arc<P>,
+    place: &'static Location<'static>,
+}
+
+#[derive(Clone, Debug)]
+enum Whom {
+    Dependency(Dependency),
+    Operation(Operation),
+}
+
+impl Dependency {
+    /// A layer that puts this dependency's guards around a service. Where errors name a place in the program, it is this
+    /// call's.
+    #[track_caller]
+    pub fn layer<P>(&self, protocol: P) -> GuardLayer<P> {
+        let place = Location::caller();
+        GuardLayer { whom: Whom::Dependency(self.clone()), protocol: Arc::new(protocol), place }
+    }
+}
+
+impl Operation {
+    /// A layer around a service whose requests are all of this operation.
+    #[track_caller]
+    pub fn layer<P>(&self, protocol: P) -> GuardLayer<P> {
+        let place = Location::caller();
+        GuardLayer { whom: Whom::Operation(self.clone()), protocol: Arc::new(protocol), place }
+    }
+}
+
+impl<S, P> Layer<S> for GuardLayer<P> {
+    type Service = Guard<S, P>;
+
+    fn layer(&self, inner: S) -> Guard<S, P> {
+        Guard { inner, whom: self.whom.clone(), protocol: Arc::clone(&self.protocol), place: self.place }
+    }
+}
+
+/// A service with a dependency's guards around it.
+#[derive(Debug)]
+pub struct Guard<S, P> {
+    inner: S,
+    whom: Whom,
+    protocol: Arc<P>,
+    place: &'static Location<'static>,
+}
+
+impl<S: Clone, P> Clone for Guard<S, P> {
+    fn clone(&self) -> Self {
+        Guard {
+            inner: self.inner.clone(),
+            whom: self.whom.clone(),
+            protocol: Arc::clone(&self.protocol),
+            place: self.place,
+        }
+    }
+}
+
+impl<S, P, Req> Service<Req> for Guard<S, P>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    P: Protocol<Req, S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = GuardFuture<S, P, Req>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let polled = self.inner.poll_ready(cx);
+        polled.map_err(|error| {
+            let entry = Entry { dependency: self.whom.name(), place: self.place };
+            Error::not_ready(entry, error.into())
+        })
+    }
+
+    fn call(&mut self, request: Req) -> GuardFuture<S, P, Req> {
+        let spare = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, spare);
+        let site = self.whom.site(|| self.protocol.idempotency(&request));
+        let work = Repeats {
+            spare: self.inner.clone(),
+            ready: Some(ready),
+            request: Some(request),
+            protocol: Arc::clone(&self.protocol),
+        };
+        GuardFuture {
+            call: AnyCall::new(site, Wish::default(), work),
+            whom: self.whom.clone(),
+            place: self.place,
+            entered: None,
+        }
+    }
+}
+
+impl Whom {
+    fn name(&self) -> &Arc<str> {
+        match self {
+            Whom::Dependency(dependency) => &dependency.0.name,
+            Whom::Operation(operation) => &operation.dependency.0.name,
+        }
+    }
+
+    fn site(&self, idempotency: impl FnOnce() -> Idempotency) -> Held {
+        match self {
+            Whom::Dependency(dependency) => Held::Dependency(dependency.clone(), idempotency()),
+            Whom::Operation(operation) => Held::Operation(operation.clone()),
+        }
+    }
+}
+
+/// A site that its holder keeps alive.
+enum Held {
+    Dependency(Dependency, Idempotency),
+    Operation(Operation),
+}
+
+impl Deref for Held {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        match self {
+            Held::Dependency(dependency, idempotency) => dependency.site(*idempotency),
+            Held::Operation(operation) => &operation.declared.site,
+        }
+    }
+}
+
+/// Attempts of one request.
+struct Repeats<S, P, Req> {
+    /// Cloned for each repeat.
+    spare: S,
+    /// It said that it is ready; for the first attempt.
+    ready: Option<S>,
+    /// For the next attempt.
+    request: Option<Req>,
+    protocol: Arc<P>,
+}
+
+impl<S, P, Req> Work for Repeats<S, P, Req>
+where
+    S: Service<Req> + Clone,
+    P: Protocol<Req, S::Response, S::Error>,
+{
+    type Attempt = Attempt<S, S::Future, Req>;
+    type Value = Result<S::Response, S::Error>;
+
+    fn attempt(&mut self, _: Try) -> Self::Attempt {
+        let request = self.request.take().expect("an attempt without a copy is not repeated");
+        self.request = self.protocol.copy(&request);
+        match self.ready.take() {
+            Some(mut ready) => Attempt::Called { future: ready.call(request) },
+            None => Attempt::Waiting { service: self.spare.clone(), request: Some(request) },
+        }
+    }
+
+    fn judge(&mut self, output: Self::Value) -> Judged<Self::Value> {
+        let ending = self.protocol.meaning(&output).ending();
+        Judged { ending, again: self.request.is_some(), value: output }
+    }
+
+    fn can_repeat(&self) -> bool {
+        self.request.is_some()
+    }
+}
+
+pin_project! {
+    #[project = Stage]
+    enum Attempt<S, F, Req> {
+        Waiting { service: S, request: Option<Req> },
+        Called { #[pin] future: F },
+    }
+}
+
+impl<S: Service<Req>, Req> Future for Attempt<S, S::Future, Req> {
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match self.as_mut().project() {
+                Stage::Waiting { service, request } => {
+                    ready!(service.poll_ready(cx))?;
+                    let future = service.call(request.take().expect("it is called once"));
+                    self.set(Attempt::Called { future });
+                }
+                Stage::Called { future } => return future.poll(cx),
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// A request under way through a [`Guard`].
+    pub struct GuardFuture<S, P, Req>
+    where
+        S: Service<Req>,
+        S: Clone,
+        P: Protocol<Req, S::Response, S::Error>,
+    {
+        #[pin]
+        call: AnyCall<Held, Repeats<S, P, Req>>,
+        whom: Whom,
+        place: &'static Location<'static>,
+        entered: Option<Entered>,
+    }
+}
+
+impl<S, P, Req> fmt::Debug for GuardFuture<S, P, Req>
+where
+    S: Service<Req> + Clone,
+    P: Protocol<Req, S::Response, S::Error>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardFuture").field("whom", &self.whom).finish_non_exhaustive()
+    }
+}
+
+impl<S, P, Req> Future for GuardFuture<S, P, Req>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    P: Protocol<Req, S::Response, S::Error>,
+{
+    type Output = Result<S::Response, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let entry = Entry { dependency: this.whom.name(), place: this.place };
+        if this.entered.is_none() {
+            *this.entered = Some(entry::check(entry)?);
+        }
+        let Concluded { finish, ending, value, at } = ready!(this.call.poll(cx));
+        *this.entered = None;
+        Poll::Ready(match value {
+            Some(Ok(value)) => Ok(value),
+            value => {
+                let source = value.and_then(Result::err).map(Into::into);
+                Err(Error::of_call(entry, &finish, ending.as_ref(), source, at))
+            }
+        })
+    }
+}
