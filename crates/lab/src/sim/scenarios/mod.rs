@@ -1,11 +1,16 @@
 //! The named scenarios, one file each: a question that was asked in public before, and what the simulation answers.
 
+mod adaptive_limit;
+mod amplification;
 mod arms;
 mod client_count;
 mod critical_load;
 mod erlang_b;
+mod jitter;
 mod metastable;
+mod partial_outage;
 mod storm;
+mod tail;
 
 use std::time::Duration;
 
@@ -33,8 +38,17 @@ pub struct Scenario {
 }
 
 /// The scenarios, in the order in which they are listed.
-pub const ALL: &[&Scenario] =
-    &[&erlang_b::SCENARIO, &metastable::SCENARIO, &critical_load::SCENARIO, &client_count::SCENARIO];
+pub const ALL: &[&Scenario] = &[
+    &erlang_b::SCENARIO,
+    &jitter::SCENARIO,
+    &amplification::SCENARIO,
+    &metastable::SCENARIO,
+    &critical_load::SCENARIO,
+    &client_count::SCENARIO,
+    &partial_outage::SCENARIO,
+    &tail::SCENARIO,
+    &adaptive_limit::SCENARIO,
+];
 
 /// How a run is asked for.
 #[derive(Clone, Debug)]

@@ -14,6 +14,10 @@ pub struct Second {
     pub ok: u32,
     /// Of those, how many were refused by their own caller before anything was sent.
     pub refused: u32,
+    /// Of those, how many were for a key that nothing of its own goes wrong with.
+    pub spared: u32,
+    /// Of these, how many ended well.
+    pub spared_ok: u32,
     /// Attempts that the callers sent.
     pub attempts: u32,
     /// Attempts that reached a provider.
@@ -105,7 +109,7 @@ impl Record {
         }
     }
 
-    /// The largest number of attempts for each call begun, over any five seconds between the two.
+    /// The largest number of attempts for each call begun, over any ten seconds between the two.
     #[must_use]
     pub fn peak_amplification(&self, from: usize, to: usize) -> f64 {
         let end = to.min(self.seconds.len());
@@ -113,7 +117,7 @@ impl Record {
             let sum = |what: fn(&Second) -> u32| window.iter().map(|s| f64::from(what(s))).sum::<f64>();
             sum(|second| second.attempts) / sum(|second| second.begun).max(1.0)
         };
-        self.seconds[from.min(end)..end].windows(5).map(share).fold(0.0, f64::max)
+        self.seconds[from.min(end)..end].windows(10).map(share).fold(0.0, f64::max)
     }
 
     /// The most attempts under way at once in these seconds.
@@ -162,9 +166,9 @@ mod tests {
 
     #[test]
     fn shares_are_over_calls_begun() {
-        let record = record(&[10, 5, 0, 0, 0, 0]);
+        let record = record(&[10, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(record.goodput(0, 2), 0.75);
         assert_eq!(record.goodput(2, 2), 0.0, "no calls, no goodput, and no NaN");
-        assert_eq!(record.peak_amplification(1, 6), 1.9);
+        assert_eq!(record.peak_amplification(1, 11), 1.95);
     }
 }

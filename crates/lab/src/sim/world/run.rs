@@ -92,6 +92,8 @@ struct Play {
     arrivals: Stream,
     network: Stream,
     record: Record,
+    /// Keys with troubles of their own.
+    troubled_keys: Vec<u32>,
     in_flight: u32,
     sampled: usize,
 }
@@ -137,6 +139,8 @@ impl Play {
         let places = world.middle.iter().map(|tier| &tier.station).chain(&world.providers);
         let stations =
             places.enumerate().map(|(at, place)| Working::new(place.clone(), seed, at as u64)).collect();
+        let troubles = world.providers.iter().flat_map(|station| &station.troubles);
+        let troubled_keys = troubles.filter_map(|trouble| trouble.key).collect();
         let seconds = world.horizon.as_nanos().div_ceil(1_000_000_000) as usize;
         let record = Record { seconds: vec![Second::default(); seconds.max(1)], ..Record::default() };
         Play {
@@ -151,6 +155,7 @@ impl Play {
             arrivals: Stream::of(seed, Whose::Arrivals, 0),
             network: Stream::of(seed, Whose::Network, 0),
             record,
+            troubled_keys,
             in_flight: 0,
             sampled: 0,
         }
@@ -416,7 +421,10 @@ impl Play {
             return;
         }
         let took = now.since(call.began).as_secs_f64();
+        let spared = !self.troubled_keys.contains(&call.key);
         let second = self.record.second(call.began);
+        second.spared += u32::from(spared);
+        second.spared_ok += u32::from(spared && ok);
         second.ok += u32::from(ok);
         second.refused += u32::from(refused);
         second.took += took;

@@ -1,0 +1,93 @@
+//! A limit that follows capacity: half of it goes, and comes back.
+//!
+//! A provider of 500 attempts a second, whose full queue answers 503, is offered 90 %. For a minute it has half of its
+//! capacity: twice as much is offered as it can do. What is wanted then is what it can do, served soon: not a full queue
+//! in front of it. Afterwards the limit must rise again.
+
+use super::arms::{count, play};
+use super::storm::{AIMD, BASE, JITTER, Storm, peer};
+use super::{Findings, Scenario, Seawall, Study};
+use crate::sim::figures::Figure;
+use crate::sim::fleet::Policy;
+use crate::sim::fleet::peer::PeerPolicy;
+use crate::sim::knobs::{Knob, Misuse, Takes};
+use crate::sim::world::World;
+use crate::sim::world::record::Record;
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "adaptive-limit",
+    question: "Capacity halves for a minute. Does a limit find what is left, and come back?",
+    source: "V. Jacobson, \"Congestion avoidance and control\", SIGCOMM 1988 (AIMD); Netflix concurrency-limits",
+    seeds: 5,
+    callers: Ok(()),
+    knobs: &[
+        Knob {
+            name: "load",
+            default: "0.9",
+            takes: Takes::Number(0.1, 0.99),
+            what: "calls offered, of capacity",
+        },
+        Knob {
+            name: "left",
+            default: "0.5",
+            takes: Takes::Number(0.01, 1.0),
+            what: "capacity in the minute",
+        },
+        Knob {
+            name: "queue",
+            default: "250",
+            takes: Takes::Number(0.0, 1e6),
+            what: "attempts that the provider lets wait before it answers 503",
+        },
+    ],
+    run,
+};
+
+fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
+    let storm = Storm {
+        callers: study.callers.unwrap_or(10),
+        load: study.knobs.number("load"),
+        left: study.knobs.number("left"),
+        lasts: 60.0,
+        horizon: 150.0,
+        ..BASE
+    };
+    let mut alone = study.seawall;
+    alone.guards.breaker.enabled = false;
+    let arms: [(&str, Policy); 5] = [
+        ("no limit, 1 try", peer(PeerPolicy::bare())),
+        ("no limit, 3 tries", peer(PeerPolicy::tries(3, JITTER))),
+        ("aimd at every timeout, 1 try", peer(PeerPolicy::bare().limit(AIMD))),
+        ("seawall's limit alone", storm.seawall(&Seawall { attempts: 1, ..alone })),
+        ("seawall", storm.seawall(&study.seawall)),
+    ];
+    let worlds: Vec<World> = arms
+        .iter()
+        .map(|(_, policy)| {
+            let mut world = storm.world(policy.clone());
+            world.providers[0].bound = Some(study.knobs.number("queue") as u32);
+            world.watch = true;
+            world
+        })
+        .collect();
+    let mut findings = Findings::default();
+    for ((name, _), runs) in arms.iter().zip(play(study, &worlds)) {
+        count(&mut findings, &runs);
+        let rows: Vec<Vec<f64>> = runs.iter().map(|run| row(run, &storm)).collect();
+        findings.figures.push(Figure::columns(format!("adaptive_limit/{name}"), &rows));
+    }
+    Ok(findings)
+}
+
+/// In the minute: the share of what the provider could do that was done well, the attempts that waited there, the mean
+/// limit. After it: seconds until goodput stays at 95 %, or -1.
+fn row(run: &Record, storm: &Storm) -> Vec<f64> {
+    // The first seconds are the way to a new balance.
+    let (from, to) = (storm.from as usize + 10, storm.over());
+    let span = (to - from) as f64;
+    let done = run.sum(from, to, |second| f64::from(second.ok)) / span;
+    let could = storm.capacity() * storm.left.min(storm.load);
+    let waiting = run.sum(from, to, |second| f64::from(second.waiting)) / span;
+    let limit = run.sum(from, to, |second| f64::from(second.limit)) / span;
+    vec![done / could, waiting, limit, run.recovery(storm.over()).unwrap_or(-1.0)]
+}
