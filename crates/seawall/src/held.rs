@@ -138,13 +138,13 @@ static REGISTER: LazyLock<Register> = LazyLock::new(Register::default);
 
 /// The mark of a connection that is held; dropped when the connection is given back.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "pool"), expect(dead_code, reason = "taken by the pool only"))]
+#[cfg_attr(not(feature = "pool"), allow(dead_code, reason = "taken by the pool only"))]
 pub(crate) struct Hold {
     held: Arc<Held>,
     holder: Option<Holder>,
 }
 
-#[cfg_attr(not(feature = "pool"), expect(dead_code, reason = "taken by the pool only"))]
+#[cfg_attr(not(feature = "pool"), allow(dead_code, reason = "taken by the pool only"))]
 impl Hold {
     /// The current task holds a connection from now on.
     pub(crate) fn take(on: OnHeld, acquired: Place) -> Hold {

@@ -26,11 +26,17 @@ pub mod held;
 #[cfg(feature = "http")]
 pub mod http;
 mod judge;
+#[cfg(feature = "ledger")]
+pub mod ledger;
 mod misuse;
 mod operation;
 #[cfg(feature = "pool")]
 mod pool;
 mod settings;
+#[cfg(feature = "ledger")]
+pub mod stored;
+#[cfg(feature = "ledger")]
+pub mod template;
 #[cfg(feature = "tower")]
 pub mod tower;
 

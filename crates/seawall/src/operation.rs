@@ -61,7 +61,7 @@ impl Operation {
 /// Which answers are meant: statuses (any, where none is named), and fields of the JSON body.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
-pub struct When(policy::Predicate);
+pub struct When(pub(crate) policy::Predicate);
 
 impl When {
     /// Any answer.

@@ -4,6 +4,8 @@
 //! `SEAWALL_FULL=1 cargo test -p seawall --all-features --test connection_guard` makes the calls last 2 s each and holds the
 //! business queries to p99 < 50 ms.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 #[path = "support/databases.rs"]
 mod databases;
 

@@ -186,9 +186,11 @@ impl Pier {
     fn fault_of(&self, asked: &Asked, carried: Option<Fault>, first: bool) -> Fault {
         // The script draws for every request, so a header that strikes does not move its draws.
         let scripted = self
-            .script
-            .as_ref()
-            .and_then(|script| script.lock().strike(self.started.elapsed(), &asked.method, &asked.path));
+            .faults
+            .0
+            .lock()
+            .as_mut()
+            .and_then(|script| script.strike(self.started.elapsed(), &asked.method, &asked.path));
         carried.filter(|fault| first || fault.always).or(scripted).unwrap_or_default()
     }
 }

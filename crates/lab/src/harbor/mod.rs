@@ -63,14 +63,26 @@ pub struct Harbor {
     listener: std::net::TcpListener,
     address: SocketAddr,
     books: Books,
-    script: Option<Script>,
+    faults: Faults,
+}
+
+/// The faults of a running harbor, for a test that changes them when it has seen what it waited for; clones change the
+/// same harbor's.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Mutex<Option<Script>>>);
+
+impl Faults {
+    /// From now on these and no others. The times of a script still count from the start of the harbor.
+    pub fn set(&self, script: Option<Script>) {
+        *self.0.lock() = script;
+    }
 }
 
 /// What the connections of a running harbor share.
 #[derive(Debug)]
 struct Pier {
     books: Books,
-    script: Option<Mutex<Script>>,
+    faults: Faults,
     started: Instant,
 }
 
@@ -88,7 +100,8 @@ impl Harbor {
         socket.listen(1024)?;
         let listener: std::net::TcpListener = socket.into();
         let address = listener.local_addr()?;
-        Ok(Harbor { listener, address, books: Books::default(), script })
+        let faults = Faults(Arc::new(Mutex::new(script)));
+        Ok(Harbor { listener, address, books: Books::default(), faults })
     }
 
     /// Where it listens.
@@ -103,17 +116,19 @@ impl Harbor {
         self.books.clone()
     }
 
+    /// Its faults, to be changed while it runs.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.faults.clone()
+    }
+
     /// Serves until dropped; then every connection is closed. The times of a script count from here.
     ///
     /// # Errors
     /// The listener could not be handed to the runtime. Failed accepts are logged and tried again.
     pub async fn run(self) -> io::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
-        let pier = Arc::new(Pier {
-            books: self.books,
-            script: self.script.map(Mutex::new),
-            started: Instant::now(),
-        });
+        let pier = Arc::new(Pier { books: self.books, faults: self.faults, started: Instant::now() });
         let mut connections = JoinSet::new();
         loop {
             while connections.try_join_next().is_some() {}

@@ -1,6 +1,7 @@
 //! Databases for tests: a SQLite file, and a PostgreSQL server of the test's own on a socket in a temporary folder.
 
 #![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,117 @@
+//! Why the ledger did not do as asked.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use seawall_ledger::{Error as LedgerError, Refusal, Trouble};
+use seawall_policy::{Effect, Origin, Reason};
+
+/// An action that was not recorded, run, settled or cancelled as asked. What became of an action that was is an
+/// [`super::Outcome`], also where that is bad news.
+///
+/// Inside of a transaction of the caller: roll it back.
+#[derive(Debug)]
+pub struct ActionError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    effect: Effect,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Ledger(LedgerError),
+    /// The task holds a database connection.
+    Held(crate::Error),
+    /// The body cannot be recorded.
+    Body(String),
+}
+
+impl ActionError {
+    /// What is known of the effect. [`Effect::Unknown`]: the database failed after the action was there; the worker goes on
+    /// with it.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.0.effect
+    }
+
+    /// Why, in the word that `seawall explain` explains, where there is one.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match &self.0.kind {
+            Kind::Held(error) => error.reason(),
+            Kind::Body(_) | Kind::Ledger(LedgerError::Misused(_)) => Some(Reason::BadRequest),
+            Kind::Ledger(LedgerError::Store(_)) => Some(Reason::LedgerUnavailable),
+            Kind::Ledger(LedgerError::Refused(Refusal::KeyConflict)) => Some(Reason::KeyConflict),
+            Kind::Ledger(LedgerError::Refused(Refusal::InProgress)) => Some(Reason::InProgress),
+            Kind::Ledger(_) => None,
+        }
+    }
+
+    /// Whose doing it is.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.reason().map_or(Origin::Caller, Reason::origin)
+    }
+
+    /// The ledger's own "no", if it is one: too late, not known, failed.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        match &self.0.kind {
+            Kind::Ledger(error) => error.refusal(),
+            Kind::Held(_) | Kind::Body(_) => None,
+        }
+    }
+
+    /// What the database's "no" means, if it is one: [`Trouble::Again`] asks for the transaction to be run again.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        match &self.0.kind {
+            Kind::Ledger(error) => error.trouble(),
+            Kind::Held(_) | Kind::Body(_) => None,
+        }
+    }
+
+    /// Of a question that was put before anything was sent.
+    pub(super) fn before(error: LedgerError) -> ActionError {
+        ActionError(Box::new(Inner { effect: Effect::NotApplied, kind: Kind::Ledger(error) }))
+    }
+
+    /// Of an action that may be under way.
+    pub(super) fn under_way(error: LedgerError) -> ActionError {
+        let effect = match &error {
+            LedgerError::Store(_) => Effect::Unknown,
+            _ => Effect::NotApplied,
+        };
+        ActionError(Box::new(Inner { effect, kind: Kind::Ledger(error) }))
+    }
+
+    pub(super) fn held(error: crate::Error) -> ActionError {
+        ActionError(Box::new(Inner { effect: Effect::NotApplied, kind: Kind::Held(error) }))
+    }
+
+    pub(super) fn body(why: impl Into<String>) -> ActionError {
+        ActionError(Box::new(Inner { effect: Effect::NotApplied, kind: Kind::Body(why.into()) }))
+    }
+}
+
+impl fmt::Display for ActionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.kind {
+            Kind::Ledger(error) => error.fmt(f),
+            Kind::Held(error) => error.fmt(f),
+            Kind::Body(why) => write!(f, "the body cannot be recorded: {why}"),
+        }
+    }
+}
+
+impl StdError for ActionError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.0.kind {
+            Kind::Ledger(error) => Some(error),
+            Kind::Held(error) => Some(error),
+            Kind::Body(_) => None,
+        }
+    }
+}

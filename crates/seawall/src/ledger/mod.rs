@@ -1,0 +1,75 @@
+//! Actions: external effects that must not be lost or doubled, recorded in the program's own database.
+//!
+//! A payment whose answer was lost, an order that was rolled back after its charge went through: an operation that is
+//! declared *durable* is written down before it is sent, and a worker goes on with it until both sides agree, whatever crashed
+//! in between. `docs/ledger.md` has the whole protocol, and what it assumes.
+//!
+//! ```no_run
+//! # #[cfg(feature = "ledger-sqlite")]
+//! # async fn shop(key: String) -> Result<(), Box<dyn std::error::Error>> {
+//! use seawall::ledger::{Cancel, Confirm, Ledger, Sqlite, Store, WorkerSettings};
+//! use seawall::{Dependency, Effect, Idempotency, When, secs};
+//!
+//! let payments = Dependency::builder("payments").endpoint("https://api.pay.example")?.build()?;
+//! let charge = payments.operation("charge").idempotency(Idempotency::Keyed).build()?
+//!     .durable("POST /v1/charges")
+//!     .confirm(Confirm::by("GET /v1/charges?key={key}")
+//!         .applied(When::status(200).field("/status", ["succeeded"]))
+//!         .cancelled(When::status(200).field("/status", ["refunded"]))
+//!         .absent(When::status(404)))
+//!     .cancel(Cancel::by("POST /v1/refunds")
+//!         .json(serde_json::json!({ "charge": "{confirm:/id}" })).sets_a_state())
+//!     .build()?;
+//!
+//! let store = Sqlite::open("shop.db").await?;
+//! store.migrate().await?;
+//! let ledger = Ledger::builder(store).operation(charge.declare()).build()?;
+//! let worker = ledger.worker(WorkerSettings::default());
+//! let charges = charge.actions(&ledger);
+//!
+//! // Call after commit: the intent is written with the business row.
+//! let pool = sqlx::SqlitePool::connect("sqlite:shop.db").await?;
+//! let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+//! sqlx::query("INSERT INTO orders (key) VALUES (?)").bind(&key).execute(&mut *tx).await?;
+//! let action = charges.record(&mut tx, &key, &serde_json::json!({ "amount": 1000 })).await?;
+//! tx.commit().await?;
+//! let outcome = charges.run(action).await?;      // no connection held
+//! match outcome.effect() {
+//!     Effect::Applied => println!("paid"),
+//!     Effect::NotApplied => println!("declined"),
+//!     Effect::Unknown => println!("not known yet; the worker goes on"),
+//! }
+//! # worker.drain(secs(30)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The other order, call before commit: [`Actions::reserve`], [`Actions::run`], and [`Actions::settle`] in the transaction that
+//! writes the business row. If that never comes, the effect is cancelled on the other side.
+
+mod actions;
+mod confirm;
+mod declare;
+mod error;
+mod fillable;
+mod filling;
+mod outcome;
+mod remote;
+
+pub use actions::Actions;
+pub use confirm::{Cancel, Confirm};
+pub use declare::{Durable, DurableBuilder};
+pub use error::ActionError;
+pub use outcome::Outcome;
+
+pub use seawall_ledger::store::Store;
+#[cfg(feature = "ledger-sqlite")]
+pub use seawall_ledger::store::sqlite::Sqlite;
+pub use seawall_ledger::{
+    Action, ActionId, AttemptKind, AttemptOutcome, AttemptRow, By, CancelKind, End, Goal, Known, Ledger,
+    Mark, NotApplied, Observed, OnUnknown, Refusal, Resolution, Rules, Scope, Sizes, Stamp, Story, Worker,
+    WorkerSettings,
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! What stands in the ledger of a request and of its answer.
+//!
+//! Both are kept as HTTP writes them: a line, headers, an empty line, the body to its last byte. So an operator can read
+//! them with the database's own tools, and what is sent again tomorrow, by a newer version of the program, is what was
+//! recorded today. A request that was recorded as its JSON body alone, as the SQL function does it, is told from the others
+//! by its first character: no JSON text begins with a capital letter.
+
+use std::fmt::Write;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+/// A request as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRequest {
+    /// Method and path; none where the body alone was recorded, and the operation says where it goes.
+    pub line: Option<(Method, String)>,
+    /// Headers that go out with it. Credentials are not among them.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl StoredRequest {
+    /// The bytes to record. The same request gives the same bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let Some((method, target)) = &self.line else { return self.body.clone() };
+        let mut head = format!("{method} {target} HTTP/1.1\r\n");
+        write_headers(&mut head, &self.headers);
+        joined(head, &self.body)
+    }
+
+    /// Reads what was recorded. Whatever is no request of ours is a body.
+    #[must_use]
+    pub fn decode(stored: &[u8]) -> StoredRequest {
+        StoredRequest::with_line(stored).unwrap_or_else(|| StoredRequest {
+            line: None,
+            headers: HeaderMap::from_iter([(
+                http::header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            )]),
+            body: stored.to_vec(),
+        })
+    }
+
+    fn with_line(stored: &[u8]) -> Option<StoredRequest> {
+        if !stored.first()?.is_ascii_uppercase() {
+            return None;
+        }
+        let (line, headers, body) = split(stored)?;
+        let (method, rest) = line.split_once(' ')?;
+        let target = rest.strip_suffix(" HTTP/1.1")?;
+        Some(StoredRequest { line: Some((method.parse().ok()?, target.to_owned())), headers, body })
+    }
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AnswerOf {
+    /// The operation itself.
+    Reply,
+    /// A question about it.
+    Confirm,
+}
+
+/// An answer as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// Whose.
+    pub of: AnswerOf,
+    /// Its status.
+    pub status: u16,
+    /// Its `Content-Type`, where it had one.
+    pub content_type: Option<HeaderValue>,
+    /// Its body; empty where it was too long to be kept.
+    pub body: Vec<u8>,
+}
+
+/// Marks the answer to a question.
+const CONFIRM: HeaderName = HeaderName::from_static("seawall-confirm");
+
+impl StoredAnswer {
+    /// The bytes to record.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut head = format!("HTTP/1.1 {}\r\n", self.status);
+        let mut headers = HeaderMap::new();
+        if let Some(content_type) = &self.content_type {
+            headers.insert(http::header::CONTENT_TYPE, content_type.clone());
+        }
+        if self.of == AnswerOf::Confirm {
+            headers.insert(CONFIRM, HeaderValue::from_static("1"));
+        }
+        write_headers(&mut head, &headers);
+        joined(head, &self.body)
+    }
+
+    /// Reads what was recorded; `None` where it is no answer of ours.
+    #[must_use]
+    pub fn decode(stored: &[u8]) -> Option<StoredAnswer> {
+        let (line, headers, body) = split(stored)?;
+        let status = line.strip_prefix("HTTP/1.1 ")?.parse().ok()?;
+        let of = if headers.contains_key(CONFIRM) { AnswerOf::Confirm } else { AnswerOf::Reply };
+        Some(StoredAnswer {
+            of,
+            status,
+            content_type: headers.get(http::header::CONTENT_TYPE).cloned(),
+            body,
+        })
+    }
+}
+
+fn write_headers(head: &mut String, headers: &HeaderMap) {
+    for (name, value) in headers {
+        // What is not ASCII text is not kept: it could not be read back from a line.
+        if let Ok(value) = value.to_str() {
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+    }
+    head.push_str("\r\n");
+}
+
+fn joined(head: String, body: &[u8]) -> Vec<u8> {
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn split(stored: &[u8]) -> Option<(String, HeaderMap, Vec<u8>)> {
+    const END: &[u8] = b"\r\n\r\n";
+    let at = stored.windows(END.len()).position(|window| window == END)?;
+    let head = std::str::from_utf8(&stored[..at]).ok()?;
+    let mut lines = head.split("\r\n");
+    let line = lines.next()?.to_owned();
+    let mut headers = HeaderMap::new();
+    for field in lines {
+        let (name, value) = field.split_once(": ")?;
+        headers.append(name.parse::<HeaderName>().ok()?, value.parse().ok()?);
+    }
+    Some((line, headers, stored[at + END.len()..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_come_back_as_they_were_recorded() {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.append("x-order", HeaderValue::from_static("7"));
+        headers.append("x-order", HeaderValue::from_static("8"));
+        for body in [&b"{\"a\":\"\\r\\n\\r\\n\"}"[..], b"", b"\r\n\r\nx\0\xff"] {
+            let line = Some((Method::POST, "/v1/charges?x=%20".to_owned()));
+            let request = StoredRequest { line, headers: headers.clone(), body: body.to_vec() };
+            assert_eq!(StoredRequest::decode(&request.encode()), request);
+        }
+    }
+
+    #[test]
+    fn a_body_alone_is_told_from_a_request() {
+        for body in
+            [&b"{\"amount\":1}"[..], b"[1]", b"true", b"12", b"\"POST / HTTP/1.1\\r\\n\"", b"", b"POST"]
+        {
+            let read = StoredRequest::decode(body);
+            assert_eq!((read.line, read.body.as_slice()), (None, body));
+            assert_eq!(read.headers.len(), 1);
+        }
+    }
+
+    #[test]
+    fn answers_remember_whether_they_were_asked_for() {
+        for of in [AnswerOf::Reply, AnswerOf::Confirm] {
+            let content_type = Some(HeaderValue::from_static("application/json"));
+            let answer = StoredAnswer { of, status: 201, content_type, body: b"{\"id\":1}".to_vec() };
+            assert_eq!(StoredAnswer::decode(&answer.encode()), Some(answer));
+        }
+        assert_eq!(StoredAnswer::decode(b"{}"), None);
+    }
+}
