@@ -62,13 +62,13 @@ pub use declare::{Durable, DurableBuilder};
 pub use error::ActionError;
 pub use outcome::Outcome;
 
-pub use seawall_ledger::store::Store;
 #[cfg(feature = "ledger-sqlite")]
 pub use seawall_ledger::store::sqlite::Sqlite;
+pub use seawall_ledger::store::{Boxed, Counts, Filter, Standing, Store};
 pub use seawall_ledger::{
-    Action, ActionId, AttemptKind, AttemptOutcome, AttemptRow, By, CancelKind, End, Goal, Known, Ledger,
-    Mark, NotApplied, Observed, OnUnknown, Refusal, Resolution, Rules, Scope, Sizes, Stamp, Story, Worker,
-    WorkerSettings,
+    Action, ActionId, AttemptKind, AttemptOutcome, AttemptRow, Builder, By, Call, CancelKind, End, Found,
+    Goal, Known, Ledger, Mark, NotApplied, Observed, OnUnknown, Operation, Performed, Refusal, Remote,
+    Report, Resolution, Rules, Scope, Sizes, Stamp, Story, Trouble, Undone, Worker, WorkerSettings,
 };
 
 #[cfg(test)]
