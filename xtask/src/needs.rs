@@ -4,7 +4,7 @@
 //! ran nothing. Here a missing tool is a failure that names the command to install it, or is
 //! installed: as root, or when `--yes` was said. All but Debian's packages stay in `target/test-env`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{Outcome, on_path, output, root, run, said, target};
@@ -60,6 +60,20 @@ pub(crate) const NEEDS: &[Need] = &[
         |_| on_path("node").is_some() && on_path("npm").is_some(),
     ),
     apt("haproxy", &["haproxy"], "the peer that ratios are taken to", &["haproxy"], in_path),
+    apt(
+        "postgresql",
+        &["postgresql"],
+        "the ledger's store; the tests start a private cluster",
+        &[TESTS],
+        |_| postgres_there(),
+    ),
+    apt(
+        "pgbouncer",
+        &["pgbouncer"],
+        "a pooler in transaction mode before the ledger's store",
+        &[TESTS],
+        |_| Path::new("/usr/sbin/pgbouncer").is_file() || on_path("pgbouncer").is_some(),
+    ),
     apt(
         "taskset",
         &["util-linux"],
@@ -272,6 +286,13 @@ fn is_root() -> bool {
 
 fn in_path(need: &Need) -> bool {
     on_path(need.name).is_some()
+}
+
+/// A server's programs, as Debian lays them out or in PATH, and `psql`.
+fn postgres_there() -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let debian = versions.map(|version| version.path().join("bin/initdb")).any(|file| file.is_file());
+    (debian || on_path("initdb").is_some()) && on_path("psql").is_some()
 }
 
 fn curl_speaks_http2() -> bool {

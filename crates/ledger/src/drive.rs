@@ -14,8 +14,8 @@ use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::failpoint::point;
 use crate::machine::{
-    AttemptRow, CancelBy, End, Event, Found, NotSettled, Performed, Question, Report, Stamp, State, Step,
-    Told, Undone, Write, cancel, plan, told,
+    AttemptRow, CancelBy, End, Event, Found, Goal, NotSettled, Performed, Question, Report, Rules, SettleBy,
+    Stamp, State, Step, Told, Undone, Write, cancel, plan, told,
 };
 use crate::operation::{Operation, origin};
 use crate::remote::Call;
@@ -58,6 +58,10 @@ impl<S: Store> Inner<S> {
         };
         loop {
             let now = self.patient_time().await.now();
+            if let Some(write) = with_deadline(&action, &operation.rules) {
+                action = self.change(&operation, action, write).await?;
+                continue;
+            }
             let step = plan(&action.state, &operation.rules, origin(&action), now, self.owner);
             action = match step {
                 Step::Leave => return Some(action),
@@ -382,6 +386,19 @@ impl<S: Store> Inner<S> {
                 let _ = self.offer(&member, write, follow).await;
             }
         }
+    }
+}
+
+/// An action that was recorded by plain SQL knows nothing of its operation's rules, so its time to settle is still missing.
+fn with_deadline(action: &Action, rules: &Rules) -> Option<Write> {
+    match (rules.settle, action.state.settle_by, action.state.end) {
+        (SettleBy::Explicit(within), None, None) if action.state.goal == Goal::Perform => {
+            let by = action.created_at.saturating_add(within);
+            let state = &action.state;
+            let to = State { version: state.version.saturating_add(1), settle_by: Some(by), ..state.clone() };
+            Some(Write { from: state.version, to, attempt: None, breaks_scope: false })
+        }
+        (SettleBy::Explicit(_) | SettleBy::Reply, _, _) => None,
     }
 }
 

@@ -8,6 +8,7 @@
 //! `fsync` stays on: what commits cost belongs to what is tested.
 
 use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -130,16 +131,8 @@ fn start() -> Result<Server, String> {
     let user = Command::new("id").arg("-u").output().map_err(|e| e.to_string())?;
     let user = String::from_utf8_lossy(&user.stdout).trim().to_owned();
     let folder = std::env::temp_dir().join(format!("seawall-postgres-{user}-{mark:016x}"));
-    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-
-    let open = |name: &str| {
-        let file = folder.join(name);
-        OpenOptions::new().create(true).write(true).truncate(false).open(&file).map_err(|e| e.to_string())
-    };
-    // The watcher needs this one alone to end the cluster.
-    let in_use = open("in-use")?;
-    in_use.lock_shared().map_err(|e| e.to_string())?;
-    let starting = open("starting")?;
+    let in_use = take_part(&folder)?;
+    let starting = open(&folder, "starting").map_err(|e| e.to_string())?;
     starting.lock().map_err(|e| e.to_string())?;
     in_use.set_modified(std::time::SystemTime::now()).map_err(|e| e.to_string())?;
     let template = format!("postgres://postgres@localhost/DATABASE?host={}", folder.display());
@@ -149,6 +142,30 @@ fn start() -> Result<Server, String> {
     }
     drop(starting);
     Ok(server)
+}
+
+fn open(folder: &Path, name: &str) -> std::io::Result<File> {
+    OpenOptions::new().create(true).write(true).truncate(false).open(folder.join(name))
+}
+
+/// Holds the lock that keeps the cluster alive. The watcher may take the folder away in the middle: then from the start.
+fn take_part(folder: &Path) -> Result<File, String> {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let attempt = || -> std::io::Result<Option<File>> {
+            fs::create_dir_all(folder)?;
+            let file = open(folder, "in-use")?;
+            file.lock_shared()?;
+            let is_there = fs::metadata(folder.join("in-use"))?.ino() == file.metadata()?.ino();
+            Ok(is_there.then_some(file))
+        };
+        match attempt() {
+            Ok(Some(file)) => return Ok(file),
+            Ok(None) | Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(50)),
+            Ok(None) => return Err("the folder comes and goes".to_owned()),
+            Err(e) => return Err(format!("{}: {e}", folder.display())),
+        }
+    }
 }
 
 fn is_ready(folder: &Path) -> bool {

@@ -161,7 +161,8 @@ impl<S: Store> Looper<S> {
     /// A free place; `None` once stopped.
     async fn permit(&mut self, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         loop {
-            if *self.stopped.borrow() {
+            // An error says that the worker was dropped.
+            if *self.stopped.borrow() || self.stopped.has_changed().is_err() {
                 return None;
             }
             tokio::select! {

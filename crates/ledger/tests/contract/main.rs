@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(dead_code, unreachable_pub, reason = "shared with other tests, each of which uses its part")]
 
+mod keeping;
+mod pooler;
 #[path = "../support/provider.rs"]
 mod provider;
 #[path = "../../src/scratch.rs"]
@@ -12,12 +14,12 @@ mod world;
 
 /// Each test of the suite, as a test on one store.
 macro_rules! on {
-    ($store:ident, $world:path: $($name:ident)*) => {
-        mod $store {
+    ($part:ident, $world:path: $($name:ident)*) => {
+        mod $part {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    crate::suite::$name(<$world as crate::world::World>::new().await).await;
+                    crate::$part::$name(<$world as crate::world::World>::new().await).await;
                 }
             )*
         }
@@ -27,11 +29,40 @@ macro_rules! on {
 /// The names of the suite.
 macro_rules! suite {
     ($store:ident, $world:path) => {
-        on! { $store, $world:
-            performs_at_once_and_keeps_the_answer
+        mod $store {
+            on! { suite, $world:
+                performs_at_once_and_keeps_the_answer
+                what_is_recorded_in_a_transaction_shares_its_fate
+                what_is_reserved_in_a_transaction_is_run_by_its_caller
+                the_handler_shares_the_transaction_of_the_outcome
+                a_reserved_action_is_settled_with_the_business_row_or_undone
+                a_settled_action_is_taken_back_with_the_business_row
+                a_lost_answer_is_asked_about_and_never_sent_again
+                a_lost_request_is_sent_again_only_after_the_quiet_time
+                a_keyed_action_that_cannot_be_asked_about_is_sent_again_unchanged
+                what_was_not_sent_is_tried_again
+                a_refusal_fails_the_action_and_tells_the_handler
+                what_a_dead_worker_left_is_asked_about_after_its_lease
+                a_dependency_that_hangs_delays_no_other
+                a_drain_finishes_what_is_under_way_and_takes_up_nothing
+                a_scope_settles_together_or_not_at_all
+                what_was_closed_as_absent_is_asked_about_once_more
+            }
+            on! { keeping, $world:
+                one_key_is_one_action_whoever_records_it
+                what_is_too_large_is_refused_before_anything_is_written
+                a_stale_worker_changes_no_row
+                no_row_is_claimed_twice
+                lists_go_on_where_they_stopped_and_counts_are_bounded
+                what_is_stuck_waits_for_a_person_whose_reason_is_kept
+                only_what_ended_long_ago_is_deleted
+                many_processes_may_migrate_at_once_and_a_newer_schema_is_refused
+            }
         }
     };
 }
 
 suite!(sqlite, crate::world::SqliteWorld);
 suite!(postgres, crate::world::PostgresWorld);
+suite!(serializable, crate::world::Serializable);
+suite!(pooled, crate::world::Pooled);

@@ -1,13 +1,65 @@
-//! The tests, over any store.
+//! The tests of the protocol at work, over any store.
 
-use seawall_ledger::{End, Known, NewAction};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use seawall_ledger::store::{Insert, Recorded, Store};
+use seawall_ledger::{
+    Action, ActionId, CancelRules, ConfirmRules, End, Goal, Known, Ledger, NewAction, NotApplied, OnUnknown,
+    Operation, Owner, Refusal, Rules, SettleBy, WorkerSettings, machine,
+};
 use seawall_policy::Idempotency;
 
-use crate::provider::Provider;
+use crate::provider::{Fate, Provider};
 use crate::world::{World, ledger, quick};
 
-fn charge(key: &str) -> NewAction {
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+/// The longest that anything may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn charge(key: &str) -> NewAction {
     NewAction::new("pay", "charge", key, b"{\"amount\":5}".to_vec())
+}
+
+pub(crate) fn asking(idempotency: Idempotency) -> Rules {
+    Rules {
+        on_unknown: OnUnknown::Confirm,
+        confirm: Some(ConfirmRules { after: Duration::from_millis(20), absences: 1 }),
+        cancel: Some(CancelRules {
+            kind: seawall_ledger::CancelKind::State,
+            keyed: false,
+            tombstone: false,
+            by_key: true,
+            after: Duration::ZERO,
+        }),
+        ..quick(idempotency)
+    }
+}
+
+pub(crate) fn soon() -> WorkerSettings {
+    WorkerSettings { scan: Duration::from_millis(50), ..WorkerSettings::default() }
+}
+
+/// Waits until an action is as asked.
+pub(crate) async fn until<S: Store>(
+    ledger: &Ledger<S>,
+    id: ActionId,
+    as_asked: impl Fn(&Action) -> bool,
+) -> Action {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let action = ledger.load(id).await.unwrap();
+        if as_asked(&action) {
+            return action;
+        }
+        assert!(Instant::now() < end, "it stays like this: {action:#?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+pub(crate) async fn ended<S: Store>(ledger: &Ledger<S>, id: ActionId) -> Action {
+    until(ledger, id, |action| action.state.end.is_some()).await
 }
 
 pub(crate) async fn performs_at_once_and_keeps_the_answer<W: World>(world: W) {
@@ -22,4 +74,320 @@ pub(crate) async fn performs_at_once_and_keeps_the_answer<W: World>(world: W) {
     assert_eq!(done.state.version, 2);
     let again = ledger.perform(&charge("k1")).await.unwrap();
     assert_eq!((again, provider.performs("k1")), (done, 1));
+}
+
+pub(crate) async fn what_is_recorded_in_a_transaction_shares_its_fate<W: World>(world: W) {
+    let provider = Provider::new();
+    let ledger = ledger(world.open().await, quick(Idempotency::Keyed), &provider);
+    let worker = ledger.worker(soon());
+    let mut conn = world.connect().await;
+    W::execute(&mut conn, W::BEGIN).await;
+    W::write_order(&mut conn, "lost", "new").await.unwrap();
+    let lost = ledger.record_in(&mut conn, &charge("lost")).await.unwrap();
+    W::execute(&mut conn, "ROLLBACK").await;
+
+    W::execute(&mut conn, W::BEGIN).await;
+    W::write_order(&mut conn, "kept", "new").await.unwrap();
+    let kept = ledger.record_in(&mut conn, &charge("kept")).await.unwrap();
+    assert_eq!(provider.performs("kept"), 0, "sent before the commit");
+    // The same again inside the transaction is the same action; another request is refused.
+    assert_eq!(ledger.record_in(&mut conn, &charge("kept")).await.unwrap().id, kept.id);
+    W::execute(&mut conn, "COMMIT").await;
+
+    assert_eq!(ended(&ledger, kept.id).await.state.end, Some(End::Done));
+    assert_eq!(ledger.load(lost.id).await.unwrap_err().refusal(), Some(Refusal::NotFound));
+    assert_eq!((provider.performs("lost"), provider.performs("kept")), (0, 1));
+    assert_eq!(worker.drain(SECOND * 5).await, 0);
+}
+
+pub(crate) async fn what_is_reserved_in_a_transaction_is_run_by_its_caller<W: World>(world: W) {
+    let provider = Provider::new();
+    let ledger = ledger(world.open().await, quick(Idempotency::Keyed), &provider);
+    let worker = ledger.worker(soon());
+    let mut conn = world.connect().await;
+    W::execute(&mut conn, W::BEGIN).await;
+    let action = ledger.reserve_in(&mut conn, &charge("k")).await.unwrap();
+    W::execute(&mut conn, "COMMIT").await;
+    let done = ledger.run(action.id).await.unwrap();
+    // The record, the attempt, the outcome: nobody had to claim it.
+    assert_eq!((done.state.end, done.state.version, done.state.fence), (Some(End::Done), 3, 1));
+    drop(worker);
+}
+
+pub(crate) async fn the_handler_shares_the_transaction_of_the_outcome<W: World>(world: W) {
+    let provider = Provider::new();
+    let failures = Arc::new(AtomicU32::new(2));
+    let left = failures.clone();
+    let operation = Operation::new("pay", "charge", quick(Idempotency::Keyed), Arc::new(provider.clone()))
+        .on_settled(move |conn, action| {
+            let left = left.clone();
+            Box::pin(async move {
+                W::write_order(conn, &action.key, "paid").await?;
+                match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+                    Ok(_) => Err("the handler says no".into()),
+                    Err(_) => Ok(()),
+                }
+            })
+        });
+    let ledger = Ledger::builder(world.open().await).operation(operation).build().unwrap();
+    let worker = ledger.worker(soon());
+    let first = ledger.perform(&charge("k")).await.unwrap();
+    // What was learned is kept although the handler failed, and nothing is sent again for it.
+    assert_eq!(first.state.known, Known::Applied);
+    let done = ended(&ledger, first.id).await;
+    assert_eq!((done.state.end, done.state.settled, provider.performs("k")), (Some(End::Done), true, 1));
+    let mut conn = world.connect().await;
+    assert_eq!(W::number(&mut conn, "SELECT count(*) FROM orders WHERE state = 'paid'").await, 1);
+    assert_eq!(failures.load(Ordering::SeqCst), 0);
+    drop(worker);
+}
+
+pub(crate) async fn a_reserved_action_is_settled_with_the_business_row_or_undone<W: World>(world: W) {
+    let provider = Provider::new();
+    let rules = Rules {
+        settle: SettleBy::Explicit(Duration::from_millis(4500)),
+        attempt: Duration::from_secs(1),
+        ..asking(Idempotency::Keyed)
+    };
+    let ledger = ledger(world.open().await, rules, &provider);
+    let worker = ledger.worker(soon());
+    let mut conn = world.connect().await;
+
+    let kept = ledger.reserve(&charge("kept")).await.unwrap();
+    let early = ledger.settle_in(&mut conn, kept.id).await.unwrap_err();
+    assert_eq!(early.refusal(), Some(Refusal::NotKnown));
+    let charged = ledger.run(kept.id).await.unwrap();
+    assert_eq!((charged.state.known, charged.state.end), (Known::Applied, None));
+    W::execute(&mut conn, W::BEGIN).await;
+    W::write_order(&mut conn, "kept", "paid").await.unwrap();
+    ledger.settle_in(&mut conn, kept.id).await.unwrap();
+    W::execute(&mut conn, "COMMIT").await;
+    ledger.settle_in(&mut conn, kept.id).await.unwrap();
+
+    let lost = ledger.reserve(&charge("lost")).await.unwrap();
+    ledger.run(lost.id).await.unwrap();
+    W::execute(&mut conn, W::BEGIN).await;
+    ledger.settle_in(&mut conn, lost.id).await.unwrap();
+    W::execute(&mut conn, "ROLLBACK").await;
+    let undone = ended(&ledger, lost.id).await;
+    assert_eq!((undone.state.end, undone.state.goal), (Some(End::Cancelled), Goal::Cancel));
+    let late = ledger.settle_in(&mut conn, lost.id).await.unwrap_err();
+    assert_eq!(late.refusal(), Some(Refusal::TooLate));
+    assert_eq!((provider.effects("kept"), provider.effects("lost")), (1, 0));
+    assert_eq!(ledger.load(kept.id).await.unwrap().state.end, Some(End::Done));
+    drop(worker);
+}
+
+pub(crate) async fn a_settled_action_is_taken_back_with_the_business_row<W: World>(world: W) {
+    let provider = Provider::new();
+    let ledger = ledger(world.open().await, asking(Idempotency::Keyed), &provider);
+    let done = ledger.perform(&charge("k")).await.unwrap();
+    assert_eq!(ledger.cancel(done.id).await.unwrap_err().refusal(), Some(Refusal::Settled));
+    let worker = ledger.worker(soon());
+    let mut conn = world.connect().await;
+    W::execute(&mut conn, W::BEGIN).await;
+    ledger.cancel_in(&mut conn, done.id).await.unwrap();
+    W::execute(&mut conn, "ROLLBACK").await;
+    assert_eq!(ledger.load(done.id).await.unwrap(), done);
+    W::execute(&mut conn, W::BEGIN).await;
+    ledger.cancel_in(&mut conn, done.id).await.unwrap();
+    ledger.cancel_in(&mut conn, done.id).await.unwrap();
+    W::execute(&mut conn, "COMMIT").await;
+    let undone = ended(&ledger, done.id).await;
+    assert_eq!(undone.state.known, Known::NotApplied(NotApplied::Cancelled));
+    assert_eq!((provider.effects("k"), provider.cancels("k")), (0, 1));
+    drop(worker);
+}
+
+pub(crate) async fn a_lost_answer_is_asked_about_and_never_sent_again<W: World>(world: W) {
+    let provider = Provider::new().script(&[Fate::DoneUnanswered]);
+    let ledger = ledger(world.open().await, asking(Idempotency::None), &provider);
+    let worker = ledger.worker(soon());
+    let doubtful = ledger.perform(&charge("k")).await.unwrap();
+    let done = ended(&ledger, doubtful.id).await;
+    assert_eq!((done.state.end, done.state.known), (Some(End::Done), Known::Applied));
+    assert_eq!((provider.performs("k"), provider.confirms("k"), provider.effects("k")), (1, 1, 1));
+    drop(worker);
+}
+
+pub(crate) async fn a_lost_request_is_sent_again_only_after_the_quiet_time<W: World>(world: W) {
+    let provider = Provider::new().keyed().script(&[Fate::LostUnanswered]);
+    let rules = Rules { attempt: Duration::from_millis(500), ..asking(Idempotency::Keyed) };
+    let ledger = ledger(world.open().await, rules, &provider);
+    let worker = ledger.worker(soon());
+    let doubtful = ledger.perform(&charge("k")).await.unwrap();
+    let done = ended(&ledger, doubtful.id).await;
+    assert_eq!((done.state.end, provider.performs("k"), provider.effects("k")), (Some(End::Done), 2, 1));
+    assert!(provider.bytes_never_changed());
+    let story = ledger.story(done.id).await.unwrap();
+    let performs: Vec<_> =
+        story.attempts.iter().filter(|line| line.kind == seawall_ledger::AttemptKind::Perform).collect();
+    let quiet = performs[0].send_by.saturating_add(Duration::from_millis(300));
+    assert!(performs[1].recorded_at >= quiet, "{performs:?}");
+    drop(worker);
+}
+
+pub(crate) async fn a_keyed_action_that_cannot_be_asked_about_is_sent_again_unchanged<W: World>(world: W) {
+    let provider = Provider::new().keyed().script(&[Fate::DoneUnanswered, Fate::LostUnanswered]);
+    let ledger = ledger(world.open().await, quick(Idempotency::Keyed), &provider);
+    let worker = ledger.worker(soon());
+    let doubtful = ledger.perform(&charge("k")).await.unwrap();
+    let done = ended(&ledger, doubtful.id).await;
+    assert_eq!((done.state.end, provider.performs("k"), provider.effects("k")), (Some(End::Done), 3, 1));
+    assert!(provider.bytes_never_changed());
+    drop(worker);
+}
+
+pub(crate) async fn what_was_not_sent_is_tried_again<W: World>(world: W) {
+    let provider = Provider::new().script(&[Fate::NotSent, Fate::NotSent, Fate::NotSent]);
+    let ledger = ledger(world.open().await, quick(Idempotency::None), &provider);
+    let worker = ledger.worker(soon());
+    let waiting = ledger.perform(&charge("k")).await.unwrap();
+    let done = ended(&ledger, waiting.id).await;
+    assert_eq!((done.state.end, provider.performs("k"), provider.effects("k")), (Some(End::Done), 4, 1));
+    assert_eq!(ledger.story(done.id).await.unwrap().attempts.len(), 4);
+    drop(worker);
+}
+
+pub(crate) async fn a_refusal_fails_the_action_and_tells_the_handler<W: World>(world: W) {
+    let provider = Provider::new().script(&[Fate::No]);
+    let operation = Operation::new("pay", "charge", quick(Idempotency::Keyed), Arc::new(provider.clone()))
+        .on_settled(|conn, action| {
+            let state = if action.state.end == Some(End::Failed) { "failed" } else { "other" };
+            W::write_order(conn, &action.key, state)
+        });
+    let ledger = Ledger::builder(world.open().await).operation(operation).build().unwrap();
+    let failed = ledger.perform(&charge("k")).await.unwrap();
+    assert_eq!(failed.state.known, Known::NotApplied(NotApplied::Refused));
+    let mut conn = world.connect().await;
+    assert_eq!(W::number(&mut conn, "SELECT count(*) FROM orders WHERE state = 'failed'").await, 1);
+    let refused = ledger.settle_in(&mut conn, failed.id).await.unwrap_err();
+    assert_eq!(refused.refusal(), Some(Refusal::Failed));
+}
+
+/// Inserts an action as a worker would have left it that died right after recording its attempt.
+pub(crate) async fn left_behind<S: Store>(store: &S, rules: &Rules, key: &str) -> Action {
+    let now = store.ask_time().await.unwrap().now();
+    let (state, line) = machine::sent(rules, Owner(77), now).unwrap();
+    let new = charge(key);
+    let action = Action {
+        id: ActionId::new(),
+        dependency: new.dependency,
+        operation: new.operation,
+        key: new.key,
+        scope: None,
+        request: new.request,
+        created_at: now,
+        state,
+    };
+    let recorded = store.record(Insert { action: action.clone(), attempt: Some(line) }).await.unwrap();
+    assert!(matches!(recorded, Recorded::New));
+    action
+}
+
+pub(crate) async fn what_a_dead_worker_left_is_asked_about_after_its_lease<W: World>(world: W) {
+    let provider = Provider::new();
+    let store = world.open().await;
+    let rules = Rules {
+        attempt: Duration::from_millis(200),
+        lease: Duration::from_millis(400),
+        ..asking(Idempotency::Keyed)
+    };
+    let left = left_behind(&store, &rules, "k").await;
+    let ledger = ledger(store, rules, &provider);
+    let worker = ledger.worker(soon());
+    let done = ended(&ledger, left.id).await;
+    // It had not been sent: asked first, found absent after the quiet time, then sent once.
+    assert_eq!((done.state.end, provider.performs("k"), provider.effects("k")), (Some(End::Done), 1, 1));
+    assert!(provider.confirms("k") >= 1);
+    let log = ledger.story(done.id).await.unwrap().attempts;
+    assert_eq!(
+        log[0].outcome,
+        seawall_ledger::AttemptOutcome::Open,
+        "nobody knows what became of it: {log:?}"
+    );
+    drop(worker);
+}
+
+pub(crate) async fn a_dependency_that_hangs_delays_no_other<W: World>(world: W) {
+    let slow = Provider::new().script(&[Fate::Hangs; 64]);
+    let fast = Provider::new();
+    let rules = Rules { attempt: SECOND * 60, lease: SECOND * 90, ..quick(Idempotency::Keyed) };
+    let ledger = Ledger::builder(world.open().await)
+        .operation(Operation::new("slow", "charge", rules.clone(), Arc::new(slow.clone())))
+        .operation(Operation::new("fast", "charge", rules, Arc::new(fast.clone())))
+        .build()
+        .unwrap();
+    for number in 0..40 {
+        let new = NewAction { dependency: "slow".to_owned(), ..charge(&format!("k{number}")) };
+        ledger.record(&new).await.unwrap();
+    }
+    let worker = ledger.worker(WorkerSettings { concurrency: 8, ..soon() });
+    let end = Instant::now() + PATIENCE;
+    while slow.most_at_once() < 8 {
+        assert!(Instant::now() < end, "the slow one is not worked on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let new = NewAction { dependency: "fast".to_owned(), ..charge("f") };
+    let quick = ledger.record(&new).await.unwrap();
+    assert_eq!(ended(&ledger, quick.id).await.state.end, Some(End::Done));
+    assert_eq!(slow.most_at_once(), 8, "bounded");
+    // What hangs is still under way at the end of the drain, and is said.
+    assert_eq!(worker.drain(Duration::from_millis(100)).await, 8);
+}
+
+pub(crate) async fn a_drain_finishes_what_is_under_way_and_takes_up_nothing<W: World>(world: W) {
+    let provider = Provider::new().script(&[Fate::After(400)]);
+    let ledger = ledger(world.open().await, quick(Idempotency::Keyed), &provider);
+    let first = ledger.record(&charge("first")).await.unwrap();
+    let worker = ledger.worker(soon());
+    until(&ledger, first.id, |action| action.state.in_flight.is_some()).await;
+    let draining = tokio::spawn(worker.drain(PATIENCE));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let second = ledger.record(&charge("second")).await.unwrap();
+    assert_eq!(draining.await.unwrap(), 0);
+    assert_eq!(ledger.load(first.id).await.unwrap().state.end, Some(End::Done));
+    assert_eq!(ledger.load(second.id).await.unwrap().state.attempts, 0);
+}
+
+pub(crate) async fn a_scope_settles_together_or_not_at_all<W: World>(world: W) {
+    let provider = Provider::new();
+    let ledger = ledger(world.open().await, asking(Idempotency::Keyed), &provider);
+    let worker = ledger.worker(soon());
+    let one = ledger.record(&charge("one").in_scope("order-1", 2)).await.unwrap();
+    let waits = until(&ledger, one.id, |action| action.state.known == Known::Applied).await;
+    assert_eq!((waits.state.settled, waits.state.end), (false, None), "the other is not even recorded");
+    let two = ledger.record(&charge("two").in_scope("order-1", 2)).await.unwrap();
+    assert_eq!(ended(&ledger, two.id).await.state.end, Some(End::Done));
+    assert_eq!(ended(&ledger, one.id).await.state.end, Some(End::Done));
+
+    let three = ledger.record(&charge("three").in_scope("order-2", 2)).await.unwrap();
+    until(&ledger, three.id, |action| action.state.known == Known::Applied).await;
+    assert_eq!(worker.drain(SECOND * 5).await, 0);
+    let failing = ledger.record(&charge("four").in_scope("order-2", 2)).await.unwrap();
+    let cancelled = ledger.cancel(failing.id).await.unwrap();
+    assert_eq!(cancelled.state.end, Some(End::Cancelled), "it was never sent");
+    let worker = ledger.worker(soon());
+    assert_eq!(ended(&ledger, three.id).await.state.end, Some(End::Cancelled));
+    assert_eq!((provider.effects("three"), provider.performs("four")), (0, 0));
+    drop(worker);
+}
+
+pub(crate) async fn what_was_closed_as_absent_is_asked_about_once_more<W: World>(world: W) {
+    // It takes effect, but the status is blind for so long that it is believed to be absent.
+    let provider = Provider::new().script(&[Fate::DoneUnanswered]).blind(1);
+    let rules = Rules {
+        attempt: Duration::from_millis(200),
+        quiet: Duration::from_millis(100),
+        confirm: Some(ConfirmRules { after: Duration::from_millis(400), absences: 1 }),
+        audit_after: Duration::from_millis(200),
+        ..asking(Idempotency::None)
+    };
+    let ledger = ledger(world.open().await, rules, &provider);
+    let worker = ledger.worker(soon());
+    let doubtful = ledger.perform(&charge("k")).await.unwrap();
+    let healed = until(&ledger, doubtful.id, |action| action.state.end == Some(End::Cancelled)).await;
+    assert_eq!((provider.effects("k"), provider.performs("k"), provider.cancels("k")), (0, 1, 1));
+    assert_eq!(healed.state.goal, Goal::Cancel);
+    drop(worker);
 }

@@ -4,14 +4,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seawall_ledger::store::Store;
 use seawall_ledger::store::postgres::{Postgres, Settings};
 use seawall_ledger::store::sqlite::Sqlite;
+use seawall_ledger::store::{Boxed, Store};
 use seawall_ledger::{Ledger, Operation, Rules};
 use seawall_policy::{Backoff, Idempotency};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, PgConnection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row, SqliteConnection};
 
+use crate::pooler::Pooler;
 use crate::provider::Provider;
 use crate::scratch::Server;
 
@@ -28,18 +29,22 @@ pub(crate) trait World: Send + Sync + Sized {
     fn connect(&self) -> impl Future<Output = <Self::Store as Store>::Connection> + Send;
 
     /// Begins, commits and rolls back the application's transaction; other statements, too.
-    fn execute(
-        conn: &mut <Self::Store as Store>::Connection,
-        sql: &'static str,
-    ) -> impl Future<Output = ()> + Send;
+    fn execute(conn: &mut <Self::Store as Store>::Connection, sql: &str) -> impl Future<Output = ()> + Send;
 
     /// One value.
-    fn number(
-        conn: &mut <Self::Store as Store>::Connection,
-        sql: &'static str,
-    ) -> impl Future<Output = i64> + Send;
+    fn number(conn: &mut <Self::Store as Store>::Connection, sql: &str) -> impl Future<Output = i64> + Send;
 
+    /// Marks an order as in `state`, inside whatever transaction the connection is in; there is at most one order of an id.
+    fn write_order<'a>(
+        conn: &'a mut <Self::Store as Store>::Connection,
+        id: &'a str,
+        state: &'a str,
+    ) -> Boxed<'a, Result<(), Box<dyn std::error::Error + Send + Sync>>>;
+
+    /// How the application begins its transactions.
     const BEGIN: &'static str;
+    /// The table of actions.
+    const ACTIONS: &'static str;
 }
 
 pub(crate) struct SqliteWorld {
@@ -49,6 +54,7 @@ pub(crate) struct SqliteWorld {
 impl World for SqliteWorld {
     type Store = Sqlite;
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
+    const ACTIONS: &'static str = "seawall_action";
 
     async fn new() -> SqliteWorld {
         let world = SqliteWorld { folder: tempfile::tempdir().unwrap() };
@@ -66,18 +72,33 @@ impl World for SqliteWorld {
         self.open().await.options().connect().await.unwrap()
     }
 
-    async fn execute(conn: &mut SqliteConnection, sql: &'static str) {
-        sqlx::raw_sql(sql).execute(conn).await.unwrap();
+    async fn execute(conn: &mut SqliteConnection, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await.unwrap();
     }
 
-    async fn number(conn: &mut SqliteConnection, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(conn).await.unwrap()
+    fn write_order<'a>(
+        conn: &'a mut SqliteConnection,
+        id: &'a str,
+        state: &'a str,
+    ) -> Boxed<'a, Result<(), Box<dyn std::error::Error + Send + Sync>>> {
+        Box::pin(async move {
+            sqlx::query("INSERT INTO orders (id, state) VALUES (?, ?)")
+                .bind(id.to_owned())
+                .bind(state.to_owned())
+                .execute(conn)
+                .await?;
+            Ok(())
+        })
+    }
+
+    async fn number(conn: &mut SqliteConnection, sql: &str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(conn).await.unwrap()
     }
 }
 
 /// PostgreSQL as it is.
 pub(crate) struct PostgresWorld {
-    url: String,
+    pub(crate) url: String,
     settings: Settings,
 }
 
@@ -94,6 +115,7 @@ impl PostgresWorld {
 impl World for PostgresWorld {
     type Store = Postgres;
     const BEGIN: &'static str = "BEGIN";
+    const ACTIONS: &'static str = "seawall.action";
 
     async fn new() -> PostgresWorld {
         PostgresWorld::on(Server::shared().database(), Settings::default()).await
@@ -108,12 +130,24 @@ impl World for PostgresWorld {
         options.extra_float_digits(None).connect().await.unwrap()
     }
 
-    async fn execute(conn: &mut PgConnection, sql: &'static str) {
-        sqlx::raw_sql(sql).execute(conn).await.unwrap();
+    async fn execute(conn: &mut PgConnection, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await.unwrap();
     }
 
-    async fn number(conn: &mut PgConnection, sql: &'static str) -> i64 {
-        sqlx::raw_sql(sql)
+    fn write_order<'a>(
+        conn: &'a mut PgConnection,
+        id: &'a str,
+        state: &'a str,
+    ) -> Boxed<'a, Result<(), Box<dyn std::error::Error + Send + Sync>>> {
+        Box::pin(async move {
+            let query = sqlx::query("INSERT INTO orders (id, state) VALUES ($1, $2)").persistent(false);
+            query.bind(id).bind(state).execute(conn).await?;
+            Ok(())
+        })
+    }
+
+    async fn number(conn: &mut PgConnection, sql: &str) -> i64 {
+        sqlx::raw_sql(AssertSqlSafe(sql))
             .fetch_one(conn)
             .await
             .unwrap()
@@ -121,6 +155,89 @@ impl World for PostgresWorld {
             .unwrap()
             .parse()
             .unwrap()
+    }
+}
+
+/// PostgreSQL whose transactions are serializable unless they say otherwise.
+pub(crate) struct Serializable(PostgresWorld);
+
+impl World for Serializable {
+    type Store = Postgres;
+    const BEGIN: &'static str = PostgresWorld::BEGIN;
+    const ACTIONS: &'static str = PostgresWorld::ACTIONS;
+
+    async fn new() -> Serializable {
+        let url = Server::shared().database();
+        let name = url.split('?').next().and_then(|front| front.rsplit('/').next()).unwrap().to_owned();
+        let set = format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'");
+        Server::shared().sql("postgres", &set);
+        Serializable(PostgresWorld::on(url, Settings::default()).await)
+    }
+
+    async fn open(&self) -> Postgres {
+        self.0.open().await
+    }
+
+    async fn connect(&self) -> PgConnection {
+        self.0.connect().await
+    }
+
+    async fn execute(conn: &mut PgConnection, sql: &str) {
+        PostgresWorld::execute(conn, sql).await;
+    }
+
+    fn write_order<'a>(
+        conn: &'a mut PgConnection,
+        id: &'a str,
+        state: &'a str,
+    ) -> Boxed<'a, Result<(), Box<dyn std::error::Error + Send + Sync>>> {
+        PostgresWorld::write_order(conn, id, state)
+    }
+
+    async fn number(conn: &mut PgConnection, sql: &str) -> i64 {
+        PostgresWorld::number(conn, sql).await
+    }
+}
+
+/// PostgreSQL behind pgbouncer, which gives each transaction another server session.
+pub(crate) struct Pooled {
+    world: PostgresWorld,
+    _pooler: Pooler,
+}
+
+impl World for Pooled {
+    type Store = Postgres;
+    const BEGIN: &'static str = PostgresWorld::BEGIN;
+    const ACTIONS: &'static str = PostgresWorld::ACTIONS;
+
+    async fn new() -> Pooled {
+        let (pooler, url) = Pooler::before(&Server::shared().database());
+        let settings = Settings { prepared: false, ..Settings::default() };
+        Pooled { world: PostgresWorld::on(url, settings).await, _pooler: pooler }
+    }
+
+    async fn open(&self) -> Postgres {
+        self.world.open().await
+    }
+
+    async fn connect(&self) -> PgConnection {
+        self.world.connect().await
+    }
+
+    async fn execute(conn: &mut PgConnection, sql: &str) {
+        PostgresWorld::execute(conn, sql).await;
+    }
+
+    fn write_order<'a>(
+        conn: &'a mut PgConnection,
+        id: &'a str,
+        state: &'a str,
+    ) -> Boxed<'a, Result<(), Box<dyn std::error::Error + Send + Sync>>> {
+        PostgresWorld::write_order(conn, id, state)
+    }
+
+    async fn number(conn: &mut PgConnection, sql: &str) -> i64 {
+        PostgresWorld::number(conn, sql).await
     }
 }
 

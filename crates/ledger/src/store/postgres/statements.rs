@@ -400,7 +400,7 @@ impl Session<'_> {
                 "SELECT count(*), count(*) FILTER (WHERE ended IS NULL), \
                  count(*) FILTER (WHERE ended IS NULL AND effect = 'unknown'), min(created_at) FROM \
                  (SELECT effect, ended, created_at FROM seawall.action \
-                  WHERE dependency = $1 AND due_at IS NOT NULL ORDER BY due_at LIMIT $2) AS some",
+                  WHERE dependency = $1 AND due_at IS NOT NULL ORDER BY due_at LIMIT $2) AS looked_at",
             )
             .bind(dependency.to_owned())
             .bind(i64::from(most))
@@ -410,7 +410,7 @@ impl Session<'_> {
         let stuck = self
             .query(
                 "SELECT count(*), min(created_at) FROM (SELECT created_at FROM seawall.action \
-                 WHERE dependency = $1 AND ended = 'stuck' ORDER BY id LIMIT $2) AS some",
+                 WHERE dependency = $1 AND ended = 'stuck' ORDER BY id LIMIT $2) AS looked_at",
             )
             .bind(dependency.to_owned())
             .bind(i64::from(most))
