@@ -132,6 +132,14 @@ impl AnswerBody {
         AnswerBody(Kind::Flowing(Box::new(flowing)))
     }
 
+    /// Whether there is more of it to come.
+    pub(crate) fn is_flowing(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(_) => false,
+            Kind::Flowing(flowing) => !flowing.over,
+        }
+    }
+
     /// Keeps the call's place in the concurrency limit until the last byte.
     pub(crate) fn hold(&mut self, slot: Option<Slot>) {
         match &mut self.0 {

@@ -16,11 +16,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use seawall_policy::{Attempt, Call, Draw, Ended, Ending, Finish, Lost, Plan, Step, Time, Wish};
+use seawall_policy::{Attempt, Call, Ended, Ending, Finish, Keys, Lost, Plan, Step, Time, Wish};
 use tokio::time::Sleep;
 
 use crate::Clock;
-use crate::shared::{CallGuards, Shared};
+use crate::shared::{CallGuards, Shared, draw};
 
 /// What the calls of one operation have in common.
 #[derive(Debug)]
@@ -114,6 +114,7 @@ pin_project! {
         New,
         Attempting { #[pin] future: Fut, attempt: Attempt, by: Time },
         Waiting { until: Time },
+        Queueing { until: Time },
         Over,
     }
 }
@@ -121,7 +122,7 @@ pin_project! {
 impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
     /// A call that begins when it is first polled.
     pub fn new(site: S, wish: Wish, work: W) -> AnyCall<S, W> {
-        let run = Run { site, call: None };
+        let run = Run { site, keys: Keys::NONE, call: None };
         AnyCall { state: State::New, run, wish, work, timer: None, last: None }
     }
 
@@ -151,14 +152,14 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                     let (ended, value, now) = match future.poll(cx) {
                         Poll::Ready(output) => {
                             let Judged { ending, again, value } = this.work.judge(output);
-                            let ended = Ended { ending, body_kept: again, stale: false };
+                            let ended = Ended { body_kept: again, ..Ended::of(ending) };
                             (ended, Some(value), this.run.site.clock.now())
                         }
                         Poll::Pending => {
                             let clock = this.run.site.clock;
                             let now = std::task::ready!(poll_until(this.timer, clock, *by, cx));
-                            let body_kept = this.work.can_repeat();
-                            let ended = Ended { ending: cut(attempt, now), body_kept, stale: false };
+let body_kept = this.work.can_repeat();
+                            let ended = Ended { body_kept, ..Ended::of(cut(attempt, now)) };
                             (ended, None, now)
                         }
                     };
@@ -170,6 +171,14 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                     let clock = this.run.site.clock;
                     let now = std::task::ready!(poll_until(this.timer, clock, *until, cx));
                     (this.run.waited(now), now)
+                }
+                Stage::Queueing { until } => {
+                    let clock = this.run.site.clock;
+                    let now = match this.run.poll_turn(cx) {
+                        Poll::Ready(()) => clock.now(),
+                        Poll::Pending => std::task::ready!(poll_until(this.timer, clock, *until, cx)),
+                    };
+                    (this.run.turn(now), now)
                 }
                 Stage::Over => panic!("a call was polled after its end"),
             };
@@ -183,6 +192,7 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                     this.state.set(State::Attempting { future, attempt, by });
                 }
                 Step::Wait(until) => this.state.set(State::Waiting { until }),
+                Step::Queue(until) => this.state.set(State::Queueing { until }),
                 Step::Finish(finish) => {
                     this.state.set(State::Over);
                     let (ending, value) = match this.last.take() {
@@ -239,34 +249,47 @@ fn poll_until(
 /// A call and what it shares with others: whoever drops it gives its permit back.
 struct Run<S: Deref<Target = Site>> {
     site: S,
+    keys: Keys,
     /// None before its start and after its end.
-    call: Option<(Call<CallGuards>, CallGuards)>,
+    call: Option<Call>,
+}
+
+impl Site {
+    fn guards<'a>(&'a self, keys: &'a Keys) -> CallGuards<'a> {
+        CallGuards::new(&self.shared, keys, self.clock)
+    }
 }
 
 impl<S: Deref<Target = Site>> Run<S> {
     fn begin(&mut self, wish: Wish) -> (Step, Time) {
-        let site = &*self.site;
-        let now = site.clock.now();
-        let mut guards = CallGuards::new(&site.shared);
-        let (call, step) = Call::begin(&site.plan, wish, &mut guards, now);
-        if !matches!(step, Step::Finish(_)) {
-            self.call = Some((call, guards));
-        }
-        (step, now)
+        let now = self.site.clock.now();
+        let (call, step) = Call::begin(&self.site.plan, wish, &mut self.site.guards(&self.keys), now);
+        self.call = Some(call);
+        (self.over(step), now)
     }
 
     fn ended(&mut self, ended: Ended, now: Time) -> Step {
-        let (call, guards) = self.call.as_mut().expect("an attempt belongs to a call");
-        let step = call.ended(&self.site.plan, guards, ended, Draw::new(fastrand::u64(..)), now);
-        // An answer here is whole: nobody reads on in it.
-        guards.free_slot();
+        let call = self.call.as_mut().expect("an attempt belongs to a call");
+        let step = call.ended(&self.site.plan, &mut self.site.guards(&self.keys), ended, draw, now);
         self.over(step)
     }
 
     fn waited(&mut self, now: Time) -> Step {
-        let (call, guards) = self.call.as_mut().expect("a wait belongs to a call");
-        let step = call.waited(&self.site.plan, guards, now);
+        let call = self.call.as_mut().expect("a wait belongs to a call");
+        let step = call.waited(&self.site.plan, &mut self.site.guards(&self.keys), now);
         self.over(step)
+    }
+
+    fn turn(&mut self, now: Time) -> Step {
+        let call = self.call.as_mut().expect("a wait belongs to a call");
+        let step = call.turn(&self.site.plan, &mut self.site.guards(&self.keys), now);
+        self.over(step)
+    }
+
+    /// Ready when the call's turn has come.
+    fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let ticket = self.call.as_ref().and_then(Call::ticket).expect("who queues has a ticket");
+        self.site.guards(&self.keys).poll_turn(ticket, cx)
     }
 
     fn over(&mut self, step: Step) -> Step {
@@ -279,8 +302,9 @@ impl<S: Deref<Target = Site>> Run<S> {
 
 impl<S: Deref<Target = Site>> Drop for Run<S> {
     fn drop(&mut self) {
-        if let Some((call, guards)) = &mut self.call {
-            call.abandon(&self.site.plan, guards, self.site.clock.now());
+        if let Some(call) = &mut self.call {
+            let mut guards = self.site.guards(&self.keys);
+            call.abandon(&self.site.plan, &mut guards, self.site.clock.now());
         }
     }
 }

@@ -36,7 +36,7 @@ fn judged(status: u16) -> Judged<u16> {
 }
 
 fn in_flight(site: &Site) -> u32 {
-    site.shared.with(|guards| guards.endpoint(0).unwrap().limit.in_flight())
+    site.shared.with(|guards| guards.endpoint(0).unwrap().limit().in_flight())
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +96,7 @@ async fn a_call_dropped_at_any_wait_gives_its_place_back() {
     let in_backoff = AnyCall::new(&site, Wish::default(), By(|_| async { 503 }, later));
     assert!(tokio::time::timeout(Duration::from_secs(1), in_backoff).await.is_err());
     assert_eq!(in_flight(&site), 0);
-    let counts = site.shared.with(|g| g.endpoint(0).unwrap().breaker.counts(site.clock.now()));
+    let counts = site.shared.with(|g| g.endpoint(0).unwrap().breaker().counts(site.clock.now()));
     assert_eq!(counts.bad, 2, "the wait for nothing, and the 503 whose repeat was dropped");
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, HeaderName, Response, Uri};
-use seawall_policy::{Call, Draw, Ended, Ending, Finish, Idempotency, Plan, Reason, Step, Wish};
+use seawall_policy::{Ended, Ending, Finish, Idempotency, Plan, Reason, Step, Wish};
 
 use crate::Clock;
 use crate::answer::AnswerBody;
@@ -15,7 +15,8 @@ use crate::body::Source;
 use crate::connect::{ConfigError, Connector, HttpVersion, Settings as ConnectSettings, Target};
 use crate::pool::{Pool, PoolSettings};
 use crate::request::{Address, CallRequest, Template};
-use crate::shared::{CallGuards, Shared};
+use crate::shared::Shared;
+use crate::walk::Walk;
 
 /// One endpoint of a dependency.
 #[derive(Clone, Debug)]
@@ -151,7 +152,7 @@ impl Dependency {
 
     /// The walk of a call: what the machine says, until it is over.
     async fn drive(&self, plan: &Plan, request: CallRequest, wish: Wish, tracks: Option<&Tracks>) -> Outcome {
-        let CallRequest { method, path, mut headers, body, keep } = request;
+        let CallRequest { method, path, mut headers, body, keep, keys } = request;
         if plan.rules.answers.read_bodies() {
             // A compressed body could not be judged.
             headers.remove(http::header::ACCEPT_ENCODING);
@@ -167,70 +168,52 @@ impl Dependency {
             clock: self.clock,
         };
         let mut now = self.clock.now();
-        let mut guards = CallGuards::new(&self.shared);
-        let (call, mut step) = Call::begin(plan, wish, &mut guards, now);
-        let mut run = Run { call, guards, plan, clock: self.clock, over: false };
+        let (mut walk, mut step) = Walk::begin(&self.shared, &keys, plan, wish, self.clock, now);
         let mut last: Option<Tried> = None;
         loop {
             step = match step {
                 Step::Send(attempt) => {
                     let fresh = last.take().is_some_and(|tried| tried.pooled != Pooled::Fine);
-                    run.guards.free_slot();
+                    walk.free_slot();
                     let tried =
                         sending.attempt(&self.endpoints[attempt.endpoint], &attempt, fresh, now).await;
                     if tracks.is_some_and(Tracks::has_left) {
-                        run.call.caller_left();
+                        walk.caller_left();
                     }
                     let ended = Ended {
                         ending: tried.ending,
                         body_kept: source.kept(),
                         stale: tried.pooled == Pooled::Stale,
+                        flowing: tried.answer.as_ref().is_some_and(|answer| answer.body().is_flowing()),
                     };
                     now = tried.at.unwrap_or_else(|| self.clock.now());
                     last = Some(tried);
-                    run.call.ended(plan, &mut run.guards, ended, Draw::new(fastrand::u64(..)), now)
+                    walk.ended(ended, now)
                 }
                 Step::Wait(until) => {
-                    tokio::time::sleep_until(self.clock.instant(until)).await;
-                    now = self.clock.now().max(until);
-                    run.call.waited(plan, &mut run.guards, now)
+                    let (next, at) = walk.wait(until).await;
+                    now = at;
+                    next
                 }
-                Step::Finish(finish) => {
-                    run.over = true;
-                    return run.outcome(finish, last);
+                Step::Queue(until) => {
+                    let (next, at) = walk.queue(until).await;
+                    now = at;
+                    next
                 }
+                Step::Finish(finish) => return outcome(&mut walk, finish, last),
             };
         }
     }
 }
 
-/// A call under way: whoever drops it gives its permit back.
-struct Run<'a> {
-    call: Call<CallGuards>,
-    guards: CallGuards,
-    plan: &'a Plan,
-    clock: Clock,
-    over: bool,
-}
-
-impl Run<'_> {
-    fn outcome(mut self, finish: Finish, last: Option<Tried>) -> Outcome {
-        let Some(mut tried) = last else {
-            return Outcome { finish, answer: None, ending: None, detail: None };
-        };
-        if let Some(answer) = &mut tried.answer {
-            answer.body_mut().hold(self.guards.take_slot());
-        }
-        Outcome { finish, answer: tried.answer, ending: Some(tried.ending), detail: tried.detail }
+fn outcome(walk: &mut Walk<'_>, finish: Finish, last: Option<Tried>) -> Outcome {
+    let Some(mut tried) = last else {
+        return Outcome { finish, answer: None, ending: None, detail: None };
+    };
+    if let Some(answer) = &mut tried.answer {
+        answer.body_mut().hold(walk.take_slot());
     }
-}
-
-impl Drop for Run<'_> {
-    fn drop(&mut self) {
-        if !self.over {
-            self.call.abandon(self.plan, &mut self.guards, self.clock.now());
-        }
-    }
+    Outcome { finish, answer: tried.answer, ending: Some(tried.ending), detail: tried.detail }
 }
 
 type Drive = Pin<Box<dyn Future<Output = Outcome> + Send>>;

@@ -19,6 +19,7 @@ mod reading;
 mod request;
 mod shared;
 mod trunk;
+mod walk;
 mod watch;
 
 pub use answer::{AnswerBody, Truncated};

@@ -2,7 +2,7 @@
 
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
-use seawall_policy::Time;
+use seawall_policy::{Keys, Time};
 
 use crate::body::{Outgoing, RequestBody};
 use crate::connect::{AbsoluteForm, ConfigError};
@@ -20,6 +20,8 @@ pub struct CallRequest {
     pub body: RequestBody,
     /// So many bytes of a streaming body are kept for a repeat.
     pub keep: usize,
+    /// Under which keys its breaker and limit are kept.
+    pub keys: Keys,
 }
 
 /// What repeats of one request share.

@@ -1,19 +1,32 @@
 //! The one place where calls share state: each dependency's guards behind one lock.
 //!
 //! A lock and not atomics: breaker, limit, window and budget change together, and one uncontended lock costs less than
-//! the five atomics it replaces. It is held for a few field updates, never across a wait.
+//! the five atomics it replaces. It is taken once to begin an attempt and once to end it, is held for a few field
+//! updates, and never across a wait. Whoever waits in a queue leaves its waker here; those whose turn came are woken
+//! after the lock is free.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use seawall_policy::{
-    DependencyGuards, Draw, GuardSettings, Guards, LimitSlot, Pass, Refusal, Report, Stopped, Time,
+    After, Claim, DependencyGuards, Draw, GuardSettings, Guards, HeldPass, Keys, LimitSlot, Permit, Refusal,
+    Report, Stopped, Ticket, Time,
 };
+
+use crate::Clock;
 
 /// The guards of one dependency, shared by every worker's [`crate::Dependency`].
 pub struct Shared {
-    guards: Mutex<DependencyGuards>,
+    state: Mutex<State>,
+}
+
+struct State {
+    guards: DependencyGuards,
+    /// Who waits in a queue; never more than the queues hold.
+    waiting: HashMap<Ticket, Waker>,
 }
 
 impl fmt::Debug for Shared {
@@ -26,109 +39,151 @@ impl Shared {
     /// Closed breakers, open limits, a fresh budget.
     #[must_use]
     pub fn new(settings: GuardSettings, endpoints: usize) -> Arc<Shared> {
-        Arc::new(Shared { guards: Mutex::new(DependencyGuards::new(settings, endpoints)) })
+        let guards = DependencyGuards::new(settings, endpoints);
+        Arc::new(Shared { state: Mutex::new(State { guards, waiting: HashMap::new() }) })
     }
 
     /// Looks at the guards, or lets an operator change them. Keep it short: every call waits.
     pub fn with<R>(&self, look: impl FnOnce(&mut DependencyGuards) -> R) -> R {
-        look(&mut self.guards.lock())
+        self.change(look)
+    }
+
+    /// Changes the guards, and wakes those whose turn that made it.
+    #[inline]
+    fn change<R>(&self, change: impl FnOnce(&mut DependencyGuards) -> R) -> R {
+        let mut state = self.state.lock();
+        let result = change(&mut state.guards);
+        if let Some(first) = state.guards.take_called() {
+            let woken = state.woken(first);
+            drop(state);
+            woken.into_iter().for_each(Waker::wake);
+        }
+        result
+    }
+
+    /// Ready when its turn has come.
+    fn poll_turn(&self, ticket: Ticket, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if state.guards.is_called(&ticket) {
+            return Poll::Ready(());
+        }
+        state.waiting.insert(ticket, cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Changes the guards for one who waits no longer.
+    fn resolve<R>(&self, ticket: Ticket, change: impl FnOnce(&mut DependencyGuards) -> R) -> R {
+        self.state.lock().waiting.remove(&ticket);
+        self.change(change)
     }
 }
 
-fn draw() -> Draw {
+impl State {
+    #[cold]
+    fn woken(&mut self, first: Ticket) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        let mut next = Some(first);
+        while let Some(ticket) = next {
+            woken.extend(self.waiting.remove(&ticket));
+            next = self.guards.take_called();
+        }
+        woken
+    }
+}
+
+pub(crate) fn draw() -> Draw {
     Draw::new(fastrand::u64(..))
 }
 
 /// A place in an endpoint's limit; given back when dropped.
 pub(crate) struct Slot {
     shared: Arc<Shared>,
-    endpoint: usize,
+    clock: Clock,
     slot: Option<LimitSlot>,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            self.shared.guards.lock().release(self.endpoint, slot);
+            self.shared.change(|guards| guards.release(slot, || self.clock.now()));
         }
     }
 }
 
-/// One call's view of the guards.
-pub(crate) struct CallGuards {
-    shared: Arc<Shared>,
+/// One call's view of the guards. Borrowed, and made anew for each step where that is easier: cloning the reference that
+/// all workers share would cost more than the guards do.
+pub(crate) struct CallGuards<'a> {
+    shared: &'a Arc<Shared>,
+    keys: &'a Keys,
+    clock: Clock,
     /// The place of an answered attempt, held until its body is over.
-    answered: Option<(usize, LimitSlot)>,
+    answered: Option<LimitSlot>,
 }
 
-impl CallGuards {
-    pub(crate) fn new(shared: &Arc<Shared>) -> CallGuards {
-        CallGuards { shared: Arc::clone(shared), answered: None }
+impl<'a> CallGuards<'a> {
+    pub(crate) fn new(shared: &'a Arc<Shared>, keys: &'a Keys, clock: Clock) -> CallGuards<'a> {
+        CallGuards { shared, keys, clock, answered: None }
     }
 
     /// The place of the answered attempt, to be held by its body.
     pub(crate) fn take_slot(&mut self) -> Option<Slot> {
-        let (endpoint, slot) = self.answered.take()?;
-        Some(Slot { shared: Arc::clone(&self.shared), endpoint, slot: Some(slot) })
+        let slot = self.answered.take()?;
+        Some(Slot { shared: Arc::clone(self.shared), clock: self.clock, slot: Some(slot) })
     }
 
     /// The answered attempt's body is not passed on.
     pub(crate) fn free_slot(&mut self) {
-        if let Some((endpoint, slot)) = self.answered.take() {
-            self.shared.guards.lock().release(endpoint, slot);
+        if let Some(slot) = self.answered.take() {
+            self.shared.change(|guards| guards.release(slot, || self.clock.now()));
         }
+    }
+
+    /// Ready when the turn of this ticket has come.
+    pub(crate) fn poll_turn(&self, ticket: Ticket, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.poll_turn(ticket, cx)
     }
 }
 
-impl Drop for CallGuards {
+impl Drop for CallGuards<'_> {
     fn drop(&mut self) {
         self.free_slot();
     }
 }
 
-impl Guards for CallGuards {
-    type Permit = (Pass, LimitSlot);
-    type Pass = Option<Pass>;
+impl Guards for CallGuards<'_> {
+    type Permit = Permit;
+    type Pass = HeldPass;
+    type Ticket = Ticket;
 
-    fn admit(&mut self, endpoint: usize, now: Time) -> Result<Self::Permit, Refusal> {
-        self.shared.guards.lock().admit(endpoint, now, draw())
+    #[inline]
+    fn admit(&mut self, endpoint: usize, now: Time) -> Result<Permit, Refusal> {
+        self.shared.state.lock().guards.admit(endpoint, self.keys, now)
     }
 
-    fn settle(
-        &mut self,
-        endpoint: usize,
-        (pass, mut slot): Self::Permit,
-        report: Report,
-        last: bool,
-        now: Time,
-    ) -> Self::Pass {
-        let mut guards = self.shared.guards.lock();
-        guards.mark(&mut slot, &report);
-        let mut kept = Some(pass);
-        if last && let Some(pass) = kept.take() {
-            let settled = guards.witness(endpoint, pass, &report, now, draw());
-            guards.weigh_abandoned(&mut slot, &settled, &report);
-        }
-        let answered = matches!(report.outcome, Some((seawall_policy::Ending::Answered(_), _)));
-        if answered {
-            self.answered = Some((endpoint, slot));
-        } else {
-            guards.release(endpoint, slot);
-        }
-        kept
+    fn join(&mut self, endpoint: usize, now: Time) -> Result<(Ticket, Time), Refusal> {
+        self.shared.change(|guards| guards.join(endpoint, self.keys, now))
     }
 
-    fn witness(&mut self, endpoint: usize, pass: Self::Pass, report: Report, now: Time) {
-        if let Some(pass) = pass {
-            let _ = self.shared.guards.lock().witness(endpoint, pass, &report, now, draw());
-        }
+    fn claim(&mut self, ticket: Ticket, now: Time) -> Claim<Permit, Ticket> {
+        self.shared.resolve(ticket, |guards| guards.claim(ticket, self.keys, now))
     }
 
-    fn pay(&mut self, endpoint: usize, slow: bool, now: Time) -> Result<(), Stopped> {
-        self.shared.guards.lock().pay(endpoint, slow, now)
+    fn leave(&mut self, ticket: Ticket, now: Time) {
+        self.shared.resolve(ticket, |guards| guards.leave(ticket, now));
     }
 
-    fn earn(&mut self) {
-        self.shared.guards.lock().earn();
+    #[inline]
+    fn settle(&mut self, permit: Permit, report: Report, after: After, now: Time) -> Option<HeldPass> {
+        let remains = self.shared.change(|guards| guards.settle(permit, &report, after, now, draw));
+        self.answered = remains.slot;
+        remains.pass
+    }
+
+    fn witness(&mut self, pass: HeldPass, report: Report, now: Time) {
+        self.shared.change(|guards| guards.witness(pass, &report, now, draw));
+    }
+
+    fn pay(&mut self, permit: &Permit, slow: bool, now: Time) -> Result<(), Stopped> {
+        self.shared.state.lock().guards.pay(permit, slow, now)
     }
 }

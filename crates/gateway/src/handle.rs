@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use seawall_client::{CallRequest, Outcome};
-use seawall_policy::{Ending, Reason, Time, Wish};
+use seawall_policy::{Ending, Keys, Reason, Time, Wish};
 
 use crate::caller::Caller;
 use crate::headers::{Kinds, Said, strip_hop, strip_ours, take_said};
@@ -84,7 +84,8 @@ async fn answer(
     };
 
     let ticket = Ticket::new(compiled, worker.index, caller);
-    let call = CallRequest { method: head.method, path, headers: head.headers, body, keep: operation.keep };
+    let (headers, keep, keys) = (head.headers, operation.keep, Keys::NONE);
+    let call = CallRequest { method: head.method, path, headers, body, keep, keys };
     let outcome = routes.dependencies[index].call(&operation.plan, call, wish).await;
     compiled.counters[worker.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
     Ok(reply(worker, compiled, outcome, &too_large, ticket))
@@ -152,16 +153,13 @@ fn refusal_detail(compiled: &CompiledDependency, endpoint: usize, reason: Reason
     compiled.shared.with(|guards| {
         let Some(guards) = guards.endpoint(endpoint) else { return String::new() };
         match reason {
-            Reason::BreakerOpen => match guards.breaker.why() {
+            Reason::BreakerOpen => match guards.breaker().why() {
                 Some(why) => format!("endpoint {endpoint} is not called for now: {}", why.failures),
                 None => format!("endpoint {endpoint} is not called for now: an operator said so"),
             },
             Reason::ConcurrencyLimit => {
-                format!(
-                    "{} calls are in flight, the limit is {}",
-                    guards.limit.in_flight(),
-                    guards.limit.limit()
-                )
+                let limit = guards.limit_seen();
+                format!("{} calls are in flight, the limit is {}", limit.in_flight, limit.limit)
             }
             Reason::NoTimeLeft => "the caller's deadline has passed".to_owned(),
             _ => String::new(),

@@ -294,6 +294,7 @@ fn operation_plan(dependency: &config::Dependency, operation: &config::Operation
         attempts: operation.retry.attempts_in_force(),
         backoff: operation.retry.backoff,
         endpoints: dependency.endpoints.len(),
+        slow_call: None,
     }
 }
 
@@ -305,6 +306,7 @@ fn fallback_plan(dependency: &config::Dependency, idempotency: Idempotency) -> P
         attempts: fallback.retry.attempts_in_force(),
         backoff: fallback.retry.backoff,
         endpoints: dependency.endpoints.len(),
+        slow_call: None,
     }
 }
 
@@ -336,7 +338,7 @@ fn guard_settings(settings: &config::Dependency, instances: u32) -> GuardSetting
     limit.enabled = settings.concurrency.enabled;
     limit.max = settings.concurrency.max;
     limit.adaptive = settings.concurrency.adaptive;
-    GuardSettings { breaker, limit, budget: settings.budget, instances }
+    GuardSettings { breaker, limit, budget: settings.budget, instances, ..GuardSettings::default() }
 }
 
 fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, ConfigError> {
@@ -382,7 +384,7 @@ mod tests {
     fn limit(running: &Running) -> u32 {
         let compiled = running.compiled.load();
         let (_, dependency) = compiled.by_name("a").expect("it is there");
-        dependency.shared.with(|guards| guards.endpoint(0).expect("it has one").limit.limit())
+        dependency.shared.with(|guards| guards.endpoint(0).expect("it has one").limit().limit())
     }
 
     #[test]

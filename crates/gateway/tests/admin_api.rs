@@ -11,7 +11,7 @@ use std::time::Duration;
 use seawall_gateway::admin::{self, AdminToken, Change, DependencyView, Overview};
 use seawall_gateway::config;
 use seawall_gateway::running::{Reload, Running};
-use seawall_policy::{BreakerState, Draw, Ending, Idempotency, Lost, Report, Rules};
+use seawall_policy::{After, BreakerState, Draw, Ending, Idempotency, Keys, Lost, Report, Rules};
 use support::{Caller, Heard};
 
 const TOKEN: &str = "a-token-that-is-long-enough";
@@ -73,7 +73,7 @@ impl Side {
         let (_, found) = compiled.by_name(dependency).unwrap();
         let now = self.running.clock.now();
         found.shared.with(|guards| {
-            (0..guards.len()).map(|at| guards.endpoint(at).unwrap().breaker.state(now)).collect()
+            (0..guards.len()).map(|at| guards.endpoint(at).unwrap().breaker().state(now)).collect()
         })
     }
 
@@ -84,12 +84,13 @@ impl Side {
         let now = self.running.clock.now();
         let ending = Ending::Lost(Lost::ReadTimeout);
         let verdict = Rules::of(Idempotency::Safe).judge(&ending);
-        let report = Report { outcome: Some((ending, verdict)), slow: true, took: Duration::from_secs(10) };
+        let outcome = Some((ending, verdict));
+        let took = Duration::from_secs(10);
+        let report = Report { outcome, slow: true, took, slow_call: None, flowing: false };
         found.shared.with(|guards| {
             for _ in 0..times {
-                let (pass, slot) = guards.admit(0, now, Draw::new(0)).unwrap();
-                let _ = guards.witness(0, pass, &report, now, Draw::new(0));
-                guards.release(0, slot);
+                let permit = guards.admit(0, &Keys::NONE, now).unwrap();
+                let _ = guards.settle(permit, &report, After::Ends, now, || Draw::new(0));
             }
         });
     }
@@ -181,7 +182,7 @@ async fn forcing_it_closed_clears_what_the_limit_learned() {
     // Eight of sixteen were bad before; without the clearing, the ninth would cut the limit.
     let bad = |times: usize| {
         found.shared.with(|guards| {
-            let limit = &mut guards.endpoint(0).unwrap().limit;
+            let limit = guards.endpoint(0).unwrap().limit();
             for _ in 0..times {
                 let slot = limit.admit(false).unwrap();
                 limit.release(slot, seawall_policy::AttemptEnd::Overload);

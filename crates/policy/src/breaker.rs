@@ -20,7 +20,7 @@
 //! let timeout = Evidence::Failure { kind: FailureKind::Timeout, slow: true };
 //! for _ in 0..2 {
 //!     let pass = breaker.admit(Time::ZERO).expect("closed");
-//!     let _ = breaker.settle(Time::from_millis(10_000), pass, timeout, Draw::new(0));
+//!     let _ = breaker.settle(Time::from_millis(10_000), pass, timeout, || Draw::new(0));
 //! }
 //! let refusal = breaker.admit(Time::from_millis(10_001)).expect_err("silence opened it");
 //! assert_eq!(refusal.state, BreakerState::Open);
@@ -152,13 +152,32 @@ impl Breaker {
         }
     }
 
-    /// Gives a pass back with what its call says. `draw` is used where this opens the breaker.
+    /// Gives a pass back with what its call says. `draw` is asked where this opens the breaker, and only there.
     #[inline]
-    pub fn settle(&mut self, now: Time, pass: Pass, evidence: Evidence, draw: Draw) -> Settled {
+    pub fn settle(
+        &mut self,
+        now: Time,
+        pass: Pass,
+        evidence: Evidence,
+        draw: impl FnOnce() -> Draw,
+    ) -> Settled {
+        self.settle_within(now, pass, evidence, self.settings.slow_call, draw)
+    }
+
+    /// As [`Breaker::settle`], for a call whose operation has a `slow_call` of its own.
+    #[inline]
+    pub fn settle_within(
+        &mut self,
+        now: Time,
+        pass: Pass,
+        evidence: Evidence,
+        slow_call: Option<Duration>,
+        draw: impl FnOnce() -> Draw,
+    ) -> Settled {
         if pass.era != self.era {
             return Settled { counted: Counted::Nothing, change: None };
         }
-        let weighed = self.weigh(now, evidence);
+        let weighed = self.weigh(now, evidence, slow_call);
         let counted = match weighed {
             Weighed::Ok { took } => {
                 self.window.success(now, took);
@@ -180,16 +199,16 @@ impl Breaker {
 
     /// Evidence for the window.
     #[inline]
-    fn weigh(&mut self, now: Time, evidence: Evidence) -> Weighed {
+    fn weigh(&mut self, now: Time, evidence: Evidence, slow_call: Option<Duration>) -> Weighed {
         match evidence {
-            Evidence::Success { took } if self.settings.slow_call.is_some_and(|bound| took > bound) => {
+            Evidence::Success { took } if slow_call.is_some_and(|bound| took > bound) => {
                 Weighed::Bad { kind: FailureKind::Slow, slow: false }
             }
             Evidence::Success { took } => Weighed::Ok { took },
             Evidence::Failure { kind, slow } => Weighed::Bad { kind, slow },
             Evidence::Neutral => Weighed::Neutral,
             Evidence::Abandoned { waited } => {
-                let bound = self.settings.slow_call.or_else(|| self.window.slowest_success(now));
+                let bound = slow_call.or_else(|| self.window.slowest_success(now));
                 if waited > bound.unwrap_or(Duration::ZERO) {
                     Weighed::Bad { kind: FailureKind::Abandoned, slow: true }
                 } else {
@@ -206,7 +225,7 @@ impl Breaker {
         mut closed: Closed,
         now: Time,
         weighed: &Weighed,
-        draw: Draw,
+        draw: impl FnOnce() -> Draw,
     ) -> Option<BreakerState> {
         let opened_by = match *weighed {
             Weighed::Ok { .. } => {
@@ -227,7 +246,7 @@ impl Breaker {
         self.state = State::Closed(closed);
         let by = opened_by?;
         self.explain(by, now);
-        Some(self.open(0, now, draw))
+        Some(self.open(0, now, draw()))
     }
 
     fn opens(&mut self, closed: Closed, now: Time) -> Option<OpenedBy> {
@@ -254,7 +273,7 @@ impl Breaker {
         now: Time,
         pass: &Pass,
         weighed: &Weighed,
-        draw: Draw,
+        draw: impl FnOnce() -> Draw,
     ) -> Option<BreakerState> {
         let newest = pass.probe == half.begun;
         if newest {
@@ -267,7 +286,7 @@ impl Breaker {
                     return Some(self.close(now));
                 }
             }
-            Weighed::Bad { .. } if newest => return Some(self.reopen(now, draw)),
+            Weighed::Bad { .. } if newest => return Some(self.reopen(now, draw())),
             // An older one's failure tells of a time before the newest began.
             Weighed::Bad { .. } | Weighed::Neutral | Weighed::Nothing => {}
         }

@@ -20,7 +20,7 @@ fn defaults() -> BreakerSettings {
 /// One whole call: `None` where it was refused.
 fn call(breaker: &mut Breaker, now: Time, evidence: Evidence) -> Option<Settled> {
     let pass = breaker.admit(now).ok()?;
-    Some(breaker.settle(now, pass, evidence, MIDDLE))
+    Some(breaker.settle(now, pass, evidence, || MIDDLE))
 }
 
 /// So many calls; how many of them passed.
@@ -143,7 +143,7 @@ fn open_refuses_until_its_jittered_time_is_over() {
         let mut breaker = Breaker::new(defaults());
         for _ in 0..20 {
             let pass = breaker.admit(Time::ZERO).expect("closed");
-            let _ = breaker.settle(Time::ZERO, pass, BAD, Draw::new(bits));
+            let _ = breaker.settle(Time::ZERO, pass, BAD, || Draw::new(bits));
         }
         let refusal = BreakerRefusal { state: BreakerState::Open, until: Some(ms(until)) };
         assert_eq!(breaker.admit(ms(until - 1)), Err(refusal));
@@ -211,9 +211,9 @@ fn a_lost_probe_blocks_the_next_for_open_for_only() {
     let lost = breaker.admit(ms(3_000)).expect("the first probe");
     assert!(breaker.admit(ms(5_999)).is_err());
     let newest = breaker.admit(ms(6_000)).expect("the second");
-    assert_eq!(breaker.settle(ms(6_001), lost, HUNG, MIDDLE).change, None, "an older one's failure");
+    assert_eq!(breaker.settle(ms(6_001), lost, HUNG, || MIDDLE).change, None, "an older one's failure");
     assert!(breaker.admit(ms(6_002)).is_err(), "the newest is still out");
-    assert_eq!(breaker.settle(ms(6_003), newest, BAD, MIDDLE).change, Some(BreakerState::Open));
+    assert_eq!(breaker.settle(ms(6_003), newest, BAD, || MIDDLE).change, Some(BreakerState::Open));
 }
 
 #[test]
@@ -221,8 +221,8 @@ fn an_older_probes_success_counts() {
     let mut breaker = opened(BreakerSettings { probes: 2, ..defaults() });
     let older = breaker.admit(ms(3_000)).expect("the first probe");
     let newest = breaker.admit(ms(6_000)).expect("the second");
-    assert_eq!(breaker.settle(ms(6_001), newest, OK, MIDDLE).change, None);
-    assert_eq!(breaker.settle(ms(6_002), older, OK, MIDDLE).change, Some(BreakerState::Closed));
+    assert_eq!(breaker.settle(ms(6_001), newest, OK, || MIDDLE).change, None);
+    assert_eq!(breaker.settle(ms(6_002), older, OK, || MIDDLE).change, Some(BreakerState::Closed));
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn results_of_an_older_era_never_move_the_state() {
     let nothing = Settled { counted: Counted::Nothing, change: None };
     let mut settle_late = |breaker: &mut Breaker, at: u64, evidence| {
         for pass in late.drain(..40) {
-            assert_eq!(breaker.settle(ms(at), pass, evidence, MIDDLE), nothing);
+            assert_eq!(breaker.settle(ms(at), pass, evidence, || MIDDLE), nothing);
         }
     };
     settle_late(&mut breaker, 100, OK);
@@ -250,7 +250,7 @@ fn results_of_an_older_era_never_move_the_state() {
     let probe = breaker.admit(ms(3_000)).expect("a probe");
     settle_late(&mut breaker, 3_001, HUNG);
     assert_eq!(breaker.state(ms(3_001)), BreakerState::HalfOpen);
-    let _ = breaker.settle(ms(3_002), probe, OK, MIDDLE);
+    let _ = breaker.settle(ms(3_002), probe, OK, || MIDDLE);
     calls(&mut breaker, ms(3_003), OK, 2);
     settle_late(&mut breaker, 3_004, HUNG);
     assert_eq!((breaker.state(ms(3_005)), breaker.counts(ms(3_005)).bad), (BreakerState::Closed, 0));
@@ -484,7 +484,7 @@ proptest! {
                     8 => (HUNG, Some(false), true),
                     _ => (BAD, Some(false), false),
                 };
-                let settled = breaker.settle(at, pass, evidence, MIDDLE);
+                let settled = breaker.settle(at, pass, evidence, || MIDDLE);
                 let era = model.era;
                 model.settle(now, expected, good, slow);
                 prop_assert_eq!(settled.change.is_some(), model.era != era);

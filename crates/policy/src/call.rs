@@ -16,7 +16,8 @@
 use std::time::Duration;
 
 use crate::{
-    Backoff, Draw, Effect, Ending, Health, Reason, Repeat, Rules, Stopped, Time, Verdict, may_repeat,
+    Backoff, Draw, Effect, Ending, Health, HeldPass, Permit, Reason, Repeat, Rules, Stopped, Ticket, Time,
+    Verdict, may_repeat,
 };
 
 /// The three timeouts of a call.
@@ -53,13 +54,23 @@ pub struct Plan {
     pub backoff: Backoff,
     /// How many endpoints there are, in order of preference; at least 1.
     pub endpoints: usize,
+    /// A good answer that took longer counts as a failure, and so does a cut after a longer wait. Default: that of the
+    /// breaker.
+    pub slow_call: Option<Duration>,
 }
 
 impl Plan {
     /// The defaults, for rules and a number of endpoints.
     #[must_use]
     pub fn new(rules: Rules, endpoints: usize) -> Plan {
-        Plan { rules, timeouts: Timeouts::default(), attempts: 2, backoff: Backoff::default(), endpoints }
+        Plan {
+            rules,
+            timeouts: Timeouts::default(),
+            attempts: 2,
+            backoff: Backoff::default(),
+            endpoints,
+            slow_call: None,
+        }
     }
 }
 
@@ -81,14 +92,43 @@ pub struct Report {
     pub slow: bool,
     /// From the first wait for a connection to the ending.
     pub took: Duration,
+    /// The operation's own `slow_call`.
+    pub slow_call: Option<Duration>,
+    /// The answer's body is still under way, and the attempt keeps its place in the limit until its end.
+    pub flowing: bool,
 }
 
-/// What the machine asks of state that calls share: breaker, limit and budget of each endpoint.
+/// What the call does after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It is repeated at the same endpoint: the last result there is its evidence, and this is not the last.
+    RepeatsHere,
+    /// It is repeated at another endpoint.
+    MovesOn,
+    /// It is over.
+    Ends,
+}
+
+/// What became of one who waits in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim<P, T> {
+    /// Its turn came.
+    Yours(P),
+    /// Not yet; until then at the latest.
+    Waits(T, Time),
+    /// Its time is over (`queue-timeout`), or the breaker opened meanwhile.
+    Refused(Refusal),
+}
+
+/// What the machine asks of state that calls share: breaker, limit and budget of each endpoint. A value of it belongs to
+/// one call, and knows under which keys that call's guards are kept.
 pub trait Guards {
     /// The right to make one attempt; given back exactly once, in [`Guards::settle`].
     type Permit;
     /// What is left of a settled permit whose evidence is still to be given.
     type Pass;
+    /// A place in a queue; it ends in [`Guards::claim`] or [`Guards::leave`].
+    type Ticket: Copy;
 
     /// Asks breaker and concurrency limit, in this order.
     ///
@@ -96,28 +136,32 @@ pub trait Guards {
     /// The guard that said no.
     fn admit(&mut self, endpoint: usize, now: Time) -> Result<Self::Permit, Refusal>;
 
-    /// Gives a permit back. With `last`, the report is evidence at once; otherwise the call repeats at the same
-    /// endpoint, and the pass comes back in [`Guards::witness`] or not at all.
-    fn settle(
-        &mut self,
-        endpoint: usize,
-        permit: Self::Permit,
-        report: Report,
-        last: bool,
-        now: Time,
-    ) -> Self::Pass;
+    /// Waits in the queue of an endpoint whose limit said no, until the time that comes back at the latest.
+    ///
+    /// # Errors
+    /// There is no queue (`concurrency-limit`), or it is full (`queue-full`).
+    fn join(&mut self, endpoint: usize, now: Time) -> Result<(Self::Ticket, Time), Refusal>;
+
+    /// Asks whether the turn has come, or the time is over.
+    fn claim(&mut self, ticket: Self::Ticket, now: Time) -> Claim<Self::Permit, Self::Ticket>;
+
+    /// Gives up waiting.
+    fn leave(&mut self, ticket: Self::Ticket, now: Time);
+
+    /// Gives a permit back with what its attempt said. A success after which the call ends earns for the budget. With
+    /// [`After::RepeatsHere`] the evidence is held back, and the pass that comes back is given in [`Guards::witness`] or
+    /// not at all.
+    fn settle(&mut self, permit: Self::Permit, report: Report, after: After, now: Time)
+    -> Option<Self::Pass>;
 
     /// Gives evidence that was held back while a repeat was planned that then never was sent.
-    fn witness(&mut self, endpoint: usize, pass: Self::Pass, report: Report, now: Time);
+    fn witness(&mut self, pass: Self::Pass, report: Report, now: Time);
 
-    /// Asks whether one more repeat can be afforded after a failure at `endpoint`, and pays for it.
+    /// Asks whether one more repeat can be afforded after a failure of this attempt, and pays for it.
     ///
     /// # Errors
     /// [`Stopped::Budget`], [`Stopped::Slow`] or [`Stopped::Breaker`].
-    fn pay(&mut self, endpoint: usize, slow: bool, now: Time) -> Result<(), Stopped>;
-
-    /// A call succeeded.
-    fn earn(&mut self);
+    fn pay(&mut self, permit: &Self::Permit, slow: bool, now: Time) -> Result<(), Stopped>;
 }
 
 /// One attempt to be made.
@@ -137,6 +181,8 @@ pub struct Attempt {
     /// [`Ending::CallerDeadline`].
     pub callers_deadline: bool,
 }
+
+const NO_TIME_LEFT: Refusal = Refusal { reason: Reason::NoTimeLeft, until: None };
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +206,8 @@ pub enum Step {
     Send(Attempt),
     /// Wait until then, then call [`Call::waited`].
     Wait(Time),
+    /// Wait in a queue for a turn, or until then, then call [`Call::turn`]. Whose turn it is, the guards tell the driver.
+    Queue(Time),
     /// The call is over.
     Finish(Finish),
 }
@@ -176,11 +224,22 @@ pub struct Ended {
     /// goes at once, to the same endpoint on a fresh connection, and costs nothing. It cannot multiply: each such
     /// connection has carried an answer before.
     pub stale: bool,
+    /// The answer's body is still under way.
+    pub flowing: bool,
 }
 
-/// One call, from its start to its verdict.
+impl Ended {
+    /// An ending with nothing beside it: the same bytes can be sent again, and nothing is under way.
+    #[must_use]
+    pub const fn of(ending: Ending) -> Ended {
+        Ended { ending, body_kept: true, stale: false, flowing: false }
+    }
+}
+
+/// One call, from its start to its verdict. It keeps what its guards gave it: `P`, `Q` and `T` are their permit, pass and
+/// ticket.
 #[derive(Debug)]
-pub struct Call<G: Guards> {
+pub struct Call<P = Permit, Q = HeldPass, T = Ticket> {
     end_by: Time,
     callers_deadline: bool,
     caller_repeats: bool,
@@ -189,8 +248,10 @@ pub struct Call<G: Guards> {
     began: Time,
     effect: Effect,
     last: Option<Repeat>,
-    permit: Option<G::Permit>,
-    held_back: Option<(G::Pass, Report)>,
+    permit: Option<P>,
+    held_back: Option<(Q, Report)>,
+    /// Where it waits for its turn.
+    ticket: Option<(usize, T)>,
 }
 
 /// What the caller said of its call.
@@ -205,9 +266,12 @@ pub struct Wish {
     pub no_repeats: bool,
 }
 
-impl<G: Guards> Call<G> {
+impl<P, Q, T: Copy> Call<P, Q, T> {
     /// Starts a call: its machine, and the first step.
-    pub fn begin(plan: &Plan, wish: Wish, guards: &mut G, now: Time) -> (Call<G>, Step) {
+    pub fn begin<G>(plan: &Plan, wish: Wish, guards: &mut G, now: Time) -> (Call<P, Q, T>, Step)
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
         let ours = plan.timeouts.total.map_or(Time::NEVER, |total| now.saturating_add(total));
         let callers = wish.within.map_or(Time::NEVER, |within| now.saturating_add(within));
         let callers = callers.min(wish.by.unwrap_or(Time::NEVER));
@@ -222,48 +286,93 @@ impl<G: Guards> Call<G> {
             last: None,
             permit: None,
             held_back: None,
+            ticket: None,
         };
         let step = call.send(plan, guards, 0, now);
         (call, step)
     }
 
-    /// The attempt ended.
-    pub fn ended(&mut self, plan: &Plan, guards: &mut G, ended: Ended, draw: Draw, now: Time) -> Step {
+    /// The attempt ended. `draw` is asked where the call waits before it is repeated.
+    pub fn ended<G>(
+        &mut self,
+        plan: &Plan,
+        guards: &mut G,
+        ended: Ended,
+        draw: impl FnOnce() -> Draw,
+        now: Time,
+    ) -> Step
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
         let verdict = plan.rules.judge(&ended.ending);
         self.effect = self.effect.and(verdict.effect);
         let repeat = may_repeat(plan.rules.idempotency, &verdict);
         self.last = Some(repeat);
-        let report = self.report(plan, Some((ended.ending, verdict)), now);
+        let report =
+            Report { flowing: ended.flowing, ..self.report(plan, Some((ended.ending, verdict)), now) };
         let asked = self.may_go_on(plan, guards, repeat, &verdict, &report, ended, draw, now);
         let next = if ended.stale { self.endpoint } else { self.next_endpoint(plan) };
-        let stays = asked.is_ok() && next == self.endpoint;
+        let after = match asked {
+            Ok(_) if next == self.endpoint => After::RepeatsHere,
+            Ok(_) => After::MovesOn,
+            Err(_) => After::Ends,
+        };
         if let Some(permit) = self.permit.take() {
-            let pass = guards.settle(self.endpoint, permit, report, !stays, now);
-            self.held_back = stays.then_some((pass, report));
+            let pass = guards.settle(permit, report, after, now);
+            self.held_back = pass.map(|pass| (pass, report));
         }
         match asked {
             Ok(at) if at > now => Step::Wait(at),
             Ok(_) => self.send(plan, guards, next, now),
-            Err(stopped) => {
-                if verdict.health == Health::Success {
-                    guards.earn();
-                }
-                Step::Finish(self.finish(None, stopped))
-            }
+            Err(stopped) => Step::Finish(self.finish(None, stopped)),
         }
     }
 
     /// The wait that [`Step::Wait`] asked for is over.
-    pub fn waited(&mut self, plan: &Plan, guards: &mut G, now: Time) -> Step {
+    pub fn waited<G>(&mut self, plan: &Plan, guards: &mut G, now: Time) -> Step
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
         let next = self.next_endpoint(plan);
         self.send(plan, guards, next, now)
     }
 
+    /// The turn that [`Step::Queue`] waits for came, or its time is over.
+    pub fn turn<G>(&mut self, plan: &Plan, guards: &mut G, now: Time) -> Step
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
+        let Some((endpoint, ticket)) = self.ticket.take() else { return self.waited(plan, guards, now) };
+        if now >= self.end_by {
+            guards.leave(ticket, now);
+            return self.refused(guards, endpoint, NO_TIME_LEFT, now);
+        }
+        match guards.claim(ticket, now) {
+            Claim::Yours(permit) => self.sends(plan, guards, endpoint, permit, now),
+            Claim::Waits(ticket, until) => {
+                self.ticket = Some((endpoint, ticket));
+                Step::Queue(until.min(self.end_by))
+            }
+            Claim::Refused(no) => self.refused(guards, endpoint, no, now),
+        }
+    }
+
+    /// Where and what it waits for, after [`Step::Queue`].
+    pub fn ticket(&self) -> Option<T> {
+        self.ticket.map(|(_, ticket)| ticket)
+    }
+
     /// Nobody drives the call any more: the permit goes back, as "we don't know".
-    pub fn abandon(&mut self, plan: &Plan, guards: &mut G, now: Time) {
+    pub fn abandon<G>(&mut self, plan: &Plan, guards: &mut G, now: Time)
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
         let report = self.report(plan, None, now);
         if let Some(permit) = self.permit.take() {
-            guards.settle(self.endpoint, permit, report, true, now);
+            let _none = guards.settle(permit, report, After::Ends, now);
+        }
+        if let Some((_, ticket)) = self.ticket.take() {
+            guards.leave(ticket, now);
         }
         self.give_evidence(guards, now);
     }
@@ -284,12 +393,12 @@ impl<G: Guards> Call<G> {
         let slow = outcome.is_some_and(|(_, v)| {
             v.timed_out || (v.health == Health::Failure && took > plan.timeouts.read / 10)
         });
-        Report { outcome, slow, took }
+        Report { outcome, slow, took, slow_call: plan.slow_call, flowing: false }
     }
 
     /// When the next attempt may begin, or why there is none (`Err(None)`: none is wanted).
     #[expect(clippy::too_many_arguments, reason = "the facts of one decision, asked in one place")]
-    fn may_go_on(
+    fn may_go_on<G>(
         &self,
         plan: &Plan,
         guards: &mut G,
@@ -297,9 +406,12 @@ impl<G: Guards> Call<G> {
         verdict: &Verdict,
         report: &Report,
         ended: Ended,
-        draw: Draw,
+        draw: impl FnOnce() -> Draw,
         now: Time,
-    ) -> Result<Time, Option<Stopped>> {
+    ) -> Result<Time, Option<Stopped>>
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
         match repeat {
             Repeat::NotWanted => return Err(None),
             Repeat::Forbidden => return Err(Some(Stopped::NotRepeatable)),
@@ -321,13 +433,14 @@ impl<G: Guards> Call<G> {
         let wait = if moves_on {
             Duration::ZERO
         } else {
-            plan.backoff.wait(self.attempts, verdict.retry_after, draw)
+            plan.backoff.wait(self.attempts, verdict.retry_after, draw())
         };
         let at = now.saturating_add(wait);
         if at >= self.end_by {
             return Err(Some(Stopped::Deadline));
         }
-        guards.pay(self.endpoint, report.slow, now).map_err(Some)?;
+        let permit = self.permit.as_ref().expect("an attempt that ends has its permit still");
+        guards.pay(permit, report.slow, now).map_err(Some)?;
         Ok(at)
     }
 
@@ -336,27 +449,46 @@ impl<G: Guards> Call<G> {
         if self.attempts == 0 { 0 } else { (self.endpoint + 1) % plan.endpoints.max(1) }
     }
 
-    /// Asks in this order: time left, breaker, concurrency limit; over the endpoints, beginning with `first`.
-    fn send(&mut self, plan: &Plan, guards: &mut G, first: usize, now: Time) -> Step {
+    /// Asks in this order: time left, breaker, concurrency limit; over the endpoints, beginning with `first`. Where none
+    /// says yes, it waits in the queue of the first whose limit said no.
+    fn send<G>(&mut self, plan: &Plan, guards: &mut G, first: usize, now: Time) -> Step
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
         if now >= self.end_by {
-            return self.refused(guards, first, Refusal { reason: Reason::NoTimeLeft, until: None }, now);
+            return self.refused(guards, first, NO_TIME_LEFT, now);
         }
         let mut refusal: Option<(usize, Refusal)> = None;
+        let mut full: Option<usize> = None;
         for offset in 0..plan.endpoints.max(1) {
             let endpoint = (first + offset) % plan.endpoints.max(1);
             match guards.admit(endpoint, now) {
                 Ok(permit) => return self.sends(plan, guards, endpoint, permit, now),
                 Err(no) => {
+                    if no.reason == Reason::ConcurrencyLimit {
+                        full.get_or_insert(endpoint);
+                    }
                     let (_, kept) = refusal.get_or_insert((endpoint, no));
                     kept.until = kept.until.into_iter().chain(no.until).min();
                 }
             }
         }
-        let (endpoint, no) = refusal.expect("at least one endpoint was asked");
+        let (endpoint, mut no) = refusal.expect("at least one endpoint was asked");
+        match full.map(|at| (at, guards.join(at, now))) {
+            Some((at, Ok((ticket, until)))) => {
+                self.ticket = Some((at, ticket));
+                return Step::Queue(until.min(self.end_by));
+            }
+            Some((at, Err(queue))) if at == endpoint => no.reason = queue.reason,
+            Some((_, Err(_))) | None => {}
+        }
         self.refused(guards, endpoint, no, now)
     }
 
-    fn sends(&mut self, plan: &Plan, guards: &mut G, endpoint: usize, permit: G::Permit, now: Time) -> Step {
+    fn sends<G>(&mut self, plan: &Plan, guards: &mut G, endpoint: usize, permit: P, now: Time) -> Step
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
         if endpoint == self.endpoint {
             self.held_back = None;
         } else {
@@ -376,7 +508,10 @@ impl<G: Guards> Call<G> {
         })
     }
 
-    fn refused(&mut self, guards: &mut G, endpoint: usize, refusal: Refusal, now: Time) -> Step {
+    fn refused<G>(&mut self, guards: &mut G, endpoint: usize, refusal: Refusal, now: Time) -> Step
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
         self.give_evidence(guards, now);
         if self.last.is_none() {
             self.endpoint = endpoint;
@@ -390,9 +525,12 @@ impl<G: Guards> Call<G> {
         Step::Finish(self.finish(None, Some(stopped)))
     }
 
-    fn give_evidence(&mut self, guards: &mut G, now: Time) {
+    fn give_evidence<G>(&mut self, guards: &mut G, now: Time)
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
         if let Some((pass, report)) = self.held_back.take() {
-            guards.witness(self.endpoint, pass, report, now);
+            guards.witness(pass, report, now);
         }
     }
 

@@ -9,20 +9,32 @@ struct Diary {
     out: i32,
     evidence: Vec<(usize, Option<Health>)>,
     asked: Vec<&'static str>,
+    /// Who may wait in a queue, and what becomes of those who do, the last first.
+    room: u32,
+    turns: Vec<Result<(), Reason>>,
 }
 
 impl Diary {
     fn new() -> Diary {
         let rich = BudgetSettings { initial_milli: 10_000, ..BudgetSettings::default() };
-        Diary { budget: Budget::new(rich), refuse: vec![], out: 0, evidence: vec![], asked: vec![] }
+        Diary {
+            budget: Budget::new(rich),
+            refuse: vec![],
+            out: 0,
+            evidence: vec![],
+            asked: vec![],
+            room: 0,
+            turns: vec![],
+        }
     }
 }
 
 impl Guards for Diary {
-    type Permit = ();
-    type Pass = ();
+    type Permit = usize;
+    type Pass = usize;
+    type Ticket = usize;
 
-    fn admit(&mut self, endpoint: usize, now: Time) -> Result<(), Refusal> {
+    fn admit(&mut self, endpoint: usize, now: Time) -> Result<usize, Refusal> {
         self.asked.push("admit");
         match self.refuse.iter().find(|(e, _)| *e == endpoint) {
             Some((_, reason)) => {
@@ -31,30 +43,61 @@ impl Guards for Diary {
             }
             None => {
                 self.out += 1;
-                Ok(())
+                Ok(endpoint)
             }
         }
     }
 
-    fn settle(&mut self, endpoint: usize, (): (), report: Report, last: bool, _: Time) {
-        self.out -= 1;
-        if last {
-            self.evidence.push((endpoint, report.outcome.map(|(_, v)| v.health)));
+    fn join(&mut self, endpoint: usize, now: Time) -> Result<(usize, Time), Refusal> {
+        self.asked.push("join");
+        if self.room == 0 {
+            return Err(Refusal { reason: Reason::QueueFull, until: None });
+        }
+        self.room -= 1;
+        Ok((endpoint, now.saturating_add(MS * 100)))
+    }
+
+    fn claim(&mut self, endpoint: usize, now: Time) -> Claim<usize, usize> {
+        match self.turns.pop() {
+            Some(Ok(())) => {
+                self.room += 1;
+                self.out += 1;
+                Claim::Yours(endpoint)
+            }
+            Some(Err(reason)) => {
+                self.room += 1;
+                Claim::Refused(Refusal { reason, until: None })
+            }
+            None => Claim::Waits(endpoint, now.saturating_add(MS)),
         }
     }
 
-    fn witness(&mut self, endpoint: usize, (): (), report: Report, _: Time) {
+    fn leave(&mut self, _: usize, _: Time) {
+        self.asked.push("leave");
+        self.room += 1;
+    }
+
+    fn settle(&mut self, endpoint: usize, report: Report, after: After, now: Time) -> Option<usize> {
+        self.out -= 1;
+        let health = report.outcome.map(|(_, v)| v.health);
+        if after == After::Ends && health == Some(Health::Success) {
+            self.asked.push("earn");
+            self.budget.earn();
+        }
+        if after == After::RepeatsHere {
+            return Some(endpoint);
+        }
+        self.witness(endpoint, report, now);
+        None
+    }
+
+    fn witness(&mut self, endpoint: usize, report: Report, _: Time) {
         self.evidence.push((endpoint, report.outcome.map(|(_, v)| v.health)));
     }
 
-    fn pay(&mut self, _: usize, _: bool, _: Time) -> Result<(), Stopped> {
+    fn pay(&mut self, _: &usize, _: bool, _: Time) -> Result<(), Stopped> {
         self.asked.push("pay");
         if self.budget.spend() { Ok(()) } else { Err(Stopped::Budget) }
-    }
-
-    fn earn(&mut self) {
-        self.asked.push("earn");
-        self.budget.earn();
     }
 }
 
@@ -74,18 +117,17 @@ fn run(plan: &Plan, guards: &mut Diary, endings: &[Ending], took: Duration) -> (
                 sent.push(attempt);
                 now = now.saturating_add(took).min(attempt.end_by);
                 let ending = *endings.next().expect("the call makes no more attempts than it was told of");
-                call.ended(
-                    plan,
-                    guards,
-                    Ended { ending, body_kept: true, stale: false },
-                    Draw::new(u64::MAX),
-                    now,
-                )
+                call.ended(plan, guards, Ended::of(ending), || Draw::new(u64::MAX), now)
             }
             Step::Wait(until) => {
                 assert!(until > now);
                 now = until;
                 call.waited(plan, guards, now)
+            }
+            Step::Queue(until) => {
+                assert!(until > now);
+                now = until;
+                call.turn(plan, guards, now)
             }
             Step::Finish(finish) => return (finish, now, sent),
         }
@@ -182,8 +224,8 @@ fn a_guard_that_closes_during_the_wait_leaves_the_real_outcome() {
     let now = Time::from_millis(1_000);
     let (plan, mut guards) = (plan(Idempotency::Safe), Diary::new());
     let (mut call, _) = Call::begin(&plan, Wish::default(), &mut guards, now);
-    let ended = Ended { ending: status(503), body_kept: true, stale: false };
-    let Step::Wait(until) = call.ended(&plan, &mut guards, ended, Draw::new(u64::MAX), now) else {
+    let ended = Ended::of(status(503));
+    let Step::Wait(until) = call.ended(&plan, &mut guards, ended, || Draw::new(u64::MAX), now) else {
         panic!("it waits")
     };
     assert_eq!(guards.evidence, [], "the call's last result at the endpoint is not known yet");
@@ -227,13 +269,7 @@ fn the_callers_deadline_is_told_from_ours() {
 fn seawall_retry_off_means_one_attempt() {
     let (plan, mut guards, now) = (plan(Idempotency::Safe), Diary::new(), Time::ZERO);
     let (mut call, _) = Call::begin(&plan, Wish { no_repeats: true, ..Wish::default() }, &mut guards, now);
-    let step = call.ended(
-        &plan,
-        &mut guards,
-        Ended { ending: status(500), body_kept: true, stale: false },
-        Draw::new(0),
-        now,
-    );
+    let step = call.ended(&plan, &mut guards, Ended::of(status(500)), || Draw::new(0), now);
     let Step::Finish(finish) = step else { panic!("it ends") };
     assert_eq!(finish.stopped, Some(Stopped::Caller));
 }
@@ -325,15 +361,15 @@ fn what_a_stale_connection_lost_is_repeated_at_once_and_free() {
         let mut guards = Diary::new();
         let now = Time::from_millis(1_000);
         let (mut call, _) = Call::begin(&plan, Wish::default(), &mut guards, now);
-        let stale = Ended { ending, body_kept: true, stale: true };
-        let step = call.ended(&plan, &mut guards, stale, Draw::new(u64::MAX), now);
+        let stale = Ended { stale: true, ..Ended::of(ending) };
+        let step = call.ended(&plan, &mut guards, stale, || Draw::new(u64::MAX), now);
         let at_once = matches!(step, Step::Send(Attempt { number: 2, endpoint: 0, .. }));
         assert_eq!(at_once, repeated, "{idempotency} {ending:?} {step:?}");
         assert!(!guards.asked.contains(&"pay"), "{idempotency}");
         if repeated {
             // One repeat for nothing; what was in doubt stays so.
             let refused = Ended { ending: Ending::Unsent(Unsent::Refused), ..stale };
-            let step = call.ended(&plan, &mut guards, refused, Draw::new(u64::MAX), now);
+            let step = call.ended(&plan, &mut guards, refused, || Draw::new(u64::MAX), now);
             let Step::Finish(finish) = step else { panic!("{step:?}") };
             assert_eq!(finish.stopped, Some(Stopped::Attempts));
             let doubt = idempotency == Idempotency::Keyed;
@@ -344,7 +380,7 @@ fn what_a_stale_connection_lost_is_repeated_at_once_and_free() {
     let mut guards = Diary::new();
     let now = Time::from_millis(1_000);
     let (mut call, _) = Call::begin(&plan, Wish::default(), &mut guards, now);
-    let stale = Ended { ending: lost, body_kept: true, stale: true };
-    let step = call.ended(&plan, &mut guards, stale, Draw::new(u64::MAX), now);
+    let stale = Ended { stale: true, ..Ended::of(lost) };
+    let step = call.ended(&plan, &mut guards, stale, || Draw::new(u64::MAX), now);
     assert!(matches!(step, Step::Finish(_)), "one attempt is one attempt");
 }

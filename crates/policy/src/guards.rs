@@ -3,21 +3,40 @@
 //! One ending means different things to different guards. 503 is a failure to the breaker and overload to the limit;
 //! 429 is neither good nor bad to the breaker and overload to the limit; a refused connection is a failure to the
 //! breaker and nothing to the limit, since no load reached the other side. Breaker and limit are kept for each
-//! endpoint, the budget for the dependency, since a repeat at a second endpoint is a repeat all the same.
+//! endpoint, or there for each key that the calls carry ([`Keys`]); the budget for the dependency, since a repeat at a
+//! second endpoint is a repeat all the same.
+//!
+//! A driver asks once to begin an attempt ([`DependencyGuards::admit`]) and tells once how it ended
+//! ([`DependencyGuards::settle`]), so that whoever shares these guards behind a lock takes it twice a call.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{
-    AttemptEnd, Breaker, BreakerSettings, BreakerState, Budget, BudgetSettings, Counted, Draw, Ending,
-    Evidence, FailureKind, Health, Limit, LimitSettings, Lost, Pass, Reason, Refusal, Report, Settled, Slot,
-    Stopped, Time,
+    After, AttemptEnd, BreakerSettings, BreakerState, Budget, BudgetSettings, Claim, Counted, Draw, Evidence,
+    Force, Health, LimitSettings, Pass, QueueSettings, Reason, Refusal, Report, Slot, Stopped, Time, Waiter,
 };
+use keyed::Place;
+
+mod evidence;
+mod gate;
+mod keyed;
+mod view;
+
+pub use view::{EndpointGuards, LimitSeen};
 
 /// How the guards of one dependency decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuardSettings {
-    /// Each endpoint's breaker.
+    /// Each endpoint's breaker, or each key's.
     pub breaker: BreakerSettings,
-    /// Each endpoint's limit.
+    /// Each endpoint's limit, or each key's.
     pub limit: LimitSettings,
+    /// The queue before each limit. Default: none.
+    pub queue: QueueSettings,
+    /// So many keys at an endpoint have a breaker, and so many a limit, of their own; those beyond share one. Default
+    /// 1024: a partner has tens of shards and hundreds of tenants, and a thousand breakers take about a megabyte.
+    pub keys: u32,
     /// The dependency's retry budget.
     pub budget: BudgetSettings,
     /// How many copies of this caller run. Default 1; above 100, slow failures are repeated only on evidence.
@@ -29,27 +48,78 @@ impl Default for GuardSettings {
         GuardSettings {
             breaker: BreakerSettings::default(),
             limit: LimitSettings::default(),
+            queue: QueueSettings::default(),
+            keys: 1024,
             budget: BudgetSettings::default(),
             instances: 1,
         }
     }
 }
 
-/// Breaker and limit of one endpoint.
-#[derive(Clone, Debug)]
-pub struct EndpointGuards {
-    /// Its breaker.
-    pub breaker: Breaker,
-    /// Its limit.
-    pub limit: Limit,
+/// Under which keys a call's breaker and limit are kept; by default, and where the call has no such key, the endpoint's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// The breaker's.
+    pub breaker: Option<Arc<str>>,
+    /// The limit's.
+    pub limit: Option<Arc<str>>,
 }
 
-/// A place in an endpoint's limit, with what its attempt will have said of the load when it is given back.
+impl Keys {
+    /// None: the endpoint's own guards.
+    pub const NONE: Keys = Keys { breaker: None, limit: None };
+}
+
+/// The right to make one attempt: a breaker's pass and a place in the limit.
+#[derive(Debug)]
+#[must_use = "it is given back in `settle`"]
+pub struct Permit {
+    at: At,
+    pass: Pass,
+    slot: Slot,
+}
+
+/// A pass whose evidence is still to be given: its call repeats at the same endpoint, and the last result counts.
+#[derive(Debug)]
+pub struct HeldPass {
+    at: At,
+    pass: Pass,
+}
+
+/// A place in a limit, held while an answer's body is under way, with what its attempt will have said of the load.
 #[derive(Debug)]
 #[must_use = "it is given back in `release`"]
 pub struct LimitSlot {
+    endpoint: u32,
+    gate: Place,
     slot: Slot,
     end: AttemptEnd,
+}
+
+/// Somebody's place in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket {
+    endpoint: u32,
+    gate: Place,
+    waiter: Waiter,
+}
+
+/// What is left of a settled permit.
+#[derive(Debug)]
+#[must_use = "a slot is given back in `release`"]
+pub struct Remains {
+    /// Where the call repeats here.
+    pub pass: Option<HeldPass>,
+    /// Where an answer's body is still under way.
+    pub slot: Option<LimitSlot>,
+}
+
+/// Where a permit's guards are kept.
+#[derive(Clone, Copy, Debug)]
+struct At {
+    endpoint: u32,
+    breaker: Place,
+    gate: Place,
 }
 
 /// All guards of one dependency.
@@ -58,6 +128,8 @@ pub struct DependencyGuards {
     endpoints: Vec<EndpointGuards>,
     budget: Budget,
     instances: u32,
+    /// Whose turn came, and who were not told yet.
+    called: Vec<Ticket>,
 }
 
 /// A window with fewer calls says little about a share.
@@ -71,12 +143,11 @@ impl DependencyGuards {
     /// Closed breakers and open limits for so many endpoints.
     #[must_use]
     pub fn new(settings: GuardSettings, endpoints: usize) -> DependencyGuards {
-        let guards =
-            EndpointGuards { breaker: Breaker::new(settings.breaker), limit: Limit::new(settings.limit) };
         DependencyGuards {
-            endpoints: vec![guards; endpoints.max(1)],
+            endpoints: (0..endpoints.max(1)).map(|_| EndpointGuards::new(&settings)).collect(),
             budget: Budget::new(settings.budget),
             instances: settings.instances,
+            called: Vec::new(),
         }
     }
 
@@ -85,76 +156,147 @@ impl DependencyGuards {
     /// # Errors
     /// The guard that said no, and until when where it knows.
     #[inline]
-    pub fn admit(&mut self, endpoint: usize, now: Time, draw: Draw) -> Result<(Pass, LimitSlot), Refusal> {
-        let EndpointGuards { breaker, limit } = &mut self.endpoints[endpoint];
-        let pass =
-            breaker.admit(now).map_err(|no| Refusal { reason: Reason::BreakerOpen, until: no.until })?;
-        match limit.admit(pass.is_probe()) {
-            Ok(slot) => Ok((pass, LimitSlot { slot, end: AttemptEnd::Nothing })),
-            Err(_) => {
-                let _unused = breaker.settle(now, pass, Evidence::Unused, draw);
-                Err(Refusal { reason: Reason::ConcurrencyLimit, until: None })
+    pub fn admit(&mut self, endpoint: usize, keys: &Keys, now: Time) -> Result<Permit, Refusal> {
+        let guards = &mut self.endpoints[endpoint];
+        let breaker = guards.breakers.place(keys.breaker.as_ref(), now);
+        let pass = guards.breakers.at(breaker).admit(now).map_err(refused)?;
+        let gate = guards.gates.place(keys.limit.as_ref(), now);
+        let Some(slot) = guards.gates.at(gate).admit(pass.is_probe()) else {
+            guards.unused(breaker, pass, now);
+            return Err(Refusal { reason: Reason::ConcurrencyLimit, until: None });
+        };
+        guards.breakers.took_off(breaker);
+        guards.gates.took_off(gate);
+        Ok(Permit { at: At { endpoint: endpoint as u32, breaker, gate }, pass, slot })
+    }
+
+    /// Waits in the queue before the endpoint's limit, until the time that comes back at the latest. Then, and when its
+    /// turn comes ([`DependencyGuards::take_called`]), it is asked for with [`DependencyGuards::claim`].
+    ///
+    /// # Errors
+    /// There is no queue (`concurrency-limit`), or it is full.
+    pub fn join(&mut self, endpoint: usize, keys: &Keys, now: Time) -> Result<(Ticket, Time), Refusal> {
+        let guards = &mut self.endpoints[endpoint];
+        let place = guards.gates.place(keys.limit.as_ref(), now);
+        let gate = guards.gates.at(place);
+        let QueueSettings { length, wait } = *gate.queue();
+        if length == 0 || wait == Duration::ZERO {
+            return Err(Refusal { reason: Reason::ConcurrencyLimit, until: None });
+        }
+        let joined = gate.join(now);
+        let (waiter, until) = joined.map_err(|_| Refusal { reason: Reason::QueueFull, until: None })?;
+        let ticket = Ticket { endpoint: endpoint as u32, gate: place, waiter };
+        // A place may have come free since it was asked for.
+        gate.call(now, |waiter| self.called.push(Ticket { waiter, ..ticket }));
+        Ok((ticket, until))
+    }
+
+    /// Asks whether it is this one's turn. The breaker is asked now: it may have opened meanwhile.
+    #[must_use]
+    pub fn claim(&mut self, ticket: Ticket, keys: &Keys, now: Time) -> Claim<Permit, Ticket> {
+        let guards = &mut self.endpoints[ticket.endpoint as usize];
+        let slot = match guards.gates.at(ticket.gate).claim(ticket.waiter, now) {
+            gate::Claim::Yours(slot) => slot,
+            gate::Claim::Waits { until } => return Claim::Waits(ticket, until),
+            gate::Claim::Over => {
+                return Claim::Refused(Refusal { reason: Reason::QueueTimeout, until: None });
+            }
+        };
+        let breaker = guards.breakers.place(keys.breaker.as_ref(), now);
+        match guards.breakers.at(breaker).admit(now) {
+            Ok(pass) => {
+                guards.breakers.took_off(breaker);
+                guards.gates.took_off(ticket.gate);
+                Claim::Yours(Permit {
+                    at: At { endpoint: ticket.endpoint, breaker, gate: ticket.gate },
+                    pass,
+                    slot,
+                })
+            }
+            Err(no) => {
+                let (endpoint, gate) = (ticket.endpoint, ticket.gate);
+                self.free(LimitSlot { endpoint, gate, slot, end: AttemptEnd::Nothing }, || now);
+                Claim::Refused(refused(no))
             }
         }
     }
 
-    /// Takes the load's share of a report: what the limit will learn when the slot is released.
-    pub fn mark(&self, slot: &mut LimitSlot, report: &Report) {
-        slot.end = match &report.outcome {
-            None => AttemptEnd::Nothing,
-            Some((_, verdict)) if verdict.overload => AttemptEnd::Overload,
-            Some((_, verdict)) => match verdict.health {
-                Health::Success => AttemptEnd::Success,
-                Health::Failure => AttemptEnd::Other,
-                Health::Busy => AttemptEnd::Overload,
-                Health::Silent => AttemptEnd::Nothing,
-            },
-        };
+    /// Whether its turn has come, and nobody claimed it yet; for whoever waits and was woken for another cause.
+    #[must_use]
+    pub fn is_called(&mut self, ticket: &Ticket) -> bool {
+        self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).is_called(ticket.waiter)
     }
 
-    /// Gives evidence to the endpoint's breaker, and tells its limit where that closes. Returns whether a call that
-    /// was given up counted as bad: then it is overload, too.
+    /// Gives up waiting, or the turn that came.
+    pub fn leave(&mut self, ticket: Ticket, now: Time) {
+        self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).leave(ticket.waiter);
+        self.call(ticket.endpoint, ticket.gate, || now);
+    }
+
+    /// One whose turn came; ask until there is none, after each settling, release or leaving.
     #[inline]
-    pub fn witness(
+    pub fn take_called(&mut self) -> Option<Ticket> {
+        self.called.pop()
+    }
+
+    /// Takes an attempt's report: the load's share to the limit, the health's share to the breaker unless the call
+    /// repeats here, and what a success earns to the budget. `draw` is asked only where this opens the breaker.
+    #[inline]
+    pub fn settle(
         &mut self,
-        endpoint: usize,
-        pass: Pass,
+        permit: Permit,
         report: &Report,
+        after: After,
         now: Time,
-        draw: Draw,
-    ) -> Settled {
-        let EndpointGuards { breaker, limit } = &mut self.endpoints[endpoint];
-        let settled = breaker.settle(now, pass, evidence(report), draw);
-        if settled.change == Some(BreakerState::Closed) {
-            limit.breaker_closed();
+        draw: impl FnOnce() -> Draw,
+    ) -> Remains {
+        let Permit { at, pass, slot } = permit;
+        let mut end = evidence::of_load(report);
+        let held = match after {
+            After::RepeatsHere => Some(HeldPass { at, pass }),
+            After::MovesOn | After::Ends => {
+                if self.weigh(at, pass, report, now, draw) {
+                    end = AttemptEnd::Overload;
+                }
+                None
+            }
+        };
+        self.endpoints[at.endpoint as usize].breakers.landed(at.breaker);
+        if after == After::Ends
+            && report.outcome.is_some_and(|(_, verdict)| verdict.health == Health::Success)
+        {
+            self.budget.earn();
         }
-        settled
+        let slot = LimitSlot { endpoint: at.endpoint, gate: at.gate, slot, end };
+        if report.flowing {
+            return Remains { pass: held, slot: Some(slot) };
+        }
+        self.release(slot, || now);
+        Remains { pass: held, slot: None }
     }
 
-    /// Gives a place in the limit back.
+    /// Gives evidence that was held back, since the repeat was not sent or went elsewhere.
+    pub fn witness(&mut self, held: HeldPass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) {
+        self.weigh(held.at, held.pass, report, now, draw);
+    }
+
+    /// Gives a place in the limit back. `now` is asked only where somebody waits for it.
     #[inline]
-    pub fn release(&mut self, endpoint: usize, slot: LimitSlot) {
-        self.endpoints[endpoint].limit.release(slot.slot, slot.end);
+    pub fn release(&mut self, slot: LimitSlot, now: impl FnOnce() -> Time) {
+        self.endpoints[slot.endpoint as usize].gates.landed(slot.gate);
+        self.free(slot, now);
     }
 
-    /// An abandoned call that counted as bad is overload to the limit.
-    pub fn weigh_abandoned(&self, slot: &mut LimitSlot, settled: &Settled, report: &Report) {
-        let abandoned = matches!(evidence(report), Evidence::Abandoned { .. });
-        if abandoned && settled.counted == Counted::Bad {
-            slot.end = AttemptEnd::Overload;
-        }
-    }
-
-    /// Whether one more repeat can be afforded after a failure at `endpoint`; pays for it.
+    /// Whether one more repeat can be afforded after a failure of this attempt; pays for it.
     ///
     /// A slow failure is repeated only while such failures are rare, and the breaker closed: its work may still burn
     /// capacity on the other side, and a repeat would burn it twice.
     ///
     /// # Errors
     /// Why not: `breaker`, `slow` or `budget`.
-    pub fn pay(&mut self, endpoint: usize, slow: bool, now: Time) -> Result<(), Stopped> {
+    pub fn pay(&mut self, permit: &Permit, slow: bool, now: Time) -> Result<(), Stopped> {
         if slow {
-            let breaker = &mut self.endpoints[endpoint].breaker;
+            let breaker = self.endpoints[permit.at.endpoint as usize].breakers.at(permit.at.breaker);
             if !breaker.is_closed() {
                 return Err(Stopped::Breaker);
             }
@@ -170,23 +312,30 @@ impl DependencyGuards {
         if self.budget.spend() { Ok(()) } else { Err(Stopped::Budget) }
     }
 
-    /// A call succeeded.
-    pub fn earn(&mut self) {
-        self.budget.earn();
-    }
-
     /// Thousandths of a retry token that are left.
     #[must_use]
     pub fn tokens_milli(&self) -> u32 {
         self.budget.tokens_milli()
     }
 
+    /// An operator's word on an endpoint's breaker, and on those of its keys.
+    pub fn force(&mut self, endpoint: usize, force: Force, now: Time) {
+        if let Some(guards) = self.endpoints.get_mut(endpoint) {
+            guards.force(force, now);
+        }
+    }
+
     /// Takes new settings for the same endpoints and keeps what was learned, so that a reload neither opens nor closes
     /// anything.
     pub fn adopt(&mut self, settings: GuardSettings, now: Time) {
-        for EndpointGuards { breaker, limit } in &mut self.endpoints {
-            breaker.adopt(now, settings.breaker);
-            limit.adopt(settings.limit);
+        for (endpoint, guards) in self.endpoints.iter_mut().enumerate() {
+            guards.adopt(&settings, now);
+            let called = &mut self.called;
+            guards.gates.each(|place, gate| {
+                gate.call(now, |waiter| {
+                    called.push(Ticket { endpoint: endpoint as u32, gate: place, waiter })
+                });
+            });
         }
         self.budget.adopt(settings.budget);
         self.instances = settings.instances;
@@ -208,148 +357,42 @@ impl DependencyGuards {
     pub fn endpoint(&mut self, endpoint: usize) -> Option<&mut EndpointGuards> {
         self.endpoints.get_mut(endpoint)
     }
+
+    /// Gives evidence to a breaker, and tells the limit of the same call where that closes. Whether the call was given
+    /// up and counted as bad: then it is overload, too.
+    #[inline]
+    fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
+        let guards = &mut self.endpoints[at.endpoint as usize];
+        let breaker = guards.breakers.at(at.breaker);
+        let evidence = evidence::of_health(report);
+        let slow_call = report.slow_call.or(breaker.settings().slow_call);
+        let settled = breaker.settle_within(now, pass, evidence, slow_call, draw);
+        if settled.change == Some(BreakerState::Closed) {
+            guards.gates.at(at.gate).limit.breaker_closed();
+        }
+        settled.counted == Counted::Bad && matches!(evidence, Evidence::Abandoned { .. })
+    }
+
+    #[inline]
+    fn free(&mut self, slot: LimitSlot, now: impl FnOnce() -> Time) {
+        let gate = self.endpoints[slot.endpoint as usize].gates.at(slot.gate);
+        gate.limit.release(slot.slot, slot.end);
+        if gate.waiting() > 0 {
+            self.call(slot.endpoint, slot.gate, now);
+        }
+    }
+
+    fn call(&mut self, endpoint: u32, gate: Place, now: impl FnOnce() -> Time) {
+        let called = &mut self.called;
+        let tell = |waiter| called.push(Ticket { endpoint, gate, waiter });
+        self.endpoints[endpoint as usize].gates.at(gate).call(now(), tell);
+    }
 }
 
-/// What a report says of the endpoint's health.
-fn evidence(report: &Report) -> Evidence {
-    let Some((ending, verdict)) = &report.outcome else {
-        return Evidence::Abandoned { waited: report.took };
-    };
-    match ending {
-        Ending::CallerDeadline => return Evidence::Abandoned { waited: report.took },
-        // Its body broke or stood still: it was not the endpoint that anybody waited for.
-        Ending::CallerLeft { .. } => return Evidence::Neutral,
-        Ending::Unsent(_) | Ending::Unprocessed | Ending::Answered(_) | Ending::Lost(_) => {}
-    }
-    match verdict.health {
-        Health::Success => Evidence::Success { took: report.took },
-        Health::Failure => Evidence::Failure { kind: failure_kind(ending), slow: report.slow },
-        Health::Busy | Health::Silent => Evidence::Neutral,
-    }
-}
-
-fn failure_kind(ending: &Ending) -> FailureKind {
-    match ending {
-        Ending::Unsent(_) | Ending::Unprocessed => FailureKind::Unreachable,
-        Ending::Answered(answer) => FailureKind::of_status(answer.status),
-        Ending::Lost(Lost::ReadTimeout | Lost::TotalTimeout) => FailureKind::Timeout,
-        Ending::Lost(Lost::ConnectionLost) => FailureKind::Lost,
-        Ending::Lost(Lost::BadAnswer) => FailureKind::BadAnswer,
-        Ending::CallerDeadline | Ending::CallerLeft { .. } => FailureKind::Abandoned,
-    }
+fn refused(no: crate::BreakerRefusal) -> Refusal {
+    Refusal { reason: Reason::BreakerOpen, until: no.until }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::{Answer, Idempotency, Rules, Unsent};
-
-    const DRAW: Draw = Draw::new(0);
-
-    fn report(ending: Ending, slow: bool) -> Report {
-        let verdict = Rules::of(Idempotency::None).judge(&ending);
-        Report { outcome: Some((ending, verdict)), slow, took: Duration::from_millis(10) }
-    }
-
-    fn end(guards: &mut DependencyGuards, ending: Ending, slow: bool, at: Time) {
-        let (pass, mut slot) = guards.admit(0, at, DRAW).expect("admitted");
-        let report = report(ending, slow);
-        guards.mark(&mut slot, &report);
-        let settled = guards.witness(0, pass, &report, at, DRAW);
-        guards.weigh_abandoned(&mut slot, &settled, &report);
-        guards.release(0, slot);
-    }
-
-    fn status(status: u16) -> Ending {
-        Ending::Answered(Answer::of_status(status))
-    }
-
-    fn counts(guards: &mut DependencyGuards, at: Time) -> (u32, u32) {
-        let counts = guards.endpoint(0).expect("it is there").breaker.counts(at);
-        (counts.ok, counts.bad)
-    }
-
-    #[test]
-    fn each_guard_reads_an_ending_in_its_own_way() {
-        let at = Time::from_millis(1);
-        let rows: &[(Ending, (u32, u32), AttemptEnd)] = &[
-            (status(200), (1, 0), AttemptEnd::Success),
-            (status(404), (1, 0), AttemptEnd::Success),
-            (status(429), (0, 0), AttemptEnd::Overload),
-            (status(500), (0, 1), AttemptEnd::Other),
-            (status(503), (0, 1), AttemptEnd::Overload),
-            (status(504), (0, 1), AttemptEnd::Other),
-            (Ending::Unsent(Unsent::Refused), (0, 1), AttemptEnd::Other),
-            (Ending::Unprocessed, (0, 0), AttemptEnd::Nothing),
-            (Ending::Lost(Lost::ReadTimeout), (0, 1), AttemptEnd::Overload),
-            (Ending::Lost(Lost::ConnectionLost), (0, 1), AttemptEnd::Other),
-            (Ending::CallerLeft { sent: true }, (0, 0), AttemptEnd::Nothing),
-            (Ending::CallerLeft { sent: false }, (0, 0), AttemptEnd::Nothing),
-        ];
-        for (ending, window, load) in rows {
-            let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
-            let (pass, mut slot) = guards.admit(0, at, DRAW).expect("admitted");
-            let report = report(*ending, false);
-            guards.mark(&mut slot, &report);
-            assert_eq!(slot.end, *load, "{ending:?}");
-            let _ = guards.witness(0, pass, &report, at, DRAW);
-            guards.release(0, slot);
-            assert_eq!(counts(&mut guards, at), *window, "{ending:?}");
-        }
-    }
-
-    #[test]
-    fn a_local_refusal_is_no_evidence_and_holds_nothing() {
-        let at = Time::from_millis(1);
-        let settings = GuardSettings { limit: LimitSettings::fixed(1), ..GuardSettings::default() };
-        let mut guards = DependencyGuards::new(settings, 1);
-        let held = guards.admit(0, at, DRAW).expect("the first");
-        for _ in 0..100 {
-            let refusal = guards.admit(0, at, DRAW).expect_err("the second");
-            assert_eq!(refusal.reason, Reason::ConcurrencyLimit);
-        }
-        assert_eq!(counts(&mut guards, at), (0, 0));
-        let limit = &guards.endpoint(0).expect("it is there").limit;
-        assert_eq!(limit.in_flight(), 1);
-        guards.release(0, held.1);
-    }
-
-    #[test]
-    fn slow_failures_are_repeated_only_while_rare() {
-        let at = Time::from_millis(1);
-        let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
-        for _ in 0..80 {
-            end(&mut guards, status(200), false, at);
-            guards.earn();
-        }
-        assert_eq!(guards.pay(0, true, at), Ok(()));
-        for _ in 0..20 {
-            end(&mut guards, status(503), false, at);
-        }
-        assert_eq!(guards.pay(0, true, at), Err(Stopped::Slow), "21 of 101");
-        assert_eq!(guards.pay(0, false, at), Ok(()), "a quick failure costs the other side little");
-    }
-
-    #[test]
-    fn a_large_fleet_repeats_slow_failures_only_on_evidence() {
-        let at = Time::from_millis(1);
-        let settings = GuardSettings { instances: 101, ..GuardSettings::default() };
-        let mut guards = DependencyGuards::new(settings, 1);
-        assert_eq!(guards.pay(0, true, at), Err(Stopped::Slow));
-        assert_eq!(guards.pay(0, false, at), Ok(()));
-    }
-
-    #[test]
-    fn an_open_breaker_refuses_and_says_until_when() {
-        let at = Time::from_millis(1);
-        let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
-        end(&mut guards, Ending::Lost(Lost::ReadTimeout), true, at);
-        end(&mut guards, Ending::Lost(Lost::ReadTimeout), true, at);
-        let refusal = guards.admit(0, at, DRAW).expect_err("silence opened it");
-        assert_eq!(refusal.reason, Reason::BreakerOpen);
-        assert_eq!(refusal.until, Some(Time::from_millis(2_401)));
-        assert_eq!(guards.pay(0, true, at), Err(Stopped::Breaker));
-    }
-}
+#[path = "guards_tests.rs"]
+mod tests;

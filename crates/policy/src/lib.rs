@@ -31,11 +31,16 @@ pub use breaker::{
     Pass, Settled,
 };
 pub use budget::{Budget, BudgetSettings};
-pub use call::{Attempt, Call, Ended, Finish, Guards, Plan, Refusal, Report, Step, Timeouts, Wish};
+pub use call::{
+    After, Attempt, Call, Claim, Ended, Finish, Guards, Plan, Refusal, Report, Step, Timeouts, Wish,
+};
 pub use effect::Effect;
 pub use ending::{Answer, Ending, Health, Lost, Rules, Unsent, Verdict};
 pub use failures::{FailureKind, Failures};
-pub use guards::{DependencyGuards, EndpointGuards, GuardSettings, LimitSlot};
+pub use guards::{
+    DependencyGuards, EndpointGuards, GuardSettings, HeldPass, Keys, LimitSeen, LimitSlot, Permit, Remains,
+    Ticket,
+};
 pub use idempotency::Idempotency;
 pub use idle::IdleLifetime;
 pub use limit::{AttemptEnd, Limit, LimitRefusal, LimitSettings, Slot};

@@ -177,6 +177,12 @@ impl Limit {
         (self.limit_milli / CALL_MILLI) as u32
     }
 
+    /// Whether [`Limit::admit`] would say yes to a call that is no probe.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.in_flight < self.limit() || !self.settings.enabled
+    }
+
     /// Calls in flight.
     #[must_use]
     pub fn in_flight(&self) -> u32 {

@@ -37,7 +37,7 @@ pub struct QueueSettings {
 }
 
 /// One who waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Waiter {
     place: u32,
     /// Tells those apart that had the same place, one after the other.
@@ -130,8 +130,14 @@ impl Queue {
     /// The waiter goes away by itself. `false` if it had left already: its turn or its end came first, and if it
     /// was its turn, the slot is its to give back.
     pub fn leave(&mut self, waiter: Waiter) -> bool {
-        let waits = self.places.get(waiter.place as usize).is_some_and(|p| p.taken && p.turn == waiter.turn);
-        waits && self.remove(waiter.place).is_some()
+        self.until(waiter).is_some() && self.remove(waiter.place).is_some()
+    }
+
+    /// Until when it waits at the latest; `None` if it does not wait any more.
+    #[must_use]
+    pub fn until(&self, waiter: Waiter) -> Option<Time> {
+        let place = self.places.get(waiter.place as usize)?;
+        (place.taken && place.turn == waiter.turn).then_some(place.until)
     }
 
     /// When [`Queue::expired`] will next find somebody.
@@ -150,6 +156,12 @@ impl Queue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting == 0
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &QueueSettings {
+        &self.settings
     }
 
     /// Takes new settings. Who waits keeps its place and its time.

@@ -293,6 +293,7 @@ impl Builder {
             limit: self.concurrency.limit,
             budget: self.budget.0,
             instances: self.instances,
+            ..GuardSettings::default()
         }
     }
 

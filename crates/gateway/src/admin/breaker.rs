@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
-use seawall_policy::{BreakerState, DependencyGuards, Force, Time};
+use seawall_policy::{DependencyGuards, Force, Time};
 use serde::{Deserialize, Serialize};
 
 use super::changes::{Change, stamp};
@@ -136,11 +136,6 @@ async fn read(body: Body) -> Result<Order, Problem> {
 fn apply(guards: &mut DependencyGuards, force: Force, endpoint: Option<usize>, now: Time) {
     let all = 0..guards.len();
     for at in all.filter(|at| endpoint.is_none_or(|which| which == *at)) {
-        let Some(found) = guards.endpoint(at) else { continue };
-        match found.breaker.force(now, force) {
-            // What the limit learned of the last endings is about the time before.
-            Some(BreakerState::Closed | BreakerState::ForcedClosed) => found.limit.breaker_closed(),
-            Some(BreakerState::Open | BreakerState::HalfOpen | BreakerState::ForcedOpen) | None => {}
-        }
+        guards.force(at, force, now);
     }
 }

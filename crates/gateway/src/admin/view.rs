@@ -284,9 +284,9 @@ struct Seen {
 
 impl Seen {
     fn of(guards: &mut EndpointGuards, now: Time) -> Seen {
-        let EndpointGuards { breaker, limit } = guards;
+        let limit = guards.limit_seen();
+        let breaker = guards.breaker();
         let (counts, failures) = (breaker.counts(now), breaker.failures(now));
-        let settings = limit.settings();
         Seen {
             state: breaker.state(now),
             enabled: breaker.settings().enabled,
@@ -300,10 +300,10 @@ impl Seen {
                 failures: (counts.bad > 0).then(|| failures.to_string()),
             },
             limit: LimitView {
-                enabled: settings.enabled,
-                limit: limit.limit(),
-                max: settings.max.max(1),
-                in_flight: limit.in_flight(),
+                enabled: limit.enabled,
+                limit: limit.limit,
+                max: limit.max,
+                in_flight: limit.in_flight,
             },
         }
     }
@@ -394,7 +394,7 @@ mod tests {
 
     fn fail(breaker: &mut Breaker, kind: FailureKind, slow: bool, at: Time) {
         let pass = breaker.admit(at).expect("it flows, or probes");
-        let _ = breaker.settle(at, pass, Evidence::Failure { kind, slow }, Draw::new(0));
+        let _ = breaker.settle(at, pass, Evidence::Failure { kind, slow }, || Draw::new(0));
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! What acts on a breaker beside its calls: an operator's word, the health request, a reload.
 
+use std::time::Duration;
+
 use super::{Breaker, BreakerSettings, BreakerState, Closed, Force, HalfOpen, State};
 use crate::{Time, Window};
+
+/// A breaker that could probe for so long, and that nobody asked, has nothing more to say.
+const STALE: Duration = Duration::from_secs(60);
 
 impl Breaker {
     /// An operator's word; the new state where it changed. Forcing it open forgets nothing, but the window goes on
@@ -75,6 +80,40 @@ impl Breaker {
             | State::Closed(_)
             | State::ForcedOpen
             | State::ForcedClosed => {}
+        }
+    }
+
+    /// A breaker that has seen nothing, with the same settings and the same operator's word.
+    #[must_use]
+    pub(crate) fn alike(&self) -> Breaker {
+        Breaker { state: self.unseen(), since: self.since, ..Breaker::new(self.settings) }
+    }
+
+    /// Becomes as [`Breaker::alike`] of `model`; what began before is no evidence.
+    pub(crate) fn renew(&mut self, model: &Breaker, now: Time) {
+        self.adopt(now, model.settings);
+        self.window.clear();
+        self.opening = None;
+        self.enter(model.unseen(), now);
+    }
+
+    /// Whether nothing is lost by forgetting it: it lets calls pass, obeys a word that was said of all, or could have
+    /// probed for a minute and nobody asked.
+    #[must_use]
+    pub(crate) fn is_at_rest(&self, now: Time) -> bool {
+        match self.state {
+            State::Closed(_) | State::ForcedOpen | State::ForcedClosed => true,
+            State::Open { until, .. } => now >= until.saturating_add(STALE),
+            State::HalfOpen(_) => now >= self.since.saturating_add(STALE),
+        }
+    }
+
+    /// The state of one that has seen nothing.
+    fn unseen(&self) -> State {
+        match self.state {
+            State::ForcedOpen => State::ForcedOpen,
+            State::ForcedClosed => State::ForcedClosed,
+            State::Closed(_) | State::Open { .. } | State::HalfOpen(_) => State::Closed(Closed::default()),
         }
     }
 }

@@ -1,0 +1,98 @@
+//! A call under way over shared guards: the machine, its guards and its waits, in one value that can be dropped anywhere.
+//!
+//! The machine says what to do next ([`Step`]); whoever holds the walk does it: sends, and tells how that ended
+//! ([`Walk::ended`]), or waits ([`Walk::wait`], [`Walk::queue`]). A walk that is dropped before its end gives back
+//! what it holds: a permit as abandoned, a place in a queue, a place in a limit.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use seawall_policy::{Call, Ended, Keys, Plan, Step, Time, Wish};
+
+use crate::Clock;
+use crate::shared::{CallGuards, Shared, Slot, draw};
+
+/// A call under way.
+pub(crate) struct Walk<'a> {
+    call: Call,
+    guards: CallGuards<'a>,
+    plan: &'a Plan,
+    clock: Clock,
+    over: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins a call: its first step. `now` is the clock's, read by the caller, who needs it for the first attempt.
+    pub(crate) fn begin(
+        shared: &'a Arc<Shared>,
+        keys: &'a Keys,
+        plan: &'a Plan,
+        wish: Wish,
+        clock: Clock,
+        now: Time,
+    ) -> (Walk<'a>, Step) {
+        let mut guards = CallGuards::new(shared, keys, clock);
+        let (call, step) = Call::begin(plan, wish, &mut guards, now);
+        let over = matches!(step, Step::Finish(_));
+        (Walk { call, guards, plan, clock, over }, step)
+    }
+
+    /// The attempt that [`Step::Send`] asked for ended at `now`.
+    pub(crate) fn ended(&mut self, ended: Ended, now: Time) -> Step {
+        let step = self.call.ended(self.plan, &mut self.guards, ended, draw, now);
+        self.told(step)
+    }
+
+    /// Waits as [`Step::Wait`] asks, and says what then, and when that is.
+    pub(crate) async fn wait(&mut self, until: Time) -> (Step, Time) {
+        tokio::time::sleep_until(self.clock.instant(until)).await;
+        let now = self.clock.now().max(until);
+        let step = self.call.waited(self.plan, &mut self.guards, now);
+        (self.told(step), now)
+    }
+
+    /// Waits in the queue as [`Step::Queue`] asks, and says what then, and when that is.
+    pub(crate) async fn queue(&mut self, until: Time) -> (Step, Time) {
+        if let Some(ticket) = self.call.ticket() {
+            let mut over = pin!(tokio::time::sleep_until(self.clock.instant(until)));
+            poll_fn(|cx| match self.guards.poll_turn(ticket, cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => over.as_mut().poll(cx),
+            })
+            .await;
+        }
+        let now = self.clock.now();
+        let step = self.call.turn(self.plan, &mut self.guards, now);
+        (self.told(step), now)
+    }
+
+    /// The caller went away: the attempt in flight may end, and nothing is sent after it.
+    pub(crate) fn caller_left(&mut self) {
+        self.call.caller_left();
+    }
+
+    /// The place of the answered attempt, to be held by its body.
+    pub(crate) fn take_slot(&mut self) -> Option<Slot> {
+        self.guards.take_slot()
+    }
+
+    /// The answered attempt's body is not passed on.
+    pub(crate) fn free_slot(&mut self) {
+        self.guards.free_slot();
+    }
+
+    fn told(&mut self, step: Step) -> Step {
+        self.over = matches!(step, Step::Finish(_));
+        step
+    }
+}
+
+impl Drop for Walk<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.call.abandon(self.plan, &mut self.guards, self.clock.now());
+        }
+    }
+}

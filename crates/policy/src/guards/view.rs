@@ -1,0 +1,131 @@
+//! The guards of one endpoint: what can be seen of them, and what acts on all of them at once.
+
+use std::sync::Arc;
+
+use super::gate::Gate;
+use super::keyed::{Kept, Keyed, Place};
+use crate::{Breaker, BreakerState, Draw, Evidence, Force, GuardSettings, Limit, Pass, QueueSettings, Time};
+
+/// Breakers and limits of one endpoint: its own, and those of its keys.
+#[derive(Clone, Debug)]
+pub struct EndpointGuards {
+    pub(super) breakers: Keyed<Breaker>,
+    pub(super) gates: Keyed<Gate>,
+}
+
+/// A limit and its queue, as they can be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitSeen {
+    /// Whether anything is refused for it.
+    pub enabled: bool,
+    /// The limit that stands.
+    pub limit: u32,
+    /// The most it can be.
+    pub max: u32,
+    /// Attempts in flight.
+    pub in_flight: u32,
+    /// Calls that wait for a place.
+    pub waiting: u32,
+    /// The most that may wait.
+    pub queue: u32,
+}
+
+impl EndpointGuards {
+    pub(super) fn new(settings: &GuardSettings) -> EndpointGuards {
+        let breaker = Breaker::new(settings.breaker);
+        let gate = Gate::new(settings.limit, settings.queue);
+        EndpointGuards {
+            breakers: Keyed::new(breaker, settings.keys),
+            gates: Keyed::new(gate, settings.keys),
+        }
+    }
+
+    /// The breaker of calls without a key.
+    pub fn breaker(&mut self) -> &mut Breaker {
+        self.breakers.plain()
+    }
+
+    /// The limit of calls without a key.
+    pub fn limit(&mut self) -> &mut Limit {
+        &mut self.gates.plain().limit
+    }
+
+    /// The limit and queue of calls without a key, as they stand.
+    pub fn limit_seen(&mut self) -> LimitSeen {
+        seen(self.gates.plain())
+    }
+
+    /// The breakers of the keys, those used last first; then, as `None`, the one that keys over the bound share.
+    pub fn each_breaker(&mut self, mut tell: impl FnMut(Option<&Arc<str>>, &mut Breaker)) {
+        self.breakers.each_key(|key, breaker| tell(Some(key), breaker));
+        if let Some(shared) = self.breakers.overflow() {
+            tell(None, shared);
+        }
+    }
+
+    /// The limits of the keys, in the same way.
+    pub fn each_limit(&mut self, mut tell: impl FnMut(Option<&Arc<str>>, LimitSeen)) {
+        self.gates.each_key(|key, gate| tell(Some(key), seen(gate)));
+        if let Some(shared) = self.gates.overflow() {
+            tell(None, seen(shared));
+        }
+    }
+
+    /// How many keys have a breaker, and how many a limit, of their own.
+    #[must_use]
+    pub fn keys(&self) -> (usize, usize) {
+        (self.breakers.keys(), self.gates.keys())
+    }
+
+    /// Another guard said no: the pass was not used.
+    pub(super) fn unused(&mut self, breaker: Place, pass: Pass, now: Time) {
+        // What was not attempted opens nothing, so nothing is drawn.
+        let _unused = self.breakers.at(breaker).settle(now, pass, Evidence::Unused, || Draw::new(0));
+    }
+
+    pub(super) fn force(&mut self, force: Force, now: Time) {
+        let mut closed = false;
+        self.breakers.each(|_, breaker| match breaker.force(now, force) {
+            Some(BreakerState::Closed | BreakerState::ForcedClosed) => closed = true,
+            Some(BreakerState::Open | BreakerState::HalfOpen | BreakerState::ForcedOpen) | None => {}
+        });
+        if closed {
+            // What the limits learned of the last endings is about the time before.
+            self.gates.each(|_, gate| gate.limit.breaker_closed());
+        }
+    }
+
+    pub(super) fn adopt(&mut self, settings: &GuardSettings, now: Time) {
+        self.breakers.bound(settings.keys);
+        self.gates.bound(settings.keys);
+        self.breakers.each(|_, breaker| breaker.adopt(now, settings.breaker));
+        self.gates.each(|_, gate| gate.adopt(settings.limit, settings.queue));
+    }
+}
+
+fn seen(gate: &Gate) -> LimitSeen {
+    let settings = gate.limit.settings();
+    let QueueSettings { length, .. } = *gate.queue();
+    LimitSeen {
+        enabled: settings.enabled,
+        limit: gate.limit.limit(),
+        max: settings.max.max(1),
+        in_flight: gate.limit.in_flight(),
+        waiting: gate.waiting(),
+        queue: length,
+    }
+}
+
+impl Kept for Breaker {
+    fn alike(&self) -> Self {
+        self.alike()
+    }
+
+    fn at_rest(&self, now: Time) -> bool {
+        self.is_at_rest(now)
+    }
+
+    fn renew(&mut self, model: &Self, now: Time) {
+        self.renew(model, now);
+    }
+}
