@@ -185,7 +185,13 @@ impl Request {
         };
         let (plan, keep) = (whom.plan(idempotency, &method), whom.keep());
         let entered = entry::check(entry)?;
-        let outcome = client.call(&plan, CallRequest { method, path, headers, body, keep }, wish).await;
+        let outcome = client
+            .call(
+                &plan,
+                CallRequest { method, path, headers, body, keep, keys: seawall_policy::Keys::NONE },
+                wish,
+            )
+            .await;
         drop(entered);
         Answer::of(outcome, whom, place, client.clock())
     }

@@ -49,7 +49,7 @@ pub enum Next {
 
 /// A call's own state.
 pub(super) enum Machine {
-    Seawall(Call<SeawallGuards>),
+    Seawall(Call),
     Peer(PeerCall),
 }
 

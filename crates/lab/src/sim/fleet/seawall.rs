@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use seawall_policy::{
-    BreakerState, BudgetSettings, Call, DependencyGuards, Ended, Ending, GuardSettings, Guards, Health,
-    Idempotency, LimitSlot, Pass, Plan, Refusal, Report, Rules, Step, Stopped, Time, Wish,
+    After, BreakerState, BudgetSettings, Call, Claim, DependencyGuards, Ended, Ending, GuardSettings, Guards,
+    Health, HeldPass, Idempotency, Keys, Permit, Plan, Refusal, Report, Rules, Step, Stopped, Ticket, Time,
+    Wish,
 };
 
 use super::Next;
@@ -78,12 +79,7 @@ impl SeawallGuards {
         self.offset = if self.keys > 1 { key as usize * self.endpoints } else { 0 };
     }
 
-    pub(super) fn begin(
-        &mut self,
-        policy: &SeawallPolicy,
-        key: u32,
-        now: Time,
-    ) -> (Call<SeawallGuards>, Next) {
+    pub(super) fn begin(&mut self, policy: &SeawallPolicy, key: u32, now: Time) -> (Call, Next) {
         self.turns_to(key);
         let (call, step) = Call::begin(&policy.plan, Wish::default(), self, now);
         (call, next(step, false, now))
@@ -92,7 +88,7 @@ impl SeawallGuards {
     pub(super) fn ended(
         &mut self,
         policy: &SeawallPolicy,
-        call: &mut Call<SeawallGuards>,
+        call: &mut Call,
         key: u32,
         ending: Ending,
         now: Time,
@@ -100,19 +96,12 @@ impl SeawallGuards {
         self.turns_to(key);
         let ok = policy.plan.rules.judge(&ending).health == Health::Success;
         let draw = self.stream.draw();
-        let ended = Ended { ending, body_kept: true, stale: false };
-        next(call.ended(&policy.plan, self, ended, draw, now), ok, now)
+        next(call.ended(&policy.plan, self, Ended::of(ending), || draw, now), ok, now)
     }
 
-    pub(super) fn waited(
-        &mut self,
-        policy: &SeawallPolicy,
-        call: &mut Call<SeawallGuards>,
-        key: u32,
-        now: Time,
-    ) -> Next {
+    pub(super) fn waited(&mut self, policy: &SeawallPolicy, call: &mut Call, key: u32, now: Time) -> Next {
         self.turns_to(key);
-        next(call.waited(&policy.plan, self, now), false, now)
+        next(call.turn(&policy.plan, self, now), false, now)
     }
 
     pub(super) fn seen(&mut self, now: Time) -> (Option<BreakerState>, Option<u32>) {
@@ -120,10 +109,10 @@ impl SeawallGuards {
         let mut limit = 0;
         for at in 0..self.guards.len() {
             let guards = self.guards.endpoint(at).expect("below their number");
-            if !guards.breaker.is_closed() {
-                state = guards.breaker.state(now);
+            if !guards.breaker().is_closed() {
+                state = guards.breaker().state(now);
             }
-            limit += guards.limit.limit();
+            limit += guards.limit().limit();
         }
         (Some(state), Some(limit))
     }
@@ -136,52 +125,44 @@ fn next(step: Step, ok: bool, now: Time) -> Next {
             let total = attempt.end_by < read;
             Next::Send { endpoint: attempt.endpoint, until: read.min(attempt.end_by), total }
         }
-        Step::Wait(until) => Next::Wait(until),
+        // No scenario has a queue yet; in one, a turn would be taken when the wait is over.
+        Step::Wait(until) | Step::Queue(until) => Next::Wait(until),
         Step::Finish(finish) => Next::Over { ok, refused: finish.refusal.is_some() },
     }
 }
 
 impl Guards for SeawallGuards {
-    type Permit = (Pass, LimitSlot);
-    type Pass = Option<Pass>;
+    type Permit = Permit;
+    type Pass = HeldPass;
+    type Ticket = Ticket;
 
-    fn admit(&mut self, endpoint: usize, now: Time) -> Result<Self::Permit, Refusal> {
-        let draw = self.stream.draw();
-        self.guards.admit(self.offset + endpoint, now, draw)
+    fn admit(&mut self, endpoint: usize, now: Time) -> Result<Permit, Refusal> {
+        self.guards.admit(self.offset + endpoint, &Keys::NONE, now)
     }
 
-    fn settle(
-        &mut self,
-        endpoint: usize,
-        (pass, mut slot): Self::Permit,
-        report: Report,
-        last: bool,
-        now: Time,
-    ) -> Self::Pass {
-        let at = self.offset + endpoint;
-        self.guards.mark(&mut slot, &report);
-        let mut kept = Some(pass);
-        if last && let Some(pass) = kept.take() {
-            let draw = self.stream.draw();
-            let settled = self.guards.witness(at, pass, &report, now, draw);
-            self.guards.weigh_abandoned(&mut slot, &settled, &report);
-        }
-        self.guards.release(at, slot);
-        kept
+    fn join(&mut self, endpoint: usize, now: Time) -> Result<(Ticket, Time), Refusal> {
+        self.guards.join(self.offset + endpoint, &Keys::NONE, now)
     }
 
-    fn witness(&mut self, endpoint: usize, pass: Self::Pass, report: Report, now: Time) {
-        if let Some(pass) = pass {
-            let draw = self.stream.draw();
-            let _ = self.guards.witness(self.offset + endpoint, pass, &report, now, draw);
-        }
+    fn claim(&mut self, ticket: Ticket, now: Time) -> Claim<Permit, Ticket> {
+        self.guards.claim(ticket, &Keys::NONE, now)
     }
 
-    fn pay(&mut self, endpoint: usize, slow: bool, now: Time) -> Result<(), Stopped> {
-        self.guards.pay(self.offset + endpoint, slow, now)
+    fn leave(&mut self, ticket: Ticket, now: Time) {
+        self.guards.leave(ticket, now);
     }
 
-    fn earn(&mut self) {
-        self.guards.earn();
+    fn settle(&mut self, permit: Permit, report: Report, after: After, now: Time) -> Option<HeldPass> {
+        let stream = &mut self.stream;
+        self.guards.settle(permit, &report, after, now, || stream.draw()).pass
+    }
+
+    fn witness(&mut self, pass: HeldPass, report: Report, now: Time) {
+        let stream = &mut self.stream;
+        self.guards.witness(pass, &report, now, || stream.draw());
+    }
+
+    fn pay(&mut self, permit: &Permit, slow: bool, now: Time) -> Result<(), Stopped> {
+        self.guards.pay(permit, slow, now)
     }
 }
