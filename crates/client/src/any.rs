@@ -158,7 +158,7 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                         Poll::Pending => {
                             let clock = this.run.site.clock;
                             let now = std::task::ready!(poll_until(this.timer, clock, *by, cx));
-let body_kept = this.work.can_repeat();
+                            let body_kept = this.work.can_repeat();
                             let ended = Ended { body_kept, ..Ended::of(cut(attempt, now)) };
                             (ended, None, now)
                         }

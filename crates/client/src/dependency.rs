@@ -13,6 +13,7 @@ use crate::answer::AnswerBody;
 use crate::attempt::{Endpoint, Pooled, Sending, Tracks, Tried};
 use crate::body::Source;
 use crate::connect::{ConfigError, Connector, HttpVersion, Settings as ConnectSettings, Target};
+use crate::health::HealthRequest;
 use crate::pool::{Pool, PoolSettings};
 use crate::request::{Address, CallRequest, Template};
 use crate::shared::Shared;
@@ -40,15 +41,18 @@ pub struct DependencySettings {
     pub pool: PoolSettings,
     /// The remaining milliseconds go out in this header.
     pub deadline_header: Option<HeaderName>,
+    /// Asked only while a breaker is open, by [`Dependency::watch_health`]. When it is due, the breaker's settings say.
+    pub health: Option<HealthRequest>,
 }
 
 /// A system that one does not own. Holds connections; the guards are in [`Shared`], so that several runtimes, each
 /// with its own `Dependency`, decide as one.
 pub struct Dependency {
-    name: String,
-    endpoints: Vec<Endpoint>,
-    shared: Arc<Shared>,
-    clock: Clock,
+    pub(crate) name: String,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: Clock,
+    pub(crate) health: Option<HealthRequest>,
     deadline_header: Option<HeaderName>,
     followed: Option<OnFollowed>,
 }
@@ -112,6 +116,7 @@ impl Dependency {
             shared,
             clock,
             deadline_header: settings.deadline_header,
+            health: settings.health,
             followed: None,
         })
     }

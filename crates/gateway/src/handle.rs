@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use seawall_client::{CallRequest, Outcome};
-use seawall_policy::{Ending, Keys, Reason, Time, Wish};
+use seawall_policy::{Ending, Reason, Time, Wish};
 
 use crate::caller::Caller;
 use crate::headers::{Kinds, Said, strip_hop, strip_ours, take_said};
@@ -28,7 +28,7 @@ pub(crate) async fn handle(
     let (mut response, misread) = match answer(worker, door, caller, request).await {
         Ok(response) => (response, false),
         Err(problem) => {
-            worker.refusals.note(&problem);
+            worker.running.refusals.note(&problem);
             caller.call_over();
             let misread = problem.reason == Reason::BadRequest;
             (problem.into_response(), misread)
@@ -62,7 +62,8 @@ async fn answer(
     let (index, path) = door.route(&routes, head.uri.path_and_query())?;
     let compiled = &routes.compiled.dependencies[index];
     let kinds = Kinds::of(&head.headers);
-    let operation = compiled.operation(&head.method, path.path(), kinds.key);
+    let found = compiled.operation(&head.method, path.path(), kinds.key);
+    let (operation, keys) = (found.operation, found.keys(&head.headers));
 
     let said = match kinds.ours {
         true => take_said(&mut head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?,
@@ -84,7 +85,7 @@ async fn answer(
     };
 
     let ticket = Ticket::new(compiled, worker.index, caller);
-    let (headers, keep, keys) = (head.headers, operation.keep, Keys::NONE);
+    let (headers, keep) = (head.headers, operation.keep);
     let call = CallRequest { method: head.method, path, headers, body, keep, keys };
     let outcome = routes.dependencies[index].call(&operation.plan, call, wish).await;
     compiled.counters[worker.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
@@ -142,7 +143,7 @@ fn reply(
         retry_after: until.map(|until| until.since(worker.running.clock.now())),
         stopped: finish.stopped,
     };
-    worker.refusals.note(&problem);
+    worker.running.refusals.note(&problem);
     let mut response = problem.into_response();
     response.body_mut().ends(ticket);
     response
@@ -152,15 +153,23 @@ fn reply(
 fn refusal_detail(compiled: &CompiledDependency, endpoint: usize, reason: Reason) -> String {
     compiled.shared.with(|guards| {
         let Some(guards) = guards.endpoint(endpoint) else { return String::new() };
+        let limit = guards.limit_seen();
         match reason {
-            Reason::BreakerOpen => match guards.breaker().why() {
-                Some(why) => format!("endpoint {endpoint} is not called for now: {}", why.failures),
+            Reason::BreakerOpen => match guards.breaker().why().map(|why| why.failures) {
+                Some(failures) => format!("endpoint {endpoint} is not called for now: {failures}"),
+                None if guards.keys().0 > 0 => {
+                    format!("endpoint {endpoint} is not called for this key for now")
+                }
                 None => format!("endpoint {endpoint} is not called for now: an operator said so"),
             },
+            Reason::ConcurrencyLimit if guards.keys().1 > 0 => {
+                "as many calls of this key are in flight as may be".to_owned()
+            }
             Reason::ConcurrencyLimit => {
-                let limit = guards.limit_seen();
                 format!("{} calls are in flight, the limit is {}", limit.in_flight, limit.limit)
             }
+            Reason::QueueFull => format!("{} calls wait already, as many as may", limit.queue),
+            Reason::QueueTimeout => "no place came free while it waited".to_owned(),
             Reason::NoTimeLeft => "the caller's deadline has passed".to_owned(),
             _ => String::new(),
         }

@@ -2,7 +2,7 @@
 //! the same sentence.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use seawall_policy::Reason;
@@ -21,15 +21,22 @@ pub(crate) struct Refusals {
 struct Class {
     said: Instant,
     suppressed: u64,
+    last: Last,
+}
+
+/// What was said last of a class, and how often.
+#[derive(Clone, Debug)]
+pub(crate) struct Last {
+    pub(crate) at: SystemTime,
+    pub(crate) why: String,
+    pub(crate) times: u64,
 }
 
 impl Refusals {
     /// Says it, or counts it. Bounded by the configuration: dependencies times reasons.
     pub(crate) fn note(&self, problem: &Problem) {
-        let Some(suppressed) = self.may_say(problem.dependency.clone(), problem.reason, Instant::now())
-        else {
-            return;
-        };
+        let class = (problem.dependency.clone(), problem.reason);
+        let Some(suppressed) = self.may_say(class, &problem.detail, Instant::now()) else { return };
         let Problem { reason, effect, attempts, endpoint, detail, .. } = problem;
         let dependency = problem.dependency.as_deref();
         let (reason, effect) = (reason.as_str(), effect.as_str());
@@ -37,22 +44,29 @@ impl Refusals {
     }
 
     /// How many were suppressed before this one, if it may be said.
-    fn may_say(&self, dependency: Option<String>, reason: Reason, now: Instant) -> Option<u64> {
+    fn may_say(&self, class: (Option<String>, Reason), why: &str, now: Instant) -> Option<u64> {
         let mut classes = self.classes.lock();
-        match classes.get_mut(&(dependency.clone(), reason)) {
-            Some(class) if now.duration_since(class.said) < EVERY => {
-                class.suppressed += 1;
-                None
-            }
-            Some(class) => {
-                class.said = now;
-                Some(std::mem::take(&mut class.suppressed))
-            }
-            None => {
-                classes.insert((dependency, reason), Class { said: now, suppressed: 0 });
-                Some(0)
-            }
+        let Some(class) = classes.get_mut(&class) else {
+            let last = Last { at: SystemTime::now(), why: why.to_owned(), times: 1 };
+            classes.insert(class, Class { said: now, suppressed: 0, last });
+            return Some(0);
+        };
+        class.last.at = SystemTime::now();
+        why.clone_into(&mut class.last.why);
+        class.last.times += 1;
+        if now.duration_since(class.said) < EVERY {
+            class.suppressed += 1;
+            return None;
         }
+        class.said = now;
+        Some(std::mem::take(&mut class.suppressed))
+    }
+
+    /// What was said last of each reason of a dependency.
+    pub(crate) fn of(&self, dependency: &str) -> Vec<(Reason, Last)> {
+        let classes = self.classes.lock();
+        let its = classes.iter().filter(|((whose, _), _)| whose.as_deref() == Some(dependency));
+        its.map(|((_, reason), class)| (*reason, class.last.clone())).collect()
     }
 }
 
@@ -65,7 +79,8 @@ mod tests {
         let refusals = Refusals::default();
         let start = Instant::now();
         let ask = |dependency: &str, reason, millis| {
-            refusals.may_say(Some(dependency.into()), reason, start + Duration::from_millis(millis))
+            let class = (Some(dependency.into()), reason);
+            refusals.may_say(class, "why", start + Duration::from_millis(millis))
         };
         assert_eq!(ask("a", Reason::BreakerOpen, 0), Some(0));
         assert_eq!(ask("a", Reason::BreakerOpen, 1), None);
@@ -73,5 +88,9 @@ mod tests {
         assert_eq!(ask("a", Reason::ReadTimeout, 2), Some(0), "another reason");
         assert_eq!(ask("b", Reason::BreakerOpen, 2), Some(0), "another dependency");
         assert_eq!(ask("a", Reason::BreakerOpen, 1_000), Some(2));
+        assert_eq!(refusals.of("b")[0].1.times, 1);
+        let (_, last) =
+            refusals.of("a").into_iter().find(|(reason, _)| *reason == Reason::BreakerOpen).unwrap();
+        assert_eq!((last.times, last.why.as_str()), (4, "why"));
     }
 }

@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, Method};
-use matchit::Router;
+use http::{HeaderMap, HeaderName, Method};
+use matchit::{Params, Router};
 use parking_lot::Mutex;
 use seawall_client::connect::{self, ConfigError};
-use seawall_client::{Clock, DependencySettings, EndpointSettings, PoolSettings, Shared};
-use seawall_policy::{BreakerSettings, GuardSettings, Idempotency, LimitSettings, Plan, Rules, WindowSpan};
+use seawall_client::{Clock, DependencySettings, EndpointSettings, HealthRequest, PoolSettings, Shared};
+use seawall_policy::{
+    BreakerSettings, GuardSettings, Idempotency, Keys, LimitSettings, Plan, QueueSettings, Rules, WindowSpan,
+};
 
 use tokio::sync::watch;
 
 use crate::config;
 use crate::counters::Counters;
+use crate::refusals::Refusals;
 
 /// One gateway process, as its workers and its admin side see it.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub struct Running {
     pub last_reload: Mutex<Option<Reload>>,
     /// Connections of callers, over all workers.
     pub connections: AtomicU64,
+    /// What was answered instead of a dependency's answer, for the log and for people.
+    pub(crate) refusals: Refusals,
     /// The generation of what is in force, for workers to wait for.
     newest: watch::Sender<u64>,
     /// The generation that each worker routes by.
@@ -90,6 +96,68 @@ pub struct CompiledOperation {
     pub plan: Arc<Plan>,
     /// Bytes of a request's body that are kept for a repeat.
     pub keep: usize,
+    /// What its breaker and its limit are kept for.
+    filed: [Filed; 2],
+}
+
+/// What a guard is kept for, for one operation.
+#[derive(Clone, Debug)]
+enum Filed {
+    /// The endpoint alone.
+    Endpoint,
+    /// This operation.
+    Operation,
+    /// What this header says.
+    Header(HeaderName),
+    /// This part of the path.
+    Path(String),
+}
+
+/// Bytes of a key; a longer one counts as none. It is kept for each guard, and shown.
+const MOST_KEY: usize = 128;
+
+/// An operation, and the parts of the path that its pattern names.
+pub struct Found<'a, 'p> {
+    /// The operation.
+    pub operation: &'a CompiledOperation,
+    parts: Option<Params<'a, 'p>>,
+}
+
+impl std::fmt::Debug for Found<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Found").field("operation", &self.operation.name).finish_non_exhaustive()
+    }
+}
+
+impl Found<'_, '_> {
+    /// Under which keys the guards of this request are kept.
+    #[must_use]
+    pub fn keys(&self, headers: &HeaderMap) -> Keys {
+        let [breaker, limit] = &self.operation.filed;
+        Keys { breaker: self.key(breaker, headers), limit: self.key(limit, headers) }
+    }
+
+    /// None where the request has no such thing: then it is the endpoint's own guard.
+    fn key(&self, filed: &Filed, headers: &HeaderMap) -> Option<Arc<str>> {
+        let text = match filed {
+            Filed::Endpoint => return None,
+            Filed::Operation => return Some(Arc::clone(&self.operation.name)),
+            Filed::Header(name) => headers.get(name)?.to_str().ok()?,
+            Filed::Path(name) => self.parts.as_ref()?.get(name)?,
+        };
+        (!text.is_empty() && text.len() <= MOST_KEY).then(|| Arc::from(text))
+    }
+}
+
+impl Filed {
+    fn of(key: &config::GuardKey) -> Filed {
+        match key {
+            config::GuardKey::Endpoint => Filed::Endpoint,
+            config::GuardKey::Operation => Filed::Operation,
+            config::GuardKey::Header(name) => Filed::Header(name.clone()),
+            config::GuardKey::Path(name) => Filed::Path(name.clone()),
+        }
+    }
 }
 
 impl Running {
@@ -110,6 +178,7 @@ impl Running {
             draining: AtomicBool::new(false),
             last_reload: Mutex::new(None),
             connections: AtomicU64::new(0),
+            refusals: Refusals::default(),
         })
     }
 
@@ -222,6 +291,7 @@ impl CompiledDependency {
         // Made once here, so that what could never work is found before anything is replaced.
         seawall_client::Dependency::new(client.clone(), Arc::clone(&shared), clock)?;
 
+        let filed = [Filed::of(&settings.breaker.key), Filed::of(&settings.concurrency.key)];
         let operations: Vec<CompiledOperation> = settings
             .operations
             .iter()
@@ -229,6 +299,7 @@ impl CompiledDependency {
                 name: operation.name.as_str().into(),
                 plan: Arc::new(operation_plan(settings, operation)),
                 keep: keep(&operation.retry),
+                filed: filed.clone(),
             })
             .collect();
         let mut routers: Vec<(Method, Router<usize>)> = Vec::new();
@@ -248,6 +319,7 @@ impl CompiledDependency {
             name: Arc::clone(&other),
             plan: Arc::new(fallback_plan(settings, idempotency)),
             keep: keep(&settings.fallback.retry),
+            filed: filed.clone(),
         });
         Ok(CompiledDependency {
             settings: settings.clone(),
@@ -262,10 +334,10 @@ impl CompiledDependency {
 
     /// The operation that a request belongs to. `keyed`: it carries an `Idempotency-Key`.
     #[must_use]
-    pub fn operation(&self, method: &Method, path: &str, keyed: bool) -> &CompiledOperation {
+    pub fn operation<'a, 'p>(&'a self, method: &Method, path: &'p str, keyed: bool) -> Found<'a, 'p> {
         let router = self.routers.iter().find(|(m, _)| m == method);
         if let Some(found) = router.and_then(|(_, router)| router.at(path).ok()) {
-            return &self.operations[*found.value];
+            return Found { operation: &self.operations[*found.value], parts: Some(found.params) };
         }
         let mut idempotency = Idempotency::of_method(method.as_str());
         let may_be_keyed = *method == Method::POST || *method == Method::PATCH;
@@ -273,7 +345,7 @@ impl CompiledDependency {
             idempotency = Idempotency::Keyed;
         }
         let index = Idempotency::ALL.iter().position(|i| *i == idempotency).expect("it is one of all");
-        &self.fallback[index]
+        Found { operation: &self.fallback[index], parts: None }
     }
 }
 
@@ -294,7 +366,7 @@ fn operation_plan(dependency: &config::Dependency, operation: &config::Operation
         attempts: operation.retry.attempts_in_force(),
         backoff: operation.retry.backoff,
         endpoints: dependency.endpoints.len(),
-        slow_call: None,
+        slow_call: operation.slow_call,
     }
 }
 
@@ -306,7 +378,7 @@ fn fallback_plan(dependency: &config::Dependency, idempotency: Idempotency) -> P
         attempts: fallback.retry.attempts_in_force(),
         backoff: fallback.retry.backoff,
         endpoints: dependency.endpoints.len(),
-        slow_call: None,
+        slow_call: fallback.slow_call,
     }
 }
 
@@ -331,14 +403,31 @@ fn guard_settings(settings: &config::Dependency, instances: u32) -> GuardSetting
     breaker.open_for = from.open_for;
     breaker.probes = from.probes;
     breaker.consecutive = from.consecutive;
-    breaker.slow_call = from.slow_call;
+    // Every plan carries the one in force, so that an operation can turn it off.
+    breaker.slow_call = None;
+    breaker.health = settings.health.as_ref().map(|_| health_interval(from.open_for));
     breaker.open_max = from.open_max;
     breaker.ramp = from.ramp;
     let mut limit = LimitSettings::default();
     limit.enabled = settings.concurrency.enabled;
     limit.max = settings.concurrency.max;
     limit.adaptive = settings.concurrency.adaptive;
-    GuardSettings { breaker, limit, budget: settings.budget, instances, ..GuardSettings::default() }
+    let concurrency = &settings.concurrency;
+    GuardSettings {
+        breaker,
+        limit,
+        queue: QueueSettings { length: concurrency.queue, wait: concurrency.queue_wait },
+        breaker_keys: from.max_keys,
+        limit_keys: concurrency.max_keys,
+        budget: settings.budget,
+        instances,
+    }
+}
+
+/// Asked about three times in an open time, so that a good answer can shorten it; never in a hurry, and at least every two
+/// seconds, or a long open time would be waited out for nothing.
+fn health_interval(open_for: Duration) -> Duration {
+    (open_for / 4).clamp(Duration::from_millis(200), Duration::from_secs(2))
 }
 
 fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, ConfigError> {
@@ -370,7 +459,13 @@ fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, 
             max_age: settings.pool.max_age,
         },
         deadline_header: settings.deadline_header.clone(),
+        health: settings.health.as_ref().map(health).transpose()?,
     })
+}
+
+fn health(asked: &config::Health) -> Result<HealthRequest, ConfigError> {
+    let path = asked.target.parse().map_err(|_| ConfigError::new("health", "this is no path"))?;
+    Ok(HealthRequest { method: asked.method.clone(), path })
 }
 
 #[cfg(test)]

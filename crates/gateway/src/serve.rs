@@ -17,7 +17,6 @@ use crate::admin::{self, AdminToken};
 use crate::config;
 use crate::demo::Demo;
 use crate::gate::read_tokens;
-use crate::refusals::Refusals;
 use crate::running::{Reload, Running};
 use crate::worker::{Entrance, Worker};
 
@@ -107,12 +106,10 @@ async fn start(options: &Options) -> Result<(), StartError> {
         AdminToken::prepare(&running.compiled.load().settings, admin_address).map_err(StartError::Machine)?;
 
     let (stop, stopped) = watch::channel(false);
-    let refusals = Arc::new(Refusals::default());
     let addresses: Vec<_> = entrances[0].iter().map(|e| (e.own.clone(), e.address)).collect();
     let mut threads = Vec::new();
     for (index, entrances) in entrances.into_iter().enumerate() {
-        let worker =
-            Worker::new(index, Arc::clone(&running), Arc::clone(&refusals)).map_err(StartError::Config)?;
+        let worker = Worker::new(index, Arc::clone(&running)).map_err(StartError::Config)?;
         threads.push(spawn(worker, entrances, stopped.clone())?);
     }
     let admin_side = tokio::spawn(admin::serve(admin, Arc::clone(&running), token));

@@ -26,7 +26,6 @@ use crate::arrival::{refuse_new, speaks_http2, turn_away};
 use crate::caller::{Caller, CallerIo, Patience};
 use crate::gate::Gate;
 use crate::handle::{handle, split_prefix};
-use crate::refusals::Refusals;
 use crate::reply::Problem;
 use crate::running::{Compiled, Running};
 
@@ -49,7 +48,6 @@ pub(crate) struct Routes {
 pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) running: Arc<Running>,
-    pub(crate) refusals: Arc<Refusals>,
     routes: ArcSwap<Routes>,
     callers: Mutex<Vec<Option<Arc<Caller>>>>,
     /// Connections that were accepted and are not over.
@@ -105,16 +103,11 @@ impl Door {
 
 impl Worker {
     /// Makes a worker with connections for what is in force.
-    pub(crate) fn new(
-        index: usize,
-        running: Arc<Running>,
-        refusals: Arc<Refusals>,
-    ) -> Result<Worker, String> {
+    pub(crate) fn new(index: usize, running: Arc<Running>) -> Result<Worker, String> {
         let routes = Routes::new(running.compiled.load_full(), None, running.clock, index)?;
         Ok(Worker {
             index,
             running,
-            refusals,
             routes: ArcSwap::from_pointee(routes),
             callers: Mutex::default(),
             open: AtomicU64::new(0),
@@ -133,6 +126,7 @@ impl Worker {
         mut stop: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let round = tokio::spawn(Arc::clone(&self).look_after());
+        self.routes().watch_health(None);
         let mut doors = Vec::new();
         for entrance in entrances {
             doors.push(tokio::spawn(Arc::clone(&self).accept(entrance, stop.clone())));
@@ -318,6 +312,7 @@ impl Worker {
                 retired.extend(gone);
                 drop(retired);
                 let generation = routes.compiled.generation;
+                routes.watch_health(Some(&old));
                 self.routes.store(Arc::new(routes));
                 self.running.taken_over(self.index, generation);
             }
@@ -356,10 +351,20 @@ impl Routes {
                         let finish = &outcome.finish;
                         counted.counters[worker].ended(finish.effect, outcome.reason(), finish.attempts);
                     };
-                    Arc::new(made.map_err(|error| error.to_string())?.on_followed(Arc::new(tell)))
+                    let made = made.map_err(|error| error.to_string())?.on_followed(Arc::new(tell));
+                    Arc::new(made)
                 }
             });
         }
         Ok(Routes { compiled, dependencies })
+    }
+
+    /// Watches those that were not there before, until nobody calls them any more.
+    fn watch_health(&self, old: Option<&Routes>) {
+        let known =
+            |d: &Arc<Dependency>| old.is_some_and(|old| old.dependencies.iter().any(|o| Arc::ptr_eq(o, d)));
+        for new in self.dependencies.iter().filter(|dependency| !known(dependency)) {
+            tokio::spawn(Dependency::watch_health(Arc::downgrade(new)));
+        }
     }
 }

@@ -34,9 +34,11 @@ pub struct GuardSettings {
     pub limit: LimitSettings,
     /// The queue before each limit. Default: none.
     pub queue: QueueSettings,
-    /// So many keys at an endpoint have a breaker, and so many a limit, of their own; those beyond share one. Default
-    /// 1024: a partner has tens of shards and hundreds of tenants, and a thousand breakers take about a megabyte.
-    pub keys: u32,
+    /// So many keys at an endpoint have a breaker of their own; those beyond share one. Default 1024: a partner has tens
+    /// of shards and hundreds of tenants, and a thousand breakers take about a megabyte.
+    pub breaker_keys: u32,
+    /// So many have a limit of their own. Default 1024.
+    pub limit_keys: u32,
     /// The dependency's retry budget.
     pub budget: BudgetSettings,
     /// How many copies of this caller run. Default 1; above 100, slow failures are repeated only on evidence.
@@ -49,7 +51,8 @@ impl Default for GuardSettings {
             breaker: BreakerSettings::default(),
             limit: LimitSettings::default(),
             queue: QueueSettings::default(),
-            keys: 1024,
+            breaker_keys: 1024,
+            limit_keys: 1024,
             budget: BudgetSettings::default(),
             instances: 1,
         }
@@ -323,6 +326,18 @@ impl DependencyGuards {
         if let Some(guards) = self.endpoints.get_mut(endpoint) {
             guards.force(force, now);
         }
+    }
+
+    /// Whether an endpoint's health request is to be sent now; true once each time that it is due. It is the endpoint's
+    /// own breaker that asks: what the endpoint says of itself tells nothing of one shard behind it.
+    pub fn health_due(&mut self, endpoint: usize, now: Time) -> bool {
+        self.endpoints.get_mut(endpoint).is_some_and(|guards| guards.breaker().health_due(now))
+    }
+
+    /// The health request was answered well. Whether that began to probe an open breaker.
+    pub fn health_answered(&mut self, endpoint: usize, now: Time) -> bool {
+        let guards = self.endpoints.get_mut(endpoint);
+        guards.is_some_and(|guards| guards.breaker().health_answered(now).is_some())
     }
 
     /// Takes new settings for the same endpoints and keeps what was learned, so that a reload neither opens nor closes

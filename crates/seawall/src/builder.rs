@@ -323,6 +323,7 @@ impl Builder {
         });
         let Pool { settle, idle, max_idle, max_age } = self.pool;
         DependencySettings {
+            health: None,
             name: self.name.clone(),
             endpoints: endpoints.collect(),
             connect,

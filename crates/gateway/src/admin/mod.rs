@@ -34,8 +34,8 @@ use tokio::task::JoinSet;
 pub use changes::{Change, MOST_CHANGES};
 pub use token::{AdminToken, default_token_path};
 pub use view::{
-    BreakerView, CallsView, DependencyView, EndpointView, LimitView, OperationView, Overview, ReloadView,
-    WindowView,
+    BreakerKeyView, BreakerView, CallsView, DependencyView, EndpointView, LimitKeyView, LimitView,
+    OperationView, Overview, RefusalView, ReloadView, WindowView,
 };
 pub use words::in_words;
 

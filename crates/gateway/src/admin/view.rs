@@ -3,9 +3,12 @@
 //! Each fact stands in two forms: a figure for programs and, where a person asks "why" or "what next", words.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use seawall_policy::{BreakerState, EndpointGuards, OpenedBy, Opening, Reason, Time, Timeouts};
+use seawall_policy::{
+    Breaker, BreakerState, EndpointGuards, LimitSeen, OpenedBy, Opening, Reason, Time, Timeouts,
+};
 use serde::{Deserialize, Serialize};
 
 use super::Desk;
@@ -13,6 +16,7 @@ use super::changes::{Change, stamp};
 use super::words::in_words;
 use crate::config;
 use crate::counters::tally;
+use crate::refusals::Last;
 use crate::running::{CompiledDependency, Reload};
 
 /// The whole gateway.
@@ -56,6 +60,9 @@ pub struct DependencyView {
     pub calls: CallsView,
     /// Calls that ended without an answer of the dependency, by reason; those that occurred.
     pub reasons: BTreeMap<String, u64>,
+    /// What was said last instead of an answer of the dependency, and why; the newest first.
+    #[serde(default)]
+    pub last_refusals: Vec<RefusalView>,
     /// Attempts made.
     pub attempts: u64,
     /// Answers whose body broke after its head had gone out.
@@ -90,6 +97,35 @@ pub struct EndpointView {
     /// What the breaker looks back on.
     pub window: WindowView,
     /// How many calls at once.
+    pub limit: LimitView,
+    /// Breakers of keys, those that do not flow first, then those used last; absent where none is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breaker_keys: Vec<BreakerKeyView>,
+    /// Limits of keys, those used last first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limit_keys: Vec<LimitKeyView>,
+    /// How many keys have a breaker or a limit of their own; more than are listed, perhaps.
+    #[serde(default)]
+    pub keys: usize,
+}
+
+/// A key's breaker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BreakerKeyView {
+    /// The key; `null` for the one that all keys over the bound share.
+    pub key: Option<String>,
+    /// Whether calls of this key may be made.
+    pub breaker: BreakerView,
+    /// What its breaker looks back on.
+    pub window: WindowView,
+}
+
+/// A key's limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitKeyView {
+    /// The key; `null` for the one that all keys over the bound share.
+    pub key: Option<String>,
+    /// How many calls of this key at once.
     pub limit: LimitView,
 }
 
@@ -150,6 +186,25 @@ pub struct LimitView {
     pub max: u32,
     /// Attempts in flight.
     pub in_flight: u32,
+    /// Calls that wait for a place.
+    #[serde(default)]
+    pub waiting: u32,
+    /// The most that may wait.
+    #[serde(default)]
+    pub queue: u32,
+}
+
+/// A refusal of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalView {
+    /// The word.
+    pub reason: String,
+    /// When it was last said, RFC 3339.
+    pub at: String,
+    /// Why, as that caller was told.
+    pub why: String,
+    /// How often since the start.
+    pub times: u64,
 }
 
 /// One operation's settings, in brief. Times in milliseconds.
@@ -212,11 +267,11 @@ impl Desk {
         let now = Moment { time: self.running.clock.now(), wall: SystemTime::now() };
         let (seen, tokens_milli) = found.shared.with(|guards| {
             let seen: Vec<_> = (0..guards.len())
-                .filter_map(|at| guards.endpoint(at).map(|one| Seen::of(one, now.time)))
+                .filter_map(|at| guards.endpoint(at).map(|one| SeenEndpoint::of(one, now.time)))
                 .collect();
             (seen, guards.tokens_milli())
         });
-        let worst = seen.iter().map(|one| one.state).max_by_key(|state| badness(*state));
+        let worst = seen.iter().flat_map(SeenEndpoint::states).max_by_key(|state| badness(*state));
         let urls = found.settings.endpoints.iter().map(|endpoint| endpoint.url.to_string());
         let endpoints = urls.zip(seen).enumerate();
         let tally = tally(&found.counters);
@@ -227,17 +282,32 @@ impl Desk {
             state: worst.unwrap_or(BreakerState::Closed).as_str().to_owned(),
             endpoints: endpoints
                 .map(|(at, (url, seen))| {
-                    let word = if seen.is_forced() { self.changes.last_word(name, at) } else { None };
+                    let word = if seen.own.is_forced() { self.changes.last_word(name, at) } else { None };
                     seen.tell(at, url, word, now)
                 })
                 .collect(),
             retry_tokens: f64::from(tokens_milli) / 1000.0,
             calls: CallsView { applied, not_applied, unknown, in_flight: tally.in_flight },
             reasons: reasons.map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
+            last_refusals: self.last_refusals(name),
             attempts: tally.attempts,
             truncated: tally.truncated,
             operations: operations(&found.settings),
         }
+    }
+}
+
+impl Desk {
+    fn last_refusals(&self, dependency: &str) -> Vec<RefusalView> {
+        let mut said = self.running.refusals.of(dependency);
+        said.sort_by_key(|(_, last)| std::cmp::Reverse(last.at));
+        let tell = |(reason, last): (Reason, Last)| RefusalView {
+            reason: reason.as_str().to_owned(),
+            at: stamp(last.at),
+            why: last.why,
+            times: last.times,
+        };
+        said.into_iter().map(tell).collect()
     }
 }
 
@@ -270,7 +340,72 @@ fn brief(timeout: &Timeouts, retry: &config::Retry) -> OperationView {
     }
 }
 
+/// The most keys that are told of each endpoint.
+const MOST_KEYS: usize = 100;
+
 /// What was read of one endpoint's guards under their lock; the words are made after it.
+struct SeenEndpoint {
+    own: Seen,
+    limit: LimitSeen,
+    breakers: Vec<(Option<Arc<str>>, Seen)>,
+    limits: Vec<(Option<Arc<str>>, LimitSeen)>,
+    keys: usize,
+}
+
+impl SeenEndpoint {
+    fn of(guards: &mut EndpointGuards, now: Time) -> SeenEndpoint {
+        // Those that matter most first, and no more than are told: every call waits meanwhile.
+        let (mut breakers, mut flowing) = (Vec::new(), Vec::new());
+        guards.each_breaker(|key, breaker| {
+            let list = if breaker.is_closed() { &mut flowing } else { &mut breakers };
+            if list.len() < MOST_KEYS {
+                list.push((key.cloned(), Seen::of(breaker, now)));
+            }
+        });
+        let room = MOST_KEYS - breakers.len();
+        breakers.extend(flowing.into_iter().take(room));
+        let mut limits = Vec::new();
+        guards.each_limit(|key, limit| {
+            if limits.len() < MOST_KEYS {
+                limits.push((key.cloned(), limit));
+            }
+        });
+        let keys = guards.keys();
+        SeenEndpoint {
+            own: Seen::of(guards.breaker(), now),
+            limit: guards.limit_seen(),
+            breakers,
+            limits,
+            keys: keys.0.max(keys.1),
+        }
+    }
+
+    fn states(&self) -> impl Iterator<Item = BreakerState> {
+        self.breakers.iter().map(|(_, seen)| seen.state).chain([self.own.state])
+    }
+
+    fn tell(self, endpoint: usize, url: String, forced: Option<Change>, now: Moment) -> EndpointView {
+        let name = |key: Option<Arc<str>>| key.map(|key| key.to_string());
+        let breaker_keys = self.breakers.into_iter().map(|(key, seen)| {
+            let (breaker, window) = seen.tell(forced.clone(), now);
+            BreakerKeyView { key: name(key), breaker, window }
+        });
+        let breaker_keys = breaker_keys.collect();
+        let limit_keys = self.limits.into_iter();
+        let limit_keys = limit_keys.map(|(key, seen)| LimitKeyView { key: name(key), limit: limit(seen) });
+        let limit_keys = limit_keys.collect();
+        let (breaker, window) = self.own.tell(forced, now);
+        let limit = limit(self.limit);
+        EndpointView { endpoint, url, breaker, window, limit, breaker_keys, limit_keys, keys: self.keys }
+    }
+}
+
+fn limit(seen: LimitSeen) -> LimitView {
+    let LimitSeen { enabled, limit, max, in_flight, waiting, queue } = seen;
+    LimitView { enabled, limit, max, in_flight, waiting, queue }
+}
+
+/// One breaker.
 struct Seen {
     state: BreakerState,
     enabled: bool,
@@ -279,13 +414,10 @@ struct Seen {
     opening: Option<Opening>,
     probes: u32,
     window: WindowView,
-    limit: LimitView,
 }
 
 impl Seen {
-    fn of(guards: &mut EndpointGuards, now: Time) -> Seen {
-        let limit = guards.limit_seen();
-        let breaker = guards.breaker();
+    fn of(breaker: &mut Breaker, now: Time) -> Seen {
         let (counts, failures) = (breaker.counts(now), breaker.failures(now));
         Seen {
             state: breaker.state(now),
@@ -299,12 +431,6 @@ impl Seen {
                 bad: counts.bad,
                 failures: (counts.bad > 0).then(|| failures.to_string()),
             },
-            limit: LimitView {
-                enabled: limit.enabled,
-                limit: limit.limit,
-                max: limit.max,
-                in_flight: limit.in_flight,
-            },
         }
     }
 
@@ -315,7 +441,7 @@ impl Seen {
         }
     }
 
-    fn tell(self, endpoint: usize, url: String, forced: Option<Change>, now: Moment) -> EndpointView {
+    fn tell(self, forced: Option<Change>, now: Moment) -> (BreakerView, WindowView) {
         let why = match &forced {
             Some(word) => Some(format!("{}: {}", word.who, word.reason)),
             None if self.is_forced() => Some("by an operator".to_owned()),
@@ -335,7 +461,7 @@ impl Seen {
             next: next(self.state, left, self.probes),
             forced,
         };
-        EndpointView { endpoint, url, breaker, window: self.window, limit: self.limit }
+        (breaker, self.window)
     }
 }
 
@@ -390,7 +516,7 @@ fn next(state: BreakerState, left: Option<Duration>, probes: u32) -> Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use seawall_policy::{Breaker, BreakerSettings, Draw, Evidence, FailureKind};
+    use seawall_policy::{BreakerSettings, Draw, Evidence, FailureKind};
 
     fn fail(breaker: &mut Breaker, kind: FailureKind, slow: bool, at: Time) {
         let pass = breaker.admit(at).expect("it flows, or probes");

@@ -99,12 +99,26 @@ fn facts(dependency: &DependencyView) -> String {
         if endpoint.limit.enabled && endpoint.limit.limit < endpoint.limit.max {
             facts.push(format!("limit {} of {}", endpoint.limit.limit, endpoint.limit.max));
         }
+        if endpoint.limit.waiting > 0 {
+            facts.push(format!("{} waiting", endpoint.limit.waiting));
+        }
+        facts.extend(keys(endpoint));
     }
     facts.push(format!("{:.1} retry tokens", dependency.retry_tokens));
     if dependency.calls.unknown > 0 {
         facts.push(format!("{} ended unknown", dependency.calls.unknown));
     }
     facts.join("; ")
+}
+
+/// The keys whose breakers do not flow, and the first of them.
+fn keys(endpoint: &EndpointView) -> Option<String> {
+    let away: Vec<_> = endpoint.breaker_keys.iter().filter(|of| badness(&of.breaker.state) > 1).collect();
+    let first = away.first()?;
+    let name = first.key.as_deref().unwrap_or("(keys over the bound)");
+    let why = first.breaker.why.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
+    let more = if away.len() > 1 { format!(" and {} more", away.len() - 1) } else { String::new() };
+    Some(format!("key {name} {}{why}{more} of {}", first.breaker.state, endpoint.keys))
 }
 
 /// The success rate in the breaker's window.
@@ -151,7 +165,10 @@ mod tests {
                 forced: None,
             },
             window: WindowView { ok, bad, failures: (bad > 0).then(|| format!("{bad} timeouts")) },
-            limit: LimitView { enabled: true, limit: 10, max: 10, in_flight: 0 },
+            limit: LimitView { enabled: true, limit: 10, max: 10, in_flight: 0, waiting: 0, queue: 0 },
+            breaker_keys: vec![],
+            limit_keys: vec![],
+            keys: 0,
         }
     }
 
@@ -163,6 +180,7 @@ mod tests {
             retry_tokens: 1.25,
             calls: CallsView::default(),
             reasons: Default::default(),
+            last_refusals: vec![],
             attempts: 0,
             truncated: 0,
             operations: Vec::new(),

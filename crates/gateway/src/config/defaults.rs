@@ -52,6 +52,10 @@ pub fn retry() -> Retry {
     }
 }
 
+/// A partner has tens of shards and hundreds of tenants; a thousand breakers take about a megabyte. Whoever calls chooses
+/// the values, so there must be some bound.
+pub const KEYS: u32 = 1024;
+
 /// A thousand at once, falling while most attempts end in timeouts or overload answers. No queue: what waits here
 /// waits in vain while the other side is slow, and hides it from the caller.
 #[must_use]
@@ -63,6 +67,7 @@ pub fn concurrency() -> Concurrency {
         queue: 0,
         queue_wait: Duration::ZERO,
         key: GuardKey::Endpoint,
+        max_keys: KEYS,
         fleet: None,
     }
 }
@@ -83,6 +88,7 @@ pub fn breaker() -> Breaker {
         open_max: None,
         ramp: None,
         key: GuardKey::Endpoint,
+        max_keys: KEYS,
     }
 }
 

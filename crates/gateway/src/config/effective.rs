@@ -116,7 +116,7 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
     }
     page.line(1, "tls", show_tls(dependency));
     if let Some(health) = &dependency.health {
-        page.line(1, "health", format!("{} {}{}", health.method, health.target, pending("health")));
+        page.line(1, "health", format!("{} {}", health.method, health.target));
     }
     if let Some(header) = &dependency.deadline_header {
         page.line(1, "deadline", format!("the remaining milliseconds go out in `{header}`"));
@@ -179,8 +179,7 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     page.line(2, "retry", show_retry(&operation.retry));
     if let Some(slow) = operation.slow_call {
         // That of the breaker holds for every operation.
-        let pending = if Some(slow) == dependency.breaker.slow_call { "" } else { pending("slow_call") };
-        page.line(2, "slow_call", format!("{}{pending}", show_time(slow)));
+        page.line(2, "slow_call", show_time(slow));
     }
     if !operation.refuses.is_empty() {
         let all: Vec<String> = operation.refuses.iter().map(u16::to_string).collect();

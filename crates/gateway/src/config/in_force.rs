@@ -25,10 +25,6 @@ enum But {
     Nothing,
     /// `false`.
     False,
-    /// `0`.
-    Zero,
-    /// This text.
-    Text(&'static str),
 }
 
 impl But {
@@ -36,8 +32,6 @@ impl But {
         match self {
             But::Nothing => false,
             But::False => value.as_bool() == Some(false),
-            But::Zero => value.as_integer().is_some_and(|number| number.as_str() == "0"),
-            But::Text(text) => value.as_str() == Some(text),
         }
     }
 }
@@ -72,46 +66,10 @@ const NOT_YET: &[NotYet] = &[
         says: "is not in force yet: nothing is undone",
     },
     NotYet {
-        key: "slow_call",
-        tables: OPERATION,
-        but: But::Nothing,
-        says: "is not in force yet: the `slow_call` of `breaker` holds for every operation",
-    },
-    NotYet {
-        key: "key",
-        tables: &["`breaker`"],
-        but: But::Text("endpoint"),
-        says: "is not in force yet: there is one breaker for each endpoint",
-    },
-    NotYet {
-        key: "key",
-        tables: CONCURRENCY,
-        but: But::Text("endpoint"),
-        says: "is not in force yet: there is one limit for each endpoint",
-    },
-    NotYet {
-        key: "queue",
-        tables: CONCURRENCY,
-        but: But::Zero,
-        says: "is not in force yet: what is over the limit is refused at once",
-    },
-    NotYet {
-        key: "queue_wait",
-        tables: CONCURRENCY,
-        but: But::Text("0s"),
-        says: "is not in force yet: nobody waits",
-    },
-    NotYet {
         key: "fleet",
         tables: CONCURRENCY,
         but: But::Nothing,
         says: "is not in force yet: no limit is shared",
-    },
-    NotYet {
-        key: "health",
-        tables: DEPENDENCY,
-        but: But::Nothing,
-        says: "is not in force yet: an open breaker tries again with calls alone",
     },
     NotYet {
         key: "reconcile",
@@ -202,20 +160,21 @@ mod tests {
 
     #[test]
     fn what_the_guards_obey_is_not_called_idle() {
-        let obeyed = "concurrency = { max = 5, adaptive = false, queue = 0, queue_wait = \"0s\", key = \"endpoint\" }\n\
-                      breaker = { slow_call = \"2s\", consecutive = 3, key = \"endpoint\" }";
+        let obeyed = "concurrency = { max = 5, adaptive = false, queue = 5, queue_wait = \"1s\", key = \"operation\" }\n\
+                      breaker = { slow_call = \"2s\", consecutive = 3, key = \"header:x-tenant\" }\n\
+                      health = \"GET /health\"\n\
+                      operation = [{ name = \"a\", match = \"GET /a\", slow_call = \"1s\" }]";
         assert_eq!(notes(obeyed), Vec::<String>::new());
     }
 
     #[test]
     fn what_nothing_obeys_is_told() {
         for (line, key) in [
-            ("concurrency = { queue = 5, queue_wait = \"1s\" }", "`queue`"),
-            ("concurrency = { queue = 5, queue_wait = \"1s\" }", "`queue_wait`"),
-            ("concurrency = { key = \"operation\" }", "`key`"),
-            ("breaker = { key = \"header:x-tenant\" }", "`key`"),
-            ("health = \"GET /health\"", "`health`"),
-            ("operation = [{ name = \"a\", match = \"GET /a\", slow_call = \"1s\" }]", "`slow_call`"),
+            ("concurrency = { fleet = { url = \"redis://r.internal\", max = 5 } }", "`fleet`"),
+            (
+                "operation = [{ name = \"a\", match = \"POST /a\", idempotency = \"keyed\", durable = true }]",
+                "`durable`",
+            ),
         ] {
             let notes = notes(line);
             let told = notes.iter().any(|note| note.starts_with(key) && note.contains("not in force yet"));

@@ -237,6 +237,8 @@ pub struct Concurrency {
     pub queue_wait: Duration,
     /// What the limit is kept for.
     pub key: GuardKey,
+    /// So many keys have one of their own.
+    pub max_keys: u32,
     /// The limit that a partner imposes on the whole company.
     pub fleet: Option<Fleet>,
 }
@@ -286,6 +288,8 @@ pub struct Breaker {
     pub ramp: Option<Duration>,
     /// What the breaker is kept for.
     pub key: GuardKey,
+    /// So many keys have one of their own.
+    pub max_keys: u32,
 }
 
 /// Connections kept.

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use http::HeaderName;
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
@@ -327,10 +329,7 @@ pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
     match written.split_once(':') {
         None if written == "endpoint" => Ok(GuardKey::Endpoint),
         None if written == "operation" => Ok(GuardKey::Operation),
-        Some(("header", name)) => name
-            .parse()
-            .map(GuardKey::Header)
-            .map_err(|_| Wrong::new("this is not a header name").help("as in \"header:x-tenant\"")),
+        Some(("header", name)) => key_header(name),
         Some(("path", part)) => match part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
             Some(name) if !name.is_empty() => Ok(GuardKey::Path(name.to_owned())),
             _ => Err(Wrong::new("a part of the path stands in braces").help("as in \"path:{tenant}\"")),
@@ -338,6 +337,19 @@ pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
         _ => Err(Wrong::new(format!("`{written}` is not something to keep a guard for"))
             .help(advice(written, forms))),
     }
+}
+
+/// Values of a key are shown by the admin side and kept in memory, so credentials are none.
+fn key_header(name: &str) -> Result<GuardKey, Wrong> {
+    let secret = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
+    let name: HeaderName = name
+        .parse()
+        .map_err(|_| Wrong::new("this is not a header name").help("as in \"header:x-tenant\""))?;
+    if secret.contains(&name) {
+        return Err(Wrong::new(format!("`{name}` carries secrets, and the values of a key are shown"))
+            .help("take a header that names the tenant or the shard"));
+    }
+    Ok(GuardKey::Header(name))
 }
 
 /// A JSON body with placeholders.

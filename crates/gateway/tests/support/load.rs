@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -20,6 +20,17 @@ pub struct Call {
     pub effect: String,
     pub attempts: u32,
     pub reason: String,
+    /// When it was made.
+    pub at: Instant,
+    /// How long the caller waited.
+    pub took: Duration,
+}
+
+/// The time within which this share of the calls was answered, in parts per hundred.
+pub fn percentile<'a>(calls: impl IntoIterator<Item = &'a Call>, percent: usize) -> Duration {
+    let mut took: Vec<Duration> = calls.into_iter().map(|call| call.took).collect();
+    took.sort_unstable();
+    took[(took.len() * percent / 100).min(took.len() - 1)]
 }
 
 /// A load: so many calls over so many connections, each a closed loop.
@@ -78,6 +89,7 @@ async fn caller(load: Arc<Load>, next: Arc<AtomicU64>, gateway: SocketAddr) -> V
         }
         let id = format!("{}-{number}", load.method);
         let body = if load.method == "POST" { "amount=5" } else { "" };
+        let at = Instant::now();
         let heard = connection.ask(load.method, load.target, &[("x-id", &id)], body).await;
         let told = |name| heard.header(name).unwrap_or_default().to_owned();
         calls.push(Call {
@@ -86,6 +98,8 @@ async fn caller(load: Arc<Load>, next: Arc<AtomicU64>, gateway: SocketAddr) -> V
             effect: told("seawall-effect"),
             attempts: told("seawall-attempts").parse().unwrap_or(0),
             reason: told("seawall-reason"),
+            at,
+            took: at.elapsed(),
         });
         if heard.ended != Ended::Open {
             connection = Caller::connect(gateway).await;

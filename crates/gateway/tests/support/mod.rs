@@ -6,14 +6,16 @@
 #![allow(missing_docs, unreachable_pub, reason = "shared by tests only")]
 
 mod gateway;
+pub mod gauge;
 pub mod http2;
 mod load;
 mod raw;
 pub mod tls;
 
 pub use gateway::Gateway;
+pub use gauge::Gauge;
 pub use http2::Multiplexed;
-pub use load::{Call, Load, Pace};
+pub use load::{Call, Load, Pace, percentile};
 pub use raw::{Caller, Ended, Heard, dechunked};
 
 use std::future::Future;

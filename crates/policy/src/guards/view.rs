@@ -35,8 +35,8 @@ impl EndpointGuards {
         let breaker = Breaker::new(settings.breaker);
         let gate = Gate::new(settings.limit, settings.queue);
         EndpointGuards {
-            breakers: Keyed::new(breaker, settings.keys),
-            gates: Keyed::new(gate, settings.keys),
+            breakers: Keyed::new(breaker, settings.breaker_keys),
+            gates: Keyed::new(gate, settings.limit_keys),
         }
     }
 
@@ -96,8 +96,8 @@ impl EndpointGuards {
     }
 
     pub(super) fn adopt(&mut self, settings: &GuardSettings, now: Time) {
-        self.breakers.bound(settings.keys);
-        self.gates.bound(settings.keys);
+        self.breakers.bound(settings.breaker_keys);
+        self.gates.bound(settings.limit_keys);
         self.breakers.each(|_, breaker| breaker.adopt(now, settings.breaker));
         self.gates.each(|_, gate| gate.adopt(settings.limit, settings.queue));
     }

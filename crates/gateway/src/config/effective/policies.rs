@@ -23,9 +23,9 @@ pub(super) fn show_concurrency(limit: &Concurrency) -> String {
         let adaptive = if limit.adaptive { "adaptive" } else { "fixed" };
         let queue = match limit.queue {
             0 => "no queue".to_owned(),
-            queue => format!("queue {queue} for {}{}", show_time(limit.queue_wait), pending("queue")),
+            queue => format!("queue {queue} for {}", show_time(limit.queue_wait)),
         };
-        format!("max {}, {adaptive}, {queue}, per {}", limit.max, show_key(&limit.key))
+        format!("max {}, {adaptive}, {queue}, per {}", limit.max, show_key(&limit.key, limit.max_keys))
     } else {
         "off".to_owned()
     };
@@ -50,7 +50,7 @@ pub(super) fn show_breaker(breaker: &Breaker) -> String {
         breaker.min_calls,
         show_time(breaker.open_for),
         breaker.probes,
-        show_key(&breaker.key)
+        show_key(&breaker.key, breaker.max_keys)
     );
     let more = [
         ("consecutive", breaker.consecutive.map(|count| count.to_string())),
@@ -66,11 +66,11 @@ pub(super) fn show_breaker(breaker: &Breaker) -> String {
     text
 }
 
-/// What a guard is kept for.
-fn show_key(key: &GuardKey) -> String {
+/// What a guard is kept for, and for how many.
+fn show_key(key: &GuardKey, most: u32) -> String {
     match key {
         GuardKey::Endpoint => key.to_string(),
-        GuardKey::Operation | GuardKey::Header(_) | GuardKey::Path(_) => format!("{key}{}", pending("key")),
+        GuardKey::Operation | GuardKey::Header(_) | GuardKey::Path(_) => format!("{key}, up to {most}"),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::{COUNT, Key, Kind, Spec, TIME, TIME_OR_ZERO, key, must};
 
+const KEYS: Kind = Kind::Whole { min: 1, max: 100_000 };
+
 /// May stand in `[defaults]`, in a dependency, and in an operation.
 pub(super) const PER_CALL: &[Key] =
     &[key("timeout", Kind::Table(&TIMEOUT), "Deadlines."), key("retry", Kind::Table(&RETRY), "Repeats.")];
@@ -68,6 +70,11 @@ static CONCURRENCY: Spec = Spec {
         ),
         key("queue_wait", TIME_OR_ZERO, "How long they wait. Default 0s."),
         key("key", Kind::GuardKey, "endpoint (default), operation, header:NAME or path:{name}."),
+        key(
+            "max_keys",
+            KEYS,
+            "So many keys have a limit of their own; those beyond share one. Default 1024.",
+        ),
         key("fleet", Kind::Table(&FLEET), "A limit that a partner imposes on the whole company."),
     ]],
 };
@@ -98,6 +105,11 @@ static BREAKER: Spec = Spec {
         key("open_max", Kind::TimeOrOff, "With it, the open time doubles up to this. Default off."),
         key("ramp", Kind::TimeOrOff, "With it, traffic comes back over this time. Default off."),
         key("key", Kind::GuardKey, "endpoint (default), operation, header:NAME or path:{name}."),
+        key(
+            "max_keys",
+            KEYS,
+            "So many keys have a breaker of their own; those beyond share one. Default 1024.",
+        ),
     ]],
 };
 

@@ -99,6 +99,7 @@ pub(super) fn concurrency(layers: &Layers<'_>, paths: &[&str]) -> Concurrency {
         queue: queue.value,
         queue_wait: wait.value,
         key: guard_key(&layers, paths),
+        max_keys: layers.pick("max_keys", count_u32, silent.max_keys).value,
         fleet: fleet(&layers.child("fleet")),
     }
 }
@@ -134,6 +135,7 @@ pub(super) fn breaker(layers: &Layers<'_>, paths: &[&str]) -> Breaker {
         open_max: open_max.value,
         ramp: layers.pick("ramp", values::time_or_off, silent.ramp).value,
         key: guard_key(&layers, paths),
+        max_keys: layers.pick("max_keys", count_u32, silent.max_keys).value,
     }
 }
 

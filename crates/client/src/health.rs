@@ -1,0 +1,92 @@
+//! The health request: asked only while a breaker is open.
+//!
+//! A breaker that is open learns nothing, so it waits a time that is somebody's guess. Where the other side has a request
+//! that says whether it is well, a good answer ends the wait. It is no probe: it goes past breaker and limit, never with a
+//! caller's request, and what follows a good one is the usual half-open state with its single probe. A bad answer, or
+//! none, says what is known already.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method};
+use seawall_policy::{Attempt, Ending, Idempotency, Rules, Time};
+
+use crate::Dependency;
+use crate::attempt::Sending;
+use crate::body::{RequestBody, Source};
+use crate::request::Template;
+
+/// How often a watch looks whether the request is due: often enough for the shortest sensible interval.
+const LOOK: Duration = Duration::from_millis(100);
+/// A health request that is not answered by then says no.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthRequest {
+    /// GET, HEAD or OPTIONS.
+    pub method: Method,
+    /// Path and query.
+    pub path: PathAndQuery,
+}
+
+impl Dependency {
+    /// Asks wherever it is due, for as long as the dependency is in use. Any number of workers may watch one dependency:
+    /// the shared guards say "due" to one of them.
+    pub async fn watch_health(watched: Weak<Dependency>) {
+        loop {
+            {
+                let Some(dependency) = watched.upgrade().filter(|found| found.health.is_some()) else {
+                    return;
+                };
+                for endpoint in 0..dependency.endpoints.len() {
+                    let now = dependency.clock.now();
+                    if dependency.shared.with(|guards| guards.health_due(endpoint, now)) {
+                        let asked = Arc::clone(&dependency);
+                        tokio::spawn(async move { asked.ask_health(endpoint).await });
+                    }
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn ask_health(&self, endpoint: usize) {
+        let Some(asked) = &self.health else { return };
+        let rules = Rules::of(Idempotency::Safe);
+        let template =
+            Template { method: asked.method.clone(), path: asked.path.clone(), headers: HeaderMap::new() };
+        let source = Source::new(RequestBody::Empty, 0);
+        let sending = Sending {
+            rules: &rules,
+            template: &template,
+            source: &source,
+            deadline_header: None,
+            tracks: None,
+            clock: self.clock,
+        };
+        let now = self.clock.now();
+        let tried = sending.attempt(&self.endpoints[endpoint], &patient(endpoint, now), false, now).await;
+        let well = matches!(tried.ending, Ending::Answered(answer) if (200..300).contains(&answer.status));
+        let dependency = self.name.as_str();
+        if !well {
+            tracing::debug!(
+                dependency,
+                endpoint,
+                detail = tried.detail,
+                "the health request was not answered well"
+            );
+            return;
+        }
+        let now = self.clock.now();
+        if self.shared.with(|guards| guards.health_answered(endpoint, now)) {
+            tracing::info!(dependency, endpoint, "the health request was answered: probing begins");
+        }
+    }
+}
+
+fn patient(endpoint: usize, now: Time) -> Attempt {
+    let end_by = now.saturating_add(PATIENCE);
+    Attempt { number: 1, endpoint, connect_by: end_by, read: PATIENCE, end_by, callers_deadline: false }
+}

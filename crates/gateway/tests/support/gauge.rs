@@ -1,0 +1,115 @@
+//! An upstream that counts what is in flight at it, and holds answers back until it is told.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::soon;
+
+/// Requests without a body, over HTTP/1.1; it ends with its runtime.
+pub struct Gauge {
+    pub address: SocketAddr,
+    seen: Arc<Seen>,
+}
+
+struct Seen {
+    in_flight: AtomicUsize,
+    most: AtomicUsize,
+    /// Targets in the order in which they came.
+    targets: std::sync::Mutex<Vec<String>>,
+    /// Answers that may go out; without it they go after `hold`.
+    leave: Option<Semaphore>,
+    hold: Duration,
+    /// More at once are answered 503.
+    capacity: AtomicUsize,
+}
+
+impl Gauge {
+    /// Answers each request after this long.
+    pub async fn holding(hold: Duration) -> Gauge {
+        Gauge::start(hold, None).await
+    }
+
+    /// Answers when it is told to.
+    pub async fn gated() -> Gauge {
+        Gauge::start(Duration::ZERO, Some(Semaphore::new(0))).await
+    }
+
+    async fn start(hold: Duration, leave: Option<Semaphore>) -> Gauge {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (in_flight, most, capacity) =
+            (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+        let seen = Arc::new(Seen { in_flight, most, targets: Default::default(), leave, hold, capacity });
+        let shared = Arc::clone(&seen);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&shared)));
+            }
+        });
+        Gauge { address, seen }
+    }
+
+    /// The most that were in flight at once.
+    pub fn most(&self) -> usize {
+        self.seen.most.load(Ordering::SeqCst)
+    }
+
+    /// Lets so many answers go.
+    pub fn answer(&self, answers: usize) {
+        self.seen.leave.as_ref().expect("it is gated").add_permits(answers);
+    }
+
+    /// More at once are answered 503 from now on.
+    pub fn takes(&self, capacity: usize) {
+        self.seen.capacity.store(capacity, Ordering::SeqCst);
+    }
+
+    pub fn targets(&self) -> Vec<String> {
+        self.seen.targets.lock().unwrap().clone()
+    }
+
+    /// Waits until so many requests have come.
+    pub async fn until(&self, requests: usize) {
+        soon("requests at the gauge", async {
+            while self.seen.targets.lock().unwrap().len() < requests {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+}
+
+async fn serve(mut stream: TcpStream, seen: Arc<Seen>) {
+    let mut read = Vec::new();
+    loop {
+        while !read.windows(4).any(|four| four == b"\r\n\r\n") {
+            let mut piece = [0; 4096];
+            match stream.read(&mut piece).await {
+                Ok(0) | Err(_) => return,
+                Ok(length) => read.extend_from_slice(&piece[..length]),
+            }
+        }
+        let head = String::from_utf8_lossy(&read).into_owned();
+        read.clear();
+        let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let now = seen.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        seen.most.fetch_max(now, Ordering::SeqCst);
+        seen.targets.lock().unwrap().push(target);
+        match &seen.leave {
+            Some(leave) => leave.acquire().await.unwrap().forget(),
+            None => tokio::time::sleep(seen.hold).await,
+        }
+        let status = if now > seen.capacity.load(Ordering::SeqCst) { "503 No" } else { "200 OK" };
+        seen.in_flight.fetch_sub(1, Ordering::SeqCst);
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok");
+        if stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
