@@ -20,7 +20,7 @@ use seawall::{ConnectionHeld, Dependency, Effect, GuardedPool, Idempotency, OnHe
 use sqlx::{Database, Executor, Pool};
 use tokio::sync::{Barrier, Semaphore};
 
-use databases::{Postgres, sqlite};
+use databases::{File, postgres, postgres_pool};
 
 fn dependency(name: &str) -> Dependency {
     Dependency::builder(name).build().expect("the defaults are good")
@@ -82,13 +82,13 @@ where
 
 #[tokio::test]
 async fn call_inside_an_open_transaction_is_seen_in_each_mode_on_sqlite() {
-    each_mode(sqlite("each-mode", 5).await, "sqlite").await;
+    let file = File::new();
+    each_mode(file.pool(5).await, "sqlite").await;
 }
 
 #[tokio::test]
 async fn call_inside_an_open_transaction_is_seen_in_each_mode_on_postgres() {
-    let server = Postgres::start();
-    each_mode(server.pool(5).await, "postgres").await;
+    each_mode(postgres_pool(&postgres(), 5).await, "postgres").await;
 }
 
 /// The calls' time, and the bound for business queries where they are held to one.
@@ -166,19 +166,20 @@ where
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_calls_leave_the_pool_to_business_queries_on_sqlite() {
-    calls_in_flight(sqlite("in-flight", CONNECTIONS).await, "in-flight-sqlite").await;
+    let file = File::new();
+    calls_in_flight(file.pool(CONNECTIONS).await, "in-flight-sqlite").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_calls_leave_the_pool_to_business_queries_on_postgres() {
-    let server = Postgres::start();
-    calls_in_flight(server.pool(CONNECTIONS).await, "in-flight-postgres").await;
+    calls_in_flight(postgres_pool(&postgres(), CONNECTIONS).await, "in-flight-postgres").await;
 }
 
 /// What the guard is for: the same calls made inside of transactions empty the pool.
 #[tokio::test]
 async fn calls_inside_transactions_empty_the_pool_and_are_counted() {
-    let pool = GuardedPool::new(sqlite("emptied", 2).await).on_held(OnHeld::Count);
+    let file = File::new();
+    let pool = GuardedPool::new(file.pool(2).await).on_held(OnHeld::Count);
     let partner = dependency("emptied");
     let (started, gate) = (Arc::new(Barrier::new(3)), Arc::new(Semaphore::new(0)));
     let holders: Vec<_> = (0..2)

@@ -62,6 +62,8 @@ pub use declare::{Durable, DurableBuilder};
 pub use error::ActionError;
 pub use outcome::Outcome;
 
+#[cfg(feature = "ledger-postgres")]
+pub use seawall_ledger::store::postgres::{Postgres, Settings as PostgresSettings};
 #[cfg(feature = "ledger-sqlite")]
 pub use seawall_ledger::store::sqlite::Sqlite;
 pub use seawall_ledger::store::{Boxed, Counts, Filter, Standing, Store};
