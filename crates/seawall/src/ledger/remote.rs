@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Limited};
 use seawall_client::{CallRequest, Clock, Outcome, RequestBody};
 use seawall_ledger::store::Boxed;
 use seawall_ledger::{Action, Call, Found, Performed, Remote, Report, Undone};
-use seawall_policy::{Effect, Ending, Idempotency, Plan, Predicate, Time, Timeouts, Wish};
+use seawall_policy::{Effect, Ending, Idempotency, Keys, Plan, Predicate, Time, Timeouts, Wish};
 
 use super::confirm::{Asking, Undoing};
 use super::filling::Filling;
@@ -223,7 +223,7 @@ impl HttpRemote {
         let Some(client) = client else { return Exchanged::unsent("no connections outside of a runtime") };
         let body = body.map_or(RequestBody::Empty, |body| RequestBody::Full(body.into()));
         let wish = Wish { by: Some(as_time(client.clock(), deadline)), no_repeats: true, within: None };
-        let request = CallRequest { method, path, headers, body, keep: 0 };
+        let request = CallRequest { method, path, headers, body, keep: 0, keys: Keys::NONE };
         let outcome = client.call(plan, request, wish).await;
         Exchanged::of(plan, outcome, client.clock()).await
     }
