@@ -253,10 +253,7 @@ impl Case<'_> {
             Performed::Yes(answer) if contradicts(self.state) => {
                 let mut draft = Draft::of(self.state, self.now);
                 draft.log(closed);
-                match self.rules.confirm {
-                    Some(_) => draft.to.audit_at = Some(self.now),
-                    None => draft.reopen(answer),
-                }
+                draft.contradicted(self.rules, answer);
                 Told::Write(draft.written())
             }
             Performed::Yes(_) | Performed::NotSent | Performed::No | Performed::Unknown => Told::Late(closed),
@@ -280,7 +277,7 @@ impl Case<'_> {
         draft.log(AttemptRow { status: report.status, detail: report.detail.clone(), ..line });
         draft.to.asks = draft.to.asks.saturating_add(1);
         match self.state.end {
-            Some(End::Failed | End::Cancelled) => self.audited(&mut draft, found, &report),
+            Some(End::Failed | End::Cancelled) => self.audited(&mut draft, question, found, &report),
             Some(End::Done | End::Stuck) => return Told::Nothing,
             None => {
                 match found {
@@ -318,8 +315,8 @@ impl Case<'_> {
             Known::Unknown if self.may_return(question.asked_at) => {
                 draft.to.next_at = self.state.quiet_until.unwrap_or(self.now);
             }
-            Known::Unknown => draft.cancelled_there(),
-            Known::Applied if self.state.goal == Goal::Cancel => draft.cancelled_there(),
+            Known::Unknown => draft.cancelled_there(self.rules),
+            Known::Applied if self.state.goal == Goal::Cancel => draft.cancelled_there(self.rules),
             Known::Applied | Known::Never | Known::NotApplied(_) => draft.to.next_at = self.now,
         }
     }
@@ -364,12 +361,15 @@ impl Case<'_> {
     }
 
     /// The question that is asked after the end.
-    fn audited(&self, draft: &mut Draft, found: Found, report: &Report) {
+    fn audited(&self, draft: &mut Draft, question: Question, found: Found, report: &Report) {
+        let moved = self.state.audit_at.is_some_and(|at| question.asked_at < at);
         match found {
             Found::Applied(answer) => {
                 draft.reopen(answer);
                 self.wait_before_cancel(draft);
             }
+            // Meanwhile somebody said otherwise.
+            Found::Absent | Found::Cancelled if moved => {}
             Found::Absent | Found::Cancelled => draft.to.audit_at = None,
             Found::Other => {
                 let again = draft.to.asks < self.rules.limits.confirm;
@@ -396,7 +396,7 @@ impl Case<'_> {
         draft.log(closed);
         draft.to.in_flight = None;
         match how {
-            Undone::Yes => draft.cancelled_there(),
+            Undone::Yes => draft.cancelled_there(self.rules),
             Undone::NoSuch => self.no_such(&mut draft, &report),
             Undone::NotSent => {
                 draft.to.cancel_open = draft.to.cancel_open.saturating_sub(1);

@@ -93,6 +93,14 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
+    /// What is asked once more after the end is asked long after it, however long ago the absence was: right after a cancel a
+    /// lagging status still says "applied", and believing it would undo twice.
+    fn postpone_audit(&mut self, rules: &Rules) {
+        if self.to.audit_at.is_some() {
+            self.to.audit_at = Some(self.now.saturating_add(rules.audit_after));
+        }
+    }
+
     /// Perform becomes cancel. What was never sent is cancelled with that; everything else stays as it is, for whoever works
     /// on it will find the goal changed.
     pub(super) fn turn(&mut self, rules: &Rules) {
@@ -120,7 +128,8 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    pub(super) fn cancelled_there(&mut self) {
+    pub(super) fn cancelled_there(&mut self, rules: &Rules) {
+        self.postpone_audit(rules);
         self.to.known = Known::NotApplied(NotApplied::Cancelled);
         self.to.open_attempts = 0;
         self.to.cancel_open = 0;
@@ -144,6 +153,15 @@ impl Draft {
         self.to.cancel_gen_early = false;
         self.to.cancel_open = 0;
         self.to.cancel_quiet_until = None;
+    }
+
+    /// Somebody says that what was closed as not applied is there. It is asked about once the status must show it: asked at
+    /// once, a lagging status says "absent", and nobody would look again. Without a way to ask, it is believed.
+    pub(super) fn contradicted(&mut self, rules: &Rules, answer: Option<Vec<u8>>) {
+        match rules.confirm {
+            Some(_) => self.to.audit_at = Some(self.now.saturating_add(rules.quiet)),
+            None => self.reopen(answer),
+        }
     }
 
     /// Found alive after its end: it opens again, to be undone.

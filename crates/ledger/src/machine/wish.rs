@@ -163,10 +163,7 @@ pub fn observe(state: &State, rules: &Rules, origin: Origin, what: Observed, now
             draft.conclude(rules, origin);
         }
         (Observed::Applied(answer), Some(End::Failed | End::Cancelled), _) if contradicts(state) => {
-            match rules.confirm {
-                Some(_) => draft.to.audit_at = Some(now),
-                None => draft.reopen(answer),
-            }
+            draft.contradicted(rules, answer);
         }
         (Observed::Otherwise, None, Known::Unknown) if rules.confirm.is_some() && state.owner.is_none() => {
             draft.to.next_at = draft.to.next_at.min(now);

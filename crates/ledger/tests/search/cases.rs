@@ -1,0 +1,366 @@
+//! The provider kinds, and what is declared of each.
+
+use std::time::Duration;
+
+use seawall_ledger::machine::{CancelKind, CancelRules, ConfirmRules, Limits, OnUnknown, Rules, SettleBy};
+use seawall_policy::Idempotency;
+
+use crate::obvious::Obvious;
+use crate::provider::Traits;
+use crate::world::{AppKind, Case, TICK, in_ticks};
+
+const CONFIRM: ConfirmRules = ConfirmRules { after: Duration::ZERO, absences: 1 };
+/// Additive, without a key, by an id that the answer or confirm gave: the cautious default.
+const REFUND: CancelRules = CancelRules {
+    kind: CancelKind::Additive,
+    keyed: false,
+    tombstone: false,
+    by_key: false,
+    after: Duration::ZERO,
+};
+const VOID: CancelRules = CancelRules { kind: CancelKind::State, by_key: true, ..REFUND };
+
+/// A case in which declaration and provider agree.
+fn case(name: &'static str, idempotency: Idempotency, with: impl FnOnce(&mut Rules, &mut Traits)) -> Case {
+    let mut rules = in_ticks(Rules::of(idempotency));
+    let keyed = idempotency == Idempotency::Keyed;
+    let mut traits = Traits {
+        keyed: keyed.then_some(u8::MAX),
+        idempotent: idempotency == Idempotency::Idempotent,
+        refuses: true,
+        fails_after: true,
+        ..Traits::default()
+    };
+    with(&mut rules, &mut traits);
+    if let Some(cancel) = rules.cancel {
+        traits.additive = cancel.kind == CancelKind::Additive;
+        traits.keyed_cancel = cancel.keyed;
+        traits.by_key = cancel.by_key;
+        traits.tombstone = cancel.tombstone;
+    }
+    if rules.confirm.is_some() {
+        traits.lag = 1;
+    }
+    let rules = in_ticks_but(rules);
+    Case { name, rules, traits, app: AppKind::Reply, scope: 1, network: 1, faults: 2, cancels: 1, retries: 0 }
+}
+
+/// Keeps what a case has set after the times were.
+fn in_ticks_but(rules: Rules) -> Rules {
+    let kept = (rules.limits, rules.quiet, rules.key_lifetime, rules.give_up, rules.audit_after);
+    let mut rules = in_ticks(rules);
+    (rules.limits, rules.quiet, rules.key_lifetime, rules.give_up, rules.audit_after) = kept;
+    rules
+}
+
+impl Case {
+    pub(crate) fn explicit(self, name: &'static str) -> Case {
+        let rules = Rules { settle: SettleBy::Explicit(TICK * 5), ..self.rules };
+        Case { name, rules, app: AppKind::Transaction, ..self }
+    }
+
+    pub(crate) fn over_http(self, name: &'static str, app: AppKind) -> Case {
+        Case { app, ..self.explicit(name) }
+    }
+
+    pub(crate) fn scope_of_two(self, name: &'static str) -> Case {
+        let mut case = Case { name, scope: 2, faults: 1, cancels: 0, ..self };
+        case.rules.limits = Limits { perform: 1, cancel: 1, confirm: 2 };
+        case.traits.fails_after = false;
+        case
+    }
+
+    pub(crate) fn slow_network(self, name: &'static str) -> Case {
+        Case { name, network: 5, rules: Rules { audit_after: TICK * 7, ..self.rules }, ..self }
+    }
+
+    pub(crate) fn with_people(self, name: &'static str) -> Case {
+        Case { name, retries: 1, ..self }
+    }
+
+    pub(crate) fn faults(self, faults: u8) -> Case {
+        Case { faults, ..self }
+    }
+}
+
+pub(crate) fn keyed() -> Case {
+    case("keys, no lookup, refunds add up", Idempotency::Keyed, |rules, _| rules.cancel = Some(REFUND))
+}
+
+pub(crate) fn keyed_and_lookup() -> Case {
+    case("keys and lookup, refunds add up", Idempotency::Keyed, |rules, _| {
+        rules.cancel = Some(REFUND);
+        rules.confirm = Some(CONFIRM);
+    })
+}
+
+pub(crate) fn keyed_slow() -> Case {
+    case("keys, 409 while in progress", Idempotency::Keyed, |rules, traits| {
+        rules.cancel = Some(VOID);
+        traits.slow = true;
+        traits.fails_after = false;
+    })
+}
+
+pub(crate) fn keyed_forgets() -> Case {
+    case("keys that are forgotten, three attempts", Idempotency::Keyed, |rules, traits| {
+        rules.cancel = Some(REFUND);
+        rules.limits.perform = 3;
+        rules.key_lifetime = TICK * 8;
+        traits.keyed = Some(8);
+        traits.refuses = false;
+        traits.fails_after = false;
+    })
+}
+
+pub(crate) fn keyed_saves_failures() -> Case {
+    case("keys, saved failures, keyed refunds", Idempotency::Keyed, |rules, traits| {
+        rules.cancel = Some(CancelRules { keyed: true, ..REFUND });
+        rules.confirm = Some(CONFIRM);
+        rules.limits.cancel = 4;
+        traits.saves_failures = true;
+        traits.refuses = false;
+    })
+}
+
+pub(crate) fn keyed_saves_refusals() -> Case {
+    case("keys, saved refusals", Idempotency::Keyed, |rules, traits| {
+        rules.cancel = Some(REFUND);
+        rules.saves_refusals = true;
+        traits.saves_refusals = true;
+        traits.doorman = true;
+    })
+}
+
+pub(crate) fn keyed_binding_refusals() -> Case {
+    case("keys, refusals that bind, and a doorman", Idempotency::Keyed, |rules, traits| {
+        rules.cancel = Some(REFUND);
+        rules.refusal_binds = vec![402];
+        traits.doorman = true;
+    })
+}
+
+pub(crate) fn lookup() -> Case {
+    case("lookup only, refunds add up", Idempotency::None, |rules, _| {
+        rules.on_unknown = OnUnknown::Confirm;
+        rules.confirm = Some(CONFIRM);
+        rules.cancel = Some(REFUND);
+    })
+}
+
+pub(crate) fn lookup_void() -> Case {
+    case("lookup only, cancel by our key sets a state", Idempotency::None, |rules, _| {
+        rules.on_unknown = OnUnknown::Confirm;
+        rules.confirm = Some(CONFIRM);
+        rules.cancel = Some(VOID);
+    })
+}
+
+pub(crate) fn lookup_keyed_refund() -> Case {
+    case("lookup only, keyed refunds", Idempotency::None, |rules, _| {
+        rules.on_unknown = OnUnknown::Confirm;
+        rules.confirm = Some(CONFIRM);
+        rules.cancel = Some(CancelRules { keyed: true, ..REFUND });
+    })
+}
+
+pub(crate) fn lookup_twice() -> Case {
+    case("lookup, two absences", Idempotency::None, |rules, _| {
+        rules.on_unknown = OnUnknown::Confirm;
+        rules.confirm = Some(ConfirmRules { absences: 2, ..CONFIRM });
+        rules.cancel = Some(REFUND);
+    })
+}
+
+pub(crate) fn lookup_resends() -> Case {
+    case("lookup, what is absent is sent again", Idempotency::None, |rules, _| {
+        rules.on_unknown = OnUnknown::Confirm;
+        rules.confirm = Some(CONFIRM);
+        rules.cancel = Some(REFUND);
+        rules.resend_absent = true;
+    })
+}
+
+pub(crate) fn neither() -> Case {
+    case("neither keys nor lookup: a person looks", Idempotency::None, |rules, _| {
+        rules.cancel = Some(REFUND);
+        rules.give_up = TICK * 4;
+    })
+}
+
+pub(crate) fn net_cancel() -> Case {
+    case("neither, net cancel sets a state", Idempotency::None, |rules, _| {
+        rules.on_unknown = OnUnknown::Cancel;
+        rules.cancel = Some(VOID);
+    })
+}
+
+pub(crate) fn net_cancel_keyed() -> Case {
+    case("neither, keyed net cancel adds up", Idempotency::None, |rules, _| {
+        rules.on_unknown = OnUnknown::Cancel;
+        rules.cancel = Some(CancelRules { kind: CancelKind::Additive, keyed: true, ..VOID });
+    })
+}
+
+pub(crate) fn net_cancel_adds_up() -> Case {
+    case("neither, net cancel adds up", Idempotency::None, |rules, _| {
+        rules.on_unknown = OnUnknown::Cancel;
+        rules.cancel = Some(CancelRules { kind: CancelKind::Additive, ..VOID });
+    })
+}
+
+pub(crate) fn tombstones() -> Case {
+    case("tombstones, no lookup", Idempotency::None, |rules, _| {
+        rules.on_unknown = OnUnknown::Cancel;
+        rules.cancel = Some(CancelRules { tombstone: true, ..VOID });
+    })
+}
+
+pub(crate) fn tombstones_and_lookup() -> Case {
+    case("keys, lookup and tombstones", Idempotency::Keyed, |rules, _| {
+        rules.confirm = Some(CONFIRM);
+        rules.cancel = Some(CancelRules { tombstone: true, ..VOID });
+    })
+}
+
+pub(crate) fn idempotent() -> Case {
+    case("idempotent, no lookup", Idempotency::Idempotent, |rules, _| rules.cancel = Some(VOID))
+}
+
+pub(crate) fn idempotent_and_lookup() -> Case {
+    case("idempotent, lookup", Idempotency::Idempotent, |rules, _| {
+        rules.confirm = Some(CONFIRM);
+        rules.cancel = Some(VOID);
+    })
+}
+
+pub(crate) fn no_cancel() -> Case {
+    case("lookup, and no way back", Idempotency::None, |rules, _| {
+        rules.on_unknown = OnUnknown::Confirm;
+        rules.confirm = Some(CONFIRM);
+    })
+}
+
+/// Everything that must pass.
+pub(crate) fn with_keys() -> Vec<Case> {
+    vec![
+        keyed(),
+        keyed_and_lookup(),
+        keyed_slow(),
+        keyed_forgets(),
+        keyed_saves_failures().faults(1),
+        keyed_saves_refusals(),
+        keyed_binding_refusals(),
+        tombstones_and_lookup().faults(1),
+    ]
+}
+
+pub(crate) fn without_keys() -> Vec<Case> {
+    vec![
+        lookup(),
+        lookup_void(),
+        lookup_keyed_refund(),
+        lookup_twice(),
+        lookup_resends(),
+        neither(),
+        net_cancel(),
+        net_cancel_keyed(),
+        net_cancel_adds_up(),
+        tombstones(),
+        idempotent(),
+        idempotent_and_lookup(),
+        no_cancel(),
+    ]
+}
+
+pub(crate) fn settled_by_us() -> Vec<Case> {
+    vec![
+        keyed().explicit("keys, settled in a transaction"),
+        lookup().explicit("lookup, settled in a transaction"),
+        net_cancel().explicit("net cancel, settled in a transaction"),
+        tombstones_and_lookup().explicit("keys, lookup and tombstones, settled in a transaction").faults(1),
+        keyed().over_http("keys, settled over HTTP", AppKind::Confirming).faults(1),
+        lookup().over_http("lookup, settled over HTTP", AppKind::Confirming).faults(1),
+    ]
+}
+
+pub(crate) fn scopes_people_and_slow_networks() -> Vec<Case> {
+    vec![
+        keyed().scope_of_two("keys, a scope of two"),
+        keyed().explicit("").scope_of_two("keys, a scope of two settled in a transaction").faults(0),
+        keyed_and_lookup().slow_network("keys and lookup, a network slower than declared").faults(1),
+        lookup().slow_network("lookup, a network slower than declared"),
+        keyed().with_people("keys, with people and webhooks").faults(1),
+        lookup().with_people("lookup, with people and webhooks"),
+        net_cancel().with_people("net cancel, with people and webhooks").faults(1),
+        neither().with_people("neither, with people and webhooks"),
+    ]
+}
+
+/// The same with one more piece of bad luck, which takes too long for every day.
+pub(crate) fn larger(cases: Vec<Case>) -> Vec<Case> {
+    cases.into_iter().map(|case| Case { faults: case.faults + 1, ..case }).collect()
+}
+
+/// An obvious rule, a case in which it is wrong, and what comes of it. `None`: it is the case itself that is obvious.
+pub(crate) fn mistakes() -> Vec<(Option<Obvious>, Case, &'static str)> {
+    let late = |mut case: Case| {
+        case.name = "lookup, believed one tick after the last possible send";
+        case.rules.quiet = TICK;
+        case
+    };
+    vec![
+        (Some(Obvious::NoIsTheOutcome), keyed(), "live, and known as not applied"),
+        (Some(Obvious::EveryRefusalIsDefinite), keyed_binding_refusals(), "live, and known as not applied"),
+        (Some(Obvious::OneCancelKey), net_cancel_keyed(), "live, and known as not applied"),
+        (Some(Obvious::NetCancelBelieves), net_cancel(), "may still be applied, and known as not applied"),
+        (Some(Obvious::QuietWhenWritten), lookup(), "live, and known as not applied"),
+        (Some(Obvious::QuietFromRecord), lookup(), "live, and known as not applied"),
+        (Some(Obvious::SendsLate), lookup(), "may still be applied, and known as not applied"),
+        (Some(Obvious::AskTwice), lookup(), "live, and known as not applied"),
+        (Some(Obvious::SettleReturnsFalse), keyed().explicit("keys, explicit"), "paid, and not settled"),
+        (
+            Some(Obvious::DeadlineReadsThenWrites),
+            keyed().explicit("keys, explicit"),
+            "paid after a cancel was accepted",
+        ),
+        (
+            None,
+            keyed().over_http("HTTP, commits first", AppKind::CommitsFirst),
+            "an order is paid without a charge",
+        ),
+        (None, keyed().over_http("HTTP, settles first", AppKind::SettlesFirst), "a charge without an order"),
+        (Some(Obvious::OutcomeSettlesAnyGoal), keyed(), "paid after a cancel was accepted"),
+        (Some(Obvious::RecordTestsOnlyFence), keyed(), "sent after a cancel"),
+        (
+            Some(Obvious::DeadlineOnlyOnceApplied),
+            keyed().explicit("keys, explicit"),
+            "sent with no time left to settle",
+        ),
+        (Some(Obvious::ResendUntilKeyEnds), keyed_forgets(), "charged twice"),
+        (Some(Obvious::PlanAndGuardDiffer), keyed_forgets(), "for ever"),
+        (Some(Obvious::RefundSentAgain), lookup(), "refunded twice"),
+        (Some(Obvious::RetryPerforms), keyed().with_people("keys, with people"), "the goal went back"),
+        (Some(Obvious::AbsentSendsAgain), lookup().slow_network("lookup, slow network"), "charged twice"),
+        (
+            Some(Obvious::NothingAfterTheEnd),
+            lookup().slow_network("lookup, slow network"),
+            "failed, with a live charge",
+        ),
+        (Some(Obvious::CancelByLostId), neither(), "live, and known as not applied"),
+        (
+            Some(Obvious::ScopeSettlesApart),
+            keyed().scope_of_two("keys, a scope"),
+            "a part of a scope is settled",
+        ),
+        (Some(Obvious::ScopeIsNotTold), keyed().scope_of_two("keys, a scope"), "for ever"),
+        (Some(Obvious::AuditRightAfterACancel), keyed_saves_failures().faults(1), "refunded twice"),
+        (
+            Some(Obvious::LateYesAsksAtOnce),
+            lookup().slow_network("lookup, slow network"),
+            "failed, with a live charge",
+        ),
+        (Some(Obvious::UndoesWhatMayReturn), idempotent(), "may still be applied, and known as not applied"),
+        (None, late(lookup()), "live, and known as not applied"),
+    ]
+}

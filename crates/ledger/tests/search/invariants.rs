@@ -1,0 +1,175 @@
+//! What must hold in every world, and of every write.
+
+use seawall_ledger::machine::{AttemptKind, End, Goal, Known, SettleBy, Write};
+
+use crate::world::{Case, Hand, NOW, Order, Place, World};
+
+impl World {
+    /// Nothing is on its way, and nobody is about to do anything.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.net.is_empty()
+            && self.workers.iter().all(|worker| worker.hand == Hand::Idle)
+            && self.places.iter().all(|p| !p.there.is_working() && !p.there.index_lags())
+    }
+
+    /// Performs that may still arrive.
+    pub(crate) fn performs_ahead(&self, index: usize) -> bool {
+        let here = |place: u8| usize::from(place) == index;
+        let flying = self.net.iter().any(|r| here(r.place) && r.kind == AttemptKind::Perform);
+        let about_to = self.workers.iter().any(|worker| {
+            here(worker.place)
+                && matches!(&worker.hand, Hand::Sending(line) if line.kind == AttemptKind::Perform && NOW < line.send_by)
+        });
+        flying || about_to
+    }
+}
+
+/// The first thing that is wrong with a world.
+pub(crate) fn check(case: &Case, world: &World) -> Result<(), &'static str> {
+    for (index, place) in world.places.iter().enumerate() {
+        let may_still_apply = place.there.is_working()
+            || (world.performs_ahead(index) && place.there.would_apply(&case.traits));
+        books(place)?;
+        if case.is_strict() {
+            truth(place, may_still_apply)?;
+        }
+        if world.is_quiet() {
+            at_rest(case, place)?;
+        }
+        ours(place)?;
+    }
+    let settled = |place: &Place| place.row.settled;
+    if world.places.iter().any(settled) && !world.places.iter().all(settled) {
+        return Err("a part of a scope is settled");
+    }
+    order(world)
+}
+
+/// No effect twice, and none undone twice.
+fn books(place: &Place) -> Result<(), &'static str> {
+    if place.there.charges > 1 {
+        return Err("charged twice");
+    }
+    if place.there.refunds > place.there.charges {
+        return Err("refunded twice");
+    }
+    Ok(())
+}
+
+/// What the row says is so.
+fn truth(place: &Place, may_still_apply: bool) -> Result<(), &'static str> {
+    let row = &place.row;
+    let is_live = place.there.is_live();
+    match row.known {
+        Known::Never if is_live => Err("live, and known as never attempted"),
+        Known::Never if may_still_apply => Err("may still be applied, and known as never attempted"),
+        Known::NotApplied(_) if is_live => Err("live, and known as not applied"),
+        Known::NotApplied(_) if may_still_apply => Err("may still be applied, and known as not applied"),
+        Known::Applied if place.there.charges == 0 => Err("not there, and known as applied"),
+        Known::Applied if row.goal == Goal::Perform && !is_live => Err("undone, and known as applied"),
+        Known::Never | Known::Unknown | Known::Applied | Known::NotApplied(_) => Ok(()),
+    }
+}
+
+/// What stands when everything has come to rest.
+fn at_rest(case: &Case, place: &Place) -> Result<(), &'static str> {
+    let is_live = place.there.is_live();
+    // Where the network was slower than declared, the question after the end is what finds it.
+    let is_final = case.is_strict() || place.row.audit_at.is_none();
+    match place.row.end {
+        Some(End::Failed) if is_live && is_final => Err("failed, with a live charge"),
+        Some(End::Cancelled) if is_live && is_final => Err("cancelled, with a live charge"),
+        Some(End::Done) if !is_live => Err("done, without a charge"),
+        Some(End::Done | End::Failed | End::Cancelled | End::Stuck) | None => Ok(()),
+    }
+}
+
+/// What must hold between the columns.
+fn ours(place: &Place) -> Result<(), &'static str> {
+    let row = &place.row;
+    if place.paid && row.goal == Goal::Cancel {
+        return Err("paid after a cancel was accepted");
+    }
+    if row.settled && (row.goal != Goal::Perform || row.known != Known::Applied || row.end != Some(End::Done))
+    {
+        return Err("settled, and not done");
+    }
+    if place.paid != row.settled {
+        return Err("paid, and not settled");
+    }
+    if row.end == Some(End::Done) && !row.settled {
+        return Err("done, and not settled");
+    }
+    if matches!(row.known, Known::Never | Known::NotApplied(_)) && row.open_attempts > 0 {
+        return Err("an attempt is open, and known not to be");
+    }
+    if row.end.is_none() && row.due_at().is_none() {
+        return Err("at rest without a time, an end or a lease");
+    }
+    Ok(())
+}
+
+/// What an application with a database of its own must find in the end.
+fn order(world: &World) -> Result<(), &'static str> {
+    let place = &world.places[0];
+    let at_end = world.is_quiet() && matches!(place.row.end, Some(End::Done | End::Failed | End::Cancelled));
+    match world.order {
+        Order::Paid if at_end && !place.there.is_live() => Err("an order is paid without a charge"),
+        Order::Failed if at_end && place.there.is_live() => Err("a charge without an order"),
+        Order::New
+        | Order::Confirming
+        | Order::Heard
+        | Order::HeardNo
+        | Order::Paid
+        | Order::PaidEarly
+        | Order::Failed => Ok(()),
+    }
+}
+
+/// What must hold of every change, whoever makes it.
+pub(crate) fn check_write(case: &Case, place: &Place, write: &Write) -> Result<(), &'static str> {
+    let (from, to) = (&place.row, &write.to);
+    if write.from != from.version || to.version != from.version + 1 {
+        return Err("a write that does not follow the version");
+    }
+    if from.goal == Goal::Cancel && to.goal == Goal::Perform {
+        return Err("the goal went back");
+    }
+    if from.settled && !to.settled && to.goal == Goal::Perform {
+        return Err("settled went back without a cancel");
+    }
+    if from.known == Known::Applied && to.known != Known::Applied && to.goal == Goal::Perform {
+        return Err("applied was overwritten while it is wanted");
+    }
+    let Some(line) = write.attempt.as_ref().filter(|line| line.ended_at.is_none()) else { return Ok(()) };
+    if line.fence != from.fence || from.owner.is_none() || to.in_flight != Some(line.number) {
+        return Err("an attempt without a claim");
+    }
+    if line.send_by > to.lease_until {
+        return Err("an attempt that outlives its lease");
+    }
+    match line.kind {
+        AttemptKind::Perform => performs(case, place, write),
+        AttemptKind::Cancel if from.goal == Goal::Perform => Err("a cancel while the goal is to perform"),
+        AttemptKind::Cancel | AttemptKind::Confirm => Ok(()),
+    }
+}
+
+fn performs(case: &Case, place: &Place, write: &Write) -> Result<(), &'static str> {
+    let (from, to) = (&place.row, &write.to);
+    if from.goal == Goal::Cancel && from.known != Known::Unknown {
+        return Err("sent after a cancel");
+    }
+    if from.end.is_some() {
+        return Err("sent after the end");
+    }
+    if case.rules.confirm.is_some() && from.open_attempts > 0 {
+        return Err("sent again blindly, where asking is possible");
+    }
+    let SettleBy::Explicit(_) = case.rules.settle else { return Ok(()) };
+    let too_late = write.attempt.as_ref().zip(to.settle_by).is_some_and(|(line, by)| line.send_by > by);
+    if from.goal == Goal::Perform && too_late {
+        return Err("sent with no time left to settle");
+    }
+    Ok(())
+}

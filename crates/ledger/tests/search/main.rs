@@ -1,0 +1,93 @@
+//! Everything that can happen to an action, in a world small enough to look at all of it.
+//!
+//! Two workers that crash, lag and come back as zombies; requests and replies that are late or lost; a status index that lags;
+//! an application that commits, rolls back, cancels or dies at any step; providers of every kind that can be declared. In
+//! all of it the machine must leave no charge without an order and no order without a charge, and nothing may hang.
+//!
+//! The second half replaces one rule after the other by the obvious one, and shows that the search then finds a bad run: a rule
+//! that can be left out unnoticed is either superfluous or not tested.
+//!
+//! `SEAWALL_SEARCH=traces cargo test -p seawall-ledger --test search obvious -- --nocapture` prints those runs.
+//! `SEAWALL_SEARCH=big cargo test --release -p seawall-ledger --test search no_run -- --nocapture` looks at the larger world.
+
+mod cases;
+mod explore;
+mod invariants;
+mod moves;
+mod obvious;
+mod provider;
+mod world;
+
+use explore::explore;
+use obvious::Machine;
+use world::Case;
+
+/// More than any case has.
+const MOST_WORLDS: usize = 60_000_000;
+
+fn size() -> String {
+    std::env::var("SEAWALL_SEARCH").unwrap_or_default()
+}
+
+fn nothing_ends_badly(cases: Vec<Case>) {
+    let cases = if size() == "big" { cases::larger(cases) } else { cases };
+    let mut bad = Vec::new();
+    let (mut worlds, mut moves) = (0, 0);
+    for case in cases {
+        let seen = explore(&case, &Machine::default(), MOST_WORLDS);
+        worlds += seen.worlds;
+        moves += seen.moves;
+        let [done, failed, cancelled, stuck] = seen.ends;
+        println!("{:>9} worlds, {:>10} moves: {}", seen.worlds, seen.moves, case.name);
+        println!("          ended {done} done, {failed} failed, {cancelled} cancelled, {stuck} stuck");
+        if let Some(run) = seen.bad {
+            println!("{run}");
+            bad.push(format!("{}: {}", case.name, run.what));
+        }
+    }
+    println!("{worlds:>9} worlds, {moves:>10} moves in all");
+    assert!(bad.is_empty(), "{bad:#?}");
+}
+
+// Four tests, so that they run side by side.
+
+#[test]
+fn no_run_with_keys_ends_badly() {
+    nothing_ends_badly(cases::with_keys());
+}
+
+#[test]
+fn no_run_without_keys_ends_badly() {
+    nothing_ends_badly(cases::without_keys());
+}
+
+#[test]
+fn no_run_settled_by_the_application_ends_badly() {
+    nothing_ends_badly(cases::settled_by_us());
+}
+
+#[test]
+fn no_run_with_scopes_people_or_slow_networks_ends_badly() {
+    nothing_ends_badly(cases::scopes_people_and_slow_networks());
+}
+
+#[test]
+fn each_obvious_rule_has_a_bad_run() {
+    let mut wrong = Vec::new();
+    for (obvious, case, expected) in cases::mistakes() {
+        let rule = obvious.map_or(case.name.to_owned(), |obvious| format!("{obvious:?}"));
+        match explore(&case, &Machine { obvious }, MOST_WORLDS).bad {
+            Some(run) => {
+                println!("{:>3} steps: {rule}: {}", run.steps, run.what);
+                if size() == "traces" {
+                    println!("{run}");
+                }
+                if run.what != expected {
+                    wrong.push(format!("{rule}: {} instead of {expected}", run.what));
+                }
+            }
+            None => wrong.push(format!("{rule}: passes")),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -1,0 +1,561 @@
+//! What can happen next.
+//!
+//! Whatever may be delayed is a move of its own: reading and writing (at the price of one piece of bad luck), recording and
+//! sending, sending and arriving, answering and hearing, asking and being answered. Time passes whenever nobody's declared
+//! bound is overstepped by it, so a worker that is not moved while time passes lags, and may come back as a zombie.
+
+use seawall_ledger::machine::{
+    AttemptKind, AttemptRow, CancelBy, End, Event, Found, Goal, NotSettled, Observed, Origin, Performed,
+    Report, Resolution, Step, Told, Undone, Write, claim, observe, resolve, settle_scope,
+};
+
+use crate::invariants;
+use crate::obvious::Machine;
+use crate::provider::Answer;
+use crate::world::{AppKind, Case, Hand, NOW, Order, Request, Worker, World, owner};
+
+/// A move and the world after it.
+pub(crate) struct Next {
+    pub(crate) word: &'static str,
+    /// The worker, or the place.
+    pub(crate) who: usize,
+    /// Lower ones happen first where nothing goes wrong; `None`: bad luck, or somebody's free will.
+    pub(crate) rank: Option<u8>,
+    pub(crate) after: Result<World, &'static str>,
+}
+
+const ARRIVES: u8 = 0;
+const CATCHES_UP: u8 = 1;
+const WORKS: u8 = 2;
+const RECOVERS: u8 = 3;
+const TICKS: u8 = 4;
+
+pub(crate) struct Moves<'a> {
+    pub(crate) case: &'a Case,
+    pub(crate) machine: &'a Machine,
+    pub(crate) world: &'a World,
+    pub(crate) out: Vec<Next>,
+}
+
+type Checked = Result<(), &'static str>;
+
+impl Moves<'_> {
+    pub(crate) fn all(mut self) -> Vec<Next> {
+        for index in 0..self.world.net.len() {
+            self.request(index);
+        }
+        for index in 0..self.world.places.len() {
+            self.provider(index);
+            self.people(index);
+        }
+        for worker in 0..self.world.workers.len() {
+            self.worker(worker);
+        }
+        match self.case.app {
+            AppKind::Reply | AppKind::Transaction => self.transaction(),
+            AppKind::Confirming | AppKind::CommitsFirst | AppKind::SettlesFirst => self.caller(),
+        }
+        if self.world.can_tick() && !self.is_over() {
+            self.push("a tick passes", 0, Some(TICKS), |world| {
+                world.tick();
+                Ok(())
+            });
+        }
+        self.out
+    }
+
+    /// Nothing is left that time could change.
+    fn is_over(&self) -> bool {
+        self.world.is_quiet() && self.world.places.iter().all(|p| p.row.due_at().is_none())
+    }
+
+    fn push(
+        &mut self,
+        word: &'static str,
+        who: usize,
+        rank: Option<u8>,
+        how: impl FnOnce(&mut World) -> Checked,
+    ) {
+        let mut world = self.world.clone();
+        let after = how(&mut world).map(|()| {
+            world.normalise(self.case);
+            world
+        });
+        self.out.push(Next { word, who, rank, after });
+    }
+
+    fn unlucky(&mut self, word: &'static str, who: usize, how: impl FnOnce(&mut World) -> Checked) {
+        if self.world.faults > 0 {
+            self.push(word, who, None, |world| {
+                world.faults -= 1;
+                how(world)
+            });
+        }
+    }
+
+    // ---- the network and the provider ----
+
+    fn request(&mut self, index: usize) {
+        let request = self.world.net[index];
+        let at = usize::from(request.worker);
+        self.unlucky("a request is lost", at, |world| {
+            world.net.remove(index);
+            Ok(())
+        });
+        let place = &self.world.places[usize::from(request.place)];
+        for arrival in place.there.arrivals(&self.case.traits, &request) {
+            let waiting = waits_for(self.world, &request).cloned();
+            let deliver = |world: &mut World| {
+                world.net.remove(index);
+                world.places[usize::from(request.place)].there = arrival.after.clone();
+            };
+            let Some(line) = waiting else {
+                let go = |world: &mut World| {
+                    deliver(world);
+                    Ok(())
+                };
+                match arrival.bad_luck {
+                    true => self.unlucky(arrival.word, at, go),
+                    false => self.push(arrival.word, at, Some(ARRIVES), go),
+                }
+                continue;
+            };
+            let event = match arrival.answer.clone() {
+                Answer::Performed(how, report) => Event::Performed(line, how, report),
+                Answer::Undone(how) => Event::Cancelled(line, how, Report::default()),
+            };
+            let heard = |world: &mut World| {
+                deliver(world);
+                world.workers[at].hand = Hand::Knows(event);
+                Ok(())
+            };
+            match arrival.bad_luck {
+                true => self.unlucky(arrival.word, at, heard),
+                false => {
+                    self.push(arrival.word, at, Some(ARRIVES), heard);
+                    self.unlucky("arrives, and its reply is lost", at, |world| {
+                        deliver(world);
+                        Ok(())
+                    });
+                }
+            }
+        }
+    }
+
+    fn provider(&mut self, index: usize) {
+        let there = &self.world.places[index].there;
+        if there.is_working() {
+            let done = there.finished(&self.case.traits);
+            self.push("the provider's work is done", index, Some(CATCHES_UP), |world| {
+                world.places[index].there = done;
+                Ok(())
+            });
+        }
+        if there.index_lags() {
+            self.push("the index catches up", index, Some(CATCHES_UP), |world| {
+                world.places[index].there.catch_up();
+                Ok(())
+            });
+        }
+    }
+
+    // ---- workers ----
+
+    fn worker(&mut self, at: usize) {
+        let Worker { place, hand } = self.world.workers[at].clone();
+        let here = usize::from(place);
+        if hand != Hand::Idle {
+            self.unlucky("a worker dies", at, |world| {
+                world.crash(at);
+                Ok(())
+            });
+        }
+        match hand {
+            // Of two idle workers it makes no difference which one comes.
+            Hand::Idle if at == 1 && self.world.workers[0].hand == Hand::Idle => {}
+            Hand::Idle => self.claims(at),
+            Hand::Owns => {
+                self.push("plans and writes", at, Some(WORKS), |world| {
+                    act(self.case, self.machine, world, at, NOW)
+                });
+                let version = self.world.places[here].row.version;
+                self.unlucky("plans, and is delayed", at, |world| {
+                    world.workers[at].hand = Hand::Planned { version, now: NOW };
+                    Ok(())
+                });
+            }
+            Hand::Planned { now, .. } => {
+                self.push("writes what it had planned", at, Some(WORKS), |world| {
+                    act(self.case, self.machine, world, at, now)
+                });
+            }
+            Hand::Sending(line) => self.sends(at, here, line),
+            Hand::Waiting(line) => {
+                let lost = !self.world.net.iter().any(|request| {
+                    usize::from(request.worker) == at
+                        && request.number == line.number
+                        && request.place == place
+                });
+                let event = unknown(line);
+                let gives_up = |world: &mut World| {
+                    world.workers[at].hand = Hand::Knows(event);
+                    Ok(())
+                };
+                match lost {
+                    true => self.push("waits in vain", at, Some(WORKS), gives_up),
+                    false => self.unlucky("gives up waiting", at, gives_up),
+                }
+            }
+            Hand::Asking(question) => {
+                let status = self.world.places[here].there.status();
+                for (found, bad_luck) in [(status, false), (Found::Other, true)] {
+                    let event = Event::Confirmed(question, found, Report::default());
+                    let hears = |world: &mut World| {
+                        world.workers[at].hand = Hand::Knows(event);
+                        Ok(())
+                    };
+                    match bad_luck {
+                        true => self.unlucky("is not answered", at, hears),
+                        false => self.push("is answered", at, Some(WORKS), hears),
+                    }
+                }
+            }
+            Hand::Knows(event) => {
+                let version = self.world.places[here].row.version;
+                let later = event.clone();
+                self.push("tells", at, Some(WORKS), |world| {
+                    tell(self.case, self.machine, world, at, event, NOW)
+                });
+                self.unlucky("reads, and is delayed", at, |world| {
+                    world.workers[at].hand = Hand::Telling { event: later, version, now: NOW };
+                    Ok(())
+                });
+            }
+            Hand::Telling { event, now, .. } => {
+                self.push("tells late", at, Some(WORKS), |world| {
+                    tell(self.case, self.machine, world, at, event, now)
+                });
+            }
+        }
+    }
+
+    fn claims(&mut self, at: usize) {
+        for (index, place) in self.world.places.iter().enumerate() {
+            if let Some(write) = claim(&place.row, &self.case.rules, owner(at), NOW) {
+                self.push("claims", at, Some(WORKS), |world| {
+                    world.places[index].row = write.to;
+                    world.workers[at] = Worker { place: index as u8, hand: Hand::Owns };
+                    Ok(())
+                });
+            }
+        }
+    }
+
+    fn sends(&mut self, at: usize, here: usize, line: AttemptRow) {
+        let not_sent = match line.kind {
+            AttemptKind::Perform => Event::Performed(line.clone(), Performed::NotSent, Report::default()),
+            AttemptKind::Cancel | AttemptKind::Confirm => {
+                Event::Cancelled(line.clone(), Undone::NotSent, Report::default())
+            }
+        };
+        if NOW >= line.send_by && !self.machine.sends_late() {
+            self.push("is too late to send", at, Some(WORKS), |world| {
+                world.workers[at].hand = Hand::Knows(not_sent);
+                Ok(())
+            });
+            return;
+        }
+        self.unlucky("is refused the connection", at, |world| {
+            world.workers[at].hand = Hand::Knows(not_sent);
+            Ok(())
+        });
+        let request = Request {
+            place: here as u8,
+            worker: at as u8,
+            kind: line.kind,
+            number: line.number,
+            generation: line.generation,
+            by_key: self.world.places[here].row.answer.is_none(),
+            // What is undone arrives in time: refunds without a key are lost where even that is broken.
+            left: match line.kind {
+                AttemptKind::Perform => self.case.network,
+                AttemptKind::Cancel | AttemptKind::Confirm => 1,
+            },
+        };
+        let word = match line.kind {
+            AttemptKind::Perform => "sends",
+            AttemptKind::Cancel | AttemptKind::Confirm => "sends a cancel",
+        };
+        self.push(word, at, Some(WORKS), |world| {
+            world.net.push(request);
+            world.workers[at].hand = Hand::Waiting(line);
+            Ok(())
+        });
+    }
+
+    // ---- the application ----
+
+    fn transaction(&mut self) {
+        if self.case.app == AppKind::Transaction {
+            let rows: Vec<_> = self.world.places.iter().map(|p| p.row.clone()).collect();
+            let settled = match &rows[..] {
+                [row] => self.machine.settle(row, NOW).map(|write| write.into_iter().collect()),
+                rows => settle_scope(rows, u32::from(self.case.scope), NOW),
+            };
+            match settled {
+                Ok(writes) if writes.is_empty() => {}
+                Ok(writes) => self.push("settles, and commits", 0, None, |world| {
+                    for (index, write) in writes.into_iter().enumerate() {
+                        commit(self.case, world, index, write)?;
+                    }
+                    Ok(())
+                }),
+                Err(_) if self.machine.ignores_that_it_could_not_settle() => {
+                    self.push("commits although it could not settle", 0, None, |world| {
+                        world.places[0].paid = true;
+                        Ok(())
+                    });
+                }
+                Err(_) => {}
+            }
+        }
+        self.cancels(CancelBy::Transaction);
+    }
+
+    fn cancels(&mut self, by: CancelBy) {
+        if self.world.cancels == 0 {
+            return;
+        }
+        let rows = self.world.places.iter();
+        let wishes: Vec<_> = rows.map(|p| self.machine.cancel(&p.row, &self.case.rules, by, NOW)).collect();
+        if wishes.iter().any(|wish| matches!(wish, Ok(Some(_)))) {
+            self.push("the application cancels", 0, None, |world| {
+                world.cancels -= 1;
+                for (index, wish) in wishes.into_iter().enumerate() {
+                    if let Ok(Some(write)) = wish {
+                        commit(self.case, world, index, write)?;
+                    }
+                }
+                Ok(())
+            });
+        }
+    }
+
+    /// An application with a database of its own. It may stop anywhere; what it has heard and not committed is then lost.
+    fn caller(&mut self) {
+        let goes = |order: Order| {
+            move |world: &mut World| {
+                world.order = order;
+                Ok(())
+            }
+        };
+        let first = self.case.app == AppKind::CommitsFirst;
+        let asks_first = self.case.app == AppKind::SettlesFirst;
+        match self.world.order {
+            Order::New if first => {
+                self.push("the order is committed as paid", 0, None, goes(Order::PaidEarly))
+            }
+            Order::New if asks_first => self.posts(Order::New),
+            Order::New => self.push("the order is committed as confirming", 0, None, goes(Order::Confirming)),
+            Order::Confirming => self.posts(Order::Confirming),
+            Order::PaidEarly => self.posts(Order::PaidEarly),
+            Order::Heard => {
+                self.push("the order is committed as paid", 0, Some(RECOVERS), goes(Order::Paid));
+                let again = if asks_first { Order::Failed } else { Order::Confirming };
+                self.unlucky("the application dies", 0, goes(again));
+            }
+            Order::HeardNo => {
+                self.push("the order is committed as failed", 0, Some(RECOVERS), goes(Order::Failed));
+                self.unlucky("the application dies", 0, goes(Order::Confirming));
+            }
+            Order::Paid | Order::Failed => {}
+        }
+        self.cancels(CancelBy::Caller);
+    }
+
+    fn posts(&mut self, from: Order) {
+        let recovers = (from != Order::New).then_some(RECOVERS);
+        let early = from == Order::PaidEarly;
+        match self.machine.settle(&self.world.places[0].row, NOW) {
+            Ok(write) => {
+                let order = if early { Order::Paid } else { Order::Heard };
+                self.push("settles: 200", 0, recovers, |world| {
+                    world.order = order;
+                    write.map_or(Ok(()), |write| commit(self.case, world, 0, write))
+                });
+            }
+            // Not a last word: it is asked again.
+            Err(NotSettled::NotKnown | NotSettled::ScopeIncomplete) => {}
+            Err(NotSettled::TooLate | NotSettled::Failed) => {
+                let order = if early { Order::Paid } else { Order::HeardNo };
+                self.push("settles: 409", 0, recovers, |world| {
+                    world.order = order;
+                    Ok(())
+                });
+            }
+        }
+    }
+
+    // ---- people and webhooks ----
+
+    fn people(&mut self, index: usize) {
+        if self.world.retries == 0 {
+            return;
+        }
+        let place = &self.world.places[index];
+        let mut wishes = Vec::new();
+        if place.row.end == Some(End::Stuck) {
+            wishes.push(("a person says: retry", self.machine.retry(&place.row, NOW)));
+            let cancel = self.machine.cancel(&place.row, &self.case.rules, CancelBy::Person, NOW);
+            wishes.push(("a person says: cancel", cancel.ok().flatten()));
+            if self.world.is_quiet() {
+                let origin = origin(self.case, self.world, index);
+                let is_live = place.there.is_live();
+                let what = if is_live { Resolution::Applied } else { Resolution::NotApplied };
+                let write = resolve(&place.row, &self.case.rules, origin, what, "looked", NOW);
+                wishes.push(("a person looks, and resolves", write));
+            }
+        }
+        if place.there.charges > 0 {
+            let what = Observed::Applied(Some(Vec::new()));
+            let write =
+                observe(&place.row, &self.case.rules, origin(self.case, self.world, index), what, NOW);
+            wishes.push(("a webhook says: applied", write));
+        }
+        for (word, write) in wishes {
+            if let Some(write) = write {
+                self.push(word, index, None, |world| {
+                    world.retries -= 1;
+                    commit(self.case, world, index, write)
+                });
+            }
+        }
+    }
+}
+
+fn origin(case: &Case, world: &World, index: usize) -> Origin {
+    Origin { created: world.places[index].created, scoped: case.scope > 1 }
+}
+
+fn waits_for<'a>(world: &'a World, request: &Request) -> Option<&'a AttemptRow> {
+    let worker = &world.workers[usize::from(request.worker)];
+    match &worker.hand {
+        Hand::Waiting(line) if worker.place == request.place && line.number == request.number => Some(line),
+        Hand::Waiting(_)
+        | Hand::Idle
+        | Hand::Owns
+        | Hand::Planned { .. }
+        | Hand::Sending(_)
+        | Hand::Asking(_)
+        | Hand::Knows(_)
+        | Hand::Telling { .. } => None,
+    }
+}
+
+fn unknown(line: AttemptRow) -> Event {
+    match line.kind {
+        AttemptKind::Perform => Event::Performed(line, Performed::Unknown, Report::default()),
+        AttemptKind::Cancel | AttemptKind::Confirm => {
+            Event::Cancelled(line, Undone::Unknown, Report::default())
+        }
+    }
+}
+
+/// A store takes a write, and with it the follow-up of the business.
+fn commit(case: &Case, world: &mut World, index: usize, write: Write) -> Checked {
+    let place = &mut world.places[index];
+    invariants::check_write(case, place, &write)?;
+    place.row = write.to;
+    place.paid = place.row.settled;
+    Ok(())
+}
+
+/// The same for a worker, who then may have to break a scope, in another transaction.
+fn write(
+    case: &Case,
+    machine: &Machine,
+    world: &mut World,
+    at: usize,
+    write: Write,
+) -> Result<bool, &'static str> {
+    let index = usize::from(world.workers[at].place);
+    let breaks = write.breaks_scope && case.scope > 1 && machine.tells_the_scope();
+    commit(case, world, index, write)?;
+    for other in (0..world.places.len()).filter(|other| breaks && *other != index) {
+        if let Ok(Some(wish)) =
+            machine.cancel(&world.places[other].row, &case.rules, CancelBy::Transaction, NOW)
+        {
+            commit(case, world, other, wish)?;
+        }
+    }
+    Ok(world.places[index].row.owner == Some(owner(at)))
+}
+
+fn act(case: &Case, machine: &Machine, world: &mut World, at: usize, now: seawall_ledger::Stamp) -> Checked {
+    let index = usize::from(world.workers[at].place);
+    let row = world.places[index].row.clone();
+    let step = machine.plan(&row, &case.rules, origin(case, world, index), now, owner(at));
+    let hand = match step {
+        Step::Leave if row.owner == Some(owner(at)) && row.end.is_none() => {
+            return Err("nothing to do with a row that has not ended");
+        }
+        Step::Leave => Hand::Idle,
+        Step::Change(change) => match write(case, machine, world, at, change)? {
+            true => Hand::Owns,
+            false => Hand::Idle,
+        },
+        Step::Perform(change) | Step::Cancel(change) => {
+            let line = change.attempt.clone().ok_or("an attempt that is not recorded")?;
+            if machine.forbids(&row, &case.rules, origin(case, world, index), now, owner(at)) {
+                Hand::Owns
+            } else {
+                write(case, machine, world, at, change)?;
+                Hand::Sending(line)
+            }
+        }
+        Step::Ask(question) => Hand::Asking(question),
+        Step::SettleScope => settle_all(case, machine, world)?,
+    };
+    world.workers[at].hand = hand;
+    Ok(())
+}
+
+/// One conditional update of all members.
+fn settle_all(case: &Case, machine: &Machine, world: &mut World) -> Result<Hand, &'static str> {
+    let rows: Vec<_> = world.places.iter().map(|p| p.row.clone()).collect();
+    Ok(match settle_scope(&rows, u32::from(case.scope), NOW) {
+        Ok(writes) => {
+            for (index, write) in writes.into_iter().enumerate() {
+                commit(case, world, index, write)?;
+            }
+            Hand::Idle
+        }
+        Err(_) => {
+            let is_broken = |p: &crate::world::Place| {
+                p.row.goal == Goal::Cancel || matches!(p.row.end, Some(End::Failed | End::Cancelled))
+            };
+            let broken = world.places.iter().any(is_broken) && machine.tells_the_scope();
+            Hand::Knows(if broken { Event::ScopeBroken } else { Event::ScopeWaits })
+        }
+    })
+}
+
+fn tell(
+    case: &Case,
+    machine: &Machine,
+    world: &mut World,
+    at: usize,
+    event: Event,
+    now: seawall_ledger::Stamp,
+) -> Checked {
+    let index = usize::from(world.workers[at].place);
+    let row = world.places[index].row.clone();
+    let told = machine.told(&row, &case.rules, origin(case, world, index), owner(at), event, now);
+    let goes_on = match told {
+        Told::Write(change) => write(case, machine, world, at, change)?,
+        Told::Late(_) => false,
+        Told::Nothing => row.owner == Some(owner(at)) && row.in_flight.is_none(),
+    };
+    world.workers[at].hand = if goes_on { Hand::Owns } else { Hand::Idle };
+    Ok(())
+}

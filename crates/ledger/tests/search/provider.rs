@@ -1,0 +1,309 @@
+//! A provider as small as can be: one charge, its refund, a memory of keys, and a status index that may lag.
+
+use seawall_ledger::machine::{AttemptKind, Found, Performed, Report, Undone};
+
+use crate::world::Request;
+
+/// What a provider is like.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traits {
+    /// Performs carry a key that is honoured for so many ticks from the first arrival; 255: for ever.
+    pub(crate) keyed: Option<u8>,
+    /// A second delivery sets the same state again.
+    pub(crate) idempotent: bool,
+    /// Work takes time, and meanwhile the same key is answered 409.
+    pub(crate) slow: bool,
+    /// Refusals are saved under the key.
+    pub(crate) saves_refusals: bool,
+    /// Failures (500) are saved under the key, whether or not the effect took place.
+    pub(crate) saves_failures: bool,
+    /// Somebody before the provider may answer 401, whatever the key.
+    pub(crate) doorman: bool,
+    /// May refuse a charge.
+    pub(crate) refuses: bool,
+    /// Answers 500 after the effect.
+    pub(crate) fails_after: bool,
+    /// Ticks until the status index must show what is so. A cancel by key looks there, too.
+    pub(crate) lag: u8,
+    /// Refunds add up.
+    pub(crate) additive: bool,
+    /// Cancels carry a key that is honoured.
+    pub(crate) keyed_cancel: bool,
+    /// A cancel may name our key; otherwise only the provider's own id.
+    pub(crate) by_key: bool,
+    /// A cancel of what is not there is remembered.
+    pub(crate) tombstone: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Saved {
+    #[default]
+    Nothing,
+    /// A charge of this key is being worked on.
+    Busy,
+    Yes,
+    No,
+    Failure,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Shown {
+    #[default]
+    Absent,
+    Applied,
+    Cancelled,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Provider {
+    pub(crate) charges: u8,
+    pub(crate) refunds: u8,
+    tombstone: bool,
+    saved: Saved,
+    /// Ticks until the key is forgotten.
+    key_left: u8,
+    /// Work that is under way: ticks until it must be done.
+    working: Option<u8>,
+    cancels: [Option<SavedCancel>; 5],
+    shown: Shown,
+    /// Ticks until the index must have caught up.
+    index_left: u8,
+}
+
+/// What is saved of a cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum SavedCancel {
+    Yes,
+    NoSuch,
+    Failure,
+}
+
+/// What arriving does: a word for the trace, what it costs in luck, the provider after it, and the answer.
+pub(crate) struct Arrival {
+    pub(crate) word: &'static str,
+    pub(crate) bad_luck: bool,
+    pub(crate) after: Provider,
+    pub(crate) answer: Answer,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Performed(Performed, Report),
+    Undone(Undone),
+}
+
+fn performed(how: Performed, status: u16) -> Answer {
+    Answer::Performed(how, Report { status: Some(status), ..Report::default() })
+}
+
+fn yes() -> Answer {
+    performed(Performed::Yes(Some(Vec::new())), 200)
+}
+
+impl Provider {
+    pub(crate) fn is_live(&self) -> bool {
+        self.charges > self.refunds
+    }
+
+    /// A perform that arrives now would make a charge.
+    pub(crate) fn would_apply(&self, traits: &Traits) -> bool {
+        if self.tombstone {
+            return false;
+        }
+        match traits.keyed {
+            Some(_) => self.saved == Saved::Nothing,
+            None => !(traits.idempotent && self.is_live()),
+        }
+    }
+
+    /// Work is under way that will make a charge.
+    pub(crate) fn is_working(&self) -> bool {
+        self.working.is_some()
+    }
+
+    fn truth(&self) -> Shown {
+        match (self.charges, self.is_live()) {
+            (0, _) => Shown::Absent,
+            (_, true) => Shown::Applied,
+            (_, false) => Shown::Cancelled,
+        }
+    }
+
+    pub(crate) fn index_lags(&self) -> bool {
+        self.shown != self.truth()
+    }
+
+    pub(crate) fn index_is_due(&self) -> bool {
+        (self.index_lags() && self.index_left == 0) || self.working == Some(0)
+    }
+
+    pub(crate) fn catch_up(&mut self) {
+        self.shown = self.truth();
+        self.index_left = 0;
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.index_left = self.index_left.saturating_sub(1);
+        self.working = self.working.map(|left| left - 1);
+        if self.key_left != u8::MAX {
+            self.key_left = self.key_left.saturating_sub(1);
+        }
+        if self.key_left == 0 && self.saved != Saved::Busy {
+            self.saved = Saved::Nothing;
+        }
+    }
+
+    /// Nobody will use the key again.
+    pub(crate) fn forget_key(&mut self) {
+        if self.saved != Saved::Busy {
+            (self.saved, self.key_left) = (Saved::Nothing, 0);
+        }
+    }
+
+    /// What a question is answered.
+    pub(crate) fn status(&self) -> Found {
+        match self.shown {
+            Shown::Absent => Found::Absent,
+            Shown::Applied => Found::Applied(Some(Vec::new())),
+            Shown::Cancelled => Found::Cancelled,
+        }
+    }
+
+    /// The status index hears of what has changed since `before`.
+    fn since(mut self, before: &Provider, traits: &Traits) -> Provider {
+        if traits.lag == 0 {
+            self.catch_up();
+        } else if self.truth() != before.truth() {
+            self.index_left = if self.index_lags() { traits.lag } else { 0 };
+        }
+        self
+    }
+
+    fn save(&mut self, traits: &Traits, what: Saved) {
+        if let Some(memory) = traits.keyed {
+            if self.saved == Saved::Nothing {
+                self.key_left = memory;
+            }
+            self.saved = what;
+        }
+    }
+
+    fn charge(&mut self, traits: &Traits) {
+        if traits.idempotent {
+            (self.charges, self.refunds) = (1, 0);
+        } else {
+            self.charges += 1;
+        }
+        self.save(traits, Saved::Yes);
+    }
+
+    /// Everything that may come of a request's arrival.
+    pub(crate) fn arrivals(&self, traits: &Traits, request: &Request) -> Vec<Arrival> {
+        match request.kind {
+            AttemptKind::Perform => self.performs(traits),
+            AttemptKind::Cancel => self.undoes(traits, request),
+            AttemptKind::Confirm => Vec::new(),
+        }
+    }
+
+    fn performs(&self, traits: &Traits) -> Vec<Arrival> {
+        let mut all = Vec::new();
+        let mut push = |word, bad_luck, after: Provider, answer| {
+            all.push(Arrival { word, bad_luck, after: after.since(self, traits), answer });
+        };
+        if traits.doorman {
+            push("401 before the key is looked up", true, self.clone(), performed(Performed::No, 401));
+        }
+        if self.tombstone {
+            push("refused by a tombstone", false, self.clone(), performed(Performed::No, 410));
+            return all;
+        }
+        match self.saved {
+            Saved::Busy => push("409 in progress", false, self.clone(), performed(Performed::Unknown, 409)),
+            Saved::Yes => push("replays yes", false, self.clone(), yes()),
+            Saved::No => push("replays no", false, self.clone(), performed(Performed::No, 402)),
+            Saved::Failure => push("replays 500", false, self.clone(), performed(Performed::Unknown, 500)),
+            Saved::Nothing => {
+                let mut after = self.clone();
+                if traits.slow {
+                    // The answer comes when the work is done; who asks again meanwhile hears 409.
+                    after.save(traits, Saved::Busy);
+                    after.working = Some(1);
+                    push("begins to work", false, after, performed(Performed::Unknown, 202));
+                } else {
+                    after.charge(traits);
+                    push("charges", false, after.clone(), yes());
+                    if traits.fails_after {
+                        if traits.saves_failures {
+                            after.save(traits, Saved::Failure);
+                        }
+                        push("charges and says 500", true, after, performed(Performed::Unknown, 500));
+                    }
+                }
+                if traits.refuses {
+                    let mut after = self.clone();
+                    if traits.saves_refusals {
+                        after.save(traits, Saved::No);
+                    }
+                    push("refuses", true, after, performed(Performed::No, 402));
+                }
+            }
+        }
+        all
+    }
+
+    /// Work that was begun is done.
+    pub(crate) fn finished(&self, traits: &Traits) -> Provider {
+        let mut after = self.clone();
+        after.working = None;
+        after.charge(traits);
+        after.since(self, traits)
+    }
+
+    fn undoes(&self, traits: &Traits, request: &Request) -> Vec<Arrival> {
+        let mut all = Vec::new();
+        let generation = request.generation as usize;
+        let mut push = |word, bad_luck, mut after: Provider, saved| {
+            if traits.keyed_cancel {
+                after.cancels[generation] = Some(saved);
+            }
+            let answer = Answer::Undone(match saved {
+                SavedCancel::Yes => Undone::Yes,
+                SavedCancel::NoSuch => Undone::NoSuch,
+                SavedCancel::Failure => Undone::Unknown,
+            });
+            all.push(Arrival { word, bad_luck, after: after.since(self, traits), answer });
+        };
+        if let Some(saved) = self.cancels[generation] {
+            push("replays the cancel's answer", false, self.clone(), saved);
+            return all;
+        }
+        let mut after = self.clone();
+        // Who leaves tombstones looks where the charges are made, not where they are shown.
+        let indexed = request.by_key && !traits.tombstone;
+        let is_there = if indexed { self.shown != Shown::Absent } else { self.charges > 0 };
+        let is_seen = is_there && (traits.by_key || !request.by_key);
+        if traits.tombstone && traits.by_key && self.charges == 0 {
+            after.tombstone = true;
+            push("leaves a tombstone", false, after, SavedCancel::Yes);
+            return all;
+        }
+        if !is_seen {
+            push("no such charge", false, after, SavedCancel::NoSuch);
+            return all;
+        }
+        if traits.additive {
+            after.refunds += 1;
+        } else {
+            after.refunds = after.charges;
+        }
+        push("refunds", false, after.clone(), SavedCancel::Yes);
+        if traits.fails_after {
+            push("refunds and says 500", true, after, SavedCancel::Failure);
+        }
+        if traits.saves_failures {
+            push("says 500 and does nothing", true, self.clone(), SavedCancel::Failure);
+        }
+        all
+    }
+}

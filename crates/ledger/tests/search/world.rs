@@ -1,0 +1,498 @@
+//! The small world: rows, their providers, two workers, requests on their way, one application, and time in ticks.
+//!
+//! A world is rewritten after each move so that two worlds that will behave alike are equal: the present is always the same
+//! number, counters that only grow are counted back from the present, and what lies too far in the past to matter is moved up to
+//! where it stops mattering. So the search is finite without a horizon.
+
+use std::time::Duration;
+
+use seawall_ledger::machine::{
+    AttemptKind, AttemptRow, End, Event, Goal, Known, Owner, Performed, Question, Rules, SettleBy, Stamp,
+    State, recorded, reserved, sent,
+};
+
+use crate::provider::{Provider, Traits};
+
+/// One tick.
+pub(crate) const TICK: Duration = Duration::from_secs(1);
+const TICK_MICROS: i64 = 1_000_000;
+/// The present, always.
+pub(crate) const NOW: Stamp = Stamp::from_micros(1000 * TICK_MICROS);
+/// Longer than any duration of the rules: what is this old is as good as older.
+const FAR: i64 = 14;
+/// Longer than any run: a clock that need not be looked at.
+pub(crate) const FOR_EVER: u32 = 1000;
+/// How far a worker that holds a time may lag: by then it compares with all others as it always will.
+const LAG: i64 = 6;
+/// Where counters that only grow stand.
+const BASE: u32 = 100;
+
+/// What an incarnation that is gone is called.
+const DEAD: Owner = Owner(9);
+
+/// The application's side of the story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum AppKind {
+    /// The answer settles. The application may cancel.
+    Reply,
+    /// It settles in its own transaction, with the order's row. It may also never do so.
+    Transaction,
+    /// It has a database of its own: commits `confirming`, settles over HTTP, then commits what came of it.
+    Confirming,
+    /// The same without `confirming`: commits `paid`, then settles.
+    CommitsFirst,
+    /// The same the other way: settles, then commits `paid`.
+    SettlesFirst,
+}
+
+/// One configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) rules: Rules,
+    pub(crate) traits: Traits,
+    pub(crate) app: AppKind,
+    /// How many actions settle together.
+    pub(crate) scope: u8,
+    /// How long a request may really be on its way, in ticks. More than declared breaks an assumption.
+    pub(crate) network: u8,
+    /// How much may go wrong: losses, crashes, refusals, stale reads.
+    pub(crate) faults: u8,
+    /// How often the application may change its mind.
+    pub(crate) cancels: u8,
+    /// How often a person may press "retry".
+    pub(crate) retries: u8,
+}
+
+impl Case {
+    /// The network keeps to what is declared, so that nothing wrong may stand even for a moment.
+    pub(crate) fn is_strict(&self) -> bool {
+        u128::from(self.network) <= self.rules.network.as_secs().into()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) row: State,
+    pub(crate) created: Stamp,
+    pub(crate) there: Provider,
+    /// The order's row says that this is paid for; written with `settled` where they share a database.
+    pub(crate) paid: bool,
+}
+
+/// Where a worker stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Hand {
+    Idle,
+    /// Has the row; will plan.
+    Owns,
+    /// Has read the row and planned; will write.
+    Planned {
+        version: u64,
+        now: Stamp,
+    },
+    /// Has recorded; will send.
+    Sending(AttemptRow),
+    /// Has sent; waits for the answer.
+    Waiting(AttemptRow),
+    /// Is about to ask.
+    Asking(Question),
+    /// Knows something; will tell.
+    Knows(Event),
+    /// Has read the row and knows what to write; will write.
+    Telling {
+        event: Event,
+        version: u64,
+        now: Stamp,
+    },
+}
+
+impl Hand {
+    /// Goes on to where it will end up anyway. Who has lost the row can change nothing any more; but what was recorded is sent.
+    fn shorten(&mut self, row: &State, me: Owner, strict: bool) {
+        let lost = |fence: u64| row.owner != Some(me) || row.fence != fence;
+        let hand = match self {
+            Hand::Idle => return,
+            Hand::Owns | Hand::Planned { .. } if row.owner != Some(me) => Hand::Idle,
+            Hand::Planned { version, .. } if *version != row.version => Hand::Owns,
+            Hand::Waiting(line) if lost(line.fence) && (strict || line.kind != AttemptKind::Perform) => {
+                Hand::Idle
+            }
+            Hand::Asking(question) if lost(question.fence) => Hand::Idle,
+            Hand::Knows(event) | Hand::Telling { event, .. } => match event {
+                // A late "yes" is the only one that may matter, and only where an assumption is broken.
+                Event::Performed(line, Performed::Yes(_), _) if lost(line.fence) && strict => Hand::Idle,
+                Event::Performed(_, Performed::Yes(_), _) => return self.drop_stale(row),
+                Event::Performed(line, _, _) | Event::Cancelled(line, _, _) if lost(line.fence) => Hand::Idle,
+                Event::Confirmed(question, _, _) if lost(question.fence) => Hand::Idle,
+                Event::ScopeWaits | Event::ScopeBroken if row.owner != Some(me) => Hand::Idle,
+                Event::Performed(..)
+                | Event::Cancelled(..)
+                | Event::Confirmed(..)
+                | Event::ScopeWaits
+                | Event::ScopeBroken => return self.drop_stale(row),
+            },
+            Hand::Owns | Hand::Planned { .. } | Hand::Sending(_) | Hand::Waiting(_) | Hand::Asking(_) => {
+                return;
+            }
+        };
+        *self = hand;
+    }
+
+    /// A write of another version would not be taken.
+    fn drop_stale(&mut self, row: &State) {
+        if let Hand::Telling { event, version, .. } = self
+            && *version != row.version
+        {
+            *self = Hand::Knows(event.clone());
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Hand::Idle => 0,
+            Hand::Owns => 1,
+            Hand::Planned { .. } => 2,
+            Hand::Sending(_) => 3,
+            Hand::Waiting(_) => 4,
+            Hand::Asking(_) => 5,
+            Hand::Knows(_) => 6,
+            Hand::Telling { .. } => 7,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Worker {
+    pub(crate) place: u8,
+    pub(crate) hand: Hand,
+}
+
+/// A request on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Request {
+    pub(crate) place: u8,
+    pub(crate) worker: u8,
+    pub(crate) kind: AttemptKind,
+    pub(crate) number: u32,
+    pub(crate) generation: u32,
+    /// It was addressed by our key and not by an id.
+    pub(crate) by_key: bool,
+    /// Ticks until it must have arrived or be lost.
+    pub(crate) left: u8,
+}
+
+/// An application with a database of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Order {
+    New,
+    Confirming,
+    /// Was told 200, and has not committed yet.
+    Heard,
+    /// Was told 409, and has not committed yet.
+    HeardNo,
+    Paid,
+    /// Committed `paid`, and still has to settle.
+    PaidEarly,
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct World {
+    pub(crate) places: Vec<Place>,
+    pub(crate) workers: [Worker; 2],
+    pub(crate) net: Vec<Request>,
+    pub(crate) order: Order,
+    pub(crate) faults: u8,
+    pub(crate) cancels: u8,
+    pub(crate) retries: u8,
+}
+
+pub(crate) fn owner(worker: usize) -> Owner {
+    Owner(worker as u128 + 1)
+}
+
+impl World {
+    /// The ways in which an action begins: recorded, reserved by a caller, recorded with its first attempt.
+    pub(crate) fn beginnings(case: &Case) -> Vec<World> {
+        let place = |row| Place { row, created: NOW, there: Provider::default(), paid: false };
+        let plain = World {
+            places: (0..case.scope).map(|_| place(recorded(&case.rules, NOW))).collect(),
+            workers: [Worker { place: 0, hand: Hand::Idle }, Worker { place: 0, hand: Hand::Idle }],
+            net: Vec::new(),
+            order: Order::New,
+            faults: case.faults,
+            cancels: case.cancels,
+            retries: case.retries,
+        };
+        let mut all = vec![plain.clone()];
+        if case.scope == 1 {
+            let mut held = plain.clone();
+            held.places[0].row = reserved(&case.rules, owner(0), NOW);
+            held.workers[0].hand = Hand::Owns;
+            all.push(held);
+            if let Some((row, line)) = sent(&case.rules, owner(0), NOW) {
+                let mut under_way = plain;
+                under_way.places[0].row = row;
+                under_way.workers[0].hand = Hand::Sending(line);
+                all.push(under_way);
+            }
+        }
+        for world in &mut all {
+            world.normalise(case);
+        }
+        all
+    }
+
+    /// A worker's process ends, and another one starts in its place.
+    pub(crate) fn crash(&mut self, worker: usize) {
+        for place in &mut self.places {
+            if place.row.owner == Some(owner(worker)) {
+                place.row.owner = Some(DEAD);
+            }
+        }
+        self.workers[worker] = Worker { place: 0, hand: Hand::Idle };
+    }
+
+    /// One tick passes, if everything that must have happened by now has.
+    pub(crate) fn can_tick(&self) -> bool {
+        let mut oldest = NOW;
+        for worker in &self.workers {
+            each_time(&mut worker.hand.clone(), &mut |stamp| oldest = oldest.min(*stamp));
+        }
+        oldest > moved(NOW, -LAG)
+            && self.net.iter().all(|request| request.left > 0)
+            && self.places.iter().all(|p| !p.there.index_is_due())
+    }
+
+    pub(crate) fn tick(&mut self) {
+        for request in &mut self.net {
+            request.left -= 1;
+        }
+        for place in &mut self.places {
+            place.there.tick();
+            each_stamp(place, &mut |stamp| *stamp = moved(*stamp, -1));
+        }
+        for worker in &mut self.workers {
+            each_time(&mut worker.hand, &mut |stamp| *stamp = moved(*stamp, -1));
+        }
+    }
+
+    /// Rewrites the world to what will decide its future.
+    pub(crate) fn normalise(&mut self, case: &Case) {
+        for (at, worker) in self.workers.iter_mut().enumerate() {
+            let place = &self.places[usize::from(worker.place)];
+            worker.hand.shorten(&place.row, owner(at), case.is_strict());
+            if worker.hand == Hand::Idle {
+                worker.place = 0;
+            }
+        }
+        self.order_workers();
+        for index in 0..self.places.len() {
+            self.normalise_place(index, case);
+        }
+        self.net.sort_by_key(|r| (r.place, r.worker, r.number, r.kind as u8, r.generation, r.by_key, r.left));
+    }
+
+    /// Two workers differ in nothing but their names.
+    fn order_workers(&mut self) {
+        let rank = |at: usize| {
+            let worker = &self.workers[at];
+            let owns = self.places[usize::from(worker.place)].row.owner == Some(owner(at));
+            (worker.hand == Hand::Idle, worker.place, !owns, worker.hand.rank())
+        };
+        if rank(1) >= rank(0) {
+            return;
+        }
+        self.workers.swap(0, 1);
+        for place in &mut self.places {
+            place.row.owner = match place.row.owner {
+                Some(Owner(1)) => Some(Owner(2)),
+                Some(Owner(2)) => Some(Owner(1)),
+                other => other,
+            };
+        }
+        for request in &mut self.net {
+            request.worker = 1 - request.worker;
+        }
+    }
+
+    /// Forgets what cannot matter any more.
+    fn forget(&mut self, index: usize, case: &Case) {
+        let performs = self.performs_ahead(index);
+        let (people, cancels) = (self.retries > 0, self.cancels > 0);
+        let place = &mut self.places[index];
+        let row = &mut place.row;
+        if row.end.is_some() {
+            row.next_at = NOW;
+            row.lease_until = if row.owner.is_none() { NOW } else { row.lease_until };
+        }
+        if case.rules.key_lifetime.as_secs() > FAR as u64 {
+            row.key_first_at = row.key_first_at.map(|_| NOW);
+        }
+        if case.rules.give_up.as_secs() > FAR as u64 {
+            place.created = NOW;
+        }
+        // Only what is unknown, or was never attempted, is ever performed.
+        if !performs && matches!(row.known, Known::Applied | Known::NotApplied(_)) {
+            place.there.forget_key();
+            row.key_first_at = row.key_first_at.map(|_| NOW);
+            row.attempts = 0;
+            place.created = NOW;
+        }
+        if row.end == Some(End::Stuck) && case.scope == 1 && !people && (!cancels || row.goal == Goal::Cancel)
+        {
+            (row.owner, row.lease_until, row.key_first_at, place.created) = (None, NOW, None, NOW);
+            (row.quiet_until, row.cancel_quiet_until, row.settle_by, row.audit_at) = (None, None, None, None);
+            (row.attempts, row.asks, row.cancel_tries, row.absences, row.maybe_sent) = (0, 0, 0, 0, 0);
+            if !performs {
+                place.there.forget_key();
+            }
+        }
+    }
+
+    fn normalise_place(&mut self, index: usize, case: &Case) {
+        self.forget(index, case);
+        // The earliest time that somebody still holds against the row's own times.
+        let mut oldest = NOW;
+        for worker in self.workers.iter_mut().filter(|w| usize::from(w.place) == index) {
+            each_time(&mut worker.hand, &mut |stamp| {
+                oldest = oldest.min(*stamp);
+            });
+        }
+        let place = &mut self.places[index];
+        let row = &mut place.row;
+        row.why = None;
+        let (fence, logged, version) = (row.fence, row.logged, row.version);
+        row.fence = u64::from(BASE);
+        row.logged = BASE;
+        row.version = u64::from(BASE);
+        row.in_flight = row.in_flight.map(|number| counted_back(number, logged));
+        let up = |stamp: &mut Stamp| *stamp = (*stamp).max(oldest);
+        up(&mut row.lease_until);
+        up(&mut row.next_at);
+        row.quiet_until.iter_mut().for_each(up);
+        row.cancel_quiet_until.iter_mut().for_each(up);
+        row.audit_at.iter_mut().for_each(up);
+        row.settle_by.iter_mut().for_each(up);
+        let ago = |by: Duration| moved(oldest, -i64::try_from(by.as_secs()).unwrap_or(FAR).min(FAR));
+        row.key_first_at.iter_mut().for_each(|stamp| *stamp = (*stamp).max(ago(case.rules.key_lifetime)));
+        place.created = place.created.max(ago(case.rules.give_up));
+        for worker in self.workers.iter_mut().filter(|w| usize::from(w.place) == index) {
+            let renumber = |old: &mut u64, line: &mut u32| {
+                *old = if *old == fence { u64::from(BASE) } else { 0 };
+                *line = counted_back(*line, logged);
+            };
+            match &mut worker.hand {
+                Hand::Idle | Hand::Owns => {}
+                Hand::Planned { version: seen, .. } => *seen = rebased(*seen, version),
+                Hand::Sending(line) | Hand::Waiting(line) => renumber(&mut line.fence, &mut line.number),
+                Hand::Asking(question) => renumber(&mut question.fence, &mut question.number),
+                Hand::Knows(event) => renumber_event(event, renumber),
+                Hand::Telling { event, version: seen, .. } => {
+                    *seen = rebased(*seen, version);
+                    renumber_event(event, renumber);
+                }
+            }
+        }
+        for request in self.net.iter_mut().filter(|r| usize::from(r.place) == index) {
+            request.number = counted_back(request.number, logged);
+            let worker = &self.workers[usize::from(request.worker)];
+            let heard = matches!(&worker.hand, Hand::Waiting(line)
+                if worker.place == request.place && line.number == request.number);
+            if !heard {
+                (request.worker, request.number) = (0, 0);
+            }
+        }
+    }
+}
+
+fn rebased(seen: u64, version: u64) -> u64 {
+    if seen == version { u64::from(BASE) } else { 0 }
+}
+
+fn counted_back(number: u32, logged: u32) -> u32 {
+    (BASE + number).saturating_sub(logged)
+}
+
+fn moved(stamp: Stamp, ticks: i64) -> Stamp {
+    Stamp::from_micros(stamp.as_micros() + ticks * TICK_MICROS)
+}
+
+fn renumber_event(event: &mut Event, mut renumber: impl FnMut(&mut u64, &mut u32)) {
+    match event {
+        Event::Performed(line, _, _) | Event::Cancelled(line, _, _) => {
+            renumber(&mut line.fence, &mut line.number)
+        }
+        Event::Confirmed(question, _, _) => renumber(&mut question.fence, &mut question.number),
+        Event::ScopeWaits | Event::ScopeBroken => {}
+    }
+}
+
+fn each_stamp(place: &mut Place, with: &mut impl FnMut(&mut Stamp)) {
+    let row = &mut place.row;
+    with(&mut row.lease_until);
+    with(&mut row.next_at);
+    with(&mut place.created);
+    for stamp in [
+        &mut row.quiet_until,
+        &mut row.key_first_at,
+        &mut row.settle_by,
+        &mut row.cancel_quiet_until,
+        &mut row.audit_at,
+    ] {
+        stamp.iter_mut().for_each(&mut *with);
+    }
+}
+
+/// The times that a worker carries and that will be compared.
+fn each_time(hand: &mut Hand, with: &mut impl FnMut(&mut Stamp)) {
+    let of_event = |event: &mut Event, with: &mut dyn FnMut(&mut Stamp)| match event {
+        Event::Confirmed(question, _, _) => with(&mut question.asked_at),
+        Event::Performed(line, _, _) | Event::Cancelled(line, _, _) => still(line),
+        Event::ScopeWaits | Event::ScopeBroken => {}
+    };
+    match hand {
+        Hand::Idle | Hand::Owns => {}
+        Hand::Planned { now, .. } => with(now),
+        Hand::Sending(line) => {
+            line.recorded_at = NOW;
+            with(&mut line.send_by);
+        }
+        Hand::Waiting(line) => still(line),
+        Hand::Asking(question) => with(&mut question.asked_at),
+        Hand::Knows(event) => of_event(event, with),
+        Hand::Telling { event, now, .. } => {
+            of_event(event, with);
+            with(now);
+        }
+    }
+}
+
+/// Once it is sent, an attempt's times are only for people.
+fn still(line: &mut AttemptRow) {
+    line.recorded_at = NOW;
+    line.send_by = NOW;
+}
+
+/// Rules in ticks, with the smallest numbers that still tell things apart.
+pub(crate) fn in_ticks(mut rules: Rules) -> Rules {
+    let ticks = |n: u32| TICK * n;
+    rules.attempt = ticks(2);
+    rules.lease = ticks(3);
+    rules.network = ticks(1);
+    rules.pause = ticks(0);
+    rules.quiet = ticks(2);
+    rules.key_lifetime = ticks(FOR_EVER);
+    rules.give_up = ticks(FOR_EVER);
+    rules.audit_after = ticks(3);
+    rules.backoff = seawall_policy::Backoff { base: TICK, cap: TICK };
+    rules.limits = seawall_ledger::Limits { perform: 2, cancel: 2, confirm: 3 };
+    if let SettleBy::Explicit(_) = rules.settle {
+        rules.settle = SettleBy::Explicit(ticks(5));
+    }
+    if let Some(confirm) = &mut rules.confirm {
+        confirm.after = Duration::ZERO;
+    }
+    rules
+}
