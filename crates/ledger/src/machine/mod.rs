@@ -20,6 +20,15 @@ mod transition;
 mod wish;
 mod write;
 
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod perform_tests;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod undo_tests;
+
 pub use birth::{recorded, reserved, sent};
 pub use plan::{Question, Step, plan};
 pub use rules::{CancelKind, CancelRules, ConfirmRules, Limits, OnUnknown, Rules, SettleBy};

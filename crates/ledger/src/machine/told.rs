@@ -173,7 +173,8 @@ impl Case<'_> {
                 draft.applied(answer);
                 self.wait_before_cancel(&mut draft);
             }
-            Performed::No if self.speaks_for_all(&line, &report) => {
+            // Where it became known meanwhile, from a webhook, a "no" closes its attempt only.
+            Performed::No if self.state.known == Known::Unknown && self.speaks_for_all(&line, &report) => {
                 draft.to.open_attempts = 0;
                 draft.to.known = Known::NotApplied(NotApplied::Refused);
                 draft.to.next_at = self.now;
@@ -332,7 +333,14 @@ impl Case<'_> {
         let cancel_quiet = self.state.cancel_quiet_until.unwrap_or(question.asked_at);
         let believable_from = match self.state.known {
             Known::Unknown => quiet,
-            Known::Applied | Known::Never | Known::NotApplied(_) => quiet.max(cancel_quiet),
+            // Gone, if a cancel may have held; else it is no proof against what is known.
+            Known::Applied if self.state.goal == Goal::Cancel && self.state.cancel_open > 0 => {
+                quiet.max(cancel_quiet)
+            }
+            Known::Applied | Known::Never | Known::NotApplied(_) => {
+                draft.to.next_at = self.later(draft.to.asks, &Report::default());
+                return;
+            }
         };
         if question.asked_at < believable_from {
             draft.to.next_at = believable_from;

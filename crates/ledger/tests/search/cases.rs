@@ -291,6 +291,11 @@ pub(crate) fn scopes_people_and_slow_networks() -> Vec<Case> {
         keyed_and_lookup().slow_network("keys and lookup, a network slower than declared").faults(1),
         lookup().slow_network("lookup, a network slower than declared"),
         keyed().with_people("keys, with people and webhooks").faults(1),
+        keyed_binding_refusals().with_people("keys and a doorman, with people and webhooks").faults(1),
+        lookup()
+            .explicit("")
+            .with_people("lookup, settled in a transaction, with people and webhooks")
+            .faults(1),
         lookup().with_people("lookup, with people and webhooks"),
         net_cancel().with_people("net cancel, with people and webhooks").faults(1),
         neither().with_people("neither, with people and webhooks"),

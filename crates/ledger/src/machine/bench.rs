@@ -1,0 +1,177 @@
+//! A row on the bench: what the tests of the machine hold it with.
+
+use std::time::Duration;
+
+use seawall_policy::{Draw, Idempotency};
+
+use super::{
+    AttemptRow, CancelKind, CancelRules, ConfirmRules, Event, Found, OnUnknown, Origin, Owner, Performed,
+    Question, Report, Rules, SettleBy, Stamp, State, Step, Told, Undone, Write, claim, plan, recorded, told,
+};
+
+pub(super) const ME: Owner = Owner(7);
+pub(super) const OTHER: Owner = Owner(8);
+
+pub(super) fn at(seconds: i64) -> Stamp {
+    Stamp::from_micros(1_000_000_000 + seconds * 1_000_000)
+}
+
+/// Asks; refunds add up and have no key: the cautious provider.
+pub(super) fn lookup() -> Rules {
+    Rules {
+        on_unknown: OnUnknown::Confirm,
+        confirm: Some(ConfirmRules { after: Duration::from_secs(2), absences: 1 }),
+        cancel: Some(CancelRules {
+            kind: CancelKind::Additive,
+            keyed: false,
+            tombstone: false,
+            by_key: false,
+            after: Duration::ZERO,
+        }),
+        ..Rules::of(Idempotency::None)
+    }
+}
+
+/// Honours keys, cannot be asked, and is cancelled by our key, which sets a state.
+pub(super) fn keyed() -> Rules {
+    Rules { cancel: Some(void()), ..Rules::of(Idempotency::Keyed) }
+}
+
+pub(super) fn void() -> CancelRules {
+    CancelRules {
+        kind: CancelKind::State,
+        keyed: false,
+        tombstone: false,
+        by_key: true,
+        after: Duration::ZERO,
+    }
+}
+
+/// Neither keys nor questions: cancelled by our key, whether it is there or not.
+pub(super) fn net_cancel() -> Rules {
+    Rules { on_unknown: OnUnknown::Cancel, cancel: Some(void()), ..Rules::of(Idempotency::None) }
+}
+
+pub(super) fn explicit(rules: Rules) -> Rules {
+    Rules { settle: SettleBy::Explicit(Duration::from_secs(60)), ..rules }
+}
+
+pub(super) fn status(status: u16) -> Report {
+    Report { status: Some(status), ..Report::default() }
+}
+
+/// A row, its rules, and the time.
+pub(super) struct Bench {
+    pub(super) row: State,
+    pub(super) rules: Rules,
+    pub(super) origin: Origin,
+    pub(super) now: Stamp,
+}
+
+impl Bench {
+    /// Recorded, and claimed by us.
+    pub(super) fn new(rules: Rules) -> Bench {
+        let now = at(0);
+        let row = recorded(&rules, now);
+        let mut bench = Bench { row, rules, origin: Origin { created: now, scoped: false }, now };
+        bench.claim();
+        bench
+    }
+
+    pub(super) fn claim(&mut self) {
+        let write = claim(&self.row, &self.rules, ME, self.now).expect("it is due");
+        self.take(write);
+    }
+
+    pub(super) fn take(&mut self, write: Write) {
+        assert_eq!(write.from, self.row.version);
+        assert_eq!(write.to.version, self.row.version + 1);
+        self.row = write.to;
+    }
+
+    pub(super) fn plan(&self) -> Step {
+        plan(&self.row, &self.rules, self.origin, self.now, ME)
+    }
+
+    /// Plans and takes what only changes the row, until something is to be done outside, or nothing.
+    pub(super) fn step(&mut self) -> Step {
+        for _ in 0..10 {
+            match self.plan() {
+                Step::Change(write) => self.take(write),
+                Step::Perform(write) => {
+                    self.take(write.clone());
+                    return Step::Perform(write);
+                }
+                Step::Cancel(write) => {
+                    self.take(write.clone());
+                    return Step::Cancel(write);
+                }
+                step @ (Step::Leave | Step::Ask(_) | Step::SettleScope) => return step,
+            }
+        }
+        panic!("a plan that never ends");
+    }
+
+    pub(super) fn performs(&mut self) -> AttemptRow {
+        match self.step() {
+            Step::Perform(write) => write.attempt.expect("an attempt is recorded"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn cancels(&mut self) -> AttemptRow {
+        match self.step() {
+            Step::Cancel(write) => write.attempt.expect("a cancel is recorded"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn asks(&mut self) -> Question {
+        match self.step() {
+            Step::Ask(question) => question,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn tell(&mut self, event: Event) -> Told {
+        let told = told(&self.row, &self.rules, self.origin, ME, event, self.now, Draw::new(u64::MAX));
+        if let Told::Write(write) = &told {
+            self.take(write.clone());
+        }
+        told
+    }
+
+    pub(super) fn performed(&mut self, line: AttemptRow, how: Performed) -> Told {
+        self.tell(Event::Performed(line, how, Report::default()))
+    }
+
+    pub(super) fn refused(&mut self, line: AttemptRow, code: u16) -> Told {
+        self.tell(Event::Performed(line, Performed::No, status(code)))
+    }
+
+    pub(super) fn found(&mut self, question: Question, found: Found) -> Told {
+        self.tell(Event::Confirmed(question, found, Report::default()))
+    }
+
+    pub(super) fn undone(&mut self, line: AttemptRow, how: Undone) -> Told {
+        self.tell(Event::Cancelled(line, how, Report::default()))
+    }
+
+    /// Time passes until the row is due, and we claim it.
+    pub(super) fn until_due(&mut self) {
+        self.now = self.now.max(self.row.due_at().expect("it will be due"));
+        self.claim();
+    }
+
+    /// An attempt that ended without an answer, and the row claimed again.
+    pub(super) fn lost_attempt(&mut self) -> AttemptRow {
+        let line = self.performs();
+        self.performed(line.clone(), Performed::Unknown);
+        self.until_due();
+        line
+    }
+}
+
+pub(super) fn answer() -> Option<Vec<u8>> {
+    Some(b"{\"id\":\"ch_1\"}".to_vec())
+}
