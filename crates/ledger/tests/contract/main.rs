@@ -4,6 +4,8 @@
 #![allow(dead_code, unreachable_pub, reason = "shared with other tests, each of which uses its part")]
 
 mod keeping;
+mod on_postgres;
+mod plans;
 mod pooler;
 #[path = "../support/provider.rs"]
 mod provider;

@@ -22,6 +22,8 @@ pub(crate) enum Fate {
     NotSent,
     /// Nothing for so many milliseconds, then done and answered.
     After(u64),
+    /// Done and answered once the test says so.
+    Held,
     /// Never answered.
     Hangs,
 }
@@ -42,6 +44,7 @@ struct Books {
     blind: u32,
     /// It remembers keys: a second delivery changes nothing.
     keyed: bool,
+    released: bool,
     most_at_once: u32,
     at_once: u32,
 }
@@ -91,6 +94,11 @@ impl Provider {
 
     pub(crate) fn cancels(&self, key: &str) -> u32 {
         self.0.lock().unwrap().cancels.get(key).copied().unwrap_or(0)
+    }
+
+    /// Lets what is held be answered.
+    pub(crate) fn release(&self) {
+        self.0.lock().unwrap().released = true;
     }
 
     pub(crate) fn most_at_once(&self) -> u32 {
@@ -145,6 +153,13 @@ impl Remote for Provider {
                     self.apply(key);
                     (Performed::Yes(None), report(200))
                 }
+                Fate::Held => {
+                    while !self.0.lock().unwrap().released {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    self.apply(key);
+                    (Performed::Yes(None), report(200))
+                }
                 Fate::Hangs => std::future::pending().await,
             };
             self.0.lock().unwrap().at_once -= 1;
@@ -181,9 +196,12 @@ impl Remote for Provider {
                 None => Undone::NoSuch,
             },
             Fate::NotSent => Undone::NotSent,
-            Fate::No | Fate::DoneUnanswered | Fate::LostUnanswered | Fate::After(_) | Fate::Hangs => {
-                Undone::Unknown
-            }
+            Fate::No
+            | Fate::DoneUnanswered
+            | Fate::LostUnanswered
+            | Fate::After(_)
+            | Fate::Held
+            | Fate::Hangs => Undone::Unknown,
         };
         Box::pin(async move { (undone, report(200)) })
     }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::{PgConnection, PgDatabaseError, PgRow, PgSeverity};
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
@@ -166,6 +166,8 @@ pub(super) fn claim_text() -> &'static str {
 
 pub(super) fn failed(e: sqlx::Error) -> StoreError {
     let trouble = match &e {
+        // A fatal error ends the connection, or refused it: a server that shuts down, starts, or takes nobody in.
+        sqlx::Error::Database(said) if ended_the_connection(said.as_ref()) => Trouble::Away,
         sqlx::Error::Database(said) => match said.code().as_deref().unwrap_or_default() {
             "40001" | "40P01" => Trouble::Again,
             "55P03" => Trouble::Busy,
@@ -183,6 +185,11 @@ pub(super) fn failed(e: sqlx::Error) -> StoreError {
         _ => Trouble::Away,
     };
     StoreError::new(trouble, e)
+}
+
+fn ended_the_connection(said: &dyn sqlx::error::DatabaseError) -> bool {
+    let severity = said.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+    matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
 }
 
 /// A connection in a transaction, and how statements are sent on it.

@@ -1,0 +1,151 @@
+//! A provider in a process of its own: its books outlive whoever is killed.
+//!
+//! A line in, a line out: `perform KEY`, `confirm KEY`, `cancel KEY`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use seawall_ledger::store::Boxed;
+use seawall_ledger::{Call, Found, Performed, Remote, Report, Undone};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What the provider knows of one key.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Entry {
+    /// Effects that live.
+    pub(crate) live: i64,
+    /// Requests to perform that arrived.
+    pub(crate) performs: u32,
+    /// Requests to perform that arrived while nobody could know what became of an earlier one.
+    pub(crate) blind: u32,
+    asked_since: bool,
+}
+
+/// The books.
+#[derive(Clone, Default)]
+pub(crate) struct Books {
+    entries: Arc<Mutex<HashMap<String, Entry>>>,
+    /// Answers come so many milliseconds after the effect, at most: whoever is killed meanwhile never hears them.
+    pub(crate) slow_millis: u64,
+}
+
+impl Books {
+    /// Opens the provider; gives its address.
+    pub(crate) async fn open(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let books = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                let books = books.clone();
+                tokio::spawn(async move { books.serve(stream).await });
+            }
+        });
+        address
+    }
+
+    async fn serve(&self, stream: TcpStream) {
+        let (read, mut write) = stream.into_split();
+        let mut lines = BufReader::new(read).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let answer = self.answer(&line);
+            if line.starts_with("perform") && self.slow_millis > 0 {
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(..self.slow_millis))).await;
+            }
+            if write.write_all(format!("{answer}\n").as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&self, line: &str) -> &'static str {
+        let (verb, key) = line.split_once(' ').unwrap();
+        let mut books = self.entries.lock().unwrap();
+        let entry = books.entry(key.to_owned()).or_default();
+        match verb {
+            "perform" => {
+                entry.blind += u32::from(entry.performs > 0 && !entry.asked_since);
+                entry.performs += 1;
+                entry.asked_since = false;
+                entry.live += 1;
+                "yes"
+            }
+            "confirm" => {
+                entry.asked_since = true;
+                if entry.live > 0 { "applied" } else { "absent" }
+            }
+            "cancel" if entry.live > 0 => {
+                entry.live -= 1;
+                "yes"
+            }
+            "cancel" => "none",
+            _ => panic!("{line}"),
+        }
+    }
+
+    pub(crate) fn of(&self, key: &str) -> Entry {
+        self.entries.lock().unwrap().get(key).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn all(&self) -> HashMap<String, Entry> {
+        self.entries.lock().unwrap().clone()
+    }
+}
+
+/// The way to it. One connection for each request: what was sent and not answered is in doubt.
+pub(crate) struct Wire(pub(crate) String);
+
+impl Wire {
+    /// `None` where nothing was sent, `Some(None)` where no answer came.
+    async fn ask(&self, call: Call<'_>, verb: &str) -> Option<Option<String>> {
+        let mut stream = TcpStream::connect(&self.0).await.ok()?;
+        if !call.may_send() {
+            return None;
+        }
+        let sent = stream.write_all(format!("{verb} {}\n", call.action.key).as_bytes()).await;
+        if sent.is_err() {
+            return Some(None);
+        }
+        let mut lines = BufReader::new(stream).lines();
+        Some(lines.next_line().await.ok().flatten())
+    }
+}
+
+impl Remote for Wire {
+    fn perform<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Performed, Report)> {
+        Box::pin(async move {
+            let how = match self.ask(call, "perform").await {
+                None => Performed::NotSent,
+                Some(Some(_)) => Performed::Yes(None),
+                Some(None) => Performed::Unknown,
+            };
+            (how, Report::default())
+        })
+    }
+
+    fn confirm<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Found, Report)> {
+        Box::pin(async move {
+            let found = match self.ask(call, "confirm").await.flatten().as_deref() {
+                Some("applied") => Found::Applied(None),
+                Some("absent") => Found::Absent,
+                _ => Found::Other,
+            };
+            (found, Report::default())
+        })
+    }
+
+    fn cancel<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+        Box::pin(async move {
+            let undone = match self.ask(call, "cancel").await {
+                None => Undone::NotSent,
+                Some(Some(answer)) if answer == "yes" => Undone::Yes,
+                Some(Some(_)) => Undone::NoSuch,
+                Some(None) => Undone::Unknown,
+            };
+            (undone, Report::default())
+        })
+    }
+}

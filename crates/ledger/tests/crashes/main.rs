@@ -1,0 +1,202 @@
+//! Real processes, ended at every step between record and settle, and what the next one makes of what they left.
+//!
+//! The larger size of the second half, ten thousand actions and eight workers, takes some minutes:
+//!
+//! ```sh
+//! SEAWALL_ACTIONS=10000 SEAWALL_WORKERS=8 cargo test -p seawall-ledger --test crashes killed_workers -- --nocapture
+//! ```
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(dead_code, unreachable_pub, reason = "shared with other tests, each of which uses its part")]
+
+mod books;
+mod database;
+mod process;
+#[path = "../../src/scratch.rs"]
+mod scratch;
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use seawall_ledger::End;
+use seawall_ledger::store::{Filter, Standing};
+use tokio::process::{Child, Command};
+
+use books::Books;
+use database::{Database, OnPostgres, OnSqlite, prepare};
+use scratch::Server;
+
+/// The longest that a process or a wait may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Not a test by itself: the other tests start this binary again with a role for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn process() {
+    process::play().await;
+}
+
+fn start(role: &str, db: &str, books: &str, failpoints: &str) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "process", "--nocapture"]);
+    command.env("CRASH_ROLE", role).env("CRASH_DB", db).env("CRASH_BOOKS", books);
+    command.env("SEAWALL_FAILPOINTS", failpoints);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap()
+}
+
+/// Waits for a process's end: did it end well?
+async fn wait(mut child: Child) -> bool {
+    tokio::time::timeout(PATIENCE, child.wait()).await.expect("a process hangs").unwrap().success()
+}
+
+/// A crash of one order of call and commit at one point, and its recovery. Both sides must agree.
+async fn crash<D: Database>(db: &str, order: &str, point: &str) {
+    prepare::<D>(db).await;
+    let books = Books::default();
+    let address = books.open().await;
+    let crashed = !wait(start(order, db, &address, &format!("{point}=abort"))).await;
+    assert!(crashed, "{order} at {point}: it was not reached");
+    assert!(wait(start("recover", db, &address, "")).await, "{order} at {point}: the recovery failed");
+
+    let state = D::order(db, order).await;
+    let there = books.of(order);
+    let told = format!("{order} at {point}: order {state:?}, {there:?}");
+    assert!(there.blind == 0 && there.performs <= 1 + u32::from(order == "after"), "{told}");
+    match state.as_deref() {
+        Some("paid") => assert_eq!(there.live, 1, "{told}"),
+        None => assert_eq!(there.live, 0, "{told}"),
+        Some(other) => panic!("{told}: {other}"),
+    }
+    let ledger = process::look::<_, D>(db).await;
+    let rows = ledger.list(&Filter { most: 10, ..Filter::default() }).await.unwrap();
+    for row in rows {
+        let ends = [Some(End::Done), Some(End::Cancelled)];
+        assert!(ends.contains(&row.state.end), "{told}: {row:?}");
+        assert_eq!(row.state.end == Some(End::Done), state.is_some(), "{told}");
+    }
+}
+
+const AFTER: [&str; 7] = [
+    "before-record",
+    "after-record",
+    "before-attempt",
+    "after-attempt",
+    "after-answer",
+    "after-end",
+    "after-outcome",
+];
+
+const BEFORE: [&str; 8] = [
+    "before-record",
+    "after-record",
+    "before-attempt",
+    "after-attempt",
+    "after-answer",
+    "after-outcome",
+    "before-settle",
+    "after-settle",
+];
+
+async fn crash_everywhere<D: Database>(make: impl Fn(usize) -> String) {
+    let all = AFTER.map(|point| ("after", point)).into_iter().chain(BEFORE.map(|point| ("before", point)));
+    let mut under_way = tokio::task::JoinSet::new();
+    for (number, (order, point)) in all.enumerate() {
+        let db = make(number);
+        under_way.spawn(async move { crash::<D>(&db, order, point).await });
+        // A few at a time: each is mostly waiting for a lease to end.
+        while under_way.len() >= 5 {
+            under_way.join_next().await.unwrap().unwrap();
+        }
+    }
+    while let Some(ended) = under_way.join_next().await {
+        ended.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_any_step_leaves_both_sides_agreed_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display().to_string();
+    crash_everywhere::<OnSqlite>(|number| format!("sqlite:{path}/{number}.db")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_any_step_leaves_both_sides_agreed_on_postgres() {
+    crash_everywhere::<OnPostgres>(|_| Server::shared().database()).await;
+}
+
+/// A number from the environment, or this one.
+fn size(name: &str, small: u32) -> u32 {
+    std::env::var(name).map_or(small, |text| text.parse().unwrap())
+}
+
+/// Sends a signal by name.
+async fn signal(child: &Child, name: &str) {
+    let Some(id) = child.id() else { return };
+    let sent = Command::new("kill").args([name, &id.to_string()]).status().await.unwrap();
+    assert!(sent.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_workers_and_stopped_ones_leave_one_effect_for_each_key() {
+    let many = size("SEAWALL_ACTIONS", 400);
+    let workers = size("SEAWALL_WORKERS", 2);
+    let seed = u64::from(size("SEAWALL_SEED", fastrand::u32(..)));
+    println!("SEAWALL_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let db = Server::shared().database();
+    prepare::<OnPostgres>(&db).await;
+    let books = Books { slow_millis: 200, ..Books::default() };
+    let address = books.open().await;
+    process::record_many::<OnPostgres>(&db, &address, many).await;
+
+    let mut alive: Vec<Child> = (0..workers).map(|_| start("work", &db, &address, "")).collect();
+    let ledger = process::look::<_, OnPostgres>(&db).await;
+    let open = Filter { standing: Some(Standing::Open), most: 1, ..Filter::default() };
+    let begun = Instant::now();
+    let (mut kills, mut stops) = (0, 0);
+    while !ledger.list(&open).await.unwrap().is_empty() {
+        assert!(
+            begun.elapsed() < PATIENCE + Duration::from_millis(u64::from(many) * 30),
+            "not all come to an end"
+        );
+        tokio::time::sleep(Duration::from_millis(random.u64(100..400))).await;
+        let victim = random.usize(0..alive.len());
+        // The last ones are left alone, so that it ends.
+        if kills + stops >= 3 + many / 100 {
+            continue;
+        }
+        if random.bool() {
+            kills += 1;
+            alive[victim].kill().await.unwrap();
+            alive[victim] = start("work", &db, &address, "");
+        } else {
+            // Past its lease, and then it goes on as if nothing had been.
+            stops += 1;
+            signal(&alive[victim], "-STOP").await;
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            signal(&alive[victim], "-CONT").await;
+        }
+    }
+    drop(alive);
+    let mut after = None;
+    let mut seen = 0;
+    loop {
+        let page = Filter { after, most: 1000, ..Filter::default() };
+        let rows = ledger.list(&page).await.unwrap();
+        let Some(last) = rows.last() else { break };
+        after = Some(last.id);
+        seen += rows.len();
+        assert!(rows.iter().all(|row| row.state.end == Some(End::Done) && row.state.settled));
+    }
+    assert_eq!(seen, usize::try_from(many).unwrap());
+    let all = books.all();
+    assert_eq!(all.len(), seen);
+    for (key, entry) in &all {
+        assert_eq!((entry.live, entry.blind), (1, 0), "{key}: {entry:?}");
+    }
+    let asked_again = all.values().filter(|entry| entry.performs > 1).count();
+    println!(
+        "{seen} actions, {workers} workers, {kills} kills, {stops} stops, {asked_again} sent again after asking"
+    );
+    assert!(kills + stops > 0, "nobody was hurt");
+}

@@ -1,0 +1,134 @@
+//! What the processes do that are killed: the same test binary, called again as one of these roles.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seawall_ledger::store::{Filter, Standing, Store};
+use seawall_ledger::{
+    CancelKind, CancelRules, ConfirmRules, End, Ledger, NewAction, OnUnknown, Operation, Rules, SettleBy,
+    WorkerSettings,
+};
+use seawall_policy::{Backoff, Idempotency};
+
+use crate::books::Wire;
+use crate::database::{Database, Db};
+
+/// The rules of all operations here: a provider without keys that can be asked, and undone by our key.
+pub(crate) fn rules(settle: SettleBy) -> Rules {
+    Rules {
+        on_unknown: OnUnknown::Confirm,
+        settle,
+        quiet: Duration::from_millis(300),
+        confirm: Some(ConfirmRules { after: Duration::from_millis(50), absences: 1 }),
+        cancel: Some(CancelRules {
+            kind: CancelKind::State,
+            keyed: false,
+            tombstone: false,
+            by_key: true,
+            after: Duration::ZERO,
+        }),
+        resend_absent: true,
+        attempt: Duration::from_millis(1500),
+        lease: Duration::from_millis(2000),
+        network: Duration::from_millis(50),
+        pause: Duration::from_millis(50),
+        backoff: Backoff { base: Duration::from_millis(20), cap: Duration::from_millis(200) },
+        ..Rules::of(Idempotency::None)
+    }
+}
+
+/// The settle time of the order "call before commit": after it the charge is undone.
+const SETTLE: Duration = Duration::from_secs(4);
+
+fn ledger<D: Database>(store: D::Store, books: &str) -> Ledger<D::Store> {
+    let wire = Arc::new(Wire(books.to_owned()));
+    let after = Operation::new("pay", "after", rules(SettleBy::Reply), wire.clone())
+        .on_settled(|conn, action| D::set_order(conn, &action.key, state(action.state.end)));
+    let before = Operation::new("pay", "before", rules(SettleBy::Explicit(SETTLE)), wire);
+    Ledger::builder(store).operation(after).operation(before).build().unwrap()
+}
+
+fn state(end: Option<End>) -> &'static str {
+    match end {
+        Some(End::Done) => "paid",
+        Some(End::Failed | End::Cancelled | End::Stuck) | None => "failed",
+    }
+}
+
+/// Runs a role as the environment names it; gives false where none is named.
+pub(crate) async fn play() -> bool {
+    let Ok(role) = std::env::var("CRASH_ROLE") else { return false };
+    let (db, books) = (std::env::var("CRASH_DB").unwrap(), std::env::var("CRASH_BOOKS").unwrap());
+    match Db::of(&db) {
+        Db::Sqlite => play_on::<crate::database::OnSqlite>(&role, &db, &books).await,
+        Db::Postgres => play_on::<crate::database::OnPostgres>(&role, &db, &books).await,
+    }
+    true
+}
+
+async fn play_on<D: Database>(role: &str, db: &str, books: &str) {
+    let ledger = ledger::<D>(D::open(db).await, books);
+    match role {
+        "after" => {
+            let mut conn = D::connect(db).await;
+            D::execute(&mut conn, D::BEGIN).await;
+            D::set_order(&mut conn, "after", "new").await.unwrap();
+            let new = NewAction::new("pay", "after", "after", "{}");
+            let action = ledger.reserve_in(&mut conn, &new).await.unwrap();
+            D::execute(&mut conn, "COMMIT").await;
+            ledger.run(action.id).await.unwrap();
+        }
+        "before" => {
+            let action = ledger.reserve(&NewAction::new("pay", "before", "before", "{}")).await.unwrap();
+            ledger.run(action.id).await.unwrap();
+            let mut conn = D::connect(db).await;
+            D::execute(&mut conn, D::BEGIN).await;
+            D::set_order(&mut conn, "before", "paid").await.unwrap();
+            ledger.settle_in(&mut conn, action.id).await.unwrap();
+            D::execute(&mut conn, "COMMIT").await;
+        }
+        // Takes up whatever is there until nothing is left.
+        "recover" => {
+            let worker = ledger.worker(fast());
+            let open = Filter { standing: Some(Standing::Open), most: 1, ..Filter::default() };
+            while !ledger.list(&open).await.unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            worker.drain(Duration::from_secs(5)).await;
+        }
+        // Works until it is killed.
+        "work" => {
+            let _worker = ledger.worker(fast());
+            std::future::pending::<()>().await;
+        }
+        other => panic!("no role `{other}`"),
+    }
+}
+
+fn fast() -> WorkerSettings {
+    WorkerSettings { scan: Duration::from_millis(50), claim: 8, concurrency: 8, ..WorkerSettings::default() }
+}
+
+/// Records many actions for workers.
+pub(crate) async fn record_many<D: Database>(db: &str, books: &str, many: u32) {
+    let ledger = ledger::<D>(D::open(db).await, books);
+    let mut tasks = Vec::new();
+    for number in 0..many {
+        let ledger = ledger.clone();
+        tasks.push(tokio::spawn(async move {
+            let new = NewAction::new("pay", "after", format!("k{number}"), "{}");
+            ledger.record(&new).await.unwrap();
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+/// A ledger to look with.
+pub(crate) async fn look<S, D: Database<Store = S>>(db: &str) -> Ledger<S>
+where
+    S: Store,
+{
+    ledger::<D>(D::open(db).await, "127.0.0.1:1")
+}
