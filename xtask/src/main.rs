@@ -27,6 +27,12 @@ enum Task {
     Test(suite::Options),
     /// The end-to-end stories alone.
     Stories(stories::Options),
+    /// The simulator's known figures, from several first seeds on; the tests take one.
+    Simulate {
+        /// How many first seeds, 1000 apart.
+        #[arg(long, default_value_t = 5)]
+        seeds: u64,
+    },
     /// Measurements.
     Bench {
         #[command(subcommand)]
@@ -48,6 +54,8 @@ enum Task {
 enum Measured {
     /// The gateway beside other proxies: CPU per request, rate, added latency, memory.
     Gateway(bench::Options),
+    /// The simulator: events a second, and a hundred thousand callers.
+    Simulate(bench::simulate::Options),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +63,8 @@ fn main() -> ExitCode {
         Task::Test(options) => suite::test(&options),
         Task::Stories(options) => stories::run(&options),
         Task::Bench { what: Measured::Gateway(options) } => bench::gateway(&options),
+        Task::Bench { what: Measured::Simulate(options) } => bench::simulate::simulate(&options),
+        Task::Simulate { seeds } => suite::known_figures(seeds),
         Task::Load(load) => bench::run_load(&load),
         Task::Upstream { port } => bench::serve_upstream(port),
     };

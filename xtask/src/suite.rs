@@ -161,6 +161,18 @@ fn tests(scope: &Scope) -> Outcome<()> {
     run(&mut nextest)
 }
 
+/// Every scenario against what is known of it, from so many first seeds on.
+pub(crate) fn known_figures(seeds: u64) -> Outcome<()> {
+    for round in 0..seeds {
+        let seed = 1 + round * 1000;
+        println!("first seed {seed}");
+        let mut tests = cargo();
+        tests.args(["test", "--locked", "--package", "seawall-lab", "--test", "known_figures"]);
+        run(tests.env("SEAWALL_SIM_SEED", seed.to_string()))?;
+    }
+    Ok(())
+}
+
 fn doc_tests(scope: &Scope) -> Outcome<()> {
     if let Scope::Package(name) = scope
         && !has_library(name)?

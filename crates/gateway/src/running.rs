@@ -390,7 +390,7 @@ fn in_force(dependency: &config::Dependency, idempotency: Idempotency) -> Idempo
     }
 }
 
-fn guard_settings(settings: &config::Dependency, instances: u32) -> GuardSettings {
+pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> GuardSettings {
     let from = &settings.breaker;
     let mut breaker = BreakerSettings::default();
     breaker.enabled = from.enabled;

@@ -21,6 +21,7 @@ mod limit;
 mod queue;
 mod reason;
 mod repeat;
+pub mod storm;
 mod time;
 mod window;
 

@@ -12,6 +12,7 @@ mod load;
 mod measure;
 mod proxies;
 mod report;
+pub(crate) mod simulate;
 mod upstream;
 
 use std::fs;

@@ -2,22 +2,39 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
+use std::path::{Path, PathBuf};
 
-use seawall_lab::sim::figures::{Estimate, Figure, Ordered, Value, to_json};
-use seawall_lab::sim::knobs::Misuse;
-use seawall_lab::sim::scenarios::{self, Ask, Findings, Scenario};
+use seawall_lab::sim::figures::{Ordered, to_json};
+use seawall_lab::sim::knobs::{Misuse, unknown};
+use seawall_lab::sim::report;
+use seawall_lab::sim::scenarios::question::{self, Dependency, What};
+use seawall_lab::sim::scenarios::{self, Ask, Findings, Scenario, Seawall};
+use seawall_policy::Timeouts;
 use serde::Serialize;
 
 use super::{Failure, terminal};
+use crate::config;
+use crate::running::guard_settings;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Start with: seawall lab simulate --list")]
+#[command(after_help = "Start with: seawall lab simulate --list
+Then:       seawall lab simulate metastable --report storm.html
+Your own:   seawall lab simulate -c seawall.toml --dependency payments --what \"slow 10x 60s\"")]
 pub(super) struct Arguments {
     /// Which one; `--list` names them
     scenario: Option<String>,
     /// Say which scenarios there are, and what each asks and takes
     #[arg(long)]
     list: bool,
+    /// Seawall's settings for the arms that run it, from a configuration
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Whose settings in it
+    #[arg(long, value_name = "NAME")]
+    dependency: Option<String>,
+    /// What goes wrong: "hang 30s", "slow 10x 60s", "errors 20% 60s", "refuse 30s"
+    #[arg(long, value_name = "TEXT", conflicts_with = "scenario")]
+    what: Option<String>,
     /// How many callers, instead of the scenario's own number
     #[arg(long, value_name = "N")]
     callers: Option<u32>,
@@ -36,24 +53,87 @@ pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Write a page with plots here
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.list {
         return terminal::print(&list());
     }
-    let name = arguments.scenario.as_deref().ok_or_else(|| {
-        let names: Vec<&str> = scenarios::ALL.iter().map(|scenario| scenario.name).collect();
-        Failure::misuse(format!("which scenario? There are: {} (`--list` says more)", names.join(", ")))
-    })?;
-    let scenario = scenarios::find(name).map_err(misuse)?;
-    let ask = ask(arguments)?;
-    let findings = scenario.run(&ask, &progress(scenario.name)).map_err(misuse);
+    let mut ask = ask(arguments)?;
+    let (scenario, findings) = match &arguments.what {
+        Some(what) => {
+            let what: What = what.parse().map_err(misuse)?;
+            let path = arguments.config.as_deref().unwrap_or(Path::new("./seawall.toml"));
+            let dependency = dependency(path, arguments.dependency.as_deref())?;
+            let scenario = &question::SCENARIO;
+            (scenario, question::ask(&dependency, what, &ask, &progress(scenario.name)))
+        }
+        None => {
+            let scenario = scenarios::find(named(arguments)?).map_err(misuse)?;
+            if let Some(path) = &arguments.config {
+                ask.seawall = dependency(path, arguments.dependency.as_deref())?.seawall;
+            } else if arguments.dependency.is_some() {
+                return Err(Failure::misuse("--dependency names one in a configuration: add -c FILE"));
+            }
+            (scenario, scenario.run(&ask, &progress(scenario.name)))
+        }
+    };
     clear_progress();
-    let findings = findings?;
+    let findings = findings.map_err(misuse)?;
+    if let Some(path) = &arguments.report {
+        let page = report::page(scenario, &about(scenario, &ask, &findings), &findings);
+        std::fs::write(path, page)
+            .map_err(|error| Failure::failed(format!("{}: cannot be written: {error}", path.display())))?;
+        if !arguments.json {
+            terminal::complain(&format!("{}: written\n", path.display()));
+        }
+    }
     let out =
         if arguments.json { as_json(scenario, &ask, &findings) } else { as_table(scenario, &ask, &findings) };
     terminal::print(&out)
+}
+
+fn named(arguments: &Arguments) -> Result<&str, Failure> {
+    arguments.scenario.as_deref().ok_or_else(|| {
+        let names: Vec<&str> = scenarios::ALL.iter().map(|scenario| scenario.name).collect();
+        Failure::misuse(format!(
+            "which scenario? There are: {} (`--list` says more); or ask about your own settings with --what",
+            names.join(", ")
+        ))
+    })
+}
+
+/// A dependency's settings, as a simulation needs them.
+fn dependency(path: &Path, name: Option<&str>) -> Result<Dependency, Failure> {
+    let env = |name: &str| std::env::var(name).ok();
+    let loaded = config::load(path, &env)
+        .map_err(|report| Failure::misuse(report.render(terminal::colour_on_errors())))?;
+    let all = &loaded.settings.dependencies;
+    let names: Vec<&str> = all.iter().map(|dependency| dependency.name.as_str()).collect();
+    let found = match name {
+        Some(name) => {
+            all.iter().find(|known| known.name == name).ok_or_else(|| unknown("dependency", name, &names))
+        }
+        None => match all.as_slice() {
+            [only] => Ok(only),
+            _ => {
+                let why = format!("which dependency? Say --dependency NAME; there are: {}", names.join(", "));
+                return Err(Failure::misuse(format!("{}: {why}", path.display())));
+            }
+        },
+    };
+    let found = found.map_err(|why| Failure::misuse(format!("{}: {why}", path.display())))?;
+    let Timeouts { read, total, .. } = found.fallback.timeout;
+    let retry = &found.fallback.retry;
+    let guards = guard_settings(found, loaded.settings.gateway.instances);
+    Ok(Dependency {
+        name: found.name.clone(),
+        seawall: Seawall { guards, attempts: retry.attempts_in_force(), backoff: retry.backoff, total },
+        read,
+    })
 }
 
 fn misuse(why: Misuse) -> Failure {
@@ -72,6 +152,7 @@ fn ask(arguments: &Arguments) -> Result<Ask, Failure> {
         seed: arguments.seed,
         threads: arguments.threads.unwrap_or(own.threads).max(1),
         set: set.collect::<Result<_, _>>()?,
+        plots: arguments.report.is_some(),
         ..own
     })
 }
@@ -94,7 +175,7 @@ fn clear_progress() {
 
 fn list() -> String {
     let mut out = String::new();
-    for scenario in scenarios::ALL {
+    for scenario in scenarios::ALL.iter().copied().chain([&question::SCENARIO]) {
         let _ = writeln!(out, "{}\n    {}\n    {}", scenario.name, scenario.question, scenario.source);
         for knob in scenario.knobs {
             let default = if knob.default.is_empty() { "the study's own" } else { knob.default };
@@ -102,7 +183,10 @@ fn list() -> String {
         }
         out.push('\n');
     }
-    out.push_str("Try: seawall lab simulate erlang-b\n");
+    out.push_str(
+        "Try: seawall lab simulate metastable --report storm.html\n     \
+         seawall lab simulate -c seawall.toml --dependency NAME --what \"slow 10x 60s\"   (this is `what`)\n",
+    );
     out
 }
 
@@ -112,6 +196,8 @@ struct Told<'a> {
     callers: Option<u32>,
     seed: u64,
     seeds: u32,
+    /// What the numbers of a list are.
+    columns: &'a [&'a str],
     figures: Ordered,
     /// Half the width of each figure's 95 % confidence interval.
     intervals: Ordered,
@@ -126,6 +212,7 @@ fn as_json(scenario: &Scenario, ask: &Ask, findings: &Findings) -> String {
         callers: ask.callers,
         seed: ask.seed,
         seeds: ask.seeds.unwrap_or(scenario.seeds),
+        columns: &findings.columns,
         figures,
         intervals,
         events: findings.events,
@@ -137,37 +224,29 @@ fn as_json(scenario: &Scenario, ask: &Ask, findings: &Findings) -> String {
 }
 
 fn as_table(scenario: &Scenario, ask: &Ask, findings: &Findings) -> String {
-    let seeds = ask.seeds.unwrap_or(scenario.seeds);
     let mut out = format!("{}\n{}\n\n", scenario.name, scenario.question);
     let names = findings.figures.iter().map(|figure| figure.name.chars().count());
     let width = names.max().unwrap_or(0);
     for figure in &findings.figures {
-        let _ = writeln!(out, "{:width$}  {}", figure.name, in_words(figure));
+        let _ = writeln!(out, "{:width$}  {}", figure.name, report::in_words(figure));
     }
-    let last = ask.seed + u64::from(seeds) - 1;
-    let _ = writeln!(
-        out,
-        "\n± is the 95 % confidence interval over {seeds} seeds ({} to {last}); {} events, hash {:016x}",
-        ask.seed, findings.events, findings.hash
-    );
+    if !findings.columns.is_empty() {
+        let _ = writeln!(out, "\nlists are: {}", findings.columns.join(" · "));
+    }
+    let _ = writeln!(out, "\n{}", about(scenario, ask, findings));
     out
 }
 
-fn in_words(figure: &Figure) -> String {
-    match &figure.value {
-        Value::Number(one) => estimate(one),
-        Value::List(all) => all.iter().map(estimate).collect::<Vec<_>>().join(" · "),
-        Value::Holds(true) => "holds".into(),
-        Value::Holds(false) => "does not hold".into(),
-        Value::Said(text) => text.clone(),
-    }
-}
-
-fn estimate(one: &Estimate) -> String {
-    let digits = match one.mean.abs() {
-        large if large >= 1000.0 => 0,
-        middle if middle >= 10.0 => 1,
-        _ => 4,
-    };
-    format!("{:.digits$} ± {:.digits$}", one.mean, one.half)
+fn about(scenario: &Scenario, ask: &Ask, findings: &Findings) -> String {
+    let seeds = ask.seeds.unwrap_or(scenario.seeds);
+    let last = ask.seed + u64::from(seeds) - 1;
+    let given: Vec<String> = ask.set.iter().map(|(name, value)| format!("{name}={value}, ")).collect();
+    let callers = ask.callers.map_or(String::new(), |callers| format!("{callers} callers, "));
+    format!(
+        "{callers}{}± is the 95 % confidence interval over {seeds} seeds ({} to {last}); {} events, hash {:016x}",
+        given.concat(),
+        ask.seed,
+        findings.events,
+        findings.hash
+    )
 }

@@ -10,6 +10,7 @@ pub mod chance;
 pub mod figures;
 pub mod fleet;
 pub mod knobs;
+pub mod report;
 pub mod scenarios;
 pub mod seeds;
 pub mod world;

@@ -4,7 +4,7 @@
 //! capacity: twice as much is offered as it can do. What is wanted then is what it can do, served soon: not a full queue
 //! in front of it. Afterwards the limit must rise again.
 
-use super::arms::{count, play};
+use super::arms::{note, play};
 use super::storm::{AIMD, BASE, JITTER, Storm, peer};
 use super::{Findings, Scenario, Seawall, Study};
 use crate::sim::figures::Figure;
@@ -70,9 +70,10 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
             world
         })
         .collect();
-    let mut findings = Findings::default();
-    for ((name, _), runs) in arms.iter().zip(play(study, &worlds)) {
-        count(&mut findings, &runs);
+    let columns = vec!["done well, of what could be", "waiting", "mean limit", "whole again after s"];
+    let mut findings = Findings { columns, ..Findings::default() };
+    for (((name, _), world), runs) in arms.iter().zip(&worlds).zip(play(study, &worlds)) {
+        note(study, &mut findings, name, world, &runs);
         let rows: Vec<Vec<f64>> = runs.iter().map(|run| row(run, &storm)).collect();
         findings.figures.push(Figure::columns(format!("adaptive_limit/{name}"), &rows));
     }

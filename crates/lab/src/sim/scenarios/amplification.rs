@@ -65,7 +65,8 @@ struct Setup {
 fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     let setups = setups(study);
     let worlds: Vec<World> = setups.iter().map(|setup| world(study, setup)).collect();
-    let mut findings = Findings::default();
+    let columns = vec!["attempts at the leaf for each call", "success of users"];
+    let mut findings = Findings { columns, ..Findings::default() };
     for (setup, runs) in setups.iter().zip(play(study, &worlds)) {
         count(&mut findings, &runs);
         let row = |run: &Record| {

@@ -1,12 +1,15 @@
 //! Arms of a study: worlds that differ in one thing, and what is measured in each.
 
+use seawall_policy::Time;
+
 use super::{Findings, Study};
 use crate::sim::agenda::mixed;
 use crate::sim::figures::{Estimate, Figure, Value};
 use crate::sim::knobs::Misuse;
+use crate::sim::report::{Course, Line};
 use crate::sim::seeds;
 use crate::sim::world::World;
-use crate::sim::world::record::Record;
+use crate::sim::world::record::{Record, Second};
 use crate::sim::world::run::run;
 
 /// One world, and what is asked of it.
@@ -31,7 +34,9 @@ pub(super) enum Measure {
 pub(super) fn play(study: &Study<'_>, worlds: &[World]) -> Vec<Vec<Record>> {
     let each = study.seeds as usize;
     let ran = seeds::each(worlds.len() * each, study.threads, study.progress, |index| {
-        run(worlds[index / each].clone(), study.seed + (index % each) as u64)
+        let mut world = worlds[index / each].clone();
+        world.watch |= study.plots;
+        run(world, study.seed + (index % each) as u64)
     });
     let mut ran = ran.into_iter();
     worlds.iter().map(|_| ran.by_ref().take(each).collect()).collect()
@@ -45,12 +50,44 @@ pub(super) fn count(findings: &mut Findings, runs: &[Record]) {
     }
 }
 
+/// Adds up what was run, and keeps its course where somebody wants to see it.
+pub(super) fn note(study: &Study<'_>, findings: &mut Findings, arm: &str, world: &World, runs: &[Record]) {
+    count(findings, runs);
+    if !study.plots {
+        return;
+    }
+    let callers = world.fleet.iter().map(|group| group.callers).sum::<u32>().max(1) as f32;
+    // The last seconds hold calls that have not ended.
+    let seconds = runs.iter().map(|run| run.seconds.len().saturating_sub(3)).min().unwrap_or(0);
+    let mean = |measure: &'static str, of: &dyn Fn(&Second) -> f32| {
+        let at = |second: usize| runs.iter().map(|run| of(&run.seconds[second])).sum::<f32>();
+        Line { measure, points: (0..seconds).map(|second| at(second) / runs.len().max(1) as f32).collect() }
+    };
+    let troubles = world.providers.iter().flat_map(|station| &station.troubles);
+    let second = |time: Time| time.as_nanos() as f32 / 1e9;
+    let trouble = troubles.fold((f32::MAX, 0.0_f32), |(from, to), trouble| {
+        (from.min(second(trouble.from)), to.max(second(trouble.to)))
+    });
+    findings.courses.push(Course {
+        arm: arm.to_owned(),
+        trouble: if trouble.0 <= trouble.1 { trouble } else { (0.0, 0.0) },
+        lines: vec![
+            mean("goodput", &|second| second.ok as f32 / second.begun.max(1) as f32),
+            mean("load on the provider", &|second| second.load as f32),
+            mean("waiting at the provider", &|second| second.waiting as f32),
+            mean("breakers not closed", &|second| second.open as f32 / callers),
+            mean("limit", &|second| second.limit),
+            mean("in flight", &|second| second.in_flight as f32),
+        ],
+    });
+}
+
 /// Plays the arms and measures them.
 pub(super) fn measure(study: &Study<'_>, arms: &[Arm]) -> Result<Findings, Misuse> {
     let worlds: Vec<World> = arms.iter().map(|arm| arm.world.clone()).collect();
     let mut findings = Findings::default();
     for (arm, runs) in arms.iter().zip(play(study, &worlds)) {
-        count(&mut findings, &runs);
+        note(study, &mut findings, &arm.name, &arm.world, &runs);
         findings.figures.extend(figures(arm, &runs));
     }
     Ok(findings)

@@ -87,7 +87,8 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     let ran = seeds::each(cases.len() * each, study.threads, study.progress, |index| {
         simulate(&cases[index / each], calls, study.seed + (index % each) as u64)
     });
-    let mut findings = Findings::default();
+    let columns = vec!["share refused", "mean wait in holding times"];
+    let mut findings = Findings { columns, ..Findings::default() };
     for (case, runs) in cases.iter().zip(ran.chunks(each)) {
         let row = |ran: &Ran| match case.places {
             0 => vec![ran.refused],

@@ -85,7 +85,8 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
         let (clients, rule, _) = cases[index / each];
         contend(setup(clients), rule, study.seed + (index % each) as u64)
     });
-    let mut findings = Findings::default();
+    let columns = vec!["writes", "ms until the last is through"];
+    let mut findings = Findings { columns, ..Findings::default() };
     for ((clients, _, name), runs) in cases.iter().zip(ran.chunks(each)) {
         let rows: Vec<Vec<f64>> = runs.iter().map(|ran| vec![ran.writes as f64, ran.millis]).collect();
         findings.figures.push(Figure::columns(format!("aws_jitter/{clients}_{name}"), &rows));

@@ -9,6 +9,7 @@ mod erlang_b;
 mod jitter;
 mod metastable;
 mod partial_outage;
+pub mod question;
 mod storm;
 mod tail;
 
@@ -18,6 +19,7 @@ use seawall_policy::{Backoff, GuardSettings};
 
 use super::figures::Figure;
 use super::knobs::{Knob, Knobs, Misuse, unknown};
+use super::report::Course;
 use super::seeds::Progress;
 
 /// A scenario.
@@ -65,6 +67,8 @@ pub struct Ask {
     pub set: Vec<(String, String)>,
     /// Seawall's own settings, for the arms that run it.
     pub seawall: Seawall,
+    /// Whether the course of each arm is kept, for plots.
+    pub plots: bool,
 }
 
 /// Seawall's settings as far as a simulation needs them.
@@ -100,6 +104,7 @@ impl Default for Ask {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             set: Vec::new(),
             seawall: Seawall::default(),
+            plots: false,
         }
     }
 }
@@ -112,6 +117,7 @@ pub(super) struct Study<'a> {
     pub(super) threads: usize,
     pub(super) knobs: Knobs,
     pub(super) seawall: Seawall,
+    pub(super) plots: bool,
     pub(super) progress: Progress<'a>,
 }
 
@@ -124,6 +130,10 @@ pub struct Findings {
     pub hash: u64,
     /// Events of all runs.
     pub events: u64,
+    /// What the numbers of a list are, in their order.
+    pub columns: Vec<&'static str>,
+    /// How each arm went, where it was asked for and there is something to see.
+    pub courses: Vec<Course>,
 }
 
 /// The scenario of this name.
@@ -144,21 +154,26 @@ impl Scenario {
     /// # Errors
     /// Something asked for cannot be.
     pub fn run(&self, ask: &Ask, progress: Progress<'_>) -> Result<Findings, Misuse> {
+        (self.run)(&self.study(ask, progress)?)
+    }
+
+    /// What was asked for, checked.
+    fn study<'a>(&self, ask: &Ask, progress: Progress<'a>) -> Result<Study<'a>, Misuse> {
         if let (Some(_), Err(why)) = (ask.callers, self.callers) {
             return Err(Misuse::new(format!("{} takes no --callers: {why}", self.name)));
         }
         bounded("--callers", ask.callers, 1_000_000)?;
         bounded("--seeds", ask.seeds, 10_000)?;
-        let study = Study {
+        Ok(Study {
             callers: ask.callers,
             seeds: ask.seeds.unwrap_or(self.seeds),
             seed: ask.seed,
             threads: ask.threads,
             knobs: Knobs::read(self.knobs, &ask.set)?,
             seawall: ask.seawall,
+            plots: ask.plots,
             progress,
-        };
-        (self.run)(&study)
+        })
     }
 }
 

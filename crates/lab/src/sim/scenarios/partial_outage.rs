@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::arms::{count, play, recovery};
+use super::arms::{note, play, recovery};
 use super::storm::{HYSTRIX, JITTER, peer, per_success};
 use super::{Findings, Scenario, Study};
 use crate::sim::chance::Spread;
@@ -74,10 +74,11 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     let cases = cases(study);
     let worlds: Vec<World> =
         cases.iter().map(|(_, policy, kind)| world(study, policy.clone(), *kind)).collect();
-    let mut findings = Findings::default();
-    for ((name, _, kind), runs) in cases.iter().zip(play(study, &worlds)) {
-        count(&mut findings, &runs);
+    let columns = vec!["goodput", "success on healthy shards", "mean latency ms", "most in flight"];
+    let mut findings = Findings { columns, ..Findings::default() };
+    for (((name, _, kind), world), runs) in cases.iter().zip(&worlds).zip(play(study, &worlds)) {
         let full = format!("partial_outage/{name}_{}", kind.name());
+        note(study, &mut findings, &full, world, &runs);
         findings.figures.push(match kind {
             Kind::Whole => Figure::new(full, recovery(&runs, (FROM + 60.0) as usize)),
             Kind::Fast | Kind::Slow | Kind::Random(_) => {

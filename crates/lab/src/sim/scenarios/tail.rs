@@ -52,7 +52,8 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     let ran = seeds::each(hedges.len() * each, study.threads, study.progress, |index| {
         play(stalls, fan, hedges[index / each], roots, study.seed + (index % each) as u64)
     });
-    let mut findings = Findings::default();
+    let columns = vec!["share of slow roots", "extra leaf requests"];
+    let mut findings = Findings { columns, ..Findings::default() };
     for (hedge, runs) in hedges.iter().zip(ran.chunks(each)) {
         let after = hedge.map_or("None".to_owned(), |after| after.to_string());
         let rows: Vec<Vec<f64>> = runs.iter().map(|ran| vec![ran.slow, ran.extra]).collect();
