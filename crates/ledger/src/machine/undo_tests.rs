@@ -53,6 +53,11 @@ fn a_scope_settles_whole_or_not_at_all() {
     let rows = [first.row.clone(), second.row];
     assert_eq!(settle_scope(&rows, 2, first.now), Err(NotSettled::NotKnown));
     assert_eq!(settle_scope(&rows[..1], 2, first.now), Err(NotSettled::ScopeIncomplete));
+    let mut failed = Bench::new(explicit(keyed()));
+    let line = failed.performs();
+    failed.refused(line, 402);
+    let hopeless = [rows[1].clone(), failed.row];
+    assert_eq!(settle_scope(&hopeless, 2, first.now), Err(NotSettled::Failed), "not: not yet");
     let both = [first.row.clone(), first.row];
     assert_eq!(settle_scope(&both, 2, first.now).expect("both are applied").len(), 2);
 }

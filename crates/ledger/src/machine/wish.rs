@@ -79,13 +79,24 @@ pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
 ///
 /// # Errors
 ///
-/// The first reason why one of them cannot.
+/// A reason that will not go away, where a member has one; else the first. Who waits for a member that is unknown, while another one
+/// has failed, waits for nothing.
 pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Write>, NotSettled> {
-    let settled: Result<Vec<_>, _> = members.iter().map(|member| settle(member, now)).collect();
+    let mut writes = Vec::new();
+    let mut not_yet = None;
+    for member in members {
+        match settle(member, now) {
+            Ok(write) => writes.extend(write),
+            Err(why @ (NotSettled::TooLate | NotSettled::Failed)) => return Err(why),
+            Err(why @ (NotSettled::NotKnown | NotSettled::ScopeIncomplete)) => {
+                not_yet = not_yet.or(Some(why))
+            }
+        }
+    }
     if u32::try_from(members.len()) != Ok(size) {
         return Err(NotSettled::ScopeIncomplete);
     }
-    Ok(settled?.into_iter().flatten().collect())
+    not_yet.map_or(Ok(writes), Err)
 }
 
 /// The effect shall not be there. `Ok(None)`: that is so already, or under way. The same for every member of a scope.

@@ -5,8 +5,8 @@
 //! bound is overstepped by it, so a worker that is not moved while time passes lags, and may come back as a zombie.
 
 use seawall_ledger::machine::{
-    AttemptKind, AttemptRow, CancelBy, End, Event, Found, Goal, NotSettled, Observed, Origin, Performed,
-    Report, Resolution, Step, Told, Undone, Write, claim, observe, resolve, settle_scope,
+    AttemptKind, AttemptRow, CancelBy, End, Event, Found, NotSettled, Observed, Origin, Performed, Report,
+    Resolution, Step, Told, Undone, Write, claim, observe, resolve, settle_scope,
 };
 
 use crate::invariants;
@@ -530,13 +530,10 @@ fn settle_all(case: &Case, machine: &Machine, world: &mut World) -> Result<Hand,
             }
             Hand::Idle
         }
-        Err(_) => {
-            let is_broken = |p: &crate::world::Place| {
-                p.row.goal == Goal::Cancel || matches!(p.row.end, Some(End::Failed | End::Cancelled))
-            };
-            let broken = world.places.iter().any(is_broken) && machine.tells_the_scope();
-            Hand::Knows(if broken { Event::ScopeBroken } else { Event::ScopeWaits })
+        Err(NotSettled::TooLate | NotSettled::Failed) if machine.tells_the_scope() => {
+            Hand::Knows(Event::ScopeBroken)
         }
+        Err(_) => Hand::Knows(Event::ScopeWaits),
     })
 }
 
