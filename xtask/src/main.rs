@@ -56,6 +56,8 @@ enum Measured {
     Gateway(bench::Options),
     /// The simulator: events a second, and a hundred thousand callers.
     Simulate(bench::simulate::Options),
+    /// The ledger beside plain SQL and other durable engines: actions a second, latency, CPU.
+    Ledger(bench::ledger::Options),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Task::Bench { what: Measured::Gateway(options) } => bench::gateway(&options),
         Task::Bench { what: Measured::Simulate(options) } => bench::simulate::simulate(&options),
         Task::Simulate { seeds } => suite::known_figures(seeds),
+        Task::Bench { what: Measured::Ledger(options) } => bench::ledger::ledger(&options),
         Task::Load(load) => bench::run_load(&load),
         Task::Upstream { port } => bench::serve_upstream(port),
     };

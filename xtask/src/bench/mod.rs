@@ -8,6 +8,7 @@
 //! With one worker the proxy has core 0 to itself; load generator and upstream share core 1. With two
 //! workers all of them share both cores.
 
+pub(crate) mod ledger;
 mod load;
 mod measure;
 mod proxies;

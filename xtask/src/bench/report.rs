@@ -123,7 +123,7 @@ fn ratio(scenario: usize, arm: Arm, cells: &[Cell]) -> Option<f64> {
     }))
 }
 
-fn median(figures: impl Iterator<Item = f64>) -> Option<f64> {
+pub(super) fn median(figures: impl Iterator<Item = f64>) -> Option<f64> {
     let mut sorted: Vec<f64> = figures.collect();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -148,7 +148,7 @@ fn mib(kib: Option<f64>) -> String {
 }
 
 /// Rows of equal length as columns: the first to the left, the others to the right.
-fn aligned(rows: &[Vec<String>]) -> String {
+pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

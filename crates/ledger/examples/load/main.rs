@@ -1,0 +1,70 @@
+//! What one action costs: intent, one call, outcome. `cargo xtask bench ledger` runs it beside others.
+
+mod drive;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drive::{Asked, Line, drive};
+use seawall_ledger::store::postgres::Postgres;
+use seawall_ledger::store::sqlite::Sqlite;
+use seawall_ledger::store::{Boxed, Store};
+use seawall_ledger::{
+    Call, End, Found, Ledger, NewAction, Operation, Performed, Remote, Report, Rules, Undone,
+};
+use seawall_policy::Idempotency;
+
+const REQUEST: &[u8] = br#"{"amount":1200,"currency":"EUR","order":"0123456789"}"#;
+
+struct Provider(Line);
+
+impl Remote for Provider {
+    fn perform<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Performed, Report)> {
+        Box::pin(async move {
+            if !call.may_send() {
+                return (Performed::NotSent, Report::default());
+            }
+            match self.0.post(&call.action.key, &call.action.request).await {
+                Ok(()) => (Performed::Yes(None), Report::default()),
+                Err(error) => {
+                    (Performed::Unknown, Report { detail: Some(error.to_string()), ..Report::default() })
+                }
+            }
+        })
+    }
+
+    fn confirm<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Found, Report)> {
+        Box::pin(async { (Found::Other, Report::default()) })
+    }
+
+    fn cancel<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+        Box::pin(async { (Undone::Unknown, Report::default()) })
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let asked = Asked::from_args();
+    match asked.url.strip_prefix("sqlite:") {
+        Some(file) => run(Sqlite::open(file).await?, &asked).await,
+        None => run(Postgres::connect(&asked.url).await?, &asked).await,
+    }
+}
+
+async fn run<S: Store>(store: S, asked: &Asked) -> Result<(), Box<dyn std::error::Error>> {
+    store.migrate().await?;
+    let rules = Rules { attempt: Duration::from_secs(10), ..Rules::of(Idempotency::Keyed) };
+    let remote = Arc::new(Provider(Line::new(asked.upstream)));
+    let operation = Operation::new("pay", "charge", rules, remote);
+    let ledger = Ledger::builder(store).operation(operation).build()?;
+    let run = std::process::id();
+    drive(asked, move |number| {
+        let ledger = ledger.clone();
+        async move {
+            let new = NewAction::new("pay", "charge", format!("order-{run}-{number}"), REQUEST);
+            ledger.perform(&new).await.is_ok_and(|action| action.state.end == Some(End::Done))
+        }
+    })
+    .await;
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! Whoever does actions: the ledger, other engines, and plain SQL as the measure of all.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::cluster::Cluster;
+use crate::bench::measure;
+use crate::needs;
+use crate::process::{Outcome, Server, cargo, output, root, run, target};
+
+/// One way to do an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arm {
+    /// Insert the intent, update the outcome: two transactions, and no call.
+    Pgbench,
+    /// The ledger on PostgreSQL.
+    SeawallPostgres,
+    /// The ledger on SQLite, `synchronous=FULL`.
+    SeawallSqlite,
+    /// durare on PostgreSQL.
+    DurarePostgres,
+    /// durare on SQLite, told to use `synchronous=FULL`.
+    DurareSqlite,
+    /// DBOS on PostgreSQL.
+    Dbos,
+}
+
+impl Arm {
+    pub(super) const ALL: [Arm; 6] = [
+        Arm::Pgbench,
+        Arm::SeawallPostgres,
+        Arm::SeawallSqlite,
+        Arm::DurarePostgres,
+        Arm::DurareSqlite,
+        Arm::Dbos,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Arm::Pgbench => "pgbench",
+            Arm::SeawallPostgres => "seawall-postgres",
+            Arm::SeawallSqlite => "seawall-sqlite",
+            Arm::DurarePostgres => "durare-postgres",
+            Arm::DurareSqlite => "durare-sqlite",
+            Arm::Dbos => "dbos",
+        }
+    }
+
+    fn on_sqlite(self) -> bool {
+        match self {
+            Arm::SeawallSqlite | Arm::DurareSqlite => true,
+            Arm::Pgbench | Arm::SeawallPostgres | Arm::DurarePostgres | Arm::Dbos => false,
+        }
+    }
+
+    fn program(self) -> (PathBuf, Vec<String>) {
+        match self {
+            Arm::SeawallPostgres | Arm::SeawallSqlite => (target().join("release/examples/load"), Vec::new()),
+            Arm::DurarePostgres | Arm::DurareSqlite => {
+                (target().join("peers/release/durare-load"), Vec::new())
+            }
+            Arm::Dbos => {
+                (needs::python(), vec![root().join("xtask/peers/dbos_load.py").display().to_string()])
+            }
+            Arm::Pgbench => (PathBuf::from("pgbench"), Vec::new()),
+        }
+    }
+}
+
+/// What one arm did in one cell.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) actions: f64,
+    pub(super) seconds: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) errors: f64,
+    /// CPU-µs of the worker for each action.
+    pub(super) worker_us: f64,
+    /// CPU-µs of the database server for each action; none where it is in the worker.
+    pub(super) database_us: f64,
+}
+
+impl Seen {
+    pub(super) fn rate(&self) -> f64 {
+        self.actions / self.seconds
+    }
+}
+
+/// One cell's sizes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    pub(super) concurrency: usize,
+    pub(super) warm_up: f64,
+    pub(super) seconds: f64,
+}
+
+/// Builds what the arms need, release.
+pub(super) fn build(arms: &[Arm]) -> Outcome<()> {
+    if arms.iter().any(|arm| arm.name().starts_with("seawall")) {
+        eprintln!("building the ledger's load, release");
+        let args = ["build", "--locked", "--release", "--package", "seawall-ledger", "--example", "load"];
+        run(cargo().args(args))?;
+    }
+    if arms.iter().any(|arm| arm.name().starts_with("durare")) {
+        eprintln!("building durare's load, release");
+        let manifest = root().join("xtask/peers/durare/Cargo.toml");
+        let mut build = cargo();
+        build.args(["build", "--release", "--quiet", "--target-dir"]).arg(target().join("peers"));
+        run(build.arg("--manifest-path").arg(manifest))?;
+    }
+    Ok(())
+}
+
+/// Runs one arm once.
+pub(super) fn cell(arm: Arm, size: Size, cluster: &Cluster, upstream: u16) -> Outcome<Seen> {
+    let database = format!("{}_{}", arm.name().replace('-', "_"), size.concurrency);
+    let url = match arm.on_sqlite() {
+        true => fresh_file(&database),
+        false => cluster.database(&database)?,
+    };
+    if arm == Arm::Pgbench {
+        return pgbench(size, cluster, &database);
+    }
+    let (program, mut args) = arm.program();
+    args.extend([
+        format!("--url={url}"),
+        format!("--upstream=127.0.0.1:{upstream}"),
+        format!("--concurrency={}", size.concurrency),
+        format!("--warm-up={}", size.warm_up),
+        format!("--seconds={}", size.seconds),
+    ]);
+    let log = target().join("bench").join(format!("{}.log", arm.name()));
+    let mut server = Server::start(arm.name(), None, &program, &args, &log, true)?;
+    let group = server.group();
+    let out = server.stdout().ok_or("the load has no output")?;
+    let mut lines = BufReader::new(out).lines();
+    let mut until = |wanted: fn(&str) -> bool| loop {
+        match lines.next() {
+            Some(Ok(line)) if wanted(&line) => return Ok(line),
+            Some(Ok(_)) => {}
+            Some(Err(e)) => return Err(format!("{}: {e}", arm.name())),
+            None => return Err(format!("{} ended early; see {}", arm.name(), log.display())),
+        }
+    };
+    until(|line| line == "begin")?;
+    let before = (measure::cpu_ns(group), cluster.cpu_ns());
+    // The accounts are read at the window's end, while the process still lives.
+    std::thread::sleep(Duration::from_secs_f64(size.seconds));
+    let after = (measure::cpu_ns(group), cluster.cpu_ns());
+    let last = until(|line| line.starts_with('{'))?;
+    let said: Value = serde_json::from_str(&last).map_err(|e| format!("{}: {e}: {last}", arm.name()))?;
+    let figure = |name: &str| said[name].as_f64().unwrap_or(0.0);
+    let actions = figure("actions");
+    let each = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1000.0 / actions.max(1.0);
+    Ok(Seen {
+        actions,
+        seconds: figure("seconds"),
+        p50_ms: figure("p50_us") / 1000.0,
+        p99_ms: figure("p99_us") / 1000.0,
+        errors: figure("errors"),
+        worker_us: each(before.0, after.0),
+        database_us: if arm.on_sqlite() { 0.0 } else { each(before.1, after.1) },
+    })
+}
+
+fn fresh_file(name: &str) -> String {
+    let file = target().join("bench").join(format!("{name}.db"));
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{suffix}", file.display()));
+    }
+    format!("sqlite:{}", file.display())
+}
+
+const PGBENCH_TABLE: &str = "CREATE TABLE intents (id bigint PRIMARY KEY, key text NOT NULL UNIQUE, \
+     state text NOT NULL, request bytea NOT NULL, answer bytea, created timestamptz NOT NULL DEFAULT now(), \
+     ended timestamptz)";
+
+/// Two transactions, each a single statement.
+const PGBENCH_SCRIPT: &str = "\\set id random(1, 9000000000000000000)\n\
+     INSERT INTO intents (id, key, state, request) VALUES (:id, 'order-' || :id, 'sent', \
+     '{\"amount\":1200,\"currency\":\"EUR\",\"order\":\"0123456789\"}');\n\
+     UPDATE intents SET state = 'done', ended = now() WHERE id = :id;\n";
+
+fn pgbench(size: Size, cluster: &Cluster, database: &str) -> Outcome<Seen> {
+    cluster.sql(database, PGBENCH_TABLE)?;
+    let folder = target().join("bench");
+    let script = folder.join("intents.sql");
+    fs::write(&script, PGBENCH_SCRIPT).map_err(|e| format!("{}: {e}", script.display()))?;
+    let prefix = folder.join(format!("pgbench-{}", std::process::id()));
+    let program = needs::postgres_program("pgbench").ok_or("no `pgbench`")?;
+    let clients = size.concurrency.to_string();
+    let threads = size.concurrency.min(2).to_string();
+    let seconds = (size.seconds.ceil() as u64).max(1).to_string();
+    let port = cluster.port().to_string();
+    let before = cluster.cpu_ns();
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    command.args(["-n", "-M", "prepared", "-c", &clients, "-j", &threads, "-T", &seconds]);
+    command.args(["-h", "127.0.0.1", "-p", &port, "-U", "seawall", "--log"]);
+    command.arg(format!("--log-prefix={}", prefix.display()));
+    command.arg("-f").arg(&script).arg(database);
+    let text = output(&mut command)?;
+    let after = cluster.cpu_ns();
+    let rate = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    let rate: f64 = rate.ok_or(format!("pgbench said no rate:\n{text}"))?;
+    let mut took = latencies_us(&prefix);
+    took.sort_unstable();
+    let at =
+        |share: f64| took.get((took.len() as f64 * share) as usize).or(took.last()).copied().unwrap_or(0);
+    let actions = took.len() as f64;
+    Ok(Seen {
+        actions,
+        seconds: actions / rate,
+        p50_ms: at(0.5) as f64 / 1000.0,
+        p99_ms: at(0.99) as f64 / 1000.0,
+        errors: 0.0,
+        worker_us: 0.0,
+        database_us: after.saturating_sub(before) as f64 / 1000.0 / actions.max(1.0),
+    })
+}
+
+/// Reads and removes pgbench's log: client, number, microseconds and more on each line.
+fn latencies_us(prefix: &Path) -> Vec<u64> {
+    let Some((folder, name)) = prefix.parent().zip(prefix.file_name()) else { return Vec::new() };
+    let start = format!("{}.", name.to_string_lossy());
+    let mut took = Vec::new();
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !file.file_name().to_string_lossy().starts_with(&start) {
+            continue;
+        }
+        let text = fs::read_to_string(file.path()).unwrap_or_default();
+        took.extend(text.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<u64>().ok()));
+        let _ = fs::remove_file(file.path());
+    }
+    took
+}

@@ -1,0 +1,118 @@
+//! A PostgreSQL of the run's own: a fresh cluster on a free port of loopback, with Debian's settings but for memory, and
+//! `fsync` on. It ends with this value.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::bench::measure;
+use crate::needs;
+use crate::process::{Outcome, Server, free_port, output, run};
+
+/// A running cluster.
+pub(super) struct Cluster {
+    server: Server,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Cluster {
+    /// Makes one in `folder`, which is emptied first.
+    pub(super) fn start(folder: &Path) -> Outcome<Cluster> {
+        let _ = fs::remove_dir_all(folder);
+        fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        let root = needs::is_root();
+        if root {
+            // The server refuses to be root.
+            run(Command::new("chown").arg("postgres").arg(folder))?;
+        }
+        let data = folder.join("data");
+        let program = |name: &str| needs::postgres_program(name).ok_or(format!("no `{name}` of PostgreSQL"));
+        let mut init = as_owner(root, &program("initdb")?);
+        init.args(["--auth=trust", "--username=seawall", "--encoding=UTF8", "--locale=C", "-D"]).arg(&data);
+        output(&mut init)?;
+        let port = free_port()?;
+        let command = as_owner(root, &program("postgres")?);
+        let mut args: Vec<String> =
+            command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        args.extend(["-D".to_owned(), data.display().to_string()]);
+        let settings = [
+            format!("port={port}"),
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("unix_socket_directories={}", folder.display()),
+            "shared_buffers=256MB".to_owned(),
+            "max_connections=200".to_owned(),
+            // A checkpoint in the middle of one cell and not of another would be noise.
+            "max_wal_size=4GB".to_owned(),
+        ];
+        for setting in settings {
+            args.extend(["-c".to_owned(), setting]);
+        }
+        let log = folder.join("server.log");
+        let program = PathBuf::from(command.get_program());
+        let server = Server::start("postgres", None, &program, &args, &log, false)?;
+        let cluster = Cluster { server, port, folder: folder.to_path_buf() };
+        cluster.wait()?;
+        Ok(cluster)
+    }
+
+    fn wait(&self) -> Outcome<()> {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            match self.sql("postgres", "SELECT 1") {
+                Ok(_) => return Ok(()),
+                Err(e) if Instant::now() > end => return Err(format!("PostgreSQL did not start: {e}")),
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    /// Makes an empty database, and gives its URL.
+    pub(super) fn database(&self, name: &str) -> Outcome<String> {
+        self.sql("postgres", &format!("DROP DATABASE IF EXISTS {name}"))?;
+        self.sql("postgres", &format!("CREATE DATABASE {name}"))?;
+        // What the last cell left to write is not this one's.
+        self.sql("postgres", "CHECKPOINT")?;
+        Ok(self.url(name))
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://seawall@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Runs a statement.
+    pub(super) fn sql(&self, database: &str, text: &str) -> Outcome<String> {
+        let psql = needs::postgres_program("psql").ok_or("no `psql`")?;
+        let mut command = Command::new(psql);
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database)]);
+        output(command.args(["-c", text]))
+    }
+
+    /// CPU time of the server and all its processes so far, in nanoseconds.
+    pub(super) fn cpu_ns(&self) -> u64 {
+        measure::family_cpu_ns(self.server.group())
+    }
+
+    /// Its port.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // The server writes nothing that is worth keeping; it ends when its field is dropped, right after this.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The program as the one user that may run a server.
+fn as_owner(root: bool, program: &Path) -> Command {
+    if !root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+    command
+}

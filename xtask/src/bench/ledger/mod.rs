@@ -1,0 +1,178 @@
+//! `cargo xtask bench ledger`: what an action costs, beside plain SQL and other durable engines, in one interleaved run.
+//!
+//! One action is an intent, one HTTP call to a fast upstream on loopback, and an outcome. Plain SQL is pgbench with two
+//! transactions that write the same and call nobody: no engine on that database can be much faster, so all ratios are to it.
+//! Every round runs all arms one after the other at each concurrency, in an order that turns; a ratio is taken within its
+//! round, and what is shown is the median over the rounds. Nothing is pinned: worker, database and upstream share the cores.
+
+mod arms;
+mod cluster;
+
+use std::fmt::Write;
+use std::fs;
+use std::time::Duration;
+
+use self::arms::{Arm, Seen, Size};
+use self::cluster::Cluster;
+use super::report::{aligned, median};
+use crate::needs;
+use crate::process::{Outcome, Server, free_port, target};
+
+/// How a run is asked for.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// One round of three seconds a cell, at concurrency 32 alone.
+    #[arg(long)]
+    quick: bool,
+    /// Who runs, in this order: pgbench, seawall-postgres, seawall-sqlite, durare-postgres, durare-sqlite, dbos.
+    #[arg(long, value_delimiter = ',')]
+    arms: Vec<String>,
+    /// Actions in flight [default: 1,8,32,128].
+    #[arg(long, value_delimiter = ',')]
+    concurrency: Vec<usize>,
+    /// Seconds that count, for each arm in each cell [default: 5].
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Rounds [default: 3].
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Install what is missing.
+    #[arg(long)]
+    yes: bool,
+}
+
+struct Cell {
+    round: usize,
+    concurrency: usize,
+    arm: Arm,
+    seen: Seen,
+}
+
+/// Builds, measures, prints the tables.
+pub(crate) fn ledger(options: &Options) -> Outcome<()> {
+    let arms = chosen(&options.arms)?;
+    let wanted: Vec<&str> = arms.iter().map(|arm| arm.name()).chain(["bench-ledger"]).collect();
+    needs::provide(&needs::for_bench(&wanted), options.yes)?;
+    arms::build(&arms)?;
+    let (rounds, seconds, all): (usize, f64, &[usize]) =
+        if options.quick { (1, 3.0, &[32]) } else { (3, 5.0, &[1, 8, 32, 128]) };
+    let rounds = options.rounds.unwrap_or(rounds).max(1);
+    let seconds = options.seconds.unwrap_or(seconds).max(1.0);
+    let sizes = if options.concurrency.is_empty() { all.to_vec() } else { options.concurrency.clone() };
+
+    let folder = target().join("bench");
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let cluster =
+        Cluster::start(&std::env::temp_dir().join(format!("seawall-bench-{}", std::process::id())))?;
+    let up = free_port()?;
+    let port = up.to_string();
+    let itself = std::env::current_exe().map_err(|e| format!("this program: {e}"))?;
+    let log = folder.join("upstream.log");
+    let mut upstream = Server::start("upstream", None, &itself, &["upstream", "--port", &port], &log, false)?;
+    upstream.ready(up, "/100", Duration::from_secs(10))?;
+
+    let mut cells = Vec::new();
+    for round in 0..rounds {
+        for &concurrency in &sizes {
+            for turn in 0..arms.len() {
+                let arm = arms[(turn + round) % arms.len()];
+                let size = Size { concurrency, warm_up: (seconds / 4.0).clamp(0.5, 2.0), seconds };
+                let seen = arms::cell(arm, size, &cluster, up)?;
+                eprintln!(
+                    "round {} of {rounds}: {concurrency} in flight: {}: {:.0} actions/s, {} errors",
+                    round + 1,
+                    arm.name(),
+                    seen.rate(),
+                    seen.errors
+                );
+                cells.push(Cell { round, concurrency, arm, seen });
+            }
+        }
+    }
+    println!("command: cargo xtask {}", std::env::args().skip(1).collect::<Vec<_>>().join(" "));
+    println!("rounds: {rounds}, seconds a cell: {seconds}");
+    print!("{}", tables(&sizes, &arms, &cells));
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> Outcome<Vec<Arm>> {
+    if names.is_empty() {
+        return Ok(Arm::ALL.to_vec());
+    }
+    let known = || Arm::ALL.map(Arm::name).join(", ");
+    let arm = |name: &String| {
+        let found = Arm::ALL.into_iter().find(|arm| arm.name() == name);
+        found.ok_or_else(|| format!("no arm `{name}`; there are: {}", known()))
+    };
+    names.iter().map(arm).collect()
+}
+
+fn tables(sizes: &[usize], arms: &[Arm], cells: &[Cell]) -> String {
+    let mut text = String::new();
+    for &size in sizes {
+        let heading =
+            ["", "actions/s", "x pgbench", "p50 ms", "p99 ms", "worker CPU-µs", "database CPU-µs", "errors"];
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        rows.extend(arms.iter().map(|arm| row(size, *arm, cells)));
+        let _ = write!(text, "\n{size} in flight\n{}", aligned(&rows));
+    }
+    text
+}
+
+fn row(size: usize, arm: Arm, cells: &[Cell]) -> Vec<String> {
+    let of = |cell: &&Cell| cell.concurrency == size && cell.arm == arm;
+    let figure = |field: fn(&Seen) -> f64, digits: usize| {
+        let value = median(cells.iter().filter(of).map(|cell| field(&cell.seen)));
+        value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+    };
+    let ratio = median(cells.iter().filter(of).filter_map(|cell| {
+        let beside = |other: &&Cell| other.round == cell.round && other.concurrency == size;
+        let base = cells.iter().filter(beside).find(|other| other.arm == Arm::Pgbench)?;
+        Some(cell.seen.rate() / base.seen.rate())
+    }));
+    vec![
+        arm.name().to_owned(),
+        figure(Seen::rate, 0),
+        ratio.map_or("-".to_owned(), |value| format!("{value:.2}")),
+        figure(|seen| seen.p50_ms, 1),
+        figure(|seen| seen.p99_ms, 1),
+        figure(|seen| seen.worker_us, 0),
+        figure(|seen| seen.database_us, 0),
+        figure(|seen| seen.errors, 0),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(round: usize, arm: Arm, actions: f64) -> Cell {
+        let seen = Seen {
+            actions,
+            seconds: 1.0,
+            p50_ms: 1.0,
+            p99_ms: 2.0,
+            errors: 0.0,
+            worker_us: 90.0,
+            database_us: 200.0,
+        };
+        Cell { round, concurrency: 8, arm, seen }
+    }
+
+    #[test]
+    fn a_ratio_is_taken_within_its_round() {
+        let cells = [
+            cell(0, Arm::Pgbench, 1000.0),
+            cell(0, Arm::Dbos, 500.0),
+            cell(1, Arm::Pgbench, 100.0),
+            cell(1, Arm::Dbos, 50.0),
+        ];
+        assert_eq!(row(8, Arm::Dbos, &cells)[2], "0.50");
+    }
+
+    #[test]
+    fn an_unknown_arm_is_told_with_the_known_ones() {
+        let refused = chosen(&["dboss".to_owned()]).unwrap_err();
+        assert!(refused.contains("dboss") && refused.contains("durare-sqlite"), "{refused}");
+    }
+}
