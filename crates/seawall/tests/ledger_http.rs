@@ -9,9 +9,11 @@ mod databases;
 #[path = "support/stage.rs"]
 mod stage;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use seawall::ledger::{Actions, AttemptOutcome, End, Known, OnUnknown, Refusal, Store};
+use seawall::ledger::{
+    Actions, AttemptOutcome, Call, End, Found, Known, OnUnknown, Performed, Refusal, Store, Undone,
+};
 use seawall::{Effect, GuardedPool, OnHeld, Reason};
 use seawall_lab::dead_end::Refused;
 use seawall_lab::harbor::Status;
@@ -51,6 +53,7 @@ on_both_stores! {
     run_inside_a_transaction_is_refused_before_a_byte,
     same_key_gives_the_same_action_and_another_body_a_conflict,
     rolled_back_record_never_was,
+    nothing_leaves_once_the_deadline_has_passed,
 }
 
 fn order() -> serde_json::Value {
@@ -317,5 +320,20 @@ async fn rolled_back_record_never_was<S: Store, D: stage::Orders<S>>(stage: Stag
     let gone = rig.charges.run(action).await.unwrap_err();
     assert_eq!(gone.refusal(), Some(Refusal::NotFound));
     assert_eq!(stage.books.snapshot().requests, 0);
+    rig.stop().await;
+}
+
+async fn nothing_leaves_once_the_deadline_has_passed<S: Store, D: stage::Orders<S>>(stage: Stage<S, D>) {
+    let rig = stage.rig(|it| it);
+    let outcome = rig.charges.perform("k1", &order()).await.unwrap();
+    let (row, remote) = (outcome.action().clone(), rig.charges.durable().remote());
+    let requests = stage.books.snapshot().requests;
+    let call = Call { action: &row, number: 1, deadline: Instant::now() };
+    assert_eq!(remote.perform(call).await.0, Performed::NotSent);
+    assert_eq!(remote.confirm(call).await.0, Found::Other);
+    assert_eq!(remote.cancel(call).await.0, Undone::NotSent);
+    assert_eq!(stage.books.snapshot().requests, requests);
+    let call = Call { deadline: Instant::now() + Duration::from_secs(60), ..call };
+    assert_eq!(remote.cancel(call).await.0, Undone::Yes, "with time left it goes out");
     rig.stop().await;
 }

@@ -17,8 +17,7 @@ impl Durable {
     /// transaction in which the ledger writes an end, name the store: `charge.declare::<Sqlite>().on_settled(…)`.
     #[must_use]
     pub fn declare<S: Store>(&self) -> Operation<S> {
-        let remote: Arc<dyn seawall_ledger::Remote> = Arc::clone(&self.remote) as _;
-        Operation::new(self.dependency(), self.operation(), self.rules.clone(), remote)
+        Operation::new(self.dependency(), self.operation(), self.rules.clone(), self.remote())
     }
 
     /// Its actions in a ledger that it was declared in.
@@ -52,6 +51,12 @@ impl<S: Store> Actions<S> {
     #[must_use]
     pub fn ledger(&self) -> &Ledger<S> {
         &self.ledger
+    }
+
+    /// What was declared.
+    #[must_use]
+    pub fn durable(&self) -> &Durable {
+        &self.durable
     }
 
     /// Call after commit, first half: records the action in the caller's transaction. It is there if and only if that

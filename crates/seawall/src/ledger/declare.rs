@@ -45,6 +45,12 @@ impl Durable {
         self.remote.operation.name()
     }
 
+    /// The other side, as the ledger reaches it: one request for each question, no repeats.
+    #[must_use]
+    pub fn remote(&self) -> Arc<dyn seawall_ledger::Remote> {
+        Arc::clone(&self.remote) as _
+    }
+
     /// What the ledger's machine knows of it.
     #[must_use]
     pub fn rules(&self) -> &Rules {
