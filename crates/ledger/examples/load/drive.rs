@@ -14,17 +14,17 @@ use tokio::net::TcpStream;
 
 /// What the command line asks for; every option is `--name=value`.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// The database's URL.
-    pub url: String,
+    pub(crate) url: String,
     /// Where the other side listens.
-    pub upstream: SocketAddr,
+    pub(crate) upstream: SocketAddr,
     /// Actions in flight.
-    pub concurrency: usize,
+    pub(crate) concurrency: usize,
     /// Before anything counts.
-    pub warm_up: Duration,
+    pub(crate) warm_up: Duration,
     /// What counts.
-    pub span: Duration,
+    pub(crate) span: Duration,
 }
 
 impl Asked {
@@ -33,7 +33,7 @@ impl Asked {
     /// # Panics
     ///
     /// Where an option is missing or is not what it should be: nobody but the benchmark calls this.
-    pub fn from_args() -> Asked {
+    pub(crate) fn from_args() -> Asked {
         let args: Vec<String> = std::env::args().collect();
         let option = |name: &str| {
             let prefix = format!("--{name}=");
@@ -53,19 +53,19 @@ impl Asked {
 
 /// Kept connections to the other side.
 #[derive(Clone)]
-pub struct Line {
+pub(crate) struct Line {
     upstream: SocketAddr,
     idle: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Line {
     /// None yet.
-    pub fn new(upstream: SocketAddr) -> Line {
+    pub(crate) fn new(upstream: SocketAddr) -> Line {
         Line { upstream, idle: Arc::default() }
     }
 
     /// One POST and its answer.
-    pub async fn post(&self, key: &str, body: &[u8]) -> std::io::Result<()> {
+    pub(crate) async fn post(&self, key: &str, body: &[u8]) -> std::io::Result<()> {
         let idle = self.idle.lock().expect("nobody panics with it").pop();
         let mut stream = match idle {
             Some(stream) => stream,
@@ -103,7 +103,7 @@ impl Line {
 }
 
 /// Runs `act` over and over in so many tasks; it is given a number that is never used twice, and says whether all was well.
-pub async fn drive<F, Fut>(asked: &Asked, act: F)
+pub(crate) async fn drive<F, Fut>(asked: &Asked, act: F)
 where
     F: Fn(u64) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = bool> + Send,

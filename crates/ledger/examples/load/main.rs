@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drive::{Asked, Line, drive};
-use seawall_ledger::store::postgres::Postgres;
+use seawall_ledger::store::postgres::{Postgres, Settings};
 use seawall_ledger::store::sqlite::Sqlite;
 use seawall_ledger::store::{Boxed, Store};
 use seawall_ledger::{
@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let asked = Asked::from_args();
     match asked.url.strip_prefix("sqlite:") {
         Some(file) => run(Sqlite::open(file).await?, &asked).await,
-        None => run(Postgres::connect(&asked.url).await?, &asked).await,
+        None => run(Postgres::connect(&asked.url, Settings::default()).await?, &asked).await,
     }
 }
 

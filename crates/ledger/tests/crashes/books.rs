@@ -32,6 +32,11 @@ pub(crate) struct Books {
 }
 
 impl Books {
+    /// Books of a provider that is slow to answer.
+    pub(crate) fn slow(slow_millis: u64) -> Books {
+        Books { slow_millis, ..Books::default() }
+    }
+
     /// Opens the provider; gives its address.
     pub(crate) async fn open(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -145,7 +145,7 @@ async fn killed_workers_and_stopped_ones_leave_one_effect_for_each_key() {
     let mut random = fastrand::Rng::with_seed(seed);
     let db = Server::shared().database();
     prepare::<OnPostgres>(&db).await;
-    let books = Books { slow_millis: 200, ..Books::default() };
+    let books = Books::slow(200);
     let address = books.open().await;
     process::record_many::<OnPostgres>(&db, &address, many).await;
 
