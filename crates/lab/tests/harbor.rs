@@ -240,3 +240,62 @@ async fn dropping_the_harbor_closes_its_connections() {
     assert_ne!(caller.hear().await.ended, raw::Ended::Open);
     assert!(tokio::net::TcpStream::connect(at).await.is_err());
 }
+
+#[tokio::test]
+async fn kept_books_outlive_the_harbor() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("books");
+    let open = || {
+        let books = Books::kept_in(&file).unwrap();
+        let harbor = Harbor::bind(([127, 0, 0, 1], 0).into(), None).unwrap().with_books(books.clone());
+        (harbor.address(), books, tokio::spawn(harbor.run()))
+    };
+    let key = [("Idempotency-Key", "k1")];
+    let (at, books, running) = open();
+    let charge = ask(at, "POST", "/v1/charges", &key, CHARGE).await.json();
+    let other = ask(at, "POST", "/v1/charges", &[], CHARGE).await.json();
+    let refund = format!(r#"{{"charge": "{}"}}"#, id(&other));
+    ask(at, "POST", "/v1/refunds", &[("Idempotency-Key", "k2")], &refund).await;
+    let before = serde_json::to_value(books.snapshot()).unwrap();
+    let taken = Books::kept_in(&file).unwrap_err();
+    assert_eq!(taken.kind(), std::io::ErrorKind::WouldBlock);
+    running.abort();
+    let _ = running.await;
+    drop(books);
+
+    // The process was killed in the middle of a line.
+    let mut torn = std::fs::OpenOptions::new().append(true).open(&file).unwrap();
+    std::io::Write::write_all(&mut torn, b"{\"seen\":{\"asked\":{\"method\":\"POST\"").unwrap();
+    drop(torn);
+
+    let (at, books, running) = open();
+    let after = serde_json::to_value(books.snapshot()).unwrap();
+    for what in ["effects", "requests", "refunds", "by_key", "unkeyed", "charges"] {
+        assert_eq!(after[what], before[what], "{what}");
+    }
+    let again = ask(at, "POST", "/v1/charges", &key, CHARGE).await;
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(again.json(), charge);
+    let next = ask(at, "POST", "/v1/charges", &[], CHARGE).await.json();
+    assert!(id(&next) != id(&charge) && id(&next) != id(&other));
+    books.clear();
+    assert_eq!(ask(at, "POST", "/v1/charges", &key, CHARGE).await.header("idempotent-replayed"), None);
+    running.abort();
+    let _ = running.await;
+    drop(books);
+    assert_eq!(open().1.snapshot().effects, 1);
+}
+
+#[tokio::test]
+async fn closed_harbor_refuses_until_it_runs() {
+    let harbor = Harbor::closed(([127, 0, 0, 1], 0).into(), None).unwrap();
+    let at = harbor.address();
+    let refused = tokio::net::TcpStream::connect(at).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    let running = tokio::spawn(harbor.run());
+    while tokio::net::TcpStream::connect(at).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask(at, "GET", "/health", &[], "").await.status, Some(200));
+    running.abort();
+}

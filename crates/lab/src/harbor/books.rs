@@ -9,14 +9,18 @@
 //! are cleared.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
+use http::StatusCode;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::desk::{Asked, Reply};
+use super::journal::{Journal, Line};
 
 /// How many keys, identities, charges and customers are kept, each. Enough for a long bench, some 200 MB at worst.
 pub const MOST_ENTRIES: usize = 200_000;
@@ -143,8 +147,10 @@ pub(super) struct Pages {
     /// Bytes of kept bodies.
     pub(super) kept: usize,
     /// Makes ids of one start differ from those of another.
-    start: u32,
-    made: u64,
+    pub(super) start: u32,
+    pub(super) made: u64,
+    /// Where they are kept beside memory.
+    pub(super) journal: Option<Journal>,
 }
 
 #[derive(Debug)]
@@ -182,6 +188,16 @@ pub(super) enum Admission {
 }
 
 impl Books {
+    /// Books that are kept in a file as well: whoever opens it again finds what was done, also after `kill -9`. The file is
+    /// made where it is missing, and locked for as long as the books live.
+    ///
+    /// # Errors
+    /// Somebody else has it open ([`io::ErrorKind::WouldBlock`]), it holds something else ([`io::ErrorKind::InvalidData`]),
+    /// and those of reading and writing.
+    pub fn kept_in(file: impl AsRef<Path>) -> io::Result<Books> {
+        Ok(Books { pages: Arc::new(Mutex::new(Journal::open(file.as_ref())?)) })
+    }
+
     /// What the books say now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -195,7 +211,11 @@ impl Books {
         let mut pages = self.pages.lock();
         let in_flight = pages.counts.in_flight;
         let made = pages.made;
-        *pages = Pages { made, start: pages.start, ..Pages::default() };
+        let mut journal = pages.journal.take();
+        if let Some(Err(error)) = journal.as_mut().map(|journal| journal.begin(pages.start, made)) {
+            tracing::error!(%error, "harbor: the file of the books could not be cleared");
+        }
+        *pages = Pages { made, start: pages.start, journal, ..Pages::default() };
         pages.counts.in_flight = in_flight;
         pages.counts.max_in_flight = in_flight;
     }
@@ -236,6 +256,7 @@ impl Default for Pages {
             kept: 0,
             start: fastrand::u32(..),
             made: 0,
+            journal: None,
         }
     }
 }
@@ -244,6 +265,9 @@ impl Pages {
     /// Counts a request that was read whole. True: the first of its key or identity, or it has neither, so that a
     /// fault of its own strikes.
     pub(super) fn note(&mut self, asked: &Asked) -> bool {
+        if let Err(error) = self.keep(Line::Seen { asked: asked.clone() }) {
+            tracing::error!(%error, "harbor: a request could not be entered in the file of the books");
+        }
         self.counts.requests += 1;
         if !asked.writes() {
             self.counts.reads += 1;
@@ -310,6 +334,22 @@ impl Pages {
         } else {
             Stand::Free
         };
+    }
+
+    /// Does admitted work, enters it, and gives its key back. What cannot be kept is not done.
+    pub(super) fn work(&mut self, asked: &Asked) -> Reply {
+        let at = Timestamp::now();
+        let kept = if asked.writes() { self.keep(Line::Done { at, asked: asked.clone() }) } else { Ok(()) };
+        let reply = match kept {
+            Ok(()) => self.perform(asked, at),
+            Err(error) => Reply::refusal(StatusCode::INSUFFICIENT_STORAGE, &format!("the books: {error}")),
+        };
+        self.settle(asked, &reply);
+        reply
+    }
+
+    fn keep(&mut self, line: Line) -> io::Result<()> {
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.write(&line))
     }
 
     /// Enters one change.

@@ -202,11 +202,7 @@ async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
         tokio::time::sleep(before).await;
     }
     match admission {
-        Admission::Fresh => pier.books.open(|pages| {
-            let reply = pages.perform(asked);
-            pages.settle(asked, &reply);
-            (reply, false)
-        }),
+        Admission::Fresh => (pier.books.open(|pages| pages.work(asked)), false),
         Admission::Replay(reply) => (reply, true),
         Admission::Conflict => (
             Reply::refusal(StatusCode::UNPROCESSABLE_ENTITY, "this key came with another request before"),

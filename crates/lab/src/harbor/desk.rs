@@ -8,13 +8,15 @@ use http::{Method, StatusCode};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::books::{Charge, Entry, Pages, Refund, Status};
+use super::journal::Written;
 
 /// A request, read whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) path: String,
@@ -85,8 +87,8 @@ impl Reply {
 }
 
 impl Pages {
-    /// Does what is asked, and enters it.
-    pub(super) fn perform(&mut self, asked: &Asked) -> Reply {
+    /// Does what is asked, and enters it as done `at`.
+    pub(super) fn perform(&mut self, asked: &Asked, at: Timestamp) -> Reply {
         let segments: Vec<&str> = asked.path.trim_matches('/').split('/').collect();
         let method = if asked.method == Method::HEAD { &Method::GET } else { &asked.method };
         let allowed = match segments.as_slice() {
@@ -105,14 +107,14 @@ impl Pages {
         match (method.as_str(), segments.as_slice()) {
             ("GET", ["health"]) => Reply::ok(&json!({ "status": "ok" })),
             ("GET", ["v1", "ping"]) => Reply::ok(&json!({ "pong": true })),
-            ("POST", ["v1", "charges"]) => self.charge(asked),
+            ("POST", ["v1", "charges"]) => self.charge(asked, at),
             ("GET", ["v1", "charges"]) => match asked.parameter("key") {
                 Some(key) => self.find(self.charge_by_key.get(&key).copied()),
                 None => self.list(asked),
             },
             ("GET", ["v1", "charges", id]) => self.find(self.charge_by_id.get(*id).copied()),
             ("DELETE", ["v1", "charges", id]) => self.delete(asked, id),
-            ("POST", ["v1", "refunds"]) => self.refund(asked),
+            ("POST", ["v1", "refunds"]) => self.refund(asked, at),
             ("GET", ["v1", "refunds", id]) => match self.refunds.iter().find(|refund| refund.id == *id) {
                 Some(refund) => Reply::ok(refund),
                 None => Reply::not_found("no such refund"),
@@ -126,7 +128,7 @@ impl Pages {
         }
     }
 
-    fn charge(&mut self, asked: &Asked) -> Reply {
+    fn charge(&mut self, asked: &Asked, at: Timestamp) -> Reply {
         let Ok(Value::Object(order)) = serde_json::from_slice(&asked.body) else {
             return Reply::wrong("a charge is a JSON object with `amount` and `currency`");
         };
@@ -154,7 +156,7 @@ impl Pages {
             currency,
             status: if declined { Status::Failed } else { Status::Succeeded },
             code: if declined { "DECLINED" } else { "OK" },
-            created: Timestamp::now(),
+            created: at,
             key: asked.key.clone(),
             metadata,
         };
@@ -217,7 +219,7 @@ impl Pages {
 
     /// Without an amount: gives back all that is left; a charge that was refunded is answered with its refund, and
     /// nothing is done. With an amount: adds up, to the charge's amount at most.
-    fn refund(&mut self, asked: &Asked) -> Reply {
+    fn refund(&mut self, asked: &Asked, at: Timestamp) -> Reply {
         let Ok(Value::Object(order)) = serde_json::from_slice(&asked.body) else {
             return Reply::wrong("a refund is a JSON object with `charge`");
         };
@@ -257,7 +259,7 @@ impl Pages {
             amount,
             status: Status::Succeeded,
             code: "OK",
-            created: Timestamp::now(),
+            created: at,
         };
         let reply = Reply::ok(&refund);
         let key_of_charge = charge.key.clone();

@@ -23,6 +23,8 @@
 //! with neither is struck each time: two equal GETs cannot be told from one GET repeated, so there is no first.
 //! A [`Script`] makes requests go wrong by rate and time; a header that strikes comes before it.
 //!
+//! A harbor that is killed and started again finds its [books](Books::kept_in) in a file, if they are kept in one.
+//!
 //! A fault without an effect does not hold the key: a repeat finds it free. Work that was begun is finished, also
 //! when the caller leaves during a `delay`, as it is with a real provider.
 //!
@@ -34,6 +36,7 @@ mod books;
 mod connection;
 mod desk;
 mod fault;
+mod journal;
 mod reply_body;
 mod script;
 
@@ -54,13 +57,16 @@ pub use script::{Script, ScriptError};
 
 /// Connections open at once; more wait in the backlog.
 pub const MOST_CONNECTIONS: usize = 4096;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
 /// The largest request body, in bytes; a larger one is answered 413.
 pub const MOST_BODY: usize = 1 << 20;
 
-/// A harbor that is bound and not yet running: callers that connect wait.
+/// A harbor that is bound and not yet running: callers that connect wait, or are refused where it is still closed.
 #[derive(Debug)]
 pub struct Harbor {
-    listener: std::net::TcpListener,
+    socket: Socket,
+    is_open: bool,
     address: SocketAddr,
     books: Books,
     faults: Faults,
@@ -92,16 +98,30 @@ impl Harbor {
     /// # Errors
     /// Those of binding and listening.
     pub fn bind(address: SocketAddr, script: Option<Script>) -> io::Result<Harbor> {
+        let closed = Harbor::closed(address, script)?;
+        closed.socket.listen(BACKLOG)?;
+        Ok(Harbor { is_open: true, ..closed })
+    }
+
+    /// As [`Harbor::bind`], but callers are refused until it runs: the port is taken, and nobody listens.
+    ///
+    /// # Errors
+    /// Those of binding.
+    pub fn closed(address: SocketAddr, script: Option<Script>) -> io::Result<Harbor> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         // A harbor that is started again finds its port free, though connections of the last one linger.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        socket.listen(1024)?;
-        let listener: std::net::TcpListener = socket.into();
-        let address = listener.local_addr()?;
+        let address = socket.local_addr()?.as_socket().expect("bound to an internet address above");
         let faults = Faults(Arc::new(Mutex::new(script)));
-        Ok(Harbor { listener, address, books: Books::default(), faults })
+        Ok(Harbor { socket, is_open: false, address, books: Books::default(), faults })
+    }
+
+    /// With these books, [kept in a file](Books::kept_in) most likely.
+    #[must_use]
+    pub fn with_books(self, books: Books) -> Harbor {
+        Harbor { books, ..self }
     }
 
     /// Where it listens.
@@ -127,7 +147,10 @@ impl Harbor {
     /// # Errors
     /// The listener could not be handed to the runtime. Failed accepts are logged and tried again.
     pub async fn run(self) -> io::Result<()> {
-        let listener = TcpListener::from_std(self.listener)?;
+        if !self.is_open {
+            self.socket.listen(BACKLOG)?;
+        }
+        let listener = TcpListener::from_std(self.socket.into())?;
         let pier = Arc::new(Pier { books: self.books, faults: self.faults, started: Instant::now() });
         let mut connections = JoinSet::new();
         loop {

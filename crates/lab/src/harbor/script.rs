@@ -12,6 +12,7 @@
 //!     rate  = 0.1
 //!     from  = "5s"
 //!     until = "60s"
+//!     times = 100           # strikes no more than so many requests; no bound by default
 //! "#.parse()?;
 //! # let _ = script;
 //! # Ok::<(), seawall_lab::harbor::ScriptError>(())
@@ -43,6 +44,8 @@ struct Rule {
     rate: f64,
     from: Duration,
     until: Duration,
+    /// How many more requests it may strike.
+    left: u64,
     draws: fastrand::Rng,
 }
 
@@ -52,7 +55,8 @@ impl Script {
         let mut struck = None;
         for rule in self.rules.iter_mut().filter(|rule| rule.matches.covers(method, path)) {
             let drawn = rule.draws.f64() < rule.rate;
-            if drawn && struck.is_none() && (rule.from..rule.until).contains(&at) {
+            if drawn && struck.is_none() && rule.left > 0 && (rule.from..rule.until).contains(&at) {
+                rule.left -= 1;
                 struck = Some(rule.fault.clone());
             }
         }
@@ -85,6 +89,7 @@ impl FromStr for Script {
                 rate: rule.rate.map_or(1.0, |rate| rate.0),
                 from: rule.from.map_or(Duration::ZERO, |time| time.0),
                 until: rule.until.map_or(Duration::MAX, |time| time.0),
+                left: rule.times.unwrap_or(u64::MAX),
                 draws: fastrand::Rng::with_seed(
                     file.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(index),
                 ),
@@ -116,6 +121,7 @@ struct FileRule {
     rate: Option<Rate>,
     from: Option<Time>,
     until: Option<Time>,
+    times: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -242,6 +248,12 @@ mod tests {
         assert!(!at(60, "/v1/charges"));
         assert!(!at(10, "/v1/charges/ch_1"));
         assert!(!at(10, "/v1/refunds"));
+    }
+
+    #[test]
+    fn rule_strikes_no_more_often_than_it_says() {
+        let mut script: Script = "[[fault]]\nfault = 'reset'\ntimes = 2".parse().unwrap();
+        assert_eq!(strikes(&mut script, 4, Duration::ZERO), [true, true, false, false]);
     }
 
     #[test]

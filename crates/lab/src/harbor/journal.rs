@@ -1,0 +1,131 @@
+//! The books in a file: the requests in the order in which they were seen and done, one JSON line each.
+//!
+//! What the books say follows from the requests and their order alone, so a line holds a request and not what became of it,
+//! and opening the file works them off again. The obvious file, a copy of the books that is written again after each change,
+//! grows with the square of their length and can be caught half written.
+//!
+//! Work is written down before it is done, in one write: whoever kills the harbor between the two finds it done. A last line
+//! without its end was not done.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::books::Pages;
+use super::desk::Asked;
+
+/// An open file of books.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: File,
+}
+
+/// One line of it.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Line {
+    /// The first: from where ids count.
+    Begun { start: u32, made: u64 },
+    /// A request was read whole.
+    Seen { asked: Asked },
+    /// Its work was done then.
+    Done { at: Timestamp, asked: Asked },
+}
+
+impl Journal {
+    /// Opens or makes the file, and works off what it holds.
+    pub(super) fn open(path: &Path) -> io::Result<Pages> {
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        file.try_lock()?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let mut pages = Pages::default();
+        for (line, number) in text[..whole].split_inclusive(|byte| *byte == b'\n').zip(1_u32..) {
+            let line = serde_json::from_slice(line).map_err(|error| {
+                let what = format!("{}: line {number} is none of the books: {error}", path.display());
+                io::Error::new(io::ErrorKind::InvalidData, what)
+            })?;
+            again(&mut pages, line);
+        }
+        let mut journal = Journal { file };
+        if whole == 0 {
+            journal.begin(pages.start, pages.made)?;
+        } else {
+            journal.cut(whole as u64)?;
+        }
+        pages.journal = Some(journal);
+        Ok(pages)
+    }
+
+    /// Begins anew.
+    pub(super) fn begin(&mut self, start: u32, made: u64) -> io::Result<()> {
+        self.cut(0)?;
+        self.write(&Line::Begun { start, made })
+    }
+
+    pub(super) fn write(&mut self, line: &Line) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(line)?;
+        bytes.push(b'\n');
+        self.file.write_all(&bytes)
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)?;
+        self.file.seek(io::SeekFrom::End(0)).map(|_| ())
+    }
+}
+
+fn again(pages: &mut Pages, line: Line) {
+    match line {
+        Line::Begun { start, made } => (pages.start, pages.made) = (start, made),
+        Line::Seen { asked } => {
+            pages.note(&asked);
+        }
+        Line::Done { at, asked } => {
+            let reply = pages.perform(&asked, at);
+            pages.settle(&asked, &reply);
+        }
+    }
+}
+
+/// A request as a line holds it.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Written {
+    method: String,
+    path: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    query: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// What is not text is no JSON either, and has no effect; only its fingerprint is lost.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    body: String,
+}
+
+impl From<Asked> for Written {
+    fn from(asked: Asked) -> Written {
+        Written {
+            method: asked.method.to_string(),
+            path: asked.path,
+            query: asked.query,
+            key: asked.key,
+            id: asked.id,
+            body: String::from_utf8_lossy(&asked.body).into_owned(),
+        }
+    }
+}
+
+impl TryFrom<Written> for Asked {
+    type Error = http::method::InvalidMethod;
+
+    fn try_from(line: Written) -> Result<Asked, Self::Error> {
+        let target = (line.method.parse()?, line.path, line.query);
+        Ok(Asked::new(target, (line.key, line.id), line.body.into()))
+    }
+}
