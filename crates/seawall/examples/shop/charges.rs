@@ -1,0 +1,68 @@
+//! What the shop declares of its payment provider. This is all that it says about lost replies and crashes.
+
+use std::time::Duration;
+
+use seawall::ledger::{Cancel, Confirm, Durable, DurableBuilder, OnUnknown};
+use seawall::{Dependency, Effect, Idempotency, Misuse, Timeouts, When, millis, secs};
+use serde_json::json;
+
+/// The provider's name in the ledger.
+pub(crate) const PROVIDER: &str = "harbor";
+
+/// How long one attempt takes at most.
+pub(crate) const ATTEMPT: Duration = secs(1);
+/// How long a worker that died keeps its actions.
+pub(crate) const LEASE: Duration = secs(2);
+/// After the last possible send: how long until "no such charge" is believed.
+pub(crate) const QUIET: Duration = secs(2);
+/// How long the shop has to take a charge in that was made before its order.
+pub(crate) const SETTLE: Duration = secs(6);
+
+/// The two operations of the shop: the same charge, settled in two ways.
+pub(crate) struct Charges {
+    /// Made after the order was committed; the provider's answer settles it.
+    pub(crate) after: Durable,
+    /// Made before the order is committed; the order's transaction settles it, or it is cancelled.
+    pub(crate) before: Durable,
+}
+
+impl Charges {
+    /// Declares them. The times are short, so that a story ends soon; the defaults are the cautious ones.
+    pub(crate) fn at(url: &str) -> Result<Charges, Misuse> {
+        let provider = Dependency::builder(PROVIDER)
+            .endpoint(url)?
+            .timeout(Timeouts { connect: millis(300), read: millis(700), total: ATTEMPT })
+            .build()?;
+        let declare = |name: &str| -> Result<DurableBuilder, Misuse> {
+            let charge = provider.operation(name).idempotency(Idempotency::Keyed);
+            let charge =
+                charge.answers(Effect::NotApplied, When::status(200).field("/code", ["DECLINED"])).build()?;
+            Ok(charge
+                .durable("POST /v1/charges")
+                .on_unknown(OnUnknown::Confirm)
+                .confirm(
+                    Confirm::by("GET /v1/charges?key={key}")
+                        .after(millis(200))
+                        .applied(When::status(200).field("/status", ["succeeded"]))
+                        .cancelled(When::status(200).field("/status", ["refunded"]))
+                        .absent(When::status(404))
+                        .id("/id"),
+                )
+                .cancel(
+                    Cancel::by("POST /v1/refunds")
+                        .json(json!({ "charge": "{answer:/id}" }))
+                        .sets_a_state()
+                        .not_found(When::status(404)),
+                )
+                .quiet(QUIET)
+                .lease(LEASE)
+                .network(millis(200))
+                .pause(millis(200))
+                .backoff(millis(100), millis(500)))
+        };
+        Ok(Charges {
+            after: declare("charge")?.build()?,
+            before: declare("charge-first")?.settle_within(SETTLE).build()?,
+        })
+    }
+}

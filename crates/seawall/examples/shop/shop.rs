@@ -1,0 +1,224 @@
+//! The shop: orders over HTTP, each with a charge at a provider that the shop does not own.
+//!
+//! Both orders of call and commit are here, side by side; [`Shop::call_after_commit`] is the one to begin with.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{post, put};
+use axum::{Json, Router};
+use seawall::GuardedPool;
+use seawall::ledger::{ActionError, Actions, End, Ledger, WorkerSettings};
+use seawall::{millis, secs};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::charges::Charges;
+use super::orders::{Engine, Failure};
+
+/// Which comes first, the call or the commit.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Called {
+    /// The call is made after the order was committed.
+    After,
+    /// The call is made before the order is committed.
+    Before,
+}
+
+impl Called {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Called::After => "after",
+            Called::Before => "before",
+        }
+    }
+}
+
+/// What a customer puts into an order.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Cart {
+    /// In cents.
+    pub(crate) amount: i64,
+    /// The shop finds out only in the middle of its transaction that it has none left.
+    pub(crate) sold_out: bool,
+}
+
+/// How the shop's process is started.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Settings {
+    /// The database.
+    pub(crate) url: String,
+    /// Reached through the socket in this folder.
+    pub(crate) socket: Option<PathBuf>,
+    /// Where the provider is.
+    pub(crate) provider: String,
+    /// Which of the two ways it uses.
+    pub(crate) called: Called,
+}
+
+struct Shop<E: Engine> {
+    pool: GuardedPool<E>,
+    after: Actions<E::Store>,
+    before: Actions<E::Store>,
+    called: Called,
+}
+
+/// Serves until its standard input ends: the shop does not outlive whoever started it.
+pub(crate) async fn serve<E: Engine>(settings: Settings) -> Result<(), Failure> {
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    let shelves = E::open(&settings.url, settings.socket.as_deref()).await?;
+    let charges = Charges::at(&settings.provider)?;
+    // What the ledger finds out by itself, long after the customer has left, is written together with the order.
+    let after = charges.after.declare::<E::Store>().on_settled(|conn, action| {
+        Box::pin(async move {
+            let state = match action.state.end {
+                Some(End::Done) => "paid",
+                Some(End::Failed) => "failed",
+                Some(End::Cancelled) => "cancelled",
+                Some(End::Stuck) | None => return Ok(()),
+            };
+            Ok(E::set_state(conn, &action.key, state).await?)
+        })
+    });
+    let ledger =
+        Ledger::builder(shelves.store).operation(after).operation(charges.before.declare()).build()?;
+    // Goes on with whatever a crash or a lost answer left behind, now and later.
+    let _worker = ledger.worker(WorkerSettings { scan: millis(200), ..WorkerSettings::default() });
+    let shop = Shop {
+        pool: shelves.pool,
+        after: charges.after.actions(&ledger),
+        before: charges.before.actions(&ledger),
+        called: settings.called,
+    };
+    let routes = Router::new()
+        .route("/orders/{id}", put(place::<E>))
+        .route("/orders/{id}/cancel", post(cancel::<E>))
+        .with_state(Arc::new(shop));
+    let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    println!("http://{}", listener.local_addr()?);
+    std::io::stdout().flush()?;
+    Ok(axum::serve(listener, routes).await?)
+}
+
+async fn place<E: Engine>(
+    State(shop): State<Arc<Shop<E>>>,
+    Path(id): Path<String>,
+    Json(cart): Json<Cart>,
+) -> Result<Response, Trouble> {
+    match shop.called {
+        Called::After => shop.call_after_commit(&id, &cart).await,
+        Called::Before => shop.call_before_commit(&id, &cart).await,
+    }
+}
+
+async fn cancel<E: Engine>(
+    State(shop): State<Arc<Shop<E>>>,
+    Path(id): Path<String>,
+) -> Result<Response, Trouble> {
+    shop.take_back(&id).await
+}
+
+impl<E: Engine> Shop<E> {
+    /// Call after commit: the intent to charge is written with the order. Whatever happens from there on, it is found again.
+    async fn call_after_commit(&self, id: &str, cart: &Cart) -> Result<Response, Trouble> {
+        let mut tx = self.pool.begin_with(E::BEGIN).await?;
+        E::insert(&mut tx, id, cart.amount, "confirming").await?;
+        let action = self.after.record(&mut tx, id, &charge(cart)).await?;
+        tx.commit().await?;
+
+        // No connection is held meanwhile. An answer is taken in by the handler of `on_settled`.
+        self.after.run_within(action, secs(5)).await?;
+
+        let mut conn = self.pool.acquire().await?;
+        let state = E::state(&mut conn, id).await?.unwrap_or_default();
+        let status = match state.as_str() {
+            "paid" => StatusCode::OK,
+            // Not known yet. The worker goes on, and the customer is told when it is.
+            "confirming" => StatusCode::ACCEPTED,
+            _ => StatusCode::CONFLICT,
+        };
+        Ok(said(status, id, &state))
+    }
+
+    /// Call before commit: the order exists only if the charge does. The charge exists only if the order does, since one that
+    /// is not settled in time is cancelled.
+    async fn call_before_commit(&self, id: &str, cart: &Cart) -> Result<Response, Trouble> {
+        let action = self.before.reserve(id, &charge(cart)).await?;
+        let outcome = self.before.run_within(action, secs(5)).await?;
+        if outcome.is_settled() {
+            return Ok(said(StatusCode::OK, id, "paid"));
+        }
+        if !outcome.awaits_settling() {
+            return Ok(said(StatusCode::PAYMENT_REQUIRED, id, "none"));
+        }
+
+        let mut tx = self.pool.begin_with(E::BEGIN).await?;
+        // The action's row first, as the ledger does it: two that lock in one order do not lock each other out.
+        self.before.settle(&mut tx, action).await?;
+        E::insert(&mut tx, id, cart.amount, "paid").await?;
+        if cart.sold_out {
+            tx.rollback().await?;
+            // Not needed: the deadline would do it. But why let the customer wait for his money?
+            self.before.cancel_unsettled(action).await?;
+            return Ok(said(StatusCode::CONFLICT, id, "none"));
+        }
+        tx.commit().await?;
+        Ok(said(StatusCode::OK, id, "paid"))
+    }
+
+    /// Takes an order back that may be paid, or about to be: the charge is undone, whatever is known of it.
+    async fn take_back(&self, id: &str) -> Result<Response, Trouble> {
+        let mut conn = self.pool.acquire().await?;
+        let state = E::state(&mut conn, id).await?;
+        drop(conn);
+        if !matches!(state.as_deref(), Some("confirming" | "paid")) {
+            return Ok(said(StatusCode::OK, id, state.as_deref().unwrap_or("none")));
+        }
+        let action = self.after.find(id).await?.id();
+        let mut tx = self.pool.begin_with(E::BEGIN).await?;
+        self.after.cancel(&mut tx, action).await?;
+        E::set_state(&mut tx, id, "cancelled").await?;
+        tx.commit().await?;
+        Ok(said(StatusCode::OK, id, "cancelled"))
+    }
+}
+
+/// What goes to the provider.
+fn charge(cart: &Cart) -> Value {
+    json!({ "amount": cart.amount, "currency": "EUR" })
+}
+
+fn said(status: StatusCode, id: &str, state: &str) -> Response {
+    (status, Json(json!({ "order": id, "state": state }))).into_response()
+}
+
+/// Something failed in the middle. The transaction, if there was one, is rolled back; the ledger knows the rest.
+struct Trouble(Failure);
+
+impl From<ActionError> for Trouble {
+    fn from(error: ActionError) -> Trouble {
+        Trouble(error.into())
+    }
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Trouble {
+        Trouble(error.into())
+    }
+}
+
+impl IntoResponse for Trouble {
+    fn into_response(self) -> Response {
+        let body = Json(json!({ "error": self.0.to_string() }));
+        (StatusCode::INTERNAL_SERVER_ERROR, body).into_response()
+    }
+}
