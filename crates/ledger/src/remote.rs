@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::action::Action;
 use crate::machine::{Found, Performed, Report, Undone};
+use crate::reconcile::{ListAsk, NoPage, Page};
 use crate::store::Boxed;
 
 /// What is asked of the other side.
@@ -51,4 +52,11 @@ pub trait Remote: Send + Sync + 'static {
 
     /// Undoes it. Only called where the rules declare a cancel.
     fn cancel<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Undone, Report)>;
+
+    /// One page of the other side's own records for a window. Only called for reconciliation, of which the deadlines are: a
+    /// page may be given up by dropping the future.
+    fn list<'a>(&'a self, ask: &'a ListAsk) -> Boxed<'a, std::result::Result<Page, NoPage>> {
+        let _ = ask;
+        Box::pin(std::future::ready(Err(NoPage::Undeclared)))
+    }
 }

@@ -53,6 +53,7 @@ mod declare;
 mod error;
 mod fillable;
 mod filling;
+mod listing;
 mod outcome;
 mod remote;
 
@@ -60,8 +61,10 @@ pub use actions::Actions;
 pub use confirm::{Cancel, Confirm};
 pub use declare::{Durable, DurableBuilder};
 pub use error::ActionError;
+pub use listing::{Listing, recorded_amount};
 pub use outcome::Outcome;
 
+pub use seawall_ledger::reconcile;
 #[cfg(feature = "ledger-postgres")]
 pub use seawall_ledger::store::postgres::{Postgres, Settings as PostgresSettings};
 #[cfg(feature = "ledger-sqlite")]
