@@ -198,7 +198,7 @@ async fn open_postgres(url: &str, socket: Option<&Path>) -> Result<Shelves<sqlx:
     // One pool for both: neither the shop nor the ledger holds a connection during a call.
     let pool = PgPoolOptions::new()
         .max_connections(8)
-        .acquire_timeout(seawall::secs(2))
+        .acquire_timeout(seawall::secs(15))
         .connect_with(options)
         .await?;
     let store = Postgres::on(pool.clone(), PostgresSettings::default()).await?;

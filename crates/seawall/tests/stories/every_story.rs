@@ -22,7 +22,8 @@ async fn all_agree(place: fn() -> Place, prefix: &[&str], called: Called) {
             let turns = Arc::clone(&turns);
             tokio::spawn(async move {
                 let _turn = turns.acquire().await;
-                let place = place();
+                // Making a database blocks, and the harbors run on these threads.
+                let place = tokio::task::spawn_blocking(place).await.unwrap();
                 tell(&place.play(&name, called)).await
             })
         })

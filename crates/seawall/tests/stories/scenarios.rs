@@ -164,7 +164,8 @@ async fn hold(place: fn() -> Place) {
             let turns = Arc::clone(&turns);
             tokio::spawn(async move {
                 let _turn = turns.acquire().await;
-                let place = place();
+                // Making a database blocks, and the harbors run on these threads.
+                let place = tokio::task::spawn_blocking(place).await.unwrap();
                 tell(&place.play(scenario.id, Called::After)).await
             })
         })
