@@ -1,8 +1,9 @@
 //! A provider in a process of its own: its books outlive whoever is killed.
 //!
-//! A line in, a line out: `perform KEY`, `confirm KEY`, `cancel KEY`.
+//! A line in, a line out: `perform KEY BYTES`, `confirm KEY BYTES`, `cancel KEY BYTES`.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What the provider knows of one key.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Entry {
     /// Effects that live.
     pub(crate) live: i64,
@@ -20,7 +21,10 @@ pub(crate) struct Entry {
     pub(crate) performs: u32,
     /// Requests to perform that arrived while nobody could know what became of an earlier one.
     pub(crate) blind: u32,
+    /// Requests to perform whose bytes were not those of the first.
+    pub(crate) changed: u32,
     asked_since: bool,
+    bytes: Option<String>,
 }
 
 /// The books.
@@ -28,13 +32,26 @@ pub(crate) struct Entry {
 pub(crate) struct Books {
     entries: Arc<Mutex<HashMap<String, Entry>>>,
     /// Answers come so many milliseconds after the effect, at most: whoever is killed meanwhile never hears them.
-    pub(crate) slow_millis: u64,
+    slow_millis: u64,
+    /// It honours keys: a second delivery changes nothing.
+    keyed: bool,
+    /// No answer to a perform leaves before this is false.
+    holds: Arc<AtomicBool>,
 }
 
 impl Books {
     /// Books of a provider that is slow to answer.
     pub(crate) fn slow(slow_millis: u64) -> Books {
         Books { slow_millis, ..Books::default() }
+    }
+
+    /// Books of a provider that takes requests in, and answers none of them before it is let go.
+    pub(crate) fn holding(keyed: bool) -> Books {
+        Books { keyed, holds: Arc::new(AtomicBool::new(true)), ..Books::default() }
+    }
+
+    pub(crate) fn let_go(&self) {
+        self.holds.store(false, Ordering::SeqCst);
     }
 
     /// Opens the provider; gives its address.
@@ -60,6 +77,9 @@ impl Books {
             if line.starts_with("perform") && self.slow_millis > 0 {
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(..self.slow_millis))).await;
             }
+            while line.starts_with("perform") && self.holds.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
             if write.write_all(format!("{answer}\n").as_bytes()).await.is_err() {
                 return;
             }
@@ -67,7 +87,8 @@ impl Books {
     }
 
     fn answer(&self, line: &str) -> &'static str {
-        let (verb, key) = line.split_once(' ').unwrap();
+        let (verb, rest) = line.split_once(' ').unwrap();
+        let (key, bytes) = rest.split_once(' ').unwrap();
         let mut books = self.entries.lock().unwrap();
         let entry = books.entry(key.to_owned()).or_default();
         match verb {
@@ -75,7 +96,9 @@ impl Books {
                 entry.blind += u32::from(entry.performs > 0 && !entry.asked_since);
                 entry.performs += 1;
                 entry.asked_since = false;
-                entry.live += 1;
+                entry.live = if self.keyed { 1 } else { entry.live + 1 };
+                let first = entry.bytes.get_or_insert_with(|| bytes.to_owned());
+                entry.changed += u32::from(first != bytes);
                 "yes"
             }
             "confirm" => {
@@ -92,7 +115,7 @@ impl Books {
     }
 
     pub(crate) fn of(&self, key: &str) -> Entry {
-        self.entries.lock().unwrap().get(key).copied().unwrap_or_default()
+        self.entries.lock().unwrap().get(key).cloned().unwrap_or_default()
     }
 
     pub(crate) fn all(&self) -> HashMap<String, Entry> {
@@ -110,7 +133,12 @@ impl Wire {
         if !call.may_send() {
             return None;
         }
-        let sent = stream.write_all(format!("{verb} {}\n", call.action.key).as_bytes()).await;
+        let sent = stream
+            .write_all(
+                format!("{verb} {} {}\n", call.action.key, String::from_utf8_lossy(&call.action.request))
+                    .as_bytes(),
+            )
+            .await;
         if sent.is_err() {
             return Some(None);
         }

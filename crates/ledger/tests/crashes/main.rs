@@ -124,6 +124,51 @@ async fn a_crash_at_any_step_leaves_both_sides_agreed_on_postgres() {
     crash_everywhere::<OnPostgres>(|_| Server::shared().database()).await;
 }
 
+/// Kills a worker with two hundred calls in flight, and lets another one resolve them.
+async fn kill_in_flight<D: Database>(db: &str, dependency: &str) {
+    const MANY: u32 = 200;
+    prepare::<D>(db).await;
+    let books = Books::holding(dependency == "keyed");
+    let address = books.open().await;
+    process::record_many::<D>(db, dependency, "wide", MANY).await;
+    let mut worker = start("work-wide", db, &address, "");
+    let begun = Instant::now();
+    while books.all().values().filter(|entry| entry.performs > 0).count() < MANY as usize {
+        assert!(begun.elapsed() < process::WIDE.0, "not all are in flight before the first gives up");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    worker.kill().await.unwrap();
+    let killed = Instant::now();
+    books.let_go();
+    assert!(wait(start("recover", db, &address, "")).await, "{dependency}: the recovery failed");
+    let took = killed.elapsed();
+    let again: u32 = books.all().values().map(|entry| entry.performs - 1).sum();
+    println!("{dependency}: {MANY} killed in flight, resolved after {took:.1?}, {again} sent again");
+    for (key, entry) in books.all() {
+        let blind = if dependency == "keyed" { 0 } else { entry.blind };
+        assert_eq!((entry.live, blind, entry.changed), (1, 0, 0), "{key}: {entry:?}");
+    }
+    let ledger = process::look::<_, D>(db).await;
+    let rows = ledger.list(&Filter { most: 1000, ..Filter::default() }).await.unwrap();
+    assert_eq!(rows.iter().filter(|row| row.state.end == Some(End::Done)).count(), MANY as usize);
+    // The goal is lease, quiet time and five seconds; a busy machine may need longer.
+    assert!(took < process::WIDE.1 + Duration::from_secs(30), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_killed_in_flight_are_asked_about_or_sent_again_under_their_key_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display().to_string();
+    kill_in_flight::<OnSqlite>(&format!("sqlite:{path}/asked.db"), "asked").await;
+    kill_in_flight::<OnSqlite>(&format!("sqlite:{path}/keyed.db"), "keyed").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_killed_in_flight_are_asked_about_or_sent_again_under_their_key_on_postgres() {
+    kill_in_flight::<OnPostgres>(&Server::shared().database(), "asked").await;
+    kill_in_flight::<OnPostgres>(&Server::shared().database(), "keyed").await;
+}
+
 /// A number from the environment, or this one.
 fn size(name: &str, small: u32) -> u32 {
     std::env::var(name).map_or(small, |text| text.parse().unwrap())
@@ -147,7 +192,7 @@ async fn killed_workers_and_stopped_ones_leave_one_effect_for_each_key() {
     prepare::<OnPostgres>(&db).await;
     let books = Books::slow(200);
     let address = books.open().await;
-    process::record_many::<OnPostgres>(&db, &address, many).await;
+    process::record_many::<OnPostgres>(&db, "pay", "after", many).await;
 
     let mut alive: Vec<Child> = (0..workers).map(|_| start("work", &db, &address, "")).collect();
     let ledger = process::look::<_, OnPostgres>(&db).await;

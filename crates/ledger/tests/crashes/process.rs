@@ -37,6 +37,21 @@ pub(crate) fn rules(settle: SettleBy) -> Rules {
     }
 }
 
+/// Of calls of which many are in flight at once: an attempt's time, and how long a row is one worker's.
+pub(crate) const WIDE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(12));
+
+/// Rules for them: asked about, or sent again under their key.
+fn wide(idempotency: Idempotency) -> Rules {
+    let (attempt, lease) = WIDE;
+    let base = Rules { attempt, lease, ..rules(SettleBy::Reply) };
+    match idempotency {
+        Idempotency::Keyed => {
+            Rules { idempotency, on_unknown: OnUnknown::Repeat, confirm: None, cancel: None, ..base }
+        }
+        Idempotency::Safe | Idempotency::Idempotent | Idempotency::None => base,
+    }
+}
+
 /// The settle time of the order "call before commit": after it the charge is undone.
 const SETTLE: Duration = Duration::from_secs(4);
 
@@ -44,8 +59,12 @@ fn ledger<D: Database>(store: D::Store, books: &str) -> Ledger<D::Store> {
     let wire = Arc::new(Wire(books.to_owned()));
     let after = Operation::new("pay", "after", rules(SettleBy::Reply), wire.clone())
         .on_settled(|conn, action| D::set_order(conn, &action.key, state(action.state.end)));
-    let before = Operation::new("pay", "before", rules(SettleBy::Explicit(SETTLE)), wire);
-    Ledger::builder(store).operation(after).operation(before).build().unwrap()
+    let before = Operation::new("pay", "before", rules(SettleBy::Explicit(SETTLE)), wire.clone());
+    // Dependencies of their own, since a claim's lease is the longest of its dependency.
+    let asked = Operation::new("asked", "wide", wide(Idempotency::None), wire.clone());
+    let keyed = Operation::new("keyed", "wide", wide(Idempotency::Keyed), wire);
+    let all = [after, before, asked, keyed];
+    all.into_iter().fold(Ledger::builder(store), |builder, one| builder.operation(one)).build().unwrap()
 }
 
 fn state(end: Option<End>) -> &'static str {
@@ -101,6 +120,10 @@ async fn play_on<D: Database>(role: &str, db: &str, books: &str) {
             let _worker = ledger.worker(fast());
             std::future::pending::<()>().await;
         }
+        "work-wide" => {
+            let _worker = ledger.worker(WorkerSettings { concurrency: 256, claim: 256, ..fast() });
+            std::future::pending::<()>().await;
+        }
         other => panic!("no role `{other}`"),
     }
 }
@@ -110,13 +133,13 @@ fn fast() -> WorkerSettings {
 }
 
 /// Records many actions for workers.
-pub(crate) async fn record_many<D: Database>(db: &str, books: &str, many: u32) {
-    let ledger = ledger::<D>(D::open(db).await, books);
+pub(crate) async fn record_many<D: Database>(db: &str, dependency: &str, operation: &str, many: u32) {
+    let ledger = ledger::<D>(D::open(db).await, "127.0.0.1:1");
     let mut tasks = Vec::new();
     for number in 0..many {
         let ledger = ledger.clone();
+        let new = NewAction::new(dependency, operation, format!("k{number}"), format!("{{\"n\":{number}}}"));
         tasks.push(tokio::spawn(async move {
-            let new = NewAction::new("pay", "after", format!("k{number}"), "{}");
             ledger.record(&new).await.unwrap();
         }));
     }
