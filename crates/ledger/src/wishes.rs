@@ -10,7 +10,7 @@ use crate::error::{Error, Refusal};
 use crate::failpoint::point;
 use crate::ledger::{Inner, Ledger};
 use crate::machine::{
-    self, CancelBy, NotCancelled, NotSettled, Observed, Resolution, Rules, Scope, Stamp, Write,
+    self, CancelBy, End, NotCancelled, NotSettled, Observed, Resolution, Rules, Scope, Stamp, State, Write,
 };
 use crate::operation::origin;
 use crate::store::{Change, Changed, Store};
@@ -215,7 +215,12 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Reads, wishes, offers, until the wish is taken or there is nothing to wish for.
-    async fn amend<W>(&self, id: ActionId, by: Option<(&By, &str)>, wish: W) -> Result<Action, Error>
+    pub(crate) async fn amend<W>(
+        &self,
+        id: ActionId,
+        by: Option<(&By, &str)>,
+        wish: W,
+    ) -> Result<Action, Error>
     where
         W: Fn(&Action, &Rules, Stamp) -> Result<Option<Write>, Error> + Sync,
     {
@@ -225,13 +230,16 @@ impl<S: Store> Ledger<S> {
             let operation = self.inner.operations.of(&action)?;
             let Some(write) = wish(&action, &operation.rules, now)? else { return Ok(action) };
             let amended = Action { state: write.to.clone(), ..action.clone() };
-            let ends = action.state.end.is_none() && amended.state.end.is_some();
+            let over = |state: &State| matches!(state.end, Some(End::Done | End::Failed | End::Cancelled));
+            let ends = !over(&action.state) && over(&amended.state);
+            // Whoever settles by a wish of his own does in his transaction what he has to do.
+            let own = by.is_none() && amended.state.settled;
             let change = Change {
                 action: amended.clone(),
                 write,
                 mark: by.map(|(by, what)| by.mark(what, now)),
-                // An outcome that this wish brings about is followed as any other; a settle is the caller's own.
-                follow: if ends && !amended.state.settled { operation.follow.clone() } else { None },
+                // An outcome that this wish brings about is followed as any other.
+                follow: if ends && !own { operation.follow.clone() } else { None },
             };
             match self.inner.store.change(change).await? {
                 Changed::Taken => {

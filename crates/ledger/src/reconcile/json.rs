@@ -101,9 +101,18 @@ impl JsonList {
     }
 }
 
-/// The amount at a JSON pointer of a body, read from its digits: what our own request asked for.
+/// The amount at a JSON pointer of what was recorded of a request, read from its digits: of the JSON body, whether that was
+/// recorded alone or behind the lines that HTTP writes before it.
 #[must_use]
-pub fn amount_at(body: &[u8], pointer: &str) -> Option<Amount> {
+pub fn amount_at(request: &[u8], pointer: &str) -> Option<Amount> {
+    // No JSON text begins with a capital letter, and every request line does.
+    let headed = request.first().is_some_and(u8::is_ascii_uppercase);
+    let body = if headed {
+        let end = request.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+        &request[end + 4..]
+    } else {
+        request
+    };
     let whole: &RawValue = serde_json::from_slice(body).ok()?;
     text(find(whole, pointer)?)?.parse().ok()
 }
@@ -248,6 +257,16 @@ mod tests {
         let records = list.page(body).unwrap().records;
         let names: Vec<_> = records.iter().map(Listed::identity).collect();
         assert_eq!((names[0] == names[2], names[0] == names[1]), (true, false));
+    }
+
+    #[test]
+    fn our_amount_stands_in_the_body_with_or_without_a_head_before_it() {
+        let head = b"POST /v1/charges HTTP/1.1\r\ncontent-type: application/json\r\n\r\n{\"amount\": 9007199254740993}";
+        assert_eq!(amount_at(head, "/amount"), Some(Amount::from(9_007_199_254_740_993)));
+        assert_eq!(amount_at(b"{\"amount\": \"12.50\"}", "/amount"), Some("12.5".parse().unwrap()));
+        for none in [&b""[..], b"POST /v1/charges HTTP/1.1\r\n", b"{\"amount\": null}", b"amount=5"] {
+            assert_eq!(amount_at(none, "/amount"), None);
+        }
     }
 
     #[test]

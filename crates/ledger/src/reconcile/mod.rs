@@ -3,6 +3,20 @@
 //! Whatever the protocol guarantees, it guarantees for what went through the ledger and for a provider that keeps its
 //! word. A charge that somebody made by hand, a refund in the partner's back office, a key that was forgotten early: only
 //! the other side's list shows them.
+//!
+//! What the obvious comparison of two lists gets wrong, and what is done instead:
+//!
+//! | the obvious rule | what comes of it | here |
+//! | --- | --- | --- |
+//! | what came before the error is compared | the rest of the list is "only here" | a list is whole, or the report is incomplete and shows nothing ([`Status`]) |
+//! | both lists for the same window | what was recorded at 23:59 and dated 00:01 is "only here" today and "only there" tomorrow | records are looked up by key whenever the row was recorded; before a row is "only here", the time around is listed, too |
+//! | a row without a record is a difference | so is every action under way | what had not come to rest when the asking began is [`Difference::Pending`] |
+//! | load both into maps | memory grows with the partner's business | a page is stored as it comes; the joins walk an index, [`Settings::batch`] rows at a time |
+//! | days of 24 hours, amounts as floats | windows that overlap twice a year; sums that drift | [`Window`], [`Amount`] |
+//! | put right what differs | one wrong mapping cancels a day's business | report only, unless the operation says more ([`Corrections`]) |
+//!
+//! Any number of workers may [watch](Reconciler::watch) the same schedule: the store's unique key says that a window is one
+//! report, a lease says who works on it. On demand a window may be compared as often as one likes ([`Reconciler::run`]).
 
 mod amount;
 mod json;
@@ -13,3 +27,35 @@ pub use amount::{Amount, NoAmount};
 pub use json::{JsonList, amount_at};
 pub use list::{LONGEST_TEXT_BYTES, ListAsk, Listed, ListedState, NoPage, Page};
 pub use window::{NoWindow, Window, Zone};
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod fix;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod judge;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod listed;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod paging;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod reconciler;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod report;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod run;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod schedule;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod settings;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod shelf;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod tables;
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use judge::Difference;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use reconciler::Reconciler;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use report::{Entry, Report, ReportId, Status, Totals};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use settings::{Compared, Corrections, ReadAmount, Settings};

@@ -168,7 +168,7 @@ impl Window {
     }
 
     /// The window of a schedule in which a moment lies.
-    fn around(zone: &Zone, every: Duration, moment: Stamp) -> Result<Window, NoWindow> {
+    pub(super) fn around(zone: &Zone, every: Duration, moment: Stamp) -> Result<Window, NoWindow> {
         let day = zone.at(moment)?.date();
         let days = i64::try_from(every.as_secs() / DAY.as_secs()).unwrap_or(i64::MAX).min(366);
         if days > 0 {

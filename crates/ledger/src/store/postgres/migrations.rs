@@ -13,7 +13,8 @@ use crate::store::lane::{RUNS, pause};
 use super::statements::failed;
 
 /// The steps, from the first. One that was released is never edited.
-const STEPS: [&str; 1] = [include_str!("../../../sql/postgres/0001.sql")];
+const STEPS: [&str; 2] =
+    [include_str!("../../../sql/postgres/0001.sql"), include_str!("../../../sql/postgres/0002.sql")];
 
 const FIRST: &str = "CREATE SCHEMA IF NOT EXISTS seawall; \
      CREATE TABLE IF NOT EXISTS seawall.schema (one boolean PRIMARY KEY, version bigint NOT NULL); \

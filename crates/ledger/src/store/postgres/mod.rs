@@ -28,7 +28,8 @@ use super::lane::{Answer, Lanes, RUNS, Task, pause};
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
 };
-use statements::{Session, failed};
+use statements::Session;
+pub(crate) use statements::failed;
 
 /// Begins a transaction of the ledger's own. A row that another transaction holds is not waited for long.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'";
@@ -140,6 +141,10 @@ impl Postgres {
         plan
     }
 
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
     fn session<'c>(&self, conn: &'c mut PgConnection) -> Session<'c> {
         Session { conn, prepared: self.prepared }
     }
@@ -149,7 +154,7 @@ impl Postgres {
     }
 
     /// A transaction in which is only read: without named statements one needs a transaction for that, too.
-    async fn reading(&self) -> Result<Transaction<'static, Db>> {
+    pub(crate) async fn reading(&self) -> Result<Transaction<'static, Db>> {
         self.pool.begin_with(BEGIN_READ).await.map_err(failed)
     }
 

@@ -164,7 +164,7 @@ pub(super) fn claim_text() -> &'static str {
     &CLAIM
 }
 
-pub(super) fn failed(e: sqlx::Error) -> StoreError {
+pub(crate) fn failed(e: sqlx::Error) -> StoreError {
     let trouble = match &e {
         // A fatal error ends the connection, or refused it: a server that shuts down, starts, or takes nobody in.
         sqlx::Error::Database(said) if ended_the_connection(said.as_ref()) => Trouble::Away,

@@ -8,7 +8,8 @@ use crate::store::Result;
 use super::statements::failed;
 
 /// The steps, from the first. One that was released is never edited.
-const STEPS: [&str; 1] = [include_str!("../../../sql/sqlite/0001.sql")];
+const STEPS: [&str; 2] =
+    [include_str!("../../../sql/sqlite/0001.sql"), include_str!("../../../sql/sqlite/0002.sql")];
 
 /// Any number of processes may call it at once: the write lock lets one go first, and the others find it done.
 pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<()> {

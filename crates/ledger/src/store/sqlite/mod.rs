@@ -31,7 +31,7 @@ use super::lane::{Answer, Lanes, Task};
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
 };
-use statements::failed;
+pub(crate) use statements::failed;
 
 /// How long a statement waits for another connection's transaction before it is run again.
 const BUSY: Duration = Duration::from_secs(2);
@@ -257,7 +257,8 @@ impl Store for Sqlite {
 }
 
 impl Sqlite {
-    async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
+    /// A connection beside the writer's. What writes on it takes the write lock as any other program would.
+    pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
         self.readers.acquire().await.map_err(failed)
     }
 }

@@ -120,7 +120,7 @@ pub(super) fn claim_text() -> &'static str {
     &CLAIM
 }
 
-pub(super) fn failed(e: sqlx::Error) -> StoreError {
+pub(crate) fn failed(e: sqlx::Error) -> StoreError {
     let trouble = match &e {
         sqlx::Error::Database(said) => {
             // The low byte is the primary result code (https://sqlite.org/rescode.html).

@@ -1,0 +1,215 @@
+//! What may be done about a difference, and how: through the action protocol, or not at all.
+//!
+//! A correction that writes the ledger's rows itself would be the shortest way to lose what the protocol guards. So a
+//! difference only becomes what the machine is told anyway: an observation, as a webhook brings it, or a person's word on
+//! what is stuck. What the machine makes of it, it makes. Each correction stands in the action's own story and beside the
+//! difference.
+//!
+//! An effect that the ledger does not know is never undone here, whatever is allowed: nothing says how, nor that it is ours.
+
+use super::report::Entry;
+use super::shelf::Turn;
+use super::tables::Tables;
+use super::{Corrections, Difference, ListedState, Reconciler};
+use crate::error::{Error, Refusal};
+use crate::machine::{Observed, Resolution, Rules, Stamp, State, Write};
+use crate::store::{Standing, Store};
+use crate::{Action, ActionId, By, Ledger};
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The other side's "applied" is taken for what we do not know.
+    Adopt,
+    /// The other side's word is taken for what is stuck.
+    Resolve(Resolution),
+    /// A worker shall ask.
+    Ask,
+    /// What should not be there is found to be: the protocol undoes it.
+    Undo,
+    /// It is noted.
+    Mark,
+}
+
+impl Step {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Step::Adopt | Step::Resolve(_) => "adopted",
+            Step::Ask => "asked again",
+            Step::Undo => "to be cancelled there",
+            Step::Mark => "marked",
+        }
+    }
+}
+
+/// What a difference leads to, where that is allowed.
+pub(super) fn step(entry: &Entry, allowed: Corrections) -> Option<Step> {
+    let same_amount = match (entry.amount_here, entry.amount_there) {
+        (Some(here), Some(there)) => here == there,
+        (Some(_) | None, Some(_) | None) => true,
+    };
+    let adopt = allowed.adopt && same_amount;
+    let mark = allowed.mark.then_some(Step::Mark);
+    match (entry.difference, entry.state_here?, entry.state_there) {
+        (Difference::OnlyThere, _, _) => None,
+        (Difference::Pending, Standing::Unknown, Some(ListedState::Applied)) => adopt.then_some(Step::Adopt),
+        (Difference::Pending, Standing::Unknown, Some(ListedState::Cancelled)) => adopt.then_some(Step::Ask),
+        (Difference::Pending, Standing::Stuck, Some(ListedState::Applied)) if adopt => {
+            Some(Step::Resolve(Resolution::Applied))
+        }
+        (Difference::Pending, Standing::Stuck, Some(ListedState::Cancelled)) if adopt => {
+            Some(Step::Resolve(Resolution::NotApplied))
+        }
+        (Difference::Pending, _, _) => None,
+        (Difference::State, Standing::Failed | Standing::Cancelled, Some(ListedState::Applied))
+            if allowed.cancel =>
+        {
+            Some(Step::Undo)
+        }
+        (Difference::State | Difference::OnlyHere | Difference::Amount | Difference::Doubled, _, _) => mark,
+    }
+}
+
+impl<S: Store> Ledger<S> {
+    /// Writes a note into an action's story; nothing else of it changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], and the store's.
+    pub async fn note(&self, id: ActionId, by: &By) -> Result<Action, Error> {
+        let wish = |action: &Action, _: &Rules, _: Stamp| {
+            let from = action.state.version;
+            let to = State { version: from.saturating_add(1), ..action.state.clone() };
+            Ok(Some(Write { from, to, attempt: None, breaks_scope: false }))
+        };
+        self.amend(id, Some((by, "note")), wish).await
+    }
+}
+
+impl<S: Store + Tables> Reconciler<S> {
+    /// Corrects what may be corrected; false where the report was lost.
+    pub(super) async fn fix(&self, turn: &Turn) -> Result<bool, Error> {
+        let shelf = self.shelf();
+        let mut after = String::new();
+        loop {
+            if !shelf.keep(turn).await? {
+                return Ok(false);
+            }
+            let entries = shelf.entries(turn.report.id, None, &after, self.settings.batch).await?;
+            let Some(last) = entries.last() else { return Ok(true) };
+            after.clone_from(&last.name);
+            for entry in entries.iter().filter(|entry| entry.correction.is_none()) {
+                let declared = entry.operation.as_ref().and_then(|name| self.settings.operations.get(name));
+                let allowed = declared.map(|compared| compared.corrections).unwrap_or_default();
+                let (Some(step), Some(id)) = (step(entry, allowed), entry.action) else { continue };
+                let what = self.correct(turn, entry, id, step).await?;
+                shelf.corrected(turn.report.id, &entry.name, &what).await?;
+            }
+        }
+    }
+
+    async fn correct(&self, turn: &Turn, entry: &Entry, id: ActionId, step: Step) -> Result<String, Error> {
+        let report = &turn.report;
+        let found = entry.state_there.map_or("not listed", ListedState::as_str);
+        let why = format!("reconciliation {}: {}, {found} there", report.id, entry.difference.as_str());
+        let by = By::new(report.asked_by.clone(), why);
+        let before = self.ledger.load(id).await?;
+        let done: Result<Action, Error> = match step {
+            Step::Adopt | Step::Undo => self.ledger.observe(id, Observed::Applied(None), &by).await,
+            Step::Ask => self.ledger.observe(id, Observed::Otherwise, &by).await,
+            Step::Resolve(as_what) => self.ledger.resolve(id, as_what, &by).await,
+            Step::Mark => self.ledger.note(id, &by).await,
+        };
+        match done {
+            Ok(after) if after.state.version == before.state.version => {
+                Ok("nothing: the protocol had no use for it".to_owned())
+            }
+            Ok(_) => Ok(format!("{} for {}", step.as_str(), report.asked_by)),
+            Err(Error::Store(e)) => Err(Error::Store(e)),
+            Err(Error::Refused(Refusal::NotFound)) => Ok("nothing: the action is gone".to_owned()),
+            Err(e) => Ok(format!("nothing: {e}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::Amount;
+
+    const ALL: Corrections = Corrections { adopt: true, cancel: true, mark: true };
+
+    fn entry(difference: Difference, here: Option<Standing>, there: Option<ListedState>) -> Entry {
+        Entry {
+            name: "n".into(),
+            difference,
+            key: None,
+            id_there: None,
+            action: None,
+            operation: None,
+            state_here: here,
+            state_there: there,
+            amount_here: None,
+            amount_there: None,
+            at_there: None,
+            correction: None,
+        }
+    }
+
+    #[test]
+    fn nothing_is_corrected_unless_it_is_allowed() {
+        let states =
+            [None, Some(ListedState::Applied), Some(ListedState::Cancelled), Some(ListedState::Other)];
+        for difference in Difference::ALL {
+            for here in Standing::ALL.into_iter().map(Some).chain([None]) {
+                for there in states {
+                    assert_eq!(step(&entry(difference, here, there), Corrections::default()), None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_difference_leads_to_what_the_protocol_knows() {
+        let applied = Some(ListedState::Applied);
+        let cancelled = Some(ListedState::Cancelled);
+        let table = [
+            (Difference::OnlyThere, None, applied, None),
+            (Difference::Pending, Some(Standing::Unknown), applied, Some(Step::Adopt)),
+            (Difference::Pending, Some(Standing::Unknown), cancelled, Some(Step::Ask)),
+            (Difference::Pending, Some(Standing::Unknown), None, None),
+            (Difference::Pending, Some(Standing::Open), applied, None),
+            (Difference::Pending, Some(Standing::Stuck), applied, Some(Step::Resolve(Resolution::Applied))),
+            (
+                Difference::Pending,
+                Some(Standing::Stuck),
+                cancelled,
+                Some(Step::Resolve(Resolution::NotApplied)),
+            ),
+            (Difference::Pending, Some(Standing::Stuck), None, None),
+            (Difference::State, Some(Standing::Failed), applied, Some(Step::Undo)),
+            (Difference::State, Some(Standing::Cancelled), applied, Some(Step::Undo)),
+            (Difference::State, Some(Standing::Done), cancelled, Some(Step::Mark)),
+            (Difference::OnlyHere, Some(Standing::Done), None, Some(Step::Mark)),
+            (Difference::Doubled, Some(Standing::Done), applied, Some(Step::Mark)),
+        ];
+        for (difference, here, there, wanted) in table {
+            assert_eq!(
+                step(&entry(difference, here, there), ALL),
+                wanted,
+                "{difference:?} {here:?} {there:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_amount_is_not_adopted() {
+        let amounts = |entry: Entry| Entry {
+            amount_here: Some(Amount::from(5)),
+            amount_there: Some(Amount::from(6)),
+            ..entry
+        };
+        let open = entry(Difference::Pending, Some(Standing::Unknown), Some(ListedState::Applied));
+        assert_eq!(step(&amounts(open), ALL), None);
+    }
+}

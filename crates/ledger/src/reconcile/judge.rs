@@ -1,0 +1,198 @@
+//! What one key's two sides say together.
+//!
+//! The obvious rule compares the two lists as they are, and reports what is merely late: an action that was sent while the
+//! list was being read, a cancel that held after the page with its charge had gone by, a row whose worker is about to ask.
+//! Each of those is gone in the next report, and people learn to skip the page. So a row that had not come to rest when the
+//! asking began is `pending`, never a difference, unless both sides agree already.
+
+use super::{Amount, ListedState};
+use crate::machine::{End, Goal, Known};
+
+/// How the two sides differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Difference {
+    /// Applied and settled here; the other side's list does not have it.
+    OnlyHere,
+    /// The other side has it; the ledger has no such key.
+    OnlyThere,
+    /// Applied on both sides, with different amounts.
+    Amount,
+    /// Applied here and not there, or there and not here.
+    State,
+    /// The other side applied one key more than once.
+    Doubled,
+    /// Not at rest here, and not agreed: the next report will tell.
+    Pending,
+}
+
+impl Difference {
+    /// All of them.
+    pub const ALL: [Difference; 6] = [
+        Difference::OnlyHere,
+        Difference::OnlyThere,
+        Difference::Amount,
+        Difference::State,
+        Difference::Doubled,
+        Difference::Pending,
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Difference::OnlyHere => "only-here",
+            Difference::OnlyThere => "only-there",
+            Difference::Amount => "amount",
+            Difference::State => "state",
+            Difference::Doubled => "doubled",
+            Difference::Pending => "pending",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Difference> {
+        Difference::ALL.into_iter().find(|difference| difference.as_str() == word)
+    }
+}
+
+/// What a verdict needs to know of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Here {
+    pub(crate) goal: Goal,
+    pub(crate) known: Known,
+    pub(crate) end: Option<End>,
+    /// It came to its end, and its last attempt's quiet time was over, before the other side was asked.
+    pub(crate) rested: bool,
+    pub(crate) amount: Option<Amount>,
+}
+
+impl Here {
+    /// The ledger takes the effect for granted.
+    pub(crate) fn counts(&self) -> bool {
+        self.goal == Goal::Perform && self.known == Known::Applied
+    }
+}
+
+/// What a verdict needs to know of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct There {
+    pub(crate) state: ListedState,
+    pub(crate) amount: Option<Amount>,
+}
+
+/// What two sides of one key, or the one that there is, say; none where they agree.
+pub(crate) fn judge(here: Option<&Here>, there: Option<&There>) -> Option<Difference> {
+    let Some(here) = here else { return there.map(|_| Difference::OnlyThere) };
+    let Some(end) = here.end else { return unless_agreed(here, there) };
+    match end {
+        End::Stuck => unless_agreed(here, there),
+        End::Done | End::Failed | End::Cancelled if !here.rested => unless_agreed(here, there),
+        End::Done => match there.map(|there| there.state) {
+            None => Some(Difference::OnlyHere),
+            Some(ListedState::Applied) => amounts(here, there),
+            Some(ListedState::Cancelled | ListedState::Other) => Some(Difference::State),
+        },
+        End::Failed | End::Cancelled => match there.map(|there| there.state) {
+            Some(ListedState::Applied) => Some(Difference::State),
+            Some(ListedState::Cancelled | ListedState::Other) | None => None,
+        },
+    }
+}
+
+/// Before its end a row may agree, and otherwise says nothing yet.
+fn unless_agreed(here: &Here, there: Option<&There>) -> Option<Difference> {
+    let over = matches!(here.end, Some(End::Failed | End::Cancelled));
+    let agreed = match there.map(|there| there.state) {
+        Some(ListedState::Applied) => here.counts() && amounts(here, there).is_none(),
+        Some(ListedState::Cancelled | ListedState::Other) | None => over,
+    };
+    if agreed { None } else { Some(Difference::Pending) }
+}
+
+/// An amount that only one side names is not compared: the report says how many were.
+fn amounts(here: &Here, there: Option<&There>) -> Option<Difference> {
+    match (here.amount, there.and_then(|there| there.amount)) {
+        (Some(ours), Some(theirs)) if ours != theirs => Some(Difference::Amount),
+        (Some(_) | None, Some(_) | None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::NotApplied;
+
+    const YES: Known = Known::Applied;
+    const NO: Known = Known::NotApplied(NotApplied::Refused);
+    const SOME_TIME: Option<i64> = Some(5);
+
+    fn here(goal: Goal, known: Known, end: Option<End>, rested: bool) -> Here {
+        Here { goal, known, end, rested, amount: Some(Amount::from(5)) }
+    }
+
+    fn there(state: ListedState, amount: Option<i64>) -> There {
+        There { state, amount: amount.map(Amount::from) }
+    }
+
+    #[test]
+    fn every_pair_has_its_verdict() {
+        use Difference as D;
+        use Goal::{Cancel, Perform};
+        use ListedState as L;
+        let done = here(Perform, YES, Some(End::Done), true);
+        let failed = here(Perform, NO, Some(End::Failed), true);
+        let cancelled = here(Cancel, NO, Some(End::Cancelled), true);
+        let open = here(Perform, Known::Unknown, None, true);
+        let unsettled = here(Perform, YES, None, true);
+        let undoing = here(Cancel, YES, None, true);
+        let stuck = here(Perform, Known::Unknown, Some(End::Stuck), true);
+        let moved = |row: Here| Here { rested: false, ..row };
+        // Applied there, cancelled there, anything else there, not there.
+        let table = [
+            (done, [None, Some(D::State), Some(D::State), Some(D::OnlyHere)]),
+            (failed, [Some(D::State), None, None, None]),
+            (cancelled, [Some(D::State), None, None, None]),
+            (open, [Some(D::Pending); 4]),
+            (unsettled, [None, Some(D::Pending), Some(D::Pending), Some(D::Pending)]),
+            (undoing, [Some(D::Pending); 4]),
+            (stuck, [Some(D::Pending); 4]),
+            (moved(done), [None, Some(D::Pending), Some(D::Pending), Some(D::Pending)]),
+            (moved(failed), [Some(D::Pending), None, None, None]),
+            (moved(cancelled), [Some(D::Pending), None, None, None]),
+        ];
+        for (row, verdicts) in table {
+            let theirs = [Some(L::Applied), Some(L::Cancelled), Some(L::Other), None];
+            for (state, verdict) in theirs.into_iter().zip(verdicts) {
+                let record = state.map(|state| there(state, SOME_TIME));
+                assert_eq!(judge(Some(&row), record.as_ref()), verdict, "{row:?} {state:?}");
+            }
+        }
+        for state in [L::Applied, L::Cancelled, L::Other] {
+            assert_eq!(judge(None, Some(&there(state, None))), Some(D::OnlyThere));
+        }
+        assert_eq!(judge(None, None), None);
+    }
+
+    #[test]
+    fn amounts_differ_only_where_both_sides_name_one_and_both_applied() {
+        let done = here(Goal::Perform, YES, Some(End::Done), true);
+        let other = there(ListedState::Applied, Some(6));
+        assert_eq!(judge(Some(&done), Some(&other)), Some(Difference::Amount));
+        assert_eq!(judge(Some(&done), Some(&there(ListedState::Applied, None))), None);
+        let silent = Here { amount: None, ..done };
+        assert_eq!(judge(Some(&silent), Some(&other)), None);
+        let unsettled = Here { end: None, ..done };
+        assert_eq!(judge(Some(&unsettled), Some(&other)), Some(Difference::Pending));
+        let failed = here(Goal::Perform, NO, Some(End::Failed), true);
+        assert_eq!(judge(Some(&failed), Some(&there(ListedState::Cancelled, Some(6)))), None);
+    }
+
+    #[test]
+    fn words_are_read_back() {
+        for difference in Difference::ALL {
+            assert_eq!(Difference::parse(difference.as_str()), Some(difference));
+        }
+        assert_eq!(Difference::parse("odd"), None);
+    }
+}

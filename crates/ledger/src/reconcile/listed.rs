@@ -1,0 +1,365 @@
+//! The other side's records while they are compared, and the differences that stay of them.
+//!
+//! Nothing here grows with the list: a page is written as it comes, and both joins walk in the order of an index, some rows
+//! at a time. A record is there once, under its own name, however often it was listed.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::judge::Here;
+use super::report::{Entry, ReportId};
+use super::shelf::{Shelf, Turn};
+use super::tables::{Cells, Statement, Tables, foreign};
+use super::{Amount, Difference, Listed, ListedState, Settings};
+use crate::action::ActionId;
+use crate::machine::{End, Stamp};
+use crate::store::{Result, Standing, words};
+
+/// An action without a record is listed in a stretch of its own.
+const NO_RECORD: u32 = 9;
+/// A request that is longer is not read for its amount.
+const LONGEST_REQUEST_BYTES: usize = 64 << 10;
+/// How far an application's clock, which makes ids, may be from the database's, which writes `created_at`.
+const ID_SLACK_MICROS: i64 = 24 * 3600 * 1_000_000;
+
+/// A row of the ledger, as far as it is compared.
+#[derive(Clone, Debug)]
+pub(crate) struct OurRow {
+    pub(crate) id: ActionId,
+    pub(crate) operation: String,
+    pub(crate) key: String,
+    pub(crate) here: Here,
+    /// Until when what was sent of it may still arrive.
+    pub(crate) quiet_until: Option<Stamp>,
+}
+
+/// A record, and the row with its key.
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    pub(crate) name: String,
+    pub(crate) state: ListedState,
+    pub(crate) amount: Option<Amount>,
+    /// Another record stands for this key: one that is applied where this is not, or the first of several.
+    pub(crate) beaten: bool,
+    /// How it was judged when it was compared before.
+    pub(crate) judged: Option<Difference>,
+    pub(crate) ours: Option<OurRow>,
+}
+
+/// What is written of a judged record, or of an action without one.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Judged {
+    pub(crate) name: String,
+    pub(crate) key: Option<String>,
+    pub(crate) difference: Option<&'static str>,
+    pub(crate) action: Option<String>,
+    pub(crate) operation: Option<String>,
+    pub(crate) state_here: Option<&'static str>,
+    pub(crate) amount_here: Option<String>,
+}
+
+impl Judged {
+    pub(crate) fn new(name: String, difference: Option<Difference>, ours: Option<&OurRow>) -> Judged {
+        Judged {
+            name,
+            key: ours.map(|row| row.key.clone()),
+            difference: difference.map(Difference::as_str),
+            action: ours.map(|row| row.id.to_string()),
+            operation: ours.map(|row| row.operation.clone()),
+            state_here: ours.map(|row| standing(&row.here).as_str()),
+            amount_here: ours.and_then(|row| row.here.amount).map(|amount| amount.to_string()),
+        }
+    }
+
+    /// Of an action that no record has.
+    pub(crate) fn unlisted(difference: Difference, ours: &OurRow) -> Judged {
+        Judged::new(format!("here:{}", ours.id), Some(difference), Some(ours))
+    }
+}
+
+fn standing(here: &Here) -> Standing {
+    match here.end {
+        None if here.known == crate::machine::Known::Unknown => Standing::Unknown,
+        None => Standing::Open,
+        Some(End::Stuck) => Standing::Stuck,
+        Some(End::Done) => Standing::Done,
+        Some(End::Failed) => Standing::Failed,
+        Some(End::Cancelled) => Standing::Cancelled,
+    }
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    name: String,
+    key: Option<&'a str>,
+    id_there: Option<&'a str>,
+    amount: Option<String>,
+    state: &'static str,
+    at: Option<i64>,
+}
+
+const RECORD: [&str; 6] = ["name", "key", "id_there", "amount", "state", "#at"];
+const JUDGED: [&str; 7] = ["name", "key", "difference", "action", "operation", "state_here", "amount_here"];
+
+fn json(rows: &impl Serialize) -> String {
+    serde_json::to_string(rows).expect("texts and numbers are JSON")
+}
+
+impl<T: Tables> Shelf<'_, T> {
+    fn listed(&self) -> String {
+        self.tables.dialect().table("listed")
+    }
+
+    /// How many of these records have not been seen in this try.
+    pub(crate) async fn fresh(&self, turn: &Turn, page: &[Listed]) -> Result<usize> {
+        let page = once_each(page);
+        let names: Vec<_> = page.keys().map(|name| BTreeMap::from([("name", name)])).collect();
+        let text = format!(
+            "SELECT count(*) FROM {} CROSS JOIN {} l WHERE l.report = $1 AND l.name = r.name AND l.seen_in = $3",
+            self.tables.dialect().records("$2", &["name"]),
+            self.listed(),
+        );
+        let values = [turn.report.id.to_string().into(), json(&names).into(), turn.report.tries.into()];
+        let rows = self.tables.rows(Statement::new(text, values)).await?;
+        let seen = rows.into_iter().next().map_or(Ok(0), |mut row| row.must_int())?;
+        Ok(page.len().saturating_sub(usize::try_from(seen).unwrap_or(0)))
+    }
+
+    /// Stores a page together with where the asking stands after it; false where the report is not ours any more.
+    pub(crate) async fn page(&self, turn: &Turn, span: u32, page: &[Listed]) -> Result<bool> {
+        let dialect = self.tables.dialect();
+        let records: Vec<Record<'_>> = once_each(page)
+            .into_iter()
+            .map(|(name, record)| Record {
+                name,
+                key: record.key.as_deref(),
+                id_there: record.id.as_deref(),
+                amount: record.amount.map(|amount| amount.to_string()),
+                state: record.state.as_str(),
+                at: record.at.map(Stamp::as_micros),
+            })
+            .collect();
+        let listed = self.listed();
+        // A record at the edge may be listed on both sides of it: then it is the window's.
+        let text = format!(
+            "INSERT INTO {listed} AS l (report, name, key, id_there, amount, state, at, span, seen_in) \
+             SELECT $1, r.name, r.key, r.id_there, r.amount, r.state, {at}, $3, $4 FROM {records} WHERE 1 = 1 \
+             ON CONFLICT (report, name) DO UPDATE SET key = excluded.key, id_there = excluded.id_there, \
+             amount = excluded.amount, state = excluded.state, at = excluded.at, seen_in = excluded.seen_in, \
+             span = CASE WHEN l.seen_in = excluded.seen_in AND l.span < excluded.span \
+             THEN l.span ELSE excluded.span END",
+            at = dialect.at("r.at"),
+            records = dialect.records("$2", &RECORD),
+        );
+        let values =
+            [turn.report.id.to_string().into(), json(&records).into(), span.into(), turn.report.tries.into()];
+        self.tables.transact(vec![self.placed(turn), Statement::new(text, values)]).await
+    }
+
+    /// Deletes what an earlier try listed and this one did not; false where the report is not ours any more.
+    pub(crate) async fn drop_earlier(&self, turn: &Turn) -> Result<bool> {
+        self.drop_while_ours(turn, &format!("seen_in < {} AND span < {NO_RECORD}", turn.report.tries)).await
+    }
+
+    /// Deletes what an earlier comparison said of actions without a record.
+    pub(crate) async fn drop_unlisted(&self, turn: &Turn) -> Result<bool> {
+        self.drop_while_ours(turn, &format!("span = {NO_RECORD}")).await
+    }
+
+    /// Deletes what agrees.
+    pub(crate) async fn drop_agreed(&self, turn: &Turn) -> Result<bool> {
+        self.drop_while_ours(turn, "difference IS NULL").await
+    }
+
+    fn our_columns(&self, settings: &Settings) -> String {
+        let dialect = self.tables.dialect();
+        let request = if settings.compares_amounts() {
+            dialect.bytes_within("a.request", LONGEST_REQUEST_BYTES)
+        } else {
+            "NULL".to_owned()
+        };
+        let times = ["a.ended_at", "a.quiet_until", "a.cancel_quiet_until"].map(|time| dialect.micros(time));
+        format!(
+            "{}, a.operation, a.key, a.goal, a.effect, a.reason, a.ended, {}, {request}",
+            dialect.id_text("a.id"),
+            times.join(", "),
+        )
+    }
+
+    /// Records of the window after `after`, each with the row of its key, whenever that was recorded.
+    pub(crate) async fn pairs(&self, turn: &Turn, settings: &Settings, after: &str) -> Result<Vec<Pair>> {
+        let listed = self.listed();
+        let text = format!(
+            "SELECT l.name, l.state, l.amount, l.difference, \
+             CASE WHEN EXISTS (SELECT 1 FROM {listed} o{by_key} WHERE o.report = l.report AND o.key = l.key \
+             AND o.span < {NO_RECORD} AND (o.state < l.state OR (o.state = l.state AND o.name < l.name))) \
+             THEN 1 ELSE 0 END, {ours} \
+             FROM (SELECT * FROM {listed} WHERE report = $1 AND name > $2 AND span = 0 ORDER BY name LIMIT $4) l \
+             LEFT JOIN {actions} a ON a.dependency = $3 AND a.key = l.key ORDER BY l.name",
+            by_key = self.tables.dialect().by_key(),
+            ours = self.our_columns(settings),
+            actions = self.tables.dialect().table("action"),
+        );
+        let values = [
+            turn.report.id.to_string().into(),
+            after.into(),
+            turn.report.dependency.as_str().into(),
+            settings.batch.into(),
+        ];
+        let rows = self.tables.rows(Statement::new(text, values)).await?;
+        rows.into_iter().map(|row| pair(row, turn, settings)).collect()
+    }
+
+    /// Rows that were recorded in the window, after `after`, of any operation; each with whether its key is listed anywhere.
+    pub(crate) async fn ours(
+        &self,
+        turn: &Turn,
+        settings: &Settings,
+        after: ActionId,
+    ) -> Result<Vec<(OurRow, bool)>> {
+        let dialect = self.tables.dialect();
+        let window = &turn.report.window;
+        // The dependency is no column to search by here: that would read and sort all its rows for each batch. The ids are.
+        let text = format!(
+            "SELECT {ours}, CASE WHEN EXISTS (SELECT 1 FROM {listed} l{by_key} WHERE l.report = $1 AND l.key = a.key \
+             AND l.span < {NO_RECORD}) THEN 1 ELSE 0 END \
+             FROM {actions} a WHERE a.id > {after} AND a.id < {last} AND {dependency} = $4 \
+             AND a.created_at >= {from} AND a.created_at < {to} \
+             ORDER BY a.id LIMIT $7",
+            ours = self.our_columns(settings),
+            listed = self.listed(),
+            by_key = dialect.by_key(),
+            actions = dialect.table("action"),
+            after = dialect.id("$2"),
+            last = dialect.id("$3"),
+            from = dialect.at("$5"),
+            to = dialect.at("$6"),
+            dependency = dialect.unsearched("a.dependency"),
+        );
+        let slack =
+            |at: Stamp, by: i64| ActionId::lowest_at(Stamp::from_micros(at.as_micros().saturating_add(by)));
+        let values = [
+            turn.report.id.to_string().into(),
+            after.max(slack(window.from(), -ID_SLACK_MICROS)).to_string().into(),
+            slack(window.to(), ID_SLACK_MICROS).to_string().into(),
+            turn.report.dependency.as_str().into(),
+            window.from().into(),
+            window.to().into(),
+            settings.batch.into(),
+        ];
+        let rows = self.tables.rows(Statement::new(text, values)).await?;
+        let read = |mut row: Cells| {
+            let ours = our_row(&mut row, turn, settings)?.ok_or_else(|| foreign("an action", "null"))?;
+            Ok((ours, row.flag()?))
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// Writes verdicts on records, or on actions without one; false where the report is not ours any more.
+    pub(crate) async fn judged(&self, turn: &Turn, judged: &[Judged]) -> Result<bool> {
+        // A record is there, so that it is changed; an action without one is not, and is added.
+        let text = format!(
+            "INSERT INTO {} (report, name, key, span, seen_in, difference, action, operation, state_here, \
+             amount_here) SELECT $1, r.name, r.key, {NO_RECORD}, $3, r.difference, r.action, r.operation, \
+             r.state_here, r.amount_here FROM {} WHERE 1 = 1 ON CONFLICT (report, name) DO UPDATE SET \
+             difference = excluded.difference, action = excluded.action, operation = excluded.operation, \
+             state_here = excluded.state_here, amount_here = excluded.amount_here, correction = NULL",
+            self.listed(),
+            self.tables.dialect().records("$2", &JUDGED),
+        );
+        let values = [turn.report.id.to_string().into(), json(&judged).into(), turn.report.tries.into()];
+        self.tables.transact(vec![self.guard(turn, "", []), Statement::new(text, values)]).await
+    }
+
+    /// Differences of a report, after the one named `after`.
+    pub(crate) async fn entries(
+        &self,
+        report: ReportId,
+        only: Option<Difference>,
+        after: &str,
+        most: u32,
+    ) -> Result<Vec<Entry>> {
+        let which = only.map_or_else(
+            || "difference IS NOT NULL".to_owned(),
+            |kind| format!("difference = '{}'", kind.as_str()),
+        );
+        let text = format!(
+            "SELECT name, difference, key, id_there, action, operation, state_here, state, amount_here, amount, \
+             {}, correction FROM {} WHERE report = $1 AND name > $2 AND {which} ORDER BY name LIMIT $3",
+            self.tables.dialect().micros("at"),
+            self.listed(),
+        );
+        let values = [report.to_string().into(), after.into(), most.into()];
+        let rows = self.tables.rows(Statement::new(text, values)).await?;
+        rows.into_iter().map(entry).collect()
+    }
+
+    /// Notes what was done about a difference; false where there is no such difference.
+    pub(crate) async fn corrected(&self, report: ReportId, name: &str, what: &str) -> Result<bool> {
+        let text = format!(
+            "UPDATE {} SET correction = $3 WHERE report = $1 AND name = $2 AND difference IS NOT NULL",
+            self.listed(),
+        );
+        let values = [report.to_string().into(), name.into(), what.into()];
+        self.tables.transact(vec![Statement::new(text, values)]).await
+    }
+}
+
+/// A record that a page lists twice is the later one.
+fn once_each(page: &[Listed]) -> BTreeMap<String, &Listed> {
+    page.iter().filter_map(|record| Some((record.identity()?, record))).collect()
+}
+
+fn our_row(row: &mut Cells, turn: &Turn, settings: &Settings) -> Result<Option<OurRow>> {
+    let id = row.parsed("an action's id", ActionId::parse)?;
+    let (operation, key) = (row.text()?, row.text()?);
+    let (goal, effect, reason, ended) = (row.text()?, row.text()?, row.text()?, row.text()?);
+    let (ended_at, quiet_until, cancel_quiet) = (row.stamp()?, row.stamp()?, row.stamp()?);
+    let request = row.bytes()?;
+    let (Some(id), Some(operation), Some(key), Some(goal), Some(effect)) = (id, operation, key, goal, effect)
+    else {
+        return Ok(None);
+    };
+    let before = |at: Option<Stamp>| at.is_none_or(|at| at <= turn.began_at);
+    let amount = settings.operations.get(&operation).and_then(|compared| compared.amount.as_ref());
+    let here = Here {
+        goal: words::read_goal(&goal)?,
+        known: words::read_known(&effect, reason.as_deref())?,
+        end: ended.map(|word| words::read_end(&word)).transpose()?,
+        rested: before(ended_at) && before(quiet_until) && before(cancel_quiet),
+        amount: amount.zip(request).and_then(|(read, request)| read(&request)),
+    };
+    Ok(Some(OurRow { id, operation, key, here, quiet_until }))
+}
+
+fn pair(mut row: Cells, turn: &Turn, settings: &Settings) -> Result<Pair> {
+    Ok(Pair {
+        name: row.must_text()?,
+        state: row.parsed("a state", ListedState::parse)?.ok_or_else(|| foreign("a state", "null"))?,
+        amount: row.parsed("an amount", |text| text.parse().ok())?,
+        judged: row.parsed("a difference", Difference::parse)?,
+        beaten: row.flag()?,
+        ours: our_row(&mut row, turn, settings)?,
+    })
+}
+
+fn entry(mut row: Cells) -> Result<Entry> {
+    let standing = |word: &str| Standing::ALL.into_iter().find(|standing| standing.as_str() == word);
+    Ok(Entry {
+        name: row.must_text()?,
+        difference: row
+            .parsed("a difference", Difference::parse)?
+            .ok_or_else(|| foreign("a difference", "null"))?,
+        key: row.text()?,
+        id_there: row.text()?,
+        action: row.parsed("an action's id", ActionId::parse)?,
+        operation: row.text()?,
+        state_here: row.parsed("a state", standing)?,
+        state_there: row.parsed("a state", ListedState::parse)?,
+        amount_here: row.parsed("an amount", |text| text.parse().ok())?,
+        amount_there: row.parsed("an amount", |text| text.parse().ok())?,
+        at_there: row.stamp()?,
+        correction: row.text()?,
+    })
+}

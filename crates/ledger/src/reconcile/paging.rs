@@ -1,0 +1,115 @@
+//! When a list is whole, and when it will never be.
+//!
+//! The obvious rule asks until there is no next page. Lists do not always end: a cursor points to its own page, or two to
+//! each other. Remembering every cursor would find that and needs memory without a bound; forbidding one to come twice
+//! refuses a partner who only repeats a page once. What a circle cannot do is bring anything new. So the count is of pages
+//! in a row that brought no new record, and it is short where the cursor did not even move.
+
+/// How many pages may follow each other without a new record while the cursor moves: some lists have gaps.
+const EMPTY_PAGES: u32 = 100;
+/// How often the same cursor may come back at once without a new record.
+const SAME_CURSOR: u32 = 3;
+
+/// Where the asking stands. All of it is stored with each page, so that another worker goes on from here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Paging {
+    /// The cursor to ask with; none asks for the first page.
+    pub(crate) cursor: Option<String>,
+    /// Pages taken so far.
+    pub(crate) pages: u32,
+    /// Pages in a row that brought nothing new.
+    pub(crate) barren: u32,
+    /// Of those, the last ones whose cursor pointed to themselves.
+    pub(crate) still: u32,
+}
+
+/// What a page leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Onward {
+    /// Ask on.
+    Ask(Paging),
+    /// This was the last page.
+    Whole(Paging),
+    /// The list has no end that could be found.
+    Endless(&'static str),
+}
+
+impl Paging {
+    /// A page came: how many of its records were new, and how it says to go on.
+    pub(crate) fn page(&self, fresh: usize, next: Option<String>, most_pages: u32) -> Onward {
+        let pages = self.pages.saturating_add(1);
+        let Some(next) = next else { return Onward::Whole(Paging { pages, ..Paging::default() }) };
+        let same = self.cursor.as_ref() == Some(&next);
+        let barren = if fresh > 0 { 0 } else { self.barren.saturating_add(1) };
+        let still = if same && fresh == 0 { self.still.saturating_add(1) } else { 0 };
+        if still >= SAME_CURSOR {
+            return Onward::Endless("its cursor points to its own page for ever");
+        }
+        if barren >= EMPTY_PAGES {
+            return Onward::Endless("its cursors go round: a hundred pages brought no new record");
+        }
+        if pages >= most_pages {
+            return Onward::Endless("it has more pages than are read");
+        }
+        Onward::Ask(Paging { cursor: Some(next), pages, barren, still })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Follows `next` until the list ends; gives the pages asked for, and why it is endless if it is.
+    fn follow(
+        next: impl Fn(Option<&str>) -> (usize, Option<String>),
+        most: u32,
+    ) -> (u32, Option<&'static str>) {
+        let mut paging = Paging::default();
+        for asked in 1.. {
+            let (fresh, cursor) = next(paging.cursor.as_deref());
+            match paging.page(fresh, cursor, most) {
+                Onward::Ask(on) => paging = on,
+                Onward::Whole(on) => {
+                    assert_eq!(on, Paging { pages: asked, ..Paging::default() });
+                    return (asked, None);
+                }
+                Onward::Endless(why) => return (asked, Some(why)),
+            }
+        }
+        unreachable!("the loop has no end");
+    }
+
+    fn number(cursor: Option<&str>) -> u32 {
+        cursor.map_or(0, |text| text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_list_ends_where_there_is_no_next_page() {
+        let list = |cursor: Option<&str>| {
+            let at = number(cursor);
+            (1, (at < 9).then(|| (at + 1).to_string()))
+        };
+        assert_eq!(follow(list, 1000), (10, None));
+    }
+
+    #[test]
+    fn a_long_gap_is_no_circle() {
+        let list = |cursor: Option<&str>| {
+            let at = number(cursor);
+            (usize::from(at.is_multiple_of(99)), (at < 500).then(|| (at + 1).to_string()))
+        };
+        assert_eq!(follow(list, 1000), (501, None));
+    }
+
+    #[test]
+    fn cursors_that_go_nowhere_are_given_up() {
+        let stays = |cursor: Option<&str>| (usize::from(cursor.is_none()), Some("1".to_owned()));
+        assert_eq!(follow(stays, 1000).0, 4);
+        let rounds = |cursor: Option<&str>| {
+            (usize::from(cursor.is_none()), Some(((number(cursor) + 1) % 7).to_string()))
+        };
+        assert_eq!(follow(rounds, 1000).0, 101);
+        let invents = |cursor: Option<&str>| (1, Some((number(cursor) + 1).to_string()));
+        assert_eq!(follow(invents, 50), (50, Some("it has more pages than are read")));
+    }
+}

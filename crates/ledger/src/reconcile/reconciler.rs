@@ -1,0 +1,139 @@
+//! What people and schedules ask for.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Misuse, Refusal};
+use crate::machine::Stamp;
+use crate::remote::Remote;
+use crate::store::Store;
+use crate::{By, Ledger};
+
+use super::shelf::{Shelf, Wanted};
+use super::tables::Tables;
+use super::{Difference, Entry, Report, ReportId, Settings, Status, Window};
+
+/// Compares one other side's list with the ledger.
+pub struct Reconciler<S: Store> {
+    pub(super) ledger: Ledger<S>,
+    pub(super) remote: Arc<dyn Remote>,
+    pub(super) settings: Settings,
+}
+
+impl<S: Store + Tables> Reconciler<S> {
+    /// A comparison of `ledger` with what `remote` lists.
+    ///
+    /// # Errors
+    ///
+    /// Where the settings contradict each other: no operation, a page that may take longer than the lease, a batch of none.
+    pub fn new(ledger: Ledger<S>, remote: Arc<dyn Remote>, settings: Settings) -> Result<Self, Misuse> {
+        let wrong =
+            |text: &str| Err(Misuse::Setting(format!("reconciliation of `{}`: {text}", settings.dependency)));
+        if settings.operations.is_empty() {
+            return wrong("it compares no operation");
+        }
+        if settings.page + settings.page_backoff.cap >= settings.lease {
+            return wrong("`lease` must be longer than a page and the wait before it may take");
+        }
+        if !(1..=10_000).contains(&settings.batch) || settings.page_tries == 0 || settings.most_pages == 0 {
+            return wrong(
+                "`batch` lies between 1 and 10000, and `page_tries` and `most_pages` are at least 1",
+            );
+        }
+        Ok(Reconciler { ledger, remote, settings })
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn shelf(&self) -> Shelf<'_, S> {
+        Shelf { tables: self.ledger.store() }
+    }
+
+    /// Compares a window now, for `asked_by`; with corrections, where they are wanted and the operation allows them.
+    ///
+    /// An incomplete report is asked again by whoever watches the schedule, or by [`Reconciler::again`]. Dropping the future
+    /// leaves the report to them, too.
+    ///
+    /// # Errors
+    ///
+    /// The store's. That the other side could not be asked is no error, but what the report says.
+    pub async fn run(&self, window: &Window, asked_by: &str, fix: bool) -> Result<Report, Error> {
+        let id = ReportId::new();
+        let dependency = &self.settings.dependency;
+        let wanted = Wanted { dependency, window, asked_by, fix, scheduled: false };
+        self.shelf().want(id, &wanted).await?;
+        self.again(id).await
+    }
+
+    /// Goes on with a report at once, if nobody works on it: one that is incomplete, or whose worker stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], and the store's.
+    pub async fn again(&self, id: ReportId) -> Result<Report, Error> {
+        let turn = self.shelf().take(id, self.ledger.owner(), self.settings.lease, true).await?;
+        if let Some(turn) = turn {
+            self.work(turn).await?;
+        }
+        self.report(id).await
+    }
+
+    /// A report as it stands.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], and the store's.
+    pub async fn report(&self, id: ReportId) -> Result<Report, Error> {
+        self.shelf().report(id).await?.ok_or(Refusal::NotFound.into())
+    }
+
+    /// Reports, the latest first, those before `before`; at most so many.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn reports(&self, before: Option<ReportId>, most: u32) -> Result<Vec<Report>, Error> {
+        Ok(self.shelf().list(&self.settings.dependency, before, most.min(1000)).await?)
+    }
+
+    /// What differs, a page at a time: after the entry named `after`, which is empty at first. Nothing, unless the report is
+    /// complete.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], and the store's.
+    pub async fn differences(
+        &self,
+        id: ReportId,
+        only: Option<Difference>,
+        after: &str,
+        most: u32,
+    ) -> Result<Vec<Entry>, Error> {
+        match self.report(id).await?.status {
+            Status::Complete => Ok(self.shelf().entries(id, only, after, most.min(1000)).await?),
+            Status::Running | Status::Incomplete => Ok(Vec::new()),
+        }
+    }
+
+    /// Notes that a person has seen to a difference.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`] where the report has no such entry, and the store's.
+    pub async fn mark(&self, id: ReportId, entry: &str, by: &By) -> Result<(), Error> {
+        let what = format!("marked by {}: {}", by.who, by.why);
+        if self.shelf().corrected(id, entry, &what).await? { Ok(()) } else { Err(Refusal::NotFound.into()) }
+    }
+
+    /// Deletes reports of before `before`, in small steps; gives how many.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn forget(&self, before: Stamp) -> Result<u64, Error> {
+        Ok(self.shelf().forget(&self.settings.dependency, before).await?)
+    }
+}

@@ -1,0 +1,315 @@
+//! One report, from the first page to the last difference.
+//!
+//! In four stages, each of which can be begun again by whoever takes the report over:
+//!
+//! 1. **List.** The other side is asked page by page; each page is stored in one transaction with the cursor behind it. An
+//!    error that stays makes the report incomplete: it is asked again from the first page, later, and shows nothing until
+//!    then.
+//! 2. **Join.** Record by record the row of the same key is looked up, whenever that was recorded. Then row by row of the
+//!    window, those whose key was not listed. If any of them is to be called "only here", the time around the window is
+//!    listed first, as far as its effect can have been dated by a clock that is off or by a late retry, and the join is
+//!    done again.
+//! 3. **Fix**, where that was asked for and the operation allows it.
+//! 4. **Purge** of what agrees.
+
+use std::time::Duration;
+
+use seawall_policy::Draw;
+use tokio::time::{sleep, timeout};
+
+use super::judge::{There, judge};
+use super::list::{ListAsk, NoPage, Page};
+use super::listed::{Judged, OurRow, Pair};
+use super::paging::{Onward, Paging};
+use super::report::{Sum, Totals};
+use super::shelf::{Shelf, Stage, Turn};
+use super::tables::Tables;
+use super::{Difference, ListedState, Reconciler, Window};
+use crate::ActionId;
+use crate::error::Error;
+use crate::machine::Stamp;
+use crate::store::Store;
+
+/// What became of a stage.
+enum Went {
+    /// On to the next.
+    On,
+    /// The report is somebody else's by now.
+    Lost,
+    /// The list did not come whole.
+    Incomplete(String),
+}
+
+/// Where a stage stops when the report is lost.
+macro_rules! or_lost {
+    ($ours:expr) => {
+        if !$ours {
+            return Ok(Went::Lost);
+        }
+    };
+}
+
+impl<S: Store + Tables> Reconciler<S> {
+    /// Works on a report until it is complete, incomplete or lost.
+    pub(super) async fn work(&self, mut turn: Turn) -> Result<(), Error> {
+        let shelf = self.shelf();
+        loop {
+            let went = match turn.stage {
+                Stage::List => self.list(&shelf, &mut turn).await?,
+                Stage::Join => self.join(&shelf, &mut turn).await?,
+                Stage::Fix => {
+                    if turn.report.fix && !self.fix(&turn).await? {
+                        return Ok(());
+                    }
+                    turn.stage = Stage::Purge;
+                    if shelf.reach(&turn, Stage::Purge).await? { Went::On } else { Went::Lost }
+                }
+                Stage::Purge => {
+                    if shelf.drop_agreed(&turn).await? {
+                        shelf.complete(&turn).await?;
+                    }
+                    return Ok(());
+                }
+            };
+            match went {
+                Went::On => {}
+                Went::Lost => return Ok(()),
+                Went::Incomplete(why) => {
+                    let tries = turn.report.tries;
+                    let again = tries < self.settings.tries;
+                    let wait = self.settings.backoff.wait(tries, None, Draw::new(fastrand::u64(..)));
+                    // At least half of the bound: a list that fails is asked by nobody for a while.
+                    let after = again.then(|| wait.max(self.settings.backoff.base / 2));
+                    tracing::warn!(dependency = %turn.report.dependency, report = %turn.report.id, why, "no whole list");
+                    shelf.incomplete(&turn, &why, after).await?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    // ---- list ----
+
+    async fn list(&self, shelf: &Shelf<'_, S>, turn: &mut Turn) -> Result<Went, Error> {
+        loop {
+            let Some(window) = self.stretch(turn) else {
+                turn.stage = Stage::Join;
+                let placed = shelf.placed(turn);
+                or_lost!(shelf.tables.transact(vec![placed]).await?);
+                return Ok(Went::On);
+            };
+            or_lost!(shelf.keep(turn).await?);
+            let page = match self.ask(shelf, turn, &window).await? {
+                Some(Ok(page)) => page,
+                Some(Err(why)) => return Ok(Went::Incomplete(why.to_string())),
+                None => return Ok(Went::Lost),
+            };
+            if let Some(why) = page.records.iter().find_map(super::Listed::unreadable) {
+                return Ok(Went::Incomplete(NoPage::Unreadable(why.to_owned()).to_string()));
+            }
+            let span = turn.span;
+            let fresh = shelf.fresh(turn, &page.records).await?;
+            match turn.paging.page(fresh, page.next, self.settings.most_pages) {
+                Onward::Ask(paging) => turn.paging = paging,
+                Onward::Whole(paging) => {
+                    turn.paging = Paging { pages: paging.pages, ..Paging::default() };
+                    turn.span += 1;
+                }
+                Onward::Endless(why) => return Ok(Went::Incomplete(format!("the list does not end: {why}"))),
+            }
+            or_lost!(shelf.page(turn, span, &page.records).await?);
+        }
+    }
+
+    /// What is to be asked for now; none where everything was.
+    fn stretch(&self, turn: &Turn) -> Option<Window> {
+        let window = &turn.report.window;
+        let zone = window.zone();
+        let skew = i64::try_from(self.settings.skew.as_micros()).unwrap_or(i64::MAX);
+        let before = Stamp::from_micros(window.from().as_micros().saturating_sub(skew));
+        match (turn.span, turn.edge_to) {
+            (0, _) => Some(window.clone()),
+            (_, None) => None,
+            (1, Some(_)) => Window::new(zone, before, window.from()).ok(),
+            (2, Some(to)) => Window::new(zone, window.to(), to).ok(),
+            (_, Some(_)) => None,
+        }
+    }
+
+    /// Asks for a page, more than once if need be; none where the report was lost meanwhile.
+    async fn ask(
+        &self,
+        shelf: &Shelf<'_, S>,
+        turn: &Turn,
+        window: &Window,
+    ) -> Result<Option<Result<Page, NoPage>>, Error> {
+        let ask = ListAsk {
+            dependency: turn.report.dependency.clone(),
+            window: window.clone(),
+            cursor: turn.paging.cursor.clone(),
+        };
+        let mut times = 1;
+        loop {
+            let page = timeout(self.settings.page, self.remote.list(&ask)).await;
+            let page = page.unwrap_or_else(|_| Err(NoPage::Unavailable("no answer in time".to_owned())));
+            match page {
+                Err(NoPage::Unavailable(_) | NoPage::Unreadable(_)) if times < self.settings.page_tries => {
+                    let wait = self.settings.page_backoff.wait(times, None, Draw::new(fastrand::u64(..)));
+                    sleep(wait).await;
+                    times += 1;
+                    if !shelf.keep(turn).await? {
+                        return Ok(None);
+                    }
+                }
+                Ok(_) | Err(_) => return Ok(Some(page)),
+            }
+        }
+    }
+
+    // ---- join ----
+
+    async fn join(&self, shelf: &Shelf<'_, S>, turn: &mut Turn) -> Result<Went, Error> {
+        or_lost!(shelf.drop_earlier(turn).await?);
+        or_lost!(shelf.drop_unlisted(turn).await?);
+        let mut sums = Sums::default();
+        or_lost!(self.join_theirs(shelf, turn, &mut sums).await?);
+        let Some(latest) = self.join_ours(shelf, turn, &mut sums).await? else { return Ok(Went::Lost) };
+        if sums.totals.of(Difference::OnlyHere) > 0 && turn.edge_to.is_none() {
+            turn.stage = Stage::List;
+            turn.span = 1;
+            turn.edge_to = Some(latest.saturating_add(self.settings.skew).max(turn.report.window.to()));
+            let placed = shelf.placed(turn);
+            or_lost!(shelf.tables.transact(vec![placed]).await?);
+            return Ok(Went::On);
+        }
+        let totals = sums.done(self.settings.compares_amounts());
+        or_lost!(shelf.counted(turn, &totals).await?);
+        turn.stage = Stage::Fix;
+        Ok(Went::On)
+    }
+
+    /// From their records to our rows.
+    async fn join_theirs(&self, shelf: &Shelf<'_, S>, turn: &Turn, sums: &mut Sums) -> Result<bool, Error> {
+        let mut after = String::new();
+        loop {
+            let pairs = shelf.pairs(turn, &self.settings, &after).await?;
+            let Some(last) = pairs.last() else { return Ok(true) };
+            after.clone_from(&last.name);
+            let mut changed = Vec::new();
+            for pair in &pairs {
+                let verdict = verdict(pair);
+                sums.theirs(pair, verdict);
+                if verdict != pair.judged || verdict.is_some() {
+                    changed.push(Judged::new(pair.name.clone(), verdict, pair.ours.as_ref()));
+                }
+            }
+            if !shelf.judged(turn, &changed).await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// From our rows to their records. Gives the latest time at which something that is only here can have arrived; none
+    /// where the report was lost.
+    async fn join_ours(
+        &self,
+        shelf: &Shelf<'_, S>,
+        turn: &Turn,
+        sums: &mut Sums,
+    ) -> Result<Option<Stamp>, Error> {
+        let mut after = ActionId::from_u128(0);
+        let mut latest = turn.report.window.to();
+        loop {
+            let rows = shelf.ours(turn, &self.settings, after).await?;
+            let Some((last, _)) = rows.last() else { return Ok(Some(latest)) };
+            after = last.id;
+            let mut unlisted = Vec::new();
+            let declared = |row: &OurRow| self.settings.operations.contains_key(&row.operation);
+            for (row, listed) in rows.iter().filter(|(row, _)| declared(row)) {
+                sums.ours(row);
+                if *listed {
+                    continue;
+                }
+                let Some(difference) = judge(Some(&row.here), None) else { continue };
+                sums.unlisted(row, difference);
+                if difference == Difference::OnlyHere {
+                    latest = latest.max(row.quiet_until.unwrap_or(turn.began_at));
+                }
+                unlisted.push(Judged::unlisted(difference, row));
+            }
+            if !shelf.judged(turn, &unlisted).await? {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// A record that does not stand for its key is a second effect, or none.
+fn verdict(pair: &Pair) -> Option<Difference> {
+    if pair.beaten {
+        return (pair.state == ListedState::Applied).then_some(Difference::Doubled);
+    }
+    let there = There { state: pair.state, amount: pair.amount };
+    judge(pair.ours.as_ref().map(|row| &row.here), Some(&there))
+}
+
+/// What is added up on the way.
+#[derive(Default)]
+struct Sums {
+    totals: Totals,
+    there: Sum,
+    here: Sum,
+    only_here: Sum,
+    only_there: Sum,
+}
+
+impl Sums {
+    fn theirs(&mut self, pair: &Pair, verdict: Option<Difference>) {
+        let applied = pair.state == ListedState::Applied;
+        if applied {
+            self.totals.there += 1;
+            self.there.add(pair.amount);
+        }
+        match verdict {
+            Some(difference) => {
+                self.totals.count(difference);
+                if applied && difference == Difference::OnlyThere {
+                    self.only_there.add(pair.amount);
+                }
+            }
+            None => {
+                self.totals.agreed += 1;
+                let ours = pair.ours.as_ref().and_then(|row| row.here.amount);
+                self.totals.uncompared += u64::from(applied && (ours.is_none() || pair.amount.is_none()));
+            }
+        }
+    }
+
+    fn ours(&mut self, row: &OurRow) {
+        if row.here.counts() {
+            self.totals.here += 1;
+            self.here.add(row.here.amount);
+        }
+    }
+
+    fn unlisted(&mut self, row: &OurRow, difference: Difference) {
+        self.totals.count(difference);
+        if difference == Difference::OnlyHere {
+            self.only_here.add(row.here.amount);
+        }
+    }
+
+    fn done(self, compared: bool) -> Totals {
+        let shown = |sum: Sum| if compared { sum.total() } else { None };
+        Totals {
+            sum_there: self.there.total(),
+            sum_only_there: self.only_there.total(),
+            sum_here: shown(self.here),
+            sum_only_here: shown(self.only_here),
+            ..self.totals
+        }
+    }
+}
+
+/// So long a schedule sleeps at most before it looks again.
+pub(super) const LOOK: Duration = Duration::from_secs(30);

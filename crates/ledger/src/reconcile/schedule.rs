@@ -1,0 +1,94 @@
+//! Which windows are compared without anybody asking, and by whom.
+//!
+//! There is no leader and no timer that must not be missed. Whoever looks computes the windows that have ended, and writes
+//! each down under its own name; the unique key lets one of many writers win. Then he takes whatever report waits: a new one,
+//! an incomplete one whose time has come, or one whose worker stopped. So a day on which no process ran is made up for, and a
+//! crash in the middle of a list costs the lease.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use super::run::LOOK;
+use super::shelf::Wanted;
+use super::tables::Tables;
+use super::{NoWindow, Reconciler, Report, ReportId, Window};
+use crate::error::{Error, Misuse};
+use crate::machine::Stamp;
+use crate::store::Store;
+
+/// In whose name the schedule asks.
+const SCHEDULE: &str = "schedule";
+
+impl<S: Store + Tables> Reconciler<S> {
+    /// Does one report that is due, if there is one: of the schedule, or one that was left.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn tick(&self) -> Result<Option<Report>, Error> {
+        let now = self.ledger.store().ask_time().await?.now();
+        let shelf = self.shelf();
+        let dependency = &self.settings.dependency;
+        let until = shelf.scheduled_until(dependency).await?;
+        for window in self.missing(until, now).map_err(|why| Misuse::Setting(why.to_string()))? {
+            let wanted = Wanted {
+                dependency,
+                window: &window,
+                asked_by: SCHEDULE,
+                fix: self.settings.fix,
+                scheduled: true,
+            };
+            shelf.want(ReportId::new(), &wanted).await?;
+        }
+        let Some(id) = shelf.due(dependency).await? else { return Ok(None) };
+        let turn = shelf.take(id, self.ledger.owner(), self.settings.lease, false).await?;
+        let Some(turn) = turn else { return Ok(None) };
+        self.work(turn).await?;
+        self.report(id).await.map(Some)
+    }
+
+    /// Windows that have ended and that nobody has written down. The first time that is the last one.
+    fn missing(&self, until: Option<Stamp>, now: Stamp) -> Result<VecDeque<Window>, NoWindow> {
+        let settings = &self.settings;
+        let delay = i64::try_from(settings.delay.as_micros()).unwrap_or(i64::MAX);
+        let horizon = Stamp::from_micros(now.as_micros().saturating_sub(delay));
+        let last = Window::last_closed(&settings.zone, settings.every, horizon)?;
+        let Some(until) = until else { return Ok(VecDeque::from([last])) };
+        let mut missing = VecDeque::new();
+        let mut next = Window::around(&settings.zone, settings.every, until)?;
+        while next.to() <= last.to() {
+            let following = next.following(settings.every)?;
+            missing.push_back(std::mem::replace(&mut next, following));
+            if missing.len() > settings.catch_up.max(1) as usize {
+                missing.pop_front();
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Keeps to the schedule until `stop` is ready. Errors of the store are logged, and it is tried again.
+    pub async fn watch(&self, stop: impl Future<Output = ()> + Send) {
+        let mut stop = pin!(stop);
+        loop {
+            let ticked = tokio::select! {
+                () = &mut stop => return,
+                ticked = self.tick() => ticked,
+            };
+            match ticked {
+                Ok(Some(_)) => continue,
+                Ok(None) => {}
+                Err(e) => {
+                    tracing::warn!(dependency = %self.settings.dependency, error = %e, "no reconciliation");
+                }
+            }
+            // Not all at once: many processes look at one table.
+            let pause = LOOK / 2 + Duration::from_millis(fastrand::u64(0..15_000));
+            tokio::select! {
+                () = &mut stop => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! The reports' tables: who may work on a report, how far it is, and what it says.
+//!
+//! One worker among many does a report: its row names an owner, and every write of that owner is in one transaction with
+//! the question whether he still is it. A worker that stopped is replaced once the lease has run out on the database's
+//! clock, and goes on where the last page was stored; what he writes when he wakes up finds another fence, and changes
+//! nothing.
+
+use std::time::Duration;
+
+use super::paging::Paging;
+use super::report::{Report, ReportId, Status, Totals};
+use super::tables::{Cells, Statement, Tables, Value, foreign};
+use super::{Difference, Window, Zone};
+use crate::machine::{Owner, Stamp};
+use crate::store::Result;
+
+/// A list that was begun longer ago is begun anew by whoever takes the report over: cursors do not live for ever.
+const STALE: Duration = Duration::from_secs(3600);
+
+/// How far a report is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The other side is asked.
+    List,
+    /// Both sides are compared.
+    Join,
+    /// Differences are corrected, where that is allowed.
+    Fix,
+    /// What agrees is thrown away.
+    Purge,
+}
+
+impl Stage {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Stage::List => "list",
+            Stage::Join => "join",
+            Stage::Fix => "fix",
+            Stage::Purge => "purge",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Stage> {
+        [Stage::List, Stage::Join, Stage::Fix, Stage::Purge].into_iter().find(|s| s.as_str() == word)
+    }
+}
+
+/// The right to work on a report, and where the work stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    pub(crate) report: Report,
+    pub(crate) stage: Stage,
+    /// When the other side was first asked in this try.
+    pub(crate) began_at: Stamp,
+    /// Which stretch is being asked for: 0 the window, 1 before it, 2 after it.
+    pub(crate) span: u32,
+    /// Up to when the time after the window is looked at, once that is found to be needed.
+    pub(crate) edge_to: Option<Stamp>,
+    pub(crate) paging: Paging,
+    owner: String,
+    fence: i64,
+    lease_micros: i64,
+}
+
+/// A report that somebody wants.
+pub(crate) struct Wanted<'a> {
+    pub(crate) dependency: &'a str,
+    pub(crate) window: &'a Window,
+    pub(crate) asked_by: &'a str,
+    pub(crate) fix: bool,
+    /// It is a window of the schedule, of which there is one report.
+    pub(crate) scheduled: bool,
+}
+
+const REPORT: [&str; 30] = [
+    "id",
+    "dependency",
+    "@window_from",
+    "@window_to",
+    "zone",
+    "asked_by",
+    "?fix",
+    "@asked_at",
+    "@finished_at",
+    "status",
+    "why",
+    "tries",
+    "@next_at",
+    "there",
+    "sum_there",
+    "here",
+    "sum_here",
+    "agreed",
+    "uncompared",
+    "only_here",
+    "only_there",
+    "amount",
+    "state",
+    "doubled",
+    "pending",
+    "sum_only_here",
+    "sum_only_there",
+    "stage",
+    "@began_at",
+    "span",
+];
+
+/// What a turn needs beside the report.
+const TURN: [&str; 7] = ["@edge_to", "cursor", "pages", "barren", "still", "fence", "owner"];
+
+/// The statements over one database.
+pub(crate) struct Shelf<'t, T> {
+    pub(crate) tables: &'t T,
+}
+
+impl<T: Tables> Shelf<'_, T> {
+    fn reports(&self) -> String {
+        self.tables.dialect().table("reconciliation")
+    }
+
+    fn selected(&self) -> String {
+        let dialect = self.tables.dialect();
+        let column = |name: &&str| match name.strip_prefix('@') {
+            Some(time) => dialect.micros(time),
+            None => name.strip_prefix('?').unwrap_or(name).to_owned(),
+        };
+        REPORT.iter().chain(&TURN).map(column).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Writes down that a report is wanted; false where the schedule's is there already.
+    pub(crate) async fn want(&self, id: ReportId, wanted: &Wanted<'_>) -> Result<bool> {
+        let dialect = self.tables.dialect();
+        let (from, to) = (wanted.window.from().as_micros(), wanted.window.to().as_micros());
+        let slot = wanted.scheduled.then(|| format!("{from}-{to}"));
+        let text = format!(
+            "INSERT INTO {} (id, dependency, slot, window_from, window_to, zone, asked_by, fix, asked_at, status, \
+             stage, tries, fence, lease_until, span, pages, barren, still) \
+             VALUES ($1, $2, $3, {from}, {to}, $6, $7, $8 = 1, {now}, 'running', 'list', 0, 0, {now}, 0, 0, 0, 0) \
+             ON CONFLICT (dependency, slot) DO NOTHING",
+            self.reports(),
+            from = dialect.at("$4"),
+            to = dialect.at("$5"),
+            now = dialect.now(),
+        );
+        let values = [
+            id.to_string().into(),
+            wanted.dependency.into(),
+            slot.into(),
+            from.into(),
+            to.into(),
+            wanted.window.zone().name().into(),
+            wanted.asked_by.into(),
+            i64::from(wanted.fix).into(),
+        ];
+        self.tables.transact(vec![Statement::new(text, values)]).await
+    }
+
+    pub(crate) async fn report(&self, id: ReportId) -> Result<Option<Report>> {
+        let text = format!("SELECT {} FROM {} WHERE id = $1", self.selected(), self.reports());
+        let rows = self.tables.rows(Statement::new(text, [id.to_string().into()])).await?;
+        rows.into_iter().next().map(|row| read(row).map(|(report, _)| report)).transpose()
+    }
+
+    /// Reports of a dependency, the latest first; after `before`, at most so many.
+    pub(crate) async fn list(
+        &self,
+        dependency: &str,
+        before: Option<ReportId>,
+        most: u32,
+    ) -> Result<Vec<Report>> {
+        let text = format!(
+            "SELECT {} FROM {} WHERE dependency = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+            self.selected(),
+            self.reports(),
+        );
+        let before = before.map_or_else(|| "g".to_owned(), |id| id.to_string());
+        let rows =
+            self.tables.rows(Statement::new(text, [dependency.into(), before.into(), most.into()])).await?;
+        rows.into_iter().map(|row| read(row).map(|(report, _)| report)).collect()
+    }
+
+    /// The end of the latest window that the schedule has taken up.
+    pub(crate) async fn scheduled_until(&self, dependency: &str) -> Result<Option<Stamp>> {
+        let end = self.tables.dialect().micros("max(window_to)");
+        let text = format!("SELECT {end} FROM {} WHERE dependency = $1 AND slot IS NOT NULL", self.reports());
+        let rows = self.tables.rows(Statement::new(text, [dependency.into()])).await?;
+        rows.into_iter().next().map_or(Ok(None), |mut row| row.stamp())
+    }
+
+    /// Nobody works on it, and it is time to.
+    fn free(&self) -> String {
+        let now = self.tables.dialect().now();
+        format!(
+            "((status = 'running' AND lease_until <= {now}) OR (status = 'incomplete' AND next_at <= {now}))"
+        )
+    }
+
+    /// A report that waits for somebody to work on it.
+    pub(crate) async fn due(&self, dependency: &str) -> Result<Option<ReportId>> {
+        let text = format!(
+            "SELECT id FROM {} WHERE dependency = $1 AND status <> 'complete' AND {} ORDER BY id LIMIT 1",
+            self.reports(),
+            self.free(),
+        );
+        let rows = self.tables.rows(Statement::new(text, [dependency.into()])).await?;
+        let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
+        row.parsed("an id", ReportId::parse)
+    }
+
+    /// Takes a report, if nobody has it. `now` takes an incomplete one before its time.
+    pub(crate) async fn take(
+        &self,
+        id: ReportId,
+        owner: Owner,
+        lease: Duration,
+        at_once: bool,
+    ) -> Result<Option<Turn>> {
+        let dialect = self.tables.dialect();
+        let owner = format!("{:032x}", owner.0);
+        let lease_micros = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX / 4);
+        let stale = i64::try_from(STALE.as_micros()).unwrap_or(i64::MAX);
+        let anew = format!(
+            "(status = 'incomplete' OR began_at IS NULL OR (stage = 'list' AND began_at < {}))",
+            dialect.now_plus(&format!("(-{stale})")),
+        );
+        let reset =
+            |column: &str, value: &str| format!("{column} = CASE WHEN {anew} THEN {value} ELSE {column} END");
+        let sets = [
+            reset("stage", "'list'"),
+            reset("tries", "tries + 1"),
+            reset("began_at", &dialect.now()),
+            reset("span", "0"),
+            reset("edge_to", "NULL"),
+            reset("cursor", "NULL"),
+            reset("pages", "0"),
+            reset("barren", "0"),
+            reset("still", "0"),
+        ];
+        let text = format!(
+            "UPDATE {} SET owner = $2, fence = fence + 1, lease_until = {}, status = 'running', next_at = NULL, {} \
+             WHERE id = $1 AND ({} OR (status = 'incomplete' AND $4 = 1))",
+            self.reports(),
+            dialect.now_plus("$3"),
+            sets.join(", "),
+            self.free(),
+        );
+        let values =
+            [id.to_string().into(), owner.clone().into(), lease_micros.into(), i64::from(at_once).into()];
+        if !self.tables.transact(vec![Statement::new(text, values)]).await? {
+            return Ok(None);
+        }
+        let text = format!("SELECT {} FROM {} WHERE id = $1", self.selected(), self.reports());
+        let rows = self.tables.rows(Statement::new(text, [id.to_string().into()])).await?;
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        let (report, rest) = read(row)?;
+        // Taken from us again already: a lease that short is a test's.
+        if rest.owner.as_ref() != Some(&owner) {
+            return Ok(None);
+        }
+        Ok(Some(Turn {
+            report,
+            stage: rest.stage,
+            began_at: rest.began_at,
+            span: rest.span,
+            edge_to: rest.edge_to,
+            paging: rest.paging,
+            owner,
+            fence: rest.fence,
+            lease_micros,
+        }))
+    }
+
+    /// The first statement of every write: is the report still ours? Its lease begins again. `sets` may use `$5` and on.
+    pub(crate) fn guard<const N: usize>(&self, turn: &Turn, sets: &str, values: [Value; N]) -> Statement {
+        let text = format!(
+            "UPDATE {} SET lease_until = {}{sets} WHERE id = $1 AND owner = $2 AND fence = $3",
+            self.reports(),
+            self.tables.dialect().now_plus("$4"),
+        );
+        let mut all: Vec<Value> = vec![
+            turn.report.id.to_string().into(),
+            turn.owner.clone().into(),
+            turn.fence.into(),
+            turn.lease_micros.into(),
+        ];
+        all.extend(values);
+        Statement { text, values: all }
+    }
+
+    /// Keeps the report for another lease; false where it is somebody else's by now.
+    pub(crate) async fn keep(&self, turn: &Turn) -> Result<bool> {
+        self.tables.transact(vec![self.guard(turn, "", [])]).await
+    }
+
+    /// Where the asking stands.
+    pub(crate) fn placed(&self, turn: &Turn) -> Statement {
+        let edge = self.tables.dialect().at("$7");
+        let sets = format!(
+            ", stage = $5, span = $6, edge_to = {edge}, cursor = $8, pages = $9, barren = $10, still = $11"
+        );
+        let values = [
+            turn.stage.as_str().into(),
+            turn.span.into(),
+            turn.edge_to.into(),
+            turn.paging.cursor.clone().into(),
+            turn.paging.pages.into(),
+            turn.paging.barren.into(),
+            turn.paging.still.into(),
+        ];
+        self.guard(turn, &sets, values)
+    }
+
+    /// The list did not come whole; asked again at `next`, if at all.
+    pub(crate) async fn incomplete(&self, turn: &Turn, why: &str, after: Option<Duration>) -> Result<bool> {
+        let micros = after.map(|after| i64::try_from(after.as_micros()).unwrap_or(i64::MAX / 4));
+        let next = self.tables.dialect().now_plus("$6");
+        let sets = format!(", status = 'incomplete', owner = NULL, why = $5, next_at = {next}");
+        self.tables.transact(vec![self.guard(turn, &sets, [why.into(), Value::Int(micros)])]).await
+    }
+
+    /// The comparison is done: what it counted, and on to corrections.
+    pub(crate) async fn counted(&self, turn: &Turn, totals: &Totals) -> Result<bool> {
+        let sum = |amount: Option<super::Amount>| Value::Text(amount.map(|amount| amount.to_string()));
+        let sets = ", stage = 'fix', there = $5, sum_there = $6, here = $7, sum_here = $8, agreed = $9, \
+                    uncompared = $10, only_here = $11, only_there = $12, amount = $13, state = $14, doubled = $15, \
+                    pending = $16, sum_only_here = $17, sum_only_there = $18";
+        let of = |kind| Value::from(totals.of(kind));
+        let values = [
+            totals.there.into(),
+            sum(totals.sum_there),
+            totals.here.into(),
+            sum(totals.sum_here),
+            totals.agreed.into(),
+            totals.uncompared.into(),
+            of(Difference::OnlyHere),
+            of(Difference::OnlyThere),
+            of(Difference::Amount),
+            of(Difference::State),
+            of(Difference::Doubled),
+            of(Difference::Pending),
+            sum(totals.sum_only_here),
+            sum(totals.sum_only_there),
+        ];
+        self.tables.transact(vec![self.guard(turn, sets, values)]).await
+    }
+
+    /// What is still to be done, after a stage of the aftermath.
+    pub(crate) async fn reach(&self, turn: &Turn, stage: Stage) -> Result<bool> {
+        self.tables.transact(vec![self.guard(turn, ", stage = $5", [stage.as_str().into()])]).await
+    }
+
+    pub(crate) async fn complete(&self, turn: &Turn) -> Result<bool> {
+        let now = self.tables.dialect().now();
+        let sets = format!(", status = 'complete', owner = NULL, why = NULL, finished_at = {now}");
+        self.tables.transact(vec![self.guard(turn, &sets, [])]).await
+    }
+
+    /// Deletes reports that were finished, or given up, before `before`, with what they list.
+    pub(crate) async fn forget(&self, dependency: &str, before: Stamp) -> Result<u64> {
+        let dialect = self.tables.dialect();
+        let old = format!(
+            "SELECT id FROM {} WHERE dependency = $1 AND coalesce(finished_at, asked_at) < {} \
+             AND (status = 'complete' OR (status = 'incomplete' AND next_at IS NULL)) LIMIT 1",
+            self.reports(),
+            dialect.at("$2"),
+        );
+        let mut forgotten = 0;
+        loop {
+            let rows =
+                self.tables.rows(Statement::new(old.clone(), [dependency.into(), before.into()])).await?;
+            let Some(mut row) = rows.into_iter().next() else { return Ok(forgotten) };
+            let id = row.must_text()?;
+            while self.drop_listed(&id, "1 = 1").await? {}
+            let text = format!("DELETE FROM {} WHERE id = $1", self.reports());
+            self.tables.transact(vec![Statement::new(text, [id.into()])]).await?;
+            forgotten += 1;
+        }
+    }
+
+    /// Deletes some of what a report lists; false once nothing was left.
+    async fn drop_listed(&self, report: &str, which: &str) -> Result<bool> {
+        let listed = self.tables.dialect().table("listed");
+        // Up to the thousandth: a range of the primary key, which no planner takes for a join.
+        let text = format!(
+            "SELECT name FROM {listed} WHERE report = $1 AND {which} ORDER BY name LIMIT 1 OFFSET 999"
+        );
+        let rows = self.tables.rows(Statement::new(text, [report.into()])).await?;
+        let last = rows.into_iter().next().map_or(Ok(None), |mut row| row.text())?;
+        let (range, values) = match last {
+            Some(last) => ("name <= $2", vec![report.into(), last.into()]),
+            None => ("1 = 1", vec![report.into()]),
+        };
+        let text = format!("DELETE FROM {listed} WHERE report = $1 AND {which} AND {range}");
+        self.tables.transact(vec![Statement { text, values }]).await
+    }
+
+    /// As [`Shelf::drop_listed`], as long as the report is ours. The condition may use `$5`, which is `bound`.
+    ///
+    /// False where the report is not ours any more.
+    pub(crate) async fn drop_while_ours(&self, turn: &Turn, which: &str) -> Result<bool> {
+        let report = turn.report.id.to_string();
+        loop {
+            if !self.keep(turn).await? {
+                return Ok(false);
+            }
+            if !self.drop_listed(&report, which).await? {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// What a row says beside the report.
+struct Rest {
+    stage: Stage,
+    began_at: Stamp,
+    span: u32,
+    edge_to: Option<Stamp>,
+    paging: Paging,
+    fence: i64,
+    owner: Option<String>,
+}
+
+fn read(mut row: Cells) -> Result<(Report, Rest)> {
+    let id = row.parsed("an id", ReportId::parse)?.ok_or_else(|| foreign("an id", "null"))?;
+    let dependency = row.must_text()?;
+    let (from, to) = (row.must_stamp()?, row.must_stamp()?);
+    let zone = row.must_text()?;
+    let zone = Zone::named(&zone).map_err(|_| foreign("a time zone", &zone))?;
+    let window =
+        Window::new(&zone, from, to).map_err(|_| foreign("a window", "its end before its beginning"))?;
+    let (asked_by, fix, asked_at) = (row.must_text()?, row.flag()?, row.must_stamp()?);
+    let finished_at = row.stamp()?;
+    let status = row.parsed("a status", Status::parse)?.ok_or_else(|| foreign("a status", "null"))?;
+    let (why, tries, next_at) = (row.text()?, row.count()?, row.stamp()?);
+    let totals = read_totals(&mut row)?;
+    let stage = row.parsed("a stage", Stage::parse)?.ok_or_else(|| foreign("a stage", "null"))?;
+    let rest = Rest {
+        stage,
+        began_at: row.stamp()?.unwrap_or(asked_at),
+        span: row.count()?,
+        edge_to: row.stamp()?,
+        paging: Paging {
+            cursor: row.text()?,
+            pages: row.count()?,
+            barren: row.count()?,
+            still: row.count()?,
+        },
+        fence: row.must_int()?,
+        owner: row.text()?,
+    };
+    let totals = totals.filter(|_| status == Status::Complete);
+    let report = Report {
+        id,
+        dependency,
+        window,
+        asked_by,
+        fix,
+        asked_at,
+        finished_at,
+        status,
+        why,
+        tries,
+        next_at,
+        totals,
+    };
+    Ok((report, rest))
+}
+
+fn read_totals(row: &mut Cells) -> Result<Option<Totals>> {
+    let amount = |row: &mut Cells| row.parsed("an amount", |text| text.parse().ok());
+    let number = |row: &mut Cells| Ok(row.int()?.map(|count| u64::try_from(count).unwrap_or(0)));
+    let (there, sum_there) = (number(row)?, amount(row)?);
+    let (here, sum_here) = (number(row)?, amount(row)?);
+    let (agreed, uncompared) = (number(row)?, number(row)?);
+    let mut differences = [0; 6];
+    for count in &mut differences {
+        *count = number(row)?.unwrap_or(0);
+    }
+    let (sum_only_here, sum_only_there) = (amount(row)?, amount(row)?);
+    let (Some(there), Some(here), Some(agreed), Some(uncompared)) = (there, here, agreed, uncompared) else {
+        return Ok(None);
+    };
+    Ok(Some(Totals {
+        there,
+        sum_there,
+        here,
+        sum_here,
+        agreed,
+        uncompared,
+        differences,
+        sum_only_here,
+        sum_only_there,
+    }))
+}

@@ -1,0 +1,300 @@
+//! The few things that the reports' tables need of a database, so that their statements are written once.
+//!
+//! All writing is a list of statements in one transaction, of which the first says whether the writer still holds the
+//! report. Nothing is decided between two statements, so there is nothing to hold a transaction open for.
+
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::future::Future;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::{StoreError, Trouble};
+use crate::machine::Stamp;
+use crate::store::Result;
+
+/// What is bound to a statement.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// A number, or null.
+    Int(Option<i64>),
+    /// Text, or null.
+    Text(Option<String>),
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Value {
+        Value::Int(Some(number))
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Value {
+        Value::Int(Some(i64::from(number)))
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Value {
+        Value::Int(Some(i64::try_from(number).unwrap_or(i64::MAX)))
+    }
+}
+
+impl From<Stamp> for Value {
+    fn from(at: Stamp) -> Value {
+        Value::Int(Some(at.as_micros()))
+    }
+}
+
+impl From<Option<Stamp>> for Value {
+    fn from(at: Option<Stamp>) -> Value {
+        Value::Int(at.map(Stamp::as_micros))
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::Text(Some(text.to_owned()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::Text(Some(text))
+    }
+}
+
+impl From<Option<String>> for Value {
+    fn from(text: Option<String>) -> Value {
+        Value::Text(text)
+    }
+}
+
+/// What a statement gives in one column.
+#[derive(Clone, Debug)]
+pub enum Cell {
+    /// Null.
+    Null,
+    /// A number, or a truth value as 0 and 1.
+    Int(i64),
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+}
+
+/// The cells of a row, one after the other.
+#[derive(Debug)]
+pub struct Cells(std::vec::IntoIter<Cell>);
+
+impl Cells {
+    pub(crate) fn new(cells: Vec<Cell>) -> Cells {
+        Cells(cells.into_iter())
+    }
+
+    pub(crate) fn int(&mut self) -> Result<Option<i64>> {
+        match self.0.next() {
+            Some(Cell::Int(number)) => Ok(Some(number)),
+            Some(Cell::Null) => Ok(None),
+            Some(Cell::Text(_) | Cell::Bytes(_)) | None => Err(foreign("a number", "something else")),
+        }
+    }
+
+    pub(crate) fn text(&mut self) -> Result<Option<String>> {
+        match self.0.next() {
+            Some(Cell::Text(text)) => Ok(Some(text)),
+            Some(Cell::Null) => Ok(None),
+            Some(Cell::Int(_) | Cell::Bytes(_)) | None => Err(foreign("a text", "something else")),
+        }
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<Option<Vec<u8>>> {
+        match self.0.next() {
+            Some(Cell::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(Cell::Null) => Ok(None),
+            Some(Cell::Int(_) | Cell::Text(_)) | None => Err(foreign("bytes", "something else")),
+        }
+    }
+
+    pub(crate) fn must_int(&mut self) -> Result<i64> {
+        self.int()?.ok_or_else(|| foreign("a number", "null"))
+    }
+
+    pub(crate) fn must_text(&mut self) -> Result<String> {
+        self.text()?.ok_or_else(|| foreign("a text", "null"))
+    }
+
+    pub(crate) fn count(&mut self) -> Result<u32> {
+        let number = self.must_int()?;
+        u32::try_from(number).map_err(|_| foreign("a count", &number.to_string()))
+    }
+
+    pub(crate) fn flag(&mut self) -> Result<bool> {
+        Ok(self.must_int()? != 0)
+    }
+
+    pub(crate) fn stamp(&mut self) -> Result<Option<Stamp>> {
+        Ok(self.int()?.map(Stamp::from_micros))
+    }
+
+    pub(crate) fn must_stamp(&mut self) -> Result<Stamp> {
+        self.must_int().map(Stamp::from_micros)
+    }
+
+    /// A word, or an amount: what it is parsed as must be able to read it.
+    pub(crate) fn parsed<T>(
+        &mut self,
+        what: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(text) = self.text()? else { return Ok(None) };
+        parse(&text).map(Some).ok_or_else(|| foreign(what, &text))
+    }
+}
+
+pub(crate) fn foreign(wanted: &str, found: &str) -> StoreError {
+    StoreError::new(Trouble::Foreign, format!("{wanted} was expected in a report, and `{found}` found"))
+}
+
+/// One statement.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// With `$1`, `$2` for what is bound.
+    pub text: String,
+    /// What is bound.
+    pub values: Vec<Value>,
+}
+
+impl Statement {
+    pub(crate) fn new<const N: usize>(text: impl Into<String>, values: [Value; N]) -> Statement {
+        Statement { text: text.into(), values: Vec::from(values) }
+    }
+}
+
+/// A database with the ledger's tables in it.
+pub trait Tables: Send + Sync {
+    /// How it says things.
+    fn dialect(&self) -> Dialect;
+
+    /// Reads.
+    fn rows(&self, statement: Statement) -> impl Future<Output = Result<Vec<Cells>>> + Send;
+
+    /// Executes all in one transaction, if the first changes a row; says whether it did.
+    fn transact(&self, statements: Vec<Statement>) -> impl Future<Output = Result<bool>> + Send;
+}
+
+/// Where the two databases differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Times are microseconds, ids are text.
+    Sqlite,
+    /// Times are `timestamptz`, ids are `uuid`.
+    Postgres,
+}
+
+impl Dialect {
+    pub(crate) fn table(self, name: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("seawall_{name}"),
+            Dialect::Postgres => format!("seawall.{name}"),
+        }
+    }
+
+    /// The database's time at this statement.
+    pub(crate) fn now(self) -> String {
+        match self {
+            // It has no clock of its own: its processes share the machine's. Its own function rounds to milliseconds, and a
+            // row written just before would seem to come after.
+            Dialect::Sqlite => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                since.as_micros().to_string()
+            }
+            Dialect::Postgres => "clock_timestamp()".to_owned(),
+        }
+    }
+
+    /// The database's time, moved by so many microseconds.
+    pub(crate) fn now_plus(self, micros: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("({} + {micros})", self.now()),
+            Dialect::Postgres => format!("(clock_timestamp() + {micros} * interval '1 microsecond')"),
+        }
+    }
+
+    /// A time, from microseconds.
+    pub(crate) fn at(self, micros: &str) -> String {
+        match self {
+            Dialect::Sqlite => micros.to_owned(),
+            Dialect::Postgres => format!("(timestamptz 'epoch' + {micros} * interval '1 microsecond')"),
+        }
+    }
+
+    /// Microseconds, from a time.
+    pub(crate) fn micros(self, at: &str) -> String {
+        match self {
+            Dialect::Sqlite => at.to_owned(),
+            Dialect::Postgres => format!("(extract(epoch from {at}) * 1000000)::bigint"),
+        }
+    }
+
+    /// An action's id, from text.
+    pub(crate) fn id(self, text: &str) -> String {
+        match self {
+            Dialect::Sqlite => text.to_owned(),
+            Dialect::Postgres => format!("{text}::uuid"),
+        }
+    }
+
+    /// Text, from an action's id.
+    pub(crate) fn id_text(self, id: &str) -> String {
+        match self {
+            Dialect::Sqlite => id.to_owned(),
+            Dialect::Postgres => format!("{id}::text"),
+        }
+    }
+
+    /// A column of bytes, or null where there are more.
+    pub(crate) fn bytes_within(self, column: &str, most: usize) -> String {
+        match self {
+            Dialect::Sqlite => format!("CASE WHEN length({column}) <= {most} THEN {column} END"),
+            Dialect::Postgres => format!("CASE WHEN octet_length({column}) <= {most} THEN {column} END"),
+        }
+    }
+
+    /// Searches the listed records by their key. Without statistics SQLite takes a report for some ten rows, and reads them
+    /// all for each key.
+    pub(crate) const fn by_key(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => " INDEXED BY seawall_listed_key",
+            Dialect::Postgres => "",
+        }
+    }
+
+    /// A column that is compared, and not searched by.
+    pub(crate) fn unsearched(self, column: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("+{column}"),
+            // Its statistics know better.
+            Dialect::Postgres => column.to_owned(),
+        }
+    }
+
+    /// A table `r` made of a JSON array of objects; a name that begins with `#` is a number's.
+    pub(crate) fn records(self, json: &str, fields: &[&str]) -> String {
+        let columns = fields.iter().map(|field| match (self, field.strip_prefix('#')) {
+            (Dialect::Sqlite, number) => {
+                let name = number.unwrap_or(field);
+                format!("json_extract(value, '$.{name}') AS {name}")
+            }
+            (Dialect::Postgres, Some(number)) => format!("{number} bigint"),
+            (Dialect::Postgres, None) => format!("{field} text"),
+        });
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        match self {
+            Dialect::Sqlite => format!("(SELECT {columns} FROM json_each({json})) AS r"),
+            Dialect::Postgres => format!("jsonb_to_recordset({json}::jsonb) AS r({columns})"),
+        }
+    }
+}

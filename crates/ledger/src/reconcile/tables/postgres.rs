@@ -1,0 +1,81 @@
+//! The reports' tables in PostgreSQL. Every statement is in a transaction and none has a name, so that it works behind a
+//! pooler in transaction mode.
+
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{AssertSqlSafe, Row, TypeInfo, ValueRef};
+
+use super::{Cell, Cells, Dialect, Statement, Tables, Value};
+use crate::error::Trouble;
+use crate::store::Result;
+use crate::store::lane::{RUNS, pause};
+use crate::store::postgres::{Postgres, failed};
+
+/// The guard in the first statement needs no more.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+impl Tables for Postgres {
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    async fn rows(&self, statement: Statement) -> Result<Vec<Cells>> {
+        let mut tx = self.reading().await?;
+        let rows = query(statement).fetch_all(&mut *tx).await.map_err(failed)?;
+        tx.commit().await.map_err(failed)?;
+        rows.iter().map(cells).collect()
+    }
+
+    async fn transact(&self, statements: Vec<Statement>) -> Result<bool> {
+        let mut run = 1;
+        loop {
+            match self.once(statements.clone()).await {
+                Err(e) if e.trouble() == Trouble::Again && run < RUNS => {
+                    tokio::time::sleep(pause(run)).await;
+                    run += 1;
+                }
+                ended => return ended,
+            }
+        }
+    }
+}
+
+impl Postgres {
+    async fn once(&self, statements: Vec<Statement>) -> Result<bool> {
+        let mut tx = self.pool().begin_with(BEGIN).await.map_err(failed)?;
+        for (at, statement) in statements.into_iter().enumerate() {
+            let done = query(statement).execute(&mut *tx).await.map_err(failed)?;
+            if at == 0 && done.rows_affected() == 0 {
+                tx.rollback().await.map_err(failed)?;
+                return Ok(false);
+            }
+        }
+        tx.commit().await.map_err(failed)?;
+        Ok(true)
+    }
+}
+
+fn query<'q>(statement: Statement) -> sqlx::query::Query<'q, sqlx::Postgres, PgArguments> {
+    let query = sqlx::query(AssertSqlSafe(statement.text)).persistent(false);
+    statement.values.into_iter().fold(query, |query, value| match value {
+        Value::Int(number) => query.bind(number),
+        Value::Text(text) => query.bind(text),
+    })
+}
+
+fn cells(row: &PgRow) -> Result<Cells> {
+    let cell = |at: usize| {
+        let raw = row.try_get_raw(at)?;
+        if raw.is_null() {
+            return Ok(Cell::Null);
+        }
+        Ok(match raw.type_info().name() {
+            "TEXT" | "VARCHAR" => Cell::Text(row.try_get(at)?),
+            "BYTEA" => Cell::Bytes(row.try_get(at)?),
+            "BOOL" => Cell::Int(i64::from(row.try_get::<bool, _>(at)?)),
+            "INT4" => Cell::Int(i64::from(row.try_get::<i32, _>(at)?)),
+            _ => Cell::Int(row.try_get(at)?),
+        })
+    };
+    let cells: std::result::Result<Vec<Cell>, sqlx::Error> = (0..row.len()).map(cell).collect();
+    cells.map(Cells::new).map_err(failed)
+}

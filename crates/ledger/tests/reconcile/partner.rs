@@ -1,0 +1,235 @@
+//! A partner whose list can be long, late, torn and repeated; and rows of the ledger to compare it with.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use seawall_ledger::machine::{self, NotApplied};
+use seawall_ledger::reconcile::{Amount, ListAsk, Listed, ListedState, NoPage, Page};
+use seawall_ledger::store::{Boxed, Insert, Store};
+use seawall_ledger::{
+    Action, ActionId, Call, End, Found, Goal, Known, Performed, Remote, Report, Rules, Stamp, State, Undone,
+};
+use seawall_policy::Idempotency;
+
+/// What goes wrong with one answer, by its number among all that were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// No answer.
+    Lost,
+    /// An answer that is none.
+    Garbage,
+    /// The page before this one comes again, and says how to go on from there.
+    Repeated,
+    /// The list says that it goes on where it is.
+    Stuck,
+    /// Nobody ever answers.
+    Silent,
+}
+
+type Hook = Box<dyn Fn(usize) + Send + Sync>;
+
+/// A partner.
+pub(crate) struct Partner {
+    pub(crate) records: Mutex<Vec<Listed>>,
+    pub(crate) page: usize,
+    pub(crate) faults: Mutex<HashMap<usize, Fault>>,
+    pub(crate) always: Mutex<Option<Fault>>,
+    pub(crate) asked: AtomicUsize,
+    pub(crate) firsts: AtomicUsize,
+    pub(crate) largest: AtomicUsize,
+    pub(crate) cancels: AtomicUsize,
+    pub(crate) hook: Mutex<Option<Hook>>,
+}
+
+impl Partner {
+    pub(crate) fn new(records: Vec<Listed>, page: usize) -> Partner {
+        Partner {
+            records: Mutex::new(records),
+            page,
+            faults: Mutex::default(),
+            always: Mutex::default(),
+            asked: AtomicUsize::new(0),
+            firsts: AtomicUsize::new(0),
+            largest: AtomicUsize::new(0),
+            cancels: AtomicUsize::new(0),
+            hook: Mutex::default(),
+        }
+    }
+
+    /// From here on the `n`th answer, from 1, goes wrong.
+    pub(crate) fn fault(&self, n: usize, fault: Fault) {
+        let number = self.asked.load(Ordering::SeqCst) + n;
+        self.faults.lock().unwrap().insert(number, fault);
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn slice(&self, ask: &ListAsk, start: usize) -> Page {
+        let within = |record: &&Listed| {
+            let at = record.at.expect("the partner dates its records");
+            ask.window.from() <= at && at < ask.window.to()
+        };
+        let all = self.records.lock().unwrap();
+        let mut rest = all.iter().filter(within).skip(start);
+        let records: Vec<Listed> = rest.by_ref().take(self.page).cloned().collect();
+        let next = rest.next().map(|_| (start + records.len()).to_string());
+        self.largest.fetch_max(records.len(), Ordering::SeqCst);
+        Page { records, next }
+    }
+}
+
+impl Remote for Partner {
+    fn perform<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Performed, Report)> {
+        Box::pin(std::future::ready((Performed::Yes(None), Report::default())))
+    }
+
+    fn confirm<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Found, Report)> {
+        let records = self.records.lock().unwrap();
+        let found = records.iter().find(|record| record.key.as_ref() == Some(&call.action.key));
+        let found = match found.map(|record| record.state) {
+            Some(ListedState::Applied) => Found::Applied(None),
+            Some(ListedState::Cancelled) => Found::Cancelled,
+            Some(ListedState::Other) => Found::Other,
+            None => Found::Absent,
+        };
+        Box::pin(std::future::ready((found, Report::default())))
+    }
+
+    fn cancel<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+        self.cancels.fetch_add(1, Ordering::SeqCst);
+        let mut records = self.records.lock().unwrap();
+        let found = records.iter_mut().find(|record| record.key.as_ref() == Some(&call.action.key));
+        let undone = match found {
+            Some(record) => {
+                record.state = ListedState::Cancelled;
+                Undone::Yes
+            }
+            None => Undone::NoSuch,
+        };
+        Box::pin(std::future::ready((undone, Report::default())))
+    }
+
+    fn list<'a>(&'a self, ask: &'a ListAsk) -> Boxed<'a, Result<Page, NoPage>> {
+        let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        if ask.cursor.is_none() {
+            self.firsts.fetch_add(1, Ordering::SeqCst);
+        }
+        if let Some(hook) = &*self.hook.lock().unwrap() {
+            hook(number);
+        }
+        let fault = self.faults.lock().unwrap().get(&number).copied().or(*self.always.lock().unwrap());
+        let start: usize = ask.cursor.as_ref().map_or(0, |cursor| cursor.parse().unwrap());
+        let page = match fault {
+            None => Ok(self.slice(ask, start)),
+            Some(Fault::Lost) => Err(NoPage::Unavailable("connection reset".to_owned())),
+            Some(Fault::Garbage) => Err(NoPage::Unreadable("it is not JSON".to_owned())),
+            Some(Fault::Repeated) => Ok(self.slice(ask, start.saturating_sub(self.page))),
+            Some(Fault::Stuck) => Ok(Page { next: Some(start.to_string()), ..self.slice(ask, start) }),
+            Some(Fault::Silent) => return Box::pin(std::future::pending()),
+        };
+        Box::pin(std::future::ready(page))
+    }
+}
+
+/// The time of a test: `minutes` after the day of the window begins.
+pub(crate) fn minute(minutes: i64) -> Stamp {
+    // 2024-05-05T00:00:00+09:00
+    Stamp::from_micros((1_714_834_800 + minutes * 60) * 1_000_000)
+}
+
+/// An effect that takes what it needs of the rules.
+pub(crate) fn rules() -> Rules {
+    Rules::of(Idempotency::Keyed)
+}
+
+/// A record of the partner.
+pub(crate) fn record(key: &str, at: Stamp, amount: i64, state: ListedState) -> Listed {
+    Listed {
+        key: Some(key.to_owned()),
+        id: Some(format!("ch_{key}")),
+        amount: Some(Amount::from(amount)),
+        state,
+        at: Some(at),
+    }
+}
+
+/// A row as it stands long after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Row {
+    Done,
+    Failed,
+    Cancelled,
+    Unknown,
+    /// Done, and what was sent may still be on its way.
+    Fresh,
+    Stuck,
+}
+
+pub(crate) fn action(dependency: &str, key: &str, at: Stamp, amount: i64, row: Row) -> Action {
+    let begun = machine::recorded(&rules(), at);
+    let quiet = Stamp::from_micros(at.as_micros() + 60_000_000);
+    let sent = State { maybe_sent: 1, quiet_until: Some(quiet), key_first_at: Some(at), ..begun };
+    let far = Stamp::from_micros(4_000_000_000_000_000);
+    let state = match row {
+        Row::Done => State { known: Known::Applied, settled: true, end: Some(End::Done), ..sent },
+        Row::Failed => {
+            State { known: Known::NotApplied(NotApplied::Refused), end: Some(End::Failed), ..sent }
+        }
+        Row::Cancelled => State {
+            goal: Goal::Cancel,
+            known: Known::NotApplied(NotApplied::Absent),
+            end: Some(End::Cancelled),
+            ..sent
+        },
+        Row::Unknown => State {
+            known: Known::Unknown,
+            open_attempts: 1,
+            attempts: 1,
+            next_at: far,
+            lease_until: at,
+            ..sent
+        },
+        Row::Fresh => State {
+            known: Known::Applied,
+            settled: true,
+            end: Some(End::Done),
+            quiet_until: Some(far),
+            ..sent
+        },
+        Row::Stuck => State { known: Known::Unknown, open_attempts: 1, end: Some(End::Stuck), ..sent },
+    };
+    let random = u128::from(fastrand::u64(..));
+    Action {
+        id: ActionId::from_u128(ActionId::lowest_at(at).as_u128() | (7 << 76) | random),
+        dependency: dependency.to_owned(),
+        operation: "charge".to_owned(),
+        key: key.to_owned(),
+        scope: None,
+        request: format!(r#"{{"amount": {amount}}}"#).into_bytes(),
+        created_at: at,
+        state,
+    }
+}
+
+/// Writes rows, many in one commit.
+pub(crate) async fn plant<S: Store>(store: &S, actions: Vec<Action>) {
+    let mut writes = tokio::task::JoinSet::new();
+    for action in actions {
+        let store = store.clone();
+        writes.spawn(async move { store.record(Insert { action, attempt: None }).await.unwrap() });
+    }
+    while let Some(done) = writes.join_next().await {
+        done.unwrap();
+    }
+}
+
+/// Names differences as tests compare them: kind and key, or the other side's id where there is no key.
+pub(crate) type Named = BTreeMap<(String, String), u32>;
+
+/// One more of a kind.
+pub(crate) fn count(found: &mut Named, kind: &str, name: &str) {
+    *found.entry((kind.to_owned(), name.to_owned())).or_default() += 1;
+}
