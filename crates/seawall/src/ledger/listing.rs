@@ -100,9 +100,12 @@ impl Listing {
     }
 }
 
+/// Reads an amount from what was recorded.
+pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
+
 /// Reads the amount of a recorded request, at this pointer of its JSON body: what a reconciler compares with the list's.
 #[must_use]
-pub fn recorded_amount(pointer: &str) -> Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync> {
+pub fn recorded_amount(pointer: &str) -> ReadAmount {
     let pointer = pointer.to_owned();
     Arc::new(move |recorded| amount_at(&StoredRequest::decode(recorded).body, &pointer))
 }

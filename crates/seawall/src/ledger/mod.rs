@@ -61,7 +61,7 @@ pub use actions::Actions;
 pub use confirm::{Cancel, Confirm};
 pub use declare::{Durable, DurableBuilder};
 pub use error::ActionError;
-pub use listing::{Listing, recorded_amount};
+pub use listing::{Listing, ReadAmount, recorded_amount};
 pub use outcome::Outcome;
 
 pub use seawall_ledger::reconcile;
