@@ -430,6 +430,10 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             return Ok(now);
         }
         let moves_on = self.attempts < plan.endpoints as u32;
+        if moves_on && matches!(ended.ending, Ending::Unsent(_)) && now < self.end_by {
+            // Nobody has this call's load yet, so nothing is multiplied: it takes no token to move on with it.
+            return Ok(now);
+        }
         let wait = if moves_on {
             Duration::ZERO
         } else {

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -126,4 +127,153 @@ fn an_open_breaker_refuses_and_says_until_when() {
     assert_eq!(refusal.reason, Reason::BreakerOpen);
     assert_eq!(refusal.until, Some(Time::from_millis(2_401)));
     assert_eq!(guards.pay(&early, true, at), Err(Stopped::Breaker));
+}
+
+fn key(name: &str) -> Keys {
+    Keys { breaker: Some(Arc::from(name)), limit: Some(Arc::from(name)) }
+}
+
+fn trip(guards: &mut DependencyGuards, keys: &Keys, at: Time) {
+    for _ in 0..2 {
+        end_under(guards, keys, Ending::Lost(Lost::ReadTimeout), true, at);
+    }
+}
+
+fn leave_off(guards: &mut DependencyGuards, permit: Permit, at: Time) {
+    let remains = guards.settle(permit, &report(status(200), false), After::Ends, at, || DRAW);
+    assert!(remains.slot.is_none());
+}
+
+#[test]
+fn one_keys_trouble_is_its_own() {
+    let at = Time::from_millis(1);
+    let settings = GuardSettings { limit: LimitSettings::fixed(1), ..GuardSettings::default() };
+    let mut guards = DependencyGuards::new(settings, 1);
+    trip(&mut guards, &key("dead"), at);
+    assert_eq!(guards.admit(0, &key("dead"), at).expect_err("open").reason, Reason::BreakerOpen);
+    let held = guards.admit(0, &key("busy"), at).expect("its first");
+    assert_eq!(guards.admit(0, &key("busy"), at).expect_err("full").reason, Reason::ConcurrencyLimit);
+    for keys in [key("well"), Keys::NONE] {
+        let permit = guards.admit(0, &keys, at).expect("nobody else's trouble");
+        leave_off(&mut guards, permit, at);
+    }
+    leave_off(&mut guards, held, at);
+    let mut states = Vec::new();
+    let endpoint = guards.endpoint(0).expect("it is there");
+    endpoint.each_breaker(|key, breaker| states.push((key.map(ToString::to_string), breaker.state(at))));
+    let told = |name: &str, state| (Some(name.to_owned()), state);
+    let closed = BreakerState::Closed;
+    assert_eq!(states, [told("well", closed), told("busy", closed), told("dead", BreakerState::Open)]);
+}
+
+#[test]
+fn an_operators_word_holds_for_the_keys_that_are_there_and_for_those_to_come() {
+    let at = Time::from_millis(1);
+    let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+    end_under(&mut guards, &key("a"), status(200), false, at);
+    guards.force(0, Force::Open, at);
+    for keys in [key("a"), key("later"), Keys::NONE] {
+        assert!(guards.admit(0, &keys, at).is_err(), "{keys:?}");
+    }
+    guards.force(0, Force::Closed, at);
+    trip(&mut guards, &key("a"), at);
+    for keys in [key("a"), key("later"), key("newest"), Keys::NONE] {
+        end_under(&mut guards, &keys, status(200), false, at);
+    }
+}
+
+#[test]
+fn a_forgotten_keys_late_result_says_nothing_of_the_one_that_has_its_place() {
+    let at = Time::from_millis(1);
+    let settings = GuardSettings { breaker_keys: 1, limit_keys: 1, ..GuardSettings::default() };
+    let mut guards = DependencyGuards::new(settings, 1);
+    let permit = guards.admit(0, &key("old"), at).expect("closed");
+    // It repeats there: nothing is in flight, and its evidence is held back.
+    let remains = guards.settle(permit, &report(status(503), true), After::RepeatsHere, at, || DRAW);
+    let held = remains.pass.expect("held back");
+    end_under(&mut guards, &key("new"), Ending::Lost(Lost::ReadTimeout), true, at);
+    guards.witness(held, &report(Ending::Lost(Lost::ReadTimeout), true), at, || DRAW);
+    let permit = guards.admit(0, &key("new"), at).expect("one timeout of its own opens nothing");
+    leave_off(&mut guards, permit, at);
+}
+
+#[test]
+fn a_place_that_comes_free_is_handed_to_whoever_waits_longest() {
+    let at = Time::from_millis(1);
+    let queue = QueueSettings { length: 3, wait: Duration::from_millis(100) };
+    let settings = GuardSettings { limit: LimitSettings::fixed(1), queue, ..GuardSettings::default() };
+    let mut guards = DependencyGuards::new(settings, 1);
+    let none = Keys::NONE;
+    let first = guards.admit(0, &none, at).expect("free");
+    let (second, until) = guards.join(0, &none, at).expect("room");
+    let (third, _) = guards.join(0, &none, at).expect("room");
+    assert_eq!(until, Time::from_millis(101));
+    leave_off(&mut guards, first, at);
+    assert_eq!((guards.take_called(), guards.take_called()), (Some(second), None));
+    assert!(guards.admit(0, &none, at).is_err(), "a newcomer passes nobody");
+    assert!(matches!(guards.claim(third, &none, at), Claim::Waits(..)));
+    // Its turn came, and it left: the place goes on.
+    guards.leave(second, at);
+    assert_eq!(guards.take_called(), Some(third));
+    assert!(guards.is_called(&third) && !guards.is_called(&second));
+    let Claim::Yours(permit) = guards.claim(third, &none, at) else { panic!("it is its turn") };
+    assert_eq!(in_flight(&mut guards), 1);
+    leave_off(&mut guards, permit, at);
+    assert_eq!((in_flight(&mut guards), guards.take_called()), (0, None));
+}
+
+#[test]
+fn who_waits_too_long_or_before_a_breaker_that_opened_is_refused_and_holds_nothing() {
+    let at = Time::from_millis(1);
+    let queue = QueueSettings { length: 2, wait: Duration::from_millis(100) };
+    let settings = GuardSettings { limit: LimitSettings::fixed(2), queue, ..GuardSettings::default() };
+    let mut guards = DependencyGuards::new(settings, 1);
+    let none = Keys::NONE;
+    let hung: Vec<Permit> = (0..2).map(|_| guards.admit(0, &none, at).expect("free")).collect();
+    let (late, _) = guards.join(0, &none, at).expect("room");
+    let (last, _) = guards.join(0, &none, Time::from_millis(90)).expect("room");
+    assert!(guards.join(0, &none, at).is_err_and(|no| no.reason == Reason::QueueFull));
+    let now = Time::from_millis(101);
+    let Claim::Refused(no) = guards.claim(late, &none, now) else { panic!("its time is over") };
+    assert_eq!(no.reason, Reason::QueueTimeout);
+    for permit in hung {
+        let timeout = report(Ending::Lost(Lost::ReadTimeout), true);
+        let _ = guards.settle(permit, &timeout, After::Ends, now, || DRAW);
+    }
+    assert_eq!(guards.take_called(), Some(last));
+    let Claim::Refused(no) = guards.claim(last, &none, now) else { panic!("the breaker opened") };
+    assert_eq!((no.reason, in_flight(&mut guards)), (Reason::BreakerOpen, 0));
+}
+
+#[test]
+fn only_a_success_that_ends_its_call_earns() {
+    let at = Time::from_millis(1);
+    for (after, ending, earned) in [
+        (After::Ends, status(200), 200),
+        (After::Ends, status(503), 0),
+        (After::MovesOn, status(409), 0),
+        (After::RepeatsHere, status(409), 0),
+    ] {
+        let mut guards = DependencyGuards::new(GuardSettings::default(), 2);
+        let permit = guards.admit(0, &Keys::NONE, at).expect("closed");
+        let _ = guards.settle(permit, &report(ending, false), after, at, || DRAW);
+        assert_eq!(guards.tokens_milli(), 1_000 + earned, "{after:?} {ending:?}");
+    }
+}
+
+#[test]
+fn the_health_request_is_due_only_while_open_and_once_for_all_who_ask() {
+    let at = Time::from_millis(1);
+    let breaker = BreakerSettings { health: Some(Duration::from_millis(500)), ..BreakerSettings::default() };
+    let mut guards = DependencyGuards::new(GuardSettings { breaker, ..GuardSettings::default() }, 1);
+    assert!(!guards.health_due(0, Time::from_millis(600)), "closed");
+    assert!(!guards.health_answered(0, at), "a good answer to nobody's question");
+    trip(&mut guards, &Keys::NONE, at);
+    let due = Time::from_millis(501);
+    assert!(!guards.health_due(0, Time::from_millis(500)));
+    assert!(guards.health_due(0, due) && !guards.health_due(0, due));
+    assert!(guards.health_answered(0, due));
+    let probe = guards.admit(0, &Keys::NONE, due).expect("it probes");
+    assert!(guards.admit(0, &Keys::NONE, due).is_err(), "one at a time");
+    leave_off(&mut guards, probe, due);
 }

@@ -58,6 +58,7 @@ fn every_key_has_an_effect() {
     assert_eq!(two.breaker.window, Window::Time(secs(4)));
     assert_eq!(one.breaker.failure_rate_ppm, 400_000);
     assert_eq!(one.concurrency.key, GuardKey::Path("tenant".into()));
+    assert_eq!((one.concurrency.max_keys, one.breaker.max_keys), (64, 32));
     assert_eq!(one.concurrency.queue_wait, Duration::from_millis(100));
     assert_eq!((one.budget.burst_milli, one.budget.initial_milli), (6_000, 2_500));
     assert_eq!((one.fallback.retry.attempts, two.fallback.retry.attempts), (4, 3));

@@ -124,6 +124,7 @@ fn every_rule_is_checked() {
         (dependency("breaker = { open_max = \"1s\" }"), 3, "shorter than `open_for`"),
         (dependency("breaker = { key = \"tenant\" }"), 3, "not something to keep a guard for"),
         (dependency("concurrency = { key = \"path:{tenant}\" }"), 3, "no operation's path has a part `{tenant}`"),
+        (dependency("breaker = { key = \"header:Authorization\" }"), 3, "`authorization` carries secrets"),
         (dependency("concurrency = { max = 0 }"), 3, "between 1 and"),
         (dependency("concurrency = { fleet = { max = 1 } }"), 3, "`url` is missing in `fleet`"),
         (dependency("http = \"3\""), 3, "not a version of HTTP"),

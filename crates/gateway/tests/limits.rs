@@ -1,0 +1,181 @@
+//! The concurrency limit and its queue, seen from both sides.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use seawall_lab::rogue::{Answer, Rogue};
+use support::{Caller, Gateway, Gauge, Heard, Load, Pace, dependency, percentile, soon};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// A build that is not optimised has fewer callers, and its times are not compared.
+const FULL: bool = !cfg!(debug_assertions);
+
+/// What the gateway tells of the endpoint's limit.
+async fn limit(gateway: &Gateway) -> serde_json::Value {
+    let told = Caller::connect(gateway.admin()).await.ask("GET", "/api/dependencies/up", &[], "").await;
+    told.json()["endpoints"][0]["limit"].clone()
+}
+
+/// Waits until a figure of the limit is as wanted.
+async fn until(gateway: &Gateway, what: &str, wanted: impl Fn(u64) -> bool) {
+    soon(what, async {
+        while !wanted(limit(gateway).await[what].as_u64().unwrap()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+fn ask(gateway: &Gateway, target: &'static str, headers: &'static [(&str, &str)]) -> JoinHandle<Heard> {
+    let address = gateway.address();
+    tokio::spawn(async move { Caller::connect(address).await.ask("POST", target, headers, "").await })
+}
+
+#[tokio::test]
+async fn a_limit_of_ten_is_never_passed_and_the_rest_is_refused_at_once() {
+    let callers = if FULL { 1_000 } else { 200 };
+    let gauge = Gauge::gated().await;
+    let lines = "concurrency = { max = 10, adaptive = false }\nbreaker.enabled = false";
+    let gateway = Gateway::start(&dependency("up", gauge.address, lines)).await;
+    let address = gateway.address();
+    let mut all = JoinSet::new();
+    for _ in 0..callers {
+        all.spawn(async move {
+            let mut caller = Caller::connect(address).await;
+            let began = Instant::now();
+            let heard = caller.ask("POST", "/up/x", &[], "").await;
+            (heard.verdict().0, heard.header("seawall-reason").map(str::to_owned), began.elapsed())
+        });
+    }
+    gauge.until(10).await;
+    let mut took = Vec::new();
+    // Ten wait for their answers, so the next that come back are all refusals.
+    for _ in 0..callers - 10 {
+        let (status, reason, elapsed) = soon("a refusal", all.join_next()).await.unwrap().unwrap();
+        assert_eq!((status, reason.as_deref()), (503, Some("concurrency-limit")));
+        took.push(elapsed);
+    }
+    gauge.answer(10);
+    while let Some(done) = all.join_next().await {
+        assert_eq!(done.unwrap().0, 200);
+    }
+    assert_eq!(gauge.most(), 10);
+    took.sort_unstable();
+    println!(
+        "all at once: refused in {:?} (median), {:?} (worst)",
+        took[took.len() / 2],
+        took[took.len() - 1]
+    );
+    // One caller alone: what a refusal takes without the crowd before it.
+    let held: Vec<_> = (0..10).map(|_| ask(&gateway, "/up/x", &[])).collect();
+    gauge.until(20).await;
+    let load = Load { method: "POST", target: "/up/x", calls: 200, connections: 1, pace: Pace::AtOnce };
+    let refused = load.run(address).await;
+    assert!(refused.iter().all(|call| call.reason == "concurrency-limit" && call.effect == "not-applied"));
+    let (median, p99) = (percentile(&refused, 50), percentile(&refused, 99));
+    println!("one caller: refused in {median:?} (median), {p99:?} (p99)");
+    assert!(!FULL || median < Duration::from_millis(1), "{median:?}");
+    gauge.answer(10);
+    for held in held {
+        assert_eq!(held.await.unwrap().status, Some(200));
+    }
+}
+
+#[tokio::test]
+async fn the_queue_keeps_its_order_its_length_and_its_wait() {
+    let gauge = Gauge::gated().await;
+    let lines = "concurrency = { max = 1, adaptive = false, queue = 3, queue_wait = \"15s\" }";
+    let gateway = Gateway::start(&dependency("up", gauge.address, lines)).await;
+    let first = ask(&gateway, "/up/0", &[]);
+    gauge.until(1).await;
+    let mut waiting = Vec::new();
+    for (at, target) in ["/up/1", "/up/2", "/up/3"].into_iter().enumerate() {
+        waiting.push(ask(&gateway, target, &[]));
+        until(&gateway, "waiting", |waiting| waiting == at as u64 + 1).await;
+    }
+    let full = ask(&gateway, "/up/4", &[]).await.unwrap();
+    assert_eq!(full.verdict(), (503, "not-applied", "0", "queue-full"));
+    gauge.answer(4);
+    assert_eq!(first.await.unwrap().status, Some(200));
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap().verdict(), (200, "applied", "1", ""));
+    }
+    assert_eq!(gauge.targets(), ["/0", "/1", "/2", "/3"]);
+    assert_eq!(gauge.most(), 1);
+}
+
+#[tokio::test]
+async fn who_waits_too_long_or_leaves_gives_its_place_up() {
+    let gauge = Gauge::gated().await;
+    let lines = "concurrency = { max = 1, adaptive = false, queue = 2, queue_wait = \"400ms\" }";
+    let gateway = Gateway::start(&dependency("up", gauge.address, lines)).await;
+    let first = ask(&gateway, "/up/0", &[]);
+    gauge.until(1).await;
+    let began = Instant::now();
+    let late = ask(&gateway, "/up/late", &[]).await.unwrap();
+    assert_eq!(late.verdict(), (503, "not-applied", "0", "queue-timeout"));
+    assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
+    // Its own deadline is nearer than the queue's.
+    let hurried = ask(&gateway, "/up/hurried", &[("seawall-timeout", "50ms")]).await.unwrap();
+    assert_eq!(hurried.verdict(), (504, "not-applied", "0", "no-time-left"));
+    // Who hangs up leaves the queue at once.
+    let leaver = ask(&gateway, "/up/leaver", &[]);
+    until(&gateway, "waiting", |waiting| waiting == 1).await;
+    leaver.abort();
+    until(&gateway, "waiting", |waiting| waiting == 0).await;
+    gauge.answer(2);
+    assert_eq!(first.await.unwrap().status, Some(200));
+    assert_eq!(ask(&gateway, "/up/next", &[]).await.unwrap().status, Some(200));
+    assert_eq!(gauge.targets(), ["/0", "/next"], "nothing was sent for those who left");
+    until(&gateway, "in_flight", |in_flight| in_flight == 0).await;
+}
+
+#[tokio::test]
+async fn the_adaptive_limit_falls_with_a_partners_capacity_and_returns() {
+    let gauge = Gauge::holding(Duration::from_millis(20)).await;
+    // The breaker would do it, too; here the limit is on its own.
+    let lines = "breaker.enabled = false\nconcurrency = { max = 64 }";
+    let gateway = Gateway::start(&dependency("up", gauge.address, lines)).await;
+    let address = gateway.address();
+    let load = tokio::spawn(async move {
+        let mut callers = JoinSet::new();
+        for _ in 0..60 {
+            callers.spawn(async move {
+                let mut caller = Caller::connect(address).await;
+                loop {
+                    caller.ask("POST", "/up/x", &[], "").await;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+        }
+        callers.join_all().await;
+    });
+    until(&gateway, "in_flight", |in_flight| in_flight > 20).await;
+    assert_eq!(limit(&gateway).await["limit"], 64);
+    gauge.takes(6);
+    let began = Instant::now();
+    until(&gateway, "limit", |limit| limit <= 14).await;
+    println!("fell within {:?}", began.elapsed());
+    gauge.takes(usize::MAX);
+    let began = Instant::now();
+    until(&gateway, "limit", |limit| limit >= 60).await;
+    println!("returned within {:?}", began.elapsed());
+    load.abort();
+}
+
+#[tokio::test]
+async fn random_503s_at_a_fifth_refuse_nobody_at_64_at_once() {
+    let rogue = Rogue::builder()
+        .seed(9)
+        .each(|_, draw| if draw.f64() < 0.2 { Answer::status(503) } else { Answer::ok("") }.into())
+        .bind()
+        .unwrap();
+    let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
+    let calls = if FULL { 20_000 } else { 3_000 };
+    let load = Load { method: "POST", target: "/up/x", calls, connections: 64, pace: Pace::AtOnce };
+    let calls = load.run(gateway.address()).await;
+    let refused: Vec<_> = calls.iter().filter(|call| !call.reason.is_empty()).collect();
+    assert!(refused.is_empty(), "{} refused, such as {:?}", refused.len(), refused[0]);
+}
