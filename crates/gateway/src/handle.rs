@@ -70,7 +70,8 @@ async fn answer(
         false => Said::default(),
     };
     let wish = Wish { within: said.within, by: None, no_repeats: said.no_repeats };
-    caller.call_begins(end_of(worker, &operation.plan, &wish));
+    let end_by = end_of(worker, &operation.plan, &wish);
+    caller.call_begins(end_by);
     pass_on(&mut head.headers, kinds);
     let limit = routes.compiled.settings.gateway.limits.body;
     let taken = inbound::take(head.version, &head.headers, body, operation.keep, limit).await;
@@ -89,7 +90,7 @@ async fn answer(
     let call = CallRequest { method: head.method, path, headers, body, keep, keys };
     let outcome = routes.dependencies[index].call(&operation.plan, call, wish).await;
     compiled.counters[worker.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
-    Ok(reply(worker, compiled, outcome, &too_large, ticket))
+    Ok(reply(worker, compiled, outcome, &too_large, end_by, ticket))
 }
 
 /// The caller's headers as the dependency gets them.
@@ -109,6 +110,7 @@ fn reply(
     compiled: &Arc<CompiledDependency>,
     outcome: Outcome,
     too_large: &TooLarge,
+    end_by: Time,
     ticket: Ticket,
 ) -> Response<ReplyBody> {
     let reason = outcome.reason();
@@ -126,8 +128,12 @@ fn reply(
         return Response::from_parts(head, ReplyBody::passed(body, ticket));
     }
     let callers = matches!(ending, Some(Ending::CallerLeft { .. }));
+    // Its own deadline passed while a connection was made, before a byte was sent.
+    let late =
+        matches!(ending, Some(Ending::CallerLeft { sent: false })) && worker.running.clock.now() >= end_by;
     let reason = match reason {
         _ if too_large.is_set() => Reason::BodyTooLarge,
+        _ if late => Reason::NoTimeLeft,
         _ if callers => Reason::BadRequest,
         Some(reason) => reason,
         None => Reason::ConnectionLost,

@@ -108,7 +108,7 @@ async fn callers_that_hang_up_on_a_hung_endpoint_open_it() {
 #[tokio::test]
 async fn one_callers_tiny_timeout_opens_it_for_nobody_while_calls_succeed() {
     let after = |millis| Act::After(Duration::from_millis(millis), Box::new(Answer::ok("").into()));
-    let (slow, hurried) = (after(40), after(30));
+    let (slow, hurried) = (after(500), after(400));
     let rogue = Rogue::builder()
         .each(move |heard, _| if heard.target == "/hurried" { hurried.clone() } else { slow.clone() })
         .bind()
