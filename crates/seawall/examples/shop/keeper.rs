@@ -100,10 +100,11 @@ impl Keeper {
         let mut lines = BufReader::new(shop.stdout.take().expect("piped above")).lines();
         let url = loop {
             match lines.next_line().await? {
-                Some(line) => match line.find("http://") {
-                    Some(at) => break line[at..].to_owned(),
-                    None => {}
-                },
+                Some(line) => {
+                    if let Some(at) = line.find("http://") {
+                        break line[at..].to_owned();
+                    }
+                }
                 // It died before it listened: it is started again.
                 None => break NOWHERE.to_owned(),
             }
