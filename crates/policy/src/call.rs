@@ -157,11 +157,12 @@ pub trait Guards {
     /// Gives evidence that was held back while a repeat was planned that then never was sent.
     fn witness(&mut self, pass: Self::Pass, report: Report, now: Time);
 
-    /// Asks whether one more repeat can be afforded after a failure of this attempt, and pays for it.
+    /// Asks whether one more repeat can be afforded after a failure of this attempt, and pays for it. It `doubles` where
+    /// the work may be done twice: after a slow failure, or at the same endpoint after any that was not refused unprocessed.
     ///
     /// # Errors
     /// [`Stopped::Budget`], [`Stopped::Slow`] or [`Stopped::Breaker`].
-    fn pay(&mut self, permit: &Self::Permit, slow: bool, now: Time) -> Result<(), Stopped>;
+    fn pay(&mut self, permit: &Self::Permit, doubles: bool, now: Time) -> Result<(), Stopped>;
 }
 
 /// One attempt to be made.
@@ -444,7 +445,12 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             return Err(Some(Stopped::Deadline));
         }
         let permit = self.permit.as_ref().expect("an attempt that ends has its permit still");
-        guards.pay(permit, report.slow, now).map_err(Some)?;
+        // What may have been worked on would be worked on twice.
+        let doubles = report.slow || !(moves_on || verdict.unprocessed);
+        guards.pay(permit, doubles, now).map_err(|no| match no {
+            Stopped::Slow if !report.slow => Some(Stopped::Budget),
+            no => Some(no),
+        })?;
         Ok(at)
     }
 

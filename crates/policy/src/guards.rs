@@ -135,10 +135,10 @@ pub struct DependencyGuards {
     called: Vec<Ticket>,
 }
 
-/// A window with fewer calls says little about a share.
-const FEW_CALLS: u32 = 20;
-/// Slow failures are repeated while they are at most one in so many.
-const SLOW_SHARE: u64 = 5;
+/// Failures are rare while they are at most one in so many.
+const BAD_SHARE: u64 = 5;
+/// So many in the window are single failures, whatever their share.
+const SINGLE: u64 = 2;
 /// A fleet of more callers than this cannot afford repeats without evidence.
 const LARGE_FLEET: u32 = 100;
 
@@ -292,13 +292,13 @@ impl DependencyGuards {
 
     /// Whether one more repeat can be afforded after a failure of this attempt; pays for it.
     ///
-    /// A slow failure is repeated only while such failures are rare, and the breaker closed: its work may still burn
-    /// capacity on the other side, and a repeat would burn it twice.
+    /// A repeat that `doubles` work is made only while failures are rare, and the breaker closed: the first attempt may
+    /// still burn capacity on the other side, and a budget alone does not see that successes are bought with it.
     ///
     /// # Errors
     /// Why not: `breaker`, `slow` or `budget`.
-    pub fn pay(&mut self, permit: &Permit, slow: bool, now: Time) -> Result<(), Stopped> {
-        if slow {
+    pub fn pay(&mut self, permit: &Permit, doubles: bool, now: Time) -> Result<(), Stopped> {
+        if doubles {
             let breaker = self.endpoints[permit.at.endpoint as usize].breakers.at(permit.at.breaker);
             if !breaker.is_closed() {
                 return Err(Stopped::Breaker);
@@ -306,9 +306,8 @@ impl DependencyGuards {
             let counts = breaker.counts(now);
             let bad = u64::from(counts.bad) + 1;
             let total = u64::from(counts.ok) + bad;
-            let few = total < u64::from(FEW_CALLS);
-            let common = !few && bad * SLOW_SHARE > total;
-            if common || (few && self.instances > LARGE_FLEET) {
+            let single = bad <= SINGLE && self.instances <= LARGE_FLEET;
+            if bad * BAD_SHARE > total && !single {
                 return Err(Stopped::Slow);
             }
         }

@@ -108,6 +108,20 @@ fn slow_failures_are_repeated_only_while_rare() {
 }
 
 #[test]
+fn a_quiet_caller_repeats_the_first_slow_failure_and_no_storm() {
+    let at = Time::from_millis(1);
+    let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+    for _ in 0..8 {
+        end(&mut guards, status(200), false, at);
+    }
+    assert_eq!(pay(&mut guards, true, at), Ok(()), "the first of nine");
+    end(&mut guards, status(504), true, at);
+    assert_eq!(pay(&mut guards, true, at), Ok(()), "the second of ten is a fifth");
+    end(&mut guards, status(504), true, at);
+    assert_eq!(pay(&mut guards, true, at), Err(Stopped::Slow), "the third of eleven is more");
+}
+
+#[test]
 fn a_large_fleet_repeats_slow_failures_only_on_evidence() {
     let at = Time::from_millis(1);
     let settings = GuardSettings { instances: 101, ..GuardSettings::default() };
