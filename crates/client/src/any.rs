@@ -103,7 +103,7 @@ pin_project! {
         run: Run<S>,
         wish: Wish,
         work: W,
-        timer: Option<Pin<Box<Sleep>>>,
+        timer: Option<Timer>,
         last: Option<(Ending, Option<W::Value>)>,
     }
 }
@@ -215,34 +215,32 @@ fn cut(attempt: &Attempt, now: Time) -> Ending {
     }
 }
 
-/// Waits until then. The clock is trusted, not the timer: one that fires early, or for an earlier wait, is set again.
-fn poll_until(
-    timer: &mut Option<Pin<Box<Sleep>>>,
-    clock: Clock,
+/// The one sleep of a call, and what it was set for.
+struct Timer {
     until: Time,
-    cx: &mut Context<'_>,
-) -> Poll<Time> {
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// Waits until then. The clock is trusted, not the timer: one that fires early, or for an earlier wait, is set again.
+fn poll_until(timer: &mut Option<Timer>, clock: Clock, until: Time, cx: &mut Context<'_>) -> Poll<Time> {
     if until == Time::NEVER {
         return Poll::Pending;
     }
-    let mut sleep = match timer.take() {
-        Some(sleep) => sleep,
-        None => Box::pin(tokio::time::sleep_until(clock.instant(until))),
-    };
-    let due = clock.instant(until);
-    if sleep.deadline() != due {
-        sleep.as_mut().reset(due);
+    let timer = timer.get_or_insert_with(|| {
+        let sleep = Box::pin(tokio::time::sleep_until(clock.instant(until)));
+        Timer { until, sleep }
+    });
+    if timer.until != until {
+        timer.until = until;
+        timer.sleep.as_mut().reset(clock.instant(until));
     }
     loop {
-        if sleep.as_mut().poll(cx).is_pending() {
-            *timer = Some(sleep);
-            return Poll::Pending;
-        }
+        std::task::ready!(timer.sleep.as_mut().poll(cx));
         let now = clock.now();
         if now >= until {
             return Poll::Ready(now);
         }
-        sleep.as_mut().reset(clock.instant(until) + Duration::from_millis(1));
+        timer.sleep.as_mut().reset(clock.instant(until) + Duration::from_millis(1));
     }
 }
 

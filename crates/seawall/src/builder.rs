@@ -235,7 +235,7 @@ impl Builder {
     /// Settings that could never work, all at once.
     pub fn build(self) -> Result<Dependency, Misuse> {
         let mut problems = self.problems();
-        let clock = Clock::new();
+        let clock = Clock::ticks();
         let endpoints = self.endpoints.len().max(1);
         let shared = Shared::new(self.guards(), endpoints);
         let lines = (!self.endpoints.is_empty()).then(|| {
