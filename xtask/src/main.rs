@@ -58,6 +58,8 @@ enum Measured {
     Simulate(bench::simulate::Options),
     /// The ledger beside plain SQL and other durable engines: actions a second, latency, CPU.
     Ledger(bench::ledger::Options),
+    /// A call in one process beside other libraries: nanoseconds, one thread and two.
+    Call(bench::CallOptions),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Task::Bench { what: Measured::Simulate(options) } => bench::simulate::simulate(&options),
         Task::Simulate { seeds } => suite::known_figures(seeds),
         Task::Bench { what: Measured::Ledger(options) } => bench::ledger::ledger(&options),
+        Task::Bench { what: Measured::Call(options) } => bench::call(&options),
         Task::Load(load) => bench::run_load(&load),
         Task::Upstream { port } => bench::serve_upstream(port),
     };

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::needs::{self, DENY, MACHETE, STORIES, TESTS};
-use crate::process::{Outcome, cargo, metadata, output, run};
+use crate::process::{Outcome, cargo, metadata, output, root, run};
 use crate::{house, stories};
 
 /// How the suite is asked for.
@@ -65,13 +65,14 @@ struct Step {
     run: fn(&Scope) -> Outcome<()>,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "format", per_crate: true, run: format },
     Step { name: "house", per_crate: false, run: house_rules },
     Step { name: "clippy", per_crate: true, run: clippy },
     Step { name: TESTS, per_crate: true, run: tests },
     Step { name: "doc-tests", per_crate: true, run: doc_tests },
     Step { name: "docs", per_crate: true, run: docs },
+    Step { name: "loom", per_crate: false, run: loom },
     Step { name: DENY, per_crate: false, run: deny },
     Step { name: MACHETE, per_crate: false, run: machete },
     Step { name: STORIES, per_crate: false, run: |_| stories::run_all() },
@@ -196,6 +197,15 @@ fn docs(scope: &Scope) -> Outcome<()> {
     run(command
         .args(["doc", "--locked", "--all-features", "--no-deps", "--document-private-items"])
         .args(scope.args()))
+}
+
+/// The client's sharing in every order of its threads: a package and a target folder of its own, since the flag would
+/// build everything anew.
+fn loom(_: &Scope) -> Outcome<()> {
+    let manifest = root().join("crates/client/loom/Cargo.toml");
+    let mut command = cargo();
+    command.env("RUSTFLAGS", "--cfg loom").args(["test", "--manifest-path"]).arg(manifest);
+    run(&mut command)
 }
 
 fn deny(_: &Scope) -> Outcome<()> {

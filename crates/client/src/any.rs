@@ -131,7 +131,14 @@ impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
     where
         S: Clone,
     {
-        AnyCall::new(self.run.site.clone(), self.wish, change(self.work))
+        let mut call = AnyCall::new(self.run.site.clone(), self.wish, change(self.work));
+        call.run.keys = self.run.keys.clone();
+        call
+    }
+
+    /// Under which keys its guards are kept; counts until it is first polled.
+    pub fn keys(&mut self) -> &mut Keys {
+        &mut self.run.keys
     }
 
     /// What the caller says of it; counts until it is first polled.

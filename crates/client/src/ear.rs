@@ -7,10 +7,9 @@
 //! called, and whoever begins to listen learns of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Wake, Waker};
 
-use atomic_waker::AtomicWaker;
+use crate::sync::{AtomicU8, AtomicWaker, Ordering};
 
 /// Nobody listens, and nobody has called.
 const DEAF: u8 = 0;

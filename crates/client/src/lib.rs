@@ -19,6 +19,7 @@ mod pool;
 mod reading;
 mod request;
 mod shared;
+mod sync;
 mod trunk;
 mod walk;
 mod watch;

@@ -10,13 +10,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
 use seawall_policy::{
     After, Claim, DependencyGuards, Draw, GuardSettings, Guards, HeldPass, Keys, LimitSlot, Permit, Refusal,
     Report, Stopped, Ticket, Time,
 };
 
 use crate::Clock;
+use crate::sync::Mutex;
 
 /// The guards of one dependency, shared by every worker's [`crate::Dependency`].
 pub struct Shared {

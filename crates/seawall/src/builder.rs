@@ -82,6 +82,7 @@ pub struct Builder {
     bind: Option<IpAddr>,
     deadline_header: Option<HeaderName>,
     answer_limit: usize,
+    max_keys: u32,
     instances: u32,
 }
 
@@ -107,6 +108,7 @@ impl Builder {
             bind: None,
             deadline_header: None,
             answer_limit: ANSWER_LIMIT,
+            max_keys: GuardSettings::default().breaker_keys,
             instances: 1,
         }
     }
@@ -223,6 +225,13 @@ impl Builder {
         self
     }
 
+    /// So many keys ([`crate::Call::key`]) have a breaker and a limit of their own at each endpoint; those beyond share one.
+    /// Default 1024.
+    pub fn max_keys(mut self, keys: u32) -> Builder {
+        self.max_keys = keys;
+        self
+    }
+
     /// How many copies of this program run. A large fleet repeats more carefully.
     pub fn instances(mut self, instances: u32) -> Builder {
         self.instances = instances;
@@ -291,9 +300,11 @@ impl Builder {
         GuardSettings {
             breaker: self.breaker.0,
             limit: self.concurrency.limit,
+            queue: self.concurrency.queue,
+            breaker_keys: self.max_keys,
+            limit_keys: self.max_keys,
             budget: self.budget.0,
             instances: self.instances,
-            ..GuardSettings::default()
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 use seawall_client::any::{AnyCall, Concluded, Judged, Site, Try, Work};
-use seawall_policy::{Time, Wish};
+use seawall_policy::{Keys, Time, Wish};
 
 use crate::entry::{self, Entered, Entry};
 use crate::fault::BoxError;
@@ -114,6 +114,14 @@ where
     /// The caller's own remaining time, where it is shorter than the total timeout.
     pub fn within(mut self, time: Duration) -> Self {
         self.call.wish().within = Some(time);
+        self
+    }
+
+    /// Breaker and limit are those of this key (a tenant, a shard), kept apart from all others': where a partner fails in
+    /// shards, one dead shard closes nobody else's way.
+    pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
+        let key = key.into();
+        *self.call.keys() = Keys { breaker: Some(Arc::clone(&key)), limit: Some(key) };
         self
     }
 

@@ -4,17 +4,33 @@
 //! is a value ([`Effect::Unknown`]), and everything else follows from it: what may be repeated, and what may not.
 //!
 //! ```no_run
-//! use seawall::{Dependency, Idempotency, Timeouts, secs};
 //! # async fn fetch_rate(by: std::time::Instant) -> Result<f64, std::io::Error> { Ok(1.0) }
-//! # async fn front_page() -> Result<(), Box<dyn std::error::Error>> {
+//! # fn roll_back() {} fn ask_later() {}
+//! # async fn front_page(key: String, charge: Vec<u32>) -> Result<(), Box<dyn std::error::Error>> {
+//! use seawall::{Dependency, Effect, Idempotency, Timeouts, secs};
+//!
 //! let payments = Dependency::builder("payments").endpoint("https://api.pay.example")?
 //!     .timeout(Timeouts { connect: secs(3), read: secs(60), total: secs(90) }).build()?;
 //!
 //! // any future: the closure says what each ending means
 //! let rate = payments.call(Idempotency::Safe, |attempt| fetch_rate(attempt.deadline())).await?;
+//!
+//! // HTTP: knows what was sent
+//! let answer = payments.http().post("/v1/charges").idempotency_key(&key).json(&charge).send().await;
+//! if let Err(e) = &answer {
+//!     match e.effect() {
+//!         Effect::NotApplied => roll_back(),      // it did not happen, and will not
+//!         Effect::Unknown => ask_later(),         // it may have happened
+//!         _ => {}                                 // it happened; only the rest of the answer is missing
+//!     }
+//! }
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`Dependency`] is what programs hold: one for each system. [`Dependency::call`] goes around any future, `http` makes HTTP
+//! calls that know what was sent, `layer` (feature `tower`) goes around tower services; [`Operation`] says once what an API's
+//! answers mean. [`Error`] says what is known of the effect. `docs/library.md` tells all of it.
 
 mod builder;
 mod call;

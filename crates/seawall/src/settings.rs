@@ -138,29 +138,42 @@ impl Budget {
 #[must_use]
 pub struct Concurrency {
     pub(crate) limit: policy::LimitSettings,
+    pub(crate) queue: policy::QueueSettings,
 }
 
 impl Concurrency {
     /// At most `max`, fewer under overload.
     pub fn adaptive(max: u32) -> Concurrency {
-        Concurrency { limit: policy::LimitSettings::adaptive(max) }
+        Concurrency { limit: policy::LimitSettings::adaptive(max), ..Concurrency::default() }
     }
 
     /// Always `max`.
     pub fn fixed(max: u32) -> Concurrency {
-        Concurrency { limit: policy::LimitSettings::fixed(max) }
+        Concurrency { limit: policy::LimitSettings::fixed(max), ..Concurrency::default() }
     }
 
     /// No limit; calls are only counted.
     pub fn off() -> Concurrency {
         let mut limit = policy::LimitSettings::default();
         limit.enabled = false;
-        Concurrency { limit }
+        Concurrency { limit, ..Concurrency::default() }
+    }
+
+    /// So many calls may wait for a place, each for so long at most. Default: none waits.
+    pub fn queue(mut self, length: u32, wait: Duration) -> Concurrency {
+        self.queue = policy::QueueSettings { length, wait };
+        self
     }
 
     pub(crate) fn problems(&self, found: &mut Vec<String>) {
         if self.limit.enabled && self.limit.max == 0 {
             found.push("concurrency: a limit of 0 refuses every call; use at least 1, or `off`".to_owned());
+        }
+        if (self.queue.length > 0) == self.queue.wait.is_zero() {
+            found.push(
+                "concurrency.queue: a length without a wait, or a wait without a length, queues nobody"
+                    .to_owned(),
+            );
         }
     }
 }

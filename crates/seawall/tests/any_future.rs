@@ -148,6 +148,40 @@ async fn a_full_limit_refuses_at_once_and_a_dropped_call_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_has_guards_of_its_own() {
+    let shards = dependency();
+    let dead = |_| async { Err::<(), _>(broken()) };
+    for _ in 0..20 {
+        let _ = shards.call(Idempotency::None, dead).key("shard-3").await;
+    }
+    let good = |_| async { Ok::<_, io::Error>(()) };
+    let error = shards.call(Idempotency::None, good).key("shard-3").await.unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::BreakerOpen));
+    shards.call(Idempotency::None, good).key("shard-4").await.unwrap();
+    shards.call(Idempotency::None, good).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queued_call_waits_its_turn_or_its_time() {
+    let one = Concurrency::fixed(1).queue(1, millis(100));
+    let queued = Dependency::builder("queued").concurrency(one).build().unwrap();
+    let slow = |_| async {
+        tokio::time::sleep(millis(60)).await;
+        Ok::<_, io::Error>(())
+    };
+    let began = tokio::time::Instant::now();
+    let calls = || queued.call(Idempotency::None, slow);
+    let (first, second, third) = tokio::join!(calls(), calls(), calls());
+    assert!(first.is_ok() && second.is_ok());
+    assert_eq!(third.unwrap_err().reason(), Some(Reason::QueueFull));
+    assert_eq!(began.elapsed(), millis(120));
+    let hang = |_| pending::<Result<(), io::Error>>();
+    let hung = queued.call(Idempotency::None, hang);
+    let (_, late) = tokio::join!(hung, calls());
+    assert_eq!(late.unwrap_err().reason(), Some(Reason::QueueTimeout));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_open_breaker_refuses_and_says_until_when() {
     let dead = dependency();
     let attempt = |_| async { Err::<(), _>(broken()) };

@@ -14,7 +14,7 @@ use http::uri::PathAndQuery;
 use http_body::Body;
 use http_body_util::BodyExt;
 use seawall_client::{CallRequest, RequestBody};
-use seawall_policy::{Idempotency, Wish};
+use seawall_policy::{Idempotency, Keys, Wish};
 use serde::Serialize;
 
 use super::Answer;
@@ -46,6 +46,7 @@ pub struct Request {
     body: RequestBody,
     idempotency: Option<Idempotency>,
     wish: Wish,
+    keys: Keys,
     mistake: Option<String>,
 }
 
@@ -59,6 +60,7 @@ impl Request {
             body: RequestBody::Empty,
             idempotency: None,
             wish: Wish::default(),
+            keys: Keys::NONE,
             mistake: None,
         }
     }
@@ -144,6 +146,13 @@ impl Request {
         self
     }
 
+    /// Breaker and limit are those of this key (a tenant, a shard), kept apart from all others'.
+    pub fn key(mut self, key: impl Into<Arc<str>>) -> Request {
+        let key = key.into();
+        self.keys = Keys { breaker: Some(Arc::clone(&key)), limit: Some(key) };
+        self
+    }
+
     /// Makes one attempt: somebody above repeats already.
     pub fn once(mut self) -> Request {
         self.wish.no_repeats = true;
@@ -162,7 +171,7 @@ impl Request {
     }
 
     async fn exchange(self, place: &'static Location<'static>) -> Result<Answer, Error> {
-        let Request { whom, method, path, headers, body, idempotency, wish, mistake } = self;
+        let Request { whom, method, path, headers, body, idempotency, wish, keys, mistake } = self;
         let name = Arc::clone(whom.name());
         let entry = Entry { dependency: &name, place };
         if let Some(mistake) = mistake {
@@ -185,13 +194,7 @@ impl Request {
         };
         let (plan, keep) = (whom.plan(idempotency, &method), whom.keep());
         let entered = entry::check(entry)?;
-        let outcome = client
-            .call(
-                &plan,
-                CallRequest { method, path, headers, body, keep, keys: seawall_policy::Keys::NONE },
-                wish,
-            )
-            .await;
+        let outcome = client.call(&plan, CallRequest { method, path, headers, body, keep, keys }, wish).await;
         drop(entered);
         Answer::of(outcome, whom, place, client.clock())
     }

@@ -1,0 +1,27 @@
+//! `cargo xtask bench call`: what a call costs in one process, beside other libraries.
+//!
+//! The peers are compiled only for this: the measuring program is a package of its own, outside of the workspace.
+
+use crate::process::{Outcome, cargo, root, run};
+
+/// How a run is asked for.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Five short rounds.
+    #[arg(long)]
+    quick: bool,
+    /// Only cases whose name contains this.
+    only: Option<String>,
+}
+
+/// Builds the measuring program, and runs it.
+pub(crate) fn call(options: &Options) -> Outcome<()> {
+    let mut command = cargo();
+    let manifest = root().join("xtask/bench-call/Cargo.toml");
+    command.args(["run", "--release", "--quiet", "--manifest-path"]).arg(manifest).arg("--");
+    if options.quick {
+        command.arg("--quick");
+    }
+    command.args(&options.only);
+    run(&mut command)
+}
