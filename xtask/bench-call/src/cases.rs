@@ -114,7 +114,8 @@ fn guards() -> Vec<Case> {
                 timed(n, || {
                     let pass = breaker.lock().admit(at).expect("closed");
                     let evidence = policy::Evidence::Success { took: Duration::from_micros(5) };
-                    let _settled = black_box(breaker.lock().settle(at, pass, evidence, policy::Draw::new(0)));
+                    let _settled =
+                        black_box(breaker.lock().settle(at, pass, evidence, || policy::Draw::new(0)));
                 })
             })
         }),
