@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // It has ten places of its own and a short patience. What hangs here takes nothing from payments.
         shipping: Dependency::builder("shipping")
             .endpoint(provider()?)?
-            .timeout(Timeouts { connect: secs(1), read: millis(300), total: millis(600) })
+            .timeout(Timeouts { connect: secs(1), read: millis(800), total: secs(2) })
             .concurrency(Concurrency::fixed(10))
             .build()?,
     });
@@ -101,7 +101,9 @@ async fn visit(at: &str) -> Result<(), Box<dyn Error>> {
     let mut reasons = std::collections::BTreeMap::new();
     for answer in shipping {
         let (status, body, _) = answer.await??;
-        *reasons.entry(format!("{status} {}", body["reason"])).or_insert(0) += 1;
+        *reasons
+            .entry(format!("{status} {}", body["reason"].as_str().unwrap_or("no reason")))
+            .or_insert(0) += 1;
     }
     let mut paid = 0;
     for answer in payments {

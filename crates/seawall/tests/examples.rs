@@ -39,7 +39,7 @@ fn payments_knows_what_happened_to_each_charge() {
 
 #[test]
 fn bulkheads_keeps_a_hanging_dependency_to_itself() {
-    says("bulkheads", &["\"concurrency-limit\"", "payments: 40 of 40 served"]);
+    says("bulkheads", &["503 concurrency-limit", "payments: 40 of 40 served"]);
 }
 
 #[test]
