@@ -4,11 +4,17 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Built with the tests, beside them.
+/// Built with the tests, beside them, unless only some tests are asked for.
 fn run(example: &str) -> String {
     let here = std::env::current_exe().unwrap();
     let folder: PathBuf = here.ancestors().nth(2).unwrap().join("examples");
-    let output = Command::new(folder.join(example)).env_remove("LISTEN").output().unwrap();
+    let program = folder.join(example);
+    assert!(
+        program.is_file(),
+        "{} is not built; `cargo test -p seawall` builds all examples",
+        program.display()
+    );
+    let output = Command::new(program).env_remove("LISTEN").output().unwrap();
     let (said, complained) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{example}: {said}{complained}");
