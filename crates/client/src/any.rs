@@ -260,12 +260,14 @@ struct Run<S: Deref<Target = Site>> {
 }
 
 impl Site {
+    #[inline]
     fn guards<'a>(&'a self, keys: &'a Keys) -> CallGuards<'a> {
         CallGuards::new(&self.shared, keys, self.clock)
     }
 }
 
 impl<S: Deref<Target = Site>> Run<S> {
+    #[inline]
     fn begin(&mut self, wish: Wish) -> (Step, Time) {
         let now = self.site.clock.now();
         let (call, step) = Call::begin(&self.site.plan, wish, &mut self.site.guards(&self.keys), now);
@@ -273,6 +275,7 @@ impl<S: Deref<Target = Site>> Run<S> {
         (self.over(step), now)
     }
 
+    #[inline]
     fn ended(&mut self, ended: Ended, now: Time) -> Step {
         let call = self.call.as_mut().expect("an attempt belongs to a call");
         let step = call.ended(&self.site.plan, &mut self.site.guards(&self.keys), ended, draw, now);
@@ -297,6 +300,7 @@ impl<S: Deref<Target = Site>> Run<S> {
         self.site.guards(&self.keys).poll_turn(ticket, cx)
     }
 
+    #[inline]
     fn over(&mut self, step: Step) -> Step {
         if matches!(step, Step::Finish(_)) {
             self.call = None;

@@ -1,12 +1,13 @@
 //! The one clock. `policy` counts time from an origin that the driver chooses; here it is chosen.
 //!
 //! There are two to choose from. The runtime's is the system's, and what tests pause. A call around a future that is ready at
-//! once costs less than two readings of it, so such calls count the processor's own ticks (`quanta`: measured, a third of the
+//! once costs less than two readings of it, so such calls count the processor's own ticks (`quanta`: measured, about half the
 //! price), where the kernel itself trusts them for its clock.
 //!
 //! The two drift apart by some millionths. So a moment of one is never kept as a moment of the other: a deadline becomes the
 //! runtime's moment only when it is waited for, as what is left from now on.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use seawall_policy::Time;
@@ -22,8 +23,12 @@ pub struct Clock {
 #[derive(Clone, Copy, Debug)]
 enum Origin {
     Runtime(Instant),
-    Ticks(quanta::Instant),
+    /// So many ticks were counted then.
+    Ticks(u64),
 }
+
+/// Measures once, when it is first asked, how long a tick is.
+static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
 
 /// The origin lies so far back, so that no early moment is [`Time::ZERO`].
 const EARLIER: Duration = Duration::from_secs(1);
@@ -43,7 +48,7 @@ impl Clock {
         if stands_still() || !kernel_trusts_ticks() {
             return Clock::new();
         }
-        Clock { origin: Origin::Ticks(quanta::Instant::now()) }
+        Clock { origin: Origin::Ticks(COUNTER.raw()) }
     }
 
     /// Now.
@@ -52,7 +57,10 @@ impl Clock {
     pub fn now(&self) -> Time {
         match self.origin {
             Origin::Runtime(origin) => Time::ZERO.saturating_add(origin.elapsed()),
-            Origin::Ticks(origin) => Time::ZERO.saturating_add(origin.elapsed() + EARLIER),
+            Origin::Ticks(origin) => {
+                let nanos = COUNTER.delta_as_nanos(origin, COUNTER.raw());
+                Time::from_nanos(nanos.saturating_add(EARLIER.as_nanos() as u64))
+            }
         }
     }
 
