@@ -41,6 +41,8 @@ mod reconciler;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod report;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod row;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod run;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod schedule;

@@ -8,9 +8,10 @@
 use std::time::Duration;
 
 use super::paging::Paging;
-use super::report::{Report, ReportId, Status, Totals};
-use super::tables::{Cells, Statement, Tables, Value, foreign};
-use super::{Difference, Window, Zone};
+use super::report::{Report, ReportId, Totals};
+use super::row::{REPORT, TURN, read};
+use super::tables::{Statement, Tables, Value};
+use super::{Difference, Window};
 use crate::machine::{Owner, Stamp};
 use crate::store::Result;
 
@@ -40,7 +41,7 @@ impl Stage {
         }
     }
 
-    fn parse(word: &str) -> Option<Stage> {
+    pub(super) fn parse(word: &str) -> Option<Stage> {
         [Stage::List, Stage::Join, Stage::Fix, Stage::Purge].into_iter().find(|s| s.as_str() == word)
     }
 }
@@ -71,42 +72,6 @@ pub(crate) struct Wanted<'a> {
     /// It is a window of the schedule, of which there is one report.
     pub(crate) scheduled: bool,
 }
-
-const REPORT: [&str; 30] = [
-    "id",
-    "dependency",
-    "@window_from",
-    "@window_to",
-    "zone",
-    "asked_by",
-    "?fix",
-    "@asked_at",
-    "@finished_at",
-    "status",
-    "why",
-    "tries",
-    "@next_at",
-    "there",
-    "sum_there",
-    "here",
-    "sum_here",
-    "agreed",
-    "uncompared",
-    "only_here",
-    "only_there",
-    "amount",
-    "state",
-    "doubled",
-    "pending",
-    "sum_only_here",
-    "sum_only_there",
-    "stage",
-    "@began_at",
-    "span",
-];
-
-/// What a turn needs beside the report.
-const TURN: [&str; 7] = ["@edge_to", "cursor", "pages", "barren", "still", "fence", "owner"];
 
 /// The statements over one database.
 pub(crate) struct Shelf<'t, T> {
@@ -408,88 +373,4 @@ impl<T: Tables> Shelf<'_, T> {
             }
         }
     }
-}
-
-/// What a row says beside the report.
-struct Rest {
-    stage: Stage,
-    began_at: Stamp,
-    span: u32,
-    edge_to: Option<Stamp>,
-    paging: Paging,
-    fence: i64,
-    owner: Option<String>,
-}
-
-fn read(mut row: Cells) -> Result<(Report, Rest)> {
-    let id = row.parsed("an id", ReportId::parse)?.ok_or_else(|| foreign("an id", "null"))?;
-    let dependency = row.must_text()?;
-    let (from, to) = (row.must_stamp()?, row.must_stamp()?);
-    let zone = row.must_text()?;
-    let zone = Zone::named(&zone).map_err(|_| foreign("a time zone", &zone))?;
-    let window =
-        Window::new(&zone, from, to).map_err(|_| foreign("a window", "its end before its beginning"))?;
-    let (asked_by, fix, asked_at) = (row.must_text()?, row.flag()?, row.must_stamp()?);
-    let finished_at = row.stamp()?;
-    let status = row.parsed("a status", Status::parse)?.ok_or_else(|| foreign("a status", "null"))?;
-    let (why, tries, next_at) = (row.text()?, row.count()?, row.stamp()?);
-    let totals = read_totals(&mut row)?;
-    let stage = row.parsed("a stage", Stage::parse)?.ok_or_else(|| foreign("a stage", "null"))?;
-    let rest = Rest {
-        stage,
-        began_at: row.stamp()?.unwrap_or(asked_at),
-        span: row.count()?,
-        edge_to: row.stamp()?,
-        paging: Paging {
-            cursor: row.text()?,
-            pages: row.count()?,
-            barren: row.count()?,
-            still: row.count()?,
-        },
-        fence: row.must_int()?,
-        owner: row.text()?,
-    };
-    let totals = totals.filter(|_| status == Status::Complete);
-    let report = Report {
-        id,
-        dependency,
-        window,
-        asked_by,
-        fix,
-        asked_at,
-        finished_at,
-        status,
-        why,
-        tries,
-        next_at,
-        totals,
-    };
-    Ok((report, rest))
-}
-
-fn read_totals(row: &mut Cells) -> Result<Option<Totals>> {
-    let amount = |row: &mut Cells| row.parsed("an amount", |text| text.parse().ok());
-    let number = |row: &mut Cells| Ok(row.int()?.map(|count| u64::try_from(count).unwrap_or(0)));
-    let (there, sum_there) = (number(row)?, amount(row)?);
-    let (here, sum_here) = (number(row)?, amount(row)?);
-    let (agreed, uncompared) = (number(row)?, number(row)?);
-    let mut differences = [0; 6];
-    for count in &mut differences {
-        *count = number(row)?.unwrap_or(0);
-    }
-    let (sum_only_here, sum_only_there) = (amount(row)?, amount(row)?);
-    let (Some(there), Some(here), Some(agreed), Some(uncompared)) = (there, here, agreed, uncompared) else {
-        return Ok(None);
-    };
-    Ok(Some(Totals {
-        there,
-        sum_there,
-        here,
-        sum_here,
-        agreed,
-        uncompared,
-        differences,
-        sum_only_here,
-        sum_only_there,
-    }))
 }
