@@ -19,13 +19,20 @@ use crate::world::{PostgresWorld, SqliteWorld, World, ledger, quick};
 /// Multiplies the one row that waits.
 async fn backlog<W: World>(world: &W, rows: u64) {
     let mut conn = world.connect().await;
-    let (id, series) = if W::ACTIONS.contains('.') {
-        ("gen_random_uuid()", format!("generate_series(1, {rows}) AS n(n)"))
+    // Ids in the order of recording, as those of version 7 are, each due a moment after the one before.
+    let (id, due, series) = if W::ACTIONS.contains('.') {
+        (
+            "(lpad(to_hex(n.n), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(n.n), 12, '0'))::uuid",
+            "due_at - interval '2 seconds' + n.n * interval '1 microsecond'",
+            format!("generate_series(1, {rows}) AS n(n)"),
+        )
     } else {
         let counted = format!("SELECT 1 AS n UNION ALL SELECT n + 1 FROM n LIMIT {rows}");
-        ("lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-7000-8000-' || hex(randomblob(6)))", {
-            format!("(WITH RECURSIVE n(n) AS ({counted}) SELECT n FROM n) AS n")
-        })
+        (
+            "printf('%08x-0000-7000-8000-%012x', n.n, n.n)",
+            "due_at - 2000000 + n.n",
+            format!("(WITH RECURSIVE n(n) AS ({counted}) SELECT n FROM n) AS n"),
+        )
     };
     let table = W::ACTIONS;
     let text = format!(
@@ -34,7 +41,7 @@ async fn backlog<W: World>(world: &W, rows: u64) {
          cancel_gen, cancel_gen_early, cancel_open, cancel_tries, closed_by_absence, due_at) \
          SELECT {id}, dependency, operation, 'b' || n.n, request, created_at, version, goal, effect, \
          open_attempts, attempts, maybe_sent, logged, asks, absences, settled, fence, lease_until, next_at, \
-         cancel_gen, cancel_gen_early, cancel_open, cancel_tries, closed_by_absence, due_at \
+         cancel_gen, cancel_gen_early, cancel_open, cancel_tries, closed_by_absence, {due} \
          FROM {table}, {series} WHERE key = 'seed'"
     );
     W::execute(&mut conn, &text).await;

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::{Connection, Postgres};
 
 use crate::action::{Action, ActionId};
 use crate::error::{StoreError, Trouble};
@@ -13,10 +15,21 @@ use crate::store::{Changed, Insert, Recorded, Result};
 use super::statements::{Session, failed};
 use super::{BEGIN, SharedClock, unexpected};
 
+/// Keeps its connection: giving one back to the pool and taking it again costs a round trip each time.
 pub(super) struct Lane {
     pub(super) pool: PgPool,
+    pub(super) conn: Option<PoolConnection<Postgres>>,
     pub(super) clock: SharedClock,
     pub(super) prepared: bool,
+}
+
+impl Lane {
+    /// A connection on which something failed is not used again.
+    fn give_up(&mut self) {
+        if let Some(broken) = self.conn.take() {
+            drop(broken.detach());
+        }
+    }
 }
 
 /// How a row that had moved on stands. As the change would have made it: it was taken before, and its answer was lost.
@@ -53,12 +66,48 @@ impl Batch<PgConnection> for Lane {
         writes.sort_unstable_by_key(|(id, _)| *id);
         inserts.sort_unstable_by(|a, b| a.action.key.cmp(&b.action.key));
 
-        let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
-        let mut session = Session { conn: &mut tx, prepared: self.prepared };
-        let recorded = record(&mut session, &inserts, &self.clock).await?;
-        let changed = change(&mut session, &writes, &self.clock).await?;
-        tx.commit().await.map_err(failed)?;
+        let was_kept = self.conn.is_some();
+        let executed = match self.transaction(&inserts, &writes).await {
+            // A kept connection may have died unnoticed. Nothing can have been written before a transaction had begun.
+            Err((Begun::No, e)) if was_kept && e.trouble() == Trouble::Away => {
+                self.give_up();
+                self.transaction(&inserts, &writes).await
+            }
+            executed => executed,
+        };
+        let (recorded, changed) = executed.map_err(|(_, e)| e).inspect_err(|e| {
+            if e.trouble() == Trouble::Away {
+                self.give_up();
+            }
+        })?;
         jobs.iter().map(|job| answer(&job.task, &recorded, &changed)).collect()
+    }
+}
+
+/// Had the transaction begun when it failed?
+enum Begun {
+    No,
+    Yes,
+}
+
+impl Lane {
+    async fn transaction(
+        &mut self,
+        inserts: &[&Insert],
+        writes: &[(ActionId, &Write)],
+    ) -> std::result::Result<(Found, Moved), (Begun, StoreError)> {
+        let not_begun = |e| (Begun::No, failed(e));
+        let conn = match &mut self.conn {
+            Some(conn) => conn,
+            None => self.conn.insert(self.pool.acquire().await.map_err(not_begun)?),
+        };
+        let mut tx = conn.begin_with(BEGIN).await.map_err(not_begun)?;
+        let begun = |e| (Begun::Yes, e);
+        let mut session = Session { conn: &mut tx, prepared: self.prepared };
+        let recorded = record(&mut session, inserts, &self.clock).await.map_err(begun)?;
+        let changed = change(&mut session, writes, &self.clock).await.map_err(begun)?;
+        tx.commit().await.map_err(|e| begun(failed(e)))?;
+        Ok((recorded, changed))
     }
 }
 
@@ -82,13 +131,15 @@ async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedC
 }
 
 /// The rows whose change was not taken, as they stand; `None` where one is gone.
+type Moved = HashMap<ActionId, Option<Action>>;
+
 async fn change(
     session: &mut Session<'_>,
     writes: &[(ActionId, &Write)],
     shared: &SharedClock,
-) -> Result<HashMap<ActionId, Option<Action>>> {
+) -> Result<Moved> {
     if writes.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(Moved::new());
     }
     let (taken, clock) = session.change(writes).await?;
     shared.set(clock);

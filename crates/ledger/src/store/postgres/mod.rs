@@ -123,7 +123,7 @@ impl Postgres {
         tx.commit().await.map_err(failed)?;
         drop(conn);
         let clock = SharedClock(Arc::new(Mutex::new(clock)));
-        let lane = || lanes::Lane { pool: pool.clone(), clock: clock.clone(), prepared };
+        let lane = || lanes::Lane { pool: pool.clone(), conn: None, clock: clock.clone(), prepared };
         let lanes = Lanes::start((0..settings.lanes.max(1)).map(|_| lane()).collect());
         Ok(Postgres { pool, lanes, clock, prepared })
     }
