@@ -10,6 +10,7 @@ use seawall_client::{Clock, DependencySettings, EndpointSettings, PoolSettings, 
 use seawall_policy::{GuardSettings, Idempotency, Plan, Rules};
 
 use crate::dependency::Inner;
+#[cfg(feature = "http")]
 use crate::http::Lines;
 use crate::{Breaker, Budget, Concurrency, Dependency, Dns, HttpVersion, Misuse, Pool, Retry, Timeouts, Tls};
 
@@ -247,13 +248,12 @@ impl Builder {
         let clock = Clock::ticks();
         let endpoints = self.endpoints.len().max(1);
         let shared = Shared::new(self.guards(), endpoints);
-        let lines = (!self.endpoints.is_empty()).then(|| {
-            let settings = self.http_side();
+        let settings = (!self.endpoints.is_empty()).then(|| self.http_side());
+        if let Some(settings) = settings.clone() {
             // Made once here, so that a certificate that cannot be read is found now.
-            let made = seawall_client::Dependency::new(settings.clone(), Arc::clone(&shared), clock);
+            let made = seawall_client::Dependency::new(settings, Arc::clone(&shared), clock);
             problems.extend(made.err().map(|wrong| wrong.to_string()));
-            Lines::new(settings, Arc::clone(&shared), clock)
-        });
+        }
         if let Some(misuse) = Misuse::of(problems) {
             return Err(misuse);
         }
@@ -267,7 +267,9 @@ impl Builder {
             sites,
             timeouts: self.timeouts,
             retry: self.retry,
-            lines,
+            #[cfg(feature = "http")]
+            lines: settings.map(|settings| Lines::new(settings, shared, clock)),
+            #[cfg(feature = "http")]
             answer_limit: self.answer_limit,
         })))
     }
@@ -281,6 +283,9 @@ impl Builder {
         self.retry.problems("", &mut found);
         self.concurrency.problems(&mut found);
         self.breaker.problems(&mut found);
+        if self.answer_limit == 0 {
+            found.push("answer_limit is 0; no answer with a body could be read".to_owned());
+        }
         if self.instances == 0 {
             found.push("instances is 0; this program is one".to_owned());
         }

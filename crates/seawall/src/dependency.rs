@@ -6,7 +6,9 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use seawall_client::any::Site;
-use seawall_policy::{Idempotency, Plan, Rules};
+use seawall_policy::Idempotency;
+#[cfg(feature = "http")]
+use seawall_policy::{Plan, Rules};
 
 #[cfg(feature = "http")]
 use crate::http::{Http, Lines};

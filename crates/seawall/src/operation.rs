@@ -20,6 +20,7 @@ pub struct Operation {
 pub(crate) struct Declared {
     pub(crate) name: String,
     pub(crate) site: Site,
+    #[cfg(feature = "http")]
     pub(crate) keep: usize,
 }
 
@@ -211,7 +212,12 @@ impl OperationBuilder {
             ..Plan::new(self.rules, site.plan.endpoints)
         };
         let site = Site { shared: Arc::clone(&site.shared), clock: site.clock, plan: Arc::new(plan) };
-        let declared = Declared { name: self.name, site, keep: self.retry.buffer };
+        let declared = Declared {
+            name: self.name,
+            site,
+            #[cfg(feature = "http")]
+            keep: self.retry.buffer,
+        };
         Ok(Operation { dependency: self.dependency, declared: Arc::new(declared) })
     }
 }
