@@ -154,15 +154,20 @@ pub(crate) async fn a_reserved_action_is_settled_with_the_business_row_or_undone
     let mut conn = world.connect().await;
 
     let kept = ledger.reserve(&charge("kept")).await.unwrap();
+    // In transactions all of it: behind a pooler, only a transaction keeps its session.
+    W::execute(&mut conn, W::BEGIN).await;
     let early = ledger.settle_in(&mut conn, kept.id).await.unwrap_err();
     assert_eq!(early.refusal(), Some(Refusal::NotKnown));
+    W::execute(&mut conn, "ROLLBACK").await;
     let charged = ledger.run(kept.id).await.unwrap();
     assert_eq!((charged.state.known, charged.state.end), (Known::Applied, None));
     W::execute(&mut conn, W::BEGIN).await;
     W::write_order(&mut conn, "kept", "paid").await.unwrap();
     ledger.settle_in(&mut conn, kept.id).await.unwrap();
     W::execute(&mut conn, "COMMIT").await;
+    W::execute(&mut conn, W::BEGIN).await;
     ledger.settle_in(&mut conn, kept.id).await.unwrap();
+    W::execute(&mut conn, "COMMIT").await;
 
     let lost = ledger.reserve(&charge("lost")).await.unwrap();
     ledger.run(lost.id).await.unwrap();
@@ -171,8 +176,10 @@ pub(crate) async fn a_reserved_action_is_settled_with_the_business_row_or_undone
     W::execute(&mut conn, "ROLLBACK").await;
     let undone = ended(&ledger, lost.id).await;
     assert_eq!((undone.state.end, undone.state.goal), (Some(End::Cancelled), Goal::Cancel));
+    W::execute(&mut conn, W::BEGIN).await;
     let late = ledger.settle_in(&mut conn, lost.id).await.unwrap_err();
-    assert_eq!(late.refusal(), Some(Refusal::TooLate));
+    assert_eq!(late.refusal(), Some(Refusal::TooLate), "{late}");
+    W::execute(&mut conn, "ROLLBACK").await;
     assert_eq!((provider.effects("kept"), provider.effects("lost")), (1, 0));
     assert_eq!(ledger.load(kept.id).await.unwrap().state.end, Some(End::Done));
     drop(worker);
