@@ -41,7 +41,7 @@ pub fn recorded(rules: &Rules, now: Stamp) -> State {
     }
 }
 
-/// Recorded and leased to the caller, who goes on with [`plan`](super::plan) himself. Also for whoever records in a
+/// Recorded and leased to the caller, who goes on with [`plan`](super::plan()) himself. Also for whoever records in a
 /// transaction and wants to make the call right after its commit.
 #[must_use]
 pub fn reserved(rules: &Rules, owner: Owner, now: Stamp) -> State {

@@ -268,6 +268,7 @@ pub(crate) async fn a_refusal_fails_the_action_and_tells_the_handler<W: World>(w
     assert_eq!(failed.state.known, Known::NotApplied(NotApplied::Refused));
     let mut conn = world.connect().await;
     assert_eq!(W::number(&mut conn, "SELECT count(*) FROM orders WHERE state = 'failed'").await, 1);
+    W::execute(&mut conn, W::BEGIN).await;
     let refused = ledger.settle_in(&mut conn, failed.id).await.unwrap_err();
     assert_eq!(refused.refusal(), Some(Refusal::Failed));
 }
