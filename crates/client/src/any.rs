@@ -171,8 +171,14 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                         }
                     };
                     this.state.set(State::Over);
+                    let step = this.run.ended(ended, now);
+                    if let Step::Finish(finish) = step {
+                        // As below, but what was just built is not put down first.
+                        let ending = Some(ended.ending);
+                        return Poll::Ready(Concluded { finish, ending, value, at: now });
+                    }
                     *this.last = Some((ended.ending, value));
-                    (this.run.ended(ended, now), now)
+                    (step, now)
                 }
                 Stage::Waiting { until } => {
                     let clock = this.run.site.clock;
@@ -270,8 +276,8 @@ impl<S: Deref<Target = Site>> Run<S> {
     #[inline]
     fn begin(&mut self, wish: Wish) -> (Step, Time) {
         let now = self.site.clock.now();
-        let (call, step) = Call::begin(&self.site.plan, wish, &mut self.site.guards(&self.keys), now);
-        self.call = Some(call);
+        let call = self.call.insert(Call::new(&self.site.plan, wish, now));
+        let step = call.start(&self.site.plan, &mut self.site.guards(&self.keys), now);
         (self.over(step), now)
     }
 

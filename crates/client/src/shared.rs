@@ -121,6 +121,7 @@ pub(crate) struct CallGuards<'a> {
 }
 
 impl<'a> CallGuards<'a> {
+    #[inline]
     pub(crate) fn new(shared: &'a Arc<Shared>, keys: &'a Keys, clock: Clock) -> CallGuards<'a> {
         CallGuards { shared, keys, clock, answered: None }
     }
@@ -132,6 +133,7 @@ impl<'a> CallGuards<'a> {
     }
 
     /// The answered attempt's body is not passed on.
+    #[cold]
     pub(crate) fn free_slot(&mut self) {
         if let Some(slot) = self.answered.take() {
             self.shared.change(|guards| guards.release(slot, || self.clock.now()));
@@ -145,8 +147,11 @@ impl<'a> CallGuards<'a> {
 }
 
 impl Drop for CallGuards<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.free_slot();
+        if self.answered.is_some() {
+            self.free_slot();
+        }
     }
 }
 
@@ -173,14 +178,14 @@ impl Guards for CallGuards<'_> {
     }
 
     #[inline]
-    fn settle(&mut self, permit: Permit, report: Report, after: After, now: Time) -> Option<HeldPass> {
-        let remains = self.shared.change(|guards| guards.settle(permit, &report, after, now, draw));
+    fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass> {
+        let remains = self.shared.change(|guards| guards.settle(permit, report, after, now, draw));
         self.answered = remains.slot;
         remains.pass
     }
 
-    fn witness(&mut self, pass: HeldPass, report: Report, now: Time) {
-        self.shared.change(|guards| guards.witness(pass, &report, now, draw));
+    fn witness(&mut self, pass: HeldPass, report: &Report, now: Time) {
+        self.shared.change(|guards| guards.witness(pass, report, now, draw));
     }
 
     fn pay(&mut self, permit: &Permit, slow: bool, now: Time) -> Result<(), Stopped> {

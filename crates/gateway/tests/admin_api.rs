@@ -84,9 +84,7 @@ impl Side {
         let now = self.running.clock.now();
         let ending = Ending::Lost(Lost::ReadTimeout);
         let verdict = Rules::of(Idempotency::Safe).judge(&ending);
-        let outcome = Some((ending, verdict));
-        let took = Duration::from_secs(10);
-        let report = Report { outcome, slow: true, took, slow_call: None, flowing: false };
+        let report = Report::of(&ending, &verdict, true, Duration::from_secs(10));
         found.shared.with(|guards| {
             for _ in 0..times {
                 let permit = guards.admit(0, &Keys::NONE, now).unwrap();

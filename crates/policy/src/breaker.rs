@@ -177,6 +177,25 @@ impl Breaker {
         if pass.era != self.era {
             return Settled { counted: Counted::Nothing, change: None };
         }
+        if let (State::Closed(Closed { silent_run: 0, bad_run: 0, .. }), Evidence::Success { took }) =
+            (self.state, evidence)
+            && slow_call.is_none_or(|bound| took <= bound)
+        {
+            // The usual: as below, and nothing changes but the window.
+            self.window.success(now, took);
+            return Settled { counted: Counted::Ok, change: None };
+        }
+        self.settle_unusual(now, &pass, evidence, slow_call, draw)
+    }
+
+    fn settle_unusual(
+        &mut self,
+        now: Time,
+        pass: &Pass,
+        evidence: Evidence,
+        slow_call: Option<Duration>,
+        draw: impl FnOnce() -> Draw,
+    ) -> Settled {
         let weighed = self.weigh(now, evidence, slow_call);
         let counted = match weighed {
             Weighed::Ok { took } => {
@@ -191,14 +210,13 @@ impl Breaker {
         };
         let change = match self.state {
             State::Closed(closed) => self.settle_closed(closed, now, &weighed, draw),
-            State::HalfOpen(half) => self.settle_probe(half, now, &pass, &weighed, draw),
+            State::HalfOpen(half) => self.settle_probe(half, now, pass, &weighed, draw),
             State::Open { .. } | State::ForcedOpen | State::ForcedClosed => None,
         };
         Settled { counted, change }
     }
 
     /// Evidence for the window.
-    #[inline]
     fn weigh(&mut self, now: Time, evidence: Evidence, slow_call: Option<Duration>) -> Weighed {
         match evidence {
             Evidence::Success { took } if slow_call.is_some_and(|bound| took > bound) => {
@@ -219,7 +237,6 @@ impl Breaker {
         }
     }
 
-    #[inline]
     fn settle_closed(
         &mut self,
         mut closed: Closed,

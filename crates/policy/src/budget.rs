@@ -42,6 +42,7 @@ impl Budget {
     }
 
     /// A call succeeded.
+    #[inline]
     pub fn earn(&mut self) {
         let more = self.milli.saturating_add(self.settings.per_success_milli);
         self.milli = more.min(self.settings.burst_milli);

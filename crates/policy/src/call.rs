@@ -16,8 +16,8 @@
 use std::time::Duration;
 
 use crate::{
-    Backoff, Draw, Effect, Ending, Health, HeldPass, Permit, Reason, Repeat, Rules, Stopped, Ticket, Time,
-    Verdict, may_repeat,
+    Backoff, Draw, Effect, Ending, Health, HeldPass, Permit, Reason, Repeat, Report, Rules, Stopped, Ticket,
+    Time, Verdict, may_repeat,
 };
 
 /// The three timeouts of a call.
@@ -83,21 +83,6 @@ pub struct Refusal {
     pub until: Option<Time>,
 }
 
-/// What is told to the guards when an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// How it ended, and what that means; `None` where the attempt was abandoned, and nobody knows.
-    pub outcome: Option<(Ending, Verdict)>,
-    /// A timeout, a 504, or any failure that took more than a tenth of the read timeout.
-    pub slow: bool,
-    /// From the first wait for a connection to the ending.
-    pub took: Duration,
-    /// The operation's own `slow_call`.
-    pub slow_call: Option<Duration>,
-    /// The answer's body is still under way, and the attempt keeps its place in the limit until its end.
-    pub flowing: bool,
-}
-
 /// What the call does after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
@@ -151,11 +136,16 @@ pub trait Guards {
     /// Gives a permit back with what its attempt said. A success after which the call ends earns for the budget. With
     /// [`After::RepeatsHere`] the evidence is held back, and the pass that comes back is given in [`Guards::witness`] or
     /// not at all.
-    fn settle(&mut self, permit: Self::Permit, report: Report, after: After, now: Time)
-    -> Option<Self::Pass>;
+    fn settle(
+        &mut self,
+        permit: Self::Permit,
+        report: &Report,
+        after: After,
+        now: Time,
+    ) -> Option<Self::Pass>;
 
     /// Gives evidence that was held back while a repeat was planned that then never was sent.
-    fn witness(&mut self, pass: Self::Pass, report: Report, now: Time);
+    fn witness(&mut self, pass: Self::Pass, report: &Report, now: Time);
 
     /// Asks whether one more repeat can be afforded after a failure of this attempt, and pays for it. It `doubles` where
     /// the work may be done twice: after a slow failure, or at the same endpoint after any that was not refused unprocessed.
@@ -273,10 +263,20 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
+        let mut call = Call::new(plan, wish, now);
+        let step = call.start(plan, guards, now);
+        (call, step)
+    }
+
+    /// A call that has not started; [`Call::start`] says its first step. In two, for a driver that wants the machine in its
+    /// place before anything is in it.
+    #[must_use]
+    #[inline]
+    pub fn new(plan: &Plan, wish: Wish, now: Time) -> Call<P, Q, T> {
         let ours = plan.timeouts.total.map_or(Time::NEVER, |total| now.saturating_add(total));
         let callers = wish.within.map_or(Time::NEVER, |within| now.saturating_add(within));
         let callers = callers.min(wish.by.unwrap_or(Time::NEVER));
-        let mut call = Call {
+        Call {
             end_by: ours.min(callers),
             callers_deadline: callers < ours,
             caller_repeats: wish.no_repeats,
@@ -288,12 +288,20 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             permit: None,
             held_back: None,
             ticket: None,
-        };
-        let step = call.send(plan, guards, 0, now);
-        (call, step)
+        }
+    }
+
+    /// The first step.
+    #[inline]
+    pub fn start<G>(&mut self, plan: &Plan, guards: &mut G, now: Time) -> Step
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
+        self.send(plan, guards, 0, now)
     }
 
     /// The attempt ended. `draw` is asked where the call waits before it is repeated.
+    #[inline]
     pub fn ended<G>(
         &mut self,
         plan: &Plan,
@@ -309,9 +317,41 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         self.effect = self.effect.and(verdict.effect);
         let repeat = may_repeat(plan.rules.idempotency, &verdict);
         self.last = Some(repeat);
-        let report =
-            Report { flowing: ended.flowing, ..self.report(plan, Some((ended.ending, verdict)), now) };
-        let asked = self.may_go_on(plan, guards, repeat, &verdict, &report, ended, draw, now);
+        let took = now.since(self.began);
+        let slow = verdict.timed_out || (verdict.health == Health::Failure && took > plan.timeouts.read / 10);
+        let report = Report {
+            slow_call: plan.slow_call,
+            flowing: ended.flowing,
+            ..Report::of(&ended.ending, &verdict, slow, took)
+        };
+        if repeat == Repeat::NotWanted {
+            if let Some(permit) = self.permit.take() {
+                let _none = guards.settle(permit, &report, After::Ends, now);
+            }
+            return Step::Finish(self.finish(None, None));
+        }
+        self.ended_short(plan, guards, repeat, &verdict, slow, report, ended, draw, now)
+    }
+
+    /// An attempt ended, and one would like to repeat it.
+    #[cold]
+    #[expect(clippy::too_many_arguments, reason = "the second half of `ended`")]
+    fn ended_short<G>(
+        &mut self,
+        plan: &Plan,
+        guards: &mut G,
+        repeat: Repeat,
+        verdict: &Verdict,
+        slow: bool,
+        report: Report,
+        ended: Ended,
+        draw: impl FnOnce() -> Draw,
+        now: Time,
+    ) -> Step
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
+        let asked = self.may_go_on(plan, guards, repeat, verdict, slow, ended, draw, now);
         let next = if ended.stale { self.endpoint } else { self.next_endpoint(plan) };
         let after = match asked {
             Ok(_) if next == self.endpoint => After::RepeatsHere,
@@ -319,13 +359,13 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             Err(_) => After::Ends,
         };
         if let Some(permit) = self.permit.take() {
-            let pass = guards.settle(permit, report, after, now);
+            let pass = guards.settle(permit, &report, after, now);
             self.held_back = pass.map(|pass| (pass, report));
         }
         match asked {
             Ok(at) if at > now => Step::Wait(at),
-            Ok(_) => self.send(plan, guards, next, now),
-            Err(stopped) => Step::Finish(self.finish(None, stopped)),
+            Ok(_) => self.send_again(plan, guards, next, now),
+            Err(stopped) => Step::Finish(self.finish(None, Some(stopped))),
         }
     }
 
@@ -335,7 +375,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
         let next = self.next_endpoint(plan);
-        self.send(plan, guards, next, now)
+        self.send_again(plan, guards, next, now)
     }
 
     /// The turn that [`Step::Queue`] waits for came, or its time is over.
@@ -368,9 +408,10 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
-        let report = self.report(plan, None, now);
         if let Some(permit) = self.permit.take() {
-            let _none = guards.settle(permit, report, After::Ends, now);
+            let waited = now.since(self.began);
+            let report = Report { slow_call: plan.slow_call, ..Report::abandoned(waited) };
+            let _none = guards.settle(permit, &report, After::Ends, now);
         }
         if let Some((_, ticket)) = self.ticket.take() {
             guards.leave(ticket, now);
@@ -389,15 +430,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         self.end_by
     }
 
-    fn report(&self, plan: &Plan, outcome: Option<(Ending, Verdict)>, now: Time) -> Report {
-        let took = now.since(self.began);
-        let slow = outcome.is_some_and(|(_, v)| {
-            v.timed_out || (v.health == Health::Failure && took > plan.timeouts.read / 10)
-        });
-        Report { outcome, slow, took, slow_call: plan.slow_call, flowing: false }
-    }
-
-    /// When the next attempt may begin, or why there is none (`Err(None)`: none is wanted).
+    /// When the next attempt may begin, or why there is none.
     #[expect(clippy::too_many_arguments, reason = "the facts of one decision, asked in one place")]
     fn may_go_on<G>(
         &self,
@@ -405,27 +438,25 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         guards: &mut G,
         repeat: Repeat,
         verdict: &Verdict,
-        report: &Report,
+        slow: bool,
         ended: Ended,
         draw: impl FnOnce() -> Draw,
         now: Time,
-    ) -> Result<Time, Option<Stopped>>
+    ) -> Result<Time, Stopped>
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
-        match repeat {
-            Repeat::NotWanted => return Err(None),
-            Repeat::Forbidden => return Err(Some(Stopped::NotRepeatable)),
-            Repeat::Allowed => {}
+        if repeat == Repeat::Forbidden {
+            return Err(Stopped::NotRepeatable);
         }
         if self.caller_repeats {
-            return Err(Some(Stopped::Caller));
+            return Err(Stopped::Caller);
         }
         if self.attempts >= plan.attempts {
-            return Err(Some(Stopped::Attempts));
+            return Err(Stopped::Attempts);
         }
         if !ended.body_kept {
-            return Err(Some(Stopped::Body));
+            return Err(Stopped::Body);
         }
         if ended.stale && now < self.end_by {
             return Ok(now);
@@ -442,14 +473,14 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         };
         let at = now.saturating_add(wait);
         if at >= self.end_by {
-            return Err(Some(Stopped::Deadline));
+            return Err(Stopped::Deadline);
         }
         let permit = self.permit.as_ref().expect("an attempt that ends has its permit still");
         // What may have been worked on would be worked on twice.
-        let doubles = report.slow || !(moves_on || verdict.unprocessed);
+        let doubles = slow || !(moves_on || verdict.unprocessed);
         guards.pay(permit, doubles, now).map_err(|no| match no {
-            Stopped::Slow if !report.slow => Some(Stopped::Budget),
-            no => Some(no),
+            Stopped::Slow if !slow => Stopped::Budget,
+            no => no,
         })?;
         Ok(at)
     }
@@ -461,6 +492,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
 
     /// Asks in this order: time left, breaker, concurrency limit; over the endpoints, beginning with `first`. Where none
     /// says yes, it waits in the queue of the first whose limit said no.
+    #[inline]
     fn send<G>(&mut self, plan: &Plan, guards: &mut G, first: usize, now: Time) -> Step
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
@@ -468,9 +500,30 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         if now >= self.end_by {
             return self.refused(guards, first, NO_TIME_LEFT, now);
         }
-        let mut refusal: Option<(usize, Refusal)> = None;
-        let mut full: Option<usize> = None;
-        for offset in 0..plan.endpoints.max(1) {
+        match guards.admit(first, now) {
+            Ok(permit) => self.sends(plan, guards, first, permit, now),
+            Err(no) => self.send_elsewhere(plan, guards, first, no, now),
+        }
+    }
+
+    /// The same for a repeat, apart, so that the first attempt's is not paid for by a jump.
+    #[cold]
+    fn send_again<G>(&mut self, plan: &Plan, guards: &mut G, first: usize, now: Time) -> Step
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
+        self.send(plan, guards, first, now)
+    }
+
+    /// The endpoint of choice said no.
+    #[cold]
+    fn send_elsewhere<G>(&mut self, plan: &Plan, guards: &mut G, first: usize, no: Refusal, now: Time) -> Step
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
+        let mut refusal = no;
+        let mut full = (no.reason == Reason::ConcurrencyLimit).then_some(first);
+        for offset in 1..plan.endpoints.max(1) {
             let endpoint = (first + offset) % plan.endpoints.max(1);
             match guards.admit(endpoint, now) {
                 Ok(permit) => return self.sends(plan, guards, endpoint, permit, now),
@@ -478,31 +531,32 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
                     if no.reason == Reason::ConcurrencyLimit {
                         full.get_or_insert(endpoint);
                     }
-                    let (_, kept) = refusal.get_or_insert((endpoint, no));
-                    kept.until = kept.until.into_iter().chain(no.until).min();
+                    refusal.until = refusal.until.into_iter().chain(no.until).min();
                 }
             }
         }
-        let (endpoint, mut no) = refusal.expect("at least one endpoint was asked");
         match full.map(|at| (at, guards.join(at, now))) {
             Some((at, Ok((ticket, until)))) => {
                 self.ticket = Some((at, ticket));
                 return Step::Queue(until.min(self.end_by));
             }
-            Some((at, Err(queue))) if at == endpoint => no.reason = queue.reason,
+            Some((at, Err(queue))) if at == first => refusal.reason = queue.reason,
             Some((_, Err(_))) | None => {}
         }
-        self.refused(guards, endpoint, no, now)
+        self.refused(guards, first, refusal, now)
     }
 
+    #[inline]
     fn sends<G>(&mut self, plan: &Plan, guards: &mut G, endpoint: usize, permit: P, now: Time) -> Step
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
-        if endpoint == self.endpoint {
-            self.held_back = None;
-        } else {
-            self.give_evidence(guards, now);
+        if self.held_back.is_some() {
+            if endpoint == self.endpoint {
+                self.held_back = None;
+            } else {
+                self.give_evidence(guards, now);
+            }
         }
         self.permit = Some(permit);
         self.endpoint = endpoint;
@@ -518,6 +572,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         })
     }
 
+    #[cold]
     fn refused<G>(&mut self, guards: &mut G, endpoint: usize, refusal: Refusal, now: Time) -> Step
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
@@ -540,7 +595,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
         if let Some((pass, report)) = self.held_back.take() {
-            guards.witness(pass, report, now);
+            guards.witness(pass, &report, now);
         }
     }
 

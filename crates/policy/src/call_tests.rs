@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Answer, Budget, BudgetSettings, Idempotency, Lost, Unsent};
+use crate::{Answer, Budget, BudgetSettings, Evidence, Idempotency, Lost, Unsent};
 use proptest::prelude::*;
 
 /// Guards that keep a diary.
@@ -77,10 +77,9 @@ impl Guards for Diary {
         self.room += 1;
     }
 
-    fn settle(&mut self, endpoint: usize, report: Report, after: After, now: Time) -> Option<usize> {
+    fn settle(&mut self, endpoint: usize, report: &Report, after: After, now: Time) -> Option<usize> {
         self.out -= 1;
-        let health = report.outcome.map(|(_, v)| v.health);
-        if after == After::Ends && health == Some(Health::Success) {
+        if after == After::Ends && report.is_success() {
             self.asked.push("earn");
             self.budget.earn();
         }
@@ -91,8 +90,15 @@ impl Guards for Diary {
         None
     }
 
-    fn witness(&mut self, endpoint: usize, report: Report, _: Time) {
-        self.evidence.push((endpoint, report.outcome.map(|(_, v)| v.health)));
+    fn witness(&mut self, endpoint: usize, report: &Report, _: Time) {
+        let health = match report.health {
+            Evidence::Success { .. } => Some(Health::Success),
+            Evidence::Failure { .. } => Some(Health::Failure),
+            Evidence::Neutral => Some(Health::Silent),
+            Evidence::Abandoned { .. } => None,
+            Evidence::Unused => panic!("an attempt was made"),
+        };
+        self.evidence.push((endpoint, health));
     }
 
     fn pay(&mut self, _: &usize, _: bool, _: Time) -> Result<(), Stopped> {

@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use crate::{
     After, AttemptEnd, BreakerSettings, BreakerState, Budget, BudgetSettings, Claim, Counted, Draw, Evidence,
-    Force, Health, LimitSettings, Pass, QueueSettings, Reason, Refusal, Report, Slot, Stopped, Time, Waiter,
+    Force, LimitSettings, Pass, QueueSettings, Reason, Refusal, Report, Slot, Stopped, Time, Waiter,
 };
 use keyed::Place;
 
-mod evidence;
 mod gate;
 mod keyed;
 mod view;
@@ -218,7 +217,7 @@ impl DependencyGuards {
             }
             Err(no) => {
                 let (endpoint, gate) = (ticket.endpoint, ticket.gate);
-                self.free(LimitSlot { endpoint, gate, slot, end: AttemptEnd::Nothing }, || now);
+                self.free(LimitSlot { endpoint, gate, slot, end: AttemptEnd::Nothing }, false, || now);
                 Claim::Refused(refused(no))
             }
         }
@@ -254,20 +253,19 @@ impl DependencyGuards {
         draw: impl FnOnce() -> Draw,
     ) -> Remains {
         let Permit { at, pass, slot } = permit;
-        let mut end = evidence::of_load(report);
+        let guards = &mut self.endpoints[at.endpoint as usize];
+        let mut end = report.load;
         let held = match after {
             After::RepeatsHere => Some(HeldPass { at, pass }),
             After::MovesOn | After::Ends => {
-                if self.weigh(at, pass, report, now, draw) {
+                if guards.weigh(at, pass, report, now, draw) {
                     end = AttemptEnd::Overload;
                 }
                 None
             }
         };
-        self.endpoints[at.endpoint as usize].breakers.landed(at.breaker);
-        if after == After::Ends
-            && report.outcome.is_some_and(|(_, verdict)| verdict.health == Health::Success)
-        {
+        guards.breakers.landed(at.breaker);
+        if after == After::Ends && report.is_success() {
             self.budget.earn();
         }
         let slot = LimitSlot { endpoint: at.endpoint, gate: at.gate, slot, end };
@@ -280,14 +278,13 @@ impl DependencyGuards {
 
     /// Gives evidence that was held back, since the repeat was not sent or went elsewhere.
     pub fn witness(&mut self, held: HeldPass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) {
-        self.weigh(held.at, held.pass, report, now, draw);
+        self.endpoints[held.at.endpoint as usize].weigh(held.at, held.pass, report, now, draw);
     }
 
     /// Gives a place in the limit back. `now` is asked only where somebody waits for it.
     #[inline]
     pub fn release(&mut self, slot: LimitSlot, now: impl FnOnce() -> Time) {
-        self.endpoints[slot.endpoint as usize].gates.landed(slot.gate);
-        self.free(slot, now);
+        self.free(slot, true, now);
     }
 
     /// Whether one more repeat can be afforded after a failure of this attempt; pays for it.
@@ -372,24 +369,13 @@ impl DependencyGuards {
         self.endpoints.get_mut(endpoint)
     }
 
-    /// Gives evidence to a breaker, and tells the limit of the same call where that closes. Whether the call was given
-    /// up and counted as bad: then it is overload, too.
     #[inline]
-    fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
-        let guards = &mut self.endpoints[at.endpoint as usize];
-        let breaker = guards.breakers.at(at.breaker);
-        let evidence = evidence::of_health(report);
-        let slow_call = report.slow_call.or(breaker.settings().slow_call);
-        let settled = breaker.settle_within(now, pass, evidence, slow_call, draw);
-        if settled.change == Some(BreakerState::Closed) {
-            guards.gates.at(at.gate).limit.breaker_closed();
+    fn free(&mut self, slot: LimitSlot, landed: bool, now: impl FnOnce() -> Time) {
+        let gates = &mut self.endpoints[slot.endpoint as usize].gates;
+        if landed {
+            gates.landed(slot.gate);
         }
-        settled.counted == Counted::Bad && matches!(evidence, Evidence::Abandoned { .. })
-    }
-
-    #[inline]
-    fn free(&mut self, slot: LimitSlot, now: impl FnOnce() -> Time) {
-        let gate = self.endpoints[slot.endpoint as usize].gates.at(slot.gate);
+        let gate = gates.at(slot.gate);
         gate.limit.release(slot.slot, slot.end);
         if gate.waiting() > 0 {
             self.call(slot.endpoint, slot.gate, now);
@@ -400,6 +386,21 @@ impl DependencyGuards {
         let called = &mut self.called;
         let tell = |waiter| called.push(Ticket { endpoint, gate, waiter });
         self.endpoints[endpoint as usize].gates.at(gate).call(now(), tell);
+    }
+}
+
+impl EndpointGuards {
+    /// Gives evidence to a breaker, and tells the limit of the same call where that closes. Whether the call was given
+    /// up and counted as bad: then it is overload, too.
+    #[inline]
+    fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
+        let breaker = self.breakers.at(at.breaker);
+        let slow_call = report.slow_call.or(breaker.settings().slow_call);
+        let settled = breaker.settle_within(now, pass, report.health, slow_call, draw);
+        if settled.change == Some(BreakerState::Closed) {
+            self.gates.at(at.gate).limit.breaker_closed();
+        }
+        settled.counted == Counted::Bad && matches!(report.health, Evidence::Abandoned { .. })
     }
 }
 

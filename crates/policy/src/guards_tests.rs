@@ -8,8 +8,7 @@ const DRAW: Draw = Draw::new(0);
 
 fn report(ending: Ending, slow: bool) -> Report {
     let verdict = Rules::of(Idempotency::None).judge(&ending);
-    let took = Duration::from_millis(10);
-    Report { outcome: Some((ending, verdict)), slow, took, slow_call: None, flowing: false }
+    Report::of(&ending, &verdict, slow, Duration::from_millis(10))
 }
 
 fn end(guards: &mut DependencyGuards, ending: Ending, slow: bool, at: Time) {
@@ -34,11 +33,7 @@ fn in_flight(guards: &mut DependencyGuards) -> u32 {
 fn pay(guards: &mut DependencyGuards, slow: bool, at: Time) -> Result<(), Stopped> {
     let permit = guards.admit(0, &Keys::NONE, at).expect("admitted");
     let paid = guards.pay(&permit, slow, at);
-    let left = Report {
-        outcome: Some((Ending::Unprocessed, Rules::of(Idempotency::None).judge(&Ending::Unprocessed))),
-        ..report(status(200), false)
-    };
-    let _ = guards.settle(permit, &left, After::Ends, at, || DRAW);
+    let _ = guards.settle(permit, &report(Ending::Unprocessed, false), After::Ends, at, || DRAW);
     paid
 }
 
@@ -87,7 +82,7 @@ fn a_local_refusal_is_no_evidence_and_holds_nothing() {
     }
     assert_eq!(counts(&mut guards, at), (0, 0));
     assert_eq!(in_flight(&mut guards), 1);
-    let left = Report { outcome: None, ..report(status(200), false) };
+    let left = Report::abandoned(Duration::from_millis(10));
     let _ = guards.settle(held, &left, After::Ends, at, || DRAW);
     assert_eq!(in_flight(&mut guards), 0);
 }

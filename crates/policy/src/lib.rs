@@ -21,6 +21,7 @@ mod limit;
 mod queue;
 mod reason;
 mod repeat;
+mod report;
 pub mod storm;
 mod time;
 mod window;
@@ -32,9 +33,7 @@ pub use breaker::{
     Pass, Settled,
 };
 pub use budget::{Budget, BudgetSettings};
-pub use call::{
-    After, Attempt, Call, Claim, Ended, Finish, Guards, Plan, Refusal, Report, Step, Timeouts, Wish,
-};
+pub use call::{After, Attempt, Call, Claim, Ended, Finish, Guards, Plan, Refusal, Step, Timeouts, Wish};
 pub use effect::Effect;
 pub use ending::{Answer, Ending, Health, Lost, Rules, Unsent, Verdict};
 pub use failures::{FailureKind, Failures};
@@ -48,5 +47,6 @@ pub use limit::{AttemptEnd, Limit, LimitRefusal, LimitSettings, Slot};
 pub use queue::{Queue, QueueFull, QueueSettings, Waiter};
 pub use reason::{Origin, Reason, Stopped};
 pub use repeat::{Repeat, may_repeat};
+pub use report::Report;
 pub use time::Time;
 pub use window::{Counts, MAX_WINDOW_CALLS, Window, WindowSpan};

@@ -115,8 +115,9 @@ impl Limit {
     /// The limit is reached.
     #[inline]
     pub fn admit(&mut self, probe: bool) -> Result<Slot, LimitRefusal> {
-        let limit = if probe { self.settings.max.max(1) } else { self.limit() };
-        if self.in_flight >= limit && self.settings.enabled {
+        let limit_milli = if probe { self.settings.max_milli() } else { self.limit_milli };
+        if (u64::from(self.in_flight) + 1) * CALL_MILLI > limit_milli && self.settings.enabled {
+            let limit = (limit_milli / CALL_MILLI) as u32;
             return Err(LimitRefusal { in_flight: self.in_flight, limit });
         }
         self.in_flight = self.in_flight.saturating_add(1);
@@ -138,8 +139,9 @@ impl Limit {
         match end {
             AttemptEnd::Success => {
                 self.recent <<= 1;
-                if 2 * CALL_MILLI * u64::from(self.in_flight) >= self.limit_milli {
-                    self.limit_milli = (self.limit_milli + CALL_MILLI).min(self.settings.max_milli());
+                let most = self.settings.max_milli();
+                if self.limit_milli < most && 2 * CALL_MILLI * u64::from(self.in_flight) >= self.limit_milli {
+                    self.limit_milli = (self.limit_milli + CALL_MILLI).min(most);
                 }
             }
             AttemptEnd::Overload => {

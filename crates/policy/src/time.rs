@@ -37,12 +37,16 @@ impl Time {
 
     /// This moment moved forward; [`Time::NEVER`] where it would overflow, and for ever after.
     #[must_use]
-    pub fn saturating_add(self, by: Duration) -> Time {
-        Time(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+    #[inline]
+    pub const fn saturating_add(self, by: Duration) -> Time {
+        // Narrower than `Duration::as_nanos`, and at least as late where it saturates.
+        let whole = by.as_secs().saturating_mul(1_000_000_000);
+        Time(self.0.saturating_add(whole.saturating_add(by.subsec_nanos() as u64)))
     }
 
     /// How long after `earlier` this is; zero if it is not after it.
     #[must_use]
+    #[inline]
     pub const fn since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

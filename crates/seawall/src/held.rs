@@ -127,14 +127,10 @@ struct Held {
 }
 
 /// All connections that are held, by holder.
-#[derive(Default)]
-struct Register {
-    held: Mutex<HashMap<Holder, Vec<Arc<Held>>>>,
-    /// How many there are, so that a call pays one load while there are none.
-    number: AtomicUsize,
-}
+static REGISTER: LazyLock<Mutex<HashMap<Holder, Vec<Arc<Held>>>>> = LazyLock::new(Mutex::default);
 
-static REGISTER: LazyLock<Register> = LazyLock::new(Register::default);
+/// How many there are, so that a call pays one load while there are none.
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 /// The mark of a connection that is held; dropped when the connection is given back.
 #[derive(Debug)]
@@ -151,8 +147,8 @@ impl Hold {
         let held = Arc::new(Held { on, acquired, since: Instant::now(), released: OnceLock::new() });
         let holder = holder::current();
         if let Some(holder) = holder {
-            REGISTER.held.lock().entry(holder).or_default().push(Arc::clone(&held));
-            REGISTER.number.fetch_add(1, Ordering::Relaxed);
+            REGISTER.lock().entry(holder).or_default().push(Arc::clone(&held));
+            NUMBER.fetch_add(1, Ordering::Relaxed);
         }
         Hold { held, holder }
     }
@@ -162,14 +158,14 @@ impl Drop for Hold {
     fn drop(&mut self) {
         let _ = self.held.released.set(Instant::now());
         let Some(holder) = self.holder else { return };
-        let mut register = REGISTER.held.lock();
+        let mut register = REGISTER.lock();
         if let Some(of_holder) = register.get_mut(&holder) {
             of_holder.retain(|held| !Arc::ptr_eq(held, &self.held));
             if of_holder.is_empty() {
                 register.remove(&holder);
             }
         }
-        REGISTER.number.fetch_sub(1, Ordering::Relaxed);
+        NUMBER.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -189,11 +185,18 @@ struct Overlap {
 ///
 /// # Errors
 /// The task holds a connection of a pool that denies it. Nothing may be sent.
+#[inline]
 pub(crate) fn enter(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
     // Whoever takes a connection and calls does so one after the other, so the task sees its own count.
-    if REGISTER.number.load(Ordering::Relaxed) == 0 {
+    if NUMBER.load(Ordering::Relaxed) == 0 {
         return Ok(Waiting(None));
     }
+    enter_holding(dependency, called)
+}
+
+/// Somebody holds a connection; the current task, perhaps.
+#[cold]
+fn enter_holding(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
     let held = held_now();
     // The strictest speaks; among equals the one that is held for longest.
     let Some(worst) = held.iter().max_by_key(|held| (held.on, std::cmp::Reverse(held.since))) else {
@@ -222,7 +225,7 @@ pub(crate) fn enter(dependency: &Arc<str>, called: Place) -> Result<Waiting, Con
 
 fn held_now() -> Vec<Arc<Held>> {
     let holders = holder::all();
-    let register = REGISTER.held.lock();
+    let register = REGISTER.lock();
     holders.filter_map(|holder| register.get(&holder)).flatten().cloned().collect()
 }
 
@@ -239,15 +242,22 @@ fn warn(violation: &ConnectionHeld, suppressed: u64) {
 }
 
 impl Drop for Waiting {
+    #[inline]
     fn drop(&mut self) {
-        let Some(overlap) = self.0.take() else { return };
-        let now = Instant::now();
-        let each = overlap.held.iter().map(|held| {
-            let until = held.released.get().map_or(now, |released| now.min(*released));
-            until.saturating_duration_since(overlap.began)
-        });
-        tally::waited(&overlap.dependency, each.sum());
+        if let Some(overlap) = self.0.take() {
+            waited(&overlap);
+        }
     }
+}
+
+#[cold]
+fn waited(overlap: &Overlap) {
+    let now = Instant::now();
+    let each = overlap.held.iter().map(|held| {
+        let until = held.released.get().map_or(now, |released| now.min(*released));
+        until.saturating_duration_since(overlap.began)
+    });
+    tally::waited(&overlap.dependency, each.sum());
 }
 
 #[cfg(test)]

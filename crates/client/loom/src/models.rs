@@ -32,13 +32,12 @@ fn guards(shared: &Arc<Shared>) -> CallGuards<'_> {
 fn report(flowing: bool) -> Report {
     let ending = Ending::Answered(Answer::of_status(200));
     let verdict = Rules::of(Idempotency::Safe).judge(&ending);
-    let took = Duration::from_millis(1);
-    Report { outcome: Some((ending, verdict)), slow: false, took, slow_call: None, flowing }
+    Report { flowing, ..Report::of(&ending, &verdict, false, Duration::from_millis(1)) }
 }
 
 fn settle(shared: &Arc<Shared>, permit: Permit) {
     assert!(in_flight(shared) <= 1, "never more than the limit");
-    let _none = guards(shared).settle(permit, report(false), After::Ends, NOW);
+    let _none = guards(shared).settle(permit, &report(false), After::Ends, NOW);
 }
 
 fn in_flight(shared: &Arc<Shared>) -> u32 {

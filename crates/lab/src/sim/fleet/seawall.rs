@@ -152,14 +152,14 @@ impl Guards for SeawallGuards {
         self.guards.leave(ticket, now);
     }
 
-    fn settle(&mut self, permit: Permit, report: Report, after: After, now: Time) -> Option<HeldPass> {
+    fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass> {
         let stream = &mut self.stream;
-        self.guards.settle(permit, &report, after, now, || stream.draw()).pass
+        self.guards.settle(permit, report, after, now, || stream.draw()).pass
     }
 
-    fn witness(&mut self, pass: HeldPass, report: Report, now: Time) {
+    fn witness(&mut self, pass: HeldPass, report: &Report, now: Time) {
         let stream = &mut self.stream;
-        self.guards.witness(pass, &report, now, || stream.draw());
+        self.guards.witness(pass, report, now, || stream.draw());
     }
 
     fn pay(&mut self, permit: &Permit, slow: bool, now: Time) -> Result<(), Stopped> {

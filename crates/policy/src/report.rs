@@ -1,0 +1,85 @@
+//! What one ending says to each guard.
+//!
+//! The obvious report carries the ending and its verdict, a hundred bytes and more, and lets each guard read them under the
+//! lock that all calls share. Here they are read once, before it, and what is left fits into a cache line.
+
+use std::time::Duration;
+
+use crate::{AttemptEnd, Ending, Evidence, FailureKind, Health, Lost, Verdict};
+
+/// What is told to the guards when an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What it says of the endpoint's health.
+    pub health: Evidence,
+    /// What it says of the load.
+    pub load: AttemptEnd,
+    /// The operation's own `slow_call`.
+    pub slow_call: Option<Duration>,
+    /// The answer's body is still under way, and the attempt keeps its place in the limit until its end.
+    pub flowing: bool,
+}
+
+impl Report {
+    /// Of an attempt that took so long, from the first wait for a connection to its ending; `slow`, where it was a timeout, a
+    /// 504, or any failure that took more than a tenth of the read timeout.
+    #[must_use]
+    #[inline]
+    pub fn of(ending: &Ending, verdict: &Verdict, slow: bool, took: Duration) -> Report {
+        let health = health(ending, verdict, slow, took);
+        Report { health, load: load(verdict), slow_call: None, flowing: false }
+    }
+
+    /// Of an attempt that nobody follows any more, after this wait.
+    #[must_use]
+    pub fn abandoned(waited: Duration) -> Report {
+        let health = Evidence::Abandoned { waited };
+        Report { health, load: AttemptEnd::Nothing, slow_call: None, flowing: false }
+    }
+
+    /// Whether the attempt succeeded.
+    #[must_use]
+    #[inline]
+    pub fn is_success(&self) -> bool {
+        matches!(self.health, Evidence::Success { .. })
+    }
+}
+
+#[inline]
+fn health(ending: &Ending, verdict: &Verdict, slow: bool, took: Duration) -> Evidence {
+    match ending {
+        Ending::CallerDeadline => return Evidence::Abandoned { waited: took },
+        // Its body broke or stood still: it was not the endpoint that anybody waited for.
+        Ending::CallerLeft { .. } => return Evidence::Neutral,
+        Ending::Unsent(_) | Ending::Unprocessed | Ending::Answered(_) | Ending::Lost(_) => {}
+    }
+    match verdict.health {
+        Health::Success => Evidence::Success { took },
+        Health::Failure => Evidence::Failure { kind: kind(ending), slow },
+        Health::Busy | Health::Silent => Evidence::Neutral,
+    }
+}
+
+#[inline]
+fn load(verdict: &Verdict) -> AttemptEnd {
+    if verdict.overload {
+        return AttemptEnd::Overload;
+    }
+    match verdict.health {
+        Health::Success => AttemptEnd::Success,
+        Health::Failure => AttemptEnd::Other,
+        Health::Busy => AttemptEnd::Overload,
+        Health::Silent => AttemptEnd::Nothing,
+    }
+}
+
+fn kind(ending: &Ending) -> FailureKind {
+    match ending {
+        Ending::Unsent(_) | Ending::Unprocessed => FailureKind::Unreachable,
+        Ending::Answered(answer) => FailureKind::of_status(answer.status),
+        Ending::Lost(Lost::ReadTimeout | Lost::TotalTimeout) => FailureKind::Timeout,
+        Ending::Lost(Lost::ConnectionLost) => FailureKind::Lost,
+        Ending::Lost(Lost::BadAnswer) => FailureKind::BadAnswer,
+        Ending::CallerDeadline | Ending::CallerLeft { .. } => FailureKind::Abandoned,
+    }
+}
