@@ -64,7 +64,7 @@ pub fn a_body_dropped_elsewhere_gives_its_place_back() {
     let shared = shared();
     let permit = guards(&shared).admit(0, NOW).expect("it is free");
     let mut answered = guards(&shared);
-    let _none = answered.settle(permit, report(true), After::Ends, NOW);
+    let _none = answered.settle(permit, &report(true), After::Ends, NOW);
     let slot = answered.take_slot();
     assert!(slot.is_some());
     let body = thread::spawn(move || drop(slot));

@@ -157,9 +157,9 @@ async fn nothing_is_left_of_what_was_given_back() {
     let holder = tokio::spawn(async {
         let holds: Vec<Hold> = (0..10).map(|_| take(OnHeld::Deny)).collect();
         let holder = holds[0].holder.unwrap();
-        assert_eq!(REGISTER.held.lock()[&holder].len(), 10);
+        assert_eq!(REGISTER.lock()[&holder].len(), 10);
         holder
     });
     let holder = holder.await.unwrap();
-    assert!(!REGISTER.held.lock().contains_key(&holder));
+    assert!(!REGISTER.lock().contains_key(&holder));
 }

@@ -48,7 +48,6 @@ pub enum Next {
 }
 
 /// A call's own state.
-#[expect(clippy::large_enum_variant, reason = "both live in one list, which mostly holds the large one")]
 pub(super) enum Machine {
     Seawall(Call),
     Peer(PeerCall),
