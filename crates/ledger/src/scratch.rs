@@ -23,6 +23,9 @@ const FOLDERS: &str = "/usr/lib/postgresql";
 /// How long the cluster outlives its last user.
 const LINGER_SECONDS: u32 = 10;
 
+/// How long a server may take to answer.
+const START: Duration = Duration::from_secs(60);
+
 /// A server.
 #[derive(Debug)]
 pub struct Server {
@@ -69,6 +72,18 @@ impl Server {
         self.template.replace("DATABASE", database)
     }
 
+    /// Makes `serializable` the isolation that transactions in a database of this server have unless they say otherwise.
+    ///
+    /// # Panics
+    ///
+    /// Where the server refuses.
+    pub fn make_serializable(&self, url: &str) {
+        let front = url.split('?').next().unwrap_or_default();
+        let name = front.rsplit('/').next().unwrap_or_default();
+        let set = format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'");
+        self.sql("postgres", &set);
+    }
+
     /// The folder with the server's socket, where it is one of ours.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {
@@ -111,14 +126,16 @@ pub fn program(name: &str) -> PathBuf {
     in_path.or(debian).unwrap_or_else(|| PathBuf::from(name))
 }
 
-/// As whom the server runs: it refuses to be root.
+/// As whom the server runs: it refuses to be root. It outlives this process, so it must not hold what that has inherited, such
+/// as a lock on the build or a pipe that somebody reads to its end.
 fn as_server(program: &Path) -> Command {
+    const ALONE: &str = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec \"$@\"";
     let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0");
-    if !root {
-        return Command::new(program);
+    let mut command = Command::new(if root { "setpriv" } else { "sh" });
+    if root {
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh"]);
     }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+    command.args(["-c", ALONE, "sh"]).arg(program);
     command
 }
 
@@ -137,8 +154,17 @@ fn start() -> Result<Server, String> {
     in_use.set_modified(std::time::SystemTime::now()).map_err(|e| e.to_string())?;
     let template = format!("postgres://postgres@localhost/DATABASE?host={}", folder.display());
     let server = Server { template, folder: Some(folder.clone()), _use: Some(in_use) };
-    if !is_ready(&folder) {
-        launch(&folder)?;
+    let end = Instant::now() + START;
+    while !is_ready(&folder) {
+        // On a busy machine a server may be too slow to answer: starting another one would take its data away.
+        if !is_alive(&folder) {
+            launch(&folder)?;
+            break;
+        }
+        if Instant::now() > end {
+            return Err("the server does not answer".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
     drop(starting);
     Ok(server)
@@ -149,8 +175,8 @@ fn open(folder: &Path, name: &str) -> std::io::Result<File> {
 }
 
 /// Holds the lock that keeps the cluster alive. The watcher may take the folder away in the middle: then from the start.
-fn take_part(folder: &Path) -> Result<File, String> {
-    let end = Instant::now() + Duration::from_secs(30);
+pub(crate) fn take_part(folder: &Path) -> Result<File, String> {
+    let end = Instant::now() + START;
     loop {
         let attempt = || -> std::io::Result<Option<File>> {
             fs::create_dir_all(folder)?;
@@ -174,6 +200,15 @@ fn is_ready(folder: &Path) -> bool {
     ask.status().is_ok_and(|status| status.success())
 }
 
+/// Is there a process of the server that was started last?
+fn is_alive(folder: &Path) -> bool {
+    let file = fs::read_to_string(folder.join("data/postmaster.pid")).unwrap_or_default();
+    let pid = file.lines().next().unwrap_or_default();
+    // Its number alone may by now be another program's.
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    !pid.is_empty() && name.trim() == "postgres"
+}
+
 fn launch(folder: &Path) -> Result<(), String> {
     let data = folder.join("data");
     let _ = fs::remove_dir_all(&data);
@@ -190,13 +225,12 @@ fn launch(folder: &Path) -> Result<(), String> {
     );
     let mut ctl = as_server(&program("pg_ctl"));
     ctl.arg("-D").arg(&data).arg("-l").arg(&log).args(["-w", "-t", "60", "-o", &options, "start"]);
-    // It must not hold what this process inherited, such as a pipe that a test runner waits for.
     ctl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if !ctl.status().map_err(|e| e.to_string())?.success() {
         return Err(format!("it does not start: {}", fs::read_to_string(&log).unwrap_or_default()));
     }
     watch(folder, &data)?;
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + START;
     while !is_ready(folder) {
         if Instant::now() > end {
             return Err("it started, and does not answer".to_owned());
@@ -222,6 +256,12 @@ fn ran(command: &mut Command) -> Result<(), String> {
     Err(format!("{command:?}: {}", String::from_utf8_lossy(&out.stderr)))
 }
 
+/// Takes the folder away whole, under its lock (descriptor 9), and empties it without the lock. Emptied where it stands, which
+/// may take a minute with many databases, it would be in the way of whoever comes: in part, or locked for longer than he waits.
+pub(crate) fn removal(folder: &Path) -> String {
+    format!("mv '{0}' '{0}'.gone.$$ && exec 9>&- && rm -rf '{0}'.gone.$$", folder.display())
+}
+
 /// Ends the cluster when nobody has used it for a while. A process of its own, so that it outlives every test.
 fn watch(folder: &Path, data: &Path) -> Result<(), String> {
     let script = format!(
@@ -229,10 +269,10 @@ fn watch(folder: &Path, data: &Path) -> Result<(), String> {
         while sleep 2; do
             idle=$(( $(date +%s) - $(stat -c %Y '{folder}/in-use') ))
             if [ "$idle" -ge {LINGER_SECONDS} ]; then
-                exec 9<>'{folder}/in-use'
+                exec 9<>'{folder}/in-use' || exit
                 if flock -n -x 9; then
                     '{ctl}' -D '{data}' -m immediate -w stop
-                    rm -rf '{folder}'
+                    {remove}
                     exit
                 fi
                 exec 9>&-
@@ -241,6 +281,7 @@ fn watch(folder: &Path, data: &Path) -> Result<(), String> {
         folder = folder.display(),
         data = data.display(),
         ctl = program("pg_ctl").display(),
+        remove = removal(folder),
     );
     let mut watcher = as_server(Path::new("setsid"));
     watcher.args(["sh", "-c", &script]);
