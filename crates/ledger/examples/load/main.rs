@@ -13,6 +13,9 @@ use seawall_ledger::{
     Call, End, Found, Ledger, NewAction, Operation, Performed, Remote, Report, Rules, Undone,
 };
 use seawall_policy::Idempotency;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use tokio::sync::Mutex;
 
 const REQUEST: &[u8] = br#"{"amount":1200,"currency":"EUR","order":"0123456789"}"#;
 
@@ -45,10 +48,45 @@ impl Remote for Provider {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let asked = Asked::from_args();
+    if std::env::args().any(|arg| arg == "--raw") {
+        return raw(&asked).await;
+    }
     match asked.url.strip_prefix("sqlite:") {
         Some(file) => run(Sqlite::open(file).await?, &asked).await,
         None => run(Postgres::connect(&asked.url, Settings::default()).await?, &asked).await,
     }
+}
+
+/// The measure of SQLite: insert the intent, update the outcome, each committed before the next, by whoever has his turn. No
+/// ledger and no call.
+async fn raw(asked: &Asked) -> Result<(), Box<dyn std::error::Error>> {
+    let options: SqliteConnectOptions = asked.url.parse()?;
+    let options = options
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    let mut conn = options.connect().await?;
+    sqlx::query(
+        "CREATE TABLE intents (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, state TEXT NOT NULL, \
+         request BLOB NOT NULL, answer BLOB, created INTEGER NOT NULL DEFAULT (unixepoch()), ended INTEGER)",
+    )
+    .execute(&mut conn)
+    .await?;
+    let conn = Arc::new(Mutex::new(conn));
+    drive(asked, move |number| {
+        let conn = conn.clone();
+        async move {
+            let insert =
+                "INSERT INTO intents (id, key, state, request) VALUES (?1, 'order-' || ?1, 'sent', ?2)";
+            let id = i64::try_from(number).unwrap_or(i64::MAX);
+            let inserted = sqlx::query(insert).bind(id).bind(REQUEST).execute(&mut *conn.lock().await).await;
+            let update = "UPDATE intents SET state = 'done', ended = unixepoch() WHERE id = ?";
+            let updated = sqlx::query(update).bind(id).execute(&mut *conn.lock().await).await;
+            inserted.and(updated).is_ok()
+        }
+    })
+    .await;
+    Ok(())
 }
 
 async fn run<S: Store>(store: S, asked: &Asked) -> Result<(), Box<dyn std::error::Error>> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -18,6 +18,8 @@ use crate::process::{Outcome, Server, cargo, output, root, run, target};
 pub(super) enum Arm {
     /// Insert the intent, update the outcome: two transactions, and no call.
     Pgbench,
+    /// The same on SQLite, `synchronous=FULL`, in one process.
+    Sqlite,
     /// The ledger on PostgreSQL.
     SeawallPostgres,
     /// The ledger on SQLite, `synchronous=FULL`.
@@ -31,8 +33,9 @@ pub(super) enum Arm {
 }
 
 impl Arm {
-    pub(super) const ALL: [Arm; 6] = [
+    pub(super) const ALL: [Arm; 7] = [
         Arm::Pgbench,
+        Arm::Sqlite,
         Arm::SeawallPostgres,
         Arm::SeawallSqlite,
         Arm::DurarePostgres,
@@ -43,6 +46,7 @@ impl Arm {
     pub(super) fn name(self) -> &'static str {
         match self {
             Arm::Pgbench => "pgbench",
+            Arm::Sqlite => "sqlite",
             Arm::SeawallPostgres => "seawall-postgres",
             Arm::SeawallSqlite => "seawall-sqlite",
             Arm::DurarePostgres => "durare-postgres",
@@ -51,9 +55,14 @@ impl Arm {
         }
     }
 
+    /// The plain SQL that its ratio is to.
+    pub(super) fn base(self) -> Arm {
+        if self.on_sqlite() { Arm::Sqlite } else { Arm::Pgbench }
+    }
+
     fn on_sqlite(self) -> bool {
         match self {
-            Arm::SeawallSqlite | Arm::DurareSqlite => true,
+            Arm::Sqlite | Arm::SeawallSqlite | Arm::DurareSqlite => true,
             Arm::Pgbench | Arm::SeawallPostgres | Arm::DurarePostgres | Arm::Dbos => false,
         }
     }
@@ -61,6 +70,7 @@ impl Arm {
     fn program(self) -> (PathBuf, Vec<String>) {
         match self {
             Arm::SeawallPostgres | Arm::SeawallSqlite => (target().join("release/examples/load"), Vec::new()),
+            Arm::Sqlite => (target().join("release/examples/load"), vec!["--raw".to_owned()]),
             Arm::DurarePostgres | Arm::DurareSqlite => {
                 (target().join("peers/release/durare-load"), Vec::new())
             }
@@ -102,7 +112,7 @@ pub(super) struct Size {
 
 /// Builds what the arms need, release.
 pub(super) fn build(arms: &[Arm]) -> Outcome<()> {
-    if arms.iter().any(|arm| arm.name().starts_with("seawall")) {
+    if arms.iter().any(|arm| arm.program().0.ends_with("load")) {
         eprintln!("building the ledger's load, release");
         let args = ["build", "--locked", "--release", "--package", "seawall-ledger", "--example", "load"];
         run(cargo().args(args))?;
@@ -149,15 +159,17 @@ pub(super) fn cell(arm: Arm, size: Size, cluster: &Cluster, upstream: u16) -> Ou
         }
     };
     until(|line| line == "begin")?;
+    let begun = Instant::now();
     let before = (measure::cpu_ns(group), cluster.cpu_ns());
-    // The accounts are read at the window's end, while the process still lives.
-    std::thread::sleep(Duration::from_secs_f64(size.seconds));
+    // The accounts are read shortly before the window's end: right after it the process is gone, and they with it.
+    std::thread::sleep(Duration::from_secs_f64(size.seconds * 0.95));
     let after = (measure::cpu_ns(group), cluster.cpu_ns());
+    let share = begun.elapsed().as_secs_f64() / size.seconds;
     let last = until(|line| line.starts_with('{'))?;
     let said: Value = serde_json::from_str(&last).map_err(|e| format!("{}: {e}: {last}", arm.name()))?;
     let figure = |name: &str| said[name].as_f64().unwrap_or(0.0);
     let actions = figure("actions");
-    let each = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1000.0 / actions.max(1.0);
+    let each = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1000.0 / (actions * share).max(1.0);
     Ok(Seen {
         actions,
         seconds: figure("seconds"),

@@ -1,7 +1,9 @@
 //! `cargo xtask bench ledger`: what an action costs, beside plain SQL and other durable engines, in one interleaved run.
 //!
 //! One action is an intent, one HTTP call to a fast upstream on loopback, and an outcome. Plain SQL is pgbench with two
-//! transactions that write the same and call nobody: no engine on that database can be much faster, so all ratios are to it.
+//! transactions that write the same and call nobody: no engine on that database that commits each write by itself can be
+//! faster. On SQLite the same two transactions, one after the other, are a second measure. So there are two ratios: to
+//! pgbench, and to the plain SQL of the same database.
 //! Every round runs all arms one after the other at each concurrency, in an order that turns; a ratio is taken within its
 //! round, and what is shown is the median over the rounds. Nothing is pinned: worker, database and upstream share the cores.
 
@@ -24,7 +26,7 @@ pub(crate) struct Options {
     /// One round of three seconds a cell, at concurrency 32 alone.
     #[arg(long)]
     quick: bool,
-    /// Who runs, in this order: pgbench, seawall-postgres, seawall-sqlite, durare-postgres, durare-sqlite, dbos.
+    /// Who runs, in this order: pgbench, sqlite, seawall-postgres, seawall-sqlite, durare-postgres, durare-sqlite, dbos.
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
     /// Actions in flight [default: 1,8,32,128].
@@ -110,8 +112,17 @@ fn chosen(names: &[String]) -> Outcome<Vec<Arm>> {
 fn tables(sizes: &[usize], arms: &[Arm], cells: &[Cell]) -> String {
     let mut text = String::new();
     for &size in sizes {
-        let heading =
-            ["", "actions/s", "x pgbench", "p50 ms", "p99 ms", "worker CPU-µs", "database CPU-µs", "errors"];
+        let heading = [
+            "",
+            "actions/s",
+            "x pgbench",
+            "x plain SQL",
+            "p50 ms",
+            "p99 ms",
+            "worker CPU-µs",
+            "database CPU-µs",
+            "errors",
+        ];
         let mut rows = vec![heading.map(str::to_owned).to_vec()];
         rows.extend(arms.iter().map(|arm| row(size, *arm, cells)));
         let _ = write!(text, "\n{size} in flight\n{}", aligned(&rows));
@@ -125,15 +136,19 @@ fn row(size: usize, arm: Arm, cells: &[Cell]) -> Vec<String> {
         let value = median(cells.iter().filter(of).map(|cell| field(&cell.seen)));
         value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
     };
-    let ratio = median(cells.iter().filter(of).filter_map(|cell| {
-        let beside = |other: &&Cell| other.round == cell.round && other.concurrency == size;
-        let base = cells.iter().filter(beside).find(|other| other.arm == Arm::Pgbench)?;
-        Some(cell.seen.rate() / base.seen.rate())
-    }));
+    let ratio = |to: Arm| {
+        let ratio = median(cells.iter().filter(of).filter_map(|cell| {
+            let beside = |other: &&Cell| other.round == cell.round && other.concurrency == size;
+            let base = cells.iter().filter(beside).find(|other| other.arm == to)?;
+            Some(cell.seen.rate() / base.seen.rate())
+        }));
+        ratio.map_or("-".to_owned(), |value| format!("{value:.2}"))
+    };
     vec![
         arm.name().to_owned(),
         figure(Seen::rate, 0),
-        ratio.map_or("-".to_owned(), |value| format!("{value:.2}")),
+        ratio(Arm::Pgbench),
+        ratio(arm.base()),
         figure(|seen| seen.p50_ms, 1),
         figure(|seen| seen.p99_ms, 1),
         figure(|seen| seen.worker_us, 0),
