@@ -174,6 +174,20 @@ pub struct Action {
 }
 
 impl Action {
+    /// The same action in another state.
+    pub(crate) fn in_state(&self, state: State) -> Action {
+        Action {
+            id: self.id,
+            dependency: self.dependency.clone(),
+            operation: self.operation.clone(),
+            key: self.key.clone(),
+            scope: self.scope.clone(),
+            request: self.request.clone(),
+            created_at: self.created_at,
+            state,
+        }
+    }
+
     /// The key of its cancel in the generation in use: one key asks one question and gets one definite answer.
     #[must_use]
     pub fn cancel_key(&self) -> String {

@@ -14,8 +14,8 @@ use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::failpoint::point;
 use crate::machine::{
-    AttemptRow, CancelBy, End, Event, Found, Goal, NotSettled, Performed, Question, Report, Rules, SettleBy,
-    Stamp, State, Step, Told, Undone, Write, cancel, plan, told,
+    AttemptRow, CancelBy, End, Event, Found, Goal, HANDLER_FAILED, NotSettled, Performed, Question, Report,
+    Rules, SettleBy, Stamp, State, Step, Told, Undone, Write, cancel, plan, told,
 };
 use crate::operation::{Operation, origin};
 use crate::remote::Call;
@@ -31,11 +31,12 @@ const AWAY_CAP: Duration = Duration::from_secs(1);
 
 /// What became of a write.
 enum Taken {
-    Yes,
+    /// The row is as the write made it.
+    Yes(Box<Action>),
     /// The row had moved on.
     No(Option<Box<Action>>),
     /// The application's handler failed.
-    HandlerFailed(String),
+    HandlerFailed(Box<Write>, String),
     /// The database does not take it, however often it is offered: the row is left to its lease.
     Refused,
 }
@@ -59,17 +60,18 @@ impl<S: Store> Inner<S> {
         loop {
             let now = self.patient_time().await.now();
             if let Some(write) = with_deadline(&action, &operation.rules) {
-                action = self.change(&operation, action, write).await?;
+                action = Box::pin(self.change(&operation, action, write)).await?;
                 continue;
             }
             let step = plan(&action.state, &operation.rules, origin(&action), now, self.owner);
             action = match step {
                 Step::Leave => return Some(action),
-                Step::Change(write) => self.change(&operation, action, write).await?,
-                Step::Perform(write) => self.perform(&operation, action, write).await?,
-                Step::Cancel(write) => self.undo(&operation, action, write).await?,
-                Step::Ask(question) => self.ask(&operation, action, question).await?,
-                Step::SettleScope => self.settle_scope(&operation, action).await?,
+                // In boxes: what waits for the other side should not carry the room of every other step.
+                Step::Change(write) => Box::pin(self.change(&operation, action, write)).await?,
+                Step::Perform(write) => Box::pin(self.perform(&operation, action, write)).await?,
+                Step::Cancel(write) => Box::pin(self.undo(&operation, action, write)).await?,
+                Step::Ask(question) => Box::pin(self.ask(&operation, action, question)).await?,
+                Step::SettleScope => Box::pin(self.settle_scope(&operation, action)).await?,
             };
         }
     }
@@ -80,7 +82,7 @@ impl<S: Store> Inner<S> {
         loop {
             match self.time().await {
                 Ok(clock) => return clock,
-                Err(e) => self.wait_out(&mut tries, &e).await,
+                Err(e) => Box::pin(self.wait_out(&mut tries, &e)).await,
             }
         }
     }
@@ -116,21 +118,28 @@ impl<S: Store> Inner<S> {
     /// Offers a write to the store, and again while the database is away.
     async fn offer(&self, action: &Action, write: Write, follow: Option<Follow<S::Connection>>) -> Taken {
         let mut tries = 0;
+        let changed = action.in_state(write.to.clone());
+        let change = Arc::new(Change { action: changed, write, mark: None, follow });
         loop {
-            let change = Change {
-                action: Action { state: write.to.clone(), ..action.clone() },
-                write: write.clone(),
-                mark: None,
-                follow: follow.clone(),
-            };
-            match self.store.change(change).await {
-                Ok(Changed::Taken) => return Taken::Yes,
+            match self.store.change(change.clone()).await {
+                Ok(Changed::Taken) => {
+                    // Most often the store has let go of it by now.
+                    let action =
+                        Arc::try_unwrap(change).map_or_else(|shared| shared.action.clone(), |own| own.action);
+                    return Taken::Yes(Box::new(action));
+                }
                 Ok(Changed::Stale(found)) => return Taken::No(found),
-                Ok(Changed::HandlerFailed(why)) => return Taken::HandlerFailed(why),
+                Ok(Changed::HandlerFailed(why)) => {
+                    let write =
+                        Arc::try_unwrap(change).map_or_else(|shared| shared.write.clone(), |own| own.write);
+                    return Taken::HandlerFailed(Box::new(write), why);
+                }
                 Err(e) => match e.trouble() {
-                    Trouble::Away | Trouble::Busy | Trouble::Again => self.wait_out(&mut tries, &e).await,
+                    Trouble::Away | Trouble::Busy | Trouble::Again => {
+                        Box::pin(self.wait_out(&mut tries, &e)).await;
+                    }
                     Trouble::Refused | Trouble::Foreign if tries < OFFERS => {
-                        self.wait_out(&mut tries, &e).await;
+                        Box::pin(self.wait_out(&mut tries, &e)).await;
                     }
                     Trouble::Refused | Trouble::Foreign => {
                         tracing::error!(action = %action.id, error = %e, "a change was refused");
@@ -151,23 +160,18 @@ impl<S: Store> Inner<S> {
 
     /// Has a write taken; gives the row as it stands then.
     async fn change(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
-        let follow = self.follow_of(operation, &write);
-        match self.offer(&action, write.clone(), follow).await {
-            Taken::Yes => {
-                let action = self.taken(action, write).await;
-                Some(action)
-            }
+        let (follow, breaks_scope) = (self.follow_of(operation, &write), write.breaks_scope);
+        match self.offer(&action, write, follow).await {
+            Taken::Yes(taken) => Some(self.taken(*taken, breaks_scope).await),
             Taken::No(found) => found.map(|action| *action),
-            Taken::HandlerFailed(why) => self.without_handler(operation, action, write, &why).await,
+            Taken::HandlerFailed(write, why) => self.without_handler(operation, action, *write, &why).await,
             Taken::Refused => None,
         }
     }
 
-    async fn taken(&self, action: Action, write: Write) -> Action {
-        let Write { to, breaks_scope, attempt: _, from: _ } = write;
-        let action = Action { state: to, ..action };
-        if breaks_scope {
-            self.break_scope(&action).await;
+    async fn taken(&self, action: Action, breaks_scope: bool) -> Action {
+        if breaks_scope && action.scope.is_some() {
+            Box::pin(self.break_scope(&action)).await;
         }
         if action.state.end.is_some() {
             point("after-end").await;
@@ -177,7 +181,8 @@ impl<S: Store> Inner<S> {
     }
 
     /// The handler failed, and with it the end that it belongs to. What was learned is written all the same, and the end is
-    /// tried again later.
+    /// tried again later, for as long as it takes: what is wrong is on our side, and most often heals for all rows at once,
+    /// when the program is mended. So the row does not become `stuck`; it says what is wrong, and is counted.
     async fn without_handler(
         &self,
         operation: &Arc<Operation<S>>,
@@ -185,14 +190,15 @@ impl<S: Store> Inner<S> {
         write: Write,
         why: &str,
     ) -> Option<Action> {
-        tracing::error!(action = %action.id, error = why, "a handler failed; it is tried again");
         let now = self.patient_time().await.now();
-        let tries = action.state.asks.saturating_add(1);
+        let before = action.state.why.as_ref().is_some_and(|why| why.starts_with(HANDLER_FAILED));
+        let tries = if before { action.state.asks.saturating_add(1) } else { 1 };
+        tracing::error!(action = %action.id, tries, error = why, "a handler failed; it is tried again");
         let wait = operation.rules.backoff.wait(tries, None, Draw::new(fastrand::u64(..)));
         let to = State {
             settled: false,
             end: None,
-            why: Some(format!("the application's handler failed: {why}")),
+            why: Some(format!("{HANDLER_FAILED} ({tries}): {why}")),
             owner: None,
             in_flight: None,
             lease_until: now,
@@ -201,10 +207,10 @@ impl<S: Store> Inner<S> {
             ..write.to.clone()
         };
         let held = Write { to, breaks_scope: false, ..write };
-        match self.offer(&action, held.clone(), None).await {
-            Taken::Yes => Some(Action { state: held.to, ..action }),
+        match self.offer(&action, held, None).await {
+            Taken::Yes(held) => Some(*held),
             Taken::No(found) => found.map(|action| *action),
-            Taken::HandlerFailed(_) => Some(action),
+            Taken::HandlerFailed(..) => Some(action),
             Taken::Refused => None,
         }
     }
@@ -269,10 +275,11 @@ impl<S: Store> Inner<S> {
     }
 
     async fn recorded(&self, action: Action, write: Write) -> Option<(Action, bool)> {
-        match self.offer(&action, write.clone(), None).await {
-            Taken::Yes => Some((self.taken(action, write).await, true)),
+        let breaks_scope = write.breaks_scope;
+        match self.offer(&action, write, None).await {
+            Taken::Yes(taken) => Some((self.taken(*taken, breaks_scope).await, true)),
             Taken::No(found) => found.map(|action| (*action, false)),
-            Taken::HandlerFailed(_) => Some((action, false)),
+            Taken::HandlerFailed(..) => Some((action, false)),
             Taken::Refused => None,
         }
     }
@@ -308,15 +315,15 @@ impl<S: Store> Inner<S> {
                 Told::Nothing => return Some(action),
                 Told::Late(line) => match self.store.evidence(action.id, line).await {
                     Ok(()) => return Some(action),
-                    Err(e) => self.wait_out(&mut tries, &e).await,
+                    Err(e) => Box::pin(self.wait_out(&mut tries, &e)).await,
                 },
                 Told::Write(write) => {
-                    let follow = self.follow_of(operation, &write);
-                    match self.offer(&action, write.clone(), follow).await {
-                        Taken::Yes => return Some(self.taken(action, write).await),
+                    let (follow, breaks_scope) = (self.follow_of(operation, &write), write.breaks_scope);
+                    match self.offer(&action, write, follow).await {
+                        Taken::Yes(taken) => return Some(self.taken(*taken, breaks_scope).await),
                         Taken::No(found) => action = *found?,
-                        Taken::HandlerFailed(why) => {
-                            return self.without_handler(operation, action, write, &why).await;
+                        Taken::HandlerFailed(write, why) => {
+                            return Box::pin(self.without_handler(operation, action, *write, &why)).await;
                         }
                         Taken::Refused => return None,
                     }
@@ -331,9 +338,12 @@ impl<S: Store> Inner<S> {
         let settled = loop {
             match self.store.settle_scope(scope.clone(), self.follow_any()).await {
                 Ok(settled) => break settled,
+                // A handler of a member says no, or the database does.
                 Err(e) if e.trouble() == Trouble::Refused => {
-                    tracing::error!(action = %action.id, error = %e, "a scope could not be settled");
-                    break Err(NotSettled::NotKnown);
+                    let version = action.state.version.saturating_add(1);
+                    let to = State { version, ..action.state.clone() };
+                    let write = Write { from: action.state.version, to, attempt: None, breaks_scope: false };
+                    return self.without_handler(operation, action, write, &e.to_string()).await;
                 }
                 Err(e) => self.wait_out(&mut tries, &e).await,
             }

@@ -4,6 +4,8 @@
 //! caller's transaction the row is read in it, so that the first commit of two that contradict each other wins, and the other
 //! one is told.
 
+use std::sync::Arc;
+
 use crate::action::{Action, ActionId, Mark};
 use crate::drive::has_outcome;
 use crate::error::{Error, Refusal};
@@ -241,7 +243,7 @@ impl<S: Store> Ledger<S> {
                 // An outcome that this wish brings about is followed as any other.
                 follow: if ends && !own { operation.follow.clone() } else { None },
             };
-            match self.inner.store.change(change).await? {
+            match self.inner.store.change(Arc::new(change)).await? {
                 Changed::Taken => {
                     self.inner.changes.written(id);
                     return Ok(amended);

@@ -35,6 +35,7 @@ pub use rules::{CancelKind, CancelRules, ConfirmRules, Limits, OnUnknown, Rules,
 pub use stamp::Stamp;
 pub use state::{End, Goal, Known, NotApplied, Origin, Owner, Scope, State};
 pub use told::{Event, Found, Performed, Report, Told, Undone, told};
+pub(crate) use transition::HANDLER_FAILED;
 pub use transition::{claim, release};
 pub use wish::{
     CancelBy, NotCancelled, NotSettled, Observed, Resolution, cancel, observe, resolve, retry, settle,

@@ -5,6 +5,10 @@ use super::{
     Stamp, State, Write,
 };
 
+/// How `why` begins while the outcome is known and the application's handler does not take it in. The row is open, and
+/// `asks` counts how often it was tried.
+pub(crate) const HANDLER_FAILED: &str = "the application's handler failed";
+
 /// A change in the making.
 pub(super) struct Draft {
     from: u64,
@@ -89,8 +93,17 @@ impl Draft {
     }
 
     fn end(&mut self, end: End) {
+        self.forget_handler();
         self.to.end = Some(end);
         self.to.next_at = self.now;
+    }
+
+    /// What a failing handler was is of no interest once the row goes on.
+    fn forget_handler(&mut self) {
+        if self.to.why.as_ref().is_some_and(|why| why.starts_with(HANDLER_FAILED)) {
+            self.to.why = None;
+            self.to.asks = 0;
+        }
     }
 
     /// What is asked once more after the end is asked long after it, however long ago the absence was: right after a cancel a
@@ -108,6 +121,7 @@ impl Draft {
         self.to.settled = false;
         self.to.end = None;
         self.to.asks = 0;
+        self.forget_handler();
         self.breaks_scope = true;
         if self.to.known == Known::Never && self.to.open_attempts == 0 {
             self.end(End::Cancelled);

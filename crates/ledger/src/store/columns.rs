@@ -54,6 +54,9 @@ pub(crate) const ATTEMPT: [&str; 12] = [
     "detail",
 ];
 
+/// What the end of an attempt changes of its line.
+pub(crate) const ENDED: [&str; 4] = ["ended_at", "outcome", "status", "detail"];
+
 /// The columns of an action, comma-separated.
 pub(crate) fn action() -> String {
     let all: Vec<&str> = FIXED.into_iter().chain(CHANGING).collect();

@@ -10,6 +10,7 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -32,7 +33,7 @@ pub(crate) const RUNS: u32 = 12;
 /// One thing to do in the writer's transaction.
 pub(crate) enum Task<C> {
     Record(Box<Insert>),
-    Change(Box<Change<C>>),
+    Change(Arc<Change<C>>),
     Scope { scope: Scope, follow: Option<Follow<C>> },
     Evidence { id: ActionId, attempt: Box<AttemptRow> },
     Claim { dependency: String, owner: Owner, most: u32, lease: Duration },
@@ -78,7 +79,7 @@ impl<C: Send + 'static> Lanes<C> {
     /// Starts one lane for each of `batches` on the current runtime; they end when the last entry is dropped.
     pub(crate) fn start<B: Batch<C>>(batches: Vec<B>) -> Lanes<C> {
         let (jobs, waiting) = mpsc::channel(WAITING);
-        let waiting = std::sync::Arc::new(tokio::sync::Mutex::new(waiting));
+        let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
         for mut batch in batches {
             let waiting = waiting.clone();
             tokio::spawn(async move {
@@ -117,9 +118,11 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
         drop(jobs);
         match together {
             Ok(answers) => {
-                for (job, answer) in now.into_iter().zip(answers) {
+                for (Job { task, reply }, answer) in now.into_iter().zip(answers) {
+                    // Let go of first: whoever waits has it alone then.
+                    drop(task);
                     // Whoever left before the answer came does not want it.
-                    let _ = job.reply.send(Ok(answer));
+                    let _ = reply.send(Ok(answer));
                 }
             }
             Err(e)

@@ -168,6 +168,8 @@ pub struct Counts {
     pub open: u64,
     /// Of those, the ones whose effect is unknown.
     pub unknown: u64,
+    /// Of the open ones, those whose outcome is known and whose handler fails: the application does not take it in.
+    pub failing: u64,
     /// A person must look.
     pub stuck: u64,
     /// The oldest of those that were counted as open or stuck.
@@ -209,7 +211,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn record(&self, insert: Insert) -> impl Future<Output = Result<Recorded>> + Send;
 
     /// Changes a row, in a transaction with others.
-    fn change(&self, change: Change<Self::Connection>) -> impl Future<Output = Result<Changed>> + Send;
+    fn change(&self, change: Arc<Change<Self::Connection>>) -> impl Future<Output = Result<Changed>> + Send;
 
     /// Settles all members of a scope, or none and the reason why.
     fn settle_scope(

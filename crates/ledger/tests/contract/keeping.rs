@@ -1,6 +1,7 @@
 //! The tests of what is kept, and of who may change it, over any store.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seawall_ledger::store::{Change, Changed, Filter, Standing, Store};
@@ -85,7 +86,9 @@ pub(crate) async fn a_stale_worker_changes_no_row<W: World>(world: W) {
     let seawall_ledger::Told::Write(write) = told else { panic!("{told:?}") };
     let stale =
         Change { action: Action { state: write.to.clone(), ..old.clone() }, write, mark: None, follow: None };
-    let Changed::Stale(Some(found)) = store.change(stale).await.unwrap() else { panic!("it was taken") };
+    let Changed::Stale(Some(found)) = store.change(Arc::new(stale)).await.unwrap() else {
+        panic!("it was taken")
+    };
     assert_eq!(*found, claimed);
     // Told on the row as it is, the answer is evidence and nothing more.
     let told = machine::told(&found.state, &rules, origin, Owner(77), event, now, Draw::new(0));

@@ -11,6 +11,7 @@ mod pooler;
 mod provider;
 #[path = "../../src/scratch.rs"]
 mod scratch;
+mod scratch_folder;
 mod suite;
 mod world;
 
@@ -37,6 +38,8 @@ macro_rules! suite {
                 what_is_recorded_in_a_transaction_shares_its_fate
                 what_is_reserved_in_a_transaction_is_run_by_its_caller
                 the_handler_shares_the_transaction_of_the_outcome
+                a_handler_that_keeps_failing_is_counted_and_tried_until_it_is_mended
+                two_workers_send_each_of_five_hundred_rows_once
                 a_reserved_action_is_settled_with_the_business_row_or_undone
                 a_settled_action_is_taken_back_with_the_business_row
                 a_lost_answer_is_asked_about_and_never_sent_again

@@ -69,6 +69,35 @@ async fn other_languages_record_and_settle_in_their_own_transactions() {
     drop(worker);
 }
 
+/// Python with psycopg, where `cargo xtask test` puts it.
+fn python() -> std::path::PathBuf {
+    let program = std::env::current_exe().unwrap();
+    let target = program.ancestors().nth(3).unwrap();
+    let python = target.join("test-env/python/bin/python3");
+    assert!(python.is_file(), "no {}: `cargo xtask test` installs it, with psycopg", python.display());
+    python
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_program_records_settles_and_cancels_in_its_own_transactions() {
+    let world = PostgresWorld::new().await;
+    let provider = Provider::new().script(&[Fate::Yes, Fate::No]);
+    let rules = Rules { settle: SettleBy::Explicit(Duration::from_secs(60)), ..asking(Idempotency::Keyed) };
+    let ledger = ledger(world.open().await, rules, &provider);
+    let worker = ledger.worker(soon());
+    let mut command = tokio::process::Command::new(python());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contract/other_language.py");
+    let ran = command.args([script, &world.url]).kill_on_drop(true).output();
+    let out = tokio::time::timeout(PATIENCE * 2, ran).await.expect("it hangs").unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!((provider.effects("k"), provider.performs("k"), provider.cancels("k")), (0, 1, 1));
+    assert_eq!(provider.performs("declined"), 1);
+    let mut conn = world.connect().await;
+    let orders = "SELECT count(*) FROM orders WHERE id = 'k' AND state = 'cancelled'";
+    assert_eq!(PostgresWorld::number(&mut conn, orders).await, 1);
+    drop(worker);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn functions_refuse_as_the_machine_does() {
     let world = PostgresWorld::new().await;

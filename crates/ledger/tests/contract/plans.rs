@@ -108,3 +108,14 @@ async fn claims_are_planned_over_the_index_of_due_rows() {
     assert!(plan.contains("Index Scan using action_due") && plan.contains("action_pkey"), "{plan}");
     assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{plan}");
 }
+
+/// The usual plan for a table that nobody has analyzed yet scans it: it is believed to be small, and the plan is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_find_their_rows_by_id_in_a_new_table_too() {
+    let world = PostgresWorld::new().await;
+    let (one, many) = world.open().await.change_plans().await.unwrap();
+    for plan in [one, many] {
+        assert!(plan.contains("Index Scan using action_pkey"), "{plan}");
+        assert!(!plan.contains("Seq Scan"), "{plan}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The tests of the protocol at work, over any store.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use seawall_ledger::store::{Insert, Recorded, Store};
@@ -140,6 +140,85 @@ pub(crate) async fn the_handler_shares_the_transaction_of_the_outcome<W: World>(
     assert_eq!(W::number(&mut conn, "SELECT count(*) FROM orders WHERE state = 'paid'").await, 1);
     assert_eq!(failures.load(Ordering::SeqCst), 0);
     drop(worker);
+}
+
+pub(crate) async fn a_handler_that_keeps_failing_is_counted_and_tried_until_it_is_mended<W: World>(world: W) {
+    let provider = Provider::new();
+    let (broken, tries) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
+    let handler = (broken.clone(), tries.clone());
+    let operation = Operation::new("pay", "charge", quick(Idempotency::Keyed), Arc::new(provider.clone()))
+        .on_settled(move |_, _| {
+            let (broken, tries) = handler.clone();
+            Box::pin(async move {
+                tries.fetch_add(1, Ordering::SeqCst);
+                if broken.load(Ordering::SeqCst) { Err("no such column".into()) } else { Ok(()) }
+            })
+        });
+    let ledger = Ledger::builder(world.open().await).operation(operation).build().unwrap();
+    let worker = ledger.worker(soon());
+    let alone = ledger.record(&charge("alone")).await.unwrap().id;
+    let one = ledger.record(&charge("one").in_scope("both", 2)).await.unwrap().id;
+    ledger.record(&charge("two").in_scope("both", 2)).await.unwrap();
+    // Tried again and again, each wait longer than the last one may be; nothing more is sent for it.
+    let fourth = |action: &Action| {
+        action.state.why.as_deref() == Some("the application's handler failed (4): no such column")
+    };
+    let failing = until(&ledger, alone, fourth).await;
+    assert_eq!(
+        (failing.state.end, failing.state.settled, failing.state.known),
+        (None, false, Known::Applied)
+    );
+    let said = |action: &Action| action.state.why.as_ref().is_some_and(|why| why.contains("no such column"));
+    until(&ledger, one, said).await;
+    let counts = ledger.counts("pay").await.unwrap();
+    assert_eq!((counts.open, counts.stuck), (3, 0));
+    assert!((2..=3).contains(&counts.failing), "{counts:?}");
+
+    broken.store(false, Ordering::SeqCst);
+    for id in [alone, one] {
+        let done = ended(&ledger, id).await;
+        assert_eq!((done.state.end, done.state.why, done.state.settled), (Some(End::Done), None, true));
+    }
+    assert_eq!(ledger.counts("pay").await.unwrap().failing, 0);
+    assert!(tries.load(Ordering::SeqCst) >= 7);
+    for key in ["alone", "one", "two"] {
+        assert_eq!((provider.performs(key), provider.confirms(key)), (1, 0));
+    }
+    drop(worker);
+}
+
+pub(crate) async fn two_workers_send_each_of_five_hundred_rows_once<W: World>(world: W) {
+    const ROWS: usize = 500;
+    let provider = Provider::new().script(&[Fate::Held; 64]);
+    // Nothing here ends a lease.
+    let rules = Rules { attempt: SECOND * 60, lease: SECOND * 90, ..quick(Idempotency::None) };
+    let one = ledger(world.open().await, rules.clone(), &provider);
+    let two = ledger(world.open().await, rules, &provider);
+    let records = (0..ROWS).map(|number| {
+        let ledger = one.clone();
+        tokio::spawn(async move { ledger.record(&charge(&format!("k{number}"))).await.unwrap().id })
+    });
+    let mut ids = Vec::new();
+    for record in records.collect::<Vec<_>>() {
+        ids.push(record.await.unwrap());
+    }
+    let workers = [one.worker(soon()), two.worker(soon())];
+    // More than one worker has under way: both are at work.
+    let end = Instant::now() + PATIENCE;
+    while provider.most_at_once() < 64 {
+        assert!(Instant::now() < end, "{} at once", provider.most_at_once());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    provider.release();
+    for (number, id) in ids.into_iter().enumerate() {
+        let action = ended(&one, id).await;
+        let key = format!("k{number}");
+        assert_eq!((action.state.end, action.state.settled), (Some(End::Done), true));
+        assert_eq!((provider.performs(&key), provider.effects(&key)), (1, 1), "{key}");
+        let story = one.story(id).await.unwrap();
+        assert_eq!((story.attempts.len(), story.action.state.fence), (1, 1), "{key}: claimed and sent once");
+    }
+    drop(workers);
 }
 
 pub(crate) async fn a_reserved_action_is_settled_with_the_business_row_or_undone<W: World>(world: W) {

@@ -168,9 +168,7 @@ impl World for Serializable {
 
     async fn new() -> Serializable {
         let url = Server::shared().database();
-        let name = url.split('?').next().and_then(|front| front.rsplit('/').next()).unwrap().to_owned();
-        let set = format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'");
-        Server::shared().sql("postgres", &set);
+        Server::shared().make_serializable(&url);
         Serializable(PostgresWorld::on(url, Settings::default()).await)
     }
 

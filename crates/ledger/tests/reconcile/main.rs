@@ -4,6 +4,8 @@
 
 mod exact;
 mod partner;
+#[path = "../contract/pooler.rs"]
+mod pooler;
 mod schedule;
 #[allow(dead_code, unreachable_pub, reason = "shared with other tests, each of which uses its part")]
 #[path = "../../src/scratch.rs"]
@@ -74,12 +76,15 @@ macro_rules! suite {
 
 suite!(sqlite);
 suite!(postgres);
+suite!(serializable);
+suite!(pooled);
 
 mod stores {
     use seawall_ledger::store::Store;
     use seawall_ledger::store::postgres::{Postgres, Settings};
     use seawall_ledger::store::sqlite::Sqlite;
 
+    use crate::pooler::Pooler;
     use crate::scratch::Server;
 
     pub(crate) async fn sqlite() -> (Sqlite, tempfile::TempDir) {
@@ -89,9 +94,26 @@ mod stores {
         (store, folder)
     }
 
-    pub(crate) async fn postgres() -> (Postgres, ()) {
-        let store = Postgres::connect(&Server::shared().database(), Settings::default()).await.unwrap();
+    async fn on(url: &str, settings: Settings) -> Postgres {
+        let store = Postgres::connect(url, settings).await.unwrap();
         store.migrate().await.unwrap();
-        (store, ())
+        store
+    }
+
+    pub(crate) async fn postgres() -> (Postgres, ()) {
+        (on(&Server::shared().database(), Settings::default()).await, ())
+    }
+
+    /// Its transactions are serializable unless they say otherwise.
+    pub(crate) async fn serializable() -> (Postgres, ()) {
+        let url = Server::shared().database();
+        Server::shared().make_serializable(&url);
+        (on(&url, Settings::default()).await, ())
+    }
+
+    /// Behind pgbouncer, which gives each transaction another server session.
+    pub(crate) async fn pooled() -> (Postgres, Pooler) {
+        let (pooler, url) = Pooler::before(&Server::shared().database());
+        (on(&url, Settings { prepared: false, ..Settings::default() }).await, pooler)
     }
 }

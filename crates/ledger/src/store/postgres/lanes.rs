@@ -160,6 +160,7 @@ fn answer(
     changed: &HashMap<ActionId, Option<Action>>,
 ) -> Result<Answer> {
     match task {
+        Task::Record(_) if recorded.is_empty() => Ok(Answer::Recorded(Recorded::New)),
         Task::Record(insert) => {
             let key = (insert.action.dependency.clone(), insert.action.key.clone());
             Ok(Answer::Recorded(match recorded.get(&key) {

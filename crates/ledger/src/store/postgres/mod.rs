@@ -32,7 +32,11 @@ use statements::Session;
 pub(crate) use statements::failed;
 
 /// Begins a transaction of the ledger's own. A row that another transaction holds is not waited for long.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'";
+///
+/// No table is scanned: of arrays the planner does not know how long they are, and of a table that is new or has just grown
+/// not how large it is. It would join the two by a scan, and keep that plan while the table grows.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
+     SET LOCAL enable_seqscan = off";
 
 /// Begins one that carries a single change, and may wait.
 const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'";
@@ -139,6 +143,22 @@ impl Postgres {
         let plan = self.session(&mut tx).explain_claim().await;
         tx.rollback().await.map_err(failed)?;
         plan
+    }
+
+    /// The steps of a change of one row, in whatever transaction, and of a batch of changes in one of the ledger's own.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    pub async fn change_plans(&self) -> Result<(String, String)> {
+        let mut conn = self.acquire().await?;
+        let mut tx = conn.begin_with(BEGIN_DEFAULT).await.map_err(failed)?;
+        let one = self.session(&mut tx).explain_changes(false).await?;
+        tx.rollback().await.map_err(failed)?;
+        let mut tx = conn.begin_with(BEGIN).await.map_err(failed)?;
+        let many = self.session(&mut tx).explain_changes(true).await?;
+        tx.rollback().await.map_err(failed)?;
+        Ok((one, many))
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
@@ -269,17 +289,15 @@ impl Store for Postgres {
         }
     }
 
-    async fn change(&self, change: Change<PgConnection>) -> Result<Changed> {
+    async fn change(&self, change: Arc<Change<PgConnection>>) -> Result<Changed> {
         if change.follow.is_some() || change.mark.is_some() {
-            return self.change_alone(&change).await;
+            return Box::pin(self.change_alone(&change)).await;
         }
-        let again =
-            Change { action: change.action.clone(), write: change.write.clone(), mark: None, follow: None };
-        match self.lanes.run(Task::Change(Box::new(change))).await {
+        match self.lanes.run(Task::Change(change.clone())).await {
             Ok(Answer::Changed(changed)) => Ok(changed),
             Ok(_) => Err(unexpected()),
             // Somebody holds this row: wait for it where no other row waits along.
-            Err(e) if e.trouble() == Trouble::Busy => self.change_alone(&again).await,
+            Err(e) if e.trouble() == Trouble::Busy => Box::pin(self.change_alone(&change)).await,
             Err(e) => Err(e),
         }
     }

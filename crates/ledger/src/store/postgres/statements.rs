@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::action::{Action, ActionId, Mark};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, Owner, Stamp, Write};
+use crate::machine::{AttemptRow, HANDLER_FAILED, Owner, Stamp, Write};
 use crate::store::{Counts, Filter, Insert, Result, Standing, Swept, columns};
 
 use super::rows::{self, At, Statement};
@@ -79,7 +79,7 @@ fn unnest<'a>(types: impl Iterator<Item = &'a str>, first: usize) -> String {
 /// The insert or completion of lines of the attempt log, for those whose action is in `taken`.
 fn logged(first: usize) -> String {
     let all = columns::ATTEMPT.join(", ");
-    let assigned = columns::assigned(&columns::ATTEMPT, "excluded");
+    let assigned = columns::assigned(&columns::ENDED, "excluded");
     let source = unnest(ATTEMPT_TYPES.into_iter(), first);
     format!(
         "logged AS (INSERT INTO seawall.attempt ({all}) SELECT t.* FROM {source} AS t ({all}) \
@@ -109,6 +109,23 @@ static CHANGE: LazyLock<String> = LazyLock::new(|| {
         "WITH taken AS (UPDATE seawall.action a SET {assigned}, ended_at = CASE WHEN w.ended IS NULL THEN NULL \
          ELSE coalesce(a.ended_at, statement_timestamp()) END FROM {source} AS w (id, from_version, {changing}) \
          WHERE a.id = w.id AND a.version = w.from_version RETURNING a.id), {logged} {GIVE}"
+    )
+});
+
+/// The same for one row, whose plan needs no join: it is found by its id in whatever transaction, and however new the table.
+static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
+    let value = |index: usize, kind: &str| format!("(${}::{kind}[])[1]", index + 3);
+    let typed = columns::CHANGING.into_iter().zip(CHANGING_TYPES).enumerate();
+    let assigned: Vec<String> =
+        typed.map(|(index, (column, kind))| format!("{column} = {}", value(index, kind))).collect();
+    let ended = columns::CHANGING.iter().position(|column| *column == "ended").expect("it is one of them");
+    let logged = logged(CHANGING_TYPES.len() + 3);
+    format!(
+        "WITH taken AS (UPDATE seawall.action a SET {}, ended_at = CASE WHEN {} IS NULL THEN NULL \
+         ELSE coalesce(a.ended_at, statement_timestamp()) END \
+         WHERE a.id = ($1::uuid[])[1] AND a.version = ($2::bigint[])[1] RETURNING a.id), {logged} {GIVE}",
+        assigned.join(", "),
+        value(ended, "text"),
     )
 });
 
@@ -225,7 +242,8 @@ impl Session<'_> {
         let states: Vec<_> = writes.iter().map(|(_, write)| &write.to).collect();
         let attempts: Vec<(ActionId, &AttemptRow)> =
             writes.iter().filter_map(|(id, write)| Some((*id, write.attempt.as_ref()?))).collect();
-        let query = self.query(&CHANGE).bind(ids).bind(from);
+        let text: &'static str = if writes.len() == 1 { &CHANGE_ONE } else { &CHANGE };
+        let query = self.query(text).bind(ids).bind(from);
         let query = rows::bind_attempts(rows::bind_states(query, &states), &attempts);
         self.taken(query).await
     }
@@ -405,12 +423,14 @@ impl Session<'_> {
         let open = self
             .query(
                 "SELECT count(*), count(*) FILTER (WHERE ended IS NULL), \
-                 count(*) FILTER (WHERE ended IS NULL AND effect = 'unknown'), min(created_at) FROM \
-                 (SELECT effect, ended, created_at FROM seawall.action \
+                 count(*) FILTER (WHERE ended IS NULL AND effect = 'unknown'), min(created_at), \
+                 count(*) FILTER (WHERE ended IS NULL AND starts_with(why, $3)) FROM \
+                 (SELECT effect, ended, why, created_at FROM seawall.action \
                   WHERE dependency = $1 AND due_at IS NOT NULL ORDER BY due_at LIMIT $2) AS looked_at",
             )
             .bind(dependency.to_owned())
             .bind(i64::from(most))
+            .bind(HANDLER_FAILED)
             .fetch_one(&mut *self.conn)
             .await
             .map_err(failed)?;
@@ -437,6 +457,7 @@ impl Session<'_> {
         Ok(Counts {
             open: number(&open, 1)?,
             unknown: number(&open, 2)?,
+            failing: number(&open, 4)?,
             stuck: stuck_count,
             oldest: [oldest(&open, 3)?, oldest(&stuck, 1)?].into_iter().flatten().min(),
             more: looked_at.max(stuck_count) >= u64::from(most),
@@ -474,7 +495,7 @@ impl Session<'_> {
         })
     }
 
-    /// What the database says of a statement's plan.
+    /// What the database says of the plan of a claim.
     pub(super) async fn explain_claim(&mut self) -> Result<String> {
         let text = format!("EXPLAIN {}", claim_text());
         let query = sqlx::query(AssertSqlSafe(text))
@@ -483,10 +504,26 @@ impl Session<'_> {
             .bind(0_i64)
             .bind("pay".to_owned())
             .bind(32_i64);
-        let rows = query.fetch_all(&mut *self.conn).await.map_err(failed)?;
-        let lines: std::result::Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
-        Ok(lines.map_err(failed)?.join("\n"))
+        lines(query.fetch_all(&mut *self.conn).await.map_err(failed)?)
     }
+
+    /// What it says of the plan of changes, as it is kept for any number of rows.
+    pub(super) async fn explain_changes(&mut self, many: bool) -> Result<String> {
+        let text: &str = if many { &CHANGE } else { &CHANGE_ONE };
+        let set = "SET LOCAL plan_cache_mode = force_generic_plan";
+        let prepare = format!("{set}; PREPARE seawall_explained AS {text}");
+        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *self.conn).await.map_err(failed)?;
+        let nulls = vec!["NULL"; 2 + CHANGING_TYPES.len() + ATTEMPT_TYPES.len()].join(", ");
+        let explain = format!("EXPLAIN EXECUTE seawall_explained({nulls})");
+        let plan = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *self.conn).await.map_err(failed)?;
+        sqlx::raw_sql("DEALLOCATE seawall_explained").execute(&mut *self.conn).await.map_err(failed)?;
+        lines(plan)
+    }
+}
+
+fn lines(plan: Vec<PgRow>) -> Result<String> {
+    let lines: std::result::Result<Vec<String>, _> = plan.iter().map(|row| row.try_get(0)).collect();
+    Ok(lines.map_err(failed)?.join("\n"))
 }
 
 fn micros(span: Duration) -> i64 {

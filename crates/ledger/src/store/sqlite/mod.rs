@@ -15,6 +15,7 @@ mod statements;
 mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sqlx::sqlite::{
@@ -149,8 +150,8 @@ impl Store for Sqlite {
         }
     }
 
-    async fn change(&self, change: Change<SqliteConnection>) -> Result<Changed> {
-        match self.lanes.run(Task::Change(Box::new(change))).await? {
+    async fn change(&self, change: Arc<Change<SqliteConnection>>) -> Result<Changed> {
+        match self.lanes.run(Task::Change(change)).await? {
             Answer::Changed(changed) => Ok(changed),
             _ => Err(unexpected()),
         }

@@ -1,7 +1,8 @@
 //! The statements, each over many rows.
 //!
-//! A statement of several rows costs little more than one of a single row, but its text depends on their number. So a batch
-//! is cut into pieces of a few sizes, whose prepared statements are kept.
+//! A statement of several rows costs little more than one of a single row, but its text depends on their number. So there are
+//! texts for a few sizes, whose prepared statements are kept, and what is missing to the next size is filled with rows of
+//! NULLs, which no statement takes: each statement is a way to the writer's thread and back.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -11,31 +12,38 @@ use uuid::Uuid;
 
 use crate::action::{Action, ActionId, Mark};
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, Owner, Stamp, Write};
+use crate::machine::{AttemptRow, HANDLER_FAILED, Owner, Stamp, Write};
+use crate::store::lane::BATCH;
 use crate::store::{Counts, Filter, Insert, Result, Standing, Swept, columns, words};
 
 use super::rows;
 
-/// Rows in one statement.
-const SIZES: [usize; 6] = [32, 16, 8, 4, 2, 1];
+/// Rows in one statement; the last is a whole batch.
+const SIZES: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, BATCH];
 
 /// A statement's text for each of [`SIZES`].
-struct Sized([String; 6]);
+struct Sized {
+    texts: [String; SIZES.len()],
+    columns: usize,
+}
 
 impl Sized {
     fn new(text: impl Fn(String) -> String, columns: usize) -> Sized {
         let row = format!("({})", vec!["?"; columns].join(", "));
-        Sized(SIZES.map(|size| text(vec![row.as_str(); size].join(", "))))
+        Sized { texts: SIZES.map(|size| text(vec![row.as_str(); size].join(", "))), columns }
     }
 
-    /// The pieces into which `rows` are cut, each with its text.
-    fn cut<'s, 'r, T>(&'s self, rows: &'r [T]) -> impl Iterator<Item = (&'s str, &'r [T])> {
-        let mut rest = rows;
-        std::iter::from_fn(move || {
-            let index = SIZES.iter().position(|size| *size <= rest.len())?;
-            let (piece, left) = rest.split_at(SIZES[index]);
-            rest = left;
-            Some((self.0[index].as_str(), piece))
+    /// One statement for each piece of `rows` as large as a batch, its rows bound by `bind`.
+    fn each<'r, T>(
+        &'static self,
+        rows: &'r [T],
+        bind: impl Fn(rows::Statement<'static>, &'r T) -> rows::Statement<'static>,
+    ) -> impl Iterator<Item = rows::Statement<'static>> {
+        rows.chunks(BATCH).map(move |piece| {
+            let index = SIZES.iter().position(|size| piece.len() <= *size).unwrap_or(SIZES.len() - 1);
+            let query = piece.iter().fold(sqlx::query(self.texts[index].as_str()), &bind);
+            let missing = (SIZES[index] - piece.len()) * self.columns;
+            (0..missing).fold(query, |query, _| query.bind(None::<i64>))
         })
     }
 }
@@ -44,7 +52,7 @@ static INSERT: LazyLock<Sized> = LazyLock::new(|| {
     let all = columns::action();
     let text = |values| {
         format!(
-            "INSERT INTO seawall_action ({all}) VALUES {values} \
+            "INSERT INTO seawall_action ({all}) SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL \
              ON CONFLICT (dependency, key) DO NOTHING RETURNING id"
         )
     };
@@ -67,10 +75,10 @@ static CHANGE: LazyLock<Sized> = LazyLock::new(|| {
 
 static ATTEMPT: LazyLock<Sized> = LazyLock::new(|| {
     let all = columns::ATTEMPT.join(", ");
-    let assigned = columns::assigned(&columns::ATTEMPT, "excluded");
+    let assigned = columns::assigned(&columns::ENDED, "excluded");
     let text = |values| {
         format!(
-            "INSERT INTO seawall_attempt ({all}) VALUES {values} \
+            "INSERT INTO seawall_attempt ({all}) SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL \
              ON CONFLICT (action, number) DO UPDATE SET {assigned}"
         )
     };
@@ -142,11 +150,10 @@ pub(crate) fn failed(e: sqlx::Error) -> StoreError {
 /// Inserts rows; gives the ids of those whose key was new.
 pub(super) async fn insert(conn: &mut SqliteConnection, inserts: &[&Insert]) -> Result<HashSet<ActionId>> {
     let mut taken = HashSet::with_capacity(inserts.len());
-    for (text, piece) in INSERT.cut(inserts) {
-        let mut query = sqlx::query(text);
-        for insert in piece {
-            query = rows::bind_state(rows::bind_fixed(query, &insert.action), &insert.action.state);
-        }
+    let bind = |query, insert: &&Insert| {
+        rows::bind_state(rows::bind_fixed(query, &insert.action), &insert.action.state)
+    };
+    for query in INSERT.each(inserts, bind) {
         collect_ids(query, conn, &mut taken).await?;
     }
     let begun = inserts.iter().filter(|insert| taken.contains(&insert.action.id));
@@ -163,12 +170,11 @@ pub(super) async fn change(
     now: Stamp,
 ) -> Result<HashSet<ActionId>> {
     let mut taken = HashSet::with_capacity(writes.len());
-    for (text, piece) in CHANGE.cut(writes) {
-        let mut query = sqlx::query(text);
-        for (id, write) in piece {
-            query = query.bind(id.to_string()).bind(rows::count(write.from)).bind(now.as_micros());
-            query = rows::bind_state(query, &write.to);
-        }
+    let bind = |query: rows::Statement<'static>, (id, write): &(ActionId, &Write)| {
+        let query = query.bind(id.to_string()).bind(rows::count(write.from)).bind(now.as_micros());
+        rows::bind_state(query, &write.to)
+    };
+    for query in CHANGE.each(writes, bind) {
         collect_ids(query, conn, &mut taken).await?;
     }
     let hit = writes.iter().filter(|(id, _)| taken.contains(id));
@@ -191,11 +197,8 @@ async fn collect_ids(
 
 /// Inserts or completes lines of the attempt log.
 pub(super) async fn log(conn: &mut SqliteConnection, attempts: &[(ActionId, &AttemptRow)]) -> Result<()> {
-    for (text, piece) in ATTEMPT.cut(attempts) {
-        let mut query = sqlx::query(text);
-        for (id, attempt) in piece {
-            query = rows::bind_attempt(query, *id, attempt);
-        }
+    let bind = |query, (id, attempt): &(ActionId, &AttemptRow)| rows::bind_attempt(query, *id, attempt);
+    for query in ATTEMPT.each(attempts, bind) {
         query.execute(&mut *conn).await.map_err(failed)?;
     }
     Ok(())
@@ -325,9 +328,11 @@ pub(super) async fn list(conn: &mut SqliteConnection, filter: &Filter) -> Result
 pub(super) async fn counts(conn: &mut SqliteConnection, dependency: &str, most: u32) -> Result<Counts> {
     let open = sqlx::query(
         "SELECT count(*), coalesce(sum(effect = 'unknown' AND ended IS NULL), 0), min(created_at), \
-         coalesce(sum(ended IS NULL), 0) FROM (SELECT effect, ended, created_at FROM seawall_action \
-         WHERE dependency = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT ?)",
+         coalesce(sum(ended IS NULL), 0), coalesce(sum(ended IS NULL AND substr(why, 1, length(?1)) = ?1), 0) \
+         FROM (SELECT effect, ended, why, created_at FROM seawall_action \
+         WHERE dependency = ?2 AND due_at IS NOT NULL ORDER BY due_at LIMIT ?3)",
     )
+    .bind(HANDLER_FAILED)
     .bind(dependency.to_owned())
     .bind(most)
     .fetch_one(&mut *conn)
@@ -354,6 +359,7 @@ pub(super) async fn counts(conn: &mut SqliteConnection, dependency: &str, most: 
     Ok(Counts {
         open: number(&open, 3)?,
         unknown: number(&open, 1)?,
+        failing: number(&open, 4)?,
         stuck,
         oldest: oldest.map(Stamp::from_micros),
         more: looked_at.max(stuck) >= u64::from(most),
