@@ -10,16 +10,19 @@
 #![allow(dead_code, unreachable_pub, reason = "shared with other tests, each of which uses its part")]
 
 mod books;
+mod clocks;
 mod database;
+mod power;
 mod process;
 #[path = "../../src/scratch.rs"]
 mod scratch;
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use seawall_ledger::End;
 use seawall_ledger::store::{Filter, Standing};
+use seawall_ledger::{AttemptOutcome, End};
 use tokio::process::{Child, Command};
 
 use books::Books;
@@ -35,12 +38,50 @@ async fn process() {
     process::play().await;
 }
 
-fn start(role: &str, db: &str, books: &str, failpoints: &str) -> Child {
+/// A process that will play a role.
+struct Role(Command);
+
+fn command(role: &str, db: &str, books: &str) -> Role {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "process", "--nocapture"]);
     command.env("CRASH_ROLE", role).env("CRASH_DB", db).env("CRASH_BOOKS", books);
-    command.env("SEAWALL_FAILPOINTS", failpoints);
-    command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap()
+    command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    Role(command)
+}
+
+impl Role {
+    fn with(mut self, name: &str, value: &str) -> Role {
+        self.0.env(name, value);
+        self
+    }
+
+    /// With `preload.c` before the C library; it is compiled into `folder`.
+    fn preloaded(self, folder: &Path) -> Role {
+        let (source, built) = (folder.join("preload.c"), folder.join("preload.so"));
+        std::fs::write(&source, include_str!("preload.c")).unwrap();
+        let mut compiler = std::process::Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&built).arg(&source).arg("-ldl");
+        let compiled = compiler.status().expect("the C compiler that builds SQLite is there");
+        assert!(compiled.success());
+        self.with("LD_PRELOAD", built.to_str().unwrap())
+    }
+}
+
+fn started(mut role: Role) -> Child {
+    role.0.spawn().unwrap()
+}
+
+fn start(role: &str, db: &str, books: &str, failpoints: &str) -> Child {
+    started(command(role, db, books).with("SEAWALL_FAILPOINTS", failpoints))
+}
+
+/// Waits until a request for this key has arrived.
+async fn until_sent(books: &Books, key: &str) {
+    let end = Instant::now() + PATIENCE;
+    while books.of(key).performs == 0 {
+        assert!(Instant::now() < end, "nothing is sent for {key}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Waits for a process's end: did it end well?
@@ -130,7 +171,7 @@ async fn kill_in_flight<D: Database>(db: &str, dependency: &str) {
     prepare::<D>(db).await;
     let books = Books::holding(dependency == "keyed");
     let address = books.open().await;
-    process::record_many::<D>(db, dependency, "wide", MANY).await;
+    process::record_many::<D>(db, dependency, "wide", 0..MANY as usize).await;
     let mut worker = start("work-wide", db, &address, "");
     let begun = Instant::now();
     while books.all().values().filter(|entry| entry.performs > 0).count() < MANY as usize {
@@ -169,6 +210,51 @@ async fn calls_killed_in_flight_are_asked_about_or_sent_again_under_their_key_on
     kill_in_flight::<OnPostgres>(&Server::shared().database(), "keyed").await;
 }
 
+/// A worker is stopped past its lease with a call in flight; another one takes over; the first goes on, and writes.
+async fn stopped_past_its_lease<D: Database>(db: &str) {
+    prepare::<D>(db).await;
+    let books = Books::holding(false);
+    let address = books.open().await;
+    process::record_many::<D>(db, "pay", "after", 0..1).await;
+    let stopped = start("work-one", db, &address, "");
+    until_sent(&books, "k0").await;
+    signal(&stopped, "-STOP").await;
+    // Its answer comes while it sleeps.
+    books.let_go();
+    assert!(wait(start("recover", db, &address, "")).await, "nobody took over");
+    let ledger = process::look::<_, D>(db).await;
+    let id = ledger.find("pay", "k0").await.unwrap().id;
+    let before = ledger.story(id).await.unwrap();
+    assert_eq!((before.action.state.end, before.action.state.fence), (Some(End::Done), 2));
+    assert_eq!(before.attempts[0].outcome, AttemptOutcome::Open);
+
+    signal(&stopped, "-CONT").await;
+    let woken = Instant::now();
+    let after = loop {
+        let story = ledger.story(id).await.unwrap();
+        if story.attempts[0].outcome != AttemptOutcome::Open {
+            break story;
+        }
+        assert!(woken.elapsed() < PATIENCE, "what it heard is not written down");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(after.action, before.action, "a stale write changed the row");
+    assert_eq!(D::order(db, "k0").await.as_deref(), Some("paid"));
+    let there = books.of("k0");
+    assert_eq!((there.live, there.performs, there.blind), (1, 1, 0), "{there:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_that_was_stopped_past_its_lease_changes_no_row_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    stopped_past_its_lease::<OnSqlite>(&format!("sqlite:{}/zombie.db", folder.path().display())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_that_was_stopped_past_its_lease_changes_no_row_on_postgres() {
+    stopped_past_its_lease::<OnPostgres>(&Server::shared().database()).await;
+}
+
 /// A number from the environment, or this one.
 fn size(name: &str, small: u32) -> u32 {
     std::env::var(name).map_or(small, |text| text.parse().unwrap())
@@ -192,7 +278,7 @@ async fn killed_workers_and_stopped_ones_leave_one_effect_for_each_key() {
     prepare::<OnPostgres>(&db).await;
     let books = Books::slow(200);
     let address = books.open().await;
-    process::record_many::<OnPostgres>(&db, "pay", "after", many).await;
+    process::record_many::<OnPostgres>(&db, "pay", "after", 0..many as usize).await;
 
     let mut alive: Vec<Child> = (0..workers).map(|_| start("work", &db, &address, "")).collect();
     let ledger = process::look::<_, OnPostgres>(&db).await;

@@ -55,7 +55,7 @@ fn wide(idempotency: Idempotency) -> Rules {
 /// The settle time of the order "call before commit": after it the charge is undone.
 const SETTLE: Duration = Duration::from_secs(4);
 
-fn ledger<D: Database>(store: D::Store, books: &str) -> Ledger<D::Store> {
+pub(crate) fn ledger<D: Database>(store: D::Store, books: &str) -> Ledger<D::Store> {
     let wire = Arc::new(Wire(books.to_owned()));
     let after = Operation::new("pay", "after", rules(SettleBy::Reply), wire.clone())
         .on_settled(|conn, action| D::set_order(conn, &action.key, state(action.state.end)));
@@ -79,6 +79,7 @@ pub(crate) async fn play() -> bool {
     let Ok(role) = std::env::var("CRASH_ROLE") else { return false };
     let (db, books) = (std::env::var("CRASH_DB").unwrap(), std::env::var("CRASH_BOOKS").unwrap());
     match Db::of(&db) {
+        Db::Sqlite if role.starts_with("power-") => crate::power::play(&role, &db, &books).await,
         Db::Sqlite => play_on::<crate::database::OnSqlite>(&role, &db, &books).await,
         Db::Postgres => play_on::<crate::database::OnPostgres>(&role, &db, &books).await,
     }
@@ -120,6 +121,16 @@ async fn play_on<D: Database>(role: &str, db: &str, books: &str) {
             let _worker = ledger.worker(fast());
             std::future::pending::<()>().await;
         }
+        // With one call under way it does nothing beside it.
+        "work-one" => {
+            let _worker = ledger.worker(WorkerSettings { concurrency: 1, claim: 1, ..fast() });
+            std::future::pending::<()>().await;
+        }
+        "work-skewed" => {
+            assert!(crate::clocks::is_skewed(ledger.store()).await, "its clock is right");
+            let _worker = ledger.worker(WorkerSettings { concurrency: 256, claim: 256, ..fast() });
+            std::future::pending::<()>().await;
+        }
         "work-wide" => {
             let _worker = ledger.worker(WorkerSettings { concurrency: 256, claim: 256, ..fast() });
             std::future::pending::<()>().await;
@@ -133,10 +144,15 @@ fn fast() -> WorkerSettings {
 }
 
 /// Records many actions for workers.
-pub(crate) async fn record_many<D: Database>(db: &str, dependency: &str, operation: &str, many: u32) {
+pub(crate) async fn record_many<D: Database>(
+    db: &str,
+    dependency: &str,
+    operation: &str,
+    numbers: std::ops::Range<usize>,
+) {
     let ledger = ledger::<D>(D::open(db).await, "127.0.0.1:1");
     let mut tasks = Vec::new();
-    for number in 0..many {
+    for number in numbers {
         let ledger = ledger.clone();
         let new = NewAction::new(dependency, operation, format!("k{number}"), format!("{{\"n\":{number}}}"));
         tasks.push(tokio::spawn(async move {

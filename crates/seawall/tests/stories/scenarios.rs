@@ -1,6 +1,8 @@
-//! What a failure must end in, one line each: the cases that hand-written payment code gets wrong, collected from incident
-//! reports and from the documentation of payment providers. Call after commit, on both stores.
+//! What a failure must end in, one line each: call after commit, on both stores. docs/ledger-scenarios.md lists them, with those
+//! that are tested elsewhere.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use seawall::ledger::{AttemptKind, AttemptOutcome, AttemptRow};
@@ -190,4 +192,84 @@ async fn scenarios_end_as_they_must_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scenarios_end_as_they_must_on_postgres() {
     hold(Place::postgres).await;
+}
+
+/// A line of the table.
+struct Listed<'a> {
+    name: &'a str,
+    line: &'a str,
+    /// The tests, each behind its suite.
+    tests: Vec<(&'a str, &'a str)>,
+}
+
+fn listed(page: &str) -> Vec<Listed<'_>> {
+    let lines = page.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    lines
+        .map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            assert_eq!(cells.len(), 4, "{line}");
+            let tests = cells[3].split(", ").map(suite_and_test);
+            Listed { name: cells[0], line, tests: tests.collect() }
+        })
+        .collect()
+}
+
+/// Of "SUITE `TEST`".
+fn suite_and_test(text: &str) -> (&str, &str) {
+    text.trim_end_matches('`').split_once(" `").unwrap_or_else(|| panic!("{text}: no suite and test"))
+}
+
+/// All source of a suite of tests.
+fn source(suite: &str) -> String {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let places = [crates.join("ledger/tests").join(suite), crates.join("seawall/tests").join(suite)];
+    let Some(folder) = places.iter().find(|place| place.is_dir()) else {
+        return fs::read_to_string(crates.join("seawall/tests").join(format!("{suite}.rs"))).unwrap();
+    };
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files
+        .filter(|file| file.extension().is_some_and(|kind| kind == "rs"))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect()
+}
+
+/// On which stores a test runs: on both, on one, or there is none.
+fn stores(source: &str, name: &str) -> u32 {
+    let is_test = |name: &str| {
+        let at = source.find(&format!("async fn {name}()"));
+        at.is_some_and(|at| {
+            source[..at].trim_end().rsplit('\n').next().is_some_and(|line| line.starts_with("#[tokio::test"))
+        })
+    };
+    // A behaviour over any store, which the suite's list names.
+    let generic = source.contains(&format!("async fn {name}<"));
+    let named =
+        source.lines().any(|line| line.trim().trim_end_matches(',').rsplit("::").next() == Some(name));
+    if generic && named {
+        return 2;
+    }
+    u32::from(is_test(name))
+        + ["sqlite", "postgres"].map(|on| u32::from(is_test(&format!("{name}_on_{on}")))).iter().sum::<u32>()
+}
+
+#[test]
+fn every_scenario_has_its_tests() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/ledger-scenarios.md");
+    let page = fs::read_to_string(page).unwrap();
+    let listed = listed(&page);
+    assert_eq!(listed.len(), 21);
+    for Listed { name, line, tests } in &listed {
+        let on = tests.iter().map(|(suite, test)| {
+            let on = stores(&source(suite), test);
+            assert!(on > 0, "{name}: there is no test `{test}` in {suite}");
+            on
+        });
+        let most = on.max().unwrap();
+        assert!(most == 2 || line.contains(" alone"), "{name} is not tested on both stores");
+        let told = tests.contains(&("stories", "scenarios_end_as_they_must"));
+        assert_eq!(told, SCENARIOS.iter().any(|scenario| scenario.id == *name), "{name}");
+    }
+    for scenario in &SCENARIOS {
+        assert!(listed.iter().any(|one| one.name == scenario.id), "{} is not listed", scenario.id);
+    }
 }

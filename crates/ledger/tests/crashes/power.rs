@@ -1,0 +1,116 @@
+//! The power is cut right after an intent was committed: what the log holds beyond its last sync is gone.
+//!
+//! The process notes how long the log was at each sync (`preload.c`). It is killed, the log is cut to that length, and the file
+//! is opened as by a machine that comes up again.
+
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+
+use seawall_ledger::{AttemptOutcome, End, NewAction, Refusal};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteSynchronous;
+
+use crate::books::Books;
+use crate::database::{Database, OnSqlite, prepare};
+use crate::{command, process, started, until_sent, wait};
+
+const KEY: &str = "order";
+
+/// The processes of these tests.
+pub(crate) async fn play(role: &str, db: &str, books: &str) {
+    if role == "power-prepare" {
+        prepare::<OnSqlite>(db).await;
+        let mut conn = OnSqlite::connect(db).await;
+        return OnSqlite::execute(&mut conn, "PRAGMA wal_checkpoint(TRUNCATE)").await;
+    }
+    let synchronous = match role {
+        "power-careful" => SqliteSynchronous::Full,
+        _ => SqliteSynchronous::Normal,
+    };
+    let store = OnSqlite::open(db).await;
+    let mut conn = store.options().synchronous(synchronous).connect().await.unwrap();
+    let ledger = process::ledger::<OnSqlite>(store, books);
+    OnSqlite::execute(&mut conn, OnSqlite::BEGIN).await;
+    OnSqlite::set_order(&mut conn, KEY, "new").await.unwrap();
+    let new = NewAction::new("pay", "after", KEY, "{}");
+    let action = ledger.reserve_in(&mut conn, &new).await.unwrap();
+    OnSqlite::execute(&mut conn, "COMMIT").await;
+    if role == "power-careless-run" {
+        ledger.run(action.id).await.unwrap();
+    }
+    // Nothing more is run, and nothing is closed.
+    std::process::abort();
+}
+
+/// A database whose log is empty and whose file is on the disk.
+async fn fresh(folder: &Path) -> String {
+    let db = format!("sqlite:{}", folder.join("orders.db").display());
+    assert!(wait(started(command("power-prepare", &db, ""))).await);
+    let _ = fs::remove_file(folder.join("orders.db-wal.synced"));
+    db
+}
+
+/// Cuts the log to what was on the disk; gives how long it was and is.
+fn cut(folder: &Path) -> (u64, u64) {
+    let log = OpenOptions::new().write(true).open(folder.join("orders.db-wal")).unwrap();
+    let written = log.metadata().unwrap().len();
+    let synced = fs::read_to_string(folder.join("orders.db-wal.synced")).unwrap().parse().unwrap();
+    assert!(synced <= written);
+    log.set_len(synced).unwrap();
+    // Shared memory does not outlive the machine.
+    fs::remove_file(folder.join("orders.db-shm")).unwrap();
+    (written, synced)
+}
+
+/// Is the intent there, with its order, after the power was cut right after the commit?
+async fn survives(role: &str) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let db = fresh(folder.path()).await;
+    let books = Books::default();
+    let address = books.open().await;
+    assert!(!wait(started(command(role, &db, &address).preloaded(folder.path()))).await, "it is aborted");
+    let (written, synced) = cut(folder.path());
+    println!("{role}: {synced} of {written} bytes were on the disk");
+    let found = process::look::<_, OnSqlite>(&db).await.find("pay", KEY).await;
+    let order = OnSqlite::order(&db, KEY).await;
+    assert_eq!(found.is_ok(), order.is_some(), "both or neither");
+    assert_eq!(books.of(KEY).performs, 0);
+    match found {
+        Ok(_) => true,
+        Err(e) => {
+            assert_eq!(e.refusal(), Some(Refusal::NotFound));
+            false
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn intent_survives_the_power_with_full_and_would_be_lost_with_normal() {
+    assert!(survives("power-careful").await);
+    assert!(!survives("power-careless").await, "then this test cuts nothing");
+}
+
+/// Even if the application commits carelessly: what is sent was written by the ledger's own writer, whose sync takes along all
+/// that was in the log before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_effect_is_without_its_row_after_the_power_was_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = fresh(folder.path()).await;
+    let books = Books::holding(false);
+    let address = books.open().await;
+    let mut child = started(command("power-careless-run", &db, &address).preloaded(folder.path()));
+    until_sent(&books, KEY).await;
+    child.kill().await.unwrap();
+    cut(folder.path());
+    books.let_go();
+
+    let ledger = process::look::<_, OnSqlite>(&db).await;
+    let action = ledger.find("pay", KEY).await.unwrap();
+    let attempts = ledger.story(action.id).await.unwrap().attempts;
+    assert_eq!((attempts.len(), attempts[0].outcome), (1, AttemptOutcome::Open));
+    assert!(wait(started(command("recover", &db, &address))).await);
+    let done = ledger.load(action.id).await.unwrap();
+    let there = books.of(KEY);
+    assert_eq!((done.state.end, there.live, there.performs), (Some(End::Done), 1, 1));
+    assert_eq!(OnSqlite::order(&db, KEY).await.as_deref(), Some("paid"));
+}
