@@ -58,10 +58,12 @@ pub(super) async fn serve(mut stream: TcpStream, mut ahead: BytesMut, den: &Den,
 /// Lets the connection rest. False: it is over, and to be dropped.
 pub(super) async fn rest(stream: &mut TcpStream, idle: Idle) -> bool {
     if let Some(after) = idle.after().filter(|after| !after.is_zero()) {
+        // A request that has arrived is heard first, as by any server that looks at its connections before its clocks.
+        // Else the moment in which requests are lost would be as long as this program stood still.
         tokio::select! {
             biased;
-            () = tokio::time::sleep(after) => {}
             _ = stream.readable() => return true,
+            () = tokio::time::sleep(after) => {}
         }
     }
     let then = match idle {
