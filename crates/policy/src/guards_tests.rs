@@ -70,6 +70,47 @@ fn each_guard_reads_an_ending_in_its_own_way() {
     }
 }
 
+/// One call that ended after so long; nobody was told how where its future was dropped.
+fn end_after(guards: &mut DependencyGuards, ending: Option<Ending>, took: Duration, at: Time) {
+    let permit = guards.admit(0, &Keys::NONE, at).expect("admitted");
+    let report = match ending {
+        Some(ending) => Report::of(&ending, &Rules::of(Idempotency::None).judge(&ending), false, took),
+        None => Report::abandoned(took),
+    };
+    let _ = guards.settle(permit, &report, After::Ends, at, || DRAW);
+}
+
+/// A future that was dropped, and a caller's own deadline.
+const CUTS: [Option<Ending>; 2] = [None, Some(Ending::CallerDeadline)];
+
+#[test]
+fn two_calls_cut_from_outside_open_what_swallows_them() {
+    let at = Time::from_millis(1);
+    for cut in CUTS {
+        let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+        for _ in 0..2 {
+            end_after(&mut guards, cut, Duration::from_millis(100), at);
+        }
+        let refusal = guards.admit(0, &Keys::NONE, at).expect_err("silence opened it");
+        assert_eq!(refusal.reason, Reason::BreakerOpen, "{cut:?}");
+    }
+}
+
+#[test]
+fn one_callers_tiny_timeout_opens_it_for_nobody_while_the_window_holds_a_success() {
+    let at = Time::from_millis(1);
+    for cut in CUTS {
+        let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+        end_after(&mut guards, Some(status(200)), Duration::from_millis(8), at);
+        for _ in 0..1_000 {
+            end_after(&mut guards, cut, Duration::from_millis(1), at);
+        }
+        assert_eq!(counts(&mut guards, at), (1, 0), "{cut:?}");
+        assert_eq!(guards.endpoint(0).expect("it is there").limit().limit(), 1_000, "{cut:?}");
+        end(&mut guards, status(200), false, at);
+    }
+}
+
 #[test]
 fn a_local_refusal_is_no_evidence_and_holds_nothing() {
     let at = Time::from_millis(1);
@@ -229,6 +270,29 @@ fn a_place_that_comes_free_is_handed_to_whoever_waits_longest() {
     assert_eq!(in_flight(&mut guards), 1);
     leave_off(&mut guards, permit, at);
     assert_eq!((in_flight(&mut guards), guards.take_called()), (0, None));
+}
+
+#[test]
+fn the_place_of_whoever_was_called_is_no_newcomers_though_nobody_waits_any_more() {
+    let at = Time::from_millis(1);
+    let queue = QueueSettings { length: 3, wait: Duration::from_millis(100) };
+    let settings = GuardSettings { limit: LimitSettings::fixed(1), queue, ..GuardSettings::default() };
+    let mut guards = DependencyGuards::new(settings, 1);
+    let none = Keys::NONE;
+    let first = guards.admit(0, &none, at).expect("free");
+    let (second, _) = guards.join(0, &none, at).expect("room");
+    leave_off(&mut guards, first, at);
+    assert_eq!(guards.take_called(), Some(second));
+    assert_eq!(guards.admit(0, &none, at).expect_err("it is taken").reason, Reason::ConcurrencyLimit);
+    let (third, _) = guards.join(0, &none, at).expect("room");
+    assert_eq!(guards.take_called(), None, "the newcomer waits for the one before it");
+    // However late it comes for it.
+    let late = Time::from_millis(1_000);
+    let Claim::Yours(permit) = guards.claim(second, &none, late) else { panic!("it is its turn") };
+    assert_eq!(in_flight(&mut guards), 1);
+    guards.leave(third, late);
+    leave_off(&mut guards, permit, late);
+    assert_eq!(in_flight(&mut guards), 0);
 }
 
 #[test]
