@@ -57,6 +57,9 @@ pub(crate) struct Options {
     /// Measure only the peers.
     #[arg(long)]
     without_seawall: bool,
+    /// An earlier gateway's program, measured in the same rounds.
+    #[arg(long, value_name = "PROGRAM")]
+    before: Option<PathBuf>,
     /// Install what is missing.
     #[arg(long)]
     yes: bool,
@@ -158,6 +161,7 @@ impl Bench {
             seawall = Some(target().join("release").join("seawall"));
             arms.push(Arm::Seawall);
         }
+        arms.extend(options.before.as_ref().map(|_| Arm::Before));
         arms.extend(peers);
         let (rounds, seconds) = if options.quick { (1, 2.0) } else { (3, 5.0) };
         let part = options.scenario.as_deref().unwrap_or_default();
@@ -169,7 +173,7 @@ impl Bench {
         let folder = target().join("bench");
         fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         Ok(Bench {
-            programs: Programs { seawall },
+            programs: Programs { seawall, before: options.before.clone() },
             arms,
             scenarios,
             seconds: options.seconds.unwrap_or(seconds),
@@ -219,7 +223,7 @@ impl Bench {
         let scenario = &self.scenarios[index];
         let proxy = match arm {
             Arm::Direct => None,
-            Arm::Seawall | Arm::Haproxy | Arm::Nginx | Arm::Envoy => Some(proxies::start(
+            Arm::Seawall | Arm::Before | Arm::Haproxy | Arm::Nginx | Arm::Envoy => Some(proxies::start(
                 arm,
                 &self.programs,
                 up,

@@ -22,6 +22,8 @@ pub(crate) enum Arm {
     Direct,
     /// This project's gateway.
     Seawall,
+    /// This project's gateway as it was before a change.
+    Before,
     /// Debian's package.
     Haproxy,
     /// Debian's package.
@@ -36,6 +38,7 @@ impl Arm {
         match self {
             Arm::Direct => "direct",
             Arm::Seawall => "seawall",
+            Arm::Before => "before",
             Arm::Haproxy => "haproxy",
             Arm::Nginx => "nginx",
             Arm::Envoy => "envoy",
@@ -56,7 +59,7 @@ impl Arm {
     pub(crate) fn version(self, programs: &Programs) -> Outcome<String> {
         let flag = match self {
             Arm::Direct => return Ok(String::new()),
-            Arm::Seawall | Arm::Envoy => "--version",
+            Arm::Seawall | Arm::Before | Arm::Envoy => "--version",
             Arm::Haproxy | Arm::Nginx => "-v",
         };
         let text = output(Command::new(programs.of(self)?).arg(flag))?;
@@ -72,6 +75,8 @@ impl Arm {
 pub(crate) struct Programs {
     /// The gateway that was built for this run, if it takes part.
     pub(crate) seawall: Option<PathBuf>,
+    /// The one that it is compared with.
+    pub(crate) before: Option<PathBuf>,
 }
 
 impl Programs {
@@ -79,6 +84,7 @@ impl Programs {
         let found = match arm {
             Arm::Direct => None,
             Arm::Seawall => self.seawall.clone(),
+            Arm::Before => self.before.clone(),
             Arm::Haproxy => on_path("haproxy"),
             Arm::Nginx => on_path("nginx"),
             Arm::Envoy => needs::envoy_binary(),
@@ -111,7 +117,7 @@ pub(crate) fn start(
     let mut ready = (port, "/100");
     let (file, args) = match arm {
         Arm::Direct => return Err("the direct way has no proxy".to_owned()),
-        Arm::Seawall => {
+        Arm::Seawall | Arm::Before => {
             let admin = free_port()?;
             ready = (admin, "/readyz");
             let file = folder.join("seawall.toml");

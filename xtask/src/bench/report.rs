@@ -54,9 +54,19 @@ pub(super) fn tables(scenarios: &[Scenario], arms: &[Arm], cells: &[Cell]) -> St
     if arms.contains(&Arm::Haproxy) {
         let mut rows = vec![["CPU x haproxy", "geometric mean"].map(str::to_owned).to_vec()];
         for arm in arms.iter().filter(|arm| **arm != Arm::Direct) {
-            let mean = geometric_mean((0..scenarios.len()).filter_map(|s| ratio(s, *arm, cells)));
+            let mean =
+                geometric_mean((0..scenarios.len()).filter_map(|s| ratio(s, *arm, Arm::Haproxy, cells)));
             rows.push(vec![arm.name().to_owned(), optional(mean)]);
         }
+        let _ = write!(text, "\n{}", aligned(&rows));
+    }
+    if arms.contains(&Arm::Before) {
+        let grown = |scenario| ratio(scenario, Arm::Seawall, Arm::Before, cells);
+        let mut rows = vec![["CPU of seawall", "x before"].map(str::to_owned).to_vec()];
+        let names = scenarios.iter().enumerate();
+        rows.extend(names.map(|(index, scenario)| vec![scenario.name.to_owned(), optional(grown(index))]));
+        let mean = geometric_mean((0..scenarios.len()).filter_map(grown));
+        rows.push(vec!["geometric mean".to_owned(), optional(mean)]);
         let _ = write!(text, "\n{}", aligned(&rows));
     }
     let errors = cells.iter().filter_map(|cell| Some((cell, cell.seen.first_error.as_ref()?)));
@@ -96,7 +106,7 @@ fn row(scenario: usize, arm: Arm, cells: &[Cell]) -> Vec<String> {
     vec![
         arm.name().to_owned(),
         cpu,
-        optional(ratio(scenario, arm, cells)),
+        optional(ratio(scenario, arm, Arm::Haproxy, cells)),
         rate.map_or("-".to_owned(), |rate| format!("{rate:.0}")),
         latency(|cell| cell.seen.p50_ns),
         latency(|cell| cell.seen.p99_ns),
@@ -111,14 +121,14 @@ fn beside<'a>(cell: &Cell, arm: Arm, cells: &'a [Cell]) -> Option<&'a Cell> {
     cells.iter().find(|c| c.arm == arm && c.round == cell.round && c.scenario == cell.scenario)
 }
 
-/// CPU per request over HAProxy's in the same round, the median of the rounds.
-fn ratio(scenario: usize, arm: Arm, cells: &[Cell]) -> Option<f64> {
+/// CPU per request over that of `base` in the same round, the median of the rounds.
+fn ratio(scenario: usize, arm: Arm, base: Arm, cells: &[Cell]) -> Option<f64> {
     if arm == Arm::Direct {
         return None;
     }
     let mine = cells.iter().filter(|cell| cell.scenario == scenario && cell.arm == arm);
     median(mine.filter_map(|cell| {
-        let base = beside(cell, Arm::Haproxy, cells)?.cpu_us_per_request();
+        let base = beside(cell, base, cells)?.cpu_us_per_request();
         (base > 0.0).then(|| cell.cpu_us_per_request() / base)
     }))
 }
@@ -205,8 +215,9 @@ mod tests {
             cell(1, Arm::Haproxy, 20, 0),
             cell(1, Arm::Nginx, 16, 0),
         ];
-        assert_eq!(ratio(0, Arm::Nginx, &cells), Some(0.8));
-        assert_eq!(ratio(0, Arm::Direct, &cells), None);
+        assert_eq!(ratio(0, Arm::Nginx, Arm::Haproxy, &cells), Some(0.8));
+        assert_eq!(ratio(0, Arm::Haproxy, Arm::Nginx, &cells), Some(1.25));
+        assert_eq!(ratio(0, Arm::Direct, Arm::Haproxy, &cells), None);
     }
 
     #[test]
