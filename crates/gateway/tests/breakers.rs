@@ -50,7 +50,8 @@ async fn few_calls_reach_what_only_fails_and_it_is_whole_soon_after_it_heals() {
     let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
     let calls = steady(&gateway, CALLS).await;
     let reached = came.lock().unwrap().clone();
-    println!("{} of {CALLS} calls reached it", reached.len());
+    let share = reached.len() as f64 * 100.0 / CALLS as f64;
+    println!("{} of {CALLS} calls reached it, {share:.2} %", reached.len());
     // 0.75 % of 6 400; of fewer calls the same number opens it, and fewer probes follow.
     assert!(reached.len() < 48, "{} of {CALLS}", reached.len());
     assert!(calls.iter().filter(|call| call.reason == "breaker-open").count() as u64 > CALLS - 48);

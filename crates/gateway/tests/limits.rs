@@ -3,10 +3,13 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use seawall_lab::rogue::{Answer, Rogue};
 use support::{Caller, Gateway, Gauge, Heard, Load, Pace, dependency, percentile, soon};
+use tokio::sync::Barrier;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A build that is not optimised has fewer callers, and its times are not compared.
@@ -40,47 +43,53 @@ async fn a_limit_of_ten_is_never_passed_and_the_rest_is_refused_at_once() {
     let lines = "concurrency = { max = 10, adaptive = false }\nbreaker.enabled = false";
     let gateway = Gateway::start(&dependency("up", gauge.address, lines)).await;
     let address = gateway.address();
+    // All are connected before the first of them asks, and stay so.
+    let start = Arc::new(Barrier::new(callers));
     let mut all = JoinSet::new();
     for _ in 0..callers {
+        let start = Arc::clone(&start);
         all.spawn(async move {
             let mut caller = Caller::connect(address).await;
+            start.wait().await;
             let began = Instant::now();
             let heard = caller.ask("POST", "/up/x", &[], "").await;
-            (heard.verdict().0, heard.header("seawall-reason").map(str::to_owned), began.elapsed())
+            let verdict = heard.verdict();
+            let told = (verdict.0, verdict.1.to_owned(), verdict.3.to_owned());
+            (told, began.elapsed(), caller)
         });
     }
     gauge.until(10).await;
-    let mut took = Vec::new();
+    let (mut took, mut connected) = (Vec::new(), Vec::new());
     // Ten wait for their answers, so the next that come back are all refusals.
     for _ in 0..callers - 10 {
-        let (status, reason, elapsed) = soon("a refusal", all.join_next()).await.unwrap().unwrap();
-        assert_eq!((status, reason.as_deref()), (503, Some("concurrency-limit")));
+        let (told, elapsed, caller) = soon("a refusal", all.join_next()).await.unwrap().unwrap();
+        assert_eq!(told, (503, "not-applied".to_owned(), "concurrency-limit".to_owned()));
         took.push(elapsed);
+        connected.push(caller);
     }
     gauge.answer(10);
     while let Some(done) = all.join_next().await {
-        assert_eq!(done.unwrap().0, 200);
+        assert_eq!(done.unwrap().0.0, 200);
     }
     assert_eq!(gauge.most(), 10);
     took.sort_unstable();
-    println!(
-        "all at once: refused in {:?} (median), {:?} (worst)",
-        took[took.len() / 2],
-        took[took.len() - 1]
-    );
-    // One caller alone: what a refusal takes without the crowd before it.
+    let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
+    println!("{callers} at once, as they see it: refused in {median:?} (median), {worst:?} (worst)");
+    // One of them alone: what a refusal takes, without the crowd before it.
     let held: Vec<_> = (0..10).map(|_| ask(&gateway, "/up/x", &[])).collect();
     gauge.until(20).await;
-    let load = Load { method: "POST", target: "/up/x", calls: 200, connections: 1, pace: Pace::AtOnce };
+    let calls = if FULL { 5_000 } else { 200 };
+    let load = Load { method: "POST", target: "/up/x", calls, connections: 1, pace: Pace::AtOnce };
     let refused = load.run(address).await;
     assert!(refused.iter().all(|call| call.reason == "concurrency-limit" && call.effect == "not-applied"));
     let (median, p99) = (percentile(&refused, 50), percentile(&refused, 99));
-    println!("one caller: refused in {median:?} (median), {p99:?} (p99)");
-    assert!(!FULL || median < Duration::from_millis(1), "{median:?}");
+    println!("one caller, {} connected: refused in {median:?} (median), {p99:?} (p99)", connected.len());
+    assert!(!FULL || p99 < Duration::from_millis(1), "{p99:?}");
     gauge.answer(10);
     for held in held {
         assert_eq!(held.await.unwrap().status, Some(200));
     }
+    assert_eq!(gauge.most(), 10);
 }
 
 #[tokio::test]
@@ -132,37 +141,78 @@ async fn who_waits_too_long_or_leaves_gives_its_place_up() {
     until(&gateway, "in_flight", |in_flight| in_flight == 0).await;
 }
 
+/// So many callers, each asking again a moment after it was answered. They end with the test.
+fn pressing(gateway: &Gateway, callers: usize) -> (JoinSet<()>, Arc<AtomicU64>) {
+    let (address, good) = (gateway.address(), Arc::new(AtomicU64::new(0)));
+    let mut all = JoinSet::new();
+    for _ in 0..callers {
+        let good = Arc::clone(&good);
+        all.spawn(async move {
+            let mut caller = Caller::connect(address).await;
+            loop {
+                let heard = caller.ask("POST", "/up/x", &[], "").await;
+                good.fetch_add(u64::from(heard.status == Some(200)), Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+    }
+    (all, good)
+}
+
+/// The partner's capacity falls: how long until the limit is at most this, and, when it is whole again, until it is back.
+async fn falls_and_returns(
+    gateway: &Gateway,
+    gauge: &Gauge,
+    to: u64,
+    falls: impl Fn(&Gauge),
+    heals: impl Fn(&Gauge),
+) {
+    let (_callers, good) = pressing(gateway, 60);
+    until(gateway, "in_flight", |in_flight| in_flight > 20).await;
+    assert_eq!(limit(gateway).await["limit"], 64);
+    falls(gauge);
+    let began = Instant::now();
+    until(gateway, "limit", |limit| limit <= to).await;
+    let fell = began.elapsed();
+    // It is still of use.
+    let before = good.load(Ordering::Relaxed);
+    soon("good answers of what is left of it", async {
+        while good.load(Ordering::Relaxed) < before + 50 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    heals(gauge);
+    let began = Instant::now();
+    until(gateway, "limit", |limit| limit >= 60).await;
+    let back = began.elapsed();
+    println!("fell to {to} within {fell:?}, back within {back:?}");
+    let seconds = Duration::from_secs(if FULL { 5 } else { 15 });
+    assert!(fell < seconds && back < seconds, "{fell:?}, {back:?}");
+}
+
+// In these two the breaker would do it, too; here the limit is on its own.
+
 #[tokio::test]
-async fn the_adaptive_limit_falls_with_a_partners_capacity_and_returns() {
+async fn the_adaptive_limit_falls_with_a_partner_that_sheds_load_and_returns() {
     let gauge = Gauge::holding(Duration::from_millis(20)).await;
-    // The breaker would do it, too; here the limit is on its own.
     let lines = "breaker.enabled = false\nconcurrency = { max = 64 }";
     let gateway = Gateway::start(&dependency("up", gauge.address, lines)).await;
-    let address = gateway.address();
-    let load = tokio::spawn(async move {
-        let mut callers = JoinSet::new();
-        for _ in 0..60 {
-            callers.spawn(async move {
-                let mut caller = Caller::connect(address).await;
-                loop {
-                    caller.ask("POST", "/up/x", &[], "").await;
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            });
-        }
-        callers.join_all().await;
-    });
-    until(&gateway, "in_flight", |in_flight| in_flight > 20).await;
-    assert_eq!(limit(&gateway).await["limit"], 64);
-    gauge.takes(6);
-    let began = Instant::now();
-    until(&gateway, "limit", |limit| limit <= 14).await;
-    println!("fell within {:?}", began.elapsed());
-    gauge.takes(usize::MAX);
-    let began = Instant::now();
-    until(&gateway, "limit", |limit| limit >= 60).await;
-    println!("returned within {:?}", began.elapsed());
-    load.abort();
+    let (falls, heals) = (|gauge: &Gauge| gauge.takes(6), |gauge: &Gauge| gauge.takes(usize::MAX));
+    falls_and_returns(&gateway, &gauge, 14, falls, heals).await;
+}
+
+#[tokio::test]
+async fn the_adaptive_limit_falls_with_a_partner_that_grows_slow_and_returns() {
+    // 60 callers make 2 400 calls a second; then it does 250, and works on those that were given up, too. Within the read
+    // timeout it does 25.
+    let gauge = Gauge::holding(Duration::from_millis(20)).await;
+    let lines = "breaker.enabled = false\nconcurrency = { max = 64 }\n\
+                 timeout = { read = \"100ms\", total = \"5s\" }";
+    let gateway = Gateway::start(&dependency("up", gauge.address, lines)).await;
+    let falls = |gauge: &Gauge| gauge.works(Duration::from_millis(4));
+    let heals = |gauge: &Gauge| gauge.works(Duration::ZERO);
+    falls_and_returns(&gateway, &gauge, 25, falls, heals).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,6 +27,10 @@ struct Seen {
     hold: Duration,
     /// More at once are answered 503.
     capacity: AtomicUsize,
+    /// So long is the work of each request; they are worked on one after the other. Zero: all at once.
+    work: std::sync::Mutex<Duration>,
+    /// When what has come so far will be done, whoever still waits for it.
+    done: std::sync::Mutex<Instant>,
 }
 
 impl Gauge {
@@ -45,7 +49,9 @@ impl Gauge {
         let address = listener.local_addr().unwrap();
         let (in_flight, most, capacity) =
             (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
-        let seen = Arc::new(Seen { in_flight, most, targets: Default::default(), leave, hold, capacity });
+        let (work, done) = (Default::default(), std::sync::Mutex::new(Instant::now()));
+        let targets = Default::default();
+        let seen = Arc::new(Seen { in_flight, most, targets, leave, hold, capacity, work, done });
         let shared = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -70,6 +76,13 @@ impl Gauge {
         self.seen.capacity.store(capacity, Ordering::SeqCst);
     }
 
+    /// From now on one request is worked on after the other, each for so long, and all of them wait for their turn; what was
+    /// given up is worked on, too. Zero: all at once.
+    pub fn works(&self, each: Duration) {
+        *self.seen.work.lock().unwrap() = each;
+        *self.seen.done.lock().unwrap() = Instant::now();
+    }
+
     pub fn targets(&self) -> Vec<String> {
         self.seen.targets.lock().unwrap().clone()
     }
@@ -82,6 +95,17 @@ impl Gauge {
             }
         })
         .await;
+    }
+}
+
+impl Seen {
+    /// How long the request that has just come will take.
+    fn turn(&self) -> Duration {
+        let work = *self.work.lock().unwrap();
+        let mut done = self.done.lock().unwrap();
+        let now = Instant::now();
+        *done = (*done).max(now) + work;
+        self.hold.max(*done - now)
     }
 }
 
@@ -103,7 +127,7 @@ async fn serve(mut stream: TcpStream, seen: Arc<Seen>) {
         seen.targets.lock().unwrap().push(target);
         match &seen.leave {
             Some(leave) => leave.acquire().await.unwrap().forget(),
-            None => tokio::time::sleep(seen.hold).await,
+            None => tokio::time::sleep(seen.turn()).await,
         }
         let status = if now > seen.capacity.load(Ordering::SeqCst) { "503 No" } else { "200 OK" };
         seen.in_flight.fetch_sub(1, Ordering::SeqCst);
