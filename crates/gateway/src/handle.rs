@@ -69,7 +69,14 @@ async fn answer(
         true => take_said(&mut head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?,
         false => Said::default(),
     };
-    let wish = Wish { within: said.within, by: None, no_repeats: said.no_repeats };
+    // Answers that come too late to be heard are no use to anybody.
+    let leaving = worker.running.leaving();
+    if leaving.is_some_and(|leaving| worker.running.clock.now() >= leaving.begin_by) {
+        let why = "the gateway is about to end, and takes no new calls";
+        return Err(in_words(compiled, Reason::Draining, why));
+    }
+    let by = leaving.map(|leaving| leaving.end_by);
+    let wish = Wish { within: said.within, by, no_repeats: said.no_repeats };
     let end_by = end_of(worker, &operation.plan, &wish);
     caller.call_begins(end_by);
     pass_on(&mut head.headers, kinds);
@@ -90,7 +97,7 @@ async fn answer(
     let call = CallRequest { method: head.method, path, headers, body, keep, keys };
     let outcome = routes.dependencies[index].call(&operation.plan, call, wish).await;
     compiled.counters[worker.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
-    Ok(reply(worker, compiled, outcome, &too_large, end_by, ticket))
+    Ok(reply(worker, compiled, outcome, &too_large, (end_by, by), ticket))
 }
 
 /// The caller's headers as the dependency gets them.
@@ -110,7 +117,7 @@ fn reply(
     compiled: &Arc<CompiledDependency>,
     outcome: Outcome,
     too_large: &TooLarge,
-    end_by: Time,
+    (end_by, leaves_by): (Time, Option<Time>),
     ticket: Ticket,
 ) -> Response<ReplyBody> {
     let reason = outcome.reason();
@@ -137,6 +144,10 @@ fn reply(
         _ if callers => Reason::BadRequest,
         Some(reason) => reason,
         None => Reason::ConnectionLost,
+    };
+    let reason = match reason {
+        Reason::NoTimeLeft if leaves_by == Some(end_by) => Reason::Draining,
+        reason => reason,
     };
     let until = finish.refusal.and_then(|refusal| refusal.until);
     let problem = Problem {
@@ -177,6 +188,7 @@ fn refusal_detail(compiled: &CompiledDependency, endpoint: usize, reason: Reason
             Reason::QueueFull => format!("{} calls wait already, as many as may", limit.queue),
             Reason::QueueTimeout => "no place came free while it waited".to_owned(),
             Reason::NoTimeLeft => "the caller's deadline has passed".to_owned(),
+            Reason::Draining => "the gateway ends before the call could begin".to_owned(),
             _ => String::new(),
         }
     })
@@ -188,7 +200,8 @@ fn end_of(worker: &Worker, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
         (Some(total), Some(within)) => Some(total.min(within)),
         (total, within) => total.or(within),
     };
-    total.map_or(Time::NEVER, |total| worker.running.clock.now().saturating_add(total))
+    let end_by = total.map_or(Time::NEVER, |total| worker.running.clock.now().saturating_add(total));
+    end_by.min(wish.by.unwrap_or(Time::NEVER))
 }
 
 fn bad_request(why: &str) -> Problem {

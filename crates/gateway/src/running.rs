@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use seawall_client::connect::{self, ConfigError};
 use seawall_client::{Clock, DependencySettings, EndpointSettings, HealthRequest, PoolSettings, Shared};
 use seawall_policy::{
-    BreakerSettings, GuardSettings, Idempotency, Keys, LimitSettings, Plan, QueueSettings, Rules, WindowSpan,
+    BreakerSettings, GuardSettings, Idempotency, Keys, LimitSettings, Plan, QueueSettings, Rules, Time,
+    WindowSpan,
 };
 
 use tokio::sync::watch;
@@ -30,7 +31,9 @@ pub struct Running {
     /// How many workers there are.
     pub workers: usize,
     /// Shutting down: no longer ready, and every answer says that its connection ends.
-    pub draining: AtomicBool,
+    draining: AtomicBool,
+    /// When the drain is over, in nanoseconds of the clock; before `draining` is set it says nothing.
+    drained_by: AtomicU64,
     /// What became of the last reload.
     pub last_reload: Mutex<Option<Reload>>,
     /// Connections of callers, over all workers.
@@ -50,6 +53,21 @@ pub struct Reload {
     pub at: std::time::SystemTime,
     /// Why it was refused; `None` where it was taken.
     pub refused: Option<String>,
+}
+
+/// The last moments of a drain, in which no call begins any more: most would be cut by its end. Of a short drain, the
+/// second half.
+const LAST_CALLS: Duration = Duration::from_secs(1);
+/// An answer that is made so long before the end of a drain still reaches its caller.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
+/// What holds for calls that begin while the gateway shuts down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving {
+    /// Later ones are refused.
+    pub(crate) begin_by: Time,
+    /// So that their callers are told what became of them, instead of being cut off.
+    pub(crate) end_by: Time,
 }
 
 /// A configuration, ready to route by.
@@ -176,6 +194,7 @@ impl Running {
             clock,
             workers,
             draining: AtomicBool::new(false),
+            drained_by: AtomicU64::new(0),
             last_reload: Mutex::new(None),
             connections: AtomicU64::new(0),
             refusals: Refusals::default(),
@@ -217,6 +236,27 @@ impl Running {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The gateway shuts down, and is gone after this long at the latest.
+    pub fn drain(&self, limit: Duration) {
+        self.drained_by.store(self.clock.now().saturating_add(limit).as_nanos(), Ordering::Relaxed);
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// What holds for calls that begin while it shuts down; `None` while it does not.
+    pub(crate) fn leaving(&self) -> Option<Leaving> {
+        if !self.draining.load(Ordering::Acquire) {
+            return None;
+        }
+        let limit = self.compiled.load().settings.gateway.drain;
+        let over = Time::from_nanos(self.drained_by.load(Ordering::Relaxed));
+        let before =
+            |span: Duration| Time::from_nanos(over.as_nanos().saturating_sub(span.as_nanos() as u64));
+        Some(Leaving {
+            begin_by: before(LAST_CALLS.min(limit / 2)),
+            end_by: before(LAST_WORD.min(limit / 10)),
+        })
     }
 }
 

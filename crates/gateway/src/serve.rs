@@ -347,7 +347,7 @@ fn needs_restart(running: &Running, new: &config::Settings) -> Vec<&'static str>
 /// Lets accepted work finish, within the time that is set for it.
 async fn drain(running: &Arc<Running>, stop: &watch::Sender<bool>, threads: Vec<Thread>) {
     let limit = running.compiled.load().settings.gateway.drain;
-    running.draining.store(true, Ordering::Relaxed);
+    running.drain(limit);
     tracing::info!(?limit, "draining");
     // Nobody listening means that the workers are gone already.
     let _ = stop.send(true);

@@ -5,7 +5,6 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use seawall_gateway::admin::{self, AdminToken, Change, DependencyView, Overview};
@@ -115,7 +114,7 @@ async fn an_open_breaker_never_makes_the_gateway_unready_and_draining_does() {
     assert_eq!(side.states("pay")[0], BreakerState::Open);
     let ready = side.get("/readyz").await;
     assert_eq!((ready.status, ready.text().as_str()), (Some(200), "ready\n"));
-    side.running.draining.store(true, Ordering::Relaxed);
+    side.running.drain(Duration::from_secs(30));
     assert_eq!(side.get("/readyz").await.status, Some(503));
     assert_eq!(side.get("/livez").await.status, Some(200));
 }

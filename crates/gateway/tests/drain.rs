@@ -164,10 +164,7 @@ async fn idle_connections_do_not_hold_it_up() {
 #[tokio::test]
 async fn drain_ends_at_its_time_with_work_left() {
     let rogue = Rogue::builder().acts([Act::Hang]).bind().unwrap();
-    let text = format!(
-        "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndrain = \"500ms\"\n{}",
-        dependency("up", rogue.address(), "")
-    );
+    let text = draining("500ms", &dependency("up", rogue.address(), ""));
     let mut gateway = Gateway::start_with(&text).await;
     let mut caller = gateway.connect().await;
     caller.send("GET", "/up/x", &[], "").await;
@@ -179,6 +176,75 @@ async fn drain_ends_at_its_time_with_work_left() {
     // Two seconds of head-room for a busy machine.
     assert!(took >= Duration::from_millis(500) && took < Duration::from_millis(2500), "{took:?}");
     gateway.until_said("the drain time is over").await;
+}
+
+fn draining(drain: &str, dependency: &str) -> String {
+    format!("[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndrain = \"{drain}\"\n{dependency}")
+}
+
+/// Callers that have sent so much of a GET, and the rest of it.
+async fn halfway(gateway: &Gateway, callers: usize) -> (Vec<Caller>, &'static str) {
+    let (said, rest) = ("GET /up/x HTTP/1.1\r\nhost:", " localhost\r\n\r\n");
+    let mut halfway = Vec::new();
+    for _ in 0..callers {
+        let mut caller = gateway.connect().await;
+        caller.write(said).await;
+        halfway.push(caller);
+    }
+    (halfway, rest)
+}
+
+#[tokio::test]
+async fn who_asks_when_it_is_about_to_end_is_told_so() {
+    let rogue = Rogue::builder().answer(Answer::ok("fine")).bind().unwrap();
+    let mut gateway = Gateway::start_with(&draining("3s", &dependency("up", rogue.address(), ""))).await;
+    let (callers, rest) = halfway(&gateway, 60).await;
+    gateway.signal("TERM");
+    gateway.until_said("draining").await;
+    let (mut served, mut refused) = (0, 0);
+    // Each asks a little later than the one before; the last second is for those that come too late.
+    for mut caller in callers {
+        caller.write(rest).await;
+        let heard = caller.hear().await;
+        match heard.verdict() {
+            (200, "applied", "1", "") => {
+                assert_eq!(refused, 0, "no call begins behind one that was refused");
+                served += 1;
+            }
+            (503, "not-applied", "0", "draining") => refused += 1,
+            verdict => panic!("{verdict:?} behind {served} and {refused}: {heard:?}"),
+        }
+        assert_eq!(heard.header("connection"), Some("close"));
+        if refused == 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(served > 0 && refused == 3, "{served} served, {refused} refused");
+    assert_eq!(rogue.read(|counts| counts.requests), served);
+    assert_eq!(gateway.until_exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn calls_that_begin_in_a_drain_are_answered_before_it_ends() {
+    let rogue = Rogue::builder().acts([Act::Hang]).bind().unwrap();
+    let lines = "concurrency = { max = 1, adaptive = false, queue = 1, queue_wait = \"30s\" }";
+    let mut gateway = Gateway::start_with(&draining("2s", &dependency("up", rogue.address(), lines))).await;
+    let (mut callers, rest) = halfway(&gateway, 2).await;
+    let (mut hangs, mut waits) = (callers.remove(0), callers.remove(0));
+    gateway.signal("TERM");
+    gateway.until_said("draining").await;
+    hangs.write(rest).await;
+    soon("the request", rogue.until(|counts| counts.requests == 1)).await;
+    waits.write(rest).await;
+    assert_eq!(
+        hangs.hear().await.verdict(),
+        (504, "not-applied", "1", "total-timeout"),
+        "a read has no effect"
+    );
+    assert_eq!(waits.hear().await.verdict(), (503, "not-applied", "0", "draining"), "it waited for its turn");
+    assert_eq!(gateway.until_exit().await.code(), Some(0));
+    assert_eq!(gateway.said("the drain time is over").len(), 0, "everybody was told");
 }
 
 #[tokio::test]
