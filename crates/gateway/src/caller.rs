@@ -68,6 +68,11 @@ impl Caller {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn written(&self) -> u64 {
+        self.meter.written()
+    }
+
     pub(crate) fn is_multiplexed(&self) -> bool {
         self.multiplexed.load(Relaxed)
     }

@@ -24,6 +24,8 @@ pub(crate) async fn handle(
     caller: &Arc<Caller>,
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
+    #[cfg(test)]
+    crate::stopwatch::head_parsed(caller);
     let http1 = request.version() < Version::HTTP_2;
     let (mut response, misread) = match answer(worker, door, caller, request).await {
         Ok(response) => (response, false),

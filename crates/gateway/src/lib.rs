@@ -21,6 +21,8 @@ mod refusals;
 mod reply;
 pub mod running;
 pub mod serve;
+#[cfg(test)]
+mod stopwatch;
 mod worker;
 
 pub use headers::{duration, grpc_timeout};

@@ -16,7 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
-use seawall_client::connect::Stream;
+use seawall_client::connect::{Stream, send_overdue};
 use seawall_client::{Clock, Dependency, Outcome};
 use seawall_policy::Reason;
 use tokio::net::{TcpListener, TcpStream};
@@ -155,7 +155,11 @@ impl Worker {
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             match accepted {
-                Ok((tcp, _)) => self.welcome(tcp, &door, &stop),
+                Ok((tcp, _)) => {
+                    self.welcome(tcp, &door, &stop);
+                    // Answers do not wait for all of a crowd to be taken in.
+                    send_overdue();
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -368,3 +372,7 @@ impl Routes {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

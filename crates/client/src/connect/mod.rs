@@ -41,7 +41,7 @@ pub use proxy::Proxy;
 pub use stream::Stream;
 pub use target::{Host, Scheme, Target};
 pub use tls::TlsSettings;
-pub use turn::{join_turns, send_turn};
+pub use turn::{join_turns, send_overdue, send_turn};
 
 use counted::Counted;
 use dns::Resolver;

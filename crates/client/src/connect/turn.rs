@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -24,11 +25,22 @@ const MESSAGE_BYTES: usize = 16 << 10;
 /// A turn is sent when so many messages were made in it, so that its first does not wait for many others: an event loop
 /// that always has something ready never parks.
 const MESSAGES: usize = 32;
+/// And when its first has waited for so long at the next. Messages that are quick to make, as those of a fast proxy are, come
+/// 10 µs apart, so that a score of them still go together; slow ones do not add up.
+const WAIT: Duration = Duration::from_micros(200);
 
 #[derive(Default)]
 struct Turn {
     queued: Vec<Arc<Outbox>>,
     messages: usize,
+    /// When the first message was made.
+    began: Option<Instant>,
+}
+
+impl Turn {
+    fn is_full(&self) -> bool {
+        self.messages >= MESSAGES || self.began.is_some_and(|began| began.elapsed() >= WAIT)
+    }
 }
 
 thread_local! {
@@ -57,6 +69,14 @@ pub fn send_turn() {
             turn.queued = queued;
         }
     });
+}
+
+/// Sends what this turn has made if its first message has waited for long. For work that makes no message of its own and may
+/// be many times as much as a message is, as taking in a crowd of connections.
+pub fn send_overdue() {
+    if TURN.with_borrow(|turn| turn.as_ref().is_some_and(Turn::is_full)) {
+        send_turn();
+    }
 }
 
 /// What one connection has to send.
@@ -105,7 +125,7 @@ impl Outbox {
         }
         drop(state);
         match joined {
-            true if TURN.with_borrow(|turn| turn.as_ref().is_some_and(|t| t.messages >= MESSAGES)) => {
+            true if TURN.with_borrow(|turn| turn.as_ref().is_some_and(Turn::is_full)) => {
                 send_turn();
                 Posted::Taken
             }
@@ -123,6 +143,7 @@ impl Outbox {
         TURN.with_borrow_mut(|turn| {
             let Some(turn) = turn else { return false };
             turn.messages += 1;
+            turn.began.get_or_insert_with(Instant::now);
             if !std::mem::replace(queued, true) {
                 turn.queued.push(Arc::clone(self));
             }

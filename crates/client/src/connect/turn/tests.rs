@@ -51,6 +51,30 @@ fn a_message_goes_out_when_the_turn_ends_and_is_counted_then() {
 }
 
 #[test]
+fn a_message_that_has_waited_goes_out_with_the_next() {
+    in_turns(async {
+        let ((one, _other), (two, _another)) = (pair().await, pair().await);
+        let (mut one, mut two) = (Counted::dialed(one), Counted::dialed(two));
+        let (first, second) = (one.meter(), two.meter());
+        write_now(&mut one, b"one");
+        let began = Instant::now();
+        while began.elapsed() < WAIT {
+            std::hint::spin_loop();
+        }
+        assert_eq!(first.written(), 0, "nobody looks at the clock for it alone");
+        write_now(&mut two, b"two");
+        assert_eq!((first.written(), second.written()), (3, 3));
+        write_now(&mut one, b"one");
+        let began = Instant::now();
+        while began.elapsed() < WAIT {
+            std::hint::spin_loop();
+        }
+        send_overdue();
+        assert_eq!(first.written(), 6, "or when somebody looks");
+    });
+}
+
+#[test]
 fn a_request_that_is_given_up_in_its_turn_is_never_sent() {
     in_turns(async {
         let (ours, mut theirs) = pair().await;
