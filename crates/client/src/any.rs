@@ -273,7 +273,7 @@ impl Site {
 }
 
 impl<S: Deref<Target = Site>> Run<S> {
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self, wish: Wish) -> (Step, Time) {
         let now = self.site.clock.now();
         let call = self.call.insert(Call::new(&self.site.plan, wish, now));
@@ -281,7 +281,7 @@ impl<S: Deref<Target = Site>> Run<S> {
         (self.over(step), now)
     }
 
-    #[inline]
+    #[inline(always)]
     fn ended(&mut self, ended: Ended, now: Time) -> Step {
         let call = self.call.as_mut().expect("an attempt belongs to a call");
         let step = call.ended(&self.site.plan, &mut self.site.guards(&self.keys), ended, draw, now);

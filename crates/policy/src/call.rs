@@ -292,7 +292,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     }
 
     /// The first step.
-    #[inline]
+    #[inline(always)]
     pub fn start<G>(&mut self, plan: &Plan, guards: &mut G, now: Time) -> Step
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
@@ -301,7 +301,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     }
 
     /// The attempt ended. `draw` is asked where the call waits before it is repeated.
-    #[inline]
+    #[inline(always)]
     pub fn ended<G>(
         &mut self,
         plan: &Plan,
@@ -492,7 +492,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
 
     /// Asks in this order: time left, breaker, concurrency limit; over the endpoints, beginning with `first`. Where none
     /// says yes, it waits in the queue of the first whose limit said no.
-    #[inline]
+    #[inline(always)]
     fn send<G>(&mut self, plan: &Plan, guards: &mut G, first: usize, now: Time) -> Step
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
@@ -546,7 +546,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         self.refused(guards, first, refusal, now)
     }
 
-    #[inline]
+    #[inline(always)]
     fn sends<G>(&mut self, plan: &Plan, guards: &mut G, endpoint: usize, permit: P, now: Time) -> Step
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
