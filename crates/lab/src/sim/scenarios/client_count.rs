@@ -5,7 +5,7 @@
 
 use super::arms::{Arm, Measure, measure};
 use super::storm::{self, FINAGLE, JITTER, Storm, peer, per_success};
-use super::{Findings, Scenario, Seawall, Study};
+use super::{Findings, Scenario, Study};
 use crate::sim::fleet::peer::PeerPolicy;
 use crate::sim::knobs::Misuse;
 
@@ -34,17 +34,12 @@ fn arms(study: &Study<'_>, callers: u32) -> Vec<Arm> {
         measure: Measure::Recovery(storm.over()),
     };
     let budget = |initial: f64| peer(tries().budget(per_success(0.1, initial)));
-    // A fleet of more callers says so in its settings, unless somebody chose otherwise.
-    let mut told = study.seawall;
-    if told.guards.instances == Seawall::default().guards.instances {
-        told.guards.instances = callers;
-    }
     vec![
         arm("budget succ10% cap10 init10", budget(10.0)),
         arm("budget succ10% cap10 init1", budget(1.0)),
         arm("budget succ10% cap10 init0", budget(0.0)),
         arm("finagle 20%+10/s ttl10", peer(tries().budget(FINAGLE))),
         arm("no retries", peer(PeerPolicy::bare())),
-        arm("seawall", storm.seawall(&told)),
+        arm("seawall", storm.seawall_fleet(&study.seawall)),
     ]
 }

@@ -98,7 +98,7 @@ fn seawall(study: &Study<'_>, storm: Storm) -> Vec<Arm> {
     let loads = if study.knobs.is_set("load") { vec![storm.load] } else { vec![storm.load, 0.9] };
     let arm = |load: f64| {
         let storm = Storm { load, ..storm };
-        let policy: Policy = storm.seawall(&study.seawall);
+        let policy: Policy = storm.seawall_fleet(&study.seawall);
         Arm {
             name: format!("metastable_seawall/recovery_rho{load}"),
             world: storm.world(policy),

@@ -124,6 +124,15 @@ impl Storm {
     pub(super) fn seawall(&self, settings: &Seawall) -> Policy {
         Policy::Seawall(Arc::new(SeawallPolicy::new(settings, 1, self.timeout(), true)))
     }
+
+    /// The same of a fleet whose settings say how many it is, unless somebody chose otherwise.
+    pub(super) fn seawall_fleet(&self, settings: &Seawall) -> Policy {
+        let mut told = *settings;
+        if told.guards.instances == Seawall::default().guards.instances {
+            told.guards.instances = self.callers;
+        }
+        self.seawall(&told)
+    }
 }
 
 /// The study's waits: full jitter over a bound from 100 ms to 2 s.
