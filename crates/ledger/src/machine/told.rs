@@ -379,9 +379,14 @@ impl Case<'_> {
             // Meanwhile somebody said otherwise.
             Found::Absent | Found::Cancelled if moved => {}
             Found::Absent | Found::Cancelled => draft.to.audit_at = None,
+            // No answer is no evidence: after its tries it is asked less often, and never given up. Our side was told that
+            // nothing is there, so nobody else would look.
+            Found::Other if draft.to.asks < self.rules.limits.confirm => {
+                draft.to.audit_at = Some(self.later(draft.to.asks, report));
+            }
             Found::Other => {
-                let again = draft.to.asks < self.rules.limits.confirm;
-                draft.to.audit_at = again.then(|| self.later(draft.to.asks, report));
+                draft.to.asks = self.rules.limits.confirm;
+                draft.to.audit_at = Some(self.now.saturating_add(self.rules.audit_after));
             }
         }
     }

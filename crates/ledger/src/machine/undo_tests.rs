@@ -150,6 +150,31 @@ fn absence_is_believed_by_when_it_was_asked_and_not_by_when_it_was_heard() {
 }
 
 #[test]
+fn the_question_after_the_end_is_asked_until_it_is_answered() {
+    let limits = Limits { confirm: 3, ..lookup().limits };
+    let mut bench = Bench::new(Rules { limits, ..lookup() });
+    bench.lost_attempt();
+    bench.now = at(150);
+    bench.claim_over();
+    let question = bench.asks();
+    bench.found(question, Found::Absent);
+    assert_eq!(bench.row.end, Some(End::Failed));
+    // Longer than its tries reach: it is asked less often, and neither given up nor made a person's.
+    for tries in 1..8 {
+        bench.until_due();
+        let question = bench.asks();
+        bench.found(question, Found::Other);
+        assert_eq!(bench.row.end, Some(End::Failed));
+        let wait = bench.row.audit_at.unwrap().as_micros() - bench.now.as_micros();
+        assert_eq!(wait == 24 * 3600 * 1_000_000, tries >= 3, "{tries}: {wait}");
+    }
+    bench.until_due();
+    let question = bench.asks();
+    bench.found(question, Found::Applied(answer()));
+    assert_eq!((bench.row.end, bench.row.goal), (None, Goal::Cancel));
+}
+
+#[test]
 fn absence_lets_only_what_may_be_repeated_be_sent_again() {
     let keys = Rules { confirm: lookup().confirm, ..keyed() };
     for (rules, again) in [(lookup(), false), (keys, true), (Rules { resend_absent: true, ..lookup() }, true)]
