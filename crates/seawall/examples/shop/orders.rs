@@ -195,12 +195,14 @@ async fn open_postgres(url: &str, socket: Option<&Path>) -> Result<Shelves<sqlx:
     if let Some(folder) = socket {
         options = options.socket(folder).port(super::outage::PORT);
     }
+    let at = format!("{}:{}", options.get_host(), options.get_port());
     // One pool for both: neither the shop nor the ledger holds a connection during a call.
     let pool = PgPoolOptions::new()
         .max_connections(8)
         .acquire_timeout(seawall::secs(15))
         .connect_with(options)
-        .await?;
+        .await
+        .map_err(|error| format!("no connection to PostgreSQL at {at} within 15 s: {error}"))?;
     let store = Postgres::on(pool.clone(), PostgresSettings::default()).await?;
     Ok(Shelves { pool: GuardedPool::new(pool).on_held(OnHeld::Deny), store })
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{Connection, Postgres as Db, Transaction};
+use sqlx::{ConnectOptions, Connection, Postgres as Db, Transaction};
 
 use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::DbClock;
@@ -88,6 +88,22 @@ impl SharedClock {
     }
 }
 
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Connects once outside of a pool, which would say that it waited, and not what for.
+async fn first_connection(options: &PgConnectOptions) -> Result<()> {
+    let at = || format!("{}:{}", options.get_host(), options.get_port());
+    match tokio::time::timeout(CONNECT, options.connect()).await {
+        Ok(Ok(conn)) => conn.close().await.map_err(failed),
+        Ok(Err(e)) => {
+            let said = format!("{}: {e}", at());
+            Err(StoreError::new(failed(e).trouble(), said))
+        }
+        Err(_) => Err(StoreError::new(Trouble::Away, format!("{}: no answer within {CONNECT:?}", at()))),
+    }
+}
+
 impl std::fmt::Debug for Postgres {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Postgres").field("prepared", &self.prepared).finish_non_exhaustive()
@@ -106,9 +122,10 @@ impl Postgres {
         // A start-up parameter that poolers refuse, and that only matters for floating-point columns.
         let options = options.extra_float_digits(None).application_name("seawall");
         let options = if settings.prepared { options } else { options.statement_cache_capacity(0) };
+        first_connection(&options).await?;
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections.max(settings.lanes + 2))
-            .acquire_timeout(Duration::from_secs(5))
+            .acquire_timeout(CONNECT)
             .test_before_acquire(false)
             .connect_lazy_with(options);
         Postgres::on(pool, settings).await

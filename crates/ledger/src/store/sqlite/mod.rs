@@ -75,7 +75,10 @@ impl Sqlite {
 
     async fn with(options: SqliteConnectOptions) -> Result<Sqlite> {
         let options = durable(options);
-        let conn = options.connect().await.map_err(failed)?;
+        let conn = options.connect().await.map_err(|e| {
+            let said = format!("{}: {e}", options.get_filename().display());
+            StoreError::new(failed(e).trouble(), said)
+        })?;
         let writer = writer::Writer::new(options.clone(), conn).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
