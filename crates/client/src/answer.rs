@@ -1,22 +1,26 @@
 //! The body of an answer, as it streams through.
 //!
-//! The connection goes back to its pool with the last byte, or is reset when the body is dropped before: a caller who
-//! left gives the other side's work up at once. The read timeout counts only while somebody waits for the other side;
-//! a slow reader on our side is not the server's fault.
+//! It is whole when its framing says so, and only then: on HTTP/1.1 [`seawall_wire::Body`] counts, on HTTP/2 the stream must
+//! have ended with END_STREAM. That nothing more comes is no end.
+//!
+//! The connection goes back to its pool with the last byte, or is reset when the body is dropped before: a caller who left
+//! gives the server's work up immediately. The read timeout counts only while somebody waits for the server; a slow reader
+//! on our side is not the server's fault.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use seawall_policy::{Reason, Time};
+use seawall_policy::{Ending, Reason, Time};
 
 use crate::Clock;
-use crate::line::{LOOKS, Line};
+use crate::endings;
+use crate::line::{Broke, Line};
 use crate::pool::Pool;
 use crate::shared::Slot;
 use crate::trunk::Stream;
@@ -29,7 +33,7 @@ pub struct Truncated {
 }
 
 impl Truncated {
-    /// `read-timeout`, `total-timeout` or `connection-lost`.
+    /// `read-timeout`, `total-timeout`, `connection-lost` or `bad-answer`.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
@@ -66,7 +70,6 @@ impl fmt::Debug for Kind {
 struct Flowing {
     /// Read already, to be passed first.
     ahead: VecDeque<Frame<Bytes>>,
-    incoming: Incoming,
     over: bool,
     /// The consumer was away since the last frame.
     resumed: bool,
@@ -76,8 +79,19 @@ struct Flowing {
 }
 
 enum Way {
-    Line { line: Option<Box<Line>>, pool: Arc<Pool>, clock: Clock },
-    Trunk { timer: Timer, frames: u64, _stream: Stream },
+    /// The line is gone when the body is over.
+    Line {
+        line: Option<Box<Line>>,
+        pool: Arc<Pool>,
+        clock: Clock,
+    },
+    Trunk {
+        incoming: Incoming,
+        wordless: bool,
+        timer: Timer,
+        frames: u64,
+        _stream: Stream,
+    },
 }
 
 impl AnswerBody {
@@ -87,48 +101,50 @@ impl AnswerBody {
         AnswerBody(Kind::Whole((!bytes.is_empty()).then_some(bytes)))
     }
 
+    /// The body of an answer over HTTP/1.1, of which `first` came with the head. Mostly that is all.
     pub(crate) fn on_line(
-        line: Box<Line>,
-        mut incoming: Incoming,
+        mut line: Box<Line>,
+        first: Vec<u8>,
         watch: Watch,
         pool: Arc<Pool>,
         clock: Clock,
         now: Time,
     ) -> AnswerBody {
-        // What came with the head can be had without waiting, and mostly that is all.
-        let mut first = None;
-        let mut over = incoming.is_end_stream();
-        let mut quiet = Context::from_waker(Waker::noop());
-        if !over && let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut incoming).poll_frame(&mut quiet) {
-            over = incoming.is_end_stream();
-            first = Some(frame);
-        }
-        if over && first.as_ref().is_none_or(Frame::is_data) {
+        let first = (!first.is_empty()).then(|| Bytes::from(first));
+        let over = line.body().is_over();
+        let trailers = line.take_trailers();
+        if over && trailers.is_none() {
             pool.put(line, now);
-            return AnswerBody(Kind::Whole(first.and_then(|frame| frame.into_data().ok())));
+            return AnswerBody(Kind::Whole(first));
         }
-        let ahead = first.into_iter().collect();
-        let way = Way::Line { line: Some(line), pool, clock };
-        AnswerBody::flowing(ahead, incoming, over, watch, way)
+        let mut ahead: VecDeque<_> = first.map(Frame::data).into_iter().collect();
+        ahead.extend(trailers.map(Frame::trailers));
+        let line = if over {
+            pool.put(line, now);
+            None
+        } else {
+            Some(line)
+        };
+        AnswerBody::flowing(ahead, over, watch, Way::Line { line, pool, clock })
     }
 
-    pub(crate) fn on_trunk(incoming: Incoming, watch: Watch, timer: Timer, stream: Stream) -> AnswerBody {
-        let over = incoming.is_end_stream();
-        if over {
+    /// The body of an answer over HTTP/2. `wordless`: the answer can have none, by its method or status.
+    pub(crate) fn on_trunk(
+        incoming: Incoming,
+        wordless: bool,
+        watch: Watch,
+        timer: Timer,
+        stream: Stream,
+    ) -> AnswerBody {
+        if incoming.is_end_stream() {
             return AnswerBody(Kind::Whole(None));
         }
-        let way = Way::Trunk { timer, frames: 0, _stream: stream };
-        AnswerBody::flowing(VecDeque::new(), incoming, over, watch, way)
+        let way = Way::Trunk { incoming, wordless, timer, frames: 0, _stream: stream };
+        AnswerBody::flowing(VecDeque::new(), false, watch, way)
     }
 
-    fn flowing(
-        ahead: VecDeque<Frame<Bytes>>,
-        incoming: Incoming,
-        over: bool,
-        watch: Watch,
-        way: Way,
-    ) -> AnswerBody {
-        let flowing = Flowing { ahead, incoming, over, resumed: true, watch, way, _slot: None };
+    fn flowing(ahead: VecDeque<Frame<Bytes>>, over: bool, watch: Watch, way: Way) -> AnswerBody {
+        let flowing = Flowing { ahead, over, resumed: true, watch, way, _slot: None };
         AnswerBody(Kind::Flowing(Box::new(flowing)))
     }
 
@@ -192,51 +208,32 @@ impl Flowing {
             self.finish();
             return Poll::Ready(None);
         }
-        for _ in 0..LOOKS {
-            if let Way::Line { line: Some(line), .. } = &mut self.way {
-                line.drive();
+        let polled = match &mut self.way {
+            Way::Line { line: Some(line), .. } => poll_line(line, &mut self.ahead, &mut self.over, cx),
+            Way::Line { line: None, .. } => Poll::Ready(None),
+            Way::Trunk { incoming, wordless, frames, .. } => {
+                poll_trunk(incoming, *wordless, &mut self.over, cx).map(|polled| {
+                    *frames += 1;
+                    polled
+                })
             }
-            // What comes on a line comes by driving it, so nobody needs to be woken for it.
-            let mut quiet = Context::from_waker(Waker::noop());
-            let context = if matches!(self.way, Way::Line { .. }) { &mut quiet } else { &mut *cx };
-            if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
-                return Poll::Ready(self.passed(frame));
-            }
-            let waits = match &self.way {
-                Way::Line { line: Some(line), .. } => line.listen(cx.waker()),
-                Way::Line { line: None, .. } | Way::Trunk { .. } => true,
-            };
-            if waits {
-                return self.poll_watch(cx);
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn passed(
-        &mut self,
-        frame: Option<Result<Frame<Bytes>, hyper::Error>>,
-    ) -> Option<Result<Frame<Bytes>, Truncated>> {
-        match frame {
+        };
+        let Poll::Ready(polled) = polled else { return self.poll_watch(cx) };
+        Poll::Ready(match polled {
+            Some(Err(reason)) => Some(Err(self.broken(reason))),
             Some(Ok(frame)) => {
                 self.resumed = true;
-                if let Way::Trunk { frames, .. } = &mut self.way {
-                    *frames += 1;
-                }
-                if self.incoming.is_end_stream() {
-                    self.over = true;
+                if self.over {
                     self.finish();
                 }
                 Some(Ok(frame))
             }
-            Some(Err(_)) => Some(Err(self.broken(Reason::ConnectionLost))),
             None => {
                 self.over = true;
                 self.finish();
                 None
             }
-        }
+        })
     }
 
     fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
@@ -259,6 +256,20 @@ impl Flowing {
         })
     }
 
+    fn size_hint(&self) -> SizeHint {
+        // On HTTP/1.1 only a body whose length is not told can have trailers.
+        if self.ahead.iter().any(Frame::is_trailers) {
+            return SizeHint::default();
+        }
+        let ahead: usize = self.ahead.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
+        let left = match &self.way {
+            Way::Line { line, .. } => line.as_ref().map_or(Some(0), |line| line.body().left()),
+            Way::Trunk { wordless: true, .. } => Some(0),
+            Way::Trunk { incoming, .. } => incoming.size_hint().exact(),
+        };
+        left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + ahead as u64))
+    }
+
     /// The last byte is here: the connection is free for the next request, if HTTP says so.
     fn finish(&mut self) {
         if let Way::Line { line, pool, clock } = &mut self.way
@@ -277,6 +288,53 @@ impl Flowing {
         }
         Truncated { reason }
     }
+}
+
+/// The next frame of a body over HTTP/1.1. Trailers that come with the last of it are put behind it.
+fn poll_line(
+    line: &mut Line,
+    ahead: &mut VecDeque<Frame<Bytes>>,
+    over: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
+    let data = ready!(line.poll_data(cx));
+    *over = line.body().is_over();
+    Poll::Ready(match data {
+        Some(Err(Broke::Misread(_))) => Some(Err(Reason::BadAnswer)),
+        Some(Err(Broke::Ended | Broke::Io(_) | Broke::Body(_))) => Some(Err(Reason::ConnectionLost)),
+        Some(Ok(data)) => {
+            ahead.extend(line.take_trailers().map(Frame::trailers));
+            Some(Ok(Frame::data(data)))
+        }
+        None => line.take_trailers().map(|trailers| Ok(Frame::trailers(trailers))),
+    })
+}
+
+/// The next frame of a body over HTTP/2.
+///
+/// hyper gives a stream that was reset with NO_ERROR the end of a whole one. A server resets so when it has answered before
+/// the request had ended (RFC 9113, section 8.1), and then the answer is whole; but nothing keeps it from resetting in the
+/// middle of one. So the end counts only if END_STREAM was seen, or as many bytes as the answer had declared.
+fn poll_trunk(
+    incoming: &mut Incoming,
+    wordless: bool,
+    over: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
+    let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+    *over = incoming.is_end_stream();
+    Poll::Ready(match frame {
+        Some(Ok(frame)) if wordless && frame.data_ref().is_some_and(|data| !data.is_empty()) => {
+            Some(Err(Reason::BadAnswer))
+        }
+        Some(Ok(frame)) => Some(Ok(frame)),
+        Some(Err(error)) => Some(Err(match endings::of_stream(&error) {
+            Ending::Lost(seawall_policy::Lost::BadAnswer) => Reason::BadAnswer,
+            _ => Reason::ConnectionLost,
+        })),
+        None if *over || wordless || incoming.size_hint().exact() == Some(0) => None,
+        None => Some(Err(Reason::ConnectionLost)),
+    })
 }
 
 impl Body for AnswerBody {
@@ -303,13 +361,7 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Kind::Flowing(flowing) => {
-                let ahead: usize = flowing.ahead.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
-                match flowing.incoming.size_hint().exact() {
-                    Some(rest) => SizeHint::with_exact(rest + ahead as u64),
-                    None => SizeHint::default(),
-                }
-            }
+            Kind::Flowing(flowing) => flowing.size_hint(),
         }
     }
 }

@@ -3,24 +3,27 @@
 //! A pooled connection that turns out dead before a byte was written costs nothing: the request goes at once on a fresh
 //! one, within the same attempt. Once a byte may have left, nothing is assumed.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::{CONTENT_ENCODING, HeaderName, RETRY_AFTER};
-use http::{HeaderMap, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Response, StatusCode};
 use parking_lot::Mutex;
 use seawall_policy::{Answer, Attempt, Effect, Ending, Lost, Reason, Rules, Time, Unsent};
+use seawall_wire::Asked;
 
 use crate::Clock;
 use crate::answer::AnswerBody;
 use crate::body::Source;
-use crate::connect::{ConnectError, Meter};
+use crate::connect::{AbsoluteForm, ConnectError, Meter};
 use crate::endings;
-use crate::line::{Failure, Line};
+use crate::line::{self, Answered, Line};
 use crate::pool::{Channel, Pool};
 use crate::reading;
-use crate::request::{Address, Particulars, Template, remaining_millis};
-use crate::trunk::{Stream, Trunk};
+use crate::request::{Address, Deadline, Template, remaining_millis};
+use crate::trunk::{self, Stream, Trunk};
+use crate::upload::Sized;
 use crate::watch::{Lapse, Timer, Watch};
 
 /// The longest answer that is read to be judged by its fields.
@@ -157,33 +160,30 @@ impl Sending<'_> {
         }
         let (reused, base, heard) = (line.used, line.meter.written(), line.meter.read());
         let idle = now.since(line.idle_since);
-        let how = Particulars {
-            version: Version::HTTP_11,
-            absolute_form: line.absolute_form.as_ref(),
-            deadline: self.deadline(attempt, now),
+        let deadline = self.deadline(attempt, now);
+        let body = self.source.attempt();
+        let sized = Sized::of(&self.template.method, &body);
+        let asked = if self.template.method == Method::HEAD { Asked::Head } else { Asked::Other };
+        let head = |absolute: Option<&AbsoluteForm>, out: &mut Vec<u8>| {
+            endpoint.address.write(out, self.template, sized, absolute, deadline);
         };
-        let request = endpoint.address.request(self.template, self.source.attempt(), &how);
+        let request = line::Request { head, body, sized, asked };
         let mut watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, line.progress());
         match line.exchange(request, &mut watch).await {
-            Ok(response) => {
-                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    // Passed on, it would turn the caller's connection into something that nobody reads as HTTP.
-                    let lost = Ending::Lost(Lost::BadAnswer);
-                    return Some(Tried::ended(lost, "101: nobody asked for another protocol"));
-                }
-                let (head, incoming) = response.into_parts();
-                if let Some(lifetime) = head.headers.get("keep-alive").and_then(reading::keep_alive) {
+            Ok(Answered { head, first }) => {
+                if let Some(lifetime) = head.keep_alive.as_ref().and_then(reading::keep_alive) {
                     endpoint.pool.announce(lifetime);
                 }
                 let (pool, now) = (Arc::clone(&endpoint.pool), self.clock.now());
-                let body = AnswerBody::on_line(line, incoming, watch, pool, self.clock, now);
-                let tried = self.judge(attempt, Response::from_parts(head, body), now).await;
-                Some(tried)
+                let mut response =
+                    Response::new(AnswerBody::on_line(line, first, watch, pool, self.clock, now));
+                *response.status_mut() = head.status;
+                *response.headers_mut() = head.fields;
+                Some(self.judge(attempt, response, now).await)
             }
-            Err(Failure::Lapsed(lapse)) => Some(self.lapsed(lapse, attempt)),
-            Err(Failure::Hyper { error, returned }) => {
-                let unsent = returned.is_some() || line.meter.written() == base;
-                drop(returned);
+            Err(line::Failure::Lapsed(lapse)) => Some(self.lapsed(lapse, attempt)),
+            Err(line::Failure::Broke(broke)) => {
+                let unsent = line.meter.written() == base;
                 let pooled = match reused {
                     true if line.meter.read() == heard => Pooled::Stale,
                     true => Pooled::Broke,
@@ -192,7 +192,7 @@ impl Sending<'_> {
                 if pooled == Pooled::Stale && !self.source.broken() {
                     endpoint.pool.lost(idle);
                 }
-                self.broke(&error, unsent, pooled)
+                self.broke(endings::of_line(&broke), &broke, unsent, pooled)
             }
         }
     }
@@ -209,34 +209,35 @@ impl Sending<'_> {
             tracks.sending(self.source, &trunk.meter);
         }
         let reused = trunk.born < now;
-        let how = Particulars {
-            version: Version::HTTP_2,
-            absolute_form: None,
-            deadline: self.deadline(attempt, now),
-        };
-        let request = endpoint.address.request(self.template, self.source.attempt(), &how);
+        let deadline = self.deadline(attempt, now);
+        let request = endpoint.address.request(self.template, self.source.attempt(), deadline);
         let mut timer = Timer::new(self.clock, Time::NEVER);
         let mut watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, 0);
         match trunk.exchange(request, self.source, &mut timer, &mut watch).await {
             Ok(response) => {
                 let (head, incoming) = response.into_parts();
-                let body = AnswerBody::on_trunk(incoming, watch, timer, stream);
+                let wordless = self.template.method == Method::HEAD
+                    || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+                let body = AnswerBody::on_trunk(incoming, wordless, watch, timer, stream);
+                let mut response = Response::new(body);
+                *response.status_mut() = head.status;
+                *response.headers_mut() = head.headers;
                 let now = self.clock.now();
-                Some(self.judge(attempt, Response::from_parts(head, body), now).await)
+                Some(self.judge(attempt, response, now).await)
             }
-            Err(Failure::Lapsed(lapse)) => Some(self.lapsed(lapse, attempt)),
-            Err(Failure::Hyper { error, returned }) => {
+            Err(trunk::Failure::Lapsed(lapse)) => Some(self.lapsed(lapse, attempt)),
+            Err(trunk::Failure::Broke { error, returned }) => {
                 let pooled = match reused {
                     true if endings::left_out(&error) => Pooled::Stale,
                     true => Pooled::Broke,
                     false => Pooled::Fine,
                 };
-                self.broke(&error, returned.is_some(), pooled)
+                self.broke(endings::of_stream(&error), &chain(&error), returned.is_some(), pooled)
             }
         }
     }
 
-    fn deadline(&self, attempt: &Attempt, now: Time) -> Option<(&HeaderName, u64)> {
+    fn deadline(&self, attempt: &Attempt, now: Time) -> Deadline<'_> {
         let name = self.deadline_header.filter(|_| attempt.end_by != Time::NEVER)?;
         Some((name, remaining_millis(attempt.end_by, now)))
     }
@@ -253,7 +254,7 @@ impl Sending<'_> {
         Tried::ended(ending, detail)
     }
 
-    fn broke(&self, error: &hyper::Error, unsent: bool, pooled: Pooled) -> Exchanged {
+    fn broke(&self, ending: Ending, detail: &dyn fmt::Display, unsent: bool, pooled: Pooled) -> Exchanged {
         if self.source.broken() {
             let ending = Ending::CallerLeft { sent: !unsent };
             return Some(Tried::ended(ending, "the caller's body broke"));
@@ -261,9 +262,8 @@ impl Sending<'_> {
         if unsent && pooled != Pooled::Fine && self.source.kept() {
             return None;
         }
-        let ending = if unsent { Ending::Unsent(Unsent::ConnectionLost) } else { endings::of_break(error) };
-        let tried = Tried::ended(ending, chain(error));
-        Some(Tried { pooled, ..tried })
+        let ending = if unsent { Ending::Unsent(Unsent::ConnectionLost) } else { ending };
+        Some(Tried { pooled, ..Tried::ended(ending, detail) })
     }
 
     /// Reads off the head, and off the body where the operation's answers ask for it, what the answer means.
@@ -314,6 +314,7 @@ fn broken_judgement(reason: Reason, attempt: &Attempt) -> Tried {
     let ending = match reason {
         Reason::ReadTimeout => Ending::Lost(Lost::ReadTimeout),
         Reason::TotalTimeout => endings::of_lapse(Lapse::End, attempt.callers_deadline),
+        Reason::BadAnswer => Ending::Lost(Lost::BadAnswer),
         _ => Ending::Lost(Lost::ConnectionLost),
     };
     Tried::ended(ending, "the answer's body broke before it could be judged")

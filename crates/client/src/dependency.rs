@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use http::{HeaderMap, HeaderName, Response, Uri};
 use seawall_policy::{Ended, Ending, Finish, Idempotency, Plan, Reason, Step, Wish};
+use seawall_wire::Limits;
 
 use crate::Clock;
 use crate::answer::AnswerBody;
@@ -107,7 +108,7 @@ impl Dependency {
             let connector = Connector::new(target, settings.connect.clone())?;
             Ok(Endpoint {
                 address: Address::new(&endpoint.url, endpoint.headers)?,
-                pool: Arc::new(Pool::new(connector, settings.pool, multiplexed, clock)),
+                pool: Arc::new(Pool::new(connector, settings.pool, Limits::default(), multiplexed, clock)),
             })
         });
         Ok(Dependency {

@@ -1,14 +1,15 @@
-//! What hyper's and h2's errors prove, and what they do not.
+//! What the end of an exchange proves, and what it does not.
 //!
-//! hyper's returned request proves that it was not sent; its absence proves nothing. A stream that the other side
-//! refused, or that lies above the last one of its GOAWAY, was not looked at: the same error kinds made by our own
-//! side (`is_library`) say no such thing.
+//! On HTTP/1.1 the connection is ours, and says itself how it broke. On HTTP/2 the request that hyper returns proves that it
+//! was not sent; its absence proves nothing. A stream that the server refused, or that lies above the last one of its
+//! GOAWAY, was not looked at; the same error kinds made on our side (`is_library`) say no such thing.
 
 use std::error::Error;
 
 use seawall_policy::{Ending, Lost, Unsent};
 
 use crate::connect::{ConnectError, ConnectErrorKind};
+use crate::line::Broke;
 use crate::watch::Lapse;
 
 /// Nothing was sent: why.
@@ -30,18 +31,23 @@ pub(crate) fn of_lapse(lapse: Lapse, callers_deadline: bool) -> Ending {
     }
 }
 
-/// The exchange broke after the request may have left.
-pub(crate) fn of_break(error: &(dyn Error + 'static)) -> Ending {
-    if let Some(h2) = find::<h2::Error>(error) {
-        let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
-        if h2.is_remote() && (refused || h2.is_go_away()) {
-            return Ending::Unprocessed;
-        }
-        let nonsense = h2.is_library() && h2.reason().is_some_and(|reason| reason != h2::Reason::CANCEL);
-        return Ending::Lost(if nonsense { Lost::BadAnswer } else { Lost::ConnectionLost });
+/// An exchange over HTTP/1.1 broke after the request may have left.
+pub(crate) fn of_line(broke: &Broke) -> Ending {
+    Ending::Lost(match broke {
+        Broke::Misread(_) => Lost::BadAnswer,
+        Broke::Ended | Broke::Io(_) | Broke::Body(_) => Lost::ConnectionLost,
+    })
+}
+
+/// An exchange over HTTP/2 broke after the request may have left.
+pub(crate) fn of_stream(error: &(dyn Error + 'static)) -> Ending {
+    let Some(h2) = find::<h2::Error>(error) else { return Ending::Lost(Lost::ConnectionLost) };
+    let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+    if h2.is_remote() && (refused || h2.is_go_away()) {
+        return Ending::Unprocessed;
     }
-    let unparsable = find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse);
-    Ending::Lost(if unparsable { Lost::BadAnswer } else { Lost::ConnectionLost })
+    let nonsense = h2.is_library() && h2.reason().is_some_and(|reason| reason != h2::Reason::CANCEL);
+    Ending::Lost(if nonsense { Lost::BadAnswer } else { Lost::ConnectionLost })
 }
 
 /// The other side's GOAWAY left the request out.

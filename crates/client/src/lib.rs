@@ -11,7 +11,6 @@ mod body;
 mod clock;
 pub mod connect;
 mod dependency;
-mod ear;
 mod endings;
 mod health;
 mod line;
@@ -21,6 +20,7 @@ mod request;
 mod shared;
 mod sync;
 mod trunk;
+mod upload;
 mod walk;
 mod watch;
 

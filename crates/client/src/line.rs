@@ -1,42 +1,59 @@
 //! One HTTP/1.1 connection, driven by the task that uses it.
 //!
 //! The usual way spawns a task for each connection and talks to it through channels: two wake-ups and two queue
-//! operations for each request. Here the exchange polls the connection itself; an idle connection is polled by nobody
-//! and looked at before it is used again.
+//! operations for each request. Here the exchange reads and writes itself; an idle connection is polled by nobody and looked
+//! at before it is used again.
+//!
+//! The connection is free for another request when four facts hold, and each is a field: the server keeps it, the answer is
+//! whole, nothing was read beyond it, and the request went out whole. None of them is asked of a library.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use seawall_policy::Time;
+use seawall_wire::{AnswerHead, Asked, Body, Framing, HeadEnd, Limits, Misread};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::Clock;
-use crate::body::Outgoing;
+use crate::body::{BodyError, Outgoing};
 use crate::connect::{AbsoluteForm, Connection, Meter, Peek, Probe, Stream};
-use crate::ear::Ear;
+use crate::upload::{Sized, Unfinished, Upload};
 use crate::watch::{Lapse, Timer, Watch};
 
-/// The most that a server's head may be: hyper's read buffer.
-const HEAD_BYTES: usize = 256 * 1024;
+/// The most that is read by one system call.
+const READ_BYTES: usize = 32 << 10;
 
-/// How often a connection that calls for more is driven before others get their turn.
-pub(crate) const LOOKS: usize = 3;
+thread_local! {
+    /// What is read passes through here. What is used immediately is copied once, to where it goes; a connection holds bytes
+    /// of its own only for a head that is not complete.
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
 
 pub(crate) struct Line {
-    sender: http1::SendRequest<Outgoing>,
-    conn: http1::Connection<Stream, Outgoing>,
-    open: bool,
-    ear: Ear,
+    io: Stream,
+    upload: Upload,
+    /// Read, and not used: the beginning of a head, or what no exchange has asked for.
+    ahead: Vec<u8>,
+    head_end: HeadEnd,
+    /// The bytes of interim answers before the head that is being read.
+    interim: usize,
+    /// What is left of the answer.
+    body: Body,
+    /// The server keeps the connection, and nothing has gone wrong on it.
+    keep: bool,
+    limits: Limits,
     pub(crate) meter: Arc<Meter>,
     probe: Probe,
     tls: bool,
     pub(crate) timer: Timer,
-    pub(crate) absolute_form: Option<AbsoluteForm>,
+    absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
     /// How long it had been idle when it was last seen open.
@@ -45,27 +62,71 @@ pub(crate) struct Line {
     pub(crate) used: bool,
 }
 
-/// How an exchange failed before its head.
+/// A request that goes out on a line.
+pub(crate) struct Request<W> {
+    /// Writes the head, with its empty line, in the form that the connection wants.
+    pub(crate) head: W,
+    pub(crate) body: Outgoing,
+    pub(crate) sized: Sized,
+    pub(crate) asked: Asked,
+}
+
+/// The head of an answer, and what came with it.
+pub(crate) struct Answered {
+    pub(crate) head: AnswerHead,
+    /// The part of the body that was there already.
+    pub(crate) first: Vec<u8>,
+}
+
+/// Why an exchange has no answer.
+#[derive(Debug)]
 pub(crate) enum Failure {
-    /// hyper gave up; the request may come back with the error, which proves that it was not sent.
-    Hyper { error: hyper::Error, returned: Option<Box<Request<Outgoing>>> },
+    Broke(Broke),
     /// A deadline passed.
     Lapsed(Lapse),
 }
 
+/// How a connection broke in an exchange.
+#[derive(Debug)]
+pub(crate) enum Broke {
+    /// The server ended it before the answer was whole.
+    Ended,
+    /// The connection failed.
+    Io(io::Error),
+    /// What came is no answer.
+    Misread(Misread),
+    /// The caller's body broke.
+    Body(BodyError),
+}
+
+impl fmt::Display for Broke {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Broke::Ended => f.write_str("the connection was closed before the answer was whole"),
+            Broke::Io(error) => write!(f, "the connection broke: {error}"),
+            Broke::Misread(why) => write!(f, "the answer is malformed: {why}"),
+            Broke::Body(error) => write!(f, "the request's body broke: {error}"),
+        }
+    }
+}
+
 impl Line {
-    pub(crate) async fn open(
+    pub(crate) fn open(
         connection: Connection,
+        limits: Limits,
         tls: bool,
         clock: Clock,
         now: Time,
-    ) -> Result<Box<Line>, hyper::Error> {
-        let (sender, conn) = http1::Builder::new().max_buf_size(HEAD_BYTES).handshake(connection.io).await?;
-        Ok(Box::new(Line {
-            sender,
-            conn,
-            open: true,
-            ear: Ear::new(),
+    ) -> Box<Line> {
+        Box::new(Line {
+            io: connection.io,
+            upload: Upload::default(),
+            ahead: Vec::new(),
+            head_end: HeadEnd::default(),
+            interim: 0,
+            body: Body::new(Framing::Empty, limits),
+            keep: true,
+            limits,
             meter: connection.meter,
             probe: connection.probe,
             tls,
@@ -75,7 +136,7 @@ impl Line {
             idle_since: now,
             seen_open: Duration::ZERO,
             used: false,
-        }))
+        })
     }
 
     /// Bytes in either direction: grows while there is progress.
@@ -83,44 +144,34 @@ impl Line {
         self.meter.progress()
     }
 
-    /// Lets hyper read and write. What it then calls for is only remembered, until somebody listens.
-    pub(crate) fn drive(&mut self) {
-        self.ear.close();
-        if self.open && Pin::new(&mut self.conn).poll(&mut Context::from_waker(self.ear.waker())).is_ready() {
-            self.open = false;
-        }
-    }
-
-    /// From here on the connection wakes `task`. `false`: it has called already; drive it, and listen again.
-    pub(crate) fn listen(&self, task: &Waker) -> bool {
-        self.ear.listen(task)
-    }
-
-    /// Nobody listens any more.
-    pub(crate) fn park(&self) {
-        self.ear.close();
-    }
-
     /// Whether another request may go out on it, as far as HTTP is concerned.
     pub(crate) fn is_ready(&self) -> bool {
-        self.open && self.sender.is_ready()
+        self.keep && self.body.is_over() && self.ahead.is_empty() && self.upload.is_over()
     }
 
-    /// Whether an idle connection is still what it was: open, and nothing has come unasked. What waits to be read on a
-    /// plain connection (a late 408, say) would be taken for the next answer; under TLS it may be a session ticket,
-    /// so hyper reads it first, and ends the connection if it is more.
+    /// What is left of the answer's body.
+    pub(crate) fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// Whether an idle connection is still what it was: open, and nothing has come unasked. What waits to be read on a plain
+    /// connection (a late 408, say) would be taken for the next answer. Under TLS it may be a session ticket, so it is read
+    /// first, and the connection is not used if it holds more than that.
     pub(crate) fn is_quiet(&mut self) -> bool {
         const ROUNDS: usize = 4;
-        if !self.is_ready() {
-            return false;
-        }
         for _ in 0..ROUNDS {
             match self.probe.peek() {
                 Peek::Quiet => return self.is_ready(),
-                Peek::Readable if self.tls => {
+                Peek::Readable if self.tls && self.is_ready() => {
                     self.meter.force_read(true);
-                    self.drive();
+                    let mut byte = [0];
+                    let mut buffer = ReadBuf::new(&mut byte);
+                    let mut quiet = Context::from_waker(Waker::noop());
+                    let read = Pin::new(&mut self.io).poll_read(&mut quiet, &mut buffer);
                     self.meter.force_read(false);
+                    if read.is_ready() {
+                        return false;
+                    }
                 }
                 Peek::Readable | Peek::Ended | Peek::Broken(_) => return false,
             }
@@ -131,42 +182,172 @@ impl Line {
     /// Sends a request and waits for the head of its answer.
     pub(crate) async fn exchange(
         &mut self,
-        request: Request<Outgoing>,
+        request: Request<impl FnOnce(Option<&AbsoluteForm>, &mut Vec<u8>)>,
         watch: &mut Watch,
-    ) -> Result<Response<Incoming>, Failure> {
-        let mut begun = false;
+    ) -> Result<Answered, Failure> {
         self.used = true;
-        // Whoever drops it from here on gives the work up; the pool turns this off again.
+        (self.head_end, self.interim) = (HeadEnd::default(), 0);
+        // Dropped from here on, it gives the work up; the pool turns this off again.
         self.meter.reset_on_drop(true);
-        let mut response = pin!(self.sender.try_send_request(request));
+        let Request { head, body, sized, asked } = request;
+        self.upload.begin(body, sized, |out| head(self.absolute_form.as_ref(), out));
+        let mut begun = false;
         std::future::poll_fn(|cx| {
-            for _ in 0..LOOKS {
-                self.ear.close();
-                let mut ours = Context::from_waker(self.ear.waker());
-                if self.open && Pin::new(&mut self.conn).poll(&mut ours).is_ready() {
-                    self.open = false;
-                }
-                // The answer can only come from the poll above, so nobody needs to be woken for it.
-                let mut quiet = Context::from_waker(Waker::noop());
-                if let Poll::Ready(done) = response.as_mut().poll(&mut quiet) {
-                    return Poll::Ready(done.map_err(|mut failed| {
-                        let returned = failed.take_message().map(Box::new);
-                        Failure::Hyper { error: failed.into_error(), returned }
-                    }));
-                }
-                if self.ear.listen(cx.waker()) {
-                    let progress = self.meter.progress();
-                    if !std::mem::replace(&mut begun, true) {
-                        // Written in the moment that the watch began with: the clock need not be asked.
-                        watch.has_seen(progress);
-                    }
-                    let lapsed = watch.poll(&mut self.timer, progress, cx);
-                    return lapsed.map(|lapse| Err(Failure::Lapsed(lapse)));
-                }
+            if let Err(broke) = self.send(cx) {
+                return Poll::Ready(Err(Failure::Broke(broke)));
             }
-            cx.waker().wake_by_ref();
-            Poll::Pending
+            if let Poll::Ready(answered) = self.poll_head(asked, cx) {
+                return Poll::Ready(answered.map_err(Failure::Broke));
+            }
+            let progress = self.meter.progress();
+            if !std::mem::replace(&mut begun, true) {
+                // Written in the moment that the watch began with: the clock need not be asked.
+                watch.has_seen(progress);
+            }
+            watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(Failure::Lapsed(lapse)))
         })
         .await
     }
+
+    /// The next part of the answer's body; nothing behind its end.
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broke>>> {
+        if let Err(broke) = self.send(cx) {
+            return Poll::Ready(Some(Err(broke)));
+        }
+        while !self.body.is_over() {
+            let mut data = Vec::new();
+            if let Err(broke) = ready!(self.poll_more(&mut data, cx)) {
+                return Poll::Ready(Some(Err(broke)));
+            }
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(data.into())));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// The trailers behind the body, once it is over.
+    pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.body.take_trailers()
+    }
+
+    /// Sends what there is of the request.
+    fn send(&mut self, cx: &mut Context<'_>) -> Result<(), Broke> {
+        match self.upload.poll(&mut self.io, cx) {
+            Poll::Ready(Err(Unfinished::Body(error))) => {
+                self.keep = false;
+                Err(Broke::Body(error))
+            }
+            // The server may have answered before it stopped reading. Its answer is worth hearing, and without one the
+            // connection's end says what went wrong.
+            Poll::Ready(Err(Unfinished::Io(error))) => {
+                tracing::debug!(%error, "a request could not be sent whole");
+                self.upload.stop();
+                self.keep = false;
+                Ok(())
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    fn poll_head(&mut self, asked: Asked, cx: &mut Context<'_>) -> Poll<Result<Answered, Broke>> {
+        loop {
+            let found = BUFFER.with_borrow_mut(|buffer| {
+                let read = ready!(poll_read(&mut self.io, buffer, cx))?;
+                Poll::Ready(self.head_in(read, asked))
+            });
+            let Some(mut answered) = ready!(found)? else { continue };
+            if answered.head.status.as_u16() >= 400 && self.upload.stop() {
+                // The server has refused the request: the rest of it would be sent for nothing.
+                self.keep = false;
+            }
+            // What is there already is looked at before the head is passed on, so that an answer that broke in the same
+            // moment is not passed on as one that began well.
+            if !self.body.is_over()
+                && let Poll::Ready(more) = self.poll_more(&mut answered.first, cx)
+            {
+                more?;
+            }
+            return Poll::Ready(Ok(answered));
+        }
+    }
+
+    /// Reads a head off the bytes that were read; none where they end before its end.
+    fn head_in(&mut self, read: &[u8], asked: Asked) -> Result<Option<Answered>, Broke> {
+        if read.is_empty() {
+            return Err(Broke::Ended);
+        }
+        let mut ahead = std::mem::take(&mut self.ahead);
+        let bytes = if ahead.is_empty() {
+            read
+        } else {
+            ahead.extend_from_slice(read);
+            &ahead
+        };
+        let (head, used) = self.final_head(bytes, asked).map_err(Broke::Misread)?;
+        let rest = &bytes[used..];
+        let Some(head) = head else {
+            self.ahead = rest.to_vec();
+            return Ok(None);
+        };
+        self.keep &= head.keep;
+        self.body = Body::new(head.framing, self.limits);
+        let mut first = Vec::new();
+        let eaten = self.body.read(rest, &mut first).map_err(Broke::Misread)?;
+        self.ahead = rest[eaten..].to_vec();
+        Ok(Some(Answered { head, first }))
+    }
+
+    /// The head of the final answer and the number of bytes up to its end; or no head, and the number of bytes that interim
+    /// answers took.
+    fn final_head(&mut self, bytes: &[u8], asked: Asked) -> Result<(Option<AnswerHead>, usize), Misread> {
+        let mut at = 0;
+        loop {
+            let rest = &bytes[at..];
+            if !seawall_wire::may_begin(rest) {
+                return Err(Misread::NotHttp);
+            }
+            let end = self.head_end.find(rest)?;
+            if self.interim + end.unwrap_or(rest.len()) > self.limits.header_bytes {
+                return Err(Misread::HeadTooLong);
+            }
+            let Some(end) = end else { return Ok((None, at)) };
+            let head = seawall_wire::answer(&rest[..end], asked, self.limits)?;
+            at += end;
+            if !head.status.is_informational() {
+                return Ok((Some(head), at));
+            }
+            if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                // Passed on, it would turn the caller's connection into something that nobody reads as HTTP.
+                return Err(Misread::Switched);
+            }
+            self.interim += end;
+            self.head_end = HeadEnd::default();
+        }
+    }
+
+    /// One read of the body, put behind `data`.
+    fn poll_more(&mut self, data: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Result<(), Broke>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let read = ready!(poll_read(&mut self.io, buffer, cx))?;
+            if read.is_empty() {
+                return Poll::Ready(if self.body.closed() { Ok(()) } else { Err(Broke::Ended) });
+            }
+            let eaten = self.body.read(read, data).map_err(Broke::Misread)?;
+            self.ahead.extend_from_slice(&read[eaten..]);
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
+/// Reads what there is; nothing at the connection's end.
+fn poll_read<'b>(
+    io: &mut Stream,
+    buffer: &'b mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<Result<&'b [u8], Broke>> {
+    let mut read = ReadBuf::new(buffer);
+    ready!(AsyncRead::poll_read(Pin::new(io), cx, &mut read)).map_err(Broke::Io)?;
+    let length = read.filled().len();
+    Poll::Ready(Ok(&buffer[..length]))
 }

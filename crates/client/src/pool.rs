@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use seawall_policy::{Idempotency, IdleLifetime, Time};
+use seawall_wire::Limits;
 
 use crate::Clock;
 use crate::connect::{ConnectError, ConnectErrorKind, Connector, NegotiatedVersion, Scheme};
@@ -50,6 +51,7 @@ const SWEEP: Duration = Duration::from_millis(250);
 pub(crate) struct Pool {
     connector: Connector,
     settings: PoolSettings,
+    limits: Limits,
     clock: Clock,
     idle: Mutex<Idle>,
     trunks: Mutex<Vec<Trunk>>,
@@ -73,10 +75,17 @@ pub(crate) enum Channel {
 
 impl Pool {
     /// `multiplexed`: the connections are known to speak HTTP/2, so that the first burst shares one, too.
-    pub(crate) fn new(connector: Connector, settings: PoolSettings, multiplexed: bool, clock: Clock) -> Pool {
+    pub(crate) fn new(
+        connector: Connector,
+        settings: PoolSettings,
+        limits: Limits,
+        multiplexed: bool,
+        clock: Clock,
+    ) -> Pool {
         Pool {
             connector,
             settings,
+            limits,
             clock,
             idle: Mutex::new(Idle { lines: VecDeque::new(), lifetime: IdleLifetime::new(settings.settle) }),
             trunks: Mutex::new(Vec::new()),
@@ -132,12 +141,11 @@ impl Pool {
             NegotiatedVersion::Http1 => {
                 self.multiplexed.store(false, Ordering::Relaxed);
                 let tls = self.connector.target().scheme == Scheme::Https;
-                let line = Line::open(connection, tls, self.clock, now).await.map_err(broke)?;
-                Ok(Channel::Line(line))
+                Ok(Channel::Line(Line::open(connection, self.limits, tls, self.clock, now)))
             }
             NegotiatedVersion::Http2 => {
                 self.multiplexed.store(true, Ordering::Relaxed);
-                let trunk = Trunk::open(connection, now).await.map_err(broke)?;
+                let trunk = Trunk::open(connection, self.limits, now).await.map_err(broke)?;
                 let stream = trunk.take().ok_or_else(|| {
                     ConnectError::new(ConnectErrorKind::Refused, "the connection ended at once")
                 })?;
@@ -150,10 +158,6 @@ impl Pool {
     /// A connection is free again.
     pub(crate) fn put(self: &Arc<Self>, mut line: Box<Line>, now: Time) {
         line.meter.reset_on_drop(false);
-        line.park();
-        if !line.is_ready() {
-            line.drive();
-        }
         if !line.is_ready() {
             return;
         }

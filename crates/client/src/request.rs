@@ -3,9 +3,11 @@
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
 use seawall_policy::{Keys, Time};
+use seawall_wire::field;
 
 use crate::body::{Outgoing, RequestBody};
 use crate::connect::{AbsoluteForm, ConfigError};
+use crate::upload::Sized;
 
 /// What is to be sent. Hop-by-hop headers, `Host` and `Content-Length` are not in it: they are made anew.
 #[derive(Debug)]
@@ -43,13 +45,8 @@ pub(crate) struct Address {
     headers: HeaderMap,
 }
 
-/// What differs from attempt to attempt.
-pub(crate) struct Particulars<'a> {
-    pub(crate) version: Version,
-    pub(crate) absolute_form: Option<&'a AbsoluteForm>,
-    /// The header that tells the remaining time, and the time.
-    pub(crate) deadline: Option<(&'a HeaderName, u64)>,
-}
+/// The header that tells the remaining time, and the time in milliseconds.
+pub(crate) type Deadline<'a> = Option<(&'a HeaderName, u64)>;
 
 impl Address {
     pub(crate) fn new(url: &Uri, headers: HeaderMap) -> Result<Address, ConfigError> {
@@ -63,12 +60,58 @@ impl Address {
         Ok(Address { scheme, authority, host, base, headers })
     }
 
-    /// The request of one attempt.
+    /// Writes the head of one attempt's request over HTTP/1.1.
+    ///
+    /// The fields that say where the message ends are made here, from what will be sent, and never passed on.
+    pub(crate) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        template: &Template,
+        sized: Sized,
+        absolute: Option<&AbsoluteForm>,
+        deadline: Deadline<'_>,
+    ) {
+        out.extend_from_slice(template.method.as_str().as_bytes());
+        out.push(b' ');
+        if absolute.is_some() {
+            out.extend_from_slice(self.scheme.as_str().as_bytes());
+            out.extend_from_slice(b"://");
+            out.extend_from_slice(self.authority.as_str().as_bytes());
+        }
+        out.extend_from_slice(self.base.as_bytes());
+        out.extend_from_slice(template.path.as_str().as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        field(out, &header::HOST, &self.host);
+        let timed = deadline.map(|(name, _)| name);
+        let replaced = |name: &HeaderName| timed == Some(name) || self.headers.keys().any(|own| own == name);
+        for (name, value) in &template.headers {
+            if !replaced(name) {
+                pass(out, name, value);
+            }
+        }
+        for (name, value) in self.headers.iter().filter(|(name, _)| timed != Some(name)) {
+            pass(out, name, value);
+        }
+        if let Some((name, millis)) = deadline {
+            field(out, name, &HeaderValue::from(millis));
+        }
+        if let Some(value) = absolute.and_then(|form| form.proxy_authorization.as_ref()) {
+            field(out, &header::PROXY_AUTHORIZATION, value);
+        }
+        match sized {
+            Sized::Nothing => {}
+            Sized::Length(length) => seawall_wire::length(out, length),
+            Sized::Chunks => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The request of one attempt over HTTP/2.
     pub(crate) fn request(
         &self,
         template: &Template,
         body: Outgoing,
-        how: &Particulars<'_>,
+        deadline: Deadline<'_>,
     ) -> Request<Outgoing> {
         let mut headers = template.headers.clone();
         for name in self.headers.keys() {
@@ -76,40 +119,55 @@ impl Address {
         }
         // What is left of these names is nothing, so that appending, as this does, is replacing.
         headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-        if let Some((name, millis)) = how.deadline {
+        if let Some((name, millis)) = deadline {
             headers.insert(name.clone(), HeaderValue::from(millis));
         }
-        let absolute = how.version == Version::HTTP_2 || how.absolute_form.is_some();
-        if how.version == Version::HTTP_2 {
-            headers.remove(header::HOST);
-        } else {
-            headers.insert(header::HOST, self.host.clone());
-        }
-        if let Some(value) = how.absolute_form.and_then(|form| form.proxy_authorization.clone()) {
-            headers.insert(header::PROXY_AUTHORIZATION, value);
-        }
+        headers.remove(header::HOST);
         let mut request = Request::new(body);
         *request.method_mut() = template.method.clone();
-        *request.uri_mut() = self.uri(&template.path, absolute);
-        *request.version_mut() = how.version;
+        *request.uri_mut() = self.uri(&template.path);
+        *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = headers;
         request
     }
 
-    fn uri(&self, path: &PathAndQuery, absolute: bool) -> Uri {
+    fn uri(&self, path: &PathAndQuery) -> Uri {
         let path = if self.base.is_empty() { path.clone() } else { self.joined(path) };
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(path);
-        if absolute {
-            parts.scheme = Some(self.scheme.clone());
-            parts.authority = Some(self.authority.clone());
-        }
-        Uri::from_parts(parts).expect("a path alone, or scheme, authority and path, make a URI")
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        Uri::from_parts(parts).expect("scheme, authority and path make a URI")
     }
 
     fn joined(&self, path: &PathAndQuery) -> PathAndQuery {
         let text = format!("{}{}", self.base, path.as_str());
         PathAndQuery::try_from(text).expect("two valid paths, one behind the other, are a valid path")
+    }
+}
+
+/// Writes a field that passes from end to end; those of the message's framing and of one hop are written by their makers.
+fn pass(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    let made_here = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
+    if made_here.contains(name) {
+        return;
+    }
+    if *name == header::TE {
+        // RFC 9110, section 10.1.4: it is meant for the next hop alone.
+        out.extend_from_slice(b"connection: te\r\n");
+    }
+    field(out, name, value);
+}
+
+impl Sized {
+    /// How the length of this body is told. A method that usually has a body says so where it has none: some servers answer
+    /// 411 otherwise (RFC 9110, section 8.6).
+    pub(crate) fn of(method: &Method, body: &Outgoing) -> Sized {
+        match http_body::Body::size_hint(body).exact() {
+            None => Sized::Chunks,
+            Some(0) if ![Method::POST, Method::PUT, Method::PATCH].contains(method) => Sized::Nothing,
+            Some(length) => Sized::Length(length),
+        }
     }
 }
 

@@ -1,6 +1,3 @@
 //! What is shared, is shared through these. The loom models (`crates/client/loom`) put their own in this place.
 
-pub(crate) use std::sync::atomic::{AtomicU8, Ordering};
-
-pub(crate) use atomic_waker::AtomicWaker;
 pub(crate) use parking_lot::Mutex;

@@ -14,15 +14,23 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use seawall_policy::Time;
+use seawall_wire::Limits;
 
 use crate::body::{Outgoing, Source};
 use crate::connect::{Connection, Meter, Peek, Probe};
-use crate::line::Failure;
-use crate::watch::{Timer, Watch};
+use crate::watch::{Lapse, Timer, Watch};
 
 /// Streams on one connection before another is opened: what servers commonly allow (RFC 9113 recommends at least
 /// 100).
 const STREAMS: u32 = 100;
+
+/// Why an exchange has no answer.
+pub(crate) enum Failure {
+    /// The stream or the connection broke; the request may come back with the error, which proves that it was not sent.
+    Broke { error: hyper::Error, returned: Option<Box<Request<Outgoing>>> },
+    /// A deadline passed.
+    Lapsed(Lapse),
+}
 
 #[derive(Clone)]
 pub(crate) struct Trunk {
@@ -43,10 +51,15 @@ impl Drop for Stream {
 }
 
 impl Trunk {
-    pub(crate) async fn open(connection: Connection, now: Time) -> Result<Trunk, hyper::Error> {
+    pub(crate) async fn open(
+        connection: Connection,
+        limits: Limits,
+        now: Time,
+    ) -> Result<Trunk, hyper::Error> {
         let (sender, conn) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .adaptive_window(true)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .handshake(connection.io)
             .await?;
         tokio::spawn(async move {
@@ -97,7 +110,7 @@ impl Trunk {
             if let Poll::Ready(done) = response.as_mut().poll(cx) {
                 return Poll::Ready(done.map_err(|mut failed| {
                     let returned = failed.take_message().map(Box::new);
-                    Failure::Hyper { error: failed.into_error(), returned }
+                    Failure::Broke { error: failed.into_error(), returned }
                 }));
             }
             watch.poll(timer, source.progress(), cx).map(|lapse| Err(Failure::Lapsed(lapse)))

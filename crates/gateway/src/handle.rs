@@ -104,9 +104,7 @@ async fn answer(
 
 /// The caller's headers as the dependency gets them.
 fn pass_on(headers: &mut HeaderMap, kinds: Kinds) {
-    if kinds.one_hop {
-        strip_hop(headers);
-    }
+    strip_hop(headers, kinds);
     if kinds.body {
         headers.remove(CONTENT_LENGTH);
         // Answered here: the caller's body is asked for when it is needed.
@@ -127,9 +125,7 @@ fn reply(
     if let Some(answer) = answer {
         let (mut head, body) = answer.into_parts();
         let kinds = Kinds::of(&head.headers);
-        if kinds.one_hop {
-            strip_hop(&mut head.headers);
-        }
+        strip_hop(&mut head.headers, kinds);
         if kinds.ours {
             strip_ours(&mut head.headers);
         }

@@ -13,7 +13,9 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// that might be there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kinds {
-    /// Some belong to one hop.
+    /// There is a `Connection`.
+    pub(crate) connection: bool,
+    /// Others belong to one hop.
     pub(crate) one_hop: bool,
     /// Some are for us.
     pub(crate) ours: bool,
@@ -29,6 +31,7 @@ impl Kinds {
         for name in headers.keys() {
             match name.as_str() {
                 "idempotency-key" => kinds.key = true,
+                "connection" => kinds.connection = true,
                 "content-length" | "expect" => kinds.body = true,
                 "grpc-timeout" => kinds.ours = true,
                 name if name.starts_with("seawall-") => kinds.ours = true,
@@ -58,17 +61,12 @@ fn is_one_hop(name: &str) -> bool {
 
 /// Takes what belongs to one hop out, and what the `Connection` header names. `TE: trailers` stays: the next hop is
 /// told that trailers are welcome.
-pub(crate) fn strip_hop(headers: &mut HeaderMap) {
-    if let Entry::Occupied(connection) = headers.entry(header::CONNECTION) {
-        let (_, values) = connection.remove_entry_mult();
-        let named: Vec<HeaderName> = values
-            .filter_map(|value| value.to_str().map(str::to_owned).ok())
-            .flat_map(|text| text.split(',').filter_map(|n| n.trim().parse().ok()).collect::<Vec<_>>())
-            .collect();
-        // Taking these away would change what is asked, not how it travels.
-        for name in named.into_iter().filter(|n| *n != header::HOST && *n != header::TE) {
-            headers.remove(name);
-        }
+pub(crate) fn strip_hop(headers: &mut HeaderMap, kinds: Kinds) {
+    if kinds.connection {
+        strip_named(headers);
+    }
+    if !kinds.one_hop {
+        return;
     }
     let trailers = headers.get(header::TE).is_some_and(welcomes_trailers);
     let one_hop: Vec<HeaderName> = headers.keys().filter(|name| is_one_hop(name.as_str())).cloned().collect();
@@ -79,6 +77,65 @@ pub(crate) fn strip_hop(headers: &mut HeaderMap) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
 }
+
+/// Takes `Connection` out, and the fields that it names.
+fn strip_named(headers: &mut HeaderMap) {
+    let Entry::Occupied(connection) = headers.entry(header::CONNECTION) else { return };
+    let is_plain = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close" | b"Keep-Alive");
+    if connection.iter().all(is_plain) {
+        connection.remove_entry_mult();
+        return;
+    }
+    let (_, values) = connection.remove_entry_mult();
+    let named: Vec<HeaderName> = values
+        .filter_map(|value| value.to_str().map(str::to_owned).ok())
+        .flat_map(|text| text.split(',').filter_map(|n| n.trim().parse().ok()).collect::<Vec<_>>())
+        .collect();
+    // Taking these away would change what is asked, not how it travels.
+    for name in named.into_iter().filter(|n| *n != header::HOST && *n != header::TE) {
+        headers.remove(name);
+    }
+}
+
+/// Takes out of a body's trailers what has no meaning behind a body, or would be taken for something that was checked in the
+/// head: framing, routing, credentials, what tells how to read the body (RFC 9110, section 6.5.1), and all that is ours.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
+    let refused = |name: &&HeaderName| {
+        let name = name.as_str();
+        is_one_hop(name) || name.starts_with("seawall-") || NOT_IN_TRAILERS.contains(&name)
+    };
+    let refused: Vec<HeaderName> = trailers.keys().filter(refused).cloned().collect();
+    for name in refused {
+        trailers.remove(name);
+    }
+}
+
+const NOT_IN_TRAILERS: [&str; 24] = [
+    "age",
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "expires",
+    "host",
+    "idempotency-key",
+    "location",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "range",
+    "retry-after",
+    "set-cookie",
+    "trailer",
+    "vary",
+    "warning",
+    "www-authenticate",
+];
 
 fn welcomes_trailers(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case("trailers")))
@@ -188,11 +245,38 @@ mod tests {
             ("x-kept", "1"),
             ("keep-alive", "timeout=5"),
         ]);
-        strip_hop(&mut headers);
+        strip(&mut headers);
         assert_eq!(headers, map(&[("x-kept", "1"), ("te", "trailers")]));
         let mut headers = map(&[("connection", "te"), ("te", "gzip")]);
-        strip_hop(&mut headers);
+        strip(&mut headers);
         assert!(headers.is_empty());
+        for plain in ["keep-alive", "close"] {
+            let mut headers = map(&[("connection", plain), ("x-kept", "1")]);
+            strip(&mut headers);
+            assert_eq!(headers, map(&[("x-kept", "1")]));
+        }
+    }
+
+    fn strip(headers: &mut HeaderMap) {
+        let kinds = Kinds::of(headers);
+        strip_hop(headers, kinds);
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_belongs_in_a_head() {
+        let mut trailers = map(&[
+            ("seawall-effect", "applied"),
+            ("seawall-token", "secret"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("authorization", "Bearer x"),
+            ("connection", "x-sum"),
+            ("host", "elsewhere"),
+            ("grpc-status", "0"),
+            ("x-sum", "42"),
+        ]);
+        strip_trailers(&mut trailers);
+        assert_eq!(trailers, map(&[("grpc-status", "0"), ("x-sum", "42")]));
     }
 
     #[test]

@@ -12,6 +12,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use seawall_client::{BodyError, RequestBody};
 
+use crate::headers::strip_trailers;
+
 /// A body as it was taken in.
 pub(crate) enum Taken {
     /// To be sent.
@@ -60,7 +62,8 @@ pub(crate) async fn take(
         _ => {
             let left = limit.unwrap_or(u64::MAX);
             let known = length.is_some();
-            let mut body = Bounded { body, ahead: None, left, known, too_large: too_large.clone() };
+            let streams = version >= Version::HTTP_2;
+            let mut body = Bounded { body, ahead: None, left, known, streams, too_large: too_large.clone() };
             if length.is_none() && version < Version::HTTP_2 {
                 match body.frame().await {
                     None => return Taken::Body(RequestBody::Empty, too_large),
@@ -103,6 +106,8 @@ struct Bounded {
     left: u64,
     /// Its length goes out with it. Not where trailers were announced: on HTTP/1.1 only a chunked body has them.
     known: bool,
+    /// It comes over HTTP/2.
+    streams: bool,
     too_large: TooLarge,
 }
 
@@ -117,11 +122,18 @@ impl Body for Bounded {
         if let Some(first) = self.ahead.take() {
             return Poll::Ready(Some(Ok(first)));
         }
-        let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+        let mut frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            // A stream that its caller resets with NO_ERROR looks like the end of a whole one. It is one only with END_STREAM.
+            None if self.streams && !self.body.is_end_stream() => {
+                return Poll::Ready(Some(Err("the caller reset its stream before the body's end".into())));
+            }
             None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
             Some(Ok(frame)) => frame,
         };
+        if let Some(trailers) = frame.trailers_mut() {
+            strip_trailers(trailers);
+        }
         let size = frame.data_ref().map_or(0, Bytes::len) as u64;
         let Some(left) = self.left.checked_sub(size) else {
             self.too_large.0.store(true, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use seawall_client::{AnswerBody, Truncated};
 
 use crate::caller::Caller;
+use crate::headers::strip_trailers;
 use crate::running::CompiledDependency;
 
 /// A body of our own, or the dependency's.
@@ -96,7 +97,12 @@ impl Body for ReplyBody {
                         cx.waker().wake_by_ref();
                         Poll::Pending
                     }
-                    Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+                    Some(Ok(mut frame)) => {
+                        if let Some(trailers) = frame.trailers_mut() {
+                            strip_trailers(trailers);
+                        }
+                        Poll::Ready(Some(Ok(frame)))
+                    }
                     None => {
                         self.ticket = None;
                         Poll::Ready(None)

@@ -111,7 +111,7 @@ async fn a_read_timeout_is_unknown_for_a_charge_and_nothing_for_a_read() {
 
 #[tokio::test]
 async fn a_body_that_breaks_is_an_error_with_the_effect_of_its_head() {
-    let half = Load::pattern(1000).cut_after(500);
+    let half = Load::pattern(1000).drip(250, Duration::from_millis(20)).cut_after(500);
     let rogue = Rogue::builder().answer(Answer::status(200).load(half)).bind().unwrap();
     let answer = of(&rogue).http().post("/").body("x").send().await.unwrap();
     assert_eq!(answer.effect(), Effect::Applied);

@@ -2,8 +2,6 @@
 #![cfg(loom)]
 #![allow(dead_code, reason = "the files are the client's, and hold more than is modelled here")]
 
-#[path = "../../src/ear.rs"]
-mod ear;
 #[path = "../../src/shared.rs"]
 mod shared;
 mod sync;

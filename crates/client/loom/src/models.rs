@@ -13,7 +13,6 @@ use seawall_policy::{
 };
 
 use crate::Clock;
-use crate::ear::Ear;
 use crate::shared::{CallGuards, Shared};
 
 const NOW: Time = Time::from_millis(1_000);
@@ -115,21 +114,4 @@ pub fn a_turn_that_nobody_takes_is_free_again() {
     leaver.join().expect("it ends");
     assert_eq!(in_flight(&shared), 0);
     settle(&shared, guards(&shared).admit(0, NOW).expect("it is free"));
-}
-
-/// A call between closing and listening is told, one after it wakes.
-pub fn no_call_is_lost_on_the_ear() {
-    let ear = Ear::new();
-    ear.close();
-    let waker = ear.waker().clone();
-    let caller = thread::spawn(move || waker.wake_by_ref());
-    let mut listened = false;
-    block_on(poll_fn(|cx| {
-        // Polled a second time, it was woken.
-        if std::mem::replace(&mut listened, true) || !ear.listen(cx.waker()) {
-            return Poll::Ready(());
-        }
-        Poll::Pending
-    }));
-    caller.join().expect("it ends");
 }

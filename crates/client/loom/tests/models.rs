@@ -22,8 +22,3 @@ fn no_turn_is_lost() {
 fn a_turn_that_nobody_takes_is_free_again() {
     loom::model(models::a_turn_that_nobody_takes_is_free_again);
 }
-
-#[test]
-fn no_call_is_lost_on_the_ear() {
-    loom::model(models::no_call_is_lost_on_the_ear);
-}

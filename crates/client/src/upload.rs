@@ -1,0 +1,209 @@
+//! What goes out on an HTTP/1.1 connection: a request's head, and its body as it comes.
+//!
+//! The bytes of a head are made in a buffer of the thread and taken by the socket in the same poll, so that a connection
+//! holds a buffer of its own only while the socket is full.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::Body;
+use tokio::io::AsyncWrite;
+
+use crate::body::{BodyError, Outgoing};
+use crate::connect::Stream;
+
+/// Pieces of a body up to this length are copied behind what stands before them; longer ones go out as they are.
+const COPIED: usize = 2048;
+/// A thread's buffer that has grown beyond this is not kept.
+const KEPT: usize = 64 << 10;
+
+thread_local! {
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// How a body's length is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sized {
+    /// There is no body, and the method says so.
+    Nothing,
+    /// By its number of bytes.
+    Length(u64),
+    /// In chunks.
+    Chunks,
+}
+
+/// Why a request could not be sent whole.
+#[derive(Debug)]
+pub(crate) enum Unfinished {
+    /// The connection takes no more.
+    Io(io::Error),
+    /// The caller's body broke, or is not as long as it said.
+    Body(BodyError),
+}
+
+/// A request on its way out.
+#[derive(Default)]
+pub(crate) struct Upload {
+    /// What is still to come of the body.
+    source: Option<Source>,
+    /// Made, and not yet taken by the socket.
+    out: Vec<u8>,
+    /// The bytes of `out` that were taken.
+    taken: usize,
+    /// Goes behind `out`, and then a line end if it is a chunk.
+    piece: Bytes,
+    ends_chunk: bool,
+}
+
+struct Source {
+    body: Outgoing,
+    sized: Sized,
+    /// The bytes still to come, by the caller's word.
+    left: u64,
+}
+
+impl Upload {
+    /// Begins with what `head` writes; `body` follows.
+    pub(crate) fn begin(&mut self, body: Outgoing, sized: Sized, head: impl FnOnce(&mut Vec<u8>)) {
+        let mut out = SPARE.take();
+        out.clear();
+        head(&mut out);
+        (self.out, self.taken) = (out, 0);
+        let left = match sized {
+            Sized::Length(length) => length,
+            Sized::Nothing | Sized::Chunks => 0,
+        };
+        self.source = None;
+        match body {
+            Outgoing::Full(None) => {}
+            Outgoing::Full(Some(bytes)) => self.add(bytes, false),
+            kept @ Outgoing::Kept { .. } => self.source = Some(Source { body: kept, sized, left }),
+        }
+    }
+
+    /// Whether everything was handed to the socket.
+    pub(crate) fn is_over(&self) -> bool {
+        self.source.is_none() && self.taken == self.out.len() && self.piece.is_empty()
+    }
+
+    /// Gives up what has not been handed to the socket. `false` if that was nothing.
+    pub(crate) fn stop(&mut self) -> bool {
+        let unfinished = !self.is_over();
+        self.source = None;
+        self.piece = Bytes::new();
+        self.give_back();
+        unfinished
+    }
+
+    /// Hands over what there is. Ready when all of it is with the socket, and flushed.
+    pub(crate) fn poll(&mut self, io: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), Unfinished>> {
+        loop {
+            ready!(self.poll_out(io, cx)).map_err(Unfinished::Io)?;
+            let Some(source) = &mut self.source else { break };
+            match Pin::new(&mut source.body).poll_frame(cx) {
+                Poll::Pending => {
+                    ready!(Pin::new(&mut *io).poll_flush(cx)).map_err(Unfinished::Io)?;
+                    return Poll::Pending;
+                }
+                Poll::Ready(None) => self.end(None).map_err(Unfinished::Body)?,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Unfinished::Body(error))),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.next(data).map_err(Unfinished::Body)?,
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().ok();
+                        self.end(trailers.as_ref()).map_err(Unfinished::Body)?;
+                    }
+                },
+            }
+        }
+        Pin::new(io).poll_flush(cx).map_err(Unfinished::Io)
+    }
+
+    /// The next piece of a body.
+    fn next(&mut self, data: Bytes) -> Result<(), BodyError> {
+        let Some(source) = self.source.as_mut().filter(|_| !data.is_empty()) else { return Ok(()) };
+        let chunk = match source.sized {
+            Sized::Chunks => true,
+            Sized::Nothing | Sized::Length(_) => {
+                source.left = source
+                    .left
+                    .checked_sub(data.len() as u64)
+                    .ok_or("the request's body is longer than its content-length")?;
+                false
+            }
+        };
+        if chunk {
+            seawall_wire::chunk_size(&mut self.out, data.len());
+        }
+        self.add(data, chunk);
+        Ok(())
+    }
+
+    /// The body has no more.
+    fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), BodyError> {
+        let Some(Source { sized, left, .. }) = self.source.take() else { return Ok(()) };
+        match sized {
+            Sized::Chunks => seawall_wire::last_chunk(&mut self.out, trailers),
+            _ if left > 0 => return Err("the request's body is shorter than its content-length".into()),
+            Sized::Nothing | Sized::Length(_) => {}
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, data: Bytes, chunk: bool) {
+        if data.len() <= COPIED {
+            self.out.extend_from_slice(&data);
+            if chunk {
+                self.out.extend_from_slice(b"\r\n");
+            }
+        } else {
+            self.piece = data;
+            self.ends_chunk = chunk;
+        }
+    }
+
+    fn poll_out(&mut self, io: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let out = &self.out[self.taken..];
+            let written = match (out.is_empty(), self.piece.is_empty()) {
+                (true, true) => break,
+                (false, true) => ready!(Pin::new(&mut *io).poll_write(cx, out))?,
+                _ => {
+                    let both = [IoSlice::new(out), IoSlice::new(&self.piece)];
+                    ready!(Pin::new(&mut *io).poll_write_vectored(cx, &both))?
+                }
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let head = written.min(out.len());
+            self.taken += head;
+            self.piece.advance(written - head);
+            if self.taken == self.out.len() {
+                self.out.clear();
+                self.taken = 0;
+                if self.piece.is_empty() && std::mem::take(&mut self.ends_chunk) {
+                    self.out.extend_from_slice(b"\r\n");
+                }
+            }
+        }
+        if self.source.is_none() {
+            self.give_back();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The buffer goes back to the thread.
+    fn give_back(&mut self) {
+        let mut out = std::mem::take(&mut self.out);
+        self.taken = 0;
+        if out.capacity() > 0 && out.capacity() <= KEPT {
+            out.clear();
+            SPARE.set(out);
+        }
+    }
+}

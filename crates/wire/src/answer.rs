@@ -1,0 +1,112 @@
+//! The head of an answer.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderValue};
+
+use crate::fields::{Fields, with_room};
+use crate::{Framing, Limits, Misread};
+
+/// What was asked, as far as it decides whether the answer has a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// HEAD: the answer has no body, whatever its fields say.
+    Head,
+    /// Any other method but CONNECT.
+    Other,
+}
+
+/// The head of an answer.
+#[derive(Debug)]
+pub struct AnswerHead {
+    /// 100 to 999. A status below 200 is an interim answer; the final one follows.
+    pub status: StatusCode,
+    /// The fields that pass, in their order. `Content-Length` is among them where it was declared, in canonical form, but not
+    /// where the status forbids it (204). Without those of one hop: `Connection` and what it names, `Keep-Alive`,
+    /// `Transfer-Encoding`.
+    pub fields: HeaderMap,
+    /// Where the body ends.
+    pub framing: Framing,
+    /// Whether the connection can carry another exchange when this answer is whole.
+    pub keep: bool,
+    /// The value of `Keep-Alive`.
+    pub keep_alive: Option<HeaderValue>,
+}
+
+/// The longest beginning that all answers have in common.
+const BEGINNING: &[u8] = b"HTTP/1.";
+
+/// Whether these bytes can be the beginning of an answer. Asked before a head is complete, so that nobody waits for the end
+/// of what is no HTTP.
+#[must_use]
+pub fn may_begin(bytes: &[u8]) -> bool {
+    let common = bytes.len().min(BEGINNING.len());
+    bytes[..common] == BEGINNING[..common]
+}
+
+/// Reads the head of an answer: `bytes` are the head with its empty line, as [`crate::HeadEnd`] found it.
+///
+/// # Errors
+/// It is not one by the strict rules of this crate.
+pub fn answer(bytes: &[u8], asked: Asked, limits: Limits) -> Result<AnswerHead, Misread> {
+    if !may_begin(bytes) {
+        return Err(Misread::NotHttp);
+    }
+    if bytes.len() > limits.header_bytes {
+        return Err(Misread::HeadTooLong);
+    }
+    // The fields' values are shares in this one copy.
+    let head = Bytes::copy_from_slice(bytes);
+    with_room(limits, |room| {
+        let mut parsed = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        let status = config.parse_response_with_uninit_headers(&mut parsed, &head, room).map_err(misread)?;
+        let (httparse::Status::Complete(length), Some(version), Some(code)) =
+            (status, parsed.version, parsed.code)
+        else {
+            return Err(Misread::StatusLine);
+        };
+        if length != head.len() {
+            return Err(Misread::Field);
+        }
+        let status = StatusCode::from_u16(code).map_err(|_| Misread::StatusLine)?;
+        let fields = Fields::read(&head, parsed.headers)?;
+        framed(status, version, fields, asked)
+    })
+}
+
+/// Decides where the body ends (RFC 9112, section 6.3) and whether the connection is kept (section 9.3).
+fn framed(status: StatusCode, version: u8, fields: Fields, asked: Asked) -> Result<AnswerHead, Misread> {
+    let Fields { mut map, close, keep, keep_alive, chunked, length, .. } = fields;
+    if chunked && version == 0 {
+        return Err(Misread::Coding);
+    }
+    let wordless = status.is_informational() || status == StatusCode::NO_CONTENT;
+    let framing = match length {
+        _ if asked == Asked::Head || wordless || status == StatusCode::NOT_MODIFIED => Framing::Empty,
+        _ if chunked => Framing::Chunked,
+        Some(length) => Framing::Length(length),
+        None => Framing::UntilClose,
+    };
+    // A length that the status forbids: perhaps a body follows all the same.
+    let promised = wordless && (chunked || length.is_some_and(|length| length > 0));
+    if wordless {
+        map.remove(header::CONTENT_LENGTH);
+    }
+    let lasting = if version == 0 { keep && !close } else { !close };
+    let keep = lasting && framing != Framing::UntilClose && !promised;
+    Ok(AnswerHead { status, fields: map, framing, keep, keep_alive })
+}
+
+fn misread(error: httparse::Error) -> Misread {
+    match error {
+        httparse::Error::TooManyHeaders => Misread::TooManyFields,
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => Misread::Field,
+        httparse::Error::NewLine => Misread::LineEnd,
+        httparse::Error::Status | httparse::Error::Token | httparse::Error::Version => Misread::StatusLine,
+    }
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

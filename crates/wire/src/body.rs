@@ -1,0 +1,111 @@
+//! Where a body ends, and following it to that end.
+
+use http::HeaderMap;
+
+use crate::chunks::Chunks;
+use crate::{Limits, Misread};
+
+/// Where the body of a message ends. Decided once, when the head is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is none.
+    Empty,
+    /// After this number of bytes.
+    Length(u64),
+    /// With its last chunk and the trailers behind it.
+    Chunked,
+    /// With the connection.
+    UntilClose,
+}
+
+/// A body as its bytes come in.
+#[derive(Debug)]
+pub struct Body(State);
+
+#[derive(Debug)]
+enum State {
+    Over(Option<HeaderMap>),
+    Left(u64),
+    Chunks(Box<Chunks>),
+    UntilClose,
+}
+
+impl Body {
+    /// Before its first byte.
+    #[must_use]
+    pub fn new(framing: Framing, limits: Limits) -> Body {
+        Body(match framing {
+            Framing::Empty | Framing::Length(0) => State::Over(None),
+            Framing::Length(length) => State::Left(length),
+            Framing::Chunked => State::Chunks(Box::new(Chunks::new(limits))),
+            Framing::UntilClose => State::UntilClose,
+        })
+    }
+
+    /// Follows the next bytes: puts the content among them behind `data`, and returns the number of bytes that belong to this
+    /// body. What lies behind them does not.
+    ///
+    /// # Errors
+    /// The chunks or trailers are malformed. The body cannot be whole any more.
+    pub fn read(&mut self, bytes: &[u8], data: &mut Vec<u8>) -> Result<usize, Misread> {
+        match &mut self.0 {
+            State::Over(_) => Ok(0),
+            State::Left(left) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                data.extend_from_slice(&bytes[..here]);
+                *left -= here as u64;
+                if *left == 0 {
+                    self.0 = State::Over(None);
+                }
+                Ok(here)
+            }
+            State::Chunks(chunks) => {
+                let used = chunks.read(bytes, data)?;
+                if chunks.is_over() {
+                    self.0 = State::Over(chunks.take_trailers());
+                }
+                Ok(used)
+            }
+            State::UntilClose => {
+                data.extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    /// The connection ended in order. `true` if the body is whole: it ended before, or this is its end.
+    pub fn closed(&mut self) -> bool {
+        if matches!(self.0, State::UntilClose) {
+            self.0 = State::Over(None);
+        }
+        self.is_over()
+    }
+
+    /// Whether all of it was read. What was read is a whole message only then.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.0, State::Over(_))
+    }
+
+    /// The number of bytes that are still to come, where that is known.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        match self.0 {
+            State::Over(_) => Some(0),
+            State::Left(left) => Some(left),
+            State::Chunks(_) | State::UntilClose => None,
+        }
+    }
+
+    /// The trailers behind the last chunk, once; nothing where there were none, or before the end.
+    pub fn take_trailers(&mut self) -> Option<HeaderMap> {
+        match &mut self.0 {
+            State::Over(trailers) => trailers.take(),
+            State::Left(_) | State::Chunks(_) | State::UntilClose => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

@@ -1,0 +1,175 @@
+//! A body in chunks (RFC 9112, section 7.1), byte for byte.
+//!
+//! hyper takes a size that is malformed for the end of the body, and other readers skip what they do not know in a size's
+//! line. Here a byte that does not belong where it stands breaks the body.
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::fields::owned;
+use crate::{HeadEnd, Limits, Misread};
+
+/// The longest extension of one chunk, in bytes. Nobody is known to send any.
+const EXTENSION: u16 = 4096;
+/// The most digits of a chunk's size: those of a number of 64 bits.
+const DIGITS: u8 = 16;
+
+#[derive(Debug)]
+pub(crate) struct Chunks {
+    state: State,
+    limits: Limits,
+    /// Trailers that are not complete.
+    raw: Vec<u8>,
+    end: HeadEnd,
+    trailers: Option<HeaderMap>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// In the digits of a size.
+    Size {
+        value: u64,
+        digits: u8,
+    },
+    /// Blanks between a size and the semicolon of its extension.
+    Blank {
+        value: u64,
+    },
+    /// In an extension; the number of its bytes so far.
+    Extension {
+        value: u64,
+        bytes: u16,
+    },
+    /// Before the line feed behind a size.
+    SizeEnd {
+        value: u64,
+    },
+    /// In the data.
+    Data {
+        left: u64,
+    },
+    /// Before the carriage return behind the data.
+    DataReturn,
+    /// Before the line feed behind that.
+    DataEnd,
+    /// Behind the last chunk.
+    Trailers,
+    Over,
+}
+
+const SIZE: State = State::Size { value: 0, digits: 0 };
+
+impl Chunks {
+    pub(crate) fn new(limits: Limits) -> Chunks {
+        Chunks { state: SIZE, limits, raw: Vec::new(), end: HeadEnd::default(), trailers: None }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.trailers.take()
+    }
+
+    /// As [`crate::Body::read`].
+    pub(crate) fn read(&mut self, bytes: &[u8], data: &mut Vec<u8>) -> Result<usize, Misread> {
+        let mut at = 0;
+        while at < bytes.len() {
+            match self.state {
+                State::Data { left } => {
+                    let rest = &bytes[at..];
+                    let here = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+                    data.extend_from_slice(&rest[..here]);
+                    let left = left - here as u64;
+                    self.state = if left == 0 { State::DataReturn } else { State::Data { left } };
+                    at += here;
+                }
+                State::Trailers => at += self.read_trailers(&bytes[at..])?,
+                State::Over => break,
+                _ => {
+                    self.state = self.state.after(bytes[at])?;
+                    at += 1;
+                }
+            }
+        }
+        Ok(at)
+    }
+
+    fn read_trailers(&mut self, bytes: &[u8]) -> Result<usize, Misread> {
+        // Nearly always there are none, and the empty line is here.
+        if self.raw.is_empty() && bytes.starts_with(b"\r\n") {
+            self.state = State::Over;
+            return Ok(2);
+        }
+        let before = self.raw.len();
+        let room = self.limits.header_bytes.saturating_sub(before);
+        let taken = &bytes[..bytes.len().min(room)];
+        self.raw.extend_from_slice(taken);
+        let Some(end) = self.end.find(&self.raw)? else {
+            return if taken.len() < bytes.len() { Err(Misread::HeadTooLong) } else { Ok(taken.len()) };
+        };
+        let mut raw = std::mem::take(&mut self.raw);
+        raw.truncate(end);
+        self.trailers = trailers(&Bytes::from(raw), self.limits)?;
+        self.state = State::Over;
+        Ok(end - before)
+    }
+}
+
+/// The fields behind the last chunk. Nothing is read off them here: what they say of framing or of the connection has no
+/// meaning there (RFC 9110, section 6.5.1), and is not passed on by those who pass trailers.
+fn trailers(raw: &Bytes, limits: Limits) -> Result<Option<HeaderMap>, Misread> {
+    let mut room = vec![httparse::EMPTY_HEADER; limits.headers];
+    let parsed = httparse::parse_headers(raw, &mut room).map_err(|error| match error {
+        httparse::Error::TooManyHeaders => Misread::TooManyFields,
+        _ => Misread::Field,
+    })?;
+    let httparse::Status::Complete((length, found)) = parsed else { return Err(Misread::Field) };
+    if length != raw.len() {
+        return Err(Misread::Field);
+    }
+    let mut map = HeaderMap::with_capacity(found.len());
+    for field in found {
+        let (name, value) = owned(raw, field)?;
+        map.append(name, value);
+    }
+    Ok((!map.is_empty()).then_some(map))
+}
+
+impl State {
+    /// The state after a byte that is not data.
+    fn after(self, byte: u8) -> Result<State, Misread> {
+        Ok(match (self, byte) {
+            (State::Size { value, digits }, _) if byte.is_ascii_hexdigit() => {
+                if digits == DIGITS {
+                    return Err(Misread::ChunkSize);
+                }
+                State::Size { value: value << 4 | u64::from(hex(byte)), digits: digits + 1 }
+            }
+            (State::Size { digits: 0, .. }, _) => return Err(Misread::ChunkSize),
+            (State::Size { value, .. } | State::Blank { value }, b' ' | b'\t') => State::Blank { value },
+            (State::Size { value, .. } | State::Blank { value }, b';') => {
+                State::Extension { value, bytes: 0 }
+            }
+            (State::Size { value, .. } | State::Extension { value, .. }, b'\r') => State::SizeEnd { value },
+            (State::Extension { value, bytes }, b'\t' | b' '..=b'~' | 0x80..) if bytes < EXTENSION => {
+                State::Extension { value, bytes: bytes + 1 }
+            }
+            (State::SizeEnd { value: 0 }, b'\n') => State::Trailers,
+            (State::SizeEnd { value }, b'\n') => State::Data { left: value },
+            (State::DataReturn, b'\r') => State::DataEnd,
+            (State::DataEnd, b'\n') => SIZE,
+            (State::DataReturn | State::DataEnd, _) => return Err(Misread::ChunkEnd),
+            _ => return Err(Misread::ChunkSize),
+        })
+    }
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => digit - b'A' + 10,
+    }
+}

@@ -1,0 +1,77 @@
+//! Where a head ends, and how long it may be.
+
+use crate::Misread;
+
+/// How much of a head is read before it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The greatest length of a head, or of a body's trailers, in bytes. Interim answers (1xx) count together with the final
+    /// one. Default 262144 (256 KiB).
+    pub header_bytes: usize,
+    /// The greatest number of fields in a head, or in trailers. Default 100.
+    pub headers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { header_bytes: 256 << 10, headers: 100 }
+    }
+}
+
+/// Looks for the empty line that ends a head, and goes on where it stopped. Each line is looked at once, however the bytes
+/// come, and a line that ends without its carriage return is seen immediately.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeadEnd {
+    /// The bytes that were looked at.
+    seen: usize,
+    /// Where the line begins that is not complete.
+    line: usize,
+}
+
+impl HeadEnd {
+    /// The length of the head with its empty line, once it is there. `bytes` begin with the head's first byte at each call.
+    ///
+    /// # Errors
+    /// A line ends without a carriage return.
+    pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, Misread> {
+        while let Some(at) = memchr::memchr(b'\n', &bytes[self.seen..]) {
+            let end = self.seen + at;
+            if end == self.line || bytes[end - 1] != b'\r' {
+                return Err(Misread::LineEnd);
+            }
+            let empty = end - self.line == 1;
+            self.seen = end + 1;
+            self.line = self.seen;
+            if empty {
+                return Ok(Some(self.seen));
+            }
+        }
+        self.seen = bytes.len();
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_found_however_the_head_is_cut() {
+        let bytes = b"HTTP/1.1 200 OK\r\na: 1\r\n\r\nbody\nmore";
+        for cut in 0..bytes.len() {
+            let mut end = HeadEnd::default();
+            let first = end.find(&bytes[..cut]).unwrap();
+            assert_eq!(first, (cut >= 25).then_some(25), "cut at {cut}");
+            if first.is_none() {
+                assert_eq!(end.find(bytes), Ok(Some(25)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_feed_alone_is_no_line_end() {
+        for bytes in ["\n", "HTTP/1.1 200 OK\n", "HTTP/1.1 200 OK\r\na: 1\n\r\n", "HTTP/1.1 200 OK\r\n\n"] {
+            assert_eq!(HeadEnd::default().find(bytes.as_bytes()), Err(Misread::LineEnd), "{bytes:?}");
+        }
+    }
+}

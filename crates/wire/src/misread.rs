@@ -1,0 +1,56 @@
+//! Why bytes are not a message.
+
+use std::fmt;
+
+/// What is wrong with bytes that should be a message of HTTP/1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Misread {
+    /// The first bytes are not those of a status line.
+    NotHttp,
+    /// The status line is malformed, or its status is not 100 to 999.
+    StatusLine,
+    /// A line feed without its carriage return, or the other way round.
+    LineEnd,
+    /// A field that is malformed: its name, its value, or a value that goes on in the next line.
+    Field,
+    /// The head is longer than the limit for its bytes.
+    HeadTooLong,
+    /// The head has more fields than the limit.
+    TooManyFields,
+    /// More than one `Content-Length`, or one that is not a number.
+    Length,
+    /// A `Transfer-Encoding` other than one `chunked`, or in HTTP/1.0.
+    Coding,
+    /// Both `Transfer-Encoding` and `Content-Length`.
+    TwoLengths,
+    /// A chunk's size that is none.
+    ChunkSize,
+    /// A chunk's data that is longer than its size says, or does not end with a line end.
+    ChunkEnd,
+    /// The connection switched to another protocol (101), which was not asked for.
+    Switched,
+    /// Bytes of a body where there must be none.
+    Unasked,
+}
+
+impl fmt::Display for Misread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Misread::NotHttp => "the answer does not begin with HTTP/1.1 or HTTP/1.0",
+            Misread::StatusLine => "the status line is malformed",
+            Misread::LineEnd => "a line does not end with a carriage return and a line feed",
+            Misread::Field => "a header field is malformed",
+            Misread::HeadTooLong => "the head is longer than `answer.header_bytes` allows",
+            Misread::TooManyFields => "the head has more fields than `answer.headers` allows",
+            Misread::Length => "the content-length is not one number",
+            Misread::Coding => "the transfer-encoding is not one `chunked`",
+            Misread::TwoLengths => "both transfer-encoding and content-length",
+            Misread::ChunkSize => "the size of a chunk is malformed",
+            Misread::ChunkEnd => "a chunk does not end where its size says",
+            Misread::Switched => "101: nobody asked for another protocol",
+            Misread::Unasked => "a body where there must be none",
+        })
+    }
+}
+
+impl std::error::Error for Misread {}
