@@ -126,6 +126,9 @@ pub(super) fn run(part: &str, program: &Path) -> Outcome<(usize, usize)> {
         });
         rows.push(format!("| {} | {} |", kind.version(), cells.join(" | ")));
     }
+    if failed > 0 {
+        println!("what the gateway and the servers said is in {}/*.log", folder.display());
+    }
     let heads = EXCHANGES.map(|exchange| exchange.name).join(" | ");
     println!("| server | {heads} |\n|{}\n{}", " --- |".repeat(EXCHANGES.len() + 1), rows.join("\n"));
     Ok((passed, failed))
