@@ -63,6 +63,13 @@ pub(crate) const NEEDS: &[Need] = &[
         &[STORIES],
         |_| on_path("node").is_some() && on_path("npm").is_some(),
     ),
+    apt(
+        "java",
+        &["default-jdk-headless"],
+        "runs a server on Java's own HttpServer from its source, which a runtime alone cannot",
+        &[STORIES],
+        |_| java_compiles(),
+    ),
     apt("haproxy", &["haproxy"], "the peer that ratios are taken to", &["haproxy"], in_path),
     apt(
         "postgresql",
@@ -94,6 +101,8 @@ pub(crate) const NEEDS: &[Need] = &[
     ),
     pip("httpbin", "0.10.4", "an upstream with every status, delay and encoding", &[STORIES]),
     pip("gunicorn", "27.0.1", "serves httpbin", &[STORIES]),
+    pip("uvicorn", "0.54.0", "a server for asynchronous Python, with its reader h11", &[STORIES]),
+    pip("httptools", "0.9.0", "the reader that uvicorn uses where it is installed", &[STORIES]),
     pip("localstripe", "1.15.10", "a payment provider that others wrote", &[STORIES]),
     pip("stripe", "16.1.0", "the official SDK for Python", &[STORIES]),
     pip("psycopg", "3.3.9", "another language's driver, for the ledger's SQL functions", &[TESTS]),
@@ -304,6 +313,10 @@ fn postgres_there() -> bool {
 
 fn curl_speaks_http2() -> bool {
     output(Command::new("curl").arg("--version")).is_ok_and(|text| text.contains("HTTP2"))
+}
+
+fn java_compiles() -> bool {
+    output(Command::new("java").arg("--list-modules")).is_ok_and(|modules| modules.contains("jdk.compiler"))
 }
 
 fn postgres_is_installed() -> bool {

@@ -10,6 +10,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
+    /// The statuses of the interim answers before it.
+    pub(super) interim: Vec<u16>,
 }
 
 /// Calls curl with these arguments; an error if curl itself fails.
@@ -27,6 +29,7 @@ pub(super) fn curl(args: &[&str]) -> Outcome<Answer> {
 impl Answer {
     /// Reads heads until one that is no interim answer, then the body.
     fn parse(mut bytes: &[u8]) -> Option<Answer> {
+        let mut interim = Vec::new();
         loop {
             let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
             let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
@@ -36,14 +39,20 @@ impl Answer {
             if status >= 200 {
                 let pairs = lines.filter_map(|line| line.split_once(':'));
                 let headers = pairs.map(|(n, v)| (n.to_lowercase(), v.trim().to_owned())).collect();
-                return Some(Answer { status, headers, body: bytes.to_vec() });
+                return Some(Answer { status, headers, body: bytes.to_vec(), interim });
             }
+            interim.push(status);
         }
     }
 
     /// The first header of this name.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All headers in their order, names in lower case.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &(String, String)> {
+        self.headers.iter()
     }
 
     /// An error that shows the answer, unless status and headers are as told.
@@ -81,6 +90,7 @@ mod tests {
         let text = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/2 201 \r\nX-Two: a: b\r\n\r\nbody\r\n\r\nrest";
         let answer = Answer::parse(text).unwrap();
         assert_eq!(answer.status, 201);
+        assert_eq!(answer.interim, [100]);
         assert_eq!(answer.header("x-two"), Some("a: b"));
         assert_eq!(answer.text(), "body\r\n\r\nrest");
         assert!(answer.expect(201, &[("x-two", "a: b")]).is_ok());

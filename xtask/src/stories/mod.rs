@@ -1,14 +1,15 @@
 //! End-to-end stories: the gateway between clients and upstreams that others wrote.
 //!
 //! Tests of our own on both sides share our own mistakes about HTTP. Here curl and the official SDKs
-//! call through Seawall to nginx, gunicorn, aiohttp and Node's server. All run on loopback, on ports
-//! that were free, and end with the run.
+//! call through Seawall to nginx, gunicorn, aiohttp and Node's server, and [`servers`] makes a list of
+//! exchanges with each of nine servers. All run on loopback, on ports that were free, and end with the run.
 
 mod answer;
+mod servers;
 mod tales;
 mod world;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use self::world::World;
@@ -44,8 +45,10 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     needs::provide(&needs::for_steps(&[needs::STORIES]), options.yes)?;
     let part = options.name.as_deref().unwrap_or_default();
     let chosen: Vec<&Story> = tales::STORIES.iter().filter(|story| story.name.contains(part)).collect();
-    if chosen.is_empty() {
-        let names: Vec<&str> = tales::STORIES.iter().map(|story| story.name).collect();
+    let exchanges = servers::names(part);
+    if chosen.is_empty() && exchanges.is_empty() {
+        let mut names: Vec<String> = tales::STORIES.iter().map(|story| story.name.to_owned()).collect();
+        names.extend(servers::names(""));
         return Err(format!("no story contains `{part}`; there are:\n  {}", names.join("\n  ")));
     }
     let program = match &options.program {
@@ -55,9 +58,21 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
             target().join("debug").join("seawall")
         }
     };
-    let world = World::start(&program)?;
+    let (told, not_told) = tell(&chosen, &program)?;
+    let (made, not_made) = servers::run(part, &program)?;
+    let (passed, failed) = (told + made, not_told + not_made);
+    println!("stories: {passed} passed, {failed} failed");
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} stories failed", passed + failed)) }
+}
+
+/// Tells these stories; returns how many passed and how many failed.
+fn tell(chosen: &[&Story], program: &Path) -> Outcome<(usize, usize)> {
+    if chosen.is_empty() {
+        return Ok((0, 0));
+    }
+    let world = World::start(program)?;
     let mut failed = 0;
-    for story in &chosen {
+    for story in chosen {
         let start = Instant::now();
         let ended = (story.tell)(&world);
         let word = if ended.is_ok() { "ok" } else { "FAILED" };
@@ -70,6 +85,5 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     if failed > 0 {
         println!("the gateway said last:\n{}", world.gateway_log());
     }
-    println!("stories: {} passed, {failed} failed", chosen.len() - failed);
-    if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} stories failed", chosen.len())) }
+    Ok((chosen.len() - failed, failed))
 }

@@ -103,11 +103,11 @@ pub(super) fn story_file(name: &str) -> PathBuf {
     root().join("xtask").join("stories").join(name)
 }
 
-fn write(file: &Path, text: &str) -> Outcome<()> {
+pub(super) fn write(file: &Path, text: &str) -> Outcome<()> {
     fs::write(file, text).map_err(|e| format!("{}: {e}", file.display()))
 }
 
-fn found(name: &str) -> Outcome<PathBuf> {
+pub(super) fn found(name: &str) -> Outcome<PathBuf> {
     on_path(name).ok_or_else(|| format!("{name} is not installed"))
 }
 

@@ -1,0 +1,110 @@
+//! A refusal that comes while the upload is under way. These servers send it at the request's head, or after the first
+//! megabyte, and read on; so the caller must read it every time, whether it looks for answers while it sends or not.
+//!
+//! The obvious rule, close as soon as the answer is sent, loses it: bytes of the upload that are unread at the close
+//! make the kernel send a reset, and a caller that is still writing meets the reset first.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use super::kinds::{HUGE_BYTES, Upload};
+use super::{Case, Seen};
+use crate::process::{Outcome, output};
+use crate::stories::world::{found, story_file};
+
+/// How often each caller tries.
+const TRIES: usize = 20;
+
+/// What the caller sends that looks for no answer before it is done.
+const BLIND_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long one read or write of that caller may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// curl looks for an answer while it sends, and stops sending when it sees this one.
+pub(super) fn to_curl(case: &Case) -> Outcome<Seen> {
+    let path = case.kind.paths.refuse;
+    let tries = |url: &str| (0..TRIES).map(|_| by_curl(case, url)).collect();
+    counted(&[(THROUGH, tries(&case.through_apart(path))), (PAST, tries(&case.direct(path)))])
+}
+
+/// Node's HTTP/2 looks for an answer while it sends, too. The servers speak HTTP/1.1 alone, so that there is nothing to
+/// compare with.
+pub(super) fn over_http2(case: &Case) -> Outcome<Seen> {
+    let path = format!("/{}_apart{}", case.kind.name, case.kind.paths.refuse);
+    let mut command = Command::new(found("node")?);
+    command.arg(story_file("servers").join("early.mjs")).args([case.gateway.to_string(), path]);
+    command.arg(method(case)).args([HUGE_BYTES.to_string(), TRIES.to_string()]);
+    let said = output(&mut command)?;
+    let tries = said.lines().map(|line| line.parse().map_err(|_| line.to_owned())).collect();
+    counted(&[(THROUGH, tries)])
+}
+
+/// This caller reads only when all is sent, or when sending fails.
+pub(super) fn to_a_blind_caller(case: &Case) -> Outcome<Seen> {
+    let path = case.kind.paths.refuse;
+    let through = format!("/{}_apart{path}", case.kind.name);
+    let mut broken = 0;
+    let ours = (0..TRIES).map(|_| sends_all_first(case, case.gateway, &through, &mut broken)).collect();
+    let theirs = (0..TRIES).map(|_| sends_all_first(case, case.port, path, &mut 0)).collect();
+    let seen = counted(&[(THROUGH, ours), (PAST, theirs)])?;
+    Ok(if broken == 0 { seen } else { Seen::Noted(format!("{broken} of {TRIES} uploads were cut")) })
+}
+
+const THROUGH: &str = "through the gateway";
+const PAST: &str = "past the gateway";
+
+/// An error unless all tries saw the refusal.
+fn counted(callers: &[(&str, Vec<Outcome<u16>>)]) -> Outcome<Seen> {
+    let mut lines = Vec::new();
+    let mut lost = 0;
+    for (name, tries) in callers {
+        let read = tries.iter().filter(|seen| matches!(seen, Ok(413))).count();
+        let other = match tries.iter().find(|seen| !matches!(seen, Ok(413))) {
+            None => String::new(),
+            Some(Ok(status)) => format!(", else status {status}"),
+            Some(Err(e)) => format!(", else {e}"),
+        };
+        lines.push(format!("{name} {read} of {TRIES}{other}"));
+        lost += TRIES - read;
+    }
+    if lost == 0 { Ok(Seen::Passed) } else { Err(lines.join("\n")) }
+}
+
+fn method(case: &Case) -> &'static str {
+    if matches!(case.kind.paths.upload, Some(Upload::Store(_))) { "PUT" } else { "POST" }
+}
+
+fn by_curl(case: &Case, url: &str) -> Outcome<u16> {
+    let file = case.huge().display().to_string();
+    let form = "content-type: application/x-www-form-urlencoded";
+    let head = ["--http1.1", "--header", "expect:", "--header", form, "--request", method(case)];
+    Ok(case.call(url, &[&head[..], &["--upload-file", &file]].concat())?.status)
+}
+
+/// Counts in `broken` when sending failed.
+fn sends_all_first(case: &Case, port: u16, path: &str, broken: &mut usize) -> Outcome<u16> {
+    let failed = |what: &str, e: &std::io::Error| format!("{what}: {e}");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(|e| failed("connect", &e))?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(|e| failed("timeout", &e))?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(|e| failed("timeout", &e))?;
+    let head = format!(
+        "{} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n{}content-type: application/x-www-form-urlencoded\r\n\
+         content-length: {BLIND_BYTES}\r\n\r\n",
+        method(case),
+        case.kind.fields
+    );
+    let body = vec![b'x'; BLIND_BYTES];
+    let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+    *broken += usize::from(sent.is_err());
+    let mut line = [0; 12];
+    match (stream.read_exact(&mut line), sent) {
+        (Ok(()), _) => {}
+        (Err(read), Ok(())) => return Err(failed("all was sent, then read", &read)),
+        (Err(read), Err(write)) => return Err(format!("write: {write}; read: {read}")),
+    }
+    let status = std::str::from_utf8(&line[9..]).ok().and_then(|digits| digits.parse().ok());
+    status.ok_or_else(|| format!("no status in {:?}", String::from_utf8_lossy(&line)))
+}

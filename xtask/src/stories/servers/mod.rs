@@ -1,0 +1,152 @@
+//! A matrix of servers and exchanges: each server is called past the gateway and through it, and both answers must be
+//! the same.
+//!
+//! The obvious rule, a server of our own that writes what the specification says, tests what we have read there. These
+//! servers write what their authors have read there, and differ in framing, in the names' case, in when they close,
+//! and in what they do with a request whose answer they know early. [`strict`] looks at their bytes past the gateway,
+//! so that what a server does loosely is known, and `docs/servers.md` lists it.
+
+mod bulk;
+mod early;
+mod exchanges;
+mod kinds;
+mod strict;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use self::kinds::{KINDS, Kind};
+use super::answer::{Answer, curl};
+use crate::process::{Outcome, target};
+
+/// One exchange, made with each server that offers what it needs.
+struct Exchange {
+    name: &'static str,
+    make: fn(&Case) -> Outcome<Seen>,
+}
+
+const EXCHANGES: [Exchange; 17] = [
+    Exchange { name: "strict", make: strict::look },
+    Exchange { name: "length", make: exchanges::length },
+    Exchange { name: "chunked", make: exchanges::chunked },
+    Exchange { name: "gzip", make: exchanges::gzip },
+    Exchange { name: "HEAD", make: exchanges::head },
+    Exchange { name: "204", make: exchanges::no_content },
+    Exchange { name: "304", make: exchanges::not_modified },
+    Exchange { name: "kept", make: exchanges::kept },
+    Exchange { name: "long answer head", make: exchanges::long_answer_head },
+    Exchange { name: "long request head", make: exchanges::long_request_head },
+    Exchange { name: "Expect", make: bulk::expect_continue },
+    Exchange { name: "chunked upload", make: bulk::chunked_upload },
+    Exchange { name: "100 MB down", make: bulk::down },
+    Exchange { name: "100 MB up", make: bulk::up },
+    Exchange { name: "early 413", make: early::to_curl },
+    Exchange { name: "early 413 over HTTP/2", make: early::over_http2 },
+    Exchange { name: "early 413 to a blind caller", make: early::to_a_blind_caller },
+];
+
+/// What came of an exchange that did not fail.
+enum Seen {
+    Passed,
+    /// Passed, and something is worth a line.
+    Noted(String),
+    /// The server cannot do this.
+    NotOffered,
+}
+
+/// One server that runs, before and behind the gateway.
+struct Case<'a> {
+    kind: &'a Kind,
+    port: u16,
+    gateway: u16,
+    folder: &'a Path,
+}
+
+impl Case<'_> {
+    fn direct(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    fn through(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/{}{path}", self.gateway, self.kind.name)
+    }
+
+    /// The same as a dependency of its own, whose breaker may open without harm to other exchanges.
+    fn through_apart(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/{}_apart{path}", self.gateway, self.kind.name)
+    }
+
+    /// Calls a server by curl with the arguments that this kind wants.
+    fn call(&self, url: &str, args: &[&str]) -> Outcome<Answer> {
+        curl(&[self.kind.curl, args, &[url]].concat())
+    }
+
+    /// The file of [`kinds::HUGE_BYTES`].
+    fn huge(&self) -> PathBuf {
+        self.folder.join("files").join("huge")
+    }
+}
+
+fn name_of(kind: &Kind, exchange: &Exchange) -> String {
+    format!("servers: {}: {}", kind.name, exchange.name)
+}
+
+/// The names of all exchanges with all servers that contain `part`.
+pub(super) fn names(part: &str) -> Vec<String> {
+    let all = KINDS.iter().flat_map(|kind| EXCHANGES.iter().map(|exchange| name_of(kind, exchange)));
+    all.filter(|name| name.contains(part)).collect()
+}
+
+/// Makes those exchanges whose name contains `part`; returns how many passed and how many failed.
+pub(super) fn run(part: &str, program: &Path) -> Outcome<(usize, usize)> {
+    let chosen = |kind: &Kind| EXCHANGES.iter().any(|exchange| name_of(kind, exchange).contains(part));
+    let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| chosen(kind)).collect();
+    if kinds.is_empty() {
+        return Ok((0, 0));
+    }
+    let folder = target().join("stories").join("servers");
+    kinds::prepare(&folder)?;
+    let running = kinds::start_all(&kinds, &folder)?;
+    let ports: Vec<(&Kind, u16)> = running.iter().map(|(kind, port, _)| (*kind, *port)).collect();
+    let (gateway, _gateway) = kinds::gateway(program, &folder, &ports)?;
+
+    let (mut passed, mut failed) = (0, 0);
+    let mut rows = Vec::new();
+    for (kind, port) in ports {
+        let case = Case { kind, port, gateway, folder: &folder };
+        let cells = EXCHANGES.map(|exchange| {
+            let name = name_of(kind, &exchange);
+            if !name.contains(part) {
+                return "";
+            }
+            let cell = told(&case, &exchange, &name);
+            passed += usize::from(cell == "yes");
+            failed += usize::from(cell == "**no**");
+            cell
+        });
+        rows.push(format!("| {} | {} |", kind.version(), cells.join(" | ")));
+    }
+    if failed > 0 {
+        println!("what the gateway and the servers said is in {}/*.log", folder.display());
+    }
+    let heads = EXCHANGES.map(|exchange| exchange.name).join(" | ");
+    println!("| server | {heads} |\n|{}\n{}", " --- |".repeat(EXCHANGES.len() + 1), rows.join("\n"));
+    Ok((passed, failed))
+}
+
+/// Makes one exchange, prints how it ended, and returns its cell in the table.
+fn told(case: &Case, exchange: &Exchange, name: &str) -> &'static str {
+    let start = Instant::now();
+    let ended = (exchange.make)(case);
+    let seconds = start.elapsed().as_secs_f64();
+    match ended {
+        Ok(Seen::NotOffered) => return "–",
+        Ok(Seen::Passed) => println!("ok      {seconds:>6.2} s  {name}"),
+        Ok(Seen::Noted(note)) => println!("ok      {seconds:>6.2} s  {name}: {note}"),
+        Err(e) => {
+            println!("FAILED  {seconds:>6.2} s  {name}\n        {}", e.replace('\n', "\n        "));
+            return "**no**";
+        }
+    }
+    "yes"
+}
