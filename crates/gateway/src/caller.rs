@@ -3,6 +3,7 @@
 //! The bytes are followed on their way in by [`Framing`], so that a request with two readings is known as such when
 //! hyper hands it over; what belongs to a body of known length passes unseen.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use seawall_client::Clock;
 use seawall_client::connect::{Meter, Peek, Probe, Stream};
 use seawall_policy::Time;
+use tokio::time::Sleep;
 
 use crate::framing::Framing;
 
@@ -33,6 +35,8 @@ pub(crate) struct Caller {
     in_head: AtomicBool,
     /// Streams under way on HTTP/2.
     multiplexed: AtomicBool,
+    /// Bytes could not be written.
+    write_failed: AtomicBool,
 }
 
 const IDLE: u8 = 0;
@@ -66,6 +70,11 @@ impl Caller {
         if !self.multiplexed.load(Relaxed) {
             self.meter.reset_on_drop(true);
         }
+    }
+
+    /// Whether bytes that were to be written never were. Asked when the connection is over.
+    pub(crate) fn lost_bytes(&self) -> bool {
+        self.write_failed.load(Relaxed) || self.meter.unwritten() > 0
     }
 
     #[cfg(test)]
@@ -131,6 +140,8 @@ pub(crate) struct CallerIo {
     framing: Framing,
     /// Where bytes of a body are looked at; empty until one must be.
     piece: Vec<u8>,
+    /// Until when the rest of a request is read that was answered before it had ended.
+    lingers: Option<Pin<Box<Sleep>>>,
 }
 
 impl CallerIo {
@@ -150,9 +161,10 @@ impl CallerIo {
             doubtful_from: AtomicU64::new(u64::MAX),
             in_head: AtomicBool::new(false),
             multiplexed: AtomicBool::new(false),
+            write_failed: AtomicBool::new(false),
         };
         let framing = Framing::new(head_limit);
-        CallerIo { stream, caller: Arc::new(caller), clock, framing, piece: Vec::new() }
+        CallerIo { stream, caller: Arc::new(caller), clock, framing, piece: Vec::new(), lingers: None }
     }
 
     pub(crate) fn caller(&self) -> Arc<Caller> {
@@ -178,6 +190,35 @@ impl CallerIo {
         self.note_framing();
         buf.put_slice(piece.filled());
         Poll::Ready(Ok(()))
+    }
+
+    /// Reads and throws away what the caller still sends of a request that was answered before it had ended.
+    ///
+    /// A connection that is closed with bytes unread is reset by the kernel, and the reset can destroy the answer before the
+    /// caller has read it (RFC 9112, section 9.6). So our side is ended first, and then the caller gets some time to hear that.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.framing.is_in_body() {
+            return Poll::Ready(Ok(()));
+        }
+        let lingers = self.lingers.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        self.piece.resize(BODY_PIECE, 0);
+        loop {
+            if lingers.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut piece = tokio::io::ReadBuf::new(&mut self.piece);
+            let read = tokio::io::AsyncRead::poll_read(Pin::new(&mut self.stream), cx, &mut piece);
+            if std::task::ready!(read).is_err() || piece.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    fn noted<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if matches!(written, Poll::Ready(Err(_))) {
+            self.caller.write_failed.store(true, Relaxed);
+        }
+        written
     }
 
     /// Tells those outside what the framing has come to.
@@ -222,6 +263,8 @@ impl Read for CallerIo {
     }
 }
 
+/// How long a caller may take to hear that its request was answered, and to stop sending it.
+const LINGER: Duration = Duration::from_secs(2);
 /// So much of a head is read at once; most are shorter.
 const HEAD_PIECE: usize = 2048;
 /// So much of a body is looked at at once.
@@ -229,7 +272,8 @@ const BODY_PIECE: usize = 16 << 10;
 
 impl Write for CallerIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Write::poll_write(Pin::new(&mut self.stream), cx, buf)
+        let written = Write::poll_write(Pin::new(&mut self.stream), cx, buf);
+        self.noted(written)
     }
 
     fn poll_write_vectored(
@@ -237,7 +281,8 @@ impl Write for CallerIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Write::poll_write_vectored(Pin::new(&mut self.stream), cx, bufs)
+        let written = Write::poll_write_vectored(Pin::new(&mut self.stream), cx, bufs);
+        self.noted(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -245,7 +290,8 @@ impl Write for CallerIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Write::poll_flush(Pin::new(&mut self.stream), cx)
+        let flushed = Write::poll_flush(Pin::new(&mut self.stream), cx);
+        self.noted(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -253,6 +299,10 @@ impl Write for CallerIo {
             // No orderly end before the reset.
             return Poll::Ready(Ok(()));
         }
-        Write::poll_shutdown(Pin::new(&mut self.stream), cx)
+        if self.lingers.is_none() {
+            let ended = Write::poll_shutdown(Pin::new(&mut self.stream), cx);
+            std::task::ready!(self.noted(ended))?;
+        }
+        self.poll_linger(cx)
     }
 }

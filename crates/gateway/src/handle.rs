@@ -94,11 +94,12 @@ async fn answer(
         Taken::Broken => return Err(in_words(compiled, Reason::BadRequest, "the body broke off")),
     };
 
-    let ticket = Ticket::new(compiled, worker.index, caller);
+    let mut ticket = Ticket::new(compiled, worker, caller);
     let (headers, keep) = (head.headers, operation.keep);
     let call = CallRequest { method: head.method, path, headers, body, keep, keys };
     let outcome = routes.dependencies[index].call(&operation.plan, call, wish).await;
     compiled.counters[worker.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
+    ticket.ended(outcome.finish.effect);
     Ok(reply(worker, compiled, outcome, &too_large, (end_by, by), ticket))
 }
 

@@ -7,10 +7,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use seawall_client::{AnswerBody, Truncated};
+use seawall_policy::Effect;
 
 use crate::caller::Caller;
 use crate::headers::strip_trailers;
 use crate::running::CompiledDependency;
+use crate::worker::Worker;
 
 /// A body of our own, or the dependency's.
 pub(crate) struct ReplyBody {
@@ -19,6 +21,8 @@ pub(crate) struct ReplyBody {
     ticket: Option<Ticket>,
     /// It broke; told at the next poll.
     broken: Option<Truncated>,
+    /// It broke, and that was logged.
+    cut: bool,
 }
 
 enum Kind {
@@ -28,28 +32,45 @@ enum Kind {
 
 /// A call under way, until its body is over or given up.
 pub(crate) struct Ticket {
-    pub(crate) dependency: Arc<CompiledDependency>,
-    pub(crate) worker: usize,
-    pub(crate) caller: Arc<Caller>,
+    dependency: Arc<CompiledDependency>,
+    worker: Arc<Worker>,
+    caller: Arc<Caller>,
+    /// What the answer's head says.
+    effect: Option<Effect>,
 }
 
 impl Ticket {
-    pub(crate) fn new(dependency: &Arc<CompiledDependency>, worker: usize, caller: &Arc<Caller>) -> Ticket {
-        dependency.counters[worker].began();
-        Ticket { dependency: Arc::clone(dependency), worker, caller: Arc::clone(caller) }
+    pub(crate) fn new(
+        dependency: &Arc<CompiledDependency>,
+        worker: &Arc<Worker>,
+        caller: &Arc<Caller>,
+    ) -> Ticket {
+        dependency.counters[worker.index].began();
+        let (dependency, worker) = (Arc::clone(dependency), Arc::clone(worker));
+        Ticket { dependency, worker, caller: Arc::clone(caller), effect: None }
+    }
+
+    /// The call has come to this effect.
+    pub(crate) fn ended(&mut self, effect: Effect) {
+        self.effect = Some(effect);
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.dependency.counters[self.worker].over();
+        self.dependency.counters[self.worker.index].over();
         self.caller.call_over();
     }
 }
 
 impl ReplyBody {
     pub(crate) fn own(bytes: Bytes) -> ReplyBody {
-        ReplyBody { kind: Kind::Own((!bytes.is_empty()).then_some(bytes)), ticket: None, broken: None }
+        ReplyBody {
+            kind: Kind::Own((!bytes.is_empty()).then_some(bytes)),
+            ticket: None,
+            broken: None,
+            cut: false,
+        }
     }
 
     /// The call ends with this body.
@@ -58,18 +79,31 @@ impl ReplyBody {
     }
 
     pub(crate) fn passed(body: AnswerBody, ticket: Ticket) -> ReplyBody {
-        ReplyBody { kind: Kind::Passed(body), ticket: Some(ticket), broken: None }
+        ReplyBody { kind: Kind::Passed(body), ticket: Some(ticket), broken: None, cut: false }
     }
 
     /// The head is out: whatever follows can only be cut, never explained. On HTTP/1 the caller's connection is reset,
     /// since a plain end of it could be taken for the end of the answer.
     fn cut(&mut self, truncated: &Truncated) {
+        self.cut = true;
         let Some(ticket) = &self.ticket else { return };
         ticket.caller.reset_at_the_end();
-        ticket.dependency.counters[ticket.worker].truncated();
+        ticket.dependency.counters[ticket.worker.index].truncated();
         let dependency = ticket.dependency.settings.name.as_str();
         let reason = truncated.reason().as_str();
         tracing::warn!(dependency, reason, "truncated: an answer's body broke after its head had gone out");
+    }
+}
+
+impl Drop for ReplyBody {
+    /// Given up before its end, and not because it broke: the caller left, or its connection failed.
+    fn drop(&mut self) {
+        let Some(ticket) = &self.ticket else { return };
+        if matches!(self.kind, Kind::Passed(_)) && !self.cut && !self.is_end_stream() {
+            let dependency = ticket.dependency.settings.name.as_str();
+            let why = "the caller left, or its connection broke";
+            ticket.worker.running.refusals.undelivered(Some(dependency), ticket.effect, why);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use seawall_policy::Reason;
+use seawall_policy::{Effect, Reason};
 
 use crate::reply::Problem;
 
@@ -14,7 +14,16 @@ const EVERY: Duration = Duration::from_secs(1);
 /// What was said when.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
-    classes: Mutex<HashMap<(Option<String>, Reason), Class>>,
+    classes: Mutex<HashMap<(Option<String>, What), Class>>,
+}
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum What {
+    /// An answer of ours, made for this reason.
+    Refused(Reason),
+    /// An answer that could not be written to its caller.
+    Undelivered,
 }
 
 #[derive(Debug)]
@@ -35,7 +44,7 @@ pub(crate) struct Last {
 impl Refusals {
     /// Says it, or counts it. Bounded by the configuration: dependencies times reasons.
     pub(crate) fn note(&self, problem: &Problem) {
-        let class = (problem.dependency.clone(), problem.reason);
+        let class = (problem.dependency.clone(), What::Refused(problem.reason));
         let Some(suppressed) = self.may_say(class, &problem.detail, Instant::now()) else { return };
         let Problem { reason, effect, attempts, endpoint, detail, .. } = problem;
         let dependency = problem.dependency.as_deref();
@@ -43,8 +52,21 @@ impl Refusals {
         tracing::warn!(dependency, reason, effect, attempts, endpoint, suppressed, "{detail}");
     }
 
+    /// Says that an answer did not reach its caller whole, or counts it. The effect stands: only the caller does not know it.
+    pub(crate) fn undelivered(&self, dependency: Option<&str>, effect: Option<Effect>, why: &str) {
+        let class = (dependency.map(str::to_owned), What::Undelivered);
+        let Some(suppressed) = self.may_say(class, why, Instant::now()) else { return };
+        let effect = effect.map(Effect::as_str);
+        tracing::warn!(
+            dependency,
+            effect,
+            suppressed,
+            "an answer was not written whole to its caller: {why}"
+        );
+    }
+
     /// How many were suppressed before this one, if it may be said.
-    fn may_say(&self, class: (Option<String>, Reason), why: &str, now: Instant) -> Option<u64> {
+    fn may_say(&self, class: (Option<String>, What), why: &str, now: Instant) -> Option<u64> {
         let mut classes = self.classes.lock();
         let Some(class) = classes.get_mut(&class) else {
             let last = Last { at: SystemTime::now(), why: why.to_owned(), times: 1 };
@@ -66,7 +88,11 @@ impl Refusals {
     pub(crate) fn of(&self, dependency: &str) -> Vec<(Reason, Last)> {
         let classes = self.classes.lock();
         let its = classes.iter().filter(|((whose, _), _)| whose.as_deref() == Some(dependency));
-        its.map(|((_, reason), class)| (*reason, class.last.clone())).collect()
+        its.filter_map(|((_, what), class)| match what {
+            What::Refused(reason) => Some((*reason, class.last.clone())),
+            What::Undelivered => None,
+        })
+        .collect()
     }
 }
 
@@ -79,7 +105,7 @@ mod tests {
         let refusals = Refusals::default();
         let start = Instant::now();
         let ask = |dependency: &str, reason, millis| {
-            let class = (Some(dependency.into()), reason);
+            let class = (Some(dependency.into()), What::Refused(reason));
             refusals.may_say(class, "why", start + Duration::from_millis(millis))
         };
         assert_eq!(ask("a", Reason::BreakerOpen, 0), Some(0));

@@ -209,6 +209,7 @@ impl Worker {
         let (stream, meter, probe) = Stream::accepted(tcp);
         let io = CallerIo::new(stream, meter, probe, self.running.clock, head_limit);
         let caller = io.caller();
+        let caller_seen = Arc::clone(&caller);
         let place = self.register(&caller);
         let service = {
             let worker = Arc::clone(self);
@@ -246,8 +247,14 @@ impl Worker {
             if limits.headers != HYPERS_HEADERS {
                 builder.max_headers(limits.headers);
             }
-            // Errors here are the caller's connection's: it is gone, and so is whom one could tell.
-            let _ = builder.serve_connection(io, service).await;
+            let served = builder.serve_connection(io, service).await;
+            // The caller cannot be told any more, but whoever looks for its answer can.
+            if caller_seen.lost_bytes() {
+                let why = served
+                    .err()
+                    .map_or_else(|| "the caller's connection broke".to_owned(), |e| e.to_string());
+                self.running.refusals.undelivered(None, None, &why);
+            }
         }
         self.callers.lock()[place] = None;
     }

@@ -47,6 +47,11 @@ impl Meter {
         self.accepted.load(Relaxed) + self.read()
     }
 
+    /// Bytes that were to be written, and that the kernel has not taken: they wait, or never will be.
+    pub fn unwritten(&self) -> u64 {
+        self.accepted.load(Relaxed).saturating_sub(self.written())
+    }
+
     /// Bytes that we took from the kernel since the connection was made.
     pub fn read(&self) -> u64 {
         self.read.load(Relaxed)
