@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::header::{CONTENT_ENCODING, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode, Version};
 use parking_lot::Mutex;
-use seawall_policy::{Answer, Attempt, Effect, Ending, Lost, Reason, Rules, Time, Unsent};
+use seawall_policy::{Answer, Attempt, Ending, KnownBody, Lost, Reason, Rules, Time, Unsent};
 
 use crate::Clock;
 use crate::answer::AnswerBody;
@@ -269,22 +269,17 @@ impl Sending<'_> {
     /// Reads off the head, and off the body where the operation's answers ask for it, what the answer means.
     async fn judge(&self, attempt: &Attempt, mut response: Response<AnswerBody>, now: Time) -> Tried {
         let status = response.status().as_u16();
-        let answers = &self.rules.answers;
+        let rules = self.rules;
         let mut at = Some(now);
-        let declared = if !answers.need_body(status) {
-            answers.judge(status, |_| None)
-        } else if is_coded(response.headers()) {
+        let declared = if !rules.answers.need_body(status) || is_coded(response.headers()) {
             // Compressed though it was not asked to be: as unreadable as one that is too long.
-            Some(Effect::Unknown)
+            rules.declared(status, &KnownBody::UNREAD)
         } else {
             at = None;
             match response.body_mut().peek_whole(JUDGED_BYTES).await {
-                Ok(Some(bytes)) => {
-                    let json = serde_json::from_slice(&bytes).unwrap_or_default();
-                    answers.judge(status, |pointer| reading::scalar(&json, pointer))
-                }
+                Ok(Some(bytes)) => rules.declared(status, &reading::known(&bytes)),
                 // Too long to be read: the code that decides is in there, and nobody knows which.
-                Ok(None) => Some(Effect::Unknown),
+                Ok(None) => rules.declared(status, &KnownBody::UNREAD),
                 Err(truncated) => return broken_judgement(truncated.reason(), attempt),
             }
         };

@@ -14,6 +14,7 @@ use crate::attempt::{Endpoint, Pooled, Sending, Tracks, Tried};
 use crate::body::Source;
 use crate::connect::{ConfigError, Connector, HttpVersion, Settings as ConnectSettings, Target};
 use crate::health::HealthRequest;
+use crate::limits::AnswerLimits;
 use crate::pool::{Pool, PoolSettings};
 use crate::request::{Address, CallRequest, Template};
 use crate::shared::Shared;
@@ -43,6 +44,8 @@ pub struct DependencySettings {
     pub deadline_header: Option<HeaderName>,
     /// Asked only while a breaker is open, by [`Dependency::watch_health`]. When it is due, the breaker's settings say.
     pub health: Option<HealthRequest>,
+    /// How long the head of an answer may be.
+    pub answer: AnswerLimits,
 }
 
 /// A system that one does not own. Holds connections; the guards are in [`Shared`], so that several runtimes, each

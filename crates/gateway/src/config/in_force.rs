@@ -72,6 +72,12 @@ const NOT_YET: &[NotYet] = &[
         says: "is not in force yet: no limit is shared",
     },
     NotYet {
+        key: "answer",
+        tables: &["[defaults]", "[dependency.NAME]"],
+        but: But::Nothing,
+        says: "is not in force yet: an answer's head has the bounds of the HTTP library",
+    },
+    NotYet {
         key: "reconcile",
         tables: DEPENDENCY,
         but: But::Nothing,
