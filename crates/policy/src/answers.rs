@@ -9,7 +9,7 @@
 //!
 //! The next obvious rule is that a body without the declared fields matches nothing, so that the status decides. It is
 //! wrong, too. An HTML page of a load balancer, a text in another charset, and half of a JSON text all come with a 200,
-//! and none of them says that the card was charged: the order would count as paid. Four rules follow.
+//! and none of them says that the card was charged: the order would count as paid. These rules follow.
 //!
 //! 1. A predicate with fields whose status matches cannot be decided while the body is unread or is no JSON. It is
 //!    remembered as undecided, with what it would have said.
@@ -21,12 +21,15 @@
 //!    [`Answers::otherwise`]: an API that answers a plain `OK` and keeps JSON for its refusals says
 //!    [`Otherwise::Applied`]. Other statuses mean what they always did: an HTML page with a 400 is still a refusal, and
 //!    one with a 502 is still unknown.
+//! 5. A 204 has no body by its definition, so there is nothing in it that was not read: a predicate with fields does not
+//!    match it.
 //!
 //! # A body that was read and says nothing that is declared
 //!
 //! Then the status decides, as without a declaration, and here is the last trap: a new result code, as
 //! `"code": "REVIEW"`, comes with a 200 and counts as applied. The safe form therefore declares what counts as applied,
-//! with [`Otherwise::Unknown`] for every other success. `Otherwise` never speaks of other statuses than 2xx.
+//! with [`Otherwise::Unknown`] for every other success. `Otherwise` never speaks of other statuses than 2xx, nor of a 202
+//! that can be asked about ([`crate::Rules::declared`]).
 //!
 //! ```
 //! use seawall_policy::{Answers, Effect, Field, KnownBody, Otherwise, Predicate, Scalar};
