@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::header::{CONTENT_ENCODING, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, Method, Response, StatusCode};
 use parking_lot::Mutex;
-use seawall_policy::{Answer, Attempt, Effect, Ending, Lost, Reason, Rules, Time, Unsent};
-use seawall_wire::Asked;
+use seawall_policy::{Answer, Attempt, Ending, KnownBody, Lost, Reason, Rules, Time, Unsent};
+use seawall_wire::{Asked, Misread};
 
 use crate::Clock;
 use crate::answer::AnswerBody;
 use crate::body::Source;
 use crate::connect::{AbsoluteForm, ConnectError, Meter};
 use crate::endings;
-use crate::line::{self, Answered, Line};
+use crate::line::{self, Answered, Broke, Line};
 use crate::pool::{Channel, Pool};
 use crate::reading;
 use crate::request::{Address, Deadline, Template, remaining_millis};
@@ -216,6 +216,10 @@ impl Sending<'_> {
         match trunk.exchange(request, self.source, &mut timer, &mut watch).await {
             Ok(response) => {
                 let (head, incoming) = response.into_parts();
+                if head.headers.len() > endpoint.pool.limits().headers {
+                    let why = Broke::Misread(Misread::TooManyFields);
+                    return Some(Tried::ended(Ending::Lost(Lost::BadAnswer), why));
+                }
                 let wordless = self.template.method == Method::HEAD
                     || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
                 let body = AnswerBody::on_trunk(incoming, wordless, watch, timer, stream);
@@ -269,22 +273,17 @@ impl Sending<'_> {
     /// Reads off the head, and off the body where the operation's answers ask for it, what the answer means.
     async fn judge(&self, attempt: &Attempt, mut response: Response<AnswerBody>, now: Time) -> Tried {
         let status = response.status().as_u16();
-        let answers = &self.rules.answers;
+        let rules = self.rules;
         let mut at = Some(now);
-        let declared = if !answers.need_body(status) {
-            answers.judge(status, |_| None)
-        } else if is_coded(response.headers()) {
+        let declared = if !rules.answers.need_body(status) || is_coded(response.headers()) {
             // Compressed though it was not asked to be: as unreadable as one that is too long.
-            Some(Effect::Unknown)
+            rules.declared(status, &KnownBody::UNREAD)
         } else {
             at = None;
             match response.body_mut().peek_whole(JUDGED_BYTES).await {
-                Ok(Some(bytes)) => {
-                    let json = serde_json::from_slice(&bytes).unwrap_or_default();
-                    answers.judge(status, |pointer| reading::scalar(&json, pointer))
-                }
+                Ok(Some(bytes)) => rules.declared(status, &reading::known(&bytes)),
                 // Too long to be read: the code that decides is in there, and nobody knows which.
-                Ok(None) => Some(Effect::Unknown),
+                Ok(None) => rules.declared(status, &KnownBody::UNREAD),
                 Err(truncated) => return broken_judgement(truncated.reason(), attempt),
             }
         };

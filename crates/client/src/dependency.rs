@@ -44,6 +44,8 @@ pub struct DependencySettings {
     pub deadline_header: Option<HeaderName>,
     /// Asked only while a breaker is open, by [`Dependency::watch_health`]. When it is due, the breaker's settings say.
     pub health: Option<HealthRequest>,
+    /// How long the head of an answer may be.
+    pub answer: Limits,
 }
 
 /// A system that one does not own. Holds connections; the guards are in [`Shared`], so that several runtimes, each
@@ -108,7 +110,7 @@ impl Dependency {
             let connector = Connector::new(target, settings.connect.clone())?;
             Ok(Endpoint {
                 address: Address::new(&endpoint.url, endpoint.headers)?,
-                pool: Arc::new(Pool::new(connector, settings.pool, Limits::default(), multiplexed, clock)),
+                pool: Arc::new(Pool::new(connector, settings.pool, settings.answer, multiplexed, clock)),
             })
         });
         Ok(Dependency {

@@ -30,6 +30,7 @@ pub use clock::Clock;
 pub use dependency::{Dependency, DependencySettings, EndpointSettings, OnFollowed, Outcome};
 pub use health::HealthRequest;
 pub use pool::PoolSettings;
-pub use reading::{keep_alive, retry_after, scalar};
+pub use reading::{keep_alive, known, retry_after, scalar, without_mark};
 pub use request::CallRequest;
+pub use seawall_wire::Limits as AnswerLimits;
 pub use shared::Shared;

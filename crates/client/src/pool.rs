@@ -95,6 +95,11 @@ impl Pool {
         }
     }
 
+    /// How long the head of an answer may be.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// An idle connection that this request may take.
     pub(crate) fn take_idle(&self, idempotency: Idempotency, now: Time) -> Option<Channel> {
         if self.multiplexed.load(Ordering::Relaxed) {

@@ -3,8 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderValue, header};
-use seawall_policy::Scalar;
+use seawall_policy::{KnownBody, Scalar};
 use serde_json::Value;
+
+/// UTF-8's byte order mark, with which some servers begin a JSON text. RFC 8259, section 8.1, lets a reader skip it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// `Retry-After` as a time from `now`: seconds, or an HTTP date (RFC 9110, section 10.2.3). A date in the past is
 /// zero; nonsense is nothing.
@@ -26,6 +29,22 @@ pub fn keep_alive(value: &HeaderValue) -> Option<Duration> {
         let seconds = value.trim().trim_matches('"').parse().ok()?;
         name.trim().eq_ignore_ascii_case("timeout").then(|| Duration::from_secs(seconds))
     })
+}
+
+/// A body without the byte order mark that it may begin with.
+#[must_use]
+pub fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
+}
+
+/// What is known of a body that was read whole. It is JSON only if it is one whole JSON text in UTF-8: an HTML page,
+/// another charset, half a text and an empty body are not.
+#[must_use]
+pub fn known(body: &[u8]) -> KnownBody<impl Fn(&str) -> Option<Scalar> + use<>> {
+    match serde_json::from_slice::<Value>(without_mark(body)) {
+        Ok(json) => KnownBody::Json(move |pointer: &str| scalar(&json, pointer)),
+        Err(_) => KnownBody::NotJson,
+    }
 }
 
 /// The scalar at a JSON pointer; nothing where there is none, or an object or array.
@@ -82,6 +101,30 @@ mod tests {
         ] {
             let value = HeaderValue::from_str(text).unwrap();
             assert_eq!(keep_alive(&value), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_whole_json_text_in_utf_8_can_be_asked_for_fields() {
+        let code = r#"{"code":"OK"}"#;
+        let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        let marked = format!("\u{feff}{code}");
+        for read in [code.as_bytes(), marked.as_bytes(), b" {\"code\": \"OK\"}\r\n"] {
+            let KnownBody::Json(look_up) = known(read) else { panic!("{read:?}") };
+            assert_eq!((look_up("/code"), look_up("/no")), (Some(Scalar::Text("OK".into())), None));
+        }
+        for unread in [
+            b"".as_slice(),
+            b"<html>502</html>",
+            &code.as_bytes()[..9],
+            b"{\"code\":\"OK\"}{}",
+            b"{\"code\":\"\xe4\"}",
+            &wide(code),
+            &wide(&marked),
+            &[marked.as_bytes(), code.as_bytes()].concat(),
+            &["[".repeat(1000), "]".repeat(1000)].concat().into_bytes(),
+        ] {
+            assert!(matches!(known(unread), KnownBody::NotJson), "{}", String::from_utf8_lossy(unread));
         }
     }
 

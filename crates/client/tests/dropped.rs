@@ -11,7 +11,8 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 use seawall_client::connect::Settings;
 use seawall_client::{
-    CallRequest, Clock, Dependency, DependencySettings, EndpointSettings, PoolSettings, RequestBody, Shared,
+    AnswerLimits, CallRequest, Clock, Dependency, DependencySettings, EndpointSettings, PoolSettings,
+    RequestBody, Shared,
 };
 use seawall_policy::{
     BudgetSettings, GuardSettings, Idempotency, Keys, LimitSettings, Plan, QueueSettings, Rules, Wish,
@@ -63,6 +64,7 @@ fn dependency(address: SocketAddr, guards: GuardSettings) -> Arc<Dependency> {
         },
         deadline_header: None,
         health: None,
+        answer: AnswerLimits::default(),
     };
     Arc::new(Dependency::new(settings, Shared::new(guards, 1), Clock::new()).unwrap())
 }

@@ -499,6 +499,7 @@ fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, 
             max_age: settings.pool.max_age,
         },
         deadline_header: settings.deadline_header.clone(),
+        answer: settings.answer,
         health: settings.health.as_ref().map(health).transpose()?,
     })
 }

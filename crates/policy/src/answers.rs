@@ -2,9 +2,57 @@
 //!
 //! The status alone is the obvious rule, and it is wrong for many payment APIs: they answer 200 and say in a result
 //! code that the card was declined. So an operation may declare predicates over status and JSON body; the first that
-//! matches decides. This module never parses: the driver passes a function that looks a JSON pointer up.
+//! matches decides. This module never parses: the driver says what it knows of the body ([`KnownBody`]), and passes a
+//! function that looks a JSON pointer up.
+//!
+//! # A body that cannot be read
+//!
+//! The next obvious rule is that a body without the declared fields matches nothing, so that the status decides. It is
+//! wrong, too. An HTML page of a load balancer, a text in another charset, and half of a JSON text all come with a 200,
+//! and none of them says that the card was charged: the order would count as paid. These rules follow.
+//!
+//! 1. A predicate with fields whose status matches cannot be decided while the body is unread or is no JSON. It is
+//!    remembered as undecided, with what it would have said. One that names no status is asked of every answer; of those
+//!    that are no success (2xx) and no JSON it says nothing, so that a plain 404 is still what it is declared to be.
+//! 2. A later predicate that names a status only decides where it says the same as every undecided one before it: then
+//!    the fields would have made no difference. Where it says something else, the effect is unknown.
+//! 3. Where nothing decided, a body that was not read (too long, or compressed) leaves the effect unknown, whatever the
+//!    status: the code that decides is in there, and nobody has seen it.
+//! 4. Where nothing decided, a body that is no JSON leaves a success (2xx) unknown, unless the operation declares
+//!    [`Answers::otherwise`]: an API that answers a plain `OK` and keeps JSON for its refusals says
+//!    [`Otherwise::Applied`]. Other statuses mean what they always did: an HTML page with a 400 is still a refusal, and
+//!    one with a 502 is still unknown.
+//! 5. A 204 has no body by its definition, so there is nothing in it that was not read: a predicate with fields does not
+//!    match it.
+//!
+//! # A body that was read and says nothing that is declared
+//!
+//! Then the status decides, as without a declaration, and here is the last trap: a new result code, as
+//! `"code": "REVIEW"`, comes with a 200 and counts as applied. The safe form therefore declares what counts as applied,
+//! with [`Otherwise::Unknown`] for every other success. `Otherwise` never speaks of other statuses than 2xx, nor of a 202
+//! that can be asked about ([`crate::Rules::declared`]).
+//!
+//! ```
+//! use seawall_policy::{Answers, Effect, Field, KnownBody, Otherwise, Predicate, Scalar};
+//!
+//! let paid = Field { pointer: "/status".into(), any_of: vec![Scalar::Text("paid".into())] };
+//! let answers = Answers {
+//!     applied: vec![Predicate { statuses: vec![200], fields: vec![paid] }],
+//!     otherwise: Some(Otherwise::Unknown),
+//!     ..Answers::default()
+//! };
+//! let says = |status: &'static str| {
+//!     KnownBody::Json(move |_: &str| Some(Scalar::Text(status.into())))
+//! };
+//! assert_eq!(answers.judge(200, &says("paid")), Some(Effect::Applied));
+//! assert_eq!(answers.judge(200, &says("in review")), Some(Effect::Unknown));
+//! assert_eq!(answers.judge(404, &says("in review")), None, "the status decides");
+//! ```
 
 use crate::Effect;
+
+/// 204: an answer that has no body by its definition (RFC 9110, section 15.3.5), so that none can be missing.
+const NO_CONTENT: u16 = 204;
 
 /// A JSON scalar, as far as predicates compare them.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,9 +88,8 @@ pub struct Predicate {
 }
 
 impl Predicate {
-    /// Whether an answer fulfils the predicate. `look_up` finds a JSON pointer's scalar in the body; where there is
-    /// no body, or it is not JSON, it finds nothing, and a predicate with fields does not match.
-    pub fn matches(&self, status: u16, look_up: impl Fn(&str) -> Option<Scalar>) -> bool {
+    /// Whether an answer fulfils the predicate. `look_up` finds a JSON pointer's scalar in the body.
+    fn matches(&self, status: u16, look_up: impl Fn(&str) -> Option<Scalar>) -> bool {
         self.matches_status(status)
             && self
                 .fields
@@ -52,6 +99,103 @@ impl Predicate {
 
     fn matches_status(&self, status: u16) -> bool {
         self.statuses.is_empty() || self.statuses.contains(&status)
+    }
+}
+
+/// What the driver knows of an answer's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownBody<F> {
+    /// It was not read: it is longer than the bound, or compressed, or it broke.
+    Unread,
+    /// It was read whole, and it is no JSON. An empty one is none either.
+    NotJson,
+    /// It was read whole; the function finds the scalar at a JSON pointer.
+    Json(F),
+}
+
+impl KnownBody<fn(&str) -> Option<Scalar>> {
+    /// A body that nobody needs to read, since no field decides ([`Answers::need_body`]).
+    pub const UNREAD: Self = KnownBody::Unread;
+}
+
+/// What a list of predicates says of one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said<M> {
+    /// This is the meaning of the first predicate that matches.
+    Matched(M),
+    /// A predicate that names a status only matches, and one before it, with another meaning, could not be decided.
+    Contradicted,
+    /// No predicate matches, and at least one could not be decided.
+    Undecided,
+    /// No predicate matches.
+    Nothing,
+}
+
+fn is_success(status: u16) -> bool {
+    (200..=299).contains(&status)
+}
+
+/// Asks predicates in their order. A predicate with fields is undecided where its status matches and the body is unread
+/// or no JSON (rules 1 and 2 of the module's documentation).
+pub fn first_match<'a, M: Copy + PartialEq>(
+    in_order: impl IntoIterator<Item = (M, &'a Predicate)>,
+    status: u16,
+    body: &KnownBody<impl Fn(&str) -> Option<Scalar>>,
+) -> Said<M> {
+    // The meaning of what could not be decided so far; `Some(None)` where there are several.
+    let mut undecided: Option<Option<M>> = None;
+    for (meaning, predicate) in in_order {
+        if !predicate.matches_status(status) {
+            continue;
+        }
+        match body {
+            _ if predicate.fields.is_empty() => {
+                return match undecided {
+                    Some(other) if other != Some(meaning) => Said::Contradicted,
+                    _ => Said::Matched(meaning),
+                };
+            }
+            // There is no body, and so no field of it: the predicate does not match.
+            _ if status == NO_CONTENT => {}
+            KnownBody::Json(look_up) if predicate.matches(status, look_up) => return Said::Matched(meaning),
+            KnownBody::Json(_) => {}
+            // Asked of every answer, and so not the answer to a question about this status.
+            KnownBody::NotJson if predicate.statuses.is_empty() && !is_success(status) => {}
+            KnownBody::Unread | KnownBody::NotJson => {
+                undecided = match undecided {
+                    Some(other) if other != Some(meaning) => Some(None),
+                    _ => Some(Some(meaning)),
+                };
+            }
+        }
+    }
+    if undecided.is_some() { Said::Undecided } else { Said::Nothing }
+}
+
+/// What a success (2xx) means that fits none of the declared answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Otherwise {
+    /// It took effect, also where its body is no JSON. A body that was not read is unknown all the same.
+    Applied,
+    /// Nobody knows: only what is declared counts as applied.
+    Unknown,
+}
+
+impl Otherwise {
+    /// The word of the configuration: `applied` or `unknown`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Otherwise::Applied => "applied",
+            Otherwise::Unknown => "unknown",
+        }
+    }
+
+    fn effect(self) -> Effect {
+        match self {
+            Otherwise::Applied => Effect::Applied,
+            Otherwise::Unknown => Effect::Unknown,
+        }
     }
 }
 
@@ -65,13 +209,18 @@ pub struct Answers {
     pub not_applied: Vec<Predicate>,
     /// Answers that say neither.
     pub unknown: Vec<Predicate>,
+    /// What a success means that fits none of these. None: as the status says, but unknown where a field should have
+    /// decided and the body is no JSON.
+    pub otherwise: Option<Otherwise>,
 }
 
 impl Answers {
-    /// Whether an answer with this status can only be judged with its body at hand.
+    /// Whether an answer with this status can only be judged with its body at hand: a predicate with fields is asked
+    /// before one that the status alone fulfils.
     #[must_use]
     pub fn need_body(&self, status: u16) -> bool {
-        self.in_order().any(|(_, predicate)| !predicate.fields.is_empty() && predicate.matches_status(status))
+        let asked = self.in_order().find(|(_, predicate)| predicate.matches_status(status));
+        status != NO_CONTENT && asked.is_some_and(|(_, first)| !first.fields.is_empty())
     }
 
     /// Whether any answer is judged by its body.
@@ -80,9 +229,27 @@ impl Answers {
         self.in_order().any(|(_, predicate)| !predicate.fields.is_empty())
     }
 
-    /// What the answer means, if any predicate matches.
-    pub fn judge(&self, status: u16, look_up: impl Fn(&str) -> Option<Scalar>) -> Option<Effect> {
-        self.in_order().find(|(_, predicate)| predicate.matches(status, &look_up)).map(|(effect, _)| effect)
+    /// What the answer means by what is declared; none where its status decides. Where a confirm may be declared, ask
+    /// [`crate::Rules::declared`] instead.
+    pub fn judge(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
+        let success = is_success(status);
+        let otherwise = self.otherwise.filter(|_| success).map(Otherwise::effect);
+        match (self.said(status, body), body) {
+            (Said::Matched(effect), _) => Some(effect),
+            (Said::Contradicted, _) | (Said::Undecided, KnownBody::Unread) => Some(Effect::Unknown),
+            (Said::Undecided, _) if success => otherwise.or(Some(Effect::Unknown)),
+            (Said::Undecided, _) => None,
+            (Said::Nothing, _) => otherwise,
+        }
+    }
+
+    /// What the predicates alone say.
+    pub(crate) fn said(
+        &self,
+        status: u16,
+        body: &KnownBody<impl Fn(&str) -> Option<Scalar>>,
+    ) -> Said<Effect> {
+        first_match(self.in_order(), status, body)
     }
 
     fn in_order(&self) -> impl Iterator<Item = (Effect, &Predicate)> {
@@ -94,44 +261,5 @@ impl Answers {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(s: &str) -> Scalar {
-        Scalar::Text(s.into())
-    }
-
-    fn code(values: &[Scalar], statuses: &[u16]) -> Predicate {
-        let field = Field { pointer: "/code".into(), any_of: values.to_vec() };
-        Predicate { statuses: statuses.to_vec(), fields: vec![field] }
-    }
-
-    fn body(code: Scalar) -> impl Fn(&str) -> Option<Scalar> {
-        move |pointer| (pointer == "/code").then(|| code.clone())
-    }
-
-    #[test]
-    fn the_first_match_wins_and_unknown_comes_last() {
-        let answers = Answers {
-            applied: vec![code(&[text("OK")], &[200])],
-            not_applied: vec![code(&[text("DECLINED"), Scalar::Integer(7)], &[200])],
-            unknown: vec![Predicate { statuses: vec![200], fields: vec![] }],
-        };
-        assert_eq!(answers.judge(200, body(text("OK"))), Some(Effect::Applied));
-        assert_eq!(answers.judge(200, body(text("DECLINED"))), Some(Effect::NotApplied));
-        assert_eq!(answers.judge(200, body(Scalar::Integer(7))), Some(Effect::NotApplied));
-        assert_eq!(answers.judge(200, body(text("7"))), Some(Effect::Unknown), "a string is not a number");
-        assert_eq!(answers.judge(201, body(text("OK"))), None);
-        assert_eq!(answers.judge(200, |_| None), Some(Effect::Unknown));
-    }
-
-    #[test]
-    fn a_body_is_needed_only_where_a_field_could_decide() {
-        let answers = Answers { not_applied: vec![code(&[text("NO")], &[200])], ..Answers::default() };
-        assert!(answers.need_body(200));
-        assert!(!answers.need_body(500));
-        let any = Answers { not_applied: vec![code(&[text("NO")], &[])], ..Answers::default() };
-        assert!(any.need_body(500));
-        assert!(!Answers::default().need_body(200));
-    }
-}
+#[path = "answers_tests.rs"]
+mod tests;

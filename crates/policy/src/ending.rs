@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::{Answers, Effect, Idempotency, Reason};
+use crate::{Answers, Effect, Idempotency, KnownBody, Reason, Said, Scalar};
 
 /// Proof that nothing of the request reached the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,6 +127,20 @@ impl Rules {
     #[must_use]
     pub fn of(idempotency: Idempotency) -> Rules {
         Rules { idempotency, confirm: false, refuses: Vec::new(), answers: Answers::default() }
+    }
+
+    /// What the operation's own words say of an answer, for [`Answer::declared`]; none where its status decides.
+    ///
+    /// A 202 that can be asked about is a promise, and [`Answers::otherwise`] speaks of what is done. So only a predicate
+    /// that matches says more of such an answer than the table, where it is unknown and not sent again.
+    pub fn declared(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
+        if status == 202 && self.confirm {
+            return match self.answers.said(status, body) {
+                Said::Matched(effect) => Some(effect),
+                Said::Contradicted | Said::Undecided | Said::Nothing => None,
+            };
+        }
+        self.answers.judge(status, body)
     }
 
     /// The table of endings.

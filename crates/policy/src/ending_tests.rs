@@ -1,3 +1,5 @@
+use crate::{Otherwise, Predicate};
+
 use super::*;
 use Effect::{Applied, NotApplied, Unknown};
 use Health::{Busy, Failure, Silent, Success};
@@ -117,5 +119,21 @@ fn timeouts_are_told_from_quick_failures() {
         (Ending::Unsent(Unsent::Refused), false),
     ] {
         assert_eq!(charge().judge(&ending).timed_out, late, "{ending:?}");
+    }
+}
+
+#[test]
+fn only_a_declared_answer_says_more_of_a_promise_than_that_it_is_one() {
+    let unread = KnownBody::UNREAD;
+    for otherwise in [None, Some(Otherwise::Applied), Some(Otherwise::Unknown)] {
+        let answers = Answers { otherwise, ..Answers::default() };
+        let rules = Rules { confirm: true, answers, ..charge() };
+        assert_eq!(rules.declared(202, &unread), None, "the table: unknown, and not sent again");
+        assert_eq!(rules.declared(200, &unread), rules.answers.judge(200, &unread));
+        let plain = Rules { confirm: false, ..rules.clone() };
+        assert_eq!(plain.declared(202, &unread), plain.answers.judge(202, &unread));
+        let done = vec![Predicate { statuses: vec![202], fields: vec![] }];
+        let answers = Answers { applied: done, ..rules.answers.clone() };
+        assert_eq!(Rules { answers, ..rules }.declared(202, &unread), Some(Applied), "declared itself");
     }
 }

@@ -26,7 +26,7 @@ pub mod storm;
 mod time;
 mod window;
 
-pub use answers::{Answers, Field, Predicate, Scalar};
+pub use answers::{Answers, Field, KnownBody, Otherwise, Predicate, Said, Scalar, first_match};
 pub use backoff::{Backoff, Draw};
 pub use breaker::{
     Breaker, BreakerRefusal, BreakerSettings, BreakerState, Counted, Evidence, Force, OpenedBy, Opening,

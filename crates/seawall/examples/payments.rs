@@ -24,7 +24,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .operation("charge")
         .idempotency(Idempotency::Keyed)
         .timeout(Timeouts { connect: secs(3), read: secs(60), total: secs(90) })
+        .answers(Effect::Applied, When::status(200).field("/code", ["OK"]))
         .answers(Effect::NotApplied, When::status(200).field("/code", ["DECLINED", "LIMIT"]))
+        .otherwise(Effect::Unknown)
         .build()?;
 
     // A read is repeated by itself.

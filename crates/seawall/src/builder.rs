@@ -6,13 +6,16 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use seawall_client::any::Site;
 use seawall_client::connect::{self, Proxy};
-use seawall_client::{Clock, DependencySettings, EndpointSettings, PoolSettings, Shared};
+use seawall_client::{AnswerLimits, Clock, DependencySettings, EndpointSettings, PoolSettings, Shared};
 use seawall_policy::{GuardSettings, Idempotency, Plan, Rules};
 
 use crate::dependency::Inner;
 #[cfg(feature = "http")]
 use crate::http::Lines;
-use crate::{Breaker, Budget, Concurrency, Dependency, Dns, HttpVersion, Misuse, Pool, Retry, Timeouts, Tls};
+use crate::{
+    AnswerHead, Breaker, Budget, Concurrency, Dependency, Dns, HttpVersion, Misuse, Pool, Retry, Timeouts,
+    Tls,
+};
 
 /// One place where a dependency can be reached.
 #[derive(Clone, Debug)]
@@ -82,6 +85,7 @@ pub struct Builder {
     proxy: Option<Proxy>,
     bind: Option<IpAddr>,
     deadline_header: Option<HeaderName>,
+    answer_head: AnswerHead,
     answer_limit: usize,
     max_keys: u32,
     instances: u32,
@@ -108,6 +112,7 @@ impl Builder {
             proxy: None,
             bind: None,
             deadline_header: None,
+            answer_head: AnswerHead::default(),
             answer_limit: ANSWER_LIMIT,
             max_keys: GuardSettings::default().breaker_keys,
             instances: 1,
@@ -220,6 +225,12 @@ impl Builder {
         Ok(self)
     }
 
+    /// How long the head of an answer may be; one beyond is a `bad-answer`.
+    pub fn answer_head(mut self, head: AnswerHead) -> Builder {
+        self.answer_head = head;
+        self
+    }
+
     /// The longest body that `bytes`, `text` and `json` collect, in bytes. Default 16 MiB.
     pub fn answer_limit(mut self, bytes: usize) -> Builder {
         self.answer_limit = bytes;
@@ -283,6 +294,7 @@ impl Builder {
         self.retry.problems("", &mut found);
         self.concurrency.problems(&mut found);
         self.breaker.problems(&mut found);
+        self.answer_head.problems(&mut found);
         if self.answer_limit == 0 {
             found.push("answer_limit is 0; no answer with a body could be read".to_owned());
         }
@@ -338,6 +350,7 @@ impl Builder {
             EndpointSettings { url: endpoint.url.clone(), headers }
         });
         let Pool { settle, idle, max_idle, max_age } = self.pool;
+        let AnswerHead { header_bytes, headers } = self.answer_head;
         DependencySettings {
             health: None,
             name: self.name.clone(),
@@ -345,6 +358,7 @@ impl Builder {
             connect,
             pool: PoolSettings { settle, idle, max_idle, max_age },
             deadline_header: self.deadline_header.clone(),
+            answer: AnswerLimits { header_bytes, headers },
         }
     }
 }

@@ -68,7 +68,7 @@ pub use operation::{Operation, OperationBuilder, Value, When};
 #[cfg(feature = "pool")]
 pub use pool::{GuardedConnection, GuardedPool, GuardedTransaction};
 pub use settings::{
-    Breaker, Budget, Concurrency, Dns, HttpVersion, Pool, Retry, Timeouts, Tls, millis, secs,
+    AnswerHead, Breaker, Budget, Concurrency, Dns, HttpVersion, Pool, Retry, Timeouts, Tls, millis, secs,
 };
 
 pub use seawall_policy::{Effect, Idempotency, Origin, Reason, Stopped};

@@ -130,6 +130,7 @@ pub struct OperationBuilder {
     dependency: Dependency,
     name: String,
     rules: Rules,
+    otherwise: Option<Effect>,
     timeouts: Timeouts,
     retry: Retry,
 }
@@ -137,7 +138,8 @@ pub struct OperationBuilder {
 impl OperationBuilder {
     pub(crate) fn new(dependency: Dependency, name: String) -> OperationBuilder {
         let (timeouts, retry) = (dependency.0.timeouts, dependency.0.retry);
-        OperationBuilder { dependency, name, rules: Rules::of(Idempotency::None), timeouts, retry }
+        let rules = Rules::of(Idempotency::None);
+        OperationBuilder { dependency, name, rules, otherwise: None, timeouts, retry }
     }
 
     /// What a second delivery does. Default: it may be a second effect.
@@ -165,7 +167,10 @@ impl OperationBuilder {
     }
 
     /// What these answers mean for the effect, whatever their status says. Asked in the order applied, not applied,
-    /// unknown; the first match wins.
+    /// unknown; the first match wins. What holds for the others: [`otherwise`](Self::otherwise).
+    ///
+    /// They count for HTTP requests ([`Operation::http`]) and for the ledger. A closure and a tower layer see the answer
+    /// themselves, and say what it means.
     pub fn answers(mut self, effect: Effect, when: When) -> OperationBuilder {
         let answers = &mut self.rules.answers;
         match effect {
@@ -176,13 +181,36 @@ impl OperationBuilder {
         self
     }
 
+    /// What an answer with a status of 2xx means that fits none of the declared [`answers`](Self::answers):
+    /// [`Effect::Applied`] or [`Effect::Unknown`].
+    ///
+    /// Default: as the status says, but unknown where a field of the body should have decided and the body is no JSON.
+    /// `Unknown` is the safe form: declare which answers mean applied, and no new result code, error page or maintenance
+    /// page of the provider counts as one. With `Applied` a body that is no JSON is applied; one that was not read, since it
+    /// is longer than 256 KiB or compressed, is unknown all the same.
+    pub fn otherwise(mut self, effect: Effect) -> OperationBuilder {
+        self.otherwise = Some(effect);
+        self
+    }
+
     /// Makes the operation.
     ///
     /// # Errors
     /// Settings that could never work, all at once.
-    pub fn build(self) -> Result<Operation, Misuse> {
+    pub fn build(mut self) -> Result<Operation, Misuse> {
         let mut problems = Vec::new();
         let at = format!("operation {}: ", self.name);
+        self.rules.answers.otherwise = match self.otherwise {
+            None => None,
+            Some(Effect::Applied) => Some(policy::Otherwise::Applied),
+            Some(Effect::Unknown) => Some(policy::Otherwise::Unknown),
+            Some(Effect::NotApplied) => {
+                problems.push(format!(
+                    "{at}otherwise: a success that nobody declared is no proof of \"not applied\"; say applied or unknown"
+                ));
+                None
+            }
+        };
         if self.name.is_empty() {
             problems.push("operation: the name is empty".to_owned());
         }

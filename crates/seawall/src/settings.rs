@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use seawall_client::AnswerLimits;
 use seawall_policy as policy;
 
 /// So many seconds.
@@ -291,6 +292,35 @@ pub struct Pool {
 impl Default for Pool {
     fn default() -> Self {
         Pool { settle: millis(20), idle: secs(60), max_idle: 64, max_age: secs(3600) }
+    }
+}
+
+/// How long the head of an answer may be. Default: 256 KiB and 100 fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerHead {
+    /// Bytes of status line and header fields, line ends included; 1 KiB to 1 MiB.
+    pub header_bytes: usize,
+    /// Header fields; 1 to 1000.
+    pub headers: usize,
+}
+
+impl Default for AnswerHead {
+    fn default() -> Self {
+        let AnswerLimits { header_bytes, headers } = AnswerLimits::default();
+        AnswerHead { header_bytes, headers }
+    }
+}
+
+impl AnswerHead {
+    pub(crate) fn problems(self, found: &mut Vec<String>) {
+        let both = [
+            ("header_bytes", self.header_bytes, AnswerLimits::HEADER_BYTES),
+            ("headers", self.headers, AnswerLimits::HEADERS),
+        ];
+        for (name, value, within) in both.into_iter().filter(|(_, value, within)| !within.contains(value)) {
+            let (least, most) = (within.start(), within.end());
+            found.push(format!("answer_head.{name} is {value}; it must lie between {least} and {most}"));
+        }
     }
 }
 

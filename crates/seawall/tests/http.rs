@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use seawall::{
-    Dependency, Effect, Idempotency, Origin, Reason, Retry, Stopped, Timeouts, When, millis, secs,
+    AnswerHead, Dependency, Effect, Idempotency, Origin, Reason, Retry, Stopped, Timeouts, When, millis, secs,
 };
 use seawall_lab::dead_end::Refused;
 use seawall_lab::harbor::{Books, Harbor};
@@ -93,6 +93,47 @@ async fn a_declared_operation_reads_result_codes() {
     assert_eq!((answer.status().as_u16(), answer.effect()), (200, Effect::NotApplied));
     assert_eq!(answer.json::<Value>().await.unwrap()["code"], "DECLINED");
     assert_eq!(books.snapshot().effects, 0);
+}
+
+#[tokio::test]
+async fn a_success_that_cannot_be_read_counts_only_where_it_is_declared_to() {
+    let page = Answer::ok("<html></html>").header("content-type", "text/html");
+    let review = Answer::ok(r#"{"code":"REVIEW"}"#);
+    for (otherwise, of_page, of_review) in [
+        (None, Effect::Unknown, Effect::Applied),
+        (Some(Effect::Unknown), Effect::Unknown, Effect::Unknown),
+        (Some(Effect::Applied), Effect::Applied, Effect::Applied),
+    ] {
+        for (answer, effect) in [(&page, of_page), (&review, of_review)] {
+            let rogue = Rogue::builder().answer(answer.clone()).bind().unwrap();
+            let charge = of(&rogue).operation("charge");
+            let charge = charge.answers(Effect::NotApplied, When::status(200).field("/code", ["DECLINED"]));
+            let charge = match otherwise {
+                Some(effect) => charge.otherwise(effect),
+                None => charge,
+            };
+            let answer = charge.build().unwrap().http().post("/").body("x").send().await.unwrap();
+            assert_eq!((answer.status().as_u16(), answer.effect()), (200, effect), "{otherwise:?}");
+        }
+    }
+    let refused = at("http://127.0.0.1:9").operation("charge").otherwise(Effect::NotApplied).build();
+    assert!(refused.unwrap_err().to_string().contains("no proof of \"not applied\""));
+}
+
+#[test]
+fn limits_of_an_answers_head_lie_within_their_bounds() {
+    let with = |header_bytes, headers| {
+        let builder = Dependency::builder("x").endpoint("http://127.0.0.1:9").unwrap();
+        builder.answer_head(AnswerHead { header_bytes, headers }).build().map_err(|misuse| misuse.to_string())
+    };
+    assert_eq!(AnswerHead::default(), AnswerHead { header_bytes: 256 << 10, headers: 100 });
+    assert!(with(1 << 10, 1).is_ok() && with(1 << 20, 1000).is_ok());
+    let said = with(1023, 1001).unwrap_err();
+    assert!(
+        said.contains("answer_head.header_bytes is 1023; it must lie between 1024 and 1048576"),
+        "{said}"
+    );
+    assert!(said.contains("answer_head.headers is 1001; it must lie between 1 and 1000"), "{said}");
 }
 
 #[tokio::test]

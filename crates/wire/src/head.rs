@@ -1,15 +1,30 @@
 //! Where a head ends, and how long it may be.
 
+use std::ops::RangeInclusive;
+
 use crate::Misread;
 
-/// How much of a head is read before it is refused.
+/// How long a head may be, and how many fields it may have.
+///
+/// A head is kept in memory until it is complete, so there must be a bound: a server that never ends its head would take
+/// memory without end. The bounds are wide, because a head that is refused is an answer that is lost, and the call may have
+/// had its effect by then. nginx as a proxy refuses heads beyond 4 or 8 KiB until it is told otherwise, and curl those beyond
+/// 300 KiB. A hundred fields are what hyper allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The greatest length of a head, or of a body's trailers, in bytes. Interim answers (1xx) count together with the final
-    /// one. Default 262144 (256 KiB).
+    /// The greatest length of a head, or of a body's trailers, in bytes with their line ends. Interim answers (1xx) count
+    /// together with the final one. Default 256 KiB.
     pub header_bytes: usize,
-    /// The greatest number of fields in a head, or in trailers. Default 100.
+    /// The greatest number of fields in a head, or in trailers. A name that comes twice counts twice. Default 100.
     pub headers: usize,
+}
+
+impl Limits {
+    /// What `header_bytes` may be. Below 1 KiB the heads of ordinary answers would not fit; above 1 MiB a thousand
+    /// answers in flight could hold a GiB of heads.
+    pub const HEADER_BYTES: RangeInclusive<usize> = 1 << 10..=1 << 20;
+    /// What `headers` may be. Every one has a place of its own in a table, which is made for each answer.
+    pub const HEADERS: RangeInclusive<usize> = 1..=1000;
 }
 
 impl Default for Limits {

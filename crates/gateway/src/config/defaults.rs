@@ -6,6 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use seawall_client::AnswerLimits;
+
 use super::settings::{Breaker, Concurrency, Dns, GuardKey, HttpVersion, Limits, Pool, Retry, Window};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -103,6 +105,13 @@ pub const POOL: Pool = Pool {
     // An hour: a name that moved is noticed by then even under constant traffic.
     max_age: Duration::from_secs(3600),
 };
+
+/// 256 KiB and 100 fields, argued where the type is: an answer that is refused is an outcome that is lost, so the bound
+/// is wide.
+#[must_use]
+pub fn answer() -> AnswerLimits {
+    AnswerLimits::default()
+}
 
 /// Names are looked up again every 30 s, a common time to live of cloud load balancers. A lookup that fails keeps
 /// the last good answer for an hour: resolvers fail more often than addresses move.

@@ -16,7 +16,7 @@ use super::predicate;
 use super::settings::{Dependency, Endpoint, Gateway, Operation, Retry, Settings};
 use super::values::{show_size, show_time};
 use policies::{show_breaker, show_budget, show_concurrency, show_retry, show_timeout};
-use words::{durable_follows, repeats};
+use words::{durable_follows, otherwise, repeats};
 
 /// The settings in force, as text. Ends in a line end.
 #[must_use]
@@ -133,6 +133,10 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
         show_time(pool.max_age)
     );
     page.line(1, "pool", shown);
+    let answer = &dependency.answer;
+    let bytes = show_size(answer.header_bytes as u64);
+    let shown = format!("header_bytes {bytes}, headers {}{}", answer.headers, pending("answer"));
+    page.line(1, "answer", shown);
     let dns = &dependency.dns;
     page.line(1, "dns", format!("refresh {}, stale {}", show_time(dns.refresh), show_time(dns.stale)));
     if let Some(reconcile) = &dependency.reconcile {
@@ -196,6 +200,9 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
         for found in predicates {
             page.line(2, label, format!("if {}", predicate::show(found)));
         }
+    }
+    if let Some(sentence) = otherwise(answers) {
+        page.line(2, "otherwise", sentence);
     }
     action(page, operation);
     follows(page, operation.idempotency, &operation.retry, &operation.timeout, dependency);

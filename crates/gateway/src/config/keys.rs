@@ -81,8 +81,14 @@ pub(super) enum Kind {
     },
     TimeOrOff,
     Size,
+    SizeWithin {
+        min: u64,
+        max: u64,
+    },
     SizeOrOff,
     Choice(&'static [&'static str]),
+    /// What an answer means that fits nothing that is declared.
+    Otherwise,
     HttpVersion,
     Socket,
     IpOrOff,

@@ -1,6 +1,6 @@
 //! `{ status = 200, json = { "/code" = ["DECLINED", "LIMIT"] } }`: a condition on an answer.
 
-use seawall_policy::{Field, Predicate, Scalar};
+use seawall_policy::{Field, Otherwise, Predicate, Scalar};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -70,6 +70,17 @@ pub(super) fn statuses(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>)
         }
     }
     found
+}
+
+/// What a success means that fits nothing that is declared. There is no third word: no success proves that nothing was
+/// done, so the nearest word is not guessed.
+pub(super) fn otherwise(value: &DeValue<'_>) -> Result<Otherwise, Wrong> {
+    let both = [Otherwise::Unknown, Otherwise::Applied];
+    let written = values::text(value)?;
+    both.into_iter().find(|otherwise| otherwise.as_str() == written).ok_or_else(|| {
+        Wrong::new(format!("a 2xx that fits no declared answer cannot mean `{written}`"))
+            .help("\"unknown\" (safe: only what is declared counts as applied) or \"applied\"")
+    })
 }
 
 fn fields_of(fields: &DeTable<'_>, wrong: &mut Vec<Misplaced>) -> Vec<Field> {

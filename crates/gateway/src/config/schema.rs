@@ -80,8 +80,12 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Time { .. } => text(TIME),
         Kind::TimeOrOff => or_off(text(TIME)),
         Kind::Size => size(),
+        Kind::SizeWithin { min, max } => {
+            json!({ "anyOf": [text(SIZE), { "type": "integer", "minimum": min, "maximum": max }] })
+        }
         Kind::SizeOrOff => or_off(size()),
         Kind::Choice(words) => json!({ "enum": words }),
+        Kind::Otherwise => json!({ "enum": ["applied", "unknown"] }),
         Kind::HttpVersion => json!({ "enum": ["auto", "1.1", "2", 1.1, 2] }),
         Kind::Socket => text("^.+:[0-9]{1,5}$"),
         Kind::IpOrOff => json!({ "type": "string", "minLength": 2 }),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Uri};
+use seawall_client::AnswerLimits;
 use seawall_policy::{Answers, Backoff, BudgetSettings, Idempotency, Timeouts};
 
 use super::action::{Cancel, Confirm, Durable, Ledger, Reconcile};
@@ -103,6 +104,8 @@ pub struct Dependency {
     pub breaker: Breaker,
     /// Connections kept.
     pub pool: Pool,
+    /// How long the head of an answer may be.
+    pub answer: AnswerLimits,
     /// Names looked up.
     pub dns: Dns,
     /// Comparison with the other side's own list.

@@ -220,8 +220,16 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
             _ => Ok(()),
         },
         Kind::Size => values::size(found).map(drop),
+        Kind::SizeWithin { min, max } => match values::size(found)? {
+            bytes if (*min..=*max).contains(&bytes) => Ok(()),
+            _ => {
+                let (min, max) = (values::show_size(*min), values::show_size(*max));
+                Err(Wrong::new(format!("this size must lie between {min} and {max}")))
+            }
+        },
         Kind::SizeOrOff => values::size_or_off(found).map(drop),
         Kind::Choice(words) => values::choice(found, words).map(drop),
+        Kind::Otherwise => predicate::otherwise(found).map(drop),
         Kind::HttpVersion => super::read::http_version(found).map(drop),
         Kind::Socket => values::socket(found).map(drop),
         Kind::IpOrOff => values::ip_or_off(found).map(drop),

@@ -35,8 +35,11 @@ impl Charges {
             .build()?;
         let declare = |name: &str| -> Result<DurableBuilder, Misuse> {
             let charge = provider.operation(name).idempotency(Idempotency::Keyed);
-            let charge =
-                charge.answers(Effect::NotApplied, When::status(200).field("/code", ["DECLINED"])).build()?;
+            let charge = charge
+                .answers(Effect::Applied, When::status(200).field("/code", ["OK"]))
+                .answers(Effect::NotApplied, When::status(200).field("/code", ["DECLINED"]))
+                .otherwise(Effect::Unknown)
+                .build()?;
             Ok(charge
                 .durable("POST /v1/charges")
                 .on_unknown(OnUnknown::Confirm)

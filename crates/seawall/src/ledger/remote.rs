@@ -15,7 +15,9 @@ use http_body_util::{BodyExt, Limited};
 use seawall_client::{CallRequest, Clock, Outcome, RequestBody};
 use seawall_ledger::store::Boxed;
 use seawall_ledger::{Action, Call, Found, Performed, Remote, Report, Undone};
-use seawall_policy::{Effect, Ending, Idempotency, Keys, Plan, Predicate, Time, Timeouts, Wish};
+use seawall_policy::{
+    Effect, Ending, Idempotency, Keys, KnownBody, Plan, Predicate, Said, Time, Timeouts, Wish, first_match,
+};
 
 use super::confirm::{Asking, Undoing};
 use super::filling::Filling;
@@ -39,6 +41,14 @@ pub(super) struct HttpRemote {
     cancel: Arc<Plan>,
 }
 
+/// What the answer to a confirm or a cancel may be declared to mean.
+#[derive(Clone, Copy, PartialEq)]
+enum Told {
+    Undone,
+    Applied,
+    Missing,
+}
+
 /// What came of one exchange.
 struct Exchanged {
     effect: Effect,
@@ -48,6 +58,8 @@ struct Exchanged {
     content_type: Option<HeaderValue>,
     /// None where it broke on the way; empty where it was too long.
     body: Option<Bytes>,
+    /// It was too long, so that what is declared of its fields could not be looked for.
+    too_long: bool,
     report: Report,
 }
 
@@ -140,20 +152,18 @@ impl HttpRemote {
             Err(unfilled) => return (Found::Other, detail(unfilled)),
         };
         let answer = self.exchange_filled(&self.confirm, filled, None, deadline).await;
-        let found = match (answer.status, &answer.body) {
-            (Some(status), Some(body)) => {
-                let any = |predicates: &[Predicate]| any_matches(predicates, status, body);
-                if any(&asking.cancelled) {
-                    Found::Cancelled
-                } else if any(&asking.applied) {
-                    Found::Applied(answer.answer(AnswerOf::Confirm))
-                } else if any(&asking.absent) {
-                    Found::Absent
-                } else {
-                    Found::Other
-                }
-            }
-            (Some(_), None) | (None, _) => Found::Other,
+        let declared = [
+            (Told::Undone, &asking.cancelled),
+            (Told::Applied, &asking.applied),
+            (Told::Missing, &asking.absent),
+        ];
+        let found = match answer.told(declared) {
+            // Its body broke, and what later requests are filled with may have been in it.
+            _ if answer.body.is_none() => Found::Other,
+            Said::Matched(Told::Undone) => Found::Cancelled,
+            Said::Matched(Told::Applied) => Found::Applied(answer.answer(AnswerOf::Confirm)),
+            Said::Matched(Told::Missing) => Found::Absent,
+            Said::Contradicted | Said::Undecided | Said::Nothing => Found::Other,
         };
         (found, answer.report)
     }
@@ -257,6 +267,7 @@ impl Exchanged {
             status: None,
             content_type: None,
             body: None,
+            too_long: false,
             report: Report { status: None, detail: why, retry_after },
         };
         if let Some(answer) = answer {
@@ -268,6 +279,7 @@ impl Exchanged {
                 Ok(collected) => exchanged.body = Some(collected.to_bytes()),
                 Err(wrong) if wrong.is::<http_body_util::LengthLimitError>() => {
                     exchanged.body = Some(Bytes::new());
+                    exchanged.too_long = true;
                 }
                 Err(wrong) => exchanged.report.detail = Some(wrong.to_string()),
             }
@@ -283,7 +295,21 @@ impl Exchanged {
             status: None,
             content_type: None,
             body: None,
+            too_long: false,
             report: detail(why),
+        }
+    }
+
+    /// What is declared of it, asked in this order; nothing where there is no answer. A body that broke or was too long is
+    /// unread, so that no meaning is taken from a status where a field could have said otherwise.
+    fn told<const N: usize>(&self, declared: [(Told, &Vec<Predicate>); N]) -> Said<Told> {
+        let Some(status) = self.status else { return Said::Nothing };
+        let in_order = declared
+            .into_iter()
+            .flat_map(|(meaning, predicates)| predicates.iter().map(move |predicate| (meaning, predicate)));
+        match &self.body {
+            Some(body) if !self.too_long => first_match(in_order, status, &seawall_client::known(body)),
+            Some(_) | None => first_match(in_order, status, &KnownBody::UNREAD),
         }
     }
 
@@ -296,13 +322,12 @@ impl Exchanged {
 }
 
 fn judge_cancel(undoing: &Undoing, answer: &Exchanged) -> Undone {
-    if let (Some(status), Some(body)) = (answer.status, &answer.body) {
-        if any_matches(&undoing.already, status, body) {
-            return Undone::Yes;
-        }
-        if any_matches(&undoing.not_found, status, body) {
-            return Undone::NoSuch;
-        }
+    match answer.told([(Told::Undone, &undoing.already), (Told::Missing, &undoing.not_found)]) {
+        Said::Matched(Told::Undone) => return Undone::Yes,
+        Said::Matched(Told::Missing) => return Undone::NoSuch,
+        // A "there is no such thing" may be in what could not be read: a success that may be one is none.
+        Said::Contradicted | Said::Undecided => return Undone::Unknown,
+        Said::Matched(Told::Applied) | Said::Nothing => {}
     }
     match answer.effect {
         Effect::Applied => Undone::Yes,
@@ -310,12 +335,6 @@ fn judge_cancel(undoing: &Undoing, answer: &Exchanged) -> Undone {
         // A "no" that nobody declared: it may be one for now.
         Effect::NotApplied | Effect::Unknown => Undone::Unknown,
     }
-}
-
-fn any_matches(predicates: &[Predicate], status: u16, body: &[u8]) -> bool {
-    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let look_up = |pointer: &str| seawall_client::scalar(&json, pointer);
-    predicates.iter().any(|predicate| predicate.matches(status, look_up))
 }
 
 fn detail(why: impl ToString) -> Report {

@@ -1,6 +1,6 @@
 //! What follows from the settings, in sentences.
 
-use seawall_policy::Idempotency;
+use seawall_policy::{Answers, Idempotency, Otherwise};
 
 use super::super::action::{CancelKind, Durable, OnUnknown, Settle};
 use super::super::settings::{Operation, Retry};
@@ -29,6 +29,21 @@ pub(super) fn repeats(idempotency: Idempotency, retry: &Retry, retry_none: bool)
         Idempotency::None => {
             "sent once, again only if nothing was sent; unknown goes back to the caller as such".to_owned()
         }
+    }
+}
+
+/// What a success means that fits none of the declared answers; nothing where none is declared.
+pub(super) fn otherwise(answers: &Answers) -> Option<&'static str> {
+    match answers.otherwise {
+        Some(Otherwise::Unknown) => Some("unknown (safe: only what is declared counts as applied)"),
+        Some(Otherwise::Applied) => {
+            Some("applied, for every 2xx whose body was read, also one that is no JSON")
+        }
+        None if answers.read_bodies() => Some(
+            "as the status says; a 2xx whose body should decide and is no JSON is unknown (safer: otherwise = \"unknown\")",
+        ),
+        None if *answers == Answers::default() => None,
+        None => Some("as the status says"),
     }
 }
 

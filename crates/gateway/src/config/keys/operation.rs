@@ -78,6 +78,11 @@ static ANSWERS: Spec = Spec {
         key("applied", Kind::Predicates, "It took effect."),
         key("not_applied", Kind::Predicates, "It did not."),
         key("unknown", Kind::Predicates, "Neither is said."),
+        key(
+            "otherwise",
+            Kind::Otherwise,
+            "What a 2xx means that fits none of these: unknown (safe) or applied. Default: as the status says, but unknown where a body that should decide is no JSON.",
+        ),
     ]],
 };
 

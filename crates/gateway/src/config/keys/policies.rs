@@ -1,6 +1,14 @@
 //! Tables that are merged key by key.
 
+use seawall_client::AnswerLimits;
+
 use super::{COUNT, Key, Kind, Spec, TIME, TIME_OR_ZERO, key, must};
+
+/// The bounds that the client sets.
+const ANSWER_BYTES: (u64, u64) =
+    (*AnswerLimits::HEADER_BYTES.start() as u64, *AnswerLimits::HEADER_BYTES.end() as u64);
+const ANSWER_FIELDS: (u64, u64) =
+    (*AnswerLimits::HEADERS.start() as u64, *AnswerLimits::HEADERS.end() as u64);
 
 const KEYS: Kind = Kind::Whole { min: 1, max: 100_000 };
 
@@ -14,6 +22,7 @@ pub(super) const PER_DEPENDENCY: &[Key] = &[
     key("concurrency", Kind::Table(&CONCURRENCY), "How many calls at once."),
     key("breaker", Kind::Table(&BREAKER), "When to stop calling."),
     key("pool", Kind::Table(&POOL), "Connections kept."),
+    key("answer", Kind::Table(&ANSWER), "Limits of the head of an answer."),
     key("dns", Kind::Table(&DNS), "Names looked up."),
     key("http", Kind::HttpVersion, "HTTP's version: auto, 1.1 or 2. Default auto."),
     key("proxy", Kind::ProxyUrl, "An outgoing proxy, http://…, or off."),
@@ -125,6 +134,23 @@ static POOL: Spec = Spec {
         key("idle", TIME_OR_ZERO, "Idle for longer, a connection is closed. Default 60s."),
         key("max_idle", Kind::Whole { min: 0, max: 100_000 }, "The most idle ones. Default 64."),
         key("max_age", TIME, "Older, a connection is not used again. Default 1h."),
+    ]],
+};
+
+static ANSWER: Spec = Spec {
+    name: "`answer`",
+    doc: "Limits of the head of an answer; one beyond is a bad-answer.",
+    groups: &[&[
+        key(
+            "header_bytes",
+            Kind::SizeWithin { min: ANSWER_BYTES.0, max: ANSWER_BYTES.1 },
+            "Bytes of an answer's head. Default 256KiB.",
+        ),
+        key(
+            "headers",
+            Kind::Whole { min: ANSWER_FIELDS.0, max: ANSWER_FIELDS.1 },
+            "Header fields of an answer. Default 100.",
+        ),
     ]],
 };
 

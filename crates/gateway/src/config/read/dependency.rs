@@ -55,6 +55,7 @@ pub(super) fn dependency<'a>(
         budget: policies::budget(&layers),
         concurrency: policies::concurrency(&layers, &paths),
         pool: policies::pool(&layers),
+        answer: policies::answer(&layers),
         dns: policies::dns(&layers),
         reconcile: action::reconcile(&section.child("reconcile")),
         fallback: Fallback {

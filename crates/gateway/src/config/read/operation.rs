@@ -1,7 +1,7 @@
 //! `[[dependency.NAME.operation]]`.
 
 use http::Method;
-use seawall_policy::{Answers, Idempotency, Predicate};
+use seawall_policy::{Answers, Idempotency, Otherwise, Predicate};
 use toml::de::DeValue;
 
 use super::super::action::Ledger;
@@ -45,15 +45,26 @@ pub(super) fn operation<'a>(
             applied: predicates(&answers, "applied"),
             not_applied: predicates(&answers, "not_applied"),
             unknown: predicates(&answers, "unknown"),
+            otherwise: answers.opt("otherwise", predicate::otherwise),
         },
         confirm: action::confirm(&section.child("confirm")),
         cancel: action::cancel(&section.child("cancel")),
         durable: None,
         pattern: pattern.unwrap_or(Pattern { method: Method::POST, segments: Vec::new() }),
     };
+    nothing_is_applied(&answers, &operation);
     operation.durable = action::durable(section, &operation, inherited);
     fillable::check(section, &operation);
     operation
+}
+
+/// Says where no answer could ever count as applied. That may be meant, where every outcome is asked about.
+fn nothing_is_applied(answers: &Section<'_>, operation: &Operation) {
+    if operation.answers.otherwise == Some(Otherwise::Unknown) && answers.lacks("applied") {
+        let says =
+            "`otherwise` is unknown and no answer is declared as applied: no call will ever count as applied";
+        answers.book.note(answers.key_span("otherwise"), says);
+    }
 }
 
 /// As declared, else by the method. Where neither can be read the most permissive stands in, so that the one report

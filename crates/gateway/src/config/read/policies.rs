@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::Uri;
+use seawall_client::AnswerLimits;
 use seawall_policy::{Backoff, BudgetSettings, Timeouts};
 use toml::de::DeValue;
 
@@ -198,14 +199,29 @@ pub(super) fn pool(layers: &Layers<'_>) -> Pool {
             "`settle` is not below `idle`: what must not be doubled takes a fresh connection every time",
         );
     }
-    let max_idle =
-        |value: &DeValue<'_>| values::whole(value).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let max_idle = |value: &DeValue<'_>| values::whole(value).map(as_count);
     Pool {
         settle: settle.value,
         idle: idle.value,
         max_idle: layers.pick("max_idle", max_idle, silent.max_idle).value,
         max_age: layers.pick("max_age", values::time, silent.max_age).value,
     }
+}
+
+pub(super) fn answer(layers: &Layers<'_>) -> AnswerLimits {
+    let layers = layers.child("answer");
+    let silent = defaults::answer();
+    let count = |value: &DeValue<'_>| values::whole(value).map(as_count);
+    AnswerLimits {
+        header_bytes: layers
+            .pick("header_bytes", |value| values::size(value).map(as_count), silent.header_bytes)
+            .value,
+        headers: layers.pick("headers", count, silent.headers).value,
+    }
+}
+
+fn as_count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 pub(super) fn dns(layers: &Layers<'_>) -> Dns {

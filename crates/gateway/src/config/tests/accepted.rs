@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use seawall_policy::{Idempotency, Scalar};
+use seawall_client::AnswerLimits;
+use seawall_policy::{Idempotency, Otherwise, Scalar};
 
 use super::super::*;
 use super::{CONTRACT, EVERYTHING, accept, dependency, operation};
@@ -24,6 +25,7 @@ fn the_documented_example_is_accepted_and_says_what_it_documents() {
     let declined = &charge.answers.not_applied[0];
     assert_eq!(declined.statuses, [200]);
     assert_eq!(declined.fields[0].any_of, ["DECLINED", "LIMIT"].map(|it| Scalar::Text(it.into())));
+    assert_eq!(charge.answers.otherwise, Some(Otherwise::Unknown));
     let durable = charge.durable.as_ref().unwrap();
     assert_eq!(durable.settle, Settle::Explicit { within: secs(30) });
     assert_eq!(durable.on_unknown, OnUnknown::Confirm);
@@ -62,7 +64,11 @@ fn every_key_has_an_effect() {
     assert_eq!(one.concurrency.queue_wait, Duration::from_millis(100));
     assert_eq!((one.budget.burst_milli, one.budget.initial_milli), (6_000, 2_500));
     assert_eq!((one.fallback.retry.attempts, two.fallback.retry.attempts), (4, 3));
+    assert_eq!(one.answer, AnswerLimits { header_bytes: 128 << 10, headers: 1000 }, "merged key by key");
+    assert_eq!(two.answer, AnswerLimits { header_bytes: 128 << 10, headers: 90 });
     let charge = &one.operations[0];
+    assert_eq!(charge.answers.otherwise, Some(Otherwise::Unknown));
+    assert_eq!(one.operations[1].answers.otherwise, None);
     assert_eq!((charge.retry.attempts, charge.retry.attempts_in_force()), (4, 1));
     assert_eq!((one.breaker.slow_call, charge.slow_call), (Some(secs(2)), None));
     let durable = charge.durable.as_ref().unwrap();
@@ -174,6 +180,32 @@ fn the_check_says_in_words_what_follows() {
     ] {
         assert!(shown.contains(sentence), "{sentence}\n{shown}");
     }
+}
+
+#[test]
+fn the_check_says_what_counts_as_applied() {
+    let coded = "answers.not_applied = { status = 200, json = { \"/code\" = \"NO\" } }\n";
+    let applied = "answers.applied = { status = 200, json = { \"/code\" = \"OK\" } }\n";
+    for (lines, sentence) in [
+        (
+            format!("{coded}{applied}answers.otherwise = \"unknown\""),
+            "unknown (safe: only what is declared counts as applied)",
+        ),
+        (
+            format!("{coded}answers.otherwise = \"applied\""),
+            "applied, for every 2xx whose body was read, also one that is no JSON",
+        ),
+        (coded.to_owned(), "as the status says; a 2xx whose body should decide and is no JSON is unknown"),
+        ("answers.not_applied = { status = 409 }".to_owned(), "as the status says\n"),
+    ] {
+        let loaded = accept(&operation(&lines));
+        let shown = effective(&loaded.settings);
+        assert!(shown.contains(&format!("otherwise    {sentence}")), "{lines}\n{shown}");
+        assert_eq!(loaded.notes.len(), 0, "{:?}", loaded.notes);
+    }
+    assert!(!effective(&accept(&operation("")).settings).contains("otherwise"));
+    let note = accept(&operation("answers.otherwise = \"unknown\"")).notes[0].to_string();
+    assert!(note.contains("line 7") && note.contains("no call will ever count as applied"), "{note}");
 }
 
 #[test]

@@ -119,6 +119,30 @@ fn times_and_sizes_are_judged_alike_by_schema_and_parser() {
     }
 }
 
+#[test]
+fn limits_of_an_answers_head_are_judged_alike_by_schema_and_parser() {
+    for (key, values) in [
+        (
+            "answer.header_bytes = ",
+            ["1024", "1023", "1048576", "1048577", "'64KiB'", "'1mib'", "'off'", "true"],
+        ),
+        ("answer.headers = ", ["1", "0", "1000", "1001", "1.5", "'100'", "'off'", "true"]),
+    ] {
+        for value in values {
+            let text = format!("[defaults]\n{key}{value}\n");
+            assert_eq!(check(&text).is_empty(), super::read(&text).is_ok(), "{text}{:?}", check(&text));
+        }
+    }
+}
+
+#[test]
+fn what_otherwise_may_say_is_judged_alike_by_schema_and_parser() {
+    for value in ["'applied'", "'unknown'", "'not_applied'", "'Unknown'", "''", "true", "[]"] {
+        let text = super::operation(&format!("answers.otherwise = {value}"));
+        assert_eq!(check(&text).is_empty(), super::read(&text).is_ok(), "{text}{:?}", check(&text));
+    }
+}
+
 /// Every key of every table.
 fn all_keys(spec: &'static Spec, out: &mut BTreeSet<(&'static str, &'static str)>) {
     for key in spec.keys() {

@@ -1,0 +1,128 @@
+//! What the ledger makes of answers to performs, questions and cancels that cannot be read.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use seawall::ledger::{Call, Cancel, Confirm, Durable, Found, Ledger, Performed, Sqlite, Undone};
+use seawall::{Dependency, Effect, Idempotency, When};
+use seawall_lab::rogue::{Act, Answer, Load, Rogue};
+use serde_json::json;
+
+/// A provider that answers everything with what it was last told.
+struct Provider {
+    rogue: Rogue,
+    next: Arc<Mutex<Answer>>,
+}
+
+impl Provider {
+    fn open() -> Provider {
+        let next = Arc::new(Mutex::new(Answer::status(500)));
+        let told = Arc::clone(&next);
+        let rogue =
+            Rogue::builder().each(move |_, _| Act::Answer(told.lock().unwrap().clone())).bind().unwrap();
+        Provider { rogue, next }
+    }
+
+    fn answers(&self, answer: Answer) {
+        *self.next.lock().unwrap() = answer;
+    }
+
+    fn charge(&self, confirm: Confirm, cancel: Cancel) -> Durable {
+        let url = format!("http://{}", self.rogue.address());
+        let payments = Dependency::builder("payments").endpoint(url).unwrap().build().unwrap();
+        payments
+            .operation("charge")
+            .idempotency(Idempotency::Keyed)
+            .answers(Effect::Applied, When::status(200).field("/status", ["succeeded"]))
+            .otherwise(Effect::Unknown)
+            .build()
+            .unwrap()
+            .durable("POST /v1/charges")
+            .confirm(confirm)
+            .cancel(cancel)
+            .build()
+            .unwrap()
+    }
+}
+
+/// Each status in the body, and the rest by the status of the answer.
+fn confirm() -> Confirm {
+    Confirm::by("GET /v1/charges?key={key}")
+        .cancelled(When::status(200).field("/status", ["refunded"]))
+        .applied(When::status(200))
+        .absent(When::any().field("/error", ["no_such_charge"]))
+        .absent(When::status(404))
+}
+
+fn cancel() -> Cancel {
+    Cancel::by("POST /v1/refunds")
+        .json(json!({ "key": "{key}" }))
+        .already(When::status(409))
+        .not_found(When::status(200).field("/error", ["no_such_charge"]))
+}
+
+/// Bodies that should decide and cannot be read, by what is wrong with them.
+fn unreadable(status: u16) -> Vec<(&'static str, Answer)> {
+    let code = "{\"status\":\"refunded\",\"error\":\"no_such_charge\"}";
+    let wide: Vec<u8> = code.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let long = format!("{{\"pad\":\"{}\",{}", "x".repeat(300 << 10), &code[1..]);
+    let with = |load: Load| Answer::status(status).load(load);
+    vec![
+        ("HTML", with(Load::bytes("<html></html>"))),
+        ("UTF-16", with(Load::bytes(wide))),
+        ("half", with(Load::bytes(&code.as_bytes()[..20]))),
+        ("nothing", with(Load::bytes(""))),
+        ("compressed", with(Load::bytes("\u{1f}\u{8b}")).header("content-encoding", "gzip")),
+        ("too long", with(Load::bytes(long))),
+        ("broken", with(Load::bytes(code).cut_after(10))),
+    ]
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_neither_applied_nor_absent_nor_cancelled() {
+    let provider = Provider::open();
+    let charge = provider.charge(confirm(), cancel());
+    let file = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&file.path().join("ledger.db")).await.unwrap();
+    seawall::ledger::Store::migrate(&store).await.unwrap();
+    let ledger = Ledger::builder(store).operation(charge.declare()).build().unwrap();
+    let paid = json!({"status": "succeeded", "id": "ch_1"}).to_string();
+    provider.answers(Answer::ok(paid.clone()));
+    let outcome = charge.actions(&ledger).perform("k1", &json!({ "amount": 1 })).await.unwrap();
+    assert_eq!(outcome.effect(), Effect::Applied);
+
+    let (row, remote) = (outcome.action().clone(), charge.remote());
+    let call = Call { action: &row, number: 1, deadline: Instant::now() + Duration::from_secs(60) };
+    for (name, answer) in unreadable(200) {
+        provider.answers(answer);
+        assert_eq!(remote.perform(call).await.0, Performed::Unknown, "{name}");
+        assert_eq!(remote.confirm(call).await.0, Found::Other, "{name}");
+        assert_eq!(remote.cancel(call).await.0, Undone::Unknown, "{name}");
+    }
+    for (name, answer) in unreadable(404) {
+        provider.answers(answer);
+        // The two that are asked of it say the same, so that its body makes no difference; but for one that broke.
+        let found = if name == "broken" { Found::Other } else { Found::Absent };
+        assert_eq!(remote.confirm(call).await.0, found, "{name}");
+    }
+
+    for (body, undone) in
+        [(r#"{"status":"refunded"}"#, Undone::Yes), (r#"{"error":"no_such_charge"}"#, Undone::NoSuch)]
+    {
+        // With a byte order mark as without.
+        for body in [body.to_owned(), format!("\u{feff}{body}")] {
+            provider.answers(Answer::ok(body.clone()));
+            // What is refunded says so; any other 200 is declared as applied, before "no such charge" is asked for.
+            let refunded = remote.confirm(call).await.0 == Found::Cancelled;
+            assert_eq!(refunded, body.contains("refunded"), "{body}");
+            assert_eq!(remote.cancel(call).await.0, undone, "{body}");
+        }
+    }
+    provider.answers(Answer::ok(paid));
+    assert!(matches!(remote.perform(call).await.0, Performed::Yes(_)));
+    assert!(matches!(remote.confirm(call).await.0, Found::Applied(_)));
+    provider.answers(Answer::ok(r#"{"status":"in_review"}"#));
+    assert_eq!(remote.perform(call).await.0, Performed::Unknown, "a new code is not applied");
+}
