@@ -76,7 +76,7 @@ fn dependency(name: &str, address: SocketAddr, two: bool) -> String {
     let mut lines = support::dependency(name, address, &format!("http = \"{version}\""));
     for method in ["GET", "POST", "HEAD"] {
         lines.push_str(&format!(
-            "[[dependency.{name}.operation]]\nname = \"judged {method}\"\nmatch = \"{method} /judged/{{*rest}}\"\n\
+            "[[dependency.{name}.operation]]\nname = \"judged-{method}\"\nmatch = \"{method} /judged/{{*rest}}\"\n\
              answers.not_applied = [{{ status = 200, json = {{ \"/code\" = \"DECLINED\" }} }}]\n"
         ));
     }
@@ -94,6 +94,11 @@ fn runs(cases: &[Case], two: bool) -> VecDeque<Run> {
             for judged in [false, true] {
                 for &split in case.splits() {
                     for caller in [Speech::One, Speech::Two] {
+                        // Single bytes are slow, and who asks makes no difference to how they are read.
+                        let often = judged == (*method == "POST") && caller == Speech::One;
+                        if split == Split::Bytes && !often {
+                            continue;
+                        }
                         runs.push_back(Run { case: number, method, judged, split, caller });
                     }
                 }
@@ -114,8 +119,7 @@ struct Way {
 impl Way {
     /// How many broken answers of this dependency the gateway has noted: bodies that were cut, each with a line of the log, and
     /// refusals, of which each second's first has a line that counts the others.
-    async fn noted(&self) -> u64 {
-        let mut admin = support::Caller::connect(self.admin).await;
+    async fn noted(&self, admin: &mut support::Caller) -> u64 {
         let view = admin.ask("GET", &format!("/api/dependencies/{}", self.name), &[], "").await.json();
         let refusals = view["last_refusals"].as_array().unwrap();
         let times: u64 = refusals.iter().map(|refusal| refusal["times"].as_u64().unwrap()).sum();
@@ -125,13 +129,14 @@ impl Way {
     /// Asks for a case, and makes two good calls.
     async fn run(&self, number: usize, run: Run, case: &Case) -> (String, Vec<Fault>) {
         let mut caller = Caller::new(self.gateway, run.caller);
-        let before = self.noted().await;
+        let mut admin = support::Caller::connect(self.admin).await;
+        let before = self.noted(&mut admin).await;
         self.lane.set(case.answer.clone(), run.split);
         let path = if run.judged { "judged" } else { "plain" };
         let target = format!("/{}/{path}/{number}", self.name);
         let seen = caller.ask(run.method, &target, &self.lane).await;
         self.lane.until_played().await;
-        let noted = self.noted().await - before;
+        let noted = self.noted(&mut admin).await - before;
         let requests = self.lane.requests();
         let facts = Facts { method: run.method, judged: run.judged, requests, noted };
         let mut faults = oracle::judge(case, &seen, &facts);

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(12);
 pub struct Seen {
     /// 0 where no head came.
     pub status: u16,
+    /// The version is not the one that the gateway speaks.
+    pub foreign_version: bool,
     /// Interim answers before it.
     pub interim: usize,
     pub fields: Vec<(String, String)>,
@@ -155,7 +157,8 @@ async fn hear_two(
     seen: &mut Seen,
 ) -> Result<(), h2::Error> {
     let posts = method == "POST";
-    let (response, mut stream) = caller.open(method, target, &[], !posts).await;
+    let length: &[(&str, &str)] = if posts { &[("content-length", "8")] } else { &[] };
+    let (response, mut stream) = caller.open(method, target, length, !posts).await;
     if posts {
         stream.send_data(Bytes::from_static(b"amount=5"), true)?;
     }

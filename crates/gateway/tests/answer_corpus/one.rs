@@ -18,6 +18,11 @@ pub struct Script {
 }
 
 impl Script {
+    /// Too long to be sent byte by byte.
+    pub fn long(&self) -> bool {
+        self.head.len() + self.rest.len() > 2_000
+    }
+
     fn pieces(&self, split: Split) -> Vec<Vec<u8>> {
         let all = [&self.head[..], &self.rest].concat();
         match split {

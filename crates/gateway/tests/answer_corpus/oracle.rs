@@ -89,10 +89,11 @@ pub fn judge(case: &Case, seen: &Seen, facts: &Facts<'_>) -> Vec<Fault> {
         (Expect::Whole(status, body) | Expect::Either(status, body), Told::Whole) => {
             judge.whole(*status, body);
         }
+        (Expect::Behind(status, body), Told::Whole) if !facts.judged => judge.whole(*status, body),
         (Expect::Whole(..), Told::Refused | Told::Cut) => {
             judge.fault(Kind::Misjudged, format!("a good answer was not believed: {words}"));
         }
-        (Expect::Broken | Expect::BadAnswer, Told::Whole) => {
+        (Expect::Broken | Expect::BadAnswer | Expect::Behind(..), Told::Whole) => {
             let body = String::from_utf8_lossy(&seen.body).into_owned();
             let effect = seen.field("seawall-effect");
             let text = format!("complete: {} {body:?}, effect {effect:?}", seen.status);
@@ -133,6 +134,9 @@ impl Judge<'_> {
         if self.seen.status == 0 {
             return;
         }
+        if self.seen.foreign_version {
+            self.fault(Kind::Misjudged, "the version is not the gateway's");
+        }
         let effects = self.seen.fields.iter().filter(|(name, _)| name == "seawall-effect").count();
         if effects != 1 {
             self.fault(Kind::Misjudged, format!("{effects} times seawall-effect"));
@@ -162,7 +166,9 @@ impl Judge<'_> {
         if effect.is_some_and(|effect| effect != said) {
             self.fault(Kind::Misjudged, format!("effect {said}, not {effect:?}"));
         }
-        if self.facts.requests != 1 {
+        // A GET may be asked again where the answer was a failure.
+        let most = if self.facts.method != "POST" && status >= 500 { 2 } else { 1 };
+        if !(1..=most).contains(&self.facts.requests) {
             self.fault(Kind::Misjudged, format!("{} requests for a whole answer", self.facts.requests));
         }
     }

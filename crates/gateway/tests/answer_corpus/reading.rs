@@ -79,7 +79,9 @@ impl Reading {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(false) };
         let mut head: Vec<u8> = bytes.drain(..end + 4).collect();
         let status_line = line(&mut head)?.unwrap_or_default();
-        let digits = status_line.strip_prefix("HTTP/1.1 ").ok_or("the version is not ours")?;
+        let digits = status_line.strip_prefix("HTTP/1.").ok_or("no status line")?;
+        self.seen.foreign_version = !digits.starts_with("1 ");
+        let digits = digits.get(2..).ok_or("no status line")?;
         let status: u16 = digits.get(..3).and_then(|digits| digits.parse().ok()).ok_or("no status")?;
         let mut fields = Vec::new();
         while let Some(line) = line(&mut head)? {
