@@ -40,7 +40,7 @@ fn with_it() -> Vec<Case> {
             );
         }
         let case = Case::one(&format!("9112-6.3 {name} behind HEAD"), sentence, LENGTH, more);
-        cases.push(case.is(200, "").to_head());
+        cases.push(case.is(200, "").for_head());
     }
     let empty = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
     cases.push(Case::one("9112-6.3 a body behind length 0", sentence, empty, DECLINED).is(200, ""));

@@ -106,7 +106,7 @@ impl Case {
     }
 
     /// It is the answer to a HEAD.
-    pub fn to_head(self) -> Case {
+    pub fn for_head(self) -> Case {
         Case { methods: &["HEAD"], ..self }
     }
 

@@ -201,7 +201,8 @@ fn without_body() -> Vec<Case> {
             let head = format!("HTTP/1.1 {status} None\r\n{lines}\r\n\r\n");
             cases.push(Case::one(&format!("9112-6.3 {status} {name}"), never, head, "").is(status, ""));
         }
-        cases.push(Case::one(&format!("9112-6.3 HEAD {name}"), never, head(lines), "").is(200, "").to_head());
+        cases
+            .push(Case::one(&format!("9112-6.3 HEAD {name}"), never, head(lines), "").is(200, "").for_head());
     }
     for (name, lines, body) in [
         ("length-and-body", "content-length: 19", DECLINED),
@@ -218,7 +219,7 @@ fn without_body() -> Vec<Case> {
             cases.push(Case::one(&format!("9112-6.3 {status} {name}"), never, head, body).is(status, ""));
         }
         cases.push(
-            Case::one(&format!("9112-6.3 HEAD {name}"), never, head(lines), body).is(200, "").to_head(),
+            Case::one(&format!("9112-6.3 HEAD {name}"), never, head(lines), body).is(200, "").for_head(),
         );
     }
     let still = "Decided: two framings are bad even where no body follows, or the fields are ignored.";
@@ -230,7 +231,7 @@ fn without_body() -> Vec<Case> {
         let head_204 = format!("HTTP/1.1 204 None\r\n{lines}\r\n\r\n");
         cases.push(Case::one(&format!("9112-6.3 204 {name}"), still, head_204, "").either(204, "").closing());
         let case = Case::one(&format!("9112-6.3 HEAD {name}"), still, head(lines), "");
-        cases.push(case.either(200, "").to_head().closing());
+        cases.push(case.either(200, "").for_head().closing());
     }
     let reset = "HTTP/1.1 205 Reset\r\ncontent-length: 0\r\n\r\n";
     cases.push(Case::one("9110-15.3.6 205", "A 205 is read by its framing.", reset, "").is(205, ""));

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::case::{After, Answer, Split};
-use super::lane::Lane;
+use super::lane::{Lane, delivered};
 
 /// An answer's bytes.
 #[derive(Clone)]
@@ -72,7 +72,11 @@ async fn play(stream: &mut TcpStream, lane: &Lane, script: &Script, split: Split
         After::Close | After::Reset => false,
         After::Late(late) | After::LateClose(late) => {
             lane.until_heard().await;
-            stream.write_all(late).await.is_ok() && matches!(script.after, After::Late(_))
+            let written = stream.write_all(late).await.is_ok();
+            if let (Ok(ours), Ok(theirs)) = (stream.local_addr(), stream.peer_addr()) {
+                delivered(ours, theirs).await;
+            }
+            written && matches!(script.after, After::Late(_))
         }
     }
 }

@@ -242,14 +242,14 @@ fn without_body() -> Vec<Case> {
         Case::two("9113-8.1.1 204 and a length", none, [with("204", "19").end()]).either(204, ""),
         Case::two("9113-8.1.1 204 and empty DATA", none, [head(&[(":status", "204")]), data("").end()])
             .is(204, ""),
-        Case::two("9113-8.1.1 HEAD", none, [ok(&[]).end()]).is(200, "").to_head(),
-        Case::two("9113-8.1.1 HEAD and a length", none, [with("200", "19").end()]).is(200, "").to_head(),
+        Case::two("9113-8.1.1 HEAD", none, [ok(&[]).end()]).is(200, "").for_head(),
+        Case::two("9113-8.1.1 HEAD and a length", none, [with("200", "19").end()]).is(200, "").for_head(),
         Case::two("9113-8.1.1 HEAD and DATA", leaks, [ok(&[]), data(DECLINED).end()])
             .either(200, "")
-            .to_head(),
+            .for_head(),
         Case::two("9113-8.1.1 HEAD, length and DATA", leaks, [with("200", "19"), data(DECLINED).end()])
             .either(200, "")
-            .to_head(),
+            .for_head(),
         Case::two("9113-8.1.1 204 and DATA", leaks, [head(&[(":status", "204")]), data(DECLINED).end()])
             .either(204, ""),
         Case::two("9113-8.1.1 304 and DATA", leaks, [head(&[(":status", "304")]), data(DECLINED).end()])

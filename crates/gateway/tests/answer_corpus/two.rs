@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::case::{After, Answer, Split};
-use super::lane::Lane;
+use super::lane::{Lane, delivered};
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
@@ -172,7 +172,11 @@ pub async fn serve(mut stream: TcpStream, lane: &Lane) {
                     let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
                 }
                 if !kept {
+                    let ends = (stream.local_addr(), stream.peer_addr());
                     drop(stream);
+                    if let (Ok(ours), Ok(theirs)) = ends {
+                        delivered(ours, theirs).await;
+                    }
                     lane.played();
                     return;
                 }
