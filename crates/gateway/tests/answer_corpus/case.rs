@@ -1,0 +1,180 @@
+//! One answer of a dependency, the sentence that it is about, and what must become of it.
+
+use super::one;
+use super::two;
+
+/// A body whose code says that nothing was done. Where `answers` declares that code, the effect depends on it.
+pub const DECLINED: &str = r#"{"code":"DECLINED"}"#;
+
+/// The same with spaces behind it, 26 bytes, so that its length in hexadecimal digits has a letter.
+pub const PADDED: &str = r#"{"code":"DECLINED"}       "#;
+
+/// One answer, and what must become of it.
+#[derive(Clone)]
+pub struct Case {
+    /// The section, and a name.
+    pub id: String,
+    /// What the specification, or our own decision, demands.
+    pub sentence: &'static str,
+    pub answer: Answer,
+    pub expect: Expect,
+    pub methods: &'static [&'static str],
+    /// Fields that the caller must not see, neither in the head nor behind the body.
+    pub absent: &'static [&'static str],
+}
+
+/// The bytes of an answer, and what the dependency does behind them.
+#[derive(Clone)]
+pub enum Answer {
+    One(one::Script),
+    Two(two::Script),
+}
+
+/// What must become of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The caller has exactly this status and this body.
+    Whole(u16, String),
+    /// The caller has a 502, or the head and a body that visibly breaks.
+    Broken,
+    /// The caller has a 502 whose reason is `bad-answer`.
+    BadAnswer,
+    /// One of the first two. The specification leaves the choice, and nobody can be misled by either.
+    Either(u16, String),
+    /// What is wrong comes behind all that the head's length announced, so that a caller who was sent the head has a complete
+    /// answer before anybody can know. Where the body is judged first, nothing is passed on: [`Expect::Broken`].
+    Behind(u16, String),
+}
+
+/// What the dependency does with the connection when the answer is written.
+#[derive(Clone, Debug)]
+pub enum After {
+    /// It waits for the next request.
+    Keep,
+    Close,
+    Reset,
+    /// It writes these bytes once the caller has heard the answer, and waits for the next request.
+    Late(Vec<u8>),
+    /// The same, and it closes.
+    LateClose(Vec<u8>),
+}
+
+impl Case {
+    /// An answer over HTTP/1.1, in two parts, that is broken unless something else is said.
+    pub fn one(id: &str, sentence: &'static str, head: impl AsRef<[u8]>, rest: impl AsRef<[u8]>) -> Case {
+        let (head, rest) = (head.as_ref().to_vec(), rest.as_ref().to_vec());
+        Case::new(id, sentence, Answer::One(one::Script { head, rest, after: After::Keep }))
+    }
+
+    /// An answer over HTTP/2, frame by frame, that is broken unless something else is said.
+    pub fn two(id: &str, sentence: &'static str, frames: impl IntoIterator<Item = two::Frame>) -> Case {
+        let frames = frames.into_iter().collect();
+        Case::new(id, sentence, Answer::Two(two::Script { frames, after: After::Keep }))
+    }
+
+    fn new(id: &str, sentence: &'static str, answer: Answer) -> Case {
+        let (id, expect, methods) = (id.to_owned(), Expect::Broken, &["GET", "POST"]);
+        Case { id, sentence, answer, expect, methods, absent: &[] }
+    }
+
+    /// A 200 with [`DECLINED`].
+    pub fn whole(self) -> Case {
+        self.is(200, DECLINED)
+    }
+
+    pub fn is(self, status: u16, body: &str) -> Case {
+        Case { expect: Expect::Whole(status, body.to_owned()), ..self }
+    }
+
+    pub fn either(self, status: u16, body: &str) -> Case {
+        Case { expect: Expect::Either(status, body.to_owned()), ..self }
+    }
+
+    /// It is malformed, and the crate `h2` drops what makes it so, or passes it on, without a word. No two readers find different
+    /// ends in it, so that a whole answer is let pass, too.
+    pub fn passed_by_h2(mut self, body: &str) -> Case {
+        self.id.push_str(" (passed by h2)");
+        self.either(200, body)
+    }
+
+    pub fn behind(self, status: u16, body: &str) -> Case {
+        Case { expect: Expect::Behind(status, body.to_owned()), ..self }
+    }
+
+    pub fn bad_answer(self) -> Case {
+        Case { expect: Expect::BadAnswer, ..self }
+    }
+
+    /// It is the answer to a HEAD.
+    pub fn for_head(self) -> Case {
+        Case { methods: &["HEAD"], ..self }
+    }
+
+    pub fn without(self, absent: &'static [&'static str]) -> Case {
+        Case { absent, ..self }
+    }
+
+    pub fn closing(self) -> Case {
+        self.after(After::Close)
+    }
+
+    pub fn resetting(self) -> Case {
+        self.after(After::Reset)
+    }
+
+    pub fn after(mut self, after: After) -> Case {
+        match &mut self.answer {
+            Answer::One(script) => script.after = after,
+            Answer::Two(script) => script.after = after,
+        }
+        self
+    }
+
+    /// How its bytes can be divided over writes.
+    pub fn splits(&self) -> &'static [Split] {
+        match &self.answer {
+            // A reset discards what has not left the socket, and many small segments may not have.
+            Answer::One(script) if script.long() || matches!(script.after, After::Reset) => {
+                &[Split::Together, Split::Apart]
+            }
+            Answer::One(_) => &[Split::Together, Split::Apart, Split::Bytes],
+            Answer::Two(script) if script.frames.len() < 2 => &[Split::Together],
+            Answer::Two(_) => &[Split::Together, Split::Apart],
+        }
+    }
+
+    /// What is sent, for people.
+    pub fn input(&self) -> String {
+        let (text, after) = match &self.answer {
+            Answer::One(script) => {
+                let all = [&script.head[..], b"|", &script.rest].concat();
+                let length = all.len();
+                let shown = all[..length.min(160)].escape_ascii().to_string();
+                let more = if length > 160 { format!("... {length} bytes") } else { String::new() };
+                (format!("{shown}{more}"), &script.after)
+            }
+            Answer::Two(script) => {
+                let frames: Vec<String> = script.frames.iter().map(ToString::to_string).collect();
+                (frames.join(" "), &script.after)
+            }
+        };
+        match after {
+            After::Keep => text,
+            After::Close => format!("{text} FIN"),
+            After::Reset => format!("{text} RST"),
+            After::Late(late) => format!("{text} later {}", late.escape_ascii()),
+            After::LateClose(late) => format!("{text} later {} FIN", late.escape_ascii()),
+        }
+    }
+}
+
+/// How the bytes of an answer are divided over writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// All of it in one write.
+    Together,
+    /// Head (or first frame) and the rest.
+    Apart,
+    /// Each byte in a write of its own.
+    Bytes,
+}

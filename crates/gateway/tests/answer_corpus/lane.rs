@@ -1,0 +1,139 @@
+//! A dependency that does what its script says, whatever is asked of it.
+//!
+//! A lane belongs to one dependency of the gateway, and only one call is made on it at a time. So whatever request comes is
+//! a request of that call, and the script needs no path to be found by.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use super::case::{Answer, Split};
+use super::support::soon;
+use super::{one, two};
+
+/// What the dependency does, and what it saw.
+#[derive(Default)]
+pub struct Lane {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    script: Option<(Answer, Split)>,
+    /// Whole requests since the script was set.
+    requests: usize,
+    /// Scripts that were played to their end, or to that of the connection.
+    played: usize,
+    /// The caller has seen a head.
+    head_seen: bool,
+    /// The caller has heard the answer to its end.
+    heard: bool,
+}
+
+impl Lane {
+    /// A lane whose dependency listens on a port of its own, and speaks HTTP/2 if `two` says so.
+    pub async fn open(two: bool) -> (Arc<Lane>, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let lane = Arc::new(Lane::default());
+        let served = Arc::clone(&lane);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
+                let lane = Arc::clone(&served);
+                tokio::spawn(async move {
+                    match two {
+                        true => two::serve(stream, &lane).await,
+                        false => one::serve(stream, &lane).await,
+                    }
+                });
+            }
+        });
+        (lane, address)
+    }
+
+    /// From now on every request gets this answer.
+    pub fn set(&self, answer: Answer, split: Split) {
+        *self.state.lock().unwrap() = State { script: Some((answer, split)), ..State::default() };
+    }
+
+    /// A whole request is here: what to do.
+    pub fn take(&self) -> Option<(Answer, Split)> {
+        let mut state = self.state.lock().unwrap();
+        state.requests += 1;
+        state.script.clone()
+    }
+
+    pub fn requests(&self) -> usize {
+        self.state.lock().unwrap().requests
+    }
+
+    pub fn head_seen(&self) {
+        self.state.lock().unwrap().head_seen = true;
+    }
+
+    pub fn heard(&self) {
+        self.state.lock().unwrap().heard = true;
+        self.changed.notify_waiters();
+    }
+
+    pub fn played(&self) {
+        self.state.lock().unwrap().played += 1;
+        self.changed.notify_waiters();
+    }
+
+    /// Gives the gateway a chance to take what was written so far. It is over early once the caller has seen the head.
+    pub async fn chance(&self, turns: usize) {
+        for _ in 0..turns {
+            if self.state.lock().unwrap().head_seen {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub async fn until_heard(&self) {
+        self.until(|state| state.heard).await;
+    }
+
+    /// Waits until every request that was taken has been answered as its script says.
+    pub async fn until_played(&self) {
+        soon("the end of the script", self.until(|state| state.played >= state.requests)).await;
+    }
+
+    async fn until(&self, reached: impl Fn(&State) -> bool) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if reached(&self.state.lock().unwrap()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// Waits until the kernel has delivered what was written to a connection, and its end if it was closed. A busy machine may
+/// deliver later than it returns from the call, and the next request could then be sent before anybody can know.
+pub async fn delivered(ours: SocketAddr, theirs: SocketAddr) {
+    let rows = [ours, theirs].map(|address| format!("{:08X}:{:04X}", 0x0100_007F, address.port()));
+    soon("the bytes to be delivered", async {
+        while unacknowledged(&rows) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Whether the socket with these two addresses, in the kernel's own form, has bytes on their way.
+fn unacknowledged([ours, theirs]: &[String; 2]) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut found = row.filter(|row| row.len() > 4 && row[1] == ours && row[2] == theirs);
+    // Fields 4: bytes to be acknowledged, and bytes to be read.
+    found.next().is_some_and(|row| !row[4].starts_with("00000000:"))
+}

@@ -1,0 +1,108 @@
+//! A dependency that reads requests over HTTP/1.1, and writes whatever bytes it was told to.
+
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::case::{After, Answer, Split};
+use super::lane::{Lane, delivered};
+
+/// An answer's bytes.
+#[derive(Clone)]
+pub struct Script {
+    pub head: Vec<u8>,
+    pub rest: Vec<u8>,
+    pub after: After,
+}
+
+impl Script {
+    /// Too long to be sent byte by byte.
+    pub fn long(&self) -> bool {
+        self.head.len() + self.rest.len() > 2_000
+    }
+
+    fn pieces(&self, split: Split) -> Vec<Vec<u8>> {
+        let all = [&self.head[..], &self.rest].concat();
+        match split {
+            Split::Together => vec![all],
+            Split::Bytes => all.chunks(1).map(<[u8]>::to_vec).collect(),
+            // A head alone is divided before its last bytes.
+            Split::Apart if self.rest.is_empty() => {
+                let at = all.len().saturating_sub(2);
+                vec![all[..at].to_vec(), all[at..].to_vec()]
+            }
+            Split::Apart => vec![self.head.clone(), self.rest.clone()],
+        }
+    }
+}
+
+/// Serves one connection to its end.
+pub async fn serve(mut stream: TcpStream, lane: &Lane) {
+    let mut read = Vec::new();
+    while next_request(&mut stream, &mut read).await {
+        let Some((Answer::One(script), split)) = lane.take() else { return };
+        let kept = play(&mut stream, lane, &script, split).await;
+        if matches!(script.after, After::Reset) {
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        }
+        if !kept {
+            drop(stream);
+            lane.played();
+            return;
+        }
+        lane.played();
+    }
+}
+
+/// Writes the answer. False when the connection is over.
+async fn play(stream: &mut TcpStream, lane: &Lane, script: &Script, split: Split) -> bool {
+    let turns = if split == Split::Bytes { 2 } else { 60 };
+    for (number, piece) in script.pieces(split).into_iter().enumerate() {
+        if number > 0 {
+            lane.chance(turns).await;
+        }
+        if stream.write_all(&piece).await.is_err() {
+            return false;
+        }
+    }
+    match &script.after {
+        After::Keep => true,
+        After::Close | After::Reset => false,
+        After::Late(late) | After::LateClose(late) => {
+            lane.until_heard().await;
+            let written = stream.write_all(late).await.is_ok();
+            if let (Ok(ours), Ok(theirs)) = (stream.local_addr(), stream.peer_addr()) {
+                delivered(ours, theirs).await;
+            }
+            written && matches!(script.after, After::Late(_))
+        }
+    }
+}
+
+/// Reads a request whole. False at the end of the connection.
+async fn next_request(stream: &mut TcpStream, read: &mut Vec<u8>) -> bool {
+    loop {
+        if let Some(end) = end_of_request(read) {
+            read.drain(..end);
+            return true;
+        }
+        match stream.read_buf(read).await {
+            Ok(0) | Err(_) => return false,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Where the first request ends, once it is whole. The gateway sends every body of the corpus with its length.
+fn end_of_request(bytes: &[u8]) -> Option<usize> {
+    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
+    let length = text.split_once("\r\ncontent-length: ").map_or(0, |(_, rest)| {
+        let line = rest.lines().next().unwrap_or_default();
+        line.parse().expect("the gateway says the length of a body")
+    });
+    assert!(!text.contains("\r\ntransfer-encoding:"), "the corpus sends no chunks");
+    (bytes.len() >= head + length).then_some(head + length)
+}
