@@ -87,7 +87,6 @@ enum Way {
     },
     Trunk {
         incoming: Incoming,
-        wordless: bool,
         timer: Timer,
         frames: u64,
         _stream: Stream,
@@ -128,18 +127,12 @@ impl AnswerBody {
         AnswerBody::flowing(ahead, over, watch, Way::Line { line, pool, clock })
     }
 
-    /// The body of an answer over HTTP/2. `wordless`: the answer can have none, by its method or status.
-    pub(crate) fn on_trunk(
-        incoming: Incoming,
-        wordless: bool,
-        watch: Watch,
-        timer: Timer,
-        stream: Stream,
-    ) -> AnswerBody {
+    /// The body of an answer over HTTP/2.
+    pub(crate) fn on_trunk(incoming: Incoming, watch: Watch, timer: Timer, stream: Stream) -> AnswerBody {
         if incoming.is_end_stream() {
             return AnswerBody(Kind::Whole(None));
         }
-        let way = Way::Trunk { incoming, wordless, timer, frames: 0, _stream: stream };
+        let way = Way::Trunk { incoming, timer, frames: 0, _stream: stream };
         AnswerBody::flowing(VecDeque::new(), false, watch, way)
     }
 
@@ -211,12 +204,10 @@ impl Flowing {
         let polled = match &mut self.way {
             Way::Line { line: Some(line), .. } => poll_line(line, &mut self.ahead, &mut self.over, cx),
             Way::Line { line: None, .. } => Poll::Ready(None),
-            Way::Trunk { incoming, wordless, frames, .. } => {
-                poll_trunk(incoming, *wordless, &mut self.over, cx).map(|polled| {
-                    *frames += 1;
-                    polled
-                })
-            }
+            Way::Trunk { incoming, frames, .. } => poll_trunk(incoming, &mut self.over, cx).map(|polled| {
+                *frames += 1;
+                polled
+            }),
         };
         let Poll::Ready(polled) = polled else { return self.poll_watch(cx) };
         Poll::Ready(match polled {
@@ -264,7 +255,6 @@ impl Flowing {
         let ahead: usize = self.ahead.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
         let left = match &self.way {
             Way::Line { line, .. } => line.as_ref().map_or(Some(0), |line| line.body().left()),
-            Way::Trunk { wordless: true, .. } => Some(0),
             Way::Trunk { incoming, .. } => incoming.size_hint().exact(),
         };
         left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + ahead as u64))
@@ -317,22 +307,18 @@ fn poll_line(
 /// middle of one. So the end counts only if END_STREAM was seen, or as many bytes as the answer had declared.
 fn poll_trunk(
     incoming: &mut Incoming,
-    wordless: bool,
     over: &mut bool,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
     let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
     *over = incoming.is_end_stream();
     Poll::Ready(match frame {
-        Some(Ok(frame)) if wordless && frame.data_ref().is_some_and(|data| !data.is_empty()) => {
-            Some(Err(Reason::BadAnswer))
-        }
         Some(Ok(frame)) => Some(Ok(frame)),
         Some(Err(error)) => Some(Err(match endings::of_stream(&error) {
             Ending::Lost(seawall_policy::Lost::BadAnswer) => Reason::BadAnswer,
             _ => Reason::ConnectionLost,
         })),
-        None if *over || wordless || incoming.size_hint().exact() == Some(0) => None,
+        None if *over || incoming.size_hint().exact() == Some(0) => None,
         None => Some(Err(Reason::ConnectionLost)),
     })
 }

@@ -7,11 +7,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::header::{CONTENT_ENCODING, HeaderName, RETRY_AFTER};
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, Method, Response, StatusCode};
 use parking_lot::Mutex;
 use seawall_policy::{Answer, Attempt, Ending, KnownBody, Lost, Reason, Rules, Time, Unsent};
-use seawall_wire::{Asked, Misread};
+use seawall_wire::{Asked, Limits, Misread};
 
 use crate::Clock;
 use crate::answer::AnswerBody;
@@ -216,13 +217,16 @@ impl Sending<'_> {
         match trunk.exchange(request, self.source, &mut timer, &mut watch).await {
             Ok(response) => {
                 let (head, incoming) = response.into_parts();
-                if head.headers.len() > endpoint.pool.limits().headers {
-                    let why = Broke::Misread(Misread::TooManyFields);
-                    return Some(Tried::ended(Ending::Lost(Lost::BadAnswer), why));
+                if let Some(why) = misread(&head.headers, endpoint.pool.limits()) {
+                    return Some(Tried::ended(Ending::Lost(Lost::BadAnswer), Broke::Misread(why)));
                 }
                 let wordless = self.template.method == Method::HEAD
                     || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-                let body = AnswerBody::on_trunk(incoming, wordless, watch, timer, stream);
+                // What a server sends behind a head that has no body is nobody's: the stream ends here.
+                let body = match wordless {
+                    true => AnswerBody::whole(Bytes::new()),
+                    false => AnswerBody::on_trunk(incoming, watch, timer, stream),
+                };
                 let mut response = Response::new(body);
                 *response.status_mut() = head.status;
                 *response.headers_mut() = head.headers;
@@ -275,7 +279,9 @@ impl Sending<'_> {
         let status = response.status().as_u16();
         let rules = self.rules;
         let mut at = Some(now);
-        let declared = if !rules.answers.need_body(status) || is_coded(response.headers()) {
+        let declared = if self.template.method == Method::HEAD {
+            rules.declared(status, &KnownBody::ABSENT)
+        } else if !rules.answers.need_body(status) || is_coded(response.headers()) {
             // Compressed though it was not asked to be: as unreadable as one that is too long.
             rules.declared(status, &KnownBody::UNREAD)
         } else {
@@ -302,6 +308,17 @@ fn is_coded(headers: &HeaderMap) -> bool {
         .get_all(CONTENT_ENCODING)
         .iter()
         .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// What is wrong with the fields of an answer over HTTP/2, beyond what the protocol's own code refuses.
+fn misread(fields: &HeaderMap, limits: Limits) -> Option<Misread> {
+    let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
+    let one = lengths.next().is_none_or(|length| seawall_wire::decimal(length.as_bytes()).is_some());
+    match () {
+        () if !one || lengths.next().is_some() => Some(Misread::Length),
+        () if fields.len() > limits.headers => Some(Misread::TooManyFields),
+        () => None,
+    }
 }
 
 fn unconnected(error: &ConnectError) -> Tried {

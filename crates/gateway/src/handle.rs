@@ -27,6 +27,7 @@ pub(crate) async fn handle(
     #[cfg(test)]
     crate::stopwatch::head_parsed(caller);
     let http1 = request.version() < Version::HTTP_2;
+    let asks_head = request.method() == Method::HEAD;
     let (mut response, misread) = match answer(worker, door, caller, request).await {
         Ok(response) => (response, false),
         Err(problem) => {
@@ -36,11 +37,22 @@ pub(crate) async fn handle(
             (problem.into_response(), misread)
         }
     };
+    if asks_head {
+        // hyper leaves it out on HTTP/1 and would send it on HTTP/2.
+        without_body(&mut response);
+    }
     // What follows a malformed request may be part of it.
     if http1 && (misread || worker.running.is_draining()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// The answer to a HEAD: it tells the length of the body, and has none.
+fn without_body(response: &mut Response<ReplyBody>) {
+    if let Some(length) = response.body_mut().take_own() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
 }
 
 async fn answer(

@@ -78,6 +78,14 @@ impl ReplyBody {
         self.ticket = Some(ticket);
     }
 
+    /// Takes a body of our own out, and gives its length.
+    pub(crate) fn take_own(&mut self) -> Option<usize> {
+        match &mut self.kind {
+            Kind::Own(bytes) => bytes.take().map(|bytes| bytes.len()),
+            Kind::Passed(_) => None,
+        }
+    }
+
     pub(crate) fn passed(body: AnswerBody, ticket: Ticket) -> ReplyBody {
         ReplyBody { kind: Kind::Passed(body), ticket: Some(ticket), broken: None, cut: false }
     }

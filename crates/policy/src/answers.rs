@@ -22,8 +22,8 @@
 //!    [`Answers::otherwise`]: an API that answers a plain `OK` and keeps JSON for its refusals says
 //!    [`Otherwise::Applied`]. Other statuses mean what they always did: an HTML page with a 400 is still a refusal, and
 //!    one with a 502 is still unknown.
-//! 5. A 204 has no body by its definition, so there is nothing in it that was not read: a predicate with fields does not
-//!    match it.
+//! 5. A 204 and the answer to a HEAD have no body by their definition, so there is nothing in them that was not read: a
+//!    predicate with fields does not match them.
 //!
 //! # A body that was read and says nothing that is declared
 //!
@@ -109,6 +109,8 @@ pub enum KnownBody<F> {
     Unread,
     /// It was read whole, and it is no JSON. An empty one is none either.
     NotJson,
+    /// There is none, whatever the answer says: the answer to a HEAD.
+    Absent,
     /// It was read whole; the function finds the scalar at a JSON pointer.
     Json(F),
 }
@@ -116,6 +118,8 @@ pub enum KnownBody<F> {
 impl KnownBody<fn(&str) -> Option<Scalar>> {
     /// A body that nobody needs to read, since no field decides ([`Answers::need_body`]).
     pub const UNREAD: Self = KnownBody::Unread;
+    /// The body of the answer to a HEAD.
+    pub const ABSENT: Self = KnownBody::Absent;
 }
 
 /// What a list of predicates says of one answer.
@@ -157,6 +161,7 @@ pub fn first_match<'a, M: Copy + PartialEq>(
             }
             // There is no body, and so no field of it: the predicate does not match.
             _ if status == NO_CONTENT => {}
+            KnownBody::Absent => {}
             KnownBody::Json(look_up) if predicate.matches(status, look_up) => return Said::Matched(meaning),
             KnownBody::Json(_) => {}
             // Asked of every answer, and so not the answer to a question about this status.

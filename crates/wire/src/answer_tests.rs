@@ -47,6 +47,7 @@ fn heads_that_could_be_read_in_two_ways_are_refused() {
         ("content-length: 5 5\r\n", Misread::Length),
         ("content-length:\r\n", Misread::Length),
         ("content-length: 99999999999999999999\r\n", Misread::Length),
+        ("content-length: 9223372036854775808\r\n", Misread::Length),
         ("transfer-encoding: gzip\r\n", Misread::Coding),
         ("transfer-encoding: gzip, chunked\r\n", Misread::Coding),
         ("transfer-encoding: chunked, chunked\r\n", Misread::Coding),

@@ -110,13 +110,14 @@ pub(crate) fn owned(head: &Bytes, raw: &httparse::Header<'_>) -> Result<(HeaderN
     Ok((name, value))
 }
 
-/// A number of digits alone that fits in 64 bits.
-fn decimal(digits: &[u8]) -> Option<u64> {
+/// The number in a `Content-Length`: digits alone, at most 2^63 - 1, beyond which readers differ.
+pub fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_u64, |sum, digit| {
+    let number = digits.iter().try_fold(0_u64, |sum, digit| {
         let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
         sum.checked_mul(10)?.checked_add(digit)
-    })
+    });
+    number.filter(|number| *number <= u64::MAX / 2)
 }

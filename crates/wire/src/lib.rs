@@ -39,6 +39,7 @@ mod write;
 
 pub use answer::{AnswerHead, Asked, answer, may_begin};
 pub use body::{Body, Framing};
+pub use fields::decimal;
 pub use head::{HeadEnd, Limits};
 pub use misread::Misread;
 pub use write::{chunk_size, field, last_chunk, length};
