@@ -57,7 +57,7 @@ const LANES: usize = 12;
 
 const SECTION: &str = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 2\n\
     [defaults]\nbreaker = { enabled = false }\nretry = { base = \"1ms\" }\n\
-    budget = { initial = 1000, burst = 1000, per_success = 1.0 }\n\n\
+    budget = { initial = 1000, burst = 1000, per_success = 1.0 }\n\
     timeout = { read = \"5s\", total = \"8s\" }\n";
 
 /// How a case is asked for.
@@ -142,7 +142,9 @@ impl Way {
         for next in 0..2 {
             let body = format!("{{\"code\":\"GOOD\",\"of\":\"{number}-{next}\"}}");
             self.lane.set(good(&body, &case.answer), Split::Together);
-            let method = if (number + next).is_multiple_of(2) { "GET" } else { "POST" };
+            // A busy machine may deliver the end of a connection late, and only a GET is then asked again.
+            let gets = case.ends_connection() || (number + next).is_multiple_of(2);
+            let method = if gets { "GET" } else { "POST" };
             let seen = caller.ask(method, &format!("{target}/{next}"), &self.lane).await;
             faults.extend(oracle::judge_good(&seen, &body));
             self.lane.until_played().await;

@@ -130,6 +130,15 @@ impl Case {
         self
     }
 
+    /// The dependency ends the connection.
+    pub fn ends_connection(&self) -> bool {
+        let after = match &self.answer {
+            Answer::One(script) => &script.after,
+            Answer::Two(script) => &script.after,
+        };
+        matches!(after, After::Close | After::Reset | After::LateClose(_))
+    }
+
     /// How its bytes can be divided over writes.
     pub fn splits(&self) -> &'static [Split] {
         match &self.answer {

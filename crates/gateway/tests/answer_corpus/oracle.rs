@@ -113,7 +113,7 @@ pub fn judge_good(seen: &Seen, body: &str) -> Vec<Fault> {
     match told {
         Told::Whole if seen.status == 200 && found == body && seen.left == 0 => Vec::new(),
         Told::Whole => fault(Kind::MixedUp, format!("the next call: {} {found:?}", seen.status)),
-        Told::Refused | Told::Cut => fault(Kind::MixedUp, format!("the next call: {words}")),
+        Told::Refused | Told::Cut => fault(Kind::MixedUp, format!("the next call: {words} {found}")),
         Told::Nothing => fault(Kind::Silent, format!("the next call: {words}")),
     }
 }
