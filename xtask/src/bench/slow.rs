@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::measure::Memory;
 use super::proxies::{self, Arm, Programs};
 use super::upstream::LONG_BYTES;
-use super::{Bench, Scenario, build};
+use super::{Bench, Scenario, build, report};
 use crate::process::{Outcome, free_port, target};
 
 /// How a run is asked for.
@@ -99,6 +99,7 @@ pub(crate) fn slow_readers(options: &Options) -> Outcome<()> {
     };
     let bench = prepare(program)?;
     let part = options.only.as_deref().unwrap_or_default();
+    println!("{}\n", report::heading(&bench)?);
     println!("{} callers, two workers; anonymous memory in MiB\n", options.readers);
     println!("{}", heading(options.readers));
     for case in CASES.iter().filter(|case| case.name.contains(part)) {
