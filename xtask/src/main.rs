@@ -54,6 +54,8 @@ enum Task {
 enum Measured {
     /// The gateway beside other proxies: CPU per request, rate, added latency, memory.
     Gateway(bench::Options),
+    /// The gateway's memory with callers that do not read their answers, or whose uploads stand still.
+    SlowReaders(bench::SlowOptions),
     /// The simulator: events a second, and a hundred thousand callers.
     Simulate(bench::simulate::Options),
     /// The ledger beside plain SQL and other durable engines: actions a second, latency, CPU.
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Task::Test(options) => suite::test(&options),
         Task::Stories(options) => stories::run(&options),
         Task::Bench { what: Measured::Gateway(options) } => bench::gateway(&options),
+        Task::Bench { what: Measured::SlowReaders(options) } => bench::slow_readers(&options),
         Task::Bench { what: Measured::Simulate(options) } => bench::simulate::simulate(&options),
         Task::Simulate { seeds } => suite::known_figures(seeds),
         Task::Bench { what: Measured::Ledger(options) } => bench::ledger::ledger(&options),

@@ -51,6 +51,8 @@ pub(crate) struct Memory {
     pub(crate) rss_kib: u64,
     /// Proportional set; a page shared by n processes counts 1/n for each.
     pub(crate) pss_kib: u64,
+    /// The part of the resident set that no file is behind: heap and stacks.
+    pub(crate) anonymous_kib: u64,
 }
 
 impl Memory {
@@ -59,7 +61,11 @@ impl Memory {
         members(group).into_iter().fold(Memory::default(), |sum, pid| {
             let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
             let one = Memory::parse(&text);
-            Memory { rss_kib: sum.rss_kib + one.rss_kib, pss_kib: sum.pss_kib + one.pss_kib }
+            Memory {
+                rss_kib: sum.rss_kib + one.rss_kib,
+                pss_kib: sum.pss_kib + one.pss_kib,
+                anonymous_kib: sum.anonymous_kib + one.anonymous_kib,
+            }
         })
     }
 
@@ -68,12 +74,16 @@ impl Memory {
             let line = text.lines().find_map(|line| line.strip_prefix(name));
             line.map_or(0, first_number)
         };
-        Memory { rss_kib: field("Rss:"), pss_kib: field("Pss:") }
+        Memory { rss_kib: field("Rss:"), pss_kib: field("Pss:"), anonymous_kib: field("Anonymous:") }
     }
 
     /// The larger of the two in each figure.
     pub(crate) fn max(self, other: Memory) -> Memory {
-        Memory { rss_kib: self.rss_kib.max(other.rss_kib), pss_kib: self.pss_kib.max(other.pss_kib) }
+        Memory {
+            rss_kib: self.rss_kib.max(other.rss_kib),
+            pss_kib: self.pss_kib.max(other.pss_kib),
+            anonymous_kib: self.anonymous_kib.max(other.anonymous_kib),
+        }
     }
 }
 
@@ -83,8 +93,9 @@ mod tests {
 
     #[test]
     fn rollup_is_read_by_exact_field_name() {
-        let text = "Rss:      2740 kB\nPss:       810 kB\nPss_Dirty:  96 kB\n";
-        assert_eq!(Memory::parse(text), Memory { rss_kib: 2740, pss_kib: 810 });
+        let text = "Rss:      2740 kB\nPss:       810 kB\nPss_Dirty:  96 kB\nAnonymous:  1400 kB\n";
+        let expected = Memory { rss_kib: 2740, pss_kib: 810, anonymous_kib: 1400 };
+        assert_eq!(Memory::parse(text), expected);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod measure;
 mod proxies;
 mod report;
 pub(crate) mod simulate;
+mod slow;
 mod upstream;
 
 use std::fs;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use call::{Options as CallOptions, call};
 pub(crate) use load::{Load, run as run_load};
+pub(crate) use slow::{Options as SlowOptions, slow_readers};
 pub(crate) use upstream::serve as serve_upstream;
 
 use self::load::Seen;

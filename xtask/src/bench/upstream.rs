@@ -12,13 +12,20 @@ use crate::process::Outcome;
 /// The longest request head that is read; a longer one ends the connection.
 const HEAD_BYTES: usize = 16 * 1024;
 
+/// The length of the long answers' bodies. No socket buffer takes that much.
+pub(crate) const LONG_BYTES: usize = 20 << 20;
+
+/// The piece in which they are written, which is also the size of a chunk.
+const PIECE_BYTES: usize = 16 << 10;
+
 /// The two answers, whole.
 struct Answers {
     small: Vec<u8>,
     large: Vec<u8>,
 }
 
-/// Serves `/10k` with 10 KiB and every other path with 100 bytes, until the process is ended.
+/// Serves `/10k` with 10 KiB, `/long` and `/chunked` with [`LONG_BYTES`] and every other path with 100 bytes, until the process
+/// is ended. Of a request to `/stall` nothing but its head is read, and it is not answered.
 pub(crate) fn serve(port: u16) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -60,13 +67,49 @@ async fn converse(mut stream: TcpStream, answers: &Answers) -> std::io::Result<(
         filled += read;
         let mut done = 0;
         while let Some(end) = head_end(&buffer[done..filled]) {
-            let large = buffer[done..].starts_with(b"GET /10k");
-            stream.write_all(if large { &answers.large } else { &answers.small }).await?;
+            let head = &buffer[done..done + end];
+            if asks_for(head, "/long") {
+                write_long(&mut stream, false).await?;
+            } else if asks_for(head, "/chunked") {
+                write_long(&mut stream, true).await?;
+            } else if asks_for(head, "/stall") {
+                // The connection stays open until the process ends.
+                std::future::pending::<()>().await;
+            } else {
+                let large = asks_for(head, "/10k");
+                stream.write_all(if large { &answers.large } else { &answers.small }).await?;
+            }
             done += end;
         }
         buffer.copy_within(done..filled, 0);
         filled -= done;
     }
+}
+
+/// Whether a request's head names this path.
+fn asks_for(head: &[u8], path: &str) -> bool {
+    head.split(|byte| *byte == b' ').nth(1) == Some(path.as_bytes())
+}
+
+async fn write_long(stream: &mut TcpStream, chunked: bool) -> std::io::Result<()> {
+    let piece = vec![b'x'; PIECE_BYTES];
+    let framing = if chunked {
+        "transfer-encoding: chunked".to_owned()
+    } else {
+        format!("content-length: {LONG_BYTES}")
+    };
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\n{framing}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    for _ in 0..LONG_BYTES / PIECE_BYTES {
+        if chunked {
+            stream.write_all(format!("{PIECE_BYTES:x}\r\n").as_bytes()).await?;
+        }
+        stream.write_all(&piece).await?;
+        if chunked {
+            stream.write_all(b"\r\n").await?;
+        }
+    }
+    if chunked { stream.write_all(b"0\r\n\r\n").await } else { Ok(()) }
 }
 
 /// The length of the first message head in `bytes`, with its empty line, if it is complete.
@@ -82,6 +125,13 @@ mod tests {
     fn head_ends_behind_its_empty_line() {
         assert_eq!(head_end(b"GET / HTTP/1.1\r\n\r\nGET"), Some(18));
         assert_eq!(head_end(b"GET / HTTP/1.1\r\n"), None);
+    }
+
+    #[test]
+    fn path_is_asked_for_as_a_whole() {
+        assert!(asks_for(b"POST /stall HTTP/1.1\r\n\r\n", "/stall"));
+        assert!(!asks_for(b"GET /10k HTTP/1.1\r\n\r\n", "/100"));
+        assert!(!asks_for(b"GET", "/100"));
     }
 
     #[test]

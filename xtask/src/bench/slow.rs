@@ -1,0 +1,329 @@
+//! `cargo xtask bench slow-readers`: the gateway's memory with callers that stand still.
+//!
+//! A caller that does not read a long answer leaves part of it in the gateway's buffers, and a dependency that does not read a
+//! long upload leaves part of that. Each case starts the gateway anew, with two workers, before an upstream of its own. It looks
+//! at the memory at rest, with one such exchange, with all of them, and after all callers have left.
+//!
+//! The first exchange is told apart from the others, because it also pays for what all of them share. Anonymous memory is
+//! counted, since pages of the program's own file are given back by the kernel when it likes.
+
+use std::fmt::Write as _;
+use std::future::pending;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::measure::Memory;
+use super::proxies::{self, Arm, Programs};
+use super::upstream::LONG_BYTES;
+use super::{Bench, Scenario, build, report};
+use crate::process::{Outcome, free_port, target};
+
+/// How a run is asked for.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Callers that stand still at the same time.
+    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    readers: u16,
+    /// The gateway's program, instead of the one that is built for this run.
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// Only cases whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+/// A way to stand still.
+struct Case {
+    name: &'static str,
+    path: &'static str,
+    /// The caller sends a body of [`LONG_BYTES`], which the upstream does not read. Otherwise the upstream does.
+    upload: bool,
+}
+
+const CASES: [Case; 3] = [
+    Case { name: "answers with a length", path: "/long", upload: false },
+    Case { name: "answers in chunks", path: "/chunked", upload: false },
+    Case { name: "uploads", path: "/stall", upload: true },
+];
+
+/// Connections that are kept and used, as they were before any caller stood still.
+const KEPT: Scenario = Scenario {
+    name: "512 kept connections, 100 B, 2 workers",
+    connections: 512,
+    path: "/100",
+    workers: 2,
+    rate: None,
+};
+
+/// The sizes that the callers ask the kernel for, so that it holds little of what they do not read or cannot send.
+const SOCKET_BYTES: u32 = 4096;
+/// As many callers begin at the same time. With all of them, the gateway's connects to the upstream are late on a busy machine.
+const CROWD: usize = 50;
+/// Each crowd must have begun within this time.
+const BEGIN_WITHIN: Duration = Duration::from_secs(10);
+/// The memory is looked at so often while it grows.
+const LOOK: Duration = Duration::from_millis(50);
+/// It has stopped growing when it has not grown by more than [`STILL_KIB`] for so long.
+const STILL: Duration = Duration::from_millis(500);
+const STILL_KIB: u64 = 128;
+/// It is not waited for longer than this. The gateway ends an exchange after 10 s without progress.
+const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+/// When the memory is looked at after all callers have left.
+const AFTER: [Duration; 4] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
+
+/// Anonymous memory of the gateway in one case, in KiB.
+struct Seen {
+    rest: u64,
+    one: u64,
+    all: u64,
+    after: [u64; AFTER.len()],
+}
+
+/// Measures and prints the table.
+pub(crate) fn slow_readers(options: &Options) -> Outcome<()> {
+    let program = match &options.program {
+        Some(program) => program.canonicalize().map_err(|e| format!("{}: {e}", program.display()))?,
+        None => {
+            build("seawall-gateway")?;
+            target().join("release").join("seawall")
+        }
+    };
+    let bench = prepare(program)?;
+    let part = options.only.as_deref().unwrap_or_default();
+    println!("{}\n", report::heading(&bench)?);
+    println!("{} callers, two workers; anonymous memory in MiB\n", options.readers);
+    println!("{}", heading(options.readers));
+    for case in CASES.iter().filter(|case| case.name.contains(part)) {
+        println!("{}", row(case.name, options.readers, &measure(&bench, case, options.readers)?));
+    }
+    if KEPT.name.contains(part) {
+        let port = free_port()?;
+        let _upstream = bench.upstream(&KEPT, port)?;
+        let cell = bench.cell(0, 0, Arm::Seawall, port)?;
+        println!(
+            "\n{}: {:.1} MiB of anonymous memory at most under load, {:.1} at rest (RSS {:.1} and {:.1}); {} errors",
+            KEPT.name,
+            mib(cell.peak.anonymous_kib),
+            mib(cell.idle.anonymous_kib),
+            mib(cell.peak.rss_kib),
+            mib(cell.idle.rss_kib),
+            cell.seen.errors
+        );
+    }
+    Ok(())
+}
+
+fn prepare(program: PathBuf) -> Outcome<Bench> {
+    let folder = target().join("bench");
+    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    Ok(Bench {
+        programs: Programs { seawall: Some(program), before: None },
+        arms: vec![Arm::Seawall],
+        scenarios: vec![KEPT],
+        seconds: 2.0,
+        rounds: 1,
+        // Its speed does not matter here, so it is this program, as it was built.
+        generator: std::env::current_exe().map_err(|e| format!("this program's own file: {e}"))?,
+        folder,
+    })
+}
+
+fn measure(bench: &Bench, case: &Case, readers: u16) -> Outcome<Seen> {
+    let up = free_port()?;
+    let _upstream = bench.upstream(&KEPT, up)?;
+    let gateway =
+        proxies::start(Arm::Seawall, &bench.programs, up, KEPT.workers, KEPT.proxy_cpus(), &bench.folder)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("no runtime: {e}"))?;
+    let group = gateway.server.group();
+    let seen = runtime.block_on(async {
+        let mut callers = Callers::new(case, gateway.port);
+        let rest = settled(group).await;
+        callers.begin(1).await?;
+        let one = settled(group).await;
+        callers.begin(usize::from(readers) - 1).await?;
+        let all = settled(group).await;
+        callers.leave().await?;
+        let left = Instant::now();
+        let mut after = [0; AFTER.len()];
+        for (delay, kib) in AFTER.into_iter().zip(&mut after) {
+            sleep_until(left + delay).await;
+            *kib = Memory::of(group).anonymous_kib;
+        }
+        Ok(Seen { rest, one, all, after })
+    });
+    seen.map_err(|why: String| format!("{}: {why}", case.name))
+}
+
+/// The callers of one case, each in a task of its own, which holds its connection until it is aborted.
+struct Callers {
+    address: SocketAddr,
+    head: Arc<str>,
+    upload: bool,
+    begun: Arc<AtomicUsize>,
+    tasks: JoinSet<Outcome<()>>,
+}
+
+impl Callers {
+    fn new(case: &Case, port: u16) -> Callers {
+        let mut head = String::new();
+        let method = if case.upload { "POST" } else { "GET" };
+        let _ = write!(head, "{method} {} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n", case.path);
+        if case.upload {
+            let _ = write!(head, "content-length: {LONG_BYTES}\r\n");
+        }
+        head.push_str("\r\n");
+        Callers {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            head: head.into(),
+            upload: case.upload,
+            begun: Arc::default(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Starts more of them, and waits until each has the beginning of its answer or has sent the beginning of its upload.
+    async fn begin(&mut self, count: usize) -> Outcome<()> {
+        let all = self.tasks.len() + count;
+        while self.tasks.len() < all {
+            self.begin_some((all - self.tasks.len()).min(CROWD)).await?;
+        }
+        Ok(())
+    }
+
+    async fn begin_some(&mut self, count: usize) -> Outcome<()> {
+        for _ in 0..count {
+            let (address, head, upload) = (self.address, Arc::clone(&self.head), self.upload);
+            let begun = Arc::clone(&self.begun);
+            self.tasks.spawn(async move { stand_still(address, &head, upload, &begun).await });
+        }
+        let end = Instant::now() + BEGIN_WITHIN;
+        while self.begun.load(Ordering::Relaxed) < self.tasks.len() {
+            self.all_hold()?;
+            if Instant::now() > end {
+                let begun = self.begun.load(Ordering::Relaxed);
+                return Err(format!("only {begun} of {} callers could begin", self.tasks.len()));
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
+    /// An error if any caller's exchange has ended.
+    fn all_hold(&mut self) -> Outcome<()> {
+        match self.tasks.try_join_next() {
+            None => Ok(()),
+            Some(Ok(Err(why))) => Err(why),
+            Some(Ok(Ok(()))) => Err("an upload was taken whole".to_owned()),
+            Some(Err(e)) => Err(format!("a caller's task ended: {e}")),
+        }
+    }
+
+    /// Closes all connections. Those with bytes that were not read end with a reset.
+    async fn leave(&mut self) -> Outcome<()> {
+        self.all_hold()?;
+        self.tasks.shutdown().await;
+        Ok(())
+    }
+}
+
+/// One exchange that does not end: nothing is read behind the status, or the upload waits for the upstream.
+async fn stand_still(address: SocketAddr, head: &str, upload: bool, begun: &AtomicUsize) -> Outcome<()> {
+    let mut stream = connect(address).await.map_err(|e| format!("a caller could not connect: {e}"))?;
+    let broke = |e: std::io::Error| format!("a caller's connection broke: {e}");
+    stream.write_all(head.as_bytes()).await.map_err(broke)?;
+    if upload {
+        let piece = [b'x'; 4096];
+        stream.write_all(&piece).await.map_err(broke)?;
+        begun.fetch_add(1, Ordering::Relaxed);
+        for _ in 1..LONG_BYTES / piece.len() {
+            stream.write_all(&piece).await.map_err(broke)?;
+        }
+        return Ok(());
+    }
+    let mut status = [0; 12];
+    let read = timeout(BEGIN_WITHIN, stream.read_exact(&mut status)).await;
+    read.map_err(|_| format!("no answer came within {BEGIN_WITHIN:?}"))?.map_err(broke)?;
+    if status != *b"HTTP/1.1 200" {
+        return Err(format!("an answer began with `{}`", String::from_utf8_lossy(&status)));
+    }
+    begun.fetch_add(1, Ordering::Relaxed);
+    pending().await
+}
+
+async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(SOCKET_BYTES)?;
+    socket.set_send_buffer_size(SOCKET_BYTES)?;
+    socket.connect(address).await
+}
+
+/// The anonymous memory once it has stopped growing, or after [`SETTLE_WITHIN`].
+async fn settled(group: u32) -> u64 {
+    let began = Instant::now();
+    let (mut top, mut since) = (Memory::of(group).anonymous_kib, began);
+    loop {
+        sleep(LOOK).await;
+        let (kib, now) = (Memory::of(group).anonymous_kib, Instant::now());
+        if kib > top + STILL_KIB {
+            (top, since) = (kib, now);
+        }
+        if now >= since + STILL || now >= began + SETTLE_WITHIN {
+            return kib;
+        }
+    }
+}
+
+fn heading(readers: u16) -> String {
+    let mut names = format!("| | at rest | with 1 | with {readers} | KiB each beyond the first |");
+    for delay in AFTER {
+        let _ = write!(names, " {} s after |", delay.as_secs_f64());
+    }
+    let columns = names.matches('|').count() - 1;
+    format!("{names}\n|{}", " --- |".repeat(columns))
+}
+
+fn row(name: &str, readers: u16, seen: &Seen) -> String {
+    let each = seen.all.saturating_sub(seen.one) as f64 / f64::from(readers - 1);
+    let mut cells = format!("| {name} |");
+    for kib in [seen.rest, seen.one, seen.all] {
+        let _ = write!(cells, " {:.1} |", mib(kib));
+    }
+    let _ = write!(cells, " {each:.0} |");
+    for kib in seen.after {
+        let _ = write!(cells, " {:.1} |", mib(kib));
+    }
+    cells
+}
+
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_is_shared_by_those_beyond_the_first() {
+        let seen = Seen { rest: 1024, one: 2048, all: 2048 + 64 * 10, after: [2048; AFTER.len()] };
+        let row = row("answers", 11, &seen);
+        assert_eq!(row, "| answers | 1.0 | 2.0 | 2.6 | 64 | 2.0 | 2.0 | 2.0 | 2.0 |");
+        let heading = heading(11);
+        assert!(
+            heading.lines().all(|line| line.matches('|').count() == row.matches('|').count()),
+            "{heading}"
+        );
+    }
+}
