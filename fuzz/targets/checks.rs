@@ -74,11 +74,7 @@ pub(crate) fn framing(bytes: &[u8]) {
     while !rest.is_empty() {
         size = (size * 7 + 3) % 61;
         let (piece, behind) = rest.split_at(size.clamp(1, rest.len()));
-        if cut.unseen() >= piece.len() as u64 {
-            cut.skip(piece.len() as u64);
-        } else {
-            cut.read(piece);
-        }
+        cut.read(piece);
         rest = behind;
     }
     assert_eq!(cut.doubtful_from(), followed.doubtful_from);

@@ -27,8 +27,9 @@ use crate::connect::{AbsoluteForm, Connection, Meter, Peek, Probe, Stream};
 use crate::upload::{Sized, Unfinished, Upload};
 use crate::watch::{Lapse, Timer, Watch};
 
-/// The most that is read by one system call.
-const READ_BYTES: usize = 32 << 10;
+/// The most that is read by one system call. A piece of this length and what goes before it fit into 16 KiB, which matters
+/// to a caller that reads slowly: the buffer behind which the piece waits doubles when it is full.
+const READ_BYTES: usize = 15 << 10;
 
 thread_local! {
     /// What is read passes through here. What is used immediately is copied once, to where it goes; a connection holds bytes

@@ -1,8 +1,9 @@
 //! One caller's connection: its bytes, and what others need to know of it.
 //!
 //! The bytes are followed on their way in by [`Framing`], so that a request with two readings is known as such when
-//! hyper hands it over; what belongs to a body of known length passes unseen.
+//! hyper hands it over.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -72,6 +73,11 @@ impl Caller {
         }
     }
 
+    /// The bytes that the socket has taken since the connection began.
+    pub(crate) fn taken(&self) -> u64 {
+        self.meter.accepted()
+    }
+
     /// Whether bytes that were to be written never were. Asked when the connection is over.
     pub(crate) fn lost_bytes(&self) -> bool {
         self.write_failed.load(Relaxed) || self.meter.unwritten() > 0
@@ -138,8 +144,6 @@ pub(crate) struct CallerIo {
     caller: Arc<Caller>,
     clock: Clock,
     framing: Framing,
-    /// Where bytes of a body are looked at; empty until one must be.
-    piece: Vec<u8>,
     /// Until when the rest of a request is read that was answered before it had ended.
     lingers: Option<Pin<Box<Sleep>>>,
 }
@@ -164,7 +168,7 @@ impl CallerIo {
             write_failed: AtomicBool::new(false),
         };
         let framing = Framing::new(head_limit);
-        CallerIo { stream, caller: Arc::new(caller), clock, framing, piece: Vec::new(), lingers: None }
+        CallerIo { stream, caller: Arc::new(caller), clock, framing, lingers: None }
     }
 
     pub(crate) fn caller(&self) -> Arc<Caller> {
@@ -176,7 +180,7 @@ impl CallerIo {
         self.caller.multiplexed.store(true, Relaxed);
     }
 
-    /// Reads through a buffer of our own, since what was put into hyper's cannot be looked at.
+    /// Reads through a buffer of our own.
     fn poll_read_seen(
         &mut self,
         cx: &mut Context<'_>,
@@ -201,17 +205,17 @@ impl CallerIo {
             return Poll::Ready(Ok(()));
         }
         let lingers = self.lingers.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
-        self.piece.resize(BODY_PIECE, 0);
-        loop {
-            if lingers.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(()));
-            }
-            let mut piece = tokio::io::ReadBuf::new(&mut self.piece);
-            let read = tokio::io::AsyncRead::poll_read(Pin::new(&mut self.stream), cx, &mut piece);
-            if std::task::ready!(read).is_err() || piece.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+        while lingers.as_mut().poll(cx).is_pending() {
+            let more = PIECE.with_borrow_mut(|piece| {
+                let mut piece = tokio::io::ReadBuf::new(piece);
+                let read = tokio::io::AsyncRead::poll_read(Pin::new(&mut self.stream), cx, &mut piece);
+                read.map(|read| read.is_ok() && !piece.filled().is_empty())
+            });
+            if !std::task::ready!(more) {
+                break;
             }
         }
+        Poll::Ready(Ok(()))
     }
 
     fn noted<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -246,29 +250,20 @@ impl Read for CallerIo {
         if this.caller.multiplexed.load(Relaxed) {
             return Pin::new(&mut this.stream).poll_read(cx, buf);
         }
-        if this.framing.unseen() >= buf.remaining() as u64 {
-            let before = this.caller.meter.read();
-            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-            this.framing.skip(this.caller.meter.read() - before);
-            return Poll::Ready(Ok(()));
-        }
-        if !this.framing.is_in_body() {
-            return this.poll_read_seen(cx, buf, &mut [0; HEAD_PIECE]);
-        }
-        let mut piece = std::mem::take(&mut this.piece);
-        piece.resize(BODY_PIECE, 0);
-        let polled = this.poll_read_seen(cx, buf, &mut piece);
-        this.piece = piece;
-        polled
+        PIECE.with_borrow_mut(|piece| this.poll_read_seen(cx, buf, piece))
     }
 }
 
 /// How long a caller may take to hear that its request was answered, and to stop sending it.
 const LINGER: Duration = Duration::from_secs(2);
-/// So much of a head is read at once; most are shorter.
-const HEAD_PIECE: usize = 2048;
-/// So much of a body is looked at at once.
-const BODY_PIECE: usize = 16 << 10;
+/// The most that is read by one system call: one less than a power of two, since hyper's buffer grows to the next one with
+/// each read that fills it.
+const PIECE_BYTES: usize = (16 << 10) - 1;
+
+thread_local! {
+    /// What is read passes through here on its way to hyper, since what was put into hyper's buffer cannot be looked at.
+    static PIECE: RefCell<[u8; PIECE_BYTES]> = const { RefCell::new([0; PIECE_BYTES]) };
+}
 
 impl Write for CallerIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod counters;
 mod demo;
+mod ebb;
 #[doc(hidden)]
 pub mod framing;
 mod gate;

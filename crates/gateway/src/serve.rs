@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::admin::{self, AdminToken};
 use crate::config;
 use crate::demo::Demo;
+use crate::ebb::Ebb;
 use crate::gate::read_tokens;
 use crate::running::{Reload, Running};
 use crate::worker::{Entrance, Worker};
@@ -268,6 +269,7 @@ impl<'a> Watched<'a> {
 /// Waits for the signal to stop; reloads on SIGHUP and when the file's content changes.
 async fn until_told_to_stop(running: &Running, mut signals: Signals, mut watched: Watched<'_>) {
     let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
+    let mut ebb = Ebb::default();
     loop {
         let wanted = tokio::select! {
             _ = signals.term.recv() => return,
@@ -276,7 +278,12 @@ async fn until_told_to_stop(running: &Running, mut signals: Signals, mut watched
                 watched.take();
                 true
             }
-            _ = look.tick() => watched.changed().await,
+            _ = look.tick() => {
+                if ebb.is_due(running.connections.load(Ordering::Relaxed)) {
+                    seawall_heap::give_back();
+                }
+                watched.changed().await
+            }
         };
         if let Some(file) = watched.file.filter(|_| wanted) {
             reload(running, file).await;

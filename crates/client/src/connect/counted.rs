@@ -44,12 +44,17 @@ impl Meter {
 
     /// A number that grows while there is progress in either direction: what was read, and what was taken to be written.
     pub fn progress(&self) -> u64 {
-        self.accepted.load(Relaxed) + self.read()
+        self.accepted() + self.read()
+    }
+
+    /// Bytes that were taken to be written, now or at the end of the thread's turn.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
     }
 
     /// Bytes that were to be written, and that the kernel has not taken: they wait, or never will be.
     pub fn unwritten(&self) -> u64 {
-        self.accepted.load(Relaxed).saturating_sub(self.written())
+        self.accepted().saturating_sub(self.written())
     }
 
     /// Bytes that we took from the kernel since the connection was made.
@@ -80,7 +85,7 @@ impl Meter {
     }
 
     fn add_accepted(&self, bytes: usize) {
-        self.accepted.store(self.accepted.load(Relaxed) + bytes as u64, Relaxed);
+        self.accepted.store(self.accepted() + bytes as u64, Relaxed);
     }
 
     fn add_read(&self, bytes: usize) {
