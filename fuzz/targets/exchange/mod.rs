@@ -1,0 +1,71 @@
+//! A whole exchange, from a caller's bytes to the answer that the caller reads, held against a model of what may be answered.
+//!
+//! The bytes that a fuzzer makes are decoded into a [`scenario`]: what a caller asks, what a dependency answers, and how both
+//! are cut in time. It is played on a [`stage`] with the real gateway, and the [`model`] says whether what was heard may be:
+//! a whole answer exactly, or a broken one visibly broken; nothing complete that was broken, nothing of one answer in another,
+//! nothing delivered twice that must not be, and never silence.
+
+mod ask;
+mod caller;
+mod dependency;
+mod frames;
+mod lines;
+mod model;
+mod reader;
+mod request;
+mod scenario;
+mod stage;
+
+pub use model::Finding;
+
+use std::sync::Arc;
+
+use scenario::Scenario;
+use stage::Stage;
+
+thread_local! {
+    static STAGE: Stage = Stage::build();
+}
+
+/// Plays the scenario of these bytes, and gives what must not have happened.
+pub fn play(bytes: &[u8]) -> Vec<Finding> {
+    let scenario = Arc::new(Scenario::decode(bytes));
+    STAGE.with(|stage| model::judge(&scenario, &stage.play(&scenario)))
+}
+
+/// The scenario in words.
+pub fn show(bytes: &[u8]) -> String {
+    Scenario::decode(bytes).to_string()
+}
+
+/// The scenario's kind, for counting: who speaks what to whom, in how many exchanges.
+pub fn class(bytes: &[u8]) -> String {
+    let scenario = Scenario::decode(bytes);
+    let first = &scenario.exchanges[0];
+    let (caller, dependency) = (scenario.caller, first.dependency);
+    format!("{caller:?} caller, {dependency:?} dependency, {:?}", first.ask.kind)
+}
+
+/// How often a finding must be seen again: the kernel may hold a segment back for a moment, and the clock that stands still
+/// for those who work does not stand still for it.
+const AGAIN: usize = 2;
+
+/// What was found and is found again each time.
+pub fn found(bytes: &[u8]) -> Vec<Finding> {
+    let mut findings = play(bytes);
+    for _ in 0..AGAIN {
+        if findings.is_empty() {
+            break;
+        }
+        let again = play(bytes);
+        findings.retain(|finding| again.iter().any(|other| other.kind == finding.kind));
+    }
+    findings
+}
+
+/// Panics where something happens that must not.
+pub fn exchange(bytes: &[u8]) {
+    if let Some(finding) = found(bytes).first() {
+        panic!("{}\n{}\n{}", finding.kind, show(bytes), finding.seen);
+    }
+}
