@@ -220,7 +220,7 @@ impl fmt::Display for Ask {
             write!(f, ", with a flaw: {flaw:?}")?;
         }
         if !self.bytes.is_empty() {
-            write!(f, ", as {}, cut at {:?}", Shown(&self.bytes), self.cuts.0)?;
+            write!(f, ", as {}, {}", Shown(&self.bytes), self.cuts)?;
         }
         Ok(())
     }

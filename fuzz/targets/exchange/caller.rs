@@ -1,5 +1,6 @@
 //! The caller: asks as the scenario says, and notes what it hears.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::ask::{Ask, Kind, Leaves, Upload};
 use super::reader::{End, Reading, read_answer};
-use super::scenario::{Pause, Protocol};
+use super::scenario::{Pause, Protocol, Shown};
 
 /// How what was heard ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(crate) enum Ended {
     Nothing(String),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Heard {
     pub(crate) status: Option<u16>,
     pub(crate) fields: Vec<(String, String)>,
@@ -30,6 +31,14 @@ pub(crate) struct Heard {
     pub(crate) ended: Ended,
     /// What is wrong with it whatever was asked.
     pub(crate) wrong: Option<String>,
+}
+
+impl fmt::Debug for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Heard { status, fields, body, trailers, ended, wrong } = self;
+        write!(f, "{status:?} {fields:?} with {}, trailers {trailers:?}, ", Shown(body))?;
+        write!(f, "{ended:?}, wrong: {wrong:?}")
+    }
 }
 
 impl Heard {

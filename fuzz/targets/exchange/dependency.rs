@@ -1,5 +1,6 @@
 //! The dependency: takes requests, notes each delivery, and answers as the scenario says.
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,22 +11,31 @@ use super::frames::{Frames, Step, frame};
 use super::lines::Lines;
 use super::reader::{End, Reading, read_answer};
 use super::request::read_request;
-use super::scenario::{Answer, Pause, Protocol, Scenario};
+use super::scenario::{Answer, Pause, Protocol, Scenario, Shown};
 
 /// One request that reached the dependency, or a part of one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Delivery {
     pub(crate) number: usize,
     /// All of it came.
     pub(crate) whole: bool,
     /// What came of its body.
     pub(crate) body: Vec<u8>,
+    /// The dependency said of it that it may be sent again.
+    pub(crate) refused: bool,
     /// What the answer to it comes to; none where none was begun.
     pub(crate) answer: Option<Reading>,
 }
 
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = if self.whole { "a whole request" } else { "a part of a request" };
+        write!(f, "{whole} to {} with {}, answered by {:?}", self.number, Shown(&self.body), self.answer)
+    }
+}
+
 /// What the dependency saw.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Log {
     pub(crate) deliveries: Vec<Delivery>,
     /// What must not happen whatever the scenario.
@@ -70,7 +80,7 @@ impl Dependency {
     /// Notes a delivery, and gives its place.
     fn delivered(&self, number: usize, whole: bool, body: Vec<u8>) -> usize {
         self.read(|log| {
-            log.deliveries.push(Delivery { number, whole, body, answer: None });
+            log.deliveries.push(Delivery { number, whole, body, refused: false, answer: None });
             log.deliveries.len() - 1
         })
     }
@@ -84,6 +94,7 @@ impl Dependency {
             let answer = exchange.answers[before.min(1)].clone();
             let head = exchange.ask.kind.method() == "HEAD";
             log.deliveries[place].answer = Some(answer.reading(head));
+            log.deliveries[place].refused = matches!(&answer, Answer::Frames(frames) if frames.refuse());
             log.playing += 1;
             Some(answer)
         })
@@ -98,7 +109,7 @@ impl Dependency {
             match read_request(&bytes) {
                 Err(why) => {
                     let text = bytes.escape_ascii().to_string();
-                    return self.read(|log| log.wrong.push(format!("a request that is malformed, {why}: {text}")));
+                    return self.read(|log| log.wrong.push(format!("a request that is malformed, {why}: \"{text}\"")));
                 }
                 Ok(Some(request)) => {
                     let number = request.target.rsplit('/').next().and_then(|text| text.parse().ok());

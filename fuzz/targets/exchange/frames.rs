@@ -6,7 +6,7 @@ use std::fmt;
 use super::ask::{Ask, Kind};
 use super::lines::body_for;
 use super::reader::{Broken, EARLY, End, Reading, SILENT, Whole};
-use super::scenario::{Cursor, Pause, mark};
+use super::scenario::{Cursor, Pause, Shown, mark};
 
 type Fields = Vec<(String, String)>;
 
@@ -73,11 +73,17 @@ impl Frames {
             match seen.take(step) {
                 Ok(None) => {}
                 Ok(Some(trailers)) => return seen.whole(trailers, self.ends_badly()),
-                Err(Some(why)) => return seen.broken(why),
                 Err(None) => return Reading::Refused,
+                Err(Some(why)) => return seen.broken(why),
             }
         }
         seen.broken(SILENT)
+    }
+
+    /// Whether it says, rightly or not, that the request was not looked at.
+    pub(crate) fn refuse(&self) -> bool {
+        let refuses = |step: &Step| matches!(step, Step::Reset(REFUSED_STREAM) | Step::GoAway { covers: false });
+        self.steps.iter().any(refuses)
     }
 
     /// Something follows that may keep a recipient from what came before it.
@@ -113,7 +119,11 @@ impl Seen {
         match step {
             Step::Pause(_) | Step::GoAway { covers: true } => Ok(None),
             Step::GoAway { covers: false } if self.head.is_none() => Err(None),
-            Step::GoAway { covers: false } => Err(Some("left out by a GOAWAY")),
+            Step::GoAway { covers: false } => {
+                // It contradicts the head that came before.
+                self.sure = false;
+                Ok(None)
+            }
             Step::Reset(REFUSED_STREAM) if self.head.is_none() => Err(None),
             Step::Reset(NO_ERROR) => Err(Some("a reset with NO_ERROR before the end")),
             Step::Reset(8) => Err(Some("a reset with CANCEL before the end")),
@@ -155,13 +165,13 @@ impl Seen {
             _ => None,
         };
         let status = status.filter(|s| (100..=999).contains(s)).ok_or("a head without a status")?;
-        if status == 101 {
-            return Err("101 over HTTP/2");
-        }
+        // There is no 101 over HTTP/2. It changes nothing, so it may be passed over like other interim heads.
+        self.sure &= status != 101;
         if fields[1..].iter().any(|(name, _)| !plain(name)) {
             return Err("a head with fields that HTTP/2 forbids");
         }
         if status < 200 {
+            self.sure &= fields[1..].iter().all(|(name, _)| name != "content-length");
             return if end { Err("an interim head that ends the stream") } else { Ok(None) };
         }
         self.no_body |= matches!(status, 204 | 304);
@@ -205,7 +215,15 @@ impl Seen {
         })
     }
 
-    fn broken(self, why: &'static str) -> Reading {
+    /// An answer that has no body is whole with its head, whatever comes behind it, and one whose length is known is whole
+    /// with its last byte: that may have been passed on before the rest came.
+    fn broken(mut self, why: &'static str) -> Reading {
+        let length = self.length.filter(|_| !self.no_body).and_then(|length| usize::try_from(length).ok());
+        let all = self.no_body || length.is_some_and(|length| self.body.len() >= length);
+        if self.head.is_some() && all {
+            self.body.truncate(length.unwrap_or_default());
+            return self.whole(Vec::new(), true);
+        }
         Reading::Broken(Broken { why, status: self.head, fields: self.fields, body: self.body })
     }
 }
@@ -325,7 +343,7 @@ impl fmt::Display for Frames {
             let comma = if number > 0 { ", " } else { "" };
             match step {
                 Step::Data { bytes, end } => {
-                    write!(f, "{comma}Data \"{}\" end: {end}", bytes.escape_ascii())?
+                    write!(f, "{comma}Data {} end: {end}", Shown(bytes))?
                 }
                 other => write!(f, "{comma}{other:?}")?,
             }

@@ -310,7 +310,7 @@ const LASTS: [&str; 11] = [
 
 impl fmt::Display for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, cut at {:?}", Shown(&self.bytes), self.cuts.0)?;
+        write!(f, "{}, {}", Shown(&self.bytes), self.cuts)?;
         if let Some((pause, stray)) = &self.stray {
             write!(f, ", after {pause:?} {}", Shown(stray))?;
         }

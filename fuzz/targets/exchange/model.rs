@@ -21,7 +21,7 @@ pub(crate) fn judge(scenario: &Scenario, record: &Record) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for wrong in &record.wrong {
         let kind = wrong.split(": \"").next().unwrap_or_default().to_owned();
-        findings.push(Finding { kind, seen: format!("{wrong}; {record:#?}") });
+        findings.push(Finding { kind, seen: format!("{wrong}; {record:?}") });
     }
     for (number, (exchange, heard)) in scenario.exchanges.iter().zip(&record.heard).enumerate() {
         let here = record.deliveries.iter().filter(|delivery| delivery.number == number).collect::<Vec<_>>();
@@ -59,6 +59,9 @@ impl Case<'_> {
             let done = heard.ended == Ended::Whole && self.problem().is_none();
             return if done { wrong("half an upload was answered") } else { Ok(()) };
         }
+        if ask.cuts.is_long() && self.problem().is_some() {
+            return Ok(());
+        }
         match self.deliveries.last().map(|delivery| delivery.answer.as_ref()) {
             None if self.problem().is_some() => wrong("nothing was sent on"),
             None => wrong(format!("answered, and nothing was delivered: {:?}", heard.ended)),
@@ -81,7 +84,7 @@ impl Case<'_> {
                 None => {}
             }
         }
-        let counted = deliveries.iter().filter(|delivery| delivery.answer != Some(Reading::Refused)).count();
+        let counted = deliveries.iter().filter(|delivery| !delivery.refused).count();
         if counted > 1 && !ask.kind.may_be_repeated() {
             return wrong("what must not be sent twice was delivered twice");
         }
@@ -111,7 +114,9 @@ impl Case<'_> {
         if heard.trailers.iter().any(|(name, _)| name.starts_with("seawall-")) {
             return wrong("a trailer in Seawall's name");
         }
-        if heard.status.is_some() && heard.field("seawall-effect").len() != 1 {
+        // What is no request at all is refused before Seawall could have a word to say.
+        let misread = self.ask.flaw.is_some() && heard.status == Some(400);
+        if heard.status.is_some() && !misread && heard.field("seawall-effect").len() != 1 {
             return wrong("not exactly one effect");
         }
         if heard.field("content-length").len() > 1 || heard.field("content-length").iter().any(|v| v.contains(','))

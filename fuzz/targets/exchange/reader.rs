@@ -3,6 +3,10 @@
 //! It reads a recorded stream of bytes and how that stream ended. What RFC 9112 lets a recipient mend or refuse is read
 //! as mended and marked as not sure; what it must refuse is broken, with the reason.
 
+use std::fmt;
+
+use super::scenario::Shown;
+
 /// How a stream of bytes ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -25,7 +29,7 @@ pub(crate) enum Reading {
     Refused,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Whole {
     pub(crate) status: u16,
     pub(crate) fields: Vec<(String, String)>,
@@ -39,7 +43,7 @@ pub(crate) struct Whole {
     pub(crate) sure: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Broken {
     pub(crate) why: &'static str,
     /// The status of the final head, where there is one.
@@ -48,6 +52,20 @@ pub(crate) struct Broken {
     pub(crate) fields: Vec<(String, String)>,
     /// What came of the body.
     pub(crate) body: Vec<u8>,
+}
+
+impl fmt::Debug for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Whole { status, body, trailers, used, keeps, sure, .. } = self;
+        write!(f, "{status} with {}, trailers {trailers:?}, {used} bytes, ", Shown(body))?;
+        write!(f, "keeps: {keeps}, sure: {sure}")
+    }
+}
+
+impl fmt::Debug for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {:?} with {}", self.why, self.status, Shown(&self.body))
+    }
 }
 
 pub(crate) const EARLY: &str = "it ended early";
@@ -71,6 +89,7 @@ pub(crate) fn read_answer(bytes: &[u8], no_body: bool, end: Option<End>) -> Read
         if !(100..200).contains(&head.status) {
             return body_of(head, &bytes[at..], at, sure, no_body, end);
         }
+        sure &= matches!(head.framing(), Ok((Framing::UntilEnd, true)));
     }
 }
 
@@ -162,17 +181,17 @@ impl Head {
         let first = loop {
             match lines.next() {
                 None => return begins_well(&bytes[lines.at..]).map(|()| None),
-                Some("") => lines.sure = false,
+                Some(line) if line.is_empty() => lines.sure = false,
                 Some(line) => break line,
             }
         };
-        let (old, status, plain) = status_line(first)?;
+        let (old, status, plain) = status_line(&first)?;
         let (mut fields, mut sure) = (Vec::new(), plain);
         loop {
             match lines.next() {
                 None => return Ok(None),
-                Some("") => break,
-                Some(line) => sure &= field(line, &mut fields),
+                Some(line) if line.is_empty() => break,
+                Some(line) => sure &= field(&line, &mut fields),
             }
         }
         sure &= lines.sure;
@@ -253,7 +272,7 @@ fn field(line: &str, fields: &mut Vec<(String, String)>) -> bool {
 }
 
 fn visible(text: &str) -> bool {
-    text.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+    text.chars().all(|char| char == '\t' || (char >= ' ' && char != '\u{7f}'))
 }
 
 /// The members of all lists under a name.
@@ -265,15 +284,15 @@ pub(crate) fn values<'a>(
     named.flat_map(|(_, value)| value.split(',').map(|token| token.trim_matches([' ', '\t'])))
 }
 
-/// Lines of text; bytes that are no ASCII stand in as `~`, and are not sure.
+/// Lines of text, each byte a character.
 struct Lines<'a> {
     bytes: &'a [u8],
     at: usize,
     sure: bool,
 }
 
-impl<'a> Lines<'a> {
-    fn next(&mut self) -> Option<&'a str> {
+impl Lines<'_> {
+    fn next(&mut self) -> Option<String> {
         let rest = &self.bytes[self.at..];
         let end = rest.iter().position(|byte| *byte == b'\n')?;
         self.at += end + 1;
@@ -284,13 +303,7 @@ impl<'a> Lines<'a> {
                 &rest[..end]
             }
         };
-        match std::str::from_utf8(line).ok().filter(|line| line.is_ascii()) {
-            Some(line) => Some(line),
-            None => {
-                self.sure = false;
-                Some("~")
-            }
-        }
+        Some(line.iter().map(|byte| char::from(*byte)).collect())
     }
 }
 
@@ -361,7 +374,7 @@ impl Chunks<'_> {
                 self.at = lines.at;
                 return Ok(Some(fields));
             }
-            self.sure &= field(line, &mut fields);
+            self.sure &= field(&line, &mut fields);
         }
         Ok(None)
     }

@@ -19,11 +19,16 @@ pub(crate) fn read_request(bytes: &[u8]) -> Result<Option<Request>, &'static str
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| "a head that is no text")?;
     let mut lines = head.split("\r\n");
     let mut words = lines.next().unwrap_or_default().split(' ');
-    let (Some(method), Some(target), Some("HTTP/1.1"), None) =
+    let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
         return Err("no request line");
     };
+    // Behind an answer in HTTP/1.0 a request may be in that version, too.
+    let old = version == "HTTP/1.0";
+    if !old && version != "HTTP/1.1" {
+        return Err("another version");
+    }
     let mut fields = Vec::new();
     for line in lines {
         let (name, value) = line.split_once(':').ok_or("a line without a colon")?;
@@ -45,7 +50,7 @@ pub(crate) fn read_request(bytes: &[u8]) -> Result<Option<Request>, &'static str
             let came = length.min(rest.len());
             (rest[..came].to_vec(), came == length, came)
         }
-        ([], ["chunked"]) => {
+        ([], ["chunked"]) if !old => {
             let mut chunks = Chunks { bytes: rest, at: 0, body: Vec::new(), sure: true };
             let whole = chunks.read()?.is_some();
             (chunks.body, whole, chunks.at)

@@ -159,12 +159,30 @@ pub(crate) fn mark(number: usize, delivery: usize) -> String {
     format!("<{number}:{delivery}>")
 }
 
-/// Bytes as they are read best.
+/// Bytes as they are read best: without the middle of many.
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0.escape_ascii())
+        const ENDS: usize = 150;
+        match self.0.len().checked_sub(2 * ENDS).filter(|left_out| *left_out > 20) {
+            None => write!(f, "\"{}\"", self.0.escape_ascii()),
+            Some(left_out) => {
+                let (first, last) = (&self.0[..ENDS], &self.0[self.0.len() - ENDS..]);
+                let (first, last) = (first.escape_ascii(), last.escape_ascii());
+                write!(f, "\"{first}\" and {left_out} bytes and \"{last}\"")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Cuts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            0 => f.write_str("in one piece"),
+            1..=8 => write!(f, "cut at {:?}", self.0),
+            _ => f.write_str("byte by byte"),
+        }
     }
 }
 
