@@ -46,6 +46,15 @@ pub(crate) struct Log {
     pub(crate) playing: usize,
 }
 
+impl Log {
+    /// The exchange of a delivery, and which of its answers it gets.
+    fn place(&self, place: usize) -> (usize, usize) {
+        let number = self.deliveries[place].number;
+        let before = self.deliveries[..place].iter().filter(|other| other.number == number).count();
+        (number, before.min(1))
+    }
+}
+
 #[derive(Clone)]
 pub(crate) struct Dependency {
     scenario: Arc<Scenario>,
@@ -88,10 +97,9 @@ impl Dependency {
     /// The answer to a delivery, and what it comes to.
     fn answer(&self, place: usize) -> Option<Answer> {
         self.read(|log| {
-            let number = log.deliveries[place].number;
-            let before = log.deliveries[..place].iter().filter(|other| other.number == number).count();
+            let (number, before) = log.place(place);
             let exchange = self.scenario.exchanges.get(number)?;
-            let answer = exchange.answers[before.min(1)].clone();
+            let answer = exchange.answers[before].clone();
             let head = exchange.ask.kind.method() == "HEAD";
             log.deliveries[place].answer = Some(answer.reading(head));
             log.deliveries[place].refused = matches!(&answer, Answer::Frames(frames) if frames.refuse());
@@ -104,52 +112,63 @@ impl Dependency {
         let mut bytes = Vec::new();
         // Why nothing may come any more.
         let mut over = None;
-        let mut place = None;
+        // The delivery under way, and whether it was answered.
+        let mut place: Option<(usize, bool)> = None;
         loop {
-            match read_request(&bytes) {
-                Err(why) => {
-                    let text = bytes.escape_ascii().to_string();
-                    return self.read(|log| log.wrong.push(format!("a request that is malformed, {why}: \"{text}\"")));
-                }
-                Ok(Some(request)) => {
-                    let number = request.target.rsplit('/').next().and_then(|text| text.parse().ok());
-                    let number: usize = number.unwrap_or(usize::MAX);
-                    if let Some(why) = over.filter(|_| place.is_none()) {
-                        let what = format!("a request on a connection that is not at rest: {why}");
-                        self.read(|log| log.wrong.push(what));
+            let read = read_request(&bytes);
+            if let Err(why) = read {
+                let text = bytes.escape_ascii().to_string();
+                return self.wrong(format!("a request that is malformed, {why}: \"{text}\""));
+            }
+            if let Ok(Some(request)) = read {
+                let (at, answered) = match place {
+                    Some(place) => place,
+                    None => {
+                        if let Some(why) = over {
+                            self.wrong(format!("a request on a connection that is not at rest: {why}"));
+                        }
+                        let number = request.target.rsplit('/').next().and_then(|text| text.parse().ok());
+                        (self.delivered(number.unwrap_or(usize::MAX), false, Vec::new()), false)
                     }
-                    let place_now = *place.get_or_insert_with(|| self.delivered(number, false, Vec::new()));
-                    self.read(|log| {
-                        let delivery = &mut log.deliveries[place_now];
-                        delivery.whole = request.whole;
-                        delivery.body.clone_from(&request.body);
-                    });
-                    if request.whole {
-                        if bytes.len() > request.used {
-                            self.read(|log| log.wrong.push("bytes behind a request".to_owned()));
-                        }
-                        bytes.clear();
-                        place = None;
-                        let Some(Answer::Lines(lines)) = self.answer(place_now) else { return };
-                        let played = lines.play(&mut stream).await;
-                        self.read(|log| log.playing -= 1);
-                        if played.is_err() {
-                            return;
-                        }
-                        let reading = self.read(|log| log.deliveries[place_now].answer.clone());
-                        over = over.or_else(|| lines.leaves(reading.as_ref()));
-                        if lines.end == End::Reset {
-                            return;
-                        }
-                        continue;
+                };
+                place = Some((at, answered));
+                self.read(|log| {
+                    let delivery = &mut log.deliveries[at];
+                    (delivery.whole, delivery.body) = (request.whole, request.body);
+                });
+                if !answered && (request.whole || self.answers_early(at)) {
+                    place = Some((at, true));
+                    let Some(Answer::Lines(lines)) = self.answer(at) else { return };
+                    let played = lines.play(&mut stream).await;
+                    self.read(|log| log.playing -= 1);
+                    if played.is_err() || lines.end == End::Reset {
+                        return;
                     }
+                    let reading = self.read(|log| log.deliveries[at].answer.clone());
+                    over = over.or_else(|| lines.leaves(reading.as_ref()));
                 }
-                Ok(None) => {}
+                if request.whole {
+                    if bytes.len() > request.used {
+                        self.wrong("bytes behind a request".to_owned());
+                    }
+                    bytes.clear();
+                    place = None;
+                }
             }
             if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
                 return;
             }
         }
+    }
+
+    fn wrong(&self, what: String) {
+        self.read(|log| log.wrong.push(what));
+    }
+
+    fn answers_early(&self, place: usize) -> bool {
+        let (number, before) = self.read(|log| log.place(place));
+        let exchange = self.scenario.exchanges.get(number);
+        matches!(exchange.map(|exchange| &exchange.answers[before]), Some(Answer::Lines(lines)) if lines.early)
     }
 
     async fn serve_frames(self, mut stream: TcpStream) -> std::io::Result<()> {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::ask::{Ask, Kind};
 use super::lines::body_for;
-use super::reader::{Broken, EARLY, End, Reading, SILENT, Whole};
+use super::reader::{Broken, End, Reading, SILENT, Whole};
 use super::scenario::{Cursor, Pause, Shown, mark};
 
 type Fields = Vec<(String, String)>;
@@ -129,7 +129,7 @@ impl Seen {
             Step::Reset(8) => Err(Some("a reset with CANCEL before the end")),
             Step::Reset(_) => Err(Some("a reset before the end")),
             Step::Close(End::Keep) => Ok(None),
-            Step::Close(End::Fin | End::Reset) => Err(Some(EARLY)),
+            Step::Close(End::Fin | End::Reset) => Err(Some("the connection ended early")),
             Step::Data { .. } if self.head.is_none() => Err(Some("DATA before the head")),
             Step::Data { bytes, end } => {
                 self.body.extend_from_slice(bytes);
@@ -146,7 +146,9 @@ impl Seen {
                 }
             }
             Step::Fields { fields, end } if self.head.is_some() => {
-                if fields.iter().any(|(name, _)| !plain(name)) {
+                // Forbidden, and mostly passed over.
+                self.sure &= fields.iter().all(|(name, _)| name != ":status");
+                if fields.iter().any(|(name, _)| name != ":status" && !plain(name)) {
                     return Err(Some("trailers that are malformed"));
                 }
                 match self.length.filter(|_| !self.no_body) {

@@ -11,6 +11,8 @@ use super::scenario::{Cursor, Cuts, Pause, Shown, mark};
 pub(crate) struct Lines {
     pub(crate) bytes: Vec<u8>,
     pub(crate) cuts: Cuts,
+    /// It does not wait for the request's body.
+    pub(crate) early: bool,
     /// What comes behind the answer, unasked.
     pub(crate) stray: Option<(Pause, Vec<u8>)>,
     pub(crate) end: End,
@@ -20,6 +22,7 @@ pub(crate) struct Lines {
 
 /// The parts that an answer is made of.
 struct Parts {
+    early: bool,
     interim: String,
     version: &'static str,
     status: u16,
@@ -66,6 +69,7 @@ impl Lines {
         let status = STATUSES[usize::from(shape >> 2) % 16];
         let body = body_for(cursor, ask, number, delivery);
         let mut parts = Parts {
+            early: false,
             interim: String::new(),
             version: "HTTP/1.1",
             status,
@@ -99,8 +103,8 @@ impl Lines {
         let (mut bytes, head) = parts.write(ask.kind == Kind::Head);
         twists.iter().for_each(|(what, how)| bend(&mut bytes, *what, usize::from(*how), cursor));
         let cuts = Cuts::choose(cursor, bytes.len(), head.min(bytes.len()));
-        let Parts { stray, end, before_end, .. } = parts;
-        Lines { bytes, cuts, stray, end, before_end }
+        let Parts { early, stray, end, before_end, .. } = parts;
+        Lines { bytes, cuts, early, stray, end, before_end }
     }
 
     /// All that comes, as the model reads it.
@@ -132,7 +136,7 @@ impl Parts {
     fn twist(&mut self, what: u8, how: usize, mark: String) {
         let length = self.body.len();
         match what % 20 {
-            0 => {}
+            0 => self.early = how % 4 == 3,
             1 => self.fields += FIELDS[how % FIELDS.len()],
             2 => self.interim = INTERIM[how % INTERIM.len()].to_owned(),
             3 => {
@@ -310,7 +314,8 @@ const LASTS: [&str; 11] = [
 
 impl fmt::Display for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", Shown(&self.bytes), self.cuts)?;
+        let when = if self.early { "before the request's body: " } else { "" };
+        write!(f, "{when}{}, {}", Shown(&self.bytes), self.cuts)?;
         if let Some((pause, stray)) = &self.stray {
             write!(f, ", after {pause:?} {}", Shown(stray))?;
         }

@@ -68,7 +68,7 @@ impl fmt::Debug for Broken {
     }
 }
 
-pub(crate) const EARLY: &str = "it ended early";
+const EARLY: &str = "it ended early";
 pub(crate) const SILENT: &str = "nothing more came";
 
 /// Reads one answer. `no_body`: the request was a HEAD. `end` is none while more may come.
