@@ -42,7 +42,8 @@ fn any_exchange_is_answered_as_the_model_allows() {
         *classes.entry(exchange::class(&bytes)).or_insert(0_u64) += 1;
         for finding in exchange::found(&bytes) {
             let at = (began.elapsed(), played);
-            let first = found.entry(finding.kind.clone()).or_insert_with(|| (at, 0_u64, bytes.clone(), finding.seen));
+            let first =
+                found.entry(finding.kind.clone()).or_insert_with(|| (at, 0_u64, bytes.clone(), finding.seen));
             first.1 += 1;
         }
         if !found.is_empty() && !go_on {

@@ -92,16 +92,8 @@ pub(crate) struct Ask {
 
 impl Ask {
     pub(crate) fn decode(cursor: &mut Cursor<'_>, caller: Protocol, number: usize) -> Ask {
-        const KINDS: [Kind; 8] = [
-            Kind::Get,
-            Kind::Post,
-            Kind::Judged,
-            Kind::Head,
-            Kind::Keyed,
-            Kind::Put,
-            Kind::Post,
-            Kind::Get,
-        ];
+        const KINDS: [Kind; 8] =
+            [Kind::Get, Kind::Post, Kind::Judged, Kind::Head, Kind::Keyed, Kind::Put, Kind::Post, Kind::Get];
         let kind = cursor.of(&KINDS);
         let mut ask = Ask {
             number,

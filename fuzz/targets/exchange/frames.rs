@@ -52,7 +52,7 @@ impl Frames {
             body.clear();
         }
         let mut fields = vec![(":status".to_owned(), status.to_owned())];
-        if shape % 2 == 0 && status != "204" {
+        if shape.is_multiple_of(2) && status != "204" {
             fields.push(("content-length".to_owned(), body.len().to_string()));
         }
         let mut steps = vec![Step::Fields { fields, end: body.is_empty() }];
@@ -68,7 +68,8 @@ impl Frames {
 
     /// What a recipient may believe.
     pub(crate) fn reading(&self, no_body: bool) -> Reading {
-        let mut seen = Seen { head: None, fields: Vec::new(), body: Vec::new(), length: None, no_body, sure: true };
+        let mut seen =
+            Seen { head: None, fields: Vec::new(), body: Vec::new(), length: None, no_body, sure: true };
         for step in &self.steps {
             match seen.take(step) {
                 Ok(None) => {}
@@ -82,7 +83,8 @@ impl Frames {
 
     /// Whether it says, rightly or not, that the request was not looked at.
     pub(crate) fn refuse(&self) -> bool {
-        let refuses = |step: &Step| matches!(step, Step::Reset(REFUSED_STREAM) | Step::GoAway { covers: false });
+        let refuses =
+            |step: &Step| matches!(step, Step::Reset(REFUSED_STREAM) | Step::GoAway { covers: false });
         self.steps.iter().any(refuses)
     }
 
@@ -96,7 +98,8 @@ impl Frames {
             Step::Pause(pause) => *pause == Pause::Long,
         };
         // What follows the end of a stream is an error of the connection.
-        let ends = |step: &Step| matches!(step, Step::Fields { end: true, .. } | Step::Data { end: true, .. });
+        let ends =
+            |step: &Step| matches!(step, Step::Fields { end: true, .. } | Step::Data { end: true, .. });
         let end = self.steps.iter().position(ends).unwrap_or(0);
         let more = self.steps[end + 1..].iter().any(|s| matches!(s, Step::Fields { .. } | Step::Data { .. }));
         more || self.steps.iter().any(bad)
@@ -283,7 +286,7 @@ fn twist(steps: &mut Vec<Step>, what: u8, how: usize, mark: &str) {
         8 => steps.insert(at, Step::Pause(Pause::Rest)),
         9 => steps.insert(at, Step::Pause(Pause::Turns(how as u8 % 8 + 1))),
         10 => steps.insert(at, Step::Close([End::Fin, End::Reset][how % 2])),
-        11 => steps.insert(at, Step::GoAway { covers: how % 2 == 0 }),
+        11 => steps.insert(at, Step::GoAway { covers: how.is_multiple_of(2) }),
         12 => steps.iter_mut().for_each(Step::never_ends),
         13 => {
             steps.iter_mut().for_each(Step::never_ends);
@@ -344,9 +347,7 @@ impl fmt::Display for Frames {
         for (number, step) in self.steps.iter().enumerate() {
             let comma = if number > 0 { ", " } else { "" };
             match step {
-                Step::Data { bytes, end } => {
-                    write!(f, "{comma}Data {} end: {end}", Shown(bytes))?
-                }
+                Step::Data { bytes, end } => write!(f, "{comma}Data {} end: {end}", Shown(bytes))?,
                 other => write!(f, "{comma}{other:?}")?,
             }
         }

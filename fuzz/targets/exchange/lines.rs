@@ -43,8 +43,7 @@ struct Chunks {
     last: &'static str,
 }
 
-const STATUSES: [u16; 16] =
-    [200, 200, 200, 200, 200, 201, 204, 304, 402, 404, 409, 429, 500, 503, 302, 299];
+const STATUSES: [u16; 16] = [200, 200, 200, 200, 200, 201, 204, 304, 402, 404, 409, 429, 500, 503, 302, 299];
 
 /// The body of an answer to this delivery.
 pub(crate) fn body_for(cursor: &mut Cursor<'_>, ask: &Ask, number: usize, delivery: usize) -> Vec<u8> {

@@ -28,7 +28,8 @@ pub(crate) fn judge(scenario: &Scenario, record: &Record) -> Vec<Finding> {
         let case = Case { ask: &exchange.ask, heard, deliveries: &here, number };
         if let Err(kind) = case.judge() {
             let deliveries: Vec<_> = here.iter().map(|delivery| format!("{delivery:?}")).collect();
-            let seen = format!("exchange {number}: heard {heard:?}\n   delivered: {}", deliveries.join("\n   "));
+            let seen =
+                format!("exchange {number}: heard {heard:?}\n   delivered: {}", deliveries.join("\n   "));
             findings.push(Finding { kind, seen });
         }
     }
@@ -83,7 +84,9 @@ impl Case<'_> {
                 return wrong("a request that is malformed was delivered");
             }
             match ask.leaves {
-                Some(Leaves::Code(0)) => return wrong("half an upload, ended with NO_ERROR, was delivered whole"),
+                Some(Leaves::Code(0)) => {
+                    return wrong("half an upload, ended with NO_ERROR, was delivered whole");
+                }
                 Some(_) => return wrong("half an upload was delivered whole"),
                 None if delivery.body != ask.body => return wrong("another body was delivered"),
                 None => {}
@@ -124,7 +127,8 @@ impl Case<'_> {
         if heard.status.is_some() && !misread && heard.field("seawall-effect").len() != 1 {
             return wrong("not exactly one effect");
         }
-        if heard.field("content-length").len() > 1 || heard.field("content-length").iter().any(|v| v.contains(','))
+        if heard.field("content-length").len() > 1
+            || heard.field("content-length").iter().any(|v| v.contains(','))
         {
             return wrong("two lengths were passed on");
         }

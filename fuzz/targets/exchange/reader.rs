@@ -93,18 +93,19 @@ pub(crate) fn read_answer(bytes: &[u8], no_body: bool, end: Option<End>) -> Read
     }
 }
 
-fn body_of(
-    head: Head,
-    rest: &[u8],
-    at: usize,
-    sure: bool,
-    no_body: bool,
-    end: Option<End>,
-) -> Reading {
+fn body_of(head: Head, rest: &[u8], at: usize, sure: bool, no_body: bool, end: Option<End>) -> Reading {
     let framing = head.framing();
     let whole = |body: &[u8], trailers, used, keeps, sure| {
         let fields = head.fields.clone();
-        Reading::Whole(Whole { status: head.status, fields, body: body.to_vec(), trailers, used, keeps, sure })
+        Reading::Whole(Whole {
+            status: head.status,
+            fields,
+            body: body.to_vec(),
+            trailers,
+            used,
+            keeps,
+            sure,
+        })
     };
     if no_body || matches!(head.status, 204 | 304) {
         let plain = match framing {
@@ -120,13 +121,15 @@ fn body_of(
     };
     let sure = sure && plain;
     match framing {
-        Framing::Length(length) => match usize::try_from(length).ok().filter(|length| *length <= rest.len()) {
-            Some(length) => {
-                let sure = sure && end != Some(End::Reset);
-                whole(&rest[..length], Vec::new(), at + length, head.keeps, sure)
+        Framing::Length(length) => {
+            match usize::try_from(length).ok().filter(|length| *length <= rest.len()) {
+                Some(length) => {
+                    let sure = sure && end != Some(End::Reset);
+                    whole(&rest[..length], Vec::new(), at + length, head.keeps, sure)
+                }
+                None => open(end, Some(&head), rest),
             }
-            None => open(end, Some(&head), rest),
-        },
+        }
         Framing::UntilEnd => match end {
             Some(End::Fin) => whole(rest, Vec::new(), at + rest.len(), false, sure),
             Some(End::Keep | End::Reset) | None => open(end, Some(&head), rest),
@@ -215,7 +218,11 @@ impl Head {
             let named: Vec<&str> = values(&self.fields, "transfer-encoding").collect();
             let full = named.iter().filter(|token| !token.is_empty()).count();
             let one = full == 1 && named.iter().any(|token| token.eq_ignore_ascii_case("chunked"));
-            return if one { Ok((Framing::Chunks, named.len() == 1)) } else { Err("another transfer coding") };
+            return if one {
+                Ok((Framing::Chunks, named.len() == 1))
+            } else {
+                Err("another transfer coding")
+            };
         }
         if lengths == 0 {
             return Ok((Framing::UntilEnd, true));

@@ -132,7 +132,7 @@ impl Scenario {
     pub(crate) fn decode(bytes: &[u8]) -> Scenario {
         let mut cursor = Cursor::new(bytes);
         let shape = cursor.below(12);
-        let caller = if shape % 2 == 0 { Protocol::Http1 } else { Protocol::Http2 };
+        let caller = if shape.is_multiple_of(2) { Protocol::Http1 } else { Protocol::Http2 };
         let exchanges = (0..1 + shape / 2 % 3).map(|number| Exchange::decode(&mut cursor, caller, number));
         Scenario { caller, exchanges: exchanges.collect() }
     }
