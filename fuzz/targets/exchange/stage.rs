@@ -16,7 +16,7 @@ use super::caller::{Caller, Heard};
 use super::dependency::{Delivery, Dependency};
 use super::scenario::{Pause, Protocol, Scenario};
 
-pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(8);
 /// The most attempts of a call that may be repeated.
 pub(crate) const ATTEMPTS: usize = 3;
 
@@ -88,7 +88,7 @@ impl Stage {
             heard.push(caller.ask(scenario.caller, exchange.dependency, &exchange.ask).await);
             Pause::Rest.last().await;
             // Answers are written to their end, stray bytes and all, before the next request goes out.
-            for _ in 0..100 {
+            for _ in 0..200 {
                 if dependency.read(|log| log.playing) == 0 {
                     break;
                 }
@@ -112,7 +112,7 @@ fn settings(name: &str, http: &str, address: SocketAddr) -> String {
 [dependency.{name}]
 url = "http://{address}"
 http = "{http}"
-timeout = {{ connect = "1s", read = "{read}s", total = "7s" }}
+timeout = {{ connect = "4s", read = "{read}s", total = "30s" }}
 retry = {{ attempts = {ATTEMPTS} }}
 budget = {{ initial = 10 }}
 breaker = {{ enabled = false }}
