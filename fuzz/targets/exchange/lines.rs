@@ -102,6 +102,12 @@ impl Lines {
         let (mut bytes, head) = parts.write(ask.kind == Kind::Head);
         twists.iter().for_each(|(what, how)| bend(&mut bytes, *what, usize::from(*how), cursor));
         let cuts = Cuts::choose(cursor, bytes.len(), head.min(bytes.len()));
+        let definite = matches!(status, 200..=299 | 304 | 402 | 404);
+        if ask.kind.may_be_repeated() && !definite {
+            // The repeat comes when it comes, and is to find whole what came before it.
+            parts.before_end = Pause::None;
+            parts.stray = parts.stray.map(|(_, stray)| (Pause::None, stray));
+        }
         let Parts { early, stray, end, before_end, .. } = parts;
         Lines { bytes, cuts, early, stray, end, before_end }
     }

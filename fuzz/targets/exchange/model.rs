@@ -19,8 +19,17 @@ pub struct Finding {
 impl Finding {
     /// A segment that came late could have brought it about.
     pub(crate) fn may_be_late(&self) -> bool {
-        const LATE: [&str; 6] =
-            ["silence", "nothing was", "not believed", "in part", "not refused", "another reason"];
+        const LATE: [&str; 9] = [
+            "silence",
+            "nothing was",
+            "not believed",
+            "in part",
+            "not refused",
+            "another reason",
+            "was broken",
+            "had ended",
+            "a stale byte",
+        ];
         LATE.iter().any(|late| self.kind.contains(late))
     }
 }

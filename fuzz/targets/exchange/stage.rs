@@ -61,6 +61,8 @@ impl Stage {
         for listener in [&self.gateway, &self.lines, &self.frames] {
             while listener.accept().is_ok() {}
         }
+        // Waits are drawn, and the same ones each time.
+        fastrand::seed(1);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
