@@ -354,6 +354,9 @@ impl Chunks<'_> {
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let behind = line[digits..].trim_ascii_start();
         self.sure &= digits == line.len() && digits <= 16;
+        if line.contains(&b'\r') {
+            return Err("a chunk size without its line end");
+        }
         if digits == 0 {
             return Err(match line.first() {
                 None => "an empty chunk size",
