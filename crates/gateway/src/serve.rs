@@ -83,6 +83,25 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     runtime.block_on(start(options))
 }
 
+/// One worker with one listener, on the runtime of whoever calls, until `stop` says so: no signals, no admin side, no file.
+/// For tests and fuzz targets that keep callers, gateway and dependencies on one thread.
+///
+/// # Errors
+/// It could not start; nothing was served.
+#[doc(hidden)]
+pub async fn work_here(
+    settings: config::Settings,
+    listener: TcpListener,
+    stop: watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    let running = Arc::new(Running::new(settings, 1).map_err(StartError::Config)?);
+    let worker = Worker::new(0, running).map_err(StartError::Config)?;
+    let machine = |error: io::Error| StartError::Machine(error.to_string());
+    let address = listener.local_addr().map_err(machine)?;
+    let entrance = Entrance { listener, address, own: None, tokens: None };
+    Arc::new(worker).serve(vec![entrance], stop).await.map_err(machine)
+}
+
 async fn start(options: &Options) -> Result<(), StartError> {
     // Before anything is announced, so that whoever reads of the start may send a signal at once; and the file before it
     // is read, so that no change goes unseen.

@@ -1,0 +1,219 @@
+//! What a caller asks, and how it breaks off.
+
+use std::fmt;
+
+use super::scenario::{Cursor, Cuts, Protocol, Shown};
+
+/// The method, and what a second delivery of the request would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Get,
+    Head,
+    /// A POST that must not be delivered twice.
+    Post,
+    /// The same, whose operation declares what its answers mean.
+    Judged,
+    /// A POST with an idempotency key.
+    Keyed,
+    Put,
+}
+
+impl Kind {
+    pub(crate) fn method(self) -> &'static str {
+        match self {
+            Kind::Get => "GET",
+            Kind::Head => "HEAD",
+            Kind::Post | Kind::Judged | Kind::Keyed => "POST",
+            Kind::Put => "PUT",
+        }
+    }
+
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Kind::Get | Kind::Head => "get",
+            Kind::Post => "post",
+            Kind::Judged => "judged",
+            Kind::Keyed => "keyed",
+            Kind::Put => "put",
+        }
+    }
+
+    pub(crate) fn is_safe(self) -> bool {
+        matches!(self, Kind::Get | Kind::Head)
+    }
+
+    pub(crate) fn may_be_repeated(self) -> bool {
+        !matches!(self, Kind::Post | Kind::Judged)
+    }
+}
+
+/// How the body goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upload {
+    None,
+    /// With its length.
+    Length,
+    /// In chunks; over HTTP/2, without a length.
+    Chunks,
+}
+
+/// How the caller breaks off in the middle of its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    Fin,
+    Reset,
+    /// Over HTTP/2: RST_STREAM with this code.
+    Code(u32),
+}
+
+/// What is wrong with the request's own framing, over HTTP/1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    BothLengths,
+    TwoLengths,
+    LengthWithSign,
+    SizeWithSign,
+    ChunkTooLong,
+    SpaceBeforeColon,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    pub(crate) number: usize,
+    pub(crate) kind: Kind,
+    pub(crate) upload: Upload,
+    pub(crate) body: Vec<u8>,
+    pub(crate) leaves: Option<Leaves>,
+    pub(crate) flaw: Option<Flaw>,
+    /// Over HTTP/1.1, all that is written. Over HTTP/2 it is empty.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) cuts: Cuts,
+}
+
+impl Ask {
+    pub(crate) fn decode(cursor: &mut Cursor<'_>, caller: Protocol, number: usize) -> Ask {
+        const KINDS: [Kind; 8] =
+            [Kind::Get, Kind::Post, Kind::Judged, Kind::Head, Kind::Keyed, Kind::Put, Kind::Post, Kind::Get];
+        let kind = cursor.of(&KINDS);
+        let mut ask = Ask {
+            number,
+            kind,
+            upload: Upload::None,
+            body: Vec::new(),
+            leaves: None,
+            flaw: None,
+            bytes: Vec::new(),
+            cuts: Cuts::default(),
+        };
+        if !kind.is_safe() {
+            ask.add_body(cursor, caller);
+        }
+        if caller == Protocol::Http1 {
+            let head = ask.write();
+            if ask.leaves.is_some() {
+                let body = ask.bytes.len() - head;
+                ask.bytes.truncate(head + body * 2 / 3);
+            }
+            ask.cuts = Cuts::choose(cursor, ask.bytes.len(), head);
+        }
+        ask
+    }
+
+    fn add_body(&mut self, cursor: &mut Cursor<'_>, caller: Protocol) {
+        let choice = cursor.byte();
+        self.upload = [Upload::Length, Upload::Chunks, Upload::None][usize::from(choice) % 3];
+        if self.upload == Upload::None {
+            return;
+        }
+        let length = [12, 200, 3000][usize::from(choice) / 3 % 3];
+        self.body = format!("[{}]", self.number).into_bytes().into_iter().cycle().take(length).collect();
+        match usize::from(choice) / 9 % 4 {
+            1 if caller == Protocol::Http1 => {
+                let flaws = [Flaw::BothLengths, Flaw::SizeWithSign, Flaw::TwoLengths, Flaw::LengthWithSign];
+                let rare = [Flaw::ChunkTooLong, Flaw::SpaceBeforeColon];
+                let all = [&flaws[..], &rare[..]].concat();
+                self.flaw = Some(cursor.of(&all));
+            }
+            1 | 2 => {
+                let codes = [0, 8, 2, 0x0a].map(Leaves::Code);
+                let ends = [Leaves::Fin, Leaves::Reset];
+                let choices = if caller == Protocol::Http1 { &ends[..] } else { &codes[..] };
+                self.leaves = Some(cursor.of(choices));
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn target(&self, dependency: Protocol) -> String {
+        let name = match dependency {
+            Protocol::Http1 => "lines",
+            Protocol::Http2 => "frames",
+        };
+        format!("/{name}/{}/{}", self.kind.path(), self.number)
+    }
+
+    /// Writes the request, for a target that is put in later, and gives the length of its head.
+    fn write(&mut self) -> usize {
+        let mut head = String::from("host: localhost\r\n");
+        let length = self.body.len();
+        let mut body = match self.upload {
+            Upload::None => Vec::new(),
+            Upload::Length => self.body.clone(),
+            Upload::Chunks => {
+                let (first, second) = self.body.split_at(length / 2);
+                let size = |part: &[u8]| format!("{:x}\r\n", part.len()).into_bytes();
+                [&size(first), first, b"\r\n", &size(second), second, b"\r\n0\r\n\r\n"].concat()
+            }
+        };
+        match (self.flaw, self.upload) {
+            (Some(Flaw::SizeWithSign), _) => {
+                body = [format!("+{length:x}\r\n").as_bytes(), &self.body, b"\r\n0\r\n\r\n"].concat();
+                head += "transfer-encoding: chunked\r\n";
+            }
+            (Some(Flaw::ChunkTooLong), _) => {
+                body = [format!("{length:x}\r\n").as_bytes(), &self.body, b"x\r\n0\r\n\r\n"].concat();
+                head += "transfer-encoding: chunked\r\n";
+            }
+            (Some(Flaw::BothLengths), _) => {
+                head += &format!("content-length: {length}\r\ntransfer-encoding: chunked\r\n");
+            }
+            (Some(Flaw::TwoLengths), _) => {
+                head += &format!("content-length: {length}\r\ncontent-length: {}\r\n", length + 1);
+            }
+            (Some(Flaw::LengthWithSign), _) => head += &format!("content-length: +{length}\r\n"),
+            (Some(Flaw::SpaceBeforeColon), _) => head += &format!("content-length : {length}\r\n"),
+            (None, Upload::Chunks) => head += "transfer-encoding: chunked\r\n",
+            (None, Upload::Length) => head += &format!("content-length: {length}\r\n"),
+            (None, Upload::None) if !self.kind.is_safe() => head += "content-length: 0\r\n",
+            (None, Upload::None) => {}
+        }
+        if self.kind == Kind::Keyed {
+            head += "idempotency-key: k\r\n";
+        }
+        head += "\r\n";
+        let length = head.len();
+        self.bytes = [head.as_bytes(), &body].concat();
+        length
+    }
+
+    /// The bytes over HTTP/1.1, with the request line.
+    pub(crate) fn line(&self, dependency: Protocol) -> String {
+        format!("{} {} HTTP/1.1\r\n", self.kind.method(), self.target(dependency))
+    }
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, {} bytes with {:?}", self.kind, self.body.len(), self.upload)?;
+        if let Some(leaves) = self.leaves {
+            write!(f, ", breaks off in the middle with {leaves:?}")?;
+        }
+        if let Some(flaw) = self.flaw {
+            write!(f, ", with a flaw: {flaw:?}")?;
+        }
+        if !self.bytes.is_empty() {
+            write!(f, ", as {}, {}", Shown(&self.bytes), self.cuts)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,261 @@
+//! What may be answered: judged from the scenario, from what reached the dependency, and from what the caller heard.
+
+use super::ask::{Ask, Kind, Leaves};
+use super::caller::{Ended, Heard};
+use super::dependency::Delivery;
+use super::reader::{Reading, Whole};
+use super::scenario::{Scenario, mark};
+use super::stage::{ATTEMPTS, Record};
+
+/// Something that must not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is an instance of.
+    pub kind: String,
+    /// What was seen.
+    pub seen: String,
+}
+
+impl Finding {
+    /// A segment that came late could have brought it about.
+    pub(crate) fn may_be_late(&self) -> bool {
+        const LATE: [&str; 9] = [
+            "silence",
+            "nothing was",
+            "not believed",
+            "in part",
+            "not refused",
+            "another reason",
+            "was broken",
+            "had ended",
+            "a stale byte",
+        ];
+        LATE.iter().any(|late| self.kind.contains(late))
+    }
+}
+
+/// All that must not have happened.
+pub(crate) fn judge(scenario: &Scenario, record: &Record) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for wrong in &record.wrong {
+        let kind = wrong.split(": \"").next().unwrap_or_default().to_owned();
+        findings.push(Finding { kind, seen: format!("{wrong}; {record:?}") });
+    }
+    for (number, (exchange, heard)) in scenario.exchanges.iter().zip(&record.heard).enumerate() {
+        let here = record.deliveries.iter().filter(|delivery| delivery.number == number).collect::<Vec<_>>();
+        let case = Case { ask: &exchange.ask, heard, deliveries: &here, number };
+        if let Err(kind) = case.judge() {
+            let deliveries: Vec<_> = here.iter().map(|delivery| format!("{delivery:?}")).collect();
+            let seen =
+                format!("exchange {number}: heard {heard:?}\n   delivered: {}", deliveries.join("\n   "));
+            findings.push(Finding { kind, seen });
+        }
+    }
+    findings
+}
+
+struct Case<'a> {
+    ask: &'a Ask,
+    heard: &'a Heard,
+    deliveries: &'a [&'a Delivery],
+    number: usize,
+}
+
+/// The reason why it is wrong.
+type Judged = Result<(), String>;
+
+impl Case<'_> {
+    fn judge(&self) -> Judged {
+        self.request()?;
+        self.marks()?;
+        self.manners()?;
+        let Case { ask, heard, .. } = *self;
+        // What was answered before all of it was there may have been passed on.
+        let early = self.deliveries.iter().any(|delivery| !delivery.whole && delivery.answer.is_some());
+        if early && (ask.flaw.is_some() || ask.leaves.is_some()) {
+            return Ok(());
+        }
+        // Whoever takes that long over a request may be told so, or be left.
+        if ask.cuts.is_long() && (self.problem().is_some() || heard.status.is_none()) {
+            return Ok(());
+        }
+        if ask.flaw.is_some() {
+            let refused = heard.status == Some(400) && heard.ended == Ended::Whole;
+            return if refused { Ok(()) } else { wrong("a request that is malformed was not refused") };
+        }
+        if ask.leaves.is_some() {
+            let done = heard.ended == Ended::Whole && self.problem().is_none();
+            return if done { wrong("half an upload was answered") } else { Ok(()) };
+        }
+        match self.deliveries.last().map(|delivery| delivery.answer.as_ref()) {
+            None if self.problem().is_some() => wrong("nothing was sent on"),
+            None => wrong(format!("answered, and nothing was delivered: {:?}", heard.ended)),
+            Some(None) => wrong("a whole request was sent on in part"),
+            Some(Some(reading)) => self.answer(reading),
+        }
+    }
+
+    /// What the dependency got.
+    fn request(&self) -> Judged {
+        let Case { ask, deliveries, .. } = *self;
+        for delivery in deliveries.iter().filter(|delivery| delivery.whole) {
+            if ask.flaw.is_some() {
+                return wrong("a request that is malformed was delivered");
+            }
+            match ask.leaves {
+                Some(Leaves::Code(0)) => {
+                    return wrong("half an upload, ended with NO_ERROR, was delivered whole");
+                }
+                Some(_) => return wrong("half an upload was delivered whole"),
+                None if delivery.body != ask.body => return wrong("another body was delivered"),
+                None => {}
+            }
+        }
+        let counted = deliveries.iter().filter(|delivery| !delivery.refused).count();
+        if counted > 1 && !ask.kind.may_be_repeated() {
+            return wrong("what must not be sent twice was delivered twice");
+        }
+        if deliveries.len() > ATTEMPTS + 1 {
+            return wrong("delivered more often than allowed");
+        }
+        Ok(())
+    }
+
+    /// No byte of one answer in another.
+    fn marks(&self) -> Judged {
+        let own = match self.deliveries.last().and_then(|delivery| delivery.answer.as_ref()) {
+            Some(Reading::Whole(whole)) => &whole.body[..],
+            Some(Reading::Broken(broken)) => &broken.body,
+            Some(Reading::Refused | Reading::Open) | None => &[],
+        };
+        let last = self.deliveries.len().saturating_sub(1).min(1);
+        let (heard, own) = (String::from_utf8_lossy(&self.heard.body), String::from_utf8_lossy(own));
+        let others = (0..3).flat_map(|number| (0..2).map(move |delivery| (number, delivery)));
+        // A byte that was bent may have made its own mark another's.
+        let mut others = others.filter(|other| *other != (self.number, last)).map(|(n, d)| mark(n, d));
+        match others.find(|other| heard.contains(other) && !own.contains(other)) {
+            Some(_) => wrong("bytes of another answer"),
+            None => Ok(()),
+        }
+    }
+
+    /// What holds of every answer.
+    fn manners(&self) -> Judged {
+        let heard = self.heard;
+        if let Some(why) = &heard.wrong {
+            return wrong(why.split(':').next().unwrap_or_default());
+        }
+        if heard.trailers.iter().any(|(name, _)| name.starts_with("seawall-")) {
+            return wrong("a trailer in Seawall's name");
+        }
+        // What is no request at all is refused before Seawall could have a word to say.
+        let misread = self.ask.flaw.is_some() && heard.status == Some(400);
+        if heard.status.is_some() && !misread && heard.field("seawall-effect").len() != 1 {
+            return wrong("not exactly one effect");
+        }
+        if heard.field("content-length").len() > 1
+            || heard.field("content-length").iter().any(|v| v.contains(','))
+        {
+            return wrong("two lengths were passed on");
+        }
+        Ok(())
+    }
+
+    /// The reason, where the gateway answered itself.
+    fn problem(&self) -> Option<&str> {
+        self.heard.field("seawall-reason").first().copied()
+    }
+
+    fn effect(&self) -> &str {
+        self.heard.field("seawall-effect").first().copied().unwrap_or_default()
+    }
+
+    fn answer(&self, reading: &Reading) -> Judged {
+        let Case { ask, heard, .. } = *self;
+        if let Ended::Nothing(why) = &heard.ended {
+            let cause = match reading {
+                Reading::Broken(broken) => broken.why,
+                Reading::Whole(_) => "a whole answer",
+                Reading::Refused | Reading::Open => "no answer",
+            };
+            let why = if why == "silence" { "silence" } else { "the caller heard nothing" };
+            return wrong(format!("{why}: {cause}"));
+        }
+        match (reading, self.problem()) {
+            (Reading::Open, _) => Ok(()),
+            (Reading::Refused, Some(_)) => self.own_word(&["connection-lost"], "not-applied"),
+            (Reading::Refused, None) => wrong("complete though refused"),
+            (Reading::Whole(whole), Some(_)) if whole.sure => wrong("a whole answer was not believed"),
+            (Reading::Whole(_), Some(_)) => self.broke(),
+            (Reading::Whole(whole), None) => self.passed(whole),
+            (Reading::Broken(_), Some(_)) => self.broke(),
+            (Reading::Broken(broken), None) => match heard.ended {
+                Ended::Whole if ask.kind == Kind::Head => Ok(()),
+                Ended::Whole => wrong(format!("complete though broken: {}", broken.why)),
+                Ended::Broken(_) | Ended::Nothing(_) => Ok(()),
+            },
+        }
+    }
+
+    /// The call broke, and the gateway says so.
+    fn broke(&self) -> Judged {
+        let effect = if self.ask.kind.is_safe() { "not-applied" } else { "unknown" };
+        self.own_word(&["connection-lost", "bad-answer", "read-timeout", "total-timeout"], effect)
+    }
+
+    fn own_word(&self, reasons: &[&str], effect: &str) -> Judged {
+        let reason = self.problem().unwrap_or_default();
+        if !reasons.contains(&reason) {
+            return wrong(format!("another reason: {reason}"));
+        }
+        let status = if reason.ends_with("timeout") { 504 } else { 502 };
+        if self.heard.status != Some(status) || self.heard.ended != Ended::Whole {
+            return wrong("a problem that is not told whole");
+        }
+        // An attempt before it may have left a doubt.
+        let doubt = self.deliveries.len() > 1 && self.effect() == "unknown";
+        if self.effect() != effect && !doubt {
+            return wrong(format!("{reason} has the effect {}", self.effect()));
+        }
+        Ok(())
+    }
+
+    /// The dependency's answer was passed on.
+    fn passed(&self, whole: &Whole) -> Judged {
+        let heard = self.heard;
+        if heard.status != Some(whole.status) {
+            return wrong("another status");
+        }
+        match &heard.ended {
+            Ended::Whole if heard.body != whole.body => return wrong("another body"),
+            Ended::Whole => {}
+            _ if whole.sure => return wrong("a whole answer was broken"),
+            _ => {}
+        }
+        let means = meaning(self.ask.kind, whole);
+        let doubt = self.deliveries.len() > 1 && self.effect() == "unknown";
+        if self.effect() != means && !doubt {
+            return wrong(format!("an answer that means {means} has the effect {}", self.effect()));
+        }
+        Ok(())
+    }
+}
+
+fn wrong(why: impl Into<String>) -> Judged {
+    Err(why.into())
+}
+
+/// The effect that an answer proves.
+fn meaning(kind: Kind, whole: &Whole) -> &'static str {
+    let has = |text: &str| whole.body.starts_with(text.as_bytes()) && whole.body.ends_with(b"\"}");
+    match whole.status {
+        200 if kind == Kind::Judged && has("{\"code\":\"OK\"") => "applied",
+        200 if kind == Kind::Judged && has("{\"code\":\"DECLINED\"") => "not-applied",
+        // The body should decide, and cannot be read.
+        200 if kind == Kind::Judged => "unknown",
+        200..=299 | 303 | 304 => "applied",
+        307 | 308 | 400..=407 | 410..=424 | 426..=428 | 430..=499 => "not-applied",
+        _ if kind.is_safe() => "not-applied",
+        _ => "unknown",
+    }
+}
