@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, Method, Response, StatusCode};
 use parking_lot::Mutex;
-use seawall_policy::{Answer, Attempt, Ending, KnownBody, Lost, Reason, Rules, Time, Unsent};
+use seawall_policy::{Answer, Attempt, Effect, Ending, KnownBody, Lost, Reason, Rules, Time, Unsent};
 use seawall_wire::{Asked, Limits, Misread};
 
 use crate::Clock;
@@ -93,7 +93,7 @@ pub(crate) struct Tried {
 pub(crate) enum Pooled {
     /// Nothing bad, or it was a fresh one.
     Fine,
-    /// It broke: the next attempt takes a fresh one.
+    /// It broke, or its answer says nothing: the next attempt takes a fresh one.
     Broke,
     /// It broke, and nothing had come of an answer.
     Stale,
@@ -298,7 +298,9 @@ impl Sending<'_> {
             false => None,
         };
         let ending = Ending::Answered(Answer { status, retry_after, declared });
-        Tried { ending, answer: Some(response), detail: None, pooled: Pooled::Fine, at }
+        // What could not be read may not be all that comes on this connection.
+        let pooled = if declared == Some(Effect::Unknown) { Pooled::Broke } else { Pooled::Fine };
+        Tried { ending, answer: Some(response), detail: None, pooled, at }
     }
 }
 

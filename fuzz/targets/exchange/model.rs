@@ -247,10 +247,10 @@ fn wrong(why: impl Into<String>) -> Judged {
 
 /// The effect that an answer proves.
 fn meaning(kind: Kind, whole: &Whole) -> &'static str {
-    let has = |text: &str| whole.body.starts_with(text.as_bytes()) && whole.body.ends_with(b"\"}");
+    let json: serde_json::Value = serde_json::from_slice(&whole.body).unwrap_or_default();
     match whole.status {
-        200 if kind == Kind::Judged && has("{\"code\":\"OK\"") => "applied",
-        200 if kind == Kind::Judged && has("{\"code\":\"DECLINED\"") => "not-applied",
+        200 if kind == Kind::Judged && json["code"] == "OK" => "applied",
+        200 if kind == Kind::Judged && json["code"] == "DECLINED" => "not-applied",
         // The body should decide, and cannot be read.
         200 if kind == Kind::Judged => "unknown",
         200..=299 | 303 | 304 => "applied",

@@ -166,8 +166,9 @@ impl Judge<'_> {
         if effect.is_some_and(|effect| effect != said) {
             self.fault(Kind::Misjudged, format!("effect {said}, not {effect:?}"));
         }
-        // A GET may be asked again where the answer was a failure.
-        let most = if self.facts.method != "POST" && status >= 500 { 2 } else { 1 };
+        // A GET may be asked again where the answer was a failure, or where its body should have decided and says nothing.
+        let doubtful = status >= 500 || (self.facts.judged && !body.contains("code"));
+        let most = if self.facts.method != "POST" && doubtful { 2 } else { 1 };
         if !(1..=most).contains(&self.facts.requests) {
             self.fault(Kind::Misjudged, format!("{} requests for a whole answer", self.facts.requests));
         }

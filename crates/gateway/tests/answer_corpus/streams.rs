@@ -66,7 +66,8 @@ fn resets() -> Vec<Case> {
         cases.push(Case::two(&id("behind half the length"), early, [length, data(DECLINED), reset(code)]));
         let length = ok(&[("content-length", "19")]);
         let case = Case::two(&id("behind all of the length"), early, [length, data(DECLINED), reset(code)]);
-        cases.push(case.behind(200, DECLINED));
+        // Decided: an answer that is as long as it said is whole. What comes behind END_STREAM hides that from h2's users.
+        cases.push(if code == 0 { case.whole() } else { case.behind(200, DECLINED) });
     }
     cases.push(
         Case::two("9113-8.1 NO_ERROR behind all", behind, [ok(&[]), data(DECLINED).end(), reset(0)]).whole(),
