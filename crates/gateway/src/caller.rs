@@ -9,10 +9,11 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use parking_lot::Mutex;
 use seawall_client::Clock;
 use seawall_client::connect::{Meter, Peek, Probe, Stream};
 use seawall_policy::Time;
@@ -38,6 +39,9 @@ pub(crate) struct Caller {
     multiplexed: AtomicBool,
     /// Bytes could not be written.
     write_failed: AtomicBool,
+    /// A body waits until the socket has taken what hyper holds of it.
+    body_waits: AtomicBool,
+    body: Mutex<Option<Waker>>,
 }
 
 const IDLE: u8 = 0;
@@ -76,6 +80,22 @@ impl Caller {
     /// The bytes that the socket has taken since the connection began.
     pub(crate) fn taken(&self) -> u64 {
         self.meter.accepted()
+    }
+
+    /// Wakes this task when the socket has taken more.
+    pub(crate) fn wake_when_taken(&self, task: &Waker) {
+        *self.body.lock() = Some(task.clone());
+        self.body_waits.store(true, Relaxed);
+    }
+
+    /// The socket has taken more, or failed.
+    fn has_taken(&self) {
+        if self.body_waits.load(Relaxed) {
+            self.body_waits.store(false, Relaxed);
+            if let Some(task) = self.body.lock().take() {
+                task.wake();
+            }
+        }
     }
 
     /// Whether bytes that were to be written never were. Asked when the connection is over.
@@ -166,6 +186,8 @@ impl CallerIo {
             in_head: AtomicBool::new(false),
             multiplexed: AtomicBool::new(false),
             write_failed: AtomicBool::new(false),
+            body_waits: AtomicBool::new(false),
+            body: Mutex::default(),
         };
         let framing = Framing::new(head_limit);
         CallerIo { stream, caller: Arc::new(caller), clock, framing, lingers: None }
@@ -219,8 +241,11 @@ impl CallerIo {
     }
 
     fn noted<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if matches!(written, Poll::Ready(Err(_))) {
-            self.caller.write_failed.store(true, Relaxed);
+        if let Poll::Ready(written) = &written {
+            if written.is_err() {
+                self.caller.write_failed.store(true, Relaxed);
+            }
+            self.caller.has_taken();
         }
         written
     }

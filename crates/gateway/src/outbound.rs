@@ -68,8 +68,7 @@ impl Drop for Ticket {
 /// What was handed to hyper, and how far the socket had come when the first of it was.
 ///
 /// hyper takes the next piece of a body while it still holds the last, and its buffer doubles when it is full: 900 callers
-/// that read slowly cost 70 KiB each. So it gets the next piece when the socket has taken the last. It asks again whenever it
-/// has written something.
+/// that read slowly cost 70 KiB each. So it gets the next piece when the socket has taken the last.
 struct Held {
     handed: u64,
     taken_before: u64,
@@ -154,6 +153,7 @@ impl Body for ReplyBody {
                 if let (Some(held), Some(caller)) = (&this.held, caller)
                     && !held.is_empty(caller)
                 {
+                    caller.wake_when_taken(cx.waker());
                     return Poll::Pending;
                 }
                 let polled = std::task::ready!(Pin::new(body).poll_frame(cx));
