@@ -294,6 +294,9 @@ impl Line {
         self.keep &= head.keep;
         self.body = Body::new(head.framing, self.limits);
         let mut first = Vec::new();
+        if !self.body.is_over() {
+            first.reserve_exact(rest.len());
+        }
         let eaten = self.body.read(rest, &mut first).map_err(Broke::Misread)?;
         self.ahead = rest[eaten..].to_vec();
         Ok(Some(Answered { head, first }))
@@ -334,6 +337,8 @@ impl Line {
             if read.is_empty() {
                 return Poll::Ready(if self.body.closed() { Ok(()) } else { Err(Broke::Ended) });
             }
+            // Once, not by doubling: what is read of a body is most of it content.
+            data.reserve_exact(read.len());
             let eaten = self.body.read(read, data).map_err(Broke::Misread)?;
             self.ahead.extend_from_slice(&read[eaten..]);
             Poll::Ready(Ok(()))

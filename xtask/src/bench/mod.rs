@@ -50,9 +50,9 @@ pub(crate) struct Options {
     /// Rounds [default: 3].
     #[arg(long)]
     rounds: Option<usize>,
-    /// Only scenarios whose name contains this.
+    /// Only scenarios whose name contains this; given more than once, any of them.
     #[arg(long)]
-    scenario: Option<String>,
+    scenario: Vec<String>,
     /// Write every figure of every round here too.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -77,7 +77,7 @@ struct Scenario {
     rate: Option<u32>,
 }
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 7] = [
     Scenario { name: "1 connection, 100 B", connections: 1, path: "/100", workers: 1, rate: None },
     Scenario { name: "64 connections, 100 B", connections: 64, path: "/100", workers: 1, rate: None },
     Scenario { name: "512 connections, 100 B", connections: 512, path: "/100", workers: 1, rate: None },
@@ -85,6 +85,13 @@ const SCENARIOS: [Scenario; 6] = [
     Scenario {
         name: "64 connections, 100 B, 2 workers",
         connections: 64,
+        path: "/100",
+        workers: 2,
+        rate: None,
+    },
+    Scenario {
+        name: "512 connections, 100 B, 2 workers",
+        connections: 512,
         path: "/100",
         workers: 2,
         rate: None,
@@ -166,11 +173,13 @@ impl Bench {
         arms.extend(options.before.as_ref().map(|_| Arm::Before));
         arms.extend(peers);
         let (rounds, seconds) = if options.quick { (1, 2.0) } else { (3, 5.0) };
-        let part = options.scenario.as_deref().unwrap_or_default();
-        let scenarios: Vec<_> = SCENARIOS.into_iter().filter(|s| s.name.contains(part)).collect();
+        let parts = &options.scenario;
+        let wanted = |s: &Scenario| parts.is_empty() || parts.iter().any(|part| s.name.contains(part));
+        let scenarios: Vec<_> = SCENARIOS.into_iter().filter(wanted).collect();
         if scenarios.is_empty() {
             let names: Vec<_> = SCENARIOS.iter().map(|s| s.name).collect();
-            return Err(format!("no scenario contains `{part}`; there are: {}", names.join("; ")));
+            let parts = parts.join("` or `");
+            return Err(format!("no scenario contains `{parts}`; there are: {}", names.join("; ")));
         }
         let folder = target().join("bench");
         fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
