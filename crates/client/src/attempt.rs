@@ -230,6 +230,10 @@ impl Sending<'_> {
                 let mut response = Response::new(body);
                 *response.status_mut() = head.status;
                 *response.headers_mut() = head.headers;
+                if head.status == StatusCode::NO_CONTENT {
+                    // RFC 9110, section 8.6: it must not be sent with this status, and is not passed on.
+                    response.headers_mut().remove(CONTENT_LENGTH);
+                }
                 let now = self.clock.now();
                 Some(self.judge(attempt, response, now).await)
             }

@@ -31,7 +31,6 @@ async fn server(first: &'static str, rest: usize, last: &'static str) -> (Socket
         }
         if read >= rest {
             stream.write_all(last.as_bytes()).await.unwrap();
-            let _ = stream.read(&mut piece).await;
         }
         read
     });
