@@ -149,6 +149,16 @@ impl AnswerBody {
         }
     }
 
+    /// Lets the request go on while nobody reads its answer. A caller that sends all before it reads would else wait for us, as
+    /// we would for it.
+    pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if let Kind::Flowing(flowing) = &mut self.0
+            && let Way::Line { line: Some(line), .. } = &mut flowing.way
+        {
+            line.go_on(cx);
+        }
+    }
+
     /// Keeps the call's place in the concurrency limit until the last byte.
     pub(crate) fn hold(&mut self, slot: Option<Slot>) {
         match &mut self.0 {
@@ -233,6 +243,10 @@ impl Flowing {
         }
         let lapse = match &mut self.way {
             Way::Line { line: Some(line), .. } => {
+                if line.waits_for_caller() {
+                    // A two-way stream whose turn it is the caller's: no server can be blamed for that silence.
+                    self.watch.resume();
+                }
                 let progress = line.progress();
                 self.watch.poll(&mut line.timer, progress, cx)
             }

@@ -170,7 +170,14 @@ impl Sending<'_> {
         };
         let request = line::Request { head, body, sized, asked };
         let mut watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, line.progress());
-        match line.exchange(request, &mut watch).await {
+        let exchanged = match line.exchange(request, &mut watch).await {
+            // It was there before the request: a late answer to something else.
+            Ok(_) if line.meter.written() == base => {
+                Err(line::Failure::Broke(Broke::Misread(Misread::Unasked)))
+            }
+            exchanged => exchanged,
+        };
+        match exchanged {
             Ok(Answered { head, first }) => {
                 if let Some(lifetime) = head.keep_alive.as_ref().and_then(reading::keep_alive) {
                     endpoint.pool.announce(lifetime);
@@ -190,10 +197,11 @@ impl Sending<'_> {
                     true => Pooled::Broke,
                     false => Pooled::Fine,
                 };
-                if pooled == Pooled::Stale && !self.source.broken() {
+                let callers = self.source.broken() || matches!(broke, Broke::Body(_));
+                if pooled == Pooled::Stale && !callers {
                     endpoint.pool.lost(idle);
                 }
-                self.broke(endings::of_line(&broke), &broke, unsent, pooled)
+                self.broke(endings::of_line(&broke), &broke, unsent, pooled, callers)
             }
         }
     }
@@ -244,7 +252,8 @@ impl Sending<'_> {
                     true => Pooled::Broke,
                     false => Pooled::Fine,
                 };
-                self.broke(endings::of_stream(&error), &chain(&error), returned.is_some(), pooled)
+                let callers = self.source.broken();
+                self.broke(endings::of_stream(&error), &chain(&error), returned.is_some(), pooled, callers)
             }
         }
     }
@@ -266,8 +275,16 @@ impl Sending<'_> {
         Tried::ended(ending, detail)
     }
 
-    fn broke(&self, ending: Ending, detail: &dyn fmt::Display, unsent: bool, pooled: Pooled) -> Exchanged {
-        if self.source.broken() {
+    /// `callers`: it is the caller's body that broke.
+    fn broke(
+        &self,
+        ending: Ending,
+        detail: &dyn fmt::Display,
+        unsent: bool,
+        pooled: Pooled,
+        callers: bool,
+    ) -> Exchanged {
+        if callers {
             let ending = Ending::CallerLeft { sent: !unsent };
             return Some(Tried::ended(ending, "the caller's body broke"));
         }
@@ -302,7 +319,7 @@ impl Sending<'_> {
             false => None,
         };
         let ending = Ending::Answered(Answer { status, retry_after, declared });
-        // What could not be read may not be all that comes on this connection.
+        // It is repeated on another connection: what may still follow this answer must not be taken for the next one.
         let pooled = if declared == Some(Effect::Unknown) { Pooled::Broke } else { Pooled::Fine };
         Tried { ending, answer: Some(response), detail: None, pooled, at }
     }

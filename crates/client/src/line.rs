@@ -147,7 +147,17 @@ impl Line {
 
     /// Whether another request may go out on it, as far as HTTP is concerned.
     pub(crate) fn is_ready(&self) -> bool {
-        self.keep && self.body.is_over() && self.ahead.is_empty() && self.upload.is_over()
+        self.keep && self.body.is_over() && self.ahead.is_empty() && self.has_sent_whole()
+    }
+
+    /// Whether the request is with the kernel, to its last byte.
+    pub(crate) fn has_sent_whole(&self) -> bool {
+        self.upload.is_over() && self.meter.unwritten() == 0
+    }
+
+    /// Whether the request's body goes on when its caller does.
+    pub(crate) fn waits_for_caller(&self) -> bool {
+        self.upload.waits_for_caller()
     }
 
     /// What is left of the answer's body.
@@ -162,15 +172,10 @@ impl Line {
         const ROUNDS: usize = 4;
         for _ in 0..ROUNDS {
             match self.probe.peek() {
-                Peek::Quiet => return self.is_ready(),
+                // What TLS has decrypted and nobody has read is not in the socket any more.
+                Peek::Quiet => return self.is_ready() && !(self.tls && self.has_unread(false)),
                 Peek::Readable if self.tls && self.is_ready() => {
-                    self.meter.force_read(true);
-                    let mut byte = [0];
-                    let mut buffer = ReadBuf::new(&mut byte);
-                    let mut quiet = Context::from_waker(Waker::noop());
-                    let read = Pin::new(&mut self.io).poll_read(&mut quiet, &mut buffer);
-                    self.meter.force_read(false);
-                    if read.is_ready() {
+                    if self.has_unread(true) {
                         return false;
                     }
                 }
@@ -178,6 +183,18 @@ impl Line {
             }
         }
         false
+    }
+
+    /// Whether there is a byte to read, or the connection has ended. `force`: also ask the kernel, which may know more than
+    /// the reactor has seen.
+    fn has_unread(&mut self, force: bool) -> bool {
+        self.meter.force_read(force);
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut quiet = Context::from_waker(Waker::noop());
+        let read = Pin::new(&mut self.io).poll_read(&mut quiet, &mut buffer);
+        self.meter.force_read(false);
+        read.is_ready()
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -212,9 +229,7 @@ impl Line {
 
     /// The next part of the answer's body; nothing behind its end.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broke>>> {
-        if let Err(broke) = self.send(cx) {
-            return Poll::Ready(Some(Err(broke)));
-        }
+        self.go_on(cx);
         while !self.body.is_over() {
             let mut data = Vec::new();
             if let Err(broke) = ready!(self.poll_more(&mut data, cx)) {
@@ -230,6 +245,13 @@ impl Line {
     /// The trailers behind the body, once it is over.
     pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.body.take_trailers()
+    }
+
+    /// Sends what there is of a request that is answered already. That its caller breaks it off says nothing of the answer.
+    pub(crate) fn go_on(&mut self, cx: &mut Context<'_>) {
+        if self.send(cx).is_err() {
+            self.upload.stop();
+        }
     }
 
     /// Sends what there is of the request.
@@ -279,7 +301,8 @@ impl Line {
             return Err(Broke::Ended);
         }
         let mut ahead = std::mem::take(&mut self.ahead);
-        let bytes = if ahead.is_empty() {
+        let whole_read = ahead.is_empty();
+        let bytes = if whole_read {
             read
         } else {
             ahead.extend_from_slice(read);
@@ -288,7 +311,13 @@ impl Line {
         let (head, used) = self.final_head(bytes, asked).map_err(Broke::Misread)?;
         let rest = &bytes[used..];
         let Some(head) = head else {
-            self.ahead = rest.to_vec();
+            if whole_read {
+                self.ahead = rest.to_vec();
+            } else {
+                // Kept where it is, so that a head in many small pieces is not copied for each of them.
+                ahead.drain(..used);
+                self.ahead = ahead;
+            }
             return Ok(None);
         };
         self.keep &= head.keep;

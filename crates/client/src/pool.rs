@@ -162,7 +162,8 @@ impl Pool {
 
     /// A connection is free again.
     pub(crate) fn put(self: &Arc<Self>, mut line: Box<Line>, now: Time) {
-        line.meter.reset_on_drop(false);
+        // A request that nobody finishes is given up with a reset.
+        line.meter.reset_on_drop(!line.has_sent_whole());
         if !line.is_ready() {
             return;
         }

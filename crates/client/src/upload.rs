@@ -57,6 +57,10 @@ pub(crate) struct Upload {
     /// Goes behind `out`, and then a line end if it is a chunk.
     piece: Bytes,
     ends_chunk: bool,
+    /// All that was handed to the socket has also been flushed.
+    flushed: bool,
+    /// The last time it was asked, the caller had nothing.
+    waits: bool,
 }
 
 struct Source {
@@ -73,6 +77,7 @@ impl Upload {
         out.clear();
         head(&mut out);
         (self.out, self.taken) = (out, 0);
+        (self.flushed, self.waits) = (false, false);
         let left = match sized {
             Sized::Length(length) => length,
             Sized::Nothing | Sized::Chunks => 0,
@@ -85,15 +90,25 @@ impl Upload {
         }
     }
 
-    /// Whether everything was handed to the socket.
+    /// Whether everything was handed to the socket. Before the first request there is nothing.
     pub(crate) fn is_over(&self) -> bool {
-        self.source.is_none() && self.taken == self.out.len() && self.piece.is_empty()
+        self.flushed && !self.has_more()
+    }
+
+    /// Whether the body goes on when its caller does.
+    pub(crate) fn waits_for_caller(&self) -> bool {
+        self.waits
+    }
+
+    fn has_more(&self) -> bool {
+        self.source.is_some() || self.taken < self.out.len() || !self.piece.is_empty()
     }
 
     /// Gives up what has not been handed to the socket. `false` if that was nothing.
     pub(crate) fn stop(&mut self) -> bool {
-        let unfinished = !self.is_over();
+        let unfinished = self.has_more();
         self.source = None;
+        self.waits = false;
         self.piece = Bytes::new();
         self.give_back();
         unfinished
@@ -104,7 +119,9 @@ impl Upload {
         loop {
             ready!(self.poll_out(io, cx)).map_err(Unfinished::Io)?;
             let Some(source) = &mut self.source else { break };
-            match Pin::new(&mut source.body).poll_frame(cx) {
+            let frame = Pin::new(&mut source.body).poll_frame(cx);
+            self.waits = frame.is_pending();
+            match frame {
                 Poll::Pending => {
                     ready!(Pin::new(&mut *io).poll_flush(cx)).map_err(Unfinished::Io)?;
                     return Poll::Pending;
@@ -120,7 +137,9 @@ impl Upload {
                 },
             }
         }
-        Pin::new(io).poll_flush(cx).map_err(Unfinished::Io)
+        let flushed = Pin::new(io).poll_flush(cx).map_err(Unfinished::Io);
+        self.flushed = matches!(flushed, Poll::Ready(Ok(())));
+        flushed
     }
 
     /// The next piece of a body.

@@ -39,6 +39,8 @@ pub(crate) struct Caller {
     multiplexed: AtomicBool,
     /// Bytes could not be written.
     write_failed: AtomicBool,
+    /// So far the socket must come until it has taken the last piece of a body.
+    owed: AtomicU64,
     /// A body waits until the socket has taken what hyper holds of it.
     body_waits: AtomicBool,
     body: Mutex<Option<Waker>>,
@@ -77,9 +79,14 @@ impl Caller {
         }
     }
 
-    /// The bytes that the socket has taken since the connection began.
-    pub(crate) fn taken(&self) -> u64 {
-        self.meter.accepted()
+    /// A piece of a body of this length is handed to be written.
+    pub(crate) fn owe(&self, bytes: usize) {
+        self.owed.store(self.meter.accepted() + bytes as u64, Relaxed);
+    }
+
+    /// Whether the socket has not taken the last piece yet.
+    pub(crate) fn owes(&self) -> bool {
+        self.meter.accepted() < self.owed.load(Relaxed)
     }
 
     /// Wakes this task when the socket has taken more.
@@ -100,7 +107,7 @@ impl Caller {
 
     /// Whether bytes that were to be written never were. Asked when the connection is over.
     pub(crate) fn lost_bytes(&self) -> bool {
-        self.write_failed.load(Relaxed) || self.meter.unwritten() > 0
+        self.write_failed.load(Relaxed) || self.owes() || self.meter.unwritten() > 0
     }
 
     #[cfg(test)]
@@ -186,6 +193,7 @@ impl CallerIo {
             in_head: AtomicBool::new(false),
             multiplexed: AtomicBool::new(false),
             write_failed: AtomicBool::new(false),
+            owed: AtomicU64::new(0),
             body_waits: AtomicBool::new(false),
             body: Mutex::default(),
         };

@@ -23,8 +23,6 @@ pub(crate) struct ReplyBody {
     broken: Option<Truncated>,
     /// It broke, and that was logged.
     cut: bool,
-    /// What hyper holds of it, on HTTP/1.
-    held: Option<Held>,
 }
 
 enum Kind {
@@ -65,21 +63,6 @@ impl Drop for Ticket {
     }
 }
 
-/// What was handed to hyper, and how far the socket had come when the first of it was.
-///
-/// hyper takes the next piece of a body while it still holds the last, and its buffer doubles when it is full: 900 callers
-/// that read slowly cost 70 KiB each. So it gets the next piece when the socket has taken the last.
-struct Held {
-    handed: u64,
-    taken_before: u64,
-}
-
-impl Held {
-    fn is_empty(&self, caller: &Caller) -> bool {
-        self.handed <= caller.taken().saturating_sub(self.taken_before)
-    }
-}
-
 impl ReplyBody {
     pub(crate) fn own(bytes: Bytes) -> ReplyBody {
         ReplyBody {
@@ -87,7 +70,6 @@ impl ReplyBody {
             ticket: None,
             broken: None,
             cut: false,
-            held: None,
         }
     }
 
@@ -105,7 +87,7 @@ impl ReplyBody {
     }
 
     pub(crate) fn passed(body: AnswerBody, ticket: Ticket) -> ReplyBody {
-        ReplyBody { kind: Kind::Passed(body), ticket: Some(ticket), broken: None, cut: false, held: None }
+        ReplyBody { kind: Kind::Passed(body), ticket: Some(ticket), broken: None, cut: false }
     }
 
     /// The head is out: whatever follows can only be cut, never explained. On HTTP/1 the caller's connection is reset,
@@ -125,7 +107,9 @@ impl Drop for ReplyBody {
     /// Given up before its end, and not because it broke: the caller left, or its connection failed.
     fn drop(&mut self) {
         let Some(ticket) = &self.ticket else { return };
-        if matches!(self.kind, Kind::Passed(_)) && !self.cut && !self.is_end_stream() {
+        // hyper asks for no more of a body of known length when it has that much.
+        let whole = self.is_end_stream() || self.size_hint().exact() == Some(0);
+        if matches!(self.kind, Kind::Passed(_)) && !self.cut && !whole {
             let dependency = ticket.dependency.settings.name.as_str();
             let why = "the caller left, or its connection broke";
             ticket.worker.running.refusals.undelivered(Some(dependency), ticket.effect, why);
@@ -150,17 +134,16 @@ impl Body for ReplyBody {
             Kind::Passed(body) => {
                 let caller =
                     this.ticket.as_ref().map(|ticket| &ticket.caller).filter(|c| !c.is_multiplexed());
-                if let (Some(held), Some(caller)) = (&this.held, caller)
-                    && !held.is_empty(caller)
-                {
+                // hyper takes the next piece of a body while it still holds the last, and its buffer doubles when it is full:
+                // 900 callers that read slowly cost 70 KiB each. So it gets a piece when the socket has taken the last.
+                if let Some(caller) = caller.filter(|caller| caller.owes()) {
                     caller.wake_when_taken(cx.waker());
+                    body.poll_upload(cx);
                     return Poll::Pending;
                 }
                 let polled = std::task::ready!(Pin::new(body).poll_frame(cx));
                 if let (Some(Ok(frame)), Some(caller)) = (&polled, caller) {
-                    let held =
-                        this.held.get_or_insert_with(|| Held { handed: 0, taken_before: caller.taken() });
-                    held.handed += frame.data_ref().map_or(0, Bytes::len) as u64;
+                    caller.owe(frame.data_ref().map_or(0, Bytes::len));
                 }
                 match polled {
                     Some(Err(truncated)) => {

@@ -8,13 +8,14 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderValue;
+use seawall_wire::{Asked, HeadEnd, Limits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::error::ConfigError;
 use super::target::{Host, Target, port_of};
 
 /// A proxy's answer to CONNECT is a status line and a few headers. What is longer is not one.
-const HEAD_LIMIT: usize = 8 * 1024;
+const LIMITS: Limits = Limits { header_bytes: 8 * 1024, headers: 100 };
 
 /// An HTTP proxy: `http://[user:password@]host:port`. Its `Debug` shows no user and no password.
 #[derive(Clone, PartialEq, Eq)]
@@ -118,34 +119,26 @@ where
     io.write_all(&request).await?;
     io.flush().await?;
 
-    let mut head = Vec::with_capacity(256);
+    let (mut head, mut search) = (Vec::with_capacity(256), HeadEnd::default());
+    let not_http = |_| io::Error::other("the proxy's answer to CONNECT is not HTTP");
     let end = loop {
-        if let Some(at) = head.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at + 4;
+        if let Some(end) = search.find(&head).map_err(not_http)? {
+            break end;
         }
-        if head.len() > HEAD_LIMIT {
+        if head.len() > LIMITS.header_bytes {
             return Err(io::Error::other("the proxy's answer to CONNECT is too long"));
         }
         if io.read_buf(&mut head).await? == 0 {
             return Err(io::Error::other("the proxy closed the connection instead of answering CONNECT"));
         }
     };
-    match status(&head) {
-        None => Err(io::Error::other("the proxy's answer to CONNECT is not HTTP")),
-        Some(200..=299) if end == head.len() => Ok(()),
+    let answer = seawall_wire::answer(&head[..end], Asked::Other, LIMITS).map_err(not_http)?;
+    match answer.status.as_u16() {
+        200..=299 if end == head.len() => Ok(()),
         // Through a tunnel we speak first: whatever is there already is not from the target.
-        Some(200..=299) => Err(io::Error::other("the proxy sent more than an answer to CONNECT")),
-        Some(status) => Err(io::Error::other(format!("the proxy answered CONNECT with status {status}"))),
+        200..=299 => Err(io::Error::other("the proxy sent more than an answer to CONNECT")),
+        status => Err(io::Error::other(format!("the proxy answered CONNECT with status {status}"))),
     }
-}
-
-/// The status in `HTTP/1.x NNN …`.
-fn status(head: &[u8]) -> Option<u16> {
-    let rest = head.strip_prefix(b"HTTP/1.0 ").or_else(|| head.strip_prefix(b"HTTP/1.1 "))?;
-    let (digits, after) = rest.split_at_checked(3)?;
-    let ends = matches!(after.first(), Some(b' ' | b'\r'));
-    let digits = std::str::from_utf8(digits).ok().filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?;
-    digits.parse().ok().filter(|_| ends)
 }
 
 #[cfg(test)]
@@ -182,21 +175,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn status_lines() {
-        let table: [(&[u8], Option<u16>); 6] = [
-            (b"HTTP/1.1 200 OK\r\n\r\n", Some(200)),
-            (b"HTTP/1.0 407\r\n\r\n", Some(407)),
-            (b"HTTP/1.1 2000\r\n\r\n", None),
-            (b"HTTP/2 200 \r\n\r\n", None),
-            (b"HTTP/1.1 +20 \r\n\r\n", None),
-            (b"SSH-2.0\r\n\r\n", None),
-        ];
-        for (line, expected) in table {
-            assert_eq!(status(line), expected, "{}", String::from_utf8_lossy(line));
-        }
-    }
-
     #[tokio::test]
     async fn tunnel_takes_2xx_alone_and_no_byte_beyond_it() {
         let target = Target::try_from(&"https://[2001:db8::1]/".parse().unwrap()).unwrap();
@@ -209,6 +187,8 @@ mod tests {
             ("HTTP/1.1 502 Bad\r\ncontent-length: 2\r\n\r\nno", Some("status 502")),
             ("HTTP/1.1 200 OK\r\n", Some("closed")),
             ("nonsense\r\n\r\n", Some("not HTTP")),
+            ("HTTP/1.1 2000\r\n\r\n", Some("not HTTP")),
+            ("HTTP/1.1 200 OK\n\n", Some("not HTTP")),
             (&long, Some("too long")),
         ];
         for (answer, expected) in table {

@@ -72,7 +72,8 @@ impl Authority {
         (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 
-    fn acceptor(&self, name: &str, asks: Asks) -> TlsAcceptor {
+    /// Takes TLS connections for `name`.
+    pub fn acceptor(&self, name: &str, asks: Asks) -> TlsAcceptor {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let (certificate, key) = self.issue(name);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
