@@ -247,10 +247,12 @@ fn wrong(why: impl Into<String>) -> Judged {
 
 /// The effect that an answer proves.
 fn meaning(kind: Kind, whole: &Whole) -> &'static str {
-    let json: serde_json::Value = serde_json::from_slice(&whole.body).unwrap_or_default();
+    let json: Option<serde_json::Value> = serde_json::from_slice(&whole.body).ok();
+    let declined = |json: &serde_json::Value| json["code"] == "DECLINED";
     match whole.status {
-        200 if kind == Kind::Judged && json["code"] == "OK" => "applied",
-        200 if kind == Kind::Judged && json["code"] == "DECLINED" => "not-applied",
+        200 if kind == Kind::Judged && json.as_ref().is_some_and(declined) => "not-applied",
+        // Read, and not declared to mean anything else.
+        200 if kind == Kind::Judged && json.is_some() => "applied",
         // The body should decide, and cannot be read.
         200 if kind == Kind::Judged => "unknown",
         200..=299 | 303 | 304 => "applied",
