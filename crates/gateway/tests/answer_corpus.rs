@@ -1,7 +1,7 @@
 //! Answers of a dependency that are whole, broken, or readable in two ways: a broken one is never complete to its caller,
-//! whoever asked and however its bytes arrived, and the next call has its own answer.
+//! whatever was asked and however its bytes arrived, and the next call has its own answer.
 //!
-//! Each case names a sentence of RFC 9112 (sections 2 to 7) or RFC 9113 (section 8) about whoever receives an answer, or a
+//! Each case names a sentence of RFC 9112 (sections 2 to 7) or RFC 9113 (section 8) about those who receive an answer, or a
 //! decision of our own. The dependency is a socket that writes the case's bytes. Each case is asked for by GET and by POST
 //! (whose effect is in doubt when the answer breaks), by an operation with declared `answers` and by one without, over
 //! HTTP/1.1 and over HTTP/2, with its bytes in one segment and apart. Two good calls on the same connection follow each.
