@@ -219,7 +219,10 @@ impl Sending<'_> {
         }
         let reused = trunk.born < now;
         let deadline = self.deadline(attempt, now);
-        let request = endpoint.address.request(self.template, self.source.attempt(), deadline);
+        let Some(request) = endpoint.address.request(self.template, self.source.attempt(), deadline) else {
+            let why = "the path, behind the endpoint's own, is longer than 65534 bytes";
+            return Some(Tried::ended(Ending::CallerLeft { sent: false }, why));
+        };
         let mut timer = Timer::new(self.clock, Time::NEVER);
         let mut watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, 0);
         match trunk.exchange(request, self.source, &mut timer, &mut watch).await {

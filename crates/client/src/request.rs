@@ -106,13 +106,15 @@ impl Address {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// The request of one attempt over HTTP/2.
+    /// The request of one attempt over HTTP/2; none where its path, with the endpoint's before it, is longer than a URI can
+    /// be (65534 bytes).
     pub(crate) fn request(
         &self,
         template: &Template,
         body: Outgoing,
         deadline: Deadline<'_>,
-    ) -> Request<Outgoing> {
+    ) -> Option<Request<Outgoing>> {
+        let uri = self.uri(&template.path)?;
         let mut headers = template.headers.clone();
         for name in self.headers.keys() {
             headers.remove(name);
@@ -125,24 +127,23 @@ impl Address {
         headers.remove(header::HOST);
         let mut request = Request::new(body);
         *request.method_mut() = template.method.clone();
-        *request.uri_mut() = self.uri(&template.path);
+        *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = headers;
-        request
+        Some(request)
     }
 
-    fn uri(&self, path: &PathAndQuery) -> Uri {
-        let path = if self.base.is_empty() { path.clone() } else { self.joined(path) };
+    fn uri(&self, path: &PathAndQuery) -> Option<Uri> {
+        let path = if self.base.is_empty() { path.clone() } else { self.joined(path)? };
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(path);
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
-        Uri::from_parts(parts).expect("scheme, authority and path make a URI")
+        Uri::from_parts(parts).ok()
     }
 
-    fn joined(&self, path: &PathAndQuery) -> PathAndQuery {
-        let text = format!("{}{}", self.base, path.as_str());
-        PathAndQuery::try_from(text).expect("two valid paths, one behind the other, are a valid path")
+    fn joined(&self, path: &PathAndQuery) -> Option<PathAndQuery> {
+        PathAndQuery::try_from(format!("{}{}", self.base, path.as_str())).ok()
     }
 }
 

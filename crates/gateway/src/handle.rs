@@ -10,7 +10,7 @@ use seawall_client::{CallRequest, Outcome};
 use seawall_policy::{Ending, Reason, Time, Wish};
 
 use crate::caller::Caller;
-use crate::headers::{Kinds, Said, strip_hop, strip_ours, take_said};
+use crate::headers::{Kinds, Said, has_key, strip_hop, strip_ours, take_said};
 use crate::inbound::{self, Taken, TooLarge};
 use crate::outbound::{ReplyBody, Ticket};
 use crate::reply::{Problem, put_verdict};
@@ -68,6 +68,11 @@ async fn answer(
     if head.method == Method::CONNECT {
         return Err(bad_request("CONNECT is not passed on: this is no forward proxy"));
     }
+    if head.method == Method::TRACE {
+        return Err(bad_request(
+            "TRACE is not passed on: its answer would show the credentials that are added here",
+        ));
+    }
     door.gate
         .admit(&head.uri, &head.headers)
         .map_err(|why| Problem::refused(Reason::CallerRefused, None, why))?;
@@ -76,7 +81,11 @@ async fn answer(
     let (index, path) = door.route(&routes, head.uri.path_and_query())?;
     let compiled = &routes.compiled.dependencies[index];
     let kinds = Kinds::of(&head.headers);
-    let found = compiled.operation(&head.method, path.path(), kinds.key);
+    // What follows is decided on what goes out, not on what came in.
+    pass_on(&mut head.headers, kinds);
+    let keyed =
+        kinds.key && has_key(&head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?;
+    let found = compiled.operation(&head.method, path.path(), keyed);
     let (operation, keys) = (found.operation, found.keys(&head.headers));
 
     let said = match kinds.ours {
@@ -93,7 +102,6 @@ async fn answer(
     let wish = Wish { within: said.within, by, no_repeats: said.no_repeats };
     let end_by = end_of(worker, &operation.plan, &wish);
     caller.call_begins(end_by);
-    pass_on(&mut head.headers, kinds);
     let limit = routes.compiled.settings.gateway.limits.body;
     let taken = inbound::take(head.version, &head.headers, body, operation.keep, limit).await;
     let (body, too_large) = match taken {

@@ -137,6 +137,19 @@ const NOT_IN_TRAILERS: [&str; 24] = [
     "www-authenticate",
 ];
 
+/// Whether the request carries an idempotency key. An empty one is none.
+///
+/// # Errors
+/// There are two that differ, and the server may honour either.
+pub(crate) fn has_key(headers: &HeaderMap) -> Result<bool, &'static str> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(first) = values.next() else { return Ok(false) };
+    match values.all(|other| other == first) {
+        true => Ok(!first.as_bytes().trim_ascii().is_empty()),
+        false => Err("there are two different `Idempotency-Key` lines, and nobody can say which one counts"),
+    }
+}
+
 fn welcomes_trailers(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case("trailers")))
 }
@@ -277,6 +290,18 @@ mod tests {
         ]);
         strip_trailers(&mut trailers);
         assert_eq!(trailers, map(&[("grpc-status", "0"), ("x-sum", "42")]));
+    }
+
+    #[test]
+    fn one_key_is_a_key() {
+        let key = "idempotency-key";
+        assert_eq!(has_key(&map(&[])), Ok(false));
+        assert_eq!(has_key(&map(&[(key, "a")])), Ok(true));
+        assert_eq!(has_key(&map(&[(key, "a"), (key, "a")])), Ok(true));
+        assert_eq!(has_key(&map(&[(key, "")])), Ok(false));
+        assert_eq!(has_key(&map(&[(key, " ")])), Ok(false));
+        assert!(has_key(&map(&[(key, "a"), (key, "b")])).is_err());
+        assert!(has_key(&map(&[(key, "a"), (key, "")])).is_err());
     }
 
     #[test]

@@ -101,6 +101,28 @@ impl Door {
     }
 }
 
+/// A connection that is counted. What a panic ends is not counted for ever.
+struct Counted(Arc<Worker>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.running.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that is looked after from outside.
+struct Registered {
+    worker: Arc<Worker>,
+    place: usize,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.worker.callers.lock()[self.place] = None;
+    }
+}
+
 impl Worker {
     /// Makes a worker with connections for what is in force.
     pub(crate) fn new(index: usize, running: Arc<Running>) -> Result<Worker, String> {
@@ -188,13 +210,9 @@ impl Worker {
         }
         let _ = tcp.set_nodelay(true);
         self.open.fetch_add(1, Ordering::Relaxed);
-        let worker = Arc::clone(self);
+        let counted = Counted(Arc::clone(self));
         let (door, stop) = (Arc::clone(door), stop.clone());
-        tokio::spawn(async move {
-            worker.converse(tcp, door, limits, stop).await;
-            worker.open.fetch_sub(1, Ordering::Relaxed);
-            worker.running.connections.fetch_sub(1, Ordering::Relaxed);
-        });
+        tokio::spawn(async move { counted.0.converse(tcp, door, limits, stop).await });
     }
 
     async fn converse(
@@ -210,7 +228,7 @@ impl Worker {
         let io = CallerIo::new(stream, meter, probe, self.running.clock, head_limit);
         let caller = io.caller();
         let caller_seen = Arc::clone(&caller);
-        let place = self.register(&caller);
+        let _registered = self.register(&caller);
         let service = {
             let worker = Arc::clone(self);
             service_fn(move |request| {
@@ -256,10 +274,9 @@ impl Worker {
                 self.running.refusals.undelivered(None, None, &why);
             }
         }
-        self.callers.lock()[place] = None;
     }
 
-    fn register(&self, caller: &Arc<Caller>) -> usize {
+    fn register(self: &Arc<Self>, caller: &Arc<Caller>) -> Registered {
         let mut callers = self.callers.lock();
         let free = callers.iter().position(Option::is_none);
         let place = free.unwrap_or_else(|| {
@@ -267,7 +284,7 @@ impl Worker {
             callers.len() - 1
         });
         callers[place] = Some(Arc::clone(caller));
-        place
+        Registered { worker: Arc::clone(self), place }
     }
 
     /// Looks after all connections, and takes over a new configuration when there is one.

@@ -5,6 +5,7 @@ mod support;
 
 use std::net::SocketAddr;
 
+use seawall_lab::rogue::{Act, Answer, Load, Rogue};
 use socket2::SockRef;
 use support::{Caller, Ended, Gateway, dependency, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -82,6 +83,74 @@ async fn an_upload_goes_on_while_its_early_answer_flows() {
     caller.write(vec![b'x'; UPLOAD - 1000]).await;
     soon("the late part", until(&mut caller.stream, "late\r\n0\r\n\r\n")).await;
     assert_eq!(serves.await.unwrap(), UPLOAD);
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_while_its_caller_reads_nothing() {
+    const ANSWER: usize = 6 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // It answers at once with more than all buffers on the way hold, and reads the request beside that.
+    let serves = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut read = head(&mut stream).await;
+        let (mut reader, mut writer) = stream.split();
+        let answers = async {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {ANSWER}\r\n\r\n");
+            writer.write_all(head.as_bytes()).await.unwrap();
+            writer.write_all(&vec![b'y'; ANSWER]).await.unwrap();
+        };
+        let reads = async {
+            let mut piece = vec![0; 64 << 10];
+            while read < UPLOAD {
+                match reader.read(&mut piece).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(n) => read += n,
+                }
+            }
+        };
+        tokio::join!(answers, reads);
+        read
+    });
+    let gateway = before(address).await;
+    let mut caller = gateway.connect().await;
+    caller.write(upload_head()).await;
+    soon("the whole upload", caller.write(vec![b'x'; UPLOAD])).await;
+    let heard = caller.hear().await;
+    assert_eq!((heard.status, heard.raw_body.len(), heard.ended), (Some(200), ANSWER, Ended::Open));
+    assert_eq!(serves.await.unwrap(), UPLOAD);
+}
+
+#[tokio::test]
+async fn a_callers_pause_in_an_answered_upload_is_not_the_servers() {
+    let first = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nearly\r\n";
+    let (address, serves) = server(first, UPLOAD, "4\r\nlate\r\n0\r\n\r\n").await;
+    let hangs = Rogue::builder().each(|_, _| Act::Hang).bind().unwrap();
+    let short = "timeout = { connect = \"100ms\", read = \"100ms\", total = \"15s\" }\n";
+    let longer =
+        "timeout = { connect = \"100ms\", read = \"400ms\", total = \"600ms\" }\nretry = { attempts = 1 }\n";
+    let both = dependency("up", address, short) + &dependency("hangs", hangs.address(), longer);
+    let gateway = Gateway::start(&both).await;
+    let mut caller = gateway.connect().await;
+    caller.write(upload_head()).await;
+    soon("the early part", until(&mut caller.stream, "early")).await;
+    // What waits for four times the read timeout has ended before the caller goes on.
+    assert_eq!(gateway.ask("GET", "/hangs/x", &[], "").await.status, Some(504));
+    caller.write(vec![b'x'; UPLOAD]).await;
+    soon("the late part", until(&mut caller.stream, "late\r\n0\r\n\r\n")).await;
+    assert_eq!(serves.await.unwrap(), UPLOAD);
+}
+
+#[tokio::test]
+async fn an_answer_that_its_caller_takes_is_not_logged_as_lost() {
+    let rogue = Rogue::builder().answer(Answer::status(200).load(Load::pattern(30_000))).bind().unwrap();
+    let gateway = Gateway::start(&dependency("up", rogue.address(), "http = \"2\"")).await;
+    for _ in 0..20 {
+        let heard = gateway.ask("GET", "/up/x", &[], "").await;
+        assert_eq!((heard.status, heard.raw_body.len()), (Some(200), 30_000));
+    }
+    assert_eq!(gateway.ask("GET", "/none/x", &[], "").await.status, Some(404));
+    assert_eq!(gateway.said("not written whole"), Vec::<String>::new());
 }
 
 #[tokio::test]
