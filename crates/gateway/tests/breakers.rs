@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use seawall_lab::rogue::{Act, Answer, Rogue};
+use seawall_lab::rogue::{Act, Answer, Counts, Rogue};
 use support::{Call, Caller, Gateway, Load, Pace, dependency, soon};
 
 /// Sixteen callers, 800 calls a second. A build that is not optimised makes half of them, in half of the time.
@@ -153,8 +153,10 @@ async fn a_hundred_callers_in_half_open_are_one_probe() {
         let heard = soon("a refusal", callers.join_next()).await.unwrap().unwrap();
         assert_eq!(heard.verdict(), (503, "not-applied", "0", "breaker-open"));
     }
-    let posts = rogue.read(|counts| counts.methods["POST"]);
-    assert_eq!(posts, 2, "the failure, and one probe");
+    // The probe is on its way while the others are refused.
+    let posts = |counts: &Counts| counts.methods["POST"];
+    soon("the probe", rogue.until(|counts| posts(counts) >= 2)).await;
+    assert_eq!(rogue.read(posts), 2, "the failure, and one probe");
 }
 
 #[tokio::test]

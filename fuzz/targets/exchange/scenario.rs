@@ -72,7 +72,8 @@ impl Cuts {
         let mut cuts = match cursor.below(8) {
             0..=2 => Vec::new(),
             3 => vec![(head, Pause::choose(cursor))],
-            4 => (1..length.min(300)).map(|at| (at, Pause::Turns(1))).collect(),
+            // Not more: a caller over HTTP/2 that has left a stream takes a hundred little frames on it for an attack.
+            4 => (1..length.min(100)).map(|at| (at, Pause::Turns(1))).collect(),
             5 => vec![(length.saturating_sub(1), Pause::choose(cursor))],
             many => (5..many).map(|_| (cursor.place(length), Pause::choose(cursor))).collect(),
         };
