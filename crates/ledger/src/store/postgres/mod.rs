@@ -192,7 +192,16 @@ impl Postgres {
 
     /// A transaction in which is only read: without named statements one needs a transaction for that, too.
     pub(crate) async fn reading(&self) -> Result<Transaction<'static, Db>> {
-        self.pool.begin_with(BEGIN_READ).await.map_err(failed)
+        self.begin(BEGIN_READ).await
+    }
+
+    /// Begins a transaction in a task of its own, so that nobody who gives up waiting for it can leave it half begun. sqlx
+    /// would then hand out the connection again, inside a transaction that it knows nothing of: after a read-only one the next
+    /// change fails.
+    async fn begin(&self, statement: &'static str) -> Result<Transaction<'static, Db>> {
+        let pool = self.pool.clone();
+        let begun = tokio::spawn(async move { pool.begin_with(statement).await });
+        begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(failed)
     }
 
     /// One change in a transaction of its own, with its handler; run again where it lost against another one.
@@ -211,7 +220,7 @@ impl Postgres {
 
     async fn try_change(&self, change: &Change<PgConnection>) -> Result<Changed> {
         let begin = if change.follow.is_some() { BEGIN_DEFAULT } else { BEGIN_ALONE };
-        let mut tx = self.pool.begin_with(begin).await.map_err(failed)?;
+        let mut tx = self.begin(begin).await?;
         let id = change.action.id;
         let (taken, clock) = self.session(&mut tx).change(&[(id, &change.write)]).await?;
         self.clock.set(clock);
