@@ -143,7 +143,7 @@ impl Source {
     }
 }
 
-/// The body of one attempt, as hyper takes it.
+/// The body of one attempt, as `Upload` takes it over HTTP/1.1, and hyper over HTTP/2.
 pub(crate) enum Outgoing {
     Full(Option<Bytes>),
     Kept { kept: Arc<Kept>, next: usize },

@@ -90,7 +90,7 @@ impl Upload {
         }
     }
 
-    /// Whether everything was handed to the socket. Before the first request there is nothing.
+    /// Whether everything was handed to the socket, and flushed. Not before the first request.
     pub(crate) fn is_over(&self) -> bool {
         self.flushed && !self.has_more()
     }

@@ -1,8 +1,8 @@
 //! The socket itself: counts what passes, can be looked at from outside, can be dropped with a reset.
 //!
 //! Whether a failed request may be repeated depends on whether a byte of it left. Counting above TLS, or
-//! asking hyper, answers another question: bytes that sit in a TLS buffer were not sent, and a request
-//! that hyper took was perhaps never written. So the count is kept here, at the system call.
+//! asking an HTTP library, answers another question: bytes that sit in a TLS buffer were not sent, and a
+//! request that a library took was perhaps never written. So the count is kept here, at the system call.
 //!
 //! A pooled connection is looked at before it is used again. The obvious way, tokio's own readiness, is
 //! what the reactor saw when it last ran: an end-of-file that arrived since is not in it. [`Probe`] asks
@@ -26,7 +26,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// What passed through one connection's socket, TLS and proxy handshakes included: take the count when a
 /// request begins, and compare. Also two switches. Everything is relaxed: whoever learns of a request's
-/// end from hyper learns it after the write.
+/// end learns it after the write.
 #[derive(Debug, Default)]
 pub struct Meter {
     written: AtomicU64,

@@ -89,7 +89,7 @@ pub struct Settings {
 /// TLS or proxy handshake.
 #[derive(Debug)]
 pub struct Connection {
-    /// The byte stream, for hyper or h2.
+    /// The byte stream, for an HTTP/1.1 line or for hyper's HTTP/2.
     pub io: Stream,
     /// What to speak over it.
     pub version: NegotiatedVersion,
@@ -100,7 +100,7 @@ pub struct Connection {
     pub absolute_form: Option<AbsoluteForm>,
     /// Counts the bytes of `io`.
     pub meter: Arc<Meter>,
-    /// Looks at `io` while hyper owns it.
+    /// Looks at `io` without owning it.
     pub probe: Probe,
 }
 

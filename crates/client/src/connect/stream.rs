@@ -1,4 +1,4 @@
-//! The byte stream that hyper drives: plain or TLS, over the counting socket.
+//! The byte stream of a connection: plain or TLS, over the counting socket.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::counted::{Counted, Meter, Probe};
 
-/// One connection's byte stream. Speaks hyper's traits, and tokio's for the `h2` crate.
+/// One connection's byte stream. Speaks tokio's traits, and hyper's where hyper drives it.
 ///
 /// Every request passes here, so there is no dynamic call on the way; plain streams write several buffers
 /// at once.
