@@ -12,6 +12,7 @@ mod clock;
 pub mod connect;
 mod dependency;
 mod endings;
+mod following;
 mod health;
 mod line;
 mod pool;

@@ -1,11 +1,11 @@
 //! The circuit breaker: whether an endpoint may be called at all.
 //!
 //! Closed means flowing, open refusing, half-open probing. What the obvious breaker gets wrong, and this one does
-//! not: calls that are cut from outside are no results, so an endpoint that swallows every request looks untouched
-//! (here a permit that ends without a result is evidence of its own, [`Evidence::Abandoned`]); results of calls
-//! that began before the last change decide about the new state (here each pass carries its era); and half-open
-//! lets everybody through at once (here one probe at a time, and one that never returns blocks the next only for
-//! `open_for`). A quiet caller never sees twenty calls in a window, so two slow failures in a row without a single
+//! not: calls that are cut from outside are no results, so an endpoint that swallows every request looks untouched (here some
+//! of them are followed to their real ending, [`crate::DependencyGuards::follow`], and the others are evidence only
+//! beside successes, [`Evidence::Abandoned`]); results of calls that began before the last change decide about the new
+//! state (here each pass carries its era); and half-open lets everybody through at the same time (here one probe at a
+//! time, and one that never returns blocks the next only for `open_for`). A quiet caller never sees twenty calls in a window, so two slow failures in a row without a single
 //! success open it too: that is silence, not a rate.
 //!
 //! The rules and constants were found by simulating callers and server together. Doubling the open time and ramping up after it made recovery slower there and prevented nothing; both exist as
@@ -225,15 +225,28 @@ impl Breaker {
             Evidence::Success { took } => Weighed::Ok { took },
             Evidence::Failure { kind, slow } => Weighed::Bad { kind, slow },
             Evidence::Neutral => Weighed::Neutral,
-            Evidence::Abandoned { waited } => {
-                let bound = slow_call.or_else(|| self.window.slowest_success(now));
-                if waited > bound.unwrap_or(Duration::ZERO) {
-                    Weighed::Bad { kind: FailureKind::Abandoned, slow: true }
-                } else {
-                    Weighed::Nothing
-                }
-            }
-            Evidence::Unused => Weighed::Nothing,
+            Evidence::Abandoned { waited, enough } => self.weigh_abandoned(now, waited, enough, slow_call),
+            Evidence::Nothing => Weighed::Nothing,
+        }
+    }
+
+    /// A caller who leaves proves little: most leave for reasons of their own. Its wait counts only beside successes that it
+    /// can be compared with, and never as the verdict of a probe.
+    fn weigh_abandoned(
+        &mut self,
+        now: Time,
+        waited: Duration,
+        enough: Duration,
+        slow_call: Option<Duration>,
+    ) -> Weighed {
+        if matches!(self.state, State::HalfOpen(_)) {
+            return Weighed::Nothing;
+        }
+        let Some(slowest) = self.window.slowest_success(now) else { return Weighed::Nothing };
+        let bound = slow_call.unwrap_or_else(|| slowest.saturating_mul(2).max(enough));
+        match waited > bound {
+            true => Weighed::Bad { kind: FailureKind::Abandoned, slow: true },
+            false => Weighed::Nothing,
         }
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::{
     Backoff, Draw, Effect, Ending, Health, HeldPass, Permit, Reason, Repeat, Report, Rules, Stopped, Ticket,
-    Time, Verdict, may_repeat,
+    Time, Underway, Verdict, may_repeat,
 };
 
 mod asked;
@@ -94,6 +94,10 @@ pub struct Attempt {
     /// `end_by` is the caller's own deadline, and ours would be later: an ending at it is
     /// [`Ending::CallerDeadline`].
     pub callers_deadline: bool,
+    /// What `connect_by` would be without the caller's deadline.
+    pub own_connect_by: Time,
+    /// What `end_by` would be without the caller's deadline.
+    pub own_end_by: Time,
 }
 
 const NO_TIME_LEFT: Refusal = Refusal { reason: Reason::NoTimeLeft, until: None };
@@ -155,6 +159,7 @@ impl Ended {
 #[derive(Debug)]
 pub struct Call<P = Permit, Q = HeldPass, T = Ticket> {
     end_by: Time,
+    own_end_by: Time,
     callers_deadline: bool,
     caller_repeats: bool,
     attempts: u32,
@@ -180,6 +185,14 @@ pub struct Wish {
     pub no_repeats: bool,
 }
 
+impl Call {
+    /// The attempt in flight, as it is known outside this call; none while there is none.
+    #[must_use]
+    pub fn underway(&self) -> Option<Underway> {
+        self.permit.as_ref().map(|permit| permit.underway(self.began))
+    }
+}
+
 impl<P, Q, T: Copy> Call<P, Q, T> {
     /// Starts a call: its machine, and the first step.
     pub fn begin<G>(plan: &Plan, wish: Wish, guards: &mut G, now: Time) -> (Call<P, Q, T>, Step)
@@ -201,6 +214,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         let callers = callers.min(wish.by.unwrap_or(Time::NEVER));
         Call {
             end_by: ours.min(callers),
+            own_end_by: ours,
             callers_deadline: callers < ours,
             caller_repeats: wish.no_repeats,
             attempts: 0,
@@ -241,11 +255,12 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         let repeat = may_repeat(plan.rules.idempotency, &verdict);
         self.last = Some(repeat);
         let took = now.since(self.began);
-        let slow = verdict.timed_out || (verdict.health == Health::Failure && took > plan.timeouts.read / 10);
+        let tenth = plan.timeouts.read / 10;
+        let slow = verdict.timed_out || (verdict.health == Health::Failure && took > tenth);
         let report = Report {
             slow_call: plan.slow_call,
             flowing: ended.flowing,
-            ..Report::of(&ended.ending, &verdict, slow, took)
+            ..Report::of(&ended.ending, &verdict, took, tenth)
         };
         if repeat == Repeat::NotWanted {
             if let Some(permit) = self.permit.take() {
@@ -333,7 +348,8 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     {
         if let Some(permit) = self.permit.take() {
             let waited = now.since(self.began);
-            let report = Report { slow_call: plan.slow_call, ..Report::abandoned(waited) };
+            let report =
+                Report { slow_call: plan.slow_call, ..Report::abandoned(waited, plan.timeouts.read / 10) };
             let _none = guards.settle(permit, &report, After::Ends, now);
         }
         if let Some((_, ticket)) = self.ticket.take() {
@@ -345,6 +361,12 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     /// The caller went away: the attempt in flight may end, and nothing is sent after it.
     pub fn caller_left(&mut self) {
         self.caller_repeats = true;
+    }
+
+    /// What is known of the effect of the attempts that have ended.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.effect
     }
 
     /// When all of it must be over.
@@ -485,13 +507,16 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         self.endpoint = endpoint;
         self.attempts += 1;
         self.began = now;
+        let connect_by = now.saturating_add(plan.timeouts.connect);
         Step::Send(Attempt {
             number: self.attempts,
             endpoint,
-            connect_by: now.saturating_add(plan.timeouts.connect).min(self.end_by),
+            connect_by: connect_by.min(self.end_by),
             read: plan.timeouts.read,
             end_by: self.end_by,
             callers_deadline: self.callers_deadline,
+            own_connect_by: connect_by.min(self.own_end_by),
+            own_end_by: self.own_end_by,
         })
     }
 

@@ -96,7 +96,7 @@ impl Guards for Diary {
             Evidence::Failure { .. } => Some(Health::Failure),
             Evidence::Neutral => Some(Health::Silent),
             Evidence::Abandoned { .. } => None,
-            Evidence::Unused => panic!("an attempt was made"),
+            Evidence::Nothing => panic!("an attempt was made"),
         };
         self.evidence.push((endpoint, health));
     }

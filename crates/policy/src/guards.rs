@@ -21,8 +21,11 @@ use keyed::Place;
 mod gate;
 mod keyed;
 mod view;
+mod ward;
+mod witness;
 
 pub use view::{EndpointGuards, LimitSeen};
+pub use witness::{Underway, Witness};
 
 /// How the guards of one dependency decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +133,8 @@ pub struct DependencyGuards {
     endpoints: Vec<EndpointGuards>,
     budget: Budget,
     instances: u32,
+    /// Attempts that are followed without their callers.
+    witnesses: u32,
     /// Whose turn came, and who were not told yet.
     called: Vec<Ticket>,
 }
@@ -149,6 +154,7 @@ impl DependencyGuards {
             endpoints: (0..endpoints.max(1)).map(|_| EndpointGuards::new(&settings)).collect(),
             budget: Budget::new(settings.budget),
             instances: settings.instances,
+            witnesses: 0,
             called: Vec::new(),
         }
     }
@@ -160,14 +166,14 @@ impl DependencyGuards {
     #[inline]
     pub fn admit(&mut self, endpoint: usize, keys: &Keys, now: Time) -> Result<Permit, Refusal> {
         let guards = &mut self.endpoints[endpoint];
-        let breaker = guards.breakers.place(keys.breaker.as_ref(), now);
-        let pass = guards.breakers.at(breaker).admit(now).map_err(refused)?;
+        let breaker = guards.wards.place(keys.breaker.as_ref(), now);
+        let pass = guards.wards.at(breaker).breaker.admit(now).map_err(refused)?;
         let gate = guards.gates.place(keys.limit.as_ref(), now);
         let Some(slot) = guards.gates.at(gate).admit(pass.is_probe()) else {
             guards.unused(breaker, pass, now);
             return Err(Refusal { reason: Reason::ConcurrencyLimit, until: None });
         };
-        guards.breakers.took_off(breaker);
+        guards.wards.took_off(breaker);
         guards.gates.took_off(gate);
         Ok(Permit { at: At { endpoint: endpoint as u32, breaker, gate }, pass, slot })
     }
@@ -204,10 +210,10 @@ impl DependencyGuards {
                 return Claim::Refused(Refusal { reason: Reason::QueueTimeout, until: None });
             }
         };
-        let breaker = guards.breakers.place(keys.breaker.as_ref(), now);
-        match guards.breakers.at(breaker).admit(now) {
+        let breaker = guards.wards.place(keys.breaker.as_ref(), now);
+        match guards.wards.at(breaker).breaker.admit(now) {
             Ok(pass) => {
-                guards.breakers.took_off(breaker);
+                guards.wards.took_off(breaker);
                 guards.gates.took_off(ticket.gate);
                 Claim::Yours(Permit {
                     at: At { endpoint: ticket.endpoint, breaker, gate: ticket.gate },
@@ -264,7 +270,7 @@ impl DependencyGuards {
                 None
             }
         };
-        guards.breakers.landed(at.breaker);
+        guards.wards.landed(at.breaker);
         if after == After::Ends && report.is_success() {
             self.budget.earn();
         }
@@ -296,7 +302,8 @@ impl DependencyGuards {
     /// Why not: `breaker`, `slow` or `budget`.
     pub fn pay(&mut self, permit: &Permit, doubles: bool, now: Time) -> Result<(), Stopped> {
         if doubles {
-            let breaker = self.endpoints[permit.at.endpoint as usize].breakers.at(permit.at.breaker);
+            let breaker =
+                &mut self.endpoints[permit.at.endpoint as usize].wards.at(permit.at.breaker).breaker;
             if !breaker.is_closed() {
                 return Err(Stopped::Breaker);
             }
@@ -394,7 +401,11 @@ impl EndpointGuards {
     /// up and counted as bad: then it is overload, too.
     #[inline]
     fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
-        let breaker = self.breakers.at(at.breaker);
+        let ward = self.wards.at(at.breaker);
+        if report.is_success() {
+            ward.succeeded(now);
+        }
+        let breaker = &mut ward.breaker;
         let slow_call = report.slow_call.or(breaker.settings().slow_call);
         let settled = breaker.settle_within(now, pass, report.health, slow_call, draw);
         if settled.change == Some(BreakerState::Closed) {

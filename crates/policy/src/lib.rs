@@ -39,7 +39,7 @@ pub use ending::{Answer, Ending, Health, Lost, Rules, Unsent, Verdict};
 pub use failures::{FailureKind, Failures};
 pub use guards::{
     DependencyGuards, EndpointGuards, GuardSettings, HeldPass, Keys, LimitSeen, LimitSlot, Permit, Remains,
-    Ticket,
+    Ticket, Underway, Witness,
 };
 pub use idempotency::Idempotency;
 pub use idle::IdleLifetime;

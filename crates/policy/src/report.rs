@@ -21,19 +21,19 @@ pub struct Report {
 }
 
 impl Report {
-    /// Of an attempt that took so long, from the first wait for a connection to its ending; `slow`, where it was a timeout, a
-    /// 504, or any failure that took more than a tenth of the read timeout.
+    /// Of an attempt that took this long, from the first wait for a connection to its ending. `tenth` is a tenth of the read
+    /// timeout: a failure that took longer was slow, as every timeout and every 504 is.
     #[must_use]
     #[inline]
-    pub fn of(ending: &Ending, verdict: &Verdict, slow: bool, took: Duration) -> Report {
-        let health = health(ending, verdict, slow, took);
+    pub fn of(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -> Report {
+        let health = health(ending, verdict, took, tenth);
         Report { health, load: load(verdict), slow_call: None, flowing: false }
     }
 
-    /// Of an attempt that nobody follows any more, after this wait.
+    /// Of an attempt that nobody follows any more, after this wait. `tenth` is a tenth of the read timeout.
     #[must_use]
-    pub fn abandoned(waited: Duration) -> Report {
-        let health = Evidence::Abandoned { waited };
+    pub fn abandoned(waited: Duration, tenth: Duration) -> Report {
+        let health = Evidence::Abandoned { waited, enough: tenth };
         Report { health, load: AttemptEnd::Nothing, slow_call: None, flowing: false }
     }
 
@@ -46,16 +46,16 @@ impl Report {
 }
 
 #[inline]
-fn health(ending: &Ending, verdict: &Verdict, slow: bool, took: Duration) -> Evidence {
+fn health(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -> Evidence {
     match ending {
-        Ending::CallerDeadline => return Evidence::Abandoned { waited: took },
+        Ending::CallerDeadline => return Evidence::Abandoned { waited: took, enough: tenth },
         // Its body broke or stood still: it was not the endpoint that anybody waited for.
-        Ending::CallerLeft { .. } => return Evidence::Neutral,
+        Ending::CallerLeft { .. } => return Evidence::Nothing,
         Ending::Unsent(_) | Ending::Unprocessed | Ending::Answered(_) | Ending::Lost(_) => {}
     }
     match verdict.health {
         Health::Success => Evidence::Success { took },
-        Health::Failure => Evidence::Failure { kind: kind(ending), slow },
+        Health::Failure => Evidence::Failure { kind: kind(ending), slow: verdict.timed_out || took > tenth },
         Health::Busy | Health::Silent => Evidence::Neutral,
     }
 }
