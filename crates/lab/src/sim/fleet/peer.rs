@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use seawall_policy::{BreakerState, Ending, Lost, Time};
 
-use super::Next;
 use super::peer_breakers::{PeerBreaker, PeerBreakerPolicy};
 use super::peer_budgets::{PeerBudget, PeerBudgetPolicy};
 use super::peer_shares::{Aimd, Pid, Throttle};
+use super::{Next, Seen};
 use crate::sim::chance::{Stream, seconds};
 
 pub use super::peer_breakers::PeerBreakerPolicy as Breaker;
@@ -113,6 +113,7 @@ pub(in crate::sim) struct PeerCall {
     tried: u32,
     /// The breaker's era when the attempt under way was admitted.
     era: u32,
+    in_flight: bool,
 }
 
 /// One caller with a peer's policy.
@@ -145,7 +146,7 @@ impl Peer {
         if let Some(budget) = &mut self.budget {
             budget.begun(now);
         }
-        let mut call = PeerCall { tried: 0, era: 0 };
+        let mut call = PeerCall { tried: 0, era: 0, in_flight: false };
         let next = self.send(policy, &mut call, key, now);
         (call, next)
     }
@@ -177,6 +178,7 @@ impl Peer {
             limit.enter();
         }
         call.tried += 1;
+        call.in_flight = true;
         Next::Send { endpoint: 0, until: Time::NEVER, total: false }
     }
 
@@ -192,6 +194,7 @@ impl Peer {
         let timed_out = matches!(ending, Ending::Lost(Lost::ReadTimeout | Lost::TotalTimeout));
         let overload = timed_out || matches!(ending, Ending::Answered(a) if matches!(a.status, 429 | 503));
         let era = call.era;
+        call.in_flight = false;
         if let Some(breaker) = self.breaker(policy, key) {
             breaker.record(ok, era, now);
         }
@@ -215,9 +218,19 @@ impl Peer {
         if wait.is_zero() { self.send(policy, call, key, now) } else { Next::Wait(now.saturating_add(wait)) }
     }
 
-    pub(super) fn seen(&mut self, now: Time) -> (Option<BreakerState>, Option<u32>) {
+    /// Who made the call gave up waiting for it: that is no evidence.
+    pub(super) fn leaves(&mut self, call: &PeerCall) {
+        if let Some(limit) = &mut self.limit
+            && call.in_flight
+        {
+            limit.leave(false, false);
+        }
+    }
+
+    pub(super) fn seen(&mut self, now: Time) -> Seen {
         let open = self.breakers.iter().any(|breaker| !breaker.is_closed(now));
         let state = if open { BreakerState::Open } else { BreakerState::Closed };
-        ((!self.breakers.is_empty()).then_some(state), self.limit.as_ref().map(Aimd::limit))
+        let limit = self.limit.as_ref().map(Aimd::limit);
+        Seen { state: (!self.breakers.is_empty()).then_some(state), limit, least_limit: limit }
     }
 }

@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use seawall_policy::{
-    After, BreakerState, BudgetSettings, Call, Claim, DependencyGuards, Ended, Ending, GuardSettings, Guards,
-    Health, HeldPass, Idempotency, Keys, Permit, Plan, Refusal, Report, Rules, Step, Stopped, Ticket, Time,
-    Wish,
+    After, AttemptEnd, BreakerState, BudgetSettings, Call, Claim, DependencyGuards, Ended, Ending, Evidence,
+    FailureKind, GuardSettings, Guards, Health, HeldPass, Idempotency, Keys, Permit, Plan, Refusal, Report,
+    Rules, Step, Stopped, Ticket, Time, Wish, Witness,
 };
 
-use super::Next;
+use super::{Next, Seen};
 use crate::sim::chance::Stream;
 use crate::sim::scenarios::Seawall;
 
@@ -23,6 +23,19 @@ pub struct SeawallPolicy {
     pub guards: GuardSettings,
     /// Breaker and limit for each key, the budget for all.
     pub by_key: bool,
+    /// What a caller who leaves proves.
+    pub leaving: Leaving,
+}
+
+/// What a caller who leaves proves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leaving {
+    /// What the machines say: nothing by itself, and where the question is open, the attempt is followed to its real ending.
+    #[default]
+    Witnesses,
+    /// The obvious rule, for comparison, with one endpoint: where the window holds no success, any wait that was given up is a
+    /// slow failure. Nobody is followed.
+    Obvious,
 }
 
 impl SeawallPolicy {
@@ -41,7 +54,7 @@ impl SeawallPolicy {
             let budget = guards.budget;
             guards.budget = BudgetSettings { initial_milli: budget.burst_milli, ..budget };
         }
-        SeawallPolicy { plan, guards, by_key: false }
+        SeawallPolicy { plan, guards, by_key: false, leaving: Leaving::default() }
     }
 
     /// The same with breaker and limit for each key.
@@ -59,6 +72,7 @@ pub(in crate::sim) struct SeawallGuards {
     keys: usize,
     /// The first endpoint of the key that is being asked for.
     offset: usize,
+    leaving: Leaving,
     stream: Stream,
 }
 
@@ -71,6 +85,7 @@ impl SeawallGuards {
             endpoints,
             keys,
             offset: 0,
+            leaving: policy.leaving,
             stream,
         }
     }
@@ -104,17 +119,53 @@ impl SeawallGuards {
         next(call.turn(&policy.plan, self, now), false, now)
     }
 
-    pub(super) fn seen(&mut self, now: Time) -> (Option<BreakerState>, Option<u32>) {
+    pub(super) fn leaves(
+        &mut self,
+        policy: &SeawallPolicy,
+        call: &mut Call,
+        key: u32,
+        now: Time,
+    ) -> Option<Witness> {
+        self.turns_to(key);
+        let followed = match self.leaving {
+            Leaving::Witnesses => call.underway().and_then(|attempt| self.guards.follow(&attempt)),
+            Leaving::Obvious => None,
+        };
+        match followed {
+            Some(_) => call.caller_left(),
+            None => call.abandon(&policy.plan, self, now),
+        }
+        followed
+    }
+
+    pub(super) fn followed(&mut self, witness: Witness) {
+        self.guards.unfollow(witness);
+    }
+
+    /// What the obvious rule makes of a report.
+    fn obvious(&mut self, report: &Report, now: Time) -> Report {
+        let breaker = self.guards.endpoint(self.offset).expect("the key's own").breaker();
+        let gave_up = matches!(report.health, Evidence::Abandoned { .. });
+        if !gave_up || breaker.counts(now).ok > 0 {
+            return *report;
+        }
+        let health = Evidence::Failure { kind: FailureKind::Abandoned, slow: true };
+        Report { health, load: AttemptEnd::Overload, ..*report }
+    }
+
+    pub(super) fn seen(&mut self, now: Time) -> Seen {
         let mut state = BreakerState::Closed;
-        let mut limit = 0;
+        let (mut limit, mut least) = (0, u32::MAX);
         for at in 0..self.guards.len() {
             let guards = self.guards.endpoint(at).expect("below their number");
             if !guards.breaker().is_closed() {
                 state = guards.breaker().state(now);
             }
-            limit += guards.limit().limit();
+            let own = guards.limit().limit();
+            limit += own;
+            least = least.min(own);
         }
-        (Some(state), Some(limit))
+        Seen { state: Some(state), limit: Some(limit), least_limit: Some(least) }
     }
 }
 
@@ -153,6 +204,11 @@ impl Guards for SeawallGuards {
     }
 
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass> {
+        let obvious = match self.leaving {
+            Leaving::Witnesses => None,
+            Leaving::Obvious => Some(self.obvious(report, now)),
+        };
+        let report = obvious.as_ref().unwrap_or(report);
         let stream = &mut self.stream;
         self.guards.settle(permit, report, after, now, || stream.draw()).pass
     }

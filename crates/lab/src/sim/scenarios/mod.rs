@@ -12,6 +12,7 @@ mod partial_outage;
 pub mod question;
 mod storm;
 mod tail;
+mod witnesses;
 
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ pub const ALL: &[&Scenario] = &[
     &partial_outage::SCENARIO,
     &tail::SCENARIO,
     &adaptive_limit::SCENARIO,
+    &witnesses::SCENARIO,
 ];
 
 /// How a run is asked for.

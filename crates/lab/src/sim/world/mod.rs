@@ -27,6 +27,8 @@ pub struct World {
     pub timeout: Duration,
     /// How long the network takes for each way; none where it takes no time.
     pub network: Option<Spread>,
+    /// Callers that do not wait until the end; none where all do.
+    pub leavers: Option<Leavers>,
     /// Between the callers and the providers, the nearest to the callers first. A call that ends well at one of them is
     /// answered 200, any other 500.
     pub middle: Vec<Tier>,
@@ -57,6 +59,15 @@ pub enum Arrivals {
     Waves(f64, f64),
     /// Each caller calls again only so long after its last call ended.
     Closed(Spread),
+}
+
+/// Calls whose callers give up waiting, whatever the timeouts are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Leavers {
+    /// The share of calls that are impatient.
+    pub share: f64,
+    /// How long such a call is waited for, from its beginning.
+    pub patience: Spread,
 }
 
 /// A tier of servers that serve calls by calling on.
@@ -201,6 +212,7 @@ impl World {
             keys: 1,
             timeout: Duration::from_secs(1),
             network: None,
+            leavers: None,
             middle: Vec::new(),
             providers: vec![provider],
             horizon: at_second(horizon),

@@ -3,7 +3,9 @@
 //! Goodput is counted by when a call *began*: the share of the calls begun in a second that ended well, whenever that
 //! was. Counted by when they end, a server that works off a backlog of dead requests looks busy and well.
 
-use seawall_policy::{BreakerState, Time};
+use seawall_policy::Time;
+
+use crate::sim::fleet::Seen;
 
 /// One second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -14,7 +16,13 @@ pub struct Second {
     pub ok: u32,
     /// Of those, how many were refused by their own caller before anything was sent.
     pub refused: u32,
-    /// Of those, how many were for a key that nothing of its own goes wrong with.
+    /// Of those refused, how many had a caller who would have waited until the end.
+    pub patient_refused: u32,
+    /// Of those begun, how many had such a caller.
+    pub patient: u32,
+    /// Of those begun, how many were left by their caller before they ended.
+    pub left: u32,
+    /// Of those begun, how many were for a key that nothing of its own goes wrong with.
     pub spared: u32,
     /// Of these, how many ended well.
     pub spared_ok: u32,
@@ -41,6 +49,12 @@ pub struct Record {
     pub seconds: Vec<Second>,
     /// When each call began and how long it took, in seconds, and whether it ended well; only where watched.
     pub calls: Vec<(f32, f32, bool)>,
+    /// Attempts that went on to their real ending although their caller left.
+    pub followed: u32,
+    /// The second in which the breaker of a caller was first seen not closed; only where watched.
+    pub opened: Option<f64>,
+    /// The smallest limit that any caller was seen with; only where watched.
+    pub least_limit: Option<u32>,
     /// Over all events.
     pub hash: u64,
     /// How many events.
@@ -56,9 +70,9 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    pub(super) fn add(&mut self, state: Option<BreakerState>, limit: Option<u32>) {
-        self.open += u32::from(state.is_some_and(|state| state != BreakerState::Closed));
-        if let Some(limit) = limit {
+    pub(super) fn add(&mut self, seen: Seen) {
+        self.open += u32::from(seen.is_open());
+        if let Some(limit) = seen.limit {
             self.limits += f64::from(limit);
             self.limited += 1;
         }
@@ -74,6 +88,14 @@ impl Record {
     pub(super) fn second(&mut self, time: Time) -> &mut Second {
         let last = self.seconds.len() - 1;
         &mut self.seconds[((time.as_nanos() / 1_000_000_000) as usize).min(last)]
+    }
+
+    /// A caller's guards were looked at.
+    pub(super) fn saw(&mut self, seen: Seen, now: Time) {
+        if seen.is_open() {
+            self.opened.get_or_insert(now.as_nanos() as f64 / 1e9);
+        }
+        self.least_limit = self.least_limit.into_iter().chain(seen.least_limit).min();
     }
 
     /// The sum of something over some seconds.

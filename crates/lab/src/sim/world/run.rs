@@ -3,7 +3,7 @@
 //! The order of a call is read off [`Play::happens`]: it arrives, its policy says what to do, an attempt reaches a
 //! station, is served or not, and its answer or its timeout comes back to the policy.
 
-use seawall_policy::{Answer, Ending, Lost, Time, Unsent};
+use seawall_policy::{Answer, Ending, Lost, Time, Unsent, Witness};
 
 use super::record::{Guarded, Record, Second};
 use super::slab::{Handle, Slab};
@@ -12,6 +12,8 @@ use super::{Arrivals, World};
 use crate::sim::agenda::{Agenda, Event};
 use crate::sim::chance::{Stream, Whose, seconds};
 use crate::sim::fleet::{Caller, Machine, Next, Policy};
+
+mod leaving;
 
 #[derive(Clone, Copy)]
 enum Happens {
@@ -33,6 +35,8 @@ enum Happens {
     Waited(Handle),
     /// Something at a station begins or ends to go wrong.
     Changes { station: u32 },
+    /// Who made the call gives up waiting for it.
+    Leaves(Handle),
 }
 
 impl Event for Happens {
@@ -48,6 +52,7 @@ impl Event for Happens {
             Happens::TimesOut(attempt) => (6, attempt.place, 0),
             Happens::Waited(call) => (7, call.place, 0),
             Happens::Changes { station } => (8, station, 0),
+            Happens::Leaves(call) => (9, call.place, 0),
         };
         u64::from(place) | kind << 32 | u64::from(more) << 40
     }
@@ -63,6 +68,12 @@ struct CallUnderWay {
     serves: Option<Handle>,
     began: Time,
     machine: Machine,
+    /// The attempt under way.
+    flight: Option<Handle>,
+    /// Whoever made it would wait until the end.
+    patient: bool,
+    /// Its caller left, and its attempt goes on for this.
+    witness: Option<Witness>,
 }
 
 struct Attempt {
@@ -91,6 +102,7 @@ struct Play {
     agenda: Agenda<Happens>,
     arrivals: Stream,
     network: Stream,
+    leavers: Stream,
     record: Record,
     /// Keys with troubles of their own.
     troubled_keys: Vec<u32>,
@@ -154,6 +166,7 @@ impl Play {
             agenda: Agenda::new(),
             arrivals: Stream::of(seed, Whose::Arrivals, 0),
             network: Stream::of(seed, Whose::Network, 0),
+            leavers: Stream::of(seed, Whose::Leavers, 0),
             record,
             troubled_keys,
             in_flight: 0,
@@ -188,6 +201,7 @@ impl Play {
             Happens::Answers(attempt, status) => self.answered(attempt, status, now),
             Happens::TimesOut(attempt) => self.times_out(attempt, now),
             Happens::Waited(call) => self.waited(call, now),
+            Happens::Leaves(call) => self.leaves(call, now),
             Happens::Changes { station } => {
                 self.stations[station as usize].change(now);
                 self.serves_on(station, now);
@@ -224,12 +238,28 @@ impl Play {
             Some(served) => served.key,
             None => self.arrivals.below(self.world.keys),
         };
+        let patience = if serves.is_none() { self.patience() } else { None };
         if serves.is_none() {
-            self.record.second(now).begun += 1;
+            let second = self.record.second(now);
+            second.begun += 1;
+            second.patient += u32::from(patience.is_none());
         }
         let own = &mut self.callers[caller as usize];
         let (machine, next) = own.begin(&self.policies[own.policy], key, now);
-        let call = self.calls.insert(CallUnderWay { caller, key, serves, began: now, machine });
+        let call = self.calls.insert(CallUnderWay {
+            caller,
+            key,
+            serves,
+            began: now,
+            machine,
+            flight: None,
+            patient: patience.is_none(),
+            witness: None,
+        });
+        if let Some(patience) = patience {
+            self.agenda.after(patience, Happens::Leaves(call));
+        }
+        self.looks_at(caller, now);
         self.goes_on(call, next, now);
     }
 
@@ -272,6 +302,9 @@ impl Play {
             awaited: true,
             held: true,
         });
+        if let Some(call) = self.calls.get(handle) {
+            call.flight = Some(attempt);
+        }
         self.agenda.timer(until, Happens::TimesOut(attempt));
         match self.world.network {
             Some(delay) => self.agenda.after(delay.draw(&mut self.network), Happens::Reaches(attempt)),
@@ -396,10 +429,18 @@ impl Play {
 
     /// The caller learns how its attempt ended, if it still waits.
     fn ended(&mut self, handle: Handle, ending: Ending, now: Time) {
-        let attempt = self.attempts.get(handle).expect("looked up by who calls this");
-        if !attempt.awaited {
-            return;
-        }
+        let Some((call, caller)) = self.not_awaited(handle) else { return };
+        let Some(under_way) = self.calls.get(call) else { return };
+        under_way.flight = None;
+        let own = &mut self.callers[caller as usize];
+        let next = own.ended(&self.policies[own.policy], &mut under_way.machine, under_way.key, ending, now);
+        self.looks_at(caller, now);
+        self.goes_on(call, next, now);
+    }
+
+    /// Nobody waits for an attempt any more: its call and caller, if somebody did until now.
+    fn not_awaited(&mut self, handle: Handle) -> Option<(Handle, u32)> {
+        let attempt = self.attempts.get(handle).filter(|attempt| attempt.awaited)?;
         attempt.awaited = false;
         let (call, caller, held) = (attempt.call, attempt.caller, attempt.held);
         if !held {
@@ -408,16 +449,25 @@ impl Play {
         if caller < self.levels[1] {
             self.in_flight -= 1;
         }
-        let Some(under_way) = self.calls.get(call) else { return };
-        let own = &mut self.callers[caller as usize];
-        let next = own.ended(&self.policies[own.policy], &mut under_way.machine, under_way.key, ending, now);
-        self.goes_on(call, next, now);
+        Some((call, caller))
+    }
+
+    /// Looks at a caller's guards after something happened to them. It is no event: looking changes nothing.
+    fn looks_at(&mut self, caller: u32, now: Time) {
+        if self.world.watch && caller < self.levels[1] {
+            let seen = self.callers[caller as usize].seen(now);
+            self.record.saw(seen, now);
+        }
     }
 
     fn over(&mut self, handle: Handle, ok: bool, refused: bool, now: Time) {
         let call = self.calls.remove(handle).expect("it is over once");
         if let Some(served) = call.serves {
             self.answers(served, if ok { 200 } else { 500 }, now);
+            return;
+        }
+        if let Some(witness) = call.witness {
+            self.callers[call.caller as usize].followed(witness);
             return;
         }
         let took = now.since(call.began).as_secs_f64();
@@ -427,13 +477,18 @@ impl Play {
         second.spared_ok += u32::from(spared && ok);
         second.ok += u32::from(ok);
         second.refused += u32::from(refused);
+        second.patient_refused += u32::from(refused && call.patient);
         second.took += took;
         if self.world.watch {
             let began = call.began.as_nanos() as f64 / 1e9;
             self.record.calls.push((began as f32, took as f32, ok));
         }
+        self.thinks(call.caller);
+    }
+
+    /// In a closed loop, the caller calls again after a while.
+    fn thinks(&mut self, caller: u32) {
         if let Arrivals::Closed(think) = self.world.arrivals {
-            let caller = call.caller;
             self.agenda.after(think.draw(&mut self.arrivals), Happens::Thinks { caller });
         }
     }
@@ -450,8 +505,7 @@ impl Play {
             if self.world.watch {
                 let mut guarded = Guarded::default();
                 for caller in &mut self.callers[..self.levels[1] as usize] {
-                    let (state, limit) = caller.seen(end);
-                    guarded.add(state, limit);
+                    guarded.add(caller.seen(end));
                 }
                 second.open = guarded.open;
                 second.limit = (guarded.limits / f64::from(guarded.limited.max(1))) as f32;
