@@ -44,6 +44,8 @@ pub enum Next {
         ok: bool,
         /// It was refused here before anything was sent.
         refused: bool,
+        /// When whoever made it was told to come back.
+        told: Option<Time>,
     },
 }
 
@@ -180,4 +182,10 @@ impl Caller {
             Guarding::Peer(peer) => peer.seen(now),
         }
     }
+}
+
+/// When an answer says to come back.
+fn told(ending: Ending, now: Time) -> Option<Time> {
+    let Ending::Answered(answer) = ending else { return None };
+    answer.retry_after.map(|rest| now.saturating_add(rest))
 }

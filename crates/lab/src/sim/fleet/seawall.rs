@@ -10,7 +10,7 @@ use seawall_policy::{
     Rules, Step, Stopped, Ticket, Time, Wish, Witness,
 };
 
-use super::{Next, Seen};
+use super::{Next, Seen, told};
 use crate::sim::chance::Stream;
 use crate::sim::scenarios::Seawall;
 
@@ -97,7 +97,7 @@ impl SeawallGuards {
     pub(super) fn begin(&mut self, policy: &SeawallPolicy, key: u32, now: Time) -> (Call, Next) {
         self.turns_to(key);
         let (call, step) = Call::begin(&policy.plan, Wish::default(), self, now);
-        (call, next(step, false, now))
+        (call, next(step, false, None, now))
     }
 
     pub(super) fn ended(
@@ -111,12 +111,13 @@ impl SeawallGuards {
         self.turns_to(key);
         let ok = policy.plan.rules.judge(&ending).health == Health::Success;
         let draw = self.stream.draw();
-        next(call.ended(&policy.plan, self, Ended::of(ending), || draw, now), ok, now)
+        let step = call.ended(&policy.plan, self, Ended::of(ending), || draw, now);
+        next(step, ok, told(ending, now), now)
     }
 
     pub(super) fn waited(&mut self, policy: &SeawallPolicy, call: &mut Call, key: u32, now: Time) -> Next {
         self.turns_to(key);
-        next(call.turn(&policy.plan, self, now), false, now)
+        next(call.turn(&policy.plan, self, now), false, None, now)
     }
 
     pub(super) fn leaves(
@@ -169,7 +170,8 @@ impl SeawallGuards {
     }
 }
 
-fn next(step: Step, ok: bool, now: Time) -> Next {
+/// `told` is the time that the attempt's answer names, if it is the call's last.
+fn next(step: Step, ok: bool, told: Option<Time>, now: Time) -> Next {
     match step {
         Step::Send(attempt) => {
             let read = now.saturating_add(attempt.read);
@@ -178,7 +180,10 @@ fn next(step: Step, ok: bool, now: Time) -> Next {
         }
         // No scenario has a queue yet; in one, a turn would be taken when the wait is over.
         Step::Wait(until) | Step::Queue(until) => Next::Wait(until),
-        Step::Finish(finish) => Next::Over { ok, refused: finish.refusal.is_some() },
+        Step::Finish(finish) => match finish.refusal {
+            Some(refusal) => Next::Over { ok, refused: true, told: refusal.until },
+            None => Next::Over { ok, refused: false, told },
+        },
     }
 }
 

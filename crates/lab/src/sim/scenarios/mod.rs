@@ -4,6 +4,7 @@ mod adaptive_limit;
 mod amplification;
 mod arms;
 mod client_count;
+mod cooling;
 mod critical_load;
 mod erlang_b;
 mod jitter;
@@ -52,6 +53,7 @@ pub const ALL: &[&Scenario] = &[
     &tail::SCENARIO,
     &adaptive_limit::SCENARIO,
     &witnesses::SCENARIO,
+    &cooling::SCENARIO,
 ];
 
 /// How a run is asked for.

@@ -1,10 +1,10 @@
-//! Callers who do not wait until the end.
+//! Callers who do not wait until the end, and callers who come back when they were told.
 
 use std::time::Duration;
 
 use seawall_policy::Time;
 
-use super::Play;
+use super::{Play, Return};
 use crate::sim::world::slab::Handle;
 
 impl Play {
@@ -35,5 +35,11 @@ impl Play {
         }
         self.looks_at(caller, now);
         self.thinks(caller);
+    }
+
+    /// A call that was told a time is made again.
+    pub(super) fn returns(&mut self, call: Return, now: Time) {
+        self.record.second(now).returned += 1;
+        self.begins_for(call.caller, None, call.key, call.times, now);
     }
 }
