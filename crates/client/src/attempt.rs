@@ -16,6 +16,7 @@ use seawall_wire::{Asked, Limits, Misread};
 use crate::Clock;
 use crate::answer::AnswerBody;
 use crate::body::Source;
+use crate::come_back::come_back;
 use crate::connect::{AbsoluteForm, ConnectError};
 use crate::endings;
 use crate::following::{DEADLINE_PASSED, Tracks};
@@ -319,8 +320,8 @@ impl Sending<'_> {
                 Err(truncated) => return broken_judgement(truncated.reason(), attempt),
             }
         };
-        let retry_after = match response.headers().contains_key(RETRY_AFTER) {
-            true => reading::retry_after(response.headers(), std::time::SystemTime::now()),
+        let retry_after = match status >= 400 || response.headers().contains_key(RETRY_AFTER) {
+            true => come_back(response.headers(), std::time::SystemTime::now()),
             false => None,
         };
         let ending = Ending::Answered(Answer { status, retry_after, declared });

@@ -30,6 +30,7 @@
 
 use std::time::Duration;
 
+use crate::ramp::{Ramp, Ramped};
 use crate::{Counts, Draw, FailureKind, Time, Window};
 
 mod facts;
@@ -42,8 +43,6 @@ pub use settings::BreakerSettings;
 
 /// One, in parts per million.
 const WHOLE_PPM: u64 = 1_000_000;
-/// The share of calls that the first moment of a ramp admits.
-const RAMP_FLOOR_PPM: u64 = 100_000;
 
 /// The right to call once. It goes back with [`Breaker::settle`]; one that is lost costs nothing but, where it was
 /// a probe, `open_for` until the next.
@@ -91,13 +90,6 @@ struct Closed {
     /// Failures in a row.
     bad_run: u32,
     ramp: Option<Ramp>,
-}
-
-/// Admits a growing share of calls, spread evenly: each call adds the share to the credit, each pass costs one.
-#[derive(Clone, Copy, Debug)]
-struct Ramp {
-    since: Time,
-    credit_ppm: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -343,25 +335,12 @@ impl Breaker {
         mut ramp: Ramp,
         now: Time,
     ) -> Result<Pass, BreakerRefusal> {
-        let length = self.settings.ramp.unwrap_or(Duration::ZERO);
-        let elapsed = now.since(ramp.since);
-        if elapsed >= length {
-            closed.ramp = None;
-            self.state = State::Closed(closed);
-            return Ok(Pass { era: self.era, probe: 0 });
-        }
-        let share = elapsed.as_nanos() * u128::from(WHOLE_PPM) / length.as_nanos();
-        ramp.credit_ppm += (share as u64).max(RAMP_FLOOR_PPM);
-        let passes = ramp.credit_ppm >= WHOLE_PPM;
-        if passes {
-            ramp.credit_ppm -= WHOLE_PPM;
-        }
-        closed.ramp = Some(ramp);
+        let ramped = ramp.admit(now);
+        closed.ramp = (ramped != Ramped::Over).then_some(ramp);
         self.state = State::Closed(closed);
-        if passes {
-            Ok(Pass { era: self.era, probe: 0 })
-        } else {
-            Err(self.refusal(Some(ramp.since.saturating_add(length))))
+        match ramped {
+            Ramped::Over | Ramped::Passes => Ok(Pass { era: self.era, probe: 0 }),
+            Ramped::Waits(until) => Err(self.refusal(Some(until))),
         }
     }
 
@@ -403,7 +382,7 @@ impl Breaker {
     fn close(&mut self, now: Time) -> BreakerState {
         self.window.clear();
         self.opening = None;
-        let ramp = self.settings.ramp.map(|_| Ramp { since: now, credit_ppm: WHOLE_PPM });
+        let ramp = self.settings.ramp.map(|length| Ramp::new(now, length));
         self.enter(State::Closed(Closed { ramp, ..Closed::default() }), now);
         BreakerState::Closed
     }

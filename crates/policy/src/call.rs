@@ -16,8 +16,8 @@
 use std::time::Duration;
 
 use crate::{
-    Backoff, Draw, Effect, Ending, Health, HeldPass, Permit, Reason, Repeat, Report, Rules, Stopped, Ticket,
-    Time, Underway, Verdict, may_repeat,
+    Answer, Backoff, CoolingSettings, Draw, Effect, Ending, Health, HeldPass, Overload, Permit, Reason,
+    Repeat, Report, Rules, Stopped, Ticket, Time, Underway, Verdict, may_repeat,
 };
 
 mod asked;
@@ -61,6 +61,8 @@ pub struct Plan {
     /// A good answer that took longer counts as a failure, and so does a cut after a longer wait. Default: that of the
     /// breaker.
     pub slow_call: Option<Duration>,
+    /// A call without a total timeout waits no longer than this for the time that an answer names. Default 60 s.
+    pub after_max: Duration,
 }
 
 impl Plan {
@@ -74,6 +76,7 @@ impl Plan {
             backoff: Backoff::default(),
             endpoints,
             slow_call: None,
+            after_max: CoolingSettings::default().after_max,
         }
     }
 }
@@ -100,7 +103,18 @@ pub struct Attempt {
     pub own_end_by: Time,
 }
 
-const NO_TIME_LEFT: Refusal = Refusal { reason: Reason::NoTimeLeft, until: None };
+const NO_TIME_LEFT: Refusal = Refusal::of(Reason::NoTimeLeft);
+
+/// An attempt that ended, and that one would like to repeat.
+struct Fallen<'a> {
+    repeat: Repeat,
+    verdict: &'a Verdict,
+    /// It timed out, or failed late.
+    slow: bool,
+    ended: Ended,
+    /// When the first call passes at its endpoint again, where that cools.
+    back: Option<Time>,
+}
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,35 +276,57 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             flowing: ended.flowing,
             ..Report::of(&ended.ending, &verdict, took, tenth)
         };
+        let back = match ended.ending {
+            Ending::Answered(answer) if verdict.overload => self.overloaded(guards, answer, now),
+            Ending::Answered(_)
+            | Ending::Unsent(_)
+            | Ending::Unprocessed
+            | Ending::Lost(_)
+            | Ending::CallerDeadline
+            | Ending::CallerLeft { .. } => None,
+        };
         if repeat == Repeat::NotWanted {
             if let Some(permit) = self.permit.take() {
                 let _none = guards.settle(permit, &report, After::Ends, now);
             }
             return Step::Finish(self.finish(None, None));
         }
-        self.ended_short(plan, guards, repeat, &verdict, slow, report, ended, draw, now)
+        self.ended_short(
+            plan,
+            guards,
+            &Fallen { repeat, verdict: &verdict, slow, ended, back },
+            report,
+            draw,
+            now,
+        )
+    }
+
+    /// The attempt was answered "come back later".
+    #[cold]
+    fn overloaded<G>(&mut self, guards: &mut G, answer: Answer, now: Time) -> Option<Time>
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
+        let told = Overload { named: answer.retry_after, too_many: answer.status == 429 };
+        self.permit.as_ref().and_then(|permit| guards.overloaded(permit, told, now))
     }
 
     /// An attempt ended, and one would like to repeat it.
     #[cold]
-    #[expect(clippy::too_many_arguments, reason = "the second half of `ended`")]
     fn ended_short<G>(
         &mut self,
         plan: &Plan,
         guards: &mut G,
-        repeat: Repeat,
-        verdict: &Verdict,
-        slow: bool,
+        fallen: &Fallen<'_>,
         report: Report,
-        ended: Ended,
         draw: impl FnOnce() -> Draw,
         now: Time,
     ) -> Step
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
-        let asked = self.may_go_on(plan, guards, repeat, verdict, slow, ended, draw, now);
-        let next = if ended.stale { self.endpoint } else { self.next_endpoint(plan) };
+        let asked = self.may_go_on(plan, guards, fallen, draw, now);
+        let next = if fallen.ended.stale { self.endpoint } else { self.next_endpoint(plan) };
         let after = match asked {
             Ok(_) if next == self.endpoint => After::RepeatsHere,
             Ok(_) => After::MovesOn,
@@ -376,21 +412,18 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     }
 
     /// When the next attempt may begin, or why there is none.
-    #[expect(clippy::too_many_arguments, reason = "the facts of one decision, asked in one place")]
     fn may_go_on<G>(
         &self,
         plan: &Plan,
         guards: &mut G,
-        repeat: Repeat,
-        verdict: &Verdict,
-        slow: bool,
-        ended: Ended,
+        fallen: &Fallen<'_>,
         draw: impl FnOnce() -> Draw,
         now: Time,
     ) -> Result<Time, Stopped>
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
+        let Fallen { repeat, verdict, slow, ended, back } = *fallen;
         if repeat == Repeat::Forbidden {
             return Err(Stopped::NotRepeatable);
         }
@@ -407,27 +440,45 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             return Ok(now);
         }
         let moves_on = self.attempts < plan.endpoints as u32;
-        if moves_on && matches!(ended.ending, Ending::Unsent(_)) && now < self.end_by {
-            // Nobody has this call's load yet, so nothing is multiplied: it takes no token to move on with it.
+        if moves_on && now < self.end_by && moves_free(fallen) {
             return Ok(now);
         }
-        let wait = if moves_on {
-            Duration::ZERO
-        } else {
-            plan.backoff.wait(self.attempts, verdict.retry_after, draw())
-        };
-        let at = now.saturating_add(wait);
+        let at = if moves_on { now } else { self.repeats_at(plan, verdict.retry_after, back, draw(), now)? };
         if at >= self.end_by {
             return Err(Stopped::Deadline);
         }
         let permit = self.permit.as_ref().expect("an attempt that ends has its permit still");
         // What may have been worked on would be worked on twice.
         let doubles = slow || !(moves_on || verdict.unprocessed);
-        guards.pay(permit, doubles, now).map_err(|no| match no {
+        let paid = guards.pay(permit, doubles, now).map_err(|no| match no {
             Stopped::Slow if !slow => Stopped::Budget,
             no => no,
+        });
+        // Where the next endpoint would not have taken it either, that is what kept it from being tried.
+        paid.map_err(|no| match moves_on {
+            true => guards.refuses(self.next_endpoint(plan), now).unwrap_or(no),
+            false => no,
         })?;
         Ok(at)
+    }
+
+    /// When a repeat at the same endpoint may begin: after a drawn wait, and after the time that the answer named. Where the
+    /// endpoint cools, not before it takes calls again.
+    fn repeats_at(
+        &self,
+        plan: &Plan,
+        named: Option<Duration>,
+        back: Option<Time>,
+        draw: Draw,
+        now: Time,
+    ) -> Result<Time, Stopped> {
+        if self.end_by == Time::NEVER && named.is_some_and(|named| named > plan.after_max) {
+            // Nobody said how long this call may take, and nobody waits for an hour.
+            return Err(Stopped::Cooling);
+        }
+        let wait = plan.backoff.wait(self.attempts, named, draw);
+        let jitter = wait.saturating_sub(named.unwrap_or(Duration::ZERO));
+        Ok(now.saturating_add(wait).max(back.map_or(now, |back| back.saturating_add(jitter))))
     }
 
     /// The endpoint of the next attempt: the next in order of preference, round and round.
@@ -476,7 +527,9 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
                     if no.reason == Reason::ConcurrencyLimit {
                         full.get_or_insert(endpoint);
                     }
-                    refusal.until = refusal.until.into_iter().chain(no.until).min();
+                    if no.until.is_some_and(|until| refusal.until.is_none_or(|first| until < first)) {
+                        (refusal.until, refusal.spread) = (no.until, no.spread);
+                    }
                 }
             }
         }
@@ -533,6 +586,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         let stopped = match refusal.reason {
             Reason::NoTimeLeft => Stopped::Deadline,
             Reason::BreakerOpen => Stopped::Breaker,
+            Reason::CoolingDown => Stopped::Cooling,
             _ => Stopped::Limit,
         };
         Step::Finish(self.finish(None, Some(stopped)))
@@ -549,6 +603,16 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
 
     fn finish(&self, refusal: Option<Refusal>, stopped: Option<Stopped>) -> Finish {
         Finish { effect: self.effect, attempts: self.attempts, endpoint: self.endpoint, refusal, stopped }
+    }
+}
+
+/// Whether it takes no token to move on to another endpoint. Nobody has this call's load where it was not sent, or where the
+/// answer proves that it was not worked on; and an endpoint that cools is to lose its load.
+fn moves_free(fallen: &Fallen<'_>) -> bool {
+    match fallen.ended.ending {
+        Ending::Unsent(_) => true,
+        Ending::Answered(_) => fallen.back.is_some() || fallen.verdict.unprocessed,
+        Ending::Unprocessed | Ending::Lost(_) | Ending::CallerDeadline | Ending::CallerLeft { .. } => false,
     }
 }
 

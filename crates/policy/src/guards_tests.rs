@@ -288,7 +288,8 @@ fn one_keys_trouble_is_its_own() {
     leave_off(&mut guards, held, at);
     let mut states = Vec::new();
     let endpoint = guards.endpoint(0).expect("it is there");
-    endpoint.each_breaker(|key, breaker| states.push((key.map(ToString::to_string), breaker.state(at))));
+    endpoint
+        .each_breaker(at, |key, breaker, _| states.push((key.map(ToString::to_string), breaker.state(at))));
     let told = |name: &str, state| (Some(name.to_owned()), state);
     let closed = BreakerState::Closed;
     assert_eq!(states, [told("well", closed), told("busy", closed), told("dead", BreakerState::Open)]);
@@ -427,4 +428,79 @@ fn the_health_request_is_due_only_while_open_and_once_for_all_who_ask() {
     let probe = guards.admit(0, &Keys::NONE, due).expect("it probes");
     assert!(guards.admit(0, &Keys::NONE, due).is_err(), "one at a time");
     leave_off(&mut guards, probe, due);
+}
+
+/// One call that is answered so, with a time that it names; whether its endpoint cools.
+fn overload(
+    guards: &mut DependencyGuards,
+    endpoint: usize,
+    keys: &Keys,
+    named: Option<u64>,
+    at: Time,
+) -> bool {
+    let permit = guards.admit(endpoint, keys, at).expect("admitted");
+    let told = Overload { named: named.map(Duration::from_secs), too_many: true };
+    let cools = guards.overloaded(&permit, told, at, || DRAW).is_some();
+    let _ = guards.settle(permit, &report(status(429), false), After::Ends, at, || DRAW);
+    cools
+}
+
+#[test]
+fn while_an_endpoint_cools_nothing_is_sent_and_nothing_is_counted() {
+    let at = Time::from_millis(1_000);
+    let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+    assert!(overload(&mut guards, 0, &Keys::NONE, Some(8), at));
+    for _ in 0..100 {
+        let no = guards.admit(0, &Keys::NONE, at).expect_err("it cools");
+        assert_eq!((no.reason, no.until), (Reason::CoolingDown, Some(Time::from_millis(9_000))));
+        assert_eq!(no.come_back(at, Draw::new(1 << 63)), Some(Duration::from_secs(9)), "in the middle");
+    }
+    assert_eq!((counts(&mut guards, at), in_flight(&mut guards)), ((0, 0), 0));
+    assert_eq!(guards.refuses(0, &Keys::NONE, at), Some(Stopped::Cooling));
+    assert!(guards.admit(0, &Keys::NONE, Time::from_millis(9_000)).is_ok());
+}
+
+#[test]
+fn the_first_answer_cools_only_where_another_endpoint_takes_calls() {
+    let at = Time::from_millis(1_000);
+    let mut guards = DependencyGuards::new(GuardSettings::default(), 2);
+    end(&mut guards, status(200), false, at);
+    assert!(overload(&mut guards, 0, &Keys::NONE, None, at), "the second is there");
+    assert!(!overload(&mut guards, 1, &Keys::NONE, None, at), "the first cools");
+    for open in 0..2 {
+        let mut guards = DependencyGuards::new(GuardSettings::default(), 2);
+        guards.force(open, Force::Open, at);
+        assert!(!overload(&mut guards, 1 - open, &Keys::NONE, None, at), "endpoint {open} is open");
+    }
+}
+
+#[test]
+fn each_key_of_the_breakers_cools_for_itself() {
+    let at = Time::from_millis(1_000);
+    let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+    let [one, two] = ["one", "two"].map(|key| Keys { breaker: Some(Arc::from(key)), limit: None });
+    assert!(overload(&mut guards, 0, &one, Some(5), at));
+    assert_eq!(guards.admit(0, &one, at).expect_err("it cools").reason, Reason::CoolingDown);
+    assert!(guards.admit(0, &two, at).is_ok() && guards.admit(0, &Keys::NONE, at).is_ok());
+}
+
+#[test]
+fn of_an_open_breaker_and_a_cooling_the_one_that_ends_later_is_the_reason() {
+    for (named, reason) in [(1, Reason::BreakerOpen), (30, Reason::CoolingDown)] {
+        let at = Time::from_millis(1_000);
+        let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+        let permits: Vec<Permit> =
+            (0..3).map(|_| guards.admit(0, &Keys::NONE, at).expect("closed")).collect();
+        let told = Overload { named: Some(Duration::from_secs(named)), too_many: false };
+        let hung = report(Ending::Lost(Lost::ReadTimeout), true);
+        assert!(guards.overloaded(&permits[0], told, at, || DRAW).is_some());
+        for permit in permits {
+            let _ = guards.settle(permit, &hung, After::Ends, at, || DRAW);
+        }
+        let no = guards.admit(0, &Keys::NONE, at).expect_err("both");
+        assert_eq!(no.reason, reason);
+        // Neither a probe nor the health request goes before both are over.
+        let between = Time::from_millis(1_000 + 2_600);
+        assert_eq!(guards.admit(0, &Keys::NONE, between).is_ok(), named == 1);
+    }
 }

@@ -16,6 +16,8 @@ pub struct Report {
     pub load: AttemptEnd,
     /// The operation's own `slow_call`.
     pub slow_call: Option<Duration>,
+    /// An answer came, and none that says "come back later".
+    pub answered: bool,
     /// The answer's body is still under way, and the attempt keeps its place in the limit until its end.
     pub flowing: bool,
 }
@@ -27,14 +29,15 @@ impl Report {
     #[inline]
     pub fn of(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -> Report {
         let health = health(ending, verdict, took, tenth);
-        Report { health, load: load(verdict), slow_call: None, flowing: false }
+        let answered = matches!(ending, Ending::Answered(_)) && !verdict.overload;
+        Report { health, load: load(verdict), slow_call: None, answered, flowing: false }
     }
 
     /// Of an attempt that nobody follows any more, after this wait. `tenth` is a tenth of the read timeout.
     #[must_use]
     pub fn abandoned(waited: Duration, tenth: Duration) -> Report {
         let health = Evidence::Abandoned { waited, enough: tenth };
-        Report { health, load: AttemptEnd::Nothing, slow_call: None, flowing: false }
+        Report { health, load: AttemptEnd::Nothing, slow_call: None, answered: false, flowing: false }
     }
 
     /// Whether the attempt succeeded.
@@ -68,7 +71,8 @@ fn load(verdict: &Verdict) -> AttemptEnd {
     match verdict.health {
         Health::Success => AttemptEnd::Success,
         Health::Failure => AttemptEnd::Other,
-        Health::Busy => AttemptEnd::Overload,
+        // An answer that the dependency's `overload` does not name.
+        Health::Busy => AttemptEnd::Other,
         Health::Silent => AttemptEnd::Nothing,
     }
 }

@@ -19,6 +19,7 @@ const PAGES: &[(&str, &str)] = pages![
     "concurrency-limit",
     "queue-full",
     "queue-timeout",
+    "cooling-down",
     "fleet-limit",
     "no-time-left",
     "dns-failure",
@@ -46,6 +47,7 @@ const PAGES: &[(&str, &str)] = pages![
     "body",
     "breaker",
     "limit",
+    "cooling",
     "slow",
     "caller",
 ];

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::gate::Gate;
 use super::keyed::{Keyed, Place};
 use super::ward::Ward;
-use crate::{Breaker, BreakerState, Draw, Evidence, Force, GuardSettings, Limit, Pass, QueueSettings, Time};
+use crate::{
+    Breaker, BreakerState, CoolingSeen, Draw, Evidence, Force, GuardSettings, Limit, Pass, QueueSettings,
+    Time,
+};
 
 /// Breakers and limits of one endpoint: its own, and those of its keys.
 #[derive(Clone, Debug)]
@@ -33,7 +36,7 @@ pub struct LimitSeen {
 
 impl EndpointGuards {
     pub(super) fn new(settings: &GuardSettings) -> EndpointGuards {
-        let ward = Ward::new(settings.breaker);
+        let ward = Ward::new(settings.breaker, settings.cooling);
         let gate = Gate::new(settings.limit, settings.queue);
         EndpointGuards {
             wards: Keyed::new(ward, settings.breaker_keys),
@@ -46,6 +49,11 @@ impl EndpointGuards {
         &mut self.wards.plain().breaker
     }
 
+    /// How calls without a key cool; `None` where they do not.
+    pub fn cooling(&mut self, now: Time) -> Option<CoolingSeen> {
+        self.wards.plain().cooling.seen(now)
+    }
+
     /// The limit of calls without a key.
     pub fn limit(&mut self) -> &mut Limit {
         &mut self.gates.plain().limit
@@ -56,11 +64,16 @@ impl EndpointGuards {
         seen(self.gates.plain())
     }
 
-    /// The breakers of the keys, those used last first; then, as `None`, the one that keys over the bound share.
-    pub fn each_breaker(&mut self, mut tell: impl FnMut(Option<&Arc<str>>, &mut Breaker)) {
-        self.wards.each_key(|key, ward| tell(Some(key), &mut ward.breaker));
+    /// The breakers of the keys, those used last first, and how they cool; then, as `None`, the one that keys over the bound
+    /// share.
+    pub fn each_breaker(
+        &mut self,
+        now: Time,
+        mut tell: impl FnMut(Option<&Arc<str>>, &mut Breaker, Option<CoolingSeen>),
+    ) {
+        self.wards.each_key(|key, ward| tell(Some(key), &mut ward.breaker, ward.cooling.seen(now)));
         if let Some(shared) = self.wards.overflow() {
-            tell(None, &mut shared.breaker);
+            tell(None, &mut shared.breaker, shared.cooling.seen(now));
         }
     }
 
@@ -99,7 +112,10 @@ impl EndpointGuards {
     pub(super) fn adopt(&mut self, settings: &GuardSettings, now: Time) {
         self.wards.bound(settings.breaker_keys);
         self.gates.bound(settings.limit_keys);
-        self.wards.each(|_, ward| ward.breaker.adopt(now, settings.breaker));
+        self.wards.each(|_, ward| {
+            ward.breaker.adopt(now, settings.breaker);
+            ward.cooling.adopt(settings.cooling);
+        });
         self.gates.each(|_, gate| gate.adopt(settings.limit, settings.queue));
     }
 }

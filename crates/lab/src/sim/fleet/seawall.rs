@@ -2,12 +2,13 @@
 //!
 //! Nothing is decided here. This file hands endings in and takes steps out, as the client does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_policy::{
-    After, AttemptEnd, BreakerState, BudgetSettings, Call, Claim, DependencyGuards, Ended, Ending, Evidence,
-    FailureKind, GuardSettings, Guards, Health, HeldPass, Idempotency, Keys, Permit, Plan, Refusal, Report,
-    Rules, Step, Stopped, Ticket, Time, Wish, Witness,
+    After, AttemptEnd, Breaker, BreakerState, BudgetSettings, Call, Claim, DependencyGuards, Draw, Ended,
+    Ending, Evidence, FailureKind, Finish, GuardSettings, Guards, Health, HeldPass, Idempotency, Keys,
+    Overload, Permit, Plan, Refusal, Report, Rules, Step, Stopped, Ticket, Time, Wish, Witness,
 };
 
 use super::{Next, Seen, told};
@@ -65,39 +66,44 @@ impl SeawallPolicy {
     }
 }
 
-/// Guards of one caller. With keys, the guards of a key are those of an endpoint of its own.
+/// Guards of one caller.
 pub(in crate::sim) struct SeawallGuards {
     guards: DependencyGuards,
-    endpoints: usize,
-    keys: usize,
-    /// The first endpoint of the key that is being asked for.
-    offset: usize,
+    /// The keys under which breaker and limit are kept; none where they are the endpoint's.
+    keys: Vec<Keys>,
+    /// The key that is being asked for.
+    key: Option<usize>,
     leaving: Leaving,
     stream: Stream,
 }
 
 impl SeawallGuards {
     pub(super) fn new(policy: &SeawallPolicy, keys: u32, stream: Stream) -> SeawallGuards {
-        let endpoints = policy.plan.endpoints.max(1);
-        let keys = if policy.by_key { keys.max(1) as usize } else { 1 };
+        let name = |key: u32| Some(Arc::from(key.to_string()));
+        let keys = if policy.by_key { keys } else { 0 };
         SeawallGuards {
-            guards: DependencyGuards::new(policy.guards, endpoints * keys),
-            endpoints,
-            keys,
-            offset: 0,
+            guards: DependencyGuards::new(policy.guards, policy.plan.endpoints),
+            keys: (0..keys).map(|key| Keys { breaker: name(key), limit: name(key) }).collect(),
+            key: None,
             leaving: policy.leaving,
             stream,
         }
     }
 
     fn turns_to(&mut self, key: u32) {
-        self.offset = if self.keys > 1 { key as usize * self.endpoints } else { 0 };
+        self.key = (!self.keys.is_empty()).then_some(key as usize);
+    }
+
+    /// The guards, and the key that is being asked for.
+    fn asked(&mut self) -> (&mut DependencyGuards, &Keys) {
+        (&mut self.guards, self.key.map_or(&Keys::NONE, |key| &self.keys[key]))
     }
 
     pub(super) fn begin(&mut self, policy: &SeawallPolicy, key: u32, now: Time) -> (Call, Next) {
         self.turns_to(key);
         let (call, step) = Call::begin(&policy.plan, Wish::default(), self, now);
-        (call, next(step, false, None, now))
+        let next = self.next(step, false, None, now);
+        (call, next)
     }
 
     pub(super) fn ended(
@@ -112,12 +118,32 @@ impl SeawallGuards {
         let ok = policy.plan.rules.judge(&ending).health == Health::Success;
         let draw = self.stream.draw();
         let step = call.ended(&policy.plan, self, Ended::of(ending), || draw, now);
-        next(step, ok, told(ending, now), now)
+        self.next(step, ok, told(ending, now), now)
     }
 
     pub(super) fn waited(&mut self, policy: &SeawallPolicy, call: &mut Call, key: u32, now: Time) -> Next {
         self.turns_to(key);
-        next(call.turn(&policy.plan, self, now), false, None, now)
+        let step = call.turn(&policy.plan, self, now);
+        self.next(step, false, None, now)
+    }
+
+    /// `told` is the time that the attempt's answer names, if it is the call's last.
+    fn next(&mut self, step: Step, ok: bool, told: Option<Time>, now: Time) -> Next {
+        match step {
+            Step::Send(attempt) => {
+                let read = now.saturating_add(attempt.read);
+                let total = attempt.end_by < read;
+                Next::Send { endpoint: attempt.endpoint, until: read.min(attempt.end_by), total }
+            }
+            // No scenario has a queue yet; in one, a turn would be taken when the wait is over.
+            Step::Wait(until) | Step::Queue(until) => Next::Wait(until),
+            Step::Finish(Finish { refusal: Some(refusal), .. }) => {
+                let draw = if refusal.spread.is_zero() { Draw::new(0) } else { self.stream.draw() };
+                let rest = refusal.come_back(now, draw);
+                Next::Over { ok, refused: true, told: rest.map(|rest| now.saturating_add(rest)) }
+            }
+            Step::Finish(Finish { refusal: None, .. }) => Next::Over { ok, refused: false, told },
+        }
     }
 
     pub(super) fn leaves(
@@ -145,7 +171,7 @@ impl SeawallGuards {
 
     /// What the obvious rule makes of a report.
     fn obvious(&mut self, report: &Report, now: Time) -> Report {
-        let breaker = self.guards.endpoint(self.offset).expect("the key's own").breaker();
+        let breaker = self.guards.endpoint(0).expect("there is one").breaker();
         let gave_up = matches!(report.health, Evidence::Abandoned { .. });
         if !gave_up || breaker.counts(now).ok > 0 {
             return *report;
@@ -155,35 +181,26 @@ impl SeawallGuards {
     }
 
     pub(super) fn seen(&mut self, now: Time) -> Seen {
+        let keyed = !self.keys.is_empty();
         let mut state = BreakerState::Closed;
         let (mut limit, mut least) = (0, u32::MAX);
         for at in 0..self.guards.len() {
             let guards = self.guards.endpoint(at).expect("below their number");
-            if !guards.breaker().is_closed() {
-                state = guards.breaker().state(now);
+            let mut breaker = |breaker: &mut Breaker| {
+                if !breaker.is_closed() {
+                    state = breaker.state(now);
+                }
+            };
+            let mut own = |own: u32| (limit, least) = (limit + own, least.min(own));
+            if keyed {
+                guards.each_breaker(now, |_, one, _| breaker(one));
+                guards.each_limit(|_, one| own(one.limit));
+            } else {
+                breaker(guards.breaker());
+                own(guards.limit().limit());
             }
-            let own = guards.limit().limit();
-            limit += own;
-            least = least.min(own);
         }
-        Seen { state: Some(state), limit: Some(limit), least_limit: Some(least) }
-    }
-}
-
-/// `told` is the time that the attempt's answer names, if it is the call's last.
-fn next(step: Step, ok: bool, told: Option<Time>, now: Time) -> Next {
-    match step {
-        Step::Send(attempt) => {
-            let read = now.saturating_add(attempt.read);
-            let total = attempt.end_by < read;
-            Next::Send { endpoint: attempt.endpoint, until: read.min(attempt.end_by), total }
-        }
-        // No scenario has a queue yet; in one, a turn would be taken when the wait is over.
-        Step::Wait(until) | Step::Queue(until) => Next::Wait(until),
-        Step::Finish(finish) => match finish.refusal {
-            Some(refusal) => Next::Over { ok, refused: true, told: refusal.until },
-            None => Next::Over { ok, refused: false, told },
-        },
+        Seen { state: Some(state), limit: Some(limit), least_limit: (least < u32::MAX).then_some(least) }
     }
 }
 
@@ -193,19 +210,32 @@ impl Guards for SeawallGuards {
     type Ticket = Ticket;
 
     fn admit(&mut self, endpoint: usize, now: Time) -> Result<Permit, Refusal> {
-        self.guards.admit(self.offset + endpoint, &Keys::NONE, now)
+        let (guards, keys) = self.asked();
+        guards.admit(endpoint, keys, now)
     }
 
     fn join(&mut self, endpoint: usize, now: Time) -> Result<(Ticket, Time), Refusal> {
-        self.guards.join(self.offset + endpoint, &Keys::NONE, now)
+        let (guards, keys) = self.asked();
+        guards.join(endpoint, keys, now)
     }
 
     fn claim(&mut self, ticket: Ticket, now: Time) -> Claim<Permit, Ticket> {
-        self.guards.claim(ticket, &Keys::NONE, now)
+        let (guards, keys) = self.asked();
+        guards.claim(ticket, keys, now)
     }
 
     fn leave(&mut self, ticket: Ticket, now: Time) {
         self.guards.leave(ticket, now);
+    }
+
+    fn overloaded(&mut self, permit: &Permit, told: Overload, now: Time) -> Option<Time> {
+        let stream = &mut self.stream;
+        self.guards.overloaded(permit, told, now, || stream.draw())
+    }
+
+    fn refuses(&mut self, endpoint: usize, now: Time) -> Option<Stopped> {
+        let (guards, keys) = self.asked();
+        guards.refuses(endpoint, keys, now)
     }
 
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass> {
