@@ -6,12 +6,13 @@
 //! makes an outage of a tenant's quota. Three studies: the return, a second endpoint, and one tenant of several.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::arms::{note, play};
 use super::storm::{JITTER, peer};
 use super::{Findings, Scenario, Study};
 use crate::sim::chance::Spread;
-use crate::sim::figures::Figure;
+use crate::sim::figures::{Figure, Value};
 use crate::sim::fleet::peer::PeerPolicy;
 use crate::sim::fleet::{Policy, SeawallPolicy};
 use crate::sim::knobs::{Knob, Misuse, Takes};
@@ -38,6 +39,12 @@ pub(super) const SCENARIO: Scenario = Scenario {
             what: "attempts a second that the provider takes, there",
         },
         Knob {
+            name: "burst",
+            default: "1",
+            takes: Takes::Number(0.01, 60.0),
+            what: "seconds of its capacity that it takes at one moment; it answers 429 to what is above",
+        },
+        Knob {
             name: "named",
             default: "5",
             takes: Takes::Number(1.0, 60.0),
@@ -47,42 +54,77 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
+/// How long an attempt is waited for.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// The second in which the trouble begins.
 const FROM: usize = 30;
 /// How long the provider says no, in the study of the return.
 const LASTS: usize = 1;
 /// How long it says no, in the others.
 const LONG: usize = 60;
+/// What is looked at after it, there.
+const AFTER: usize = 15;
 /// A call that was told a time is made again so often.
 const RETURNS: u8 = 3;
-/// The tenant whose quota is used up, of so many.
-const TENANT: u32 = 3;
-const TENANTS: u32 = 5;
+/// The tenant whose quota is used up.
+const TENANT: u32 = 1;
 
 fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     let mut findings = Findings::default();
     let named = study.knobs.number("named");
     let over = FROM + named.ceil() as usize;
-    let own = seawall(study, 1);
+    let keyed = seawall(study, 1);
+    let own = Policy::Seawall(Arc::new(keyed.clone()));
+    let mut once = keyed.clone();
+    once.plan.attempts = 1;
     let exact = PeerPolicy { obeys: true, ..PeerPolicy::bare() };
     let arms = [
-        ("seawall", own, RETURNS),
-        ("exact obedience", peer(exact), RETURNS),
-        ("no obedience, 3 tries", peer(PeerPolicy::tries(3, JITTER)), 0),
+        ("seawall", own.clone(), RETURNS, false),
+        ("seawall, told whole seconds", own, RETURNS, true),
+        ("seawall, one attempt", Policy::Seawall(Arc::new(once)), RETURNS, false),
+        ("exact obedience", peer(exact), RETURNS, false),
+        ("no obedience, 3 tries", peer(PeerPolicy::tries(3, JITTER)), 0, false),
     ];
-    for (name, policy, returns) in arms {
+    for (name, policy, returns, whole_seconds) in arms {
         let world = returning(study, policy, returns, over);
+        let world = World { whole_seconds, ..world };
         measure(study, &mut findings, format!("cooling_return/{name}"), world, |run| came_back(run, over));
     }
+    promises(study, &mut findings);
     for (name, names) in [("with a time", Named::After(named)), ("without a time", Named::Nothing)] {
         let world = two_endpoints(study, names);
         measure(study, &mut findings, format!("cooling_two/{name}"), world, moved_on);
     }
-    for (name, key) in [("one tenant of five", Some(TENANT)), ("all", None)] {
-        let world = one_endpoint(study, Named::After(named), key);
+    for (name, tenants, key, by_key) in [
+        ("one tenant of five", 5, Some(TENANT), false),
+        ("one tenant of two", 2, Some(TENANT), false),
+        ("one tenant of two, breakers and limits by tenant", 2, Some(TENANT), true),
+        ("all", 5, None, false),
+    ] {
+        let mut world = one_endpoint(study, Named::After(named), tenants, key);
+        if by_key {
+            world.fleet[0].policy = Policy::Seawall(Arc::new(keyed.clone().by_key()));
+        }
         measure(study, &mut findings, format!("cooling_one/{name}"), world, others);
     }
     Ok(findings)
+}
+
+/// What Seawall promises of the return: twice the capacity in the largest tenth of a second, and half of the refusals of exact
+/// obedience.
+fn promises(study: &Study<'_>, findings: &mut Findings) {
+    let mean = |name: &str, column: usize| {
+        let figure = findings.figures.iter().find(|figure| figure.name == format!("cooling_return/{name}"));
+        figure.map_or(f64::NAN, |figure| figure.numbers()[column].mean)
+    };
+    let twice = study.knobs.number("capacity") / 10.0 * 2.0;
+    let holds = [
+        ("at most twice the capacity at the return", mean("seawall", 0) <= twice),
+        ("at most half of the refusals", mean("seawall", 1) <= mean("exact obedience", 1) / 2.0),
+    ];
+    for (name, holds) in holds {
+        findings.figures.push(Figure::new(format!("cooling_return/{name}"), Value::Holds(holds)));
+    }
 }
 
 fn measure(
@@ -98,23 +140,24 @@ fn measure(
     findings.figures.push(Figure::columns(name, &runs.iter().map(row).collect::<Vec<_>>()));
 }
 
-fn seawall(study: &Study<'_>, endpoints: usize) -> Policy {
-    let timeout = std::time::Duration::from_secs(10);
-    Policy::Seawall(Arc::new(SeawallPolicy::new(&study.seawall, endpoints, timeout, true)))
+fn seawall(study: &Study<'_>, endpoints: usize) -> SeawallPolicy {
+    SeawallPolicy::new(&study.seawall, endpoints, TIMEOUT, true)
 }
 
-/// For a second, everything is answered 429 until the second `over`; after it, what is above the provider's quota is answered
-/// 429 with one second.
+/// For a second, everything is answered 429 until the second `over`. Then the provider serves what comes as fast as it can, in its
+/// order; what is above its quota is answered 429 with one second.
 fn returning(study: &Study<'_>, policy: Policy, returns: u8, over: usize) -> World {
     let callers = study.callers.unwrap_or(1000);
     let capacity = study.knobs.number("capacity");
-    let quota = Quota { per_second: capacity, burst: capacity / 5.0, names: Named::After(1.0) };
+    let burst = capacity * study.knobs.number("burst");
+    let quota = Quota { per_second: capacity, burst, names: Named::After(1.0) };
     let names = Named::Until(at_second(over as f64));
     let what = Wrong::Busy { share: 1.0, status: 429, names };
-    let station = Station { quota: Some(quota), ..Station::unbounded(Spread::Exponential(0.02)) };
+    let station = Station::workers((capacity * 0.02).ceil() as u32, Spread::Fixed(0.02));
+    let station = Station { quota: Some(quota), ..station };
     let station = station.troubled(FROM as f64, (FROM + LASTS) as f64, what);
     let mut world = World::new(callers, policy, study.knobs.number("rate"), station, (over + 40) as f64);
-    world.timeout = std::time::Duration::from_secs(10);
+    world.timeout = TIMEOUT;
     world.returns = returns;
     world
 }
@@ -138,11 +181,11 @@ fn sum(seconds: &[u32], from: usize, to: usize) -> f64 {
 
 /// A fleet of a few callers with many calls, for half a minute before the trouble, its time, and half a minute after it.
 fn fleet(study: &Study<'_>, endpoints: usize, station: Station) -> World {
-    let policy = seawall(study, endpoints);
+    let policy = Policy::Seawall(Arc::new(seawall(study, endpoints)));
     let callers = study.callers.unwrap_or(20);
     let per_second = 5.0 * f64::from(callers);
     let mut world = World::new(callers, policy, per_second, station, (FROM + LONG + 30) as f64);
-    world.timeout = std::time::Duration::from_secs(10);
+    world.timeout = TIMEOUT;
     world.watch = true;
     world
 }
@@ -161,9 +204,9 @@ fn two_endpoints(study: &Study<'_>, names: Named) -> World {
     world
 }
 
-fn one_endpoint(study: &Study<'_>, names: Named, key: Option<u32>) -> World {
+fn one_endpoint(study: &Study<'_>, names: Named, tenants: u32, key: Option<u32>) -> World {
     let mut world = fleet(study, 1, busy(names, key));
-    world.keys = TENANTS;
+    world.keys = tenants;
     world
 }
 
@@ -180,7 +223,7 @@ fn moved_on(run: &Record) -> Vec<f64> {
 }
 
 /// Of the other tenants' calls during the trouble: the share that ended well, and that was refused; then, of all calls, the share
-/// that was refused, attempts for each call, and the smallest limit.
+/// that was refused, attempts for each call, the smallest limit, and the share that ended well in the seconds after the trouble.
 fn others(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM, FROM + LONG);
     let spared = run.sum(from, to, |second| f64::from(second.spared)).max(1.0);
@@ -189,5 +232,6 @@ fn others(run: &Record) -> Vec<f64> {
     let begun = run.sum(from, to, |second| f64::from(second.begun)).max(1.0);
     let load = run.sum(from, to, |second| f64::from(second.load));
     let limit = f64::from(run.least_limit.unwrap_or(0));
-    vec![ok / spared, refused / spared, run.refused(from, to), load / begun, limit]
+    let after = run.goodput(to, to + AFTER);
+    vec![ok / spared, refused / spared, run.refused(from, to), load / begun, limit, after]
 }

@@ -32,6 +32,8 @@ pub struct World {
     /// How often a call that was told a time to come back is made again at that time: one that was refused here, or that ended with
     /// an answer that names a time.
     pub returns: u8,
+    /// Times to come back are told in whole seconds, rounded up, as `Retry-After` has them.
+    pub whole_seconds: bool,
     /// Between the callers and the providers, the nearest to the callers first. A call that ends well at one of them is
     /// answered 200, any other 500.
     pub middle: Vec<Tier>,
@@ -261,6 +263,7 @@ impl World {
             network: None,
             leavers: None,
             returns: 0,
+            whole_seconds: false,
             middle: Vec::new(),
             providers: vec![provider],
             horizon: at_second(horizon),

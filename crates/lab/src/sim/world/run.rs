@@ -346,6 +346,7 @@ impl Play {
         }
         if let (Some(back), true) = (told, call.times < self.world.returns) {
             let again = Return { caller: call.caller, key: call.key, times: call.times + 1 };
+            let back = if self.world.whole_seconds { in_whole_seconds(back, now) } else { back };
             self.agenda.at(back, Happens::Returns(again));
             return;
         }
@@ -379,4 +380,10 @@ impl Play {
             self.sampled += 1;
         }
     }
+}
+
+/// The moment that many whole seconds from now, rounded up.
+fn in_whole_seconds(back: Time, now: Time) -> Time {
+    let rest = back.since(now);
+    now.saturating_add(Duration::from_secs(rest.as_secs() + u64::from(rest.subsec_nanos() > 0)))
 }
