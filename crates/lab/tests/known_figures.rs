@@ -137,3 +137,8 @@ fn the_slowest_leaf_decides_and_a_hedge_helps() {
 fn callers_who_leave_open_nothing_and_a_hang_is_noticed() {
     finds("witnesses", &["witnesses", "witnesses_keys", "witnesses_obvious", "witnesses_hang"]);
 }
+
+#[test]
+fn who_was_told_to_come_back_later_does_and_not_all_together() {
+    finds("cooling", &["cooling_return", "cooling_two", "cooling_one"]);
+}
