@@ -91,6 +91,8 @@ async fn answer(
     let routes = worker.routes();
     let (index, path) = door.route(&routes, head.uri.path_and_query())?;
     let compiled = &routes.compiled.dependencies[index];
+    #[cfg(test)]
+    crate::panics::demanded(&compiled.settings.name, "head");
     let refused = |why: &'static str| in_words(compiled, Reason::BadRequest, why);
     if climbs_out(path.path()) {
         return Err(refused("the path could be read as one that leads above its beginning (`..`)"));
@@ -136,6 +138,8 @@ async fn answer(
     let outcome = routes.dependencies[index].call(&plan, call, wish).await;
     compiled.counters[worker.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
     ticket.ended(outcome.finish.effect);
+    #[cfg(test)]
+    crate::panics::demanded(&compiled.settings.name, "call");
     Ok(reply(worker, compiled, outcome, &too_large, (end_by, by), ticket))
 }
 

@@ -202,7 +202,10 @@ impl Filed {
 /// A router for each method that some pattern names.
 fn routers(settings: &config::Dependency) -> Result<Vec<(Method, Router<usize>)>, String> {
     let mut routers: Vec<(Method, Router<usize>)> = Vec::new();
-    for (index, operation) in settings.operations.iter().enumerate() {
+    // Patterns without an optional slash first: they are the narrower ones.
+    let mut in_order: Vec<_> = settings.operations.iter().enumerate().collect();
+    in_order.sort_by_key(|(_, operation)| operation.pattern.slash);
+    for (index, operation) in in_order {
         let pattern = &operation.pattern;
         let found = routers.iter().position(|(method, _)| *method == pattern.method);
         let at = found.unwrap_or_else(|| {
@@ -259,5 +262,121 @@ fn in_force(retry_none: bool, idempotency: Idempotency) -> Idempotency {
     match idempotency {
         Idempotency::None if retry_none => Idempotency::Idempotent,
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operations(lines: &str) -> Operations {
+        let text = format!("[dependency.up]\nurl = \"http://up.example\"\n{lines}");
+        let loaded = config::parse("test", &text, &|_| None).unwrap();
+        Operations::new(&loaded.settings.dependencies[0]).unwrap()
+    }
+
+    fn operation(name: &str, pattern: &str, idempotency: &str) -> String {
+        format!(
+            "[[dependency.up.operation]]\nname = \"{name}\"\nmatch = \"{pattern}\"\nidempotency = \"{idempotency}\"\n"
+        )
+    }
+
+    /// The operation's name and what holds for a POST to this path.
+    fn post(operations: &Operations, path: &str) -> (String, Idempotency) {
+        let found = operations.find(&Method::POST, path, false, &HeaderMap::new());
+        let name = found.keys.breaker.as_deref().unwrap_or_default().to_owned();
+        (name, found.plan.rules.idempotency)
+    }
+
+    const NAMES: &str = "breaker = { key = \"operation\" }\n";
+
+    #[test]
+    fn a_wide_operation_does_not_hide_a_narrow_one_from_detours() {
+        let wide = operation("wide", "POST /{*rest}", "keyed");
+        let narrow = operation("narrow", "POST /v1/charges", "none");
+        let both = operations(&format!("{NAMES}{wide}{narrow}"));
+        let narrow = |idempotency| ("narrow".to_owned(), idempotency);
+        let wide = |idempotency| ("wide".to_owned(), idempotency);
+        assert_eq!(post(&both, "/v1/charges"), narrow(Idempotency::None));
+        for path in ["/v1/./charges", "/v1//charges", "/v1/%63harges", "/x/../v1/charges"] {
+            assert_eq!(post(&both, path), narrow(Idempotency::None), "{path}");
+        }
+        // Few servers read these so: the operation stays, and is repeated no more than the other.
+        for path in ["/v1%2Fcharges", "/v1/charges;x"] {
+            assert_eq!(post(&both, path), wide(Idempotency::None), "{path}");
+        }
+        for path in ["/v1/other", "/v1/a%2Fb", "/v1//", "/v1/a;b", "/v1//other"] {
+            assert_eq!(post(&both, path), wide(Idempotency::Keyed), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_no_reading_changes_keeps_its_idempotency() {
+        let keyed = operations(&format!("{NAMES}{}", operation("project", "POST /projects/{id}", "keyed")));
+        for path in ["/projects/a%2Fb", "/projects/a%2fb", "/projects/a%20b", "/projects/a;v=1", "/projects/.a"] {
+            assert_eq!(post(&keyed, path), ("project".to_owned(), Idempotency::Keyed), "{path}");
+        }
+        assert_eq!(post(&keyed, "/projects//a"), ("project".to_owned(), Idempotency::None));
+        assert_eq!(post(&keyed, "/projects/a/"), ("other".to_owned(), Idempotency::None));
+    }
+
+    #[test]
+    fn a_detour_with_a_key_is_what_it_would_be_without_an_operation() {
+        let safe = operation("search", "POST /search", "safe");
+        let of = |keys: bool, keyed: bool, path: &str| {
+            let operations = operations(&format!("keys = {keys}\n{safe}"));
+            operations.find(&Method::POST, path, keyed, &HeaderMap::new()).plan.rules.idempotency
+        };
+        assert_eq!(of(true, true, "/search"), Idempotency::Safe);
+        assert_eq!(of(true, true, "//search"), Idempotency::Keyed);
+        assert_eq!(of(true, false, "//search"), Idempotency::None);
+        assert_eq!(of(false, true, "//search"), Idempotency::None);
+        let careful = operations(&operation("put", "PUT /a", "none"));
+        let found = careful.find(&Method::PUT, "//a", false, &HeaderMap::new());
+        assert_eq!(found.plan.rules.idempotency, Idempotency::None, "the operation is the more careful one");
+    }
+
+    #[test]
+    fn one_tenant_has_one_key_however_it_is_written() {
+        let operations = operations(&format!(
+            "concurrency = {{ key = \"path:{{tenant}}\" }}\n{}",
+            operation("a", "POST /t/{tenant}/x", "none")
+        ));
+        let key = |path: &str| {
+            let found = operations.find(&Method::POST, path, false, &HeaderMap::new());
+            found.keys.limit.as_deref().map(str::to_owned)
+        };
+        for path in ["/t/acme/x", "/t/%61cme/x", "/t/acm%65/x", "//t/acme/x", "/t/./acme/x", "/t/x/../acme/x"] {
+            assert_eq!(key(path).as_deref(), Some("acme"), "{path}");
+        }
+        for path in ["/t/a%2fb/x", "/t/a%2Fb/x", "/t/%61%2fb/x"] {
+            assert_eq!(key(path).as_deref(), Some("a%2Fb"), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_narrower_of_two_patterns_has_its_form_to_itself() {
+        for narrow in ["POST /a", "POST /a/"] {
+            let wide = operation("wide", "POST /a{/}", "keyed");
+            for lines in [[&wide, &operation("narrow", narrow, "none")], [&operation("narrow", narrow, "none"), &wide]] {
+                let both = operations(&format!("{NAMES}{}{}", lines[0], lines[1]));
+                for path in ["/a", "/a/"] {
+                    let name = if narrow.ends_with(path) { "narrow" } else { "wide" };
+                    assert_eq!(post(&both, path).0, name, "{narrow} {path}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_matches_however_its_text_is_encoded() {
+        let encoded = operations(&format!("{NAMES}{}", operation("a", "POST /%61/b%2fc/%7b", "keyed")));
+        for (path, idempotency) in [
+            ("/%61/b%2fc/%7b", Idempotency::Keyed),
+            ("/a/b%2Fc/%7B", Idempotency::Keyed),
+            ("/%61/b%2Fc/%7b", Idempotency::None),
+        ] {
+            assert_eq!(post(&encoded, path), ("a".to_owned(), idempotency), "{path}");
+        }
     }
 }

@@ -33,6 +33,10 @@ fn banner(overview: &Overview) -> Vec<String> {
             reload.at
         ));
     }
+    if overview.panics > 0 {
+        let times = overview.panics;
+        words.push(format!("faults of Seawall's own ended a connection or a task {times} times: the log says where"));
+    }
     if overview.dependencies.is_empty() {
         words.push("no dependency is configured".to_owned());
     }
@@ -224,6 +228,7 @@ mod tests {
             draining: false,
             generation: 1,
             connections: 0,
+            panics: 0,
             last_reload: Some(ReloadView { at: "T".into(), refused: Some("line 3".into()) }),
             dependencies: vec![dependency("pay", vec![endpoint(0, "closed", 0, 0)])],
         };
