@@ -83,7 +83,9 @@ pub(crate) fn of_request<'a>(
     match (uri.authority().map(http::uri::Authority::as_str), host) {
         (Some(target), host) => {
             if Authority::parse(target).is_none() {
-                return Err("the authority of the target is malformed: it is a name or an address, and perhaps a port");
+                return Err(
+                    "the authority of the target is malformed: it is a name or an address, and perhaps a port",
+                );
             }
             match host {
                 None if version < Version::HTTP_2 => Err(missing(version)),

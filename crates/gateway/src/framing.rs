@@ -323,10 +323,16 @@ mod tests {
 
     #[test]
     fn a_fragment_in_the_target_is_seen() {
-        for (target, seen) in [("/a#b", true), ("/#", true), ("/a?b#", true), ("/a", false), ("/a%23b", false)] {
+        for (target, seen) in
+            [("/a#b", true), ("/#", true), ("/a?b#", true), ("/a", false), ("/a%23b", false)]
+        {
             let mut framing = Framing::new(LIMIT);
             framing.read(format!("GET {target} HTTP/1.1\r\nx: #\r\n\r\n").as_bytes());
-            assert_eq!((framing.doubtful_from(), framing.is_fragment()), (seen.then_some(1), seen), "{target}");
+            assert_eq!(
+                (framing.doubtful_from(), framing.is_fragment()),
+                (seen.then_some(1), seen),
+                "{target}"
+            );
         }
         let mut framing = Framing::new(LIMIT);
         framing.read(b"POST /#a HTTP/1.1\r\ncontent-length: +5\r\n\r\n");

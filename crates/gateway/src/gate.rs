@@ -141,9 +141,17 @@ mod tests {
         ] {
             assert!(ask(&gate(), &[("host", host)]), "{host}");
         }
-        for host in
-            ["evil.example", "10.1.2.4", "localhost.evil.example", "", "xlocalhost", "a@localhost", "localhost:x", "[::1", "127.0.0.1.evil.example"]
-        {
+        for host in [
+            "evil.example",
+            "10.1.2.4",
+            "localhost.evil.example",
+            "",
+            "xlocalhost",
+            "a@localhost",
+            "localhost:x",
+            "[::1",
+            "127.0.0.1.evil.example",
+        ] {
             assert!(!ask(&gate(), &[("host", host)]), "{host}");
         }
         assert!(!ask(&gate(), &[]));

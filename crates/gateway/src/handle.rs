@@ -99,7 +99,9 @@ async fn answer(
     }
     let kinds = Kinds::of(&head.headers);
     if kinds.via && compiled.via.is_in(&head.headers) {
-        return Err(refused("a loop: this request passed here before, on its way to the same dependency (Via)"));
+        return Err(refused(
+            "a loop: this request passed here before, on its way to the same dependency (Via)",
+        ));
     }
     // What follows is decided on what goes out, not on what came in.
     pass_on(&mut head.headers, kinds, head.version, &compiled.via);

@@ -313,7 +313,9 @@ mod tests {
     #[test]
     fn what_no_reading_changes_keeps_its_idempotency() {
         let keyed = operations(&format!("{NAMES}{}", operation("project", "POST /projects/{id}", "keyed")));
-        for path in ["/projects/a%2Fb", "/projects/a%2fb", "/projects/a%20b", "/projects/a;v=1", "/projects/.a"] {
+        for path in
+            ["/projects/a%2Fb", "/projects/a%2fb", "/projects/a%20b", "/projects/a;v=1", "/projects/.a"]
+        {
             assert_eq!(post(&keyed, path), ("project".to_owned(), Idempotency::Keyed), "{path}");
         }
         assert_eq!(post(&keyed, "/projects//a"), ("project".to_owned(), Idempotency::None));
@@ -346,7 +348,8 @@ mod tests {
             let found = operations.find(&Method::POST, path, false, &HeaderMap::new());
             found.keys.limit.as_deref().map(str::to_owned)
         };
-        for path in ["/t/acme/x", "/t/%61cme/x", "/t/acm%65/x", "//t/acme/x", "/t/./acme/x", "/t/x/../acme/x"] {
+        for path in ["/t/acme/x", "/t/%61cme/x", "/t/acm%65/x", "//t/acme/x", "/t/./acme/x", "/t/x/../acme/x"]
+        {
             assert_eq!(key(path).as_deref(), Some("acme"), "{path}");
         }
         for path in ["/t/a%2fb/x", "/t/a%2Fb/x", "/t/%61%2fb/x"] {
@@ -358,7 +361,9 @@ mod tests {
     fn the_narrower_of_two_patterns_has_its_form_to_itself() {
         for narrow in ["POST /a", "POST /a/"] {
             let wide = operation("wide", "POST /a{/}", "keyed");
-            for lines in [[&wide, &operation("narrow", narrow, "none")], [&operation("narrow", narrow, "none"), &wide]] {
+            for lines in
+                [[&wide, &operation("narrow", narrow, "none")], [&operation("narrow", narrow, "none"), &wide]]
+            {
                 let both = operations(&format!("{NAMES}{}{}", lines[0], lines[1]));
                 for path in ["/a", "/a/"] {
                     let name = if narrow.ends_with(path) { "narrow" } else { "wide" };

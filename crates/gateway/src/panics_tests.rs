@@ -49,8 +49,7 @@ fn start(upstream: SocketAddr) -> Stage {
 impl Stage {
     /// What is under way, by every count that there is.
     fn under_way(&self) -> Vec<(String, u64)> {
-        let mut counts =
-            vec![("connections".to_owned(), self.running.connections.load(Ordering::Relaxed))];
+        let mut counts = vec![("connections".to_owned(), self.running.connections.load(Ordering::Relaxed))];
         for dependency in &self.running.compiled.load().dependencies {
             let name = &dependency.settings.name;
             let calls = crate::counters::tally(&dependency.counters).in_flight;

@@ -256,8 +256,8 @@ impl CompiledDependency {
         // Made once here, so that what could never work is found before anything is replaced.
         seawall_client::Dependency::new(client.clone(), Arc::clone(&shared), clock)?;
 
-        let operations = Operations::new(settings)
-            .map_err(|error| ConfigError::new("operation.match", error))?;
+        let operations =
+            Operations::new(settings).map_err(|error| ConfigError::new("operation.match", error))?;
         Ok(CompiledDependency {
             settings: settings.clone(),
             shared,

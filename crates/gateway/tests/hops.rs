@@ -42,7 +42,8 @@ async fn headers_of_one_hop_do_not_pass_to_the_upstream() {
     );
     let mut names: Vec<&str> = seen.headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
-    let kept = ["authorization", "connection", "content-length", "cookie", "cookie", "host", "te", "via", "x-kept"];
+    let kept =
+        ["authorization", "connection", "content-length", "cookie", "cookie", "host", "te", "via", "x-kept"];
     assert_eq!(names, kept);
     assert_eq!((seen.header("te"), seen.header("connection")), (Some("trailers"), Some("te")));
     assert_eq!(seen.header("host"), Some(rogue.address().to_string().as_str()));

@@ -78,7 +78,10 @@ async fn the_authority_of_the_target_counts_where_there_is_one() {
     let heard = send(gateway.address(), "GET http://localhost/up/x HTTP/1.1\r\n\r\n").await;
     assert_eq!(heard.verdict(), (400, "not-applied", "0", "bad-request"));
     let seen = rogue.read(|counts| counts.heard.last().unwrap().clone());
-    assert_eq!((seen.target.as_str(), seen.header("host")), ("/x", Some(rogue.address().to_string().as_str())));
+    assert_eq!(
+        (seen.target.as_str(), seen.header("host")),
+        ("/x", Some(rogue.address().to_string().as_str()))
+    );
 }
 
 #[tokio::test]

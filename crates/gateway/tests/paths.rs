@@ -89,7 +89,15 @@ async fn what_leads_above_the_endpoints_base_is_refused() {
     );
     let gateway = Gateway::start(&text).await;
     let outside = [
-        "/..", "/../x", "/a/../../x", "/%2e%2E/x", "/..%2fx", "/..\\x", "/a//../../x", "/..;/x", "/a/..%5C..%5Cx",
+        "/..",
+        "/../x",
+        "/a/../../x",
+        "/%2e%2E/x",
+        "/..%2fx",
+        "/..\\x",
+        "/a//../../x",
+        "/..;/x",
+        "/a/..%5C..%5Cx",
     ];
     for path in outside {
         for name in ["up", "plain"] {

@@ -72,3 +72,24 @@ async fn a_gateway_that_calls_itself_is_asked_once() {
     assert_eq!(heard.status, Some(400), "{heard:?}");
     assert!(heard.text().contains("a loop"), "{}", heard.text());
 }
+
+#[tokio::test]
+async fn a_dependency_that_is_this_gateway_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[gateway]\nlisten = \"127.0.0.1:18499\"\nadmin = \"127.0.0.1:18498\"\n\
+                [dependency.round]\nurl = \"http://localhost:18499/round\"\n";
+    std::fs::write(folder.path().join("seawall.toml"), text).unwrap();
+    for command in ["check", "serve"] {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_seawall"))
+            .args([command, "-c", "seawall.toml"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(!done.status.success(), "{command}");
+        assert!(
+            said.contains("this endpoint is this gateway itself") && said.contains(":5:"),
+            "{command}: {said}"
+        );
+    }
+}

@@ -35,7 +35,9 @@ fn banner(overview: &Overview) -> Vec<String> {
     }
     if overview.panics > 0 {
         let times = overview.panics;
-        words.push(format!("faults of Seawall's own ended a connection or a task {times} times: the log says where"));
+        words.push(format!(
+            "faults of Seawall's own ended a connection or a task {times} times: the log says where"
+        ));
     }
     if overview.dependencies.is_empty() {
         words.push("no dependency is configured".to_owned());

@@ -389,6 +389,11 @@ mod tests {
             "http://a.example:99999",
             "http://a b.example",
             "http://a.example:",
+            "http://a.example:80x",
+            "http://[::1",
+            "http://[zz]",
+            "http://::1",
+            "http://[::1]80",
         ] {
             assert!(endpoint_url(&string(bad)).is_err(), "{bad}");
         }
