@@ -369,4 +369,33 @@ mod tests {
         assert!(take_said(&mut map(&[("seawall-timeout", "soon")])).is_err());
         assert!(take_said(&mut map(&[("seawall-retry", "maybe")])).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn lines_of_one_name_keep_their_order(
+            names in proptest::collection::vec(0..NAMES.len(), 0..40),
+            dropped in proptest::collection::vec(4..NAMES.len(), 0..4),
+        ) {
+            let mut headers = HeaderMap::new();
+            for (number, at) in names.iter().enumerate() {
+                headers.append(NAMES[*at], HeaderValue::from(number));
+            }
+            let values = |headers: &HeaderMap, name: &str| {
+                headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+            };
+            let before: Vec<Vec<String>> = NAMES.iter().map(|name| values(&headers, name)).collect();
+            let named: Vec<&str> = dropped.iter().map(|at| NAMES[*at]).collect();
+            headers.append("connection", HeaderValue::from_str(&named.join(", ")).unwrap());
+            strip(&mut headers);
+            join_cookies(&mut headers);
+            for (at, name) in NAMES.iter().enumerate().skip(4) {
+                let left = if dropped.contains(&at) { Vec::new() } else { before[at].clone() };
+                proptest::prop_assert_eq!(values(&headers, name), left, "{}", name);
+            }
+            let cookies = before[3].join("; ");
+            proptest::prop_assert_eq!(values(&headers, "cookie").join("|"), cookies);
+        }
+    }
+
+    const NAMES: [&str; 9] = ["keep-alive", "upgrade", "te", "cookie", "x-a", "x-b", "x-c", "accept", "via"];
 }
