@@ -101,16 +101,21 @@ impl Operations {
     }
 
     /// What holds for a request of this method and path. `keyed`: it carries an `Idempotency-Key`.
-    pub(crate) fn find(&self, method: &Method, path: &str, keyed: bool, headers: &HeaderMap) -> Found<'_> {
+    pub(crate) fn find(
+        &self,
+        method: &Method,
+        readings: &Readings<'_>,
+        keyed: bool,
+        headers: &HeaderMap,
+    ) -> Found<'_> {
         let router = self.routers.iter().find(|(known, _)| known == method).map(|(_, router)| router);
-        let readings = Readings::of(path);
         if readings.others.is_empty() {
-            return match router.and_then(|router| router.at(path).ok()) {
+            return match router.and_then(|router| router.at(readings.sent).ok()) {
                 Some(found) => self.declared[*found.value].found(Some(&found), headers),
                 None => self.undeclared(method, keyed).found(None, headers),
             };
         }
-        self.find_careful(router, &readings, self.undeclared(method, keyed), headers)
+        self.find_careful(router, readings, self.undeclared(method, keyed), headers)
     }
 
     /// What holds for a path that servers read in another way than it is written.
@@ -283,7 +288,7 @@ mod tests {
 
     /// The operation's name and what holds for a POST to this path.
     fn post(operations: &Operations, path: &str) -> (String, Idempotency) {
-        let found = operations.find(&Method::POST, path, false, &HeaderMap::new());
+        let found = operations.find(&Method::POST, &Readings::of(path), false, &HeaderMap::new());
         let name = found.keys.breaker.as_deref().unwrap_or_default().to_owned();
         (name, found.plan.rules.idempotency)
     }
@@ -327,14 +332,18 @@ mod tests {
         let safe = operation("search", "POST /search", "safe");
         let of = |keys: bool, keyed: bool, path: &str| {
             let operations = operations(&format!("keys = {keys}\n{safe}"));
-            operations.find(&Method::POST, path, keyed, &HeaderMap::new()).plan.rules.idempotency
+            operations
+                .find(&Method::POST, &Readings::of(path), keyed, &HeaderMap::new())
+                .plan
+                .rules
+                .idempotency
         };
         assert_eq!(of(true, true, "/search"), Idempotency::Safe);
         assert_eq!(of(true, true, "//search"), Idempotency::Keyed);
         assert_eq!(of(true, false, "//search"), Idempotency::None);
         assert_eq!(of(false, true, "//search"), Idempotency::None);
         let careful = operations(&operation("put", "PUT /a", "none"));
-        let found = careful.find(&Method::PUT, "//a", false, &HeaderMap::new());
+        let found = careful.find(&Method::PUT, &Readings::of("//a"), false, &HeaderMap::new());
         assert_eq!(found.plan.rules.idempotency, Idempotency::None, "the operation is the more careful one");
     }
 
@@ -345,7 +354,7 @@ mod tests {
             operation("a", "POST /t/{tenant}/x", "none")
         ));
         let key = |path: &str| {
-            let found = operations.find(&Method::POST, path, false, &HeaderMap::new());
+            let found = operations.find(&Method::POST, &Readings::of(path), false, &HeaderMap::new());
             found.keys.limit.as_deref().map(str::to_owned)
         };
         for path in ["/t/acme/x", "/t/%61cme/x", "/t/acm%65/x", "//t/acme/x", "/t/./acme/x", "/t/x/../acme/x"]

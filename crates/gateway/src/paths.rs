@@ -25,30 +25,37 @@ pub(crate) struct Readings<'p> {
 }
 
 impl<'p> Readings<'p> {
-    /// The readings of a path, without its query.
+    /// The readings of a path, without its query. Most paths have one, and one look at each byte is all that they cost.
     pub(crate) fn of(sent: &'p str) -> Readings<'p> {
-        if is_plain(sent) {
-            return Readings { sent, others: Vec::new() };
-        }
-        let mut others = Vec::with_capacity(3);
-        for style in [Style::Merged, Style::Rfc3986, Style::Loose] {
-            let read = read(sent, style);
-            if !others.contains(&read) {
-                others.push(read);
+        let mut others = Vec::new();
+        if !is_plain(sent) {
+            for style in [Style::Merged, Style::Rfc3986, Style::Loose] {
+                let read = read(sent, style);
+                if !others.contains(&read) {
+                    others.push(read);
+                }
             }
         }
         Readings { sent, others }
     }
+
+    /// Whether some server could read this path as one that leads above where it began.
+    ///
+    /// Each segment is read in the way that leads furthest up: as a whole, and cut at encoded slashes and backslashes, with and
+    /// without its parameters. An empty segment leads nowhere down. The readings may be mixed, so a path that stays inside in
+    /// each of them can still be refused; no client that builds a path from names makes such a one.
+    pub(crate) fn climb_out(&self) -> bool {
+        !self.others.is_empty() && climbs_out(self.sent)
+    }
 }
 
-/// Whether every server reads this path as it is written. Most paths are like that, so this is all that they cost.
+/// Whether every server reads this path as it is written.
 fn is_plain(path: &str) -> bool {
-    let mut before = b'/';
-    for (at, byte) in path.bytes().enumerate() {
+    let mut before = b'.';
+    for byte in path.bytes() {
         let plain = match byte {
-            b'/' => at == 0 || before != b'/',
-            // A segment that begins with a dot may be `.` or `..`.
-            b'.' => before != b'/',
+            // An empty segment, or one that begins with a dot and may be `.` or `..`.
+            b'/' | b'.' => before != b'/',
             b';' => false,
             byte => is_literal(byte),
         };
@@ -62,7 +69,23 @@ fn is_plain(path: &str) -> bool {
 
 /// Whether this byte stands for itself in a path and needs no encoding there: `pchar` of RFC 3986.
 fn is_literal(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
+    const LITERAL: [bool; 256] = {
+        let mut table = [false; 256];
+        let (all, mut at) = (*b"-._~!$&'()*+,;=:@", 0);
+        while at < all.len() {
+            table[all[at] as usize] = true;
+            at += 1;
+        }
+        let mut byte = 0;
+        while byte < 128 {
+            if (byte as u8).is_ascii_alphanumeric() {
+                table[byte] = true;
+            }
+            byte += 1;
+        }
+        table
+    };
+    LITERAL[usize::from(byte)]
 }
 
 /// How a server reads what can be read in several ways.
@@ -152,15 +175,7 @@ fn decoded(bytes: &[u8]) -> Option<(u8, &[u8])> {
     Some((digit(high)? << 4 | digit(low)?, behind))
 }
 
-/// Whether some server could read this path as one that leads above where it began.
-///
-/// Each segment is read in the way that leads furthest up: as a whole, and cut at encoded slashes and backslashes, with and
-/// without its parameters. An empty segment leads nowhere down. The readings may be mixed, so a path that stays inside in
-/// each of them can still be refused; no client that builds a path from names makes such a one.
-pub(crate) fn climbs_out(path: &str) -> bool {
-    if is_plain(path) {
-        return false;
-    }
+fn climbs_out(path: &str) -> bool {
     let mut depth = 0_i64;
     for raw in path.strip_prefix('/').unwrap_or(path).split('/') {
         let segment = segment(raw);

@@ -8,10 +8,12 @@
 //!
 //! Answers carry none: the RFC leaves that to a gateway, and its callers know whom they asked.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use http::header::VIA;
 use http::{HeaderMap, HeaderValue, Version};
+use parking_lot::Mutex;
 
 /// What tells this process from all others: 64 random bits.
 static PROCESS: LazyLock<u64> = LazyLock::new(|| {
@@ -28,16 +30,18 @@ pub(crate) struct Via {
     /// The process and the dependency.
     name: String,
     /// The whole entry, by the version in which the request came: 1.0, 1.1, 2.
-    entries: [HeaderValue; 3],
+    entries: [&'static str; 3],
 }
+
+/// The entries of each name that was ever configured. They are never freed, so that a request that carries one counts no
+/// references to what all workers share.
+static ENTRIES: Mutex<BTreeMap<String, [&'static str; 3]>> = Mutex::new(BTreeMap::new());
 
 impl Via {
     pub(crate) fn new(dependency: &str) -> Via {
         let name = format!("seawall-{:016x}-{dependency}", *PROCESS);
-        let entries = ["1.0", "1.1", "2"].map(|version| {
-            HeaderValue::try_from(format!("{version} {name}"))
-                .unwrap_or_else(|_| HeaderValue::from_static("1.1 seawall"))
-        });
+        let make = || ["1.0", "1.1", "2"].map(|version| &*format!("{version} {name}").leak());
+        let entries = *ENTRIES.lock().entry(name.clone()).or_insert_with(make);
         Via { name, entries }
     }
 
@@ -61,7 +65,7 @@ impl Via {
             _ => two,
         };
         // It fails only where there is no room for another name; the number of names was looked at before.
-        let _ = headers.try_append(VIA, entry.clone());
+        let _ = headers.try_append(VIA, HeaderValue::from_static(entry));
     }
 }
 
