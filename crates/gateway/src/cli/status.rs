@@ -237,5 +237,7 @@ mod tests {
         assert!(banner(&overview)[0].ends_with("are in force: line 3"));
         overview.last_reload = None;
         assert_eq!(banner(&overview), Vec::<String>::new());
+        overview.panics = 3;
+        assert!(banner(&overview)[0].contains("a connection or a task 3 times"));
     }
 }
