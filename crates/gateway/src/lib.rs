@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod arrival;
+mod authority;
 mod caller;
 pub mod cli;
 pub mod config;
@@ -17,13 +18,17 @@ mod gate;
 mod handle;
 mod headers;
 mod inbound;
+mod operations;
 mod outbound;
+mod panics;
+mod paths;
 mod refusals;
 mod reply;
 pub mod running;
 pub mod serve;
 #[cfg(test)]
 mod stopwatch;
+mod via;
 mod worker;
 
 pub use headers::{duration, grpc_timeout};

@@ -8,6 +8,7 @@ mod dependency;
 mod fillable;
 mod gateway;
 mod operation;
+mod own;
 mod policies;
 
 use toml::de::DeValue;
@@ -27,8 +28,11 @@ pub(super) fn settings(root: &Section<'_>) -> Settings {
         root.book.note(0..0, "no dependency is declared: every call will be answered `unknown-dependency`");
     }
     let context = dependency::Context { defaults, ledger: &ledger, ledger_table: &ledger_table };
-    let dependencies =
-        named.iter().filter_map(|(name, section)| dependency::dependency(name, section, &context)).collect();
+    let dependencies = named
+        .iter()
+        .filter_map(|(name, section)| dependency::dependency(name, section, &context))
+        .collect::<Vec<_>>();
+    own::check(&named, &gateway, &dependencies);
     gateway::check_addresses(&root.child("gateway"), &named, &gateway);
     Settings { gateway, ledger, dependencies }
 }
