@@ -19,7 +19,9 @@ use seawall_client::connect::{Meter, Peek, Probe, Stream};
 use seawall_policy::Time;
 use tokio::time::Sleep;
 
+use crate::frames::{Frames, Purse, enough};
 use crate::framing::Framing;
+use crate::streams::Streams;
 
 /// What is known of a caller's connection outside of its task.
 #[derive(Debug)]
@@ -35,8 +37,13 @@ pub(crate) struct Caller {
     doubtful_from: AtomicU64,
     /// A head has begun and is not complete.
     in_head: AtomicBool,
-    /// Streams under way on HTTP/2.
-    multiplexed: AtomicBool,
+    /// On HTTP/2.
+    streams: Option<Box<Streams>>,
+    /// The connection was closed because of too many control frames.
+    flooded: AtomicBool,
+    /// The socket takes nothing at the moment.
+    blocked: AtomicBool,
+    standstill: Mutex<Standstill>,
     /// Bytes could not be written.
     write_failed: AtomicBool,
     /// So far the socket must come until it has taken the last piece of a body.
@@ -46,11 +53,20 @@ pub(crate) struct Caller {
     body: Mutex<Option<Waker>>,
 }
 
+/// Since when nothing has moved that waits to be written, as those who look have seen it.
+#[derive(Debug, Default)]
+struct Standstill {
+    moved: u64,
+    since: Option<Time>,
+}
+
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const CALL: u8 = 2;
 /// Idle since some moment after the last look.
 const FREED: u8 = 3;
+/// It was told that it is to be closed.
+const LEAVING: u8 = 4;
 
 impl Caller {
     /// A head has been read; what follows must be over at `end_by`.
@@ -74,9 +90,7 @@ impl Caller {
 
     /// When the connection ends, it ends with a reset: what was sent is not whole.
     pub(crate) fn reset_at_the_end(&self) {
-        if !self.multiplexed.load(Relaxed) {
-            self.meter.reset_on_drop(true);
-        }
+        self.meter.reset_on_drop(true);
     }
 
     /// A piece of a body of this length is handed to be written.
@@ -115,20 +129,30 @@ impl Caller {
         self.meter.written()
     }
 
-    pub(crate) fn is_multiplexed(&self) -> bool {
-        self.multiplexed.load(Relaxed)
+    /// The streams of an HTTP/2 connection.
+    pub(crate) fn streams(&self) -> Option<&Streams> {
+        self.streams.as_deref()
+    }
+
+    /// Whether the connection was closed because of too many control frames.
+    pub(crate) fn was_flooded(&self) -> bool {
+        self.flooded.load(Relaxed)
     }
 
     /// Looks after a connection from outside: a head that takes too long, a call that is long past its end because its
-    /// caller does not read, an idle one while draining.
+    /// caller does not read, a caller that has left or takes nothing, an idle connection.
     pub(crate) fn look_after(&self, now: Time, limits: &Patience) {
-        if self.is_multiplexed() {
-            return;
+        let still = self.stands_still(now);
+        if still > limits.unread {
+            return self.end();
+        }
+        if let Some(streams) = &self.streams {
+            return self.look_after_streams(streams, still, now, limits);
         }
         let marked = Time::from_nanos(self.marked.load(Relaxed));
         match self.phase.load(Relaxed) {
             HEAD if now.since(marked) > limits.head => self.end(),
-            CALL if now > marked.saturating_add(limits.grace) => self.end(),
+            CALL if now > marked.saturating_add(limits.grace) || self.probe.is_reset() => self.end(),
             IDLE => {
                 let tired = now.since(marked) > limits.idle;
                 let leaving = limits.draining && now.since(marked) > limits.settle;
@@ -145,6 +169,52 @@ impl Caller {
         }
     }
 
+    fn look_after_streams(&self, streams: &Streams, still: Duration, now: Time, limits: &Patience) {
+        let busy = streams.look_after(now, limits);
+        let (phase, marked) = (self.phase.load(Relaxed), Time::from_nanos(self.marked.load(Relaxed)));
+        let since = now.since(marked);
+        let turn = |phase| {
+            self.phase.store(phase, Relaxed);
+            self.marked.store(now.as_nanos(), Relaxed);
+        };
+        match phase {
+            // Nobody is left to whom what waits could matter.
+            _ if !busy && still > limits.grace => self.end(),
+            HEAD if self.in_head.load(Relaxed) => {
+                if since > limits.head {
+                    self.end();
+                }
+            }
+            _ if self.in_head.load(Relaxed) => turn(HEAD),
+            LEAVING if busy => turn(LEAVING),
+            LEAVING if since > limits.grace => self.probe.shut_down(),
+            LEAVING => {}
+            _ if busy => turn(CALL),
+            IDLE => {
+                if since > limits.idle || (limits.draining && since > limits.settle) {
+                    streams.leave();
+                    turn(LEAVING);
+                }
+            }
+            _ => turn(IDLE),
+        }
+    }
+
+    /// For how long the socket has taken nothing of what waits to be written. Of a body's piece it must take all.
+    fn stands_still(&self, now: Time) -> Duration {
+        let owes = self.owes();
+        if !owes && !self.blocked.load(Relaxed) && self.meter.unwritten() == 0 {
+            self.standstill.lock().since = None;
+            return Duration::ZERO;
+        }
+        let moved = if owes { self.owed.load(Relaxed) } else { self.meter.written() };
+        let mut seen = self.standstill.lock();
+        if seen.moved != moved {
+            *seen = Standstill { moved, since: None };
+        }
+        now.since(*seen.since.get_or_insert(now))
+    }
+
     fn end(&self) {
         self.meter.reset_on_drop(true);
         self.probe.shut_down();
@@ -158,6 +228,10 @@ pub(crate) struct Patience {
     pub(crate) head: Duration,
     /// Beyond the deadline of a call.
     pub(crate) grace: Duration,
+    /// The same for a stream.
+    pub(crate) late: Duration,
+    /// For taking a piece of an answer.
+    pub(crate) unread: Duration,
     /// Between two calls.
     pub(crate) idle: Duration,
     /// Between two calls, while draining.
@@ -170,9 +244,21 @@ pub(crate) struct CallerIo {
     stream: Stream,
     caller: Arc<Caller>,
     clock: Clock,
-    framing: Framing,
+    follows: Follows,
     /// Until when the rest of a request is read that was answered before it had ended.
     lingers: Option<Pin<Box<Sleep>>>,
+}
+
+/// What is followed of a connection's bytes.
+enum Follows {
+    Requests(Framing),
+    Frames {
+        inbound: Frames,
+        outbound: Frames,
+        purse: Purse,
+        /// There were too many: nothing is read or written any more until this ends, so that the caller hears why.
+        enough: Option<Pin<Box<Sleep>>>,
+    },
 }
 
 impl CallerIo {
@@ -182,32 +268,37 @@ impl CallerIo {
         probe: Probe,
         clock: Clock,
         head_limit: usize,
+        http2: bool,
     ) -> CallerIo {
+        let now = clock.now();
         let caller = Caller {
             meter,
             probe,
             phase: AtomicU8::new(IDLE),
-            marked: AtomicU64::new(clock.now().as_nanos()),
+            marked: AtomicU64::new(now.as_nanos()),
             requests: AtomicU64::new(0),
             doubtful_from: AtomicU64::new(u64::MAX),
             in_head: AtomicBool::new(false),
-            multiplexed: AtomicBool::new(false),
+            streams: http2.then(Box::default),
+            flooded: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
+            standstill: Mutex::default(),
             write_failed: AtomicBool::new(false),
             owed: AtomicU64::new(0),
             body_waits: AtomicBool::new(false),
             body: Mutex::default(),
         };
-        let framing = Framing::new(head_limit);
-        CallerIo { stream, caller: Arc::new(caller), clock, framing, lingers: None }
+        let follows = if http2 {
+            let (inbound, outbound) = (Frames::inbound(), Frames::outbound());
+            Follows::Frames { inbound, outbound, purse: Purse::new(now), enough: None }
+        } else {
+            Follows::Requests(Framing::new(head_limit))
+        };
+        CallerIo { stream, caller: Arc::new(caller), clock, follows, lingers: None }
     }
 
     pub(crate) fn caller(&self) -> Arc<Caller> {
         Arc::clone(&self.caller)
-    }
-
-    /// HTTP/2 frames its messages itself; there is no head to look at.
-    pub(crate) fn multiplex(&self) {
-        self.caller.multiplexed.store(true, Relaxed);
     }
 
     /// Reads through a buffer of our own.
@@ -220,10 +311,47 @@ impl CallerIo {
         let room = buf.remaining().min(piece.len());
         let mut piece = tokio::io::ReadBuf::new(&mut piece[..room]);
         std::task::ready!(tokio::io::AsyncRead::poll_read(Pin::new(&mut self.stream), cx, &mut piece))?;
-        self.framing.read(piece.filled());
-        self.note_framing();
+        match &mut self.follows {
+            Follows::Requests(framing) => {
+                framing.read(piece.filled());
+                self.note_framing();
+            }
+            Follows::Frames { inbound, purse, .. } => {
+                inbound.read(piece.filled(), |frame| purse.came(frame));
+                self.caller.in_head.store(inbound.is_in_head(), Relaxed);
+                if purse.is_empty(|| self.clock.now()) {
+                    self.say_enough(cx);
+                    return self.poll_enough(cx);
+                }
+            }
+        }
         buf.put_slice(piece.filled());
         Poll::Ready(Ok(()))
+    }
+
+    /// Tells the caller that it sends too many control frames, where a frame may begin.
+    fn say_enough(&mut self, cx: &mut Context<'_>) {
+        self.caller.flooded.store(true, Relaxed);
+        let Follows::Frames { inbound, outbound, enough: until, .. } = &mut self.follows else { return };
+        if outbound.is_between() {
+            // It is lost where the socket is full, and then nobody reads.
+            let _ = Write::poll_write(Pin::new(&mut self.stream), cx, &enough(inbound.last_stream()));
+            let _ = Write::poll_flush(Pin::new(&mut self.stream), cx);
+        }
+        *until = Some(Box::pin(tokio::time::sleep(HEAR)));
+    }
+
+    /// After too many control frames: nothing for a while, and then the end.
+    fn poll_enough(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Follows::Frames { enough: Some(until), .. } = &mut self.follows else {
+            return Poll::Ready(Ok(()));
+        };
+        std::task::ready!(until.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::other("too many control frames")))
+    }
+
+    fn has_enough(&self) -> bool {
+        matches!(self.follows, Follows::Frames { enough: Some(_), .. })
     }
 
     /// Reads and throws away what the caller still sends of a request that was answered before it had ended.
@@ -231,7 +359,7 @@ impl CallerIo {
     /// A connection that is closed with bytes unread is reset by the kernel, and the reset can destroy the answer before the
     /// caller has read it (RFC 9112, section 9.6). So our side is ended first, and then the caller gets some time to hear that.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.framing.is_in_body() {
+        if !matches!(&self.follows, Follows::Requests(framing) if framing.is_in_body()) {
             return Poll::Ready(Ok(()));
         }
         let lingers = self.lingers.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
@@ -248,7 +376,19 @@ impl CallerIo {
         Poll::Ready(Ok(()))
     }
 
+    /// Follows what the socket has taken of these pieces.
+    fn follow_written(&mut self, written: &Poll<io::Result<usize>>, pieces: &[IoSlice<'_>]) {
+        let Follows::Frames { outbound, purse, .. } = &mut self.follows else { return };
+        let &Poll::Ready(Ok(mut left)) = written else { return };
+        for piece in pieces {
+            let here = left.min(piece.len());
+            outbound.read(&piece[..here], |frame| purse.went(frame));
+            left -= here;
+        }
+    }
+
     fn noted<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.caller.blocked.store(written.is_pending(), Relaxed);
         if let Poll::Ready(written) = &written {
             if written.is_err() {
                 self.caller.write_failed.store(true, Relaxed);
@@ -260,11 +400,12 @@ impl CallerIo {
 
     /// Tells those outside what the framing has come to.
     fn note_framing(&self) {
+        let Follows::Requests(framing) = &self.follows else { return };
         let caller = &self.caller;
-        if let Some(number) = self.framing.doubtful_from() {
+        if let Some(number) = framing.doubtful_from() {
             caller.doubtful_from.store(number, Relaxed);
         }
-        let in_head = self.framing.is_in_head();
+        let in_head = framing.is_in_head();
         caller.in_head.store(in_head, Relaxed);
         if in_head && !matches!(caller.phase.load(Relaxed), HEAD | CALL) {
             caller.marked.store(self.clock.now().as_nanos(), Relaxed);
@@ -280,8 +421,8 @@ impl Read for CallerIo {
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.caller.multiplexed.load(Relaxed) {
-            return Pin::new(&mut this.stream).poll_read(cx, buf);
+        if this.has_enough() {
+            return this.poll_enough(cx);
         }
         PIECE.with_borrow_mut(|piece| this.poll_read_seen(cx, buf, piece))
     }
@@ -289,6 +430,8 @@ impl Read for CallerIo {
 
 /// How long a caller may take to hear that its request was answered, and to stop sending it.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a caller may take to hear that it has sent too many control frames.
+const HEAR: Duration = Duration::from_millis(500);
 /// The most that is read by one system call: one less than a power of two, since hyper's buffer grows to the next one with
 /// each read that fills it.
 const PIECE_BYTES: usize = (16 << 10) - 1;
@@ -300,7 +443,11 @@ thread_local! {
 
 impl Write for CallerIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.has_enough() {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let written = Write::poll_write(Pin::new(&mut self.stream), cx, buf);
+        self.follow_written(&written, &[IoSlice::new(buf)]);
         self.noted(written)
     }
 
@@ -309,7 +456,11 @@ impl Write for CallerIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.has_enough() {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         let written = Write::poll_write_vectored(Pin::new(&mut self.stream), cx, bufs);
+        self.follow_written(&written, bufs);
         self.noted(written)
     }
 

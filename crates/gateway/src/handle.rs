@@ -9,43 +9,54 @@ use hyper::body::Incoming;
 use seawall_client::{CallRequest, Outcome};
 use seawall_policy::{Ending, Reason, Time, Wish};
 
-use crate::caller::Caller;
 use crate::headers::{Kinds, Said, has_key, strip_hop, strip_ours, take_said};
-use crate::inbound::{self, Taken, TooLarge};
+use crate::inbound::{self, Pace, Taken, TooLarge};
 use crate::outbound::{ReplyBody, Ticket};
-use crate::reply::{Problem, put_verdict};
+use crate::reply::{Problem, REASON, put_verdict};
 use crate::running::CompiledDependency;
+use crate::streams::Exchange;
 use crate::worker::{Door, Worker};
 
 /// Answers one request.
 pub(crate) async fn handle(
     worker: &Arc<Worker>,
     door: &Door,
-    caller: &Arc<Caller>,
+    exchange: &Exchange,
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
     #[cfg(test)]
-    crate::stopwatch::head_parsed(caller);
+    crate::stopwatch::head_parsed(exchange.caller());
     let http1 = request.version() < Version::HTTP_2;
     let asks_head = request.method() == Method::HEAD;
-    let (mut response, misread) = match answer(worker, door, caller, request).await {
-        Ok(response) => (response, false),
+    let (mut response, unfinished) = match answer(worker, door, exchange, request).await {
+        Ok(response) => {
+            let stalled = says(&response, Reason::CallerStalled);
+            (response, stalled)
+        }
         Err(problem) => {
             worker.running.refusals.note(&problem);
-            caller.call_over();
-            let misread = problem.reason == Reason::BadRequest;
-            (problem.into_response(), misread)
+            exchange.refused(|| worker.running.clock.now());
+            let unfinished = matches!(problem.reason, Reason::BadRequest | Reason::CallerStalled);
+            (problem.into_response(), unfinished)
         }
     };
+    if let Some(stream) = exchange.stream() {
+        response.body_mut().goes_out_on(stream);
+    }
     if asks_head {
         // hyper leaves it out on HTTP/1 and would send it on HTTP/2.
         without_body(&mut response);
     }
-    // What follows a malformed request may be part of it.
-    if http1 && (misread || worker.running.is_draining()) {
+    // What follows a malformed or unfinished request may be part of it.
+    if http1 && (unfinished || worker.running.is_draining()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Whether it is an answer of our own with this reason.
+fn says(response: &Response<ReplyBody>, reason: Reason) -> bool {
+    response.headers().get(REASON).is_some_and(|said| said.as_bytes() == reason.as_str().as_bytes())
 }
 
 /// The answer to a HEAD: it tells the length of the body, and has none.
@@ -58,11 +69,11 @@ fn without_body(response: &mut Response<ReplyBody>) {
 async fn answer(
     worker: &Arc<Worker>,
     door: &Door,
-    caller: &Arc<Caller>,
+    exchange: &Exchange,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (mut head, body) = request.into_parts();
-    if head.version < Version::HTTP_2 && caller.next_is_doubtful() {
+    if head.version < Version::HTTP_2 && exchange.caller().next_is_doubtful() {
         return Err(bad_request("where the request ends can be read in two ways, or in none"));
     }
     if head.method == Method::CONNECT {
@@ -101,9 +112,11 @@ async fn answer(
     let by = leaving.map(|leaving| leaving.end_by);
     let wish = Wish { within: said.within, by, no_repeats: said.no_repeats };
     let end_by = end_of(worker, &operation.plan, &wish);
-    caller.call_begins(end_by);
-    let limit = routes.compiled.settings.gateway.limits.body;
-    let taken = inbound::take(head.version, &head.headers, body, operation.keep, limit).await;
+    exchange.call_begins(end_by);
+    let limits = &routes.compiled.settings.gateway.limits;
+    let pace = Pace::new(worker.running.clock, limits.header_time, end_by);
+    let limit = limits.body;
+    let taken = inbound::take(head.version, &head.headers, body, operation.keep, limit, pace).await;
     let (body, too_large) = match taken {
         Taken::Body(body, too_large) => (body, too_large),
         Taken::TooLarge => {
@@ -111,10 +124,11 @@ async fn answer(
             let why = format!("the body is longer than `gateway.limits.body` allows, {limit} bytes");
             return Err(in_words(compiled, Reason::BodyTooLarge, why));
         }
+        Taken::Stalled(why) => return Err(in_words(compiled, Reason::CallerStalled, why)),
         Taken::Broken => return Err(in_words(compiled, Reason::BadRequest, "the body broke off")),
     };
 
-    let mut ticket = Ticket::new(compiled, worker, caller);
+    let mut ticket = Ticket::new(compiled, worker, exchange);
     let (headers, keep) = (head.headers, operation.keep);
     let call = CallRequest { method: head.method, path, headers, body, keep, keys };
     let outcome = routes.dependencies[index].call(&operation.plan, call, wish).await;

@@ -12,6 +12,7 @@ pub mod counters;
 mod demo;
 mod ebb;
 #[doc(hidden)]
+mod frames;
 pub mod framing;
 mod gate;
 mod handle;
@@ -24,6 +25,7 @@ pub mod running;
 pub mod serve;
 #[cfg(test)]
 mod stopwatch;
+mod streams;
 mod worker;
 
 pub use headers::{duration, grpc_timeout};

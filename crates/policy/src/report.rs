@@ -50,7 +50,7 @@ fn health(ending: &Ending, verdict: &Verdict, slow: bool, took: Duration) -> Evi
     match ending {
         Ending::CallerDeadline => return Evidence::Abandoned { waited: took },
         // Its body broke or stood still: it was not the endpoint that anybody waited for.
-        Ending::CallerLeft { .. } => return Evidence::Neutral,
+        Ending::CallerStalled { .. } | Ending::CallerLeft { .. } => return Evidence::Neutral,
         Ending::Unsent(_) | Ending::Unprocessed | Ending::Answered(_) | Ending::Lost(_) => {}
     }
     match verdict.health {
@@ -80,6 +80,8 @@ fn kind(ending: &Ending) -> FailureKind {
         Ending::Lost(Lost::ReadTimeout | Lost::TotalTimeout) => FailureKind::Timeout,
         Ending::Lost(Lost::ConnectionLost) => FailureKind::Lost,
         Ending::Lost(Lost::BadAnswer) => FailureKind::BadAnswer,
-        Ending::CallerDeadline | Ending::CallerLeft { .. } => FailureKind::Abandoned,
+        Ending::CallerDeadline | Ending::CallerStalled { .. } | Ending::CallerLeft { .. } => {
+            FailureKind::Abandoned
+        }
     }
 }
