@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use seawall_client::Clock;
 use seawall_client::connect::{Meter, Peek, Probe, Stream};
 use seawall_policy::Time;
+use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 
 use crate::frames::{Frames, Purse, enough};
@@ -28,6 +29,7 @@ use crate::streams::Streams;
 pub(crate) struct Caller {
     meter: Arc<Meter>,
     probe: Probe,
+    task: Task,
     phase: AtomicU8,
     /// When the phase began, or when what is under way must be over; nanoseconds of the clock.
     marked: AtomicU64,
@@ -52,6 +54,9 @@ pub(crate) struct Caller {
     body_waits: AtomicBool,
     body: Mutex<Option<Waker>>,
 }
+
+/// The task that a connection lives in, once it is known.
+pub(crate) type Task = Arc<OnceLock<AbortHandle>>;
 
 /// Since when nothing has moved that waits to be written, as those who look have seen it.
 #[derive(Debug, Default)]
@@ -152,7 +157,8 @@ impl Caller {
         let marked = Time::from_nanos(self.marked.load(Relaxed));
         match self.phase.load(Relaxed) {
             HEAD if now.since(marked) > limits.head => self.end(),
-            CALL if now > marked.saturating_add(limits.grace) || self.probe.is_reset() => self.end(),
+            CALL if self.probe.is_reset() => self.left(),
+            CALL if now > marked.saturating_add(limits.grace) => self.end(),
             IDLE => {
                 let tired = now.since(marked) > limits.idle;
                 let leaving = limits.draining && now.since(marked) > limits.settle;
@@ -215,6 +221,13 @@ impl Caller {
         now.since(*seen.since.get_or_insert(now))
     }
 
+    /// The caller is gone. hyper does not look at the socket while an upload stands still, so it is not told by that.
+    fn left(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
     fn end(&self) {
         self.meter.reset_on_drop(true);
         self.probe.shut_down();
@@ -266,6 +279,7 @@ impl CallerIo {
         stream: Stream,
         meter: Arc<Meter>,
         probe: Probe,
+        task: Task,
         clock: Clock,
         head_limit: usize,
         http2: bool,
@@ -274,6 +288,7 @@ impl CallerIo {
         let caller = Caller {
             meter,
             probe,
+            task,
             phase: AtomicU8::new(IDLE),
             marked: AtomicU64::new(now.as_nanos()),
             requests: AtomicU64::new(0),

@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::arrival::{refuse_new, speaks_http2, turn_away};
-use crate::caller::{Caller, CallerIo, Patience};
+use crate::caller::{Caller, CallerIo, Patience, Task};
 use crate::gate::Gate;
 use crate::handle::{handle, split_prefix};
 use crate::reply::Problem;
@@ -218,12 +218,17 @@ impl Worker {
         self.open.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(Arc::clone(self));
         let (door, stop) = (Arc::clone(door), stop.clone());
-        tokio::spawn(async move { counted.0.converse(tcp, door, limits, stop).await });
+        let task = Task::default();
+        let its = Arc::clone(&task);
+        let spawned = tokio::spawn(async move { counted.0.converse(tcp, its, door, limits, stop).await });
+        // It has not run yet, and nobody else sets it.
+        let _ = task.set(spawned.abort_handle());
     }
 
     async fn converse(
         self: &Arc<Self>,
         tcp: TcpStream,
+        task: Task,
         door: Arc<Door>,
         limits: crate::config::Limits,
         mut stop: watch::Receiver<bool>,
@@ -231,7 +236,7 @@ impl Worker {
         let head_limit = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX);
         let Some(http2) = speaks_http2(&tcp, limits.header_time, stop.clone()).await else { return };
         let (stream, meter, probe) = Stream::accepted(tcp);
-        let io = CallerIo::new(stream, meter, probe, self.running.clock, head_limit, http2);
+        let io = CallerIo::new(stream, meter, probe, task, self.running.clock, head_limit, http2);
         let caller = io.caller();
         let caller_seen = Arc::clone(&caller);
         let _registered = self.register(&caller);

@@ -1,0 +1,138 @@
+//! Connections that ask nothing: floods of control frames, and connections that are only held open.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use seawall_gateway::{config, serve};
+use seawall_lab::rogue::{Answer, Rogue};
+use support::{Caller, Gateway, Multiplexed, dependency, soon};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+const PRIORITY: [u8; 14] = [0, 0, 5, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 16];
+const WINDOW_UPDATE: [u8; 13] = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+/// `cache-digest`, say: of a type that nobody knows.
+const UNKNOWN: [u8; 9] = [0, 0, 0, 0xd, 0, 0, 0, 0, 0];
+
+/// The error code of the GOAWAY in these bytes.
+fn goaway(mut bytes: &[u8]) -> Option<u8> {
+    while let [a, b, c, kind, ..] = *bytes {
+        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        let payload = bytes.get(9..9 + length)?;
+        if kind == 7 {
+            return payload.get(7).copied();
+        }
+        bytes = &bytes[9 + length..];
+    }
+    None
+}
+
+/// Sends a frame again and again until the connection ends; gives what was sent, in frames, and the code of the GOAWAY.
+async fn flood(address: SocketAddr, frame: &[u8]) -> (usize, Option<u8>) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&[PREFACE, &SETTINGS].concat()).await.unwrap();
+    let (mut read, mut write) = stream.into_split();
+    let heard = tokio::spawn(async move {
+        let mut bytes = Vec::new();
+        while read.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {}
+        goaway(&bytes)
+    });
+    let (many, mut sent) = (frame.repeat(100), 0);
+    while sent < 500_000 && write.write_all(&many).await.is_ok() {
+        sent += 100;
+    }
+    (sent, soon("the end of a flood", heard).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_flood_of_control_frames_ends_its_connection_and_says_why() {
+    let rogue = Rogue::builder().answer(Answer::ok("fine")).bind().unwrap();
+    let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
+    for (name, frame) in [
+        ("PING", &PING[..]),
+        ("SETTINGS", &SETTINGS),
+        ("PRIORITY", &PRIORITY),
+        ("WINDOW_UPDATE", &WINDOW_UPDATE),
+        ("unknown", &UNKNOWN),
+    ] {
+        let (sent, code) = flood(gateway.address(), frame).await;
+        println!("{name}: ended after at most {sent} frames");
+        assert!(sent < 500_000, "{name} was never ended");
+        // ENHANCE_YOUR_CALM.
+        assert_eq!(code, Some(0x0b), "{name}");
+    }
+    gateway.until_said("control frames").await;
+    let mut other = Multiplexed::connect(gateway.address()).await;
+    assert_eq!(other.ask("GET", "/up/x", &[], "").await.body, b"fine");
+}
+
+#[tokio::test]
+async fn pings_beside_requests_are_no_flood() {
+    let rogue = Rogue::builder().answer(Answer::ok("fine")).bind().unwrap();
+    let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
+    let tcp = TcpStream::connect(gateway.address()).await.unwrap();
+    let (send, mut connection) = h2::client::handshake(tcp).await.unwrap();
+    let mut pings = connection.ping_pong().unwrap();
+    tokio::spawn(connection);
+    for _ in 0..500 {
+        let request = http::Request::get(format!("http://{}/up/x", gateway.address())).body(()).unwrap();
+        let mut send = soon("room for a stream", send.clone().ready()).await.unwrap();
+        let (response, _) = send.send_request(request, true).unwrap();
+        assert_eq!(soon("an answer", response).await.unwrap().status(), 200);
+        for _ in 0..10 {
+            soon("a pong", pings.ping(h2::Ping::opaque())).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn monitoring_does_not_wait_behind_idle_admin_connections() {
+    let rogue = Rogue::builder().answer(Answer::ok("fine")).bind().unwrap();
+    let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
+    let mut idle = Vec::new();
+    for number in 0..600 {
+        let mut caller = Caller::connect(gateway.admin()).await;
+        match number % 3 {
+            0 => {}
+            1 => caller.write("GET /livez HTTP/1.1\r\nhost: loc").await,
+            _ => caller.write("GET /api/dependencies HTTP/1.1\r\nhost: localhost\r\n\r\n").await,
+        }
+        idle.push(caller);
+    }
+    let began = Instant::now();
+    for path in ["/livez", "/readyz", "/livez"] {
+        let heard = Caller::connect(gateway.admin()).await.ask("GET", path, &[], "").await;
+        assert_eq!(heard.status, Some(200));
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+/// Time stands still while anybody has something to do, so two minutes cost nothing.
+#[test]
+fn a_connection_that_answers_pings_and_asks_nothing_is_closed_after_two_minutes() {
+    let builder = &mut tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let text = "[dependency.up]\nurl = \"http://127.0.0.1:9\"\n";
+        let settings = config::parse("test", text, &|_| None).unwrap().settings;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        tokio::spawn(async move { serve::work_here(settings, listener, stopped).await });
+        let began = tokio::time::Instant::now();
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let (_send, connection) = h2::client::handshake(tcp).await.unwrap();
+        let end = tokio::time::timeout(Duration::from_secs(3600), connection).await;
+        end.expect("it is closed").expect("in good order");
+        let took = began.elapsed();
+        assert!(took >= Duration::from_secs(119) && took < Duration::from_secs(150), "{took:?}");
+    });
+}
