@@ -231,7 +231,7 @@ mod tests {
     fn pings_alone_use_it_up_and_time_gives_some_back() {
         let mut purse = Purse::new(Time::from_millis(0));
         assert_eq!(pings(&mut purse, Time::from_millis(0)), 2000);
-        assert_eq!(pings(&mut purse, Time::from_millis(1000)), 98);
+        assert_eq!(pings(&mut purse, Time::from_millis(1000)), 99);
         assert_eq!(pings(&mut purse, Time::from_millis(3_600_000)), 2000, "never more than the most");
     }
 

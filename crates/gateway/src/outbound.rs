@@ -190,7 +190,9 @@ impl ReplyBody {
         let polled = std::task::ready!(self.poll_piece(cx));
         let Some(Ok(frame)) = polled else { return Poll::Ready(polled) };
         Poll::Ready(Some(Ok(match frame.into_data() {
-            Ok(mut data) if data.len() > 1 && (self.is_end_stream() || self.size_hint().exact().is_none()) => {
+            Ok(mut data)
+                if data.len() > 1 && (self.is_end_stream() || self.size_hint().exact().is_none()) =>
+            {
                 self.held = Some(data.split_off(data.len() - 1));
                 Frame::data(data)
             }

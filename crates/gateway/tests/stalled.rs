@@ -59,7 +59,8 @@ async fn without_window(window: u32, load: fn() -> Load) {
         .unwrap();
     let lines = "timeout = { connect = \"400ms\", read = \"900ms\", total = \"1s\" }\nconcurrency = { max = 20, adaptive = false }";
     let gateway = before(&rogue, lines).await;
-    let (mut caller, mut streams) = (Multiplexed::with_window(gateway.address(), window).await, JoinSet::new());
+    let (mut caller, mut streams) =
+        (Multiplexed::with_window(gateway.address(), window).await, JoinSet::new());
     let began = Instant::now();
     for _ in 0..20 {
         let (response, _) = caller.open("GET", "/up/held", &[], true).await;
@@ -108,7 +109,8 @@ async fn short_answers_without_a_window_end_in_time() {
         })
         .bind()
         .unwrap();
-    let gateway = before(&rogue, "timeout = { connect = \"400ms\", read = \"400ms\", total = \"500ms\" }").await;
+    let gateway =
+        before(&rogue, "timeout = { connect = \"400ms\", read = \"400ms\", total = \"500ms\" }").await;
     let (mut streams, began) = (JoinSet::new(), Instant::now());
     for window in [0, 1, 100, 2999] {
         let mut caller = Multiplexed::with_window(gateway.address(), window).await;
@@ -207,7 +209,8 @@ async fn a_short_body_that_drips_is_bounded_by_its_rate() {
 #[tokio::test]
 async fn a_short_body_ends_with_the_total_too() {
     let rogue = Rogue::builder().answer(Answer::ok("fine")).bind().unwrap();
-    let gateway = before(&rogue, "timeout = { connect = \"90ms\", read = \"90ms\", total = \"100ms\" }").await;
+    let gateway =
+        before(&rogue, "timeout = { connect = \"90ms\", read = \"90ms\", total = \"100ms\" }").await;
     let (heard, took) = half(&gateway, "POST", "", 10, 5).await;
     assert_eq!(heard.verdict(), (408, "not-applied", "0", "caller-stalled"));
     assert!(took < HEADER_TIME, "{took:?}");

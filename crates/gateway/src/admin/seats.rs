@@ -63,11 +63,12 @@ mod tests {
     async fn the_one_that_asked_longest_ago_goes() {
         let (mut seats, mut all) = (Seats::new(3), Vec::new());
         for number in 0..3 {
-            seats.seat(|asked| {
-                all.push((number, asked));
-                std::future::pending()
-            })
-            .await;
+            seats
+                .seat(|asked| {
+                    all.push((number, asked));
+                    std::future::pending()
+                })
+                .await;
         }
         all[0].1.now();
         let second = seats.taken[1].0.clone();
