@@ -93,6 +93,22 @@ async fn pings_beside_requests_are_no_flood() {
 }
 
 #[tokio::test]
+async fn a_head_over_http2_that_never_ends_is_given_up() {
+    let up = dependency("up", "127.0.0.1:9".parse().unwrap(), "");
+    let section = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nlimits = { header_time = \"300ms\" }\n";
+    let gateway = Gateway::start_with(&format!("{section}{up}")).await;
+    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+    // HEADERS with END_STREAM and without END_HEADERS: a method, and no more.
+    let begun = [0, 0, 1, 1, 1, 0, 0, 0, 1, 0x82];
+    let began = Instant::now();
+    stream.write_all(&[PREFACE, &SETTINGS, &begun].concat()).await.unwrap();
+    let mut bytes = Vec::new();
+    // A reset is an end, too.
+    let _ = soon("the end of the connection", stream.read_to_end(&mut bytes)).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn monitoring_does_not_wait_behind_idle_admin_connections() {
     let rogue = Rogue::builder().answer(Answer::ok("fine")).bind().unwrap();
     let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
