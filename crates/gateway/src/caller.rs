@@ -165,7 +165,7 @@ impl Caller {
     /// caller does not read, a caller that has left or takes nothing, an idle connection.
     pub(crate) fn look_after(&self, now: Time, limits: &Patience) {
         let still = self.stands_still(now);
-        if still > limits.unread {
+        if still.is_some_and(|still| still > limits.unread) {
             return self.end();
         }
         if let Some(streams) = &self.streams {
@@ -192,7 +192,11 @@ impl Caller {
         }
     }
 
-    fn look_after_streams(&self, streams: &Streams, still: Duration, now: Time, limits: &Patience) {
+    fn look_after_streams(&self, streams: &Streams, still: Option<Duration>, now: Time, limits: &Patience) {
+        if still.is_none() {
+            streams.all_written();
+        }
+        let forlorn = still.is_some_and(|still| still > limits.grace) && streams.waits_for_late();
         let busy = streams.look_after(now, limits);
         let (phase, marked) = (self.phase.load(Relaxed), Time::from_nanos(self.marked.load(Relaxed)));
         let since = now.since(marked);
@@ -201,15 +205,15 @@ impl Caller {
             self.marked.store(now.as_nanos(), Relaxed);
         };
         match phase {
-            // Nobody is left to whom what waits could matter.
-            _ if !busy && still > limits.grace => self.end(),
+            // Nothing is left but what a caller that was late does not take.
+            _ if !busy && forlorn => self.end(),
             HEAD if self.in_head.load(Relaxed) => {
                 if since > limits.head {
                     self.end();
                 }
             }
             _ if self.in_head.load(Relaxed) => turn(HEAD),
-            LEAVING if busy => turn(LEAVING),
+            LEAVING if busy || still.is_some() => turn(LEAVING),
             LEAVING if since > limits.grace => self.probe.shut_down(),
             LEAVING => {}
             _ if busy => turn(CALL),
@@ -223,19 +227,20 @@ impl Caller {
         }
     }
 
-    /// For how long the socket has taken nothing of what waits to be written. Of a body's piece it must take all.
-    fn stands_still(&self, now: Time) -> Duration {
+    /// For how long the socket has taken nothing of what waits to be written, where something waits. Of a body's piece it must
+    /// take all.
+    fn stands_still(&self, now: Time) -> Option<Duration> {
         let owes = self.owes();
         if !owes && !self.blocked.load(Relaxed) && self.meter.unwritten() == 0 {
             self.standstill.lock().since = None;
-            return Duration::ZERO;
+            return None;
         }
         let moved = if owes { self.owed.load(Relaxed) } else { self.meter.written() };
         let mut seen = self.standstill.lock();
         if seen.moved != moved {
             *seen = Standstill { moved, since: None };
         }
-        now.since(*seen.since.get_or_insert(now))
+        Some(now.since(*seen.since.get_or_insert(now)))
     }
 
     /// The caller is gone. hyper does not look at the socket while an upload stands still, so it is not told by that.

@@ -108,6 +108,8 @@ pub(crate) struct Streams {
     /// The one whose task is about to be spawned.
     next: Mutex<Option<Arc<Stream>>>,
     all: Mutex<Vec<Watched>>,
+    /// A stream was ended because it was late, and since then something has always waited to be written.
+    late: AtomicBool,
     leave: Notify,
 }
 
@@ -154,11 +156,22 @@ impl Streams {
             }
             if watched.is_late(now, limits) {
                 watched.stream.late.store(true, Relaxed);
+                self.late.store(true, Relaxed);
                 watched.task.abort();
             }
             true
         });
         any
+    }
+
+    /// Nothing waits to be written.
+    pub(crate) fn all_written(&self) {
+        self.late.store(false, Relaxed);
+    }
+
+    /// Whether what waits to be written waits for a caller that was late.
+    pub(crate) fn waits_for_late(&self) -> bool {
+        self.late.load(Relaxed)
     }
 
     /// The connection is to be closed when its streams are over.
