@@ -12,7 +12,7 @@ use seawall_policy::{Ending, Reason, Time, Wish};
 use crate::headers::{Kinds, Said, has_key, strip_hop, strip_ours, take_said};
 use crate::inbound::{self, Pace, Taken, TooLarge};
 use crate::outbound::{ReplyBody, Ticket};
-use crate::reply::{Problem, REASON, put_verdict};
+use crate::reply::{Problem, REASON, put_verdict, status};
 use crate::running::CompiledDependency;
 use crate::streams::Exchange;
 use crate::worker::{Door, Worker};
@@ -56,7 +56,8 @@ pub(crate) async fn handle(
 
 /// Whether it is an answer of our own with this reason.
 fn says(response: &Response<ReplyBody>, reason: Reason) -> bool {
-    response.headers().get(REASON).is_some_and(|said| said.as_bytes() == reason.as_str().as_bytes())
+    response.status() == status(reason)
+        && response.headers().get(REASON).is_some_and(|said| said.as_bytes() == reason.as_str().as_bytes())
 }
 
 /// The answer to a HEAD: it tells the length of the body, and has none.
