@@ -13,6 +13,7 @@ pub mod counters;
 mod demo;
 mod ebb;
 #[doc(hidden)]
+mod frames;
 pub mod framing;
 mod gate;
 mod handle;
@@ -28,6 +29,7 @@ pub mod running;
 pub mod serve;
 #[cfg(test)]
 mod stopwatch;
+mod streams;
 mod via;
 mod worker;
 

@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use crate::{
-    Answer, Draw, Effect, Ending, Health, HeldPass, Overload, Permit, Reason, Repeat, Report, Rules, Stopped,
+    Answer, Draw, Effect, Ending, Health, HeldPass, Overload, Permit, Reason, Repeat, Report, Stopped,
     Ticket, Time, Underway, Verdict, may_repeat,
 };
 
@@ -228,6 +228,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             | Ending::Unprocessed
             | Ending::Lost(_)
             | Ending::CallerDeadline
+            | Ending::CallerStalled { .. }
             | Ending::CallerLeft { .. } => None,
         };
         if repeat == Repeat::NotWanted {
@@ -557,7 +558,11 @@ fn moves_free(fallen: &Fallen<'_>) -> bool {
     match fallen.ended.ending {
         Ending::Unsent(_) => true,
         Ending::Answered(_) => fallen.back.is_some() || fallen.verdict.unprocessed,
-        Ending::Unprocessed | Ending::Lost(_) | Ending::CallerDeadline | Ending::CallerLeft { .. } => false,
+        Ending::Unprocessed
+        | Ending::Lost(_)
+        | Ending::CallerDeadline
+        | Ending::CallerStalled { .. }
+        | Ending::CallerLeft { .. } => false,
     }
 }
 

@@ -74,6 +74,7 @@ impl Meaning {
             | Ending::Unprocessed
             | Ending::Lost(_)
             | Ending::CallerDeadline
+            | Ending::CallerStalled { .. }
             | Ending::CallerLeft { .. } => self,
         }
     }

@@ -33,6 +33,7 @@ const PAGES: &[(&str, &str)] = pages![
     "unknown-dependency",
     "bad-request",
     "body-too-large",
+    "caller-stalled",
     "caller-refused",
     "connection-held",
     "ledger-unavailable",
