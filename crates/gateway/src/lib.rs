@@ -11,6 +11,7 @@ pub mod config;
 pub mod counters;
 mod demo;
 mod ebb;
+mod files;
 #[doc(hidden)]
 pub mod framing;
 mod gate;
@@ -18,12 +19,15 @@ mod handle;
 mod headers;
 mod inbound;
 mod outbound;
+mod parked;
 mod refusals;
+pub mod reload;
 mod reply;
 pub mod running;
 pub mod serve;
 #[cfg(test)]
 mod stopwatch;
+mod tokens;
 mod worker;
 
 pub use headers::{duration, grpc_timeout};

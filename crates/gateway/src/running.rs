@@ -1,5 +1,6 @@
 //! The configuration as it runs: compiled once, shared by all workers, replaced whole at a reload.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,7 +20,10 @@ use tokio::sync::watch;
 
 use crate::config;
 use crate::counters::Counters;
+use crate::parked::Parked;
 use crate::refusals::Refusals;
+use crate::reload::Changes;
+use crate::tokens::TokenFile;
 
 /// One gateway process, as its workers and its admin side see it.
 #[derive(Debug)]
@@ -44,6 +48,12 @@ pub struct Running {
     newest: watch::Sender<u64>,
     /// The generation that each worker routes by.
     taken: Vec<AtomicU64>,
+    /// Tokens of callers, from the file that was named at the start.
+    clients_tokens: Option<TokenFile>,
+    /// Tokens of operators, likewise.
+    admin_tokens: Option<TokenFile>,
+    /// What is left of dependencies that a reload removed.
+    parked: Mutex<Parked<Arc<CompiledDependency>>>,
 }
 
 /// What became of a reload.
@@ -53,6 +63,8 @@ pub struct Reload {
     pub at: std::time::SystemTime,
     /// Why it was refused; `None` where it was taken.
     pub refused: Option<String>,
+    /// What it changed, one line each.
+    pub changed: Vec<String>,
 }
 
 /// The last moments of a drain, in which no call begins any more: most would be cut by its end. Of a short drain, the
@@ -60,6 +72,9 @@ pub struct Reload {
 const LAST_CALLS: Duration = Duration::from_secs(1);
 /// An answer that is made so long before the end of a drain still reaches its caller.
 const LAST_WORD: Duration = Duration::from_millis(100);
+
+const CLIENTS_TOKENS: &str = "gateway.clients.tokens_file";
+const ADMIN_TOKENS: &str = "gateway.admin_token_file";
 
 /// What holds for calls that begin while the gateway shuts down.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +105,7 @@ pub struct CompiledDependency {
     /// Breakers, limits and budget.
     pub shared: Arc<Shared>,
     /// One for each worker.
-    pub counters: Vec<Counters>,
+    pub counters: Arc<[Counters]>,
     /// How to reach it.
     pub client: DependencySettings,
     operations: Vec<CompiledOperation>,
@@ -185,9 +200,20 @@ impl Running {
     /// A setting that could never work, as a certificate that cannot be read; named as dependency and setting.
     pub fn new(settings: config::Settings, workers: usize) -> Result<Running, String> {
         let clock = Clock::new();
-        let compiled = Compiled::new(settings, workers, None, clock)?;
+        let open = |key: &str, path: Option<&PathBuf>| match path {
+            Some(path) => TokenFile::open(path).map(Some).map_err(|why| format!("{key}: {why}")),
+            None => Ok(None),
+        };
+        let gateway = &settings.gateway;
+        let clients = gateway.clients.as_ref().and_then(|clients| clients.tokens_file.as_ref());
+        let clients_tokens = open(CLIENTS_TOKENS, clients)?;
+        let admin_tokens = open(ADMIN_TOKENS, gateway.admin_token_file.as_ref())?;
+        let compiled = Compiled::new(settings, workers, &Before::Nothing, clock)?;
         let generation = compiled.generation;
         Ok(Running {
+            clients_tokens,
+            admin_tokens,
+            parked: Mutex::default(),
             newest: watch::Sender::new(generation),
             taken: (0..workers).map(|_| AtomicU64::new(generation)).collect(),
             compiled: ArcSwap::from_pointee(compiled),
@@ -201,18 +227,57 @@ impl Running {
         })
     }
 
-    /// Takes new settings whole, or refuses them whole.
+    /// Takes new settings whole with the files that they name, or refuses them whole. Says what changed.
     ///
     /// # Errors
     /// As [`Running::new`]; the old settings then stay in force.
-    pub fn replace(&self, settings: config::Settings) -> Result<(), String> {
+    pub fn replace(&self, settings: config::Settings) -> Result<Changes, String> {
+        let now = self.clock.now();
         let old = self.compiled.load_full();
-        let new = Compiled::new(settings, self.workers, Some(&old), self.clock)?;
+        let mut parked = self.parked.lock();
+        let files = [(CLIENTS_TOKENS, &self.clients_tokens), (ADMIN_TOKENS, &self.admin_tokens)];
+        let read = |(key, file): (&'static str, &'_ Option<TokenFile>)| {
+            let file = file.clone()?;
+            Some(file.read_again().map(|fresh| (key, fresh)).map_err(|why| format!("{key}: {why}")))
+        };
+        let tokens = files.into_iter().filter_map(read).collect::<Result<Vec<_>, _>>()?;
+        let before = Before::Ran { old: &old, parked: &parked, now };
+        let new = Compiled::new(settings, self.workers, &before, self.clock)?;
+        let mut changes =
+            Changes::between(&old.settings, &new.settings, |name| parked.get(name, now).is_some());
+        changes.others.extend(new.other_tls_files(&old));
+        new.adopt_guards(&before);
+
+        let others = tokens.into_iter().filter_map(|(key, fresh)| fresh.take().then_some(key));
+        changes.others.extend(others.map(|key| format!("{key}: its content")));
+        for gone in old.dependencies.iter().filter(|gone| new.by_name(&gone.settings.name).is_none()) {
+            parked.put(&gone.settings.name, Arc::clone(gone), now);
+        }
+        parked.sweep(now, |name| new.by_name(name).is_some());
         let generation = new.generation;
-        new.adopt_guards(&old, self.clock);
         self.compiled.store(Arc::new(new));
         self.newest.send_replace(generation);
-        Ok(())
+        Ok(changes)
+    }
+
+    /// Forgets dependencies that were removed long ago.
+    pub(crate) fn forget_the_long_gone(&self, now: Time) {
+        self.parked.lock().sweep(now, |_| false);
+    }
+
+    /// Tokens of callers; `None` where the file that was read at the start names none.
+    pub(crate) fn clients_tokens(&self) -> Option<TokenFile> {
+        self.clients_tokens.clone()
+    }
+
+    /// Tokens of operators, likewise.
+    pub(crate) fn admin_tokens(&self) -> Option<TokenFile> {
+        self.admin_tokens.clone()
+    }
+
+    /// The files of both.
+    pub(crate) fn token_paths(&self) -> impl Iterator<Item = PathBuf> {
+        [&self.clients_tokens, &self.admin_tokens].into_iter().flatten().map(|file| file.path().to_owned())
     }
 
     /// Tells when there is something new to route by.
@@ -260,25 +325,56 @@ impl Running {
     }
 }
 
+/// What a configuration replaces.
+enum Before<'a> {
+    /// Nothing: it is the first.
+    Nothing,
+    /// The one in force, and what is left of dependencies that earlier ones had.
+    Ran { old: &'a Compiled, parked: &'a Parked<Arc<CompiledDependency>>, now: Time },
+}
+
+impl<'a> Before<'a> {
+    fn old(&self) -> Option<&'a Compiled> {
+        match self {
+            Before::Nothing => None,
+            Before::Ran { old, .. } => Some(old),
+        }
+    }
+
+    /// The dependency of this name, as it is or was.
+    fn dependency(&self, name: &str) -> Option<&'a Arc<CompiledDependency>> {
+        let Before::Ran { old, parked, now } = self else { return None };
+        old.by_name(name).map(|(_, found)| found).or_else(|| parked.get(name, *now))
+    }
+}
+
 impl Compiled {
     fn new(
         settings: config::Settings,
         workers: usize,
-        old: Option<&Compiled>,
+        before: &Before<'_>,
         clock: Clock,
     ) -> Result<Compiled, String> {
+        let old = before.old();
         let instances = settings.gateway.instances;
         let same_instances = old.is_some_and(|old| old.settings.gateway.instances == instances);
         let mut dependencies = Vec::with_capacity(settings.dependencies.len());
         for dependency in &settings.dependencies {
-            let before = old.and_then(|old| old.by_name(&dependency.name));
-            let compiled = match before {
-                Some((_, same)) if same.settings == *dependency && same_instances => Arc::clone(same),
+            let wrong = |wrong: ConfigError| format!("dependency.{}: {wrong}", dependency.name);
+            let client = client_settings(dependency).map_err(wrong)?;
+            let compiled = match before.dependency(&dependency.name) {
+                // What its files hold is part of the client's settings.
+                Some(same)
+                    if same.settings == *dependency
+                        && same.client.connect.tls == client.connect.tls
+                        && same_instances =>
+                {
+                    Arc::clone(same)
+                }
                 changed => {
-                    let before = changed.map(|(_, before)| before.as_ref());
-                    let made = CompiledDependency::new(dependency, instances, workers, before, clock)
-                        .map_err(|wrong| format!("dependency.{}: {wrong}", dependency.name))?;
-                    Arc::new(made)
+                    let before = changed.map(Arc::as_ref);
+                    let made = CompiledDependency::new(dependency, client, instances, workers, before, clock);
+                    Arc::new(made.map_err(wrong)?)
                 }
             };
             dependencies.push(compiled);
@@ -290,16 +386,29 @@ impl Compiled {
         Ok(Compiled { generation, settings, dependencies, by_name })
     }
 
-    /// Gives new settings to the guards that are kept from `old`.
-    fn adopt_guards(&self, old: &Compiled, clock: Clock) {
+    /// Gives new settings to the guards that are kept from before.
+    fn adopt_guards(&self, before: &Before<'_>) {
+        let Before::Ran { now, .. } = before else { return };
         let instances = self.settings.gateway.instances;
         for new in &self.dependencies {
             let changed =
-                old.by_name(&new.settings.name).is_some_and(|(_, before)| !Arc::ptr_eq(before, new));
+                before.dependency(&new.settings.name).is_some_and(|before| !Arc::ptr_eq(before, new));
             if changed {
-                new.shared.with(|state| state.adopt(guard_settings(&new.settings, instances), clock.now()));
+                new.shared.with(|state| state.adopt(guard_settings(&new.settings, instances), *now));
             }
         }
+    }
+
+    /// The dependencies whose certificates or keys have another content than in `old`, in words.
+    fn other_tls_files(&self, old: &Compiled) -> Vec<String> {
+        let differs = |new: &&Arc<CompiledDependency>| {
+            old.by_name(&new.settings.name).is_some_and(|(_, before)| {
+                before.settings.tls == new.settings.tls
+                    && before.client.connect.tls.files != new.client.connect.tls.files
+            })
+        };
+        let found = self.dependencies.iter().filter(differs);
+        found.map(|new| format!("dependency `{}`: the content of its tls files", new.settings.name)).collect()
     }
 
     /// The dependency of this name, with its index.
@@ -314,6 +423,7 @@ impl Compiled {
 impl CompiledDependency {
     fn new(
         settings: &config::Dependency,
+        client: DependencySettings,
         instances: u32,
         workers: usize,
         before: Option<&CompiledDependency>,
@@ -321,13 +431,14 @@ impl CompiledDependency {
     ) -> Result<CompiledDependency, ConfigError> {
         let endpoints = settings.endpoints.len();
         let guards = guard_settings(settings, instances);
-        // What was learned of the same endpoints stays; the new settings come into it when all has compiled.
-        let kept = before.filter(|before| before.settings.endpoints == settings.endpoints);
+        // What was learned of the same endpoints stays, whatever credentials they are given; the new settings come into it
+        // when all has compiled.
+        let urls = |of: &config::Dependency| of.endpoints.iter().map(|it| it.url.clone()).collect::<Vec<_>>();
+        let kept = before.filter(|before| urls(&before.settings) == urls(settings));
         let shared = match kept {
             Some(before) => Arc::clone(&before.shared),
             None => Shared::new(guards, endpoints),
         };
-        let client = client_settings(settings)?;
         // Made once here, so that what could never work is found before anything is replaced.
         seawall_client::Dependency::new(client.clone(), Arc::clone(&shared), clock)?;
 
@@ -364,7 +475,10 @@ impl CompiledDependency {
         Ok(CompiledDependency {
             settings: settings.clone(),
             shared,
-            counters: (0..workers).map(|_| Counters::default()).collect(),
+            counters: match before {
+                Some(before) => Arc::clone(&before.counters),
+                None => (0..workers).map(|_| Counters::default()).collect(),
+            },
             client,
             operations,
             routers,
@@ -477,6 +591,8 @@ fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, 
     connect.tls.ca_file = settings.tls.ca_file.clone();
     connect.tls.client_cert = settings.tls.client.as_ref().map(|c| c.cert.clone());
     connect.tls.client_key = settings.tls.client.as_ref().map(|c| c.key.clone());
+    // Read once, so that all workers have the same.
+    connect.tls.files = Some(connect.tls.read()?);
     connect.http = match settings.http {
         config::HttpVersion::Auto => connect::HttpVersion::Auto,
         config::HttpVersion::Http1 => connect::HttpVersion::Http1,

@@ -32,7 +32,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 pub use changes::{Change, MOST_CHANGES};
-pub use token::{AdminToken, default_token_path};
+pub use token::{AdminToken, MadeFile, default_token_path};
 pub use view::{
     BreakerKeyView, BreakerView, CallsView, DependencyView, EndpointView, LimitKeyView, LimitView,
     OperationView, Overview, RefusalView, ReloadView, WindowView,
