@@ -237,6 +237,8 @@ pub(super) fn refuses_our_certificate(error: &io::Error) -> bool {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
+            // A signature of the handshake is wrong, the certificate's own among them.
+            | AlertDescription::DecryptError
     )
 }
 

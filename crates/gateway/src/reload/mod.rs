@@ -61,51 +61,63 @@ impl Reloader {
 
     /// Takes what is there now: an operator asked for it.
     pub(crate) async fn take_now(&mut self, running: &Running) {
-        self.take(running).await;
+        let content = std::fs::read(&self.file).ok();
+        self.take(running, content).await;
     }
 
     /// Looks whether something changed, and takes it when it is time.
     pub(crate) async fn look(&mut self, running: &Running) {
         let now = running.clock.now();
         running.forget_the_long_gone(now);
-        let content = std::fs::read(&self.file).ok().map(|content| files::number(&content[..]));
-        let mut step = self.watch.look(content, now);
+        let content = std::fs::read(&self.file).ok();
+        let number = content.as_ref().map(|content| files::number(&content[..]));
+        let mut step = self.watch.look(number, now);
         if step == Step::Judge {
-            self.judge(running);
-            step = self.watch.look(content, now);
+            self.judge(running, content.as_deref().unwrap_or_default());
+            step = self.watch.look(number, now);
         }
         if step == Step::Take {
-            self.take(running).await;
+            self.take(running, content).await;
         }
         if self.named_watch.is_due(now) {
             self.look_at_named(running).await;
         }
     }
 
-    /// Says of the file as it is now whether it loses something. One that will be refused loses nothing.
-    fn judge(&mut self, running: &Running) {
-        let loaded =
-            config::text(&self.file).and_then(|text| config::parse(&self.name(), &text, &environment));
+    /// Says of a content whether it loses something. One that will be refused loses nothing.
+    fn judge(&mut self, running: &Running, content: &[u8]) {
+        let text = str::from_utf8(content).unwrap_or_default();
         let old = running.compiled.load();
-        let losses = loaded.map(|loaded| losses(&old.settings, &loaded.settings)).unwrap_or_default();
-        self.watch.judged(!losses.is_empty());
-        if !losses.is_empty() {
+        let mut lost = config::parse(&self.name(), text, &environment)
+            .map(|loaded| losses(&old.settings, &loaded.settings))
+            .unwrap_or_default();
+        let (all, part) = (self.text.trim_end(), text.trim_end());
+        if lost.is_empty() && part.len() < all.len() && all.starts_with(part) {
+            lost.push("its end".to_owned());
+        }
+        self.watch.judged(!lost.is_empty());
+        if !lost.is_empty() {
             tracing::warn!(
-                lost = losses.join(", "),
+                lost = lost.join(", "),
                 "the changed file lacks what is in force: it is taken once it has been unchanged for {:?}, or on SIGHUP",
                 watch::LOSS
             );
         }
     }
 
-    async fn take(&mut self, running: &Running) {
-        let text = match config::text(&self.file) {
-            Ok(text) => text,
-            Err(report) => {
-                let content = std::fs::read(&self.file).ok().map(|content| files::number(&content[..]));
-                self.watch.done(content);
-                return refuse(running, &report.to_string());
-            }
+    /// Takes this content of the file, or refuses it.
+    async fn take(&mut self, running: &Running, content: Option<Vec<u8>>) {
+        let number = content.as_ref().map(|content| files::number(&content[..]));
+        let text = match content.map(String::from_utf8) {
+            Some(Ok(text)) => text,
+            // Read again for the words that say why.
+            Some(Err(_)) | None => match config::text(&self.file) {
+                Ok(text) => text,
+                Err(report) => {
+                    self.watch.done(number);
+                    return refuse(running, &report.to_string());
+                }
+            },
         };
         self.watch.done(Some(files::number(text.as_bytes())));
         match self.put_in_force(running, &text) {
@@ -131,7 +143,7 @@ impl Reloader {
                     match self.put_in_force(running, &text) {
                         Ok(taken) => return announce(running, &self.file, taken).await,
                         Err(why) => {
-                            tracing::debug!(why, "changed files do not fit together yet");
+                            tracing::info!(why, "changed files do not fit together yet, and are waited for");
                             self.unfit = Some(why);
                         }
                     }
