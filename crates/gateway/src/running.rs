@@ -1,5 +1,7 @@
 //! The configuration as it runs: compiled once, shared by all workers, replaced whole at a reload.
 
+mod replace;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,8 +24,8 @@ use crate::config;
 use crate::counters::Counters;
 use crate::parked::Parked;
 use crate::refusals::Refusals;
-use crate::reload::Changes;
 use crate::tokens::TokenFile;
+use replace::Before;
 
 /// One gateway process, as its workers and its admin side see it.
 #[derive(Debug)]
@@ -227,59 +229,6 @@ impl Running {
         })
     }
 
-    /// Takes new settings whole with the files that they name, or refuses them whole. Says what changed.
-    ///
-    /// # Errors
-    /// As [`Running::new`]; the old settings then stay in force.
-    pub fn replace(&self, settings: config::Settings) -> Result<Changes, String> {
-        let now = self.clock.now();
-        let old = self.compiled.load_full();
-        let mut parked = self.parked.lock();
-        let files = [(CLIENTS_TOKENS, &self.clients_tokens), (ADMIN_TOKENS, &self.admin_tokens)];
-        let read = |(key, file): (&'static str, &'_ Option<TokenFile>)| {
-            let file = file.clone()?;
-            Some(file.read_again().map(|fresh| (key, fresh)).map_err(|why| format!("{key}: {why}")))
-        };
-        let tokens = files.into_iter().filter_map(read).collect::<Result<Vec<_>, _>>()?;
-        let before = Before::Ran { old: &old, parked: &parked, now };
-        let new = Compiled::new(settings, self.workers, &before, self.clock)?;
-        let mut changes =
-            Changes::between(&old.settings, &new.settings, |name| parked.get(name, now).is_some());
-        changes.others.extend(new.other_tls_files(&old));
-        new.adopt_guards(&before);
-
-        let others = tokens.into_iter().filter_map(|(key, fresh)| fresh.take().then_some(key));
-        changes.others.extend(others.map(|key| format!("{key}: its content")));
-        for gone in old.dependencies.iter().filter(|gone| new.by_name(&gone.settings.name).is_none()) {
-            parked.put(&gone.settings.name, Arc::clone(gone), now);
-        }
-        parked.sweep(now, |name| new.by_name(name).is_some());
-        let generation = new.generation;
-        self.compiled.store(Arc::new(new));
-        self.newest.send_replace(generation);
-        Ok(changes)
-    }
-
-    /// Forgets dependencies that were removed long ago.
-    pub(crate) fn forget_the_long_gone(&self, now: Time) {
-        self.parked.lock().sweep(now, |_| false);
-    }
-
-    /// Tokens of callers; `None` where the file that was read at the start names none.
-    pub(crate) fn clients_tokens(&self) -> Option<TokenFile> {
-        self.clients_tokens.clone()
-    }
-
-    /// Tokens of operators, likewise.
-    pub(crate) fn admin_tokens(&self) -> Option<TokenFile> {
-        self.admin_tokens.clone()
-    }
-
-    /// The files of both.
-    pub(crate) fn token_paths(&self) -> impl Iterator<Item = PathBuf> {
-        [&self.clients_tokens, &self.admin_tokens].into_iter().flatten().map(|file| file.path().to_owned())
-    }
-
     /// Tells when there is something new to route by.
     pub(crate) fn replaced(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
@@ -325,29 +274,6 @@ impl Running {
     }
 }
 
-/// What a configuration replaces.
-enum Before<'a> {
-    /// Nothing: it is the first.
-    Nothing,
-    /// The one in force, and what is left of dependencies that earlier ones had.
-    Ran { old: &'a Compiled, parked: &'a Parked<Arc<CompiledDependency>>, now: Time },
-}
-
-impl<'a> Before<'a> {
-    fn old(&self) -> Option<&'a Compiled> {
-        match self {
-            Before::Nothing => None,
-            Before::Ran { old, .. } => Some(old),
-        }
-    }
-
-    /// The dependency of this name, as it is or was.
-    fn dependency(&self, name: &str) -> Option<&'a Arc<CompiledDependency>> {
-        let Before::Ran { old, parked, now } = self else { return None };
-        old.by_name(name).map(|(_, found)| found).or_else(|| parked.get(name, *now))
-    }
-}
-
 impl Compiled {
     fn new(
         settings: config::Settings,
@@ -384,31 +310,6 @@ impl Compiled {
         by_name.sort();
         let generation = old.map_or(1, |old| old.generation + 1);
         Ok(Compiled { generation, settings, dependencies, by_name })
-    }
-
-    /// Gives new settings to the guards that are kept from before.
-    fn adopt_guards(&self, before: &Before<'_>) {
-        let Before::Ran { now, .. } = before else { return };
-        let instances = self.settings.gateway.instances;
-        for new in &self.dependencies {
-            let changed =
-                before.dependency(&new.settings.name).is_some_and(|before| !Arc::ptr_eq(before, new));
-            if changed {
-                new.shared.with(|state| state.adopt(guard_settings(&new.settings, instances), *now));
-            }
-        }
-    }
-
-    /// The dependencies whose certificates or keys have another content than in `old`, in words.
-    fn other_tls_files(&self, old: &Compiled) -> Vec<String> {
-        let differs = |new: &&Arc<CompiledDependency>| {
-            old.by_name(&new.settings.name).is_some_and(|(_, before)| {
-                before.settings.tls == new.settings.tls
-                    && before.client.connect.tls.files != new.client.connect.tls.files
-            })
-        };
-        let found = self.dependencies.iter().filter(differs);
-        found.map(|new| format!("dependency `{}`: the content of its tls files", new.settings.name)).collect()
     }
 
     /// The dependency of this name, with its index.
@@ -626,34 +527,5 @@ fn health(asked: &config::Health) -> Result<HealthRequest, ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(text: &str) -> config::Settings {
-        config::parse("test", text, &|_| None).expect("it is well-formed").settings
-    }
-
-    fn limit(running: &Running) -> u32 {
-        let compiled = running.compiled.load();
-        let (_, dependency) = compiled.by_name("a").expect("it is there");
-        dependency.shared.with(|guards| guards.endpoint(0).expect("it has one").limit().limit())
-    }
-
-    #[test]
-    fn what_is_refused_leaves_the_guards_as_they_were() {
-        let a = |max: u32| {
-            format!("[dependency.a]\nurl = \"http://a.example\"\nconcurrency = {{ max = {max} }}\n")
-        };
-        let running = Running::new(settings(&a(5)), 1).expect("it compiles");
-        assert_eq!(limit(&running), 5);
-
-        let mut broken = settings(&format!("{}[dependency.b]\nurl = \"https://b.example\"\n", a(7)));
-        broken.dependencies[1].tls.ca_file = Some("/nonexistent/ca.pem".into());
-        let refused = running.replace(broken).expect_err("the file is not there");
-        assert!(refused.starts_with("dependency.b: "), "{refused}");
-        assert_eq!(limit(&running), 5, "not even a part of it is taken");
-
-        running.replace(settings(&a(7))).expect("it compiles");
-        assert_eq!(limit(&running), 7);
-    }
-}
+#[path = "running_tests.rs"]
+mod tests;

@@ -53,8 +53,9 @@ fn a_reason_is_explained() {
         assert!(ran.out.starts_with(&format!("# {title}\n")), "{}", ran.out);
     }
     let all = run(&["explain"]);
-    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reasons").read_dir().unwrap().count();
-    assert_eq!((all.code, all.out.lines().count()), (Some(0), pages));
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let pages = ["reasons", "words"].map(|folder| docs.join(folder).read_dir().unwrap().count());
+    assert_eq!((all.code, all.out.lines().count()), (Some(0), pages[0] + pages[1]));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `seawall explain`: the page for a reason.
 //!
-//! The pages are `docs/reasons/WORD.md`, built into the program, so that they answer where there is no network and
+//! The pages are `docs/reasons/WORD.md` and `docs/words/WORD.md`, built into the program, so that they answer where there is no network and
 //! always speak of this version.
 
 use std::fmt::Write;
@@ -12,13 +12,13 @@ use super::{Failure, terminal};
 use crate::reply;
 
 macro_rules! pages {
-    ($($word:literal,)*) => {
-        &[$(($word, include_str!(concat!("../../../../docs/reasons/", $word, ".md"))),)*]
+    ($folder:literal: $($word:literal,)*) => {
+        &[$(($word, include_str!(concat!("../../../../docs/", $folder, "/", $word, ".md"))),)*]
     };
 }
 
 /// Every word with its page: reasons, why a repeat did not happen, and how an answer may break.
-const PAGES: &[(&str, &str)] = pages![
+const PAGES: &[(&str, &str)] = pages!["reasons":
     "breaker-open",
     "concurrency-limit",
     "queue-full",
@@ -55,7 +55,7 @@ const PAGES: &[(&str, &str)] = pages![
 ];
 
 /// Words that are no reasons and stand beside them: the effects, and what a breaker says of callers.
-const NOTIONS: &[(&str, &str)] = pages!["applied", "not-applied", "unknown", "callers-left",];
+const NOTIONS: &[(&str, &str)] = pages!["words": "applied", "not-applied", "unknown", "callers-left",];
 
 /// All pages.
 fn pages() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
@@ -155,7 +155,6 @@ mod tests {
         for effect in [Effect::Applied, Effect::NotApplied, Effect::Unknown] {
             assert!(NOTIONS.iter().any(|(word, _)| *word == effect.as_str()), "{effect}");
         }
-        let words: BTreeSet<String> = pages().map(|(word, _)| (*word).to_owned()).collect();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reasons");
         let files: BTreeSet<String> = std::fs::read_dir(folder)
             .unwrap()
