@@ -24,7 +24,7 @@ use crate::config;
 use crate::counters::Counters;
 use crate::parked::Parked;
 use crate::refusals::Refusals;
-use crate::tokens::TokenFile;
+use crate::tokens::{Kind, TokenFile};
 use replace::Before;
 
 /// One gateway process, as its workers and its admin side see it.
@@ -202,14 +202,14 @@ impl Running {
     /// A setting that could never work, as a certificate that cannot be read; named as dependency and setting.
     pub fn new(settings: config::Settings, workers: usize) -> Result<Running, String> {
         let clock = Clock::new();
-        let open = |key: &str, path: Option<&PathBuf>| match path {
-            Some(path) => TokenFile::open(path).map(Some).map_err(|why| format!("{key}: {why}")),
+        let open = |key: &str, path: Option<&PathBuf>, kind| match path {
+            Some(path) => TokenFile::open(path, kind).map(Some).map_err(|why| format!("{key}: {why}")),
             None => Ok(None),
         };
         let gateway = &settings.gateway;
         let clients = gateway.clients.as_ref().and_then(|clients| clients.tokens_file.as_ref());
-        let clients_tokens = open(CLIENTS_TOKENS, clients)?;
-        let admin_tokens = open(ADMIN_TOKENS, gateway.admin_token_file.as_ref())?;
+        let clients_tokens = open(CLIENTS_TOKENS, clients, Kind::Plain)?;
+        let admin_tokens = open(ADMIN_TOKENS, gateway.admin_token_file.as_ref(), Kind::Named)?;
         let compiled = Compiled::new(settings, workers, &Before::Nothing, clock)?;
         let generation = compiled.generation;
         Ok(Running {

@@ -11,10 +11,20 @@ use crate::files;
 /// The fewest characters of a token. A shorter one can be found by trying.
 const SHORTEST: usize = 16;
 
+/// What a line of a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A token: those of callers.
+    Plain,
+    /// A token, or a name and a token: those of operators.
+    Named,
+}
+
 /// The tokens of a file, as they were read last. Copies share them, so that a listener knows a new token as soon as it is read.
 #[derive(Clone)]
 pub(crate) struct TokenFile {
     path: PathBuf,
+    kind: Kind,
     lines: Arc<ArcSwap<Vec<Vec<u8>>>>,
 }
 
@@ -36,14 +46,15 @@ impl TokenFile {
     ///
     /// # Errors
     /// In words: it cannot be read, others may write it, it holds no token, or one that is too short.
-    pub(crate) fn open(path: &Path) -> Result<TokenFile, String> {
-        Ok(TokenFile { path: path.to_owned(), lines: Arc::new(ArcSwap::from_pointee(read_tokens(path)?)) })
+    pub(crate) fn open(path: &Path, kind: Kind) -> Result<TokenFile, String> {
+        let lines = Arc::new(ArcSwap::from_pointee(read_tokens(path, kind)?));
+        Ok(TokenFile { path: path.to_owned(), kind, lines })
     }
 
     #[cfg(test)]
     pub(crate) fn of(tokens: &[&str]) -> TokenFile {
         let lines = tokens.iter().map(|token| token.as_bytes().to_vec()).collect();
-        TokenFile { path: PathBuf::new(), lines: Arc::new(ArcSwap::from_pointee(lines)) }
+        TokenFile { path: PathBuf::new(), kind: Kind::Plain, lines: Arc::new(ArcSwap::from_pointee(lines)) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -65,7 +76,7 @@ impl TokenFile {
     /// # Errors
     /// As [`TokenFile::open`].
     pub(crate) fn read_again(&self) -> Result<Fresh, String> {
-        Ok(Fresh { file: self.clone(), lines: read_tokens(&self.path)? })
+        Ok(Fresh { file: self.clone(), lines: read_tokens(&self.path, self.kind)? })
     }
 }
 
@@ -84,7 +95,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// The tokens of a file: one on each line; empty lines and those that begin with `#` are none.
-fn read_tokens(path: &Path) -> Result<Vec<Vec<u8>>, String> {
+fn read_tokens(path: &Path, kind: Kind) -> Result<Vec<Vec<u8>>, String> {
     let text = files::read(path).map_err(|why| format!("{}: {why}", path.display()))?;
     let mut tokens = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -92,18 +103,22 @@ fn read_tokens(path: &Path) -> Result<Vec<Vec<u8>>, String> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        check_length(line).map_err(|why| format!("{}: line {}: {why}", path.display(), number + 1))?;
+        let token = match kind {
+            Kind::Plain => line,
+            Kind::Named => line.split_once(char::is_whitespace).map_or(line, |(_, token)| token.trim()),
+        };
+        check_length(token).map_err(|why| format!("{}: line {}: {why}", path.display(), number + 1))?;
         tokens.push(line.as_bytes().to_vec());
     }
     if tokens.is_empty() { Err(format!("{}: no token in it", path.display())) } else { Ok(tokens) }
 }
 
-/// Refuses a token that is too short. The token is the last word of its line.
+/// Refuses a token that is too short.
 ///
 /// # Errors
 /// In words, without the token.
-pub(crate) fn check_length(line: &str) -> Result<(), String> {
-    let length = line.split_whitespace().last().unwrap_or_default().chars().count();
+pub(crate) fn check_length(token: &str) -> Result<(), String> {
+    let length = token.chars().count();
     if length >= SHORTEST {
         return Ok(());
     }
@@ -122,9 +137,10 @@ mod tests {
         let path = folder.path().join("tokens");
         let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            read_tokens(&path).map(|tokens| tokens.len())
+            read_tokens(&path, Kind::Named).map(|tokens| tokens.len())
         };
         assert_eq!(read("# who\n\nsixteen-and-more\nana  sixteen-and-more\n"), Ok(2));
+        assert_eq!(read_tokens(&path, Kind::Plain).map(|tokens| tokens.len()), Ok(2));
         for text in ["sixteen-and-more\n#\nhunter2\n", "sixteen-and-more\n\nsomebody-of-ours hunter2\n"] {
             let why = read(text).unwrap_err();
             assert!(
@@ -142,7 +158,7 @@ mod tests {
         let path = folder.path().join("tokens");
         std::fs::write(&path, "the-first-token-of-all\n").unwrap();
         let (file, listener) = {
-            let file = TokenFile::open(&path).unwrap();
+            let file = TokenFile::open(&path, Kind::Plain).unwrap();
             (file.clone(), file)
         };
         std::fs::write(&path, "the-second-token-of-all\n").unwrap();

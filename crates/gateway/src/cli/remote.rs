@@ -193,8 +193,8 @@ fn made_token(path: &Path) -> Result<String, String> {
 fn token_in(text: &str) -> Result<String, String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     let line = line.ok_or("no token in it")?;
-    check_length(line)?;
     let token = line.split_whitespace().last().unwrap_or_default();
+    check_length(token)?;
     if token.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(token.to_owned())
     } else {

@@ -145,7 +145,7 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
     shape::walk(&root, document.get_ref());
     let settings = read::settings(&root);
     let mut mistakes = book.mistakes.take();
-    let mut shown = shown::ranges(source, document.get_ref());
+    let mut shown = shown::ranges(source, document.get_ref(), book.broken);
     let mut unreadable: Vec<Mistake> = syntax.iter().map(|error| syntax_mistake(source, error)).collect();
     if let Some(repaired) = &repaired {
         let original = |span: &Range<usize>| repaired.original(span.start)..repaired.original(span.end);

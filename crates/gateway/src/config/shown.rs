@@ -44,9 +44,9 @@ pub(super) fn is_variable(name: &str) -> bool {
     is_word(name) || (name.len() <= 64 && name.bytes().all(upper))
 }
 
-/// The byte ranges of `text` that may be shown, for the table that was read from it.
-pub(super) fn ranges(text: &str, table: &DeTable<'_>) -> Vec<Range<usize>> {
-    let mut shown = Shown { text, ranges: Vec::new(), names: BTreeSet::new() };
+/// The byte ranges of `text` that may be shown, for the table that was read from it. `broken`: it is not even TOML.
+pub(super) fn ranges(text: &str, table: &DeTable<'_>, broken: bool) -> Vec<Range<usize>> {
+    let mut shown = Shown { text, broken, ranges: Vec::new(), names: BTreeSet::new() };
     shown.table(&ROOT, table);
     known_words(&ROOT, &mut shown.names);
     shown.headlines();
@@ -91,6 +91,7 @@ fn known_words(spec: &'static Spec, words: &mut BTreeSet<String>) {
 
 struct Shown<'t> {
     text: &'t str,
+    broken: bool,
     ranges: Vec<Range<usize>>,
     /// Words that a headline (`[dependency.pay]`) may show.
     names: BTreeSet<String>,
@@ -114,9 +115,26 @@ impl Shown<'_> {
                     });
                 }
                 (Kind::Named(inner), DeValue::Table(tables)) => self.named(inner, tables),
-                (kind, _) => self.value(kind, value),
+                (kind, _) => {
+                    let before = self.ranges.len();
+                    self.value(kind, value);
+                    if self.broken {
+                        self.keep_to_the_line_of(name.span(), before);
+                    }
+                }
             }
         }
+    }
+
+    /// Drops the ranges from `first` on that lie on other lines than a key. A bracket that was not closed makes the lines after
+    /// it part of a value that they do not belong to.
+    fn keep_to_the_line_of(&mut self, key: Range<usize>, first: usize) {
+        let end = self.text[key.end..].find('\n').map_or(self.text.len(), |n| key.end + n);
+        let mut at = 0;
+        self.ranges.retain(|range| {
+            at += 1;
+            at <= first || (range.start >= key.start && range.end <= end)
+        });
     }
 
     fn name(&mut self, name: &str, span: Range<usize>) {
@@ -310,10 +328,13 @@ impl Shown<'_> {
     }
 }
 
-/// Names of header fields are harmless where they look like such: `x-api-version-2` does, and what has no dash and digits does not.
+/// Whether this may be the name of a header field: short parts with few digits, as in `x-amz-content-sha256`.
 fn is_header(name: &str) -> bool {
-    let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    is_word(name) || (name.contains('-') && name.len() <= 40 && name.bytes().all(fine))
+    let part = |part: &str| {
+        let digits = part.bytes().filter(u8::is_ascii_digit).count();
+        part.len() <= 12 && digits <= 3 && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    is_word(name) || (name.contains('-') && name.len() <= 40 && name.split('-').all(part))
 }
 
 /// A string's place without its quotes.

@@ -31,6 +31,7 @@ fn secret_is_shown_nowhere() {
         // As a key, and as the name of a variable.
         format!("{head}{s} = 1\n"),
         format!("{head}headers = {{ {s} = 7 }}\n"),
+        format!("{head}headers = {{ {}-0 = 7 }}\n", &s[8..]),
         format!("{head}headers = {{ authorization = \"Bearer ${{env:{s}}}\" }}\n"),
         format!("{head}headers = {{ authorization = \"Bearer ${{{s}:x}}\" }}\n"),
         format!("{head}headers = {{ authorization = \"Bearer ${{{s}\" }}\n"),
@@ -66,6 +67,7 @@ fn secret_is_shown_nowhere() {
         format!("{head}timeout = {{ read = \"\"\"\n{s}\n\"\"\" }}\n"),
         format!("{head}[dependency.\"{s} x\"]\nurl = 1\n"),
         format!("{head}headers = {{ authorization = \"{s}\", authorization = \"{s}\" }}\n"),
+        format!("[gateway]\nhosts = [[\n{head}headers = {{ authorization = \"{s}\" }}\n"),
         format!("{head}keys = {s}\n"),
         format!("{head}keys = \"{s}\"\n"),
         format!("{head}timeout = {{ read = \"{s}\" }}\n"),
