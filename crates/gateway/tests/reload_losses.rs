@@ -147,6 +147,7 @@ async fn reload_says_what_changed_and_shows_no_value() {
     let (a, b) = (answering("a"), answering("b"));
     let (whole, _) = both(&a, &b);
     let gateway = Gateway::start_with(&whole).await;
+    hold_open(&gateway, "b");
     let changed =
         format!("{whole}headers = {{ authorization = \"Bearer S3CRET\" }}\nbreaker = {{ min_calls = 30 }}\n")
             .replace("workers = 2\n", "workers = 2\ndrain = \"3s\"\n");
@@ -159,6 +160,12 @@ async fn reload_says_what_changed_and_shows_no_value() {
     assert_eq!(
         told["last_reload"]["changed"],
         serde_json::json!(["gateway: drain", "dependency `b`: headers, breaker"])
+    );
+    let heard = gateway.ask("GET", "/b/x", &[], "").await;
+    assert_eq!(
+        heard.verdict(),
+        (503, "not-applied", "0", "breaker-open"),
+        "another credential forgets nothing"
     );
     assert!(gateway.said("S3CRET").is_empty() && !told.to_string().contains("S3CRET"));
 }
