@@ -97,7 +97,7 @@ pub(crate) fn answers(bytes: &[u8]) {
         let _ = seawall_client::keep_alive(&value);
         let headers = HeaderMap::from_iter([(header::RETRY_AFTER, value)]);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        if let Some(wait) = seawall_client::retry_after(&headers, now) {
+        if let Some(wait) = seawall_client::come_back(&headers, now) {
             // Whoever adds it to a time must not be surprised.
             let _ = seawall_client::Clock::new().now().saturating_add(wait);
         }

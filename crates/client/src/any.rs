@@ -6,7 +6,9 @@
 //!
 //! A call that never waits should cost next to nothing, so the attempt is polled before anything is set up for waiting:
 //! the timer is made when the attempt is first pending. Dropping the call abandons it: the permit goes back as "we don't
-//! know", and how long it had waited may be evidence.
+//! know". A future that belongs to its caller cannot be followed to its real ending, so that such a wait counts only beside
+//! successes ([`seawall_policy::Evidence::Abandoned`]). A program whose callers all give up earlier than the read timeout
+//! must set that shorter, or nobody learns that an endpoint hangs.
 
 use std::future::Future;
 use std::ops::Deref;

@@ -4,21 +4,22 @@
 //! one, within the same attempt. Once a byte may have left, nothing is assumed.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, Method, Response, StatusCode};
-use parking_lot::Mutex;
 use seawall_policy::{Answer, Attempt, Effect, Ending, KnownBody, Lost, Reason, Rules, Time, Unsent};
 use seawall_wire::{Asked, Limits, Misread};
 
 use crate::Clock;
 use crate::answer::AnswerBody;
 use crate::body::Source;
-use crate::connect::{AbsoluteForm, ConnectError, Meter};
+use crate::come_back::come_back;
+use crate::connect::{AbsoluteForm, ConnectError};
 use crate::endings;
+use crate::following::{DEADLINE_PASSED, Tracks};
 use crate::line::{self, Answered, Broke, Line};
 use crate::pool::{Channel, Pool};
 use crate::reading;
@@ -30,41 +31,12 @@ use crate::watch::{Lapse, Timer, Watch};
 /// The longest answer that is read to be judged by its fields.
 const JUDGED_BYTES: usize = 256 * 1024;
 
+const TOO_LATE: &str = "the caller's deadline passed before a byte was sent";
+
 /// One endpoint, as an attempt needs it.
 pub(crate) struct Endpoint {
     pub(crate) address: Address,
     pub(crate) pool: Arc<Pool>,
-}
-
-/// What is known of a call from outside its future: whether it can be left alone to finish.
-#[derive(Default)]
-pub(crate) struct Tracks {
-    sending: Mutex<Option<(Source, Arc<Meter>, u64)>>,
-    left: AtomicBool,
-}
-
-impl Tracks {
-    fn sending(&self, source: &Source, meter: &Arc<Meter>) {
-        *self.sending.lock() = Some((source.clone(), Arc::clone(meter), meter.written()));
-    }
-
-    fn over(&self) {
-        *self.sending.lock() = None;
-    }
-
-    /// Whether an attempt is in flight that has all it needs from the caller.
-    pub(crate) fn sent_whole(&self) -> bool {
-        let sending = self.sending.lock();
-        sending.as_ref().is_some_and(|(source, meter, base)| meter.written() > *base && source.complete())
-    }
-
-    pub(crate) fn caller_left(&self) {
-        self.left.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn has_left(&self) -> bool {
-        self.left.load(Ordering::Relaxed)
-    }
 }
 
 /// What every attempt of a call has in common.
@@ -73,7 +45,7 @@ pub(crate) struct Sending<'a> {
     pub(crate) template: &'a Template,
     pub(crate) source: &'a Source,
     pub(crate) deadline_header: Option<&'a HeaderName>,
-    pub(crate) tracks: Option<&'a Tracks>,
+    pub(crate) tracks: Option<&'a Arc<Tracks>>,
     pub(crate) clock: Clock,
 }
 
@@ -123,15 +95,17 @@ impl Sending<'_> {
             let (channel, now) = match pooled {
                 Some(channel) => (channel, now),
                 // Boxed, since most attempts find a connection and should not carry the room for making one.
-                None => match Box::pin(endpoint.pool.connect(attempt.connect_by)).await {
+                None => match Box::pin(self.connect(endpoint, attempt)).await {
                     Ok(channel) => (channel, self.clock.now()),
-                    Err(error) => return unconnected(&error),
+                    Err(tried) => return tried,
                 },
             };
             // Asked anew, directly before the first byte: a caller who promised that none leaves later means it.
-            if attempt.callers_deadline && self.clock.now() >= attempt.end_by {
-                let late = "the caller's deadline passed before a byte was sent";
-                return Tried::ended(Ending::CallerLeft { sent: false }, late);
+            if attempt.callers_deadline
+                && self.clock.now() >= attempt.end_by
+                && !self.goes_on_without_caller()
+            {
+                return Tried::ended(Ending::CallerLeft { sent: false }, TOO_LATE);
             }
             let exchanged = match channel {
                 Channel::Line(line) => self.on_line(endpoint, attempt, line, now).await,
@@ -139,13 +113,42 @@ impl Sending<'_> {
                     Box::pin(self.on_trunk(endpoint, attempt, trunk, stream, now)).await
                 }
             };
-            if let Some(tracks) = self.tracks {
-                tracks.over();
-            }
             match exchanged {
                 Some(tried) => return tried,
                 None => idle = None,
             }
+        }
+    }
+
+    /// A new connection. The caller's own deadline is none of the endpoint's: one that passes before the connection is there is no
+    /// failure of it.
+    async fn connect(&self, endpoint: &Endpoint, attempt: &Attempt) -> Result<Channel, Tried> {
+        let mut connecting = pin!(endpoint.pool.connect(attempt.own_connect_by));
+        if attempt.callers_deadline {
+            let callers = tokio::time::sleep_until(self.clock.instant(attempt.end_by));
+            tokio::select! {
+                biased;
+                connected = connecting.as_mut() => return connected.map_err(|error| unconnected(&error)),
+                () = callers => {}
+            }
+            if !self.goes_on_without_caller() {
+                return Err(Tried::ended(Ending::CallerLeft { sent: false }, TOO_LATE));
+            }
+        }
+        connecting.await.map_err(|error| unconnected(&error))
+    }
+
+    /// The caller's deadline passed: whether the attempt goes on as a witness.
+    fn goes_on_without_caller(&self) -> bool {
+        self.tracks.is_some_and(|tracks| tracks.deadline_passed())
+    }
+
+    /// Watches over one exchange, which began at `now`.
+    fn watch(&self, attempt: &Attempt, now: Time, seen: u64) -> Watch {
+        let watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, seen);
+        match self.tracks.filter(|_| attempt.callers_deadline) {
+            Some(tracks) => watch.past_the_caller(tracks, attempt.own_end_by),
+            None => watch,
         }
     }
 
@@ -157,7 +160,7 @@ impl Sending<'_> {
         now: Time,
     ) -> Exchanged {
         if let Some(tracks) = self.tracks {
-            tracks.sending(self.source, &line.meter);
+            tracks.sending(&line.meter);
         }
         let (reused, base, heard) = (line.used, line.meter.written(), line.meter.read());
         let idle = now.since(line.idle_since);
@@ -169,7 +172,7 @@ impl Sending<'_> {
             endpoint.address.write(out, self.template, sized, absolute, deadline);
         };
         let request = line::Request { head, body, sized, asked };
-        let mut watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, line.progress());
+        let mut watch = self.watch(attempt, now, line.progress());
         let exchanged = match line.exchange(request, &mut watch).await {
             // It was there before the request: a late answer to something else.
             Ok(_) if line.meter.written() == base => {
@@ -216,7 +219,7 @@ impl Sending<'_> {
         now: Time,
     ) -> Exchanged {
         if let Some(tracks) = self.tracks {
-            tracks.sending(self.source, &trunk.meter);
+            tracks.sending(&trunk.meter);
         }
         let reused = trunk.born < now;
         let deadline = self.deadline(attempt, now);
@@ -225,7 +228,7 @@ impl Sending<'_> {
             return Some(Tried::ended(Ending::CallerLeft { sent: false }, why));
         };
         let mut timer = Timer::new(self.clock, Time::NEVER);
-        let mut watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, 0);
+        let mut watch = self.watch(attempt, now, 0);
         match trunk.exchange(request, self.source, &mut timer, &mut watch).await {
             Ok(response) => {
                 let (head, incoming) = response.into_parts();
@@ -276,7 +279,7 @@ impl Sending<'_> {
         let ending = endings::of_lapse(lapse, attempt.callers_deadline);
         let detail = match lapse {
             Lapse::Read => format!("no progress for {:?}", attempt.read),
-            Lapse::End => "the deadline passed before an answer came".to_owned(),
+            Lapse::End => DEADLINE_PASSED.to_owned(),
         };
         Tried::ended(ending, detail)
     }
@@ -324,8 +327,8 @@ impl Sending<'_> {
                 Err(truncated) => return broken_judgement(truncated.reason(), attempt),
             }
         };
-        let retry_after = match response.headers().contains_key(RETRY_AFTER) {
-            true => reading::retry_after(response.headers(), std::time::SystemTime::now()),
+        let retry_after = match status >= 400 || response.headers().contains_key(RETRY_AFTER) {
+            true => come_back(response.headers(), std::time::SystemTime::now()),
             false => None,
         };
         let ending = Ending::Answered(Answer { status, retry_after, declared });

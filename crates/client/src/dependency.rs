@@ -1,19 +1,17 @@
 //! One dependency, and the walk of a call to it.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::{HeaderMap, HeaderName, Response, Uri};
-use seawall_policy::{Ended, Ending, Finish, Idempotency, Plan, Reason, Step, Wish};
+use seawall_policy::{Ended, Ending, Finish, Plan, Reason, Step, Wish};
 use seawall_wire::Limits;
 
 use crate::Clock;
 use crate::answer::AnswerBody;
-use crate::attempt::{Endpoint, Pooled, Sending, Tracks, Tried};
+use crate::attempt::{Endpoint, Pooled, Sending, Tried};
 use crate::body::Source;
 use crate::connect::{ConfigError, Connector, HttpVersion, Settings as ConnectSettings, Target};
+use crate::following::{Followed, Tracks, Witnesses, cut_now};
 use crate::health::HealthRequest;
 use crate::pool::{Pool, PoolSettings};
 use crate::request::{Address, CallRequest, Template};
@@ -56,8 +54,9 @@ pub struct Dependency {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Clock,
     pub(crate) health: Option<HealthRequest>,
+    pub(crate) followed: Option<OnFollowed>,
+    pub(crate) witnesses: Witnesses,
     deadline_header: Option<HeaderName>,
-    followed: Option<OnFollowed>,
 }
 
 /// Told how a call ended that was followed after its caller had left.
@@ -121,6 +120,7 @@ impl Dependency {
             deadline_header: settings.deadline_header,
             health: settings.health,
             followed: None,
+            witnesses: Witnesses::new(),
         })
     }
 
@@ -143,23 +143,27 @@ impl Dependency {
         self.clock
     }
 
+    /// Ends the attempts that are followed only to learn whether an endpoint hangs, now and from now on. For a program that
+    /// is about to end.
+    pub fn end_witnesses(&self) {
+        self.witnesses.end();
+    }
+
     /// Makes one call.
     ///
-    /// Dropping the future means that the caller left: a `safe` attempt is cancelled at once and its connection reset.
-    /// Any other that was sent whole is followed to its end in the background, so that its effect is known to the
-    /// guards and the log; one whose body was not complete is aborted.
+    /// Dropping the future means that the caller left. An attempt that is not `safe` and was sent whole is followed to its end
+    /// in the background, so that its effect is known to the guards and the log; one whose body was not complete is
+    /// aborted. A `safe` attempt is cancelled immediately and its connection reset, but where the guards want it as a
+    /// witness: at most two for each endpoint or key are followed so.
     pub async fn call(self: &Arc<Self>, plan: &Arc<Plan>, request: CallRequest, wish: Wish) -> Outcome {
-        if plan.rules.idempotency == Idempotency::Safe {
-            return self.drive(plan, request, wish, None).await;
-        }
-        let tracks = Arc::new(Tracks::default());
+        let tracks = Tracks::new(&self.shared, plan.rules.idempotency);
         let (dependency, plan, kept) = (Arc::clone(self), Arc::clone(plan), Arc::clone(&tracks));
-        let drive = async move { dependency.drive(&plan, request, wish, Some(&kept)).await };
-        Followed { drive: Some(Box::pin(drive)), tracks, dependency: Arc::clone(self) }.await
+        let drive = async move { dependency.drive(&plan, request, wish, &kept).await };
+        Followed::new(Box::pin(drive), tracks, Arc::clone(self)).await
     }
 
     /// The walk of a call: what the machine says, until it is over.
-    async fn drive(&self, plan: &Plan, request: CallRequest, wish: Wish, tracks: Option<&Tracks>) -> Outcome {
+    async fn drive(&self, plan: &Plan, request: CallRequest, wish: Wish, tracks: &Arc<Tracks>) -> Outcome {
         let CallRequest { method, path, mut headers, body, keep, keys } = request;
         if plan.rules.answers.read_bodies() {
             // A compressed body could not be judged.
@@ -172,7 +176,7 @@ impl Dependency {
             template: &template,
             source: &source,
             deadline_header: self.deadline_header.as_ref(),
-            tracks,
+            tracks: Some(tracks),
             clock: self.clock,
         };
         let mut now = self.clock.now();
@@ -183,9 +187,14 @@ impl Dependency {
                 Step::Send(attempt) => {
                     let fresh = last.take().is_some_and(|tried| tried.pooled != Pooled::Fine);
                     walk.free_slot();
+                    if let Some(underway) = walk.underway() {
+                        let cut = cut_now(plan, walk.effect(), attempt.number, attempt.endpoint);
+                        tracks.begins(underway, cut, &source);
+                    }
                     let tried =
                         sending.attempt(&self.endpoints[attempt.endpoint], &attempt, fresh, now).await;
-                    if tracks.is_some_and(Tracks::has_left) {
+                    tracks.over();
+                    if tracks.has_left() {
                         walk.caller_left();
                     }
                     let ended = Ended {
@@ -222,42 +231,4 @@ fn outcome(walk: &mut Walk<'_>, finish: Finish, last: Option<Tried>) -> Outcome 
         answer.body_mut().hold(walk.take_slot());
     }
     Outcome { finish, answer: tried.answer, ending: Some(tried.ending), detail: tried.detail }
-}
-
-type Drive = Pin<Box<dyn Future<Output = Outcome> + Send>>;
-
-/// A call that goes on without its caller, where it was sent whole.
-struct Followed {
-    drive: Option<Drive>,
-    tracks: Arc<Tracks>,
-    dependency: Arc<Dependency>,
-}
-
-impl Future for Followed {
-    type Output = Outcome;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let drive = self.drive.as_mut().expect("not polled after its end");
-        let outcome = std::task::ready!(drive.as_mut().poll(cx));
-        self.drive = None;
-        Poll::Ready(outcome)
-    }
-}
-
-impl Drop for Followed {
-    fn drop(&mut self) {
-        let Some(drive) = self.drive.take().filter(|_| self.tracks.sent_whole()) else { return };
-        self.tracks.caller_left();
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let followed = Arc::clone(&self.dependency);
-        runtime.spawn(async move {
-            let outcome = drive.await;
-            let dependency = followed.name.as_str();
-            if let Some(tell) = &followed.followed {
-                tell(&outcome);
-            }
-            let (effect, reason) = (outcome.finish.effect, outcome.reason().map(Reason::as_str));
-            tracing::info!(dependency, %effect, reason, "a call was followed to its end after its caller left");
-        });
-    }
 }

@@ -88,5 +88,14 @@ impl Dependency {
 
 fn patient(endpoint: usize, now: Time) -> Attempt {
     let end_by = now.saturating_add(PATIENCE);
-    Attempt { number: 1, endpoint, connect_by: end_by, read: PATIENCE, end_by, callers_deadline: false }
+    Attempt {
+        number: 1,
+        endpoint,
+        connect_by: end_by,
+        read: PATIENCE,
+        end_by,
+        callers_deadline: false,
+        own_connect_by: end_by,
+        own_end_by: end_by,
+    }
 }

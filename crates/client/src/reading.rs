@@ -1,25 +1,13 @@
-//! Reading what answers say: `Retry-After`, `Keep-Alive`, JSON fields.
+//! Reading what answers say: `Keep-Alive`, JSON fields.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::HeaderValue;
 use seawall_policy::{KnownBody, Scalar};
 use serde_json::Value;
 
 /// UTF-8's byte order mark, with which some servers begin a JSON text. RFC 8259, section 8.1, lets a reader skip it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// `Retry-After` as a time from `now`: seconds, or an HTTP date (RFC 9110, section 10.2.3). A date in the past is
-/// zero; nonsense is nothing.
-pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // More digits than fit: "a very long time", not nonsense.
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))));
-    }
-    let at = httpdate::parse_http_date(text).ok()?;
-    Some(at.duration_since(now).unwrap_or(Duration::ZERO))
-}
 
 /// The idle lifetime that a server announces: `Keep-Alive: timeout=5`.
 pub fn keep_alive(value: &HeaderValue) -> Option<Duration> {
@@ -65,30 +53,6 @@ pub fn scalar(value: &Value, pointer: &str) -> Option<Scalar> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn with(text: &str) -> HeaderMap {
-        HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_str(text).unwrap())])
-    }
-
-    #[test]
-    fn retry_after_takes_seconds_and_dates() {
-        let now = httpdate::parse_http_date("Fri, 31 Dec 1999 23:59:59 GMT").unwrap();
-        let table = [
-            ("120", Some(120)),
-            ("0", Some(0)),
-            ("Sat, 01 Jan 2000 00:00:09 GMT", Some(10)),
-            ("Fri, 31 Dec 1999 00:00:00 GMT", Some(0)),
-            ("99999999999999999999999", Some(u64::from(u32::MAX))),
-            ("-1", None),
-            ("1.5", None),
-            ("soon", None),
-            ("", None),
-        ];
-        for (text, seconds) in table {
-            assert_eq!(retry_after(&with(text), now), seconds.map(Duration::from_secs), "{text:?}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
-    }
 
     #[test]
     fn keep_alive_names_a_timeout() {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use seawall_policy::{
-    After, Claim, DependencyGuards, Draw, GuardSettings, Guards, HeldPass, Keys, LimitSlot, Permit, Refusal,
-    Report, Stopped, Ticket, Time,
+    After, Claim, DependencyGuards, Draw, GuardSettings, Guards, HeldPass, Keys, LimitSlot, Overload, Permit,
+    Refusal, Report, Stopped, Ticket, Time,
 };
 
 use crate::Clock;
@@ -91,7 +91,9 @@ impl State {
     }
 }
 
-pub(crate) fn draw() -> Draw {
+/// One uniform draw.
+#[must_use]
+pub fn draw() -> Draw {
     Draw::new(fastrand::u64(..))
 }
 
@@ -175,6 +177,14 @@ impl Guards for CallGuards<'_> {
 
     fn leave(&mut self, ticket: Ticket, now: Time) {
         self.shared.resolve(ticket, |guards| guards.leave(ticket, now));
+    }
+
+    fn overloaded(&mut self, permit: &Permit, told: Overload, now: Time) -> Option<Time> {
+        self.shared.state.lock().guards.overloaded(permit, told, now, draw)
+    }
+
+    fn refuses(&mut self, endpoint: usize, now: Time) -> Option<Stopped> {
+        self.shared.state.lock().guards.refuses(endpoint, self.keys, now)
     }
 
     #[inline]

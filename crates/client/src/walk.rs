@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use seawall_policy::{Call, Ended, Keys, Plan, Step, Time, Wish};
+use seawall_policy::{Call, Effect, Ended, Keys, Plan, Step, Time, Underway, Wish};
 
 use crate::Clock;
 use crate::shared::{CallGuards, Shared, Slot, draw};
@@ -66,6 +66,16 @@ impl<'a> Walk<'a> {
         let now = self.clock.now();
         let step = self.call.turn(self.plan, &mut self.guards, now);
         (self.told(step), now)
+    }
+
+    /// The attempt in flight, as it is known outside this call.
+    pub(crate) fn underway(&self) -> Option<Underway> {
+        self.call.underway()
+    }
+
+    /// What is known of the effect of the attempts that have ended.
+    pub(crate) fn effect(&self) -> Effect {
+        self.call.effect()
     }
 
     /// The caller went away: the attempt in flight may end, and nothing is sent after it.

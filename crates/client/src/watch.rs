@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use seawall_policy::Time;
 use tokio::time::Sleep;
 
 use crate::Clock;
+use crate::following::Tracks;
 
 /// Which deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +39,12 @@ impl Timer {
 }
 
 /// Watches over one exchange.
-#[derive(Debug)]
 pub(crate) struct Watch {
     clock: Clock,
     read: Duration,
     end_by: Time,
+    /// Where the end is the caller's own deadline: the call, and the end that it would have without.
+    own: Option<(Arc<Tracks>, Time)>,
     last: Time,
     seen: u64,
 }
@@ -49,7 +52,13 @@ pub(crate) struct Watch {
 impl Watch {
     /// Starts at `now`; `seen` is the progress counter's value.
     pub(crate) fn new(clock: Clock, read: Duration, end_by: Time, now: Time, seen: u64) -> Watch {
-        Watch { clock, read, end_by, last: now, seen }
+        Watch { clock, read, end_by, own: None, last: now, seen }
+    }
+
+    /// The end is the caller's own deadline: an exchange that goes on past it as a witness ends at `own_end_by`.
+    pub(crate) fn past_the_caller(mut self, tracks: &Arc<Tracks>, own_end_by: Time) -> Watch {
+        self.own = Some((Arc::clone(tracks), own_end_by));
+        self
     }
 
     /// Progress that needs no clock, since it was made when the last was.
@@ -72,8 +81,12 @@ impl Watch {
             std::task::ready!(timer.sleep.as_mut().poll(cx));
             let now = self.clock.now();
             if now >= self.end_by {
-                return Poll::Ready(Lapse::End);
+                match self.own.take() {
+                    Some((tracks, own)) if tracks.deadline_passed() => self.end_by = own,
+                    Some(_) | None => return Poll::Ready(Lapse::End),
+                }
             }
+            let due = self.last.saturating_add(self.read).min(self.end_by);
             if now >= due {
                 return Poll::Ready(Lapse::Read);
             }

@@ -6,7 +6,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
-use seawall_client::{CallRequest, Outcome};
+use seawall_client::{CallRequest, Outcome, draw};
 use seawall_policy::{Ending, Reason, Time, Wish};
 
 use crate::caller::Caller;
@@ -168,7 +168,8 @@ fn reply(
         Reason::NoTimeLeft if leaves_by == Some(end_by) => Reason::Draining,
         reason => reason,
     };
-    let until = finish.refusal.and_then(|refusal| refusal.until);
+    let refusal = finish.refusal;
+    let now = worker.running.clock.now();
     let problem = Problem {
         reason,
         effect: finish.effect,
@@ -176,7 +177,8 @@ fn reply(
         endpoint: finish.endpoint,
         dependency: Some(compiled.settings.name.clone()),
         detail: detail.unwrap_or_else(|| refusal_detail(compiled, finish.endpoint, reason)),
-        retry_after: until.map(|until| until.since(worker.running.clock.now())),
+        retry_after: refusal.and_then(|refusal| refusal.come_back(now, draw())),
+        too_many: refusal.is_some_and(|refusal| refusal.too_many),
         stopped: finish.stopped,
     };
     worker.running.refusals.note(&problem);
@@ -198,6 +200,7 @@ fn refusal_detail(compiled: &CompiledDependency, endpoint: usize, reason: Reason
                 }
                 None => format!("endpoint {endpoint} is not called for now: an operator said so"),
             },
+            Reason::CoolingDown => "the provider asked to come back later, and it is not yet time".to_owned(),
             Reason::ConcurrencyLimit if guards.keys().1 > 0 => {
                 "as many calls of this key are in flight as may be".to_owned()
             }

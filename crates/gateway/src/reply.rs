@@ -20,6 +20,7 @@ pub(crate) const EFFECT: HeaderName = HeaderName::from_static("seawall-effect");
 const REASON: HeaderName = HeaderName::from_static("seawall-reason");
 const ORIGIN: HeaderName = HeaderName::from_static("seawall-origin");
 const STOPPED: HeaderName = HeaderName::from_static("seawall-retry-stopped");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// What an answer of our own says.
@@ -33,6 +34,8 @@ pub(crate) struct Problem {
     pub(crate) dependency: Option<String>,
     pub(crate) detail: String,
     pub(crate) retry_after: Option<Duration>,
+    /// The provider said it first, by 429, and so do we.
+    pub(crate) too_many: bool,
     pub(crate) stopped: Option<Stopped>,
 }
 
@@ -47,12 +50,13 @@ impl Problem {
             dependency: dependency.map(str::to_owned),
             detail: detail.into(),
             retry_after: None,
+            too_many: false,
             stopped: None,
         }
     }
 
     pub(crate) fn into_response(self) -> Response<ReplyBody> {
-        let status = status(self.reason);
+        let status = if self.too_many { StatusCode::TOO_MANY_REQUESTS } else { status(self.reason) };
         let mut facts = json!({
             "type": format!("urn:seawall:reason:{}", self.reason),
             "title": title(self.reason),
@@ -84,6 +88,9 @@ impl Problem {
         headers.insert(PROXY_STATUS, HeaderValue::from_static(proxy_status(self.reason)));
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(wait) = self.retry_after {
+            headers.insert(RETRY_AFTER_MS, HeaderValue::from(whole_millis(wait)));
         }
         put_facts(headers, self.effect, self.attempts, self.endpoint, self.stopped);
         response
@@ -124,6 +131,11 @@ fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
+/// The same in milliseconds, for those who read that.
+fn whole_millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
 /// The status of each reason.
 #[must_use]
 pub(crate) fn status(reason: Reason) -> StatusCode {
@@ -132,6 +144,7 @@ pub(crate) fn status(reason: Reason) -> StatusCode {
         | Reason::ConcurrencyLimit
         | Reason::QueueFull
         | Reason::QueueTimeout
+        | Reason::CoolingDown
         | Reason::LedgerUnavailable
         | Reason::Draining => StatusCode::SERVICE_UNAVAILABLE,
         Reason::FleetLimit => StatusCode::TOO_MANY_REQUESTS,
@@ -161,6 +174,7 @@ fn title(reason: Reason) -> &'static str {
         Reason::ConcurrencyLimit => "the concurrency limit is reached",
         Reason::QueueFull => "the queue is full",
         Reason::QueueTimeout => "waited in the queue for as long as allowed",
+        Reason::CoolingDown => "the provider asked to come back later",
         Reason::FleetLimit => "the limit of all instances is reached",
         Reason::NoTimeLeft => "no time left for an attempt",
         Reason::DnsFailure => "the name was not resolved",
@@ -187,7 +201,9 @@ fn title(reason: Reason) -> &'static str {
 /// The error types of RFC 9209, section 2.3, that come closest.
 fn proxy_status(reason: Reason) -> &'static str {
     match reason {
-        Reason::BreakerOpen | Reason::Draining => "seawall; error=destination_unavailable",
+        Reason::BreakerOpen | Reason::CoolingDown | Reason::Draining => {
+            "seawall; error=destination_unavailable"
+        }
         Reason::ConcurrencyLimit | Reason::QueueFull | Reason::QueueTimeout | Reason::FleetLimit => {
             "seawall; error=connection_limit_reached"
         }

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use seawall_client::connect::{self, ConfigError};
 use seawall_client::{Clock, DependencySettings, EndpointSettings, HealthRequest, PoolSettings, Shared};
 use seawall_policy::{
-    BreakerSettings, GuardSettings, Idempotency, Keys, LimitSettings, Plan, QueueSettings, Rules, Time,
-    WindowSpan,
+    BreakerSettings, CoolingSettings, GuardSettings, Idempotency, Keys, LimitSettings, Plan, QueueSettings,
+    Rules, Time, WindowSpan,
 };
 
 use tokio::sync::watch;
@@ -413,6 +413,7 @@ fn operation_plan(dependency: &config::Dependency, operation: &config::Operation
         idempotency: in_force(dependency, operation.idempotency),
         confirm: operation.confirm.is_some(),
         refuses: operation.refuses.clone(),
+        overload: dependency.overload.clone(),
         answers: operation.answers.clone(),
     };
     Plan {
@@ -422,18 +423,23 @@ fn operation_plan(dependency: &config::Dependency, operation: &config::Operation
         backoff: operation.retry.backoff,
         endpoints: dependency.endpoints.len(),
         slow_call: operation.slow_call,
+        after_max: operation.retry.after_max,
     }
 }
 
 fn fallback_plan(dependency: &config::Dependency, idempotency: Idempotency) -> Plan {
     let fallback = &dependency.fallback;
     Plan {
-        rules: Rules::of(in_force(dependency, idempotency)),
+        rules: Rules {
+            overload: dependency.overload.clone(),
+            ..Rules::of(in_force(dependency, idempotency))
+        },
         timeouts: fallback.timeout,
         attempts: fallback.retry.attempts_in_force(),
         backoff: fallback.retry.backoff,
         endpoints: dependency.endpoints.len(),
         slow_call: fallback.slow_call,
+        after_max: fallback.retry.after_max,
     }
 }
 
@@ -467,9 +473,13 @@ pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> G
     limit.enabled = settings.concurrency.enabled;
     limit.max = settings.concurrency.max;
     limit.adaptive = settings.concurrency.adaptive;
+    let mut cooling = CoolingSettings::default();
+    cooling.enabled = settings.cooldown;
+    cooling.after_max = settings.fallback.retry.after_max;
     let concurrency = &settings.concurrency;
     GuardSettings {
         breaker,
+        cooling,
         limit,
         queue: QueueSettings { length: concurrency.queue, wait: concurrency.queue_wait },
         breaker_keys: from.max_keys,

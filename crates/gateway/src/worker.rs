@@ -156,6 +156,7 @@ impl Worker {
         }
         // A sender that is gone means the same as its word.
         let _ = stop.wait_for(|stop| *stop).await;
+        self.end_witnesses();
         for door in doors {
             let _ = door.await;
         }
@@ -323,6 +324,14 @@ impl Worker {
         let now = self.routes();
         now.dependencies.iter().any(|dependency| Arc::strong_count(dependency) > 1)
             || self.retired.lock().iter().any(|dependency| dependency.strong_count() > 0)
+    }
+
+    /// Attempts that are followed only to learn whether an endpoint hangs do not hold up the end.
+    fn end_witnesses(&self) {
+        self.routes().dependencies.iter().for_each(|dependency| dependency.end_witnesses());
+        for retired in self.retired.lock().iter().filter_map(Weak::upgrade) {
+            retired.end_witnesses();
+        }
     }
 
     /// Takes over the configuration in force, keeping the connections of every dependency that did not change.

@@ -83,7 +83,7 @@ impl Side {
         let now = self.running.clock.now();
         let ending = Ending::Lost(Lost::ReadTimeout);
         let verdict = Rules::of(Idempotency::Safe).judge(&ending);
-        let report = Report::of(&ending, &verdict, true, Duration::from_secs(10));
+        let report = Report::of(&ending, &verdict, Duration::from_secs(10), Duration::from_secs(1));
         found.shared.with(|guards| {
             for _ in 0..times {
                 let permit = guards.admit(0, &Keys::NONE, now).unwrap();

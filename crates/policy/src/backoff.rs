@@ -2,8 +2,8 @@
 //!
 //! The wait is drawn uniformly from zero to a bound that doubles with each repeat ("full jitter"; M. Brooker,
 //! *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015). The obvious rule, a fixed growing interval,
-//! keeps callers that failed together together: they come back as one wave. A `Retry-After` of the other side is a
-//! floor: the draw is added to nothing, but never lies below it.
+//! keeps callers that failed together together: they come back as one wave. A time that an answer names (`Retry-After`) is kept
+//! to the letter, and the draw is added to it: without that, all who were told the same come back at the same moment.
 
 use std::time::Duration;
 
@@ -50,12 +50,14 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The wait before repeat number `repeat` (1 is the first), never shorter than `retry_after`.
+    /// The wait before repeat number `repeat` (1 is the first). After `retry_after` the draw is from the bound or a quarter of
+    /// that time, whichever is more, and is added to it.
     #[must_use]
     pub fn wait(&self, repeat: u32, retry_after: Option<Duration>, draw: Draw) -> Duration {
         let doublings = repeat.saturating_sub(1).min(31);
         let bound = self.base.saturating_mul(1 << doublings).min(self.cap);
-        draw.share_of(bound).max(retry_after.unwrap_or(Duration::ZERO))
+        let named = retry_after.unwrap_or(Duration::ZERO);
+        named.saturating_add(draw.share_of(bound.max(named / 4)))
     }
 }
 
@@ -83,10 +85,12 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_a_floor() {
+    fn the_draw_is_added_to_the_time_that_was_named() {
         let backoff = Backoff::default();
-        let asked = Some(Duration::from_secs(3));
-        assert_eq!(backoff.wait(1, asked, MAX), Duration::from_secs(3));
-        assert!(backoff.wait(1, Some(Duration::from_millis(1)), MAX) > Duration::from_millis(49));
+        let named = |millis| Some(Duration::from_millis(millis));
+        let least_and_most = |named| [Draw::new(0), MAX].map(|draw| backoff.wait(1, named, draw).as_millis());
+        assert_eq!(least_and_most(named(4_000)), [4_000, 4_999], "a quarter of it");
+        assert_eq!(least_and_most(named(100)), [100, 149], "the bound");
+        assert_eq!(least_and_most(named(0)), [0, 49]);
     }
 }

@@ -1,11 +1,11 @@
 //! The circuit breaker: whether an endpoint may be called at all.
 //!
 //! Closed means flowing, open refusing, half-open probing. What the obvious breaker gets wrong, and this one does
-//! not: calls that are cut from outside are no results, so an endpoint that swallows every request looks untouched
-//! (here a permit that ends without a result is evidence of its own, [`Evidence::Abandoned`]); results of calls
-//! that began before the last change decide about the new state (here each pass carries its era); and half-open
-//! lets everybody through at once (here one probe at a time, and one that never returns blocks the next only for
-//! `open_for`). A quiet caller never sees twenty calls in a window, so two slow failures in a row without a single
+//! not: calls that are cut from outside are no results, so an endpoint that swallows every request looks untouched (here some
+//! of them are followed to their real ending, [`crate::DependencyGuards::follow`], and the others are evidence only
+//! beside successes, [`Evidence::Abandoned`]); results of calls that began before the last change decide about the new
+//! state (here each pass carries its era); and half-open lets everybody through at the same time (here one probe at a
+//! time, and one that never returns blocks the next only for `open_for`). A quiet caller never sees twenty calls in a window, so two slow failures in a row without a single
 //! success open it too: that is silence, not a rate.
 //!
 //! The rules and constants were found by simulating callers and server together. Doubling the open time and ramping up after it made recovery slower there and prevented nothing; both exist as
@@ -30,6 +30,7 @@
 
 use std::time::Duration;
 
+use crate::ramp::{Ramp, Ramped};
 use crate::{Counts, Draw, FailureKind, Time, Window};
 
 mod facts;
@@ -42,8 +43,6 @@ pub use settings::BreakerSettings;
 
 /// One, in parts per million.
 const WHOLE_PPM: u64 = 1_000_000;
-/// The share of calls that the first moment of a ramp admits.
-const RAMP_FLOOR_PPM: u64 = 100_000;
 
 /// The right to call once. It goes back with [`Breaker::settle`]; one that is lost costs nothing but, where it was
 /// a probe, `open_for` until the next.
@@ -91,13 +90,6 @@ struct Closed {
     /// Failures in a row.
     bad_run: u32,
     ramp: Option<Ramp>,
-}
-
-/// Admits a growing share of calls, spread evenly: each call adds the share to the credit, each pass costs one.
-#[derive(Clone, Copy, Debug)]
-struct Ramp {
-    since: Time,
-    credit_ppm: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -225,15 +217,28 @@ impl Breaker {
             Evidence::Success { took } => Weighed::Ok { took },
             Evidence::Failure { kind, slow } => Weighed::Bad { kind, slow },
             Evidence::Neutral => Weighed::Neutral,
-            Evidence::Abandoned { waited } => {
-                let bound = slow_call.or_else(|| self.window.slowest_success(now));
-                if waited > bound.unwrap_or(Duration::ZERO) {
-                    Weighed::Bad { kind: FailureKind::Abandoned, slow: true }
-                } else {
-                    Weighed::Nothing
-                }
-            }
-            Evidence::Unused => Weighed::Nothing,
+            Evidence::Abandoned { waited, enough } => self.weigh_abandoned(now, waited, enough, slow_call),
+            Evidence::Nothing => Weighed::Nothing,
+        }
+    }
+
+    /// A caller who leaves proves little: most leave for reasons of their own. Its wait counts only beside successes that it
+    /// can be compared with, and never as the verdict of a probe.
+    fn weigh_abandoned(
+        &mut self,
+        now: Time,
+        waited: Duration,
+        enough: Duration,
+        slow_call: Option<Duration>,
+    ) -> Weighed {
+        if matches!(self.state, State::HalfOpen(_)) {
+            return Weighed::Nothing;
+        }
+        let Some(slowest) = self.window.slowest_success(now) else { return Weighed::Nothing };
+        let bound = slow_call.unwrap_or_else(|| slowest.saturating_mul(2).max(enough));
+        match waited > bound {
+            true => Weighed::Bad { kind: FailureKind::Abandoned, slow: true },
+            false => Weighed::Nothing,
         }
     }
 
@@ -330,25 +335,12 @@ impl Breaker {
         mut ramp: Ramp,
         now: Time,
     ) -> Result<Pass, BreakerRefusal> {
-        let length = self.settings.ramp.unwrap_or(Duration::ZERO);
-        let elapsed = now.since(ramp.since);
-        if elapsed >= length {
-            closed.ramp = None;
-            self.state = State::Closed(closed);
-            return Ok(Pass { era: self.era, probe: 0 });
-        }
-        let share = elapsed.as_nanos() * u128::from(WHOLE_PPM) / length.as_nanos();
-        ramp.credit_ppm += (share as u64).max(RAMP_FLOOR_PPM);
-        let passes = ramp.credit_ppm >= WHOLE_PPM;
-        if passes {
-            ramp.credit_ppm -= WHOLE_PPM;
-        }
-        closed.ramp = Some(ramp);
+        let ramped = ramp.admit(now);
+        closed.ramp = (ramped != Ramped::Over).then_some(ramp);
         self.state = State::Closed(closed);
-        if passes {
-            Ok(Pass { era: self.era, probe: 0 })
-        } else {
-            Err(self.refusal(Some(ramp.since.saturating_add(length))))
+        match ramped {
+            Ramped::Over | Ramped::Passes => Ok(Pass { era: self.era, probe: 0 }),
+            Ramped::Waits(until) => Err(self.refusal(Some(until))),
         }
     }
 
@@ -390,7 +382,7 @@ impl Breaker {
     fn close(&mut self, now: Time) -> BreakerState {
         self.window.clear();
         self.opening = None;
-        let ramp = self.settings.ramp.map(|_| Ramp { since: now, credit_ppm: WHOLE_PPM });
+        let ramp = self.settings.ramp.map(|length| Ramp::new(now, length));
         self.enter(State::Closed(Closed { ramp, ..Closed::default() }), now);
         BreakerState::Closed
     }

@@ -78,7 +78,7 @@ fn what_breaks_a_silence() {
         assert!(breaker.is_closed(), "{between:?}");
     }
     let mut breaker = Breaker::new(defaults());
-    for evidence in [HUNG, Evidence::Unused, HUNG] {
+    for evidence in [HUNG, Evidence::Nothing, HUNG] {
         call(&mut breaker, ms(1), evidence);
     }
     assert!(!breaker.is_closed(), "what was never sent breaks nothing");
@@ -228,7 +228,7 @@ fn an_older_probes_success_counts() {
 #[test]
 fn a_probe_that_says_nothing_makes_room_for_the_next() {
     let mut breaker = opened(defaults());
-    for evidence in [Evidence::Neutral, Evidence::Unused, Evidence::Neutral] {
+    for evidence in [Evidence::Neutral, Evidence::Nothing, Evidence::Neutral] {
         assert_eq!(call(&mut breaker, ms(3_000), evidence).expect("a probe").change, None);
     }
     assert_eq!(breaker.state(ms(3_000)), BreakerState::HalfOpen);
@@ -260,22 +260,55 @@ fn results_of_an_older_era_never_move_the_state() {
 fn an_endpoint_that_swallows_calls_trips_it_though_all_are_cut_from_outside() {
     let mut breaker = Breaker::new(defaults());
     calls(&mut breaker, ms(0), OK, 30);
-    let cut = Evidence::Abandoned { waited: 500 * MS };
+    let cut = abandoned(500);
     let passed: usize = (1..=50).map(|n| calls(&mut breaker, ms(n * 100), cut, 1)).sum();
     assert!(passed < 50, "{passed}");
     assert!(breaker.why().expect("open").failures.get(FailureKind::Abandoned) > 0);
 }
 
+/// A call given up after so many milliseconds, where the read timeout is a second.
+fn abandoned(millis: u32) -> Evidence {
+    Evidence::Abandoned { waited: millis * MS, enough: 100 * MS }
+}
+
 #[test]
-fn one_callers_tiny_timeout_trips_it_for_nobody() {
+fn a_wait_that_was_given_up_counts_only_beside_a_success_and_when_it_was_long() {
     let mut breaker = Breaker::new(defaults());
-    call(&mut breaker, ms(0), Evidence::Success { took: 8 * MS });
+    let mut counted = |evidence| call(&mut breaker, ms(1), evidence).expect("closed").counted;
     for _ in 0..1_000 {
-        let settled = call(&mut breaker, ms(1), Evidence::Abandoned { waited: MS }).expect("closed");
-        assert_eq!(settled.counted, Counted::Nothing);
+        assert_eq!(counted(abandoned(900)), Counted::Nothing, "no success to compare it with");
     }
-    let longer = call(&mut breaker, ms(2), Evidence::Abandoned { waited: 9 * MS }).expect("closed");
-    assert_eq!(longer.counted, Counted::Bad, "longer than the slowest success");
+    assert_eq!(counted(Evidence::Success { took: 8 * MS }), Counted::Ok);
+    assert_eq!(counted(abandoned(100)), Counted::Nothing, "a tenth of the read timeout");
+    assert_eq!(counted(abandoned(101)), Counted::Bad);
+    assert_eq!(counted(Evidence::Success { took: 80 * MS }), Counted::Ok);
+    assert_eq!(counted(abandoned(160)), Counted::Nothing, "twice the slowest success");
+    assert_eq!(counted(abandoned(161)), Counted::Bad);
+}
+
+#[test]
+fn who_leaves_neither_makes_nor_breaks_a_run_of_silence() {
+    let mut breaker = Breaker::new(defaults());
+    let _ = call(&mut breaker, ms(1), HUNG);
+    for _ in 0..100 {
+        let _ = call(&mut breaker, ms(2), abandoned(900));
+    }
+    assert!(breaker.is_closed());
+    let opened = call(&mut breaker, ms(3), HUNG).expect("closed");
+    assert_eq!(opened.change, Some(BreakerState::Open), "two in a row, whoever left between them");
+}
+
+#[test]
+fn a_probe_whose_caller_left_is_no_verdict_and_frees_the_next_probe() {
+    let mut breaker = Breaker::new(defaults());
+    calls(&mut breaker, ms(0), OK, 1);
+    calls(&mut breaker, ms(0), BAD, 40);
+    for n in 0..3 {
+        let probe = breaker.admit(ms(3_000 + n)).expect("a probe");
+        let settled = breaker.settle(ms(3_000 + n), probe, abandoned(900), || MIDDLE);
+        assert_eq!((settled.counted, settled.change), (Counted::Nothing, None));
+    }
+    assert_eq!(breaker.state(ms(3_003)), BreakerState::HalfOpen);
 }
 
 #[test]
@@ -284,12 +317,12 @@ fn slow_call_bounds_successes_and_cuts() {
     for (evidence, counted) in [
         (Evidence::Success { took: 100 * MS }, Counted::Ok),
         (Evidence::Success { took: 101 * MS }, Counted::Bad),
-        (Evidence::Abandoned { waited: 100 * MS }, Counted::Nothing),
-        (Evidence::Abandoned { waited: 101 * MS }, Counted::Bad),
+        (abandoned(100), Counted::Nothing),
+        (abandoned(101), Counted::Bad),
     ] {
         assert_eq!(call(&mut breaker, ms(1), evidence).expect("closed").counted, counted, "{evidence:?}");
     }
-    assert_eq!(breaker.failures(ms(1)).to_string(), "1 slow answer, 1 given up waiting");
+    assert_eq!(breaker.failures(ms(1)).to_string(), "1 slow answer, 1 caller left");
 }
 
 #[test]
@@ -479,7 +512,7 @@ proptest! {
             } else {
                 let (pass, expected, _) = out.swap_remove(which % out.len());
                 let (evidence, good, slow) = match what {
-                    9 => (Evidence::Unused, None, false),
+                    9 => (Evidence::Nothing, None, false),
                     _ if luck >= sick => (OK, Some(true), false),
                     8 => (HUNG, Some(false), true),
                     _ => (BAD, Some(false), false),

@@ -16,8 +16,8 @@
 use std::time::Duration;
 
 use crate::{
-    Backoff, Draw, Effect, Ending, Health, HeldPass, Permit, Reason, Repeat, Report, Rules, Stopped, Ticket,
-    Time, Verdict, may_repeat,
+    Answer, Backoff, CoolingSettings, Draw, Effect, Ending, Health, HeldPass, Overload, Permit, Reason,
+    Repeat, Report, Rules, Stopped, Ticket, Time, Underway, Verdict, may_repeat,
 };
 
 mod asked;
@@ -61,6 +61,8 @@ pub struct Plan {
     /// A good answer that took longer counts as a failure, and so does a cut after a longer wait. Default: that of the
     /// breaker.
     pub slow_call: Option<Duration>,
+    /// A call without a total timeout waits no longer than this for the time that an answer names. Default 60 s.
+    pub after_max: Duration,
 }
 
 impl Plan {
@@ -74,6 +76,7 @@ impl Plan {
             backoff: Backoff::default(),
             endpoints,
             slow_call: None,
+            after_max: CoolingSettings::default().after_max,
         }
     }
 }
@@ -94,9 +97,24 @@ pub struct Attempt {
     /// `end_by` is the caller's own deadline, and ours would be later: an ending at it is
     /// [`Ending::CallerDeadline`].
     pub callers_deadline: bool,
+    /// What `connect_by` would be without the caller's deadline.
+    pub own_connect_by: Time,
+    /// What `end_by` would be without the caller's deadline.
+    pub own_end_by: Time,
 }
 
-const NO_TIME_LEFT: Refusal = Refusal { reason: Reason::NoTimeLeft, until: None };
+const NO_TIME_LEFT: Refusal = Refusal::of(Reason::NoTimeLeft);
+
+/// An attempt that ended, and that one would like to repeat.
+struct Fallen<'a> {
+    repeat: Repeat,
+    verdict: &'a Verdict,
+    /// It timed out, or failed late.
+    slow: bool,
+    ended: Ended,
+    /// When the first call passes at its endpoint again, where that cools.
+    back: Option<Time>,
+}
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +173,7 @@ impl Ended {
 #[derive(Debug)]
 pub struct Call<P = Permit, Q = HeldPass, T = Ticket> {
     end_by: Time,
+    own_end_by: Time,
     callers_deadline: bool,
     caller_repeats: bool,
     attempts: u32,
@@ -180,6 +199,14 @@ pub struct Wish {
     pub no_repeats: bool,
 }
 
+impl Call {
+    /// The attempt in flight, as it is known outside this call; none while there is none.
+    #[must_use]
+    pub fn underway(&self) -> Option<Underway> {
+        self.permit.as_ref().map(|permit| permit.underway(self.began))
+    }
+}
+
 impl<P, Q, T: Copy> Call<P, Q, T> {
     /// Starts a call: its machine, and the first step.
     pub fn begin<G>(plan: &Plan, wish: Wish, guards: &mut G, now: Time) -> (Call<P, Q, T>, Step)
@@ -201,6 +228,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         let callers = callers.min(wish.by.unwrap_or(Time::NEVER));
         Call {
             end_by: ours.min(callers),
+            own_end_by: ours,
             callers_deadline: callers < ours,
             caller_repeats: wish.no_repeats,
             attempts: 0,
@@ -241,11 +269,21 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         let repeat = may_repeat(plan.rules.idempotency, &verdict);
         self.last = Some(repeat);
         let took = now.since(self.began);
-        let slow = verdict.timed_out || (verdict.health == Health::Failure && took > plan.timeouts.read / 10);
+        let tenth = plan.timeouts.read / 10;
+        let slow = verdict.timed_out || (verdict.health == Health::Failure && took > tenth);
         let report = Report {
             slow_call: plan.slow_call,
             flowing: ended.flowing,
-            ..Report::of(&ended.ending, &verdict, slow, took)
+            ..Report::of(&ended.ending, &verdict, took, tenth)
+        };
+        let back = match ended.ending {
+            Ending::Answered(answer) if verdict.overload => self.overloaded(guards, answer, now),
+            Ending::Answered(_)
+            | Ending::Unsent(_)
+            | Ending::Unprocessed
+            | Ending::Lost(_)
+            | Ending::CallerDeadline
+            | Ending::CallerLeft { .. } => None,
         };
         if repeat == Repeat::NotWanted {
             if let Some(permit) = self.permit.take() {
@@ -253,29 +291,42 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             }
             return Step::Finish(self.finish(None, None));
         }
-        self.ended_short(plan, guards, repeat, &verdict, slow, report, ended, draw, now)
+        self.ended_short(
+            plan,
+            guards,
+            &Fallen { repeat, verdict: &verdict, slow, ended, back },
+            report,
+            draw,
+            now,
+        )
+    }
+
+    /// The attempt was answered "come back later".
+    #[cold]
+    fn overloaded<G>(&mut self, guards: &mut G, answer: Answer, now: Time) -> Option<Time>
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
+        let told = Overload { named: answer.retry_after, too_many: answer.status == 429 };
+        self.permit.as_ref().and_then(|permit| guards.overloaded(permit, told, now))
     }
 
     /// An attempt ended, and one would like to repeat it.
     #[cold]
-    #[expect(clippy::too_many_arguments, reason = "the second half of `ended`")]
     fn ended_short<G>(
         &mut self,
         plan: &Plan,
         guards: &mut G,
-        repeat: Repeat,
-        verdict: &Verdict,
-        slow: bool,
+        fallen: &Fallen<'_>,
         report: Report,
-        ended: Ended,
         draw: impl FnOnce() -> Draw,
         now: Time,
     ) -> Step
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
-        let asked = self.may_go_on(plan, guards, repeat, verdict, slow, ended, draw, now);
-        let next = if ended.stale { self.endpoint } else { self.next_endpoint(plan) };
+        let asked = self.may_go_on(plan, guards, fallen, draw, now);
+        let next = if fallen.ended.stale { self.endpoint } else { self.next_endpoint(plan) };
         let after = match asked {
             Ok(_) if next == self.endpoint => After::RepeatsHere,
             Ok(_) => After::MovesOn,
@@ -333,7 +384,8 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     {
         if let Some(permit) = self.permit.take() {
             let waited = now.since(self.began);
-            let report = Report { slow_call: plan.slow_call, ..Report::abandoned(waited) };
+            let report =
+                Report { slow_call: plan.slow_call, ..Report::abandoned(waited, plan.timeouts.read / 10) };
             let _none = guards.settle(permit, &report, After::Ends, now);
         }
         if let Some((_, ticket)) = self.ticket.take() {
@@ -347,6 +399,12 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         self.caller_repeats = true;
     }
 
+    /// What is known of the effect of the attempts that have ended.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.effect
+    }
+
     /// When all of it must be over.
     #[must_use]
     pub fn end_by(&self) -> Time {
@@ -354,21 +412,18 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     }
 
     /// When the next attempt may begin, or why there is none.
-    #[expect(clippy::too_many_arguments, reason = "the facts of one decision, asked in one place")]
     fn may_go_on<G>(
         &self,
         plan: &Plan,
         guards: &mut G,
-        repeat: Repeat,
-        verdict: &Verdict,
-        slow: bool,
-        ended: Ended,
+        fallen: &Fallen<'_>,
         draw: impl FnOnce() -> Draw,
         now: Time,
     ) -> Result<Time, Stopped>
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
+        let Fallen { repeat, verdict, slow, ended, back } = *fallen;
         if repeat == Repeat::Forbidden {
             return Err(Stopped::NotRepeatable);
         }
@@ -385,27 +440,45 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             return Ok(now);
         }
         let moves_on = self.attempts < plan.endpoints as u32;
-        if moves_on && matches!(ended.ending, Ending::Unsent(_)) && now < self.end_by {
-            // Nobody has this call's load yet, so nothing is multiplied: it takes no token to move on with it.
+        if moves_on && now < self.end_by && moves_free(fallen) {
             return Ok(now);
         }
-        let wait = if moves_on {
-            Duration::ZERO
-        } else {
-            plan.backoff.wait(self.attempts, verdict.retry_after, draw())
-        };
-        let at = now.saturating_add(wait);
+        let at = if moves_on { now } else { self.repeats_at(plan, verdict.retry_after, back, draw(), now)? };
         if at >= self.end_by {
             return Err(Stopped::Deadline);
         }
         let permit = self.permit.as_ref().expect("an attempt that ends has its permit still");
         // What may have been worked on would be worked on twice.
         let doubles = slow || !(moves_on || verdict.unprocessed);
-        guards.pay(permit, doubles, now).map_err(|no| match no {
+        let paid = guards.pay(permit, doubles, now).map_err(|no| match no {
             Stopped::Slow if !slow => Stopped::Budget,
             no => no,
+        });
+        // Where the next endpoint would not have taken it either, that is what kept it from being tried.
+        paid.map_err(|no| match moves_on {
+            true => guards.refuses(self.next_endpoint(plan), now).unwrap_or(no),
+            false => no,
         })?;
         Ok(at)
+    }
+
+    /// When a repeat at the same endpoint may begin: after a drawn wait, and after the time that the answer named. Where the
+    /// endpoint cools, not before it takes calls again.
+    fn repeats_at(
+        &self,
+        plan: &Plan,
+        named: Option<Duration>,
+        back: Option<Time>,
+        draw: Draw,
+        now: Time,
+    ) -> Result<Time, Stopped> {
+        if self.end_by == Time::NEVER && named.is_some_and(|named| named > plan.after_max) {
+            // Nobody said how long this call may take, and nobody waits for an hour.
+            return Err(Stopped::Cooling);
+        }
+        let wait = plan.backoff.wait(self.attempts, named, draw);
+        let jitter = wait.saturating_sub(named.unwrap_or(Duration::ZERO));
+        Ok(now.saturating_add(wait).max(back.map_or(now, |back| back.saturating_add(jitter))))
     }
 
     /// The endpoint of the next attempt: the next in order of preference, round and round.
@@ -454,7 +527,9 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
                     if no.reason == Reason::ConcurrencyLimit {
                         full.get_or_insert(endpoint);
                     }
-                    refusal.until = refusal.until.into_iter().chain(no.until).min();
+                    if no.until.is_some_and(|until| refusal.until.is_none_or(|first| until < first)) {
+                        (refusal.until, refusal.spread) = (no.until, no.spread);
+                    }
                 }
             }
         }
@@ -485,13 +560,16 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         self.endpoint = endpoint;
         self.attempts += 1;
         self.began = now;
+        let connect_by = now.saturating_add(plan.timeouts.connect);
         Step::Send(Attempt {
             number: self.attempts,
             endpoint,
-            connect_by: now.saturating_add(plan.timeouts.connect).min(self.end_by),
+            connect_by: connect_by.min(self.end_by),
             read: plan.timeouts.read,
             end_by: self.end_by,
             callers_deadline: self.callers_deadline,
+            own_connect_by: connect_by.min(self.own_end_by),
+            own_end_by: self.own_end_by,
         })
     }
 
@@ -508,6 +586,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         let stopped = match refusal.reason {
             Reason::NoTimeLeft => Stopped::Deadline,
             Reason::BreakerOpen => Stopped::Breaker,
+            Reason::CoolingDown => Stopped::Cooling,
             _ => Stopped::Limit,
         };
         Step::Finish(self.finish(None, Some(stopped)))
@@ -524,6 +603,16 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
 
     fn finish(&self, refusal: Option<Refusal>, stopped: Option<Stopped>) -> Finish {
         Finish { effect: self.effect, attempts: self.attempts, endpoint: self.endpoint, refusal, stopped }
+    }
+}
+
+/// Whether it takes no token to move on to another endpoint. Nobody has this call's load where it was not sent, or where the
+/// answer proves that it was not worked on; and an endpoint that cools is to lose its load.
+fn moves_free(fallen: &Fallen<'_>) -> bool {
+    match fallen.ended.ending {
+        Ending::Unsent(_) => true,
+        Ending::Answered(_) => fallen.back.is_some() || fallen.verdict.unprocessed,
+        Ending::Unprocessed | Ending::Lost(_) | Ending::CallerDeadline | Ending::CallerLeft { .. } => false,
     }
 }
 

@@ -61,7 +61,7 @@ pub enum Ending {
 pub struct Answer {
     /// The HTTP status, 200 to 999.
     pub status: u16,
-    /// `Retry-After`, as a time from now.
+    /// When to come back, as a time from now: `Retry-After` or another field that says it.
     pub retry_after: Option<Duration>,
     /// What the operation's own `answers` say of it.
     pub declared: Option<Effect>,
@@ -97,7 +97,7 @@ pub struct Verdict {
     pub doubt: Effect,
     /// What it says of the endpoint.
     pub health: Health,
-    /// It counts against an adaptive limit: a read or total timeout, 503 or 429.
+    /// It counts against an adaptive limit: a read or total timeout, or an answer whose status is in [`Rules::overload`].
     pub overload: bool,
     /// It ended by waiting too long: a timeout of ours, or 504.
     pub timed_out: bool,
@@ -118,15 +118,26 @@ pub struct Rules {
     pub confirm: bool,
     /// Statuses (429, 503) that mean "not processed".
     pub refuses: Vec<u16>,
+    /// Statuses that mean "come back later". Default [`Rules::OVERLOAD`].
+    pub overload: Vec<u16>,
     /// Meanings by status and body.
     pub answers: Answers,
 }
 
 impl Rules {
+    /// What is an overload where nobody says otherwise: 429, 503, and the 529 of some interfaces of language models.
+    pub const OVERLOAD: [u16; 3] = [429, 503, 529];
+
     /// Rules that follow from the idempotency alone.
     #[must_use]
     pub fn of(idempotency: Idempotency) -> Rules {
-        Rules { idempotency, confirm: false, refuses: Vec::new(), answers: Answers::default() }
+        Rules {
+            idempotency,
+            confirm: false,
+            refuses: Vec::new(),
+            overload: Rules::OVERLOAD.to_vec(),
+            answers: Answers::default(),
+        }
     }
 
     /// What the operation's own words say of an answer, for [`Answer::declared`]; none where its status decides.
@@ -181,9 +192,8 @@ impl Rules {
             202 if self.confirm => Verdict { definite: true, ..Verdict::of(Unknown, Health::Success) },
             200..=299 | 303 | 304 => Verdict { definite: true, ..Verdict::of(Applied, Health::Success) },
             408 | 409 | 425 => Verdict::of(Unknown, Health::Success),
-            429 => Verdict { overload: true, ..Verdict::of(Unknown, Health::Busy) },
+            429 => Verdict::of(Unknown, Health::Busy),
             307 | 308 | 400..=499 => Verdict { definite: true, ..Verdict::of(NotApplied, Health::Success) },
-            503 => Verdict { overload: true, ..Verdict::of(Unknown, Health::Failure) },
             504 => Verdict { timed_out: true, ..Verdict::of(Unknown, Health::Failure) },
             _ => Verdict::of(Unknown, Health::Failure),
         };
@@ -200,6 +210,7 @@ impl Rules {
             let definite = declared != Unknown;
             verdict = Verdict { doubt: declared, effect: declared, unprocessed: false, definite, ..verdict };
         }
+        verdict.overload = answer.status >= 400 && self.overload.contains(&answer.status);
         verdict.retry_after = answer.retry_after;
         verdict
     }

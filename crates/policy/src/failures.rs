@@ -115,7 +115,7 @@ impl fmt::Display for Failures {
                 FailureKind::Status504 => write!(f, "{count} × 504"),
                 FailureKind::OtherStatus => write!(f, "{count} × other status"),
                 FailureKind::Slow => write!(f, "{count} slow answer{plural}"),
-                FailureKind::Abandoned => write!(f, "{count} given up waiting"),
+                FailureKind::Abandoned => write!(f, "{count} caller{plural} left"),
             }?;
             separator = ", ";
         }

@@ -13,22 +13,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    After, AttemptEnd, BreakerSettings, BreakerState, Budget, BudgetSettings, Claim, Counted, Draw, Evidence,
-    Force, LimitSettings, Pass, QueueSettings, Reason, Refusal, Report, Slot, Stopped, Time, Waiter,
+    After, AttemptEnd, BreakerSettings, BreakerState, Budget, BudgetSettings, Claim, CoolingSettings,
+    Counted, Draw, Evidence, Force, LimitSettings, Overload, Pass, QueueSettings, Reason, Refusal, Report,
+    Slot, Stopped, Time, Waiter,
 };
 use keyed::Place;
 
 mod gate;
 mod keyed;
 mod view;
+mod ward;
+mod witness;
 
 pub use view::{EndpointGuards, LimitSeen};
+pub use witness::{Underway, Witness};
 
 /// How the guards of one dependency decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuardSettings {
     /// Each endpoint's breaker, or each key's.
     pub breaker: BreakerSettings,
+    /// Each endpoint's cooling; where breakers are kept for keys, each key's.
+    pub cooling: CoolingSettings,
     /// Each endpoint's limit, or each key's.
     pub limit: LimitSettings,
     /// The queue before each limit. Default: none.
@@ -48,6 +54,7 @@ impl Default for GuardSettings {
     fn default() -> Self {
         GuardSettings {
             breaker: BreakerSettings::default(),
+            cooling: CoolingSettings::default(),
             limit: LimitSettings::default(),
             queue: QueueSettings::default(),
             breaker_keys: 1024,
@@ -130,6 +137,8 @@ pub struct DependencyGuards {
     endpoints: Vec<EndpointGuards>,
     budget: Budget,
     instances: u32,
+    /// Attempts that are followed without their callers.
+    witnesses: u32,
     /// Whose turn came, and who were not told yet.
     called: Vec<Ticket>,
 }
@@ -149,6 +158,7 @@ impl DependencyGuards {
             endpoints: (0..endpoints.max(1)).map(|_| EndpointGuards::new(&settings)).collect(),
             budget: Budget::new(settings.budget),
             instances: settings.instances,
+            witnesses: 0,
             called: Vec::new(),
         }
     }
@@ -160,14 +170,14 @@ impl DependencyGuards {
     #[inline]
     pub fn admit(&mut self, endpoint: usize, keys: &Keys, now: Time) -> Result<Permit, Refusal> {
         let guards = &mut self.endpoints[endpoint];
-        let breaker = guards.breakers.place(keys.breaker.as_ref(), now);
-        let pass = guards.breakers.at(breaker).admit(now).map_err(refused)?;
+        let breaker = guards.wards.place(keys.breaker.as_ref(), now);
+        let pass = guards.wards.at(breaker).admit(now)?;
         let gate = guards.gates.place(keys.limit.as_ref(), now);
         let Some(slot) = guards.gates.at(gate).admit(pass.is_probe()) else {
             guards.unused(breaker, pass, now);
-            return Err(Refusal { reason: Reason::ConcurrencyLimit, until: None });
+            return Err(Refusal::of(Reason::ConcurrencyLimit));
         };
-        guards.breakers.took_off(breaker);
+        guards.wards.took_off(breaker);
         guards.gates.took_off(gate);
         Ok(Permit { at: At { endpoint: endpoint as u32, breaker, gate }, pass, slot })
     }
@@ -183,10 +193,10 @@ impl DependencyGuards {
         let gate = guards.gates.at(place);
         let QueueSettings { length, wait } = *gate.queue();
         if length == 0 || wait == Duration::ZERO {
-            return Err(Refusal { reason: Reason::ConcurrencyLimit, until: None });
+            return Err(Refusal::of(Reason::ConcurrencyLimit));
         }
         let joined = gate.join(now);
-        let (waiter, until) = joined.map_err(|_| Refusal { reason: Reason::QueueFull, until: None })?;
+        let (waiter, until) = joined.map_err(|_| Refusal::of(Reason::QueueFull))?;
         let ticket = Ticket { endpoint: endpoint as u32, gate: place, waiter };
         // A place may have come free since it was asked for.
         gate.call(now, |waiter| self.called.push(Ticket { waiter, ..ticket }));
@@ -201,13 +211,13 @@ impl DependencyGuards {
             gate::Claim::Yours(slot) => slot,
             gate::Claim::Waits { until } => return Claim::Waits(ticket, until),
             gate::Claim::Over => {
-                return Claim::Refused(Refusal { reason: Reason::QueueTimeout, until: None });
+                return Claim::Refused(Refusal::of(Reason::QueueTimeout));
             }
         };
-        let breaker = guards.breakers.place(keys.breaker.as_ref(), now);
-        match guards.breakers.at(breaker).admit(now) {
+        let breaker = guards.wards.place(keys.breaker.as_ref(), now);
+        match guards.wards.at(breaker).admit(now) {
             Ok(pass) => {
-                guards.breakers.took_off(breaker);
+                guards.wards.took_off(breaker);
                 guards.gates.took_off(ticket.gate);
                 Claim::Yours(Permit {
                     at: At { endpoint: ticket.endpoint, breaker, gate: ticket.gate },
@@ -218,7 +228,7 @@ impl DependencyGuards {
             Err(no) => {
                 let (endpoint, gate) = (ticket.endpoint, ticket.gate);
                 self.free(LimitSlot { endpoint, gate, slot, end: AttemptEnd::Nothing }, false, || now);
-                Claim::Refused(refused(no))
+                Claim::Refused(no)
             }
         }
     }
@@ -264,7 +274,7 @@ impl DependencyGuards {
                 None
             }
         };
-        guards.breakers.landed(at.breaker);
+        guards.wards.landed(at.breaker);
         if after == After::Ends && report.is_success() {
             self.budget.earn();
         }
@@ -296,7 +306,8 @@ impl DependencyGuards {
     /// Why not: `breaker`, `slow` or `budget`.
     pub fn pay(&mut self, permit: &Permit, doubles: bool, now: Time) -> Result<(), Stopped> {
         if doubles {
-            let breaker = self.endpoints[permit.at.endpoint as usize].breakers.at(permit.at.breaker);
+            let breaker =
+                &mut self.endpoints[permit.at.endpoint as usize].wards.at(permit.at.breaker).breaker;
             if !breaker.is_closed() {
                 return Err(Stopped::Breaker);
             }
@@ -309,6 +320,38 @@ impl DependencyGuards {
             }
         }
         if self.budget.spend() { Ok(()) } else { Err(Stopped::Budget) }
+    }
+
+    /// An attempt was answered "come back later". When the first call passes there again, where its endpoint cools now.
+    pub fn overloaded(
+        &mut self,
+        permit: &Permit,
+        told: Overload,
+        now: Time,
+        draw: impl FnOnce() -> Draw,
+    ) -> Option<Time> {
+        let At { endpoint, breaker, .. } = permit.at;
+        let here = endpoint as usize;
+        let key = self.endpoints[here].wards.key(breaker);
+        let elsewhere = self.endpoints.iter_mut().enumerate().any(|(at, other)| {
+            at != here && other.wards.found(key.as_ref()).is_none_or(|ward| ward.flows(now))
+        });
+        self.endpoints[here].wards.at(breaker).overloaded(now, told, elsewhere, draw)
+    }
+
+    /// Why an endpoint would refuse a call now, without asking it: `breaker`, `cooling` or `limit`; `None` where it would not.
+    pub fn refuses(&mut self, endpoint: usize, keys: &Keys, now: Time) -> Option<Stopped> {
+        let guards = self.endpoints.get_mut(endpoint)?;
+        let ward = guards.wards.found(keys.breaker.as_ref())?;
+        match () {
+            () if ward.cooling.is_cooling(now) => Some(Stopped::Cooling),
+            () if !ward.breaker.is_closed() => Some(Stopped::Breaker),
+            () => guards
+                .gates
+                .found(keys.limit.as_ref())
+                .filter(|gate| !gate.limit.has_room())
+                .map(|_| Stopped::Limit),
+        }
     }
 
     /// Thousandths of a retry token that are left.
@@ -327,7 +370,8 @@ impl DependencyGuards {
     /// Whether an endpoint's health request is to be sent now; true once each time that it is due. It is the endpoint's
     /// own breaker that asks: what the endpoint says of itself tells nothing of one shard behind it.
     pub fn health_due(&mut self, endpoint: usize, now: Time) -> bool {
-        self.endpoints.get_mut(endpoint).is_some_and(|guards| guards.breaker().health_due(now))
+        let guards = self.endpoints.get_mut(endpoint);
+        guards.is_some_and(|guards| guards.cooling(now).is_none() && guards.breaker().health_due(now))
     }
 
     /// The health request was answered well. Whether that began to probe an open breaker.
@@ -394,7 +438,15 @@ impl EndpointGuards {
     /// up and counted as bad: then it is overload, too.
     #[inline]
     fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
-        let breaker = self.breakers.at(at.breaker);
+        let ward = self.wards.at(at.breaker);
+        let success = report.is_success();
+        if success {
+            ward.succeeded(now);
+        }
+        if report.answered {
+            ward.cooling.answered(success);
+        }
+        let breaker = &mut ward.breaker;
         let slow_call = report.slow_call.or(breaker.settings().slow_call);
         let settled = breaker.settle_within(now, pass, report.health, slow_call, draw);
         if settled.change == Some(BreakerState::Closed) {
@@ -402,10 +454,6 @@ impl EndpointGuards {
         }
         settled.counted == Counted::Bad && matches!(report.health, Evidence::Abandoned { .. })
     }
-}
-
-fn refused(no: crate::BreakerRefusal) -> Refusal {
-    Refusal { reason: Reason::BreakerOpen, until: no.until }
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ const DRAW: Draw = Draw::new(0);
 
 fn report(ending: Ending, slow: bool) -> Report {
     let verdict = Rules::of(Idempotency::None).judge(&ending);
-    Report::of(&ending, &verdict, slow, Duration::from_millis(10))
+    let took = if slow { 2 * TENTH } else { TENTH / 100 };
+    Report::of(&ending, &verdict, took, TENTH)
 }
 
 fn end(guards: &mut DependencyGuards, ending: Ending, slow: bool, at: Time) {
@@ -74,26 +75,103 @@ fn each_guard_reads_an_ending_in_its_own_way() {
 fn end_after(guards: &mut DependencyGuards, ending: Option<Ending>, took: Duration, at: Time) {
     let permit = guards.admit(0, &Keys::NONE, at).expect("admitted");
     let report = match ending {
-        Some(ending) => Report::of(&ending, &Rules::of(Idempotency::None).judge(&ending), false, took),
-        None => Report::abandoned(took),
+        Some(ending) => Report::of(&ending, &Rules::of(Idempotency::None).judge(&ending), took, TENTH),
+        None => Report::abandoned(took, TENTH),
     };
     let _ = guards.settle(permit, &report, After::Ends, at, || DRAW);
 }
+
+/// A tenth of the read timeout.
+const TENTH: Duration = Duration::from_secs(1);
 
 /// A future that was dropped, and a caller's own deadline.
 const CUTS: [Option<Ending>; 2] = [None, Some(Ending::CallerDeadline)];
 
 #[test]
-fn two_calls_cut_from_outside_open_what_swallows_them() {
+fn calls_cut_from_outside_are_no_evidence_where_nothing_succeeds() {
     let at = Time::from_millis(1);
     for cut in CUTS {
         let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
-        for _ in 0..2 {
-            end_after(&mut guards, cut, Duration::from_millis(100), at);
+        for _ in 0..1_000 {
+            end_after(&mut guards, cut, Duration::from_secs(9), at);
         }
-        let refusal = guards.admit(0, &Keys::NONE, at).expect_err("silence opened it");
-        assert_eq!(refusal.reason, Reason::BreakerOpen, "{cut:?}");
+        assert_eq!(counts(&mut guards, at), (0, 0), "{cut:?}");
+        assert_eq!(guards.endpoint(0).expect("it is there").limit().limit(), 1_000, "{cut:?}");
     }
+}
+
+#[test]
+fn what_the_breaker_counts_of_a_call_that_was_cut_the_limit_hears_too() {
+    let at = Time::from_millis(1);
+    for cut in CUTS {
+        let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+        for _ in 0..40 {
+            end_after(&mut guards, Some(status(200)), Duration::from_millis(8), at);
+        }
+        for _ in 0..10 {
+            end_after(&mut guards, cut, Duration::from_secs(2), at);
+        }
+        assert_eq!(counts(&mut guards, at), (40, 10), "{cut:?}");
+        assert_eq!(guards.endpoint(0).expect("it is there").limit().limit(), 810, "{cut:?}");
+    }
+}
+
+/// Begins an attempt, and asks whether it is followed now that its caller left.
+fn leaves(guards: &mut DependencyGuards, began: Time) -> (Permit, Option<Witness>) {
+    let permit = guards.admit(0, &Keys::NONE, began).expect("admitted");
+    let witness = guards.follow(&permit.underway(began));
+    (permit, witness)
+}
+
+#[test]
+fn two_attempts_are_followed_while_nothing_succeeds_and_none_after_a_success() {
+    let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+    let (first, witness) = leaves(&mut guards, Time::from_millis(1));
+    let (second, other) = leaves(&mut guards, Time::from_millis(2));
+    assert!(witness.is_some() && other.is_some());
+    assert!(leaves(&mut guards, Time::from_millis(3)).1.is_none(), "two are enough");
+    guards.unfollow(witness.expect("followed"));
+    let hung = Ending::Lost(Lost::ReadTimeout);
+    let told = Report::of(&hung, &Rules::of(Idempotency::Safe).judge(&hung), Duration::from_secs(10), TENTH);
+    let _ = guards.settle(first, &told, After::Ends, Time::from_millis(4), || DRAW);
+    assert_eq!(
+        counts(&mut guards, Time::from_millis(4)),
+        (0, 1),
+        "its real ending is evidence like any other"
+    );
+    let (_third, witness) = leaves(&mut guards, Time::from_millis(5));
+    assert!(witness.is_some(), "a place came free");
+    let fine = status(200);
+    let told = Report::of(&fine, &Rules::of(Idempotency::Safe).judge(&fine), Duration::from_millis(9), TENTH);
+    guards.unfollow(other.expect("followed"));
+    let (early, _) = leaves(&mut guards, Time::from_millis(6));
+    let _ = guards.settle(second, &told, After::Ends, Time::from_millis(7), || DRAW);
+    assert!(guards.follow(&early.underway(Time::from_millis(6))).is_none(), "somebody succeeded meanwhile");
+    guards.unfollow(witness.expect("followed"));
+    assert!(leaves(&mut guards, Time::from_millis(8)).1.is_some(), "nobody has since this one began");
+}
+
+#[test]
+fn sixteen_are_followed_over_all_keys_and_a_probe_always_is() {
+    let at = Time::from_millis(1);
+    let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+    let mut kept = Vec::new();
+    for key in 0..20 {
+        let keys = Keys { breaker: Some(Arc::from(format!("tenant {}", key / 2))), limit: None };
+        let permit = guards.admit(0, &keys, at).expect("admitted");
+        kept.extend(guards.follow(&permit.underway(at)));
+    }
+    assert_eq!(kept.len(), 16);
+    for _ in 0..2 {
+        end(&mut guards, Ending::Lost(Lost::ReadTimeout), true, at);
+    }
+    let (_probe, witness) = leaves(&mut guards, Time::from_millis(6_000));
+    kept.extend(witness);
+    assert_eq!(kept.len(), 17, "the probe is followed past the bound");
+    for witness in kept {
+        guards.unfollow(witness);
+    }
+    assert_eq!(guards.witnesses, 0);
 }
 
 #[test]
@@ -123,7 +201,7 @@ fn a_local_refusal_is_no_evidence_and_holds_nothing() {
     }
     assert_eq!(counts(&mut guards, at), (0, 0));
     assert_eq!(in_flight(&mut guards), 1);
-    let left = Report::abandoned(Duration::from_millis(10));
+    let left = Report::abandoned(Duration::from_millis(10), TENTH);
     let _ = guards.settle(held, &left, After::Ends, at, || DRAW);
     assert_eq!(in_flight(&mut guards), 0);
 }
@@ -210,7 +288,8 @@ fn one_keys_trouble_is_its_own() {
     leave_off(&mut guards, held, at);
     let mut states = Vec::new();
     let endpoint = guards.endpoint(0).expect("it is there");
-    endpoint.each_breaker(|key, breaker| states.push((key.map(ToString::to_string), breaker.state(at))));
+    endpoint
+        .each_breaker(at, |key, breaker, _| states.push((key.map(ToString::to_string), breaker.state(at))));
     let told = |name: &str, state| (Some(name.to_owned()), state);
     let closed = BreakerState::Closed;
     assert_eq!(states, [told("well", closed), told("busy", closed), told("dead", BreakerState::Open)]);
@@ -349,4 +428,79 @@ fn the_health_request_is_due_only_while_open_and_once_for_all_who_ask() {
     let probe = guards.admit(0, &Keys::NONE, due).expect("it probes");
     assert!(guards.admit(0, &Keys::NONE, due).is_err(), "one at a time");
     leave_off(&mut guards, probe, due);
+}
+
+/// One call that is answered so, with a time that it names; whether its endpoint cools.
+fn overload(
+    guards: &mut DependencyGuards,
+    endpoint: usize,
+    keys: &Keys,
+    named: Option<u64>,
+    at: Time,
+) -> bool {
+    let permit = guards.admit(endpoint, keys, at).expect("admitted");
+    let told = Overload { named: named.map(Duration::from_secs), too_many: true };
+    let cools = guards.overloaded(&permit, told, at, || DRAW).is_some();
+    let _ = guards.settle(permit, &report(status(429), false), After::Ends, at, || DRAW);
+    cools
+}
+
+#[test]
+fn while_an_endpoint_cools_nothing_is_sent_and_nothing_is_counted() {
+    let at = Time::from_millis(1_000);
+    let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+    assert!(overload(&mut guards, 0, &Keys::NONE, Some(8), at));
+    for _ in 0..100 {
+        let no = guards.admit(0, &Keys::NONE, at).expect_err("it cools");
+        assert_eq!((no.reason, no.until), (Reason::CoolingDown, Some(Time::from_millis(9_000))));
+        assert_eq!(no.come_back(at, Draw::new(1 << 63)), Some(Duration::from_secs(9)), "in the middle");
+    }
+    assert_eq!((counts(&mut guards, at), in_flight(&mut guards)), ((0, 0), 0));
+    assert_eq!(guards.refuses(0, &Keys::NONE, at), Some(Stopped::Cooling));
+    assert!(guards.admit(0, &Keys::NONE, Time::from_millis(9_000)).is_ok());
+}
+
+#[test]
+fn the_first_answer_cools_only_where_another_endpoint_takes_calls() {
+    let at = Time::from_millis(1_000);
+    let mut guards = DependencyGuards::new(GuardSettings::default(), 2);
+    end(&mut guards, status(200), false, at);
+    assert!(overload(&mut guards, 0, &Keys::NONE, None, at), "the second is there");
+    assert!(!overload(&mut guards, 1, &Keys::NONE, None, at), "the first cools");
+    for open in 0..2 {
+        let mut guards = DependencyGuards::new(GuardSettings::default(), 2);
+        guards.force(open, Force::Open, at);
+        assert!(!overload(&mut guards, 1 - open, &Keys::NONE, None, at), "endpoint {open} is open");
+    }
+}
+
+#[test]
+fn each_key_of_the_breakers_cools_for_itself() {
+    let at = Time::from_millis(1_000);
+    let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+    let [one, two] = ["one", "two"].map(|key| Keys { breaker: Some(Arc::from(key)), limit: None });
+    assert!(overload(&mut guards, 0, &one, Some(5), at));
+    assert_eq!(guards.admit(0, &one, at).expect_err("it cools").reason, Reason::CoolingDown);
+    assert!(guards.admit(0, &two, at).is_ok() && guards.admit(0, &Keys::NONE, at).is_ok());
+}
+
+#[test]
+fn of_an_open_breaker_and_a_cooling_the_one_that_ends_later_is_the_reason() {
+    for (named, reason) in [(1, Reason::BreakerOpen), (30, Reason::CoolingDown)] {
+        let at = Time::from_millis(1_000);
+        let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+        let permits: Vec<Permit> =
+            (0..3).map(|_| guards.admit(0, &Keys::NONE, at).expect("closed")).collect();
+        let told = Overload { named: Some(Duration::from_secs(named)), too_many: false };
+        let hung = report(Ending::Lost(Lost::ReadTimeout), true);
+        assert!(guards.overloaded(&permits[0], told, at, || DRAW).is_some());
+        for permit in permits {
+            let _ = guards.settle(permit, &hung, After::Ends, at, || DRAW);
+        }
+        let no = guards.admit(0, &Keys::NONE, at).expect_err("both");
+        assert_eq!(no.reason, reason);
+        // Neither a probe nor the health request goes before both are over.
+        let between = Time::from_millis(1_000 + 2_600);
+        assert_eq!(guards.admit(0, &Keys::NONE, between).is_ok(), named == 1);
+    }
 }

@@ -11,6 +11,7 @@ mod backoff;
 mod breaker;
 mod budget;
 mod call;
+mod cooling;
 mod effect;
 mod ending;
 mod failures;
@@ -19,6 +20,7 @@ mod idempotency;
 mod idle;
 mod limit;
 mod queue;
+mod ramp;
 mod reason;
 mod repeat;
 mod report;
@@ -34,12 +36,13 @@ pub use breaker::{
 };
 pub use budget::{Budget, BudgetSettings};
 pub use call::{After, Attempt, Call, Claim, Ended, Finish, Guards, Plan, Refusal, Step, Timeouts, Wish};
+pub use cooling::{Cooling, CoolingRefusal, CoolingSeen, CoolingSettings, Overload};
 pub use effect::Effect;
 pub use ending::{Answer, Ending, Health, Lost, Rules, Unsent, Verdict};
 pub use failures::{FailureKind, Failures};
 pub use guards::{
     DependencyGuards, EndpointGuards, GuardSettings, HeldPass, Keys, LimitSeen, LimitSlot, Permit, Remains,
-    Ticket,
+    Ticket, Underway, Witness,
 };
 pub use idempotency::Idempotency;
 pub use idle::IdleLifetime;

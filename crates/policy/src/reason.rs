@@ -64,6 +64,8 @@ words! {
         QueueFull = "queue-full",
         /// Waited in the limit's queue for as long as allowed.
         QueueTimeout = "queue-timeout",
+        /// The provider named a time, and it is not over.
+        CoolingDown = "cooling-down",
         /// The limit shared by all instances is reached.
         FleetLimit = "fleet-limit",
         /// The deadline left no room for an attempt.
@@ -114,6 +116,7 @@ impl Reason {
             | Reason::ConcurrencyLimit
             | Reason::QueueFull
             | Reason::QueueTimeout
+            | Reason::CoolingDown
             | Reason::FleetLimit
             | Reason::LedgerUnavailable
             | Reason::Draining => Origin::Seawall,
@@ -154,6 +157,8 @@ words! {
         Breaker = "breaker",
         /// The concurrency limit is reached.
         Limit = "limit",
+        /// The provider said when to come back, and it is not yet time.
+        Cooling = "cooling",
         /// Slow failures are repeated only while they are rare.
         Slow = "slow",
         /// The caller said that somebody above repeats already.
@@ -173,7 +178,7 @@ mod tests {
             assert!(seen.insert(word), "{word} twice");
             assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{word}");
         }
-        assert_eq!(Reason::ALL.len(), 23);
-        assert_eq!(Stopped::ALL.len(), 9);
+        assert_eq!(Reason::ALL.len(), 24);
+        assert_eq!(Stopped::ALL.len(), 10);
     }
 }

@@ -16,25 +16,28 @@ pub struct Report {
     pub load: AttemptEnd,
     /// The operation's own `slow_call`.
     pub slow_call: Option<Duration>,
+    /// An answer came, and none that says "come back later".
+    pub answered: bool,
     /// The answer's body is still under way, and the attempt keeps its place in the limit until its end.
     pub flowing: bool,
 }
 
 impl Report {
-    /// Of an attempt that took so long, from the first wait for a connection to its ending; `slow`, where it was a timeout, a
-    /// 504, or any failure that took more than a tenth of the read timeout.
+    /// Of an attempt that took this long, from the first wait for a connection to its ending. `tenth` is a tenth of the read
+    /// timeout: a failure that took longer was slow, as every timeout and every 504 is.
     #[must_use]
     #[inline]
-    pub fn of(ending: &Ending, verdict: &Verdict, slow: bool, took: Duration) -> Report {
-        let health = health(ending, verdict, slow, took);
-        Report { health, load: load(verdict), slow_call: None, flowing: false }
+    pub fn of(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -> Report {
+        let health = health(ending, verdict, took, tenth);
+        let answered = matches!(ending, Ending::Answered(_)) && !verdict.overload;
+        Report { health, load: load(verdict), slow_call: None, answered, flowing: false }
     }
 
-    /// Of an attempt that nobody follows any more, after this wait.
+    /// Of an attempt that nobody follows any more, after this wait. `tenth` is a tenth of the read timeout.
     #[must_use]
-    pub fn abandoned(waited: Duration) -> Report {
-        let health = Evidence::Abandoned { waited };
-        Report { health, load: AttemptEnd::Nothing, slow_call: None, flowing: false }
+    pub fn abandoned(waited: Duration, tenth: Duration) -> Report {
+        let health = Evidence::Abandoned { waited, enough: tenth };
+        Report { health, load: AttemptEnd::Nothing, slow_call: None, answered: false, flowing: false }
     }
 
     /// Whether the attempt succeeded.
@@ -46,16 +49,16 @@ impl Report {
 }
 
 #[inline]
-fn health(ending: &Ending, verdict: &Verdict, slow: bool, took: Duration) -> Evidence {
+fn health(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -> Evidence {
     match ending {
-        Ending::CallerDeadline => return Evidence::Abandoned { waited: took },
+        Ending::CallerDeadline => return Evidence::Abandoned { waited: took, enough: tenth },
         // Its body broke or stood still: it was not the endpoint that anybody waited for.
-        Ending::CallerLeft { .. } => return Evidence::Neutral,
+        Ending::CallerLeft { .. } => return Evidence::Nothing,
         Ending::Unsent(_) | Ending::Unprocessed | Ending::Answered(_) | Ending::Lost(_) => {}
     }
     match verdict.health {
         Health::Success => Evidence::Success { took },
-        Health::Failure => Evidence::Failure { kind: kind(ending), slow },
+        Health::Failure => Evidence::Failure { kind: kind(ending), slow: verdict.timed_out || took > tenth },
         Health::Busy | Health::Silent => Evidence::Neutral,
     }
 }
@@ -68,7 +71,8 @@ fn load(verdict: &Verdict) -> AttemptEnd {
     match verdict.health {
         Health::Success => AttemptEnd::Success,
         Health::Failure => AttemptEnd::Other,
-        Health::Busy => AttemptEnd::Overload,
+        // An answer that the dependency's `overload` does not name.
+        Health::Busy => AttemptEnd::Other,
         Health::Silent => AttemptEnd::Nothing,
     }
 }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use seawall_client::any::Site;
 use seawall_client::connect::{self, Proxy};
 use seawall_client::{AnswerLimits, Clock, DependencySettings, EndpointSettings, PoolSettings, Shared};
-use seawall_policy::{GuardSettings, Idempotency, Plan, Rules};
+use seawall_policy::{CoolingSettings, GuardSettings, Idempotency, Plan, Rules};
 
 use crate::dependency::Inner;
 #[cfg(feature = "http")]
@@ -78,6 +78,8 @@ pub struct Builder {
     budget: Budget,
     concurrency: Concurrency,
     breaker: Breaker,
+    overload: Vec<u16>,
+    cooldown: bool,
     pool: Pool,
     dns: Dns,
     tls: Tls,
@@ -105,6 +107,8 @@ impl Builder {
             budget: Budget::default(),
             concurrency: Concurrency::default(),
             breaker: Breaker::default(),
+            overload: Rules::OVERLOAD.to_vec(),
+            cooldown: true,
             pool: Pool::default(),
             dns: Dns::default(),
             tls: Tls::default(),
@@ -170,6 +174,20 @@ impl Builder {
     /// When it is not called at all.
     pub fn breaker(mut self, breaker: Breaker) -> Builder {
         self.breaker = breaker;
+        self
+    }
+
+    /// Statuses of answers that mean "come back later". They count against the limit, and cool the endpoint down. Default: 429,
+    /// 503 and 529.
+    pub fn overload(mut self, statuses: impl IntoIterator<Item = u16>) -> Builder {
+        self.overload = statuses.into_iter().collect();
+        self
+    }
+
+    /// Whether nothing is sent to an endpoint until the time that such an answer names is over. Default `true`; `false`: the
+    /// time binds only the call that was told it.
+    pub fn cooldown(mut self, on: bool) -> Builder {
+        self.cooldown = on;
         self
     }
 
@@ -271,7 +289,9 @@ impl Builder {
         let sites = Idempotency::ALL.map(|idempotency| Site {
             shared: Arc::clone(&shared),
             clock,
-            plan: Arc::new(self.plan(Rules::of(idempotency), endpoints)),
+            plan: Arc::new(
+                self.plan(Rules { overload: self.overload.clone(), ..Rules::of(idempotency) }, endpoints),
+            ),
         });
         Ok(Dependency(Arc::new(Inner {
             name: self.name.into(),
@@ -301,6 +321,11 @@ impl Builder {
         if self.instances == 0 {
             found.push("instances is 0; this program is one".to_owned());
         }
+        for status in self.overload.iter().filter(|status| !(400..600).contains(*status)) {
+            found.push(format!(
+                "overload {status}: a status that can be an overload lies between 400 and 599"
+            ));
+        }
         found
     }
 
@@ -309,13 +334,17 @@ impl Builder {
             timeouts: self.timeouts.in_force(),
             attempts: self.retry.attempts,
             backoff: self.retry.backoff,
+            after_max: self.retry.after_max,
             ..Plan::new(rules, endpoints)
         }
     }
 
     fn guards(&self) -> GuardSettings {
+        let mut cooling = CoolingSettings::default();
+        (cooling.enabled, cooling.after_max) = (self.cooldown, self.retry.after_max);
         GuardSettings {
             breaker: self.breaker.0,
+            cooling,
             limit: self.concurrency.limit,
             queue: self.concurrency.queue,
             breaker_keys: self.max_keys,

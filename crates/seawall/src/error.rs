@@ -209,7 +209,7 @@ impl Error {
             _ => None,
         };
         let retry_after = match refusal {
-            Some(no) => no.until.map(|until| until.since(now)),
+            Some(no) => no.come_back(now, seawall_client::draw()),
             None => answer.and_then(|answer| answer.retry_after),
         };
         // An error of the closure's own outranks the word for what it stands for.

@@ -138,7 +138,8 @@ pub struct OperationBuilder {
 impl OperationBuilder {
     pub(crate) fn new(dependency: Dependency, name: String) -> OperationBuilder {
         let (timeouts, retry) = (dependency.0.timeouts, dependency.0.retry);
-        let rules = Rules::of(Idempotency::None);
+        let overload = dependency.0.sites[0].plan.rules.overload.clone();
+        let rules = Rules { overload, ..Rules::of(Idempotency::None) };
         OperationBuilder { dependency, name, rules, otherwise: None, timeouts, retry }
     }
 
@@ -216,9 +217,10 @@ impl OperationBuilder {
         }
         self.timeouts.problems(&at, &mut problems);
         self.retry.problems(&at, &mut problems);
-        for status in self.rules.refuses.iter().filter(|status| !matches!(status, 429 | 503)) {
-            problems
-                .push(format!("{at}refuses {status}: only 429 and 503 look like overload; see `answers`"));
+        for status in self.rules.refuses.iter().filter(|status| !self.rules.overload.contains(status)) {
+            problems.push(format!(
+                "{at}refuses {status}: that is none of the dependency's overload statuses; see `answers`"
+            ));
         }
         let answers = &self.rules.answers;
         let fields = [&answers.applied, &answers.not_applied, &answers.unknown].into_iter().flatten();
@@ -237,6 +239,7 @@ impl OperationBuilder {
             timeouts: self.timeouts.in_force(),
             attempts: self.retry.attempts,
             backoff: self.retry.backoff,
+            after_max: self.retry.after_max,
             ..Plan::new(self.rules, site.plan.endpoints)
         };
         let site = Site { shared: Arc::clone(&site.shared), clock: site.clock, plan: Arc::new(plan) };

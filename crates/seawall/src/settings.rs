@@ -67,12 +67,18 @@ impl Timeouts {
 pub struct Retry {
     pub(crate) attempts: u32,
     pub(crate) backoff: policy::Backoff,
+    pub(crate) after_max: Duration,
     pub(crate) buffer: usize,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Retry { attempts: 2, backoff: policy::Backoff::default(), buffer: 64 << 10 }
+        Retry {
+            attempts: 2,
+            backoff: policy::Backoff::default(),
+            after_max: policy::CoolingSettings::default().after_max,
+            buffer: 64 << 10,
+        }
     }
 }
 
@@ -91,6 +97,13 @@ impl Retry {
     /// The wait before the first repeat is drawn from zero to `base`; the bound doubles up to `cap`.
     pub fn backoff(mut self, base: Duration, cap: Duration) -> Retry {
         self.backoff = policy::Backoff { base, cap };
+        self
+    }
+
+    /// The longest time that an answer may cool an endpoint for, and that a call without a total timeout waits for the time
+    /// that an answer names. Default 60 s.
+    pub fn after_max(mut self, time: Duration) -> Retry {
+        self.after_max = time;
         self
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use seawall_policy::{
-    Breaker, BreakerState, EndpointGuards, LimitSeen, OpenedBy, Opening, Reason, Time, Timeouts,
+    Breaker, BreakerState, CoolingSeen, EndpointGuards, LimitSeen, OpenedBy, Opening, Reason, Time, Timeouts,
 };
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,9 @@ pub struct EndpointView {
     pub breaker: BreakerView,
     /// What the breaker looks back on.
     pub window: WindowView,
+    /// Seconds until it takes calls again, where the provider asked to come back later; absent where it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cooling_seconds: Option<f64>,
     /// How many calls at once.
     pub limit: LimitView,
     /// Breakers of keys, those that do not flow first, then those used last; absent where none is kept.
@@ -121,6 +124,9 @@ pub struct BreakerKeyView {
     pub breaker: BreakerView,
     /// What its breaker looks back on.
     pub window: WindowView,
+    /// As [`EndpointView::cooling_seconds`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cooling_seconds: Option<f64>,
 }
 
 /// A key's limit.
@@ -349,8 +355,9 @@ const MOST_KEYS: usize = 100;
 /// What was read of one endpoint's guards under their lock; the words are made after it.
 struct SeenEndpoint {
     own: Seen,
+    cooling: Option<CoolingSeen>,
     limit: LimitSeen,
-    breakers: Vec<(Option<Arc<str>>, Seen)>,
+    breakers: Vec<(Option<Arc<str>>, Seen, Option<CoolingSeen>)>,
     limits: Vec<(Option<Arc<str>>, LimitSeen)>,
     keys: usize,
 }
@@ -359,10 +366,11 @@ impl SeenEndpoint {
     fn of(guards: &mut EndpointGuards, now: Time) -> SeenEndpoint {
         // Those that matter most first, and no more than are told: every call waits meanwhile.
         let (mut breakers, mut flowing) = (Vec::new(), Vec::new());
-        guards.each_breaker(|key, breaker| {
-            let list = if breaker.is_closed() { &mut flowing } else { &mut breakers };
+        guards.each_breaker(now, |key, breaker, cooling| {
+            let flows = breaker.is_closed() && cooling.is_none();
+            let list = if flows { &mut flowing } else { &mut breakers };
             if list.len() < MOST_KEYS {
-                list.push((key.cloned(), Seen::of(breaker, now)));
+                list.push((key.cloned(), Seen::of(breaker, now), cooling));
             }
         });
         let room = MOST_KEYS - breakers.len();
@@ -376,6 +384,7 @@ impl SeenEndpoint {
         let keys = guards.keys();
         SeenEndpoint {
             own: Seen::of(guards.breaker(), now),
+            cooling: guards.cooling(now),
             limit: guards.limit_seen(),
             breakers,
             limits,
@@ -384,22 +393,34 @@ impl SeenEndpoint {
     }
 
     fn states(&self) -> impl Iterator<Item = BreakerState> {
-        self.breakers.iter().map(|(_, seen)| seen.state).chain([self.own.state])
+        self.breakers.iter().map(|(_, seen, _)| seen.state).chain([self.own.state])
     }
 
     fn tell(self, endpoint: usize, url: String, forced: Option<Change>, now: Moment) -> EndpointView {
         let name = |key: Option<Arc<str>>| key.map(|key| key.to_string());
-        let breaker_keys = self.breakers.into_iter().map(|(key, seen)| {
+        let left = |cooling: Option<CoolingSeen>| cooling.map(|seen| seen.back.since(now.time).as_secs_f64());
+        let breaker_keys = self.breakers.into_iter().map(|(key, seen, cooling)| {
             let (breaker, window) = seen.tell(forced.clone(), now);
-            BreakerKeyView { key: name(key), breaker, window }
+            BreakerKeyView { key: name(key), breaker, window, cooling_seconds: left(cooling) }
         });
         let breaker_keys = breaker_keys.collect();
         let limit_keys = self.limits.into_iter();
         let limit_keys = limit_keys.map(|(key, seen)| LimitKeyView { key: name(key), limit: limit(seen) });
         let limit_keys = limit_keys.collect();
         let (breaker, window) = self.own.tell(forced, now);
-        let limit = limit(self.limit);
-        EndpointView { endpoint, url, breaker, window, limit, breaker_keys, limit_keys, keys: self.keys }
+        let (limit, cooling_seconds) = (limit(self.limit), left(self.cooling));
+        let keys = self.keys;
+        EndpointView {
+            endpoint,
+            url,
+            breaker,
+            window,
+            cooling_seconds,
+            limit,
+            breaker_keys,
+            limit_keys,
+            keys,
+        }
     }
 }
 

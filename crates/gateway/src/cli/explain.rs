@@ -23,6 +23,7 @@ const PAGES: &[(&str, &str)] = pages!["reasons":
     "concurrency-limit",
     "queue-full",
     "queue-timeout",
+    "cooling-down",
     "fleet-limit",
     "no-time-left",
     "dns-failure",
@@ -50,6 +51,7 @@ const PAGES: &[(&str, &str)] = pages!["reasons":
     "body",
     "breaker",
     "limit",
+    "cooling",
     "slow",
     "caller",
 ];

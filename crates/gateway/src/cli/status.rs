@@ -61,7 +61,11 @@ pub(super) fn table(mut dependencies: Vec<DependencyView>, colour: bool) -> Stri
 
 /// The endpoint that a line is about: of two equally bad ones the first.
 fn worst(dependency: &DependencyView) -> Option<&EndpointView> {
-    dependency.endpoints.iter().rev().max_by_key(|e| (badness(&e.breaker.state), bad_share_ppm(e)))
+    dependency
+        .endpoints
+        .iter()
+        .rev()
+        .max_by_key(|e| (badness(&e.breaker.state), e.cooling_seconds.is_some(), bad_share_ppm(e)))
 }
 
 fn badness(state: &str) -> u8 {
@@ -93,6 +97,10 @@ fn facts(dependency: &DependencyView) -> String {
         facts.push(format!("{which}for {}", in_words(span)));
         facts.extend(breaker.why.clone());
         facts.extend(breaker.next.clone());
+        if let Some(left) = endpoint.cooling_seconds {
+            let left = Duration::try_from_secs_f64(left).unwrap_or_default();
+            facts.push(format!("cooling: the provider asked to come back later, {} left", in_words(left)));
+        }
         if breaker.opened_at.is_none() {
             facts.push(lately(endpoint));
         }
@@ -165,6 +173,7 @@ mod tests {
                 forced: None,
             },
             window: WindowView { ok, bad, failures: (bad > 0).then(|| format!("{bad} timeouts")) },
+            cooling_seconds: None,
             limit: LimitView { enabled: true, limit: 10, max: 10, in_flight: 0, waiting: 0, queue: 0 },
             breaker_keys: vec![],
             limit_keys: vec![],

@@ -50,6 +50,7 @@ pub fn retry() -> Retry {
         enabled: true,
         attempts: RETRY_ATTEMPTS,
         backoff: seawall_policy::Backoff::default(),
+        after_max: seawall_policy::CoolingSettings::default().after_max,
         buffer: RETRY_BUFFER,
     }
 }

@@ -122,6 +122,7 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
         page.line(1, "deadline", format!("the remaining milliseconds go out in `{header}`"));
     }
     page.line(1, "budget", show_budget(&dependency.budget));
+    page.line(1, "overload", show_overload(dependency));
     page.line(1, "concurrency", show_concurrency(&dependency.concurrency));
     page.line(1, "breaker", show_breaker(&dependency.breaker));
     let pool = &dependency.pool;
@@ -166,6 +167,16 @@ fn without_query(request: &str) -> String {
         None => "***".to_owned(),
     });
     format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
+}
+
+/// Which answers say "come back later", and what comes of it.
+fn show_overload(dependency: &Dependency) -> String {
+    let statuses: Vec<String> = dependency.overload.iter().map(u16::to_string).collect();
+    match (statuses.is_empty(), dependency.cooldown) {
+        (true, _) => "no status".to_owned(),
+        (false, true) => format!("{}; cools until the time that it names", statuses.join(", ")),
+        (false, false) => format!("{}; cooldown off", statuses.join(", ")),
+    }
 }
 
 fn reached_at(dependency: &Dependency) -> String {

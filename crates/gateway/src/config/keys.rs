@@ -99,6 +99,8 @@ pub(super) enum Kind {
     HeaderName,
     HostNames,
     Statuses,
+    /// Statuses of failures, 400 to 599; a list, which may be empty.
+    Failures,
     File,
     Pattern,
     Request(Purpose),

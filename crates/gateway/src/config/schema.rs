@@ -96,6 +96,9 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::HeaderName => text("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"),
         Kind::HostNames => json!({ "type": "array", "items": text("^[A-Za-z0-9._-]+$") }),
         Kind::Statuses => status_or_statuses(),
+        Kind::Failures => {
+            json!({ "type": "array", "items": { "type": "integer", "minimum": 400, "maximum": 599 } })
+        }
         Kind::File => json!({ "type": "string", "minLength": 1 }),
         Kind::Pattern | Kind::Request(_) => text(&format!("^({}) /", METHODS.join("|"))),
         Kind::Pointer => text("^/"),

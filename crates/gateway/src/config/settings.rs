@@ -98,6 +98,10 @@ pub struct Dependency {
     pub dangerous: Dangerous,
     /// How repeats are paid for.
     pub budget: BudgetSettings,
+    /// Statuses that mean "come back later".
+    pub overload: Vec<u16>,
+    /// Whether nothing is sent until the time that such an answer names is over.
+    pub cooldown: bool,
     /// How many calls at once.
     pub concurrency: Concurrency,
     /// When to stop calling.
@@ -189,6 +193,8 @@ pub struct Retry {
     pub attempts: u32,
     /// The wait between them.
     pub backoff: Backoff,
+    /// The longest time that an answer may cool an endpoint for.
+    pub after_max: Duration,
     /// Bytes of a request's body that are kept so that it can be sent again.
     pub buffer: u64,
 }

@@ -142,6 +142,7 @@ pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
             predicate::statuses(value, &mut wrong);
             wrong
         }
+        Kind::Failures => list_of("a list of statuses", value, |item| values::failure(item).map(drop)),
         Kind::HostNames => list(value, host_name),
         Kind::Texts => {
             list(value, |text| if text.is_empty() { Err(Wrong::new("this is empty")) } else { Ok(()) })
@@ -207,6 +208,7 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
         | Kind::Json(_)
         | Kind::Predicates
         | Kind::Statuses
+        | Kind::Failures
         | Kind::HostNames
         | Kind::Texts => Ok(()),
     }
@@ -248,10 +250,18 @@ fn headers(value: &Value<'_>) -> Vec<Misplaced> {
 }
 
 fn list(value: &Value<'_>, check: impl Fn(&str) -> Result<(), Wrong>) -> Vec<Misplaced> {
+    list_of("a list of strings", value, |item| values::text(item).and_then(&check))
+}
+
+fn list_of(
+    what: &'static str,
+    value: &Value<'_>,
+    check: impl Fn(&DeValue<'_>) -> Result<(), Wrong>,
+) -> Vec<Misplaced> {
     let DeValue::Array(items) = value.get_ref() else {
-        return vec![(value.span(), Wrong::kind("a list of strings", value.get_ref()))];
+        return vec![(value.span(), Wrong::kind(what, value.get_ref()))];
     };
-    let judged = items.iter().map(|item| (item.span(), values::text(item.get_ref()).and_then(&check)));
+    let judged = items.iter().map(|item| (item.span(), check(item.get_ref())));
     judged.filter_map(|(span, outcome)| outcome.err().map(|wrong| (span, wrong))).collect()
 }
 

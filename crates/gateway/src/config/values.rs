@@ -284,6 +284,24 @@ pub(super) fn status(value: &DeValue<'_>) -> Outcome<u16> {
     }
 }
 
+/// The status of a failure.
+pub(super) fn failure(value: &DeValue<'_>) -> Outcome<u16> {
+    match status(value)? {
+        status @ 400..=599 => Ok(status),
+        other => Err(Wrong::new(format!(
+            "{other} is no failure: a status that can be an overload lies between 400 and 599"
+        ))),
+    }
+}
+
+/// The statuses of failures in a list.
+pub(super) fn failures(value: &DeValue<'_>) -> Outcome<Vec<u16>> {
+    match value {
+        DeValue::Array(items) => items.iter().map(|item| failure(item.get_ref())).collect(),
+        _ => Err(Wrong::kind("a list of statuses", value)),
+    }
+}
+
 /// One of some words.
 pub(super) fn choice<'a>(value: &'a DeValue<'_>, words: &[&'static str]) -> Outcome<&'a str> {
     let written = text(value)?;

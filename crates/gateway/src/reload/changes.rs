@@ -120,6 +120,8 @@ fn dependency(old: &Dependency, new: &Dependency) -> Vec<String> {
             ("answer", old.answer != new.answer),
             ("dns", old.dns != new.dns),
             ("reconcile", old.reconcile != new.reconcile),
+            ("overload", old.overload != new.overload),
+            ("cooldown", old.cooldown != new.cooldown),
             ("timeout", old.fallback.timeout != new.fallback.timeout),
             ("retry", old.fallback.retry != new.fallback.retry),
             ("slow_call", old.fallback.slow_call != new.fallback.slow_call),

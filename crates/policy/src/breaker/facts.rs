@@ -70,14 +70,17 @@ pub enum Evidence {
     },
     /// It spoke, and said neither: 429, a refused stream.
     Neutral,
-    /// The caller left, or its own deadline cut the attempt. A slow failure if it had waited longer than
-    /// `slow_call`, or without that than the slowest success in the window, or any time where there is none.
+    /// The caller left, or its own deadline cut the attempt. A slow failure if the window holds a success, and the wait
+    /// was longer than `slow_call`, or without that longer than both twice the slowest success and `enough`. In every other
+    /// case it says nothing.
     Abandoned {
         /// From the permit to the cut.
         waited: Duration,
+        /// A tenth of the read timeout: a shorter wait says nothing.
+        enough: Duration,
     },
-    /// Nothing was attempted: another guard said no.
-    Unused,
+    /// Nothing was attempted, or it was the caller's own body that broke: it neither makes nor breaks a run of failures.
+    Nothing,
 }
 
 /// What a piece of evidence was taken for.
@@ -87,7 +90,7 @@ pub enum Counted {
     Ok,
     /// A bad call.
     Bad,
-    /// Nothing: neutral, of an older era, or an abandoned call that had not waited long.
+    /// Nothing: neutral, of an older era, or an abandoned call that proves nothing.
     Nothing,
 }
 

@@ -1,6 +1,8 @@
 //! What the call machine asks of the state that calls share, and what it is told.
 
-use crate::{Reason, Report, Stopped, Time};
+use std::time::Duration;
+
+use crate::{Draw, Overload, Reason, Report, Stopped, Time};
 
 /// A "no" of a guard, before anything was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +11,30 @@ pub struct Refusal {
     pub reason: Reason,
     /// Until when it will say so, where it knows.
     pub until: Option<Time>,
+    /// Over which while after that those who were refused are to come back, each at a moment of its own. Zero: at that time.
+    pub spread: Duration,
+    /// The provider said it first, by 429.
+    pub too_many: bool,
+}
+
+impl Refusal {
+    /// One that does not know until when.
+    #[must_use]
+    pub const fn of(reason: Reason) -> Refusal {
+        Refusal::until(reason, None)
+    }
+
+    /// One that holds until then.
+    #[must_use]
+    pub const fn until(reason: Reason, until: Option<Time>) -> Refusal {
+        Refusal { reason, until, spread: Duration::ZERO, too_many: false }
+    }
+
+    /// After what time the caller is told to come back; none where nobody knows.
+    #[must_use]
+    pub fn come_back(&self, now: Time, draw: Draw) -> Option<Duration> {
+        self.until.map(|until| until.since(now).saturating_add(draw.share_of(self.spread)))
+    }
 }
 
 /// What the call does after an attempt.
@@ -60,6 +86,13 @@ pub trait Guards {
 
     /// Gives up waiting.
     fn leave(&mut self, ticket: Self::Ticket, now: Time);
+
+    /// The attempt was answered "come back later". When the first call passes there again, where its endpoint cools now; from
+    /// then until that time nothing is sent there.
+    fn overloaded(&mut self, permit: &Self::Permit, told: Overload, now: Time) -> Option<Time>;
+
+    /// Why an endpoint would refuse the call now; `None` where it would not. Nothing is taken.
+    fn refuses(&mut self, endpoint: usize, now: Time) -> Option<Stopped>;
 
     /// Gives a permit back with what its attempt said. A success after which the call ends earns for the budget. With
     /// [`After::RepeatsHere`] the evidence is held back, and the pass that comes back is given in [`Guards::witness`] or

@@ -124,6 +124,22 @@ impl<G: Kept> Keyed<G> {
         None
     }
 
+    /// The key whose guard is kept there.
+    pub(crate) fn key(&self, place: Place) -> Option<Arc<str>> {
+        match place {
+            Place::Plain | Place::Overflow => None,
+            Place::Entry(at) => Some(Arc::clone(&self.entries[at as usize].key)),
+        }
+    }
+
+    /// The guard of this key as it is; `None` where it has none yet.
+    pub(crate) fn found(&mut self, key: Option<&Arc<str>>) -> Option<&mut G> {
+        match key {
+            None => Some(&mut self.plain),
+            Some(key) => self.by_key.get(key).map(|&at| &mut self.entries[at as usize].guard),
+        }
+    }
+
     #[inline]
     pub(crate) fn at(&mut self, place: Place) -> &mut G {
         match place {

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use super::gate::Gate;
-use super::keyed::{Kept, Keyed, Place};
-use crate::{Breaker, BreakerState, Draw, Evidence, Force, GuardSettings, Limit, Pass, QueueSettings, Time};
+use super::keyed::{Keyed, Place};
+use super::ward::Ward;
+use crate::{
+    Breaker, BreakerState, CoolingSeen, Draw, Evidence, Force, GuardSettings, Limit, Pass, QueueSettings,
+    Time,
+};
 
 /// Breakers and limits of one endpoint: its own, and those of its keys.
 #[derive(Clone, Debug)]
 pub struct EndpointGuards {
-    pub(super) breakers: Keyed<Breaker>,
+    pub(super) wards: Keyed<Ward>,
     pub(super) gates: Keyed<Gate>,
 }
 
@@ -32,17 +36,22 @@ pub struct LimitSeen {
 
 impl EndpointGuards {
     pub(super) fn new(settings: &GuardSettings) -> EndpointGuards {
-        let breaker = Breaker::new(settings.breaker);
+        let ward = Ward::new(settings.breaker, settings.cooling);
         let gate = Gate::new(settings.limit, settings.queue);
         EndpointGuards {
-            breakers: Keyed::new(breaker, settings.breaker_keys),
+            wards: Keyed::new(ward, settings.breaker_keys),
             gates: Keyed::new(gate, settings.limit_keys),
         }
     }
 
     /// The breaker of calls without a key.
     pub fn breaker(&mut self) -> &mut Breaker {
-        self.breakers.plain()
+        &mut self.wards.plain().breaker
+    }
+
+    /// How calls without a key cool; `None` where they do not.
+    pub fn cooling(&mut self, now: Time) -> Option<CoolingSeen> {
+        self.wards.plain().cooling.seen(now)
     }
 
     /// The limit of calls without a key.
@@ -55,11 +64,16 @@ impl EndpointGuards {
         seen(self.gates.plain())
     }
 
-    /// The breakers of the keys, those used last first; then, as `None`, the one that keys over the bound share.
-    pub fn each_breaker(&mut self, mut tell: impl FnMut(Option<&Arc<str>>, &mut Breaker)) {
-        self.breakers.each_key(|key, breaker| tell(Some(key), breaker));
-        if let Some(shared) = self.breakers.overflow() {
-            tell(None, shared);
+    /// The breakers of the keys, those used last first, and how they cool; then, as `None`, the one that keys over the bound
+    /// share.
+    pub fn each_breaker(
+        &mut self,
+        now: Time,
+        mut tell: impl FnMut(Option<&Arc<str>>, &mut Breaker, Option<CoolingSeen>),
+    ) {
+        self.wards.each_key(|key, ward| tell(Some(key), &mut ward.breaker, ward.cooling.seen(now)));
+        if let Some(shared) = self.wards.overflow() {
+            tell(None, &mut shared.breaker, shared.cooling.seen(now));
         }
     }
 
@@ -74,18 +88,18 @@ impl EndpointGuards {
     /// How many keys have a breaker, and how many a limit, of their own.
     #[must_use]
     pub fn keys(&self) -> (usize, usize) {
-        (self.breakers.keys(), self.gates.keys())
+        (self.wards.keys(), self.gates.keys())
     }
 
     /// Another guard said no: the pass was not used.
     pub(super) fn unused(&mut self, breaker: Place, pass: Pass, now: Time) {
         // What was not attempted opens nothing, so nothing is drawn.
-        let _unused = self.breakers.at(breaker).settle(now, pass, Evidence::Unused, || Draw::new(0));
+        let _unused = self.wards.at(breaker).breaker.settle(now, pass, Evidence::Nothing, || Draw::new(0));
     }
 
     pub(super) fn force(&mut self, force: Force, now: Time) {
         let mut closed = false;
-        self.breakers.each(|_, breaker| match breaker.force(now, force) {
+        self.wards.each(|_, ward| match ward.breaker.force(now, force) {
             Some(BreakerState::Closed | BreakerState::ForcedClosed) => closed = true,
             Some(BreakerState::Open | BreakerState::HalfOpen | BreakerState::ForcedOpen) | None => {}
         });
@@ -96,9 +110,12 @@ impl EndpointGuards {
     }
 
     pub(super) fn adopt(&mut self, settings: &GuardSettings, now: Time) {
-        self.breakers.bound(settings.breaker_keys);
+        self.wards.bound(settings.breaker_keys);
         self.gates.bound(settings.limit_keys);
-        self.breakers.each(|_, breaker| breaker.adopt(now, settings.breaker));
+        self.wards.each(|_, ward| {
+            ward.breaker.adopt(now, settings.breaker);
+            ward.cooling.adopt(settings.cooling);
+        });
         self.gates.each(|_, gate| gate.adopt(settings.limit, settings.queue));
     }
 }
@@ -113,19 +130,5 @@ fn seen(gate: &Gate) -> LimitSeen {
         in_flight: gate.limit.in_flight(),
         waiting: gate.waiting(),
         queue: length,
-    }
-}
-
-impl Kept for Breaker {
-    fn alike(&self) -> Self {
-        self.alike()
-    }
-
-    fn at_rest(&self, now: Time) -> bool {
-        self.is_at_rest(now)
-    }
-
-    fn renew(&mut self, model: &Self, now: Time) {
-        self.renew(model, now);
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body_util::{BodyExt, Limited};
-use seawall_client::{CallRequest, Clock, Outcome, RequestBody};
+use seawall_client::{CallRequest, Clock, Outcome, RequestBody, draw};
 use seawall_ledger::store::Boxed;
 use seawall_ledger::{Action, Call, Found, Performed, Remote, Report, Undone};
 use seawall_policy::{
@@ -253,7 +253,7 @@ impl Exchanged {
         let verdict = ending.as_ref().map(|ending| plan.rules.judge(ending));
         let unsent = matches!(ending, Some(Ending::CallerLeft { sent: false }));
         let retry_after = match &finish.refusal {
-            Some(refusal) => refusal.until.map(|until| until.since(clock.now())),
+            Some(refusal) => refusal.come_back(clock.now(), draw()),
             None => verdict.as_ref().and_then(|verdict| verdict.retry_after),
         };
         let why = match (detail, reason) {

@@ -118,7 +118,7 @@ pub(super) fn of_head(status: u16, headers: &HeaderMap) -> Meaning {
     if !headers.contains_key(RETRY_AFTER) {
         return meaning;
     }
-    match seawall_client::retry_after(headers, std::time::SystemTime::now()) {
+    match seawall_client::come_back(headers, std::time::SystemTime::now()) {
         Some(wait) => meaning.retry_after(wait),
         None => meaning,
     }

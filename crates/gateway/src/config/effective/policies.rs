@@ -89,10 +89,11 @@ pub(super) fn show_retry(retry: &Retry) -> String {
     }
     let backoff = &retry.backoff;
     format!(
-        "attempts {}, base {}, cap {}, buffer {}",
+        "attempts {}, base {}, cap {}, after_max {}, buffer {}",
         retry.attempts,
         show_time(backoff.base),
         show_time(backoff.cap),
+        show_time(retry.after_max),
         show_size(retry.buffer)
     )
 }

@@ -19,6 +19,16 @@ pub(super) const PER_CALL: &[Key] =
 /// May stand in `[defaults]` and in a dependency.
 pub(super) const PER_DEPENDENCY: &[Key] = &[
     key("budget", Kind::Table(&BUDGET), "How repeats are paid for."),
+    key(
+        "overload",
+        Kind::Failures,
+        "Statuses that mean \"come back later\": they count against the limit, and cool. Default [429, 503, 529].",
+    ),
+    key(
+        "cooldown",
+        Kind::Flag,
+        "Whether nothing is sent until the time that an overload answer names is over. Default true.",
+    ),
     key("concurrency", Kind::Table(&CONCURRENCY), "How many calls at once."),
     key("breaker", Kind::Table(&BREAKER), "When to stop calling."),
     key("pool", Kind::Table(&POOL), "Connections kept."),
@@ -51,6 +61,11 @@ static RETRY: Spec = Spec {
         key("attempts", Kind::Whole { min: 1, max: 10 }, "Attempts in all. Default 2."),
         key("base", TIME_OR_ZERO, "Bound of the first wait. Default 50ms."),
         key("cap", TIME_OR_ZERO, "Bound of every wait. Default 2s."),
+        key(
+            "after_max",
+            TIME,
+            "The longest time that an answer may cool an endpoint for, and that a call without total waits. Default 60s.",
+        ),
         key("buffer", Kind::Size, "Bytes of a request's body that are kept to be sent again. Default 64KiB."),
     ]],
 };

@@ -1,6 +1,7 @@
 //! `[dependency.NAME]`: where it is, how it is reached, and its operations.
 
 use http::{HeaderName, HeaderValue, Uri};
+use seawall_policy::Rules;
 
 use super::super::action::Ledger;
 use super::super::pattern::Pattern;
@@ -53,6 +54,8 @@ pub(super) fn dependency<'a>(
         deadline_header: section.opt("deadline_header", values::header_name),
         dangerous,
         budget: policies::budget(&layers),
+        overload: layers.pick("overload", values::failures, Rules::OVERLOAD.to_vec()).value,
+        cooldown: layers.pick("cooldown", values::flag, true).value,
         concurrency: policies::concurrency(&layers, &paths),
         pool: policies::pool(&layers),
         answer: policies::answer(&layers),

@@ -66,6 +66,7 @@ pub(super) fn retry(layers: &Layers<'_>) -> Retry {
         enabled: layers.pick("enabled", values::flag, silent.enabled).value,
         attempts: layers.pick("attempts", count_u32, silent.attempts).value,
         backoff: Backoff { base: base.value, cap: cap.value },
+        after_max: layers.pick("after_max", values::time, silent.after_max).value,
         buffer: layers.pick("buffer", values::size, silent.buffer).value,
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use seawall_policy::{
     After, BreakerState, BudgetSettings, Call, Claim, DependencyGuards, Ended, Ending, GuardSettings, Guards,
-    Health, HeldPass, Idempotency, Keys, Permit, Plan, Refusal, Report, Rules, Step, Stopped, Ticket, Time,
-    Wish,
+    Health, HeldPass, Idempotency, Keys, Overload, Permit, Plan, Refusal, Report, Rules, Step, Stopped,
+    Ticket, Time, Wish,
 };
 
 use super::Next;
@@ -150,6 +150,15 @@ impl Guards for SeawallGuards {
 
     fn leave(&mut self, ticket: Ticket, now: Time) {
         self.guards.leave(ticket, now);
+    }
+
+    fn overloaded(&mut self, permit: &Permit, told: Overload, now: Time) -> Option<Time> {
+        let stream = &mut self.stream;
+        self.guards.overloaded(permit, told, now, || stream.draw())
+    }
+
+    fn refuses(&mut self, endpoint: usize, now: Time) -> Option<Stopped> {
+        self.guards.refuses(self.offset + endpoint, &Keys::NONE, now)
     }
 
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass> {

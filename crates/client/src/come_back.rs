@@ -1,0 +1,121 @@
+//! When to come back, as answers say it.
+//!
+//! The standard has one field with two forms: `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3). Providers have
+//! more: milliseconds in `retry-after-ms`; the reset of a limit in `x-ratelimit-reset…`, `ratelimit-reset` and
+//! `anthropic-ratelimit-…-reset`, as seconds, as a span such as `6m0s` or `12ms`, as a Unix time in seconds or milliseconds, or
+//! as a date of RFC 3339. All of them are read as a time from now.
+//!
+//! The most exact field wins, then the standard one. A reset counts only where its limit is used up: an answer lists every
+//! limit of an account, and the one that has something left did not cause it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderValue, header};
+
+const MILLISECONDS: &str = "retry-after-ms";
+/// What comes before and behind the name of a limit in the field of its reset, and the same for what is left of it.
+const RESETS: [(&str, &str, &str); 4] = [
+    ("x-ratelimit-reset", "", "x-ratelimit-remaining"),
+    ("x-rate-limit-reset", "", "x-rate-limit-remaining"),
+    ("ratelimit-reset", "", "ratelimit-remaining"),
+    ("anthropic-ratelimit-", "-reset", "anthropic-ratelimit-"),
+];
+/// A larger number of seconds is no span but a Unix time: it lies in the year 2001.
+const UNIX_SECONDS: f64 = 1e9;
+/// The same for milliseconds.
+const UNIX_MILLISECONDS: f64 = 1e12;
+/// The longest span that is told: nobody waits for longer.
+const MOST_SECONDS: f64 = u32::MAX as f64;
+
+/// When an answer says to come back, as a time from `now`. A moment that is past is zero; nonsense is nothing.
+pub fn come_back(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let exact = headers.get(MILLISECONDS).and_then(number).and_then(|millis| span(millis / 1e3));
+    let standard = || headers.get(header::RETRY_AFTER).and_then(|value| moment(value, now));
+    exact.or_else(standard).or_else(|| reset(headers, now))
+}
+
+/// The longest reset of the limits that are used up.
+fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let resets = headers.iter().filter_map(|(name, value)| {
+        let left = left_of(name.as_str())?;
+        // Where nothing says what is left, the answer itself says that it is too little.
+        let used_up = headers.get(left.as_str()).and_then(number).is_none_or(|left| left <= 0.0);
+        if used_up { moment(value, now) } else { None }
+    });
+    resets.max()
+}
+
+/// The field that says what is left of the limit that this field says the reset of.
+fn left_of(name: &str) -> Option<String> {
+    RESETS.iter().find_map(|(before, behind, left)| {
+        let limit = name.strip_prefix(before)?.strip_suffix(behind)?;
+        Some(match behind.is_empty() {
+            true => format!("{left}{limit}"),
+            false => format!("{left}{limit}-remaining"),
+        })
+    })
+}
+
+fn moment(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Some(seconds) = decimal(text) {
+        return match seconds {
+            _ if seconds >= UNIX_MILLISECONDS => since(seconds / 1e3, now),
+            _ if seconds >= UNIX_SECONDS => since(seconds, now),
+            _ => span(seconds),
+        };
+    }
+    if let Some(seconds) = spelled(text) {
+        return span(seconds);
+    }
+    let at = match httpdate::parse_http_date(text) {
+        Ok(at) => at,
+        Err(_) => SystemTime::from(text.parse::<jiff::Timestamp>().ok()?),
+    };
+    Some(at.duration_since(now).unwrap_or(Duration::ZERO))
+}
+
+fn number(value: &HeaderValue) -> Option<f64> {
+    decimal(value.to_str().ok()?.trim())
+}
+
+/// Digits, and perhaps a fraction: no sign, no exponent. One provider sends -1 for "nobody knows".
+fn decimal(text: &str) -> Option<f64> {
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    (!whole.is_empty() && !fraction.is_empty() && digits(whole) && digits(fraction))
+        .then(|| text.parse().ok())
+        .flatten()
+}
+
+/// A span in units, as in `1h2m3s`, `6m0s`, `1.5s`, `12ms`: the largest first, each once.
+fn spelled(text: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 5] = [("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), ("s", 1.0), ("ms", 1e-3)];
+    let (mut rest, mut seconds, mut smallest) = (text, 0.0, f64::INFINITY);
+    while !rest.is_empty() {
+        let unit = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (amount, behind) = rest.split_at(unit);
+        let end = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(end);
+        let (_, size) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        if *size >= smallest {
+            return None;
+        }
+        (seconds, smallest, rest) = (seconds + decimal(amount)? * size, *size, behind);
+    }
+    (smallest < f64::INFINITY).then_some(seconds)
+}
+
+fn since(unix: f64, now: SystemTime) -> Option<Duration> {
+    let at = UNIX_EPOCH.checked_add(span(unix)?)?;
+    Some(at.duration_since(now).unwrap_or(Duration::ZERO))
+}
+
+/// More digits than fit: "a very long time", not nonsense.
+fn span(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds.min(MOST_SECONDS)).ok()
+}
+
+#[cfg(test)]
+#[path = "come_back_tests.rs"]
+mod tests;

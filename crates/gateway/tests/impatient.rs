@@ -1,0 +1,200 @@
+//! Callers who leave early, or whose own deadline is short: they open no breaker of a partner that is only slower than they
+//! are patient, and hide none that hangs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use seawall_lab::rogue::{Act, Answer, Rogue};
+use support::{Caller, Gateway, dependency, soon};
+
+/// How long a healthy partner takes here; every impatient caller is gone by then.
+const TAKES: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(100);
+
+fn slow(takes: Duration) -> Rogue {
+    let act = move || Act::After(takes, Box::new(Answer::ok("well").into()));
+    Rogue::builder().keep_heard(0).each(move |_, _| act()).bind().unwrap()
+}
+
+async fn endpoint(gateway: &Gateway) -> serde_json::Value {
+    let told = Caller::connect(gateway.admin()).await.ask("GET", "/api/dependencies/up", &[], "").await;
+    told.json()["endpoints"][0].clone()
+}
+
+/// Nothing was refused, nothing opened, and the limit is what it was.
+async fn is_untouched(gateway: &Gateway) {
+    let seen = endpoint(gateway).await;
+    assert_eq!(seen["breaker"]["state"], "closed", "{seen}");
+    assert_eq!(seen["limit"]["limit"], 1000, "{seen}");
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Leaves {
+    Closes,
+    HalfCloses,
+    /// It says `seawall-timeout`, and waits for the answer to that.
+    Deadline,
+}
+
+/// One call that is given up after a while.
+async fn impatient(gateway: &Gateway, method: &str, way: Leaves, patience: Duration) {
+    let mut caller = gateway.connect().await;
+    let within = format!("{}ms", patience.as_millis());
+    match way {
+        Leaves::Deadline => {
+            let heard = caller.ask(method, "/up/x", &[("seawall-timeout", &within)], "").await;
+            assert_eq!(heard.verdict().3, "total-timeout");
+        }
+        Leaves::Closes | Leaves::HalfCloses => {
+            caller.send(method, "/up/x", &[], "").await;
+            tokio::time::sleep(patience).await;
+            if matches!(way, Leaves::HalfCloses) {
+                caller.half_close().await;
+                caller.hear().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn callers_who_leave_open_nothing_though_nobody_has_succeeded_yet() {
+    for way in [Leaves::Closes, Leaves::HalfCloses, Leaves::Deadline] {
+        let rogue = slow(TAKES);
+        let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
+        for _ in 0..10 {
+            impatient(&gateway, "GET", way, PATIENCE / 10).await;
+        }
+        let heard = gateway.ask("GET", "/up/x", &[], "").await;
+        assert_eq!(heard.verdict(), (200, "applied", "1", ""), "{way:?}");
+        is_untouched(&gateway).await;
+    }
+}
+
+/// Patient calls, one after the other from each of ten callers, beside as many impatient ones; how many were refused.
+async fn refused_beside(gateway: &Arc<Gateway>, patient: usize, way: Leaves) -> usize {
+    let done = Arc::new(AtomicBool::new(false));
+    let mut impatients = Vec::new();
+    for _ in 0..10 {
+        let (gateway, done) = (Arc::clone(gateway), Arc::clone(&done));
+        impatients.push(tokio::spawn(async move {
+            while !done.load(Ordering::SeqCst) {
+                impatient(&gateway, "GET", way, PATIENCE).await;
+            }
+        }));
+    }
+    let callers = (0..10).map(|_| {
+        let gateway = Arc::clone(gateway);
+        tokio::spawn(async move {
+            let mut refused = 0;
+            for _ in 0..patient / 10 {
+                refused += usize::from(gateway.ask("GET", "/up/x", &[], "").await.status != Some(200));
+            }
+            refused
+        })
+    });
+    let mut refused = 0;
+    for caller in callers.collect::<Vec<_>>() {
+        refused += caller.await.unwrap();
+    }
+    done.store(true, Ordering::SeqCst);
+    for impatient in impatients {
+        impatient.await.unwrap();
+    }
+    refused
+}
+
+#[tokio::test]
+async fn no_patient_caller_is_refused_for_those_who_leave() {
+    for (patient, way) in [(100, Leaves::Closes), (100, Leaves::HalfCloses), (40, Leaves::Deadline)] {
+        let rogue = slow(TAKES);
+        let gateway = Arc::new(Gateway::start(&dependency("up", rogue.address(), "")).await);
+        assert_eq!(refused_beside(&gateway, patient, way).await, 0, "{way:?}");
+        is_untouched(&gateway).await;
+    }
+}
+
+#[tokio::test]
+async fn what_hangs_is_noticed_though_every_caller_leaves_early() {
+    for (method, way) in [
+        ("GET", Leaves::Closes),
+        ("GET", Leaves::HalfCloses),
+        ("GET", Leaves::Deadline),
+        ("POST", Leaves::Deadline),
+    ] {
+        let rogue = Rogue::builder().keep_heard(0).each(|_, _| Act::Hang).bind().unwrap();
+        let up = dependency("up", rogue.address(), "timeout = { read = \"1s\" }");
+        let gateway = Gateway::start(&up).await;
+        let began = Instant::now();
+        soon("the breaker to open", async {
+            while endpoint(&gateway).await["breaker"]["state"] == "closed" {
+                impatient(&gateway, method, way, Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        let took = began.elapsed();
+        assert!(took >= Duration::from_secs(1), "{way:?}: the real ending of a witness: {took:?}");
+        // As soon as a patient caller would notice it, and a second.
+        assert!(took < Duration::from_secs(2), "{way:?}: {took:?}");
+        let seen = endpoint(&gateway).await;
+        assert!(seen["breaker"].to_string().contains("2 timeouts"), "{seen}");
+        println!("{way:?}: noticed after {took:?}, {} requests", rogue.read(|counts| counts.requests));
+    }
+}
+
+#[tokio::test]
+async fn two_abandoned_reads_are_followed_and_all_others_are_given_up() {
+    let rogue = Rogue::builder().keep_heard(0).each(|_, _| Act::Hang).bind().unwrap();
+    let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
+    for _ in 0..10 {
+        impatient(&gateway, "GET", Leaves::Closes, PATIENCE / 10).await;
+    }
+    soon("the others' end", rogue.until(|counts| counts.departures.len() == 8)).await;
+    // What was given up before this answer is known to be so by now.
+    endpoint(&gateway).await;
+    assert_eq!(rogue.read(|counts| (counts.requests, counts.departures.len())), (10, 8));
+    assert_eq!(endpoint(&gateway).await["limit"]["in_flight"], 2, "they keep their places");
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_after_far_more_than_others_needed_is_told_as_such() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let hung = Arc::clone(&hangs);
+    let act = move || if hung.load(Ordering::SeqCst) { Act::Hang } else { Answer::ok("well").into() };
+    let rogue = Rogue::builder().keep_heard(0).each(move |_, _| act()).bind().unwrap();
+    let lines = "timeout = { read = \"2s\" }\nbreaker = { window_calls = 20, min_calls = 20 }";
+    let gateway = Gateway::start(&dependency("up", rogue.address(), lines)).await;
+    for _ in 0..12 {
+        assert_eq!(gateway.ask("GET", "/up/x", &[], "").await.status, Some(200));
+    }
+    hangs.store(true, Ordering::SeqCst);
+    let leave = || impatient(&gateway, "GET", Leaves::Closes, Duration::from_millis(300));
+    for _ in 0..4 {
+        tokio::join!(leave(), leave(), leave(), leave());
+    }
+    soon("the breaker to open", async {
+        while endpoint(&gateway).await["breaker"]["state"] == "closed" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let seen = endpoint(&gateway).await;
+    assert!(seen["breaker"].to_string().contains("callers left"), "{seen}");
+    let heard = gateway.ask("GET", "/up/x", &[], "").await;
+    assert!(heard.text().contains("callers left"), "{}", heard.text());
+}
+
+#[tokio::test]
+async fn the_end_of_the_gateway_does_not_wait_for_a_witness() {
+    let rogue = Rogue::builder().acts([Act::Hang]).bind().unwrap();
+    let mut gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
+    impatient(&gateway, "GET", Leaves::Closes, PATIENCE).await;
+    assert_eq!(rogue.read(|counts| (counts.requests, counts.departures.len())), (1, 0), "it is followed");
+    let asked = Instant::now();
+    gateway.signal("TERM");
+    assert_eq!(gateway.until_exit().await.code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}

@@ -1,0 +1,50 @@
+//! A ramp: the share of calls that pass grows from a tenth to all over a while.
+//!
+//! Calls pass evenly: each adds the share of its moment to a credit, and each that passes costs one. The first passes.
+
+use std::time::Duration;
+
+use crate::Time;
+
+/// One, in parts per million.
+const WHOLE_PPM: u64 = 1_000_000;
+/// The share of calls that the first moment admits.
+const FLOOR_PPM: u64 = 100_000;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ramp {
+    since: Time,
+    length: Duration,
+    credit_ppm: u64,
+}
+
+/// What a ramp says to one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ramped {
+    /// The ramp is over: all pass.
+    Over,
+    /// This one passes.
+    Passes,
+    /// This one does not; all pass from then on.
+    Waits(Time),
+}
+
+impl Ramp {
+    pub(crate) fn new(since: Time, length: Duration) -> Ramp {
+        Ramp { since, length, credit_ppm: WHOLE_PPM }
+    }
+
+    pub(crate) fn admit(&mut self, now: Time) -> Ramped {
+        let elapsed = now.since(self.since);
+        if elapsed >= self.length {
+            return Ramped::Over;
+        }
+        let share = elapsed.as_nanos() * u128::from(WHOLE_PPM) / self.length.as_nanos();
+        self.credit_ppm += (share as u64).max(FLOOR_PPM);
+        if self.credit_ppm < WHOLE_PPM {
+            return Ramped::Waits(self.since.saturating_add(self.length));
+        }
+        self.credit_ppm -= WHOLE_PPM;
+        Ramped::Passes
+    }
+}
