@@ -209,7 +209,7 @@ impl Pool {
         let Idle { lines, lifetime } = &mut *idle;
         let mut ended = Vec::new();
         for _ in 0..lines.len() {
-            let mut line = lines.pop_front().expect("as many as counted");
+            let Some(mut line) = lines.pop_front() else { break };
             let age = now.since(line.idle_since);
             if !line.is_quiet() {
                 // When it was closed is not known, only that it was open then.

@@ -33,6 +33,8 @@ pub(crate) struct Caller {
     requests: AtomicU64,
     /// From this request on, counted from 1, there are two readings of what was sent.
     doubtful_from: AtomicU64,
+    /// That is so because of a `#` in its target.
+    fragment: AtomicBool,
     /// A head has begun and is not complete.
     in_head: AtomicBool,
     /// Streams under way on HTTP/2.
@@ -70,6 +72,11 @@ impl Caller {
         let number = self.requests.load(Relaxed) + 1;
         self.requests.store(number, Relaxed);
         number >= self.doubtful_from.load(Relaxed)
+    }
+
+    /// Whether the first request that has two readings has them for a `#` in its target.
+    pub(crate) fn sent_fragment(&self) -> bool {
+        self.fragment.load(Relaxed)
     }
 
     /// When the connection ends, it ends with a reset: what was sent is not whole.
@@ -190,6 +197,7 @@ impl CallerIo {
             marked: AtomicU64::new(clock.now().as_nanos()),
             requests: AtomicU64::new(0),
             doubtful_from: AtomicU64::new(u64::MAX),
+            fragment: AtomicBool::new(false),
             in_head: AtomicBool::new(false),
             multiplexed: AtomicBool::new(false),
             write_failed: AtomicBool::new(false),
@@ -262,6 +270,7 @@ impl CallerIo {
     fn note_framing(&self) {
         let caller = &self.caller;
         if let Some(number) = self.framing.doubtful_from() {
+            caller.fragment.store(self.framing.is_fragment(), Relaxed);
             caller.doubtful_from.store(number, Relaxed);
         }
         let in_head = self.framing.is_in_head();

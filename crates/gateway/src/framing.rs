@@ -21,6 +21,8 @@ pub struct Framing {
     head_limit: usize,
     heads: u64,
     doubtful: Option<u64>,
+    /// What makes it doubtful is a fragment in its target.
+    fragment: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ struct Head {
     bytes: usize,
     /// It gives one reading only, so far.
     doubtful: bool,
+    /// There is a `#` in the request line.
+    fragment: bool,
     chunked: bool,
     length: Option<u64>,
 }
@@ -61,6 +65,7 @@ impl Framing {
             head_limit,
             heads: 0,
             doubtful: None,
+            fragment: false,
         }
     }
 
@@ -68,6 +73,12 @@ impl Framing {
     #[must_use]
     pub fn doubtful_from(&self) -> Option<u64> {
         self.doubtful
+    }
+
+    /// Whether the doubtful request is so because of a `#` in its target. hyper cuts the target there.
+    #[must_use]
+    pub fn is_fragment(&self) -> bool {
+        self.fragment
     }
 
     /// Whether a head has begun and is not complete.
@@ -166,7 +177,8 @@ impl Framing {
         self.heads += 1;
         let head = std::mem::take(&mut self.head);
         let twice = head.chunked && head.length.is_some();
-        if head.doubtful || twice {
+        if head.doubtful || twice || head.fragment {
+            self.fragment = self.doubtful.is_none() && head.fragment && !head.doubtful && !twice;
             self.doubtful.get_or_insert(self.heads);
             self.state = State::Lost;
         } else if head.chunked {
@@ -194,6 +206,7 @@ impl Head {
         let first = self.bytes == 0;
         self.bytes += line.len() + 2;
         if first {
+            self.fragment = memchr::memchr(b'#', line).is_some();
             return;
         }
         let value = match line[0] {
@@ -306,6 +319,24 @@ mod tests {
         ] {
             assert_eq!(doubtful(post(headers, "").as_bytes()), None, "{headers:?}");
         }
+    }
+
+    #[test]
+    fn a_fragment_in_the_target_is_seen() {
+        for (target, seen) in
+            [("/a#b", true), ("/#", true), ("/a?b#", true), ("/a", false), ("/a%23b", false)]
+        {
+            let mut framing = Framing::new(LIMIT);
+            framing.read(format!("GET {target} HTTP/1.1\r\nx: #\r\n\r\n").as_bytes());
+            assert_eq!(
+                (framing.doubtful_from(), framing.is_fragment()),
+                (seen.then_some(1), seen),
+                "{target}"
+            );
+        }
+        let mut framing = Framing::new(LIMIT);
+        framing.read(b"POST /#a HTTP/1.1\r\ncontent-length: +5\r\n\r\n");
+        assert_eq!((framing.doubtful_from(), framing.is_fragment()), (Some(1), false));
     }
 
     #[test]

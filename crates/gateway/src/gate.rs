@@ -3,7 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, Uri, header};
+use http::{HeaderMap, HeaderName, Uri, Version, header};
+
+use crate::authority::{self, Authority, Host};
 
 use crate::tokens::TokenFile;
 
@@ -20,13 +22,27 @@ pub(crate) struct Gate {
     tokens: Option<TokenFile>,
 }
 
+/// Why a request is not let through, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It does not say, or not in one way only, whom it is meant for.
+    Malformed(&'static str),
+    /// It may not come in.
+    Outside(&'static str),
+}
+
 impl Gate {
     pub(crate) fn new(listen: SocketAddr, hosts: &[String], tokens: Option<TokenFile>) -> Gate {
         Gate { listen: listen.ip(), usual: listen.to_string(), hosts: hosts.to_vec(), tokens }
     }
 
     /// Lets a request through, or says why not.
-    pub(crate) fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
+    pub(crate) fn admit(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Kept> {
+        let host = authority::of_request(version, uri, headers).map_err(Kept::Malformed)?;
+        self.admit_host(host, headers).map_err(Kept::Outside)
+    }
+
+    fn admit_host(&self, host: &str, headers: &HeaderMap) -> Result<(), &'static str> {
         if let Some(tokens) = &self.tokens {
             let shown = headers.get(TOKEN).map(|value| value.as_bytes()).unwrap_or_default();
             if !tokens.knows(shown) {
@@ -35,10 +51,6 @@ impl Gate {
                 );
             }
         }
-        let host = match uri.authority() {
-            Some(authority) => authority.as_str(),
-            None => one_host(headers)?,
-        };
         if !self.knows(host) {
             return Err(
                 "the Host is neither this listener's address, a loopback name, nor one of `gateway.hosts`",
@@ -62,29 +74,19 @@ impl Gate {
         if host == self.usual {
             return true;
         }
-        let name = without_port(host);
-        if let Ok(ip) = name.parse::<IpAddr>() {
-            return ip.is_loopback() || ip == self.listen || self.hosts.iter().any(|host| host == name);
+        match Authority::parse(host).map(|authority| authority.host) {
+            None => false,
+            Some(Host::Ip(ip)) => {
+                let listed = |host: &String| host.parse() == Ok(ip);
+                ip.is_loopback() || ip == self.listen || self.hosts.iter().any(listed)
+            }
+            Some(Host::Name(name)) => {
+                let name = name.strip_suffix('.').unwrap_or(name);
+                name.eq_ignore_ascii_case("localhost")
+                    || self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+            }
         }
-        let name = name.strip_suffix('.').unwrap_or(name);
-        name.eq_ignore_ascii_case("localhost") || self.hosts.iter().any(|h| h.eq_ignore_ascii_case(name))
     }
-}
-
-fn one_host(headers: &HeaderMap) -> Result<&str, &'static str> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    match (hosts.next().map(|host| host.to_str()), hosts.next()) {
-        (Some(Ok(host)), None) => Ok(host),
-        _ => Err("a request needs exactly one Host"),
-    }
-}
-
-/// The host of `host:port`, without the brackets of an IPv6 address.
-fn without_port(host: &str) -> &str {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split_once(']').map_or(rest, |(ip, _)| ip);
-    }
-    host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
 
 #[cfg(test)]
@@ -101,7 +103,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        gate.admit(&Uri::from_static("/x"), &headers).is_ok()
+        gate.admit(Version::HTTP_11, &Uri::from_static("/x"), &headers).is_ok()
     }
 
     #[test]
@@ -122,16 +124,28 @@ mod tests {
         ] {
             assert!(ask(&gate(), &[("host", host)]), "{host}");
         }
-        for host in
-            ["evil.example", "10.1.2.4", "localhost.evil.example", "", "xlocalhost", "127.0.0.1.evil.example"]
-        {
+        for host in [
+            "evil.example",
+            "10.1.2.4",
+            "localhost.evil.example",
+            "",
+            "xlocalhost",
+            "a@localhost",
+            "localhost:x",
+            "[::1",
+            "127.0.0.1.evil.example",
+        ] {
             assert!(!ask(&gate(), &[("host", host)]), "{host}");
         }
         assert!(!ask(&gate(), &[]));
         assert!(!ask(&gate(), &[("host", "localhost"), ("host", "localhost")]));
         let absolute = Uri::from_static("http://evil.example/x");
         let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("localhost"))]);
-        assert!(gate().admit(&absolute, &headers).is_err());
+        assert!(matches!(gate().admit(Version::HTTP_11, &absolute, &headers), Err(Kept::Outside(_))));
+        let own = Uri::from_static("http://localhost/x");
+        assert!(gate().admit(Version::HTTP_11, &own, &headers).is_ok());
+        let two = HeaderMap::new();
+        assert!(matches!(gate().admit(Version::HTTP_11, &own, &two), Err(Kept::Malformed(_))));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
@@ -10,11 +11,15 @@ use seawall_client::{CallRequest, Outcome, draw};
 use seawall_policy::{Ending, Reason, Time, Wish};
 
 use crate::caller::Caller;
-use crate::headers::{Kinds, Said, has_key, strip_hop, strip_ours, take_said};
+use crate::gate::Kept;
+use crate::headers::{Kinds, Said, has_key, join_cookies, strip_hop, strip_ours, take_said};
 use crate::inbound::{self, Taken, TooLarge};
+use crate::operations::Found;
 use crate::outbound::{ReplyBody, Ticket};
+use crate::paths::Readings;
 use crate::reply::{Problem, put_verdict};
 use crate::running::CompiledDependency;
+use crate::via::Via;
 use crate::worker::{Door, Worker};
 
 /// Answers one request.
@@ -62,36 +67,32 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (mut head, body) = request.into_parts();
-    if head.version < Version::HTTP_2 && caller.next_is_doubtful() {
-        return Err(bad_request("where the request ends can be read in two ways, or in none"));
-    }
-    if head.method == Method::CONNECT {
-        return Err(bad_request("CONNECT is not passed on: this is no forward proxy"));
-    }
-    if head.method == Method::TRACE {
-        return Err(bad_request(
-            "TRACE is not passed on: its answer would show the credentials that are added here",
-        ));
-    }
-    door.gate
-        .admit(&head.uri, &head.headers)
-        .map_err(|why| Problem::refused(Reason::CallerRefused, None, why))?;
-
+    may_pass(door, caller, &head)?;
     let routes = worker.routes();
     let (index, path) = door.route(&routes, head.uri.path_and_query())?;
     let compiled = &routes.compiled.dependencies[index];
+    #[cfg(test)]
+    crate::panics::demanded(&compiled.settings.name, "head");
+    let refused = |why: &'static str| in_words(compiled, Reason::BadRequest, why);
+    let readings = Readings::of(path.path());
+    if readings.climb_out() {
+        return Err(refused("the path could be read as one that leads above its beginning (`..`)"));
+    }
     let kinds = Kinds::of(&head.headers);
-    // What follows is decided on what goes out, not on what came in.
-    pass_on(&mut head.headers, kinds);
-    let keyed =
-        kinds.key && has_key(&head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?;
-    let found = compiled.operation(&head.method, path.path(), keyed);
-    let (operation, keys) = (found.operation, found.keys(&head.headers));
-
+    if kinds.via && compiled.via.is_in(&head.headers) {
+        return Err(refused(
+            "a loop: this request passed here before, on its way to the same dependency (Via)",
+        ));
+    }
     let said = match kinds.ours {
         true => take_said(&mut head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?,
         false => Said::default(),
     };
+    // What follows is decided on what goes out, not on what came in.
+    pass_on(&mut head.headers, kinds, head.version, &compiled.via);
+    let keyed = kinds.key && has_key(&head.headers).map_err(refused)?;
+    let operation = compiled.operations.find(&head.method, &readings, keyed, &head.headers);
+
     // Answers that come too late to be heard are no use to anybody.
     let leaving = worker.running.leaving();
     if leaving.is_some_and(|leaving| worker.running.clock.now() >= leaving.begin_by) {
@@ -115,17 +116,51 @@ async fn answer(
     };
 
     let mut ticket = Ticket::new(compiled, worker, caller);
-    let (headers, keep) = (head.headers, operation.keep);
-    let call = CallRequest { method: head.method, path, headers, body, keep, keys };
-    let outcome = routes.dependencies[index].call(&operation.plan, call, wish).await;
+    let Found { plan, keep, keys } = operation;
+    let call = CallRequest { method: head.method, path, headers: head.headers, body, keep, keys };
+    let outcome = routes.dependencies[index].call(&plan, call, wish).await;
     compiled.counters[worker.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
     ticket.ended(outcome.finish.effect);
+    #[cfg(test)]
+    crate::panics::demanded(&compiled.settings.name, "call");
     Ok(reply(worker, compiled, outcome, &too_large, (end_by, by), ticket))
 }
 
+/// Whether the head has one reading, asks for something that is passed on, and may come in by this door.
+fn may_pass(door: &Door, caller: &Caller, head: &Parts) -> Result<(), Problem> {
+    if head.version < Version::HTTP_2 && caller.next_is_doubtful() {
+        return Err(bad_request(match caller.sent_fragment() {
+            true => "the target has a fragment (`#`), which is never sent; in a path it is written %23",
+            false => "where the request ends can be read in two ways, or in none",
+        }));
+    }
+    if head.method == Method::CONNECT {
+        return Err(bad_request("CONNECT is not passed on: this is no forward proxy"));
+    }
+    if head.method == Method::TRACE {
+        return Err(bad_request(
+            "TRACE is not passed on: its answer would show the credentials that are added here",
+        ));
+    }
+    if head.headers.len() > MOST_FIELDS {
+        return Err(bad_request("the head has more fields than are taken"));
+    }
+    door.gate.admit(head.version, &head.uri, &head.headers).map_err(|kept| match kept {
+        Kept::Malformed(why) => bad_request(why),
+        Kept::Outside(why) => Problem::refused(Reason::CallerRefused, None, why),
+    })
+}
+
+/// The most fields of a head that are taken, whatever `gateway.limits` allows: a map of headers that is full refuses ours.
+const MOST_FIELDS: usize = 10_000;
+
 /// The caller's headers as the dependency gets them.
-fn pass_on(headers: &mut HeaderMap, kinds: Kinds) {
+fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version, via: &Via) {
     strip_hop(headers, kinds);
+    if kinds.cookie && version >= Version::HTTP_2 {
+        join_cookies(headers);
+    }
+    via.add(version, headers);
     if kinds.body {
         headers.remove(CONTENT_LENGTH);
         // Answered here: the caller's body is asked for when it is needed.

@@ -23,6 +23,10 @@ pub(crate) struct Kinds {
     pub(crate) key: bool,
     /// Some tell of a body.
     pub(crate) body: bool,
+    /// There is a `Cookie`.
+    pub(crate) cookie: bool,
+    /// There is a `Via`.
+    pub(crate) via: bool,
 }
 
 impl Kinds {
@@ -32,6 +36,8 @@ impl Kinds {
             match name.as_str() {
                 "idempotency-key" => kinds.key = true,
                 "connection" => kinds.connection = true,
+                "cookie" => kinds.cookie = true,
+                "via" => kinds.via = true,
                 "content-length" | "expect" => kinds.body = true,
                 "grpc-timeout" => kinds.ours = true,
                 name if name.starts_with("seawall-") => kinds.ours = true,
@@ -94,6 +100,24 @@ fn strip_named(headers: &mut HeaderMap) {
     // Taking these away would change what is asked, not how it travels.
     for name in named.into_iter().filter(|n| *n != header::HOST && *n != header::TE) {
         headers.remove(name);
+    }
+}
+
+/// Joins the lines of `Cookie` to one. HTTP/2 lets a caller send each cookie in a line of its own, and servers of HTTP/1.1 read
+/// the first line only (RFC 9113, section 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let Entry::Occupied(mut cookies) = headers.entry(header::COOKIE) else { return };
+    let mut lines = cookies.iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return };
+    let (mut joined, secret) = (first.as_bytes().to_vec(), first.is_sensitive());
+    for line in std::iter::once(second).chain(lines) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(line.as_bytes());
+    }
+    // What is joined of values with a separator that is allowed in values is one.
+    if let Ok(mut joined) = HeaderValue::from_bytes(&joined) {
+        joined.set_sensitive(secret);
+        cookies.insert(joined);
     }
 }
 
@@ -345,4 +369,33 @@ mod tests {
         assert!(take_said(&mut map(&[("seawall-timeout", "soon")])).is_err());
         assert!(take_said(&mut map(&[("seawall-retry", "maybe")])).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn lines_of_one_name_keep_their_order(
+            names in proptest::collection::vec(0..NAMES.len(), 0..40),
+            dropped in proptest::collection::vec(4..NAMES.len(), 0..4),
+        ) {
+            let mut headers = HeaderMap::new();
+            for (number, at) in names.iter().enumerate() {
+                headers.append(NAMES[*at], HeaderValue::from(number));
+            }
+            let values = |headers: &HeaderMap, name: &str| {
+                headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+            };
+            let before: Vec<Vec<String>> = NAMES.iter().map(|name| values(&headers, name)).collect();
+            let named: Vec<&str> = dropped.iter().map(|at| NAMES[*at]).collect();
+            headers.append("connection", HeaderValue::from_str(&named.join(", ")).unwrap());
+            strip(&mut headers);
+            join_cookies(&mut headers);
+            for (at, name) in NAMES.iter().enumerate().skip(4) {
+                let left = if dropped.contains(&at) { Vec::new() } else { before[at].clone() };
+                proptest::prop_assert_eq!(values(&headers, name), left, "{}", name);
+            }
+            let cookies = before[3].join("; ");
+            proptest::prop_assert_eq!(values(&headers, "cookie").join("|"), cookies);
+        }
+    }
+
+    const NAMES: [&str; 9] = ["keep-alive", "upgrade", "te", "cookie", "x-a", "x-b", "x-c", "accept", "via"];
 }

@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod arrival;
+mod authority;
 mod caller;
 pub mod cli;
 pub mod config;
@@ -18,8 +19,11 @@ mod gate;
 mod handle;
 mod headers;
 mod inbound;
+mod operations;
 mod outbound;
+mod panics;
 mod parked;
+mod paths;
 mod refusals;
 pub mod reload;
 mod reply;
@@ -28,6 +32,7 @@ pub mod serve;
 #[cfg(test)]
 mod stopwatch;
 mod tokens;
+mod via;
 mod worker;
 
 pub use headers::{duration, grpc_timeout};

@@ -126,6 +126,10 @@ impl Body for ReplyBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
         let this = &mut *self;
+        #[cfg(test)]
+        if let Some(ticket) = &this.ticket {
+            crate::panics::demanded(&ticket.dependency.settings.name, "body");
+        }
         if let Some(truncated) = this.broken.take() {
             return Poll::Ready(Some(Err(truncated)));
         }

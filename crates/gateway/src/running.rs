@@ -8,23 +8,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderName, Method};
-use matchit::{Params, Router};
+use http::HeaderMap;
 use parking_lot::Mutex;
 use seawall_client::connect::{self, ConfigError};
 use seawall_client::{Clock, DependencySettings, EndpointSettings, HealthRequest, PoolSettings, Shared};
 use seawall_policy::{
-    BreakerSettings, CoolingSettings, GuardSettings, Idempotency, Keys, LimitSettings, Plan, QueueSettings,
-    Rules, Time, WindowSpan,
+    BreakerSettings, CoolingSettings, GuardSettings, LimitSettings, QueueSettings, Time, WindowSpan,
 };
 
 use tokio::sync::watch;
 
 use crate::config;
 use crate::counters::Counters;
+use crate::operations::Operations;
 use crate::parked::Parked;
 use crate::refusals::Refusals;
 use crate::tokens::{Kind, TokenFile};
+use crate::via::Via;
 use replace::Before;
 
 /// One gateway process, as its workers and its admin side see it.
@@ -110,88 +110,15 @@ pub struct CompiledDependency {
     pub counters: Arc<[Counters]>,
     /// How to reach it.
     pub client: DependencySettings,
-    operations: Vec<CompiledOperation>,
-    routers: Vec<(Method, Router<usize>)>,
-    /// For requests that no operation matches, by idempotency in the order of [`Idempotency::ALL`].
-    fallback: [CompiledOperation; 4],
+    /// What can be asked of it.
+    pub(crate) operations: Operations,
+    /// How it is told that a request passed here.
+    pub(crate) via: Via,
 }
 
 impl std::fmt::Debug for CompiledDependency {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CompiledDependency").field("name", &self.settings.name).finish_non_exhaustive()
-    }
-}
-
-/// One operation, ready to call.
-#[derive(Clone, Debug)]
-pub struct CompiledOperation {
-    /// The label; `other` for requests that no operation matches.
-    pub name: Arc<str>,
-    /// What its calls have in common.
-    pub plan: Arc<Plan>,
-    /// Bytes of a request's body that are kept for a repeat.
-    pub keep: usize,
-    /// What its breaker and its limit are kept for.
-    filed: [Filed; 2],
-}
-
-/// What a guard is kept for, for one operation.
-#[derive(Clone, Debug)]
-enum Filed {
-    /// The endpoint alone.
-    Endpoint,
-    /// This operation.
-    Operation,
-    /// What this header says.
-    Header(HeaderName),
-    /// This part of the path.
-    Path(String),
-}
-
-/// Bytes of a key; a longer one counts as none. It is kept for each guard, and shown.
-const MOST_KEY: usize = 128;
-
-/// An operation, and the parts of the path that its pattern names.
-pub struct Found<'a, 'p> {
-    /// The operation.
-    pub operation: &'a CompiledOperation,
-    parts: Option<Params<'a, 'p>>,
-}
-
-impl std::fmt::Debug for Found<'_, '_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Found").field("operation", &self.operation.name).finish_non_exhaustive()
-    }
-}
-
-impl Found<'_, '_> {
-    /// Under which keys the guards of this request are kept.
-    #[must_use]
-    pub fn keys(&self, headers: &HeaderMap) -> Keys {
-        let [breaker, limit] = &self.operation.filed;
-        Keys { breaker: self.key(breaker, headers), limit: self.key(limit, headers) }
-    }
-
-    /// None where the request has no such thing: then it is the endpoint's own guard.
-    fn key(&self, filed: &Filed, headers: &HeaderMap) -> Option<Arc<str>> {
-        let text = match filed {
-            Filed::Endpoint => return None,
-            Filed::Operation => return Some(Arc::clone(&self.operation.name)),
-            Filed::Header(name) => headers.get(name)?.to_str().ok()?,
-            Filed::Path(name) => self.parts.as_ref()?.get(name)?,
-        };
-        (!text.is_empty() && text.len() <= MOST_KEY).then(|| Arc::from(text))
-    }
-}
-
-impl Filed {
-    fn of(key: &config::GuardKey) -> Filed {
-        match key {
-            config::GuardKey::Endpoint => Filed::Endpoint,
-            config::GuardKey::Operation => Filed::Operation,
-            config::GuardKey::Header(name) => Filed::Header(name.clone()),
-            config::GuardKey::Path(name) => Filed::Path(name.clone()),
-        }
     }
 }
 
@@ -343,36 +270,8 @@ impl CompiledDependency {
         // Made once here, so that what could never work is found before anything is replaced.
         seawall_client::Dependency::new(client.clone(), Arc::clone(&shared), clock)?;
 
-        let filed = [Filed::of(&settings.breaker.key), Filed::of(&settings.concurrency.key)];
-        let operations: Vec<CompiledOperation> = settings
-            .operations
-            .iter()
-            .map(|operation| CompiledOperation {
-                name: operation.name.as_str().into(),
-                plan: Arc::new(operation_plan(settings, operation)),
-                keep: keep(&operation.retry),
-                filed: filed.clone(),
-            })
-            .collect();
-        let mut routers: Vec<(Method, Router<usize>)> = Vec::new();
-        for (index, operation) in settings.operations.iter().enumerate() {
-            let method = &operation.pattern.method;
-            let found = routers.iter().position(|(m, _)| m == method).unwrap_or_else(|| {
-                routers.push((method.clone(), Router::new()));
-                routers.len() - 1
-            });
-            routers[found]
-                .1
-                .insert(operation.pattern.path(), index)
-                .map_err(|error| ConfigError::new("operation.match", error.to_string()))?;
-        }
-        let other: Arc<str> = "other".into();
-        let fallback = Idempotency::ALL.map(|idempotency| CompiledOperation {
-            name: Arc::clone(&other),
-            plan: Arc::new(fallback_plan(settings, idempotency)),
-            keep: keep(&settings.fallback.retry),
-            filed: filed.clone(),
-        });
+        let operations =
+            Operations::new(settings).map_err(|error| ConfigError::new("operation.match", error))?;
         Ok(CompiledDependency {
             settings: settings.clone(),
             shared,
@@ -382,72 +281,8 @@ impl CompiledDependency {
             },
             client,
             operations,
-            routers,
-            fallback,
+            via: Via::new(&settings.name),
         })
-    }
-
-    /// The operation that a request belongs to. `keyed`: it carries an `Idempotency-Key`.
-    #[must_use]
-    pub fn operation<'a, 'p>(&'a self, method: &Method, path: &'p str, keyed: bool) -> Found<'a, 'p> {
-        let router = self.routers.iter().find(|(m, _)| m == method);
-        if let Some(found) = router.and_then(|(_, router)| router.at(path).ok()) {
-            return Found { operation: &self.operations[*found.value], parts: Some(found.params) };
-        }
-        let mut idempotency = Idempotency::of_method(method.as_str());
-        let may_be_keyed = *method == Method::POST || *method == Method::PATCH;
-        if keyed && may_be_keyed && self.settings.keys {
-            idempotency = Idempotency::Keyed;
-        }
-        let index = Idempotency::ALL.iter().position(|i| *i == idempotency).expect("it is one of all");
-        Found { operation: &self.fallback[index], parts: None }
-    }
-}
-
-fn keep(retry: &config::Retry) -> usize {
-    usize::try_from(retry.buffer).unwrap_or(usize::MAX)
-}
-
-fn operation_plan(dependency: &config::Dependency, operation: &config::Operation) -> Plan {
-    let rules = Rules {
-        idempotency: in_force(dependency, operation.idempotency),
-        confirm: operation.confirm.is_some(),
-        refuses: operation.refuses.clone(),
-        overload: dependency.overload.clone(),
-        answers: operation.answers.clone(),
-    };
-    Plan {
-        rules,
-        timeouts: operation.timeout,
-        attempts: operation.retry.attempts_in_force(),
-        backoff: operation.retry.backoff,
-        endpoints: dependency.endpoints.len(),
-        slow_call: operation.slow_call,
-        after_max: operation.retry.after_max,
-    }
-}
-
-fn fallback_plan(dependency: &config::Dependency, idempotency: Idempotency) -> Plan {
-    let fallback = &dependency.fallback;
-    Plan {
-        rules: Rules {
-            overload: dependency.overload.clone(),
-            ..Rules::of(in_force(dependency, idempotency))
-        },
-        timeouts: fallback.timeout,
-        attempts: fallback.retry.attempts_in_force(),
-        backoff: fallback.retry.backoff,
-        endpoints: dependency.endpoints.len(),
-        slow_call: fallback.slow_call,
-        after_max: fallback.retry.after_max,
-    }
-}
-
-/// `dangerous.retry_none` treats what may be doubled as if it could not be.
-fn in_force(dependency: &config::Dependency, idempotency: Idempotency) -> Idempotency {
-    match idempotency {
-        Idempotency::None if dependency.dangerous.retry_none => Idempotency::Idempotent,
-        other => other,
     }
 }
 

@@ -34,6 +34,21 @@ async fn a_post_whose_key_does_not_go_out_is_sent_once() {
 }
 
 #[tokio::test]
+async fn what_is_said_to_this_hop_alone_is_heard() {
+    for headers in [
+        &[("connection", "seawall-retry"), ("seawall-retry", "off"), ("idempotency-key", "k-1")][..],
+        &[("connection", "seawall-timeout"), ("seawall-timeout", "0s"), ("idempotency-key", "k-1")],
+    ] {
+        let (rogue, gateway) = forgetful().await;
+        let heard = gateway.ask("POST", "/up/x", headers, "a").await;
+        let wanted: &[(u16, &str, &str, &str)] =
+            &[(502, "unknown", "1", "connection-lost"), (504, "not-applied", "0", "no-time-left")];
+        assert!(wanted.contains(&heard.verdict()), "{headers:?}: {heard:?}");
+        assert!(rogue.read(|counts| counts.requests) < 2, "{headers:?}");
+    }
+}
+
+#[tokio::test]
 async fn two_keys_are_refused() {
     let (rogue, gateway) = forgetful().await;
     let two = [("idempotency-key", "k-1"), ("idempotency-key", "k-2")];

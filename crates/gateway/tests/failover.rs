@@ -16,7 +16,7 @@ fn two(first: SocketAddr, second: SocketAddr, lines: &str) -> String {
     )
 }
 
-const UNGUARDED: &str = "breaker.enabled = false\nconcurrency.enabled = false\n\
+const UNGUARDED: &str = "breaker.enabled = false\nconcurrency.enabled = false\ncooldown = false\n\
                          budget = { initial = 1000, burst = 1000 }\n\
                          timeout = { read = \"300ms\", total = \"5s\" }";
 

@@ -42,7 +42,8 @@ async fn headers_of_one_hop_do_not_pass_to_the_upstream() {
     );
     let mut names: Vec<&str> = seen.headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
-    let kept = ["authorization", "connection", "content-length", "cookie", "cookie", "host", "te", "x-kept"];
+    let kept =
+        ["authorization", "connection", "content-length", "cookie", "cookie", "host", "te", "via", "x-kept"];
     assert_eq!(names, kept);
     assert_eq!((seen.header("te"), seen.header("connection")), (Some("trailers"), Some("te")));
     assert_eq!(seen.header("host"), Some(rogue.address().to_string().as_str()));
@@ -114,4 +115,60 @@ async fn upgrade_that_nobody_asked_for_is_no_answer() {
     let heard = caller.ask("POST", "/up/x", &headers, "").await;
     assert_eq!(heard.interim, [] as [u16; 0]);
     assert_eq!(heard.verdict(), (502, "unknown", "1", "bad-answer"));
+}
+
+#[tokio::test]
+async fn cookies_that_come_in_crumbs_go_out_in_one_line() {
+    let rogue = Rogue::builder().answer(Answer::ok("fine")).bind().unwrap();
+    let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
+    let crumbs = [("cookie", "a=1"), ("x-one", "1"), ("cookie", "b=2"), ("cookie", "c=3")];
+    let heard = Multiplexed::connect(gateway.address()).await.ask("GET", "/up/x", &crumbs, "").await;
+    assert_eq!(heard.verdict().0, 200);
+    let lines = |name: &str| {
+        rogue.read(|counts| {
+            let lines = counts.heard.last().unwrap().headers.iter().filter(|(found, _)| found == name);
+            lines.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(lines("cookie"), ["a=1; b=2; c=3"]);
+    gateway.ask("GET", "/up/x", &crumbs, "").await;
+    assert_eq!(lines("cookie"), ["a=1", "b=2", "c=3"], "lines of HTTP/1.1 are the caller's own");
+}
+
+#[tokio::test]
+async fn lines_of_one_name_keep_their_order() {
+    let mut answer = Answer::ok("fine").header("connection", "x-hop").header("x-hop", "1");
+    for number in 0..30 {
+        answer = answer.header(&format!("x-{}", number % 7), &number.to_string());
+    }
+    let rogue = Rogue::builder().answer(answer).bind().unwrap();
+    let http2 = Rogue::builder().answer(Answer::ok("fine")).bind().unwrap();
+    let gateway = Gateway::start(&format!(
+        "{}{}",
+        dependency("up", rogue.address(), ""),
+        dependency("two", http2.address(), "http = \"2\"")
+    ))
+    .await;
+    let numbered: Vec<(String, String)> =
+        (0..30).map(|number| (format!("x-{}", number % 7), number.to_string())).collect();
+    let mut headers = vec![("connection", "x-gone, keep-alive"), ("x-gone", "1"), ("te", "trailers")];
+    headers.extend(numbered.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let in_order = |fields: &[(String, String)]| {
+        for name in (0..7).map(|number| format!("x-{number}")) {
+            let of = |fields: &[(String, String)]| {
+                let mine = fields.iter().filter(|(found, _)| *found == name);
+                mine.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(of(fields), of(&numbered), "{name}");
+        }
+    };
+    let heard = gateway.ask("GET", "/up/x", &headers, "").await;
+    in_order(&rogue.read(|counts| counts.heard.last().unwrap().headers.clone()));
+    let lines = heard.head.lines().filter_map(|line| line.split_once(": "));
+    in_order(&lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>());
+    gateway.ask("GET", "/two/x", &headers, "").await;
+    in_order(&http2.read(|counts| counts.heard.last().unwrap().headers.clone()));
+    let plain = &headers[2..];
+    Multiplexed::connect(gateway.address()).await.ask("GET", "/up/x", plain, "").await;
+    in_order(&rogue.read(|counts| counts.heard.last().unwrap().headers.clone()));
 }

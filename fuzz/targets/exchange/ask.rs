@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Judged,
     /// A POST with an idempotency key.
     Keyed,
+    /// A POST with a key that does not go out: `Connection` names it, or it is empty. The dependency honours keys.
+    Nominated,
     Put,
 }
 
@@ -23,7 +25,7 @@ impl Kind {
         match self {
             Kind::Get => "GET",
             Kind::Head => "HEAD",
-            Kind::Post | Kind::Judged | Kind::Keyed => "POST",
+            Kind::Post | Kind::Judged | Kind::Keyed | Kind::Nominated => "POST",
             Kind::Put => "PUT",
         }
     }
@@ -34,6 +36,7 @@ impl Kind {
             Kind::Post => "post",
             Kind::Judged => "judged",
             Kind::Keyed => "keyed",
+            Kind::Nominated => "nominated",
             Kind::Put => "put",
         }
     }
@@ -43,9 +46,12 @@ impl Kind {
     }
 
     pub(crate) fn may_be_repeated(self) -> bool {
-        !matches!(self, Kind::Post | Kind::Judged)
+        !matches!(self, Kind::Post | Kind::Judged | Kind::Nominated)
     }
 }
+
+/// The longest target that the HTTP library reads.
+const LONGEST: usize = 65_534;
 
 /// How the body goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +87,8 @@ pub(crate) enum Flaw {
 pub(crate) struct Ask {
     pub(crate) number: usize,
     pub(crate) kind: Kind,
+    /// Its target is as long as one can be; behind the endpoint's base path it is longer.
+    pub(crate) long: bool,
     pub(crate) upload: Upload,
     pub(crate) body: Vec<u8>,
     pub(crate) leaves: Option<Leaves>,
@@ -92,12 +100,22 @@ pub(crate) struct Ask {
 
 impl Ask {
     pub(crate) fn decode(cursor: &mut Cursor<'_>, caller: Protocol, number: usize) -> Ask {
-        const KINDS: [Kind; 8] =
-            [Kind::Get, Kind::Post, Kind::Judged, Kind::Head, Kind::Keyed, Kind::Put, Kind::Post, Kind::Get];
-        let kind = cursor.of(&KINDS);
+        const KINDS: [Kind; 8] = [
+            Kind::Get,
+            Kind::Post,
+            Kind::Judged,
+            Kind::Head,
+            Kind::Keyed,
+            Kind::Put,
+            Kind::Nominated,
+            Kind::Get,
+        ];
+        let choice = cursor.byte();
+        let kind = KINDS[usize::from(choice) % KINDS.len()];
         let mut ask = Ask {
             number,
             kind,
+            long: choice >= 252,
             upload: Upload::None,
             body: Vec::new(),
             leaves: None,
@@ -149,7 +167,8 @@ impl Ask {
             Protocol::Http1 => "lines",
             Protocol::Http2 => "frames",
         };
-        format!("/{name}/{}/{}", self.kind.path(), self.number)
+        let target = format!("/{name}/{}/{}", self.kind.path(), self.number);
+        if self.long { format!("{target}?{:x<1$}", "", LONGEST - 1 - target.len()) } else { target }
     }
 
     /// Writes the request, for a target that is put in later, and gives the length of its head.
@@ -187,8 +206,10 @@ impl Ask {
             (None, Upload::None) if !self.kind.is_safe() => head += "content-length: 0\r\n",
             (None, Upload::None) => {}
         }
-        if self.kind == Kind::Keyed {
-            head += "idempotency-key: k\r\n";
+        match self.kind {
+            Kind::Keyed => head += "idempotency-key: k\r\n",
+            Kind::Nominated => head += "connection: idempotency-key\r\nidempotency-key: k\r\n",
+            Kind::Get | Kind::Head | Kind::Post | Kind::Judged | Kind::Put => {}
         }
         head += "\r\n";
         let length = head.len();
@@ -205,6 +226,9 @@ impl Ask {
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}, {} bytes with {:?}", self.kind, self.body.len(), self.upload)?;
+        if self.long {
+            write!(f, ", at a target of {LONGEST} bytes")?;
+        }
         if let Some(leaves) = self.leaves {
             write!(f, ", breaks off in the middle with {leaves:?}")?;
         }

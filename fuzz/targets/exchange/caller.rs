@@ -158,10 +158,16 @@ impl Caller {
             }
         };
         let mut trunk = trunk.ready().await?;
-        let uri = format!("http://localhost{}", ask.target(dependency));
+        let target = ask.target(dependency);
+        let target: http::uri::PathAndQuery = target.parse().expect("it is well formed");
+        let uri = http::Uri::builder().scheme("http").authority("localhost").path_and_query(target);
+        let uri = uri.build().expect("its parts are well formed");
         let mut request = http::Request::builder().method(ask.kind.method()).uri(uri);
-        if ask.kind == Kind::Keyed {
-            request = request.header("idempotency-key", "k");
+        match ask.kind {
+            Kind::Keyed => request = request.header("idempotency-key", "k"),
+            // There is no `Connection` on HTTP/2.
+            Kind::Nominated => request = request.header("idempotency-key", ""),
+            Kind::Get | Kind::Head | Kind::Post | Kind::Judged | Kind::Put => {}
         }
         if ask.upload == Upload::Length {
             request = request.header("content-length", ask.body.len());

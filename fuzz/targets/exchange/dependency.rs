@@ -127,7 +127,7 @@ impl Dependency {
                         if let Some(why) = over {
                             self.wrong(format!("a request on a connection that is not at rest: {why}"));
                         }
-                        let number = request.target.rsplit('/').next().and_then(|text| text.parse().ok());
+                        let number = request.number();
                         (self.delivered(number.unwrap_or(usize::MAX), false, Vec::new()), false)
                     }
                 };

@@ -4,7 +4,7 @@ use super::ask::{Ask, Kind, Leaves};
 use super::caller::{Ended, Heard};
 use super::dependency::Delivery;
 use super::reader::{Reading, Whole};
-use super::scenario::{Scenario, mark};
+use super::scenario::{Protocol, Scenario, mark};
 use super::stage::{ATTEMPTS, Record};
 
 /// Something that must not happen.
@@ -43,7 +43,8 @@ pub(crate) fn judge(scenario: &Scenario, record: &Record) -> Vec<Finding> {
     }
     for (number, (exchange, heard)) in scenario.exchanges.iter().zip(&record.heard).enumerate() {
         let here = record.deliveries.iter().filter(|delivery| delivery.number == number).collect::<Vec<_>>();
-        let case = Case { ask: &exchange.ask, heard, deliveries: &here, number };
+        let too_long = exchange.ask.long && exchange.dependency == Protocol::Http2;
+        let case = Case { ask: &exchange.ask, heard, deliveries: &here, number, too_long };
         if let Err(kind) = case.judge() {
             let deliveries: Vec<_> = here.iter().map(|delivery| format!("{delivery:?}")).collect();
             let seen =
@@ -59,6 +60,8 @@ struct Case<'a> {
     heard: &'a Heard,
     deliveries: &'a [&'a Delivery],
     number: usize,
+    /// No request to this dependency can have such a target.
+    too_long: bool,
 }
 
 /// The reason why it is wrong.
@@ -86,6 +89,15 @@ impl Case<'_> {
         if ask.leaves.is_some() {
             let done = heard.ended == Ended::Whole && self.problem().is_none();
             return if done { wrong("half an upload was answered") } else { Ok(()) };
+        }
+        if self.too_long {
+            let refused =
+                heard.status == Some(400) && heard.ended == Ended::Whole && self.effect() == "not-applied";
+            return if refused && self.deliveries.is_empty() {
+                Ok(())
+            } else {
+                wrong("a target that is too long was not refused")
+            };
         }
         match self.deliveries.last().map(|delivery| delivery.answer.as_ref()) {
             None if self.problem().is_some() => wrong("nothing was sent on"),

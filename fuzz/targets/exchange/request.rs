@@ -13,6 +13,14 @@ pub(crate) struct Request {
     pub(crate) used: usize,
 }
 
+impl Request {
+    /// The exchange that it belongs to.
+    pub(crate) fn number(&self) -> Option<usize> {
+        let path = self.target.split('?').next()?;
+        path.rsplit('/').next()?.parse().ok()
+    }
+}
+
 /// Reads one request; none before its head is complete.
 pub(crate) fn read_request(bytes: &[u8]) -> Result<Option<Request>, &'static str> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };

@@ -47,7 +47,7 @@ impl Stage {
             listener
         };
         let (gateway, lines, frames) = (bind(), bind(), bind());
-        let mut text = String::from("[gateway]\nworkers = 1\n");
+        let mut text = String::from("[gateway]\nworkers = 1\nlimits = { header_bytes = \"128KiB\" }\n");
         for (name, http, listener) in [("lines", "1.1", &lines), ("frames", "2", &frames)] {
             text += &settings(name, http, address(listener));
         }
@@ -112,8 +112,9 @@ fn settings(name: &str, http: &str, address: SocketAddr) -> String {
     format!(
         r#"
 [dependency.{name}]
-url = "http://{address}"
+url = "http://{address}/behind/this"
 http = "{http}"
+keys = true
 timeout = {{ connect = "4s", read = "{read}s", total = "30s" }}
 retry = {{ attempts = {ATTEMPTS} }}
 budget = {{ initial = 10 }}

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use super::{Desk, Entrance};
-use crate::gate::Gate;
+use crate::gate::{Gate, Kept};
 
 /// The name of the token that was shown. There on every request that carries a good one.
 #[derive(Clone, Debug)]
@@ -43,7 +43,10 @@ impl Desk {
         // A link on another site may lead here; what it shows, that site cannot read.
         let only_host = reads.then(|| hosts_of(request.headers()));
         let headers = only_host.as_ref().unwrap_or(request.headers());
-        gate.admit(request.uri(), headers).map_err(|why| Problem::new(StatusCode::FORBIDDEN, why))?;
+        gate.admit(request.version(), request.uri(), headers).map_err(|kept| match kept {
+            Kept::Malformed(why) => Problem::new(StatusCode::BAD_REQUEST, why),
+            Kept::Outside(why) => Problem::new(StatusCode::FORBIDDEN, why),
+        })?;
 
         let shown = request.headers().get(AUTHORIZATION);
         let who = shown.and_then(|shown| self.token.name_of(shown)).map(Who);

@@ -28,6 +28,9 @@ pub struct Overview {
     pub generation: u64,
     /// Connections of callers.
     pub connections: u64,
+    /// Faults of Seawall's own that ended one connection or task each, since the start.
+    #[serde(default)]
+    pub panics: u64,
     /// What became of the last reload; absent before the first.
     #[serde(default)]
     pub last_reload: Option<ReloadView>,
@@ -266,6 +269,7 @@ impl Desk {
             draining: self.running.is_draining(),
             generation: compiled.generation,
             connections: self.running.connections.load(std::sync::atomic::Ordering::Relaxed),
+            panics: crate::panics::seen(),
             last_reload: self.running.last_reload.lock().as_ref().map(reload),
             dependencies,
         }

@@ -190,6 +190,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve { file, demo } => {
             logs::begin();
+            crate::panics::watch();
             serve::run(&serve::Options { config: file.path, demo })
                 .map_err(|error| Failure { code: error.exit_code(), message: error.to_string() })
         }

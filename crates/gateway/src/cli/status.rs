@@ -33,6 +33,12 @@ fn banner(overview: &Overview) -> Vec<String> {
             reload.at
         ));
     }
+    if overview.panics > 0 {
+        let times = overview.panics;
+        words.push(format!(
+            "faults of Seawall's own ended a connection or a task {times} times: the log says where"
+        ));
+    }
     if overview.dependencies.is_empty() {
         words.push("no dependency is configured".to_owned());
     }
@@ -233,11 +239,14 @@ mod tests {
             draining: false,
             generation: 1,
             connections: 0,
+            panics: 0,
             last_reload: Some(ReloadView { at: "T".into(), refused: Some("line 3".into()), changed: vec![] }),
             dependencies: vec![dependency("pay", vec![endpoint(0, "closed", 0, 0)])],
         };
         assert!(banner(&overview)[0].ends_with("are in force: line 3"));
         overview.last_reload = None;
         assert_eq!(banner(&overview), Vec::<String>::new());
+        overview.panics = 3;
+        assert!(banner(&overview)[0].contains("a connection or a task 3 times"));
     }
 }

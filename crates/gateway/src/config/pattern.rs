@@ -3,6 +3,9 @@
 //! Of two patterns that match one path the narrower one wins, whatever their order in the file. Where neither is
 //! narrower, as with `/a/{x}` and `/{y}/b`, the file is refused: an order that nobody wrote down would otherwise
 //! decide whether a charge is repeated.
+//!
+//! Text in a pattern matches what servers read as the same text, however it is encoded; [`crate::paths`] says how a path is
+//! read.
 
 use std::fmt;
 
@@ -10,6 +13,7 @@ use http::Method;
 
 use super::nearest::advice;
 use super::values::Wrong;
+use crate::paths;
 
 /// A method and a path with variable parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub struct Pattern {
     pub method: Method,
     /// The parts of the path between slashes. Empty for `/`; a path that ends in a slash ends in an empty literal.
     pub segments: Vec<Segment>,
+    /// It ends with `{/}`: the path may have a slash at the end that it could also do without.
+    pub slash: bool,
 }
 
 /// One part of a pattern's path.
@@ -54,6 +60,11 @@ impl Pattern {
         if path.contains(['?', '#']) {
             return Err(Wrong::new("a pattern matches the path alone, without query or fragment"));
         }
+        let (inner, slash) = match inner.strip_suffix("{/}") {
+            Some("") => return Err(Wrong::new("a path is never without its first slash")),
+            Some(inner) => (inner, true),
+            None => (inner, false),
+        };
         let parts: Vec<&str> = if inner.is_empty() { Vec::new() } else { inner.split('/').collect() };
         let mut segments = Vec::with_capacity(parts.len());
         for (index, part) in parts.iter().enumerate() {
@@ -66,14 +77,53 @@ impl Pattern {
             }
             segments.push(segment);
         }
-        Ok(Pattern { method, segments })
+        let wide = matches!(segments.last(), Some(Segment::Rest(_)));
+        if slash && (wide || inner.ends_with('/')) {
+            return Err(Wrong::new("`{/}` stands behind a segment that ends without a slash")
+                .help("as in \"POST /v1/charges{/}\"; {*rest} takes a slash at the end by itself"));
+        }
+        Ok(Pattern { method, segments, slash })
     }
 
     /// The path as it is written, without the method.
     #[must_use]
     pub fn path(&self) -> String {
         let parts: Vec<String> = self.segments.iter().map(Segment::to_string).collect();
-        format!("/{}", parts.join("/"))
+        format!("/{}{}", parts.join("/"), if self.slash { "{/}" } else { "" })
+    }
+
+    /// The path in the syntax of the router, in each form that it can be asked for: as it is written and in its normal form,
+    /// and with an optional slash at the end also with it.
+    pub(crate) fn routes(&self) -> Vec<String> {
+        let mut routes = Vec::new();
+        for segments in self.forms() {
+            let written: Vec<String> = segments.iter().map(Segment::to_string).collect();
+            let normal: Vec<String> = segments.iter().map(Segment::normal).collect();
+            for parts in [written, normal] {
+                let route = format!("/{}", parts.join("/"));
+                if !routes.contains(&route) {
+                    routes.push(route);
+                }
+            }
+        }
+        routes
+    }
+
+    /// Whether this pattern has exactly the paths of some form of `other`.
+    pub(crate) fn takes_a_form_of(&self, other: &Pattern) -> bool {
+        let same = |form: &Vec<Segment>| covers(&self.segments, form) && covers(form, &self.segments);
+        !self.slash && other.slash && self.method == other.method && other.forms().iter().any(same)
+    }
+
+    /// The segments, and where a slash may follow, the segments with it.
+    fn forms(&self) -> Vec<Vec<Segment>> {
+        let mut forms = vec![self.segments.clone()];
+        if self.slash {
+            let mut open = self.segments.clone();
+            open.push(Segment::Literal(String::new()));
+            forms.push(open);
+        }
+        forms
     }
 
     /// The names of the variable parts.
@@ -83,9 +133,12 @@ impl Pattern {
 
     /// Whether some request matches both and neither pattern is the narrower one.
     pub(super) fn is_ambiguous_with(&self, other: &Pattern) -> bool {
-        self.method == other.method
-            && overlap(&self.segments, &other.segments)
-            && covers(&self.segments, &other.segments) == covers(&other.segments, &self.segments)
+        let (mine, others) = (self.forms(), other.forms());
+        let meet = mine.iter().any(|one| others.iter().any(|two| overlap(one, two)));
+        let all = |wide: &[Vec<Segment>], narrow: &[Vec<Segment>]| {
+            narrow.iter().all(|narrow| wide.iter().any(|wide| covers(wide, narrow)))
+        };
+        self.method == other.method && meet && all(&mine, &others) == all(&others, &mine)
     }
 }
 
@@ -130,7 +183,18 @@ impl Segment {
             return Err(Wrong::new("this path has a character that no path carries")
                 .help("percent-encode it, as in %20"));
         }
+        if matches!(paths::segment(part).as_ref(), "." | "..") {
+            return Err(Wrong::new("servers read this segment as a step, not as a name"));
+        }
         Ok(Segment::Literal(part.to_owned()))
+    }
+
+    /// As it is written, with text in its normal form.
+    fn normal(&self) -> String {
+        match self {
+            Segment::Literal(text) => paths::segment(text).into_owned(),
+            Segment::One(_) | Segment::Rest(_) => self.to_string(),
+        }
     }
 
     /// The name of a variable part.
@@ -174,10 +238,14 @@ fn takes_something(rest: &[Segment]) -> bool {
 
 fn segments_meet(x: &Segment, y: &Segment) -> bool {
     match (x, y) {
-        (Segment::Literal(x), Segment::Literal(y)) => x == y,
+        (Segment::Literal(x), Segment::Literal(y)) => same_text(x, y),
         (Segment::Literal(text), _) | (_, Segment::Literal(text)) => !text.is_empty(),
         (_, _) => true,
     }
+}
+
+fn same_text(x: &str, y: &str) -> bool {
+    x == y || paths::segment(x) == paths::segment(y)
 }
 
 /// Whether every path that `narrow` matches is matched by `wide` too.
@@ -187,7 +255,7 @@ fn covers(wide: &[Segment], narrow: &[Segment]) -> bool {
         ([Segment::Rest(_)], rest) => takes_something(rest),
         ([], [_, ..]) | ([_, ..], []) => false,
         ([Segment::Literal(x), wide @ ..], [Segment::Literal(y), narrow @ ..]) => {
-            x == y && covers(wide, narrow)
+            same_text(x, y) && covers(wide, narrow)
         }
         ([Segment::One(_), wide @ ..], [Segment::Literal(text), narrow @ ..]) => {
             !text.is_empty() && covers(wide, narrow)
@@ -213,6 +281,8 @@ mod tests {
             "PUT /v1/{id}/x",
             "GET /files/{*rest}",
             "GET /v1/",
+            "POST /v1/charges{/}",
+            "GET /v1/{id}{/}",
             "DELETE /a.b/%20",
         ] {
             assert_eq!(pattern(written).to_string(), written);
@@ -239,6 +309,12 @@ mod tests {
             "GET  /a",
             "GET /../x",
             "GET /é",
+            "GET /{/}",
+            "GET /a/{/}",
+            "GET /{*r}{/}",
+            "GET /a{/}/b",
+            "GET /a{/}{/}",
+            "GET /%2e%2E/x",
             "",
         ] {
             assert!(Pattern::parse(bad).is_err(), "{bad}");
@@ -263,6 +339,15 @@ mod tests {
             ("GET /a/{x}", "POST /a/{x}", false),
             ("GET /a/{x}/c", "GET /{y}/b/d", false),
             ("GET /a/{x}", "GET /a", false),
+            ("GET /%61", "GET /a", true),
+            ("GET /a%2fb", "GET /a%2Fb", true),
+            ("GET /a{/}", "GET /a{/}", true),
+            ("GET /a{/}", "GET /a", false),
+            ("GET /a{/}", "GET /a/", false),
+            ("GET /a{/}", "GET /{x}{/}", false),
+            ("GET /a{/}", "GET /{x}", true),
+            ("GET /a{/}", "GET /a/{*r}", false),
+            ("GET /a{/}", "GET /{*r}", false),
         ];
         for (one, two, expected) in cases {
             assert_eq!(pattern(one).is_ambiguous_with(&pattern(two)), expected, "{one} | {two}");

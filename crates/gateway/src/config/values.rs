@@ -11,6 +11,7 @@ use toml::de::DeValue;
 
 use super::nearest::advice;
 use super::shown::quoted;
+use crate::authority::Authority;
 
 /// What is wrong with a value, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,7 +241,7 @@ fn url(written: &str, schemes: &[&str]) -> Outcome<Uri> {
         Some((_, port)) if !port.ends_with(']') => port.parse::<u16>().is_ok_and(|port| port != 0),
         _ => true,
     };
-    if host.is_empty() || host == "[]" || !port_fine {
+    if host.is_empty() || Authority::parse(authority).is_none() || !port_fine {
         return Err(Wrong::new("this URL needs a host, and a port from 1 to 65535 if any"));
     }
     Ok(uri)
@@ -410,6 +411,11 @@ mod tests {
             "http://a.example:99999",
             "http://a b.example",
             "http://a.example:",
+            "http://a.example:80x",
+            "http://[::1",
+            "http://[zz]",
+            "http://::1",
+            "http://[::1]80",
         ] {
             assert!(endpoint_url(&string(bad)).is_err(), "{bad}");
         }

@@ -9,7 +9,11 @@ pub(super) static OPERATION: Spec = Spec {
     groups: &[
         &[
             must("name", Kind::Name, "The label; unique in its dependency."),
-            must("match", Kind::Pattern, "Method and path; {name} matches one segment, {*rest} the rest."),
+            must(
+                "match",
+                Kind::Pattern,
+                "Method and path; {name} matches one segment, {*rest} the rest; {/} at the end, a slash or none.",
+            ),
             key("idempotency", Kind::Choice(&["safe", "idempotent", "keyed", "none"]), "Default by method."),
             key(
                 "refuses",

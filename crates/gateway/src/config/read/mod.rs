@@ -8,6 +8,7 @@ mod dependency;
 mod fillable;
 mod gateway;
 mod operation;
+mod own;
 mod policies;
 
 use toml::de::DeValue;
@@ -24,8 +25,11 @@ pub(super) fn settings(root: &Section<'_>) -> Settings {
     let defaults = Layers(vec![root.child("defaults")]);
     let named = root.named("dependency");
     let context = dependency::Context { defaults, ledger: &ledger, ledger_table: &ledger_table };
-    let dependencies =
-        named.iter().filter_map(|(name, section)| dependency::dependency(name, section, &context)).collect();
+    let dependencies = named
+        .iter()
+        .filter_map(|(name, section)| dependency::dependency(name, section, &context))
+        .collect::<Vec<_>>();
+    own::check(&named, &gateway, &dependencies);
     gateway::check_addresses(&root.child("gateway"), &named, &gateway);
     Settings { gateway, ledger, dependencies }
 }

@@ -50,7 +50,7 @@ pub(super) fn operation<'a>(
         confirm: action::confirm(&section.child("confirm")),
         cancel: action::cancel(&section.child("cancel")),
         durable: None,
-        pattern: pattern.unwrap_or(Pattern { method: Method::POST, segments: Vec::new() }),
+        pattern: pattern.unwrap_or(Pattern { method: Method::POST, segments: Vec::new(), slash: false }),
     };
     nothing_is_applied(&answers, &operation);
     operation.durable = action::durable(section, &operation, inherited);

@@ -1,0 +1,402 @@
+//! Which operation a request belongs to, and what its calls have in common.
+//!
+//! A request is matched under every reading of its path ([`crate::paths`]), so that `/v1/./charges` is held to what the file
+//! declares for `/v1/charges`. The obvious danger of that is the other direction: an operation that allows more than the
+//! method does (`keyed` for a POST) would then allow it to paths that nobody wrote down. So what matches in another reading
+//! gets all that the operation declares but its idempotency, of which it gets the most careful: the operation's, that of every
+//! other operation that some reading belongs to, and what the request would have without any operation.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, Method};
+use matchit::{Match, Router};
+use seawall_policy::{Idempotency, Keys, Plan, Rules};
+
+use crate::config;
+use crate::paths::Readings;
+
+/// The operations of one dependency.
+pub(crate) struct Operations {
+    declared: Vec<Operation>,
+    routers: Vec<(Method, Router<usize>)>,
+    /// For requests that no operation matches, by idempotency in the order of [`Idempotency::ALL`].
+    fallback: [Operation; 4],
+    /// An `Idempotency-Key` makes a POST or PATCH without an operation `keyed`.
+    keys: bool,
+    /// What is `none` is repeated as if it could not be doubled.
+    retry_none: bool,
+}
+
+/// One operation, ready to call.
+#[derive(Clone, Debug)]
+struct Operation {
+    /// The label; `other` for requests that no operation matches.
+    name: Arc<str>,
+    /// What is declared, before `dangerous`.
+    idempotency: Idempotency,
+    plan: Arc<Plan>,
+    /// Bytes of a request's body that are kept for a repeat.
+    keep: usize,
+    /// What its breaker and its limit are kept for.
+    filed: [Filed; 2],
+}
+
+/// What a guard is kept for, for one operation.
+#[derive(Clone, Debug)]
+enum Filed {
+    /// The endpoint alone.
+    Endpoint,
+    /// This operation.
+    Operation,
+    /// What this header says.
+    Header(HeaderName),
+    /// This part of the path.
+    Path(String),
+}
+
+/// Bytes of a key; a longer one counts as none. It is kept for each guard, and shown.
+const MOST_KEY: usize = 128;
+
+/// What holds for one request.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    /// What calls of its operation have in common. Borrowed: all workers share it, and counting references costs more.
+    pub(crate) plan: Cow<'a, Arc<Plan>>,
+    /// Bytes of the request's body that are kept for a repeat.
+    pub(crate) keep: usize,
+    /// Under which keys its guards are kept.
+    pub(crate) keys: Keys,
+}
+
+impl Operations {
+    /// Compiles the operations of a dependency.
+    ///
+    /// # Errors
+    /// Two patterns cannot be told apart, in words.
+    pub(crate) fn new(settings: &config::Dependency) -> Result<Operations, String> {
+        let filed = [Filed::of(&settings.breaker.key), Filed::of(&settings.concurrency.key)];
+        let declared = settings.operations.iter().map(|operation| Operation {
+            name: operation.name.as_str().into(),
+            idempotency: operation.idempotency,
+            plan: Arc::new(operation_plan(settings, operation)),
+            keep: keep(&operation.retry),
+            filed: filed.clone(),
+        });
+        let other: Arc<str> = "other".into();
+        let fallback = Idempotency::ALL.map(|idempotency| Operation {
+            name: Arc::clone(&other),
+            idempotency,
+            plan: Arc::new(fallback_plan(settings, idempotency)),
+            keep: keep(&settings.fallback.retry),
+            filed: filed.clone(),
+        });
+        Ok(Operations {
+            declared: declared.collect(),
+            routers: routers(settings)?,
+            fallback,
+            keys: settings.keys,
+            retry_none: settings.dangerous.retry_none,
+        })
+    }
+
+    /// What holds for a request of this method and path. `keyed`: it carries an `Idempotency-Key`.
+    pub(crate) fn find(
+        &self,
+        method: &Method,
+        readings: &Readings<'_>,
+        keyed: bool,
+        headers: &HeaderMap,
+    ) -> Found<'_> {
+        let router = self.routers.iter().find(|(known, _)| known == method).map(|(_, router)| router);
+        if readings.others.is_empty() {
+            return match router.and_then(|router| router.at(readings.sent).ok()) {
+                Some(found) => self.declared[*found.value].found(Some(&found), headers),
+                None => self.undeclared(method, keyed).found(None, headers),
+            };
+        }
+        self.find_careful(router, readings, self.undeclared(method, keyed), headers)
+    }
+
+    /// What holds for a path that servers read in another way than it is written.
+    fn find_careful<'a>(
+        &'a self,
+        router: Option<&Router<usize>>,
+        readings: &Readings<'_>,
+        undeclared: &'a Operation,
+        headers: &HeaderMap,
+    ) -> Found<'a> {
+        let at = |path: &str| router.and_then(|router| router.at(path).ok()).map(|found| *found.value);
+        let sent = at(readings.sent);
+        let places: Vec<usize> =
+            readings.others.iter().map(String::as_str).filter_map(at).chain(sent).collect();
+        let Some(first) = places.first().copied() else { return undeclared.found(None, headers) };
+        let operation = &self.declared[first];
+        // Keys are taken from the reading that matched, so that one tenant written in two ways has one guard.
+        let mut written = readings.others.iter().map(String::as_str).chain([readings.sent]);
+        let reading = written.find_map(|path| router.and_then(|router| router.at(path).ok()));
+        let mut found = operation.found(reading.as_ref(), headers);
+
+        let mut idempotencies: Vec<Idempotency> =
+            places.iter().map(|place| self.declared[*place].idempotency).collect();
+        if sent != Some(first) {
+            idempotencies.push(undeclared.idempotency);
+        }
+        let careful = Idempotency::ALL.iter().rev().find(|one| idempotencies.contains(one)).copied();
+        let careful = careful.unwrap_or(operation.idempotency);
+        if careful != operation.idempotency {
+            let mut plan = Plan::clone(&operation.plan);
+            plan.rules.idempotency = in_force(self.retry_none, careful);
+            found.plan = Cow::Owned(Arc::new(plan));
+        }
+        found
+    }
+
+    /// What holds where no operation matches.
+    fn undeclared(&self, method: &Method, keyed: bool) -> &Operation {
+        let may_be_keyed = *method == Method::POST || *method == Method::PATCH;
+        let idempotency = match Idempotency::of_method(method.as_str()) {
+            _ if keyed && may_be_keyed && self.keys => Idempotency::Keyed,
+            promised => promised,
+        };
+        let [safe, idempotent, keyed, none] = &self.fallback;
+        match idempotency {
+            Idempotency::Safe => safe,
+            Idempotency::Idempotent => idempotent,
+            Idempotency::Keyed => keyed,
+            Idempotency::None => none,
+        }
+    }
+}
+
+impl Operation {
+    fn found(&self, at: Option<&Match<'_, '_, &usize>>, headers: &HeaderMap) -> Found<'_> {
+        let [breaker, limit] = &self.filed;
+        let keys = Keys { breaker: self.key(breaker, at, headers), limit: self.key(limit, at, headers) };
+        Found { plan: Cow::Borrowed(&self.plan), keep: self.keep, keys }
+    }
+
+    /// None where the request has no such thing: then it is the endpoint's own guard.
+    fn key(
+        &self,
+        filed: &Filed,
+        at: Option<&Match<'_, '_, &usize>>,
+        headers: &HeaderMap,
+    ) -> Option<Arc<str>> {
+        let text = match filed {
+            Filed::Endpoint => return None,
+            Filed::Operation => return Some(Arc::clone(&self.name)),
+            Filed::Header(name) => headers.get(name)?.to_str().ok()?,
+            Filed::Path(name) => at?.params.get(name)?,
+        };
+        (!text.is_empty() && text.len() <= MOST_KEY).then(|| Arc::from(text))
+    }
+}
+
+impl Filed {
+    fn of(key: &config::GuardKey) -> Filed {
+        match key {
+            config::GuardKey::Endpoint => Filed::Endpoint,
+            config::GuardKey::Operation => Filed::Operation,
+            config::GuardKey::Header(name) => Filed::Header(name.clone()),
+            config::GuardKey::Path(name) => Filed::Path(name.clone()),
+        }
+    }
+}
+
+/// A router for each method that some pattern names.
+fn routers(settings: &config::Dependency) -> Result<Vec<(Method, Router<usize>)>, String> {
+    let mut routers: Vec<(Method, Router<usize>)> = Vec::new();
+    // Patterns without an optional slash first: they are the narrower ones.
+    let mut in_order: Vec<_> = settings.operations.iter().enumerate().collect();
+    in_order.sort_by_key(|(_, operation)| operation.pattern.slash);
+    for (index, operation) in in_order {
+        let pattern = &operation.pattern;
+        let found = routers.iter().position(|(method, _)| *method == pattern.method);
+        let at = found.unwrap_or_else(|| {
+            routers.push((pattern.method.clone(), Router::new()));
+            routers.len() - 1
+        });
+        // A narrower pattern has one of its two forms to itself.
+        let shared = settings.operations.iter().any(|other| other.pattern.takes_a_form_of(pattern));
+        for route in pattern.routes() {
+            match routers[at].1.insert(route, index) {
+                Err(_) if shared => {}
+                inserted => inserted.map_err(|error| error.to_string())?,
+            }
+        }
+    }
+    Ok(routers)
+}
+
+fn keep(retry: &config::Retry) -> usize {
+    usize::try_from(retry.buffer).unwrap_or(usize::MAX)
+}
+
+fn operation_plan(dependency: &config::Dependency, operation: &config::Operation) -> Plan {
+    let rules = Rules {
+        idempotency: in_force(dependency.dangerous.retry_none, operation.idempotency),
+        confirm: operation.confirm.is_some(),
+        refuses: operation.refuses.clone(),
+        overload: dependency.overload.clone(),
+        answers: operation.answers.clone(),
+    };
+    Plan {
+        rules,
+        timeouts: operation.timeout,
+        attempts: operation.retry.attempts_in_force(),
+        backoff: operation.retry.backoff,
+        endpoints: dependency.endpoints.len(),
+        slow_call: operation.slow_call,
+        after_max: operation.retry.after_max,
+    }
+}
+
+fn fallback_plan(dependency: &config::Dependency, idempotency: Idempotency) -> Plan {
+    let fallback = &dependency.fallback;
+    Plan {
+        rules: Rules {
+            overload: dependency.overload.clone(),
+            ..Rules::of(in_force(dependency.dangerous.retry_none, idempotency))
+        },
+        timeouts: fallback.timeout,
+        attempts: fallback.retry.attempts_in_force(),
+        backoff: fallback.retry.backoff,
+        endpoints: dependency.endpoints.len(),
+        slow_call: fallback.slow_call,
+        after_max: fallback.retry.after_max,
+    }
+}
+
+/// `dangerous.retry_none` treats what may be doubled as if it could not be.
+fn in_force(retry_none: bool, idempotency: Idempotency) -> Idempotency {
+    match idempotency {
+        Idempotency::None if retry_none => Idempotency::Idempotent,
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operations(lines: &str) -> Operations {
+        let text = format!("[dependency.up]\nurl = \"http://up.example\"\n{lines}");
+        let loaded = config::parse("test", &text, &|_| None).unwrap();
+        Operations::new(&loaded.settings.dependencies[0]).unwrap()
+    }
+
+    fn operation(name: &str, pattern: &str, idempotency: &str) -> String {
+        format!(
+            "[[dependency.up.operation]]\nname = \"{name}\"\nmatch = \"{pattern}\"\nidempotency = \"{idempotency}\"\n"
+        )
+    }
+
+    /// The operation's name and what holds for a POST to this path.
+    fn post(operations: &Operations, path: &str) -> (String, Idempotency) {
+        let found = operations.find(&Method::POST, &Readings::of(path), false, &HeaderMap::new());
+        let name = found.keys.breaker.as_deref().unwrap_or_default().to_owned();
+        (name, found.plan.rules.idempotency)
+    }
+
+    const NAMES: &str = "breaker = { key = \"operation\" }\n";
+
+    #[test]
+    fn a_wide_operation_does_not_hide_a_narrow_one_from_detours() {
+        let wide = operation("wide", "POST /{*rest}", "keyed");
+        let narrow = operation("narrow", "POST /v1/charges", "none");
+        let both = operations(&format!("{NAMES}{wide}{narrow}"));
+        let narrow = |idempotency| ("narrow".to_owned(), idempotency);
+        let wide = |idempotency| ("wide".to_owned(), idempotency);
+        assert_eq!(post(&both, "/v1/charges"), narrow(Idempotency::None));
+        for path in ["/v1/./charges", "/v1//charges", "/v1/%63harges", "/x/../v1/charges"] {
+            assert_eq!(post(&both, path), narrow(Idempotency::None), "{path}");
+        }
+        // Few servers read these so: the operation stays, and is repeated no more than the other.
+        for path in ["/v1%2Fcharges", "/v1/charges;x"] {
+            assert_eq!(post(&both, path), wide(Idempotency::None), "{path}");
+        }
+        for path in ["/v1/other", "/v1/a%2Fb", "/v1//", "/v1/a;b", "/v1//other"] {
+            assert_eq!(post(&both, path), wide(Idempotency::Keyed), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_no_reading_changes_keeps_its_idempotency() {
+        let keyed = operations(&format!("{NAMES}{}", operation("project", "POST /projects/{id}", "keyed")));
+        for path in
+            ["/projects/a%2Fb", "/projects/a%2fb", "/projects/a%20b", "/projects/a;v=1", "/projects/.a"]
+        {
+            assert_eq!(post(&keyed, path), ("project".to_owned(), Idempotency::Keyed), "{path}");
+        }
+        assert_eq!(post(&keyed, "/projects//a"), ("project".to_owned(), Idempotency::None));
+        assert_eq!(post(&keyed, "/projects/a/"), ("other".to_owned(), Idempotency::None));
+    }
+
+    #[test]
+    fn a_detour_with_a_key_is_what_it_would_be_without_an_operation() {
+        let safe = operation("search", "POST /search", "safe");
+        let of = |keys: bool, keyed: bool, path: &str| {
+            let operations = operations(&format!("keys = {keys}\n{safe}"));
+            operations
+                .find(&Method::POST, &Readings::of(path), keyed, &HeaderMap::new())
+                .plan
+                .rules
+                .idempotency
+        };
+        assert_eq!(of(true, true, "/search"), Idempotency::Safe);
+        assert_eq!(of(true, true, "//search"), Idempotency::Keyed);
+        assert_eq!(of(true, false, "//search"), Idempotency::None);
+        assert_eq!(of(false, true, "//search"), Idempotency::None);
+        let careful = operations(&operation("put", "PUT /a", "none"));
+        let found = careful.find(&Method::PUT, &Readings::of("//a"), false, &HeaderMap::new());
+        assert_eq!(found.plan.rules.idempotency, Idempotency::None, "the operation is the more careful one");
+    }
+
+    #[test]
+    fn one_tenant_has_one_key_however_it_is_written() {
+        let operations = operations(&format!(
+            "concurrency = {{ key = \"path:{{tenant}}\" }}\n{}",
+            operation("a", "POST /t/{tenant}/x", "none")
+        ));
+        let key = |path: &str| {
+            let found = operations.find(&Method::POST, &Readings::of(path), false, &HeaderMap::new());
+            found.keys.limit.as_deref().map(str::to_owned)
+        };
+        for path in ["/t/acme/x", "/t/%61cme/x", "/t/acm%65/x", "//t/acme/x", "/t/./acme/x", "/t/x/../acme/x"]
+        {
+            assert_eq!(key(path).as_deref(), Some("acme"), "{path}");
+        }
+        for path in ["/t/a%2fb/x", "/t/a%2Fb/x", "/t/%61%2fb/x"] {
+            assert_eq!(key(path).as_deref(), Some("a%2Fb"), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_narrower_of_two_patterns_has_its_form_to_itself() {
+        for narrow in ["POST /a", "POST /a/"] {
+            let wide = operation("wide", "POST /a{/}", "keyed");
+            for lines in
+                [[&wide, &operation("narrow", narrow, "none")], [&operation("narrow", narrow, "none"), &wide]]
+            {
+                let both = operations(&format!("{NAMES}{}{}", lines[0], lines[1]));
+                for path in ["/a", "/a/"] {
+                    let name = if narrow.ends_with(path) { "narrow" } else { "wide" };
+                    assert_eq!(post(&both, path).0, name, "{narrow} {path}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_matches_however_its_text_is_encoded() {
+        let encoded = operations(&format!("{NAMES}{}", operation("a", "POST /%61/b%2fc/%7b", "keyed")));
+        for (path, idempotency) in [
+            ("/%61/b%2fc/%7b", Idempotency::Keyed),
+            ("/a/b%2Fc/%7B", Idempotency::Keyed),
+            ("/%61/b%2Fc/%7b", Idempotency::None),
+        ] {
+            assert_eq!(post(&encoded, path), ("a".to_owned(), idempotency), "{path}");
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! How a path is read: as it was sent, and as servers read it.
+//!
+//! A path goes out byte for byte, since a signature may cover it. But `/v1/./charges`, `/v1//charges`, `/v1/%63harges` and
+//! `/v1/charges` are one thing to most servers, and matching operations on the bytes alone, the obvious rule, lets the first
+//! three pass without the answers and timeouts that the file declares for the fourth. So an operation is looked for under
+//! every reading that servers in use have, and a path that climbs above where it began in any of them is refused.
+//!
+//! The readings, each of which decodes what needs no encoding and writes the digits of the rest in upper case:
+//!
+//! 1. Empty segments and `.` are left out, and `..` takes the segment before it away. The case that RFC 3986, section 5.2.4,
+//!    reads otherwise is `a//../b`: there `..` takes the empty segment. That is the second reading.
+//! 3. `%2F`, `\` and `%5C` are slashes too, and what follows a `;` in a segment is no part of it (Java's servers).
+//!
+//! What is encoded twice (`%252e`) is decoded once, as HTTP says. A slash at the end is never left out or added.
+
+use std::borrow::Cow;
+
+/// The readings of one path.
+#[derive(Debug)]
+pub(crate) struct Readings<'p> {
+    /// As it was sent.
+    pub(crate) sent: &'p str,
+    /// As servers read it, the most common reading first; empty where all read it as it was sent.
+    pub(crate) others: Vec<String>,
+}
+
+impl<'p> Readings<'p> {
+    /// The readings of a path, without its query. Most paths have one, and one look at each byte is all that they cost.
+    pub(crate) fn of(sent: &'p str) -> Readings<'p> {
+        let mut others = Vec::new();
+        if !is_plain(sent) {
+            for style in [Style::Merged, Style::Rfc3986, Style::Loose] {
+                let read = read(sent, style);
+                if !others.contains(&read) {
+                    others.push(read);
+                }
+            }
+        }
+        Readings { sent, others }
+    }
+
+    /// Whether some server could read this path as one that leads above where it began.
+    ///
+    /// Each segment is read in the way that leads furthest up: as a whole, and cut at encoded slashes and backslashes, with and
+    /// without its parameters. An empty segment leads nowhere down. The readings may be mixed, so a path that stays inside in
+    /// each of them can still be refused; no client that builds a path from names makes such a one.
+    pub(crate) fn climb_out(&self) -> bool {
+        !self.others.is_empty() && climbs_out(self.sent)
+    }
+}
+
+/// Whether every server reads this path as it is written.
+fn is_plain(path: &str) -> bool {
+    let mut before = b'.';
+    for byte in path.bytes() {
+        let plain = match byte {
+            // An empty segment, or one that begins with a dot and may be `.` or `..`.
+            b'/' | b'.' => before != b'/',
+            b';' => false,
+            byte => is_literal(byte),
+        };
+        if !plain {
+            return false;
+        }
+        before = byte;
+    }
+    true
+}
+
+/// Whether this byte stands for itself in a path and needs no encoding there: `pchar` of RFC 3986.
+fn is_literal(byte: u8) -> bool {
+    const LITERAL: [bool; 256] = {
+        let mut table = [false; 256];
+        let (all, mut at) = (*b"-._~!$&'()*+,;=:@", 0);
+        while at < all.len() {
+            table[all[at] as usize] = true;
+            at += 1;
+        }
+        let mut byte = 0;
+        while byte < 128 {
+            if (byte as u8).is_ascii_alphanumeric() {
+                table[byte] = true;
+            }
+            byte += 1;
+        }
+        table
+    };
+    LITERAL[usize::from(byte)]
+}
+
+/// How a server reads what can be read in several ways.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// Empty segments are left out before dots are looked at.
+    Merged,
+    /// Empty segments are left out behind that.
+    Rfc3986,
+    /// Encoded slashes and backslashes are slashes, and parameters of a segment are left out.
+    Loose,
+}
+
+fn read(path: &str, style: Style) -> String {
+    let mut kept: Vec<Cow<'_, str>> = Vec::new();
+    let mut ends_open = false;
+    for segment in split(path, style) {
+        ends_open = false;
+        match segment.as_ref() {
+            "." => ends_open = true,
+            ".." => {
+                kept.pop();
+                ends_open = true;
+            }
+            "" if style != Style::Rfc3986 => ends_open = true,
+            "" => {
+                kept.push(segment);
+                ends_open = true;
+            }
+            _ => kept.push(segment),
+        }
+    }
+    let mut out = String::with_capacity(path.len() + 8);
+    for segment in kept.iter().filter(|segment| !segment.is_empty()) {
+        out.push('/');
+        out.push_str(segment);
+    }
+    if ends_open || out.is_empty() {
+        out.push('/');
+    }
+    out
+}
+
+/// The segments behind the first slash, each in its normal form.
+fn split(path: &str, style: Style) -> impl Iterator<Item = Cow<'_, str>> {
+    let behind = path.strip_prefix('/').unwrap_or(path);
+    behind.split('/').flat_map(move |raw| {
+        let segment = segment(raw);
+        if style != Style::Loose {
+            return vec![segment];
+        }
+        let parts = segment.split("%2F").flat_map(|part| part.split("%5C"));
+        parts.map(|part| Cow::Owned(part.split(';').next().unwrap_or_default().to_owned())).collect()
+    })
+}
+
+/// One segment in its normal form: what stands for itself in a path is decoded, all else encoded with digits in upper case.
+///
+/// A percent sign that begins no encoding is one itself.
+pub(crate) fn segment(raw: &str) -> Cow<'_, str> {
+    if raw.bytes().all(is_literal) {
+        return Cow::Borrowed(raw);
+    }
+    let mut out = String::with_capacity(raw.len() + 8);
+    let mut rest = raw.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let (byte, behind) = match (first, decoded(behind)) {
+            (b'%', Some((byte, behind))) => (byte, behind),
+            (first, _) => (*first, behind),
+        };
+        if is_literal(byte) {
+            out.push(char::from(byte));
+        } else {
+            const DIGITS: [char; 16] =
+                ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+            out.extend(['%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        rest = behind;
+    }
+    Cow::Owned(out)
+}
+
+/// The byte that two hexadecimal digits name, and what is behind them.
+fn decoded(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let [high, low, behind @ ..] = bytes else { return None };
+    Some((digit(high)? << 4 | digit(low)?, behind))
+}
+
+fn climbs_out(path: &str) -> bool {
+    let mut depth = 0_i64;
+    for raw in path.strip_prefix('/').unwrap_or(path).split('/') {
+        let segment = segment(raw);
+        let whole = step(&segment);
+        let (mut inside, mut lowest) = (0, 0);
+        for part in segment.split("%2F").flat_map(|part| part.split("%5C")) {
+            inside += step(part);
+            lowest = lowest.min(inside);
+        }
+        if depth + lowest.min(whole) < 0 {
+            return true;
+        }
+        depth += inside.min(whole);
+    }
+    false
+}
+
+/// How far down a segment leads, at least.
+fn step(segment: &str) -> i64 {
+    let bare = segment.split(';').next().unwrap_or_default();
+    match bare {
+        ".." => -1,
+        "" | "." => 0,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn others(path: &str) -> Vec<String> {
+        Readings::of(path).others
+    }
+
+    #[test]
+    fn what_has_one_reading_costs_none() {
+        for path in ["/", "/v1/charges", "/v1/charges/", "/a.b/c..d/e.", "/a:b@c/~d,e", "/v1/%20"] {
+            let others = others(path);
+            assert!(others.iter().all(|other| other == path), "{path}: {others:?}");
+        }
+        assert!(others("/v1/charges").is_empty());
+    }
+
+    #[test]
+    fn the_most_common_reading_comes_first() {
+        for (path, first) in [
+            ("/v1/./charges", "/v1/charges"),
+            ("/v1/x/../charges", "/v1/charges"),
+            ("/v1/%2e/charges", "/v1/charges"),
+            ("/v1/x/%2E%2e/charges", "/v1/charges"),
+            ("/v1//charges", "/v1/charges"),
+            ("//v1/charges", "/v1/charges"),
+            ("/v1/%63harges", "/v1/charges"),
+            ("/v1/charges/.", "/v1/charges/"),
+            ("/v1/charges/x/..", "/v1/charges/"),
+            ("/v1/charges//", "/v1/charges/"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/a|b", "/a%7Cb"),
+            ("/a%zz", "/a%25zz"),
+            ("/a%", "/a%25"),
+            ("/é", "/%C3%A9"),
+            ("/a%3Ab", "/a:b"),
+            ("/a//../b", "/b"),
+            ("/..", "/"),
+        ] {
+            assert_eq!(others(path)[0], first, "{path}");
+        }
+        for (path, reading) in [
+            ("/a//../b", "/a/b"),
+            ("/v1%2Fcharges", "/v1/charges"),
+            ("/v1\\charges", "/v1/charges"),
+            ("/v1/charges;x=1", "/v1/charges"),
+            ("/v1;a/charges;b", "/v1/charges"),
+            ("/v1/x/..;/charges", "/v1/charges"),
+        ] {
+            assert!(others(path).iter().any(|other| other == reading), "{path}: {:?}", others(path));
+        }
+        assert_eq!(others("/%252e%252e/x")[0], "/%252e%252e/x", "it is decoded once");
+    }
+
+    #[test]
+    fn what_leads_up_is_seen() {
+        for path in [
+            "/..",
+            "/../x",
+            "/a/../../x",
+            "/./../x",
+            "/%2e%2e/x",
+            "/%2E./x",
+            "/a//../../x",
+            "/..%2fx",
+            "/..%2Fx",
+            "/a/..%2f..%2fx",
+            "/..%5cx",
+            "/..\\x",
+            "/..;/x",
+            "/..;a=b/x",
+            "/a;/..;/..;/x",
+            "/;/../x",
+            "/a%2F../../x",
+            "/%2F../x",
+        ] {
+            assert!(climbs_out(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/a/..",
+            "/a/b/../../c",
+            "/...",
+            "/..a/b",
+            "/a..",
+            "/.hidden",
+            "/a/..b",
+            "/group%2Fproject/x",
+            "/x/a%2F..%2F..%2Fb",
+            "/%252e%252e/x",
+            "/a;x=../b",
+        ] {
+            assert!(!climbs_out(path), "{path}");
+        }
+    }
+
+    /// Whether a server that reads in this one way is led out.
+    fn naive(path: &str, slashes: bool, parameters: bool, merges: bool) -> bool {
+        let mut depth = 0_i64;
+        let text = segments(path, slashes);
+        for part in text.split('/').skip(1) {
+            let part = if parameters { part.split(';').next().unwrap_or_default() } else { part };
+            depth += match part {
+                ".." => -1,
+                "." => 0,
+                "" if merges => 0,
+                _ => 1,
+            };
+            if depth < 0 {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn segments(path: &str, slashes: bool) -> String {
+        let decoded = path.split('/').map(|part| segment(part).into_owned()).collect::<Vec<_>>().join("/");
+        if slashes { decoded.replace("%2F", "/").replace("%5C", "/") } else { decoded }
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_that_passes_leads_out_in_no_reading(
+            parts in proptest::collection::vec(
+                prop_oneof![
+                    Just("/"), Just(".."), Just("."), Just("%2e"), Just("a"), Just("%2f"), Just("\\"), Just(";"), Just("%5C")
+                ],
+                0..12
+            )
+        ) {
+            let path = format!("/{}", parts.concat());
+            if !climbs_out(&path) {
+                for bits in 0..8 {
+                    let [slashes, parameters, merges] = [bits & 1 > 0, bits & 2 > 0, bits & 4 > 0];
+                    prop_assert!(!naive(&path, slashes, parameters, merges), "{} {}", path, bits);
+                }
+            }
+        }
+
+        #[test]
+        fn a_reading_is_read_as_itself(path in "/[a%2eF./;\\\\|é]{0,14}") {
+            for other in others(&path).into_iter().take(2) {
+                prop_assert_eq!(&read(&other, Style::Merged), &other, "{}", path);
+            }
+        }
+    }
+}
