@@ -62,7 +62,7 @@ async fn after_one_answer_none_of_a_hundred_calls_reaches_it_and_all_are_told_th
         waits.sort();
         let (first, last) = (waits[0], waits[99]);
         assert!(
-            first >= Duration::from_millis(7_900) && last < Duration::from_millis(10_600),
+            first >= Duration::from_millis(7_900) && last < Duration::from_millis(12_600),
             "{first:?} {last:?}"
         );
         let together = waits.iter().map(|from| {
@@ -172,7 +172,7 @@ async fn an_hour_is_not_waited_for() {
     assert_eq!((heard.status, heard.header("seawall-retry-stopped")), (Some(503), Some("cooling")));
     let heard = gateway.ask("GET", "/up/x", &[], "").await;
     let millis: u64 = heard.header("retry-after-ms").unwrap().parse().unwrap();
-    assert!(millis < 75_100, "after_max, and a quarter of it: {millis}");
+    assert!(millis < 90_100, "after_max, and twice a quarter of it: {millis}");
 }
 
 #[tokio::test]
