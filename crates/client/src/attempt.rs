@@ -207,7 +207,8 @@ impl Sending<'_> {
                 if pooled == Pooled::Stale && !callers {
                     endpoint.pool.lost(idle);
                 }
-                self.broke(endings::of_line(&broke), &broke, unsent, pooled, callers)
+                let ending = endings::of_certificate(&line.meter).unwrap_or_else(|| endings::of_line(&broke));
+                self.broke(ending, &broke, unsent, pooled, callers)
             }
         }
     }
@@ -265,7 +266,9 @@ impl Sending<'_> {
                     false => Pooled::Fine,
                 };
                 let callers = self.source.broken();
-                self.broke(endings::of_stream(&error), &chain(&error), returned.is_some(), pooled, callers)
+                let ending = endings::of_certificate(&trunk.meter);
+                let ending = ending.unwrap_or_else(|| endings::of_stream(&error));
+                self.broke(ending, &chain(&error), returned.is_some(), pooled, callers)
             }
         }
     }
@@ -291,7 +294,11 @@ impl Sending<'_> {
         if unsent && pooled != Pooled::Fine && self.source.kept() {
             return None;
         }
-        let ending = if unsent { Ending::Unsent(Unsent::ConnectionLost) } else { ending };
+        let ending = match ending {
+            Ending::Unsent(_) => ending,
+            _ if unsent => Ending::Unsent(Unsent::ConnectionLost),
+            _ => ending,
+        };
         Some(Tried { pooled, ..Tried::ended(ending, detail) })
     }
 

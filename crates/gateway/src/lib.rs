@@ -12,6 +12,7 @@ pub mod config;
 pub mod counters;
 mod demo;
 mod ebb;
+mod files;
 #[doc(hidden)]
 mod frames;
 pub mod framing;
@@ -22,14 +23,17 @@ mod inbound;
 mod operations;
 mod outbound;
 mod panics;
+mod parked;
 mod paths;
 mod refusals;
+pub mod reload;
 mod reply;
 pub mod running;
 pub mod serve;
 #[cfg(test)]
 mod stopwatch;
 mod streams;
+mod tokens;
 mod via;
 mod worker;
 

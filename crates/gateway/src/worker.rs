@@ -29,6 +29,7 @@ use crate::handle::{handle, split_prefix};
 use crate::reply::Problem;
 use crate::running::{Compiled, Running};
 use crate::streams::{Exchange, Spawner};
+use crate::tokens::TokenFile;
 
 /// How often connections are looked after.
 const ROUND: Duration = Duration::from_millis(250);
@@ -69,7 +70,7 @@ pub(crate) struct Entrance {
     pub(crate) address: SocketAddr,
     /// The dependency whose own port it is.
     pub(crate) own: Option<String>,
-    pub(crate) tokens: Option<Vec<Vec<u8>>>,
+    pub(crate) tokens: Option<TokenFile>,
 }
 
 /// What a listener lets in, and where that goes.

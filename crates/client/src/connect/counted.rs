@@ -34,6 +34,7 @@ pub struct Meter {
     read: AtomicU64,
     reset_on_drop: AtomicBool,
     force_read: AtomicBool,
+    certificate_refused: AtomicBool,
 }
 
 impl Meter {
@@ -77,6 +78,16 @@ impl Meter {
     /// readable. For the one poll after a [`Probe`] said [`Peek::Readable`]. Off at first.
     pub fn force_read(&self, on: bool) {
         self.force_read.store(on, Relaxed);
+    }
+
+    /// Whether the server ended a TLS 1.3 connection, before any byte of an answer, because of our certificate or the lack of
+    /// one. It has then taken nothing of what was sent.
+    pub fn certificate_refused(&self) -> bool {
+        self.certificate_refused.load(Relaxed)
+    }
+
+    pub(super) fn note_certificate_refused(&self) {
+        self.certificate_refused.store(true, Relaxed);
     }
 
     // Each counter has one writer, the owner of the socket, so no read-modify-write is needed.

@@ -33,7 +33,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 pub use changes::{Change, MOST_CHANGES};
-pub use token::{AdminToken, default_token_path};
+pub use token::{AdminToken, MadeFile, default_token_path};
 pub use view::{
     BreakerKeyView, BreakerView, CallsView, DependencyView, EndpointView, LimitKeyView, LimitView,
     OperationView, Overview, RefusalView, ReloadView, WindowView,
