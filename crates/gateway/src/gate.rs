@@ -38,8 +38,18 @@ impl Gate {
 
     /// Lets a request through, or says why not.
     pub(crate) fn admit(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Kept> {
-        let host = authority::of_request(version, uri, headers).map_err(Kept::Malformed)?;
+        let host = match self.says_the_usual(uri, headers) {
+            true => &self.usual,
+            false => authority::of_request(version, uri, headers).map_err(Kept::Malformed)?,
+        };
         self.admit_host(host, headers).map_err(Kept::Outside)
+    }
+
+    /// Whether the request names this listener in its one Host and nowhere else: there is nothing to take apart.
+    fn says_the_usual(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let usual = hosts.next().is_some_and(|host| host.as_bytes() == self.usual.as_bytes());
+        usual && hosts.next().is_none() && uri.authority().is_none()
     }
 
     fn admit_host(&self, host: &str, headers: &HeaderMap) -> Result<(), &'static str> {
