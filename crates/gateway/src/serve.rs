@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::admin::{self, AdminToken};
 use crate::config;
 use crate::demo::Demo;
+use crate::descriptors;
 use crate::ebb::Ebb;
 use crate::gate::read_tokens;
 use crate::running::{Reload, Running};
@@ -118,6 +119,7 @@ async fn start(options: &Options) -> Result<(), StartError> {
     }
     let settings = loaded.settings;
     let workers = settings.gateway.workers.unwrap_or_else(cores).max(1);
+    descriptors::divide(&settings, workers);
     let running = Arc::new(Running::new(settings, workers).map_err(StartError::Config)?);
     let entrances = open_doors(&running, workers)?;
     let admin = admin_listener(&running)?;

@@ -53,7 +53,7 @@ fn a_reason_is_explained() {
         assert!(ran.out.starts_with(&format!("# {title}\n")), "{}", ran.out);
     }
     let all = run(&["explain"]);
-    assert_eq!((all.code, all.out.lines().count()), (Some(0), 35));
+    assert_eq!((all.code, all.out.lines().count()), (Some(0), 36));
 }
 
 #[test]

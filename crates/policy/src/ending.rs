@@ -165,11 +165,9 @@ impl Rules {
         let mut verdict = match *ending {
             // Our own trouble says nothing of the endpoint. Its caller is told immediately: a repeat, here or elsewhere, would
             // want a descriptor, too.
-            Ending::Unsent(Unsent::OutOfDescriptors) => Verdict {
-                unprocessed: true,
-                definite: true,
-                ..Verdict::of(NotApplied, Health::Silent)
-            },
+            Ending::Unsent(Unsent::OutOfDescriptors) => {
+                Verdict { unprocessed: true, definite: true, ..Verdict::of(NotApplied, Health::Silent) }
+            }
             Ending::Unsent(why) => {
                 let late = why == Unsent::ConnectTimeout;
                 Verdict { timed_out: late, unprocessed: true, ..Verdict::of(NotApplied, Health::Failure) }

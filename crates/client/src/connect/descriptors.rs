@@ -75,10 +75,7 @@ pub(super) fn no_port(text: &str) -> io::Error {
 pub fn is_ours(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     let said = error.get_ref().is_some_and(|inner| inner.is::<Exhausted>());
-    said || matches!(
-        code,
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC)
-    )
+    said || matches!(code, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC))
 }
 
 /// Whether a lookup that failed had no descriptors to work with. The resolver's own error often does not say so: where it

@@ -70,7 +70,8 @@ struct Entrance {
 /// # Errors
 /// None at present: failed accepts are logged and tried again.
 pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminToken) -> io::Result<()> {
-    let router = routes(Arc::new(Desk { running, token, changes: Changes::default() }));
+    let desk = Arc::new(Desk { running, token, changes: Changes::default() });
+    let router = routes(Arc::clone(&desk));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -83,7 +84,7 @@ pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminTok
                 connections.spawn(attend(stream, peer, router.clone()));
             }
             Err(error) => {
-                tracing::warn!(%error, "admin: accept failed");
+                desk.running.refusals.not_accepted("admin", &error);
                 // Out of descriptors, most likely: that passes only as connections end.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

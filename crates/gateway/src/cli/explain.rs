@@ -26,6 +26,7 @@ const PAGES: &[(&str, &str)] = pages![
     "connect-refused",
     "tls-failure",
     "connect-timeout",
+    "out-of-descriptors",
     "read-timeout",
     "total-timeout",
     "connection-lost",

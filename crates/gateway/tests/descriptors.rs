@@ -1,0 +1,153 @@
+//! A gateway that has no file descriptor left: its own trouble, which its dependencies do not pay for.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod support;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use seawall_lab::rogue::{Act, Answer, Rogue};
+use support::{Caller, Gateway, Multiplexed, dependency, soon};
+
+const ONE_WORKER: &str = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 1\n";
+
+/// In a line of the log about an answer.
+const REASON: &str = "\"reason\":\"out-of-descriptors\"";
+
+/// Hangs under `/hang`, and is well elsewhere.
+fn rogue() -> Rogue {
+    let each = |heard: &seawall_lab::rogue::Heard| match heard.target.as_str() {
+        "/hang" => Act::Hang,
+        _ => Answer::ok("well").into(),
+    };
+    Rogue::builder().keep_heard(0).each(move |heard, _| each(heard)).bind().unwrap()
+}
+
+async fn endpoint(gateway: &Gateway) -> serde_json::Value {
+    let mut admin = Caller::connect(gateway.admin()).await;
+    admin.ask("GET", "/api/dependencies/up", &[], "").await.json()["endpoints"][0].clone()
+}
+
+/// The admin side answers, and so does `seawall status`.
+async fn admin_answers(gateway: &Gateway) {
+    let began = Instant::now();
+    let heard = Caller::connect(gateway.admin()).await.ask("GET", "/livez", &[], "").await;
+    assert_eq!(heard.status, Some(200));
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let home = gateway.folder().to_owned();
+    let mut status = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    status.args(["status", "--admin", &format!("http://{}", gateway.admin())]);
+    status.envs([("HOME", &home), ("TMPDIR", &home), ("XDG_RUNTIME_DIR", &home)]);
+    let shown = tokio::task::spawn_blocking(move || status.output().unwrap()).await.unwrap();
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(
+        shown.status.success() && text.contains("up"),
+        "{text}{}",
+        String::from_utf8_lossy(&shown.stderr)
+    );
+}
+
+async fn until_well(gateway: &Gateway) {
+    soon("calls to pass again", async {
+        while gateway.ask("GET", "/up/x", &[], "").await.status != Some(200) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+/// At most one line a second of a class.
+fn lines_since(gateway: &Gateway, began: Instant) -> usize {
+    let said = gateway.said(REASON).len();
+    let most = began.elapsed().as_secs() as usize + 1;
+    assert!(said <= most, "{said} lines in {:?}: {:?}", began.elapsed(), gateway.said(REASON));
+    said
+}
+
+#[tokio::test]
+async fn calls_without_a_descriptor_say_so_and_the_dependency_does_not_pay() {
+    let rogue = rogue();
+    let up = dependency("up", rogue.address(), "timeout = { read = \"60s\", total = \"90s\" }");
+    let gateway = Gateway::start_under("-n 64", &format!("{ONE_WORKER}{up}")).await;
+    let mut caller = Multiplexed::connect(gateway.address()).await;
+    assert_eq!(caller.ask("GET", "/up/x", &[], "").await.verdict(), (200, "applied", "1", ""));
+    // One caller, and a connection to the dependency for each of its calls.
+    let mut hanging = Vec::new();
+    for _ in 0..64 {
+        hanging.push(tokio::spawn(caller.open("GET", "/up/hang", &[], true).await.0));
+    }
+    soon("descriptors to be used up", async {
+        while gateway.said(REASON).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let began = Instant::now();
+    for method in ["GET", "POST"].repeat(150) {
+        let heard = caller.ask(method, "/up/x", &[], "").await;
+        assert_eq!(heard.verdict(), (503, "not-applied", "1", "out-of-descriptors"));
+        assert_eq!((heard.header("seawall-origin"), heard.header("seawall-retry-stopped")), ("seawall", ""));
+    }
+    assert!(lines_since(&gateway, began) > 0);
+    admin_answers(&gateway).await;
+    let seen = endpoint(&gateway).await;
+    assert_eq!(seen["breaker"]["state"], "closed");
+    assert_eq!((&seen["window"]["ok"], &seen["window"]["bad"]), (&1.into(), &0.into()), "{seen}");
+    // All leave, and the descriptors come back.
+    drop(caller);
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
+    until_well(&gateway).await;
+    assert_eq!(endpoint(&gateway).await["breaker"]["state"], "closed");
+}
+
+#[tokio::test]
+async fn callers_for_whom_there_is_no_descriptor_are_told_and_those_let_in_are_served() {
+    let rogue = rogue();
+    let up = dependency("up", rogue.address(), "");
+    let gateway = Gateway::start_under("-n 64", &format!("{ONE_WORKER}{up}")).await;
+    let warned = gateway.said("open files");
+    assert!(
+        warned[0].contains("is 64 (hard limit 64)") && warned[0].contains("10000 for callers"),
+        "{warned:?}"
+    );
+    let began = Instant::now();
+    let (mut served, mut told) = (Vec::new(), 0);
+    // They stay connected.
+    for _ in 0..300 {
+        let mut caller = gateway.connect().await;
+        let heard = caller.ask("GET", "/up/x", &[], "").await;
+        match heard.verdict() {
+            (200, "applied", "1", "") => served.push(caller),
+            verdict => {
+                assert_eq!(verdict, (503, "not-applied", "0", "out-of-descriptors"));
+                told += 1;
+            }
+        }
+    }
+    assert!(served.len() > 8 && served.len() < 32 && told > 200, "{} served, {told} told", served.len());
+    assert!(lines_since(&gateway, began) > 0);
+    admin_answers(&gateway).await;
+    // Each of them finds a descriptor for its call, all at the same time.
+    let all = served.drain(..).map(|mut caller| {
+        tokio::spawn(async move {
+            let heard = caller.ask("POST", "/up/x", &[], "amount=5").await;
+            assert_eq!(heard.verdict(), (200, "applied", "1", ""));
+        })
+    });
+    for one in all.collect::<Vec<_>>() {
+        one.await.unwrap();
+    }
+    until_well(&gateway).await;
+    assert_eq!(endpoint(&gateway).await["breaker"]["state"], "closed");
+}
+
+#[tokio::test]
+async fn the_soft_limit_is_raised_to_the_hard_one() {
+    let up = dependency("up", rogue().address(), "concurrency = { max = 100 }");
+    let few = "[gateway.limits]\nconnections = 200\n";
+    let gateway = Gateway::start_under("-Sn 64 && ulimit -Hn 700", &format!("{ONE_WORKER}{few}{up}")).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["700", "700"]);
+    assert_eq!(gateway.said("open files"), Vec::<String>::new(), "it is enough for 200 and 164");
+}
