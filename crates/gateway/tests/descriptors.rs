@@ -151,3 +151,74 @@ async fn the_soft_limit_is_raised_to_the_hard_one() {
     assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["700", "700"]);
     assert_eq!(gateway.said("open files"), Vec::<String>::new(), "it is enough for 200 and 164");
 }
+
+#[tokio::test]
+async fn connections_that_are_idle_make_room_for_those_that_are_wanted() {
+    let slow = Act::After(Duration::from_millis(300), Box::new(Answer::ok("well").into()));
+    let (idle, wanted) = (Rogue::builder().acts([slow]).bind().unwrap(), rogue());
+    let up = dependency("idle", idle.address(), "") + &dependency("up", wanted.address(), "");
+    let gateway = Gateway::start_under("-n 64", &format!("{ONE_WORKER}{up}")).await;
+    let mut caller = Multiplexed::connect(gateway.address()).await;
+    let mut calls = Vec::new();
+    for _ in 0..64 {
+        calls.push(tokio::spawn(support::http2::hear(caller.open("GET", "/idle/x", &[], true).await.0)));
+    }
+    let mut reasons = Vec::new();
+    for call in calls {
+        reasons.push(call.await.unwrap().header("seawall-reason").to_owned());
+    }
+    assert!(reasons.iter().any(|reason| reason == "out-of-descriptors"), "all are in use: {reasons:?}");
+    let hanging: Vec<_> = {
+        let mut hanging = Vec::new();
+        for _ in 0..20 {
+            hanging.push(caller.open("GET", "/up/hang", &[], true).await);
+        }
+        hanging
+    };
+    soon("all to reach it", async {
+        while wanted.read(|counts| counts.requests) < 20 {
+            assert_eq!(gateway.said("\"dependency\":\"up\",\"reason\""), Vec::<String>::new());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    drop(hanging);
+}
+
+#[tokio::test]
+async fn when_nothing_at_all_is_left_it_neither_spins_nor_fills_the_log() {
+    let rogue = rogue();
+    let gateway =
+        Gateway::start_under("-n 64", &format!("{ONE_WORKER}{}", dependency("up", rogue.address(), "")))
+            .await;
+    let mut caller = Multiplexed::connect(gateway.address()).await;
+    let began = Instant::now();
+    // The admin side may take the last ones, too.
+    let mut crowd = Vec::new();
+    for address in [gateway.admin(), gateway.address()].repeat(64) {
+        crowd.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    const FAILED: &str = "could not be accepted";
+    gateway.until_said(FAILED).await;
+    let before = gateway.processor_ticks();
+    let watched = Instant::now();
+    while watched.elapsed() < Duration::from_millis(1_200) {
+        let heard = caller.ask("GET", "/up/x", &[], "").await;
+        assert_eq!(heard.verdict(), (503, "not-applied", "1", "out-of-descriptors"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (ticks, took) = (gateway.processor_ticks() - before, watched.elapsed());
+    println!("{ticks} ticks of the processor in {took:?}");
+    // A hundredth of a second each; a loop that spins takes all of them.
+    assert!(u128::from(ticks) * 10 < took.as_millis() / 2, "{ticks} ticks in {took:?}");
+    let sides = ["\"side\":\"data\"", "\"side\":\"admin\""];
+    for side in sides {
+        let lines = gateway.said(FAILED).into_iter().filter(|line| line.contains(side)).count() as u64;
+        assert!(lines <= began.elapsed().as_secs() + 1, "{lines} of {side}");
+    }
+    assert_eq!(rogue.read(|counts| counts.requests), 0);
+    drop(crowd);
+    until_well(&gateway).await;
+    admin_answers(&gateway).await;
+    assert_eq!(endpoint(&gateway).await["breaker"]["state"], "closed");
+}
