@@ -56,6 +56,8 @@ enum Measured {
     Gateway(bench::Options),
     /// The gateway's memory with callers that do not read their answers, or whose uploads stand still.
     SlowReaders(bench::SlowOptions),
+    /// Good calls beside thousands of callers that read slowly or have stopped to send, and the memory that is left of these.
+    BesideStalled(bench::BesideOptions),
     /// The simulator: events a second, and a hundred thousand callers.
     Simulate(bench::simulate::Options),
     /// The ledger beside plain SQL and other durable engines: actions a second, latency, CPU.
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Task::Stories(options) => stories::run(&options),
         Task::Bench { what: Measured::Gateway(options) } => bench::gateway(&options),
         Task::Bench { what: Measured::SlowReaders(options) } => bench::slow_readers(&options),
+        Task::Bench { what: Measured::BesideStalled(options) } => bench::beside_stalled(&options),
         Task::Bench { what: Measured::Simulate(options) } => bench::simulate::simulate(&options),
         Task::Simulate { seeds } => suite::known_figures(seeds),
         Task::Bench { what: Measured::Ledger(options) } => bench::ledger::ledger(&options),

@@ -192,7 +192,10 @@ impl Sending<'_> {
                 *response.headers_mut() = head.fields;
                 Some(self.judge(attempt, response, now).await)
             }
-            Err(line::Failure::Lapsed(lapse)) => Some(self.lapsed(lapse, attempt)),
+            Err(line::Failure::Lapsed(lapse)) if line.waits_for_caller() => {
+                Some(stalled(lapse, attempt, line.meter.written() != base))
+            }
+            Err(line::Failure::Lapsed(lapse)) => Some(lapsed(lapse, attempt)),
             Err(line::Failure::Broke(broke)) => {
                 let unsent = line.meter.written() == base;
                 let pooled = match reused {
@@ -204,7 +207,8 @@ impl Sending<'_> {
                 if pooled == Pooled::Stale && !callers {
                     endpoint.pool.lost(idle);
                 }
-                self.broke(endings::of_line(&broke), &broke, unsent, pooled, callers)
+                let ending = endings::of_certificate(&line.meter).unwrap_or_else(|| endings::of_line(&broke));
+                self.broke(ending, &broke, unsent, pooled, callers)
             }
         }
     }
@@ -251,7 +255,10 @@ impl Sending<'_> {
                 let now = self.clock.now();
                 Some(self.judge(attempt, response, now).await)
             }
-            Err(trunk::Failure::Lapsed(lapse)) => Some(self.lapsed(lapse, attempt)),
+            Err(trunk::Failure::Lapsed(lapse)) if self.source.waits_for_caller() => {
+                Some(stalled(lapse, attempt, true))
+            }
+            Err(trunk::Failure::Lapsed(lapse)) => Some(lapsed(lapse, attempt)),
             Err(trunk::Failure::Broke { error, returned }) => {
                 let pooled = match reused {
                     true if endings::left_out(&error) => Pooled::Stale,
@@ -259,7 +266,9 @@ impl Sending<'_> {
                     false => Pooled::Fine,
                 };
                 let callers = self.source.broken();
-                self.broke(endings::of_stream(&error), &chain(&error), returned.is_some(), pooled, callers)
+                let ending = endings::of_certificate(&trunk.meter);
+                let ending = ending.unwrap_or_else(|| endings::of_stream(&error));
+                self.broke(ending, &chain(&error), returned.is_some(), pooled, callers)
             }
         }
     }
@@ -267,18 +276,6 @@ impl Sending<'_> {
     fn deadline(&self, attempt: &Attempt, now: Time) -> Deadline<'_> {
         let name = self.deadline_header.filter(|_| attempt.end_by != Time::NEVER)?;
         Some((name, remaining_millis(attempt.end_by, now)))
-    }
-
-    fn lapsed(&self, lapse: Lapse, attempt: &Attempt) -> Tried {
-        if lapse == Lapse::Read && self.source.waits_for_caller() {
-            return Tried::ended(Ending::CallerLeft { sent: true }, "the caller stopped sending its body");
-        }
-        let ending = endings::of_lapse(lapse, attempt.callers_deadline);
-        let detail = match lapse {
-            Lapse::Read => format!("no progress for {:?}", attempt.read),
-            Lapse::End => DEADLINE_PASSED.to_owned(),
-        };
-        Tried::ended(ending, detail)
     }
 
     /// `callers`: it is the caller's body that broke.
@@ -297,7 +294,11 @@ impl Sending<'_> {
         if unsent && pooled != Pooled::Fine && self.source.kept() {
             return None;
         }
-        let ending = if unsent { Ending::Unsent(Unsent::ConnectionLost) } else { ending };
+        let ending = match ending {
+            Ending::Unsent(_) => ending,
+            _ if unsent => Ending::Unsent(Unsent::ConnectionLost),
+            _ => ending,
+        };
         Some(Tried { pooled, ..Tried::ended(ending, detail) })
     }
 
@@ -348,6 +349,24 @@ fn misread(fields: &HeaderMap, limits: Limits) -> Option<Misread> {
         () if fields.len() > limits.headers => Some(Misread::TooManyFields),
         () => None,
     }
+}
+
+/// A deadline passed while the caller owed more of its body. `sent`: a byte of the request may have left.
+fn stalled(lapse: Lapse, attempt: &Attempt, sent: bool) -> Tried {
+    let why = match lapse {
+        Lapse::Read => format!("nothing came of the caller's body for {:?}", attempt.read),
+        Lapse::End => "the caller's body had not come whole when the deadline passed".to_owned(),
+    };
+    Tried::ended(Ending::CallerStalled { sent }, why)
+}
+
+fn lapsed(lapse: Lapse, attempt: &Attempt) -> Tried {
+    let ending = endings::of_lapse(lapse, attempt.callers_deadline);
+    let detail = match lapse {
+        Lapse::Read => format!("no progress for {:?}", attempt.read),
+        Lapse::End => DEADLINE_PASSED.to_owned(),
+    };
+    Tried::ended(ending, detail)
 }
 
 fn unconnected(error: &ConnectError) -> Tried {

@@ -2,13 +2,14 @@
 //!
 //! On HTTP/1.1 the connection is ours, and says itself how it broke. On HTTP/2 the request that hyper returns proves that it
 //! was not sent; its absence proves nothing. A stream that the server refused, or that lies above the last one of its
-//! GOAWAY, was not looked at; the same error kinds made on our side (`is_library`) say no such thing.
+//! GOAWAY, was not looked at; the same error kinds made on our side (`is_library`) say no such thing. A server that refuses our
+//! certificate under TLS 1.3 has not taken the request either, though it may have been sent: see [`Meter::certificate_refused`].
 
 use std::error::Error;
 
 use seawall_policy::{Ending, Lost, Unsent};
 
-use crate::connect::{ConnectError, ConnectErrorKind};
+use crate::connect::{ConnectError, ConnectErrorKind, Meter};
 use crate::line::Broke;
 use crate::watch::Lapse;
 
@@ -21,6 +22,12 @@ pub(crate) fn of_connect(error: &ConnectError) -> Ending {
         ConnectErrorKind::Tls => Unsent::Tls,
         ConnectErrorKind::OutOfDescriptors => Unsent::OutOfDescriptors,
     })
+}
+
+/// The server refused our certificate, or wants one, before it took anything: then the handshake has failed, whatever was
+/// sent meanwhile. None where it did not.
+pub(crate) fn of_certificate(meter: &Meter) -> Option<Ending> {
+    meter.certificate_refused().then_some(Ending::Unsent(Unsent::Tls))
 }
 
 /// A deadline passed after the request may have left.

@@ -1,31 +1,31 @@
-//! One caller's connection: its bytes, and what others need to know of it.
+//! One caller's connection, as others see it who are not its task: what it does, since when, and for how long it may.
 //!
-//! The bytes are followed on their way in by [`Framing`], so that a request with two readings is known as such when
-//! hyper hands it over.
+//! Whatever a caller holds must have an end that does not depend on the caller. A deadline in a future that hyper polls is
+//! none: hyper does not ask a body for more while its caller takes nothing, and does not look at the socket while an upload
+//! stands still. So each worker looks at its connections four times a second ([`Caller::look_after`]).
 
-use std::cell::RefCell;
-use std::future::Future;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::sync::Arc;
+mod io;
+
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
 use parking_lot::Mutex;
-use seawall_client::Clock;
-use seawall_client::connect::{Meter, Peek, Probe, Stream};
+use seawall_client::connect::{Meter, Peek, Probe};
 use seawall_policy::Time;
-use tokio::time::Sleep;
+use tokio::task::AbortHandle;
 
-use crate::framing::Framing;
+pub(crate) use io::CallerIo;
+
+use crate::streams::Streams;
 
 /// What is known of a caller's connection outside of its task.
 #[derive(Debug)]
 pub(crate) struct Caller {
     meter: Arc<Meter>,
     probe: Probe,
+    task: Task,
     phase: AtomicU8,
     /// When the phase began, or when what is under way must be over; nanoseconds of the clock.
     marked: AtomicU64,
@@ -37,8 +37,13 @@ pub(crate) struct Caller {
     fragment: AtomicBool,
     /// A head has begun and is not complete.
     in_head: AtomicBool,
-    /// Streams under way on HTTP/2.
-    multiplexed: AtomicBool,
+    /// On HTTP/2.
+    streams: Option<Box<Streams>>,
+    /// The connection was closed because of too many control frames.
+    flooded: AtomicBool,
+    /// The socket takes nothing at the moment.
+    blocked: AtomicBool,
+    standstill: Mutex<Standstill>,
     /// Bytes could not be written.
     write_failed: AtomicBool,
     /// So far the socket must come until it has taken the last piece of a body.
@@ -48,13 +53,47 @@ pub(crate) struct Caller {
     body: Mutex<Option<Waker>>,
 }
 
+/// The task that a connection lives in, once it is known.
+pub(crate) type Task = Arc<OnceLock<AbortHandle>>;
+
+/// Since when nothing has moved that waits to be written, as those who look have seen it.
+#[derive(Debug, Default)]
+struct Standstill {
+    moved: u64,
+    since: Option<Time>,
+}
+
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const CALL: u8 = 2;
 /// Idle since some moment after the last look.
 const FREED: u8 = 3;
+/// It was told that it is to be closed.
+const LEAVING: u8 = 4;
 
 impl Caller {
+    fn new(meter: Arc<Meter>, probe: Probe, task: Task, now: Time, http2: bool) -> Caller {
+        Caller {
+            meter,
+            probe,
+            task,
+            phase: AtomicU8::new(IDLE),
+            marked: AtomicU64::new(now.as_nanos()),
+            requests: AtomicU64::new(0),
+            doubtful_from: AtomicU64::new(u64::MAX),
+            fragment: AtomicBool::new(false),
+            in_head: AtomicBool::new(false),
+            streams: http2.then(Box::default),
+            flooded: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
+            standstill: Mutex::default(),
+            write_failed: AtomicBool::new(false),
+            owed: AtomicU64::new(0),
+            body_waits: AtomicBool::new(false),
+            body: Mutex::default(),
+        }
+    }
+
     /// A head has been read; what follows must be over at `end_by`.
     pub(crate) fn call_begins(&self, end_by: Time) {
         self.phase.store(CALL, Relaxed);
@@ -81,9 +120,7 @@ impl Caller {
 
     /// When the connection ends, it ends with a reset: what was sent is not whole.
     pub(crate) fn reset_at_the_end(&self) {
-        if !self.multiplexed.load(Relaxed) {
-            self.meter.reset_on_drop(true);
-        }
+        self.meter.reset_on_drop(true);
     }
 
     /// A piece of a body of this length is handed to be written.
@@ -122,19 +159,30 @@ impl Caller {
         self.meter.written()
     }
 
-    pub(crate) fn is_multiplexed(&self) -> bool {
-        self.multiplexed.load(Relaxed)
+    /// The streams of an HTTP/2 connection.
+    pub(crate) fn streams(&self) -> Option<&Streams> {
+        self.streams.as_deref()
+    }
+
+    /// Whether the connection was closed because of too many control frames.
+    pub(crate) fn was_flooded(&self) -> bool {
+        self.flooded.load(Relaxed)
     }
 
     /// Looks after a connection from outside: a head that takes too long, a call that is long past its end because its
-    /// caller does not read, an idle one while draining.
+    /// caller does not read, a caller that has left or takes nothing, an idle connection.
     pub(crate) fn look_after(&self, now: Time, limits: &Patience) {
-        if self.is_multiplexed() {
-            return;
+        let still = self.stands_still(now);
+        if still.is_some_and(|still| still > limits.unread) {
+            return self.end();
+        }
+        if let Some(streams) = &self.streams {
+            return self.look_after_streams(streams, still, now, limits);
         }
         let marked = Time::from_nanos(self.marked.load(Relaxed));
         match self.phase.load(Relaxed) {
             HEAD if now.since(marked) > limits.head => self.end(),
+            CALL if self.probe.is_reset() => self.left(),
             CALL if now > marked.saturating_add(limits.grace) => self.end(),
             IDLE => {
                 let tired = now.since(marked) > limits.idle;
@@ -152,6 +200,64 @@ impl Caller {
         }
     }
 
+    fn look_after_streams(&self, streams: &Streams, still: Option<Duration>, now: Time, limits: &Patience) {
+        if still.is_none() {
+            streams.all_written();
+        }
+        let forlorn = still.is_some_and(|still| still > limits.grace) && streams.waits_for_late();
+        let busy = streams.look_after(now, limits);
+        let (phase, marked) = (self.phase.load(Relaxed), Time::from_nanos(self.marked.load(Relaxed)));
+        let since = now.since(marked);
+        let turn = |phase| {
+            self.phase.store(phase, Relaxed);
+            self.marked.store(now.as_nanos(), Relaxed);
+        };
+        match phase {
+            // Nothing is left but what a caller that was late does not take.
+            _ if !busy && forlorn => self.end(),
+            HEAD if self.in_head.load(Relaxed) => {
+                if since > limits.head {
+                    self.end();
+                }
+            }
+            _ if self.in_head.load(Relaxed) => turn(HEAD),
+            LEAVING if busy || still.is_some() => turn(LEAVING),
+            LEAVING if since > limits.grace => self.probe.shut_down(),
+            LEAVING => {}
+            _ if busy => turn(CALL),
+            IDLE => {
+                if since > limits.idle || (limits.draining && since > limits.settle) {
+                    streams.leave();
+                    turn(LEAVING);
+                }
+            }
+            _ => turn(IDLE),
+        }
+    }
+
+    /// For how long the socket has taken nothing of what waits to be written, where something waits. Of a body's piece it must
+    /// take all.
+    fn stands_still(&self, now: Time) -> Option<Duration> {
+        let owes = self.owes();
+        if !owes && !self.blocked.load(Relaxed) && self.meter.unwritten() == 0 {
+            self.standstill.lock().since = None;
+            return None;
+        }
+        let moved = if owes { self.owed.load(Relaxed) } else { self.meter.written() };
+        let mut seen = self.standstill.lock();
+        if seen.moved != moved {
+            *seen = Standstill { moved, since: None };
+        }
+        Some(now.since(*seen.since.get_or_insert(now)))
+    }
+
+    /// The caller is gone. hyper does not look at the socket while an upload stands still, so it is not told by that.
+    fn left(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
     fn end(&self) {
         self.meter.reset_on_drop(true);
         self.probe.shut_down();
@@ -165,181 +271,13 @@ pub(crate) struct Patience {
     pub(crate) head: Duration,
     /// Beyond the deadline of a call.
     pub(crate) grace: Duration,
+    /// The same for a stream.
+    pub(crate) late: Duration,
+    /// For taking a piece of an answer.
+    pub(crate) unread: Duration,
     /// Between two calls.
     pub(crate) idle: Duration,
     /// Between two calls, while draining.
     pub(crate) settle: Duration,
     pub(crate) draining: bool,
-}
-
-/// The byte stream of a caller's connection, as hyper drives it.
-pub(crate) struct CallerIo {
-    stream: Stream,
-    caller: Arc<Caller>,
-    clock: Clock,
-    framing: Framing,
-    /// Until when the rest of a request is read that was answered before it had ended.
-    lingers: Option<Pin<Box<Sleep>>>,
-}
-
-impl CallerIo {
-    pub(crate) fn new(
-        stream: Stream,
-        meter: Arc<Meter>,
-        probe: Probe,
-        clock: Clock,
-        head_limit: usize,
-    ) -> CallerIo {
-        let caller = Caller {
-            meter,
-            probe,
-            phase: AtomicU8::new(IDLE),
-            marked: AtomicU64::new(clock.now().as_nanos()),
-            requests: AtomicU64::new(0),
-            doubtful_from: AtomicU64::new(u64::MAX),
-            fragment: AtomicBool::new(false),
-            in_head: AtomicBool::new(false),
-            multiplexed: AtomicBool::new(false),
-            write_failed: AtomicBool::new(false),
-            owed: AtomicU64::new(0),
-            body_waits: AtomicBool::new(false),
-            body: Mutex::default(),
-        };
-        let framing = Framing::new(head_limit);
-        CallerIo { stream, caller: Arc::new(caller), clock, framing, lingers: None }
-    }
-
-    pub(crate) fn caller(&self) -> Arc<Caller> {
-        Arc::clone(&self.caller)
-    }
-
-    /// HTTP/2 frames its messages itself; there is no head to look at.
-    pub(crate) fn multiplex(&self) {
-        self.caller.multiplexed.store(true, Relaxed);
-    }
-
-    /// Reads through a buffer of our own.
-    fn poll_read_seen(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-        piece: &mut [u8],
-    ) -> Poll<io::Result<()>> {
-        let room = buf.remaining().min(piece.len());
-        let mut piece = tokio::io::ReadBuf::new(&mut piece[..room]);
-        std::task::ready!(tokio::io::AsyncRead::poll_read(Pin::new(&mut self.stream), cx, &mut piece))?;
-        self.framing.read(piece.filled());
-        self.note_framing();
-        buf.put_slice(piece.filled());
-        Poll::Ready(Ok(()))
-    }
-
-    /// Reads and throws away what the caller still sends of a request that was answered before it had ended.
-    ///
-    /// A connection that is closed with bytes unread is reset by the kernel, and the reset can destroy the answer before the
-    /// caller has read it (RFC 9112, section 9.6). So our side is ended first, and then the caller gets some time to hear that.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.framing.is_in_body() {
-            return Poll::Ready(Ok(()));
-        }
-        let lingers = self.lingers.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
-        while lingers.as_mut().poll(cx).is_pending() {
-            let more = PIECE.with_borrow_mut(|piece| {
-                let mut piece = tokio::io::ReadBuf::new(piece);
-                let read = tokio::io::AsyncRead::poll_read(Pin::new(&mut self.stream), cx, &mut piece);
-                read.map(|read| read.is_ok() && !piece.filled().is_empty())
-            });
-            if !std::task::ready!(more) {
-                break;
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn noted<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if let Poll::Ready(written) = &written {
-            if written.is_err() {
-                self.caller.write_failed.store(true, Relaxed);
-            }
-            self.caller.has_taken();
-        }
-        written
-    }
-
-    /// Tells those outside what the framing has come to.
-    fn note_framing(&self) {
-        let caller = &self.caller;
-        if let Some(number) = self.framing.doubtful_from() {
-            caller.fragment.store(self.framing.is_fragment(), Relaxed);
-            caller.doubtful_from.store(number, Relaxed);
-        }
-        let in_head = self.framing.is_in_head();
-        caller.in_head.store(in_head, Relaxed);
-        if in_head && !matches!(caller.phase.load(Relaxed), HEAD | CALL) {
-            caller.marked.store(self.clock.now().as_nanos(), Relaxed);
-            caller.phase.store(HEAD, Relaxed);
-        }
-    }
-}
-
-impl Read for CallerIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.caller.multiplexed.load(Relaxed) {
-            return Pin::new(&mut this.stream).poll_read(cx, buf);
-        }
-        PIECE.with_borrow_mut(|piece| this.poll_read_seen(cx, buf, piece))
-    }
-}
-
-/// How long a caller may take to hear that its request was answered, and to stop sending it.
-const LINGER: Duration = Duration::from_secs(2);
-/// The most that is read by one system call: one less than a power of two, since hyper's buffer grows to the next one with
-/// each read that fills it.
-const PIECE_BYTES: usize = (16 << 10) - 1;
-
-thread_local! {
-    /// What is read passes through here on its way to hyper, since what was put into hyper's buffer cannot be looked at.
-    static PIECE: RefCell<[u8; PIECE_BYTES]> = const { RefCell::new([0; PIECE_BYTES]) };
-}
-
-impl Write for CallerIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Write::poll_write(Pin::new(&mut self.stream), cx, buf);
-        self.noted(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Write::poll_write_vectored(Pin::new(&mut self.stream), cx, bufs);
-        self.noted(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        Write::is_write_vectored(&self.stream)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Write::poll_flush(Pin::new(&mut self.stream), cx);
-        self.noted(flushed)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.caller.meter.resets_on_drop() {
-            // No orderly end before the reset.
-            return Poll::Ready(Ok(()));
-        }
-        if self.lingers.is_none() {
-            let ended = Write::poll_shutdown(Pin::new(&mut self.stream), cx);
-            std::task::ready!(self.noted(ended))?;
-        }
-        self.poll_linger(cx)
-    }
 }

@@ -13,7 +13,7 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use seawall_client::connect::{is_reserved, reserve_descriptors};
@@ -27,14 +27,17 @@ use crate::reply::Problem;
 /// At most this many callers' connections, whatever `gateway.limits.connections` allows.
 static MOST_CALLERS: AtomicU64 = AtomicU64::new(u64::MAX);
 
+/// At most this many connections of the admin side.
+static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
+
 /// What one worker's runtime holds: the poll, its waker, and its end of the signals' pipe; one to spare.
 const OF_A_RUNTIME: u64 = 4;
 /// Connections of the admin side, a file and a lookup, which have low numbers, too, where these are free.
 const PASSING: u64 = 4;
 /// An eighth of the limit is kept back, but no less than this: a look at `/livez`, a reload and a lookup at the same time.
 const LEAST_KEPT: u64 = 16;
-/// And no more than this.
-const MOST_KEPT: u64 = 64;
+/// And no more than this: all connections that the admin side ever takes, and a quarter of that for the rest.
+const MOST_KEPT: u64 = 320;
 
 /// How the descriptors are divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,11 @@ impl Share {
         let rest = limit.saturating_sub(kept).saturating_sub(own);
         let callers = (rest - wanted.1.min(rest.div_ceil(2))).max(1);
         Share { limit, kept, own, callers, wanted }
+    }
+
+    /// The most connections of the admin side: of what is kept back all but a fifth, which stays for lookups and files.
+    fn seats(&self) -> u64 {
+        self.kept * 4 / 5
     }
 
     fn rest(&self) -> u64 {
@@ -88,10 +96,16 @@ pub(crate) fn divide(settings: &Settings, workers: usize) {
     let share = Share::of(limit, own(settings, workers), wanted(settings, workers));
     reserve_descriptors(i32::try_from(share.limit - share.kept.min(share.limit)).unwrap_or(i32::MAX));
     MOST_CALLERS.store(share.callers, Ordering::Relaxed);
+    ADMIN_SEATS.store(usize::try_from(share.seats()).unwrap_or(usize::MAX), Ordering::Relaxed);
     match share.too_small(hard) {
         Some(why) => tracing::warn!("{why}"),
         None => tracing::debug!(?share, "file descriptors"),
     }
+}
+
+/// At most this many connections of the admin side find a descriptor, however many callers there are.
+pub(crate) fn admin_seats() -> usize {
+    ADMIN_SEATS.load(Ordering::Relaxed)
 }
 
 /// Why there is no descriptor for a caller that was just accepted, where there is none. `connected` are there without it.
@@ -156,15 +170,15 @@ mod tests {
     fn callers_get_what_dependencies_cannot_want_and_at_least_half() {
         for (limit, own, wanted, kept, callers) in [
             // Room for all: nobody is kept out but by the configuration.
-            (20_000, 40, (10_000, 1_128), 64, 18_768),
-            (1_048_576, 40, (10_000, 1_128), 64, 1_047_344),
-            (1_024, 40, (10_000, 1_128), 64, 460),
+            (20_000, 40, (10_000, 1_128), 320, 18_512),
+            (1_048_576, 40, (10_000, 1_128), 320, 1_047_088),
+            (1_024, 40, (10_000, 1_128), 128, 428),
             (256, 31, (50, 1_000), 32, 96),
             (64, 15, (10_000, 1_128), 16, 16),
             // Even where there is nothing to divide, one may try.
             (32, 40, (10_000, 1_128), 16, 1),
             (8, 40, (10, 10), 16, 1),
-            (u64::MAX, 40, (10_000, u64::MAX), 64, (u64::MAX - 104) / 2),
+            (u64::MAX, 40, (10_000, u64::MAX), 320, (u64::MAX - 360) / 2),
         ] {
             let share = Share::of(limit, own, wanted);
             assert_eq!((share.kept, share.callers), (kept, callers), "{limit}");
@@ -176,7 +190,7 @@ mod tests {
         assert_eq!(Share::of(20_000, 40, (10_000, 1_128)).too_small(20_000), None);
         let said = Share::of(1_024, 40, (10_000, 1_128)).too_small(4_096).unwrap();
         for part in
-            ["is 1024 (hard limit 4096)", "may need 11232", "10000 for callers", "1128 for", "at most 460"]
+            ["is 1024 (hard limit 4096)", "may need 11296", "10000 for callers", "1128 for", "at most 428"]
         {
             assert!(said.contains(part), "{part}: {said}");
         }

@@ -2,11 +2,12 @@
 //! a page of another origin, nor by one whose own name was made to point here (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 
 use http::{HeaderMap, HeaderName, Uri, Version, header};
 
 use crate::authority::{self, Authority, Host};
+
+use crate::tokens::TokenFile;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const TOKEN: HeaderName = HeaderName::from_static("seawall-token");
@@ -18,7 +19,7 @@ pub(crate) struct Gate {
     /// The listener's address with its port: what nearly every caller says, so it is compared first.
     usual: String,
     hosts: Vec<String>,
-    tokens: Option<Vec<Vec<u8>>>,
+    tokens: Option<TokenFile>,
 }
 
 /// Why a request is not let through, in words.
@@ -31,7 +32,7 @@ pub(crate) enum Kept {
 }
 
 impl Gate {
-    pub(crate) fn new(listen: SocketAddr, hosts: &[String], tokens: Option<Vec<Vec<u8>>>) -> Gate {
+    pub(crate) fn new(listen: SocketAddr, hosts: &[String], tokens: Option<TokenFile>) -> Gate {
         Gate { listen: listen.ip(), usual: listen.to_string(), hosts: hosts.to_vec(), tokens }
     }
 
@@ -44,9 +45,7 @@ impl Gate {
     fn admit_host(&self, host: &str, headers: &HeaderMap) -> Result<(), &'static str> {
         if let Some(tokens) = &self.tokens {
             let shown = headers.get(TOKEN).map(|value| value.as_bytes()).unwrap_or_default();
-            // Every token is compared whole, so that the time tells nothing.
-            let known = tokens.iter().fold(false, |known, token| known | same(token, shown));
-            if !known {
+            if !tokens.knows(shown) {
                 return Err(
                     "this listener wants a token of `clients.tokens_file` in the header seawall-token",
                 );
@@ -88,22 +87,6 @@ impl Gate {
             }
         }
     }
-}
-
-fn same(a: &[u8], b: &[u8]) -> bool {
-    let differ = a.iter().zip(b).fold(0, |differ, (x, y)| differ | (x ^ y));
-    a.len() == b.len() && differ == 0 && !a.is_empty()
-}
-
-/// The tokens of a file: one on each line; empty lines and those that begin with `#` are none.
-///
-/// # Errors
-/// The file cannot be read, or holds no token.
-pub(crate) fn read_tokens(path: &Path) -> Result<Vec<Vec<u8>>, String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let tokens: Vec<Vec<u8>> = lines.map(|line| line.as_bytes().to_vec()).collect();
-    if tokens.is_empty() { Err(format!("{}: no token in it", path.display())) } else { Ok(tokens) }
 }
 
 #[cfg(test)]
@@ -184,7 +167,7 @@ mod tests {
 
     #[test]
     fn tokens_are_asked_for_where_there_are_any() {
-        let tokens = Some(vec![b"one".to_vec(), b"two".to_vec()]);
+        let tokens = Some(TokenFile::of(&["one", "two"]));
         let gate = Gate { tokens, ..gate() };
         let host = ("host", "localhost");
         assert!(ask(&gate, &[host, ("seawall-token", "two")]));

@@ -10,15 +10,15 @@ use hyper::body::Incoming;
 use seawall_client::{CallRequest, Outcome, draw};
 use seawall_policy::{Ending, Reason, Time, Wish};
 
-use crate::caller::Caller;
 use crate::gate::Kept;
 use crate::headers::{Kinds, Said, has_key, join_cookies, strip_hop, strip_ours, take_said};
-use crate::inbound::{self, Taken, TooLarge};
+use crate::inbound::{self, Pace, Taken, TooLarge};
 use crate::operations::Found;
 use crate::outbound::{ReplyBody, Ticket};
 use crate::paths::Readings;
-use crate::reply::{Problem, put_verdict};
+use crate::reply::{Problem, REASON, put_verdict, status};
 use crate::running::CompiledDependency;
+use crate::streams::Exchange;
 use crate::via::Via;
 use crate::worker::{Door, Worker};
 
@@ -26,31 +26,43 @@ use crate::worker::{Door, Worker};
 pub(crate) async fn handle(
     worker: &Arc<Worker>,
     door: &Door,
-    caller: &Arc<Caller>,
+    exchange: &Exchange,
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
     #[cfg(test)]
-    crate::stopwatch::head_parsed(caller);
+    crate::stopwatch::head_parsed(exchange.caller());
     let http1 = request.version() < Version::HTTP_2;
     let asks_head = request.method() == Method::HEAD;
-    let (mut response, misread) = match answer(worker, door, caller, request).await {
-        Ok(response) => (response, false),
+    let (mut response, unfinished) = match answer(worker, door, exchange, request).await {
+        Ok(response) => {
+            let stalled = says(&response, Reason::CallerStalled);
+            (response, stalled)
+        }
         Err(problem) => {
             worker.running.refusals.note(&problem);
-            caller.call_over();
-            let misread = problem.reason == Reason::BadRequest;
-            (problem.into_response(), misread)
+            exchange.refused(|| worker.running.clock.now());
+            let unfinished = matches!(problem.reason, Reason::BadRequest | Reason::CallerStalled);
+            (problem.into_response(), unfinished)
         }
     };
+    if let Some(stream) = exchange.stream() {
+        response.body_mut().goes_out_on(stream);
+    }
     if asks_head {
         // hyper leaves it out on HTTP/1 and would send it on HTTP/2.
         without_body(&mut response);
     }
-    // What follows a malformed request may be part of it.
-    if http1 && (misread || worker.running.is_draining()) {
+    // What follows a malformed or unfinished request may be part of it.
+    if http1 && (unfinished || worker.running.is_draining()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Whether it is an answer of our own with this reason.
+fn says(response: &Response<ReplyBody>, reason: Reason) -> bool {
+    response.status() == status(reason)
+        && response.headers().get(REASON).is_some_and(|said| said.as_bytes() == reason.as_str().as_bytes())
 }
 
 /// The answer to a HEAD: it tells the length of the body, and has none.
@@ -63,11 +75,11 @@ fn without_body(response: &mut Response<ReplyBody>) {
 async fn answer(
     worker: &Arc<Worker>,
     door: &Door,
-    caller: &Arc<Caller>,
+    exchange: &Exchange,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (mut head, body) = request.into_parts();
-    may_pass(door, caller, &head)?;
+    may_pass(door, exchange, &head)?;
     let routes = worker.routes();
     let (index, path) = door.route(&routes, head.uri.path_and_query())?;
     let compiled = &routes.compiled.dependencies[index];
@@ -102,9 +114,11 @@ async fn answer(
     let by = leaving.map(|leaving| leaving.end_by);
     let wish = Wish { within: said.within, by, no_repeats: said.no_repeats };
     let end_by = end_of(worker, &operation.plan, &wish);
-    caller.call_begins(end_by);
-    let limit = routes.compiled.settings.gateway.limits.body;
-    let taken = inbound::take(head.version, &head.headers, body, operation.keep, limit).await;
+    exchange.call_begins(end_by);
+    let limits = &routes.compiled.settings.gateway.limits;
+    let pace = Pace::new(worker.running.clock, limits.header_time, end_by);
+    let limit = limits.body;
+    let taken = inbound::take(head.version, &head.headers, body, operation.keep, limit, pace).await;
     let (body, too_large) = match taken {
         Taken::Body(body, too_large) => (body, too_large),
         Taken::TooLarge => {
@@ -112,10 +126,11 @@ async fn answer(
             let why = format!("the body is longer than `gateway.limits.body` allows, {limit} bytes");
             return Err(in_words(compiled, Reason::BodyTooLarge, why));
         }
+        Taken::Stalled(why) => return Err(in_words(compiled, Reason::CallerStalled, why)),
         Taken::Broken => return Err(in_words(compiled, Reason::BadRequest, "the body broke off")),
     };
 
-    let mut ticket = Ticket::new(compiled, worker, caller);
+    let mut ticket = Ticket::new(compiled, worker, exchange);
     let Found { plan, keep, keys } = operation;
     let call = CallRequest { method: head.method, path, headers: head.headers, body, keep, keys };
     let outcome = routes.dependencies[index].call(&plan, call, wish).await;
@@ -127,7 +142,8 @@ async fn answer(
 }
 
 /// Whether the head has one reading, asks for something that is passed on, and may come in by this door.
-fn may_pass(door: &Door, caller: &Caller, head: &Parts) -> Result<(), Problem> {
+fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Problem> {
+    let caller = exchange.caller();
     if head.version < Version::HTTP_2 && caller.next_is_doubtful() {
         return Err(bad_request(match caller.sent_fragment() {
             true => "the target has a fragment (`#`), which is never sent; in a path it is written %23",

@@ -13,7 +13,9 @@ pub mod counters;
 mod demo;
 mod descriptors;
 mod ebb;
+mod files;
 #[doc(hidden)]
+mod frames;
 pub mod framing;
 mod gate;
 mod handle;
@@ -22,13 +24,17 @@ mod inbound;
 mod operations;
 mod outbound;
 mod panics;
+mod parked;
 mod paths;
 mod refusals;
+pub mod reload;
 mod reply;
 pub mod running;
 pub mod serve;
 #[cfg(test)]
 mod stopwatch;
+mod streams;
+mod tokens;
 mod via;
 mod worker;
 

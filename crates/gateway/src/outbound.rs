@@ -9,9 +9,9 @@ use http_body::{Body, Frame, SizeHint};
 use seawall_client::{AnswerBody, Truncated};
 use seawall_policy::Effect;
 
-use crate::caller::Caller;
 use crate::headers::strip_trailers;
 use crate::running::CompiledDependency;
+use crate::streams::{Exchange, Stream};
 use crate::worker::Worker;
 
 /// A body of our own, or the dependency's.
@@ -23,6 +23,10 @@ pub(crate) struct ReplyBody {
     broken: Option<Truncated>,
     /// It broke, and that was logged.
     cut: bool,
+    /// The stream that it goes out on, over HTTP/2.
+    stream: Option<Arc<Stream>>,
+    /// The last byte of a piece, over HTTP/2.
+    held: Option<Bytes>,
 }
 
 enum Kind {
@@ -34,7 +38,7 @@ enum Kind {
 pub(crate) struct Ticket {
     dependency: Arc<CompiledDependency>,
     worker: Arc<Worker>,
-    caller: Arc<Caller>,
+    exchange: Exchange,
     /// What the answer's head says.
     effect: Option<Effect>,
 }
@@ -43,11 +47,11 @@ impl Ticket {
     pub(crate) fn new(
         dependency: &Arc<CompiledDependency>,
         worker: &Arc<Worker>,
-        caller: &Arc<Caller>,
+        exchange: &Exchange,
     ) -> Ticket {
         dependency.counters[worker.index].began();
         let (dependency, worker) = (Arc::clone(dependency), Arc::clone(worker));
-        Ticket { dependency, worker, caller: Arc::clone(caller), effect: None }
+        Ticket { dependency, worker, exchange: exchange.clone(), effect: None }
     }
 
     /// The call has come to this effect.
@@ -59,18 +63,13 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.dependency.counters[self.worker.index].over();
-        self.caller.call_over();
+        self.exchange.call_over();
     }
 }
 
 impl ReplyBody {
     pub(crate) fn own(bytes: Bytes) -> ReplyBody {
-        ReplyBody {
-            kind: Kind::Own((!bytes.is_empty()).then_some(bytes)),
-            ticket: None,
-            broken: None,
-            cut: false,
-        }
+        ReplyBody::new(Kind::Own((!bytes.is_empty()).then_some(bytes)), None)
     }
 
     /// The call ends with this body.
@@ -87,7 +86,16 @@ impl ReplyBody {
     }
 
     pub(crate) fn passed(body: AnswerBody, ticket: Ticket) -> ReplyBody {
-        ReplyBody { kind: Kind::Passed(body), ticket: Some(ticket), broken: None, cut: false }
+        ReplyBody::new(Kind::Passed(body), Some(ticket))
+    }
+
+    fn new(kind: Kind, ticket: Option<Ticket>) -> ReplyBody {
+        ReplyBody { kind, ticket, broken: None, cut: false, stream: None, held: None }
+    }
+
+    /// It goes out over HTTP/2.
+    pub(crate) fn goes_out_on(&mut self, stream: &Arc<Stream>) {
+        self.stream = Some(Arc::clone(stream));
     }
 
     /// The head is out: whatever follows can only be cut, never explained. On HTTP/1 the caller's connection is reset,
@@ -95,7 +103,7 @@ impl ReplyBody {
     fn cut(&mut self, truncated: &Truncated) {
         self.cut = true;
         let Some(ticket) = &self.ticket else { return };
-        ticket.caller.reset_at_the_end();
+        ticket.exchange.reset_at_the_end();
         ticket.dependency.counters[ticket.worker.index].truncated();
         let dependency = ticket.dependency.settings.name.as_str();
         let reason = truncated.reason().as_str();
@@ -111,21 +119,18 @@ impl Drop for ReplyBody {
         let whole = self.is_end_stream() || self.size_hint().exact() == Some(0);
         if matches!(self.kind, Kind::Passed(_)) && !self.cut && !whole {
             let dependency = ticket.dependency.settings.name.as_str();
-            let why = "the caller left, or its connection broke";
+            let why = match ticket.exchange.is_late() {
+                true => "the caller did not take it in time",
+                false => "the caller left, or its connection broke",
+            };
             ticket.worker.running.refusals.undelivered(Some(dependency), ticket.effect, why);
         }
     }
 }
 
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = Truncated;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
-        let this = &mut *self;
+impl ReplyBody {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
+        let this = self;
         #[cfg(test)]
         if let Some(ticket) = &this.ticket {
             crate::panics::demanded(&ticket.dependency.settings.name, "body");
@@ -137,7 +142,7 @@ impl Body for ReplyBody {
             Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Passed(body) => {
                 let caller =
-                    this.ticket.as_ref().map(|ticket| &ticket.caller).filter(|c| !c.is_multiplexed());
+                    this.ticket.as_ref().map(|t| t.exchange.caller()).filter(|c| c.streams().is_none());
                 // hyper takes the next piece of a body while it still holds the last, and its buffer doubles when it is full:
                 // 900 callers that read slowly cost 70 KiB each. So it gets a piece when the socket has taken the last.
                 if let Some(caller) = caller.filter(|caller| caller.owes()) {
@@ -173,17 +178,68 @@ impl Body for ReplyBody {
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Own(bytes) => bytes.is_none(),
-            Kind::Passed(body) => body.is_end_stream(),
+    /// The next piece for a stream. What may be the last piece is given without its last byte first.
+    ///
+    /// hyper waits until the caller's window has room for a byte, takes the piece, and takes the next one when the window
+    /// has room for all of the last. Behind the last piece it waits for nothing: such a stream would be over for us, and be
+    /// kept, with its bytes, for as long as its caller grants no window. When hyper takes a last piece of one byte, there is
+    /// room for all of the body.
+    fn poll_for_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
+        if let Some(stream) = &self.stream {
+            stream.has_taken();
         }
+        if let Some(last) = self.held.take() {
+            return Poll::Ready(Some(Ok(Frame::data(last))));
+        }
+        let polled = std::task::ready!(self.poll_piece(cx));
+        let Some(Ok(frame)) = polled else { return Poll::Ready(polled) };
+        Poll::Ready(Some(Ok(match frame.into_data() {
+            Ok(mut data)
+                if data.len() > 1 && (self.is_end_stream() || self.size_hint().exact().is_none()) =>
+            {
+                self.held = Some(data.split_off(data.len() - 1));
+                Frame::data(data)
+            }
+            Ok(data) => Frame::data(data),
+            Err(frame) => frame,
+        })))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Truncated;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
+        if self.stream.is_none() {
+            return self.poll_piece(cx);
+        }
+        let polled = self.poll_for_stream(cx);
+        if let (Poll::Ready(Some(Ok(_))), Some(stream)) = (&polled, &self.stream) {
+            stream.handed();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.held.is_none()
+            && match &self.kind {
+                Kind::Own(bytes) => bytes.is_none(),
+                Kind::Passed(body) => body.is_end_stream(),
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
+        let hint = match &self.kind {
             Kind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Kind::Passed(body) => body.size_hint(),
+        };
+        match (&self.held, hint.exact()) {
+            (Some(held), Some(rest)) => SizeHint::with_exact(rest + held.len() as u64),
+            _ => hint,
         }
     }
 }

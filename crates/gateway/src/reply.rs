@@ -17,7 +17,7 @@ use crate::outbound::ReplyBody;
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("seawall-attempts");
 pub(crate) const ENDPOINT: HeaderName = HeaderName::from_static("seawall-endpoint");
 pub(crate) const EFFECT: HeaderName = HeaderName::from_static("seawall-effect");
-const REASON: HeaderName = HeaderName::from_static("seawall-reason");
+pub(crate) const REASON: HeaderName = HeaderName::from_static("seawall-reason");
 const ORIGIN: HeaderName = HeaderName::from_static("seawall-origin");
 const STOPPED: HeaderName = HeaderName::from_static("seawall-retry-stopped");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
@@ -160,6 +160,7 @@ pub(crate) fn status(reason: Reason) -> StatusCode {
         Reason::UnknownDependency => StatusCode::NOT_FOUND,
         Reason::BadRequest => StatusCode::BAD_REQUEST,
         Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Reason::CallerStalled => StatusCode::REQUEST_TIMEOUT,
         Reason::CallerRefused => StatusCode::FORBIDDEN,
         // Of programs that use the library; a gateway holds no connection of its callers' databases.
         Reason::ConnectionHeld => StatusCode::INTERNAL_SERVER_ERROR,
@@ -190,6 +191,7 @@ fn title(reason: Reason) -> &'static str {
         Reason::UnknownDependency => "no such dependency",
         Reason::BadRequest => "the request is malformed",
         Reason::BodyTooLarge => "the request body is too large",
+        Reason::CallerStalled => "the caller's body did not come in time",
         Reason::CallerRefused => "this caller may not call here",
         Reason::ConnectionHeld => "a database connection is held",
         Reason::LedgerUnavailable => "the ledger cannot be written",
@@ -218,9 +220,11 @@ fn proxy_status(reason: Reason) -> &'static str {
         Reason::ConnectionLost => "seawall; error=connection_terminated",
         Reason::BadAnswer => "seawall; error=http_protocol_error",
         Reason::UnknownDependency => "seawall; error=destination_not_found",
-        Reason::BadRequest | Reason::BodyTooLarge | Reason::KeyConflict | Reason::InProgress => {
-            "seawall; error=http_request_error"
-        }
+        Reason::BadRequest
+        | Reason::BodyTooLarge
+        | Reason::CallerStalled
+        | Reason::KeyConflict
+        | Reason::InProgress => "seawall; error=http_request_error",
         Reason::CallerRefused => "seawall; error=http_request_denied",
         Reason::OutOfDescriptors | Reason::LedgerUnavailable => "seawall; error=proxy_internal_error",
         _ => "seawall; error=proxy_internal_error",

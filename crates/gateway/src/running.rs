@@ -1,5 +1,8 @@
 //! The configuration as it runs: compiled once, shared by all workers, replaced whole at a reload.
 
+mod replace;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,8 +21,11 @@ use tokio::sync::watch;
 use crate::config;
 use crate::counters::Counters;
 use crate::operations::Operations;
+use crate::parked::Parked;
 use crate::refusals::Refusals;
+use crate::tokens::{Kind, TokenFile};
 use crate::via::Via;
+use replace::Before;
 
 /// One gateway process, as its workers and its admin side see it.
 #[derive(Debug)]
@@ -44,6 +50,12 @@ pub struct Running {
     newest: watch::Sender<u64>,
     /// The generation that each worker routes by.
     taken: Vec<AtomicU64>,
+    /// Tokens of callers, from the file that was named at the start.
+    clients_tokens: Option<TokenFile>,
+    /// Tokens of operators, likewise.
+    admin_tokens: Option<TokenFile>,
+    /// What is left of dependencies that a reload removed.
+    parked: Mutex<Parked<Arc<CompiledDependency>>>,
 }
 
 /// What became of a reload.
@@ -53,6 +65,8 @@ pub struct Reload {
     pub at: std::time::SystemTime,
     /// Why it was refused; `None` where it was taken.
     pub refused: Option<String>,
+    /// What it changed, one line each.
+    pub changed: Vec<String>,
 }
 
 /// The last moments of a drain, in which no call begins any more: most would be cut by its end. Of a short drain, the
@@ -60,6 +74,9 @@ pub struct Reload {
 const LAST_CALLS: Duration = Duration::from_secs(1);
 /// An answer that is made so long before the end of a drain still reaches its caller.
 const LAST_WORD: Duration = Duration::from_millis(100);
+
+const CLIENTS_TOKENS: &str = "gateway.clients.tokens_file";
+const ADMIN_TOKENS: &str = "gateway.admin_token_file";
 
 /// What holds for calls that begin while the gateway shuts down.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +107,7 @@ pub struct CompiledDependency {
     /// Breakers, limits and budget.
     pub shared: Arc<Shared>,
     /// One for each worker.
-    pub counters: Vec<Counters>,
+    pub counters: Arc<[Counters]>,
     /// How to reach it.
     pub client: DependencySettings,
     /// What can be asked of it.
@@ -112,9 +129,20 @@ impl Running {
     /// A setting that could never work, as a certificate that cannot be read; named as dependency and setting.
     pub fn new(settings: config::Settings, workers: usize) -> Result<Running, String> {
         let clock = Clock::new();
-        let compiled = Compiled::new(settings, workers, None, clock)?;
+        let open = |key: &str, path: Option<&PathBuf>, kind| match path {
+            Some(path) => TokenFile::open(path, kind).map(Some).map_err(|why| format!("{key}: {why}")),
+            None => Ok(None),
+        };
+        let gateway = &settings.gateway;
+        let clients = gateway.clients.as_ref().and_then(|clients| clients.tokens_file.as_ref());
+        let clients_tokens = open(CLIENTS_TOKENS, clients, Kind::Plain)?;
+        let admin_tokens = open(ADMIN_TOKENS, gateway.admin_token_file.as_ref(), Kind::Named)?;
+        let compiled = Compiled::new(settings, workers, &Before::Nothing, clock)?;
         let generation = compiled.generation;
         Ok(Running {
+            clients_tokens,
+            admin_tokens,
+            parked: Mutex::default(),
             newest: watch::Sender::new(generation),
             taken: (0..workers).map(|_| AtomicU64::new(generation)).collect(),
             compiled: ArcSwap::from_pointee(compiled),
@@ -126,20 +154,6 @@ impl Running {
             connections: AtomicU64::new(0),
             refusals: Refusals::default(),
         })
-    }
-
-    /// Takes new settings whole, or refuses them whole.
-    ///
-    /// # Errors
-    /// As [`Running::new`]; the old settings then stay in force.
-    pub fn replace(&self, settings: config::Settings) -> Result<(), String> {
-        let old = self.compiled.load_full();
-        let new = Compiled::new(settings, self.workers, Some(&old), self.clock)?;
-        let generation = new.generation;
-        new.adopt_guards(&old, self.clock);
-        self.compiled.store(Arc::new(new));
-        self.newest.send_replace(generation);
-        Ok(())
     }
 
     /// Tells when there is something new to route by.
@@ -191,21 +205,29 @@ impl Compiled {
     fn new(
         settings: config::Settings,
         workers: usize,
-        old: Option<&Compiled>,
+        before: &Before<'_>,
         clock: Clock,
     ) -> Result<Compiled, String> {
+        let old = before.old();
         let instances = settings.gateway.instances;
         let same_instances = old.is_some_and(|old| old.settings.gateway.instances == instances);
         let mut dependencies = Vec::with_capacity(settings.dependencies.len());
         for dependency in &settings.dependencies {
-            let before = old.and_then(|old| old.by_name(&dependency.name));
-            let compiled = match before {
-                Some((_, same)) if same.settings == *dependency && same_instances => Arc::clone(same),
+            let wrong = |wrong: ConfigError| format!("dependency.{}: {wrong}", dependency.name);
+            let client = client_settings(dependency).map_err(wrong)?;
+            let compiled = match before.dependency(&dependency.name) {
+                // What its files hold is part of the client's settings.
+                Some(same)
+                    if same.settings == *dependency
+                        && same.client.connect.tls == client.connect.tls
+                        && same_instances =>
+                {
+                    Arc::clone(same)
+                }
                 changed => {
-                    let before = changed.map(|(_, before)| before.as_ref());
-                    let made = CompiledDependency::new(dependency, instances, workers, before, clock)
-                        .map_err(|wrong| format!("dependency.{}: {wrong}", dependency.name))?;
-                    Arc::new(made)
+                    let before = changed.map(Arc::as_ref);
+                    let made = CompiledDependency::new(dependency, client, instances, workers, before, clock);
+                    Arc::new(made.map_err(wrong)?)
                 }
             };
             dependencies.push(compiled);
@@ -215,18 +237,6 @@ impl Compiled {
         by_name.sort();
         let generation = old.map_or(1, |old| old.generation + 1);
         Ok(Compiled { generation, settings, dependencies, by_name })
-    }
-
-    /// Gives new settings to the guards that are kept from `old`.
-    fn adopt_guards(&self, old: &Compiled, clock: Clock) {
-        let instances = self.settings.gateway.instances;
-        for new in &self.dependencies {
-            let changed =
-                old.by_name(&new.settings.name).is_some_and(|(_, before)| !Arc::ptr_eq(before, new));
-            if changed {
-                new.shared.with(|state| state.adopt(guard_settings(&new.settings, instances), clock.now()));
-            }
-        }
     }
 
     /// The dependency of this name, with its index.
@@ -241,6 +251,7 @@ impl Compiled {
 impl CompiledDependency {
     fn new(
         settings: &config::Dependency,
+        client: DependencySettings,
         instances: u32,
         workers: usize,
         before: Option<&CompiledDependency>,
@@ -248,13 +259,14 @@ impl CompiledDependency {
     ) -> Result<CompiledDependency, ConfigError> {
         let endpoints = settings.endpoints.len();
         let guards = guard_settings(settings, instances);
-        // What was learned of the same endpoints stays; the new settings come into it when all has compiled.
-        let kept = before.filter(|before| before.settings.endpoints == settings.endpoints);
+        // What was learned of the same endpoints stays, whatever credentials they are given; the new settings come into it
+        // when all has compiled.
+        let urls = |of: &config::Dependency| of.endpoints.iter().map(|it| it.url.clone()).collect::<Vec<_>>();
+        let kept = before.filter(|before| urls(&before.settings) == urls(settings));
         let shared = match kept {
             Some(before) => Arc::clone(&before.shared),
             None => Shared::new(guards, endpoints),
         };
-        let client = client_settings(settings)?;
         // Made once here, so that what could never work is found before anything is replaced.
         seawall_client::Dependency::new(client.clone(), Arc::clone(&shared), clock)?;
 
@@ -263,7 +275,10 @@ impl CompiledDependency {
         Ok(CompiledDependency {
             settings: settings.clone(),
             shared,
-            counters: (0..workers).map(|_| Counters::default()).collect(),
+            counters: match before {
+                Some(before) => Arc::clone(&before.counters),
+                None => (0..workers).map(|_| Counters::default()).collect(),
+            },
             client,
             operations,
             via: Via::new(&settings.name),
@@ -322,6 +337,8 @@ fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, 
     connect.tls.ca_file = settings.tls.ca_file.clone();
     connect.tls.client_cert = settings.tls.client.as_ref().map(|c| c.cert.clone());
     connect.tls.client_key = settings.tls.client.as_ref().map(|c| c.key.clone());
+    // Read once, so that all workers have the same.
+    connect.tls.files = Some(connect.tls.read()?);
     connect.http = match settings.http {
         config::HttpVersion::Auto => connect::HttpVersion::Auto,
         config::HttpVersion::Http1 => connect::HttpVersion::Http1,
@@ -355,34 +372,5 @@ fn health(asked: &config::Health) -> Result<HealthRequest, ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(text: &str) -> config::Settings {
-        config::parse("test", text, &|_| None).expect("it is well-formed").settings
-    }
-
-    fn limit(running: &Running) -> u32 {
-        let compiled = running.compiled.load();
-        let (_, dependency) = compiled.by_name("a").expect("it is there");
-        dependency.shared.with(|guards| guards.endpoint(0).expect("it has one").limit().limit())
-    }
-
-    #[test]
-    fn what_is_refused_leaves_the_guards_as_they_were() {
-        let a = |max: u32| {
-            format!("[dependency.a]\nurl = \"http://a.example\"\nconcurrency = {{ max = {max} }}\n")
-        };
-        let running = Running::new(settings(&a(5)), 1).expect("it compiles");
-        assert_eq!(limit(&running), 5);
-
-        let mut broken = settings(&format!("{}[dependency.b]\nurl = \"https://b.example\"\n", a(7)));
-        broken.dependencies[1].tls.ca_file = Some("/nonexistent/ca.pem".into());
-        let refused = running.replace(broken).expect_err("the file is not there");
-        assert!(refused.starts_with("dependency.b: "), "{refused}");
-        assert_eq!(limit(&running), 5, "not even a part of it is taken");
-
-        running.replace(settings(&a(7))).expect("it compiles");
-        assert_eq!(limit(&running), 7);
-    }
-}
+#[path = "running_tests.rs"]
+mod tests;

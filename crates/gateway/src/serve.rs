@@ -1,12 +1,11 @@
-//! `seawall serve`: start, signals, reload, drain.
+//! `seawall serve`: start, signals, drain.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use seawall_client::connect::{join_turns, send_turn};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -18,8 +17,8 @@ use crate::config;
 use crate::demo::Demo;
 use crate::descriptors;
 use crate::ebb::Ebb;
-use crate::gate::read_tokens;
-use crate::running::{Reload, Running};
+use crate::reload::{LOOK, Reloader, environment};
+use crate::running::Running;
 use crate::worker::{Entrance, Worker};
 
 /// What to serve.
@@ -62,13 +61,6 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// How often the file is looked at. Its content is compared, so that a swapped link (as Kubernetes mounts do) counts. It
-/// is taken when two looks in a row see the same, so that a file that is just being written is not.
-const LOOK: Duration = Duration::from_millis(500);
-/// Workers take a new configuration over at once; one that is busy for longer than this is not waited for.
-const TAKE_OVER: Duration = Duration::from_secs(2);
-/// A changed file must stay as it is for so long to be taken: whoever writes it may be in the middle.
-const SETTLE: Duration = Duration::from_millis(100);
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
 
@@ -104,28 +96,27 @@ pub async fn work_here(
 }
 
 async fn start(options: &Options) -> Result<(), StartError> {
-    // Before anything is announced, so that whoever reads of the start may send a signal at once; and the file before it
-    // is read, so that no change goes unseen.
+    // Before anything is announced, so that whoever reads of the start may send a signal immediately.
     let signals = Signals::install()?;
-    let file = Watched::new((!options.demo).then_some(options.config.as_path()));
     let demo = if options.demo { Some(Demo::start().map_err(StartError::Machine)?) } else { None };
-    let loaded = match &demo {
-        Some(demo) => config::parse("demo", &demo.configuration(), &env),
-        None => config::load(&options.config, &env),
+    let (name, text) = match &demo {
+        Some(demo) => ("demo".to_owned(), Ok(demo.configuration())),
+        None => (options.config.display().to_string(), config::text(&options.config)),
     };
-    let loaded = loaded.map_err(|report| StartError::Config(report.to_string()))?;
+    let refused = |report: config::Report| StartError::Config(report.to_string());
+    let text = text.map_err(refused)?;
+    let loaded = config::parse(&name, &text, &environment).map_err(refused)?;
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }
-    let settings = loaded.settings;
-    let workers = settings.gateway.workers.unwrap_or_else(cores).max(1);
-    descriptors::divide(&settings, workers);
-    let running = Arc::new(Running::new(settings, workers).map_err(StartError::Config)?);
+    let workers = loaded.settings.gateway.workers.unwrap_or_else(cores).max(1);
+    descriptors::divide(&loaded.settings, workers);
+    let running = Arc::new(Running::new(loaded.settings.clone(), workers).map_err(StartError::Config)?);
+    let reloader = (!options.demo).then(|| Reloader::new(&options.config, text, &loaded, &running));
     let entrances = open_doors(&running, workers)?;
     let admin = admin_listener(&running)?;
     let admin_address = admin.local_addr().map_err(|e| StartError::Machine(e.to_string()))?;
-    let token =
-        AdminToken::prepare(&running.compiled.load().settings, admin_address).map_err(StartError::Machine)?;
+    let (token, made) = AdminToken::prepare(&running, admin_address).map_err(StartError::Machine)?;
 
     let (stop, stopped) = watch::channel(false);
     let addresses: Vec<_> = entrances[0].iter().map(|e| (e.own.clone(), e.address)).collect();
@@ -142,14 +133,15 @@ async fn start(options: &Options) -> Result<(), StartError> {
     if let Some(demo) = &demo {
         demo.tell(addresses[0].1, admin_address);
     }
-    until_told_to_stop(&running, signals, file).await;
-    drain(&running, &stop, threads).await;
+    until_told_to_stop(&running, signals, reloader).await;
+    let whole = drain(&running, &stop, threads).await;
     admin_side.abort();
+    drop(made);
+    if !whole {
+        // Workers still have work, and their threads would be waited for.
+        std::process::exit(0);
+    }
     Ok(())
-}
-
-fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 fn cores() -> usize {
@@ -183,10 +175,7 @@ fn spawn(
 fn open_doors(running: &Running, workers: usize) -> Result<Vec<Vec<Entrance>>, StartError> {
     let compiled = running.compiled.load();
     let gateway = &compiled.settings.gateway;
-    let tokens = match gateway.clients.as_ref().and_then(|clients| clients.tokens_file.as_ref()) {
-        Some(file) => Some(read_tokens(file).map_err(StartError::Config)?),
-        None => None,
-    };
+    let tokens = running.clients_tokens();
     let own = compiled.settings.dependencies.iter().filter_map(|d| Some((d.listen?, Some(d.name.clone()))));
     let wanted: Vec<(SocketAddr, Option<String>)> = [(gateway.listen, None)].into_iter().chain(own).collect();
     let mut doors: Vec<Vec<Entrance>> = (0..workers).map(|_| Vec::new()).collect();
@@ -255,125 +244,35 @@ impl Signals {
     }
 }
 
-/// The configuration's file, and its content when it was last looked at.
-struct Watched<'a> {
-    file: Option<&'a Path>,
-    seen: Option<Vec<u8>>,
-}
-
-impl<'a> Watched<'a> {
-    fn new(file: Option<&'a Path>) -> Watched<'a> {
-        Watched { file, seen: file.and_then(read) }
-    }
-
-    /// Whether there is another content than before. A file that is gone for a moment is about to be replaced, and one
-    /// that still changes is about to be whole.
-    async fn changed(&mut self) -> bool {
-        let Some(content) = self.file.and_then(read).filter(|content| self.seen.as_ref() != Some(content))
-        else {
-            return false;
-        };
-        tokio::time::sleep(SETTLE).await;
-        let whole = self.file.and_then(read).is_some_and(|again| again == content);
-        if whole {
-            self.seen = Some(content);
-        }
-        whole
-    }
-
-    /// What is there now is about to be taken.
-    fn take(&mut self) {
-        self.seen = self.file.and_then(read);
-    }
-}
-
-/// Waits for the signal to stop; reloads on SIGHUP and when the file's content changes.
-async fn until_told_to_stop(running: &Running, mut signals: Signals, mut watched: Watched<'_>) {
-    let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
+/// Waits for the signal to stop; reloads on SIGHUP and when a file's content changes.
+async fn until_told_to_stop(running: &Running, mut signals: Signals, mut reloader: Option<Reloader>) {
+    let mut look = tokio::time::interval(LOOK);
+    look.reset();
     let mut ebb = Ebb::default();
     loop {
-        let wanted = tokio::select! {
+        let hurry = reloader.as_ref().and_then(Reloader::hurry);
+        let asked = tokio::select! {
             _ = signals.term.recv() => return,
             _ = signals.int.recv() => return,
-            _ = signals.hup.recv() => {
-                watched.take();
-                true
-            }
+            _ = signals.hup.recv() => true,
+            () = tokio::time::sleep(hurry.unwrap_or(LOOK)), if hurry.is_some() => false,
             _ = look.tick() => {
                 if ebb.is_due(running.connections.load(Ordering::Relaxed)) {
                     seawall_heap::give_back();
                 }
-                watched.changed().await
+                false
             }
         };
-        if let Some(file) = watched.file.filter(|_| wanted) {
-            reload(running, file).await;
+        match &mut reloader {
+            Some(reloader) if asked => reloader.take_now(running).await,
+            Some(reloader) => reloader.look(running).await,
+            None => {}
         }
     }
 }
 
-fn read(file: &Path) -> Option<Vec<u8>> {
-    let mut content = Vec::new();
-    std::fs::File::open(file).and_then(|mut f| f.read_to_end(&mut content)).ok()?;
-    Some(content)
-}
-
-/// Takes the file whole, or refuses it whole.
-async fn reload(running: &Running, file: &Path) {
-    let loaded = config::load(file, &env).map_err(|report| report.to_string());
-    let taken = loaded.and_then(|loaded| {
-        let restart = needs_restart(running, &loaded.settings);
-        running.replace(loaded.settings)?;
-        Ok((restart, loaded.notes))
-    });
-    let refused = match taken {
-        Ok((restart, notes)) => {
-            for what in restart {
-                tracing::warn!(what, "takes effect at the next start only");
-            }
-            for note in &notes {
-                tracing::warn!("{note}");
-            }
-            let all = async {
-                while !running.all_taken_over() {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            };
-            if tokio::time::timeout(TAKE_OVER, all).await.is_err() {
-                tracing::warn!("a worker is slow to take the new configuration over");
-            }
-            tracing::info!(file = %file.display(), "the configuration was reloaded");
-            None
-        }
-        Err(report) => {
-            tracing::error!("the new configuration was refused, and the old one stays in force:\n{report}");
-            Some(report)
-        }
-    };
-    *running.last_reload.lock() = Some(Reload { at: std::time::SystemTime::now(), refused });
-}
-
-/// What changed and is only read at the start.
-fn needs_restart(running: &Running, new: &config::Settings) -> Vec<&'static str> {
-    let compiled = running.compiled.load();
-    let (old, new_gateway) = (&compiled.settings.gateway, &new.gateway);
-    let listens = |settings: &config::Settings| -> Vec<_> {
-        settings.dependencies.iter().filter_map(|d| Some((d.name.clone(), d.listen?))).collect()
-    };
-    let changes = [
-        ("gateway.listen", old.listen != new_gateway.listen),
-        ("gateway.admin", old.admin != new_gateway.admin),
-        ("gateway.workers", old.workers != new_gateway.workers),
-        ("gateway.hosts", old.hosts != new_gateway.hosts),
-        ("gateway.clients", old.clients != new_gateway.clients),
-        ("gateway.admin_token_file", old.admin_token_file != new_gateway.admin_token_file),
-        ("dependency.*.listen", listens(&compiled.settings) != listens(new)),
-    ];
-    changes.into_iter().filter(|(_, changed)| *changed).map(|(what, _)| what).collect()
-}
-
-/// Lets accepted work finish, within the time that is set for it.
-async fn drain(running: &Arc<Running>, stop: &watch::Sender<bool>, threads: Vec<Thread>) {
+/// Lets accepted work finish, within the time that is set for it. Whether all of it did.
+async fn drain(running: &Arc<Running>, stop: &watch::Sender<bool>, threads: Vec<Thread>) -> bool {
     let limit = running.compiled.load().settings.gateway.drain;
     running.drain(limit);
     tracing::info!(?limit, "draining");
@@ -384,7 +283,8 @@ async fn drain(running: &Arc<Running>, stop: &watch::Sender<bool>, threads: Vec<
     if tokio::time::timeout(limit, done).await.is_err() {
         let left = running.connections.load(Ordering::Relaxed);
         tracing::warn!(connections = left, "the drain time is over with work left");
-        std::process::exit(0);
+        return false;
     }
     tracing::info!("drained");
+    true
 }

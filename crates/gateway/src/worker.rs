@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use http::uri::PathAndQuery;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use parking_lot::Mutex;
 use seawall_client::connect::{Stream, send_overdue};
 use seawall_client::{Clock, Dependency, Outcome};
@@ -23,12 +23,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::arrival::{refuse_new, speaks_http2, turn_away};
-use crate::caller::{Caller, CallerIo, Patience};
+use crate::caller::{Caller, CallerIo, Patience, Task};
 use crate::descriptors::no_room;
 use crate::gate::Gate;
 use crate::handle::{handle, split_prefix};
 use crate::reply::Problem;
 use crate::running::{Compiled, Running};
+use crate::streams::{Exchange, Spawner};
+use crate::tokens::TokenFile;
 
 /// How often connections are looked after.
 const ROUND: Duration = Duration::from_millis(250);
@@ -36,6 +38,11 @@ const ROUND: Duration = Duration::from_millis(250);
 pub(crate) const IDLE: Duration = Duration::from_secs(120);
 /// A call's answer may be on its way for so long after its deadline.
 const GRACE: Duration = Duration::from_secs(2);
+/// The same for a stream of HTTP/2, which a look every [`ROUND`] ends: two seconds in all are promised.
+const LATE: Duration = Duration::from_secs(1);
+/// Where a call has no deadline, a caller may take so long for each piece of its answer, at most 16 KiB: as long as nginx gives
+/// it (`send_timeout`). It also bounds what is still to be written when the call is over.
+const UNREAD: Duration = Duration::from_secs(60);
 /// While draining, an idle connection is given so long to send what its caller may just be writing.
 pub(crate) const SETTLE: Duration = Duration::from_millis(300);
 
@@ -64,7 +71,7 @@ pub(crate) struct Entrance {
     pub(crate) address: SocketAddr,
     /// The dependency whose own port it is.
     pub(crate) own: Option<String>,
-    pub(crate) tokens: Option<Vec<Vec<u8>>>,
+    pub(crate) tokens: Option<TokenFile>,
 }
 
 /// What a listener lets in, and where that goes.
@@ -217,12 +224,17 @@ impl Worker {
         self.open.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(Arc::clone(self));
         let (door, stop) = (Arc::clone(door), stop.clone());
-        tokio::spawn(async move { counted.0.converse(tcp, door, limits, stop).await });
+        let task = Task::default();
+        let its = Arc::clone(&task);
+        let spawned = tokio::spawn(async move { counted.0.converse(tcp, its, door, limits, stop).await });
+        // It has not run yet, and nobody else sets it.
+        let _ = task.set(spawned.abort_handle());
     }
 
     async fn converse(
         self: &Arc<Self>,
         tcp: TcpStream,
+        task: Task,
         door: Arc<Door>,
         limits: crate::config::Limits,
         mut stop: watch::Receiver<bool>,
@@ -230,21 +242,21 @@ impl Worker {
         let head_limit = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX);
         let Some(http2) = speaks_http2(&tcp, limits.header_time, stop.clone()).await else { return };
         let (stream, meter, probe) = Stream::accepted(tcp);
-        let io = CallerIo::new(stream, meter, probe, self.running.clock, head_limit);
+        let io = CallerIo::new(stream, meter, probe, task, self.running.clock, head_limit, http2);
         let caller = io.caller();
         let caller_seen = Arc::clone(&caller);
         let _registered = self.register(&caller);
         let service = {
             let worker = Arc::clone(self);
             service_fn(move |request| {
-                let (worker, door, caller) = (Arc::clone(&worker), Arc::clone(&door), Arc::clone(&caller));
-                async move { Ok::<_, std::convert::Infallible>(handle(&worker, &door, &caller, request).await) }
+                let (worker, door, exchange) =
+                    (Arc::clone(&worker), Arc::clone(&door), Exchange::next(&caller));
+                async move { Ok::<_, std::convert::Infallible>(handle(&worker, &door, &exchange, request).await) }
             })
         };
-        if http2 {
-            io.multiplex();
+        if let Some(streams) = caller_seen.streams() {
             let mut conn = std::pin::pin!(
-                http2::Builder::new(TokioExecutor::new())
+                http2::Builder::new(Spawner(Arc::clone(&caller_seen)))
                     .timer(TokioTimer::new())
                     .max_header_list_size(u32::try_from(head_limit).unwrap_or(u32::MAX))
                     .adaptive_window(true)
@@ -260,7 +272,12 @@ impl Worker {
                         stopping = true;
                         conn.as_mut().graceful_shutdown();
                     }
+                    () = streams.told_to_leave() => conn.as_mut().graceful_shutdown(),
                 }
+            }
+            if caller_seen.was_flooded() {
+                let why = "an HTTP/2 connection was closed: its caller sent control frames and little else";
+                self.running.refusals.note(&Problem::refused(Reason::CallerRefused, None, why));
             }
         } else {
             let mut builder = http1::Builder::new();
@@ -311,6 +328,8 @@ impl Worker {
             let patience = Patience {
                 head: limits.header_time,
                 grace: GRACE,
+                late: LATE,
+                unread: UNREAD,
                 idle: IDLE,
                 settle: SETTLE,
                 draining: self.running.is_draining(),

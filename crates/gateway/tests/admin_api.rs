@@ -38,16 +38,16 @@ impl Side {
     async fn start() -> Side {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tokens");
-        std::fs::write(&file, format!("another-token\nana {TOKEN}\n")).unwrap();
+        std::fs::write(&file, format!("another-token-of-ours\nana {TOKEN}\n")).unwrap();
         let text = format!(
             "[gateway]\nhosts = [\"seawall.internal\"]\nadmin_token_file = \"{}\"\n{TWO}",
             file.display()
         );
         let settings = config::parse("seawall.toml", &text, &|_| None).unwrap().settings;
-        let running = Arc::new(Running::new(settings.clone(), 1).unwrap());
+        let running = Arc::new(Running::new(settings, 1).unwrap());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let token = AdminToken::prepare(&settings, address).unwrap();
+        let token = AdminToken::prepare(&running, address).unwrap().0;
         tokio::spawn(admin::serve(listener, Arc::clone(&running), token));
         Side { running, address, _folder: folder }
     }
@@ -123,8 +123,11 @@ async fn an_open_breaker_never_makes_the_gateway_unready_and_draining_does() {
 async fn what_is_seen_says_why_and_what_comes_next() {
     let side = Side::start().await;
     side.time_out("pay", 2);
-    *side.running.last_reload.lock() =
-        Some(Reload { at: std::time::SystemTime::now(), refused: Some("line 3".into()) });
+    *side.running.last_reload.lock() = Some(Reload {
+        at: std::time::SystemTime::now(),
+        refused: Some("line 3".into()),
+        changed: Vec::new(),
+    });
     let overview: Overview = read(&side.get("/api/dependencies").await);
     let names: Vec<&str> = overview.dependencies.iter().map(|d| d.name.as_str()).collect();
     assert_eq!(names, ["mail", "pay"]);

@@ -53,7 +53,28 @@ fn a_reason_is_explained() {
         assert!(ran.out.starts_with(&format!("# {title}\n")), "{}", ran.out);
     }
     let all = run(&["explain"]);
-    assert_eq!((all.code, all.out.lines().count()), (Some(0), 36));
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let pages = ["reasons", "words"].map(|folder| docs.join(folder).read_dir().unwrap().count());
+    assert_eq!((all.code, all.out.lines().count()), (Some(0), pages[0] + pages[1]));
+}
+
+#[test]
+fn an_effect_a_status_and_callers_that_left_are_explained() {
+    for (words, says) in [
+        (&["unknown"][..], "# unknown\n"),
+        (&["applied"], "# applied\n"),
+        (&["not-applied"], "# not-applied\n"),
+        (&["not_applied"], "# not-applied\n"),
+        (&["callers left"], "is\nno evidence by itself"),
+        (&["callers", "left"], "is\nno evidence by itself"),
+        (&["503"], "breaker-open"),
+        (&["504"], "read-timeout"),
+        (&["418"], "No answer of Seawall's own has status 418"),
+    ] {
+        let ran = run(&[&["explain"], words].concat());
+        assert_eq!(ran.code, Some(0), "{words:?}: {}", ran.errors);
+        assert!(ran.out.contains(says), "{words:?}: {}", ran.out);
+    }
 }
 
 #[test]
@@ -182,6 +203,7 @@ async fn an_operator_opens_a_breaker_and_gives_it_back() {
     assert_eq!(status().out.split_whitespace().take(2).collect::<Vec<_>>(), ["pay", "closed"]);
     let opened = order(&["pay", "open", "--reason", "they deploy"]);
     assert_eq!(opened.code, Some(0), "{}", opened.errors);
+    assert!(opened.out.contains("endpoint 0 is forced-open: every call is refused, until"), "{}", opened.out);
     assert_eq!(
         gateway.ask("GET", "/pay/health", &[], "").await.verdict(),
         (503, "not-applied", "0", "breaker-open")
@@ -192,7 +214,21 @@ async fn an_operator_opens_a_breaker_and_gives_it_back() {
     assert!(!shown.out.contains('\u{1b}'));
     gateway.until_said("they deploy").await;
 
-    assert_eq!(order(&["pay", "auto", "--endpoint", "0", "--reason", "they are done"]).code, Some(0));
+    let given_back = order(&["pay", "auto", "--endpoint", "0", "--reason", "they are done"]);
+    assert_eq!(given_back.code, Some(0));
+    assert!(given_back.out.contains("endpoint 0 is half-open: evidence decides again"), "{}", given_back.out);
+    let closed = order(&["pay", "closed", "--reason", "we know better"]);
+    assert!(
+        closed.out.contains("endpoint 0 is forced-closed: every call passes, however many fail, until"),
+        "{}",
+        closed.out
+    );
+    let given_back = order(&["pay", "auto", "--reason", "no more"]);
+    assert!(
+        given_back.out.contains("endpoint 0 is closed: evidence decides: calls pass"),
+        "{}",
+        given_back.out
+    );
     assert_eq!(gateway.ask("GET", "/pay/health", &[], "").await.status, Some(200));
     let json = run_beside(folder, &["status", "--json", "--admin", &admin]);
     let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
@@ -221,7 +257,7 @@ async fn an_order_needs_the_gateways_own_token() {
     assert!(none.errors.contains("--token-file"), "{}", none.errors);
 
     let file = elsewhere.path().join("wrong");
-    std::fs::write(&file, "wrong\n").unwrap();
+    std::fs::write(&file, "the-wrong-token-here\n").unwrap();
     let wrong = run(&[&order[..], &["--token-file", file.to_str().unwrap()]].concat());
     assert_eq!(wrong.code, Some(1));
     assert!(wrong.errors.contains("not known here"), "{}", wrong.errors);
@@ -234,7 +270,8 @@ async fn an_order_needs_the_gateways_own_token() {
 
 #[tokio::test]
 async fn the_made_token_goes_when_the_gateway_ends() {
-    let mut gateway = Gateway::start("").await;
+    let (address, _books) = harbor();
+    let mut gateway = Gateway::start(&dependency("pay", address, "")).await;
     let file = gateway.folder().join(format!("seawall-{}.token", gateway.admin().port()));
     assert!(file.exists());
     // Once it answers, it also listens to signals.

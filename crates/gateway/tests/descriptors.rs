@@ -6,6 +6,7 @@ mod support;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit};
 use seawall_lab::rogue::{Act, Answer, Rogue};
 use support::{Caller, Gateway, Multiplexed, dependency, soon};
 
@@ -186,39 +187,73 @@ async fn connections_that_are_idle_make_room_for_those_that_are_wanted() {
 }
 
 #[tokio::test]
-async fn when_nothing_at_all_is_left_it_neither_spins_nor_fills_the_log() {
+async fn a_crowd_at_both_sides_keeps_nobody_from_the_admin_side() {
     let rogue = rogue();
-    let gateway =
-        Gateway::start_under("-n 64", &format!("{ONE_WORKER}{}", dependency("up", rogue.address(), "")))
-            .await;
-    let mut caller = Multiplexed::connect(gateway.address()).await;
-    let began = Instant::now();
-    // The admin side may take the last ones, too.
+    let up = dependency("up", rogue.address(), "");
+    let gateway = Gateway::start_under("-n 64", &format!("{ONE_WORKER}{up}")).await;
     let mut crowd = Vec::new();
     for address in [gateway.admin(), gateway.address()].repeat(64) {
         crowd.push(tokio::net::TcpStream::connect(address).await.unwrap());
     }
+    soon("callers to be turned away", async {
+        while gateway.said(REASON).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    admin_answers(&gateway).await;
+    assert_eq!(gateway.said("could not be accepted"), Vec::<String>::new());
+}
+
+/// Lowers or raises its soft limit while it runs.
+fn limit_to(gateway: &Gateway, current: u64) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(gateway.pid()).unwrap());
+    let new = Rlimit { current: Some(current), maximum: Some(64) };
+    rustix::process::prlimit(pid, Resource::Nofile, new).unwrap();
+}
+
+#[tokio::test]
+async fn where_nothing_at_all_is_left_it_neither_spins_nor_fills_the_log() {
     const FAILED: &str = "could not be accepted";
-    gateway.until_said(FAILED).await;
-    let before = gateway.processor_ticks();
-    let watched = Instant::now();
+    let rogue = rogue();
+    let up = dependency("up", rogue.address(), "");
+    let gateway = Gateway::start_under("-n 64", &format!("{ONE_WORKER}{up}")).await;
+    let mut caller = Multiplexed::connect(gateway.address()).await;
+    assert_eq!(caller.ask("GET", "/up/missing", &[], "").await.verdict().0, 200);
+    let idle = endpoint(&gateway).await;
+    assert_eq!((&idle["window"]["ok"], &idle["window"]["bad"]), (&1.into(), &0.into()));
+    limit_to(&gateway, 8);
+    let began = Instant::now();
+    let mut crowd = Vec::new();
+    for address in [gateway.admin(), gateway.address()].repeat(8) {
+        crowd.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    let sides = ["\"side\":\"data\"", "\"side\":\"admin\""];
+    for side in sides {
+        gateway.until_said(side).await;
+    }
+    let (before, watched) = (gateway.processor_ticks(), Instant::now());
     while watched.elapsed() < Duration::from_millis(1_200) {
-        let heard = caller.ask("GET", "/up/x", &[], "").await;
-        assert_eq!(heard.verdict(), (503, "not-applied", "1", "out-of-descriptors"));
+        // The idle connection is taken first, or given up in vain.
+        let heard = caller.ask("POST", "/up/x", &[], "").await;
+        if heard.head.status() != 200 {
+            assert_eq!(heard.verdict(), (503, "not-applied", "1", "out-of-descriptors"));
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let (ticks, took) = (gateway.processor_ticks() - before, watched.elapsed());
     println!("{ticks} ticks of the processor in {took:?}");
     // A hundredth of a second each; a loop that spins takes all of them.
     assert!(u128::from(ticks) * 10 < took.as_millis() / 2, "{ticks} ticks in {took:?}");
-    let sides = ["\"side\":\"data\"", "\"side\":\"admin\""];
+    lines_since(&gateway, began);
     for side in sides {
         let lines = gateway.said(FAILED).into_iter().filter(|line| line.contains(side)).count() as u64;
         assert!(lines <= began.elapsed().as_secs() + 1, "{lines} of {side}");
     }
-    assert_eq!(rogue.read(|counts| counts.requests), 0);
+    limit_to(&gateway, 64);
     drop(crowd);
     until_well(&gateway).await;
     admin_answers(&gateway).await;
-    assert_eq!(endpoint(&gateway).await["breaker"]["state"], "closed");
+    let seen = endpoint(&gateway).await;
+    assert_eq!((&seen["breaker"]["state"], &seen["window"]["bad"]), (&"closed".into(), &0.into()), "{seen}");
 }

@@ -176,6 +176,8 @@ async fn drain_ends_at_its_time_with_work_left() {
     // Two seconds of head-room for a busy machine.
     assert!(took >= Duration::from_millis(500) && took < Duration::from_millis(2500), "{took:?}");
     gateway.until_said("the drain time is over").await;
+    let token = gateway.folder().join(format!("seawall-{}.token", gateway.admin().port()));
+    assert!(!token.exists(), "the admin token's file goes in this way, too");
 }
 
 fn draining(drain: &str, dependency: &str) -> String {
@@ -252,11 +254,15 @@ async fn port_in_use_is_refused_with_a_clear_message() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     // Another gateway's port, too: with SO_REUSEPORT both could have it.
-    let running = Gateway::start("").await;
+    let rogue = Rogue::builder().answer(Answer::ok("fine")).bind().unwrap();
+    let running = Gateway::start(&dependency("up", rogue.address(), "")).await;
     for (port, other) in [("listen", address), ("admin", address), ("listen", running.address())] {
         let folder = tempfile::tempdir().unwrap();
         let rest = if port == "listen" { "admin" } else { "listen" };
-        let text = format!("[gateway]\n{port} = \"{other}\"\n{rest} = \"127.0.0.1:0\"\n");
+        let text = format!(
+            "[gateway]\n{port} = \"{other}\"\n{rest} = \"127.0.0.1:0\"\n{}",
+            dependency("up", rogue.address(), "")
+        );
         std::fs::write(folder.path().join("seawall.toml"), text).unwrap();
         let mut gateway = Gateway::launch(folder);
         assert_eq!(gateway.until_exit().await.code(), Some(1), "{port} {other}");

@@ -132,3 +132,13 @@ fn a_dead_shard_costs_what_the_breaker_makes_of_it() {
 fn the_slowest_leaf_decides_and_a_hedge_helps() {
     finds("tail", &["tail_at_scale"]);
 }
+
+#[test]
+fn callers_who_leave_open_nothing_and_a_hang_is_noticed() {
+    finds("witnesses", &["witnesses", "witnesses_keys", "witnesses_obvious", "witnesses_hang"]);
+}
+
+#[test]
+fn who_was_told_to_come_back_later_does_and_not_all_together() {
+    finds("cooling", &["cooling_return", "cooling_two", "cooling_one"]);
+}

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Answer, Budget, BudgetSettings, Evidence, Idempotency, Lost, Unsent};
+use crate::{Answer, Budget, BudgetSettings, Evidence, Idempotency, Lost, Rules, Unsent};
 use proptest::prelude::*;
 
 /// Guards that keep a diary.

@@ -52,6 +52,11 @@ pub enum Ending {
     Lost(Lost),
     /// The caller's own deadline, shorter than ours, cut the attempt.
     CallerDeadline,
+    /// The caller's body did not come in time; `sent` as below.
+    CallerStalled {
+        /// Whether a byte may have reached the other side.
+        sent: bool,
+    },
     /// The caller went away; `sent` tells whether anything had been written.
     CallerLeft {
         /// Whether a byte may have reached the other side.
@@ -183,7 +188,7 @@ impl Rules {
             Ending::CallerDeadline => {
                 Verdict { timed_out: true, definite: true, ..Verdict::of(Unknown, Health::Silent) }
             }
-            Ending::CallerLeft { sent } => {
+            Ending::CallerStalled { sent } | Ending::CallerLeft { sent } => {
                 let effect = if sent { Unknown } else { NotApplied };
                 Verdict { definite: true, ..Verdict::of(effect, Health::Silent) }
             }
@@ -257,6 +262,7 @@ impl Ending {
             Ending::Lost(Lost::ReadTimeout) => Reason::ReadTimeout,
             Ending::Lost(Lost::TotalTimeout) | Ending::CallerDeadline => Reason::TotalTimeout,
             Ending::Lost(Lost::BadAnswer) => Reason::BadAnswer,
+            Ending::CallerStalled { .. } => Reason::CallerStalled,
             Ending::Answered(_) => return None,
         })
     }

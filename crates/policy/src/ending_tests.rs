@@ -53,6 +53,8 @@ fn every_ending_has_its_row() {
         (Ending::Lost(Lost::ConnectionLost), Unknown, Failure, false, true),
         (Ending::Lost(Lost::BadAnswer), Unknown, Failure, false, true),
         (Ending::CallerDeadline, Unknown, Silent, false, false),
+        (Ending::CallerStalled { sent: true }, Unknown, Silent, false, false),
+        (Ending::CallerStalled { sent: false }, NotApplied, Silent, false, false),
         (Ending::CallerLeft { sent: true }, Unknown, Silent, false, false),
         (Ending::CallerLeft { sent: false }, NotApplied, Silent, false, false),
     ];

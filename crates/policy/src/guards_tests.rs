@@ -58,6 +58,7 @@ fn each_guard_reads_an_ending_in_its_own_way() {
         (Ending::Unprocessed, (0, 0), AttemptEnd::Nothing),
         (Ending::Lost(Lost::ReadTimeout), (0, 1), AttemptEnd::Overload),
         (Ending::Lost(Lost::ConnectionLost), (0, 1), AttemptEnd::Other),
+        (Ending::CallerStalled { sent: true }, (0, 0), AttemptEnd::Nothing),
         (Ending::CallerLeft { sent: true }, (0, 0), AttemptEnd::Nothing),
         (Ending::CallerLeft { sent: false }, (0, 0), AttemptEnd::Nothing),
     ];

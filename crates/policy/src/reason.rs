@@ -94,6 +94,8 @@ words! {
         BadRequest = "bad-request",
         /// The request body is larger than allowed.
         BodyTooLarge = "body-too-large",
+        /// The caller's body did not come in time.
+        CallerStalled = "caller-stalled",
         /// This caller may not call here.
         CallerRefused = "caller-refused",
         /// The calling task holds a database connection, and its pool denies that.
@@ -135,6 +137,7 @@ impl Reason {
             | Reason::UnknownDependency
             | Reason::BadRequest
             | Reason::BodyTooLarge
+            | Reason::CallerStalled
             | Reason::CallerRefused
             | Reason::ConnectionHeld
             | Reason::KeyConflict
@@ -181,7 +184,7 @@ mod tests {
             assert!(seen.insert(word), "{word} twice");
             assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{word}");
         }
-        assert_eq!(Reason::ALL.len(), 25);
+        assert_eq!(Reason::ALL.len(), 26);
         assert_eq!(Stopped::ALL.len(), 10);
     }
 }

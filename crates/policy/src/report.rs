@@ -53,7 +53,7 @@ fn health(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -
     match ending {
         Ending::CallerDeadline => return Evidence::Abandoned { waited: took, enough: tenth },
         // Its body broke or stood still: it was not the endpoint that anybody waited for.
-        Ending::CallerLeft { .. } => return Evidence::Nothing,
+        Ending::CallerStalled { .. } | Ending::CallerLeft { .. } => return Evidence::Nothing,
         // The endpoint was not asked.
         Ending::Unsent(Unsent::OutOfDescriptors) => return Evidence::Nothing,
         Ending::Unsent(_) | Ending::Unprocessed | Ending::Answered(_) | Ending::Lost(_) => {}
@@ -86,6 +86,8 @@ fn kind(ending: &Ending) -> FailureKind {
         Ending::Lost(Lost::ReadTimeout | Lost::TotalTimeout) => FailureKind::Timeout,
         Ending::Lost(Lost::ConnectionLost) => FailureKind::Lost,
         Ending::Lost(Lost::BadAnswer) => FailureKind::BadAnswer,
-        Ending::CallerDeadline | Ending::CallerLeft { .. } => FailureKind::Abandoned,
+        Ending::CallerDeadline | Ending::CallerStalled { .. } | Ending::CallerLeft { .. } => {
+            FailureKind::Abandoned
+        }
     }
 }

@@ -97,6 +97,7 @@ impl Meaning {
             | Ending::Unprocessed
             | Ending::Lost(_)
             | Ending::CallerDeadline
+            | Ending::CallerStalled { .. }
             | Ending::CallerLeft { .. } => self,
         }
     }

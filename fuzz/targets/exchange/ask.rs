@@ -70,6 +70,8 @@ pub(crate) enum Leaves {
     Reset,
     /// Over HTTP/2: RST_STREAM with this code.
     Code(u32),
+    /// It stays, and sends no more.
+    Stalls,
 }
 
 /// What is wrong with the request's own framing, over HTTP/1.1.
@@ -154,7 +156,8 @@ impl Ask {
             }
             1 | 2 => {
                 let codes = [0, 8, 2, 0x0a].map(Leaves::Code);
-                let ends = [Leaves::Fin, Leaves::Reset];
+                let codes = [&codes[..], &[Leaves::Stalls]].concat();
+                let ends = [Leaves::Fin, Leaves::Reset, Leaves::Stalls];
                 let choices = if caller == Protocol::Http1 { &ends[..] } else { &codes[..] };
                 self.leaves = Some(cursor.of(choices));
             }

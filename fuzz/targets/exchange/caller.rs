@@ -126,7 +126,9 @@ impl Caller {
             if leaves == Leaves::Reset {
                 return Heard::nothing("it left");
             }
-            let _ = stream.shutdown().await;
+            if leaves == Leaves::Fin {
+                let _ = stream.shutdown().await;
+            }
         }
         let (heard, keeps) = hear(&mut stream, ask.kind == Kind::Head).await;
         if keeps && ask.leaves.is_none() {
@@ -184,6 +186,7 @@ impl Caller {
                     Pause::Rest.last().await;
                     upload.send_reset(code.into());
                 }
+                Some(Leaves::Stalls) => {}
                 Some(Leaves::Fin | Leaves::Reset) => self.trunk = None,
             }
         }

@@ -86,6 +86,9 @@ impl Case<'_> {
             let refused = heard.status == Some(400) && heard.ended == Ended::Whole;
             return if refused { Ok(()) } else { wrong("a request that is malformed was not refused") };
         }
+        if ask.leaves == Some(Leaves::Stalls) {
+            return self.stalled();
+        }
         if ask.leaves.is_some() {
             let done = heard.ended == Ended::Whole && self.problem().is_none();
             return if done { wrong("half an upload was answered") } else { Ok(()) };
@@ -105,6 +108,26 @@ impl Case<'_> {
             Some(None) => wrong("a whole request was sent on in part"),
             Some(Some(reading)) => self.answer(reading),
         }
+    }
+
+    /// The caller owes the rest of its body, and waits.
+    fn stalled(&self) -> Judged {
+        let heard = self.heard;
+        match &heard.ended {
+            Ended::Nothing(why) if why == "silence" => return wrong("silence: a stalled body"),
+            Ended::Nothing(_) => return wrong("nothing was answered to a stalled body"),
+            Ended::Broken(_) => return wrong("a problem that is not told whole"),
+            Ended::Whole => {}
+        }
+        if (heard.status, self.problem()) != (Some(408), Some("caller-stalled")) {
+            return wrong(format!("a stalled body has another reason: {:?}", self.problem()));
+        }
+        let sent = !self.deliveries.is_empty() && !self.ask.kind.is_safe();
+        let effect = if sent { "unknown" } else { "not-applied" };
+        if self.effect() != effect {
+            return wrong(format!("a stalled body has the effect {}", self.effect()));
+        }
+        Ok(())
     }
 
     /// What the dependency got.

@@ -8,6 +8,7 @@
 //! With one worker the proxy has core 0 to itself; load generator and upstream share core 1. With two
 //! workers all of them share both cores.
 
+mod beside;
 mod call;
 pub(crate) mod ledger;
 mod load;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+pub(crate) use beside::{Options as BesideOptions, beside_stalled};
 pub(crate) use call::{Options as CallOptions, call};
 pub(crate) use load::{Load, run as run_load};
 pub(crate) use slow::{Options as SlowOptions, slow_readers};

@@ -262,7 +262,7 @@ async fn stand_still(address: SocketAddr, head: &str, upload: bool, begun: &Atom
     pending().await
 }
 
-async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+pub(super) async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(SOCKET_BYTES)?;
     socket.set_send_buffer_size(SOCKET_BYTES)?;

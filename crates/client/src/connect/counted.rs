@@ -14,13 +14,13 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
 
 use super::turn::{Outbox, Posted};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -34,6 +34,7 @@ pub struct Meter {
     read: AtomicU64,
     reset_on_drop: AtomicBool,
     force_read: AtomicBool,
+    certificate_refused: AtomicBool,
 }
 
 impl Meter {
@@ -77,6 +78,16 @@ impl Meter {
     /// readable. For the one poll after a [`Probe`] said [`Peek::Readable`]. Off at first.
     pub fn force_read(&self, on: bool) {
         self.force_read.store(on, Relaxed);
+    }
+
+    /// Whether the server ended a TLS 1.3 connection, before any byte of an answer, because of our certificate or the lack of
+    /// one. It has then taken nothing of what was sent.
+    pub fn certificate_refused(&self) -> bool {
+        self.certificate_refused.load(Relaxed)
+    }
+
+    pub(super) fn note_certificate_refused(&self) {
+        self.certificate_refused.store(true, Relaxed);
     }
 
     // Each counter has one writer, the owner of the socket, so no read-modify-write is needed.
@@ -135,6 +146,19 @@ impl Probe {
 }
 
 impl Probe {
+    /// Whether the other side has reset the connection, as far as the reactor has seen. Unlike [`Probe::peek`] it also sees that
+    /// behind bytes that nobody has read, and costs no system call. Ours may have been ended with [`Probe::shut_down`], too.
+    pub fn is_reset(&self) -> bool {
+        let Some(socket) = self.socket.upgrade() else { return true };
+        let Some(tcp) = socket.tcp() else { return true };
+        let ready = std::pin::pin!(tcp.ready(Interest::READABLE | Interest::WRITABLE));
+        match std::future::Future::poll(ready, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(ready)) => ready.is_read_closed() && ready.is_write_closed(),
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        }
+    }
+
     /// Ends the connection from outside: its owner reads an end-of-file and can write no more.
     pub fn shut_down(&self) {
         self.shut(Shutdown::Both);

@@ -42,7 +42,7 @@ pub use error::{ConfigError, ConnectError, ConnectErrorKind};
 pub use proxy::Proxy;
 pub use stream::Stream;
 pub use target::{Host, Scheme, Target};
-pub use tls::TlsSettings;
+pub use tls::{TlsFiles, TlsSettings};
 pub use turn::{join_turns, send_overdue, send_turn};
 
 use counted::Counted;
@@ -221,7 +221,7 @@ impl Connector {
                 let (stream, version) = tls.handshake(socket).await.map_err(|error| {
                     ConnectError::because(ConnectErrorKind::Tls, format!("TLS with {}", self.target), error)
                 })?;
-                (Stream::tls(stream), version)
+                (Stream::tls(stream, Arc::clone(&meter)), version)
             }
             None => (Stream::plain(socket), self.http.without_tls()),
         };

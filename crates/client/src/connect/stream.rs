@@ -4,10 +4,11 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
+use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
@@ -31,8 +32,9 @@ impl Stream {
         Stream(TokioIo::new(Transport::Plain(socket)))
     }
 
-    pub(super) fn tls(tls: TlsStream<Counted>) -> Stream {
-        Stream(TokioIo::new(Transport::Tls(Box::new(tls))))
+    pub(super) fn tls(stream: TlsStream<Counted>, meter: Arc<Meter>) -> Stream {
+        let unconfirmed = stream.get_ref().1.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        Stream(TokioIo::new(Transport::Tls(Box::new(Secured { stream, meter, unconfirmed }))))
     }
 }
 
@@ -48,7 +50,27 @@ impl fmt::Debug for Stream {
 /// TLS state is over a kilobyte. It stands apart, so that plain connections do not carry its size.
 enum Transport {
     Plain(Counted),
-    Tls(Box<TlsStream<Counted>>),
+    Tls(Box<Secured>),
+}
+
+/// A TLS connection that notices when the server refuses our certificate after our side of the handshake is over.
+struct Secured {
+    stream: TlsStream<Counted>,
+    meter: Arc<Meter>,
+    /// TLS 1.3, and nothing was read yet: the server may still be at the handshake.
+    unconfirmed: bool,
+}
+
+impl Secured {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        if std::mem::replace(&mut self.unconfirmed, false)
+            && read.as_ref().is_err_and(super::tls::refuses_our_certificate)
+        {
+            self.meter.note_certificate_refused();
+        }
+        Poll::Ready(read)
+    }
 }
 
 macro_rules! either {
@@ -59,7 +81,7 @@ macro_rules! either {
                 $call
             }
             Transport::Tls($stream) => {
-                let $stream = Pin::new(&mut **$stream);
+                let $stream = Pin::new(&mut $stream.stream);
                 $call
             }
         }
@@ -68,7 +90,10 @@ macro_rules! either {
 
 impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => stream.poll_read(cx, buf))
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tls(secured) => secured.poll_read(cx, buf),
+        }
     }
 }
 
@@ -88,7 +113,7 @@ impl AsyncWrite for Transport {
     fn is_write_vectored(&self) -> bool {
         match self {
             Transport::Plain(stream) => stream.is_write_vectored(),
-            Transport::Tls(stream) => stream.is_write_vectored(),
+            Transport::Tls(secured) => secured.stream.is_write_vectored(),
         }
     }
 

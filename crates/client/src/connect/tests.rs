@@ -512,7 +512,8 @@ fn broken_tls_files_are_named_when_the_connector_is_made() {
     let empty = file("empty.pem", "");
     let broken = file("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let other_key = file("other.key", &other_key.serialize_pem());
-    let tls = |ca_file, client_cert, client_key| TlsSettings { ca_file, client_cert, client_key };
+    let tls =
+        |ca_file, client_cert, client_key| TlsSettings { ca_file, client_cert, client_key, files: None };
     let missing = Some(PathBuf::from("/does/not/exist.pem"));
     let table = [
         (tls(missing, None, None), "tls.ca_file", "/does/not/exist.pem"),

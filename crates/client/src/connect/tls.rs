@@ -3,14 +3,15 @@
 //!
 //! Sessions are resumed; early data (0-RTT) is never sent, since a network can replay it.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::Resumption;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -19,7 +20,7 @@ use super::error::ConfigError;
 use super::target::Host;
 use super::{HttpVersion, NegotiatedVersion};
 
-/// Whom to trust, and who we are. All files hold PEM, and are read once, when the connector is made.
+/// Whom to trust, and who we are. All files hold PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsSettings {
@@ -30,6 +31,44 @@ pub struct TlsSettings {
     pub client_cert: Option<PathBuf>,
     /// The private key of `client_cert`.
     pub client_key: Option<PathBuf>,
+    /// What is in these files, where they were read already ([`TlsSettings::read`]): all connectors that are made with it use the
+    /// same content, whatever becomes of the files. Without it, a connector reads them when it is made.
+    pub files: Option<TlsFiles>,
+}
+
+impl TlsSettings {
+    /// Reads the files. What is in them is judged when a connector is made.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn read(&self) -> Result<TlsFiles, ConfigError> {
+        let read =
+            |setting: &'static str, path: &Option<PathBuf>| -> Result<Option<Arc<[u8]>>, ConfigError> {
+                let Some(path) = path else { return Ok(None) };
+                let content = std::fs::read(path)
+                    .map_err(|error| ConfigError::new(setting, format!("{}: {error}", path.display())))?;
+                Ok(Some(content.into()))
+            };
+        Ok(TlsFiles {
+            ca: read("tls.ca_file", &self.ca_file)?,
+            cert: read("tls.client_cert", &self.client_cert)?,
+            key: read("tls.client_key", &self.client_key)?,
+        })
+    }
+}
+
+/// The content of the files of [`TlsSettings`]. Two are equal where every file has the same content.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    ca: Option<Arc<[u8]>>,
+    cert: Option<Arc<[u8]>>,
+    key: Option<Arc<[u8]>>,
+}
+
+impl fmt::Debug for TlsFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsFiles").finish_non_exhaustive()
+    }
 }
 
 /// What TLS needs of one endpoint, made once.
@@ -49,9 +88,13 @@ impl Tls {
             Host::Name(name) => ServerName::try_from(name.to_string())
                 .map_err(|_| ConfigError::new("url", format!("`{name}` is not a name that TLS can check")))?,
         };
-        let roots = match &settings.ca_file {
-            Some(path) => Arc::new(roots_in(path)?),
-            None => system_roots(),
+        let files = match &settings.files {
+            Some(files) => files.clone(),
+            None => settings.read()?,
+        };
+        let roots = match (&settings.ca_file, &files.ca) {
+            (Some(path), Some(content)) => Arc::new(roots_in(path, content)?),
+            _ => system_roots(),
         };
         let rootless = roots.is_empty();
         let mut config =
@@ -59,7 +102,7 @@ impl Tls {
                 .with_safe_default_protocol_versions()
                 .expect("ring offers the cipher suites of TLS 1.2 and 1.3")
                 .with_root_certificates(roots)
-                .with_client_identity(settings)?;
+                .with_client_identity(settings, &files)?;
         config.alpn_protocols = match http {
             HttpVersion::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
@@ -94,11 +137,19 @@ impl Tls {
 
 /// The step of the builder that takes our own certificate, or none.
 trait WithClientIdentity {
-    fn with_client_identity(self, settings: &TlsSettings) -> Result<ClientConfig, ConfigError>;
+    fn with_client_identity(
+        self,
+        settings: &TlsSettings,
+        files: &TlsFiles,
+    ) -> Result<ClientConfig, ConfigError>;
 }
 
 impl WithClientIdentity for rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
-    fn with_client_identity(self, settings: &TlsSettings) -> Result<ClientConfig, ConfigError> {
+    fn with_client_identity(
+        self,
+        settings: &TlsSettings,
+        files: &TlsFiles,
+    ) -> Result<ClientConfig, ConfigError> {
         let (cert, key) = match (&settings.client_cert, &settings.client_key) {
             (None, None) => return Ok(self.with_no_client_auth()),
             (Some(_), None) => {
@@ -109,34 +160,86 @@ impl WithClientIdentity for rustls::ConfigBuilder<ClientConfig, rustls::client::
             }
             (Some(cert), Some(key)) => (cert, key),
         };
-        let chain = certificates("tls.client_cert", cert)?;
-        let secret = PrivateKeyDer::from_pem_file(key)
-            .map_err(|error| ConfigError::new("tls.client_key", format!("{}: {error}", key.display())))?;
-        self.with_client_auth_cert(chain, secret)
-            .map_err(|error| ConfigError::new("tls.client_cert", format!("{}: {error}", cert.display())))
+        let content = |content: &Option<Arc<[u8]>>| content.clone().unwrap_or_default();
+        let chain = certificates("tls.client_cert", cert, &content(&files.cert))?;
+        let secret = PrivateKeyDer::from_pem_slice(&content(&files.key)).map_err(|error| {
+            ConfigError::new("tls.client_key", format!("{}: {}", key.display(), words(&error, "key")))
+        })?;
+        self.with_client_auth_cert(chain, secret).map_err(|error| {
+            let why = match error {
+                rustls::Error::InconsistentKeys(_) => "the key of `client_key` does not fit it".to_owned(),
+                other => other.to_string(),
+            };
+            ConfigError::new("tls.client_cert", format!("{}: {why}", cert.display()))
+        })
     }
 }
 
 /// The certificates in a PEM file; at least one.
-fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+fn certificates(
+    setting: &'static str,
+    path: &Path,
+    content: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let wrong = |why: String| ConfigError::new(setting, format!("{}: {why}", path.display()));
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(|certificates| certificates.collect())
-        .map_err(|error| wrong(error.to_string()))?;
+    let found: Vec<_> = CertificateDer::pem_slice_iter(content)
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrong(words(&error, "certificate")))?;
     if found.is_empty() {
         return Err(wrong("no certificate in it".into()));
     }
     Ok(found)
 }
 
-fn roots_in(path: &Path) -> Result<RootCertStore, ConfigError> {
+/// What is wrong with a PEM file. The library's own words can quote the file, and a key that lost its line ends stands on the
+/// line that it quotes.
+fn words(error: &pem::Error, what: &str) -> String {
+    match error {
+        pem::Error::NoItemsFound => format!("no {what} in it"),
+        pem::Error::MissingSectionEnd { .. } | pem::Error::IllegalSectionStart { .. } => {
+            format!(
+                "the lines around a {what} (-----BEGIN … and -----END …) are malformed, or one is missing"
+            )
+        }
+        pem::Error::Base64Decode(_) => format!("a {what} in it is not base64"),
+        _ => "it is not PEM".to_owned(),
+    }
+}
+
+fn roots_in(path: &Path, content: &[u8]) -> Result<RootCertStore, ConfigError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates("tls.ca_file", path)? {
+    for certificate in certificates("tls.ca_file", path, content)? {
         roots
             .add(certificate)
             .map_err(|error| ConfigError::new("tls.ca_file", format!("{}: {error}", path.display())))?;
     }
     Ok(roots)
+}
+
+/// Whether this end of a connection says that the server did not take our certificate, or wants one.
+///
+/// Under TLS 1.3 our side of the handshake is over before the server has looked at our certificate, so the request may be on
+/// its way when the server refuses. It has not worked on it: a server takes no application data before it has taken the
+/// handshake's last message, which follows the certificate (RFC 8446, section 4.4.4). Certificates are asked for later only of clients that
+/// offer it (section 4.6.2), and ours do not. Under TLS 1.2 the handshake ends after the server's verdict, so that such an alert
+/// in the middle of a connection says something else.
+pub(super) fn refuses_our_certificate(error: &io::Error) -> bool {
+    let alert = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(alert)) => *alert,
+        _ => return false,
+    };
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            // A signature of the handshake is wrong, the certificate's own among them.
+            | AlertDescription::DecryptError
+    )
 }
 
 /// The system's root certificates, read at first need and once in a process. A system without any is no

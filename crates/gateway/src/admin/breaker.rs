@@ -63,6 +63,8 @@ impl Word {
 #[derive(Debug, Serialize)]
 pub(super) struct Done {
     change: Change,
+    /// For each endpoint, the state that results, and what it means for calls.
+    results: Vec<String>,
     dependency: DependencyView,
 }
 
@@ -101,7 +103,27 @@ pub(super) async fn force(
         "an operator set a breaker",
     );
     desk.changes.record(change.clone());
-    Ok(Json(Done { change, dependency: desk.dependency(found) }))
+    let dependency = desk.dependency(found);
+    let touched = dependency.endpoints.iter().filter(|it| order.endpoint.is_none_or(|no| no == it.endpoint));
+    let enabled = found.settings.breaker.enabled;
+    let results = touched.map(|it| result(it.endpoint, &it.breaker.state, enabled)).collect();
+    Ok(Json(Done { change, results, dependency }))
+}
+
+/// What a state means, for somebody who has just asked for it.
+fn result(endpoint: usize, state: &str, enabled: bool) -> String {
+    let means = match state {
+        "forced-open" => "every call is refused, until it is set to auto or closed",
+        "forced-closed" => "every call passes, however many fail, until it is set to auto or open",
+        "half-open" => {
+            "evidence decides again; it was held open, so single calls go as probes, and good answers close it"
+        }
+        "open" => "evidence decides, and too many calls have failed: refused until the next probe",
+        "closed" if !enabled => "every call passes: the breaker is turned off by `breaker.enabled = false`",
+        "closed" => "evidence decides: calls pass, and it opens when too many fail",
+        _ => "see `seawall status`",
+    };
+    format!("endpoint {endpoint} is {state}: {means}")
 }
 
 fn bad(detail: impl Into<String>) -> Problem {

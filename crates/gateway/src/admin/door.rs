@@ -49,7 +49,7 @@ impl Desk {
         })?;
 
         let shown = request.headers().get(AUTHORIZATION);
-        let who = shown.and_then(|shown| self.token.name_of(shown)).map(|name| Who(name.to_owned()));
+        let who = shown.and_then(|shown| self.token.name_of(shown)).map(Who);
         let open_to_all = !request.uri().path().starts_with("/api/");
         let free = reads && (entrance.local.ip().is_loopback() || open_to_all);
         if who.is_none() && !free {
@@ -84,15 +84,17 @@ mod tests {
     use crate::config;
     use crate::running::Running;
 
+    const ONE: &str = "[dependency.a]\nurl = \"http://a.example\"\n";
+
     async fn desk() -> Desk {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tokens");
-        std::fs::write(&file, "good-token\n").unwrap();
-        let text = format!("[gateway]\nadmin_token_file = \"{}\"\n", file.display());
+        std::fs::write(&file, "good-token-of-sixteen\n").unwrap();
+        let text = format!("[gateway]\nadmin_token_file = \"{}\"\n{ONE}", file.display());
         let settings = config::parse("seawall.toml", &text, &|_| None).unwrap().settings;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let token = AdminToken::prepare(&settings, listener.local_addr().unwrap()).unwrap();
         let running = Arc::new(Running::new(settings, 1).unwrap());
+        let (token, _) = AdminToken::prepare(&running, listener.local_addr().unwrap()).unwrap();
         Desk { running, token, changes: Default::default() }
     }
 
@@ -114,7 +116,7 @@ mod tests {
         for path in ["/api/dependencies", "/api/changes", "/api/none"] {
             assert!(!ask(&desk, "10.1.2.3:8401", path, None), "{path}");
             assert!(!ask(&desk, "10.1.2.3:8401", path, Some("bad-token")), "{path}");
-            assert!(ask(&desk, "10.1.2.3:8401", path, Some("good-token")), "{path}");
+            assert!(ask(&desk, "10.1.2.3:8401", path, Some("good-token-of-sixteen")), "{path}");
         }
         for path in ["/livez", "/readyz", "/"] {
             assert!(ask(&desk, "10.1.2.3:8401", path, None), "{path}");
@@ -123,8 +125,9 @@ mod tests {
 
     #[test]
     fn off_loopback_a_token_file_is_needed() {
-        let settings = config::parse("seawall.toml", "", &|_| None).unwrap().settings;
-        let refused = AdminToken::prepare(&settings, "10.1.2.3:8401".parse().unwrap());
+        let settings = config::parse("seawall.toml", ONE, &|_| None).unwrap().settings;
+        let running = Running::new(settings, 1).unwrap();
+        let refused = AdminToken::prepare(&running, "10.1.2.3:8401".parse().unwrap());
         assert!(refused.unwrap_err().contains("admin_token_file"));
     }
 }

@@ -11,6 +11,7 @@ mod breaker;
 mod changes;
 mod door;
 mod problem;
+mod seats;
 mod token;
 mod view;
 mod words;
@@ -26,24 +27,27 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 
 pub use changes::{Change, MOST_CHANGES};
-pub use token::{AdminToken, default_token_path};
+pub use token::{AdminToken, MadeFile, default_token_path};
 pub use view::{
     BreakerKeyView, BreakerView, CallsView, DependencyView, EndpointView, LimitKeyView, LimitView,
     OperationView, Overview, RefusalView, ReloadView, WindowView,
 };
 pub use words::in_words;
 
+use crate::descriptors::admin_seats;
 use crate::running::Running;
 use changes::Changes;
 use problem::Problem;
+use seats::{Asked, Seats};
 
-/// Connections at once; more wait in the backlog. People and a few scrapers.
+/// Connections at the same time; for one more, the one that has asked nothing for the longest time is closed. People and a
+/// few scrapers.
 const MOST_CONNECTIONS: usize = 256;
 /// A head must be there by then; an idle connection is closed after it.
 const HEAD_TIME: Duration = Duration::from_secs(30);
@@ -72,16 +76,11 @@ struct Entrance {
 pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminToken) -> io::Result<()> {
     let desk = Arc::new(Desk { running, token, changes: Changes::default() });
     let router = routes(Arc::clone(&desk));
-    let mut connections = JoinSet::new();
+    let mut seats = Seats::new(MOST_CONNECTIONS.min(admin_seats()));
     loop {
-        while connections.try_join_next().is_some() {}
-        if connections.len() >= MOST_CONNECTIONS {
-            connections.join_next().await;
-            continue;
-        }
         match listener.accept().await {
             Ok((stream, peer)) => {
-                connections.spawn(attend(stream, peer, router.clone()));
+                seats.seat(|asked| attend(stream, peer, router.clone(), asked)).await;
             }
             Err(error) => {
                 desk.running.refusals.not_accepted("admin", &error);
@@ -93,10 +92,14 @@ pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminTok
 }
 
 /// Serves one connection to its end.
-async fn attend(stream: TcpStream, peer: SocketAddr, router: Router) {
+async fn attend(stream: TcpStream, peer: SocketAddr, router: Router, asked: Asked) {
     let Ok(local) = stream.local_addr() else { return };
     let entrance = Entrance { local: canonical(local), peer: canonical(peer) };
-    let service = TowerToHyperService::new(router.layer(Extension(entrance)));
+    let inner = TowerToHyperService::new(router.layer(Extension(entrance)));
+    let service = service_fn(move |request| {
+        asked.now();
+        inner.call(request)
+    });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)

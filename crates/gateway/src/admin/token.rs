@@ -14,66 +14,84 @@ use std::path::{Path, PathBuf};
 use axum::http::HeaderValue;
 use subtle::ConstantTimeEq;
 
-use crate::config::Settings;
-use crate::gate::read_tokens;
+use crate::files::read_made;
+use crate::running::Running;
+use crate::tokens::TokenFile;
 
 /// Random bytes of a token that is made here.
 const RANDOM_BYTES: usize = 32;
 /// Who it is when the token has no name of its own.
 const NAMELESS: &str = "admin";
 
-/// Tokens that may change something, each with a name. A file that was made for one is removed with it.
+/// Tokens that may change something, each with a name.
+#[derive(Debug)]
 pub struct AdminToken {
-    tokens: Vec<Named>,
-    source: PathBuf,
-    /// The file was made here.
-    made: bool,
+    source: Source,
 }
 
-struct Named {
-    name: String,
+/// Where they are.
+enum Source {
+    /// In `gateway.admin_token_file`; as it was read last.
+    Named(TokenFile),
+    /// One, made here.
+    Made { path: PathBuf, secret: String },
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = match self {
+            Source::Named(file) => file.path(),
+            Source::Made { path, .. } => path,
+        };
+        f.debug_struct("Source").field("path", &path).finish_non_exhaustive()
+    }
+}
+
+/// The file of a token that was made here. Dropping this removes it.
+#[must_use = "the file goes when this is dropped"]
+pub struct MadeFile {
+    path: PathBuf,
     secret: String,
 }
 
-impl fmt::Debug for AdminToken {
+impl fmt::Debug for MadeFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AdminToken").field("source", &self.source).finish_non_exhaustive()
+        f.debug_struct("MadeFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Drop for MadeFile {
+    fn drop(&mut self) {
+        // The next gateway on this port may have written its own there already.
+        if read_made(&self.path).is_ok_and(|text| text.trim_end() == self.secret) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
 impl AdminToken {
-    /// Reads `gateway.admin_token_file`, or makes a token and writes it to [`default_token_path`]. `admin` is the
-    /// address that the admin side listens on.
+    /// The tokens of `gateway.admin_token_file`, or one that is made here and written to [`default_token_path`]; then with the
+    /// file, which goes when the gateway ends. `admin` is the address that the admin side listens on.
     ///
     /// Each line of the file holds `TOKEN` or `NAME TOKEN`; the name stands beside what its owner changed. Empty lines
     /// and those that begin with `#` hold none.
     ///
     /// # Errors
-    /// In words: the file cannot be read or holds no token; the made one cannot be written; the address is not
-    /// loopback and no file is named.
-    pub fn prepare(settings: &Settings, admin: SocketAddr) -> Result<AdminToken, String> {
-        match &settings.gateway.admin_token_file {
-            Some(path) => AdminToken::read(path),
+    /// In words: the made one cannot be written; the address is not loopback and no file is named.
+    pub fn prepare(running: &Running, admin: SocketAddr) -> Result<(AdminToken, Option<MadeFile>), String> {
+        match running.admin_tokens() {
+            Some(file) => Ok((AdminToken { source: Source::Named(file) }, None)),
             None if !admin.ip().to_canonical().is_loopback() => Err(format!(
                 "the admin side listens on {admin}, which is not loopback: it needs `admin_token_file` in [gateway]"
             )),
-            None => AdminToken::make(default_token_path(admin.port())),
+            None => {
+                let (token, file) = AdminToken::make(default_token_path(admin.port()))?;
+                Ok((token, Some(file)))
+            }
         }
     }
 
-    fn read(path: &Path) -> Result<AdminToken, String> {
-        let lines = read_tokens(path).map_err(|why| format!("admin_token_file: {why}"))?;
-        let tokens = lines.iter().map(|line| {
-            let line = String::from_utf8_lossy(line);
-            match line.split_once(char::is_whitespace) {
-                Some((name, secret)) => Named { name: name.to_owned(), secret: secret.trim().to_owned() },
-                None => Named { name: NAMELESS.to_owned(), secret: line.into_owned() },
-            }
-        });
-        Ok(AdminToken { tokens: tokens.collect(), source: path.to_owned(), made: false })
-    }
-
-    fn make(path: PathBuf) -> Result<AdminToken, String> {
+    fn make(path: PathBuf) -> Result<(AdminToken, MadeFile), String> {
         let mut random = [0_u8; RANDOM_BYTES];
         getrandom::fill(&mut random).map_err(|error| format!("no randomness for an admin token: {error}"))?;
         let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -81,28 +99,34 @@ impl AdminToken {
             format!("the admin token cannot be written to {}: {error}; name a file of your own with `admin_token_file`", path.display())
         })?;
         tracing::info!(path = %path.display(), "the admin token is in a file that only its owner can read");
-        let tokens = vec![Named { name: NAMELESS.to_owned(), secret }];
-        Ok(AdminToken { tokens, source: path, made: true })
-    }
-
-    /// The file that the token is in.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.source
+        let file = MadeFile { path: path.clone(), secret: secret.clone() };
+        Ok((AdminToken { source: Source::Made { path, secret } }, file))
     }
 
     /// The name of the token in this `Authorization` value. All are compared, and each whole, so that the time
     /// tells nothing.
-    pub(super) fn name_of(&self, authorization: &HeaderValue) -> Option<&str> {
+    pub(super) fn name_of(&self, authorization: &HeaderValue) -> Option<String> {
         let (scheme, shown) = authorization.to_str().ok()?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
         let shown = shown.trim().as_bytes();
         let mut found = None;
-        for token in &self.tokens {
-            if bool::from(token.secret.as_bytes().ct_eq(shown)) {
-                found = Some(token.name.as_str());
+        let mut compare = |name: &str, secret: &str| {
+            if bool::from(secret.as_bytes().ct_eq(shown)) {
+                found = Some(name.to_owned());
+            }
+        };
+        match &self.source {
+            Source::Made { secret, .. } => compare(NAMELESS, secret),
+            Source::Named(file) => {
+                for line in file.lines().iter() {
+                    let line = String::from_utf8_lossy(line);
+                    match line.split_once(char::is_whitespace) {
+                        Some((name, secret)) => compare(name, secret.trim()),
+                        None => compare(NAMELESS, &line),
+                    }
+                }
             }
         }
         found
@@ -110,16 +134,9 @@ impl AdminToken {
 
     /// Where to find the token, in words. Paths of a configured file are not told to whoever asks.
     pub(super) fn source(&self) -> String {
-        if self.made { self.source.display().to_string() } else { "`admin_token_file`".to_owned() }
-    }
-}
-
-impl Drop for AdminToken {
-    fn drop(&mut self) {
-        // The next gateway on this port may have written its own there already.
-        let ours = |text: String| self.tokens.iter().any(|token| text.trim_end() == token.secret);
-        if self.made && std::fs::read_to_string(&self.source).is_ok_and(ours) {
-            let _ = std::fs::remove_file(&self.source);
+        match &self.source {
+            Source::Made { path, .. } => path.display().to_string(),
+            Source::Named(_) => "`admin_token_file`".to_owned(),
         }
     }
 }
@@ -151,6 +168,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+    use crate::tokens::Kind;
 
     fn bearer(token: &str) -> HeaderValue {
         HeaderValue::from_str(&format!("Bearer {token}")).unwrap()
@@ -160,15 +178,15 @@ mod tests {
     fn a_made_token_is_long_and_private_and_goes_with_its_owner() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seawall-1.token");
-        let token = AdminToken::make(path.clone()).unwrap();
+        let (token, file) = AdminToken::make(path.clone()).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.trim().len(), 64);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(token.name_of(&bearer(text.trim())), Some("admin"));
+        assert_eq!(token.name_of(&bearer(text.trim())).as_deref(), Some("admin"));
         assert!(!format!("{token:?}").contains(text.trim()));
 
-        let next = AdminToken::make(path.clone()).unwrap();
-        drop(token);
+        let (_, next) = AdminToken::make(path.clone()).unwrap();
+        drop(file);
         let kept = std::fs::read_to_string(&path).expect("the next one's stays");
         assert_ne!(kept, text);
         drop(next);
@@ -198,25 +216,23 @@ mod tests {
     fn a_file_holds_tokens_with_and_without_names() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens");
-        std::fs::write(&path, "# who\nplain-token\nana  token-of-ana\n\n").unwrap();
-        let token = AdminToken::read(&path).unwrap();
+        std::fs::write(&path, "# who\nplain-token-of-sixteen\nana  token-of-anna-sixteen\n\n").unwrap();
+        let token = AdminToken { source: Source::Named(TokenFile::open(&path, Kind::Named).unwrap()) };
         for (shown, name) in [
-            (bearer("plain-token"), Some("admin")),
-            (bearer("token-of-ana"), Some("ana")),
-            (HeaderValue::from_static("bearer token-of-ana"), Some("ana")),
-            (bearer("token-of-an"), None),
-            (bearer("token-of-anaa"), None),
+            (bearer("plain-token-of-sixteen"), Some("admin")),
+            (bearer("token-of-anna-sixteen"), Some("ana")),
+            (HeaderValue::from_static("bearer token-of-anna-sixteen"), Some("ana")),
+            (bearer("token-of-anna-"), None),
+            (bearer("token-of-anna-sixteena"), None),
             (bearer("ana"), None),
-            (bearer("ana  token-of-ana"), None),
+            (bearer("ana  token-of-anna-sixteen"), None),
             (bearer(""), None),
-            (HeaderValue::from_static("Basic plain-token"), None),
-            (HeaderValue::from_static("plain-token"), None),
+            (HeaderValue::from_static("Basic plain-token-of-sixteen"), None),
+            (HeaderValue::from_static("plain-token-of-sixteen"), None),
         ] {
-            assert_eq!(token.name_of(&shown), name, "{shown:?}");
+            assert_eq!(token.name_of(&shown).as_deref(), name, "{shown:?}");
         }
         drop(token);
         assert!(path.exists(), "a configured file is not ours to remove");
-        std::fs::write(&path, "# none\n").unwrap();
-        assert!(AdminToken::read(&path).is_err());
     }
 }

@@ -46,6 +46,9 @@ pub struct ReloadView {
     /// Why it was refused, the old configuration then being in force; `null` where it was taken.
     #[serde(default)]
     pub refused: Option<String>,
+    /// What it changed, one line each; no values.
+    #[serde(default)]
+    pub changed: Vec<String>,
 }
 
 /// One dependency.
@@ -322,7 +325,7 @@ impl Desk {
 }
 
 fn reload(reload: &Reload) -> ReloadView {
-    ReloadView { at: stamp(reload.at), refused: reload.refused.clone() }
+    ReloadView { at: stamp(reload.at), refused: reload.refused.clone(), changed: reload.changed.clone() }
 }
 
 fn operations(settings: &config::Dependency) -> Vec<OperationView> {

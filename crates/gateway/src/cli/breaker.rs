@@ -11,6 +11,9 @@ use crate::admin::DependencyView;
 /// The part of the answer that is shown.
 #[derive(Deserialize)]
 struct Done {
+    /// Not told by an older gateway.
+    #[serde(default)]
+    results: Vec<String>,
     dependency: DependencyView,
 }
 
@@ -35,5 +38,7 @@ pub(super) fn run(
     let answer = remote.post(&format!("/api/dependencies/{}/breaker", segment(dependency)), &order)?;
     let done: Done = serde_json::from_str(&answer)
         .map_err(|error| Failure::failed(format!("{}: not what a gateway tells: {error}", gateway.admin)))?;
-    terminal::print(&table(vec![done.dependency], terminal::colour_on_output()))
+    let mut out = table(vec![done.dependency], terminal::colour_on_output());
+    done.results.iter().for_each(|result| out.push_str(&format!("{result}\n")));
+    terminal::print(&out)
 }

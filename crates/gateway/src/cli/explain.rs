@@ -1,20 +1,24 @@
 //! `seawall explain`: the page for a reason.
 //!
-//! The pages are `docs/reasons/WORD.md`, built into the program, so that they answer where there is no network and
+//! The pages are `docs/reasons/WORD.md` and `docs/words/WORD.md`, built into the program, so that they answer where there is no network and
 //! always speak of this version.
 
 use std::fmt::Write;
 
+use http::StatusCode;
+use seawall_policy::Reason;
+
 use super::{Failure, terminal};
+use crate::reply;
 
 macro_rules! pages {
-    ($($word:literal,)*) => {
-        &[$(($word, include_str!(concat!("../../../../docs/reasons/", $word, ".md"))),)*]
+    ($folder:literal: $($word:literal,)*) => {
+        &[$(($word, include_str!(concat!("../../../../docs/", $folder, "/", $word, ".md"))),)*]
     };
 }
 
 /// Every word with its page: reasons, why a repeat did not happen, and how an answer may break.
-const PAGES: &[(&str, &str)] = pages![
+const PAGES: &[(&str, &str)] = pages!["reasons":
     "breaker-open",
     "concurrency-limit",
     "queue-full",
@@ -34,6 +38,7 @@ const PAGES: &[(&str, &str)] = pages![
     "unknown-dependency",
     "bad-request",
     "body-too-large",
+    "caller-stalled",
     "caller-refused",
     "connection-held",
     "ledger-unavailable",
@@ -53,18 +58,54 @@ const PAGES: &[(&str, &str)] = pages![
     "caller",
 ];
 
-pub(super) fn run(word: Option<&str>) -> Result<(), Failure> {
-    let Some(word) = word else { return terminal::print(&list()) };
-    let asked = word.trim().to_lowercase().replace('_', "-");
-    match PAGES.iter().find(|(known, _)| *known == asked) {
-        Some((_, page)) => terminal::print(page),
-        None => Err(Failure::misuse(unknown(word, &asked))),
+/// Words that are no reasons and stand beside them: the effects, and what a breaker says of callers.
+const NOTIONS: &[(&str, &str)] = pages!["words": "applied", "not-applied", "unknown", "callers-left",];
+
+/// All pages.
+fn pages() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    PAGES.iter().chain(NOTIONS)
+}
+
+/// `words` are those of one name: `callers left` is found as `callers-left` is.
+pub(super) fn run(words: &[String]) -> Result<(), Failure> {
+    let word = words.join(" ");
+    let asked = word.trim().to_lowercase().replace(['_', ' '], "-");
+    if asked.is_empty() {
+        return terminal::print(&list());
     }
+    if let Some(status) = asked.parse().ok().and_then(|code| StatusCode::from_u16(code).ok()) {
+        return terminal::print(&of_status(status));
+    }
+    match pages().find(|(known, _)| *known == asked) {
+        Some((_, page)) => terminal::print(page),
+        None => Err(Failure::misuse(unknown(&word, &asked))),
+    }
+}
+
+/// The reasons that an answer of Seawall's own has this status for.
+fn of_status(status: StatusCode) -> String {
+    let reasons = Reason::ALL.iter().filter(|reason| reply::status(**reason) == status);
+    let lines: Vec<String> = reasons
+        .filter_map(|reason| {
+            let (word, page) = PAGES.iter().find(|(word, _)| *word == reason.as_str())?;
+            Some(format!("{word:<20} {}\n", gist(page)))
+        })
+        .collect();
+    let passed =
+        "An answer without the header `seawall-reason` is the dependency's own, whatever its status.";
+    if lines.is_empty() {
+        return format!("No answer of Seawall's own has status {}.\n{passed}\n", status.as_str());
+    }
+    format!(
+        "Answers of Seawall's own with status {}, by the word in the header `seawall-reason`:\n\n{}\n{passed}\n",
+        status.as_str(),
+        lines.concat()
+    )
 }
 
 /// All words, each with what its page says first.
 fn list() -> String {
-    PAGES.iter().fold(String::new(), |mut out, (word, page)| {
+    pages().fold(String::new(), |mut out, (word, page)| {
         let _ = writeln!(out, "{word:<20} {}", gist(page));
         out
     })
@@ -77,14 +118,13 @@ fn gist(page: &str) -> String {
 }
 
 fn unknown(word: &str, asked: &str) -> String {
-    let near = PAGES
-        .iter()
+    let near = pages()
         .map(|(known, _)| (strsim::damerau_levenshtein(asked, known), *known))
         .filter(|(distance, known)| *distance <= (asked.len().max(known.len()) / 3).max(1))
         .min();
     let near = near.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default();
-    let all: Vec<&str> = PAGES.iter().map(|(known, _)| *known).collect();
-    format!("`{word}` is no reason{near}\nThere are: {}", all.join(", "))
+    let all: Vec<&str> = pages().map(|(known, _)| *known).collect();
+    format!("`{word}` is no reason{near}\nThere are: {}, and statuses as 503", all.join(", "))
 }
 
 #[cfg(test)]
@@ -92,10 +132,9 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    use seawall_policy::{Reason, Stopped};
+    use seawall_policy::{Effect, Stopped};
 
     use super::*;
-    use crate::reply;
 
     fn page(word: &str) -> &'static str {
         PAGES
@@ -117,6 +156,9 @@ mod tests {
         let table: BTreeSet<String> = PAGES.iter().map(|(word, _)| (*word).to_owned()).collect();
         assert_eq!(table, words);
         assert_eq!(PAGES.len(), words.len(), "one twice");
+        for effect in [Effect::Applied, Effect::NotApplied, Effect::Unknown] {
+            assert!(NOTIONS.iter().any(|(word, _)| *word == effect.as_str()), "{effect}");
+        }
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reasons");
         let files: BTreeSet<String> = std::fs::read_dir(folder)
             .unwrap()
@@ -147,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_page_is_short_and_whole() {
-        for (word, page) in PAGES {
+        for (word, page) in pages() {
             assert!(page.starts_with(&format!("# {word}\n\n")), "{word}");
             assert!((10..=30).contains(&page.lines().count()), "{word}: {} lines", page.lines().count());
             for part in ["Why it happens", "What to do", "Settings"] {
@@ -158,6 +200,19 @@ mod tests {
             }
             assert!(!gist(page).is_empty() && gist(page).chars().count() < 200, "{word}: {}", gist(page));
         }
+    }
+
+    #[test]
+    fn status_lists_its_reasons() {
+        let shown = of_status(StatusCode::SERVICE_UNAVAILABLE);
+        for (word, listed) in [("breaker-open", true), ("draining", true), ("read-timeout", false)] {
+            assert_eq!(shown.contains(&format!("{word} ")), listed, "{word}\n{shown}");
+        }
+        let all: Vec<u16> = Reason::ALL.iter().map(|reason| reply::status(*reason).as_u16()).collect();
+        for status in all {
+            assert!(of_status(StatusCode::from_u16(status).unwrap()).contains("Answers of Seawall's own"));
+        }
+        assert!(of_status(StatusCode::IM_A_TEAPOT).contains("No answer of Seawall's own has status 418"));
     }
 
     #[test]

@@ -61,11 +61,11 @@ enum Command {
     Schema,
     /// Say what a reason means, why it happens and what to do
     ///
-    /// REASON is a word of the headers `seawall-reason` or `seawall-retry-stopped`, or of a log line. Without it, all
-    /// are listed.
+    /// REASON is a word of the headers `seawall-reason`, `seawall-retry-stopped` or `seawall-effect`, or of a log line, or an
+    /// HTTP status. Without it, all are listed.
     Explain {
-        /// As in `seawall explain breaker-open`
-        reason: Option<String>,
+        /// As in `seawall explain breaker-open`, `explain unknown`, `explain 503`, `explain callers left`
+        reason: Vec<String>,
     },
     /// Show what a running gateway sees, one line for each dependency, the worst first
     Status {
@@ -199,7 +199,7 @@ fn run(command: Command) -> Result<(), Failure> {
             let schema = serde_json::to_string_pretty(&config::schema()).expect("it is JSON already");
             terminal::print(&format!("{schema}\n"))
         }
-        Command::Explain { reason } => explain::run(reason.as_deref()),
+        Command::Explain { reason } => explain::run(&reason),
         Command::Status { json, gateway } => status::run(&gateway, json),
         Command::Breaker { dependency, state, endpoint, reason, gateway } => {
             breaker::run(&gateway, &dependency, state, endpoint, &reason)

@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use super::{Failure, Gateway};
 use crate::admin::default_token_path;
+use crate::files::{read_given, read_made};
+use crate::tokens::check_length;
 
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(15);
@@ -53,11 +55,12 @@ impl Remote {
         };
         remote.token = match &gateway.token_file {
             Some(path) => Some(
-                read_token(path)
+                read_given(path)
+                    .and_then(|text| token_in(&text))
                     .map_err(|why| Failure::misuse(format!("--token-file {}: {why}", path.display())))?,
             ),
             // Not to another machine: whoever listens there would learn a token of this one.
-            None if remote.is_loopback() => read_token(&default_token_path(remote.port)).ok(),
+            None if remote.is_loopback() => made_token(&default_token_path(remote.port)).ok(),
             None => None,
         };
         Ok(remote)
@@ -75,7 +78,7 @@ impl Remote {
         }
         let looked = if self.is_loopback() {
             let path = default_token_path(self.port);
-            match read_token(&path) {
+            match made_token(&path) {
                 Err(why) => format!(" ({}: {why})", path.display()),
                 Ok(_) => String::new(),
             }
@@ -181,11 +184,17 @@ pub(super) fn segment(text: &str) -> String {
         .collect()
 }
 
+/// The token that a gateway on this machine made.
+fn made_token(path: &Path) -> Result<String, String> {
+    read_made(path).and_then(|text| token_in(&text))
+}
+
 /// The first token of a file: its lines are `TOKEN` or `NAME TOKEN`.
-fn read_token(path: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+fn token_in(text: &str) -> Result<String, String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
-    let token = line.and_then(|line| line.split_whitespace().last()).ok_or("no token in it")?;
+    let line = line.ok_or("no token in it")?;
+    let token = line.split_whitespace().last().unwrap_or_default();
+    check_length(token)?;
     if token.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(token.to_owned())
     } else {
@@ -228,14 +237,16 @@ mod tests {
 
     #[test]
     fn a_token_is_the_last_word_of_the_first_line_that_holds_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("t");
-        for (text, token) in
-            [("abc\n", Some("abc")), ("# x\n\nana  t1\nbob t2", Some("t1")), ("#\n", None), ("ö\n", None)]
-        {
-            std::fs::write(&path, text).unwrap();
-            assert_eq!(read_token(&path).ok().as_deref(), token, "{text}");
+        for (text, token) in [
+            ("a-token-of-sixteen\n", Some("a-token-of-sixteen")),
+            ("# x\n\nana  token-of-ana-here\nbob t2", Some("token-of-ana-here")),
+            ("#\n", None),
+            ("ö-token-of-sixteen\n", None),
+            ("short\n", None),
+        ] {
+            assert_eq!(token_in(text).ok().as_deref(), token, "{text}");
         }
+        assert!(token_in("short").unwrap_err().contains("at least 16"));
     }
 
     #[test]

@@ -240,7 +240,7 @@ mod tests {
             generation: 1,
             connections: 0,
             panics: 0,
-            last_reload: Some(ReloadView { at: "T".into(), refused: Some("line 3".into()) }),
+            last_reload: Some(ReloadView { at: "T".into(), refused: Some("line 3".into()), changed: vec![] }),
             dependencies: vec![dependency("pay", vec![endpoint(0, "closed", 0, 0)])],
         };
         assert!(banner(&overview)[0].ends_with("are in force: line 3"));

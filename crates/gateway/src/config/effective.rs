@@ -116,7 +116,7 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
     }
     page.line(1, "tls", show_tls(dependency));
     if let Some(health) = &dependency.health {
-        page.line(1, "health", format!("{} {}", health.method, health.target));
+        page.line(1, "health", format!("{} {}", health.method, without_query(&health.target)));
     }
     if let Some(header) = &dependency.deadline_header {
         page.line(1, "deadline", format!("the remaining milliseconds go out in `{header}`"));
@@ -141,7 +141,12 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
     let dns = &dependency.dns;
     page.line(1, "dns", format!("refresh {}, stale {}", show_time(dns.refresh), show_time(dns.stale)));
     if let Some(reconcile) = &dependency.reconcile {
-        let text = format!("every {} ({}): {}", show_time(reconcile.every), reconcile.zone, reconcile.list);
+        let text = format!(
+            "every {} ({}): {}",
+            show_time(reconcile.every),
+            reconcile.zone,
+            without_query(&reconcile.list.to_string())
+        );
         page.line(1, "reconcile", format!("{text}{}", pending("reconcile")));
     }
     if dependency.dangerous.retry_none {
@@ -151,6 +156,17 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
         operation(page, found, dependency);
     }
     fallback(page, dependency);
+}
+
+/// A request whose query shows names and placeholders. What else stands in it may be a credential.
+fn without_query(request: &str) -> String {
+    let Some((path, query)) = request.split_once('?') else { return request.to_owned() };
+    let shown = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, value)) if value.starts_with('{') && value.ends_with('}') => format!("{name}={value}"),
+        Some((name, _)) => format!("{name}=***"),
+        None => "***".to_owned(),
+    });
+    format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
 /// Which answers say "come back later", and what comes of it.
@@ -227,7 +243,12 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
 /// What is declared for asking, undoing and recording.
 fn action(page: &mut Page, operation: &Operation) {
     if let Some(confirm) = &operation.confirm {
-        let shown = format!("{} after {}{}", confirm.request, show_time(confirm.after), pending("confirm"));
+        let shown = format!(
+            "{} after {}{}",
+            without_query(&confirm.request.to_string()),
+            show_time(confirm.after),
+            pending("confirm")
+        );
         page.line(2, "confirm", shown);
         for (label, found) in
             [("applied", &confirm.applied), ("cancelled", &confirm.cancelled), ("absent", &confirm.absent)]
@@ -239,12 +260,13 @@ fn action(page: &mut Page, operation: &Operation) {
         }
     }
     if let Some(cancel) = &operation.cancel {
-        let body = cancel.json.as_ref().map(|json| format!(" {json}")).unwrap_or_default();
+        let body = if cancel.json.is_some() { " with a JSON body" } else { "" };
+        let request = without_query(&cancel.request.to_string());
         let kind = match cancel.kind {
             CancelKind::Additive => "additive",
             CancelKind::State => "sets a state",
         };
-        page.line(2, "cancel", format!("{}{body}, {kind}{}", cancel.request, pending("cancel")));
+        page.line(2, "cancel", format!("{request}{body}, {kind}{}", pending("cancel")));
     }
     let Some(durable) = &operation.durable else { return };
     let settle = match durable.settle {

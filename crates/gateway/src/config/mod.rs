@@ -31,6 +31,7 @@ mod secret;
 mod section;
 mod settings;
 mod shape;
+mod shown;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -40,7 +41,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -70,6 +71,9 @@ pub struct Loaded {
     pub settings: Settings,
     /// What is accepted and not in force yet, and what follows that one may not expect; in the order of the file.
     pub notes: Vec<Note>,
+    /// The files that the settings name and that are read (secrets, certificates, keys, tokens), with a number for what was in
+    /// them: it changes when the content does, and is good for this process only.
+    pub files: BTreeMap<PathBuf, Option<u64>>,
 }
 
 /// Something to know about an accepted file.
@@ -96,18 +100,25 @@ impl fmt::Display for Note {
 /// # Errors
 /// Every mistake of the file, or that it cannot be read.
 pub fn load(path: &Path, env: &Environment<'_>) -> Result<Loaded, Report> {
+    parse(&path.display().to_string(), &text(path)?, env)
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// It cannot be read, or is no text.
+pub fn text(path: &Path) -> Result<String, Report> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
         let help = "name a file with -c FILE; `seawall serve --demo` needs none";
         Report::unreadable(&name, format!("the file cannot be read: {error}"), Some(help.to_owned()))
     })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
         let place = Place::of(&before, before.len());
         Report::unreadable(&name, format!("the file is not UTF-8 text (at {place})"), None)
-    })?;
-    parse(&name, &text, env)
+    })
 }
 
 /// Reads a text. `name` is the file's name, for messages and for the folder that relative paths begin at.
@@ -126,7 +137,7 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
         broken: !syntax.is_empty() || repaired.is_some(),
         mistakes: RefCell::default(),
         notes: RefCell::default(),
-        masks: RefCell::default(),
+        files: RefCell::default(),
         #[cfg(test)]
         asked: RefCell::default(),
     };
@@ -134,22 +145,28 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
     shape::walk(&root, document.get_ref());
     let settings = read::settings(&root);
     let mut mistakes = book.mistakes.take();
-    let mut masks = book.masks.take();
+    let mut shown = shown::ranges(source, document.get_ref(), book.broken);
     let mut unreadable: Vec<Mistake> = syntax.iter().map(|error| syntax_mistake(source, error)).collect();
     if let Some(repaired) = &repaired {
         let original = |span: &Range<usize>| repaired.original(span.start)..repaired.original(span.end);
         mistakes.iter_mut().chain(&mut unreadable).for_each(|it| it.span = original(&it.span));
-        masks.iter_mut().for_each(|mask| *mask = original(mask));
+        shown.iter_mut().for_each(|range| *range = original(range));
         let open = repaired.mistakes().map(|(span, wrong)| Mistake::at(span, wrong));
         unreadable = open.chain(unreadable).collect();
     }
-    let mistakes = without_echoes(text, mistakes, unreadable);
+    let mut mistakes = without_echoes(text, mistakes, unreadable);
+    if mistakes.is_empty() && settings.dependencies.is_empty() {
+        // An emptied file, most likely. Taken, it would refuse every call.
+        let wrong = Wrong::new("no dependency is declared, so there is nothing to call")
+            .help("as in [dependency.payments] with url = \"https://api.pay.example\"");
+        mistakes.push(Mistake::at(0..0, wrong));
+    }
     if !mistakes.is_empty() {
-        return Err(Report::new(name, text, &masks, mistakes));
+        return Err(Report::new(name, text, &shown, mistakes));
     }
     let mut notes = book.notes.take();
     notes.sort_by_key(|note| note.place);
-    Ok(Loaded { settings, notes })
+    Ok(Loaded { settings, notes, files: book.files.take() })
 }
 
 /// The text with its open brackets and quotes closed, where it is no TOML and that helps.

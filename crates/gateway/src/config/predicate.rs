@@ -5,6 +5,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::nearest::advice;
+use super::shown::quoted;
 use super::template::Pointer;
 use super::values::{self, Wrong};
 
@@ -31,7 +32,8 @@ fn predicate(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>) -> Predic
         return found;
     };
     for key in table.keys().filter(|key| !KEYS.contains(&key.get_ref().as_ref())) {
-        let message = format!("`{}` is not known in a condition on an answer", key.get_ref());
+        let shown = quoted(key.get_ref(), KEYS, "this key");
+        let message = format!("{shown} is not known in a condition on an answer");
         wrong.push((key.span(), Wrong::new(message).help(advice(key.get_ref(), KEYS))));
     }
     if table.is_empty() {
@@ -78,7 +80,8 @@ pub(super) fn otherwise(value: &DeValue<'_>) -> Result<Otherwise, Wrong> {
     let both = [Otherwise::Unknown, Otherwise::Applied];
     let written = values::text(value)?;
     both.into_iter().find(|otherwise| otherwise.as_str() == written).ok_or_else(|| {
-        Wrong::new(format!("a 2xx that fits no declared answer cannot mean `{written}`"))
+        let shown = quoted(written, [], "this");
+        Wrong::new(format!("a 2xx that fits no declared answer cannot mean {shown}"))
             .help("\"unknown\" (safe: only what is declared counts as applied) or \"applied\"")
     })
 }

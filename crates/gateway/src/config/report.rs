@@ -1,14 +1,15 @@
 //! Every mistake of a file at once, each where it stands.
 //!
 //! The obvious loader stops at the first mistake, and a person repairs a file by running it ten times. Here all are
-//! collected, sorted by place, and shown with file, line, column and the line itself. What a header carries is never
-//! shown: its characters are replaced by stars before anything is rendered, so a report may go into a log.
+//! collected, sorted by place, and shown with file, line, column and the line itself. What may be a secret is never shown
+//! ([`super::shown`]): its characters are replaced by stars before anything is rendered, so a report may go into a log.
 
 use std::fmt;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
+use super::shown::{masked, masked_offset};
 use super::values::Wrong;
 
 /// A line and column of a text, both from 1; the column counts characters, not bytes.
@@ -68,16 +69,16 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report on `text`. `masks` are the byte ranges that are not to be shown.
-    pub(super) fn new(name: &str, text: &str, masks: &[Range<usize>], mut mistakes: Vec<Mistake>) -> Report {
+    /// A report on `text`. `shown` are the byte ranges that may be shown.
+    pub(super) fn new(name: &str, text: &str, shown: &[Range<usize>], mut mistakes: Vec<Mistake>) -> Report {
         mistakes.sort_by(|a, b| (a.span.start, &a.message).cmp(&(b.span.start, &b.message)));
         mistakes.dedup_by(|a, b| a.span.start == b.span.start && a.message == b.message);
         for mistake in &mut mistakes {
             mistake.place = Some(Place::of(text, mistake.span.start));
-            mistake.span = masked_offset(text, masks, mistake.span.start)
-                ..masked_offset(text, masks, line_bound(text, &mistake.span));
+            mistake.span = masked_offset(text, shown, mistake.span.start)
+                ..masked_offset(text, shown, line_bound(text, &mistake.span));
         }
-        Report { name: name.to_owned(), text: masked(text, masks), mistakes }
+        Report { name: name.to_owned(), text: masked(text, shown), mistakes }
     }
 
     /// A report on a file that could not be read at all.
@@ -157,23 +158,6 @@ fn line_bound(text: &str, span: &Range<usize>) -> usize {
     span.end.clamp(start, line_end)
 }
 
-/// `text` with each character inside a mask replaced by a star; line ends stay, so places stay.
-fn masked(text: &str, masks: &[Range<usize>]) -> String {
-    text.char_indices().map(|(at, c)| if is_masked(masks, at, c) { '*' } else { c }).collect()
-}
-
-fn is_masked(masks: &[Range<usize>], at: usize, c: char) -> bool {
-    !matches!(c, '\n' | '\r') && masks.iter().any(|mask| mask.contains(&at))
-}
-
-/// Where byte `at` of `text` lies in the masked text: a star may be shorter than what it stands for.
-fn masked_offset(text: &str, masks: &[Range<usize>], at: usize) -> usize {
-    text.char_indices()
-        .take_while(|(start, _)| *start < at)
-        .map(|(start, c)| if is_masked(masks, start, c) { 1 } else { c.len_utf8() })
-        .sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,15 +179,9 @@ mod tests {
     #[test]
     fn a_masked_secret_is_not_shown_and_moves_nothing() {
         let text = "k = \"sécret\" oops\nnext = 1\n";
-        let start = text.find('s').unwrap();
-        let mask = start..start + "sécret".len();
         let oops = text.find("oops").unwrap();
-        let report = Report::new(
-            "f.toml",
-            text,
-            std::slice::from_ref(&mask),
-            vec![mistake(oops..oops + 4, "stray word")],
-        );
+        let shown = [0..1, oops..oops + 4];
+        let report = Report::new("f.toml", text, &shown, vec![mistake(oops..oops + 4, "stray word")]);
         let shown = report.render(false);
         assert!(!shown.contains("cret"), "{shown}");
         assert!(shown.contains("k = \"******\" oops"), "{shown}");

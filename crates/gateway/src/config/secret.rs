@@ -3,21 +3,24 @@
 //! Filled in once, when the file is read, so that a missing secret is a mistake at its place and not a request that
 //! goes out without credentials. What was filled in is never part of a message.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::nearest::advice;
+use super::shown::{is_variable, tellable};
 use super::values::Wrong;
-
-/// The longest secret that is read from a file.
-const LONGEST: u64 = 64 << 10;
 
 /// Looks up environment variables.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Fills every `${…}` of `written`; `$${` stands for `${` itself. Relative paths begin at `base`.
-pub(super) fn fill(written: &str, env: &Environment<'_>, base: &Path) -> Result<String, Wrong> {
+/// The files that are named are put into `files`, with a number for their content, whether they can be read or not.
+pub(super) fn fill(
+    written: &str,
+    env: &Environment<'_>,
+    base: &Path,
+    files: &mut BTreeMap<PathBuf, Option<u64>>,
+) -> Result<String, Wrong> {
     let mut out = String::new();
     let mut rest = written;
     while let Some(at) = rest.find("${") {
@@ -31,25 +34,39 @@ pub(super) fn fill(written: &str, env: &Environment<'_>, base: &Path) -> Result<
         let Some(close) = rest[at..].find('}') else {
             return Err(Wrong::new("`${` is not closed").help("write `$${` for the characters themselves"));
         };
-        out.push_str(&look_up(&rest[at + 2..at + close], env, base)?);
+        out.push_str(&look_up(&rest[at + 2..at + close], env, base, files)?);
         rest = &rest[at + close + 1..];
     }
     out.push_str(rest);
     Ok(out)
 }
 
-fn look_up(inner: &str, env: &Environment<'_>, base: &Path) -> Result<String, Wrong> {
+fn look_up(
+    inner: &str,
+    env: &Environment<'_>,
+    base: &Path,
+    files: &mut BTreeMap<PathBuf, Option<u64>>,
+) -> Result<String, Wrong> {
     match inner.split_once(':') {
         Some((_, "")) => Err(Wrong::new("`${…:}` names nothing").help("as in ${env:NAME} or ${file:PATH}")),
-        Some(("env", name)) => {
-            env(name).ok_or_else(|| Wrong::new(format!("the environment variable `{name}` is not set")))
-        }
-        Some(("file", path)) => read(&base.join(path)).map_err(|why| {
-            Wrong::new(format!("the file `{path}` cannot be read: {why}"))
-                .help("relative paths begin at the configuration file")
+        // Somebody may have pasted the secret where its name belongs.
+        Some(("env", name)) => env(name).ok_or_else(|| {
+            let shown = if is_variable(name) { format!("`{name}`") } else { "of this name".to_owned() };
+            Wrong::new(format!("the environment variable {shown} is not set"))
         }),
-        Some((word, _)) => {
+        Some(("file", path)) => {
+            let path = base.join(path);
+            files.entry(path.clone()).or_insert_with(|| crate::files::stamp(&path));
+            read(&path).map_err(|why| {
+                Wrong::new(format!("the file of `${{file:…}}` cannot be read: {why}"))
+                    .help("relative paths begin at the configuration file")
+            })
+        }
+        Some((word, _)) if tellable(word, ["env", "file"]) => {
             Err(Wrong::new(format!("`${{{word}:…}}` is not known")).help(advice(word, ["env", "file"])))
+        }
+        Some(_) => {
+            Err(Wrong::new("`${…}` needs `env:` or `file:`").help("as in ${env:NAME} or ${file:PATH}"))
         }
         None => Err(Wrong::new("`${…}` needs `env:` or `file:`").help("as in ${env:NAME} or ${file:PATH}")),
     }
@@ -57,12 +74,7 @@ fn look_up(inner: &str, env: &Environment<'_>, base: &Path) -> Result<String, Wr
 
 /// A file's text without one trailing line end.
 fn read(path: &Path) -> Result<String, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let mut text = String::new();
-    file.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    if text.len() as u64 > LONGEST {
-        return Err("it is larger than 64 KiB".to_owned());
-    }
+    let mut text = crate::files::read(path)?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -84,16 +96,28 @@ mod tests {
     fn variables_and_files_are_filled_in() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("token"), "abc\n\n").unwrap();
-        let fill = |written| fill(written, &env, dir.path()).unwrap();
+        let mut files = BTreeMap::new();
+        let mut fill = |written| fill(written, &env, dir.path(), &mut files).unwrap();
         assert_eq!(fill("Bearer ${env:KEY}!"), "Bearer s3cret!");
         assert_eq!(fill("${file:token}"), "abc\n", "one line end is trimmed");
         assert_eq!(fill("a$b $${env:KEY}"), "a$b ${env:KEY}");
+        assert_eq!(files.into_keys().collect::<Vec<_>>(), [dir.path().join("token")]);
     }
 
     #[test]
     fn what_is_missing_is_a_mistake_that_names_no_secret() {
-        for bad in ["${env:NONE}", "${file:none}", "${env:KEY", "${KEY}", "${enw:KEY}", "${env:}"] {
-            let wrong = fill(bad, &env, Path::new("/nonexistent")).unwrap_err();
+        for bad in [
+            "${env:NONE}",
+            "${file:none}",
+            "${env:KEY",
+            "${KEY}",
+            "${enw:KEY}",
+            "${env:}",
+            "${env:sk_live_s3cret}",
+            "${sk_live_s3cret:x}",
+            "${s3cret}",
+        ] {
+            let wrong = fill(bad, &env, Path::new("/nonexistent"), &mut BTreeMap::new()).unwrap_err();
             assert!(!format!("{wrong:?}").contains("s3cret"), "{bad}");
         }
     }

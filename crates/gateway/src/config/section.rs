@@ -4,6 +4,7 @@
 //! what is checked against it falls silent. That is why an answer here has three cases, not two.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -31,8 +32,8 @@ pub(super) struct Book<'a> {
     pub(super) broken: bool,
     pub(super) mistakes: RefCell<Vec<Mistake>>,
     pub(super) notes: RefCell<Vec<Note>>,
-    /// What no report may show.
-    pub(super) masks: RefCell<Vec<Range<usize>>>,
+    /// Files that are named and read, with a number for their content.
+    pub(super) files: RefCell<BTreeMap<PathBuf, Option<u64>>>,
     /// Every key that the reader asked for.
     #[cfg(test)]
     pub(super) asked: RefCell<std::collections::BTreeSet<(&'static str, &'static str)>>,
@@ -54,7 +55,10 @@ impl<'a> Book<'a> {
     /// Fills `${…}`; a mistake is told at `value`.
     pub(super) fn fill(&self, value: &Value<'_>) -> Option<String> {
         let written = value.get_ref().as_str()?;
-        secret::fill(written, self.env, self.base).map_err(|wrong| self.wrong(value.span(), wrong)).ok()
+        let mut files = self.files.borrow_mut();
+        secret::fill(written, self.env, self.base, &mut files)
+            .map_err(|wrong| self.wrong(value.span(), wrong))
+            .ok()
     }
 }
 
@@ -192,10 +196,11 @@ impl<'a> Section<'a> {
     /// A path of the file system, from the place of the configuration file; one that cannot be opened is a mistake.
     pub(super) fn file(&self, name: &str) -> Option<PathBuf> {
         let path = self.book.base.join(self.opt(name, super::values::text)?);
-        if let Err(error) = std::fs::File::open(&path) {
+        if let Err(why) = crate::files::open(&path) {
             let help = "relative paths begin at the configuration file";
-            self.wrong(name, Wrong::new(format!("this file cannot be read: {error}")).help(help));
+            self.wrong(name, Wrong::new(format!("this file cannot be read: {why}")).help(help));
         }
+        self.book.files.borrow_mut().entry(path.clone()).or_insert_with(|| crate::files::stamp(&path));
         Some(path)
     }
 }

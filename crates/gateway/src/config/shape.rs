@@ -2,8 +2,6 @@
 //!
 //! Driven by the table of keys alone. What depends on two values is checked in `read`.
 
-use std::ops::Range;
-
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use toml::Spanned;
@@ -13,6 +11,7 @@ use super::keys::{Kind, ROOT, Spec};
 use super::nearest::advice;
 use super::predicate::{self, Misplaced};
 use super::section::{Section, Value};
+use super::shown::quoted;
 use super::template::{JsonTemplate, Pointer, Purpose, RequestTemplate, Template};
 use super::values::{self, Wrong};
 use super::{in_force, pattern::Pattern, settings::GuardKey};
@@ -33,7 +32,6 @@ pub(super) fn walk(section: &Section<'_>, table: &DeTable<'_>) {
             (Kind::Tables(_), DeValue::Array(items)) => walk_list(section, key.name, items),
             (Kind::Named(_), DeValue::Table(tables)) => walk_named(section, key.name, tables),
             (kind, _) => {
-                mask(section, kind, value);
                 for (span, wrong) in judge(kind, value) {
                     book.wrong(
                         span,
@@ -87,7 +85,8 @@ impl Section<'_> {
 }
 
 fn unknown(spec: &Spec, name: &str) -> Wrong {
-    let wrong = Wrong::new(format!("`{name}` is not known in {}", spec.name));
+    let shown = quoted(name, spec.names(), "this key");
+    let wrong = Wrong::new(format!("{shown} is not known in {}", spec.name));
     let mut homes = Vec::new();
     homes_of(&ROOT, name, &mut homes);
     if super::nearest::nearest(name, spec.names()).is_none() && !homes.is_empty() {
@@ -119,51 +118,6 @@ fn dependency_name(name: &str) -> Result<(), Wrong> {
             .help("paths under /-/ are Seawall's own"));
     }
     Ok(())
-}
-
-/// Notes what no report may show.
-fn mask(section: &Section<'_>, kind: &Kind, value: &Value<'_>) {
-    match kind {
-        Kind::Headers => mask_headers(section, value),
-        Kind::EndpointUrl | Kind::ProxyUrl | Kind::LedgerUrl | Kind::RedisUrl => {
-            mask_password(section, value)
-        }
-        _ => {}
-    }
-}
-
-/// Stars out the literal parts of header values; `${…}` names no secret and stays.
-fn mask_headers(section: &Section<'_>, value: &Value<'_>) {
-    let DeValue::Table(headers) = value.get_ref() else { return };
-    for value in headers.values().filter(|value| value.get_ref().is_str()) {
-        let span = inner_of(section.book.text, value.span());
-        let written = &section.book.text[span.clone()];
-        let mut at = 0;
-        while at < written.len() {
-            let hole = written[at..].find("${").map_or(written.len(), |n| at + n);
-            section.book.masks.borrow_mut().push(span.start + at..span.start + hole);
-            at = written[hole..].find('}').map_or(written.len(), |n| hole + n + 1);
-        }
-    }
-}
-
-/// Stars out user and password of a URL.
-fn mask_password(section: &Section<'_>, value: &Value<'_>) {
-    let span = inner_of(section.book.text, value.span());
-    let written = &section.book.text[span.clone()];
-    let start = written.find("://").map_or(0, |n| n + 3);
-    if let Some(at) = written.rfind('@').filter(|at| *at > start) {
-        section.book.masks.borrow_mut().push(span.start + start..span.start + at);
-    }
-}
-
-/// A string's place without its quotes.
-fn inner_of(text: &str, span: Range<usize>) -> Range<usize> {
-    let written = text.get(span.clone()).unwrap_or_default();
-    let quotes = written.len() - written.trim_start_matches(['"', '\'']).len();
-    let close = written.len() - written.trim_end_matches(['"', '\'']).len();
-    let start = span.start + quotes.min(written.len());
-    start..(span.start + written.len() - close).max(start)
 }
 
 /// What is wrong with a value that is not a table of ours.
@@ -352,8 +306,11 @@ pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
             Some(name) if !name.is_empty() => Ok(GuardKey::Path(name.to_owned())),
             _ => Err(Wrong::new("a part of the path stands in braces").help("as in \"path:{tenant}\"")),
         },
-        _ => Err(Wrong::new(format!("`{written}` is not something to keep a guard for"))
-            .help(advice(written, forms))),
+        _ => Err(Wrong::new(format!(
+            "{} is not something to keep a guard for",
+            quoted(written, forms, "this")
+        ))
+        .help(advice(written, forms))),
     }
 }
 

@@ -9,6 +9,7 @@ use http::{HeaderName, Method};
 
 use super::nearest::advice;
 use super::pattern::method;
+use super::shown::{quoted, tellable};
 use super::values::{Wrong, header_named};
 
 /// A JSON pointer (RFC 6901) that begins with `/`.
@@ -18,8 +19,12 @@ pub struct Pointer(String);
 impl Pointer {
     pub(super) fn parse(written: &str) -> Result<Pointer, Wrong> {
         if !written.starts_with('/') {
-            return Err(Wrong::new(format!("the JSON pointer `{written}` does not begin with `/`"))
-                .help(format!("as in `/{written}`")));
+            let wrong = Wrong::new(format!(
+                "the JSON pointer {} does not begin with `/`",
+                quoted(written, [], "here")
+            ));
+            let example = if tellable(written, []) { written } else { "id" };
+            return Err(wrong.help(format!("as in `/{example}`")));
         }
         let mut rest = written;
         while let Some(tilde) = rest.find('~') {
@@ -144,7 +149,11 @@ impl Hole {
                 return Err(Wrong::new(format!("`{{{name}}}` takes no argument")));
             }
             _ => {
-                let message = format!("`{{{written}}}` is not a placeholder");
+                let shown = match tellable(written, names.clone()) {
+                    true => format!("`{{{written}}}`"),
+                    false => "this".to_owned(),
+                };
+                let message = format!("{shown} is not a placeholder");
                 return Err(match purpose {
                     Purpose::Health => Wrong::new(message).help("a health request has none"),
                     Purpose::Confirm | Purpose::Cancel | Purpose::List => {

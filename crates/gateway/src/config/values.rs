@@ -10,6 +10,7 @@ use http::{HeaderName, Uri};
 use toml::de::DeValue;
 
 use super::nearest::advice;
+use super::shown::quoted;
 use crate::authority::Authority;
 
 /// What is wrong with a value, and what to write instead.
@@ -221,7 +222,8 @@ fn url(written: &str, schemes: &[&str]) -> Outcome<Uri> {
         return Err(Wrong::new("this URL has no scheme").help(format!("it begins with {valid}://")));
     };
     if !schemes.contains(&scheme) {
-        return Err(Wrong::new(format!("`{scheme}` is not a scheme that is spoken here"))
+        let shown = quoted(scheme, [], "this");
+        return Err(Wrong::new(format!("{shown} is not a scheme that is spoken here"))
             .help(format!("it begins with {valid}://")));
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -307,7 +309,8 @@ pub(super) fn choice<'a>(value: &'a DeValue<'_>, words: &[&'static str]) -> Outc
     if words.contains(&written) {
         return Ok(written);
     }
-    Err(Wrong::new(format!("`{written}` is not known here")).help(advice(written, words.iter().copied())))
+    let shown = quoted(written, words.iter().copied(), "this word");
+    Err(Wrong::new(format!("{shown} is not known here")).help(advice(written, words.iter().copied())))
 }
 
 /// A length of time as it would be written in the file.

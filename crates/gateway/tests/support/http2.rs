@@ -45,9 +45,15 @@ impl Stream {
 
 impl Multiplexed {
     pub async fn connect(address: SocketAddr) -> Multiplexed {
+        Multiplexed::with_window(address, 65_535).await
+    }
+
+    /// A caller that grants each answer this many bytes before it takes any.
+    pub async fn with_window(address: SocketAddr, bytes: u32) -> Multiplexed {
         let tcp = TcpStream::connect(address).await.unwrap();
         tcp.set_nodelay(true).unwrap();
-        let (send, connection) = h2::client::handshake(tcp).await.unwrap();
+        let builder = h2::client::Builder::new().initial_window_size(bytes).to_owned();
+        let (send, connection) = builder.handshake(tcp).await.unwrap();
         tokio::spawn(connection);
         Multiplexed { send, address }
     }

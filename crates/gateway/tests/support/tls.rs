@@ -18,6 +18,13 @@ pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
+/// A certificate and its key.
+pub struct Pair {
+    pub cert_pem: String,
+    pub key_pem: String,
+    pub der: Vec<u8>,
+}
+
 /// Does the server want to know who calls?
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Asks {
@@ -50,9 +57,13 @@ impl Authority {
 
     /// Decrypts for `name` and passes on to `upstream`; gives its port on 127.0.0.1.
     pub async fn before(&self, upstream: SocketAddr, name: &str, asks: Asks) -> u16 {
+        self.accept(upstream, self.acceptor(name, asks)).await
+    }
+
+    /// Decrypts by this acceptor, likewise.
+    pub async fn accept(&self, upstream: SocketAddr, acceptor: TlsAcceptor) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let acceptor = self.acceptor(name, asks);
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
@@ -66,6 +77,16 @@ impl Authority {
         port
     }
 
+    /// A certificate for a caller of this name, and its key.
+    pub fn pair(&self, name: &str) -> Pair {
+        let (certificate, key) = self.issue(name);
+        Pair {
+            cert_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            der: certificate.der().as_ref().to_vec(),
+        }
+    }
+
     fn issue(&self, name: &str) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -74,10 +95,21 @@ impl Authority {
 
     /// Takes TLS connections for `name`.
     pub fn acceptor(&self, name: &str, asks: Asks) -> TlsAcceptor {
+        self.acceptor_of(name, asks, rustls::ALL_VERSIONS, &[])
+    }
+
+    /// Likewise, in these versions of TLS, and with these protocols on offer.
+    pub fn acceptor_of(
+        &self,
+        name: &str,
+        asks: Asks,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        protocols: &[&[u8]],
+    ) -> TlsAcceptor {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let (certificate, key) = self.issue(name);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap();
         let builder = if asks == Asks::Everybody {
             let mut roots = RootCertStore::empty();
@@ -88,7 +120,8 @@ impl Authority {
             builder.with_no_client_auth()
         };
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = builder.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        let mut config = builder.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
     }
 }

@@ -24,6 +24,8 @@ pub enum Whose {
     Provider,
     /// Delays of the network.
     Network,
+    /// Who leaves, and when.
+    Leavers,
 }
 
 impl Stream {
@@ -99,6 +101,8 @@ pub enum Spread {
     Uniform(f64, f64),
     /// The absolute value of a normal: mean and deviation in seconds.
     Normal(f64, f64),
+    /// A share of draws takes the second number of seconds, all others take the first: share, usual, seldom.
+    Either(f64, f64, f64),
 }
 
 impl Spread {
@@ -114,6 +118,13 @@ impl Spread {
             }
             Spread::Uniform(low, high) => low + (high - low) * stream.unit(),
             Spread::Normal(mean, deviation) => (mean + deviation * stream.normal()).abs(),
+            Spread::Either(share, usual, seldom) => {
+                if stream.chance(share) {
+                    seldom
+                } else {
+                    usual
+                }
+            }
         }
     }
 
@@ -133,6 +144,7 @@ impl Spread {
             | Spread::Pareto(mean, _)
             | Spread::Normal(mean, _) => mean,
             Spread::Uniform(low, high) => (low + high) / 2.0,
+            Spread::Either(share, usual, seldom) => usual + share * (seldom - usual),
         }
     }
 }
@@ -159,6 +171,7 @@ mod tests {
             Spread::Pareto(2.0, 3.0),
             Spread::Uniform(1.0, 3.0),
             Spread::Normal(2.0, 0.4),
+            Spread::Either(0.25, 1.0, 5.0),
         ] {
             let draws = 400_000;
             let mean = (0..draws).map(|_| spread.seconds(&mut stream)).sum::<f64>() / f64::from(draws);

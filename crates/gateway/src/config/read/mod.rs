@@ -24,9 +24,6 @@ pub(super) fn settings(root: &Section<'_>) -> Settings {
     let ledger = gateway::ledger(&ledger_table);
     let defaults = Layers(vec![root.child("defaults")]);
     let named = root.named("dependency");
-    if named.is_empty() && root.lacks("dependency") {
-        root.book.note(0..0, "no dependency is declared: every call will be answered `unknown-dependency`");
-    }
     let context = dependency::Context { defaults, ledger: &ledger, ledger_table: &ledger_table };
     let dependencies = named
         .iter()

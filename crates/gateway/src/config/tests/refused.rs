@@ -27,12 +27,12 @@ fn a_report_shows_file_line_column_the_line_and_the_nearest_name() {
     let report = read(MISTAKES).unwrap_err();
     let shown = report.render(false);
     assert!(shown.contains("seawall.toml:3:1"), "{shown}");
-    assert!(shown.contains("lissten = \"127.0.0.1:1\""), "{shown}");
+    assert!(shown.contains("lissten = \"***.*.*.***\""), "{shown}");
     assert!(shown.contains("did you mean `listen`?"), "{shown}");
     assert!(shown.contains("did you mean `keyed`?"), "{shown}");
     assert!(shown.contains("did you mean `POST`?"), "{shown}");
     assert!(shown.ends_with("13 mistakes\n"), "{shown}");
-    assert!(shown.contains("***********${env:MISSING}"), "what headers carry is starred out: {shown}");
+    assert!(shown.contains("\"****** *** ${env:MISSING}\""), "what headers carry is starred out: {shown}");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn every_rule_is_checked() {
         (dependency("headers = { x-a = \"a\\nb\" }"), 3, "character that no header carries"),
         (dependency("health = \"POST /health\""), 3, "not sent with POST"),
         (dependency("health = \"GET /{key}\""), 3, "a health request cannot be filled"),
-        (dependency("tls = { client_cert = \"Cargo.toml\" }"), 3, "needs `client_key`"),
+        (dependency("tls = { client_cert = \"/etc/passwd\" }"), 3, "needs `client_key`"),
         (dependency("tls = { ca_file = \"none.pem\" }"), 3, "cannot be read"),
         (dependency("dangerous = { retry_all = true }"), 3, "`retry_all` is not known"),
         (dependency("listen = \"127.0.0.1:8400\""), 3, "taken by `listen` of [gateway]"),
@@ -148,7 +148,7 @@ fn every_rule_is_checked() {
         ("[gateway]\nadmin = \"10.0.0.1:8401\"\n".into(), 2, "needs `admin_token_file`"),
         ("[gateway]\nclients = {}\n".into(), 2, "lets nobody in"),
         (
-            "[gateway]\nlisten = \"0.0.0.0:8400\"\nclients = { ca_file = \"Cargo.toml\" }\n".into(),
+            "[gateway]\nlisten = \"0.0.0.0:8400\"\nclients = { ca_file = \"/etc/passwd\" }\n".into(),
             2,
             "needs `clients.tokens_file`",
         ),
@@ -227,10 +227,23 @@ fn what_can_be_filled_in_every_case_is_accepted() {
 
 #[test]
 fn a_listener_off_loopback_is_accepted_with_somebody_who_checks() {
-    accept(
-        "[gateway]\nlisten = \"0.0.0.0:8400\"\nadmin = \"0.0.0.0:8401\"\nclients = { tokens_file = \"Cargo.toml\" }\nadmin_token_file = \"Cargo.toml\"\n",
+    let with = |gateway: &str| accept(&format!("{gateway}{}", dependency("")));
+    with(
+        "[gateway]\nlisten = \"0.0.0.0:8400\"\nadmin = \"0.0.0.0:8401\"\nclients = { tokens_file = \"/etc/passwd\" }\nadmin_token_file = \"/etc/passwd\"\n",
     );
-    accept("[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n");
+    with("[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n");
+}
+
+#[test]
+fn file_without_a_dependency_is_refused() {
+    for text in
+        ["", "\n", "# [dependency.a]\n", "[gateway]\nworkers = 2\n", "[dependency]\n", "dependency = {}\n"]
+    {
+        let found = refuse(text);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].1.contains("no dependency is declared"), "{text}: {found:?}");
+    }
+    assert_eq!(refuse("[gateway]\nlissten = 1\n").len(), 1, "where something else is wrong, that is said");
 }
 
 #[test]

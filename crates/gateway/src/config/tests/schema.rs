@@ -113,7 +113,7 @@ fn times_and_sizes_are_judged_alike_by_schema_and_parser() {
         ("limits.headers = ", ["1", "100", "0", "-1", "1.5", "'a'", "10001", "true", "[]"]),
     ] {
         for value in values {
-            let text = format!("[gateway]\n{key}{value}\n");
+            let text = format!("{}[gateway]\n{key}{value}\n", super::dependency(""));
             assert_eq!(check(&text).is_empty(), super::read(&text).is_ok(), "{text}{:?}", check(&text));
         }
     }
@@ -129,7 +129,7 @@ fn limits_of_an_answers_head_are_judged_alike_by_schema_and_parser() {
         ("answer.headers = ", ["1", "0", "1000", "1001", "1.5", "'100'", "'off'", "true"]),
     ] {
         for value in values {
-            let text = format!("[defaults]\n{key}{value}\n");
+            let text = format!("{}[defaults]\n{key}{value}\n", super::dependency(""));
             assert_eq!(check(&text).is_empty(), super::read(&text).is_ok(), "{text}{:?}", check(&text));
         }
     }
@@ -165,7 +165,7 @@ fn the_reader_asks_for_every_key_of_the_table() {
         broken: false,
         mistakes: Default::default(),
         notes: Default::default(),
-        masks: Default::default(),
+        files: Default::default(),
         asked: Default::default(),
     };
     // The second pass alone: the first asks for whatever the file has.

@@ -78,6 +78,33 @@ proptest! {
         survive(&text.into_iter().collect::<String>());
     }
 
+    /// A secret in a header stays hidden, whatever happens to the file around it. Sixteen characters are as good as all.
+    #[test]
+    fn a_secret_in_a_broken_file_is_not_shown(
+        everything in any::<bool>(),
+        cuts in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>(), 0_usize..12, splinter()), 1..4),
+    ) {
+        const SECRET: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
+        let text = if everything { EVERYTHING } else { CONTRACT };
+        let text = text.replace("${env:PAY_KEY}", SECRET);
+        assert!(text.contains(SECRET));
+        let mut text: Vec<char> = text.chars().collect();
+        for (near, at, length, splinter) in cuts {
+            let line = text.windows(4).position(|it| it == ['s', 'k', '_', 'l']).unwrap_or(0);
+            let start = if near { line.saturating_sub(60) + at.index(120) } else { at.index(text.len()) };
+            let start = start.min(text.len());
+            let end = (start + length).min(text.len());
+            text.splice(start..end, splinter.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(report) = parse("seawall.toml", &text, &env) {
+            let shown = format!("{}{:?}", report.render(false), report.lines().collect::<Vec<_>>());
+            for at in 0..SECRET.len() - 16 {
+                assert!(!shown.contains(&SECRET[at..at + 16]), "{text}\n{shown}");
+            }
+        }
+    }
+
     /// A value of one key put under another: every kind of value meets every kind of place.
     #[test]
     fn swapped_values_are_read_or_reported(from in any::<prop::sample::Index>(), to in any::<prop::sample::Index>()) {

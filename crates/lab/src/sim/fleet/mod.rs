@@ -8,11 +8,11 @@ mod seawall;
 
 use std::sync::Arc;
 
-use seawall_policy::{BreakerState, Call, Ending, Time};
+use seawall_policy::{BreakerState, Call, Ending, Time, Witness};
 
 use self::peer::{Peer, PeerCall, PeerPolicy};
 use self::seawall::SeawallGuards;
-pub use self::seawall::SeawallPolicy;
+pub use self::seawall::{Leaving, SeawallPolicy};
 use super::chance::Stream;
 
 /// What a caller runs.
@@ -44,7 +44,27 @@ pub enum Next {
         ok: bool,
         /// It was refused here before anything was sent.
         refused: bool,
+        /// When whoever made it was told to come back.
+        told: Option<Time>,
     },
+}
+
+/// A caller's guards, as they are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Seen {
+    /// The state of its breakers: the first that is not closed.
+    state: Option<BreakerState>,
+    /// Its limits together.
+    pub(super) limit: Option<u32>,
+    /// The smallest of its limits.
+    pub(super) least_limit: Option<u32>,
+}
+
+impl Seen {
+    /// Whether one of its breakers is not closed.
+    pub(super) fn is_open(&self) -> bool {
+        self.state.is_some_and(|state| state != BreakerState::Closed)
+    }
 }
 
 /// A call's own state.
@@ -124,11 +144,48 @@ impl Caller {
         }
     }
 
-    /// The state of its breaker (the first that is not closed), and its limit.
-    pub(super) fn seen(&mut self, now: Time) -> (Option<BreakerState>, Option<u32>) {
+    /// Who made the call gives up waiting for it. With a witness, the attempt in flight goes on to its real ending and nothing is
+    /// sent after it; without one, the call is over.
+    pub(super) fn leaves(
+        &mut self,
+        policy: &Policy,
+        machine: &mut Machine,
+        key: u32,
+        now: Time,
+    ) -> Option<Witness> {
+        match (&mut self.guards, machine, policy) {
+            (Guarding::Seawall(guards), Machine::Seawall(call), Policy::Seawall(own)) => {
+                guards.leaves(own, call, key, now)
+            }
+            (Guarding::Peer(peer), Machine::Peer(call), Policy::Peer(_)) => {
+                peer.leaves(call);
+                None
+            }
+            (Guarding::Seawall(_) | Guarding::Peer(_), _, _) => {
+                unreachable!("a caller's calls are made of its policy")
+            }
+        }
+    }
+
+    /// The attempt of a witness has ended.
+    pub(super) fn followed(&mut self, witness: Witness) {
+        match &mut self.guards {
+            Guarding::Seawall(guards) => guards.followed(witness),
+            Guarding::Peer(_) => unreachable!("a peer follows nobody"),
+        }
+    }
+
+    /// Its breakers and its limits.
+    pub(super) fn seen(&mut self, now: Time) -> Seen {
         match &mut self.guards {
             Guarding::Seawall(guards) => guards.seen(now),
             Guarding::Peer(peer) => peer.seen(now),
         }
     }
+}
+
+/// When an answer says to come back.
+fn told(ending: Ending, now: Time) -> Option<Time> {
+    let Ending::Answered(answer) = ending else { return None };
+    answer.retry_after.map(|rest| now.saturating_add(rest))
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use seawall_policy::{BreakerState, Ending, Lost, Time};
 
-use super::Next;
 use super::peer_breakers::{PeerBreaker, PeerBreakerPolicy};
 use super::peer_budgets::{PeerBudget, PeerBudgetPolicy};
 use super::peer_shares::{Aimd, Pid, Throttle};
+use super::{Next, Seen, told};
 use crate::sim::chance::{Stream, seconds};
 
 pub use super::peer_breakers::PeerBreakerPolicy as Breaker;
@@ -36,6 +36,8 @@ pub struct PeerPolicy {
     pub throttle: Option<ThrottlePolicy>,
     /// Sheds a share of its own calls, as a controller finds it.
     pub pid: Option<PidPolicy>,
+    /// After a 429 or 503 that names a time it sends nothing until exactly then, and tells that to whoever it refuses.
+    pub obeys: bool,
 }
 
 /// Waits before a repeat: base and cap in seconds.
@@ -77,6 +79,7 @@ impl PeerPolicy {
             limit: None,
             throttle: None,
             pid: None,
+            obeys: false,
         }
     }
 
@@ -113,6 +116,7 @@ pub(in crate::sim) struct PeerCall {
     tried: u32,
     /// The breaker's era when the attempt under way was admitted.
     era: u32,
+    in_flight: bool,
 }
 
 /// One caller with a peer's policy.
@@ -123,6 +127,8 @@ pub(super) struct Peer {
     limit: Option<Aimd>,
     throttle: Option<Throttle>,
     pid: Option<Pid>,
+    /// Until when nothing is sent.
+    until: Time,
 }
 
 impl Peer {
@@ -138,6 +144,7 @@ impl Peer {
             limit: policy.limit.map(Aimd::new),
             throttle: policy.throttle.map(Throttle::new),
             pid: policy.pid.map(Pid::new),
+            until: Time::ZERO,
         }
     }
 
@@ -145,7 +152,7 @@ impl Peer {
         if let Some(budget) = &mut self.budget {
             budget.begun(now);
         }
-        let mut call = PeerCall { tried: 0, era: 0 };
+        let mut call = PeerCall { tried: 0, era: 0, in_flight: false };
         let next = self.send(policy, &mut call, key, now);
         (call, next)
     }
@@ -159,7 +166,11 @@ impl Peer {
     }
 
     fn send(&mut self, policy: &PeerPolicy, call: &mut PeerCall, key: u32, now: Time) -> Next {
-        let refused = Next::Over { ok: false, refused: call.tried == 0 };
+        let first = call.tried == 0;
+        if now < self.until {
+            return Next::Over { ok: false, refused: first, told: Some(self.until) };
+        }
+        let refused = Next::Over { ok: false, refused: first, told: None };
         let unit = self.stream.unit();
         if self.throttle.as_mut().is_some_and(|throttle| !throttle.admits(now, unit))
             || self.pid.as_mut().is_some_and(|pid| !pid.admits(now, unit))
@@ -177,6 +188,7 @@ impl Peer {
             limit.enter();
         }
         call.tried += 1;
+        call.in_flight = true;
         Next::Send { endpoint: 0, until: Time::NEVER, total: false }
     }
 
@@ -191,7 +203,12 @@ impl Peer {
         let ok = matches!(ending, Ending::Answered(answer) if answer.status < 400);
         let timed_out = matches!(ending, Ending::Lost(Lost::ReadTimeout | Lost::TotalTimeout));
         let overload = timed_out || matches!(ending, Ending::Answered(a) if matches!(a.status, 429 | 503));
+        let told = told(ending, now);
+        if policy.obeys {
+            self.until = self.until.max(told.unwrap_or(Time::ZERO));
+        }
         let era = call.era;
+        call.in_flight = false;
         if let Some(breaker) = self.breaker(policy, key) {
             breaker.record(ok, era, now);
         }
@@ -209,15 +226,25 @@ impl Peer {
         }
         let pays = |budget: &mut Option<PeerBudget>| budget.as_mut().is_none_or(|b| b.spend(timed_out, now));
         if ok || call.tried >= policy.tries || !pays(&mut self.budget) {
-            return Next::Over { ok, refused: false };
+            return Next::Over { ok, refused: false, told };
         }
         let wait = policy.waits.draw(call.tried, &mut self.stream);
         if wait.is_zero() { self.send(policy, call, key, now) } else { Next::Wait(now.saturating_add(wait)) }
     }
 
-    pub(super) fn seen(&mut self, now: Time) -> (Option<BreakerState>, Option<u32>) {
+    /// Who made the call gave up waiting for it: that is no evidence.
+    pub(super) fn leaves(&mut self, call: &PeerCall) {
+        if let Some(limit) = &mut self.limit
+            && call.in_flight
+        {
+            limit.leave(false, false);
+        }
+    }
+
+    pub(super) fn seen(&mut self, now: Time) -> Seen {
         let open = self.breakers.iter().any(|breaker| !breaker.is_closed(now));
         let state = if open { BreakerState::Open } else { BreakerState::Closed };
-        ((!self.breakers.is_empty()).then_some(state), self.limit.as_ref().map(Aimd::limit))
+        let limit = self.limit.as_ref().map(Aimd::limit);
+        Seen { state: (!self.breakers.is_empty()).then_some(state), limit, least_limit: limit }
     }
 }

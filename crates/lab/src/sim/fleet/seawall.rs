@@ -2,15 +2,16 @@
 //!
 //! Nothing is decided here. This file hands endings in and takes steps out, as the client does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_policy::{
-    After, BreakerState, BudgetSettings, Call, Claim, DependencyGuards, Ended, Ending, GuardSettings, Guards,
-    Health, HeldPass, Idempotency, Keys, Overload, Permit, Plan, Refusal, Report, Rules, Step, Stopped,
-    Ticket, Time, Wish,
+    After, AttemptEnd, Breaker, BreakerState, BudgetSettings, Call, Claim, DependencyGuards, Draw, Ended,
+    Ending, Evidence, FailureKind, Finish, GuardSettings, Guards, Health, HeldPass, Idempotency, Keys,
+    Overload, Permit, Plan, Refusal, Report, Rules, Step, Stopped, Ticket, Time, Wish, Witness,
 };
 
-use super::Next;
+use super::{Next, Seen, told};
 use crate::sim::chance::Stream;
 use crate::sim::scenarios::Seawall;
 
@@ -23,6 +24,19 @@ pub struct SeawallPolicy {
     pub guards: GuardSettings,
     /// Breaker and limit for each key, the budget for all.
     pub by_key: bool,
+    /// What a caller who leaves proves.
+    pub leaving: Leaving,
+}
+
+/// What a caller who leaves proves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leaving {
+    /// What the machines say: nothing by itself, and where the question is open, the attempt is followed to its real ending.
+    #[default]
+    Witnesses,
+    /// The obvious rule, for comparison, with one endpoint: where the window holds no success, any wait that was given up is a
+    /// slow failure. Nobody is followed.
+    Obvious,
 }
 
 impl SeawallPolicy {
@@ -41,7 +55,7 @@ impl SeawallPolicy {
             let budget = guards.budget;
             guards.budget = BudgetSettings { initial_milli: budget.burst_milli, ..budget };
         }
-        SeawallPolicy { plan, guards, by_key: false }
+        SeawallPolicy { plan, guards, by_key: false, leaving: Leaving::default() }
     }
 
     /// The same with breaker and limit for each key.
@@ -52,37 +66,44 @@ impl SeawallPolicy {
     }
 }
 
-/// Guards of one caller. With keys, the guards of a key are those of an endpoint of its own.
+/// Guards of one caller.
 pub(in crate::sim) struct SeawallGuards {
     guards: DependencyGuards,
-    endpoints: usize,
-    keys: usize,
-    /// The first endpoint of the key that is being asked for.
-    offset: usize,
+    /// The keys under which breaker and limit are kept; none where they are the endpoint's.
+    keys: Vec<Keys>,
+    /// The key that is being asked for.
+    key: Option<usize>,
+    leaving: Leaving,
     stream: Stream,
 }
 
 impl SeawallGuards {
     pub(super) fn new(policy: &SeawallPolicy, keys: u32, stream: Stream) -> SeawallGuards {
-        let endpoints = policy.plan.endpoints.max(1);
-        let keys = if policy.by_key { keys.max(1) as usize } else { 1 };
+        let name = |key: u32| Some(Arc::from(key.to_string()));
+        let keys = if policy.by_key { keys } else { 0 };
         SeawallGuards {
-            guards: DependencyGuards::new(policy.guards, endpoints * keys),
-            endpoints,
-            keys,
-            offset: 0,
+            guards: DependencyGuards::new(policy.guards, policy.plan.endpoints),
+            keys: (0..keys).map(|key| Keys { breaker: name(key), limit: name(key) }).collect(),
+            key: None,
+            leaving: policy.leaving,
             stream,
         }
     }
 
     fn turns_to(&mut self, key: u32) {
-        self.offset = if self.keys > 1 { key as usize * self.endpoints } else { 0 };
+        self.key = (!self.keys.is_empty()).then_some(key as usize);
+    }
+
+    /// The guards, and the key that is being asked for.
+    fn asked(&mut self) -> (&mut DependencyGuards, &Keys) {
+        (&mut self.guards, self.key.map_or(&Keys::NONE, |key| &self.keys[key]))
     }
 
     pub(super) fn begin(&mut self, policy: &SeawallPolicy, key: u32, now: Time) -> (Call, Next) {
         self.turns_to(key);
         let (call, step) = Call::begin(&policy.plan, Wish::default(), self, now);
-        (call, next(step, false, now))
+        let next = self.next(step, false, None, now);
+        (call, next)
     }
 
     pub(super) fn ended(
@@ -96,38 +117,90 @@ impl SeawallGuards {
         self.turns_to(key);
         let ok = policy.plan.rules.judge(&ending).health == Health::Success;
         let draw = self.stream.draw();
-        next(call.ended(&policy.plan, self, Ended::of(ending), || draw, now), ok, now)
+        let step = call.ended(&policy.plan, self, Ended::of(ending), || draw, now);
+        self.next(step, ok, told(ending, now), now)
     }
 
     pub(super) fn waited(&mut self, policy: &SeawallPolicy, call: &mut Call, key: u32, now: Time) -> Next {
         self.turns_to(key);
-        next(call.turn(&policy.plan, self, now), false, now)
+        let step = call.turn(&policy.plan, self, now);
+        self.next(step, false, None, now)
     }
 
-    pub(super) fn seen(&mut self, now: Time) -> (Option<BreakerState>, Option<u32>) {
+    /// `told` is the time that the attempt's answer names, if it is the call's last.
+    fn next(&mut self, step: Step, ok: bool, told: Option<Time>, now: Time) -> Next {
+        match step {
+            Step::Send(attempt) => {
+                let read = now.saturating_add(attempt.read);
+                let total = attempt.end_by < read;
+                Next::Send { endpoint: attempt.endpoint, until: read.min(attempt.end_by), total }
+            }
+            // No scenario has a queue yet; in one, a turn would be taken when the wait is over.
+            Step::Wait(until) | Step::Queue(until) => Next::Wait(until),
+            Step::Finish(Finish { refusal: Some(refusal), .. }) => {
+                let draw = if refusal.spread.is_zero() { Draw::new(0) } else { self.stream.draw() };
+                let rest = refusal.come_back(now, draw);
+                Next::Over { ok, refused: true, told: rest.map(|rest| now.saturating_add(rest)) }
+            }
+            Step::Finish(Finish { refusal: None, .. }) => Next::Over { ok, refused: false, told },
+        }
+    }
+
+    pub(super) fn leaves(
+        &mut self,
+        policy: &SeawallPolicy,
+        call: &mut Call,
+        key: u32,
+        now: Time,
+    ) -> Option<Witness> {
+        self.turns_to(key);
+        let followed = match self.leaving {
+            Leaving::Witnesses => call.underway().and_then(|attempt| self.guards.follow(&attempt)),
+            Leaving::Obvious => None,
+        };
+        match followed {
+            Some(_) => call.caller_left(),
+            None => call.abandon(&policy.plan, self, now),
+        }
+        followed
+    }
+
+    pub(super) fn followed(&mut self, witness: Witness) {
+        self.guards.unfollow(witness);
+    }
+
+    /// What the obvious rule makes of a report.
+    fn obvious(&mut self, report: &Report, now: Time) -> Report {
+        let breaker = self.guards.endpoint(0).expect("there is one").breaker();
+        let gave_up = matches!(report.health, Evidence::Abandoned { .. });
+        if !gave_up || breaker.counts(now).ok > 0 {
+            return *report;
+        }
+        let health = Evidence::Failure { kind: FailureKind::Abandoned, slow: true };
+        Report { health, load: AttemptEnd::Overload, ..*report }
+    }
+
+    pub(super) fn seen(&mut self, now: Time) -> Seen {
+        let keyed = !self.keys.is_empty();
         let mut state = BreakerState::Closed;
-        let mut limit = 0;
+        let (mut limit, mut least) = (0, u32::MAX);
         for at in 0..self.guards.len() {
             let guards = self.guards.endpoint(at).expect("below their number");
-            if !guards.breaker().is_closed() {
-                state = guards.breaker().state(now);
+            let mut breaker = |breaker: &mut Breaker| {
+                if !breaker.is_closed() {
+                    state = breaker.state(now);
+                }
+            };
+            let mut own = |own: u32| (limit, least) = (limit + own, least.min(own));
+            if keyed {
+                guards.each_breaker(now, |_, one, _| breaker(one));
+                guards.each_limit(|_, one| own(one.limit));
+            } else {
+                breaker(guards.breaker());
+                own(guards.limit().limit());
             }
-            limit += guards.limit().limit();
         }
-        (Some(state), Some(limit))
-    }
-}
-
-fn next(step: Step, ok: bool, now: Time) -> Next {
-    match step {
-        Step::Send(attempt) => {
-            let read = now.saturating_add(attempt.read);
-            let total = attempt.end_by < read;
-            Next::Send { endpoint: attempt.endpoint, until: read.min(attempt.end_by), total }
-        }
-        // No scenario has a queue yet; in one, a turn would be taken when the wait is over.
-        Step::Wait(until) | Step::Queue(until) => Next::Wait(until),
-        Step::Finish(finish) => Next::Over { ok, refused: finish.refusal.is_some() },
+        Seen { state: Some(state), limit: Some(limit), least_limit: (least < u32::MAX).then_some(least) }
     }
 }
 
@@ -137,15 +210,18 @@ impl Guards for SeawallGuards {
     type Ticket = Ticket;
 
     fn admit(&mut self, endpoint: usize, now: Time) -> Result<Permit, Refusal> {
-        self.guards.admit(self.offset + endpoint, &Keys::NONE, now)
+        let (guards, keys) = self.asked();
+        guards.admit(endpoint, keys, now)
     }
 
     fn join(&mut self, endpoint: usize, now: Time) -> Result<(Ticket, Time), Refusal> {
-        self.guards.join(self.offset + endpoint, &Keys::NONE, now)
+        let (guards, keys) = self.asked();
+        guards.join(endpoint, keys, now)
     }
 
     fn claim(&mut self, ticket: Ticket, now: Time) -> Claim<Permit, Ticket> {
-        self.guards.claim(ticket, &Keys::NONE, now)
+        let (guards, keys) = self.asked();
+        guards.claim(ticket, keys, now)
     }
 
     fn leave(&mut self, ticket: Ticket, now: Time) {
@@ -158,10 +234,16 @@ impl Guards for SeawallGuards {
     }
 
     fn refuses(&mut self, endpoint: usize, now: Time) -> Option<Stopped> {
-        self.guards.refuses(self.offset + endpoint, &Keys::NONE, now)
+        let (guards, keys) = self.asked();
+        guards.refuses(endpoint, keys, now)
     }
 
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass> {
+        let obvious = match self.leaving {
+            Leaving::Witnesses => None,
+            Leaving::Obvious => Some(self.obvious(report, now)),
+        };
+        let report = obvious.as_ref().unwrap_or(report);
         let stream = &mut self.stream;
         self.guards.settle(permit, report, after, now, || stream.draw()).pass
     }

@@ -4,6 +4,7 @@ mod adaptive_limit;
 mod amplification;
 mod arms;
 mod client_count;
+mod cooling;
 mod critical_load;
 mod erlang_b;
 mod jitter;
@@ -12,6 +13,7 @@ mod partial_outage;
 pub mod question;
 mod storm;
 mod tail;
+mod witnesses;
 
 use std::time::Duration;
 
@@ -50,6 +52,8 @@ pub const ALL: &[&Scenario] = &[
     &partial_outage::SCENARIO,
     &tail::SCENARIO,
     &adaptive_limit::SCENARIO,
+    &witnesses::SCENARIO,
+    &cooling::SCENARIO,
 ];
 
 /// How a run is asked for.

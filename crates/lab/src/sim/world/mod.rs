@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use seawall_policy::Time;
 
-use super::chance::Spread;
+use super::chance::{Spread, seconds};
 use super::fleet::Policy;
 
 /// A world, before it is played.
@@ -27,6 +27,13 @@ pub struct World {
     pub timeout: Duration,
     /// How long the network takes for each way; none where it takes no time.
     pub network: Option<Spread>,
+    /// Callers that do not wait until the end; none where all do.
+    pub leavers: Option<Leavers>,
+    /// How often a call that was told a time to come back is made again at that time: one that was refused here, or that ended with
+    /// an answer that names a time.
+    pub returns: u8,
+    /// Times to come back are told in whole seconds, rounded up, as `Retry-After` has them.
+    pub whole_seconds: bool,
     /// Between the callers and the providers, the nearest to the callers first. A call that ends well at one of them is
     /// answered 200, any other 500.
     pub middle: Vec<Tier>,
@@ -57,6 +64,15 @@ pub enum Arrivals {
     Waves(f64, f64),
     /// Each caller calls again only so long after its last call ended.
     Closed(Spread),
+}
+
+/// Calls whose callers give up waiting, whatever the timeouts are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Leavers {
+    /// The share of calls that are impatient.
+    pub share: f64,
+    /// How long such a call is waited for, from its beginning.
+    pub patience: Spread,
 }
 
 /// A tier of servers that serve calls by calling on.
@@ -91,6 +107,8 @@ pub struct Station {
     pub front: Option<Front>,
     /// `Retry-After` of a 503 of a full queue.
     pub retry_after: Option<Duration>,
+    /// How many attempts a second it takes; it takes any number where this is none.
+    pub quota: Option<Quota>,
     /// What goes wrong, and when.
     pub troubles: Vec<Trouble>,
 }
@@ -102,6 +120,38 @@ pub struct Front {
     pub patience: Duration,
     /// What it then answers.
     pub status: u16,
+}
+
+/// A bucket of permissions: what comes while it is empty is answered 429 immediately, and nothing is done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quota {
+    /// Permissions that come into it in a second.
+    pub per_second: f64,
+    /// The most that it holds; it begins full.
+    pub burst: f64,
+    /// The time that the answer names.
+    pub names: Named,
+}
+
+/// The time to come back that an answer names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Named {
+    /// None.
+    Nothing,
+    /// So many seconds from the answer.
+    After(f64),
+    /// Until this moment; the answer names what is left of it.
+    Until(Time),
+}
+
+impl Named {
+    fn rest(self, now: Time) -> Option<Duration> {
+        match self {
+            Named::Nothing => None,
+            Named::After(rest) => Some(seconds(rest)),
+            Named::Until(end) => Some(end.since(now)),
+        }
+    }
 }
 
 /// Who is served next.
@@ -142,6 +192,15 @@ pub enum Wrong {
         /// Seconds.
         after: f64,
     },
+    /// A share is answered with this status immediately: there is too much to do. Nothing else is done.
+    Busy {
+        /// The share.
+        share: f64,
+        /// The status.
+        status: u16,
+        /// The time that it names.
+        names: Named,
+    },
     /// A share does its whole work, and then fails with this status.
     FailsLate {
         /// The share.
@@ -173,6 +232,7 @@ impl Station {
             fails: 0.0,
             front: None,
             retry_after: None,
+            quota: None,
             troubles: Vec::new(),
         }
     }
@@ -201,6 +261,9 @@ impl World {
             keys: 1,
             timeout: Duration::from_secs(1),
             network: None,
+            leavers: None,
+            returns: 0,
+            whole_seconds: false,
             middle: Vec::new(),
             providers: vec![provider],
             horizon: at_second(horizon),

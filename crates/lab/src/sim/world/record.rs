@@ -3,7 +3,9 @@
 //! Goodput is counted by when a call *began*: the share of the calls begun in a second that ended well, whenever that
 //! was. Counted by when they end, a server that works off a backlog of dead requests looks busy and well.
 
-use seawall_policy::{BreakerState, Time};
+use seawall_policy::Time;
+
+use crate::sim::fleet::Seen;
 
 /// One second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -14,10 +16,20 @@ pub struct Second {
     pub ok: u32,
     /// Of those, how many were refused by their own caller before anything was sent.
     pub refused: u32,
-    /// Of those, how many were for a key that nothing of its own goes wrong with.
+    /// Of those refused, how many had a caller who would have waited until the end.
+    pub patient_refused: u32,
+    /// Of those begun, how many had such a caller.
+    pub patient: u32,
+    /// Of those begun, how many were left by their caller before they ended.
+    pub left: u32,
+    /// Of those begun, how many were for a key that nothing of its own goes wrong with.
     pub spared: u32,
     /// Of these, how many ended well.
     pub spared_ok: u32,
+    /// Of these, how many were refused.
+    pub spared_refused: u32,
+    /// Of those begun, how many were made again at the time that they had been told.
+    pub returned: u32,
     /// Attempts that the callers sent.
     pub attempts: u32,
     /// Attempts that reached a provider.
@@ -34,6 +46,17 @@ pub struct Second {
     pub limit: f32,
 }
 
+/// What one provider saw.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Provider {
+    /// Attempts that reached it, in each tenth of a second.
+    pub tenths: Vec<u32>,
+    /// Attempts that it answered well while somebody waited for them, in each second.
+    pub served: Vec<u32>,
+    /// Attempts that it answered 429 or 503 without any work, in each second.
+    pub turned_away: Vec<u32>,
+}
+
 /// A run, as seen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
@@ -41,6 +64,14 @@ pub struct Record {
     pub seconds: Vec<Second>,
     /// When each call began and how long it took, in seconds, and whether it ended well; only where watched.
     pub calls: Vec<(f32, f32, bool)>,
+    /// Attempts that went on to their real ending although their caller left.
+    pub followed: u32,
+    /// The second in which the breaker of a caller was first seen not closed; only where watched.
+    pub opened: Option<f64>,
+    /// The smallest limit that any caller was seen with; only where watched.
+    pub least_limit: Option<u32>,
+    /// Provider by provider.
+    pub providers: Vec<Provider>,
     /// Over all events.
     pub hash: u64,
     /// How many events.
@@ -56,9 +87,9 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    pub(super) fn add(&mut self, state: Option<BreakerState>, limit: Option<u32>) {
-        self.open += u32::from(state.is_some_and(|state| state != BreakerState::Closed));
-        if let Some(limit) = limit {
+    pub(super) fn add(&mut self, seen: Seen) {
+        self.open += u32::from(seen.is_open());
+        if let Some(limit) = seen.limit {
             self.limits += f64::from(limit);
             self.limited += 1;
         }
@@ -71,9 +102,51 @@ const WHOLE: f64 = 0.95;
 const UNFINISHED_SECONDS: usize = 12;
 
 impl Record {
+    pub(super) fn new(seconds: usize, providers: usize) -> Record {
+        let provider = Provider {
+            tenths: vec![0; seconds * 10],
+            served: vec![0; seconds],
+            turned_away: vec![0; seconds],
+        };
+        let (seconds, providers) = (vec![Second::default(); seconds], vec![provider; providers]);
+        Record { seconds, providers, ..Record::default() }
+    }
+
+    /// An attempt reached a provider.
+    pub(super) fn reached(&mut self, provider: usize, now: Time) {
+        self.second(now).load += 1;
+        count(&mut self.providers[provider].tenths, now, 100_000_000);
+    }
+
+    /// A provider answered an attempt well.
+    pub(super) fn served(&mut self, provider: usize, now: Time) {
+        count(&mut self.providers[provider].served, now, 1_000_000_000);
+    }
+
+    /// A provider said that it has too much to do.
+    pub(super) fn turned_away(&mut self, provider: usize, now: Time) {
+        count(&mut self.providers[provider].turned_away, now, 1_000_000_000);
+    }
+
+    /// The largest number of attempts that reached a provider in a tenth of a second, between two tenths.
+    #[must_use]
+    pub fn peak(&self, provider: usize, from: usize, to: usize) -> u32 {
+        let tenths = self.providers.get(provider).map_or(&[][..], |provider| &provider.tenths);
+        let end = to.min(tenths.len());
+        tenths[from.min(end)..end].iter().copied().max().unwrap_or(0)
+    }
+
     pub(super) fn second(&mut self, time: Time) -> &mut Second {
         let last = self.seconds.len() - 1;
         &mut self.seconds[((time.as_nanos() / 1_000_000_000) as usize).min(last)]
+    }
+
+    /// A caller's guards were looked at.
+    pub(super) fn saw(&mut self, seen: Seen, now: Time) {
+        if seen.is_open() {
+            self.opened.get_or_insert(now.as_nanos() as f64 / 1e9);
+        }
+        self.least_limit = self.least_limit.into_iter().chain(seen.least_limit).min();
     }
 
     /// The sum of something over some seconds.
@@ -143,6 +216,11 @@ impl Record {
         let at = (times.len() as f64 * quantile) as usize;
         times.get(at.min(times.len().saturating_sub(1))).map(|time| f64::from(*time))
     }
+}
+
+fn count(spans: &mut [u32], now: Time, nanos: u64) {
+    let last = spans.len() - 1;
+    spans[((now.as_nanos() / nanos) as usize).min(last)] += 1;
 }
 
 #[cfg(test)]

@@ -3,15 +3,20 @@
 //! The order of a call is read off [`Play::happens`]: it arrives, its policy says what to do, an attempt reaches a
 //! station, is served or not, and its answer or its timeout comes back to the policy.
 
-use seawall_policy::{Answer, Ending, Lost, Time, Unsent};
+use std::time::Duration;
 
-use super::record::{Guarded, Record, Second};
+use seawall_policy::{Time, Witness};
+
+use super::record::{Guarded, Record};
 use super::slab::{Handle, Slab};
-use super::station::{Met, Working};
+use super::station::Working;
 use super::{Arrivals, World};
 use crate::sim::agenda::{Agenda, Event};
 use crate::sim::chance::{Stream, Whose, seconds};
 use crate::sim::fleet::{Caller, Machine, Next, Policy};
+
+mod attempts;
+mod leaving;
 
 #[derive(Clone, Copy)]
 enum Happens {
@@ -33,6 +38,10 @@ enum Happens {
     Waited(Handle),
     /// Something at a station begins or ends to go wrong.
     Changes { station: u32 },
+    /// Who made the call gives up waiting for it.
+    Leaves(Handle),
+    /// Who was told to come back makes the call again.
+    Returns(Return),
 }
 
 impl Event for Happens {
@@ -48,6 +57,8 @@ impl Event for Happens {
             Happens::TimesOut(attempt) => (6, attempt.place, 0),
             Happens::Waited(call) => (7, call.place, 0),
             Happens::Changes { station } => (8, station, 0),
+            Happens::Leaves(call) => (9, call.place, 0),
+            Happens::Returns(call) => (10, call.caller, u16::from(call.times)),
         };
         u64::from(place) | kind << 32 | u64::from(more) << 40
     }
@@ -56,6 +67,22 @@ impl Event for Happens {
 /// A connection that was refused, among statuses.
 const REFUSED: u16 = 0;
 
+/// A call that is made again.
+#[derive(Clone, Copy)]
+struct Return {
+    caller: u32,
+    key: u32,
+    /// How often it was made before.
+    times: u8,
+}
+
+/// How a call ended.
+struct Over {
+    ok: bool,
+    refused: bool,
+    told: Option<Time>,
+}
+
 struct CallUnderWay {
     caller: u32,
     key: u32,
@@ -63,6 +90,14 @@ struct CallUnderWay {
     serves: Option<Handle>,
     began: Time,
     machine: Machine,
+    /// The attempt under way.
+    flight: Option<Handle>,
+    /// Whoever made it would wait until the end.
+    patient: bool,
+    /// Its caller left, and its attempt goes on for this.
+    witness: Option<Witness>,
+    /// How often it was made before.
+    times: u8,
 }
 
 struct Attempt {
@@ -77,6 +112,8 @@ struct Attempt {
     awaited: bool,
     /// The station still has it.
     held: bool,
+    /// The time to come back that its answer names.
+    told: Option<Duration>,
 }
 
 struct Play {
@@ -91,6 +128,7 @@ struct Play {
     agenda: Agenda<Happens>,
     arrivals: Stream,
     network: Stream,
+    leavers: Stream,
     record: Record,
     /// Keys with troubles of their own.
     troubled_keys: Vec<u32>,
@@ -142,7 +180,8 @@ impl Play {
         let troubles = world.providers.iter().flat_map(|station| &station.troubles);
         let troubled_keys = troubles.filter_map(|trouble| trouble.key).collect();
         let seconds = world.horizon.as_nanos().div_ceil(1_000_000_000) as usize;
-        let record = Record { seconds: vec![Second::default(); seconds.max(1)], ..Record::default() };
+        let providers = world.providers.len();
+        let record = Record::new(seconds.max(1), providers);
         Play {
             world,
             policies,
@@ -154,6 +193,7 @@ impl Play {
             agenda: Agenda::new(),
             arrivals: Stream::of(seed, Whose::Arrivals, 0),
             network: Stream::of(seed, Whose::Network, 0),
+            leavers: Stream::of(seed, Whose::Leavers, 0),
             record,
             troubled_keys,
             in_flight: 0,
@@ -188,6 +228,8 @@ impl Play {
             Happens::Answers(attempt, status) => self.answered(attempt, status, now),
             Happens::TimesOut(attempt) => self.times_out(attempt, now),
             Happens::Waited(call) => self.waited(call, now),
+            Happens::Leaves(call) => self.leaves(call, now),
+            Happens::Returns(call) => self.returns(call, now),
             Happens::Changes { station } => {
                 self.stations[station as usize].change(now);
                 self.serves_on(station, now);
@@ -224,12 +266,33 @@ impl Play {
             Some(served) => served.key,
             None => self.arrivals.below(self.world.keys),
         };
+        self.begins_for(caller, serves, key, 0, now);
+    }
+
+    fn begins_for(&mut self, caller: u32, serves: Option<Handle>, key: u32, times: u8, now: Time) {
+        let patience = if serves.is_none() { self.patience() } else { None };
         if serves.is_none() {
-            self.record.second(now).begun += 1;
+            let second = self.record.second(now);
+            second.begun += 1;
+            second.patient += u32::from(patience.is_none());
         }
         let own = &mut self.callers[caller as usize];
         let (machine, next) = own.begin(&self.policies[own.policy], key, now);
-        let call = self.calls.insert(CallUnderWay { caller, key, serves, began: now, machine });
+        let call = self.calls.insert(CallUnderWay {
+            caller,
+            key,
+            serves,
+            began: now,
+            machine,
+            flight: None,
+            patient: patience.is_none(),
+            witness: None,
+            times,
+        });
+        if let Some(patience) = patience {
+            self.agenda.after(patience, Happens::Leaves(call));
+        }
+        self.looks_at(caller, now);
         self.goes_on(call, next, now);
     }
 
@@ -244,180 +307,27 @@ impl Play {
         match next {
             Next::Send { endpoint, until, total } => self.sends(call, endpoint, until, total, now),
             Next::Wait(until) => self.agenda.at(until, Happens::Waited(call)),
-            Next::Over { ok, refused } => self.over(call, ok, refused, now),
+            Next::Over { ok, refused, told } => self.over(call, Over { ok, refused, told }, now),
         }
     }
 
-    fn sends(&mut self, handle: Handle, endpoint: usize, until: Time, total: bool, now: Time) {
-        let call = self.calls.get(handle).expect("it goes on");
-        let (caller, key) = (call.caller, call.key);
-        let patience = now.saturating_add(self.world.timeout);
-        let (until, total) = if until < patience { (until, total) } else { (patience, false) };
-        let level = self.level(caller);
-        if level == 0 {
-            self.in_flight += 1;
-            let in_flight = self.in_flight;
-            let second = self.record.second(now);
-            second.attempts += 1;
-            second.in_flight = second.in_flight.max(in_flight);
-        }
-        let station = (level + endpoint).min(self.stations.len() - 1) as u32;
-        let attempt = self.attempts.insert(Attempt {
-            call: handle,
-            caller,
-            station,
-            key,
-            until,
-            total,
-            awaited: true,
-            held: true,
-        });
-        self.agenda.timer(until, Happens::TimesOut(attempt));
-        match self.world.network {
-            Some(delay) => self.agenda.after(delay.draw(&mut self.network), Happens::Reaches(attempt)),
-            None => self.reaches(attempt, now),
+    /// Looks at a caller's guards after something happened to them. It is no event: looking changes nothing.
+    fn looks_at(&mut self, caller: u32, now: Time) {
+        if self.world.watch && caller < self.levels[1] {
+            let seen = self.callers[caller as usize].seen(now);
+            self.record.saw(seen, now);
         }
     }
 
-    fn level(&self, caller: u32) -> usize {
-        // Few levels: a scan beats a search.
-        self.levels[1..].iter().position(|end| caller < *end).expect("each caller has a level")
-    }
-
-    fn reaches(&mut self, handle: Handle, now: Time) {
-        let Some(attempt) = self.attempts.get(handle) else { return };
-        let (key, at) = (attempt.key, attempt.station);
-        let station = &mut self.stations[at as usize];
-        let front = station.setup.front;
-        let is_provider = at as usize >= self.world.middle.len();
-        let met = station.arrives(handle, key, now);
-        if is_provider {
-            self.record.second(now).load += 1;
-        }
-        if let (Some(front), Met::Begun(..) | Met::Queued) = (front, &met) {
-            self.agenda.after(front.patience, Happens::FrontGivesUp(handle));
-        }
-        match met {
-            Met::Begun(time, status) => self.agenda.after(time, Happens::Served(handle, status)),
-            Met::Queued => {}
-            Met::Answered(later, status) => {
-                self.let_go(handle);
-                self.agenda.after(later, Happens::Answers(handle, status));
-            }
-            Met::Refused => {
-                self.let_go(handle);
-                self.agenda.at(now, Happens::Answers(handle, REFUSED));
-            }
-            Met::Swallowed => self.let_go(handle),
-        }
-    }
-
-    /// The station has no more to do with it.
-    fn let_go(&mut self, handle: Handle) {
-        if let Some(attempt) = self.attempts.get(handle) {
-            attempt.held = false;
-            if !attempt.awaited {
-                self.attempts.remove(handle);
-            }
-        }
-    }
-
-    fn served(&mut self, handle: Handle, status: u16, now: Time) {
-        let attempt = self.attempts.get(handle).expect("held until it is served");
-        let at = attempt.station;
-        self.stations[at as usize].done();
-        let is_provider = at as usize >= self.world.middle.len();
-        if is_provider || status != 200 {
-            self.answers(handle, status, now);
-        } else {
-            let (first, end) = (self.levels[at as usize + 1], self.levels[at as usize + 2]);
-            let instance = first + self.network.below(end - first);
-            self.begins(instance, Some(handle), now);
-        }
-        self.serves_on(at, now);
-    }
-
-    /// Idle workers take what waits.
-    fn serves_on(&mut self, at: u32, now: Time) {
-        while let Some(handle) = self.stations[at as usize].next() {
-            let attempt = self.attempts.get(handle).expect("held while it waits");
-            let key = attempt.key;
-            let station = &mut self.stations[at as usize];
-            let expired = station.setup.drops_expired && now >= attempt.until;
-            if expired || (station.setup.hears_cancels && !attempt.awaited) {
-                self.let_go(handle);
-                continue;
-            }
-            let (time, status) = station.begin_waiting(key, now);
-            self.agenda.after(time, Happens::Served(handle, status));
-        }
-    }
-
-    /// An answer leaves a station.
-    fn answers(&mut self, handle: Handle, status: u16, now: Time) {
-        match self.world.network {
-            Some(delay) => {
-                self.agenda.after(delay.draw(&mut self.network), Happens::Answers(handle, status));
-                self.let_go(handle);
-            }
-            None => {
-                self.let_go(handle);
-                self.answered(handle, status, now);
-            }
-        }
-    }
-
-    fn front_gives_up(&mut self, handle: Handle, now: Time) {
-        let Some(attempt) = self.attempts.get(handle) else { return };
-        let front = self.stations[attempt.station as usize].setup.front;
-        if let Some(front) = front {
-            self.answered(handle, front.status, now);
-        }
-    }
-
-    fn answered(&mut self, handle: Handle, status: u16, now: Time) {
-        let Some(attempt) = self.attempts.get(handle) else { return };
-        let station = &self.stations[attempt.station as usize];
-        let ending = match status {
-            REFUSED => Ending::Unsent(Unsent::Refused),
-            503 => {
-                Ending::Answered(Answer { retry_after: station.setup.retry_after, ..Answer::of_status(503) })
-            }
-            status => Ending::Answered(Answer::of_status(status)),
-        };
-        self.ended(handle, ending, now);
-    }
-
-    fn times_out(&mut self, handle: Handle, now: Time) {
-        let Some(attempt) = self.attempts.get(handle) else { return };
-        let lost = if attempt.total { Lost::TotalTimeout } else { Lost::ReadTimeout };
-        self.ended(handle, Ending::Lost(lost), now);
-    }
-
-    /// The caller learns how its attempt ended, if it still waits.
-    fn ended(&mut self, handle: Handle, ending: Ending, now: Time) {
-        let attempt = self.attempts.get(handle).expect("looked up by who calls this");
-        if !attempt.awaited {
-            return;
-        }
-        attempt.awaited = false;
-        let (call, caller, held) = (attempt.call, attempt.caller, attempt.held);
-        if !held {
-            self.attempts.remove(handle);
-        }
-        if caller < self.levels[1] {
-            self.in_flight -= 1;
-        }
-        let Some(under_way) = self.calls.get(call) else { return };
-        let own = &mut self.callers[caller as usize];
-        let next = own.ended(&self.policies[own.policy], &mut under_way.machine, under_way.key, ending, now);
-        self.goes_on(call, next, now);
-    }
-
-    fn over(&mut self, handle: Handle, ok: bool, refused: bool, now: Time) {
+    fn over(&mut self, handle: Handle, over: Over, now: Time) {
+        let Over { ok, refused, told } = over;
         let call = self.calls.remove(handle).expect("it is over once");
         if let Some(served) = call.serves {
             self.answers(served, if ok { 200 } else { 500 }, now);
+            return;
+        }
+        if let Some(witness) = call.witness {
+            self.callers[call.caller as usize].followed(witness);
             return;
         }
         let took = now.since(call.began).as_secs_f64();
@@ -425,15 +335,27 @@ impl Play {
         let second = self.record.second(call.began);
         second.spared += u32::from(spared);
         second.spared_ok += u32::from(spared && ok);
+        second.spared_refused += u32::from(spared && refused);
         second.ok += u32::from(ok);
         second.refused += u32::from(refused);
+        second.patient_refused += u32::from(refused && call.patient);
         second.took += took;
         if self.world.watch {
             let began = call.began.as_nanos() as f64 / 1e9;
             self.record.calls.push((began as f32, took as f32, ok));
         }
+        if let (Some(back), true) = (told, call.times < self.world.returns) {
+            let again = Return { caller: call.caller, key: call.key, times: call.times + 1 };
+            let back = if self.world.whole_seconds { in_whole_seconds(back, now) } else { back };
+            self.agenda.at(back, Happens::Returns(again));
+            return;
+        }
+        self.thinks(call.caller);
+    }
+
+    /// In a closed loop, the caller calls again after a while.
+    fn thinks(&mut self, caller: u32) {
         if let Arrivals::Closed(think) = self.world.arrivals {
-            let caller = call.caller;
             self.agenda.after(think.draw(&mut self.arrivals), Happens::Thinks { caller });
         }
     }
@@ -450,8 +372,7 @@ impl Play {
             if self.world.watch {
                 let mut guarded = Guarded::default();
                 for caller in &mut self.callers[..self.levels[1] as usize] {
-                    let (state, limit) = caller.seen(end);
-                    guarded.add(state, limit);
+                    guarded.add(caller.seen(end));
                 }
                 second.open = guarded.open;
                 second.limit = (guarded.limits / f64::from(guarded.limited.max(1))) as f32;
@@ -459,4 +380,10 @@ impl Play {
             self.sampled += 1;
         }
     }
+}
+
+/// The moment that many whole seconds from now, rounded up.
+fn in_whole_seconds(back: Time, now: Time) -> Time {
+    let rest = back.since(now);
+    now.saturating_add(Duration::from_secs(rest.as_secs() + u64::from(rest.subsec_nanos() > 0)))
 }

@@ -17,6 +17,8 @@ pub(super) struct Working {
     queue: VecDeque<Handle>,
     /// The share of its capacity that it has.
     capacity: f64,
+    /// Permissions that its quota had left, and when.
+    permissions: Option<(f64, Time)>,
 }
 
 /// What becomes of an attempt that arrives.
@@ -25,8 +27,8 @@ pub(super) enum Met {
     Begun(Duration, u16),
     /// It waits.
     Queued,
-    /// It is answered so, so much later, without any work.
-    Answered(Duration, u16),
+    /// It is answered so, so much later, without any work, and may be told a time to come back.
+    Answered(Duration, u16, Option<Duration>),
     /// The connection is refused.
     Refused,
     /// Nothing ever happens to it.
@@ -40,6 +42,7 @@ impl Working {
             idle: setup.workers.unwrap_or(u32::MAX),
             queue: VecDeque::new(),
             capacity: 1.0,
+            permissions: None,
             setup,
         }
     }
@@ -69,12 +72,15 @@ impl Working {
         if let Some(met) = self.goes_wrong(key, now) {
             return met;
         }
+        if let Some(met) = self.over_quota(now) {
+            return met;
+        }
         if self.idle > 0 && self.capacity > 0.0 {
             let (time, status) = self.begin(key, now);
             return Met::Begun(time, status);
         }
         if self.setup.bound.is_some_and(|bound| self.queue.len() >= bound as usize) {
-            return Met::Answered(Duration::ZERO, 503);
+            return Met::Answered(Duration::ZERO, 503, self.setup.retry_after);
         }
         self.queue.push_back(attempt);
         Met::Queued
@@ -90,12 +96,24 @@ impl Working {
                 Wrong::Swallowed => return Some(Met::Swallowed),
                 Wrong::Refused => return Some(Met::Refused),
                 Wrong::Fails { share, status, after } if self.stream.chance(share) => {
-                    return Some(Met::Answered(seconds(after), status));
+                    return Some(Met::Answered(seconds(after), status, None));
                 }
-                Wrong::Fails { .. } | Wrong::FailsLate { .. } | Wrong::Capacity(_) => {}
+                Wrong::Busy { share, status, names } if self.stream.chance(share) => {
+                    return Some(Met::Answered(Duration::ZERO, status, names.rest(now)));
+                }
+                Wrong::Fails { .. } | Wrong::Busy { .. } | Wrong::FailsLate { .. } | Wrong::Capacity(_) => {}
             }
         }
         None
+    }
+
+    fn over_quota(&mut self, now: Time) -> Option<Met> {
+        let quota = self.setup.quota?;
+        let (left, since) = self.permissions.unwrap_or((quota.burst, now));
+        let left = (left + now.since(since).as_secs_f64() * quota.per_second).min(quota.burst);
+        let takes = left >= 1.0;
+        self.permissions = Some((left - f64::from(u8::from(takes)), now));
+        (!takes).then(|| Met::Answered(Duration::ZERO, 429, quota.names.rest(now)))
     }
 
     /// A worker begins: for how long, and how it will answer.

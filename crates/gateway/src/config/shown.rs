@@ -1,0 +1,347 @@
+//! Which parts of a file a report may show.
+//!
+//! A report quotes the line that a mistake is on, and goes to terminals, logs and the admin side. The obvious rule stars out the
+//! values of keys that hold secrets, and fails where it matters: a secret under a misspelt key (`headerz`) stands under no
+//! key that is known to hold one. So the rule is turned around. Everything is starred out, comments too, except for
+//! the words of our own table of keys, the values of keys that are known to be harmless, `${env:NAME}` and
+//! `${file:PATH}`, and the marks that TOML is made of.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{Kind, ROOT, Spec};
+use super::nearest::nearest;
+use super::section::Value;
+use super::shape::judge;
+
+/// A longer value is not shown, however harmless its key: a quote that was not closed may have swallowed what follows.
+const LONGEST_VALUE: usize = 200;
+/// A longer word may be a secret.
+const LONGEST_WORD: usize = 24;
+
+/// Whether a name that somebody wrote may be repeated in a message. What is close to a valid name may, and so may a short
+/// word of letters. A key of an API has digits, or is longer.
+pub(super) fn tellable<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> bool {
+    is_word(name) || nearest(name, candidates).is_some()
+}
+
+fn is_word(name: &str) -> bool {
+    let fine = |c: char| c.is_ascii_alphabetic() || "_-.".contains(c);
+    (1..=LONGEST_WORD).contains(&name.len()) && name.chars().all(fine)
+}
+
+/// The name in backticks, or `instead` where it may be a secret.
+pub(super) fn quoted<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, instead: &str) -> String {
+    if tellable(name, candidates) { format!("`{name}`") } else { instead.to_owned() }
+}
+
+/// Whether this may be the name of an environment variable. Nobody writes one with digits and lowercase letters, and
+/// many secrets look so.
+pub(super) fn is_variable(name: &str) -> bool {
+    let upper = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    is_word(name) || (name.len() <= 64 && name.bytes().all(upper))
+}
+
+/// The byte ranges of `text` that may be shown, for the table that was read from it. `broken`: it is not even TOML.
+pub(super) fn ranges(text: &str, table: &DeTable<'_>, broken: bool) -> Vec<Range<usize>> {
+    let mut shown = Shown { text, broken, ranges: Vec::new(), names: BTreeSet::new() };
+    shown.table(&ROOT, table);
+    known_words(&ROOT, &mut shown.names);
+    shown.headlines();
+    shown.ranges
+}
+
+/// `text` with a star for every character that is in none of the ranges. Line ends stay, so places stay.
+pub(super) fn masked(text: &str, shown: &[Range<usize>]) -> String {
+    let visible = visible(text, shown);
+    text.char_indices().map(|(at, c)| if visible[at] { c } else { '*' }).collect()
+}
+
+/// Where byte `at` of `text` lies in the masked text: a star may be shorter than what it stands for.
+pub(super) fn masked_offset(text: &str, shown: &[Range<usize>], at: usize) -> usize {
+    let visible = visible(text, shown);
+    text.char_indices()
+        .take_while(|(start, _)| *start < at)
+        .map(|(start, c)| if visible[start] { c.len_utf8() } else { 1 })
+        .sum()
+}
+
+/// For each byte, whether the character that begins there is shown.
+fn visible(text: &str, shown: &[Range<usize>]) -> Vec<bool> {
+    let mut visible = vec![false; text.len()];
+    for range in shown {
+        visible[range.start.min(text.len())..range.end.min(text.len())].fill(true);
+    }
+    for (at, c) in text.char_indices() {
+        visible[at] |= c.is_whitespace() || "[]{}=,\"'#.".contains(c);
+    }
+    visible
+}
+
+fn known_words(spec: &'static Spec, words: &mut BTreeSet<String>) {
+    for key in spec.keys() {
+        words.insert(key.name.to_owned());
+        if let Kind::Table(inner) | Kind::Tables(inner) | Kind::Named(inner) = key.kind {
+            known_words(inner, words);
+        }
+    }
+}
+
+struct Shown<'t> {
+    text: &'t str,
+    broken: bool,
+    ranges: Vec<Range<usize>>,
+    /// Words that a headline (`[dependency.pay]`) may show.
+    names: BTreeSet<String>,
+}
+
+impl Shown<'_> {
+    fn table(&mut self, spec: &'static Spec, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let Some(key) = spec.key(name.get_ref()) else {
+                if tellable(name.get_ref(), spec.names()) {
+                    self.name(name.get_ref(), name.span());
+                }
+                continue;
+            };
+            self.ranges.push(name.span());
+            match (&key.kind, value.get_ref()) {
+                (Kind::Table(inner), DeValue::Table(table)) => self.table(inner, table),
+                (Kind::Tables(inner), DeValue::Array(items)) => {
+                    items.iter().filter_map(|item| item.get_ref().as_table()).for_each(|table| {
+                        self.table(inner, table);
+                    });
+                }
+                (Kind::Named(inner), DeValue::Table(tables)) => self.named(inner, tables),
+                (kind, _) => {
+                    let before = self.ranges.len();
+                    self.value(kind, value);
+                    if self.broken {
+                        self.keep_to_the_line_of(name.span(), before);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Drops the ranges from `first` on that lie on other lines than a key. A bracket that was not closed makes the lines after
+    /// it part of a value that they do not belong to.
+    fn keep_to_the_line_of(&mut self, key: Range<usize>, first: usize) {
+        let end = self.text[key.end..].find('\n').map_or(self.text.len(), |n| key.end + n);
+        let mut at = 0;
+        self.ranges.retain(|range| {
+            at += 1;
+            at <= first || (range.start >= key.start && range.end <= end)
+        });
+    }
+
+    fn name(&mut self, name: &str, span: Range<usize>) {
+        self.names.insert(name.to_owned());
+        self.ranges.push(span);
+    }
+
+    /// Names of dependencies are no secrets: they are the first segment of every path.
+    fn named(&mut self, spec: &'static Spec, tables: &DeTable<'_>) {
+        for (name, value) in tables {
+            let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+            let written = name.get_ref();
+            let Some(table) = value.get_ref().as_table() else { continue };
+            if is_word(written) || (written.len() <= 64 && written.bytes().all(fine)) {
+                self.name(written, name.span());
+            }
+            self.table(spec, table);
+        }
+    }
+
+    fn value(&mut self, kind: &Kind, value: &Value<'_>) {
+        match (kind, value.get_ref()) {
+            (Kind::Headers, DeValue::Table(headers)) => {
+                for (name, value) in headers {
+                    if is_header(name.get_ref()) {
+                        self.ranges.push(name.span());
+                    }
+                    self.holes(value);
+                }
+            }
+            (Kind::Json(_), _) => self.json(value),
+            (Kind::EndpointUrl | Kind::ProxyUrl, DeValue::String(_)) => self.url(value, false),
+            (Kind::LedgerUrl | Kind::RedisUrl, DeValue::String(_)) => self.url(value, true),
+            (Kind::Request(_), DeValue::String(_)) => self.request(value),
+            (Kind::Predicates, _) => self.all(value),
+            (Kind::HostNames | Kind::Statuses | Kind::Texts, DeValue::Array(items)) => {
+                items.iter().for_each(|item| self.scalar(item));
+            }
+            (Kind::Headers | Kind::EndpointUrl | Kind::ProxyUrl | Kind::LedgerUrl | Kind::RedisUrl, _)
+            | (Kind::Table(_) | Kind::Tables(_) | Kind::Named(_), _) => {}
+            (Kind::Pattern | Kind::Pointer | Kind::File, _) => self.scalar(value),
+            // What is no number, time or word of ours, and long, belongs somewhere else.
+            _ if value.get_ref().as_str().is_some_and(|text| text.len() > LONGEST_WORD)
+                && !judge(kind, value).is_empty() => {}
+            _ => self.scalar(value),
+        }
+    }
+
+    /// A value that is no list and no table, on one line.
+    fn scalar(&mut self, value: &Value<'_>) {
+        let span = value.span();
+        let short = span.len() <= LONGEST_VALUE;
+        let one_line = self.text.get(span.clone()).is_some_and(|written| !written.contains('\n'));
+        if short && one_line && !matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) {
+            self.ranges.push(span);
+        }
+    }
+
+    /// A value with everything in it.
+    fn all(&mut self, value: &Value<'_>) {
+        match value.get_ref() {
+            DeValue::Array(items) => items.iter().for_each(|item| self.all(item)),
+            DeValue::Table(table) => {
+                for (name, value) in table {
+                    if is_word(name.get_ref()) || name.get_ref().starts_with('/') {
+                        self.ranges.push(name.span());
+                    }
+                    self.all(value);
+                }
+            }
+            _ => self.scalar(value),
+        }
+    }
+
+    /// A body's names and placeholders. What else stands in it is sent to the provider, and may be a credential.
+    fn json(&mut self, value: &Value<'_>) {
+        match value.get_ref() {
+            DeValue::Array(items) => items.iter().for_each(|item| self.json(item)),
+            DeValue::Table(table) => {
+                for (name, value) in table {
+                    if is_word(name.get_ref()) {
+                        self.ranges.push(name.span());
+                    }
+                    self.json(value);
+                }
+            }
+            DeValue::String(_) => {
+                let inner = inner_of(self.text, value.span());
+                self.placeholders(inner);
+            }
+            _ => {}
+        }
+    }
+
+    /// Method, path and placeholders. What else stands in the query may be a credential.
+    fn request(&mut self, value: &Value<'_>) {
+        let inner = inner_of(self.text, value.span());
+        let written = &self.text[inner.clone()];
+        if written.contains('\n') || written.len() > LONGEST_VALUE {
+            return;
+        }
+        let path = written.find('?').unwrap_or(written.len());
+        self.ranges.push(inner.start..inner.start + path);
+        self.placeholders(inner.start + path..inner.end);
+    }
+
+    /// `{…}` without what is not a name or a pointer.
+    fn placeholders(&mut self, within: Range<usize>) {
+        let written = &self.text[within.clone()];
+        let mut at = 0;
+        while let Some(open) = written[at..].find('{').map(|n| at + n) {
+            let Some(close) = written[open..].find('}').map(|n| open + n) else { return };
+            let inner = &written[open + 1..close];
+            let name = inner.split_once(':').map_or(inner, |(name, _)| name);
+            if is_word(name) && inner.len() <= 2 * LONGEST_WORD {
+                self.ranges.push(within.start + open..within.start + close + 1);
+            }
+            at = close + 1;
+        }
+    }
+
+    /// A URL without user, password, query and fragment.
+    fn url(&mut self, value: &Value<'_>, filled_in: bool) {
+        let inner = inner_of(self.text, value.span());
+        let written = &self.text[inner.clone()];
+        if written.contains('\n') || written.len() > LONGEST_VALUE {
+            return;
+        }
+        if filled_in {
+            self.holes(value);
+        }
+        let scheme = written.find(':').filter(|end| is_word(&written[..*end]));
+        if filled_in && scheme.is_none() {
+            return;
+        }
+        let scheme = scheme.map_or(0, |end| end + 1);
+        let slashes = written[scheme..].len() - written[scheme..].trim_start_matches('/').len();
+        let scheme = scheme + slashes.min(2);
+        // Without a scheme it may be anything; a host has a dot or a port.
+        let behind = match written.find("://") {
+            Some(at) => at + 3,
+            None if written.contains(['.', ':']) => scheme,
+            None => return,
+        };
+        let start = written.rfind('@').map_or(behind, |at| at + 1);
+        let end = written[start..].find(['?', '#', '$']).map_or(written.len(), |n| start + n);
+        self.ranges.push(inner.start..inner.start + scheme);
+        self.ranges.push(inner.start + start..inner.start + end);
+    }
+
+    /// `${env:NAME}` and `${file:PATH}` in a text that is hidden otherwise.
+    fn holes(&mut self, value: &Value<'_>) {
+        if !value.get_ref().is_str() {
+            return;
+        }
+        let inner = inner_of(self.text, value.span());
+        let written = &self.text[inner.clone()];
+        let mut at = 0;
+        while let Some(open) = written[at..].find("${").map(|n| at + n) {
+            let Some(close) = written[open..].find('}').map(|n| open + n) else { return };
+            let harmless = match written[open + 2..close].split_once(':') {
+                Some(("env", name)) => is_variable(name),
+                Some(("file", path)) => {
+                    path.len() <= LONGEST_VALUE && !path.contains(['$', '{', ' ', '\t', '\n'])
+                }
+                Some(_) | None => false,
+            };
+            if harmless && !written[..open].ends_with('$') {
+                self.ranges.push(inner.start + open..inner.start + close + 1);
+            }
+            at = close + 1;
+        }
+    }
+
+    /// The parser keeps the place of a table's name once, and headlines repeat it.
+    fn headlines(&mut self) {
+        let mut start = 0;
+        for line in self.text.split_inclusive('\n') {
+            if line.trim_start().starts_with('[') {
+                let name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+                let mut at = 0;
+                for word in line.split(|c| !name(c)) {
+                    if self.names.contains(word) {
+                        self.ranges.push(start + at..start + at + word.len());
+                    }
+                    at += word.len() + line[at + word.len()..].chars().next().map_or(0, char::len_utf8);
+                }
+            }
+            start += line.len();
+        }
+    }
+}
+
+/// Whether this may be the name of a header field: short parts with few digits, as in `x-amz-content-sha256`.
+fn is_header(name: &str) -> bool {
+    let part = |part: &str| {
+        let digits = part.bytes().filter(u8::is_ascii_digit).count();
+        part.len() <= 12 && digits <= 3 && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    is_word(name) || (name.contains('-') && name.len() <= 40 && name.split('-').all(part))
+}
+
+/// A string's place without its quotes.
+fn inner_of(text: &str, span: Range<usize>) -> Range<usize> {
+    let written = text.get(span.clone()).unwrap_or_default();
+    let quotes = written.len() - written.trim_start_matches(['"', '\'']).len();
+    let close = written.len() - written.trim_end_matches(['"', '\'']).len();
+    let start = span.start + quotes.min(written.len());
+    start..(span.start + written.len() - close).max(start)
+}

@@ -1,0 +1,118 @@
+//! No report shows a secret, wherever in the file somebody put it.
+
+use super::{CONTRACT, accept, dependency, read};
+use crate::config::effective;
+
+/// Looks like a key of an API.
+const SECRET: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
+
+/// Everything that is said of a text that is refused.
+fn told(text: &str) -> String {
+    let report = read(text).expect_err("the text is accepted");
+    let lines: Vec<String> = report.lines().collect();
+    format!("{}{}{}{report:?}", report.render(false), report.render(true), lines.join("\n"))
+}
+
+#[test]
+fn secret_is_shown_nowhere() {
+    let s = SECRET;
+    let head = "[dependency.pay]\nurl = \"https://pay.example\"\n";
+    let cases = [
+        // Under a misspelt key, in each way to write it, and in a table that does not exist.
+        format!("{head}headerz = {{ authorization = \"Bearer {s}\" }}\n"),
+        format!("{head}headerz.authorization = \"Bearer {s}\"\n"),
+        format!("{head}[dependency.pay.headerz]\nauthorization = \"Bearer {s}\"\n"),
+        format!("{head}token = \"{s}\"\n"),
+        format!("{head}[auth]\npassword = \"{s}\"\n"),
+        format!("{head}headers = {{ authorisation = [\"{s}\"] }}\n"),
+        format!("{head}headers = [\"authorization\", \"Bearer {s}\"]\n"),
+        format!("{head}headers = \"authorization: Bearer {s}\"\n"),
+        format!("{head}tls = \"{s}\"\n"),
+        // As a key, and as the name of a variable.
+        format!("{head}{s} = 1\n"),
+        format!("{head}headers = {{ {s} = 7 }}\n"),
+        format!("{head}headers = {{ {}-0 = 7 }}\n", &s[8..]),
+        format!("{head}headers = {{ authorization = \"Bearer ${{env:{s}}}\" }}\n"),
+        format!("{head}headers = {{ authorization = \"Bearer ${{{s}:x}}\" }}\n"),
+        format!("{head}headers = {{ authorization = \"Bearer ${{{s}\" }}\n"),
+        format!("{head}headers = {{ authorization = \"Bearer ${{file:/nonexistent/{s} x}}\" }}\n"),
+        // In URLs.
+        format!("[dependency.pay]\nurl = \"https://user:{s}@pay.example\"\n"),
+        format!("[dependency.pay]\nurl = \"https://pay.example?key={s}\"\n"),
+        format!("[dependency.pay]\nurl = \"https://pay.example#{s}\"\n"),
+        format!("[dependency.pay]\nurl = \"https://user:a/b?{s}@pay.example\"\n"),
+        format!("[dependency.pay]\nurl = \"{s}://pay.example\"\n"),
+        format!("[dependency.pay]\nurl = \"{s}\"\n"),
+        format!("[ledger]\nurl = \"{s}\"\n{head}"),
+        format!("{head}proxy = \"http://u:{s}@proxy.example\"\nx = 1\n"),
+        format!("[ledger]\nurl = \"host=db password={s}\"\n{head}"),
+        format!("[ledger]\nurl = \"mysql://u:{s}@db/x\"\n{head}"),
+        format!("[ledger]\nurl = \"mysql://db/x?password={s}\"\n{head}"),
+        format!("{head}concurrency = {{ fleet = {{ url = \"redis://:{s}@r\", max = 0 }} }}\n"),
+        // In requests and bodies of our own.
+        format!("{head}health = \"POST /h?key={s}\"\n"),
+        format!("{head}health = \"GET /h?{{{s}}}\"\n"),
+        // What is no TOML: quotes and brackets that are not closed, strings of several lines, bare words, comments.
+        format!("{head}headers = {{ authorization = \"Bearer {s}\n"),
+        format!("{head}headers = {{ authorization = \"Bearer {s} }}\nworkers = 1\n"),
+        format!("{head}headers = {{ authorization = \"Bearer\n{s}\" }}\n"),
+        format!("{head}headers = {{ authorization = Bearer {s} }}\n"),
+        format!("{head}headers = {{ authorization = \"\"\"Bearer\n{s}\n\"\"\" , x = }}\n"),
+        format!("{head}headers = {{ authorization = '''Bearer\n{s}\n"),
+        format!("{head}headers = {{ authorization = \"Bearer \\q{s}\" }}\n"),
+        format!("{head}authorization: Bearer {s}\n"),
+        format!("{head}{s}\n"),
+        format!("{head}= \"{s}\"\n"),
+        format!("{head}breaker = {{ min_calls = x }} # was {s}\n"),
+        format!("{head}timeout = {{ read = \"\"\"\n{s}\n\"\"\" }}\n"),
+        format!("{head}[dependency.\"{s} x\"]\nurl = 1\n"),
+        format!("{head}headers = {{ authorization = \"{s}\", authorization = \"{s}\" }}\n"),
+        format!("[gateway]\nhosts = [[\n{head}headers = {{ authorization = \"{s}\" }}\n"),
+        format!("{head}keys = {s}\n"),
+        format!("{head}keys = \"{s}\"\n"),
+        format!("{head}timeout = {{ read = \"{s}\" }}\n"),
+        format!("{head}breaker = {{ key = \"{s}\" }}\n"),
+    ];
+    for text in cases {
+        let told = told(&text);
+        for part in [SECRET, &SECRET[8..], &SECRET[8..20]] {
+            assert!(!told.contains(part), "{text}\n{told}");
+        }
+    }
+}
+
+#[test]
+fn what_is_harmless_is_shown() {
+    let text = dependency("timeout = { raed = \"4s\", connect = \"10\" }\nbreaker = { min_calls = 0 }");
+    let shown = read(&text).unwrap_err().render(false);
+    assert!(shown.contains("timeout = { raed = \"**\", connect = \"10\" }"), "{shown}");
+    assert!(shown.contains("breaker = { min_calls = 0 }"), "{shown}");
+    let text = "[dependency.pay-2]\nurl = \"ftp://user@pay.example/base\"\nheaders = { x-api-version = 7, authorization = \"a ${env:NONE}\" }\n";
+    let shown = read(text).unwrap_err().render(false);
+    assert!(shown.contains("url = \"ftp://*****pay.example/base\""), "{shown}");
+    assert!(shown.contains("x-api-version = *, authorization = \"* ${env:NONE}\""), "{shown}");
+}
+
+#[test]
+fn each_line_of_a_good_file_with_a_slip_shows_its_words() {
+    // A letter too many in a key: the rest of the line is told as it stands, but for what headers and queries carry.
+    let text = CONTRACT.replace("idempotency = ", "idempotencyy = ");
+    assert!(text != CONTRACT);
+    let shown = read(&text).unwrap_err().render(false);
+    assert!(shown.contains("idempotencyy") && shown.contains("did you mean `idempotency`?"), "{shown}");
+}
+
+#[test]
+fn settings_in_force_show_no_query() {
+    let text = dependency(&format!(
+        "health = \"GET /health?key={SECRET}&x\"\n[[dependency.pay.operation]]\nname = \"charge\"\nmatch = \"POST /c\"\n\
+         idempotency = \"keyed\"\nconfirm = {{ request = \"GET /c?k={{key}}&token={SECRET}\", applied = {{ status = 200 }} }}\n\
+         cancel = {{ request = \"POST /r\", json = {{ secret = \"{SECRET}\" }} }}\n"
+    ));
+    let shown = effective(&accept(&text).settings);
+    assert!(!shown.contains(SECRET), "{shown}");
+    assert!(
+        shown.contains("GET /health?key=***&***") && shown.contains("GET /c?k={key}&token=***"),
+        "{shown}"
+    );
+}

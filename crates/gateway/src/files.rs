@@ -1,0 +1,187 @@
+//! Files with secrets, certificates and tokens: who may have written what is read from them.
+//!
+//! The obvious `fs::read` follows whatever stands at a path. In the shared folder for temporary files that lets any user of the
+//! machine plant a link to a file of ours, whose first line would go out as a token, or a pipe that is waited for without
+//! end. So the file that Seawall makes there is read only where it is one that Seawall could have made. A file that somebody
+//! named may be a link, since that is how secrets are mounted, but must not be writable for others than its owner.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use rustix::fs::OFlags;
+
+/// The longest secret, or list of tokens.
+const LONGEST_TEXT: u64 = 64 << 10;
+/// The longest file whose content is compared: all authorities of a system are a fiftieth of it.
+const LONGEST: u64 = 16 << 20;
+/// Permission bits: what others than the owner may write by.
+const WRITABLE: u32 = 0o022;
+/// Permission bits of a file that Seawall made.
+const MADE: u32 = 0o600;
+
+/// Opens a file that the configuration names.
+///
+/// # Errors
+/// In words: it cannot be opened, is no file, or others may write it.
+pub(crate) fn open(path: &Path) -> Result<File, String> {
+    let file = open_with(path, OFlags::NONBLOCK).map_err(|error| error.to_string())?;
+    let about = file.metadata().map_err(|error| error.to_string())?;
+    if !about.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    unwritable(&about)?;
+    Ok(file)
+}
+
+/// The text of a file that the configuration names, up to 64 KiB.
+///
+/// # Errors
+/// As [`open`]; it is longer, or no UTF-8 text.
+pub(crate) fn read(path: &Path) -> Result<String, String> {
+    text_of(open(path)?)
+}
+
+/// The text of a file that a person named on the command line. It may be a pipe, as shells make them.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_given(path: &Path) -> Result<String, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    unwritable(&file.metadata().map_err(|error| error.to_string())?)?;
+    text_of(file)
+}
+
+/// The text of a file that Seawall made in a folder that others may write to.
+///
+/// # Errors
+/// In words: it cannot be read, or is not what Seawall makes: a file of its own, with one name, which its owner alone may read.
+pub(crate) fn read_made(path: &Path) -> Result<String, String> {
+    let file = open_with(path, OFlags::NOFOLLOW | OFlags::NONBLOCK).map_err(|error| {
+        match error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+            true => "it is a link, so no gateway made it".to_owned(),
+            false => error.to_string(),
+        }
+    })?;
+    let about = file.metadata().map_err(|error| error.to_string())?;
+    let ours = about.uid() == rustix::process::geteuid().as_raw();
+    if !about.is_file() {
+        Err("it is not a file, so no gateway made it".to_owned())
+    } else if !ours {
+        Err("it belongs to another user, whose gateway this is, or who planted it".to_owned())
+    } else if about.mode() & 0o777 != MADE || about.nlink() != 1 {
+        Err("others may reach it, so no gateway made it so".to_owned())
+    } else {
+        text_of(file)
+    }
+}
+
+/// A number that differs where the file's content does; `None` where there is none to be read.
+pub(crate) fn stamp(path: &Path) -> Option<u64> {
+    let mut content = Vec::new();
+    open(path).ok()?.take(LONGEST).read_to_end(&mut content).ok()?;
+    Some(number(&content[..]))
+}
+
+/// A number by which contents are told apart without keeping them. It is good for this process only.
+pub(crate) fn number<T: Hash + ?Sized>(content: &T) -> u64 {
+    static STATE: OnceLock<RandomState> = OnceLock::new();
+    STATE.get_or_init(RandomState::new).hash_one(content)
+}
+
+fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
+fn unwritable(about: &Metadata) -> Result<(), String> {
+    match about.mode() & WRITABLE {
+        0 => Ok(()),
+        _ => Err(format!(
+            "others than its owner may write it (mode {:03o}); `chmod go-w` takes that from them",
+            about.mode() & 0o777
+        )),
+    }
+}
+
+fn text_of(file: File) -> Result<String, String> {
+    let mut text = String::new();
+    file.take(LONGEST_TEXT + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > LONGEST_TEXT {
+        return Err("it is larger than 64 KiB".to_owned());
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn file(folder: &Path, name: &str, mode: u32) -> std::path::PathBuf {
+        let path = folder.join(name);
+        fs::write(&path, "content").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    fn pipe(folder: &Path) -> std::path::PathBuf {
+        let path = folder.join("pipe");
+        let made = std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&path).status();
+        assert!(made.unwrap().success());
+        path
+    }
+
+    #[test]
+    fn made_file_is_read_only_as_it_was_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let good = file(folder, "good", 0o600);
+        assert_eq!(read_made(&good).as_deref(), Ok("content"));
+        for mode in [0o644, 0o640, 0o660, 0o700, 0o400] {
+            assert!(read_made(&file(folder, "loose", mode)).is_err(), "{mode:o}");
+        }
+        symlink(&good, folder.join("link")).unwrap();
+        assert!(read_made(&folder.join("link")).unwrap_err().contains("link"));
+        assert!(
+            read_made(&pipe(folder)).unwrap_err().contains("not a file"),
+            "and does not wait for a writer"
+        );
+        assert!(read_made(folder).is_err());
+        fs::hard_link(&good, folder.join("second-name")).unwrap();
+        assert!(read_made(&good).is_err(), "somebody gave a file of ours a second name");
+    }
+
+    #[test]
+    fn named_file_may_be_a_link_and_not_be_writable_for_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        symlink(file(folder, "good", 0o644), folder.join("link")).unwrap();
+        assert_eq!(read(&folder.join("link")).as_deref(), Ok("content"));
+        assert_eq!(read_given(&folder.join("link")).as_deref(), Ok("content"));
+        for mode in [0o620, 0o602, 0o666] {
+            let path = file(folder, "loose", mode);
+            for why in [read(&path), read_given(&path)].map(Result::unwrap_err) {
+                assert!(why.contains("chmod go-w"), "{why}");
+            }
+            assert_eq!(stamp(&path), None);
+        }
+        assert!(read(&pipe(folder)).is_err(), "and does not wait for a writer");
+    }
+
+    #[test]
+    fn stamp_tells_contents_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(folder.path(), "f", 0o600);
+        let before = stamp(&path);
+        assert!(before.is_some() && before == stamp(&file(folder.path(), "g", 0o600)));
+        fs::write(&path, "other").unwrap();
+        assert!(stamp(&path).is_some() && stamp(&path) != before);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(stamp(&path), None);
+    }
+}

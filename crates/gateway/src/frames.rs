@@ -1,0 +1,254 @@
+//! The frames of an HTTP/2 connection, counted beside hyper.
+//!
+//! A PING, a SETTINGS or a PRIORITY frame costs its sender nothing and us an answer or some work. hyper's HTTP/2 code bounds
+//! floods of resets and of CONTINUATION frames, and answers every PING and SETTINGS frame, so one connection that sends
+//! nothing else keeps a worker busy. A limit on their rate alone is wrong in both directions: clients that measure the
+//! connection send a PING for each piece of an answer, thousands in a second over loopback, and a slow flood would pass. So
+//! control frames are paid for by what a connection is for: requests, and the bytes of bodies in both directions earn
+//! tokens, control frames use them up, and time gives a few.
+//!
+//! Only the nine bytes before each frame are read here (RFC 9113, section 4.1). What is malformed is left to hyper.
+
+use seawall_policy::Time;
+
+/// What stands before each frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FrameHead {
+    pub(crate) length: u32,
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const HEAD: usize = 9;
+/// What a client sends before its first frame (RFC 9113, section 3.4).
+const PREFACE: u32 = 24;
+
+/// Follows one direction of a connection.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    head: [u8; HEAD],
+    /// The bytes of `head` that are there.
+    have: usize,
+    /// The bytes of the frame's payload, or of the preface, that are still to come.
+    left: u32,
+    in_headers: bool,
+    last_stream: u32,
+}
+
+impl Frames {
+    /// What the caller sends.
+    pub(crate) fn inbound() -> Frames {
+        Frames { left: PREFACE, ..Frames::outbound() }
+    }
+
+    /// What the caller gets.
+    pub(crate) fn outbound() -> Frames {
+        Frames { head: [0; HEAD], have: 0, left: 0, in_headers: false, last_stream: 0 }
+    }
+
+    /// Follows the next bytes, and tells of each frame when its head is there.
+    pub(crate) fn read(&mut self, mut bytes: &[u8], mut tell: impl FnMut(FrameHead)) {
+        while !bytes.is_empty() {
+            if self.left > 0 {
+                let here = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+                self.left -= u32::try_from(here).unwrap_or(self.left);
+                bytes = &bytes[here..];
+                continue;
+            }
+            let here = (HEAD - self.have).min(bytes.len());
+            self.head[self.have..self.have + here].copy_from_slice(&bytes[..here]);
+            (self.have, bytes) = (self.have + here, &bytes[here..]);
+            if self.have == HEAD {
+                self.have = 0;
+                let frame = FrameHead::of(self.head);
+                self.left = frame.length;
+                if frame.kind == HEADERS || frame.kind == CONTINUATION {
+                    self.in_headers = frame.flags & END_HEADERS == 0;
+                    self.last_stream = self.last_stream.max(frame.stream);
+                }
+                tell(frame);
+            }
+        }
+    }
+
+    /// Whether a frame may begin here.
+    pub(crate) fn is_between(&self) -> bool {
+        self.have == 0 && self.left == 0
+    }
+
+    /// Whether the head of a request has begun and is not complete.
+    pub(crate) fn is_in_head(&self) -> bool {
+        self.in_headers
+    }
+
+    /// The highest stream that was opened.
+    pub(crate) fn last_stream(&self) -> u32 {
+        self.last_stream
+    }
+}
+
+impl FrameHead {
+    fn of(bytes: [u8; HEAD]) -> FrameHead {
+        let [a, b, c, kind, flags, stream @ ..] = bytes;
+        let length = u32::from_be_bytes([0, a, b, c]);
+        FrameHead { length, kind, flags, stream: u32::from_be_bytes(stream) & 0x7fff_ffff }
+    }
+}
+
+/// A GOAWAY frame with ENHANCE_YOUR_CALM (RFC 9113, sections 6.8 and 7).
+pub(crate) fn enough(last_stream: u32) -> [u8; HEAD + 8] {
+    let [a, b, c, d] = last_stream.to_be_bytes();
+    [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, 0x0b]
+}
+
+/// What a connection may still spend on control frames. All figures are quarters of a PING.
+#[derive(Debug)]
+pub(crate) struct Purse {
+    tokens: i64,
+    /// When time last gave some.
+    filled: Time,
+}
+
+/// The most that is kept: two thousand PINGs, a few milliseconds of work.
+const MOST: i64 = 4 * 2000;
+/// A hundred PINGs a second are no work, and more than any client sends that has nothing else to do.
+const EACH_SECOND: i64 = 4 * 100;
+
+impl Purse {
+    pub(crate) fn new(now: Time) -> Purse {
+        Purse { tokens: MOST, filled: now }
+    }
+
+    /// A frame came from the caller.
+    pub(crate) fn came(&mut self, frame: FrameHead) {
+        self.add(match frame.kind {
+            HEADERS => 4 * 16,
+            DATA if frame.length > 0 => earned(frame.length),
+            DATA if frame.flags & END_STREAM != 0 => 0,
+            // Their floods are bounded by hyper's own HTTP/2 code.
+            RST_STREAM | CONTINUATION => 0,
+            // Clients send several for each piece of an answer that they take.
+            WINDOW_UPDATE => -1,
+            // Each is applied to all streams, and acknowledged.
+            SETTINGS => -8,
+            _ => -4,
+        });
+    }
+
+    /// A frame went to the caller.
+    pub(crate) fn went(&mut self, frame: FrameHead) {
+        if frame.kind == DATA && frame.length > 0 {
+            self.add(earned(frame.length));
+        }
+    }
+
+    fn add(&mut self, tokens: i64) {
+        self.tokens = self.tokens.saturating_add(tokens).min(MOST);
+    }
+
+    /// Whether it is used up. The clock is asked only when it would be.
+    pub(crate) fn is_empty(&mut self, now: impl FnOnce() -> Time) -> bool {
+        if self.tokens >= 0 {
+            return false;
+        }
+        let now = now();
+        let millis = i64::try_from(now.since(self.filled).as_millis()).unwrap_or(i64::MAX);
+        self.filled = now;
+        self.add(millis.saturating_mul(EACH_SECOND) / 1000);
+        self.tokens < 0
+    }
+}
+
+/// What so many bytes of a body pay for: a PING, and one more for each 256 bytes.
+fn earned(bytes: u32) -> i64 {
+    4 * (1 + i64::from(bytes / 256))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, length: u32, flags: u8, stream: u32) -> Vec<u8> {
+        let [_, a, b, c] = length.to_be_bytes();
+        let mut bytes = vec![a, b, c, kind, flags];
+        bytes.extend(stream.to_be_bytes());
+        bytes.extend(std::iter::repeat_n(7, length as usize));
+        bytes
+    }
+
+    #[test]
+    fn frames_are_followed_however_they_are_cut() {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend(frame(SETTINGS, 12, 0, 0));
+        bytes.extend(frame(HEADERS, 30, 0, 5));
+        bytes.extend(frame(CONTINUATION, 3, END_HEADERS, 5));
+        bytes.extend(frame(DATA, 300, END_STREAM, 5));
+        for size in [1, 2, 8, 9, 10, 100, 1000] {
+            let (mut frames, mut kinds) = (Frames::inbound(), Vec::new());
+            for piece in bytes.chunks(size) {
+                frames.read(piece, |frame| kinds.push((frame.kind, frame.length)));
+            }
+            assert_eq!(kinds, [(SETTINGS, 12), (HEADERS, 30), (CONTINUATION, 3), (DATA, 300)], "{size}");
+            assert!(frames.is_between() && !frames.is_in_head());
+            assert_eq!(frames.last_stream(), 5);
+        }
+    }
+
+    #[test]
+    fn a_head_is_open_until_its_last_frame() {
+        let mut frames = Frames::outbound();
+        frames.read(&frame(HEADERS, 3, END_STREAM, 1), |_| {});
+        assert!(frames.is_in_head());
+        frames.read(&frame(CONTINUATION, 3, END_HEADERS, 1), |_| {});
+        assert!(!frames.is_in_head());
+        frames.read(&frame(DATA, 3, 0, 1)[..4], |_| {});
+        assert!(!frames.is_between());
+    }
+
+    const PING: FrameHead = FrameHead { length: 8, kind: 6, flags: 0, stream: 0 };
+
+    /// The PINGs that pass before it is empty, at a time.
+    fn pings(purse: &mut Purse, now: Time) -> usize {
+        (0..10_000)
+            .take_while(|_| {
+                purse.came(PING);
+                !purse.is_empty(|| now)
+            })
+            .count()
+    }
+
+    #[test]
+    fn pings_alone_use_it_up_and_time_gives_some_back() {
+        let mut purse = Purse::new(Time::from_millis(0));
+        assert_eq!(pings(&mut purse, Time::from_millis(0)), 2000);
+        assert_eq!(pings(&mut purse, Time::from_millis(1000)), 99);
+        // The one that finds it empty, and then as many as there ever are.
+        assert_eq!(pings(&mut purse, Time::from_millis(3_600_000)), 2001);
+    }
+
+    #[test]
+    fn bodies_and_requests_pay_for_the_pings_beside_them() {
+        let mut purse = Purse::new(Time::from_millis(0));
+        for _ in 0..100_000 {
+            purse.came(PING);
+            purse.came(FrameHead { length: 4, kind: WINDOW_UPDATE, flags: 0, stream: 1 });
+            purse.came(FrameHead { length: 4, kind: WINDOW_UPDATE, flags: 0, stream: 0 });
+            purse.went(FrameHead { length: 600, kind: DATA, flags: 0, stream: 1 });
+            assert!(!purse.is_empty(|| Time::from_millis(0)));
+        }
+        for _ in 0..10_000 {
+            purse.came(FrameHead { length: 0, kind: DATA, flags: 0, stream: 1 });
+        }
+        assert!(purse.is_empty(|| Time::from_millis(0)), "frames without bytes pay for nothing");
+    }
+}

@@ -1,0 +1,268 @@
+//! When a changed file is taken: two machines that are told what was seen and at what time, and answer what to do.
+//!
+//! The obvious watcher takes a file as soon as it differs. But files are emptied before they are written, written in pieces, and
+//! deployed by programs that fail halfway; what is taken then routes nothing. And a certificate and its key are two files, which
+//! nothing replaces in the same moment. So a file must rest before it is taken: shortly where it only changes something, for ten
+//! seconds where it loses something, and a pair that does not fit is waited for.
+
+use std::time::Duration;
+
+use seawall_policy::Time;
+
+/// A changed file must rest for this long: somebody may be writing it.
+pub(super) const SETTLE: Duration = Duration::from_millis(100);
+/// One that loses something must rest for this long: it may have been written by half.
+pub(super) const LOSS: Duration = Duration::from_secs(10);
+/// How often the files are looked at that the configuration names.
+const LOOK: Duration = Duration::from_secs(10);
+/// How often, while they change.
+const LOOK_CLOSER: Duration = Duration::from_secs(1);
+/// How long files that do not fit together are waited for in silence.
+pub(super) const HALF: Duration = Duration::from_secs(60);
+
+/// What to do after a look at the configuration's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing, for now.
+    Wait,
+    /// It rests: say by [`FileWatch::judged`] whether it loses something.
+    Judge,
+    /// Take it.
+    Take,
+}
+
+/// Watches the configuration's file. Contents are told apart by a number.
+#[derive(Debug)]
+pub(super) struct FileWatch {
+    /// The content that was taken or refused last.
+    known: Option<u64>,
+    /// Another one, that was not.
+    seen: Option<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    content: u64,
+    since: Time,
+    loses: Option<bool>,
+}
+
+impl FileWatch {
+    /// `known`: the content that is in force.
+    pub(super) fn new(known: Option<u64>) -> FileWatch {
+        FileWatch { known, seen: None }
+    }
+
+    /// Whether the next look should come as soon as the file may have settled.
+    pub(super) fn is_settling(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.loses.is_none())
+    }
+
+    /// The file holds this now. A file that is gone for a moment is about to be replaced, and is no change.
+    pub(super) fn look(&mut self, content: Option<u64>, now: Time) -> Step {
+        let Some(content) = content.filter(|content| self.known != Some(*content)) else {
+            self.seen = None;
+            return Step::Wait;
+        };
+        let Some(seen) = self.seen.as_ref().filter(|seen| seen.content == content) else {
+            self.seen = Some(Seen { content, since: now, loses: None });
+            return Step::Wait;
+        };
+        let rested = now.since(seen.since);
+        match seen.loses {
+            None if rested >= SETTLE => Step::Judge,
+            Some(false) => Step::Take,
+            Some(true) if rested >= LOSS => Step::Take,
+            None | Some(true) => Step::Wait,
+        }
+    }
+
+    /// Whether what was seen last loses something.
+    pub(super) fn judged(&mut self, loses: bool) {
+        if let Some(seen) = &mut self.seen {
+            seen.loses = Some(loses);
+        }
+    }
+
+    /// This content was taken or refused, so it is not looked at again.
+    pub(super) fn done(&mut self, content: Option<u64>) {
+        self.known = content;
+        self.seen = None;
+    }
+}
+
+/// What to do after a look at the files that the configuration names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    /// Nothing, for now.
+    Wait,
+    /// Take them; they may not fit together yet.
+    Try,
+    /// They did not fit together for too long: say so.
+    Tell,
+}
+
+/// Watches the files that the configuration names: secrets, certificates, keys and tokens.
+#[derive(Debug)]
+pub(super) struct NamedWatch {
+    /// The contents that are in force.
+    known: u64,
+    other: Option<Other>,
+    next: Time,
+}
+
+/// Contents that are not in force.
+#[derive(Debug)]
+struct Other {
+    contents: u64,
+    /// When the first of them was seen.
+    first: Time,
+    since: Time,
+    tried: bool,
+    told: bool,
+}
+
+impl NamedWatch {
+    /// `known`: the contents that are in force.
+    pub(super) fn new(known: u64, now: Time) -> NamedWatch {
+        NamedWatch { known, other: None, next: now.saturating_add(LOOK) }
+    }
+
+    /// Whether it is time for a look.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        now >= self.next
+    }
+
+    /// The files hold this now.
+    pub(super) fn look(&mut self, contents: u64, now: Time) -> Move {
+        if contents == self.known {
+            self.other = None;
+            self.next = now.saturating_add(LOOK);
+            return Move::Wait;
+        }
+        self.next = now.saturating_add(LOOK_CLOSER);
+        let Some(other) = &mut self.other else {
+            self.other = Some(Other { contents, first: now, since: now, tried: false, told: false });
+            return Move::Wait;
+        };
+        if other.contents != contents {
+            let first = if other.told { now } else { other.first };
+            *other = Other { contents, first, since: now, tried: false, told: false };
+        } else if !other.tried && now.since(other.since) >= LOOK_CLOSER {
+            other.tried = true;
+            return Move::Try;
+        }
+        if !other.told && now.since(other.first) >= HALF {
+            other.told = true;
+            return Move::Tell;
+        }
+        if other.told {
+            self.next = now.saturating_add(LOOK);
+        }
+        Move::Wait
+    }
+
+    /// These contents are in force.
+    pub(super) fn taken(&mut self, contents: u64, now: Time) {
+        *self = NamedWatch::new(contents, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * MS)
+    }
+
+    #[test]
+    fn changed_file_is_taken_once_it_rests() {
+        let mut watch = FileWatch::new(Some(1));
+        assert_eq!(watch.look(Some(1), at(0)), Step::Wait);
+        assert_eq!(watch.look(Some(2), at(500)), Step::Wait);
+        assert!(watch.is_settling());
+        assert_eq!(watch.look(Some(3), at(600)), Step::Wait, "it still changes");
+        assert_eq!(watch.look(Some(3), at(699)), Step::Wait);
+        assert_eq!(watch.look(Some(3), at(700)), Step::Judge);
+        watch.judged(false);
+        assert_eq!(watch.look(Some(3), at(700)), Step::Take);
+        watch.done(Some(3));
+        assert_eq!(watch.look(Some(3), at(5000)), Step::Wait, "it is not taken twice");
+    }
+
+    #[test]
+    fn file_that_loses_something_rests_for_ten_seconds() {
+        let mut watch = FileWatch::new(Some(1));
+        watch.look(Some(2), at(0));
+        assert_eq!(watch.look(Some(2), at(100)), Step::Judge);
+        watch.judged(true);
+        assert!(!watch.is_settling());
+        assert_eq!(watch.look(Some(2), at(9999)), Step::Wait);
+        assert_eq!(watch.look(Some(2), at(10_000)), Step::Take);
+        // A change, a file that is gone, and the old content begin anew.
+        for between in [Some(3), None, Some(1)] {
+            let mut watch = FileWatch::new(Some(1));
+            watch.look(Some(2), at(0));
+            watch.look(Some(2), at(100));
+            watch.judged(true);
+            assert_eq!(watch.look(between, at(9000)), Step::Wait, "{between:?}");
+            assert_eq!(watch.look(Some(2), at(10_000)), Step::Wait, "{between:?}");
+            assert_eq!(watch.look(Some(2), at(10_100)), Step::Judge, "{between:?}");
+        }
+    }
+
+    #[test]
+    fn named_files_are_looked_at_every_ten_seconds_and_taken_once_they_rest() {
+        let mut watch = NamedWatch::new(1, at(0));
+        assert!(!watch.is_due(at(9999)) && watch.is_due(at(10_000)));
+        assert_eq!(watch.look(1, at(10_000)), Move::Wait);
+        assert!(!watch.is_due(at(19_999)));
+        assert_eq!(watch.look(2, at(20_000)), Move::Wait);
+        assert!(watch.is_due(at(21_000)));
+        assert_eq!(watch.look(2, at(21_000)), Move::Try);
+        watch.taken(2, at(21_000));
+        assert!(!watch.is_due(at(30_999)));
+        assert_eq!(watch.look(2, at(31_000)), Move::Wait);
+    }
+
+    #[test]
+    fn half_a_pair_is_waited_for_and_told_once() {
+        let mut watch = NamedWatch::new(1, at(0));
+        watch.look(2, at(10_000));
+        assert_eq!(watch.look(2, at(11_000)), Move::Try, "the certificate; the key does not fit yet");
+        let mut now = 12_000;
+        while now < 70_000 {
+            assert_eq!(watch.look(2, at(now)), Move::Wait, "{now}");
+            now += 1000;
+        }
+        assert_eq!(watch.look(2, at(70_000)), Move::Tell);
+        assert_eq!(watch.look(2, at(71_000)), Move::Wait);
+        assert!(!watch.is_due(at(80_999)) && watch.is_due(at(81_000)), "there is no hurry any more");
+        // The key comes after all.
+        assert_eq!(watch.look(3, at(90_000)), Move::Wait);
+        assert_eq!(watch.look(3, at(91_000)), Move::Try);
+        // It never was a key for it: another minute in silence.
+        assert_eq!(watch.look(3, at(149_000)), Move::Wait);
+        assert_eq!(watch.look(3, at(150_000)), Move::Tell);
+    }
+
+    #[test]
+    fn files_that_never_rest_are_told_too() {
+        let mut watch = NamedWatch::new(1, at(0));
+        let steps = (10..=70).map(|second| watch.look(100 + second, at(second * 1000)));
+        let told: Vec<Move> = steps.filter(|step| *step != Move::Wait).collect();
+        assert_eq!(told, [Move::Tell]);
+    }
+
+    #[test]
+    fn old_content_that_comes_back_is_no_change() {
+        let mut watch = NamedWatch::new(1, at(0));
+        watch.look(2, at(10_000));
+        assert_eq!(watch.look(1, at(11_000)), Move::Wait);
+        assert!(!watch.is_due(at(20_999)));
+        assert_eq!(watch.look(2, at(21_000)), Move::Wait, "it begins anew");
+    }
+}

@@ -1,0 +1,117 @@
+//! Taking a new configuration: all of it with the files that it names, or nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use seawall_policy::Time;
+
+use super::{ADMIN_TOKENS, CLIENTS_TOKENS, Compiled, CompiledDependency, Running, guard_settings};
+use crate::config;
+use crate::parked::Parked;
+use crate::reload::Changes;
+use crate::tokens::TokenFile;
+
+impl Running {
+    /// Takes new settings whole with the files that they name, or refuses them whole. Says what changed.
+    ///
+    /// # Errors
+    /// As [`Running::new`]; the old settings then stay in force.
+    pub fn replace(&self, settings: config::Settings) -> Result<Changes, String> {
+        let now = self.clock.now();
+        let old = self.compiled.load_full();
+        let mut parked = self.parked.lock();
+        let files = [(CLIENTS_TOKENS, &self.clients_tokens), (ADMIN_TOKENS, &self.admin_tokens)];
+        let read = |(key, file): (&'static str, &'_ Option<TokenFile>)| {
+            let file = file.clone()?;
+            Some(file.read_again().map(|fresh| (key, fresh)).map_err(|why| format!("{key}: {why}")))
+        };
+        let tokens = files.into_iter().filter_map(read).collect::<Result<Vec<_>, _>>()?;
+        let before = Before::Ran { old: &old, parked: &parked, now };
+        let new = Compiled::new(settings, self.workers, &before, self.clock)?;
+        let mut changes =
+            Changes::between(&old.settings, &new.settings, |name| parked.get(name, now).is_some());
+        changes.others.extend(new.other_tls_files(&old));
+        new.adopt_guards(&before);
+
+        let others = tokens.into_iter().filter_map(|(key, fresh)| fresh.take().then_some(key));
+        changes.others.extend(others.map(|key| format!("{key}: its content")));
+        for gone in old.dependencies.iter().filter(|gone| new.by_name(&gone.settings.name).is_none()) {
+            parked.put(&gone.settings.name, Arc::clone(gone), now);
+        }
+        parked.sweep(now, |name| new.by_name(name).is_some());
+        let generation = new.generation;
+        self.compiled.store(Arc::new(new));
+        self.newest.send_replace(generation);
+        Ok(changes)
+    }
+
+    /// Forgets dependencies that were removed long ago.
+    pub(crate) fn forget_the_long_gone(&self, now: Time) {
+        self.parked.lock().sweep(now, |_| false);
+    }
+
+    /// Tokens of callers; `None` where the file that was read at the start names none.
+    pub(crate) fn clients_tokens(&self) -> Option<TokenFile> {
+        self.clients_tokens.clone()
+    }
+
+    /// Tokens of operators, likewise.
+    pub(crate) fn admin_tokens(&self) -> Option<TokenFile> {
+        self.admin_tokens.clone()
+    }
+
+    /// The files of both.
+    pub(crate) fn token_paths(&self) -> impl Iterator<Item = PathBuf> {
+        [&self.clients_tokens, &self.admin_tokens].into_iter().flatten().map(|file| file.path().to_owned())
+    }
+}
+
+/// What a configuration replaces.
+pub(super) enum Before<'a> {
+    /// Nothing: it is the first.
+    Nothing,
+    /// The one in force, and what is left of dependencies that earlier ones had.
+    Ran { old: &'a Compiled, parked: &'a Parked<Arc<CompiledDependency>>, now: Time },
+}
+
+impl<'a> Before<'a> {
+    pub(super) fn old(&self) -> Option<&'a Compiled> {
+        match self {
+            Before::Nothing => None,
+            Before::Ran { old, .. } => Some(old),
+        }
+    }
+
+    /// The dependency of this name, as it is or was.
+    pub(super) fn dependency(&self, name: &str) -> Option<&'a Arc<CompiledDependency>> {
+        let Before::Ran { old, parked, now } = self else { return None };
+        old.by_name(name).map(|(_, found)| found).or_else(|| parked.get(name, *now))
+    }
+}
+
+impl Compiled {
+    /// Gives new settings to the guards that are kept from before.
+    fn adopt_guards(&self, before: &Before<'_>) {
+        let Before::Ran { now, .. } = before else { return };
+        let instances = self.settings.gateway.instances;
+        for new in &self.dependencies {
+            let changed =
+                before.dependency(&new.settings.name).is_some_and(|before| !Arc::ptr_eq(before, new));
+            if changed {
+                new.shared.with(|state| state.adopt(guard_settings(&new.settings, instances), *now));
+            }
+        }
+    }
+
+    /// The dependencies whose certificates or keys have another content than in `old`, in words.
+    fn other_tls_files(&self, old: &Compiled) -> Vec<String> {
+        let differs = |new: &&Arc<CompiledDependency>| {
+            old.by_name(&new.settings.name).is_some_and(|(_, before)| {
+                before.settings.tls == new.settings.tls
+                    && before.client.connect.tls.files != new.client.connect.tls.files
+            })
+        };
+        let found = self.dependencies.iter().filter(differs);
+        found.map(|new| format!("dependency `{}`: the content of its tls files", new.settings.name)).collect()
+    }
+}

@@ -1,0 +1,219 @@
+//! The streams of a caller's HTTP/2 connection, each with a deadline that somebody else watches.
+//!
+//! The obvious place for an answer's deadline is its body, which is asked for the next piece. hyper asks a body for nothing
+//! while its caller grants no window, so such a deadline never fires: one connection with twenty streams kept all twenty
+//! places of a dependency for as long as it liked. Here each stream is a task of its own, and the worker's round, which looks
+//! at all connections four times a second, ends the task when the stream is late. With the task go the dependency's
+//! connection, the place in its limit, and what was buffered; the caller gets a reset.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use hyper::rt::Executor;
+use parking_lot::Mutex;
+use seawall_policy::Time;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::caller::{Caller, Patience};
+
+/// One exchange of a caller, as it is known outside of its future.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    caller: Arc<Caller>,
+    /// On HTTP/2.
+    stream: Option<Arc<Stream>>,
+}
+
+impl Exchange {
+    /// The next one of a connection.
+    pub(crate) fn next(caller: &Arc<Caller>) -> Exchange {
+        Exchange { caller: Arc::clone(caller), stream: caller.streams().map(Streams::next) }
+    }
+
+    pub(crate) fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+
+    pub(crate) fn stream(&self) -> Option<&Arc<Stream>> {
+        self.stream.as_ref()
+    }
+
+    /// A head has been read; what follows must be over at `end_by`.
+    pub(crate) fn call_begins(&self, end_by: Time) {
+        match &self.stream {
+            Some(stream) => stream.end_by.store(end_by.as_nanos(), Relaxed),
+            None => self.caller.call_begins(end_by),
+        }
+    }
+
+    /// It was refused, and its answer is handed over to be written.
+    pub(crate) fn refused(&self, now: impl FnOnce() -> Time) {
+        match &self.stream {
+            Some(stream) => stream.end_by.store(now().as_nanos(), Relaxed),
+            None => self.caller.call_over(),
+        }
+    }
+
+    /// The answer is handed over to be written.
+    pub(crate) fn call_over(&self) {
+        if self.stream.is_none() {
+            self.caller.call_over();
+        }
+    }
+
+    /// When the connection ends, it ends with a reset: what was sent is not whole. A stream has a reset of its own.
+    pub(crate) fn reset_at_the_end(&self) {
+        if self.stream.is_none() {
+            self.caller.reset_at_the_end();
+        }
+    }
+
+    /// Whether it was ended because it was late.
+    pub(crate) fn is_late(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.late.load(Relaxed))
+    }
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// Nanoseconds of the clock.
+    end_by: AtomicU64,
+    /// Pieces of the answer that were handed over.
+    pieces: AtomicU64,
+    /// The last of them has not been taken yet.
+    owes: AtomicBool,
+    /// It is being ended because it is late.
+    late: AtomicBool,
+}
+
+impl Stream {
+    /// The caller has taken what was handed over before.
+    pub(crate) fn has_taken(&self) {
+        self.owes.store(false, Relaxed);
+    }
+
+    /// A piece of the answer is handed over.
+    pub(crate) fn handed(&self) {
+        self.pieces.store(self.pieces.load(Relaxed) + 1, Relaxed);
+        self.owes.store(true, Relaxed);
+    }
+}
+
+/// All streams of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    /// The one whose task is about to be spawned.
+    next: Mutex<Option<Arc<Stream>>>,
+    all: Mutex<Vec<Watched>>,
+    /// A stream was ended because it was late, and since then something has always waited to be written.
+    late: AtomicBool,
+    leave: Notify,
+}
+
+/// A stream's task, as the round sees it.
+#[derive(Debug)]
+struct Watched {
+    task: AbortHandle,
+    stream: Arc<Stream>,
+    /// The pieces at an earlier look, and when that was.
+    seen: u64,
+    since: Time,
+}
+
+/// From this length on, tasks that have ended are taken out of the list without waiting for the next round.
+const LONG: usize = 256;
+
+impl Streams {
+    fn next(&self) -> Arc<Stream> {
+        let stream = Arc::new(Stream {
+            end_by: AtomicU64::new(Time::NEVER.as_nanos()),
+            pieces: AtomicU64::new(0),
+            owes: AtomicBool::new(false),
+            late: AtomicBool::new(false),
+        });
+        *self.next.lock() = Some(Arc::clone(&stream));
+        stream
+    }
+
+    fn watch(&self, task: AbortHandle, stream: Arc<Stream>) {
+        let mut all = self.all.lock();
+        if all.len() >= LONG && all.len() == all.capacity() {
+            all.retain(|watched| !watched.task.is_finished());
+        }
+        all.push(Watched { task, stream, seen: 0, since: Time::ZERO });
+    }
+
+    /// Ends the streams that are late, and says whether there was any since the last look.
+    pub(crate) fn look_after(&self, now: Time, limits: &Patience) -> bool {
+        let mut all = self.all.lock();
+        let any = !all.is_empty();
+        all.retain_mut(|watched| {
+            if watched.task.is_finished() {
+                return false;
+            }
+            if watched.is_late(now, limits) {
+                watched.stream.late.store(true, Relaxed);
+                self.late.store(true, Relaxed);
+                watched.task.abort();
+            }
+            true
+        });
+        any
+    }
+
+    /// Nothing waits to be written.
+    pub(crate) fn all_written(&self) {
+        self.late.store(false, Relaxed);
+    }
+
+    /// Whether what waits to be written waits for a caller that was late.
+    pub(crate) fn waits_for_late(&self) -> bool {
+        self.late.load(Relaxed)
+    }
+
+    /// The connection is to be closed when its streams are over.
+    pub(crate) fn leave(&self) {
+        self.leave.notify_one();
+    }
+
+    /// Waits until the connection is to be closed.
+    pub(crate) async fn told_to_leave(&self) {
+        self.leave.notified().await;
+    }
+}
+
+impl Watched {
+    fn is_late(&mut self, now: Time, limits: &Patience) -> bool {
+        let stream = &self.stream;
+        if now > Time::from_nanos(stream.end_by.load(Relaxed)).saturating_add(limits.late) {
+            return true;
+        }
+        let pieces = stream.pieces.load(Relaxed);
+        if pieces != self.seen || !stream.owes.load(Relaxed) || self.since == Time::ZERO {
+            (self.seen, self.since) = (pieces, now);
+        }
+        now.since(self.since) > limits.unread
+    }
+}
+
+/// Spawns the task of each stream, and keeps hold of it.
+#[derive(Clone)]
+pub(crate) struct Spawner(pub(crate) Arc<Caller>);
+
+impl<F> Executor<F> for Spawner
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let task = tokio::spawn(future);
+        // hyper hands the stream over directly after it called the service, which has put the stream's facts there.
+        let streams = self.0.streams();
+        if let Some((streams, stream)) = streams.and_then(|all| Some((all, all.next.lock().take()?))) {
+            streams.watch(task.abort_handle(), stream);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Callers who leave: is the partner hanging, or are they impatient?
+//!
+//! A caller who hangs up after 50 ms has proved nothing, and a partner that swallows every request is seen by nobody who hangs
+//! up. The obvious rule, by which any wait that was given up is a failure while the window holds no success, opens breakers
+//! before healthy partners. The machines follow two attempts to their real ending instead. Two studies: a grid of partners,
+//! loads and impatience in which nothing is wrong, and a partner that swallows everything from some second on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seawall_policy::{Idempotency, Rules};
+
+use super::{Findings, Scenario, Study};
+use crate::sim::agenda::mixed;
+use crate::sim::chance::Spread;
+use crate::sim::figures::{Estimate, Figure, Value};
+use crate::sim::fleet::{Leaving, Policy, SeawallPolicy};
+use crate::sim::knobs::{Knob, Misuse, Takes};
+use crate::sim::seeds;
+use crate::sim::world::run::run as play;
+use crate::sim::world::{Leavers, Station, World, Wrong};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "witnesses",
+    question: "Most callers leave early. Does that open the breaker of a healthy partner, and who notices one that hangs?",
+    source: "an independent simulation of the same grid, with the rule and with the obvious one",
+    seeds: 3,
+    callers: Err("the grid is about one caller that makes all calls"),
+    knobs: &[
+        Knob {
+            name: "read",
+            default: "10",
+            takes: Takes::Number(1.0, 120.0),
+            what: "seconds without progress after which an attempt is given up",
+        },
+        Knob {
+            name: "keys",
+            default: "10",
+            takes: Takes::Number(2.0, 1000.0),
+            what: "keys where each has a breaker and a limit of its own",
+        },
+    ],
+    run,
+};
+
+/// Partners that are well: their names and answer times.
+const PARTNERS: [(&str, Spread); 4] = [
+    ("uniform 0.2 to 0.3 s", Spread::Uniform(0.2, 0.3)),
+    ("uniform 2 to 4 s", Spread::Uniform(2.0, 4.0)),
+    // A median of 0.2 s is this mean: 0.2 * exp(1 / 2).
+    ("lognormal, median 0.2 s, sigma 1", Spread::LogNormal(0.329_744, 1.0)),
+    ("90 % 0.1 s, 10 % 5 s", Spread::Either(0.1, 0.1, 5.0)),
+];
+/// Calls a second, seconds of a run, and how many of three seeds.
+const LOADS: [(f64, f64, u32); 4] = [(0.3, 120.0, 3), (2.0, 120.0, 3), (20.0, 60.0, 2), (100.0, 30.0, 2)];
+/// Shares of calls whose callers are impatient, and how many seconds these wait.
+const SHARES: [f64; 4] = [0.1, 0.5, 0.9, 0.99];
+const PATIENCE: [f64; 6] = [0.005, 0.05, 0.1, 0.25, 1.0, 3.0];
+
+/// The second in which the partner begins to swallow, how many seconds that is watched at least, and how many calls.
+const HANGS: f64 = 30.0;
+const WATCHED: f64 = 30.0;
+const WATCHED_CALLS: f64 = 36.0;
+/// The patience of callers that leave a partner that hangs.
+const RESTLESS: Spread = Spread::Uniform(0.05, 1.0);
+/// Runs of this study for each seed: at few calls a second, chance is large.
+const HANG_SEEDS: u32 = 8;
+
+const COLUMNS: [&str; 6] =
+    ["runs", "breakers opened", "patient calls", "of them refused", "smallest limit", "attempts followed"];
+
+fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
+    let mut findings = Findings { columns: COLUMNS.to_vec(), ..Findings::default() };
+    let keys = study.knobs.number("keys") as u32;
+    grid(study, &mut findings, "witnesses", Leaving::Witnesses, 1);
+    grid(study, &mut findings, "witnesses_keys", Leaving::Witnesses, keys);
+    grid(study, &mut findings, "witnesses_obvious", Leaving::Obvious, 1);
+    hang(study, &mut findings);
+    Ok(findings)
+}
+
+/// One run of the grid.
+struct Cell {
+    world: World,
+    partner: usize,
+    seed: u64,
+}
+
+/// What a run of the grid showed.
+struct Row {
+    partner: usize,
+    opened: bool,
+    patient: f64,
+    refused: f64,
+    least_limit: u32,
+    followed: u32,
+    hash: u64,
+    events: u64,
+}
+
+fn grid(study: &Study<'_>, findings: &mut Findings, name: &str, leaving: Leaving, keys: u32) {
+    let cells = cells(study, leaving, keys);
+    let rows = seeds::each(cells.len(), study.threads, study.progress, |index| row(&cells[index]));
+    let all: Vec<&Row> = rows.iter().collect();
+    findings.figures.push(sums(format!("{name}/all"), &all));
+    for (partner, (told, _)) in PARTNERS.iter().enumerate() {
+        let of: Vec<&Row> = rows.iter().filter(|row| row.partner == partner).collect();
+        findings.figures.push(sums(format!("{name}/{told}"), &of));
+    }
+    for row in &rows {
+        findings.hash = mixed(findings.hash, row.hash);
+        findings.events += row.events;
+    }
+}
+
+fn cells(study: &Study<'_>, leaving: Leaving, keys: u32) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for (partner, (_, takes)) in PARTNERS.into_iter().enumerate() {
+        for (per_second, seconds, of_three) in LOADS {
+            for share in SHARES {
+                for patience in PATIENCE {
+                    let station = Station::unbounded(takes);
+                    let policy = Policy::Seawall(Arc::new(policy(study, leaving, keys)));
+                    let mut world = World::new(1, policy, per_second, station, seconds);
+                    world.timeout = read(study);
+                    world.keys = keys;
+                    world.leavers = Some(Leavers { share, patience: Spread::Fixed(patience) });
+                    world.watch = true;
+                    let seeds = (study.seeds * of_three).div_ceil(3);
+                    let each = (0..u64::from(seeds)).map(|number| study.seed + number);
+                    cells.extend(each.map(|seed| Cell { world: world.clone(), partner, seed }));
+                }
+            }
+        }
+    }
+    cells
+}
+
+fn row(cell: &Cell) -> Row {
+    let record = play(cell.world.clone(), cell.seed);
+    let end = record.seconds.len();
+    Row {
+        partner: cell.partner,
+        opened: record.opened.is_some(),
+        patient: record.sum(0, end, |second| f64::from(second.patient)),
+        refused: record.sum(0, end, |second| f64::from(second.patient_refused)),
+        least_limit: record.least_limit.unwrap_or(0),
+        followed: record.followed,
+        hash: record.hash,
+        events: record.events,
+    }
+}
+
+/// Sums over runs, and the smallest limit in any of them.
+fn sums(name: String, rows: &[&Row]) -> Figure {
+    let sum = |of: &dyn Fn(&Row) -> f64| rows.iter().map(|row| of(row)).sum::<f64>();
+    let least = rows.iter().map(|row| row.least_limit).min().unwrap_or(0);
+    let numbers = [
+        rows.len() as f64,
+        sum(&|row| f64::from(u32::from(row.opened))),
+        sum(&|row| row.patient),
+        sum(&|row| row.refused),
+        f64::from(least),
+        sum(&|row| f64::from(row.followed)),
+    ];
+    Figure::new(name, Value::List(numbers.into_iter().map(Estimate::exact).collect()))
+}
+
+fn read(study: &Study<'_>) -> Duration {
+    Duration::from_secs_f64(study.knobs.number("read"))
+}
+
+/// Calls that may be given up at any time: they have no effect that would have to be known.
+fn policy(study: &Study<'_>, leaving: Leaving, keys: u32) -> SeawallPolicy {
+    let mut own = SeawallPolicy::new(&study.seawall, 1, read(study), true);
+    own.plan.rules = Rules::of(Idempotency::Safe);
+    own.leaving = leaving;
+    own.by_key = keys > 1;
+    own
+}
+
+/// A partner that swallows everything: how long the breaker takes to open where all leave, and where nobody does.
+fn hang(study: &Study<'_>, findings: &mut Findings) {
+    let seeds = (study.seeds * HANG_SEEDS) as usize;
+    let cases: Vec<(String, [World; 2])> = [PARTNERS[0], PARTNERS[1]]
+        .into_iter()
+        .flat_map(|partner| LOADS.map(|(per_second, ..)| (partner, per_second)))
+        .map(|((told, takes), per_second)| {
+            let name = format!("witnesses_hang/{told}, {per_second} calls a second");
+            (name, [1.0, 0.0].map(|share| hanging(study, takes, per_second, share)))
+        })
+        .collect();
+    let ran = seeds::each(cases.len() * seeds * 2, study.threads, study.progress, |index| {
+        let (case, arm, seed) = (index / seeds / 2, index / seeds % 2, index % seeds);
+        let record = play(cases[case].1[arm].clone(), study.seed + seed as u64);
+        let watched = record.seconds.len() as f64 - HANGS;
+        (record.opened.map_or(watched, |opened| opened - HANGS), record.hash, record.events)
+    });
+    for ((name, _), runs) in cases.iter().zip(ran.chunks(seeds * 2)) {
+        let (leaving, patient) = runs.split_at(seeds);
+        let rows: Vec<Vec<f64>> = leaving
+            .iter()
+            .zip(patient)
+            .map(|((leaving, ..), (patient, ..))| vec![*leaving, *patient, leaving - patient])
+            .collect();
+        findings.figures.push(Figure::columns(name.clone(), &rows));
+    }
+    for (_, hash, events) in ran {
+        findings.hash = mixed(findings.hash, hash);
+        findings.events += events;
+    }
+}
+
+fn hanging(study: &Study<'_>, takes: Spread, per_second: f64, share: f64) -> World {
+    let station = Station::unbounded(takes).troubled(HANGS, f64::MAX, Wrong::Swallowed);
+    let horizon = HANGS + WATCHED.max(WATCHED_CALLS / per_second);
+    let mut own = policy(study, Leaving::Witnesses, 1);
+    // The evidence of an attempt that is repeated is held back until the repeat has ended, so that patient callers would be late.
+    own.plan.attempts = 1;
+    let mut world = World::new(1, Policy::Seawall(Arc::new(own)), per_second, station, horizon);
+    world.timeout = read(study);
+    world.leavers = Some(Leavers { share, patience: RESTLESS });
+    world.watch = true;
+    world
+}

@@ -1,0 +1,45 @@
+//! Callers who do not wait until the end, and callers who come back when they were told.
+
+use std::time::Duration;
+
+use seawall_policy::Time;
+
+use super::{Play, Return};
+use crate::sim::world::slab::Handle;
+
+impl Play {
+    /// How long the next call is waited for; none where its caller waits until the end.
+    pub(super) fn patience(&mut self) -> Option<Duration> {
+        let leavers = self.world.leavers?;
+        let impatient = self.leavers.chance(leavers.share);
+        impatient.then(|| leavers.patience.draw(&mut self.leavers))
+    }
+
+    /// The patience of a call's caller is over. The attempt in flight goes on where its guards want to know how it really ends;
+    /// otherwise nobody waits for it any more, while the station still works on it.
+    pub(super) fn leaves(&mut self, handle: Handle, now: Time) {
+        let Some(call) = self.calls.get(handle) else { return };
+        let (caller, began, flight) = (call.caller, call.began, call.flight);
+        let own = &mut self.callers[caller as usize];
+        call.witness = own.leaves(&self.policies[own.policy], &mut call.machine, call.key, now);
+        let second = self.record.second(began);
+        second.left += 1;
+        second.took += now.since(began).as_secs_f64();
+        if call.witness.is_some() {
+            self.record.followed += 1;
+        } else {
+            self.calls.remove(handle);
+            if let Some(attempt) = flight {
+                self.not_awaited(attempt);
+            }
+        }
+        self.looks_at(caller, now);
+        self.thinks(caller);
+    }
+
+    /// A call that was told a time is made again.
+    pub(super) fn returns(&mut self, call: Return, now: Time) {
+        self.record.second(now).returned += 1;
+        self.begins_for(call.caller, None, call.key, call.times, now);
+    }
+}

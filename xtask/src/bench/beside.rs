@@ -1,0 +1,345 @@
+//! `cargo xtask bench beside-stalled`: good calls beside callers that stand still.
+//!
+//! Three runs of the same load, one behind the other: alone (A), beside thousands of callers that read their answers slowly
+//! or have stopped to send their bodies (B), and alone again (A). A figure of B says nothing by itself, since the machine is
+//! not the same from hour to hour; beside the two A runs it does. The callers that stand still call a dependency of their own,
+//! so that it is the gateway, and no limit, that good calls share with them.
+//!
+//! The memory is looked at before these callers come, while they are there, and two seconds after they have left.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::load::Seen;
+use super::measure::Memory;
+use super::proxies::{Arm, Programs};
+use super::slow::connect;
+use super::upstream::LONG_BYTES;
+use super::{Bench, Scenario, build, report};
+use crate::process::{Outcome, Server, free_port, target};
+
+/// How a run is asked for.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Slow readers, and as many stalled uploads.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..=4000))]
+    callers: u16,
+    /// Good calls a second.
+    #[arg(long, default_value_t = 300)]
+    rate: u32,
+    /// Seconds of each run.
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// The dependency does not read the uploads, instead of their callers not sending them. Such a caller is not seen to leave.
+    #[arg(long)]
+    unread_uploads: bool,
+    /// The gateway's program, instead of the one that is built for this run.
+    #[arg(long)]
+    program: Option<PathBuf>,
+}
+
+/// What B's p99 may be above the A runs', where that is more than twice theirs.
+const ABOVE: Duration = Duration::from_millis(5);
+/// What the memory may be above what it was before, once the callers have left.
+const LEFT_MIB: f64 = 25.0;
+/// The memory is looked at so long after they have left.
+const AFTER: Duration = Duration::from_secs(2);
+/// As many callers begin at the same time.
+const CROWD: usize = 100;
+/// All must have begun within this time.
+const BEGIN_WITHIN: Duration = Duration::from_secs(60);
+/// A slow reader takes this much in each second.
+const SLOW_BYTES: usize = 1024;
+
+/// Measures, prints, and fails where a bound does not hold.
+pub(crate) fn beside_stalled(options: &Options) -> Outcome<()> {
+    build("xtask")?;
+    let program = match &options.program {
+        Some(program) => program.canonicalize().map_err(|e| format!("{}: {e}", program.display()))?,
+        None => {
+            build("seawall-gateway")?;
+            target().join("release").join("seawall")
+        }
+    };
+    let folder = target().join("bench");
+    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let good = Scenario {
+        name: "good calls, 100 B, 2 workers",
+        connections: 64,
+        path: "/100",
+        workers: 2,
+        rate: Some(options.rate),
+    };
+    let bench = Bench {
+        programs: Programs { seawall: Some(program), before: None },
+        arms: vec![Arm::Seawall],
+        scenarios: vec![good],
+        seconds: options.seconds,
+        rounds: 1,
+        generator: target().join("release").join("xtask"),
+        folder,
+    };
+    println!("{}\n", report::heading(&bench)?);
+    let up = free_port()?;
+    let _upstream = bench.upstream(&good, up)?;
+    let gateway = Gateway::start(&bench, up)?;
+    let measured = Runs::measure(&bench, &good, &gateway, options)?;
+    print!("{}", measured.table(options));
+    measured.judge()
+}
+
+/// The gateway before two dependencies with one upstream: one for good calls, one for callers that stand still.
+struct Gateway {
+    server: Server,
+    good: u16,
+    still: u16,
+}
+
+impl Gateway {
+    fn start(bench: &Bench, up: u16) -> Outcome<Gateway> {
+        let (listen, admin, good, still) = (free_port()?, free_port()?, free_port()?, free_port()?);
+        let text = format!(
+            r#"[gateway]
+listen = "127.0.0.1:{listen}"
+admin = "127.0.0.1:{admin}"
+workers = 2
+
+[dependency.good]
+url = "http://127.0.0.1:{up}"
+listen = "127.0.0.1:{good}"
+
+[dependency.still]
+url = "http://127.0.0.1:{up}"
+listen = "127.0.0.1:{still}"
+timeout = {{ read = "120s", total = "180s" }}
+concurrency = {{ max = 10000, adaptive = false }}
+"#
+        );
+        let file = bench.folder.join("beside.toml");
+        std::fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;
+        let program = bench.programs.seawall.as_ref().ok_or("no program")?;
+        let words = ["serve", "-c", file.to_str().ok_or("the target folder's path is not UTF-8")?];
+        let log = bench.folder.join("beside.log");
+        let mut server = Server::start("seawall", Some("0-1"), program, &words, &log, false)?;
+        server.ready(admin, "/readyz", Duration::from_secs(10))?;
+        Ok(Gateway { server, good, still })
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::of(self.server.group())
+    }
+}
+
+/// What was seen.
+struct Runs {
+    first: Seen,
+    beside: Seen,
+    last: Seen,
+    before: Memory,
+    during: Memory,
+    after: Memory,
+}
+
+impl Runs {
+    fn measure(bench: &Bench, good: &Scenario, gateway: &Gateway, options: &Options) -> Outcome<Runs> {
+        let run = || Ok::<_, String>(bench.load(good, gateway.good, None)?.0);
+        let first = run()?;
+        let before = gateway.memory();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| format!("no runtime: {e}"))?;
+        let mut callers = Still::new(gateway.still, options.unread_uploads);
+        runtime.block_on(callers.begin(options.callers.into()))?;
+        let beside = std::thread::scope(|scope| {
+            let load = scope.spawn(run);
+            runtime.block_on(async {
+                while !load.is_finished() {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            });
+            load.join().map_err(|_| "the load's thread panicked".to_owned())?
+        })?;
+        let during = gateway.memory();
+        runtime.block_on(callers.leave())?;
+        std::thread::sleep(AFTER);
+        let after = gateway.memory();
+        let last = run()?;
+        Ok(Runs { first, beside, last, before, during, after })
+    }
+
+    /// The p99 that B may have, in nanoseconds.
+    fn bound_ns(&self) -> u64 {
+        let alone = u64::midpoint(self.first.p99_ns, self.last.p99_ns);
+        let above = alone.saturating_add(u64::try_from(ABOVE.as_nanos()).unwrap_or(u64::MAX));
+        above.max(alone.saturating_mul(2))
+    }
+
+    fn left_mib(&self) -> f64 {
+        (self.after.rss_kib as f64 - self.before.rss_kib as f64) / 1024.0
+    }
+
+    fn table(&self, options: &Options) -> String {
+        let row = |name: &str, seen: &Seen| {
+            let (p50, p99) = (seen.p50_ns as f64 / 1e6, seen.p99_ns as f64 / 1e6);
+            format!("| {name} | {} | {} | {p50:.2} | {p99:.2} |\n", seen.requests, seen.errors)
+        };
+        let mib = |memory: &Memory| memory.rss_kib as f64 / 1024.0;
+        let (callers, rate) = (options.callers, options.rate);
+        format!(
+            "{rate} good calls a second; B beside {callers} slow readers and {callers} stalled uploads\n\n\
+             | run | calls | errors | p50, ms | p99, ms |\n| --- | --- | --- | --- | --- |\n{}{}{}\n\
+             p99 in B may be {:.2} ms.\nRSS: {:.1} MiB before these callers, {:.1} with them, {:.1} two seconds after.\n",
+            row("A", &self.first),
+            row("B", &self.beside),
+            row("A", &self.last),
+            self.bound_ns() as f64 / 1e6,
+            mib(&self.before),
+            mib(&self.during),
+            mib(&self.after),
+        )
+    }
+
+    fn judge(&self) -> Outcome<()> {
+        let errors = self.first.errors + self.beside.errors + self.last.errors;
+        if errors > 0 {
+            return Err(format!("{errors} good calls failed: {:?}", self.beside.first_error));
+        }
+        if self.beside.p99_ns > self.bound_ns() {
+            return Err("the p99 of good calls is over its bound beside callers that stand still".to_owned());
+        }
+        if self.left_mib() > LEFT_MIB {
+            let left = self.left_mib();
+            return Err(format!("{left:.1} MiB more than before are left, and {LEFT_MIB} may be"));
+        }
+        Ok(())
+    }
+}
+
+/// Callers that stand still, each in a task of its own, until it is aborted.
+struct Still {
+    address: SocketAddr,
+    unread_uploads: bool,
+    begun: Arc<AtomicUsize>,
+    tasks: JoinSet<Outcome<()>>,
+}
+
+impl Still {
+    fn new(port: u16, unread_uploads: bool) -> Still {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Still { address, unread_uploads, begun: Arc::default(), tasks: JoinSet::new() }
+    }
+
+    /// Starts so many of each kind, and waits until each has begun.
+    async fn begin(&mut self, each: usize) -> Outcome<()> {
+        let end = Instant::now() + BEGIN_WITHIN;
+        for number in 0..2 * each {
+            let (address, unread, begun) = (self.address, self.unread_uploads, Arc::clone(&self.begun));
+            self.tasks.spawn(async move {
+                match number % 2 {
+                    0 => read_slowly(address, &begun).await,
+                    _ => stop_sending(address, unread, &begun).await,
+                }
+            });
+            while self.begun.load(Ordering::Relaxed) + CROWD < self.tasks.len()
+                || (number + 1 == 2 * each && self.begun.load(Ordering::Relaxed) < self.tasks.len())
+            {
+                self.all_hold()?;
+                if Instant::now() > end {
+                    let begun = self.begun.load(Ordering::Relaxed);
+                    return Err(format!("only {begun} of {} callers could begin", 2 * each));
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// An error if any caller's exchange has ended.
+    fn all_hold(&mut self) -> Outcome<()> {
+        match self.tasks.try_join_next() {
+            None => Ok(()),
+            Some(Ok(Err(why))) => Err(why),
+            Some(Ok(Ok(()))) => Err("a caller's exchange ended".to_owned()),
+            Some(Err(e)) => Err(format!("a caller's task ended: {e}")),
+        }
+    }
+
+    /// Closes all connections.
+    async fn leave(&mut self) -> Outcome<()> {
+        self.all_hold()?;
+        self.tasks.shutdown().await;
+        Ok(())
+    }
+}
+
+/// Asks for a long answer, and takes a little of it each second.
+async fn read_slowly(address: SocketAddr, begun: &AtomicUsize) -> Outcome<()> {
+    let broke = |e: std::io::Error| format!("a slow reader's connection broke: {e}");
+    let mut stream = connect(address).await.map_err(broke)?;
+    let head = format!("GET /long HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.map_err(broke)?;
+    let mut piece = [0; SLOW_BYTES];
+    stream.read_exact(&mut piece[..12]).await.map_err(broke)?;
+    if piece[..12] != *b"HTTP/1.1 200" {
+        return Err(format!("an answer began with `{}`", String::from_utf8_lossy(&piece[..12])));
+    }
+    begun.fetch_add(1, Ordering::Relaxed);
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        stream.read_exact(&mut piece).await.map_err(broke)?;
+    }
+}
+
+/// Sends the beginning of a body, or as much of it as is taken, and then waits for an answer that does not come.
+async fn stop_sending(address: SocketAddr, unread: bool, begun: &AtomicUsize) -> Outcome<()> {
+    let broke = |e: std::io::Error| format!("an upload's connection broke: {e}");
+    let mut stream = connect(address).await.map_err(broke)?;
+    let head = format!("POST /stall HTTP/1.1\r\nhost: {address}\r\ncontent-length: {LONG_BYTES}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.map_err(broke)?;
+    let piece = [b'x'; 4096];
+    stream.write_all(&piece).await.map_err(broke)?;
+    begun.fetch_add(1, Ordering::Relaxed);
+    if unread {
+        for _ in 1..LONG_BYTES / piece.len() {
+            stream.write_all(&piece).await.map_err(broke)?;
+        }
+    }
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.map_err(broke)?;
+    Err(format!("an upload was answered with `{}`", String::from_utf8_lossy(&answer)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(alone_ms: u64, beside_ms: u64, left_mib: u64) -> Runs {
+        let seen = |ms: u64| Seen { p99_ns: ms * 1_000_000, requests: 1, ..Seen::default() };
+        let memory = |mib: u64| Memory { rss_kib: mib * 1024, ..Memory::default() };
+        Runs {
+            first: seen(alone_ms),
+            beside: seen(beside_ms),
+            last: seen(alone_ms),
+            before: memory(20),
+            during: memory(300),
+            after: memory(20 + left_mib),
+        }
+    }
+
+    #[test]
+    fn the_larger_of_both_bounds_holds() {
+        assert!(runs(1, 6, 25).judge().is_ok());
+        assert!(runs(1, 7, 0).judge().is_err());
+        assert!(runs(10, 20, 0).judge().is_ok());
+        assert!(runs(10, 21, 0).judge().is_err());
+        assert!(runs(1, 1, 26).judge().is_err());
+    }
+}
