@@ -5,9 +5,9 @@
 //! limit is raised as far as the system allows when the program starts, and what there is, is divided:
 //!
 //! - A few descriptors at the top are kept for the admin side, for lookups and for files. Callers' connections and those to
-//!   dependencies never use them (`reserve_descriptors`).
-//! - Of the rest, callers get what the configured dependencies cannot want, and at least half: a caller over HTTP/1.1 has
-//!   one call at a time, so who is let in finds a descriptor for its call.
+//!   dependencies never use them (`reserve_descriptors`), and the admin side takes no more connections than they allow.
+//! - Of the rest, callers get what the configured dependencies cannot want, and half in any case: a caller over HTTP/1.1 has
+//!   one call at a time, so a caller that is let in finds a descriptor for its call.
 //!
 //! A caller for whom there is no room is told so and sees no silence: there is a descriptor for as long as that takes.
 
@@ -30,7 +30,7 @@ static MOST_CALLERS: AtomicU64 = AtomicU64::new(u64::MAX);
 /// At most this many connections of the admin side.
 static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// What one worker's runtime holds: the poll, its waker, and its end of the signals' pipe; one to spare.
+/// What one worker's runtime holds: the poll, twice, its waker, and its end of the signals' pipe.
 const OF_A_RUNTIME: u64 = 4;
 /// Connections of the admin side, a file and a lookup, which have low numbers, too, where these are free.
 const PASSING: u64 = 4;
