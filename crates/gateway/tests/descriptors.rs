@@ -15,6 +15,9 @@ const ONE_WORKER: &str = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0
 /// In a line of the log about an answer.
 const REASON: &str = "\"reason\":\"out-of-descriptors\"";
 
+/// Long enough that a busy machine does not let the window roll on.
+const WINDOW: &str = "breaker = { window = \"60s\" }";
+
 /// Hangs under `/hang`, and is well elsewhere.
 fn rogue() -> Rogue {
     let each = |heard: &seawall_lab::rogue::Heard| match heard.target.as_str() {
@@ -68,11 +71,17 @@ fn lines_since(gateway: &Gateway, began: Instant) -> usize {
 #[tokio::test]
 async fn calls_without_a_descriptor_say_so_and_the_dependency_does_not_pay() {
     let rogue = rogue();
-    let up = dependency("up", rogue.address(), "timeout = { read = \"60s\", total = \"90s\" }");
+    // So patient that callers who leave at the end have not waited for long.
+    let up = dependency(
+        "up",
+        rogue.address(),
+        &format!("timeout = {{ read = \"1000s\", total = \"2000s\" }}\n{WINDOW}"),
+    );
     let gateway = Gateway::start_under("-n 64", &format!("{ONE_WORKER}{up}")).await;
     let mut caller = Multiplexed::connect(gateway.address()).await;
     assert_eq!(caller.ask("GET", "/up/x", &[], "").await.verdict(), (200, "applied", "1", ""));
     // One caller, and a connection to the dependency for each of its calls.
+    let began = Instant::now();
     let mut hanging = Vec::new();
     for _ in 0..64 {
         hanging.push(tokio::spawn(caller.open("GET", "/up/hang", &[], true).await.0));
@@ -83,7 +92,6 @@ async fn calls_without_a_descriptor_say_so_and_the_dependency_does_not_pay() {
         }
     })
     .await;
-    let began = Instant::now();
     for method in ["GET", "POST"].repeat(150) {
         let heard = caller.ask(method, "/up/x", &[], "").await;
         assert_eq!(heard.verdict(), (503, "not-applied", "1", "out-of-descriptors"));
@@ -216,7 +224,7 @@ fn limit_to(gateway: &Gateway, current: u64) {
 async fn where_nothing_at_all_is_left_it_neither_spins_nor_fills_the_log() {
     const FAILED: &str = "could not be accepted";
     let rogue = rogue();
-    let up = dependency("up", rogue.address(), "");
+    let up = dependency("up", rogue.address(), WINDOW);
     let gateway = Gateway::start_under("-n 64", &format!("{ONE_WORKER}{up}")).await;
     let mut caller = Multiplexed::connect(gateway.address()).await;
     assert_eq!(caller.ask("GET", "/up/missing", &[], "").await.verdict().0, 200);
