@@ -308,8 +308,10 @@ fn without_descriptors_a_call_ends_immediately_and_says_nothing_of_the_endpoint(
     }
     // What an earlier attempt may have done stays in doubt.
     let endings = [Ending::Lost(Lost::ConnectionLost), Ending::Unsent(Unsent::OutOfDescriptors)];
-    let (finish, _, sent) = run(&plan(Idempotency::Keyed), &mut Diary::new(), &endings, MS);
+    let mut guards = Diary::new();
+    let (finish, _, sent) = run(&plan(Idempotency::Keyed), &mut guards, &endings, MS);
     assert_eq!((finish.effect, finish.stopped, sent.len()), (Effect::Unknown, None, 2));
+    assert_eq!(guards.evidence, [(0, Some(Health::Failure)), (0, None)], "the first did reach the endpoint");
 }
 
 #[test]
