@@ -18,6 +18,8 @@ mod caller;
 mod case;
 #[path = "answer_corpus/chunks.rs"]
 mod chunks;
+#[path = "answer_corpus/delivery.rs"]
+mod delivery;
 #[path = "answer_corpus/fields.rs"]
 mod fields;
 #[path = "answer_corpus/framing.rs"]

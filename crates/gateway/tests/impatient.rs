@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use seawall_lab::dead_end::BlackHole;
 use seawall_lab::rogue::{Act, Answer, Rogue};
 use support::{Caller, Gateway, dependency, soon};
 
@@ -143,6 +144,23 @@ async fn what_hangs_is_noticed_though_every_caller_leaves_early() {
         assert!(seen["breaker"].to_string().contains("2 timeouts"), "{seen}");
         println!("{way:?}: noticed after {took:?}, {} requests", rogue.read(|counts| counts.requests));
     }
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_while_a_connection_is_made_is_no_failure_to_connect() {
+    let hole = tokio::task::spawn_blocking(|| BlackHole::open().unwrap()).await.unwrap();
+    let up = dependency("up", hole.address(), "timeout = { connect = \"5s\" }");
+    let gateway = Gateway::start(&up).await;
+    for method in ["GET", "POST"] {
+        for _ in 0..5 {
+            let heard = gateway.ask(method, "/up/x", &[("seawall-timeout", "30ms")], "").await;
+            assert_eq!(heard.status, Some(504));
+            assert_eq!(heard.header("seawall-effect"), Some("not-applied"));
+            assert_ne!(heard.header("seawall-reason"), Some("connect-timeout"));
+        }
+    }
+    is_untouched(&gateway).await;
+    assert_eq!(endpoint(&gateway).await["window"]["bad"], 0);
 }
 
 #[tokio::test]

@@ -116,24 +116,3 @@ impl Lane {
         }
     }
 }
-
-/// Waits until the kernel has delivered what was written to a connection, and its end if it was closed. A busy machine may
-/// deliver later than it returns from the call, and the next request could then be sent before anybody can know.
-pub async fn delivered(ours: SocketAddr, theirs: SocketAddr) {
-    let rows = [ours, theirs].map(|address| format!("{:08X}:{:04X}", 0x0100_007F, address.port()));
-    soon("the bytes to be delivered", async {
-        while unacknowledged(&rows) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
-
-/// Whether the socket with these two addresses, in the kernel's own form, has bytes on their way.
-fn unacknowledged([ours, theirs]: &[String; 2]) -> bool {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
-    let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let mut found = row.filter(|row| row.len() > 4 && row[1] == ours && row[2] == theirs);
-    // Fields 4: bytes to be acknowledged, and bytes to be read.
-    found.next().is_some_and(|row| !row[4].starts_with("00000000:"))
-}

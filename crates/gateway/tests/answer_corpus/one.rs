@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::case::{After, Answer, Split};
-use super::lane::{Lane, delivered};
+use super::delivery::delivered;
+use super::lane::Lane;
 
 /// An answer's bytes.
 #[derive(Clone)]

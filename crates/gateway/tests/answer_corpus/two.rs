@@ -11,7 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::case::{After, Answer, Split};
-use super::lane::{Lane, delivered};
+use super::delivery::delivered;
+use super::lane::Lane;
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;

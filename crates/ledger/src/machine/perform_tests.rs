@@ -290,7 +290,12 @@ fn unknown_leaves_the_attempt_open_and_backs_off() {
         Report { status: Some(503), detail: None, retry_after: Some(Duration::from_secs(9)) },
     );
     bench.tell(event);
-    assert_eq!((bench.row.known, bench.row.open_attempts, bench.row.next_at), (Known::Unknown, 1, at(9)));
+    assert_eq!((bench.row.known, bench.row.open_attempts), (Known::Unknown, 1));
+    let next = bench.row.next_at;
+    assert!(
+        next >= at(9) && next <= at(12),
+        "the time that was named, and a draw of up to a quarter: {next:?}"
+    );
     assert_eq!(bench.row.owner, None, "nobody waits holding it");
 }
 
