@@ -20,6 +20,7 @@ pub(crate) fn of_connect(error: &ConnectError) -> Ending {
         ConnectErrorKind::Refused => Unsent::Refused,
         ConnectErrorKind::Timeout => Unsent::ConnectTimeout,
         ConnectErrorKind::Tls => Unsent::Tls,
+        ConnectErrorKind::OutOfDescriptors => Unsent::OutOfDescriptors,
     })
 }
 

@@ -16,8 +16,9 @@ use seawall_policy::{Idempotency, IdleLifetime, Time};
 use seawall_wire::Limits;
 
 use crate::Clock;
-use crate::connect::{ConnectError, ConnectErrorKind, Connector, NegotiatedVersion, Scheme};
+use crate::connect::{ConnectError, ConnectErrorKind, Connection, Connector, NegotiatedVersion, Scheme};
 use crate::line::Line;
+use crate::spare::{give_up_idle, lend};
 use crate::trunk::{Stream, Trunk};
 
 /// How idle connections are kept.
@@ -47,6 +48,8 @@ impl Default for PoolSettings {
 
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
+/// How many idle connections are given up at most for one that is to be made.
+const GIVEN_UP: u32 = 3;
 
 pub(crate) struct Pool {
     connector: Connector,
@@ -59,6 +62,8 @@ pub(crate) struct Pool {
     opening: tokio::sync::Mutex<()>,
     multiplexed: AtomicBool,
     sweeping: AtomicBool,
+    /// Known to those who want descriptors.
+    lent: AtomicBool,
 }
 
 struct Idle {
@@ -92,6 +97,7 @@ impl Pool {
             opening: tokio::sync::Mutex::new(()),
             multiplexed: AtomicBool::new(multiplexed),
             sweeping: AtomicBool::new(false),
+            lent: AtomicBool::new(false),
         }
     }
 
@@ -139,8 +145,22 @@ impl Pool {
         }
     }
 
+    /// A fresh connection. Where no descriptor is left, those that are idle are closed for it.
+    async fn connection(&self, by: Time) -> Result<Connection, ConnectError> {
+        let deadline = self.clock.instant(by);
+        // Bounded, since others may take what was given up.
+        for _ in 0..GIVEN_UP {
+            let connected = self.connector.connect(deadline).await;
+            let starved = |error: &ConnectError| error.kind() == ConnectErrorKind::OutOfDescriptors;
+            if !(connected.as_ref().is_err_and(starved) && give_up_idle()) {
+                return connected;
+            }
+        }
+        self.connector.connect(deadline).await
+    }
+
     async fn open(&self, by: Time) -> Result<Channel, ConnectError> {
-        let connection = self.connector.connect(self.clock.instant(by)).await?;
+        let connection = self.connection(by).await?;
         let now = self.clock.now();
         match connection.version {
             NegotiatedVersion::Http1 => {
@@ -190,7 +210,22 @@ impl Pool {
         self.idle.lock().lifetime.announce(lifetime);
     }
 
+    /// How long its oldest idle connection has been idle; none where none is.
+    pub(crate) fn longest_idle(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        self.idle.lock().lines.front().map(|line| now.since(line.idle_since))
+    }
+
+    /// Closes its oldest idle connection. Whether there was one.
+    pub(crate) fn give_up_oldest(&self) -> bool {
+        let oldest = self.idle.lock().lines.pop_front();
+        oldest.is_some()
+    }
+
     fn sweep_while_idle(self: &Arc<Self>) {
+        if !self.lent.swap(true, Ordering::Relaxed) {
+            lend(self);
+        }
         let pool = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use seawall_policy::Reason;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -49,11 +50,13 @@ pub(crate) async fn speaks_http2(
 }
 
 /// More connections than allowed: said, not shown by silence.
-pub(crate) fn turn_away(tcp: &TcpStream) {
-    const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\
-        retry-after: 1\r\nseawall-reason: concurrency-limit\r\nseawall-origin: seawall\r\n\
-        seawall-effect: not-applied\r\nseawall-attempts: 0\r\nseawall-endpoint: 0\r\n\r\n";
-    let _ = tcp.try_write(FULL);
+pub(crate) fn turn_away(tcp: &TcpStream, reason: Reason) {
+    let full = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 1\r\n\
+         seawall-reason: {reason}\r\nseawall-origin: seawall\r\nseawall-effect: not-applied\r\n\
+         seawall-attempts: 0\r\nseawall-endpoint: 0\r\n\r\n"
+    );
+    let _ = tcp.try_write(full.as_bytes());
 }
 
 /// The kernel drops what asks for a new connection from now on, so that nothing is accepted behind our back and then

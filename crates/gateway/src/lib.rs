@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod counters;
 mod demo;
+mod descriptors;
 mod ebb;
 mod files;
 #[doc(hidden)]

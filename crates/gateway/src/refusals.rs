@@ -2,6 +2,7 @@
 //! the same sentence.
 
 use std::collections::HashMap;
+use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -24,6 +25,8 @@ enum What {
     Refused(Reason),
     /// An answer that could not be written to its caller.
     Undelivered,
+    /// A connection that could not be accepted.
+    NotAccepted,
 }
 
 #[derive(Debug)]
@@ -65,6 +68,13 @@ impl Refusals {
         );
     }
 
+    /// Says that a connection could not be accepted on this side, `data` or `admin`, or counts it.
+    pub(crate) fn not_accepted(&self, side: &'static str, error: &io::Error) {
+        let class = (Some(side.to_owned()), What::NotAccepted);
+        let Some(suppressed) = self.may_say(class, &error.to_string(), Instant::now()) else { return };
+        tracing::warn!(side, %error, suppressed, "a connection could not be accepted");
+    }
+
     /// How many were suppressed before this one, if it may be said.
     fn may_say(&self, class: (Option<String>, What), why: &str, now: Instant) -> Option<u64> {
         let mut classes = self.classes.lock();
@@ -90,7 +100,7 @@ impl Refusals {
         let its = classes.iter().filter(|((whose, _), _)| whose.as_deref() == Some(dependency));
         its.filter_map(|((_, what), class)| match what {
             What::Refused(reason) => Some((*reason, class.last.clone())),
-            What::Undelivered => None,
+            What::Undelivered | What::NotAccepted => None,
         })
         .collect()
     }

@@ -145,6 +145,7 @@ pub(crate) fn status(reason: Reason) -> StatusCode {
         | Reason::QueueFull
         | Reason::QueueTimeout
         | Reason::CoolingDown
+        | Reason::OutOfDescriptors
         | Reason::LedgerUnavailable
         | Reason::Draining => StatusCode::SERVICE_UNAVAILABLE,
         Reason::FleetLimit => StatusCode::TOO_MANY_REQUESTS,
@@ -182,6 +183,7 @@ fn title(reason: Reason) -> &'static str {
         Reason::ConnectRefused => "the connection was refused",
         Reason::TlsFailure => "TLS failed",
         Reason::ConnectTimeout => "no connection in time",
+        Reason::OutOfDescriptors => "no file descriptor is left",
         Reason::ReadTimeout => "no answer within the read timeout",
         Reason::TotalTimeout => "no answer within the deadline",
         Reason::ConnectionLost => "the connection was lost",
@@ -224,7 +226,7 @@ fn proxy_status(reason: Reason) -> &'static str {
         | Reason::KeyConflict
         | Reason::InProgress => "seawall; error=http_request_error",
         Reason::CallerRefused => "seawall; error=http_request_denied",
-        Reason::LedgerUnavailable => "seawall; error=proxy_internal_error",
+        Reason::OutOfDescriptors | Reason::LedgerUnavailable => "seawall; error=proxy_internal_error",
         _ => "seawall; error=proxy_internal_error",
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::admin::{self, AdminToken};
 use crate::config;
 use crate::demo::Demo;
+use crate::descriptors;
 use crate::ebb::Ebb;
 use crate::reload::{LOOK, Reloader, environment};
 use crate::running::Running;
@@ -109,6 +110,7 @@ async fn start(options: &Options) -> Result<(), StartError> {
         tracing::warn!("{note}");
     }
     let workers = loaded.settings.gateway.workers.unwrap_or_else(cores).max(1);
+    descriptors::divide(&loaded.settings, workers);
     let running = Arc::new(Running::new(loaded.settings.clone(), workers).map_err(StartError::Config)?);
     let reloader = (!options.demo).then(|| Reloader::new(&options.config, text, &loaded, &running));
     let entrances = open_doors(&running, workers)?;

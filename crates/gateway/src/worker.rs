@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::arrival::{refuse_new, speaks_http2, turn_away};
 use crate::caller::{Caller, CallerIo, Patience, Task};
+use crate::descriptors::no_room;
 use crate::gate::Gate;
 use crate::handle::{handle, split_prefix};
 use crate::reply::Problem;
@@ -191,7 +192,7 @@ impl Worker {
                     send_overdue();
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    self.running.refusals.not_accepted("data", &error);
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }
@@ -211,9 +212,12 @@ impl Worker {
     fn welcome(self: &Arc<Self>, tcp: TcpStream, door: &Arc<Door>, stop: &watch::Receiver<bool>) {
         let limits = self.routes().compiled.settings.gateway.limits.clone();
         let before = self.running.connections.fetch_add(1, Ordering::Relaxed);
-        if before >= limits.connections as u64 {
+        let full = before >= limits.connections as u64;
+        let no_room = if full { None } else { no_room(&tcp, before) };
+        if full || no_room.is_some() {
             self.running.connections.fetch_sub(1, Ordering::Relaxed);
-            turn_away(&tcp);
+            turn_away(&tcp, no_room.as_ref().map_or(Reason::ConcurrencyLimit, |problem| problem.reason));
+            no_room.iter().for_each(|problem| self.running.refusals.note(problem));
             return;
         }
         let _ = tcp.set_nodelay(true);

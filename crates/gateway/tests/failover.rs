@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use seawall_lab::dead_end::Refused;
 use seawall_lab::rogue::{Act, Answer, Rogue};
 use std::net::SocketAddr;
-use support::{Gateway, Load, Pace};
+use support::{Gateway, Load, Pace, soon};
 
 fn two(first: SocketAddr, second: SocketAddr, lines: &str) -> String {
     format!(
@@ -70,4 +70,58 @@ async fn a_keyed_charge_and_a_read_go_on_to_the_second() {
     assert_eq!(second.counts().heard[0].header("idempotency-key"), Some("k"));
     let read = gateway.ask("GET", "/up/charge", &[], "").await;
     assert_eq!(read.verdict(), (200, "applied", "2", ""));
+}
+
+/// One token, which the first call that fails may spend.
+const ONE_TOKEN: &str = "budget = { per_success = 0, burst = 1, initial = 1 }\n";
+
+/// The first answers 500, and no token is left: what the caller is told of why the second was not tried.
+async fn not_moved(gateway: &Gateway) -> String {
+    let heard = gateway.ask("GET", "/up/x", &[], "").await;
+    assert_eq!((heard.status, heard.header("seawall-endpoint")), (Some(500), Some("0")));
+    assert_eq!(heard.header("seawall-attempts"), Some("1"));
+    heard.header("seawall-retry-stopped").unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_move_on_is_told_what_the_next_endpoint_would_have_said() {
+    let first = Rogue::builder().acts([Answer::status(500).into()]).bind().unwrap();
+
+    // It would have taken the call, and only the token is missing.
+    let second = Rogue::builder().acts([Answer::status(500).into()]).bind().unwrap();
+    let gateway = Gateway::start(&two(first.address(), second.address(), ONE_TOKEN)).await;
+    let spent = gateway.ask("GET", "/up/x", &[], "").await;
+    assert_eq!((spent.header("seawall-endpoint"), spent.header("seawall-attempts")), (Some("1"), Some("2")));
+    assert_eq!(not_moved(&gateway).await, "budget");
+
+    // An operator holds its breaker open.
+    let mut breaker = std::process::Command::new(env!("CARGO_BIN_EXE_seawall"));
+    breaker.args(["breaker", "up", "open", "--endpoint", "1", "--reason", "a test"]);
+    breaker.args(["--admin", &format!("http://{}", gateway.admin())]);
+    breaker.envs(["HOME", "TMPDIR", "XDG_RUNTIME_DIR"].map(|name| (name, gateway.folder())));
+    let done = breaker.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(not_moved(&gateway).await, "breaker");
+
+    // It cools.
+    let second = Answer::status(503).header("retry-after", "60");
+    let second = Rogue::builder().acts([second.into()]).bind().unwrap();
+    let gateway = Gateway::start(&two(first.address(), second.address(), ONE_TOKEN)).await;
+    assert_eq!(gateway.ask("GET", "/up/x", &[], "").await.status, Some(503));
+    assert_eq!(not_moved(&gateway).await, "cooling");
+    assert_eq!(second.read(|counts| counts.requests), 1);
+
+    // All places of its limit are taken.
+    let second = Rogue::builder().acts([Act::Hang]).bind().unwrap();
+    let one = format!("{ONE_TOKEN}concurrency = {{ max = 1 }}");
+    let gateway = Gateway::start(&two(first.address(), second.address(), &one)).await;
+    let mut waiting = gateway.connect().await;
+    waiting.send("GET", "/up/x", &[], "").await;
+    soon("it to hang", async {
+        while second.read(|counts| counts.requests) < 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(not_moved(&gateway).await, "limit");
 }

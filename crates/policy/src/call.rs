@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::{
     Answer, Draw, Effect, Ending, Health, HeldPass, Overload, Permit, Reason, Repeat, Report, Stopped,
-    Ticket, Time, Underway, Verdict, may_repeat,
+    Ticket, Time, Underway, Unsent, Verdict, may_repeat,
 };
 
 mod asked;
@@ -209,6 +209,9 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
+        if self.held_back.is_some() {
+            self.repeated(guards, &ended.ending, now);
+        }
         let verdict = plan.rules.judge(&ended.ending);
         self.effect = self.effect.and(verdict.effect);
         let repeat = may_repeat(plan.rules.idempotency, &verdict);
@@ -329,6 +332,8 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
         if let Some(permit) = self.permit.take() {
+            // The repeat under way is its last result.
+            self.held_back = None;
             let waited = now.since(self.began);
             let report =
                 Report { slow_call: plan.slow_call, ..Report::abandoned(waited, plan.timeouts.read / 10) };
@@ -495,12 +500,8 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
-        if self.held_back.is_some() {
-            if endpoint == self.endpoint {
-                self.held_back = None;
-            } else {
-                self.give_evidence(guards, now);
-            }
+        if self.held_back.is_some() && endpoint != self.endpoint {
+            self.give_evidence(guards, now);
         }
         self.permit = Some(permit);
         self.endpoint = endpoint;
@@ -536,6 +537,19 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             _ => Stopped::Limit,
         };
         Step::Finish(self.finish(None, Some(stopped)))
+    }
+
+    /// A repeat at the same endpoint ended, and what was held back is not its last result any more; unless the repeat did not
+    /// come as far as the endpoint.
+    #[cold]
+    fn repeated<G>(&mut self, guards: &mut G, ending: &Ending, now: Time)
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
+        if *ending == Ending::Unsent(Unsent::OutOfDescriptors) {
+            self.give_evidence(guards, now);
+        }
+        self.held_back = None;
     }
 
     fn give_evidence<G>(&mut self, guards: &mut G, now: Time)

@@ -110,8 +110,7 @@ impl Guards for Diary {
             Evidence::Success { .. } => Some(Health::Success),
             Evidence::Failure { .. } => Some(Health::Failure),
             Evidence::Neutral => Some(Health::Silent),
-            Evidence::Abandoned { .. } => None,
-            Evidence::Nothing => panic!("an attempt was made"),
+            Evidence::Abandoned { .. } | Evidence::Nothing => None,
         };
         self.evidence.push((endpoint, health));
     }
@@ -296,6 +295,23 @@ fn moving_on_with_what_was_never_sent_costs_nothing() {
     guards.budget = Budget::new(poor());
     let (finish, ..) = run(&three, &mut guards, &[Ending::Unsent(Unsent::Refused); 2], MS);
     assert_eq!((finish.attempts, finish.stopped), (2, Some(Stopped::Budget)));
+}
+
+#[test]
+fn without_descriptors_a_call_ends_immediately_and_says_nothing_of_the_endpoint() {
+    for idempotency in [Idempotency::Safe, Idempotency::None] {
+        let two = Plan { endpoints: 2, attempts: 5, ..plan(idempotency) };
+        let mut guards = Diary::new();
+        let (finish, _, sent) = run(&two, &mut guards, &[Ending::Unsent(Unsent::OutOfDescriptors)], MS);
+        assert_eq!((finish.effect, finish.stopped, sent.len()), (Effect::NotApplied, None, 1));
+        assert_eq!((guards.evidence, guards.asked), (vec![(0, None)], vec!["admit"]));
+    }
+    // What an earlier attempt may have done stays in doubt.
+    let endings = [Ending::Lost(Lost::ConnectionLost), Ending::Unsent(Unsent::OutOfDescriptors)];
+    let mut guards = Diary::new();
+    let (finish, _, sent) = run(&plan(Idempotency::Keyed), &mut guards, &endings, MS);
+    assert_eq!((finish.effect, finish.stopped, sent.len()), (Effect::Unknown, None, 2));
+    assert_eq!(guards.evidence, [(0, Some(Health::Failure)), (0, None)], "the first did reach the endpoint");
 }
 
 #[test]

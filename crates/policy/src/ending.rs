@@ -21,6 +21,9 @@ pub enum Unsent {
     Tls,
     /// A connection was there, and broke before a byte was written.
     ConnectionLost,
+    /// This process could not make a socket, or not open a file that the lookup needed: it has no descriptor left. The
+    /// endpoint was not asked.
+    OutOfDescriptors,
 }
 
 /// The request may have been read, and no answer came.
@@ -106,7 +109,8 @@ pub struct Verdict {
     pub overload: bool,
     /// It ended by waiting too long: a timeout of ours, or 504.
     pub timed_out: bool,
-    /// The other side made its mind up (a definite yes or no, or "accepted"): a repeat is not wanted.
+    /// A repeat is not wanted: the other side made its mind up (a definite yes or no, or "accepted"), nobody waits for an
+    /// answer, or this process has no means to send another request.
     pub definite: bool,
     /// It was provably not processed, so that anyone may repeat it.
     pub unprocessed: bool,
@@ -164,6 +168,11 @@ impl Rules {
     pub fn judge(&self, ending: &Ending) -> Verdict {
         use Effect::{NotApplied, Unknown};
         let mut verdict = match *ending {
+            // Our own trouble says nothing of the endpoint. Its caller is told immediately: a repeat, here or elsewhere, would
+            // want a descriptor, too.
+            Ending::Unsent(Unsent::OutOfDescriptors) => {
+                Verdict { unprocessed: true, definite: true, ..Verdict::of(NotApplied, Health::Silent) }
+            }
             Ending::Unsent(why) => {
                 let late = why == Unsent::ConnectTimeout;
                 Verdict { timed_out: late, unprocessed: true, ..Verdict::of(NotApplied, Health::Failure) }
@@ -245,6 +254,7 @@ impl Ending {
             Ending::Unsent(Unsent::Refused) => Reason::ConnectRefused,
             Ending::Unsent(Unsent::ConnectTimeout) => Reason::ConnectTimeout,
             Ending::Unsent(Unsent::Tls) => Reason::TlsFailure,
+            Ending::Unsent(Unsent::OutOfDescriptors) => Reason::OutOfDescriptors,
             Ending::Unsent(Unsent::ConnectionLost)
             | Ending::Lost(Lost::ConnectionLost)
             | Ending::CallerLeft { .. }

@@ -21,6 +21,7 @@ fn every_ending_has_its_row() {
         (Ending::Unsent(Unsent::ConnectTimeout), NotApplied, Failure, false, true),
         (Ending::Unsent(Unsent::Tls), NotApplied, Failure, false, true),
         (Ending::Unsent(Unsent::ConnectionLost), NotApplied, Failure, false, true),
+        (Ending::Unsent(Unsent::OutOfDescriptors), NotApplied, Silent, false, false),
         (Ending::Unprocessed, NotApplied, Silent, false, true),
         (answered(200), Applied, Success, false, false),
         (answered(201), Applied, Success, false, false),

@@ -54,6 +54,7 @@ fn each_guard_reads_an_ending_in_its_own_way() {
         (status(503), (0, 1), AttemptEnd::Overload),
         (status(504), (0, 1), AttemptEnd::Other),
         (Ending::Unsent(Unsent::Refused), (0, 1), AttemptEnd::Other),
+        (Ending::Unsent(Unsent::OutOfDescriptors), (0, 0), AttemptEnd::Nothing),
         (Ending::Unprocessed, (0, 0), AttemptEnd::Nothing),
         (Ending::Lost(Lost::ReadTimeout), (0, 1), AttemptEnd::Overload),
         (Ending::Lost(Lost::ConnectionLost), (0, 1), AttemptEnd::Other),

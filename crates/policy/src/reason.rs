@@ -78,6 +78,8 @@ words! {
         TlsFailure = "tls-failure",
         /// The connection was not there in time.
         ConnectTimeout = "connect-timeout",
+        /// This process has no file descriptor, or nothing else that a socket needs, left.
+        OutOfDescriptors = "out-of-descriptors",
         /// No progress for the read timeout.
         ReadTimeout = "read-timeout",
         /// The total deadline passed.
@@ -120,6 +122,7 @@ impl Reason {
             | Reason::QueueTimeout
             | Reason::CoolingDown
             | Reason::FleetLimit
+            | Reason::OutOfDescriptors
             | Reason::LedgerUnavailable
             | Reason::Draining => Origin::Seawall,
             Reason::DnsFailure
@@ -181,7 +184,7 @@ mod tests {
             assert!(seen.insert(word), "{word} twice");
             assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{word}");
         }
-        assert_eq!(Reason::ALL.len(), 25);
+        assert_eq!(Reason::ALL.len(), 26);
         assert_eq!(Stopped::ALL.len(), 10);
     }
 }

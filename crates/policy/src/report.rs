@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{AttemptEnd, Ending, Evidence, FailureKind, Health, Lost, Verdict};
+use crate::{AttemptEnd, Ending, Evidence, FailureKind, Health, Lost, Unsent, Verdict};
 
 /// What is told to the guards when an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ fn health(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -
         Ending::CallerDeadline => return Evidence::Abandoned { waited: took, enough: tenth },
         // Its body broke or stood still: it was not the endpoint that anybody waited for.
         Ending::CallerStalled { .. } | Ending::CallerLeft { .. } => return Evidence::Nothing,
+        // The endpoint was not asked.
+        Ending::Unsent(Unsent::OutOfDescriptors) => return Evidence::Nothing,
         Ending::Unsent(_) | Ending::Unprocessed | Ending::Answered(_) | Ending::Lost(_) => {}
     }
     match verdict.health {

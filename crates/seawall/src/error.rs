@@ -51,7 +51,8 @@ impl Error {
     }
 
     /// Why, in the word that `seawall explain` explains. `None` where the last attempt ended in an answer or in an error
-    /// of its own: that is the source, and [`Error::status`] may tell more.
+    /// of its own: that is the source, and [`Error::status`] may tell more. But an error for want of file descriptors has
+    /// its word, too, since it is not the dependency's.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason
@@ -213,7 +214,8 @@ impl Error {
             None => answer.and_then(|answer| answer.retry_after),
         };
         // An error of the closure's own outranks the word for what it stands for.
-        let reason = if source.is_some() { None } else { reason };
+        let ours = reason == Some(Reason::OutOfDescriptors);
+        let reason = if source.is_some() && !ours { None } else { reason };
         Error(Box::new(Inner {
             dependency: Arc::clone(entry.dependency),
             place: entry.place,

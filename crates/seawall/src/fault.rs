@@ -5,8 +5,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
+use seawall_client::connect::is_ours;
 use seawall_policy::{Answer, Effect, Ending, Unsent};
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -36,6 +38,27 @@ impl Meaning {
     #[must_use]
     pub fn unsent() -> Meaning {
         Meaning(Ending::Unsent(Unsent::Refused))
+    }
+
+    /// This program had no file descriptor, or nothing else that a socket needs, left: no effect, and not repeated. It says
+    /// nothing of the endpoint, which was not asked.
+    #[must_use]
+    pub fn out_of_descriptors() -> Meaning {
+        Meaning(Ending::Unsent(Unsent::OutOfDescriptors))
+    }
+
+    /// Nothing reached the other side, because no connection was had. What of an error's causes the system gave for this
+    /// program's own sake is [`Meaning::out_of_descriptors`], all else [`Meaning::unsent`].
+    #[must_use]
+    pub fn unconnected(error: &(dyn Error + 'static)) -> Meaning {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if error.downcast_ref::<io::Error>().is_some_and(is_ours) {
+                return Meaning::out_of_descriptors();
+            }
+            next = error.source();
+        }
+        Meaning::unsent()
     }
 
     /// The other side says that it did not look at it: no effect, anyone may repeat it; it says nothing of the endpoint.
@@ -141,5 +164,35 @@ impl fmt::Display for Fault {
 impl<E: Error + Send + Sync + 'static> From<E> for Fault {
     fn from(error: E) -> Fault {
         Fault::unknown(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_descriptors_is_found_below_other_errors() {
+        let inner = |kind: i32| io::Error::from_raw_os_error(kind);
+        // EMFILE and ECONNREFUSED, which std has no kinds for that tell them apart from others.
+        assert_eq!(Meaning::unconnected(&inner(24)), Meaning::out_of_descriptors());
+        let wrapped = Outer(inner(24));
+        assert_eq!(Meaning::unconnected(&wrapped), Meaning::out_of_descriptors());
+        assert_eq!(Meaning::unconnected(&Outer(inner(111))), Meaning::unsent());
+    }
+
+    #[derive(Debug)]
+    struct Outer(io::Error);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("no connection")
+        }
+    }
+
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
     }
 }

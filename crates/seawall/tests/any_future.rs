@@ -54,6 +54,20 @@ async fn what_an_error_means_decides_about_repeats_and_effect() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn want_of_descriptors_is_our_own_and_the_breaker_does_not_hear_of_it() {
+    let dependency = dependency();
+    for _ in 0..100 {
+        let attempt = |_| async { Err::<(), Fault>(Fault::new(Meaning::out_of_descriptors(), broken())) };
+        let error = dependency.call(Idempotency::Safe, attempt).await.unwrap_err();
+        assert_eq!((error.effect(), error.attempts(), error.stopped()), (Effect::NotApplied, 1, None));
+        assert_eq!((error.reason(), error.origin()), (Some(Reason::OutOfDescriptors), Origin::Seawall));
+        assert!(error.downcast_ref::<io::Error>().is_some());
+    }
+    let value = dependency.call(Idempotency::None, |_| async { Ok::<_, io::Error>(7) }).await;
+    assert_eq!(value.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closure_may_say_what_endings_mean() {
     let declined = |result: &Result<&str, io::Error>| match result {
         Ok("DECLINED") => Meaning::not_applied(),

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::descriptors::{in_words, is_ours, no_port, unreserved};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -34,7 +35,8 @@ fn interleaved(addresses: &[IpAddr], bind: Option<IpAddr>) -> Vec<IpAddr> {
     order
 }
 
-/// Connects to the first of these that answers; else returns the first error.
+/// Connects to the first of these that answers; else returns the first error, or one of our own making: an address that
+/// could not be tried may have answered.
 pub(super) async fn dial(addresses: &[IpAddr], port: u16, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     let order = interleaved(addresses, bind);
     if order.is_empty() {
@@ -45,15 +47,22 @@ pub(super) async fn dial(addresses: &[IpAddr], port: u16, bind: Option<IpAddr>) 
 }
 
 async fn dial_one(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(named)?;
+    let named = |error: io::Error| in_words(&error, format!("{address}: {error}"));
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.and_then(unreserved).map_err(named)?;
     if let Some(from) = bind {
         let from = SocketAddr::new(from, 0);
-        socket
-            .bind(from)
-            .map_err(|error| io::Error::new(error.kind(), format!("bind to {}: {error}", from.ip())))?;
+        socket.bind(from).map_err(|error| {
+            let text = format!("bind to {}: {error}", from.ip());
+            // Any port was asked for, so all are in use.
+            if error.kind() == io::ErrorKind::AddrInUse { no_port(&text) } else { in_words(&error, text) }
+        })?;
     }
-    let tcp = socket.connect(address).await.map_err(named)?;
+    let tcp = socket.connect(address).await.map_err(|error| match error.kind() {
+        // With IPv6 it also says that this machine has no address from which the other could be reached.
+        io::ErrorKind::AddrNotAvailable if address.is_ipv4() => no_port(&format!("{address}: {error}")),
+        _ => named(error),
+    })?;
     tcp.set_nodelay(true).map_err(named)?;
     // Finds a peer that vanished within two minutes. Costs nothing while a connection is in use.
     let keepalive = TcpKeepalive::new()
@@ -83,9 +92,8 @@ where
             biased;
             ended = first_ended(&mut trying) => match ended {
                 Ok(connected) => return Ok(connected),
-                Err(error) => {
-                    first_error.get_or_insert(error);
-                }
+                Err(error) if first_error.is_none() || is_ours(&error) => first_error = Some(error),
+                Err(_) => {}
             },
             () = tokio::time::sleep(STAGGER), if waiting.peek().is_some() => {}
         }

@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::descriptors::starved_lookup;
 use super::error::{ConnectError, ConnectErrorKind};
 
 /// How long answers of the name service are used.
@@ -121,8 +122,22 @@ impl Answers {
     }
 }
 
-/// How a lookup ended; `None` while it has not. The error is text, since many callers get it.
-type Ending = Option<Result<Addresses, Arc<str>>>;
+/// How a lookup ended; `None` while it has not.
+type Ending = Option<Result<Addresses, Failed>>;
+
+/// Why a lookup failed. Many callers get it.
+#[derive(Debug, Clone)]
+struct Failed {
+    why: Arc<str>,
+    /// This process had no descriptors for it.
+    starved: bool,
+}
+
+impl Failed {
+    fn because(why: &str) -> Failed {
+        Failed { why: why.into(), starved: false }
+    }
+}
 
 /// A lookup under way.
 struct Running {
@@ -185,22 +200,25 @@ impl Resolver {
             }
             Advice::Ask => match ended(&mut ending, deadline).await {
                 Some(Ok(addresses)) => Ok(addresses),
-                Some(Err(why)) => Err(self.error(&why)),
-                None => Err(self.error("the lookup did not end within the connect timeout")),
+                Some(Err(failed)) => Err(self.error(&failed)),
+                None => {
+                    Err(self.error(&Failed::because("the lookup did not end within the connect timeout")))
+                }
             },
         }
     }
 
-    fn error(&self, why: &str) -> ConnectError {
-        ConnectError::new(ConnectErrorKind::Dns, format!("lookup of {}: {why}", self.0.name))
+    fn error(&self, Failed { why, starved }: &Failed) -> ConnectError {
+        let kind = if *starved { ConnectErrorKind::OutOfDescriptors } else { ConnectErrorKind::Dns };
+        ConnectError::new(kind, format!("lookup of {}: {why}", self.0.name))
     }
 }
 
 /// Waits for a lookup to end, until `limit`; `None` when that comes first.
-async fn ended(ending: &mut watch::Receiver<Ending>, limit: Instant) -> Option<Result<Addresses, Arc<str>>> {
+async fn ended(ending: &mut watch::Receiver<Ending>, limit: Instant) -> Option<Result<Addresses, Failed>> {
     match timeout_at(limit, ending.wait_for(Option::is_some)).await {
         Ok(Ok(known)) => known.clone(),
-        Ok(Err(_)) => Some(Err("the lookup was given up".into())),
+        Ok(Err(_)) => Some(Err(Failed::because("the lookup was given up"))),
         Err(_) => None,
     }
 }
@@ -215,19 +233,27 @@ struct Flight {
 impl Flight {
     async fn run(self) {
         let found = self.shared.lookup.lookup(&self.shared.name).await;
-        let found: Result<Addresses, Arc<str>> = match found {
-            Ok(addresses) if addresses.is_empty() => Err("the name has no addresses".into()),
+        let found: Result<Addresses, Failed> = match found {
+            Ok(addresses) if addresses.is_empty() => Err(Failed::because("the name has no addresses")),
             Ok(addresses) => Ok(addresses.into()),
-            Err(error) => Err(error.to_string().into()),
+            Err(error) => {
+                let starved = starved_lookup(&error);
+                Err(Failed { why: error.to_string().into(), starved })
+            }
         };
         let now = Instant::now();
         {
             let answers = &mut self.shared.state.lock().answers;
             match &found {
                 Ok(addresses) => answers.succeeded(Arc::clone(addresses), now),
-                Err(why) => {
+                Err(Failed { why, starved }) => {
                     answers.failed(now);
-                    tracing::warn!(name = %self.shared.name, error = %why, "lookup failed");
+                    // One line for each lookup is one for each call where nothing is known yet; a call that ends for want
+                    // of descriptors is told of where refusals are.
+                    match starved {
+                        true => tracing::debug!(name = %self.shared.name, error = %why, "lookup failed"),
+                        false => tracing::warn!(name = %self.shared.name, error = %why, "lookup failed"),
+                    }
                 }
             }
         }

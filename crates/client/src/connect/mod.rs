@@ -14,6 +14,7 @@
 //! one is needed, `tls` shakes hands.
 
 mod counted;
+mod descriptors;
 mod dial;
 mod dns;
 mod error;
@@ -35,6 +36,7 @@ use http::HeaderValue;
 use tokio::time::{Instant, timeout_at};
 
 pub use counted::{Meter, Peek, Probe};
+pub use descriptors::{is_ours, is_reserved, reserve_descriptors};
 pub use dns::{DnsSettings, Looking, Lookup, SystemLookup};
 pub use error::{ConfigError, ConnectError, ConnectErrorKind};
 pub use proxy::Proxy;
@@ -229,6 +231,7 @@ impl Connector {
     /// The kernel gives up by itself after some minutes; that, too, is a timeout.
     fn unreachable(&self, error: io::Error) -> ConnectError {
         let kind = match error.kind() {
+            _ if is_ours(&error) => ConnectErrorKind::OutOfDescriptors,
             io::ErrorKind::TimedOut => ConnectErrorKind::Timeout,
             _ => ConnectErrorKind::Refused,
         };

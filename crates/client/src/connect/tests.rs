@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
+mod descriptors;
 mod proxy;
 
 fn target(url: &str) -> Target {

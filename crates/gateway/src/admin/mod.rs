@@ -40,6 +40,7 @@ pub use view::{
 };
 pub use words::in_words;
 
+use crate::descriptors::admin_seats;
 use crate::running::Running;
 use changes::Changes;
 use problem::Problem;
@@ -73,15 +74,16 @@ struct Entrance {
 /// # Errors
 /// None at present: failed accepts are logged and tried again.
 pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminToken) -> io::Result<()> {
-    let router = routes(Arc::new(Desk { running, token, changes: Changes::default() }));
-    let mut seats = Seats::new(MOST_CONNECTIONS);
+    let desk = Arc::new(Desk { running, token, changes: Changes::default() });
+    let router = routes(Arc::clone(&desk));
+    let mut seats = Seats::new(MOST_CONNECTIONS.min(admin_seats()));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 seats.seat(|asked| attend(stream, peer, router.clone(), asked)).await;
             }
             Err(error) => {
-                tracing::warn!(%error, "admin: accept failed");
+                desk.running.refusals.not_accepted("admin", &error);
                 // Out of descriptors, most likely: that passes only as connections end.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

@@ -30,6 +30,7 @@ const PAGES: &[(&str, &str)] = pages!["reasons":
     "connect-refused",
     "tls-failure",
     "connect-timeout",
+    "out-of-descriptors",
     "read-timeout",
     "total-timeout",
     "connection-lost",

@@ -16,6 +16,8 @@ use super::soon;
 const SECTION: &str =
     "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 2\ndrain = \"5s\"\n";
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_seawall");
+
 /// A running `seawall serve`. Dropping it kills it.
 pub struct Gateway {
     child: Child,
@@ -50,9 +52,24 @@ impl Gateway {
         gateway
     }
 
+    /// Starts with this whole file under these limits, as `ulimit` takes them, and waits until it listens.
+    pub async fn start_under(limits: &str, text: &str) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("seawall.toml"), text).unwrap();
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("ulimit {limits} && exec \"$0\" \"$@\"")).arg(PROGRAM);
+        let gateway = Gateway::run(folder, shell);
+        gateway.until_said("admin listening").await;
+        gateway
+    }
+
     /// Runs the program on the `seawall.toml` of a folder, without waiting for anything.
     pub fn launch(folder: TempDir) -> Gateway {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_seawall"))
+        Gateway::run(folder, Command::new(PROGRAM))
+    }
+
+    fn run(folder: TempDir, mut command: Command) -> Gateway {
+        let mut child = command
             .args(["serve", "-c", "seawall.toml"])
             .current_dir(folder.path())
             .envs([("HOME", folder.path()), ("TMPDIR", folder.path()), ("XDG_RUNTIME_DIR", folder.path())])
@@ -171,6 +188,14 @@ impl Gateway {
     /// The memory that it holds now, in bytes.
     pub fn memory_now(&self) -> u64 {
         self.memory("VmRSS:")
+    }
+
+    /// The processor's time that it has used, in hundredths of a second.
+    pub fn processor_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // The second field, in brackets, may hold anything.
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
     fn memory(&self, name: &str) -> u64 {

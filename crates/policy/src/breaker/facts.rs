@@ -79,7 +79,8 @@ pub enum Evidence {
         /// A tenth of the read timeout: a shorter wait says nothing.
         enough: Duration,
     },
-    /// Nothing was attempted, or it was the caller's own body that broke: it neither makes nor breaks a run of failures.
+    /// Nothing was attempted, this process had no means to, or it was the caller's own body that broke: it neither makes
+    /// nor breaks a run of failures.
     Nothing,
 }
 

@@ -32,7 +32,7 @@ impl Reqwest {
     pub fn read(result: &Result<Response, Error>) -> Meaning {
         match result {
             Ok(answer) => of_head(answer.status().as_u16(), answer.headers()),
-            Err(error) if error.is_connect() => Meaning::unsent(),
+            Err(error) if error.is_connect() => Meaning::unconnected(error),
             Err(error) if error.is_builder() => Meaning::not_applied(),
             Err(_) => Meaning::unknown(),
         }
