@@ -103,7 +103,7 @@ impl Sending<'_> {
             // Asked anew, directly before the first byte: a caller who promised that none leaves later means it.
             if attempt.callers_deadline
                 && self.clock.now() >= attempt.end_by
-                && !self.goes_on_without_caller()
+                && !self.goes_on_without_caller(attempt)
             {
                 return Tried::ended(Ending::CallerLeft { sent: false }, TOO_LATE);
             }
@@ -124,29 +124,30 @@ impl Sending<'_> {
     /// failure of it.
     async fn connect(&self, endpoint: &Endpoint, attempt: &Attempt) -> Result<Channel, Tried> {
         let mut connecting = pin!(endpoint.pool.connect(attempt.own_connect_by));
-        if attempt.callers_deadline {
-            let callers = tokio::time::sleep_until(self.clock.instant(attempt.end_by));
-            tokio::select! {
-                biased;
-                connected = connecting.as_mut() => return connected.map_err(|error| unconnected(&error)),
-                () = callers => {}
-            }
-            if !self.goes_on_without_caller() {
-                return Err(Tried::ended(Ending::CallerLeft { sent: false }, TOO_LATE));
-            }
+        if !attempt.callers_deadline || attempt.own_connect_by < attempt.end_by {
+            return connecting.await.map_err(|error| unconnected(&error));
+        }
+        let callers = tokio::time::sleep_until(self.clock.instant(attempt.end_by));
+        tokio::select! {
+            biased;
+            () = callers => {}
+            connected = connecting.as_mut() => return connected.map_err(|error| unconnected(&error)),
+        }
+        if !self.goes_on_without_caller(attempt) {
+            return Err(Tried::ended(Ending::CallerLeft { sent: false }, TOO_LATE));
         }
         connecting.await.map_err(|error| unconnected(&error))
     }
 
     /// The caller's deadline passed: whether the attempt goes on as a witness.
-    fn goes_on_without_caller(&self) -> bool {
-        self.tracks.is_some_and(|tracks| tracks.deadline_passed())
+    fn goes_on_without_caller(&self, attempt: &Attempt) -> bool {
+        attempt.end_by < attempt.own_end_by && self.tracks.is_some_and(|tracks| tracks.deadline_passed())
     }
 
     /// Watches over one exchange, which began at `now`.
     fn watch(&self, attempt: &Attempt, now: Time, seen: u64) -> Watch {
         let watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, seen);
-        match self.tracks.filter(|_| attempt.callers_deadline) {
+        match self.tracks.filter(|_| attempt.end_by < attempt.own_end_by) {
             Some(tracks) => watch.past_the_caller(tracks, attempt.own_end_by),
             None => watch,
         }

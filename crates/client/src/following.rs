@@ -36,6 +36,8 @@ pub(crate) struct Tracks {
 struct State {
     flight: Option<Flight>,
     cut: Option<Cut>,
+    /// It goes on as a witness: its caller has left, or was answered, or is about to be.
+    is_witness: bool,
 }
 
 /// The attempt in flight.
@@ -46,6 +48,8 @@ struct Flight {
     source: Source,
     /// The connection's meter, and what it showed before the request.
     sent: Option<(Arc<Meter>, u64)>,
+    /// The last byte of the request has left. Not known over HTTP/2.
+    sent_whole: bool,
 }
 
 /// The caller's deadline passed, and its attempt goes on.
@@ -89,13 +93,20 @@ impl Tracks {
     /// An attempt begins. `finish` tells how the call ends if its caller's deadline passes before the attempt ended.
     pub(crate) fn begins(&self, underway: Underway, finish: Finish, source: &Source) {
         let source = source.clone();
-        self.state.lock().flight = Some(Flight { underway, finish, source, sent: None });
+        self.state.lock().flight = Some(Flight { underway, finish, source, sent: None, sent_whole: false });
     }
 
     /// The attempt has this connection, and begins to write to it.
     pub(crate) fn sending(&self, meter: &Arc<Meter>) {
         if let Some(flight) = &mut self.state.lock().flight {
             flight.sent = Some((Arc::clone(meter), meter.written()));
+        }
+    }
+
+    /// The last byte of the request has left.
+    pub(crate) fn sent_whole(&self) {
+        if let Some(flight) = &mut self.state.lock().flight {
+            flight.sent_whole = true;
         }
     }
 
@@ -109,29 +120,31 @@ impl Tracks {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// The caller's own deadline passed. Whether the attempt goes on as a witness; else it is to be cancelled.
+    /// The caller's own deadline passed. Whether the attempt goes on as a witness; else it is to be cancelled. One that is not
+    /// safe goes on only where nothing of it is left to be sent: no byte of it leaves after the deadline.
     pub(crate) fn deadline_passed(&self) -> bool {
         let mut state = self.state.lock();
-        if state.cut.is_some() {
+        if state.is_witness {
             return true;
         }
-        let Some(flight) = state.flight.as_ref().filter(|flight| self.can_go_on(flight)) else {
-            return false;
-        };
+        let can_go_on = |flight: &&Flight| flight.source.complete() && (self.safe || flight.sent_whole);
+        let Some(flight) = state.flight.as_ref().filter(can_go_on) else { return false };
         let Some(following) = self.witness(flight) else { return false };
         state.cut = Some(Cut { finish: flight.finish, following });
+        state.is_witness = true;
         self.left.store(true, Ordering::Relaxed);
         true
     }
 
     /// The future is dropped.
     fn leaves(&self) -> Option<Stays> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         let flight = state.flight.as_ref().filter(|flight| self.can_go_on(flight))?;
         let stays = match self.safe {
             true => Stays::AsWitness(self.witness(flight)?),
             false => Stays::ForItsEffect,
         };
+        state.is_witness = self.safe;
         self.left.store(true, Ordering::Relaxed);
         Some(stays)
     }

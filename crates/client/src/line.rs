@@ -217,6 +217,9 @@ impl Line {
             if let Poll::Ready(answered) = self.poll_head(asked, cx) {
                 return Poll::Ready(answered.map_err(Failure::Broke));
             }
+            if watch.asks_what_was_sent() && self.has_sent_whole() {
+                watch.sent_whole();
+            }
             let progress = self.meter.progress();
             if !std::mem::replace(&mut begun, true) {
                 // Written in the moment that the watch began with: the clock need not be asked.

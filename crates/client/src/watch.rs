@@ -61,6 +61,18 @@ impl Watch {
         self
     }
 
+    /// The last byte of the request has left.
+    pub(crate) fn sent_whole(&self) {
+        if let Some((tracks, _)) = &self.own {
+            tracks.sent_whole();
+        }
+    }
+
+    /// Whether an exchange may go on past the caller's deadline, and so wants to be told [`Watch::sent_whole`].
+    pub(crate) fn asks_what_was_sent(&self) -> bool {
+        self.own.is_some()
+    }
+
     /// Progress that needs no clock, since it was made when the last was.
     pub(crate) fn has_seen(&mut self, seen: u64) {
         self.seen = seen;

@@ -130,6 +130,9 @@ async fn answer(
         Taken::Broken => return Err(in_words(compiled, Reason::BadRequest, "the body broke off")),
     };
 
+    // The call's own time begins now: what the body took to come is none of it.
+    let end_by = if kinds.body { end_of(worker, &operation.plan, &wish) } else { end_by };
+    exchange.call_begins(end_by);
     let mut ticket = Ticket::new(compiled, worker, exchange);
     let Found { plan, keep, keys } = operation;
     let call = CallRequest { method: head.method, path, headers: head.headers, body, keep, keys };

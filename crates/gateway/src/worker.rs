@@ -168,6 +168,8 @@ impl Worker {
             let _ = door.await;
         }
         while self.open.load(Ordering::Relaxed) > 0 || self.follows_calls() {
+            // Those of a configuration that came during the drain, too.
+            self.end_witnesses();
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         round.abort();

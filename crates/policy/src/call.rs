@@ -17,14 +17,17 @@ use std::time::Duration;
 
 use crate::{
     Answer, Draw, Effect, Ending, Health, HeldPass, Overload, Permit, Reason, Repeat, Report, Stopped,
-    Ticket, Time, Underway, Unsent, Verdict, may_repeat,
+    Ticket, Time, Underway, Unsent, may_repeat,
 };
 
 mod asked;
+mod fallen;
 mod plan;
 
 pub use asked::{After, Claim, Guards, Refusal};
 pub use plan::{Plan, Timeouts};
+
+use fallen::{Fallen, Goes, moves_free};
 
 /// One attempt to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,22 +47,11 @@ pub struct Attempt {
     pub callers_deadline: bool,
     /// What `connect_by` would be without the caller's deadline.
     pub own_connect_by: Time,
-    /// What `end_by` would be without the caller's deadline.
+    /// What `end_by` would be without the caller's remaining time; never after [`Wish::by`].
     pub own_end_by: Time,
 }
 
 const NO_TIME_LEFT: Refusal = Refusal::of(Reason::NoTimeLeft);
-
-/// An attempt that ended, and that one would like to repeat.
-struct Fallen<'a> {
-    repeat: Repeat,
-    verdict: &'a Verdict,
-    /// It timed out, or failed late.
-    slow: bool,
-    ended: Ended,
-    /// When the first call passes at its endpoint again, where that cools.
-    back: Option<Time>,
-}
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,10 +162,11 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     pub fn new(plan: &Plan, wish: Wish, now: Time) -> Call<P, Q, T> {
         let ours = plan.timeouts.total.map_or(Time::NEVER, |total| now.saturating_add(total));
         let callers = wish.within.map_or(Time::NEVER, |within| now.saturating_add(within));
-        let callers = callers.min(wish.by.unwrap_or(Time::NEVER));
+        let by = wish.by.unwrap_or(Time::NEVER);
+        let callers = callers.min(by);
         Call {
             end_by: ours.min(callers),
-            own_end_by: ours,
+            own_end_by: ours.min(by),
             callers_deadline: callers < ours,
             caller_repeats: wish.no_repeats,
             attempts: 0,
@@ -275,7 +268,10 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
         let asked = self.may_go_on(plan, guards, fallen, draw, now);
-        let next = if fallen.ended.stale { self.endpoint } else { self.next_endpoint(plan) };
+        let next = match asked {
+            Ok((_, Goes::Here)) => self.endpoint,
+            Ok((_, Goes::On)) | Err(_) => self.next_endpoint(plan),
+        };
         let after = match asked {
             Ok(_) if next == self.endpoint => After::RepeatsHere,
             Ok(_) => After::MovesOn,
@@ -286,7 +282,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             self.held_back = pass.map(|pass| (pass, report));
         }
         match asked {
-            Ok(at) if at > now => Step::Wait(at),
+            Ok((at, _)) if at > now => Step::Wait(at),
             Ok(_) => self.send_again(plan, guards, next, now),
             Err(stopped) => Step::Finish(self.finish(None, Some(stopped))),
         }
@@ -362,7 +358,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         self.end_by
     }
 
-    /// When the next attempt may begin, or why there is none.
+    /// When and where the next attempt may begin, or why there is none.
     fn may_go_on<G>(
         &self,
         plan: &Plan,
@@ -370,7 +366,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         fallen: &Fallen<'_>,
         draw: impl FnOnce() -> Draw,
         now: Time,
-    ) -> Result<Time, Stopped>
+    ) -> Result<(Time, Goes), Stopped>
     where
         G: Guards<Permit = P, Pass = Q, Ticket = T>,
     {
@@ -388,11 +384,14 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             return Err(Stopped::Body);
         }
         if ended.stale && now < self.end_by {
-            return Ok(now);
+            return Ok((now, Goes::Here));
         }
-        let moves_on = self.attempts < plan.endpoints as u32;
+        let untried = self.attempts < plan.endpoints as u32;
+        // Where no other takes it, this is a repeat at the same endpoint, with the wait and the price of one.
+        let hindered = if untried { self.hindered(plan, guards, now) } else { None };
+        let moves_on = untried && hindered.is_none();
         if moves_on && now < self.end_by && moves_free(fallen) {
-            return Ok(now);
+            return Ok((now, Goes::On));
         }
         let at = if moves_on { now } else { self.repeats_at(plan, verdict.retry_after, back, draw(), now)? };
         if at >= self.end_by {
@@ -405,12 +404,22 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             Stopped::Slow if !slow => Stopped::Budget,
             no => no,
         });
-        // Where the next endpoint would not have taken it either, that is what kept it from being tried.
-        paid.map_err(|no| match moves_on {
-            true => guards.refuses(self.next_endpoint(plan), now).unwrap_or(no),
-            false => no,
-        })?;
-        Ok(at)
+        // Where the others would not have taken it, that is what kept it from being sent.
+        paid.map_err(|no| hindered.unwrap_or(no))?;
+        Ok((at, if hindered.is_some() { Goes::Here } else { Goes::On }))
+    }
+
+    /// Why none of the other endpoints would take the call now; `None` where one would.
+    fn hindered<G>(&self, plan: &Plan, guards: &mut G, now: Time) -> Option<Stopped>
+    where
+        G: Guards<Permit = P, Pass = Q, Ticket = T>,
+    {
+        let mut first = None;
+        for offset in 1..plan.endpoints.max(1) {
+            let why = guards.refuses((self.endpoint + offset) % plan.endpoints.max(1), now)?;
+            first.get_or_insert(why);
+        }
+        first
     }
 
     /// When a repeat at the same endpoint may begin: after a drawn wait, and after the time that the answer named. Where the
@@ -566,20 +575,9 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     }
 }
 
-/// Whether it takes no token to move on to another endpoint. Nobody has this call's load where it was not sent, or where the
-/// answer proves that it was not worked on; and an endpoint that cools is to lose its load.
-fn moves_free(fallen: &Fallen<'_>) -> bool {
-    match fallen.ended.ending {
-        Ending::Unsent(_) => true,
-        Ending::Answered(_) => fallen.back.is_some() || fallen.verdict.unprocessed,
-        Ending::Unprocessed
-        | Ending::Lost(_)
-        | Ending::CallerDeadline
-        | Ending::CallerStalled { .. }
-        | Ending::CallerLeft { .. } => false,
-    }
-}
-
+#[cfg(test)]
+#[path = "call_overload_tests.rs"]
+mod overload_tests;
 #[cfg(test)]
 #[path = "call_tests.rs"]
 mod tests;

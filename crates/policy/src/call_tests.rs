@@ -3,22 +3,22 @@ use crate::{Answer, Budget, BudgetSettings, Evidence, Idempotency, Lost, Rules, 
 use proptest::prelude::*;
 
 /// Guards that keep a diary.
-struct Diary {
-    budget: Budget,
-    refuse: Vec<(usize, Reason)>,
-    out: i32,
-    evidence: Vec<(usize, Option<Health>)>,
-    asked: Vec<&'static str>,
+pub(super) struct Diary {
+    pub(super) budget: Budget,
+    pub(super) refuse: Vec<(usize, Reason)>,
+    pub(super) out: i32,
+    pub(super) evidence: Vec<(usize, Option<Health>)>,
+    pub(super) asked: Vec<&'static str>,
     /// Who may wait in a queue, and what becomes of those who do, the last first.
-    room: u32,
-    turns: Vec<Result<(), Reason>>,
+    pub(super) room: u32,
+    pub(super) turns: Vec<Result<(), Reason>>,
     /// Overload answers that were told, and how long an endpoint cools for one.
-    overloaded: Vec<(usize, Overload)>,
-    cools: Option<Duration>,
+    pub(super) overloaded: Vec<(usize, Overload)>,
+    pub(super) cools: Option<Duration>,
 }
 
 impl Diary {
-    fn new() -> Diary {
+    pub(super) fn new() -> Diary {
         let rich = BudgetSettings { initial_milli: 10_000, ..BudgetSettings::default() };
         Diary {
             budget: Budget::new(rich),
@@ -121,12 +121,17 @@ impl Guards for Diary {
     }
 }
 
-fn status(status: u16) -> Ending {
+pub(super) fn status(status: u16) -> Ending {
     Ending::Answered(Answer::of_status(status))
 }
 
 /// Runs a call whose attempts end as told, each `took` after its start; waits are jumped over.
-fn run(plan: &Plan, guards: &mut Diary, endings: &[Ending], took: Duration) -> (Finish, Time, Vec<Attempt>) {
+pub(super) fn run(
+    plan: &Plan,
+    guards: &mut Diary,
+    endings: &[Ending],
+    took: Duration,
+) -> (Finish, Time, Vec<Attempt>) {
     let mut now = Time::from_millis(1_000);
     let (mut call, mut step) = Call::begin(plan, Wish::default(), guards, now);
     let mut endings = endings.iter();
@@ -154,11 +159,11 @@ fn run(plan: &Plan, guards: &mut Diary, endings: &[Ending], took: Duration) -> (
     }
 }
 
-fn plan(idempotency: Idempotency) -> Plan {
+pub(super) fn plan(idempotency: Idempotency) -> Plan {
     Plan::new(Rules::of(idempotency), 1)
 }
 
-const MS: Duration = Duration::from_millis(1);
+pub(super) const MS: Duration = Duration::from_millis(1);
 
 #[test]
 fn a_success_is_one_attempt_and_earns() {
@@ -501,73 +506,4 @@ fn what_a_stale_connection_lost_is_repeated_at_once_and_free() {
     let stale = Ended { stale: true, ..Ended::of(lost) };
     let step = call.ended(&plan, &mut guards, stale, || Draw::new(u64::MAX), now);
     assert!(matches!(step, Step::Finish(_)), "one attempt is one attempt");
-}
-
-fn too_many(named: Option<u64>) -> Ending {
-    let retry_after = named.map(Duration::from_secs);
-    Ending::Answered(Answer { retry_after, ..Answer::of_status(429) })
-}
-
-#[test]
-fn every_overload_answer_is_told_whatever_comes_of_its_call() {
-    for (idempotency, declared) in
-        [(Idempotency::Safe, None), (Idempotency::None, None), (Idempotency::None, Some(Effect::NotApplied))]
-    {
-        let mut guards = Diary::new();
-        let answer = Answer { declared, ..Answer::of_status(429) };
-        let plan = Plan { attempts: 1, ..Plan::new(Rules::of(idempotency), 1) };
-        run(&plan, &mut guards, &[Ending::Answered(answer)], MS);
-        assert_eq!(guards.overloaded, [(0, Overload { named: None, too_many: true })]);
-    }
-    let mut guards = Diary::new();
-    let rules = Rules { overload: vec![529], ..Rules::of(Idempotency::Safe) };
-    run(&Plan { attempts: 1, ..Plan::new(rules, 1) }, &mut guards, &[too_many(Some(1))], MS);
-    assert_eq!(guards.overloaded, [], "only what the dependency calls an overload");
-}
-
-#[test]
-fn to_leave_an_endpoint_that_cools_costs_nothing_and_to_leave_another_costs_a_token() {
-    for (cools, refuses, paid) in
-        [(Some(Duration::from_secs(5)), vec![], false), (None, vec![429], false), (None, vec![], true)]
-    {
-        let mut guards = Diary { cools, ..Diary::new() };
-        let plan = Plan::new(Rules { refuses, ..Rules::of(Idempotency::Keyed) }, 2);
-        let (finish, at, sent) = run(&plan, &mut guards, &[too_many(Some(5)), status(200)], MS);
-        assert_eq!((finish.attempts, sent[1].endpoint), (2, 1));
-        assert_eq!(at, Time::from_millis(1_002), "nobody waits to move on");
-        assert_eq!(guards.asked.contains(&"pay"), paid);
-    }
-}
-
-#[test]
-fn a_repeat_waits_until_its_endpoint_takes_calls_again() {
-    let mut guards = Diary { cools: Some(Duration::from_secs(7)), ..Diary::new() };
-    let plan = Plan::new(Rules::of(Idempotency::Safe), 1);
-    let (finish, at, _) = run(&plan, &mut guards, &[too_many(Some(5)), status(200)], MS);
-    assert_eq!(finish.attempts, 2);
-    let since = at.since(Time::from_millis(1_000));
-    assert!(since > Duration::from_secs(8) && since < Duration::from_millis(8_300), "{since:?}");
-}
-
-#[test]
-fn without_a_total_an_hour_is_not_waited_for() {
-    let mut plan = Plan::new(Rules::of(Idempotency::Safe), 1);
-    plan.timeouts.total = None;
-    let (finish, ..) = run(&plan, &mut Diary::new(), &[too_many(Some(3_600))], MS);
-    assert_eq!((finish.attempts, finish.stopped), (1, Some(Stopped::Cooling)));
-    let (finish, ..) = run(&plan, &mut Diary::new(), &[too_many(Some(50)), status(200)], MS);
-    assert_eq!((finish.attempts, finish.stopped), (2, None));
-}
-
-#[test]
-fn where_the_next_endpoint_would_have_refused_that_is_why_it_was_not_tried() {
-    for (reason, stopped) in
-        [(Reason::BreakerOpen, Stopped::Breaker), (Reason::ConcurrencyLimit, Stopped::Limit)]
-    {
-        let mut guards = Diary { refuse: vec![(1, reason)], ..Diary::new() };
-        guards.budget = Budget::new(BudgetSettings { initial_milli: 0, ..BudgetSettings::default() });
-        let plan = Plan::new(Rules::of(Idempotency::Keyed), 2);
-        let (finish, ..) = run(&plan, &mut guards, &[status(500)], MS);
-        assert_eq!(finish.stopped, Some(stopped));
-    }
 }

@@ -193,6 +193,7 @@ impl Cooling {
         draw: impl FnOnce() -> Draw,
     ) -> Option<Time> {
         self.in_a_row = self.in_a_row.saturating_add(1);
+        self.passes(now);
         if !self.settings.enabled {
             return None;
         }
@@ -208,6 +209,18 @@ impl Cooling {
         match self.state {
             State::Cools(cools) => Some(cools.back),
             State::Calm | State::Returns(..) => None,
+        }
+    }
+
+    /// What cools no longer comes back, though nobody has asked since.
+    fn passes(&mut self, now: Time) {
+        if let State::Cools(cools) = self.state
+            && now >= cools.back
+        {
+            self.state = match now >= cools.back.saturating_add(cools.over) {
+                true => State::Calm,
+                false => State::Returns(Ramp::new(cools.back, cools.over), cools),
+            };
         }
     }
 

@@ -144,3 +144,13 @@ fn turned_off_it_never_refuses_and_turning_it_off_lets_all_pass() {
     cooling.adopt(off);
     assert!(cooling.admit(ms(1_001)).is_ok());
 }
+
+#[test]
+fn a_cooling_that_is_over_is_over_though_nobody_asked_since() {
+    let (mut cooling, back) = cooled(named(8), LOW);
+    let later = back.expect("it cools").saturating_add(Duration::from_secs(100));
+    cooling.answered(true);
+    assert_eq!(cooling.overloaded(later, UNTIMED, false, false, || LOW), None, "a late answer");
+    let again = cooling.overloaded(later, UNTIMED, true, false, || LOW);
+    assert_eq!(again, Some(later.saturating_add(Duration::from_secs(1))));
+}
