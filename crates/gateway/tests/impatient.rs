@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use seawall_lab::dead_end::BlackHole;
 use seawall_lab::rogue::{Act, Answer, Rogue};
-use support::{Caller, Gateway, dependency, soon};
+use support::http2::hear;
+use support::{Caller, Gateway, Multiplexed, dependency, soon};
 
 /// How long a healthy partner takes here; every impatient caller is gone by then.
 const TAKES: Duration = Duration::from_millis(250);
@@ -48,7 +49,8 @@ async fn impatient(gateway: &Gateway, method: &str, way: Leaves, patience: Durat
     match way {
         Leaves::Deadline => {
             let heard = caller.ask(method, "/up/x", &[("seawall-timeout", &within)], "").await;
-            assert_eq!(heard.verdict().3, "total-timeout");
+            let reason = heard.verdict().3;
+            assert!(matches!(reason, "total-timeout" | "breaker-open"), "{reason}");
         }
         Leaves::Closes | Leaves::HalfCloses => {
             caller.send(method, "/up/x", &[], "").await;
@@ -161,6 +163,54 @@ async fn a_deadline_that_passes_while_a_connection_is_made_is_no_failure_to_conn
     }
     is_untouched(&gateway).await;
     assert_eq!(endpoint(&gateway).await["window"]["bad"], 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_hangs_is_noticed_though_every_deadline_is_short() {
+    let hole = tokio::task::spawn_blocking(|| BlackHole::open().unwrap()).await.unwrap();
+    let up = dependency("up", hole.address(), "timeout = { connect = \"600ms\" }");
+    let gateway = Gateway::start(&up).await;
+    let began = Instant::now();
+    soon("the breaker to open", async {
+        while endpoint(&gateway).await["breaker"]["state"] == "closed" {
+            gateway.ask("GET", "/up/x", &[("seawall-timeout", "30ms")], "").await;
+        }
+    })
+    .await;
+    assert!(began.elapsed() >= Duration::from_millis(600), "{:?}", began.elapsed());
+    let seen = endpoint(&gateway).await;
+    assert!(seen["breaker"].to_string().contains("2 not connected"), "{seen}");
+}
+
+#[tokio::test]
+async fn who_hangs_up_before_a_deadline_of_its_own_is_followed_past_it() {
+    let rogue = Rogue::builder().keep_heard(0).each(|_, _| Act::Hang).bind().unwrap();
+    let up = dependency("up", rogue.address(), "timeout = { read = \"1s\" }");
+    let gateway = Gateway::start(&up).await;
+    for _ in 0..2 {
+        let mut caller = gateway.connect().await;
+        caller.send("GET", "/up/x", &[("seawall-timeout", "200ms")], "").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    soon("the breaker to open", async {
+        while endpoint(&gateway).await["breaker"]["state"] == "closed" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(rogue.read(|counts| counts.requests), 2, "those two alone");
+}
+
+#[tokio::test]
+async fn the_time_that_a_body_took_to_come_is_none_of_its_calls() {
+    let rogue = slow(Duration::from_millis(1_500));
+    let up = dependency("up", rogue.address(), "timeout = { total = \"2s\", read = \"1900ms\" }");
+    let gateway = Gateway::start(&up).await;
+    let mut caller = Multiplexed::connect(gateway.address()).await;
+    let (answer, mut stream) = caller.open("POST", "/up/x", &[("content-length", "8")], false).await;
+    tokio::time::sleep(Duration::from_millis(1_700)).await;
+    stream.send_data("amount=5".into(), true).unwrap();
+    assert_eq!(hear(answer).await.verdict().0, 200);
 }
 
 #[tokio::test]
