@@ -5,12 +5,14 @@
 //! stands still. So each worker looks at its connections four times a second ([`Caller::look_after`]).
 
 mod io;
+mod unread;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
+use http::StatusCode;
 use parking_lot::Mutex;
 use seawall_client::connect::{Meter, Peek, Probe};
 use seawall_policy::Time;
@@ -41,6 +43,8 @@ pub(crate) struct Caller {
     streams: Option<Box<Streams>>,
     /// The connection was closed because of too many control frames.
     flooded: AtomicBool,
+    /// The status with which hyper refused a head that it could not read; zero: none.
+    unread: AtomicU16,
     /// The socket takes nothing at the moment.
     blocked: AtomicBool,
     standstill: Mutex<Standstill>,
@@ -85,6 +89,7 @@ impl Caller {
             in_head: AtomicBool::new(false),
             streams: http2.then(Box::default),
             flooded: AtomicBool::new(false),
+            unread: AtomicU16::new(0),
             blocked: AtomicBool::new(false),
             standstill: Mutex::default(),
             write_failed: AtomicBool::new(false),
@@ -162,6 +167,12 @@ impl Caller {
     /// The streams of an HTTP/2 connection.
     pub(crate) fn streams(&self) -> Option<&Streams> {
         self.streams.as_deref()
+    }
+
+    /// Why hyper refused a head on this connection; none where it read all of them.
+    pub(crate) fn unread(&self) -> Option<&'static str> {
+        let status = StatusCode::from_u16(self.unread.load(Relaxed)).ok()?;
+        Some(unread::why(status))
     }
 
     /// Whether the connection was closed because of too many control frames.

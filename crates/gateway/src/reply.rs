@@ -57,6 +57,30 @@ impl Problem {
 
     pub(crate) fn into_response(self) -> Response<ReplyBody> {
         let status = if self.too_many { StatusCode::TOO_MANY_REQUESTS } else { status(self.reason) };
+        let (headers, body) = self.tell(status);
+        let mut response = Response::new(ReplyBody::own(Bytes::from(body)));
+        (*response.status_mut(), *response.headers_mut()) = (status, headers);
+        response
+    }
+
+    /// The whole message for HTTP/1.1 with this status, behind which the connection ends. `date`: the line that says when.
+    pub(crate) fn into_message(self, status: StatusCode, date: Option<&str>) -> Vec<u8> {
+        let (headers, body) = self.tell(status);
+        let mut out = format!("HTTP/1.1 {status}\r\n").into_bytes();
+        for (name, value) in &headers {
+            out.extend_from_slice(name.as_str().as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        let date = date.map(|date| format!("{date}\r\n")).unwrap_or_default();
+        let rest = format!("{date}connection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        out.extend_from_slice(rest.as_bytes());
+        out
+    }
+
+    /// Its headers and its body.
+    fn tell(self, status: StatusCode) -> (HeaderMap, String) {
         let mut facts = json!({
             "type": format!("urn:seawall:reason:{}", self.reason),
             "title": title(self.reason),
@@ -78,9 +102,7 @@ impl Problem {
         if let Some(seconds) = retry_after {
             facts["retry_after"] = seconds.into();
         }
-        let mut response = Response::new(ReplyBody::own(Bytes::from(facts.to_string())));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
+        let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(REASON, HeaderValue::from_static(self.reason.as_str()));
@@ -92,8 +114,8 @@ impl Problem {
         if let Some(wait) = self.retry_after {
             headers.insert(RETRY_AFTER_MS, HeaderValue::from(whole_millis(wait)));
         }
-        put_facts(headers, self.effect, self.attempts, self.endpoint, self.stopped);
-        response
+        put_facts(&mut headers, self.effect, self.attempts, self.endpoint, self.stopped);
+        (headers, facts.to_string())
     }
 }
 

@@ -290,6 +290,9 @@ impl Worker {
                 builder.max_headers(limits.headers);
             }
             let served = builder.serve_connection(io, service).await;
+            if let Some(why) = caller_seen.unread() {
+                self.running.refusals.note(&Problem::refused(Reason::BadRequest, None, why));
+            }
             // The caller cannot be told any more, but whoever looks for its answer can.
             if caller_seen.lost_bytes() {
                 let why = served

@@ -256,6 +256,39 @@ async fn oversized_requests_are_refused() {
 }
 
 #[tokio::test]
+async fn a_head_that_cannot_be_read_is_answered_with_the_reason_and_logged() {
+    let (rogue, gateway) = guarded().await;
+    let long = "x".repeat(9000);
+    let good = "GET /up/x HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let late = format!("{good}{}", good.replace("/up/x", "/up/\u{7f}x"));
+    for (case, request) in [
+        ("a target that is none", "GET /up/\u{7f}x HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned()),
+        ("a method that is none", "GE@T{} /up/x HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned()),
+        ("another protocol", "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n".to_owned()),
+        ("a long path", format!("GET /up/{long} HTTP/1.1\r\nhost: localhost\r\n\r\n")),
+        ("a long field", String::from_utf8(post(&format!("x: {long}\r\n"), "")).unwrap()),
+    ] {
+        let (_, heard) = tell(&gateway, &[request.as_bytes()]).await;
+        assert!(
+            heard.status.is_some_and(|status| matches!(status, 400 | 414 | 431)),
+            "{case}: {}",
+            heard.head
+        );
+        assert_eq!(heard.header("seawall-reason"), Some("bad-request"), "{case}: {}", heard.head);
+        assert_eq!(heard.header("seawall-effect"), Some("not-applied"), "{case}");
+        assert_eq!(heard.json()["status"], heard.status.unwrap(), "{case}");
+        untouched(&rogue, &gateway, case).await;
+    }
+    gateway.until_said("bad-request").await;
+    // Behind a good request on the same connection, too.
+    let mut caller = gateway.connect().await;
+    caller.write(&late).await;
+    assert_eq!(caller.hear().await.status, Some(200));
+    let heard = caller.hear().await;
+    assert_eq!(heard.header("seawall-reason"), Some("bad-request"), "{}", heard.head);
+}
+
+#[tokio::test]
 async fn web_pages_and_rebound_names_are_refused() {
     let (rogue, gateway) = guarded().await;
     for headers in [

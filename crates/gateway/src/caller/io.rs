@@ -17,6 +17,7 @@ use seawall_client::Clock;
 use seawall_client::connect::{Meter, Probe, Stream};
 use tokio::time::Sleep;
 
+use super::unread::Retold;
 use super::{CALL, Caller, HEAD, Task};
 use crate::frames::{Frames, Purse, enough};
 use crate::framing::Framing;
@@ -29,6 +30,8 @@ pub(crate) struct CallerIo {
     follows: Follows,
     /// Until when the rest of a request is read that was answered before it had ended.
     lingers: Option<Pin<Box<Sleep>>>,
+    /// What is written in the place of an answer that hyper made by itself.
+    retold: Option<Box<Retold>>,
 }
 
 /// What is followed of a connection's bytes.
@@ -61,7 +64,7 @@ impl CallerIo {
         } else {
             Follows::Requests(Framing::new(head_limit))
         };
-        CallerIo { stream, caller: Arc::new(caller), clock, follows, lingers: None }
+        CallerIo { stream, caller: Arc::new(caller), clock, follows, lingers: None, retold: None }
     }
 
     pub(crate) fn caller(&self) -> Arc<Caller> {
@@ -154,6 +157,23 @@ impl CallerIo {
         }
     }
 
+    /// Writes our words for hyper's refusal of a head, and then says that hyper's were written.
+    fn poll_retold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while let Some(retold) = &mut self.retold {
+            if retold.rest().is_empty() {
+                let stands_for = retold.stands_for;
+                self.retold = None;
+                return Poll::Ready(Ok(stands_for));
+            }
+            let written = Write::poll_write(Pin::new(&mut self.stream), cx, retold.rest());
+            if let Poll::Ready(Ok(more)) = &written {
+                retold.written += more;
+            }
+            std::task::ready!(self.noted(written))?;
+        }
+        Poll::Ready(Ok(0))
+    }
+
     fn noted<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.caller.blocked.store(written.is_pending(), Relaxed);
         if let Poll::Ready(written) = &written {
@@ -213,6 +233,18 @@ impl Write for CallerIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.has_enough() {
             return Poll::Ready(Ok(buf.len()));
+        }
+        if self.caller.phase.load(Relaxed) != CALL
+            && matches!(self.follows, Follows::Requests(_))
+            && self.retold.is_none()
+        {
+            self.retold = Retold::of(buf).map(Box::new);
+            if let Some(retold) = &self.retold {
+                self.caller.unread.store(retold.status.as_u16(), Relaxed);
+            }
+        }
+        if self.retold.is_some() {
+            return self.poll_retold(cx);
         }
         let written = Write::poll_write(Pin::new(&mut self.stream), cx, buf);
         self.follow_written(&written, &[IoSlice::new(buf)]);
