@@ -2,14 +2,13 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use loom::future::block_on;
 use loom::thread;
 use seawall_policy::{
-    After, Answer, Claim, Ending, GuardSettings, Guards, Idempotency, Keys, LimitSettings, Permit, QueueSettings,
-    Report, Rules, Ticket, Time,
+    After, Answer, Claim, Ending, GuardSettings, Guards, Idempotency, Keys, LimitSettings, Permit,
+    QueueSettings, Report, Rules, Ticket, Time,
 };
 
 use crate::Clock;
@@ -31,7 +30,7 @@ fn guards(shared: &Arc<Shared>) -> CallGuards<'_> {
 fn report(flowing: bool) -> Report {
     let ending = Ending::Answered(Answer::of_status(200));
     let verdict = Rules::of(Idempotency::Safe).judge(&ending);
-    Report { flowing, ..Report::of(&ending, &verdict, false, Duration::from_millis(1)) }
+    Report { flowing, ..Report::of(&ending, &verdict, Duration::from_millis(1), Duration::from_secs(1)) }
 }
 
 fn settle(shared: &Arc<Shared>, permit: Permit) {
