@@ -169,7 +169,7 @@ impl Purse {
     }
 }
 
-/// What so many bytes of a body pay for: a PING, and one more for each 256 bytes.
+/// What this number of bytes of a body pays for: a PING, and one more for each 256 bytes.
 fn earned(bytes: u32) -> i64 {
     4 * (1 + i64::from(bytes / 256))
 }

@@ -96,7 +96,7 @@ pub async fn work_here(
 }
 
 async fn start(options: &Options) -> Result<(), StartError> {
-    // Before anything is announced, so that whoever reads of the start may send a signal immediately.
+    // Before anything is announced, so that a program that reads of the start may send a signal immediately.
     let signals = Signals::install()?;
     let demo = if options.demo { Some(Demo::start().map_err(StartError::Machine)?) } else { None };
     let (name, text) = match &demo {

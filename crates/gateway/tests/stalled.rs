@@ -49,7 +49,7 @@ async fn until_served(gateway: &Gateway) {
 }
 
 async fn without_window(window: u32, load: fn() -> Load) {
-    // The streams take all places; whoever comes later gets a short answer.
+    // The streams take all places; a caller that comes later gets a short answer.
     let rogue = Rogue::builder()
         .each(move |heard, _| match heard.target.as_str() {
             "/held" => Answer::status(200).load(load()).into(),

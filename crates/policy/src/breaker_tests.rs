@@ -266,7 +266,7 @@ fn an_endpoint_that_swallows_calls_trips_it_though_all_are_cut_from_outside() {
     assert!(breaker.why().expect("open").failures.get(FailureKind::Abandoned) > 0);
 }
 
-/// A call given up after so many milliseconds, where the read timeout is a second.
+/// A call given up after this number of milliseconds, where the read timeout is a second.
 fn abandoned(millis: u32) -> Evidence {
     Evidence::Abandoned { waited: millis * MS, enough: 100 * MS }
 }
@@ -295,7 +295,7 @@ fn who_leaves_neither_makes_nor_breaks_a_run_of_silence() {
     }
     assert!(breaker.is_closed());
     let opened = call(&mut breaker, ms(3), HUNG).expect("closed");
-    assert_eq!(opened.change, Some(BreakerState::Open), "two in a row, whoever left between them");
+    assert_eq!(opened.change, Some(BreakerState::Open), "two in a row, though callers left between them");
 }
 
 #[test]

@@ -59,8 +59,7 @@ impl Default for CoolingSettings {
 
 impl CoolingSettings {
     /// A named time, as it counts here.
-    #[must_use]
-    pub fn clamped(&self, named: Duration) -> Duration {
+    fn clamped(&self, named: Duration) -> Duration {
         named.clamp(LEAST, self.after_max.max(LEAST))
     }
 }
@@ -254,12 +253,6 @@ impl Cooling {
     #[must_use]
     pub fn is_cooling(&self, now: Time) -> bool {
         matches!(self.state, State::Cools(cools) if now < cools.back)
-    }
-
-    /// Whether all pass, and nothing is lost by forgetting it.
-    #[must_use]
-    pub fn is_calm(&self) -> bool {
-        matches!(self.state, State::Calm)
     }
 
     /// What can be seen while it cools; `None` while it does not.

@@ -54,7 +54,7 @@ pub enum Ending {
     CallerDeadline,
     /// The caller's body did not come in time; `sent` as below.
     CallerStalled {
-        /// Whether a byte may have reached the other side.
+        /// Whether a byte may have reached the dependency.
         sent: bool,
     },
     /// The caller went away; `sent` tells whether anything had been written.
@@ -92,7 +92,7 @@ pub enum Health {
     Success,
     /// It does not.
     Failure,
-    /// It works and has too much to do (429): neither good nor bad to a breaker, bad to a limit.
+    /// It works and has too much to do (429): neither good nor bad to a breaker. What it is to a limit, [`Rules::overload`] says.
     Busy,
 }
 
@@ -109,7 +109,7 @@ pub struct Verdict {
     pub overload: bool,
     /// It ended by waiting too long: a timeout of ours, or 504.
     pub timed_out: bool,
-    /// A repeat is not wanted: the other side made its mind up (a definite yes or no, or "accepted"), nobody waits for an
+    /// A repeat is not wanted: the dependency made its mind up (a definite yes or no, or "accepted"), nobody waits for an
     /// answer, or this process has no means to send another request.
     pub definite: bool,
     /// It was provably not processed, so that anyone may repeat it.

@@ -163,7 +163,7 @@ impl DependencyGuards {
         }
     }
 
-    /// Breaker first, then the limit: an open breaker holds no place in the limit.
+    /// Cooling and breaker first, then the limit: what they refuse holds no place in the limit.
     ///
     /// # Errors
     /// The guard that said no, and until when where it knows.

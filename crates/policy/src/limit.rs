@@ -80,7 +80,7 @@ pub struct LimitRefusal {
 pub enum AttemptEnd {
     /// Its health was success.
     Success,
-    /// A read or total timeout, 503 or 429; a call that was given up and counts as bad to the breaker.
+    /// A read or total timeout, an answer whose status is in [`crate::Rules::overload`]; a call that was given up and counts as bad to the breaker.
     Overload,
     /// Any other ending: 500, no connection, a reset.
     Other,

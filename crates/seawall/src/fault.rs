@@ -47,7 +47,7 @@ impl Meaning {
         Meaning(Ending::Unsent(Unsent::OutOfDescriptors))
     }
 
-    /// Nothing reached the other side, because no connection was had. What of an error's causes the system gave for this
+    /// Nothing reached the dependency, because no connection was had. What of an error's causes the system gave for this
     /// program's own sake is [`Meaning::out_of_descriptors`], all else [`Meaning::unsent`].
     #[must_use]
     pub fn unconnected(error: &(dyn Error + 'static)) -> Meaning {

@@ -9,18 +9,17 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::load::Seen;
 use super::measure::Memory;
 use super::proxies::{Arm, Programs};
 use super::slow::connect;
+use super::still::Still;
 use super::upstream::LONG_BYTES;
 use super::{Bench, Scenario, build, report};
 use crate::process::{Outcome, Server, free_port, target};
@@ -53,8 +52,6 @@ const LEFT_MIB: f64 = 25.0;
 const AFTER: Duration = Duration::from_secs(2);
 /// As many callers begin at the same time.
 const CROWD: usize = 100;
-/// All must have begun within this time.
-const BEGIN_WITHIN: Duration = Duration::from_secs(60);
 /// A slow reader takes this much in each second.
 const SLOW_BYTES: usize = 1024;
 
@@ -156,8 +153,9 @@ impl Runs {
             .enable_all()
             .build()
             .map_err(|e| format!("no runtime: {e}"))?;
-        let mut callers = Still::new(gateway.still, options.unread_uploads);
-        runtime.block_on(callers.begin(options.callers.into()))?;
+        let mut callers = Still::new("a caller's exchange ended");
+        let (port, unread, each) = (gateway.still, options.unread_uploads, options.callers.into());
+        runtime.block_on(begin(&mut callers, port, unread, each))?;
         let beside = std::thread::scope(|scope| {
             let load = scope.spawn(run);
             runtime.block_on(async {
@@ -223,61 +221,20 @@ impl Runs {
     }
 }
 
-/// Callers that stand still, each in a task of its own, until it is aborted.
-struct Still {
-    address: SocketAddr,
-    unread_uploads: bool,
-    begun: Arc<AtomicUsize>,
-    tasks: JoinSet<Outcome<()>>,
-}
-
-impl Still {
-    fn new(port: u16, unread_uploads: bool) -> Still {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Still { address, unread_uploads, begun: Arc::default(), tasks: JoinSet::new() }
-    }
-
-    /// Starts so many of each kind, and waits until each has begun.
-    async fn begin(&mut self, each: usize) -> Outcome<()> {
-        let end = Instant::now() + BEGIN_WITHIN;
-        for number in 0..2 * each {
-            let (address, unread, begun) = (self.address, self.unread_uploads, Arc::clone(&self.begun));
-            self.tasks.spawn(async move {
-                match number % 2 {
-                    0 => read_slowly(address, &begun).await,
-                    _ => stop_sending(address, unread, &begun).await,
-                }
-            });
-            while self.begun.load(Ordering::Relaxed) + CROWD < self.tasks.len()
-                || (number + 1 == 2 * each && self.begun.load(Ordering::Relaxed) < self.tasks.len())
-            {
-                self.all_hold()?;
-                if Instant::now() > end {
-                    let begun = self.begun.load(Ordering::Relaxed);
-                    return Err(format!("only {begun} of {} callers could begin", 2 * each));
-                }
-                sleep(Duration::from_millis(5)).await;
+/// Starts this number of callers of each kind, and waits until each has begun.
+async fn begin(still: &mut Still, port: u16, unread: bool, each: usize) -> Outcome<()> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    for number in 0..2 * each {
+        let begun = still.begun();
+        still.spawn(async move {
+            match number % 2 {
+                0 => read_slowly(address, &begun).await,
+                _ => stop_sending(address, unread, &begun).await,
             }
-        }
-        Ok(())
+        });
+        still.until_waiting(CROWD).await?;
     }
-
-    /// An error if any caller's exchange has ended.
-    fn all_hold(&mut self) -> Outcome<()> {
-        match self.tasks.try_join_next() {
-            None => Ok(()),
-            Some(Ok(Err(why))) => Err(why),
-            Some(Ok(Ok(()))) => Err("a caller's exchange ended".to_owned()),
-            Some(Err(e)) => Err(format!("a caller's task ended: {e}")),
-        }
-    }
-
-    /// Closes all connections.
-    async fn leave(&mut self) -> Outcome<()> {
-        self.all_hold()?;
-        self.tasks.shutdown().await;
-        Ok(())
-    }
+    still.until_waiting(0).await
 }
 
 /// Asks for a long answer, and takes a little of it each second.

@@ -17,6 +17,7 @@ mod proxies;
 mod report;
 pub(crate) mod simulate;
 mod slow;
+mod still;
 mod upstream;
 
 use std::fs;

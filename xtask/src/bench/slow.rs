@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::measure::Memory;
 use super::proxies::{self, Arm, Programs};
+use super::still::{BEGIN_WITHIN, Still};
 use super::upstream::LONG_BYTES;
 use super::{Bench, Scenario, build, report};
 use crate::process::{Outcome, free_port, target};
@@ -67,8 +67,6 @@ const KEPT: Scenario = Scenario {
 const SOCKET_BYTES: u32 = 4096;
 /// As many callers begin at the same time. With all of them, the gateway's connects to the upstream are late on a busy machine.
 const CROWD: usize = 50;
-/// Each crowd must have begun within this time.
-const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 /// The memory is looked at so often while it grows.
 const LOOK: Duration = Duration::from_millis(50);
 /// It has stopped growing when it has not grown by more than [`STILL_KIB`] for so long.
@@ -154,7 +152,7 @@ fn measure(bench: &Bench, case: &Case, readers: u16) -> Outcome<Seen> {
         let one = settled(group).await;
         callers.begin(usize::from(readers) - 1).await?;
         let all = settled(group).await;
-        callers.leave().await?;
+        callers.still.leave().await?;
         let left = Instant::now();
         let mut after = [0; AFTER.len()];
         for (delay, kib) in AFTER.into_iter().zip(&mut after) {
@@ -166,13 +164,12 @@ fn measure(bench: &Bench, case: &Case, readers: u16) -> Outcome<Seen> {
     seen.map_err(|why: String| format!("{}: {why}", case.name))
 }
 
-/// The callers of one case, each in a task of its own, which holds its connection until it is aborted.
+/// The callers of one case.
 struct Callers {
     address: SocketAddr,
     head: Arc<str>,
     upload: bool,
-    begun: Arc<AtomicUsize>,
-    tasks: JoinSet<Outcome<()>>,
+    still: Still,
 }
 
 impl Callers {
@@ -188,53 +185,19 @@ impl Callers {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             head: head.into(),
             upload: case.upload,
-            begun: Arc::default(),
-            tasks: JoinSet::new(),
+            still: Still::new("an upload was taken whole"),
         }
     }
 
     /// Starts more of them, and waits until each has the beginning of its answer or has sent the beginning of its upload.
     async fn begin(&mut self, count: usize) -> Outcome<()> {
-        let all = self.tasks.len() + count;
-        while self.tasks.len() < all {
-            self.begin_some((all - self.tasks.len()).min(CROWD)).await?;
-        }
-        Ok(())
-    }
-
-    async fn begin_some(&mut self, count: usize) -> Outcome<()> {
         for _ in 0..count {
             let (address, head, upload) = (self.address, Arc::clone(&self.head), self.upload);
-            let begun = Arc::clone(&self.begun);
-            self.tasks.spawn(async move { stand_still(address, &head, upload, &begun).await });
+            let begun = self.still.begun();
+            self.still.spawn(async move { stand_still(address, &head, upload, &begun).await });
+            self.still.until_waiting(CROWD).await?;
         }
-        let end = Instant::now() + BEGIN_WITHIN;
-        while self.begun.load(Ordering::Relaxed) < self.tasks.len() {
-            self.all_hold()?;
-            if Instant::now() > end {
-                let begun = self.begun.load(Ordering::Relaxed);
-                return Err(format!("only {begun} of {} callers could begin", self.tasks.len()));
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        Ok(())
-    }
-
-    /// An error if any caller's exchange has ended.
-    fn all_hold(&mut self) -> Outcome<()> {
-        match self.tasks.try_join_next() {
-            None => Ok(()),
-            Some(Ok(Err(why))) => Err(why),
-            Some(Ok(Ok(()))) => Err("an upload was taken whole".to_owned()),
-            Some(Err(e)) => Err(format!("a caller's task ended: {e}")),
-        }
-    }
-
-    /// Closes all connections. Those with bytes that were not read end with a reset.
-    async fn leave(&mut self) -> Outcome<()> {
-        self.all_hold()?;
-        self.tasks.shutdown().await;
-        Ok(())
+        self.still.until_waiting(0).await
     }
 }
 

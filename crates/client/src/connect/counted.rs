@@ -146,7 +146,7 @@ impl Probe {
 }
 
 impl Probe {
-    /// Whether the other side has reset the connection, as far as the reactor has seen. Unlike [`Probe::peek`] it also sees that
+    /// Whether the peer has reset the connection, as far as the reactor has seen. Unlike [`Probe::peek`] it also sees that
     /// behind bytes that nobody has read, and costs no system call. Ours may have been ended with [`Probe::shut_down`], too.
     pub fn is_reset(&self) -> bool {
         let Some(socket) = self.socket.upgrade() else { return true };

@@ -1,6 +1,6 @@
 //! Two errors: [`ConfigError`], a setting that could never work, found once when a connector is made,
 //! and [`ConnectError`], a connection that was not had this time. The first belongs to whoever wrote the
-//! settings, the second to the other side, to the road to it, or to this process. Neither ever carries a secret.
+//! settings, the second to the dependency, to the network in between, or to this process. Neither ever carries a secret.
 
 use std::fmt;
 use std::io;

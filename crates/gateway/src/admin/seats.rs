@@ -1,6 +1,6 @@
-//! The admin side's connections: so many, and never so full that monitoring waits.
+//! The admin side's connections: their number is bounded, and monitoring never waits for a place.
 //!
-//! A bound alone lets whoever opens that many connections first, and asks nothing, keep everybody else waiting in the backlog:
+//! A bound alone lets a caller that opens that many connections first, and asks nothing, keep everybody else waiting in the backlog:
 //! with 300 idle ones `/livez` took thirty seconds, as long as an idle connection is kept, and an orchestrator restarts what
 //! does not answer in less. So when all seats are taken, the connection that has asked nothing for the longest time goes.
 

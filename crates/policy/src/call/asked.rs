@@ -69,7 +69,7 @@ pub trait Guards {
     /// A place in a queue; it ends in [`Guards::claim`] or [`Guards::leave`].
     type Ticket: Copy;
 
-    /// Asks breaker and concurrency limit, in this order.
+    /// Asks cooling, breaker and concurrency limit, in this order.
     ///
     /// # Errors
     /// The guard that said no.

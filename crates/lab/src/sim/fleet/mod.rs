@@ -44,7 +44,7 @@ pub enum Next {
         ok: bool,
         /// It was refused here before anything was sent.
         refused: bool,
-        /// When whoever made it was told to come back.
+        /// When its caller was told to come back.
         told: Option<Time>,
     },
 }

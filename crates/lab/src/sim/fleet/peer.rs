@@ -36,7 +36,7 @@ pub struct PeerPolicy {
     pub throttle: Option<ThrottlePolicy>,
     /// Sheds a share of its own calls, as a controller finds it.
     pub pid: Option<PidPolicy>,
-    /// After a 429 or 503 that names a time it sends nothing until exactly then, and tells that to whoever it refuses.
+    /// After a 429 or 503 that names a time it sends nothing until exactly then, and tells that to those that it refuses.
     pub obeys: bool,
 }
 

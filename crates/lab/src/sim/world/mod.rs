@@ -138,7 +138,7 @@ pub struct Quota {
 pub enum Named {
     /// None.
     Nothing,
-    /// So many seconds from the answer.
+    /// This number of seconds from the answer.
     After(f64),
     /// Until this moment; the answer names what is left of it.
     Until(Time),

@@ -92,7 +92,7 @@ struct CallUnderWay {
     machine: Machine,
     /// The attempt under way.
     flight: Option<Handle>,
-    /// Whoever made it would wait until the end.
+    /// Its caller would wait until the end.
     patient: bool,
     /// Its caller left, and its attempt goes on for this.
     witness: Option<Witness>,
