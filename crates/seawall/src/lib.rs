@@ -49,10 +49,6 @@ mod operation;
 #[cfg(feature = "pool")]
 mod pool;
 mod settings;
-#[cfg(feature = "ledger")]
-pub mod stored;
-#[cfg(feature = "ledger")]
-pub mod template;
 #[cfg(feature = "tower")]
 pub mod tower;
 
@@ -71,4 +67,6 @@ pub use settings::{
     AnswerHead, Breaker, Budget, Concurrency, Dns, HttpVersion, Pool, Retry, Timeouts, Tls, millis, secs,
 };
 
+#[cfg(feature = "ledger")]
+pub use seawall_actions::{stored, template};
 pub use seawall_policy::{Effect, Idempotency, Origin, Reason, Stopped};

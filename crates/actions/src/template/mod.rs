@@ -5,13 +5,11 @@
 //! a float on its way could be another one's id.
 //!
 //! ```
-//! # #[cfg(feature = "ledger")] {
-//! use seawall::template::{Purpose, RequestTemplate};
+//! use seawall_actions::template::{Purpose, RequestTemplate};
 //!
 //! let ask = RequestTemplate::parse("GET /v1/charges?key={key}", Purpose::Confirm).unwrap();
 //! assert_eq!(ask.holes().count(), 1);
 //! assert!(RequestTemplate::parse("GET /v1/charges/{answer:/id}", Purpose::Confirm).is_err());
-//! # }
 //! ```
 
 mod json;
@@ -162,7 +160,7 @@ impl Purpose {
 }
 
 /// Headers that carry credentials. They are never stored, so nothing can be filled from them.
-pub(crate) const NOT_STORED: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
+pub const NOT_STORED: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
 
 impl Hole {
     fn parse(written: &str, purpose: Purpose) -> Result<Hole, Wrong> {
@@ -392,7 +390,7 @@ impl RequestTemplate {
     /// # Errors
     /// There is nothing for one of the holes.
     pub fn fill(&self, with: &dyn Fill) -> Result<Filled, Unfilled> {
-        let target = self.target.fill(with, crate::http::encode)?;
+        let target = self.target.fill(with, seawall_client::percent_encode)?;
         let body = self.body.as_ref().map(|body| body.fill(with)).transpose()?;
         Ok(Filled { method: self.method.clone(), target, body: body.map(String::into_bytes) })
     }
