@@ -170,7 +170,6 @@ pub(crate) fn status(reason: Reason) -> StatusCode {
         | Reason::OutOfDescriptors
         | Reason::LedgerUnavailable
         | Reason::Draining => StatusCode::SERVICE_UNAVAILABLE,
-        Reason::FleetLimit => StatusCode::TOO_MANY_REQUESTS,
         Reason::NoTimeLeft | Reason::ConnectTimeout | Reason::ReadTimeout | Reason::TotalTimeout => {
             StatusCode::GATEWAY_TIMEOUT
         }
@@ -199,7 +198,6 @@ fn title(reason: Reason) -> &'static str {
         Reason::QueueFull => "the queue is full",
         Reason::QueueTimeout => "waited in the queue for as long as allowed",
         Reason::CoolingDown => "the provider asked to come back later",
-        Reason::FleetLimit => "the limit of all instances is reached",
         Reason::NoTimeLeft => "no time left for an attempt",
         Reason::DnsFailure => "the name was not resolved",
         Reason::ConnectRefused => "the connection was refused",
@@ -230,7 +228,7 @@ fn proxy_status(reason: Reason) -> &'static str {
         Reason::BreakerOpen | Reason::CoolingDown | Reason::Draining => {
             "seawall; error=destination_unavailable"
         }
-        Reason::ConcurrencyLimit | Reason::QueueFull | Reason::QueueTimeout | Reason::FleetLimit => {
+        Reason::ConcurrencyLimit | Reason::QueueFull | Reason::QueueTimeout => {
             "seawall; error=connection_limit_reached"
         }
         Reason::NoTimeLeft | Reason::TotalTimeout => "seawall; error=http_response_timeout",

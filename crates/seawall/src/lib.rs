@@ -68,5 +68,5 @@ pub use settings::{
 };
 
 #[cfg(feature = "ledger")]
-pub use seawall_actions::{stored, template};
+pub use seawall_actions::stored;
 pub use seawall_policy::{Effect, Idempotency, Origin, Reason, Stopped};

@@ -49,14 +49,22 @@ fn wrong_templates_are_refused_with_what_is_valid() {
         "POST v1",
         "POST",
         "TRACE /v1",
+        "GTE /x",
+        "GET /a#b",
+        "POST /{Key}",
     ] {
         assert!(RequestTemplate::parse(bad, Purpose::Cancel).is_err(), "{bad}");
     }
     let said = |written, purpose| RequestTemplate::parse(written, purpose).unwrap_err().to_string();
     assert!(said("GET /{answer:/id}", Purpose::Confirm).contains("valid here: `{key}`"));
     assert!(said("GET /{kye}", Purpose::Confirm).contains("`{kye}` is not a placeholder"));
-    assert!(said("DELETE /x", Purpose::Confirm).contains("GET, HEAD, POST"));
+    assert!(said("DELETE /x", Purpose::Confirm).contains("`GET`, `HEAD`, `POST`"));
     assert!(RequestTemplate::parse("GET /{cancel_key}", Purpose::Confirm).is_err());
+    assert!(said("GET /{kye}", Purpose::Confirm).contains("did you mean `{key}`?"));
+    assert!(said("POST /{confrim:/id}", Purpose::Cancel).contains("did you mean `{confirm:/ptr}`?"));
+    assert!(said("GET /{zebra}", Purpose::List).contains("valid here: `{from}`, `{to}`, `{next}`"));
+    assert!(said("GET /{zebra}", Purpose::Health).contains("a health request has no placeholders"));
+    assert!(!said("GET /{sk_4eC39HqLyjWDarjtT1zdp7}", Purpose::Confirm).contains("4eC39"));
 }
 
 #[test]
@@ -76,8 +84,8 @@ fn bodies_keep_the_type_and_the_digits_of_what_fills_them() {
         "part": "{confirm:/part}",
         "list": [1, true, null, "{key}"],
     });
-    let template = RequestTemplate::parse("POST /v1/refunds", Purpose::Cancel).unwrap();
-    let template = template.json(&body, Purpose::Cancel).unwrap();
+    let mut template = RequestTemplate::parse("POST /v1/refunds", Purpose::Cancel).unwrap();
+    template.set_body(JsonTemplate::parse(&body, Purpose::Cancel).unwrap());
     let filled = String::from_utf8(template.fill(&Values).unwrap().body.unwrap()).unwrap();
     assert!(filled.contains(r#""serial":12345678901234567890123"#), "{filled}");
     assert!(filled.contains(r#""note":"for order 7\"ä: 1.10""#), "{filled}");

@@ -24,7 +24,6 @@ const PAGES: &[(&str, &str)] = pages!["reasons":
     "queue-full",
     "queue-timeout",
     "cooling-down",
-    "fleet-limit",
     "no-time-left",
     "dns-failure",
     "connect-refused",

@@ -38,7 +38,6 @@ impl But {
 
 const OPERATION: &[&str] = &["[[dependency.NAME.operation]]"];
 const DEPENDENCY: &[&str] = &["[dependency.NAME]"];
-const CONCURRENCY: &[&str] = &["`concurrency`"];
 
 const NOT_YET: &[NotYet] = &[
     NotYet {
@@ -64,12 +63,6 @@ const NOT_YET: &[NotYet] = &[
         tables: OPERATION,
         but: But::Nothing,
         says: "is not in force yet: nothing is undone",
-    },
-    NotYet {
-        key: "fleet",
-        tables: CONCURRENCY,
-        but: But::Nothing,
-        says: "is not in force yet: no limit is shared",
     },
     NotYet {
         key: "reconcile",
@@ -169,13 +162,10 @@ mod tests {
 
     #[test]
     fn what_nothing_obeys_is_told() {
-        for (line, key) in [
-            ("concurrency = { fleet = { url = \"redis://r.internal\", max = 5 } }", "`fleet`"),
-            (
-                "operation = [{ name = \"a\", match = \"POST /a\", idempotency = \"keyed\", durable = true }]",
-                "`durable`",
-            ),
-        ] {
+        for (line, key) in [(
+            "operation = [{ name = \"a\", match = \"POST /a\", idempotency = \"keyed\", durable = true }]",
+            "`durable`",
+        )] {
             let notes = notes(line);
             let told = notes.iter().any(|note| note.starts_with(key) && note.contains("not in force yet"));
             assert!(told, "{line}: {notes:?}");

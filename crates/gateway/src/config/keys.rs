@@ -8,9 +8,11 @@ mod gateway;
 mod operation;
 mod policies;
 
-use super::template::Purpose;
+use seawall_actions::template::Purpose;
 
 pub(super) use operation::needs_durable;
+#[cfg(test)]
+pub(super) use operation::operation_doc;
 
 use dependency::DEPENDENCY;
 use gateway::{GATEWAY, LEDGER};
@@ -95,7 +97,6 @@ pub(super) enum Kind {
     EndpointUrl,
     ProxyUrl,
     LedgerUrl,
-    RedisUrl,
     HeaderName,
     HostNames,
     Statuses,

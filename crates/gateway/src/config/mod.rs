@@ -20,7 +20,6 @@ pub mod defaults;
 mod effective;
 mod in_force;
 mod keys;
-mod nearest;
 mod pattern;
 mod predicate;
 mod read;
@@ -32,7 +31,6 @@ mod section;
 mod settings;
 mod shape;
 mod shown;
-mod template;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -45,9 +43,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use action::{
-    Attempts, Cancel, CancelKind, Confirm, Durable, Ledger, OnUnknown, Reconcile, ReconcileState, Settle,
-};
+pub use action::{Ledger, Reconcile};
 pub use effective::effective;
 pub use in_force::is_in_force;
 pub use pattern::{Pattern, Segment};
@@ -55,10 +51,9 @@ pub use report::{Mistake, Place, Report};
 pub use schema::schema;
 pub use secret::Environment;
 pub use settings::{
-    Breaker, ClientCertificate, Clients, Concurrency, Dangerous, Dependency, Dns, Endpoint, Fallback, Fleet,
+    Breaker, ClientCertificate, Clients, Concurrency, Dangerous, Dependency, Dns, Endpoint, Fallback,
     Gateway, GuardKey, Health, HttpVersion, Limits, Operation, Pool, Retry, Secret, Settings, Tls, Window,
 };
-pub use template::{Hole, JsonTemplate, Part, Pointer, RequestTemplate, Template};
 
 use repair::Repaired;
 use section::{Book, Section};

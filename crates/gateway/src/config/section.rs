@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use seawall_actions::nearest::nearest;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Note;
 use super::keys::{Key, Kind, Spec};
-use super::nearest::nearest;
 use super::report::{Mistake, Place};
 use super::secret::{self, Environment};
 use super::shape;

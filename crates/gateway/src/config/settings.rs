@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Uri};
+use seawall_actions::{Cancel, Confirm};
 use seawall_client::AnswerLimits;
+use seawall_ledger::Rules;
 use seawall_policy::{Answers, Backoff, BudgetSettings, Idempotency, Timeouts};
 
-use super::action::{Cancel, Confirm, Durable, Ledger, Reconcile};
+use super::action::{Ledger, Reconcile};
 use super::pattern::Pattern;
 
 /// A whole file.
@@ -248,19 +250,6 @@ pub struct Concurrency {
     pub key: GuardKey,
     /// So many keys have one of their own.
     pub max_keys: u32,
-    /// The limit that a partner imposes on the whole company.
-    pub fleet: Option<Fleet>,
-}
-
-/// A limit shared by all gateways of a company, kept in Redis.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Fleet {
-    /// Where it is kept.
-    pub url: Secret,
-    /// Calls at once, or in each `per`.
-    pub max: u32,
-    /// With it, `max` is a rate; without, calls at once.
-    pub per: Option<Duration>,
 }
 
 /// What a breaker looks back on.
@@ -357,8 +346,8 @@ pub struct Operation {
     pub confirm: Option<Confirm>,
     /// How to undo it.
     pub cancel: Option<Cancel>,
-    /// Recorded before it is sent.
-    pub durable: Option<Durable>,
+    /// The ledger's rules, where it is recorded before it is sent.
+    pub durable: Option<Rules>,
 }
 
 /// A text that is never shown.

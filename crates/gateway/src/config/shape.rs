@@ -4,15 +4,15 @@
 
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use seawall_actions::nearest::{advice, nearest};
+use seawall_actions::shown::quoted;
+use seawall_actions::template::{JsonTemplate, Pointer, Purpose, RequestTemplate, Template, header_name};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::keys::{Kind, ROOT, Spec};
-use super::nearest::advice;
 use super::predicate::{self, Misplaced};
 use super::section::{Section, Value};
-use super::shown::quoted;
-use super::template::{JsonTemplate, Pointer, Purpose, RequestTemplate, Template};
 use super::values::{self, Wrong};
 use super::{in_force, pattern::Pattern, settings::GuardKey};
 
@@ -52,7 +52,7 @@ pub(super) fn walk(section: &Section<'_>, table: &DeTable<'_>) {
 fn walk_list(section: &Section<'_>, name: &str, items: &DeArray<'_>) {
     for item in items.iter() {
         if !item.get_ref().is_table() {
-            section.book.wrong(item.span(), Wrong::kind("a table", item.get_ref()));
+            section.book.wrong(item.span(), values::wrong_kind("a table", item.get_ref()));
         }
     }
     for child in section.children(name) {
@@ -66,7 +66,7 @@ fn walk_named(section: &Section<'_>, name: &str, tables: &DeTable<'_>) {
             section.book.wrong(own.span(), wrong);
         }
         if !value.get_ref().is_table() {
-            let wrong = Wrong::kind("a table", value.get_ref()).help("as in [dependency.payments]");
+            let wrong = values::wrong_kind("a table", value.get_ref()).help("as in [dependency.payments]");
             section.book.wrong(value.span(), wrong);
         }
     }
@@ -89,7 +89,7 @@ fn unknown(spec: &Spec, name: &str) -> Wrong {
     let wrong = Wrong::new(format!("{shown} is not known in {}", spec.name));
     let mut homes = Vec::new();
     homes_of(&ROOT, name, &mut homes);
-    if super::nearest::nearest(name, spec.names()).is_none() && !homes.is_empty() {
+    if nearest(name, spec.names()).is_none() && !homes.is_empty() {
         return wrong.help(format!("`{name}` belongs in {}", homes.join(" or ")));
     }
     wrong.help(advice(name, spec.names()))
@@ -128,11 +128,13 @@ pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
     match kind {
         Kind::Table(_) | Kind::Named(_) => one(match found {
             DeValue::Table(_) => Ok(()),
-            _ => Err(Wrong::kind("a table", found)),
+            _ => Err(values::wrong_kind("a table", found)),
         }),
         Kind::Tables(_) => one(match found {
             DeValue::Array(_) => Ok(()),
-            _ => Err(Wrong::kind("a list of tables", found).help("written with double brackets, [[…]]")),
+            _ => {
+                Err(values::wrong_kind("a list of tables", found).help("written with double brackets, [[…]]"))
+            }
         }),
         Kind::Headers => headers(value),
         Kind::Json(purpose) => json(value, *purpose).1,
@@ -191,7 +193,6 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
         Kind::EndpointUrl => values::endpoint_url(found).map(drop),
         Kind::ProxyUrl => values::proxy_url(found).map(drop),
         Kind::LedgerUrl => url_with_secrets(text()?, &["sqlite:", "postgres://", "postgresql://"]),
-        Kind::RedisUrl => url_with_secrets(text()?, &["redis://", "rediss://"]),
         Kind::HeaderName => values::header_name(found).map(drop),
         Kind::File => text()
             .and_then(|path| if path.is_empty() { Err(Wrong::new("this path is empty")) } else { Ok(()) }),
@@ -227,14 +228,14 @@ pub(super) fn url_with_secrets(written: &str, schemes: &[&str]) -> Result<(), Wr
 fn headers(value: &Value<'_>) -> Vec<Misplaced> {
     let DeValue::Table(headers) = value.get_ref() else {
         let help = "as in { authorization = \"Bearer ${env:NAME}\" }";
-        return vec![(value.span(), Wrong::kind("a table of headers", value.get_ref()).help(help))];
+        return vec![(value.span(), values::wrong_kind("a table of headers", value.get_ref()).help(help))];
     };
     let mut wrong = Vec::new();
     let mut seen = std::collections::BTreeMap::new();
     let mut in_order: Vec<_> = headers.iter().collect();
     in_order.sort_by_key(|(name, _)| name.span().start);
     for (name, value) in in_order {
-        match values::header_named(name.get_ref()) {
+        match header_name(name.get_ref()) {
             Ok(header) => {
                 if seen.insert(header.as_str().to_owned(), ()).is_some() {
                     wrong.push((name.span(), Wrong::new(format!("the header `{header}` is given twice"))));
@@ -259,7 +260,7 @@ fn list_of(
     check: impl Fn(&DeValue<'_>) -> Result<(), Wrong>,
 ) -> Vec<Misplaced> {
     let DeValue::Array(items) = value.get_ref() else {
-        return vec![(value.span(), Wrong::kind(what, value.get_ref()))];
+        return vec![(value.span(), values::wrong_kind(what, value.get_ref()))];
     };
     let judged = items.iter().map(|item| (item.span(), check(item.get_ref())));
     judged.filter_map(|(span, outcome)| outcome.err().map(|wrong| (span, wrong))).collect()

@@ -17,7 +17,7 @@ impl Durable {
     /// transaction in which the ledger writes an end, name the store: `charge.declare::<Sqlite>().on_settled(…)`.
     #[must_use]
     pub fn declare<S: Store>(&self) -> Operation<S> {
-        Operation::new(self.dependency(), self.operation(), self.rules.clone(), self.remote())
+        Operation::new(self.dependency(), self.operation(), self.rules().clone(), self.remote())
     }
 
     /// Its actions in a ledger that it was declared in.

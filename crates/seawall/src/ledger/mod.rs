@@ -51,19 +51,17 @@ mod actions;
 mod confirm;
 mod declare;
 mod error;
-mod fillable;
-mod filling;
 mod listing;
 mod outcome;
-mod remote;
 
 pub use actions::Actions;
 pub use confirm::{Cancel, Confirm};
 pub use declare::{Durable, DurableBuilder};
 pub use error::ActionError;
-pub use listing::{Listing, ReadAmount, recorded_amount};
+pub use listing::Listing;
 pub use outcome::Outcome;
 
+pub use seawall_actions::{ReadAmount, recorded_amount};
 pub use seawall_ledger::reconcile;
 #[cfg(feature = "ledger-postgres")]
 pub use seawall_ledger::store::postgres::{Postgres, Settings as PostgresSettings};

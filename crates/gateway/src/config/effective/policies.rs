@@ -6,7 +6,6 @@ use seawall_policy::{BudgetSettings, Timeouts};
 
 use super::super::settings::{Breaker, Concurrency, GuardKey, Retry, Window};
 use super::super::values::{show_size, show_time};
-use super::pending;
 
 pub(super) fn show_budget(budget: &BudgetSettings) -> String {
     let tokens = |milli: u32| f64::from(milli) / 1e3;
@@ -19,7 +18,7 @@ pub(super) fn show_budget(budget: &BudgetSettings) -> String {
 }
 
 pub(super) fn show_concurrency(limit: &Concurrency) -> String {
-    let text = if limit.enabled {
+    if limit.enabled {
         let adaptive = if limit.adaptive { "adaptive" } else { "fixed" };
         let queue = match limit.queue {
             0 => "no queue".to_owned(),
@@ -28,12 +27,7 @@ pub(super) fn show_concurrency(limit: &Concurrency) -> String {
         format!("max {}, {adaptive}, {queue}, per {}", limit.max, show_key(&limit.key, limit.max_keys))
     } else {
         "off".to_owned()
-    };
-    let fleet = limit.fleet.as_ref().map(|fleet| {
-        let per = fleet.per.map(|per| format!(" per {}", show_time(per))).unwrap_or_default();
-        format!(", fleet max {}{per}{}", fleet.max, pending("fleet"))
-    });
-    text + &fleet.unwrap_or_default()
+    }
 }
 
 pub(super) fn show_breaker(breaker: &Breaker) -> String {

@@ -2,7 +2,7 @@
 
 use seawall_client::AnswerLimits;
 
-use super::{COUNT, Key, Kind, Spec, TIME, TIME_OR_ZERO, key, must};
+use super::{COUNT, Key, Kind, Spec, TIME, TIME_OR_ZERO, key};
 
 /// The bounds that the client sets.
 const ANSWER_BYTES: (u64, u64) =
@@ -99,17 +99,6 @@ static CONCURRENCY: Spec = Spec {
             KEYS,
             "So many keys have a limit of their own; those beyond share one. Default 1024.",
         ),
-        key("fleet", Kind::Table(&FLEET), "A limit that a partner imposes on the whole company."),
-    ]],
-};
-
-static FLEET: Spec = Spec {
-    name: "`fleet`",
-    doc: "A limit that a partner imposes on the whole company, kept in Redis.",
-    groups: &[&[
-        must("url", Kind::RedisUrl, "redis://… or rediss://…; ${env:NAME} is filled in."),
-        must("max", COUNT, "Calls at once, or in each `per`."),
-        key("per", TIME, "With it, max is a rate."),
     ]],
 };
 

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use seawall_policy::Idempotency;
+
 use super::super::action::Ledger;
 use super::super::defaults;
 use super::super::section::{Found, Section};
@@ -64,7 +66,9 @@ pub(super) fn ledger(section: &Section<'_>) -> Ledger {
     });
     Ledger {
         url: Secret::new(url.unwrap_or_else(|| defaults::LEDGER_URL.to_owned())),
-        lease: section.opt("lease", values::time).unwrap_or(defaults::LEASE),
+        lease: section
+            .opt("lease", values::time)
+            .unwrap_or(seawall_ledger::Rules::of(Idempotency::None).lease),
     }
 }
 

@@ -5,7 +5,6 @@
 
 mod action;
 mod dependency;
-mod fillable;
 mod gateway;
 mod operation;
 mod own;

@@ -10,7 +10,7 @@ use super::super::predicate;
 use super::super::section::{Found, Layers, Section};
 use super::super::settings::{Breaker, Dangerous, Operation};
 use super::super::values::{self, Wrong};
-use super::{action, fillable, policies};
+use super::{action, policies};
 
 /// What an operation inherits.
 pub(super) struct Inherited<'a, 's> {
@@ -54,7 +54,6 @@ pub(super) fn operation<'a>(
     };
     nothing_is_applied(&answers, &operation);
     operation.durable = action::durable(section, &operation, inherited);
-    fillable::check(section, &operation);
     operation
 }
 

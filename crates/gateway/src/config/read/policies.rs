@@ -4,15 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::Uri;
+use seawall_actions::nearest::nearest;
 use seawall_client::AnswerLimits;
 use seawall_policy::{Backoff, BudgetSettings, Timeouts};
 use toml::de::DeValue;
 
 use super::super::defaults;
 use super::super::section::{Found, Layers, Picked, Section};
-use super::super::settings::{
-    Breaker, Concurrency, Dns, Fleet, GuardKey, HttpVersion, Pool, Retry, Secret, Window,
-};
+use super::super::settings::{Breaker, Concurrency, Dns, GuardKey, HttpVersion, Pool, Retry, Window};
 use super::super::shape;
 use super::super::values::{self, Wrong, show_time};
 use super::gateway::count_u32;
@@ -102,18 +101,7 @@ pub(super) fn concurrency(layers: &Layers<'_>, paths: &[&str]) -> Concurrency {
         queue_wait: wait.value,
         key: guard_key(&layers, paths),
         max_keys: layers.pick("max_keys", count_u32, silent.max_keys).value,
-        fleet: fleet(&layers.child("fleet")),
     }
-}
-
-fn fleet(layers: &Layers<'_>) -> Option<Fleet> {
-    let section = layers.0.iter().rev().find(|section| section.is_present())?;
-    let url = section.raw("url").and_then(|value| section.book.fill(value)).unwrap_or_default();
-    Some(Fleet {
-        url: Secret::new(url),
-        max: section.opt("max", count_u32).unwrap_or(1),
-        per: section.opt("per", values::time),
-    })
 }
 
 pub(super) fn breaker(layers: &Layers<'_>, paths: &[&str]) -> Breaker {
@@ -176,7 +164,7 @@ fn guard_key(layers: &Layers<'_>, paths: &[&str]) -> GuardKey {
     if let GuardKey::Path(name) = &picked.value
         && !paths.contains(&name.as_str())
     {
-        let help = match super::super::nearest::nearest(name, paths.iter().copied()) {
+        let help = match nearest(name, paths.iter().copied()) {
             Some(near) => format!("did you mean `path:{{{near}}}`?"),
             None => "give an operation a `match` with that part".to_owned(),
         };

@@ -4,23 +4,23 @@ use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
 use crate::template::{Fill, Hole, Pointer, Raw};
 
 /// What is known of an action when a request is made.
-pub(super) struct Filling<'a> {
+pub(crate) struct Filling<'a> {
     key: &'a str,
     cancel_key: Option<&'a str>,
     request: &'a StoredRequest,
     answer: Option<&'a StoredAnswer>,
-    /// Where a confirm's answer has the other side's own id.
+    /// Where a confirm's answer has the provider's own id.
     id: Option<&'a Pointer>,
 }
 
 impl<'a> Filling<'a> {
     /// Of what was recorded alone.
-    pub(super) fn of_request(key: &'a str, request: &'a StoredRequest) -> Filling<'a> {
+    pub(crate) fn of_request(key: &'a str, request: &'a StoredRequest) -> Filling<'a> {
         Filling { key, cancel_key: None, request, answer: None, id: None }
     }
 
     /// Of all that a cancel may have.
-    pub(super) fn of_cancel(
+    pub(crate) fn of_cancel(
         key: &'a str,
         cancel_key: &'a str,
         request: &'a StoredRequest,
@@ -31,7 +31,7 @@ impl<'a> Filling<'a> {
     }
 
     /// Whether a hole is filled from what was recorded, and so is there from the first or never.
-    pub(super) fn is_recorded(&self, hole: &Hole) -> bool {
+    pub(crate) fn is_recorded(&self, hole: &Hole) -> bool {
         match hole {
             Hole::Key | Hole::Request(_) | Hole::RequestHeader(_) => true,
             Hole::CancelKey | Hole::Confirm(_) | Hole::Answer(_) | Hole::From | Hole::To | Hole::Next => {
