@@ -122,7 +122,3 @@ pub const HTTP: HttpVersion = HttpVersion::Auto;
 
 /// The ledger of a gateway that names none: a file beside it.
 pub const LEDGER_URL: &str = "sqlite:seawall.db";
-/// Reconciliation is daily, in UTC, as most partners' lists are.
-pub const RECONCILE_EVERY: Duration = Duration::from_secs(86_400);
-/// See [`RECONCILE_EVERY`].
-pub const RECONCILE_ZONE: &str = "UTC";

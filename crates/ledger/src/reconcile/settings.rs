@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use seawall_policy::Backoff;
 
-use super::{Amount, Zone, amount_at};
+use super::{Amount, DAY, Zone, amount_at};
 
 /// Reads the amount that a stored request asks for, in the unit of [`Listed::amount`](super::Listed::amount).
 pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
@@ -104,7 +104,7 @@ impl Settings {
             dependency: dependency.into(),
             operations: BTreeMap::from([(operation.into(), compared)]),
             zone: Zone::utc(),
-            every: Duration::from_secs(24 * 3600),
+            every: DAY,
             delay: Duration::from_secs(600),
             skew: Duration::from_secs(600),
             catch_up: 31,

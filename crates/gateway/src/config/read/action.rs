@@ -3,11 +3,10 @@
 
 use seawall_actions::template::{Pointer, Purpose, RequestTemplate};
 use seawall_actions::{Cancel, Confirm, Declared, Gravity, Listing, Problem};
-use seawall_ledger::reconcile::JsonList;
+use seawall_ledger::reconcile::{DAY, JsonList, Zone};
 use seawall_ledger::{CancelKind, Limits, Rules, SettleBy};
 
 use super::super::action::{ON_UNKNOWN, Reconcile};
-use super::super::defaults;
 use super::super::keys;
 use super::super::section::{Found, Layers, Section};
 use super::super::settings::Operation;
@@ -194,8 +193,8 @@ pub(super) fn reconcile(section: &Section<'_>) -> Option<Reconcile> {
         tell(section, problem);
     }
     Some(Reconcile {
-        every: section.opt("every", values::time).unwrap_or(defaults::RECONCILE_EVERY),
-        zone: section.opt("zone", values::text).unwrap_or(defaults::RECONCILE_ZONE).to_owned(),
+        every: section.opt("every", values::time).unwrap_or(DAY),
+        zone: section.opt("zone", values::text).map_or_else(|| Zone::utc().name().to_owned(), str::to_owned),
         listing,
     })
 }
