@@ -67,6 +67,4 @@ pub use settings::{
     AnswerHead, Breaker, Budget, Concurrency, Dns, HttpVersion, Pool, Retry, Timeouts, Tls, millis, secs,
 };
 
-#[cfg(feature = "ledger")]
-pub use seawall_actions::stored;
 pub use seawall_policy::{Effect, Idempotency, Origin, Reason, Stopped};

@@ -27,9 +27,10 @@ pub(crate) async fn an_effect_without_a_row_is_only_there_and_is_left_alone<S: S
     let known = record("k", minute(702), 5, ListedState::Applied);
     let partner = Arc::new(Partner::new(vec![orphan, nameless, known], 2));
     plant(&store, vec![action("bank", "k", minute(702), 5, Row::Done)]).await;
-    let all = Corrections { adopt: true, cancel: true, mark: true };
+    let all = Corrections::ALL;
     let compared = Compared::default().amount_at("/amount").allowing(all);
-    let allowing = Settings { operations: [("charge".into(), compared)].into(), ..settings("bank") };
+    let mut allowing = settings("bank");
+    allowing.operations = [("charge".into(), compared)].into();
     let ledger = ledger(&store, "bank", partner.clone());
     for (settings, fix) in [(settings("bank"), false), (settings("bank"), true), (allowing, true)] {
         let reconciler = Reconciler::new(ledger.clone(), partner.clone(), settings).unwrap();
@@ -266,7 +267,7 @@ pub(crate) async fn corrections_are_made_where_the_operation_allows_them_and_onl
 
     // Nothing is allowed, though corrections were asked for; and allowed, though not asked for.
     let compared = Compared::default().amount_at("/amount");
-    let all = Corrections { adopt: true, cancel: true, mark: true };
+    let all = Corrections::ALL;
     let with = |compared| Settings { operations: [("charge".into(), compared)].into(), ..settings("bank") };
     for (settings, fix) in [(with(compared.clone()), true), (with(compared.clone().allowing(all)), false)] {
         let reconciler = Reconciler::new(ledger.clone(), partner.clone(), settings).unwrap();

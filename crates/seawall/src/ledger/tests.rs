@@ -1,4 +1,4 @@
-use seawall_ledger::SettleBy;
+use seawall_ledger::{CancelKind, SettleBy};
 use serde_json::json;
 
 use super::*;
@@ -94,4 +94,21 @@ fn what_cannot_be_filled_later_is_not_recorded() {
     assert_eq!(said, "there is nothing to fill `{request:/order}` with, now or later");
     let recorded = String::from_utf8(record(json!({ "order": 7 })).unwrap()).unwrap();
     assert_eq!(recorded, "POST /v1/charges HTTP/1.1\r\ncontent-type: application/json\r\n\r\n{\"order\":7}");
+}
+
+#[cfg(feature = "ledger-sqlite")]
+#[tokio::test]
+async fn an_operation_that_was_forgotten_is_found_where_the_ledger_is_built() {
+    let file = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&file.path().join("ledger.db")).await.unwrap();
+    let payments = Dependency::builder("payments").endpoint("http://127.0.0.1:9").unwrap().build().unwrap();
+    let operation = |name: &str| {
+        let operation = payments.operation(name).idempotency(Idempotency::Keyed).build().unwrap();
+        operation.durable("POST /v1/charges").build().unwrap()
+    };
+    let (declared, forgotten) = (operation("charge"), operation("payout"));
+    let ledger = Ledger::builder(store).operation(&declared).build().unwrap();
+    assert!(declared.actions(&ledger).is_ok());
+    let found = forgotten.actions(&ledger).map(|_| ()).unwrap_err();
+    assert_eq!(found.to_string(), "no operation `payout` of `payments` was declared");
 }
