@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use super::{Desk, Entrance};
-use crate::gate::{Gate, Kept};
+use crate::callers::gate::{Gate, Kept};
 
 /// The name of the token that was shown. There on every request that carries a good one.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use crate::admin::AdminToken;
     use crate::config;
-    use crate::running::Running;
+    use crate::running::compiled::Running;
 
     const ONE: &str = "[dependency.a]\nurl = \"http://a.example\"\n";
 

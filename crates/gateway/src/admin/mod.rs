@@ -40,8 +40,8 @@ pub use view::{
 };
 pub use words::in_words;
 
-use crate::descriptors::admin_seats;
-use crate::running::Running;
+use crate::callers::descriptors::admin_seats;
+use crate::running::compiled::Running;
 use changes::Changes;
 use problem::Problem;
 use seats::{Asked, Seats};

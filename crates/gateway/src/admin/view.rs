@@ -15,9 +15,9 @@ use super::Desk;
 use super::changes::{Change, stamp};
 use super::words::in_words;
 use crate::config;
-use crate::counters::tally;
-use crate::refusals::Last;
-use crate::running::{CompiledDependency, Reload};
+use crate::problem::refusals::Last;
+use crate::running::compiled::{CompiledDependency, Reload};
+use crate::running::counters::tally;
 
 /// The whole gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use http::StatusCode;
 use seawall_policy::Reason;
 
 use super::{Failure, terminal};
-use crate::reply;
+use crate::request::reply;
 
 macro_rules! pages {
     ($folder:literal: $($word:literal,)*) => {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{Failure, Gateway};
 use crate::admin::default_token_path;
 use crate::files::{read_given, read_made};
-use crate::tokens::check_length;
+use crate::running::tokens::check_length;
 
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(15);

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{Failure, terminal};
 use crate::config;
-use crate::running::guard_settings;
+use crate::running::compiled::guard_settings;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Start with: seawall lab simulate --list

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::caller::Caller;
+use crate::callers::caller::Caller;
 
 /// A request that was answered.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,7 @@
 //! none: hyper does not ask a body for more while its caller takes nothing, and does not look at the socket while an upload
 //! stands still. So each worker looks at its connections four times a second ([`Caller::look_after`]).
 
-mod io;
-mod unread;
+pub(crate) mod io;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -18,9 +17,8 @@ use seawall_client::connect::{Meter, Peek, Probe};
 use seawall_policy::Time;
 use tokio::task::AbortHandle;
 
-pub(crate) use io::CallerIo;
-
-use crate::streams::Streams;
+use super::streams::Streams;
+use super::unread;
 
 /// What is known of a caller's connection outside of its task.
 #[derive(Debug)]

@@ -1,5 +1,10 @@
 //! `seawall serve`: start, signals, drain.
 
+mod demo;
+mod ebb;
+mod reload;
+pub(crate) mod worker;
+
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -13,13 +18,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{self, AdminToken};
+use crate::callers::descriptors;
 use crate::config;
-use crate::demo::Demo;
-use crate::descriptors;
-use crate::ebb::Ebb;
-use crate::reload::{LOOK, Reloader, environment};
-use crate::running::Running;
-use crate::worker::{Entrance, Worker};
+use crate::running::compiled::Running;
+use demo::Demo;
+use ebb::Ebb;
+use reload::{LOOK, Reloader, environment};
+use worker::{Entrance, Worker};
 
 /// What to serve.
 #[derive(Clone, Debug)]

@@ -7,9 +7,9 @@ use seawall_policy::Time;
 
 use super::{ADMIN_TOKENS, CLIENTS_TOKENS, Compiled, CompiledDependency, Running, guard_settings};
 use crate::config;
-use crate::parked::Parked;
-use crate::reload::Changes;
-use crate::tokens::TokenFile;
+use crate::running::changes::Changes;
+use crate::running::parked::Parked;
+use crate::running::tokens::TokenFile;
 
 impl Running {
     /// Takes new settings whole with the files that they name, or refuses them whole. Says what changed.
@@ -115,3 +115,7 @@ impl Compiled {
         found.map(|new| format!("dependency `{}`: the content of its tls files", new.settings.name)).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "replace_tests.rs"]
+mod tests;

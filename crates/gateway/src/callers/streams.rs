@@ -16,7 +16,7 @@ use seawall_policy::Time;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::caller::{Caller, Patience};
+use crate::callers::caller::{Caller, Patience};
 
 /// One exchange of a caller, as it is known outside of its future.
 #[derive(Clone, Debug)]

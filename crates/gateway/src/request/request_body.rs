@@ -14,7 +14,7 @@ use seawall_client::{BodyError, Clock, RequestBody};
 use seawall_policy::Time;
 use tokio::time::Sleep;
 
-use crate::headers::strip_trailers;
+use crate::request::headers::strip_trailers;
 
 /// A body as it was taken in.
 pub(crate) enum Taken {

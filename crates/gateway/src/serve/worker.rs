@@ -22,15 +22,16 @@ use seawall_policy::Reason;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::arrival::{refuse_new, speaks_http2, turn_away};
-use crate::caller::{Caller, CallerIo, Patience, Task};
-use crate::descriptors::no_room;
-use crate::gate::Gate;
-use crate::handle::{handle, split_prefix};
-use crate::reply::Problem;
-use crate::running::{Compiled, Running};
-use crate::streams::{Exchange, Spawner};
-use crate::tokens::TokenFile;
+use crate::callers::arrival::{refuse_new, speaks_http2, turn_away};
+use crate::callers::caller::io::CallerIo;
+use crate::callers::caller::{Caller, Patience, Task};
+use crate::callers::descriptors::no_room;
+use crate::callers::gate::Gate;
+use crate::callers::streams::{Exchange, Spawner};
+use crate::request::handle::{handle, split_prefix};
+use crate::request::reply::Problem;
+use crate::running::compiled::{Compiled, Running};
+use crate::running::tokens::TokenFile;
 
 /// How often connections are looked after.
 const ROUND: Duration = Duration::from_millis(250);

@@ -44,7 +44,7 @@ impl Changes {
 }
 
 /// What a new file loses, in words: a dependency, an endpoint or an operation.
-pub(super) fn losses(old: &Settings, new: &Settings) -> Vec<String> {
+pub(crate) fn losses(old: &Settings, new: &Settings) -> Vec<String> {
     let mut losses = Vec::new();
     for before in &old.dependencies {
         let name = &before.name;

@@ -10,17 +10,17 @@ use hyper::body::Incoming;
 use seawall_client::{CallRequest, Outcome, draw};
 use seawall_policy::{Ending, Reason, Time, Wish};
 
-use crate::gate::Kept;
-use crate::headers::{Kinds, Said, has_key, join_cookies, strip_hop, strip_ours, take_said};
-use crate::inbound::{self, Pace, Taken, TooLarge};
-use crate::operations::Found;
-use crate::outbound::{ReplyBody, Ticket};
+use crate::callers::gate::Kept;
+use crate::callers::streams::Exchange;
 use crate::paths::Readings;
-use crate::reply::{Problem, REASON, put_verdict, status};
-use crate::running::CompiledDependency;
-use crate::streams::Exchange;
-use crate::via::Via;
-use crate::worker::{Door, Worker};
+use crate::request::headers::{Kinds, Said, has_key, join_cookies, strip_hop, strip_ours, take_said};
+use crate::request::reply::{Problem, REASON, put_verdict, status};
+use crate::request::reply_body::{ReplyBody, Ticket};
+use crate::request::request_body::{self, Pace, Taken, TooLarge};
+use crate::running::compiled::CompiledDependency;
+use crate::running::operations::Found;
+use crate::running::via::Via;
+use crate::serve::worker::{Door, Worker};
 
 /// Answers one request.
 pub(crate) async fn handle(
@@ -30,7 +30,7 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
     #[cfg(test)]
-    crate::stopwatch::head_parsed(exchange.caller());
+    crate::callers::stopwatch::head_parsed(exchange.caller());
     let http1 = request.version() < Version::HTTP_2;
     let asks_head = request.method() == Method::HEAD;
     let (mut response, unfinished) = match answer(worker, door, exchange, request).await {
@@ -118,7 +118,7 @@ async fn answer(
     let limits = &routes.compiled.settings.gateway.limits;
     let pace = Pace::new(worker.running.clock, limits.header_time, end_by);
     let limit = limits.body;
-    let taken = inbound::take(head.version, &head.headers, body, operation.keep, limit, pace).await;
+    let taken = request_body::take(head.version, &head.headers, body, operation.keep, limit, pace).await;
     let (body, too_large) = match taken {
         Taken::Body(body, too_large) => (body, too_large),
         Taken::TooLarge => {

@@ -3,10 +3,7 @@
 //! SIGHUP takes what is there now. Without it, [`watch`] decides when a changed file is taken. Either way nothing is in force
 //! before all of it has been read, checked and compiled, certificates and tokens included.
 
-mod changes;
 mod watch;
-
-pub use changes::Changes;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,8 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::{self, Loaded, Settings};
 use crate::files;
-use crate::running::{Reload, Running};
-use changes::losses;
+use crate::running::changes::{Changes, losses};
+use crate::running::compiled::{Reload, Running};
 use watch::{FileWatch, Move, NamedWatch, Step};
 
 /// How often the configuration's file is looked at. Its content is compared, so that a swapped link (as Kubernetes mounts do) counts.

@@ -4,8 +4,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::callers::stopwatch::{self, Lap};
 use crate::config;
-use crate::stopwatch::{self, Lap};
 
 /// A build that is not optimised has fewer callers, and its times are not compared.
 const FULL: bool = !cfg!(debug_assertions);

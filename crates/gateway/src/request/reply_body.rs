@@ -9,10 +9,10 @@ use http_body::{Body, Frame, SizeHint};
 use seawall_client::{AnswerBody, Truncated};
 use seawall_policy::Effect;
 
-use crate::headers::strip_trailers;
-use crate::running::CompiledDependency;
-use crate::streams::{Exchange, Stream};
-use crate::worker::Worker;
+use crate::callers::streams::{Exchange, Stream};
+use crate::request::headers::strip_trailers;
+use crate::running::compiled::CompiledDependency;
+use crate::serve::worker::Worker;
 
 /// A body of our own, or the dependency's.
 pub(crate) struct ReplyBody {

@@ -17,10 +17,10 @@ use seawall_client::Clock;
 use seawall_client::connect::{Meter, Probe, Stream};
 use tokio::time::Sleep;
 
-use super::unread::Retold;
 use super::{CALL, Caller, HEAD, Task};
-use crate::frames::{Frames, Purse, enough};
-use crate::framing::Framing;
+use crate::callers::frames::{Frames, Purse, enough};
+use crate::callers::framing::Framing;
+use crate::callers::unread::Retold;
 
 /// The byte stream of a caller's connection, as hyper drives it.
 pub(crate) struct CallerIo {

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use seawall_policy::{Effect, Finish, Reason, Stopped};
 use serde_json::json;
 
-use crate::outbound::ReplyBody;
+use crate::request::reply_body::ReplyBody;
 
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("seawall-attempts");
 pub(crate) const ENDPOINT: HeaderName = HeaderName::from_static("seawall-endpoint");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 use seawall_policy::{Effect, Reason};
 
-use crate::reply::Problem;
+use crate::request::reply::Problem;
 
 const EVERY: Duration = Duration::from_secs(1);
 

@@ -19,12 +19,12 @@ use seawall_policy::{
 use tokio::sync::watch;
 
 use crate::config;
-use crate::counters::Counters;
-use crate::operations::Operations;
-use crate::parked::Parked;
-use crate::refusals::Refusals;
-use crate::tokens::{Kind, TokenFile};
-use crate::via::Via;
+use crate::problem::refusals::Refusals;
+use crate::running::counters::Counters;
+use crate::running::operations::Operations;
+use crate::running::parked::Parked;
+use crate::running::tokens::{Kind, TokenFile};
+use crate::running::via::Via;
 use replace::Before;
 
 /// One gateway process, as its workers and its admin side see it.
@@ -370,7 +370,3 @@ fn health(asked: &config::Health) -> Result<HealthRequest, ConfigError> {
     let path = asked.target.parse().map_err(|_| ConfigError::new("health", "this is no path"))?;
     Ok(HealthRequest { method: asked.method.clone(), path })
 }
-
-#[cfg(test)]
-#[path = "running_tests.rs"]
-mod tests;

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, Uri, Version, header};
 
 use crate::authority::{self, Authority, Host};
 
-use crate::tokens::TokenFile;
+use crate::running::tokens::TokenFile;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const TOKEN: HeaderName = HeaderName::from_static("seawall-token");

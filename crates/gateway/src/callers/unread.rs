@@ -6,23 +6,23 @@
 use http::StatusCode;
 use seawall_policy::Reason;
 
-use crate::reply::Problem;
+use crate::request::reply::Problem;
 
 /// The longest answer that hyper makes by itself is shorter.
 const BARE: usize = 256;
 
 /// hyper's own answer, told in our words.
-pub(super) struct Retold {
+pub(crate) struct Retold {
     message: Vec<u8>,
-    pub(super) written: usize,
+    pub(crate) written: usize,
     /// How long hyper's was.
-    pub(super) stands_for: usize,
-    pub(super) status: StatusCode,
+    pub(crate) stands_for: usize,
+    pub(crate) status: StatusCode,
 }
 
 impl Retold {
     /// hyper's own refusal in these bytes, in our words; none where they are anything else.
-    pub(super) fn of(bytes: &[u8]) -> Option<Retold> {
+    pub(crate) fn of(bytes: &[u8]) -> Option<Retold> {
         let begins = bytes.starts_with(b"HTTP/1.") && bytes.get(8..10) == Some(b" 4");
         if !begins || bytes.len() > BARE || !bytes.ends_with(b"\r\n\r\n") {
             return None;
@@ -35,7 +35,7 @@ impl Retold {
     }
 
     /// What is still to be written.
-    pub(super) fn rest(&self) -> &[u8] {
+    pub(crate) fn rest(&self) -> &[u8] {
         &self.message[self.written..]
     }
 }

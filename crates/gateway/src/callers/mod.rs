@@ -1,0 +1,12 @@
+//! What applications call: connections as they come in, who may call, and where each message ends.
+
+pub(crate) mod arrival;
+pub(crate) mod caller;
+pub(crate) mod descriptors;
+pub(crate) mod frames;
+pub mod framing;
+pub(crate) mod gate;
+#[cfg(test)]
+pub(crate) mod stopwatch;
+pub(crate) mod streams;
+mod unread;

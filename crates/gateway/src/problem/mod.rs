@@ -1,0 +1,3 @@
+//! What Seawall answers in place of a dependency.
+
+pub(crate) mod refusals;
