@@ -22,7 +22,7 @@ use seawall_policy::Reason;
 use tokio::net::TcpStream;
 
 use crate::config::{HttpVersion, Settings};
-use crate::request::reply::Problem;
+use crate::problem::Problem;
 
 /// At most this many callers' connections, whatever `gateway.limits.connections` allows.
 static MOST_CALLERS: AtomicU64 = AtomicU64::new(u64::MAX);

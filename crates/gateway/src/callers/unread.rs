@@ -6,7 +6,7 @@
 use http::StatusCode;
 use seawall_policy::Reason;
 
-use crate::request::reply::Problem;
+use crate::problem::Problem;
 
 /// The longest answer that hyper makes by itself is shorter.
 const BARE: usize = 256;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 use seawall_policy::{Effect, Reason};
 
-use crate::request::reply::Problem;
+use super::Problem;
 
 const EVERY: Duration = Duration::from_secs(1);
 

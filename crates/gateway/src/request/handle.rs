@@ -7,16 +7,19 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
-use seawall_client::{CallRequest, Outcome, draw};
-use seawall_policy::{Ending, Reason, Time, Wish};
+use seawall_client::CallRequest;
+use seawall_policy::{Reason, Time, Wish};
 
 use crate::callers::gate::Kept;
 use crate::callers::streams::Exchange;
 use crate::paths::Readings;
-use crate::request::headers::{Kinds, Said, has_key, join_cookies, strip_hop, strip_ours, take_said};
-use crate::request::reply::{Problem, REASON, put_verdict, status};
+use crate::problem::Problem;
+use crate::problem::message::REASON;
+use crate::problem::reasons::status;
+use crate::request::headers::{Kinds, Said, has_key, join_cookies, strip_hop, take_said};
+use crate::request::reply::{of_problem, reply};
 use crate::request::reply_body::{ReplyBody, Ticket};
-use crate::request::request_body::{self, Pace, Taken, TooLarge};
+use crate::request::request_body::{self, Pace, Taken};
 use crate::running::compiled::CompiledDependency;
 use crate::running::operations::Found;
 use crate::running::via::Via;
@@ -42,7 +45,7 @@ pub(crate) async fn handle(
             worker.running.refusals.note(&problem);
             exchange.refused(|| worker.running.clock.now());
             let unfinished = matches!(problem.reason, Reason::BadRequest | Reason::CallerStalled);
-            (problem.into_response(), unfinished)
+            (of_problem(problem), unfinished)
         }
     };
     if let Some(stream) = exchange.stream() {
@@ -185,89 +188,6 @@ fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version, via: &Via) {
         // Answered here: the caller's body is asked for when it is needed.
         headers.remove(EXPECT);
     }
-}
-
-fn reply(
-    worker: &Worker,
-    compiled: &Arc<CompiledDependency>,
-    outcome: Outcome,
-    too_large: &TooLarge,
-    (end_by, leaves_by): (Time, Option<Time>),
-    ticket: Ticket,
-) -> Response<ReplyBody> {
-    let reason = outcome.reason();
-    let Outcome { finish, answer, ending, detail } = outcome;
-    if let Some(answer) = answer {
-        let (mut head, body) = answer.into_parts();
-        let kinds = Kinds::of(&head.headers);
-        strip_hop(&mut head.headers, kinds);
-        if kinds.ours {
-            strip_ours(&mut head.headers);
-        }
-        put_verdict(&mut head.headers, &finish);
-        return Response::from_parts(head, ReplyBody::passed(body, ticket));
-    }
-    let callers = matches!(ending, Some(Ending::CallerLeft { .. }));
-    // Its own deadline passed while a connection was made, before a byte was sent.
-    let late =
-        matches!(ending, Some(Ending::CallerLeft { sent: false })) && worker.running.clock.now() >= end_by;
-    let reason = match reason {
-        _ if too_large.is_set() => Reason::BodyTooLarge,
-        _ if late => Reason::NoTimeLeft,
-        _ if callers => Reason::BadRequest,
-        Some(reason) => reason,
-        None => Reason::ConnectionLost,
-    };
-    let reason = match reason {
-        Reason::NoTimeLeft if leaves_by == Some(end_by) => Reason::Draining,
-        reason => reason,
-    };
-    let refusal = finish.refusal;
-    let now = worker.running.clock.now();
-    let problem = Problem {
-        reason,
-        effect: finish.effect,
-        attempts: finish.attempts,
-        endpoint: finish.endpoint,
-        dependency: Some(compiled.settings.name.clone()),
-        detail: detail.unwrap_or_else(|| refusal_detail(compiled, finish.endpoint, reason)),
-        retry_after: refusal.and_then(|refusal| refusal.come_back(now, draw())),
-        too_many: refusal.is_some_and(|refusal| refusal.too_many),
-        stopped: finish.stopped,
-    };
-    worker.running.refusals.note(&problem);
-    let mut response = problem.into_response();
-    response.body_mut().ends(ticket);
-    response
-}
-
-/// A guard's "no", in words.
-fn refusal_detail(compiled: &CompiledDependency, endpoint: usize, reason: Reason) -> String {
-    compiled.shared.with(|guards| {
-        let Some(guards) = guards.endpoint(endpoint) else { return String::new() };
-        let limit = guards.limit_seen();
-        match reason {
-            Reason::BreakerOpen => match guards.breaker().why().map(|why| why.failures) {
-                Some(failures) => format!("endpoint {endpoint} is not called for now: {failures}"),
-                None if guards.keys().0 > 0 => {
-                    format!("endpoint {endpoint} is not called for this key for now")
-                }
-                None => format!("endpoint {endpoint} is not called for now: an operator said so"),
-            },
-            Reason::CoolingDown => "the provider asked to come back later, and it is not yet time".to_owned(),
-            Reason::ConcurrencyLimit if guards.keys().1 > 0 => {
-                "as many calls of this key are in flight as may be".to_owned()
-            }
-            Reason::ConcurrencyLimit => {
-                format!("{} calls are in flight, the limit is {}", limit.in_flight, limit.limit)
-            }
-            Reason::QueueFull => format!("{} calls wait already, as many as may", limit.queue),
-            Reason::QueueTimeout => "no place came free while it waited".to_owned(),
-            Reason::NoTimeLeft => "the caller's deadline has passed".to_owned(),
-            Reason::Draining => "the gateway ends before the call could begin".to_owned(),
-            _ => String::new(),
-        }
-    })
 }
 
 /// When a call must be over at the latest, for whoever looks after the connection.

@@ -28,8 +28,8 @@ use crate::callers::caller::{Caller, Patience, Task};
 use crate::callers::descriptors::no_room;
 use crate::callers::gate::Gate;
 use crate::callers::streams::{Exchange, Spawner};
+use crate::problem::Problem;
 use crate::request::handle::{handle, split_prefix};
-use crate::request::reply::Problem;
 use crate::running::compiled::{Compiled, Running};
 use crate::running::tokens::TokenFile;
 
