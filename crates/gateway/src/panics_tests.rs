@@ -8,9 +8,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::*;
+use crate::callers::door::Entrance;
 use crate::config;
 use crate::running::compiled::Running;
-use crate::serve::worker::{Entrance, Worker};
+use crate::serve::worker::Worker;
 
 /// Where a panic is wanted: behind the routing, behind the dependency's answer, in the midst of the answer's body.
 const PLACES: [&str; 3] = ["head", "call", "body"];

@@ -7,7 +7,7 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::serve::worker::{IDLE, SETTLE};
+use super::patience::{IDLE, SETTLE};
 
 /// Whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4); none where it says too little.
 ///

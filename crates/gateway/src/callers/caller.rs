@@ -17,6 +17,7 @@ use seawall_client::connect::{Meter, Peek, Probe};
 use seawall_policy::Time;
 use tokio::task::AbortHandle;
 
+use super::patience::Patience;
 use super::streams::Streams;
 use super::unread;
 
@@ -271,22 +272,4 @@ impl Caller {
         self.meter.reset_on_drop(true);
         self.probe.shut_down();
     }
-}
-
-/// How long a connection may take for what.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// From a head's first byte to its last.
-    pub(crate) head: Duration,
-    /// Beyond the deadline of a call.
-    pub(crate) grace: Duration,
-    /// The same for a stream.
-    pub(crate) late: Duration,
-    /// For taking a piece of an answer.
-    pub(crate) unread: Duration,
-    /// Between two calls.
-    pub(crate) idle: Duration,
-    /// Between two calls, while draining.
-    pub(crate) settle: Duration,
-    pub(crate) draining: bool,
 }

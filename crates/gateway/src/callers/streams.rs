@@ -6,75 +6,15 @@
 //! at all connections four times a second, ends the task when the stream is late. With the task go the dependency's
 //! connection, the place in its limit, and what was buffered; the caller gets a reset.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use hyper::rt::Executor;
 use parking_lot::Mutex;
 use seawall_policy::Time;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::callers::caller::{Caller, Patience};
-
-/// One exchange of a caller, as it is known outside of its future.
-#[derive(Clone, Debug)]
-pub(crate) struct Exchange {
-    caller: Arc<Caller>,
-    /// On HTTP/2.
-    stream: Option<Arc<Stream>>,
-}
-
-impl Exchange {
-    /// The next one of a connection.
-    pub(crate) fn next(caller: &Arc<Caller>) -> Exchange {
-        Exchange { caller: Arc::clone(caller), stream: caller.streams().map(Streams::next) }
-    }
-
-    pub(crate) fn caller(&self) -> &Arc<Caller> {
-        &self.caller
-    }
-
-    pub(crate) fn stream(&self) -> Option<&Arc<Stream>> {
-        self.stream.as_ref()
-    }
-
-    /// A head has been read; what follows must be over at `end_by`.
-    pub(crate) fn call_begins(&self, end_by: Time) {
-        match &self.stream {
-            Some(stream) => stream.end_by.store(end_by.as_nanos(), Relaxed),
-            None => self.caller.call_begins(end_by),
-        }
-    }
-
-    /// It was refused, and its answer is handed over to be written.
-    pub(crate) fn refused(&self, now: impl FnOnce() -> Time) {
-        match &self.stream {
-            Some(stream) => stream.end_by.store(now().as_nanos(), Relaxed),
-            None => self.caller.call_over(),
-        }
-    }
-
-    /// The answer is handed over to be written.
-    pub(crate) fn call_over(&self) {
-        if self.stream.is_none() {
-            self.caller.call_over();
-        }
-    }
-
-    /// When the connection ends, it ends with a reset: what was sent is not whole. A stream has a reset of its own.
-    pub(crate) fn reset_at_the_end(&self) {
-        if self.stream.is_none() {
-            self.caller.reset_at_the_end();
-        }
-    }
-
-    /// Whether it was ended because it was late.
-    pub(crate) fn is_late(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.late.load(Relaxed))
-    }
-}
+use super::patience::Patience;
 
 /// One stream.
 #[derive(Debug)]
@@ -90,6 +30,16 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// It must be over at `end_by`.
+    pub(super) fn ends_by(&self, end_by: Time) {
+        self.end_by.store(end_by.as_nanos(), Relaxed);
+    }
+
+    /// Whether it was ended because it was late.
+    pub(super) fn is_late(&self) -> bool {
+        self.late.load(Relaxed)
+    }
+
     /// The caller has taken what was handed over before.
     pub(crate) fn has_taken(&self) {
         self.owes.store(false, Relaxed);
@@ -127,7 +77,8 @@ struct Watched {
 const LONG: usize = 256;
 
 impl Streams {
-    fn next(&self) -> Arc<Stream> {
+    /// A new one, whose task is about to be spawned.
+    pub(super) fn next(&self) -> Arc<Stream> {
         let stream = Arc::new(Stream {
             end_by: AtomicU64::new(Time::NEVER.as_nanos()),
             pieces: AtomicU64::new(0),
@@ -138,7 +89,9 @@ impl Streams {
         stream
     }
 
-    fn watch(&self, task: AbortHandle, stream: Arc<Stream>) {
+    /// Watches the task of the stream that was begun last, if there is one.
+    pub(super) fn watch(&self, task: AbortHandle) {
+        let Some(stream) = self.next.lock().take() else { return };
         let mut all = self.all.lock();
         if all.len() >= LONG && all.len() == all.capacity() {
             all.retain(|watched| !watched.task.is_finished());
@@ -196,24 +149,5 @@ impl Watched {
             (self.seen, self.since) = (pieces, now);
         }
         now.since(self.since) > limits.unread
-    }
-}
-
-/// Spawns the task of each stream, and keeps hold of it.
-#[derive(Clone)]
-pub(crate) struct Spawner(pub(crate) Arc<Caller>);
-
-impl<F> Executor<F> for Spawner
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, future: F) {
-        let task = tokio::spawn(future);
-        // hyper hands the stream over directly after it called the service, which has put the stream's facts there.
-        let streams = self.0.streams();
-        if let Some((streams, stream)) = streams.and_then(|all| Some((all, all.next.lock().take()?))) {
-            streams.watch(task.abort_handle(), stream);
-        }
     }
 }

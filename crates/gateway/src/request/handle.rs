@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
 use http::request::Parts;
-use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use seawall_client::CallRequest;
 use seawall_policy::{Reason, Time, Wish};
 
+use crate::callers::door::Door;
+use crate::callers::exchange::Exchange;
 use crate::callers::gate::Kept;
-use crate::callers::streams::Exchange;
 use crate::paths::Readings;
 use crate::problem::Problem;
 use crate::problem::message::REASON;
@@ -22,12 +22,12 @@ use crate::request::reply_body::{ReplyBody, Ticket};
 use crate::request::request_body::{self, Pace, Taken};
 use crate::running::compiled::CompiledDependency;
 use crate::running::operations::Found;
+use crate::running::router::Router;
 use crate::running::via::Via;
-use crate::serve::worker::{Door, Worker};
 
 /// Answers one request.
 pub(crate) async fn handle(
-    worker: &Arc<Worker>,
+    router: &Arc<Router>,
     door: &Door,
     exchange: &Exchange,
     request: Request<Incoming>,
@@ -36,14 +36,14 @@ pub(crate) async fn handle(
     crate::callers::stopwatch::head_parsed(exchange.caller());
     let http1 = request.version() < Version::HTTP_2;
     let asks_head = request.method() == Method::HEAD;
-    let (mut response, unfinished) = match answer(worker, door, exchange, request).await {
+    let (mut response, unfinished) = match answer(router, door, exchange, request).await {
         Ok(response) => {
             let stalled = says(&response, Reason::CallerStalled);
             (response, stalled)
         }
         Err(problem) => {
-            worker.running.refusals.note(&problem);
-            exchange.refused(|| worker.running.clock.now());
+            router.running.refusals.note(&problem);
+            exchange.refused(|| router.running.clock.now());
             let unfinished = matches!(problem.reason, Reason::BadRequest | Reason::CallerStalled);
             (of_problem(problem), unfinished)
         }
@@ -56,7 +56,7 @@ pub(crate) async fn handle(
         without_body(&mut response);
     }
     // What follows a malformed or unfinished request may be part of it.
-    if http1 && (unfinished || worker.running.is_draining()) {
+    if http1 && (unfinished || router.running.is_draining()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -76,15 +76,15 @@ fn without_body(response: &mut Response<ReplyBody>) {
 }
 
 async fn answer(
-    worker: &Arc<Worker>,
+    router: &Arc<Router>,
     door: &Door,
     exchange: &Exchange,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (mut head, body) = request.into_parts();
     may_pass(door, exchange, &head)?;
-    let routes = worker.routes();
-    let (index, path) = door.route(&routes, head.uri.path_and_query())?;
+    let routes = router.routes();
+    let (index, path) = door.route(&routes.compiled, head.uri.path_and_query())?;
     let compiled = &routes.compiled.dependencies[index];
     #[cfg(test)]
     crate::panics::demanded(&compiled.settings.name, "head");
@@ -109,17 +109,17 @@ async fn answer(
     let operation = compiled.operations.find(&head.method, &readings, keyed, &head.headers);
 
     // Answers that come too late to be heard are no use to anybody.
-    let leaving = worker.running.leaving();
-    if leaving.is_some_and(|leaving| worker.running.clock.now() >= leaving.begin_by) {
+    let leaving = router.running.leaving();
+    if leaving.is_some_and(|leaving| router.running.clock.now() >= leaving.begin_by) {
         let why = "the gateway is about to end, and takes no new calls";
         return Err(in_words(compiled, Reason::Draining, why));
     }
     let by = leaving.map(|leaving| leaving.end_by);
     let wish = Wish { within: said.within, by, no_repeats: said.no_repeats };
-    let end_by = end_of(worker, &operation.plan, &wish);
+    let end_by = end_of(router, &operation.plan, &wish);
     exchange.call_begins(end_by);
     let limits = &routes.compiled.settings.gateway.limits;
-    let pace = Pace::new(worker.running.clock, limits.header_time, end_by);
+    let pace = Pace::new(router.running.clock, limits.header_time, end_by);
     let limit = limits.body;
     let taken = request_body::take(head.version, &head.headers, body, operation.keep, limit, pace).await;
     let (body, too_large) = match taken {
@@ -134,17 +134,17 @@ async fn answer(
     };
 
     // The call's own time begins now: what the body took to come is none of it.
-    let end_by = if kinds.body { end_of(worker, &operation.plan, &wish) } else { end_by };
+    let end_by = if kinds.body { end_of(router, &operation.plan, &wish) } else { end_by };
     exchange.call_begins(end_by);
-    let mut ticket = Ticket::new(compiled, worker, exchange);
+    let mut ticket = Ticket::new(compiled, router, exchange);
     let Found { plan, keep, keys } = operation;
     let call = CallRequest { method: head.method, path, headers: head.headers, body, keep, keys };
     let outcome = routes.dependencies[index].call(&plan, call, wish).await;
-    compiled.counters[worker.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
+    compiled.counters[router.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
     ticket.ended(outcome.finish.effect);
     #[cfg(test)]
     crate::panics::demanded(&compiled.settings.name, "call");
-    Ok(reply(worker, compiled, outcome, &too_large, (end_by, by), ticket))
+    Ok(reply(router, compiled, outcome, &too_large, (end_by, by), ticket))
 }
 
 /// Whether the head has one reading, asks for something that is passed on, and may come in by this door.
@@ -191,12 +191,12 @@ fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version, via: &Via) {
 }
 
 /// When a call must be over at the latest, for whoever looks after the connection.
-fn end_of(worker: &Worker, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
+fn end_of(router: &Router, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
     let total = match (plan.timeouts.total, wish.within) {
         (Some(total), Some(within)) => Some(total.min(within)),
         (total, within) => total.or(within),
     };
-    let end_by = total.map_or(Time::NEVER, |total| worker.running.clock.now().saturating_add(total));
+    let end_by = total.map_or(Time::NEVER, |total| router.running.clock.now().saturating_add(total));
     end_by.min(wish.by.unwrap_or(Time::NEVER))
 }
 
@@ -206,37 +206,4 @@ fn bad_request(why: &str) -> Problem {
 
 fn in_words(compiled: &CompiledDependency, reason: Reason, why: impl Into<String>) -> Problem {
     Problem::refused(reason, Some(&compiled.settings.name), why)
-}
-
-/// The part of a path behind its first segment, and that segment.
-pub(crate) fn split_prefix(path: &PathAndQuery) -> Option<(&str, PathAndQuery)> {
-    let text = path.as_str().strip_prefix('/')?;
-    let end = text.find(['/', '?']).unwrap_or(text.len());
-    let (name, rest) = text.split_at(end);
-    let rest = match rest.as_bytes().first() {
-        Some(b'/') => PathAndQuery::try_from(rest),
-        _ => PathAndQuery::try_from(format!("/{rest}")),
-    };
-    Some((name, rest.ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_segment_names_the_dependency() {
-        for (path, name, rest) in [
-            ("/pay/v1/charges?x=1", "pay", "/v1/charges?x=1"),
-            ("/pay", "pay", "/"),
-            ("/pay/", "pay", "/"),
-            ("/pay?x=1", "pay", "/?x=1"),
-            ("/pay//a", "pay", "//a"),
-            ("/", "", "/"),
-        ] {
-            let path = PathAndQuery::from_static(path);
-            let (found, behind) = split_prefix(&path).unwrap();
-            assert_eq!((found, behind.as_str()), (name, rest));
-        }
-    }
 }

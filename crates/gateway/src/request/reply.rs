@@ -14,11 +14,11 @@ use crate::problem::Problem;
 use crate::problem::message::put_facts;
 use crate::problem::reasons::status;
 use crate::running::compiled::CompiledDependency;
-use crate::serve::worker::Worker;
+use crate::running::router::Router;
 
 /// The answer to a request whose call has ended. The call is over at `end_by`; where the gateway drains, at `leaves_by`.
 pub(crate) fn reply(
-    worker: &Worker,
+    router: &Router,
     compiled: &Arc<CompiledDependency>,
     outcome: Outcome,
     too_large: &TooLarge,
@@ -37,7 +37,7 @@ pub(crate) fn reply(
         put_verdict(&mut head.headers, &finish);
         return Response::from_parts(head, ReplyBody::passed(body, ticket));
     }
-    let now = worker.running.clock.now();
+    let now = router.running.clock.now();
     let reason = reason(&Unanswered {
         told,
         ending,
@@ -57,7 +57,7 @@ pub(crate) fn reply(
         too_many: refusal.is_some_and(|refusal| refusal.too_many),
         stopped: finish.stopped,
     };
-    worker.running.refusals.note(&problem);
+    router.running.refusals.note(&problem);
     let mut response = of_problem(problem);
     response.body_mut().ends(ticket);
     response

@@ -9,10 +9,11 @@ use http_body::{Body, Frame, SizeHint};
 use seawall_client::{AnswerBody, Truncated};
 use seawall_policy::Effect;
 
-use crate::callers::streams::{Exchange, Stream};
+use crate::callers::exchange::Exchange;
+use crate::callers::streams::Stream;
 use crate::request::headers::strip_trailers;
 use crate::running::compiled::CompiledDependency;
-use crate::serve::worker::Worker;
+use crate::running::router::Router;
 
 /// A body of our own, or the dependency's.
 pub(crate) struct ReplyBody {
@@ -37,7 +38,7 @@ enum Kind {
 /// A call under way, until its body is over or given up.
 pub(crate) struct Ticket {
     dependency: Arc<CompiledDependency>,
-    worker: Arc<Worker>,
+    router: Arc<Router>,
     exchange: Exchange,
     /// What the answer's head says.
     effect: Option<Effect>,
@@ -46,12 +47,12 @@ pub(crate) struct Ticket {
 impl Ticket {
     pub(crate) fn new(
         dependency: &Arc<CompiledDependency>,
-        worker: &Arc<Worker>,
+        router: &Arc<Router>,
         exchange: &Exchange,
     ) -> Ticket {
-        dependency.counters[worker.index].began();
-        let (dependency, worker) = (Arc::clone(dependency), Arc::clone(worker));
-        Ticket { dependency, worker, exchange: exchange.clone(), effect: None }
+        dependency.counters[router.index].began();
+        let (dependency, router) = (Arc::clone(dependency), Arc::clone(router));
+        Ticket { dependency, router, exchange: exchange.clone(), effect: None }
     }
 
     /// The call has come to this effect.
@@ -62,7 +63,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.dependency.counters[self.worker.index].over();
+        self.dependency.counters[self.router.index].over();
         self.exchange.call_over();
     }
 }
@@ -104,7 +105,7 @@ impl ReplyBody {
         self.cut = true;
         let Some(ticket) = &self.ticket else { return };
         ticket.exchange.reset_at_the_end();
-        ticket.dependency.counters[ticket.worker.index].truncated();
+        ticket.dependency.counters[ticket.router.index].truncated();
         let dependency = ticket.dependency.settings.name.as_str();
         let reason = truncated.reason().as_str();
         tracing::warn!(dependency, reason, "truncated: an answer's body broke after its head had gone out");
@@ -123,7 +124,7 @@ impl Drop for ReplyBody {
                 true => "the caller did not take it in time",
                 false => "the caller left, or its connection broke",
             };
-            ticket.worker.running.refusals.undelivered(Some(dependency), ticket.effect, why);
+            ticket.router.running.refusals.undelivered(Some(dependency), ticket.effect, why);
         }
     }
 }

@@ -5,5 +5,6 @@ pub mod compiled;
 pub mod counters;
 pub(crate) mod operations;
 pub(crate) mod parked;
+pub(crate) mod router;
 pub(crate) mod tokens;
 pub(crate) mod via;

@@ -19,12 +19,13 @@ use tokio::sync::watch;
 
 use crate::admin::{self, AdminToken};
 use crate::callers::descriptors;
+use crate::callers::door::Entrance;
 use crate::config;
 use crate::running::compiled::Running;
 use demo::Demo;
 use ebb::Ebb;
 use reload::{LOOK, Reloader, environment};
-use worker::{Entrance, Worker};
+use worker::Worker;
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -160,7 +161,7 @@ fn spawn(
     entrances: Vec<Entrance>,
     stopped: watch::Receiver<bool>,
 ) -> Result<Thread, StartError> {
-    let name = format!("seawall-{}", worker.index);
+    let name = format!("seawall-{}", worker.router.index);
     let body = move || {
         join_turns();
         let runtime =

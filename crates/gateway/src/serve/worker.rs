@@ -4,110 +4,43 @@
 //! last: measured, that costs less than a runtime that moves work between cores. What must be decided together, breakers,
 //! limits and budgets, is shared.
 
+use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use http::uri::PathAndQuery;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use parking_lot::Mutex;
 use seawall_client::connect::{Stream, send_overdue};
-use seawall_client::{Clock, Dependency, Outcome};
 use seawall_policy::Reason;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::callers::arrival::{refuse_new, speaks_http2, turn_away};
 use crate::callers::caller::io::CallerIo;
-use crate::callers::caller::{Caller, Patience, Task};
+use crate::callers::caller::{Caller, Task};
 use crate::callers::descriptors::no_room;
-use crate::callers::gate::Gate;
-use crate::callers::streams::{Exchange, Spawner};
+use crate::callers::door::{Door, Entrance};
+use crate::callers::exchange::{Exchange, Spawner};
+use crate::callers::patience::{IDLE, Patience};
+use crate::config::Limits;
 use crate::problem::Problem;
-use crate::request::handle::{handle, split_prefix};
-use crate::running::compiled::{Compiled, Running};
-use crate::running::tokens::TokenFile;
+use crate::request::handle::handle;
+use crate::running::compiled::Running;
+use crate::running::router::Router;
 
 /// How often connections are looked after.
 const ROUND: Duration = Duration::from_millis(250);
-/// Callers may leave a connection idle for so long.
-pub(crate) const IDLE: Duration = Duration::from_secs(120);
-/// A call's answer may be on its way for so long after its deadline.
-const GRACE: Duration = Duration::from_secs(2);
-/// The same for a stream of HTTP/2, which a look every [`ROUND`] ends: two seconds in all are promised.
-const LATE: Duration = Duration::from_secs(1);
-/// Where a call has no deadline, a caller may take so long for each piece of its answer, at most 16 KiB: as long as nginx gives
-/// it (`send_timeout`). It also bounds what is still to be written when the call is over.
-const UNREAD: Duration = Duration::from_secs(60);
-/// While draining, an idle connection is given so long to send what its caller may just be writing.
-pub(crate) const SETTLE: Duration = Duration::from_millis(300);
-
-/// A configuration with this worker's own connections.
-pub(crate) struct Routes {
-    pub(crate) compiled: Arc<Compiled>,
-    pub(crate) dependencies: Vec<Arc<Dependency>>,
-}
 
 /// One worker, as its tasks see it.
 pub(crate) struct Worker {
-    pub(crate) index: usize,
-    pub(crate) running: Arc<Running>,
-    routes: ArcSwap<Routes>,
+    pub(crate) router: Arc<Router>,
     callers: Mutex<Vec<Option<Arc<Caller>>>>,
     /// Connections that were accepted and are not over.
     open: AtomicU64,
-    /// Dependencies of former configurations that may still have calls.
-    retired: Mutex<Vec<Weak<Dependency>>>,
-}
-
-/// A bound listener and what comes in by it.
-#[derive(Debug)]
-pub(crate) struct Entrance {
-    pub(crate) listener: StdListener,
-    pub(crate) address: SocketAddr,
-    /// The dependency whose own port it is.
-    pub(crate) own: Option<String>,
-    pub(crate) tokens: Option<TokenFile>,
-}
-
-/// What a listener lets in, and where that goes.
-pub(crate) struct Door {
-    pub(crate) gate: Gate,
-    own: Option<String>,
-}
-
-impl Door {
-    /// The dependency's index, and the path as the dependency knows it.
-    pub(crate) fn route(
-        &self,
-        routes: &Routes,
-        path: Option<&PathAndQuery>,
-    ) -> Result<(usize, PathAndQuery), Problem> {
-        let path = path
-            .filter(|path| path.as_str().starts_with('/'))
-            .ok_or_else(|| Problem::refused(Reason::BadRequest, None, "a path must begin with /"))?;
-        let unknown = |name: &str| {
-            let why = match name {
-                "" => "the first segment of the path names the dependency, and there is none".to_owned(),
-                "-" => "paths under /-/ are Seawall's own, and there is none of this name".to_owned(),
-                name => format!("there is no dependency `{name}`"),
-            };
-            Problem::refused(Reason::UnknownDependency, None, why)
-        };
-        if let Some(own) = &self.own {
-            let (index, _) = routes.compiled.by_name(own).ok_or_else(|| unknown(own))?;
-            return Ok((index, path.clone()));
-        }
-        let (name, rest) = split_prefix(path)
-            .ok_or_else(|| Problem::refused(Reason::BadRequest, None, "the path is malformed"))?;
-        let (index, _) = routes.compiled.by_name(name).ok_or_else(|| unknown(name))?;
-        Ok((index, rest))
-    }
 }
 
 /// A connection that is counted. What a panic ends is not counted for ever.
@@ -116,7 +49,7 @@ struct Counted(Arc<Worker>);
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
-        self.0.running.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.router.running.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -135,19 +68,8 @@ impl Drop for Registered {
 impl Worker {
     /// Makes a worker with connections for what is in force.
     pub(crate) fn new(index: usize, running: Arc<Running>) -> Result<Worker, String> {
-        let routes = Routes::new(running.compiled.load_full(), None, running.clock, index)?;
-        Ok(Worker {
-            index,
-            running,
-            routes: ArcSwap::from_pointee(routes),
-            callers: Mutex::default(),
-            open: AtomicU64::new(0),
-            retired: Mutex::default(),
-        })
-    }
-
-    pub(crate) fn routes(&self) -> Arc<Routes> {
-        self.routes.load_full()
+        let router = Arc::new(Router::new(index, running)?);
+        Ok(Worker { router, callers: Mutex::default(), open: AtomicU64::new(0) })
     }
 
     /// Serves until `stop` says so, and then until the last accepted work is done.
@@ -157,20 +79,20 @@ impl Worker {
         mut stop: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let round = tokio::spawn(Arc::clone(&self).look_after());
-        self.routes().watch_health(None);
+        self.router.watch_health();
         let mut doors = Vec::new();
         for entrance in entrances {
             doors.push(tokio::spawn(Arc::clone(&self).accept(entrance, stop.clone())));
         }
         // A sender that is gone means the same as its word.
         let _ = stop.wait_for(|stop| *stop).await;
-        self.end_witnesses();
+        self.router.end_witnesses();
         for door in doors {
             let _ = door.await;
         }
-        while self.open.load(Ordering::Relaxed) > 0 || self.follows_calls() {
+        while self.open.load(Ordering::Relaxed) > 0 || self.router.follows_calls() {
             // Those of a configuration that came during the drain, too.
-            self.end_witnesses();
+            self.router.end_witnesses();
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         round.abort();
@@ -178,9 +100,8 @@ impl Worker {
     }
 
     async fn accept(self: Arc<Self>, entrance: Entrance, mut stop: watch::Receiver<bool>) {
-        let Entrance { listener, address, own, tokens } = entrance;
-        let hosts = self.routes().compiled.settings.gateway.hosts.clone();
-        let door = Arc::new(Door { gate: Gate::new(address, &hosts, tokens), own });
+        let (listener, door) = Door::new(entrance, &self.router.routes().compiled.settings.gateway.hosts);
+        let door = Arc::new(door);
         let Ok(listener) = TcpListener::from_std(listener) else { return };
         loop {
             let accepted = tokio::select! {
@@ -195,7 +116,7 @@ impl Worker {
                     send_overdue();
                 }
                 Err(error) => {
-                    self.running.refusals.not_accepted("data", &error);
+                    self.router.running.refusals.not_accepted("data", &error);
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }
@@ -213,14 +134,14 @@ impl Worker {
     }
 
     fn welcome(self: &Arc<Self>, tcp: TcpStream, door: &Arc<Door>, stop: &watch::Receiver<bool>) {
-        let limits = self.routes().compiled.settings.gateway.limits.clone();
-        let before = self.running.connections.fetch_add(1, Ordering::Relaxed);
+        let limits = self.router.routes().compiled.settings.gateway.limits.clone();
+        let before = self.router.running.connections.fetch_add(1, Ordering::Relaxed);
         let full = before >= limits.connections as u64;
         let no_room = if full { None } else { no_room(&tcp, before) };
         if full || no_room.is_some() {
-            self.running.connections.fetch_sub(1, Ordering::Relaxed);
+            self.router.running.connections.fetch_sub(1, Ordering::Relaxed);
             turn_away(&tcp, no_room.as_ref().map_or(Reason::ConcurrencyLimit, |problem| problem.reason));
-            no_room.iter().for_each(|problem| self.running.refusals.note(problem));
+            no_room.iter().for_each(|problem| self.router.running.refusals.note(problem));
             return;
         }
         let _ = tcp.set_nodelay(true);
@@ -239,22 +160,22 @@ impl Worker {
         tcp: TcpStream,
         task: Task,
         door: Arc<Door>,
-        limits: crate::config::Limits,
+        limits: Limits,
         mut stop: watch::Receiver<bool>,
     ) {
         let head_limit = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX);
         let Some(http2) = speaks_http2(&tcp, limits.header_time, stop.clone()).await else { return };
         let (stream, meter, probe) = Stream::accepted(tcp);
-        let io = CallerIo::new(stream, meter, probe, task, self.running.clock, head_limit, http2);
+        let io = CallerIo::new(stream, meter, probe, task, self.router.running.clock, head_limit, http2);
         let caller = io.caller();
         let caller_seen = Arc::clone(&caller);
         let _registered = self.register(&caller);
         let service = {
-            let worker = Arc::clone(self);
+            let router = Arc::clone(&self.router);
             service_fn(move |request| {
-                let (worker, door, exchange) =
-                    (Arc::clone(&worker), Arc::clone(&door), Exchange::next(&caller));
-                async move { Ok::<_, std::convert::Infallible>(handle(&worker, &door, &exchange, request).await) }
+                let (router, door, exchange) =
+                    (Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller));
+                async move { Ok::<_, Infallible>(handle(&router, &door, &exchange, request).await) }
             })
         };
         if let Some(streams) = caller_seen.streams() {
@@ -280,7 +201,7 @@ impl Worker {
             }
             if caller_seen.was_flooded() {
                 let why = "an HTTP/2 connection was closed: its caller sent control frames and little else";
-                self.running.refusals.note(&Problem::refused(Reason::CallerRefused, None, why));
+                self.router.running.refusals.note(&Problem::refused(Reason::CallerRefused, None, why));
             }
         } else {
             let mut builder = http1::Builder::new();
@@ -292,14 +213,14 @@ impl Worker {
             }
             let served = builder.serve_connection(io, service).await;
             if let Some(why) = caller_seen.unread() {
-                self.running.refusals.note(&Problem::refused(Reason::BadRequest, None, why));
+                self.router.running.refusals.note(&Problem::refused(Reason::BadRequest, None, why));
             }
             // The caller cannot be told any more, but whoever looks for its answer can.
             if caller_seen.lost_bytes() {
                 let why = served
                     .err()
                     .map_or_else(|| "the caller's connection broke".to_owned(), |e| e.to_string());
-                self.running.refusals.undelivered(None, None, &why);
+                self.router.running.refusals.undelivered(None, None, &why);
             }
         }
     }
@@ -317,73 +238,24 @@ impl Worker {
 
     /// Looks after all connections, and takes over a new configuration when there is one.
     async fn look_after(self: Arc<Self>) {
-        let mut replaced = self.running.replaced();
+        let mut replaced = self.router.running.replaced();
         // What was replaced between this worker's making and its start is told by nobody.
-        self.take_over();
+        self.router.take_over();
         let mut round = tokio::time::interval(ROUND);
         loop {
             tokio::select! {
                 _ = round.tick() => {}
                 // It cannot be gone while the worker holds it.
                 _ = replaced.changed() => {
-                    self.take_over();
+                    self.router.take_over();
                     continue;
                 }
             }
-            let limits = &self.routes().compiled.settings.gateway.limits;
-            let patience = Patience {
-                head: limits.header_time,
-                grace: GRACE,
-                late: LATE,
-                unread: UNREAD,
-                idle: IDLE,
-                settle: SETTLE,
-                draining: self.running.is_draining(),
-            };
-            let now = self.running.clock.now();
+            let head_time = self.router.routes().compiled.settings.gateway.limits.header_time;
+            let patience = Patience::new(head_time, self.router.running.is_draining());
+            let now = self.router.running.clock.now();
             for caller in self.callers.lock().iter().flatten() {
                 caller.look_after(now, &patience);
-            }
-        }
-    }
-
-    /// Whether calls go on without a caller's connection: each holds its dependency.
-    fn follows_calls(&self) -> bool {
-        let now = self.routes();
-        now.dependencies.iter().any(|dependency| Arc::strong_count(dependency) > 1)
-            || self.retired.lock().iter().any(|dependency| dependency.strong_count() > 0)
-    }
-
-    /// Attempts that are followed only to learn whether an endpoint hangs do not hold up the end.
-    fn end_witnesses(&self) {
-        self.routes().dependencies.iter().for_each(|dependency| dependency.end_witnesses());
-        for retired in self.retired.lock().iter().filter_map(Weak::upgrade) {
-            retired.end_witnesses();
-        }
-    }
-
-    /// Takes over the configuration in force, keeping the connections of every dependency that did not change.
-    pub(crate) fn take_over(&self) {
-        let compiled = self.running.compiled.load_full();
-        let old = self.routes();
-        if compiled.generation == old.compiled.generation {
-            return;
-        }
-        match Routes::new(compiled, Some(&old), self.running.clock, self.index) {
-            Ok(routes) => {
-                let kept = |d: &&Arc<Dependency>| routes.dependencies.iter().any(|new| Arc::ptr_eq(new, d));
-                let gone = old.dependencies.iter().filter(|d| !kept(d)).map(Arc::downgrade);
-                let mut retired = self.retired.lock();
-                retired.retain(|dependency| dependency.strong_count() > 0);
-                retired.extend(gone);
-                drop(retired);
-                let generation = routes.compiled.generation;
-                routes.watch_health(Some(&old));
-                self.routes.store(Arc::new(routes));
-                self.running.taken_over(self.index, generation);
-            }
-            Err(error) => {
-                tracing::error!(worker = self.index, error, "the new configuration was not taken over")
             }
         }
     }
@@ -393,47 +265,6 @@ impl Worker {
 const HYPERS_HEADERS: usize = 100;
 /// hyper's smallest read buffer.
 const MIN_BUFFER: usize = 8192;
-
-impl Routes {
-    fn new(
-        compiled: Arc<Compiled>,
-        old: Option<&Routes>,
-        clock: Clock,
-        worker: usize,
-    ) -> Result<Routes, String> {
-        let mut dependencies = Vec::with_capacity(compiled.dependencies.len());
-        for dependency in &compiled.dependencies {
-            let same = old.and_then(|old| {
-                let at = old.compiled.dependencies.iter().position(|d| Arc::ptr_eq(d, dependency))?;
-                Some(Arc::clone(&old.dependencies[at]))
-            });
-            dependencies.push(match same {
-                Some(same) => same,
-                None => {
-                    let made =
-                        Dependency::new(dependency.client.clone(), Arc::clone(&dependency.shared), clock);
-                    let counted = Arc::clone(dependency);
-                    let tell = move |outcome: &Outcome| {
-                        let finish = &outcome.finish;
-                        counted.counters[worker].ended(finish.effect, outcome.reason(), finish.attempts);
-                    };
-                    let made = made.map_err(|error| error.to_string())?.on_followed(Arc::new(tell));
-                    Arc::new(made)
-                }
-            });
-        }
-        Ok(Routes { compiled, dependencies })
-    }
-
-    /// Watches those that were not there before, until nobody calls them any more.
-    fn watch_health(&self, old: Option<&Routes>) {
-        let known =
-            |d: &Arc<Dependency>| old.is_some_and(|old| old.dependencies.iter().any(|o| Arc::ptr_eq(o, d)));
-        for new in self.dependencies.iter().filter(|dependency| !known(dependency)) {
-            tokio::spawn(Dependency::watch_health(Arc::downgrade(new)));
-        }
-    }
-}
 
 #[cfg(test)]
 #[path = "worker_tests.rs"]

@@ -58,7 +58,7 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     );
     let settings = config::parse("test", &text, &|_| None).unwrap().settings;
     let running = Arc::new(Running::new(settings, 1).unwrap());
-    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     // The kernel keeps as many connections as the program's own listeners have it keep.
     socket2::SockRef::from(&listener).listen(1024).unwrap();
     listener.set_nonblocking(true).unwrap();
