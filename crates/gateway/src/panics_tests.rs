@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::callers::door::Entrance;
 use crate::config;
-use crate::running::compiled::Running;
+use crate::running::process::Running;
 use crate::serve::worker::Worker;
 
 /// Where a panic is wanted: behind the routing, behind the dependency's answer, in the midst of the answer's body.

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use crate::admin::AdminToken;
     use crate::config;
-    use crate::running::compiled::Running;
+    use crate::running::process::Running;
 
     const ONE: &str = "[dependency.a]\nurl = \"http://a.example\"\n";
 

@@ -41,7 +41,7 @@ pub use view::{
 pub use words::in_words;
 
 use crate::callers::descriptors::admin_seats;
-use crate::running::compiled::Running;
+use crate::running::process::Running;
 use changes::Changes;
 use problem::Problem;
 use seats::{Asked, Seats};

@@ -15,7 +15,7 @@ use axum::http::HeaderValue;
 use subtle::ConstantTimeEq;
 
 use crate::files::read_made;
-use crate::running::compiled::Running;
+use crate::running::process::Running;
 use crate::running::tokens::TokenFile;
 
 /// Random bytes of a token that is made here.

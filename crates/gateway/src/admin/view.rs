@@ -16,8 +16,9 @@ use super::changes::{Change, stamp};
 use super::words::in_words;
 use crate::config;
 use crate::problem::refusals::Last;
-use crate::running::compiled::{CompiledDependency, Reload};
+use crate::running::compiled::CompiledDependency;
 use crate::running::counters::tally;
+use crate::running::process::Reload;
 
 /// The whole gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Failure, terminal};
 use crate::config;
-use crate::running::compiled::Running;
+use crate::running::process::Running;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let env = |name: &str| std::env::var(name).ok();

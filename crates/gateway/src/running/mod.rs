@@ -5,6 +5,7 @@ pub mod compiled;
 pub mod counters;
 pub(crate) mod operations;
 pub(crate) mod parked;
+pub mod process;
 pub(crate) mod router;
 pub(crate) mod tokens;
 pub(crate) mod via;

@@ -6,7 +6,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use seawall_client::{Clock, Dependency, Outcome};
 
-use super::compiled::{Compiled, Running};
+use super::compiled::Compiled;
+use super::process::Running;
 
 /// A configuration with this worker's own connections.
 pub(crate) struct Routes {

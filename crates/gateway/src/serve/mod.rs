@@ -21,7 +21,7 @@ use crate::admin::{self, AdminToken};
 use crate::callers::descriptors;
 use crate::callers::door::Entrance;
 use crate::config;
-use crate::running::compiled::Running;
+use crate::running::process::Running;
 use demo::Demo;
 use ebb::Ebb;
 use reload::{LOOK, Reloader, environment};

@@ -29,7 +29,7 @@ use crate::callers::patience::{IDLE, Patience};
 use crate::config::Limits;
 use crate::problem::Problem;
 use crate::request::handle::handle;
-use crate::running::compiled::Running;
+use crate::running::process::Running;
 use crate::running::router::Router;
 
 /// How often connections are looked after.

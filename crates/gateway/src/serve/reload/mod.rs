@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use crate::config::{self, Loaded, Settings};
 use crate::files;
 use crate::running::changes::{Changes, losses};
-use crate::running::compiled::{Reload, Running};
+use crate::running::process::{Reload, Running};
 use watch::{FileWatch, Move, NamedWatch, Step};
 
 /// How often the configuration's file is looked at. Its content is compared, so that a swapped link (as Kubernetes mounts do) counts.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use seawall_policy::Time;
 
-use super::{ADMIN_TOKENS, CLIENTS_TOKENS, Compiled, CompiledDependency, Running, guard_settings};
+use super::{ADMIN_TOKENS, CLIENTS_TOKENS, Running};
 use crate::config;
 use crate::running::changes::Changes;
-use crate::running::parked::Parked;
+use crate::running::compiled::{Before, Compiled};
 use crate::running::tokens::TokenFile;
 
 impl Running {
@@ -63,56 +63,6 @@ impl Running {
     /// The files of both.
     pub(crate) fn token_paths(&self) -> impl Iterator<Item = PathBuf> {
         [&self.clients_tokens, &self.admin_tokens].into_iter().flatten().map(|file| file.path().to_owned())
-    }
-}
-
-/// What a configuration replaces.
-pub(super) enum Before<'a> {
-    /// Nothing: it is the first.
-    Nothing,
-    /// The one in force, and what is left of dependencies that earlier ones had.
-    Ran { old: &'a Compiled, parked: &'a Parked<Arc<CompiledDependency>>, now: Time },
-}
-
-impl<'a> Before<'a> {
-    pub(super) fn old(&self) -> Option<&'a Compiled> {
-        match self {
-            Before::Nothing => None,
-            Before::Ran { old, .. } => Some(old),
-        }
-    }
-
-    /// The dependency of this name, as it is or was.
-    pub(super) fn dependency(&self, name: &str) -> Option<&'a Arc<CompiledDependency>> {
-        let Before::Ran { old, parked, now } = self else { return None };
-        old.by_name(name).map(|(_, found)| found).or_else(|| parked.get(name, *now))
-    }
-}
-
-impl Compiled {
-    /// Gives new settings to the guards that are kept from before.
-    fn adopt_guards(&self, before: &Before<'_>) {
-        let Before::Ran { now, .. } = before else { return };
-        let instances = self.settings.gateway.instances;
-        for new in &self.dependencies {
-            let changed =
-                before.dependency(&new.settings.name).is_some_and(|before| !Arc::ptr_eq(before, new));
-            if changed {
-                new.shared.with(|state| state.adopt(guard_settings(&new.settings, instances), *now));
-            }
-        }
-    }
-
-    /// The dependencies whose certificates or keys have another content than in `old`, in words.
-    fn other_tls_files(&self, old: &Compiled) -> Vec<String> {
-        let differs = |new: &&Arc<CompiledDependency>| {
-            old.by_name(&new.settings.name).is_some_and(|(_, before)| {
-                before.settings.tls == new.settings.tls
-                    && before.client.connect.tls.files != new.client.connect.tls.files
-            })
-        };
-        let found = self.dependencies.iter().filter(differs);
-        found.map(|new| format!("dependency `{}`: the content of its tls files", new.settings.name)).collect()
     }
 }
 
