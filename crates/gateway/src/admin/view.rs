@@ -11,8 +11,8 @@ use seawall_policy::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Desk;
 use super::changes::{Change, stamp};
+use super::desk::Desk;
 use super::words::in_words;
 use crate::config;
 use crate::problem::refusals::Last;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Failure, terminal};
+use super::failure::Failure;
+use super::terminal;
 use crate::config;
 use crate::running::process::Running;
 

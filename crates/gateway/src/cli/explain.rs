@@ -8,7 +8,8 @@ use std::fmt::Write;
 use http::StatusCode;
 use seawall_policy::Reason;
 
-use super::{Failure, terminal};
+use super::failure::Failure;
+use super::terminal;
 use crate::problem::reasons;
 
 macro_rules! pages {

@@ -12,7 +12,8 @@ use seawall_lab::sim::scenarios::{self, Ask, Findings, Scenario, Seawall};
 use seawall_policy::Timeouts;
 use serde::Serialize;
 
-use super::{Failure, terminal};
+use super::failure::Failure;
+use super::terminal;
 use crate::config;
 use crate::running::compiled::guard_settings;
 
