@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use seawall_policy::{BudgetSettings, Timeouts};
 
+use super::super::in_force::pending;
 use super::super::settings::{Breaker, Concurrency, GuardKey, Retry, Window};
 use super::super::values::{show_size, show_time};
-use super::pending;
 
 pub(super) fn show_budget(budget: &BudgetSettings) -> String {
     let tokens = |milli: u32| f64::from(milli) / 1e3;
