@@ -7,11 +7,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
+use toml::Spanned;
 use toml::de::DeValue;
 
 use super::nearest::advice;
 use super::shown::quoted;
 use crate::authority::Authority;
+
+/// A value with its place.
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
 /// What is wrong with a value, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
