@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seawall_policy::Predicate;
 
-use super::settings::Secret;
+use super::hidden::Secret;
 use super::template::{JsonTemplate, Pointer, RequestTemplate};
 
 /// `[ledger]`.

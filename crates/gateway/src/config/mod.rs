@@ -18,6 +18,7 @@
 mod action;
 pub mod defaults;
 mod effective;
+mod hidden;
 mod in_force;
 mod keys;
 mod nearest;
@@ -49,6 +50,7 @@ pub use action::{
     Attempts, Cancel, CancelKind, Confirm, Durable, Ledger, OnUnknown, Reconcile, ReconcileState, Settle,
 };
 pub use effective::effective;
+pub use hidden::Secret;
 pub use in_force::is_in_force;
 pub use pattern::{Pattern, Segment};
 pub use report::{Mistake, Note, Place, Report};
@@ -56,7 +58,7 @@ pub use schema::schema;
 pub use secret::Environment;
 pub use settings::{
     Breaker, ClientCertificate, Clients, Concurrency, Dangerous, Dependency, Dns, Endpoint, Fallback, Fleet,
-    Gateway, GuardKey, Health, HttpVersion, Limits, Operation, Pool, Retry, Secret, Settings, Tls, Window,
+    Gateway, GuardKey, Health, HttpVersion, Limits, Operation, Pool, Retry, Settings, Tls, Window,
 };
 pub use template::{Hole, JsonTemplate, Part, Pointer, RequestTemplate, Template};
 

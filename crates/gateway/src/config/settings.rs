@@ -11,6 +11,7 @@ use seawall_client::AnswerLimits;
 use seawall_policy::{Answers, Backoff, BudgetSettings, Idempotency, Timeouts};
 
 use super::action::{Cancel, Confirm, Durable, Ledger, Reconcile};
+use super::hidden::Secret;
 use super::pattern::Pattern;
 
 /// A whole file.
@@ -359,28 +360,4 @@ pub struct Operation {
     pub cancel: Option<Cancel>,
     /// Recorded before it is sent.
     pub durable: Option<Durable>,
-}
-
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    /// The text itself, for the one who connects with it.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }

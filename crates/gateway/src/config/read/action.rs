@@ -13,7 +13,7 @@ use super::super::shape;
 use super::super::template::{Hole, JsonTemplate, Pointer, Purpose, RequestTemplate};
 use super::super::values::{self, Wrong, show_time};
 use super::gateway::count_u32;
-use super::operation::{Inherited, predicates, statuses, word};
+use super::readers::{Inherited, predicates, statuses, word};
 
 fn request(section: &Section<'_>, key: &str, purpose: Purpose) -> Option<RequestTemplate> {
     section.opt(key, |value| RequestTemplate::parse(values::text(value)?, purpose))

@@ -10,6 +10,7 @@ mod gateway;
 mod operation;
 mod own;
 mod policies;
+mod readers;
 
 use super::section::{Layers, Section};
 use super::settings::Settings;

@@ -9,10 +9,9 @@ use seawall_policy::{Backoff, BudgetSettings, Timeouts};
 use toml::de::DeValue;
 
 use super::super::defaults;
+use super::super::hidden::Secret;
 use super::super::section::{Found, Layers, Picked, Section};
-use super::super::settings::{
-    Breaker, Concurrency, Dns, Fleet, GuardKey, HttpVersion, Pool, Retry, Secret, Window,
-};
+use super::super::settings::{Breaker, Concurrency, Dns, Fleet, GuardKey, HttpVersion, Pool, Retry, Window};
 use super::super::shape;
 use super::super::values::{self, Wrong, show_time};
 use super::gateway::count_u32;
