@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use http::Uri;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::failure::Failure;
@@ -190,10 +191,8 @@ fn judge(status: u16, body: String, shown: &str) -> Result<String, Failure> {
 
 /// A path's segment.
 pub(super) fn segment(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// The token that a gateway on this machine made.

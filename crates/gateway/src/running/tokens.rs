@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use subtle::{Choice, ConstantTimeEq};
 
 use crate::files;
 
@@ -66,9 +67,9 @@ impl TokenFile {
         self.lines.load_full()
     }
 
-    /// Whether one of its lines is this token. Every one is compared whole, so that the time tells nothing.
+    /// Whether one of its lines is this token. Every one is compared whole, so that the time tells nothing but lengths.
     pub(crate) fn knows(&self, shown: &[u8]) -> bool {
-        self.lines.load().iter().fold(false, |known, token| known | same(token, shown))
+        self.lines.load().iter().fold(Choice::from(0), |known, token| known | token.ct_eq(shown)).into()
     }
 
     /// Reads it again; nothing is changed yet.
@@ -87,11 +88,6 @@ impl Fresh {
         self.file.lines.store(Arc::new(self.lines));
         differs
     }
-}
-
-fn same(a: &[u8], b: &[u8]) -> bool {
-    let differ = a.iter().zip(b).fold(0, |differ, (x, y)| differ | (x ^ y));
-    a.len() == b.len() && differ == 0 && !a.is_empty()
 }
 
 /// The tokens of a file: one on each line; empty lines and those that begin with `#` are none.
