@@ -12,7 +12,7 @@ use seawall_policy::{Effect, Stopped};
 use serde_json::json;
 
 use super::Problem;
-use super::reasons::{proxy_status, title};
+use super::reasons::in_http;
 
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("seawall-attempts");
 pub(crate) const ENDPOINT: HeaderName = HeaderName::from_static("seawall-endpoint");
@@ -42,9 +42,10 @@ impl Problem {
 
     /// Its headers and its body.
     pub(crate) fn tell(self, status: StatusCode) -> (HeaderMap, String) {
+        let (_, proxy_status, title) = in_http(self.reason);
         let mut facts = json!({
             "type": format!("urn:seawall:reason:{}", self.reason),
-            "title": title(self.reason),
+            "title": title,
             "status": status.as_u16(),
             "detail": self.detail,
             "reason": self.reason.as_str(),
@@ -68,7 +69,7 @@ impl Problem {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(REASON, HeaderValue::from_static(self.reason.as_str()));
         headers.insert(ORIGIN, HeaderValue::from_static(self.reason.origin().as_str()));
-        headers.insert(PROXY_STATUS, HeaderValue::from_static(proxy_status(self.reason)));
+        headers.insert(PROXY_STATUS, HeaderValue::from_static(proxy_status));
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
