@@ -17,7 +17,7 @@ use seawall_client::connect::{Meter, Peek, Probe};
 use seawall_policy::Time;
 use tokio::task::AbortHandle;
 
-use super::patience::Patience;
+use super::patience::{self, Patience};
 use super::streams::Streams;
 use super::unread;
 
@@ -183,7 +183,7 @@ impl Caller {
     /// caller does not read, a caller that has left or takes nothing, an idle connection.
     pub(crate) fn look_after(&self, now: Time, limits: &Patience) {
         let still = self.stands_still(now);
-        if still.is_some_and(|still| still > limits.unread) {
+        if still.is_some_and(|still| still > patience::UNREAD) {
             return self.end();
         }
         if let Some(streams) = &self.streams {
@@ -193,10 +193,10 @@ impl Caller {
         match self.phase.load(Relaxed) {
             HEAD if now.since(marked) > limits.head => self.end(),
             CALL if self.probe.is_reset() => self.left(),
-            CALL if now > marked.saturating_add(limits.grace) => self.end(),
+            CALL if now > marked.saturating_add(patience::GRACE) => self.end(),
             IDLE => {
-                let tired = now.since(marked) > limits.idle;
-                let leaving = limits.draining && now.since(marked) > limits.settle;
+                let tired = now.since(marked) > patience::IDLE;
+                let leaving = limits.draining && now.since(marked) > patience::SETTLE;
                 if (tired || leaving) && self.probe.peek() == Peek::Quiet {
                     self.probe.shut_down_reading();
                 }
@@ -214,8 +214,8 @@ impl Caller {
         if still.is_none() {
             streams.all_written();
         }
-        let forlorn = still.is_some_and(|still| still > limits.grace) && streams.waits_for_late();
-        let busy = streams.look_after(now, limits);
+        let forlorn = still.is_some_and(|still| still > patience::GRACE) && streams.waits_for_late();
+        let busy = streams.look_after(now);
         let (phase, marked) = (self.phase.load(Relaxed), Time::from_nanos(self.marked.load(Relaxed)));
         let since = now.since(marked);
         let turn = |phase| {
@@ -232,11 +232,11 @@ impl Caller {
             }
             _ if self.in_head.load(Relaxed) => turn(HEAD),
             LEAVING if busy || still.is_some() => turn(LEAVING),
-            LEAVING if since > limits.grace => self.probe.shut_down(),
+            LEAVING if since > patience::GRACE => self.probe.shut_down(),
             LEAVING => {}
             _ if busy => turn(CALL),
             IDLE => {
-                if since > limits.idle || (limits.draining && since > limits.settle) {
+                if since > patience::IDLE || (limits.draining && since > patience::SETTLE) {
                     streams.leave();
                     turn(LEAVING);
                 }

@@ -14,7 +14,7 @@ use seawall_policy::Time;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::patience::Patience;
+use super::patience::{LATE, UNREAD};
 
 /// One stream.
 #[derive(Debug)]
@@ -100,14 +100,14 @@ impl Streams {
     }
 
     /// Ends the streams that are late, and says whether there was any since the last look.
-    pub(crate) fn look_after(&self, now: Time, limits: &Patience) -> bool {
+    pub(crate) fn look_after(&self, now: Time) -> bool {
         let mut all = self.all.lock();
         let any = !all.is_empty();
         all.retain_mut(|watched| {
             if watched.task.is_finished() {
                 return false;
             }
-            if watched.is_late(now, limits) {
+            if watched.is_late(now) {
                 watched.stream.late.store(true, Relaxed);
                 self.late.store(true, Relaxed);
                 watched.task.abort();
@@ -139,15 +139,15 @@ impl Streams {
 }
 
 impl Watched {
-    fn is_late(&mut self, now: Time, limits: &Patience) -> bool {
+    fn is_late(&mut self, now: Time) -> bool {
         let stream = &self.stream;
-        if now > Time::from_nanos(stream.end_by.load(Relaxed)).saturating_add(limits.late) {
+        if now > Time::from_nanos(stream.end_by.load(Relaxed)).saturating_add(LATE) {
             return true;
         }
         let pieces = stream.pieces.load(Relaxed);
         if pieces != self.seen || !stream.owes.load(Relaxed) || self.since == Time::ZERO {
             (self.seen, self.since) = (pieces, now);
         }
-        now.since(self.since) > limits.unread
+        now.since(self.since) > UNREAD
     }
 }

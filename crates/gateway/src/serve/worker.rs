@@ -251,8 +251,8 @@ impl Worker {
                     continue;
                 }
             }
-            let head_time = self.router.routes().compiled.settings.gateway.limits.header_time;
-            let patience = Patience::new(head_time, self.router.running.is_draining());
+            let head = self.router.routes().compiled.settings.gateway.limits.header_time;
+            let patience = Patience { head, draining: self.router.running.is_draining() };
             let now = self.router.running.clock.now();
             for caller in self.callers.lock().iter().flatten() {
                 caller.look_after(now, &patience);
