@@ -1,7 +1,7 @@
 //! Seawall's gateway: the program's parts, as a library so that tests can reach them.
 //!
 //! The way of one request leads downhill: [`serve`] starts the workers that accept connections, [`callers`] holds what is
-//! between a caller's socket and its request, [`request`] answers one request, and [`running`] is what it is answered by.
+//! between a caller's socket and its request, [`request`] answers one request, and [`running`] holds what it is answered with.
 //! [`config`] reads the file that is compiled there.
 
 pub mod admin;
