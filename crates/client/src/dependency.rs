@@ -186,12 +186,12 @@ impl Dependency {
         tracks: Option<&Arc<Tracks>>,
         mut now: Time,
     ) -> Outcome {
-        let CallRequest { method, path, mut headers, body, keep, keys } = request;
+        let CallRequest { method, path, mut headers, via, body, keep, keys } = request;
         if plan.rules.answers.read_bodies() {
             // A compressed body could not be judged.
             headers.remove(http::header::ACCEPT_ENCODING);
         }
-        let template = Template { method, path, headers };
+        let template = Template { method, path, headers, via };
         let source = Source::new(body, keep);
         let sending = Sending {
             rules: &plan.rules,

@@ -4,7 +4,6 @@
 //! last: measured, that costs less than a runtime that moves work between cores. What must be decided together, breakers,
 //! limits and budgets, is shared.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -170,14 +169,7 @@ impl Worker {
         let caller = io.caller();
         let caller_seen = Arc::clone(&caller);
         let _registered = self.register(&caller);
-        let service = {
-            let router = Arc::clone(&self.router);
-            service_fn(move |request| {
-                let (router, door, exchange) =
-                    (Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller));
-                async move { Ok::<_, Infallible>(handle(&router, &door, &exchange, request).await) }
-            })
-        };
+        let router = Arc::clone(&self.router);
         if let Some(streams) = caller_seen.streams() {
             let mut conn = std::pin::pin!(
                 http2::Builder::new(Spawner(Arc::clone(&caller_seen)))
@@ -186,7 +178,12 @@ impl Worker {
                     .adaptive_window(true)
                     .keep_alive_interval(IDLE / 2)
                     .keep_alive_timeout(limits.header_time)
-                    .serve_connection(io, service)
+                    .serve_connection(
+                        io,
+                        service_fn(move |request| {
+                            handle(Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller), request)
+                        })
+                    )
             );
             let mut stopping = false;
             loop {
@@ -211,6 +208,10 @@ impl Worker {
             if limits.headers != HYPERS_HEADERS {
                 builder.max_headers(limits.headers);
             }
+            // Not one service for both versions: where it is called once, it is made in its place, and not copied there.
+            let service = service_fn(move |request| {
+                handle(Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller), request)
+            });
             let served = builder.serve_connection(io, service).await;
             if let Some(why) = caller_seen.unread() {
                 self.router.running.refusals.note(&Problem::refused(Reason::BadRequest, None, why));
