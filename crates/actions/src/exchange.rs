@@ -67,7 +67,7 @@ pub(crate) async fn exchange(
     };
     let Some(client) = connections() else { return Exchanged::unsent("no connections outside of a runtime") };
     let body = body.map_or(RequestBody::Empty, |body| RequestBody::Full(body.into()));
-    let request = CallRequest { method, path, headers, body, keep: 0, keys: Keys::NONE };
+    let request = CallRequest { method, path, headers, via: None, body, keep: 0, keys: Keys::NONE };
     let outcome = client.call(plan, request, wish(client.clock())).await;
     Exchanged::of(plan, outcome, client.clock(), most_bytes).await
 }

@@ -26,6 +26,7 @@ mod ward;
 mod witness;
 
 pub use view::{EndpointGuards, LimitSeen};
+pub use ward::RECENT_SUCCESS;
 pub use witness::{Underway, Witness};
 
 /// How the guards of one dependency decide.
@@ -439,12 +440,11 @@ impl EndpointGuards {
     #[inline]
     fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
         let ward = self.wards.at(at.breaker);
-        let success = report.is_success();
-        if success {
-            ward.succeeded(now);
+        if let Evidence::Success { took } = report.health {
+            ward.succeeded(took, now);
         }
         if report.answered {
-            ward.cooling.answered(success);
+            ward.cooling.answered(report.is_success());
         }
         let breaker = &mut ward.breaker;
         let slow_call = report.slow_call.or(breaker.settings().slow_call);

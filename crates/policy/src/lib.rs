@@ -41,8 +41,8 @@ pub use effect::Effect;
 pub use ending::{Answer, Ending, Health, Lost, Rules, Unsent, Verdict};
 pub use failures::{FailureKind, Failures};
 pub use guards::{
-    DependencyGuards, EndpointGuards, GuardSettings, HeldPass, Keys, LimitSeen, LimitSlot, Permit, Remains,
-    Ticket, Underway, Witness,
+    DependencyGuards, EndpointGuards, GuardSettings, HeldPass, Keys, LimitSeen, LimitSlot, Permit,
+    RECENT_SUCCESS, Remains, Ticket, Underway, Witness,
 };
 pub use idempotency::Idempotency;
 pub use idle::IdleLifetime;

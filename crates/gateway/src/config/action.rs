@@ -7,7 +7,7 @@ use std::time::Duration;
 use seawall_actions::Listing;
 use seawall_ledger::OnUnknown;
 
-use super::settings::Secret;
+use super::hidden::Secret;
 
 /// `[ledger]`.
 #[derive(Clone, Debug, PartialEq)]

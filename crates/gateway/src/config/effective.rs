@@ -12,7 +12,7 @@ use seawall_ledger::{CancelKind, SettleBy};
 use seawall_policy::{Idempotency, Predicate, Timeouts};
 
 use super::action::ON_UNKNOWN;
-use super::in_force::is_in_force;
+use super::in_force::pending;
 use super::predicate;
 use super::settings::{Dependency, Endpoint, Gateway, Operation, Retry, Settings};
 use super::values::{show_size, show_time};
@@ -59,11 +59,6 @@ impl Page {
     fn blank(&mut self) {
         self.out.push('\n');
     }
-}
-
-/// What to add to a setting that has no effect yet.
-fn pending(key: &str) -> &'static str {
-    if is_in_force(key) { "" } else { "  (not in force yet)" }
 }
 
 fn gateway(page: &mut Page, gateway: &Gateway) {

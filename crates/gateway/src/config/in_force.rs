@@ -90,6 +90,11 @@ pub fn is_in_force(key: &str) -> bool {
     !NOT_YET.iter().any(|entry| entry.key == key)
 }
 
+/// What to add to a setting that has no effect yet.
+pub(super) fn pending(key: &str) -> &'static str {
+    if is_in_force(key) { "" } else { "  (not in force yet)" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::keys::{Kind, ROOT, Spec};

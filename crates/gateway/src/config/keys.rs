@@ -7,16 +7,14 @@ mod dependency;
 mod gateway;
 mod operation;
 mod policies;
+mod root;
 
 use seawall_actions::template::Purpose;
 
 pub(super) use operation::needs_durable;
 #[cfg(test)]
 pub(super) use operation::operation_doc;
-
-use dependency::DEPENDENCY;
-use gateway::{GATEWAY, LEDGER};
-use policies::{PER_CALL, PER_DEPENDENCY};
+pub(super) use root::ROOT;
 
 /// One table of the file.
 #[derive(Debug)]
@@ -124,20 +122,3 @@ const fn must(name: &'static str, kind: Kind, doc: &'static str) -> Key {
 const COUNT: Kind = Kind::Whole { min: 1, max: 1_000_000 };
 const TIME: Kind = Kind::Time { zero: false };
 const TIME_OR_ZERO: Kind = Kind::Time { zero: true };
-
-pub(super) static ROOT: Spec = Spec {
-    name: "the file",
-    doc: "Seawall's configuration.",
-    groups: &[&[
-        key("gateway", Kind::Table(&GATEWAY), "The process itself."),
-        key("ledger", Kind::Table(&LEDGER), "Where durable operations are recorded."),
-        key("defaults", Kind::Table(&DEFAULTS), "For every dependency; each may override each, key by key."),
-        key("dependency", Kind::Named(&DEPENDENCY), "The systems that are called, by name."),
-    ]],
-};
-
-static DEFAULTS: Spec = Spec {
-    name: "[defaults]",
-    doc: "For every dependency; each may override each, key by key.",
-    groups: &[PER_CALL, PER_DEPENDENCY],
-};

@@ -1,124 +1,18 @@
-//! First pass: every key is known, every value by itself is well formed.
-//!
-//! Driven by the table of keys alone. What depends on two values is checked in `read`.
+//! What each kind of value must be, judged by itself; and the values that both passes read.
 
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
-use seawall_actions::nearest::{advice, nearest};
+use seawall_actions::nearest::advice;
 use seawall_actions::shown::quoted;
 use seawall_actions::template::{JsonTemplate, Pointer, Purpose, RequestTemplate, Template, header_name};
 use toml::Spanned;
-use toml::de::{DeArray, DeTable, DeValue};
+use toml::de::DeValue;
 
-use super::keys::{Kind, ROOT, Spec};
+use super::keys::Kind;
+use super::pattern::Pattern;
 use super::predicate::{self, Misplaced};
-use super::section::{Section, Value};
-use super::values::{self, Wrong};
-use super::{in_force, pattern::Pattern, settings::GuardKey};
-
-/// Walks a table and everything below it.
-pub(super) fn walk(section: &Section<'_>, table: &DeTable<'_>) {
-    let (book, spec) = (section.book, section.spec);
-    for (name, value) in table {
-        let Some(key) = spec.key(name.get_ref()) else {
-            book.wrong(name.span(), unknown(spec, name.get_ref()));
-            continue;
-        };
-        if let Some(says) = in_force::not_yet(spec.name, key.name, value.get_ref()) {
-            book.note(name.span(), format!("`{}` {says}", key.name));
-        }
-        match (&key.kind, value.get_ref()) {
-            (Kind::Table(_), DeValue::Table(inner)) => walk(&section.child(key.name), inner),
-            (Kind::Tables(_), DeValue::Array(items)) => walk_list(section, key.name, items),
-            (Kind::Named(_), DeValue::Table(tables)) => walk_named(section, key.name, tables),
-            (kind, _) => {
-                for (span, wrong) in judge(kind, value) {
-                    book.wrong(
-                        span,
-                        Wrong { message: format!("`{}`: {}", key.name, wrong.message), ..wrong },
-                    );
-                }
-            }
-        }
-    }
-    for key in spec.keys().filter(|key| key.required) {
-        if section.lacks(key.name) && !book.broken {
-            let message = format!("`{}` is missing in {}", key.name, spec.name);
-            book.wrong(section.at.clone(), Wrong::new(message).help(key.doc));
-        }
-    }
-}
-
-fn walk_list(section: &Section<'_>, name: &str, items: &DeArray<'_>) {
-    for item in items.iter() {
-        if !item.get_ref().is_table() {
-            section.book.wrong(item.span(), values::wrong_kind("a table", item.get_ref()));
-        }
-    }
-    for child in section.children(name) {
-        child.walk();
-    }
-}
-
-fn walk_named(section: &Section<'_>, name: &str, tables: &DeTable<'_>) {
-    for (own, value) in tables {
-        if let Err(wrong) = dependency_name(own.get_ref()) {
-            section.book.wrong(own.span(), wrong);
-        }
-        if !value.get_ref().is_table() {
-            let wrong = values::wrong_kind("a table", value.get_ref()).help("as in [dependency.payments]");
-            section.book.wrong(value.span(), wrong);
-        }
-    }
-    for (_, child) in section.named(name) {
-        child.walk();
-    }
-}
-
-impl Section<'_> {
-    /// Walks this table.
-    fn walk(&self) {
-        if let Some(table) = self.table() {
-            walk(self, table);
-        }
-    }
-}
-
-fn unknown(spec: &Spec, name: &str) -> Wrong {
-    let shown = quoted(name, spec.names(), "this key");
-    let wrong = Wrong::new(format!("{shown} is not known in {}", spec.name));
-    let mut homes = Vec::new();
-    homes_of(&ROOT, name, &mut homes);
-    if nearest(name, spec.names()).is_none() && !homes.is_empty() {
-        return wrong.help(format!("`{name}` belongs in {}", homes.join(" or ")));
-    }
-    wrong.help(advice(name, spec.names()))
-}
-
-/// The tables that know a key.
-fn homes_of(spec: &'static Spec, name: &str, homes: &mut Vec<&'static str>) {
-    if spec.key(name).is_some() && !homes.contains(&spec.name) {
-        homes.push(spec.name);
-    }
-    for key in spec.keys() {
-        if let Kind::Table(inner) | Kind::Tables(inner) | Kind::Named(inner) = key.kind {
-            homes_of(inner, name, homes);
-        }
-    }
-}
-
-fn dependency_name(name: &str) -> Result<(), Wrong> {
-    let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(fine) {
-        return Err(Wrong::new("the name of a dependency is 1 to 64 lowercase letters, digits, - and _")
-            .help("it is the first segment of the path that applications call"));
-    }
-    if name.starts_with('-') {
-        return Err(Wrong::new("the name of a dependency does not begin with -")
-            .help("paths under /-/ are Seawall's own"));
-    }
-    Ok(())
-}
+use super::settings::{GuardKey, HttpVersion};
+use super::values::{self, Value, Wrong};
 
 /// What is wrong with a value that is not a table of ours.
 pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
@@ -187,7 +81,7 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
         Kind::SizeOrOff => values::size_or_off(found).map(drop),
         Kind::Choice(words) => values::choice(found, words).map(drop),
         Kind::Otherwise => predicate::otherwise(found).map(drop),
-        Kind::HttpVersion => super::read::http_version(found).map(drop),
+        Kind::HttpVersion => http_version(found).map(drop),
         Kind::Socket => values::socket(found).map(drop),
         Kind::IpOrOff => values::ip_or_off(found).map(drop),
         Kind::EndpointUrl => values::endpoint_url(found).map(drop),
@@ -294,6 +188,19 @@ fn label(name: &str) -> Result<(), Wrong> {
             .help("it is a label of metrics and logs"));
     }
     Ok(())
+}
+
+/// `"auto"`, `"1.1"`, `"2"`, and the bare numbers that people write.
+pub(super) fn http_version(value: &DeValue<'_>) -> Result<HttpVersion, Wrong> {
+    let wrong = || Wrong::new("this is not a version of HTTP").help("\"auto\", \"1.1\" or \"2\"");
+    match value {
+        DeValue::String(text) if text == "auto" => Ok(HttpVersion::Auto),
+        DeValue::String(text) if text == "1.1" => Ok(HttpVersion::Http1),
+        DeValue::String(text) if text == "2" => Ok(HttpVersion::Http2),
+        DeValue::Integer(_) if values::integer(value) == Ok(2) => Ok(HttpVersion::Http2),
+        DeValue::Float(digits) if digits.as_str() == "1.1" => Ok(HttpVersion::Http1),
+        _ => Err(wrong()),
+    }
 }
 
 /// `endpoint`, `operation`, `header:NAME` or `path:{name}`.

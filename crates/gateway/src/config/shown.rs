@@ -13,8 +13,8 @@ use seawall_actions::shown::{LONGEST_WORD, is_word, tellable};
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{Kind, ROOT, Spec};
-use super::section::Value;
 use super::shape::judge;
+use super::values::Value;
 
 /// A longer value is not shown, however harmless its key: a quote that was not closed may have swallowed what follows.
 const LONGEST_VALUE: usize = 200;

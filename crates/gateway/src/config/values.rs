@@ -7,15 +7,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
-use toml::de::DeValue;
-
-use crate::authority::Authority;
 use seawall_actions::nearest::advice;
 use seawall_actions::shown::{TIME_UNITS, quoted};
 use seawall_actions::template;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::authority::Authority;
 
 pub(super) use seawall_actions::Wrong;
 pub(super) use seawall_actions::shown::show_time;
+
+/// A value with its place.
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
 /// A value of another kind than the one that is expected.
 pub(super) fn wrong_kind(expected: &str, found: &DeValue<'_>) -> Wrong {

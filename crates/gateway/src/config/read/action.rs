@@ -13,7 +13,7 @@ use super::super::settings::Operation;
 use super::super::shape;
 use super::super::values;
 use super::gateway::count_u32;
-use super::operation::{Inherited, predicates, statuses, word};
+use super::readers::{Inherited, predicates, statuses, word};
 
 /// A request with its body. Where the body cannot be read, what is checked against it would be wrong.
 fn request(section: &Section<'_>, key: &str, purpose: Purpose) -> Option<RequestTemplate> {

@@ -11,7 +11,7 @@ use super::super::settings::{
     ClientCertificate, Dangerous, Dependency, Endpoint, Fallback, Health, Operation, Tls,
 };
 use super::super::values::{self, Wrong};
-use super::{action, operation, policies};
+use super::{action, operation, policies, readers};
 
 /// What a dependency inherits.
 pub(super) struct Context<'a, 's> {
@@ -98,7 +98,7 @@ fn operations<'a>(
                 child.wrong("match", Wrong::new(message).help("make one of them narrower than the other"));
             }
         }
-        let inherited = operation::Inherited {
+        let inherited = readers::Inherited {
             layers,
             breaker,
             dangerous,

@@ -7,8 +7,9 @@ use seawall_policy::Idempotency;
 
 use super::super::action::Ledger;
 use super::super::defaults;
+use super::super::hidden::Secret;
 use super::super::section::{Found, Section};
-use super::super::settings::{Clients, Gateway, Limits, Secret};
+use super::super::settings::{Clients, Gateway, Limits};
 use super::super::shape::url_with_secrets;
 use super::super::values::{self, Wrong};
 

@@ -223,7 +223,7 @@ pub(super) fn dns(layers: &Layers<'_>) -> Dns {
 }
 
 pub(super) fn http(layers: &Layers<'_>) -> HttpVersion {
-    layers.pick("http", super::http_version, defaults::HTTP).value
+    layers.pick("http", shape::http_version, defaults::HTTP).value
 }
 
 pub(super) fn proxy(layers: &Layers<'_>) -> Option<Uri> {

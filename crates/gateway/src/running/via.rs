@@ -1,0 +1,93 @@
+//! `Via` (RFC 9110, section 7.6.3): how a request says that it passed here, and how one that comes round again is known.
+//!
+//! A configuration can lead a call back to the gateway that made it: over another proxy, or over a name that points here.
+//! One GET then becomes a call within a call for as long as there are connections. Counting hops would stop that late, and
+//! would stop honest chains of gateways too. So each process draws a name of its own, and writes it together with the
+//! dependency's name: a request that passed this process on its way to another dependency is an honest one, and the same
+//! pair a second time is a loop.
+//!
+//! Answers carry none: the RFC leaves that to a gateway, and its callers know whom they asked.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use http::header::VIA;
+use http::{HeaderMap, Version};
+use parking_lot::Mutex;
+
+/// What tells this process from all others: 64 random bits.
+static PROCESS: LazyLock<u64> = LazyLock::new(|| {
+    let mut bytes = [0; 8];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => fastrand::u64(..),
+    }
+});
+
+/// What requests to one dependency carry.
+#[derive(Clone, Debug)]
+pub(crate) struct Via {
+    /// The process and the dependency.
+    name: String,
+    /// The whole entry, by the version in which the request came: 1.0, 1.1, 2.
+    entries: [&'static str; 3],
+}
+
+/// The entries of each name that was ever configured. They are never freed, so that a request that carries one counts no
+/// references to what all workers share.
+static ENTRIES: Mutex<BTreeMap<String, [&'static str; 3]>> = Mutex::new(BTreeMap::new());
+
+impl Via {
+    pub(crate) fn new(dependency: &str) -> Via {
+        let name = format!("seawall-{:016x}-{dependency}", *PROCESS);
+        let make = || ["1.0", "1.1", "2"].map(|version| &*format!("{version} {name}").leak());
+        let entries = *ENTRIES.lock().entry(name.clone()).or_insert_with(make);
+        Via { name, entries }
+    }
+
+    /// Whether a request with these headers passed here on its way to the same dependency before.
+    ///
+    /// Comments are not told apart from names: nobody has a reason to write ours into one.
+    pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
+        let separates = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"-_.".contains(byte));
+        headers
+            .get_all(VIA)
+            .iter()
+            .any(|line| line.as_bytes().split(separates).any(|word| word == self.name.as_bytes()))
+    }
+
+    /// The entry for a request that came in this version.
+    pub(crate) fn entry(&self, version: Version) -> &'static str {
+        let [old, usual, two] = self.entries;
+        match version {
+            Version::HTTP_09 | Version::HTTP_10 => old,
+            Version::HTTP_11 => usual,
+            _ => two,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn only_the_same_pair_is_a_loop() {
+        let (pay, payments) = (Via::new("pay"), Via::new("payments"));
+        let mut headers = HeaderMap::new();
+        headers.append(VIA, HeaderValue::from_static("1.0 fred, 1.1 p.example.net (a, comment)"));
+        assert!(!pay.is_in(&headers));
+        headers.append(VIA, HeaderValue::from_static(payments.entry(Version::HTTP_11)));
+        assert!(payments.is_in(&headers));
+        assert!(!pay.is_in(&headers), "a name that begins like it is another");
+        headers.append(VIA, HeaderValue::from_static("1.1 behind"));
+        assert!(payments.is_in(&headers));
+        let lines: Vec<&HeaderValue> = headers.get_all(VIA).iter().collect();
+        assert_eq!(lines[0], "1.0 fred, 1.1 p.example.net (a, comment)");
+        assert!(lines[1].to_str().unwrap().starts_with("1.1 seawall-"));
+        let joined = format!("1.0 fred,1.1 {},2 x", payments.name);
+        let headers = HeaderMap::from_iter([(VIA, HeaderValue::try_from(joined).unwrap())]);
+        assert!(payments.is_in(&headers));
+    }
+}
