@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Pointer;
+use super::hole::Pointer;
 
 /// A JSON value in the characters in which it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
