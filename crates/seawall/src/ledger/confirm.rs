@@ -7,7 +7,7 @@ use seawall_actions::{self as actions, Problem, Wrong};
 use seawall_ledger::CancelKind;
 use serde_json::Value;
 
-use crate::When;
+use crate::operation::When;
 
 /// A declaration that is put together, and what could not be read of it.
 #[derive(Clone, Debug)]
