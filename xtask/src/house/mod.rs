@@ -4,6 +4,9 @@
 //! Each rule is a plain function from what it looks at to what it finds, so that a test can show it a
 //! broken tree. [`findings`] applies all of them to this one.
 
+mod circles;
+mod tree;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -61,6 +64,7 @@ pub(crate) fn findings() -> Outcome<Vec<String>> {
     found.extend(lengths(&files));
     found.extend(ignored_tests(&files));
     found.extend(machine_paths(&files, &own_places()));
+    found.extend(circles::findings(&files));
     Ok(found)
 }
 
@@ -104,7 +108,7 @@ fn floors(packages: &[Package]) -> Vec<String> {
     let mut found = Vec::new();
     for package in packages.iter().filter(|package| package.name != FREE) {
         let Some(own) = floor(&package.name) else {
-            found.push(format!("{}: has no floor; give it one in xtask/src/house.rs", package.name));
+            found.push(format!("{}: has no floor; give it one in xtask/src/house/mod.rs", package.name));
             continue;
         };
         for (dependency, kind) in &package.dependencies {
