@@ -19,11 +19,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use super::asked::{Asked, Reply};
 use super::books::{Admission, Presence};
-use super::desk::{Asked, Reply};
 use super::fault::{Ending, Fault};
+use super::pier::{MOST_BODY, Pier};
 use super::reply_body::{Pace, ReplyBody};
-use super::{MOST_BODY, Pier};
 use crate::wire::{self, Rewound, Speech};
 
 /// What a handler asks of the connection it runs on.
@@ -185,12 +185,7 @@ impl Pier {
     /// What strikes this request: the fault that it carries, else the script's, else nothing.
     fn fault_of(&self, asked: &Asked, carried: Option<Fault>, first: bool) -> Fault {
         // The script draws for every request, so a header that strikes does not move its draws.
-        let scripted = self
-            .faults
-            .0
-            .lock()
-            .as_mut()
-            .and_then(|script| script.strike(self.started.elapsed(), &asked.method, &asked.path));
+        let scripted = self.faults.strike(self.started.elapsed(), asked);
         carried.filter(|fault| first || fault.always).or(scripted).unwrap_or_default()
     }
 }

@@ -1,7 +1,7 @@
 //! Metastable failure: a short trigger, and an outage that outlives it because the callers keep it alive.
 
+use super::scenario::{Findings, Scenario, Study};
 use super::storm::{self, BASE, Storm, peer};
-use super::{Findings, Scenario, Study};
 use crate::sim::fleet::Policy;
 use crate::sim::fleet::peer::{PeerPolicy, PidPolicy, Waits};
 use crate::sim::knobs::Misuse;

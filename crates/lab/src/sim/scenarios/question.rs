@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::arms::{note, play};
+use super::scenario::{Ask, Findings, Scenario, Study};
 use super::storm::peer;
-use super::{Ask, Findings, Scenario, Seawall, Study};
 use crate::sim::chance::Spread;
 use crate::sim::figures::Figure;
+use crate::sim::fleet::Seawall;
 use crate::sim::fleet::peer::{PeerPolicy, Waits};
 use crate::sim::fleet::{Policy, SeawallPolicy};
 use crate::sim::knobs::{Knob, Misuse, Takes, unknown};
