@@ -5,16 +5,16 @@
 //! broken tree. [`findings`] applies all of them to this one.
 
 mod circles;
+mod source;
 mod tree;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
-use crate::process::{Outcome, metadata, output, root};
+use self::source::{Source, files};
+use crate::process::{Outcome, metadata, root};
 
 /// The longest Rust file, tests included. Past about 400 lines, look for the second idea in it.
 const MOST_LINES: usize = 600;
@@ -48,14 +48,6 @@ struct Package {
     dependencies: Vec<(String, String)>,
 }
 
-/// A file of the repository.
-#[derive(Clone, Debug)]
-struct Source {
-    path: String,
-    /// None for what is not text.
-    text: Option<String>,
-}
-
 /// Everything in this tree that breaks a rule, one line each.
 pub(crate) fn findings() -> Outcome<Vec<String>> {
     let files = files()?;
@@ -78,28 +70,6 @@ fn packages(metadata: &Value) -> Vec<Package> {
         Package { name: name(package), dependencies: dependencies.map(|d| (name(d), kind(d))).collect() }
     })
     .collect()
-}
-
-/// What git knows or would take, without what is ignored.
-fn files() -> Outcome<Vec<Source>> {
-    let mut git = Command::new("git");
-    // A clone may belong to another user than the one who tests it.
-    git.current_dir(root()).args([
-        "-c",
-        "safe.directory=*",
-        "ls-files",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ]);
-    let listed = output(&mut git)?;
-    // A file that is deleted but not yet committed is listed, and cannot be read.
-    let present = listed.lines().filter(|path| root().join(path).is_file());
-    let sources = present.map(|path| {
-        let bytes = fs::read(root().join(path)).unwrap_or_default();
-        Source { path: path.to_owned(), text: String::from_utf8(bytes).ok() }
-    });
-    Ok(sources.collect())
 }
 
 fn floors(packages: &[Package]) -> Vec<String> {

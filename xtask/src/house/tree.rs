@@ -10,7 +10,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, Item, Meta, UseTree, Visibility};
 
-use super::Source;
+use super::source::Source;
 
 /// A module by its place in [`Tree::modules`]; the crate's root is 0.
 pub(super) type Id = usize;
