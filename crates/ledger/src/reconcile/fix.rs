@@ -11,10 +11,12 @@ use super::report::Entry;
 use super::shelf::Turn;
 use super::tables::Tables;
 use super::{Corrections, Difference, ListedState, Reconciler};
+use crate::action::{Action, ActionId};
 use crate::error::{Error, Refusal};
+use crate::ledger::Ledger;
 use crate::machine::{Observed, Resolution, Rules, Stamp, State, Write};
 use crate::store::{Standing, Store};
-use crate::{Action, ActionId, By, Ledger};
+use crate::wishes::By;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 
-use crate::Stamp;
+use crate::machine::Stamp;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A window is no shorter than this.

@@ -1,19 +1,46 @@
 //! One lane: executes a batch in one transaction.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Connection, Postgres};
 
 use crate::action::{Action, ActionId};
+use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::Write;
-use crate::store::lane::{Answer, Batch, Job, Task};
+use crate::store::lane::{Answer, Batch, Job, Task, unexpected};
 use crate::store::{Changed, Insert, Recorded, Result};
 
 use super::statements::{Session, failed};
-use super::{BEGIN, SharedClock, unexpected};
+
+/// Begins a transaction of the ledger's own. A row that another transaction holds is not waited for long.
+///
+/// No table is scanned: of arrays the planner does not know how long they are, and of a table that is new or has just grown
+/// not how large it is. It would join the two by a scan, and keep that plan while the table grows.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
+     SET LOCAL enable_seqscan = off";
+
+/// The last answer that carried the database's time.
+#[derive(Clone)]
+pub(super) struct SharedClock(Arc<Mutex<DbClock>>);
+
+impl SharedClock {
+    pub(super) fn new(clock: DbClock) -> SharedClock {
+        SharedClock(Arc::new(Mutex::new(clock)))
+    }
+
+    pub(super) fn set(&self, clock: DbClock) {
+        // A plain value: a panic elsewhere leaves it whole.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+    }
+
+    pub(super) fn get(&self) -> DbClock {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Keeps its connection: giving one back to the pool and taking it again costs a round trip each time.
 pub(super) struct Lane {
