@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::source::Source;
-use super::tree::{Id, Module, Tree};
+use super::tree::{Id, Module, Tree, roots};
 
 /// Crates whose circles are not yet taken apart.
 const STILL_CIRCULAR: [&str; 4] = ["crates/client", "crates/gateway", "crates/policy", "crates/seawall"];
@@ -30,13 +30,6 @@ enum Target {
 pub(super) fn findings(files: &[Source]) -> Vec<String> {
     let crates = roots(files).into_iter().filter(|(folder, _)| !STILL_CIRCULAR.contains(folder));
     crates.flat_map(|(_, root)| in_crate(root, files)).collect()
-}
-
-/// Each crate's folder and root file.
-fn roots(files: &[Source]) -> Vec<(&str, &str)> {
-    let paths = files.iter().map(|file| file.path.as_str());
-    let root = |path: &'_ str| path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs");
-    paths.filter(|path| root(path)).filter_map(|path| Some((path.rsplit_once("/src/")?.0, path))).collect()
 }
 
 fn in_crate(root: &str, files: &[Source]) -> Vec<String> {

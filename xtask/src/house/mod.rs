@@ -5,8 +5,8 @@
 //! broken tree. [`findings`] applies all of them to this one.
 
 mod circles;
-mod source;
-mod tree;
+pub(crate) mod source;
+pub(crate) mod tree;
 
 use std::collections::BTreeSet;
 use std::path::Path;

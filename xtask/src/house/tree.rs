@@ -13,36 +13,36 @@ use syn::{Attribute, Expr, Item, Meta, UseTree, Visibility};
 use super::source::Source;
 
 /// A module by its place in [`Tree::modules`]; the crate's root is 0.
-pub(super) type Id = usize;
+pub(crate) type Id = usize;
 
 /// The modules of one crate.
 #[derive(Debug)]
-pub(super) struct Tree {
-    pub(super) modules: Vec<Module>,
+pub(crate) struct Tree {
+    pub(crate) modules: Vec<Module>,
 }
 
 /// One module, in a file of its own or inline.
 #[derive(Debug, Default)]
-pub(super) struct Module {
+pub(crate) struct Module {
     /// `crate::store::lane`.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// The file it stands in.
-    pub(super) file: String,
-    pub(super) parent: Option<Id>,
-    pub(super) children: BTreeMap<String, Id>,
+    pub(crate) file: String,
+    pub(crate) parent: Option<Id>,
+    pub(crate) children: BTreeMap<String, Id>,
     /// What is defined here: functions, types, constants, macros.
-    pub(super) items: BTreeSet<String>,
+    pub(crate) items: BTreeSet<String>,
     /// What `use` brings in, by its local name.
-    pub(super) imports: BTreeMap<String, Vec<String>>,
+    pub(crate) imports: BTreeMap<String, Vec<String>>,
     /// The paths before `::*`.
-    pub(super) globs: Vec<Vec<String>>,
+    pub(crate) globs: Vec<Vec<String>>,
     /// Every path that the code names. A `pub use` names nothing by itself.
-    pub(super) named: BTreeSet<Vec<String>>,
+    pub(crate) named: BTreeSet<Vec<String>>,
 }
 
 impl Tree {
     /// Reads the crate whose root file is `root`; fails where a file is no Rust.
-    pub(super) fn read(root: &str, files: &[Source]) -> Result<Tree, String> {
+    pub(crate) fn read(root: &str, files: &[Source]) -> Result<Tree, String> {
         let texts: BTreeMap<&str, &str> =
             files.iter().filter_map(|file| Some((file.path.as_str(), file.text.as_deref()?))).collect();
         let mut tree = Tree { modules: vec![Module { path: "crate".to_owned(), ..Module::default() }] };
@@ -103,6 +103,13 @@ impl Tree {
     }
 }
 
+/// Each crate's folder and root file.
+pub(crate) fn roots(files: &[Source]) -> Vec<(&str, &str)> {
+    let paths = files.iter().map(|file| file.path.as_str());
+    let root = |path: &'_ str| path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs");
+    paths.filter(|path| root(path)).filter_map(|path| Some((path.rsplit_once("/src/")?.0, path))).collect()
+}
+
 /// The file of `mod name;`, and the folder of that module's own modules. None where no such file is known.
 fn place(
     declared_in: &str,
@@ -160,6 +167,26 @@ pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
         }
         _ => false,
     })
+}
+
+/// The attributes of an item.
+pub(crate) fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::ExternCrate(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Macro(item) => &item.attrs,
+        Item::Mod(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        Item::Union(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => &[],
+    }
 }
 
 /// Gathers what one module defines, imports and names.
@@ -237,27 +264,27 @@ impl Names<'_> {
 
 impl<'ast> Visit<'ast> for Names<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
-        let (name, attributes) = match item {
-            Item::Const(item) => (Some(&item.ident), &item.attrs),
-            Item::Enum(item) => (Some(&item.ident), &item.attrs),
-            Item::Fn(item) => (Some(&item.sig.ident), &item.attrs),
-            Item::Macro(item) => (item.ident.as_ref(), &item.attrs),
-            Item::Static(item) => (Some(&item.ident), &item.attrs),
-            Item::Struct(item) => (Some(&item.ident), &item.attrs),
-            Item::Trait(item) => (Some(&item.ident), &item.attrs),
-            Item::Type(item) => (Some(&item.ident), &item.attrs),
-            Item::Union(item) => (Some(&item.ident), &item.attrs),
-            Item::Impl(item) => (None, &item.attrs),
-            Item::Use(item) if !is_test(&item.attrs) => {
+        if is_test(attributes(item)) {
+            return;
+        }
+        let name = match item {
+            Item::Const(item) => Some(&item.ident),
+            Item::Enum(item) => Some(&item.ident),
+            Item::Fn(item) => Some(&item.sig.ident),
+            Item::Macro(item) => item.ident.as_ref(),
+            Item::Static(item) => Some(&item.ident),
+            Item::Struct(item) => Some(&item.ident),
+            Item::Trait(item) => Some(&item.ident),
+            Item::Type(item) => Some(&item.ident),
+            Item::Union(item) => Some(&item.ident),
+            Item::Impl(_) => None,
+            Item::Use(item) => {
                 let public = !matches!(item.vis, Visibility::Inherited);
                 return self.take_use(&item.tree, &[], public);
             }
             // A module is read for itself.
             _ => return,
         };
-        if is_test(attributes) {
-            return;
-        }
         self.module.items.extend(name.map(ToString::to_string));
         visit::visit_item(self, item);
     }
