@@ -5,6 +5,7 @@
 //! broken tree. [`findings`] applies all of them to this one.
 
 mod circles;
+mod documents;
 pub(crate) mod source;
 pub(crate) mod tree;
 
@@ -18,6 +19,9 @@ use crate::process::{Outcome, metadata, root};
 
 /// The longest Rust file, tests included. Past about 400 lines, look for the second idea in it.
 const MOST_LINES: usize = 600;
+
+/// The longest map of the code: one that is longer is not read to its end.
+const MOST_LINES_OF_MAP: usize = 250;
 
 /// Names that say nothing of what a file or folder is for.
 const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "types", "helper", "helpers"];
@@ -57,6 +61,7 @@ pub(crate) fn findings() -> Outcome<Vec<String>> {
     found.extend(ignored_tests(&files));
     found.extend(machine_paths(&files, &own_places()));
     found.extend(circles::findings(&files));
+    found.extend(documents::findings(&files));
     Ok(found)
 }
 
@@ -111,12 +116,14 @@ fn names(files: &[Source]) -> Vec<String> {
 }
 
 fn lengths(files: &[Source]) -> Vec<String> {
-    let rust = files.iter().filter(|file| file.path.ends_with(".rs"));
-    let counted = rust.map(|file| (&file.path, file.text.as_deref().map_or(0, |text| text.lines().count())));
-    counted
-        .filter(|(_, lines)| *lines > MOST_LINES)
-        .map(|(path, lines)| format!("{path}: {lines} lines; at most {MOST_LINES}"))
-        .collect()
+    let bound = |path: &str| match path {
+        "ARCHITECTURE.md" => Some(MOST_LINES_OF_MAP),
+        path => path.ends_with(".rs").then_some(MOST_LINES),
+    };
+    let lines = |file: &Source| file.text.as_deref().map_or(0, |text| text.lines().count());
+    let bounded = files.iter().filter_map(|file| Some((&file.path, lines(file), bound(&file.path)?)));
+    let long = bounded.filter(|(_, lines, most)| lines > most);
+    long.map(|(path, lines, most)| format!("{path}: {lines} lines; at most {most}")).collect()
 }
 
 fn ignored_tests(files: &[Source]) -> Vec<String> {
@@ -196,6 +203,12 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_in_a_document_exists() {
+        let found = documents::unknown_settings(&files().unwrap(), &seawall_gateway::config::schema());
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
     fn every_reason_has_its_page() {
         let reasons = seawall_policy::Reason::ALL.iter().map(|reason| reason.as_str());
         let stopped = seawall_policy::Stopped::ALL.iter().map(|stopped| stopped.as_str());
@@ -247,6 +260,7 @@ mod tests {
         let long = source("a.rs", &"\n".repeat(MOST_LINES + 1));
         let fits = source("b.rs", &"\n".repeat(MOST_LINES));
         assert_eq!(lengths(&[long, fits, source("c.md", &"\n".repeat(9999))]).len(), 1);
+        assert_eq!(lengths(&[source("ARCHITECTURE.md", &"\n".repeat(MOST_LINES_OF_MAP + 1))]).len(), 1);
         let ignored = ["    #[ig", "nore = \"slow\"]"].concat();
         assert_eq!(ignored_tests(&[source("a.rs", &ignored), source("b.md", &ignored)]).len(), 1);
     }
