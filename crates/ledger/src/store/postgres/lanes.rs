@@ -122,7 +122,7 @@ impl Lane {
         &mut self,
         inserts: &[&Insert],
         writes: &[(ActionId, &Write)],
-    ) -> std::result::Result<(Found, Moved), (Begun, StoreError)> {
+    ) -> std::result::Result<(Existing, Moved), (Begun, StoreError)> {
         let not_begun = |e| (Begun::No, failed(e));
         let conn = match &mut self.conn {
             Some(conn) => conn,
@@ -139,11 +139,11 @@ impl Lane {
 }
 
 /// The rows that were there, by their keys; what is not among them was inserted.
-type Found = HashMap<(String, String), Action>;
+type Existing = HashMap<(String, String), Action>;
 
-async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedClock) -> Result<Found> {
+async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedClock) -> Result<Existing> {
     if inserts.is_empty() {
-        return Ok(Found::new());
+        return Ok(Existing::new());
     }
     let (taken, clock) = session.insert(inserts).await?;
     shared.set(clock);
@@ -151,7 +151,7 @@ async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedC
     let keys: Vec<(&str, &str)> =
         missed.map(|insert| (insert.action.dependency.as_str(), insert.action.key.as_str())).collect();
     if keys.is_empty() {
-        return Ok(Found::new());
+        return Ok(Existing::new());
     }
     let found = session.find_many(&keys).await?;
     Ok(found.into_iter().map(|action| ((action.dependency.clone(), action.key.clone()), action)).collect())
@@ -183,7 +183,7 @@ async fn change(
 
 fn answer(
     task: &Task<PgConnection>,
-    recorded: &Found,
+    recorded: &Existing,
     changed: &HashMap<ActionId, Option<Action>>,
 ) -> Result<Answer> {
     match task {

@@ -219,7 +219,7 @@ pub(super) struct Session<'c> {
 }
 
 /// What a statement over many rows gives: which were taken, and the database's time.
-type Taken = (HashSet<ActionId>, DbClock);
+type TakenIds = (HashSet<ActionId>, DbClock);
 
 impl Session<'_> {
     fn query<'q>(&self, text: &'static str) -> Statement<'q> {
@@ -227,7 +227,7 @@ impl Session<'_> {
     }
 
     /// Inserts rows; gives the ids of those whose key was new.
-    pub(super) async fn insert(&mut self, inserts: &[&Insert]) -> Result<Taken> {
+    pub(super) async fn insert(&mut self, inserts: &[&Insert]) -> Result<TakenIds> {
         let actions: Vec<&Action> = inserts.iter().map(|insert| &insert.action).collect();
         let states: Vec<_> = actions.iter().map(|action| &action.state).collect();
         let attempts: Vec<(ActionId, &AttemptRow)> =
@@ -238,7 +238,7 @@ impl Session<'_> {
     }
 
     /// Changes rows; gives the ids of those that still stood as their change was made from.
-    pub(super) async fn change(&mut self, writes: &[(ActionId, &Write)]) -> Result<Taken> {
+    pub(super) async fn change(&mut self, writes: &[(ActionId, &Write)]) -> Result<TakenIds> {
         let ids: Vec<Uuid> = writes.iter().map(|(id, _)| rows::uuid(*id)).collect();
         let from: Vec<i64> = writes.iter().map(|(_, write)| rows::count(write.from)).collect();
         let states: Vec<_> = writes.iter().map(|(_, write)| &write.to).collect();
@@ -250,7 +250,7 @@ impl Session<'_> {
         self.taken(query).await
     }
 
-    async fn taken(&mut self, query: Statement<'_>) -> Result<Taken> {
+    async fn taken(&mut self, query: Statement<'_>) -> Result<TakenIds> {
         let asked = Instant::now();
         let row = query.fetch_one(&mut *self.conn).await.map_err(failed)?;
         let at: At = row.try_get_unchecked(0).map_err(failed)?;
