@@ -1,4 +1,4 @@
-//! What is declared of a durable operation, and its defaults. Whether it holds together, [`crate::check`] says.
+//! What is declared of a durable operation, and its defaults. Whether it holds together is [`Declared::check`]'s to say.
 
 use std::time::Duration;
 

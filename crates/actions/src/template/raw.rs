@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::hole::Pointer;
+use super::Pointer;
 
 /// A JSON value in the characters in which it came.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use http::Method;
 
 use super::hole::{Hole, Purpose};
 use super::json::JsonTemplate;
-use super::text::{Fill, Part, Template, Unfilled};
+use super::text::{Fill, Template, Unfilled};
 use crate::nearest::advice;
 use crate::problem::Wrong;
 use crate::shown::quoted;
@@ -48,11 +48,8 @@ impl RequestTemplate {
             return Err(Wrong::new("the path of a request begins with `/`"));
         }
         let target = Template::parse(target, purpose)?;
-        let fine = |part: &Part| match part {
-            Part::Text(text) => text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}#".contains(&b)),
-            Part::Hole(_) => true,
-        };
-        if !target.parts.iter().all(fine) {
+        let fine = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}#".contains(&byte);
+        if !target.texts().flat_map(str::bytes).all(fine) {
             return Err(Wrong::new("this path has a character that no URL carries")
                 .help("percent-encode it, as in %20"));
         }

@@ -27,11 +27,11 @@ impl std::error::Error for Unfilled {}
 /// A text with holes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    pub(super) parts: Vec<Part>,
+    parts: Vec<Part>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+enum Part {
     Text(String),
     Hole(Hole),
 }
@@ -77,6 +77,14 @@ impl Template {
         self.parts.iter().filter_map(|part| match part {
             Part::Text(_) => None,
             Part::Hole(hole) => Some(hole),
+        })
+    }
+
+    /// The parts of it that are no holes.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Hole(_) => None,
         })
     }
 
