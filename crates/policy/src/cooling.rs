@@ -24,8 +24,9 @@
 
 use std::time::Duration;
 
+use crate::backoff::Draw;
 use crate::ramp::{Ramp, Ramped};
-use crate::{Draw, Time};
+use crate::time::Time;
 
 /// A named time is never taken for less.
 const LEAST: Duration = Duration::from_millis(100);

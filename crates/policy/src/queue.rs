@@ -21,7 +21,7 @@
 
 use std::time::Duration;
 
-use crate::Time;
+use crate::time::Time;
 
 /// No place.
 const NONE: u32 = u32::MAX;

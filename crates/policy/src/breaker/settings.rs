@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{Draw, MAX_WINDOW_CALLS, WindowSpan};
+use crate::backoff::Draw;
+use crate::window::{MAX_WINDOW_CALLS, WindowSpan};
 
 /// How one breaker decides. A zero where it would make no sense counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{Backoff, CoolingSettings, Rules};
+use crate::backoff::Backoff;
+use crate::cooling::CoolingSettings;
+use crate::ending::Rules;
 
 /// The three timeouts of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
