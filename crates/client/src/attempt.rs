@@ -13,9 +13,9 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use seawall_policy::{Answer, Attempt, Effect, Ending, KnownBody, Lost, Reason, Rules, Time, Unsent};
 use seawall_wire::{Asked, Limits, Misread};
 
-use crate::Clock;
 use crate::answer::AnswerBody;
 use crate::body::Source;
+use crate::clock::Clock;
 use crate::come_back::come_back;
 use crate::connect::{AbsoluteForm, ConnectError};
 use crate::endings;

@@ -6,15 +6,14 @@ use http::{HeaderMap, HeaderName, Response, Uri};
 use seawall_policy::{Ended, Ending, Finish, Plan, Reason, Step, Wish};
 use seawall_wire::Limits;
 
-use crate::Clock;
 use crate::answer::AnswerBody;
 use crate::attempt::{Endpoint, Pooled, Sending, Tried};
 use crate::body::Source;
+use crate::clock::Clock;
 use crate::connect::{ConfigError, Connector, HttpVersion, Settings as ConnectSettings, Target};
 use crate::following::{Followed, Tracks, Witnesses, cut_now};
-use crate::health::HealthRequest;
 use crate::pool::{Pool, PoolSettings};
-use crate::request::{Address, CallRequest, Template};
+use crate::request::{Address, CallRequest, HealthRequest, Template};
 use crate::shared::Shared;
 use crate::walk::Walk;
 

@@ -26,6 +26,15 @@ pub struct CallRequest {
     pub keys: Keys,
 }
 
+/// What is asked while a breaker is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthRequest {
+    /// GET, HEAD or OPTIONS.
+    pub method: Method,
+    /// Path and query.
+    pub path: PathAndQuery,
+}
+
 /// What repeats of one request share.
 pub(crate) struct Template {
     pub(crate) method: Method,

@@ -15,7 +15,7 @@ use seawall_policy::{
     Refusal, Report, Stopped, Ticket, Time,
 };
 
-use crate::Clock;
+use crate::clock::Clock;
 use crate::sync::Mutex;
 
 /// The guards of one dependency, shared by every worker's [`crate::Dependency`].

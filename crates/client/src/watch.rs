@@ -13,7 +13,7 @@ use std::time::Duration;
 use seawall_policy::Time;
 use tokio::time::Sleep;
 
-use crate::Clock;
+use crate::clock::Clock;
 use crate::following::Tracks;
 
 /// Which deadline passed.

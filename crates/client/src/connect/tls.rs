@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::error::ConfigError;
 use super::target::Host;
-use super::{HttpVersion, NegotiatedVersion};
+use super::version::{HttpVersion, NegotiatedVersion};
 
 /// Whom to trust, and who we are. All files hold PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
