@@ -20,10 +20,16 @@ pub struct CallRequest {
     pub headers: HeaderMap,
     /// The body.
     pub body: RequestBody,
-    /// So many bytes of a streaming body are kept for a repeat.
+    /// How many bytes of a streaming body are kept for a repeat.
     pub keep: usize,
     /// Under which keys its breaker and limit are kept.
     pub keys: Keys,
+}
+
+impl CallRequest {
+    /// How many bytes of a body are kept where nobody says otherwise. Most calls of APIs are smaller than these 64 KiB, and a
+    /// thousand such calls in flight hold 64 MiB.
+    pub const KEEP: usize = 64 << 10;
 }
 
 /// What is asked while a breaker is open.

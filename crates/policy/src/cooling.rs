@@ -43,7 +43,6 @@ const IN_A_ROW: u32 = 12;
 
 /// How an endpoint cools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct CoolingSettings {
     /// `false`: a named time binds only the call that was told it. Default `true`.
     pub enabled: bool,

@@ -19,6 +19,7 @@ mod guards;
 mod idempotency;
 mod idle;
 mod limit;
+mod problem;
 mod queue;
 mod ramp;
 mod reason;
@@ -48,6 +49,7 @@ pub use guards::{
 pub use idempotency::Idempotency;
 pub use idle::IdleLifetime;
 pub use limit::{AttemptEnd, Limit, LimitRefusal, LimitSettings, Slot};
+pub use problem::{Problem, show_time};
 pub use queue::{Queue, QueueFull, QueueSettings, Waiter};
 pub use reason::{Origin, Reason, Stopped};
 pub use refusal::Refusal;

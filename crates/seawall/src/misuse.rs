@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::fmt;
 
+use seawall_policy::Problem;
+
 /// Settings that could never work, all of them at once: what, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misuse {
@@ -36,5 +38,13 @@ impl std::error::Error for Misuse {}
 impl From<Infallible> for Misuse {
     fn from(never: Infallible) -> Misuse {
         match never {}
+    }
+}
+
+/// Tells what is wrong with the settings that `whose` builds. What is only odd is left to the program.
+pub(crate) fn tell(whose: &str, problems: Vec<Problem>, found: &mut Vec<String>) {
+    for Problem { what, help, .. } in problems.into_iter().filter(|problem| problem.grave) {
+        let help = help.map(|help| format!(" ({help})")).unwrap_or_default();
+        found.push(format!("{whose}: {what}{help}"));
     }
 }

@@ -54,7 +54,6 @@ use tls::Tls;
 
 /// How to connect. Start from `Settings::default()`: no proxy, no bind address, system roots, `Auto`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Settings {
     /// Go through this proxy. The proxy then looks up the target's name.
     pub proxy: Option<Proxy>,

@@ -1,7 +1,10 @@
 //! Which HTTP is spoken.
 
+use std::fmt;
+
 /// Which HTTP to speak with an endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum HttpVersion {
     /// What TLS negotiates, HTTP/2 first; HTTP/1.1 on plain TCP. The default.
     #[default]
@@ -20,6 +23,17 @@ pub enum NegotiatedVersion {
     Http1,
     /// HTTP/2.
     Http2,
+}
+
+/// As in a configuration.
+impl fmt::Display for HttpVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HttpVersion::Auto => "auto",
+            HttpVersion::Http1 => "1.1",
+            HttpVersion::Http2 => "2",
+        })
+    }
 }
 
 impl HttpVersion {

@@ -26,6 +26,7 @@ mod predicate;
 mod read;
 mod repair;
 mod report;
+mod rows;
 mod schema;
 mod secret;
 mod section;
@@ -55,8 +56,8 @@ pub use report::{Mistake, Place, Report};
 pub use schema::schema;
 pub use secret::Environment;
 pub use settings::{
-    Breaker, ClientCertificate, Clients, Concurrency, Dangerous, Dependency, Dns, Endpoint, Fallback, Fleet,
-    Gateway, GuardKey, Health, HttpVersion, Limits, Operation, Pool, Retry, Secret, Settings, Tls, Window,
+    Breaker, Clients, Concurrency, Dangerous, Dependency, Endpoint, Fallback, Fleet, Gateway, GuardKey,
+    Health, Limits, Operation, Retry, Secret, Settings,
 };
 pub use template::{Hole, JsonTemplate, Part, Pointer, RequestTemplate, Template};
 

@@ -185,7 +185,7 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
         Kind::SizeOrOff => values::size_or_off(found).map(drop),
         Kind::Choice(words) => values::choice(found, words).map(drop),
         Kind::Otherwise => predicate::otherwise(found).map(drop),
-        Kind::HttpVersion => super::read::http_version(found).map(drop),
+        Kind::HttpVersion => values::http_version(found).map(drop),
         Kind::Socket => values::socket(found).map(drop),
         Kind::IpOrOff => values::ip_or_off(found).map(drop),
         Kind::EndpointUrl => values::endpoint_url(found).map(drop),

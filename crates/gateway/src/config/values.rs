@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
+use seawall_client::connect::HttpVersion;
+pub(super) use seawall_policy::show_time;
 use toml::de::DeValue;
 
 use super::nearest::advice;
@@ -66,6 +68,11 @@ pub(super) fn integer(value: &DeValue<'_>) -> Outcome<i64> {
 
 pub(super) fn whole(value: &DeValue<'_>) -> Outcome<u64> {
     u64::try_from(integer(value)?).map_err(|_| Wrong::new("this number must not be negative"))
+}
+
+/// A number of things.
+pub(super) fn count_u32(value: &DeValue<'_>) -> Outcome<u32> {
+    whole(value).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 pub(super) fn number(value: &DeValue<'_>) -> Outcome<f64> {
@@ -247,6 +254,19 @@ fn url(written: &str, schemes: &[&str]) -> Outcome<Uri> {
     Ok(uri)
 }
 
+/// `"auto"`, `"1.1"`, `"2"`, and the bare numbers that people write.
+pub(super) fn http_version(value: &DeValue<'_>) -> Outcome<HttpVersion> {
+    let wrong = || Wrong::new("this is not a version of HTTP").help("\"auto\", \"1.1\" or \"2\"");
+    match value {
+        DeValue::String(text) if text == "auto" => Ok(HttpVersion::Auto),
+        DeValue::String(text) if text == "1.1" => Ok(HttpVersion::Http1),
+        DeValue::String(text) if text == "2" => Ok(HttpVersion::Http2),
+        DeValue::Integer(_) if integer(value) == Ok(2) => Ok(HttpVersion::Http2),
+        DeValue::Float(digits) if digits.as_str() == "1.1" => Ok(HttpVersion::Http1),
+        _ => Err(wrong()),
+    }
+}
+
 /// A header field's name.
 pub(super) fn header_name(value: &DeValue<'_>) -> Outcome<HeaderName> {
     header_named(text(value)?)
@@ -311,21 +331,6 @@ pub(super) fn choice<'a>(value: &'a DeValue<'_>, words: &[&'static str]) -> Outc
     }
     let shown = quoted(written, words.iter().copied(), "this word");
     Err(Wrong::new(format!("{shown} is not known here")).help(advice(written, words.iter().copied())))
-}
-
-/// A length of time as it would be written in the file.
-pub(super) fn show_time(time: Duration) -> String {
-    let nanos = time.as_nanos();
-    if nanos == 0 {
-        return "0s".to_owned();
-    }
-    // Days are left out: 24h is what people write.
-    let whole = TIME_UNITS[..5].iter().rev().find(|(_, unit)| nanos.is_multiple_of(u128::from(*unit)));
-    match whole {
-        Some(("ms", _)) if nanos > 1_000_000_000 => format!("{}s", time.as_secs_f64()),
-        Some((name, unit)) => format!("{}{name}", nanos / u128::from(*unit)),
-        None => format!("{}us", nanos as f64 / 1e3),
-    }
 }
 
 /// A size as it would be written in the file.

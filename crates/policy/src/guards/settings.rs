@@ -19,10 +19,10 @@ pub struct GuardSettings {
     pub limit: LimitSettings,
     /// The queue before each limit. Default: none.
     pub queue: QueueSettings,
-    /// So many keys at an endpoint have a breaker of their own; those beyond share one. Default 1024: a partner has tens
+    /// The number of keys at an endpoint that have a breaker of their own; those beyond share one. Default 1024: a partner has tens
     /// of shards and hundreds of tenants, and a thousand breakers take about a megabyte.
     pub breaker_keys: u32,
-    /// So many have a limit of their own. Default 1024.
+    /// The number of keys that have a limit of their own. Default 1024.
     pub limit_keys: u32,
     /// The dependency's retry budget.
     pub budget: BudgetSettings,

@@ -11,11 +11,8 @@ mod operation;
 mod own;
 mod policies;
 
-use toml::de::DeValue;
-
 use super::section::{Layers, Section};
-use super::settings::{HttpVersion, Settings};
-use super::values::{self, Wrong};
+use super::settings::Settings;
 
 /// The settings of a file.
 pub(super) fn settings(root: &Section<'_>) -> Settings {
@@ -32,17 +29,4 @@ pub(super) fn settings(root: &Section<'_>) -> Settings {
     own::check(&named, &gateway, &dependencies);
     gateway::check_addresses(&root.child("gateway"), &named, &gateway);
     Settings { gateway, ledger, dependencies }
-}
-
-/// `"auto"`, `"1.1"`, `"2"`, and the bare numbers that people write.
-pub(super) fn http_version(value: &DeValue<'_>) -> Result<HttpVersion, Wrong> {
-    let wrong = || Wrong::new("this is not a version of HTTP").help("\"auto\", \"1.1\" or \"2\"");
-    match value {
-        DeValue::String(text) if text == "auto" => Ok(HttpVersion::Auto),
-        DeValue::String(text) if text == "1.1" => Ok(HttpVersion::Http1),
-        DeValue::String(text) if text == "2" => Ok(HttpVersion::Http2),
-        DeValue::Integer(_) if values::integer(value) == Ok(2) => Ok(HttpVersion::Http2),
-        DeValue::Float(digits) if digits.as_str() == "1.1" => Ok(HttpVersion::Http1),
-        _ => Err(wrong()),
-    }
 }
