@@ -147,8 +147,8 @@ impl Sending<'_> {
     /// Watches over one exchange, which began at `now`.
     fn watch(&self, attempt: &Attempt, now: Time, seen: u64) -> Watch {
         let watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, seen);
-        match self.tracks.filter(|_| attempt.end_by < attempt.own_end_by) {
-            Some(tracks) => watch.past_the_caller(tracks, attempt.own_end_by),
+        match self.tracks {
+            Some(tracks) => watch.of_call(tracks, attempt.own_end_by),
             None => watch,
         }
     }

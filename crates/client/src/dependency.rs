@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Response, Uri};
-use seawall_policy::{Ended, Ending, Finish, Plan, Reason, Step, Wish};
+use seawall_policy::{Ended, Ending, Finish, Idempotency, Plan, Reason, Step, Time, Wish};
 use seawall_wire::Limits;
 
 use crate::answer::AnswerBody;
@@ -155,30 +155,51 @@ impl Dependency {
     /// aborted. A `safe` attempt is cancelled immediately and its connection reset, but where the guards want it as a
     /// witness: at most two for each endpoint or key are followed so.
     pub async fn call(self: &Arc<Self>, plan: &Arc<Plan>, request: CallRequest, wish: Wish) -> Outcome {
+        let now = self.clock.now();
+        if self.needs_nobody_else(plan, &request, now) {
+            return self.drive(plan, request, wish, None, now).await;
+        }
         let tracks = Tracks::new(&self.shared, plan.rules.idempotency);
         let (dependency, plan, kept) = (Arc::clone(self), Arc::clone(plan), Arc::clone(&tracks));
-        let drive = async move { dependency.drive(&plan, request, wish, &kept).await };
+        let drive = async move { dependency.drive(&plan, request, wish, Some(&kept), now).await };
         Followed::new(Box::pin(drive), tracks, Arc::clone(self)).await
     }
 
+    /// Whether this call ends with its caller for sure: it is safe, and no attempt that begins now can become a witness. Such a
+    /// call is spared an allocation of its future and what is kept of it for others. Where there are several endpoints or
+    /// keys, it is not known here which one the call goes to.
+    #[inline]
+    fn needs_nobody_else(&self, plan: &Plan, request: &CallRequest, now: Time) -> bool {
+        plan.rules.idempotency == Idempotency::Safe
+            && self.endpoints.len() == 1
+            && request.keys.breaker.is_none()
+            && self.shared.succeeded_lately(now)
+    }
+
     /// The walk of a call: what the machine says, until it is over.
-    async fn drive(&self, plan: &Plan, request: CallRequest, wish: Wish, tracks: &Arc<Tracks>) -> Outcome {
-        let CallRequest { method, path, mut headers, body, keep, keys } = request;
+    async fn drive(
+        &self,
+        plan: &Plan,
+        request: CallRequest,
+        wish: Wish,
+        tracks: Option<&Arc<Tracks>>,
+        mut now: Time,
+    ) -> Outcome {
+        let CallRequest { method, path, mut headers, via, body, keep, keys } = request;
         if plan.rules.answers.read_bodies() {
             // A compressed body could not be judged.
             headers.remove(http::header::ACCEPT_ENCODING);
         }
-        let template = Template { method, path, headers };
+        let template = Template { method, path, headers, via };
         let source = Source::new(body, keep);
         let sending = Sending {
             rules: &plan.rules,
             template: &template,
             source: &source,
             deadline_header: self.deadline_header.as_ref(),
-            tracks: Some(tracks),
+            tracks,
             clock: self.clock,
         };
-        let mut now = self.clock.now();
         let (mut walk, mut step) = Walk::begin(&self.shared, &keys, plan, wish, self.clock, now);
         let mut last: Option<Tried> = None;
         loop {
@@ -186,15 +207,17 @@ impl Dependency {
                 Step::Send(attempt) => {
                     let fresh = last.take().is_some_and(|tried| tried.pooled != Pooled::Fine);
                     walk.free_slot();
-                    if let Some(underway) = walk.underway() {
+                    if let Some((tracks, underway)) = tracks.zip(walk.underway()) {
                         let cut = cut_now(plan, walk.effect(), attempt.number, attempt.endpoint);
-                        tracks.begins(underway, cut, &source);
+                        tracks.begins(underway, attempt.read, cut, &source);
                     }
                     let tried =
                         sending.attempt(&self.endpoints[attempt.endpoint], &attempt, fresh, now).await;
-                    tracks.over();
-                    if tracks.has_left() {
-                        walk.caller_left();
+                    if let Some(tracks) = tracks {
+                        tracks.over();
+                        if tracks.has_left() {
+                            walk.caller_left();
+                        }
                     }
                     let ended = Ended {
                         ending: tried.ending,

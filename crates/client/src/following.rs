@@ -8,8 +8,9 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use seawall_policy::{Effect, Ending, Finish, Idempotency, Plan, Reason, Underway, Witness};
@@ -29,6 +30,8 @@ pub(crate) struct Tracks {
     /// A second delivery, and one that nobody waits for, has no effect.
     safe: bool,
     left: AtomicBool,
+    /// In nanoseconds: how long a witness waits for progress. [`u64::MAX`] while it is none.
+    patience: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -43,6 +46,7 @@ struct State {
 /// The attempt in flight.
 struct Flight {
     underway: Underway,
+    read: Duration,
     /// How the call would end if its caller's deadline passed now.
     finish: Finish,
     source: Source,
@@ -86,14 +90,16 @@ impl Tracks {
             shared: Arc::clone(shared),
             safe: idempotency == Idempotency::Safe,
             left: AtomicBool::new(false),
+            patience: AtomicU64::new(u64::MAX),
             state: Mutex::default(),
         })
     }
 
-    /// An attempt begins. `finish` tells how the call ends if its caller's deadline passes before the attempt ended.
-    pub(crate) fn begins(&self, underway: Underway, finish: Finish, source: &Source) {
+    /// An attempt begins, with this read timeout. `finish` tells how the call ends if its caller's deadline passes before the attempt ended.
+    pub(crate) fn begins(&self, underway: Underway, read: Duration, finish: Finish, source: &Source) {
         let source = source.clone();
-        self.state.lock().flight = Some(Flight { underway, finish, source, sent: None, sent_whole: false });
+        let flight = Flight { underway, read, finish, source, sent: None, sent_whole: false };
+        self.state.lock().flight = Some(flight);
     }
 
     /// The attempt has this connection, and begins to write to it.
@@ -113,6 +119,12 @@ impl Tracks {
     /// The attempt is over.
     pub(crate) fn over(&self) {
         self.state.lock().flight = None;
+    }
+
+    /// How long the attempt waits for progress, whose read timeout is `read`.
+    #[inline]
+    pub(crate) fn patience(&self, read: Duration) -> Duration {
+        read.min(Duration::from_nanos(self.patience.load(Ordering::Relaxed)))
     }
 
     /// Whether the caller went away: nothing is sent after the attempt in flight.
@@ -156,7 +168,9 @@ impl Tracks {
     }
 
     fn witness(&self, flight: &Flight) -> Option<Following> {
-        let witness = self.shared.with(|guards| guards.follow(&flight.underway))?;
+        let witness = self.shared.with(|guards| guards.follow(&flight.underway, flight.read))?;
+        let patience = u64::try_from(witness.patience().as_nanos()).unwrap_or(u64::MAX);
+        self.patience.store(patience, Ordering::Relaxed);
         Some(Following { shared: Arc::clone(&self.shared), witness: Some(witness) })
     }
 }

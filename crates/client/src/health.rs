@@ -45,8 +45,12 @@ impl Dependency {
     async fn ask_health(&self, endpoint: usize) {
         let Some(asked) = &self.health else { return };
         let rules = Rules::of(Idempotency::Safe);
-        let template =
-            Template { method: asked.method.clone(), path: asked.path.clone(), headers: HeaderMap::new() };
+        let template = Template {
+            method: asked.method.clone(),
+            path: asked.path.clone(),
+            headers: HeaderMap::new(),
+            via: None,
+        };
         let source = Source::new(RequestBody::Empty, 0);
         let sending = Sending {
             rules: &rules,

@@ -18,6 +18,9 @@ pub struct CallRequest {
     pub path: PathAndQuery,
     /// Headers, end to end.
     pub headers: HeaderMap,
+    /// An entry of `Via` that goes out behind those in `headers`. Beside them, since a map of headers that was made for the
+    /// caller's would grow for one more.
+    pub via: Option<&'static str>,
     /// The body.
     pub body: RequestBody,
     /// How many bytes of a streaming body are kept for a repeat.
@@ -46,6 +49,7 @@ pub(crate) struct Template {
     pub(crate) method: Method,
     pub(crate) path: PathAndQuery,
     pub(crate) headers: HeaderMap,
+    pub(crate) via: Option<&'static str>,
 }
 
 /// How requests to one endpoint are addressed.
@@ -104,6 +108,11 @@ impl Address {
                 pass(out, name, value);
             }
         }
+        if let Some(via) = template.via.filter(|_| !replaced(&header::VIA)) {
+            out.extend_from_slice(b"via: ");
+            out.extend_from_slice(via.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
         for (name, value) in self.headers.iter().filter(|(name, _)| timed != Some(name)) {
             pass(out, name, value);
         }
@@ -131,6 +140,9 @@ impl Address {
     ) -> Option<Request<Outgoing>> {
         let uri = self.uri(&template.path)?;
         let mut headers = template.headers.clone();
+        if let Some(via) = template.via {
+            headers.append(header::VIA, HeaderValue::from_static(via));
+        }
         for name in self.headers.keys() {
             headers.remove(name);
         }

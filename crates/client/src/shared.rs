@@ -8,11 +8,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use seawall_policy::{
     After, Claim, DependencyGuards, Draw, GuardSettings, Guards, HeldPass, Keys, LimitSlot, Overload, Permit,
-    Refusal, Report, Stopped, Ticket, Time,
+    RECENT_SUCCESS, Refusal, Report, Stopped, Ticket, Time,
 };
 
 use crate::clock::Clock;
@@ -21,7 +23,13 @@ use crate::sync::Mutex;
 /// The guards of one dependency, shared by every worker's [`crate::Dependency`].
 pub struct Shared {
     state: Mutex<State>,
+    /// When an attempt without a key, and no probe, last succeeded, in nanoseconds; up to [`COARSE`] too early, so that workers do not
+    /// write to it for each call. Zero: none has. It is read before the lock is taken.
+    succeeded: AtomicU64,
 }
+
+/// How exactly it is known outside the lock when a success ended.
+const COARSE: Duration = Duration::from_millis(10);
 
 struct State {
     guards: DependencyGuards,
@@ -40,7 +48,24 @@ impl Shared {
     #[must_use]
     pub fn new(settings: GuardSettings, endpoints: usize) -> Arc<Shared> {
         let guards = DependencyGuards::new(settings, endpoints);
-        Arc::new(Shared { state: Mutex::new(State { guards, waiting: HashMap::new() }) })
+        let state = Mutex::new(State { guards, waiting: HashMap::new() });
+        Arc::new(Shared { state, succeeded: AtomicU64::new(0) })
+    }
+
+    /// Whether no attempt at the one endpoint that begins now needs a witness, since one succeeded just before
+    /// ([`RECENT_SUCCESS`]). Says nothing of calls with a key.
+    #[inline]
+    pub(crate) fn succeeded_lately(&self, now: Time) -> bool {
+        let ended = self.succeeded.load(Ordering::Relaxed);
+        ended != 0 && now.since(Time::from_nanos(ended)) + COARSE < RECENT_SUCCESS
+    }
+
+    #[inline]
+    fn succeeds(&self, now: Time) {
+        let before = Time::from_nanos(self.succeeded.load(Ordering::Relaxed));
+        if before == Time::ZERO || now.since(before) > COARSE {
+            self.succeeded.store(now.as_nanos(), Ordering::Relaxed);
+        }
     }
 
     /// Looks at the guards, or lets an operator change them. Keep it short: every call waits.
@@ -185,6 +210,9 @@ impl Guards for CallGuards<'_> {
 
     #[inline]
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass> {
+        if report.is_success() && self.keys.breaker.is_none() && !permit.is_probe() {
+            self.shared.succeeds(now);
+        }
         let remains = self.shared.change(|guards| guards.settle(permit, report, after, now, draw));
         self.answered = remains.slot;
         remains.pass

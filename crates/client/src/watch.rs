@@ -43,8 +43,8 @@ pub(crate) struct Watch {
     clock: Clock,
     read: Duration,
     end_by: Time,
-    /// Where the end is the caller's own deadline: the call, and the end that it would have without.
-    own: Option<(Arc<Tracks>, Time)>,
+    /// A call that can go on without its caller, and the end that it has without the caller's own deadline.
+    call: Option<(Arc<Tracks>, Time)>,
     last: Time,
     seen: u64,
 }
@@ -52,25 +52,26 @@ pub(crate) struct Watch {
 impl Watch {
     /// Starts at `now`; `seen` is the progress counter's value.
     pub(crate) fn new(clock: Clock, read: Duration, end_by: Time, now: Time, seen: u64) -> Watch {
-        Watch { clock, read, end_by, own: None, last: now, seen }
+        Watch { clock, read, end_by, call: None, last: now, seen }
     }
 
-    /// The end is the caller's own deadline: an exchange that goes on past it as a witness ends at `own_end_by`.
-    pub(crate) fn past_the_caller(mut self, tracks: &Arc<Tracks>, own_end_by: Time) -> Watch {
-        self.own = Some((Arc::clone(tracks), own_end_by));
+    /// The exchange can go on without its caller. As a witness it goes on past the caller's own deadline, until `own_end_by`, and
+    /// waits as long for progress as its guards said.
+    pub(crate) fn of_call(mut self, tracks: &Arc<Tracks>, own_end_by: Time) -> Watch {
+        self.call = Some((Arc::clone(tracks), own_end_by));
         self
     }
 
     /// The last byte of the request has left.
     pub(crate) fn sent_whole(&self) {
-        if let Some((tracks, _)) = &self.own {
+        if let Some((tracks, _)) = &self.call {
             tracks.sent_whole();
         }
     }
 
     /// Whether an exchange may go on past the caller's deadline, and so wants to be told [`Watch::sent_whole`].
     pub(crate) fn asks_what_was_sent(&self) -> bool {
-        self.own.is_some()
+        self.call.as_ref().is_some_and(|(_, own_end_by)| self.end_by < *own_end_by)
     }
 
     /// Progress that needs no clock, since it was made when the last was.
@@ -85,7 +86,7 @@ impl Watch {
             self.last = self.clock.now();
         }
         loop {
-            let due = self.last.saturating_add(self.read).min(self.end_by);
+            let due = self.due();
             if timer.fires > due {
                 timer.fires = due;
                 timer.sleep.as_mut().reset(self.clock.instant(due));
@@ -93,12 +94,12 @@ impl Watch {
             std::task::ready!(timer.sleep.as_mut().poll(cx));
             let now = self.clock.now();
             if now >= self.end_by {
-                match self.own.take() {
-                    Some((tracks, own)) if tracks.deadline_passed() => self.end_by = own,
+                match &self.call {
+                    Some((tracks, own)) if now < *own && tracks.deadline_passed() => self.end_by = *own,
                     Some(_) | None => return Poll::Ready(Lapse::End),
                 }
             }
-            let due = self.last.saturating_add(self.read).min(self.end_by);
+            let due = self.due();
             if now >= due {
                 return Poll::Ready(Lapse::Read);
             }
@@ -106,6 +107,11 @@ impl Watch {
             timer.fires = due;
             timer.sleep.as_mut().reset(self.clock.instant(due));
         }
+    }
+
+    fn due(&self) -> Time {
+        let read = self.call.as_ref().map_or(self.read, |(tracks, _)| tracks.patience(self.read));
+        self.last.saturating_add(read).min(self.end_by)
     }
 
     /// The time spent outside, with nobody waiting for the other side, is not the other side's.

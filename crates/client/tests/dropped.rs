@@ -74,6 +74,7 @@ fn request() -> CallRequest {
         method: Method::GET,
         path: "/x".parse().unwrap(),
         headers: HeaderMap::new(),
+        via: None,
         body: RequestBody::Empty,
         keep: 0,
         keys: Keys { breaker: Some("b".into()), limit: Some("l".into()) },

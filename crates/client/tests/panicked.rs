@@ -68,6 +68,7 @@ async fn a_body_that_panics_leaves_no_place_taken() {
                 method: Method::POST,
                 path: "/x".parse().unwrap(),
                 headers: HeaderMap::new(),
+                via: None,
                 body: RequestBody::Stream(Box::pin(Trap { asked: Arc::clone(&asked) })),
                 keep: 0,
                 keys: Keys::default(),

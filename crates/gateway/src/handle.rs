@@ -1,5 +1,6 @@
 //! One request, from its head to its answer, top to bottom.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
@@ -19,21 +20,20 @@ use crate::paths::Readings;
 use crate::reply::{Problem, REASON, put_verdict, status};
 use crate::running::CompiledDependency;
 use crate::streams::Exchange;
-use crate::via::Via;
 use crate::worker::{Door, Worker};
 
 /// Answers one request.
 pub(crate) async fn handle(
-    worker: &Arc<Worker>,
-    door: &Door,
-    exchange: &Exchange,
+    worker: Arc<Worker>,
+    door: Arc<Door>,
+    exchange: Exchange,
     request: Request<Incoming>,
-) -> Response<ReplyBody> {
+) -> Result<Response<ReplyBody>, Infallible> {
     #[cfg(test)]
     crate::stopwatch::head_parsed(exchange.caller());
     let http1 = request.version() < Version::HTTP_2;
     let asks_head = request.method() == Method::HEAD;
-    let (mut response, unfinished) = match answer(worker, door, exchange, request).await {
+    let (mut response, unfinished) = match answer(&worker, &door, &exchange, request).await {
         Ok(response) => {
             let stalled = says(&response, Reason::CallerStalled);
             (response, stalled)
@@ -56,7 +56,7 @@ pub(crate) async fn handle(
     if http1 && (unfinished || worker.running.is_draining()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    response
+    Ok(response)
 }
 
 /// Whether it is an answer of our own with this reason.
@@ -101,7 +101,7 @@ async fn answer(
         false => Said::default(),
     };
     // What follows is decided on what goes out, not on what came in.
-    pass_on(&mut head.headers, kinds, head.version, &compiled.via);
+    pass_on(&mut head.headers, kinds, head.version);
     let keyed = kinds.key && has_key(&head.headers).map_err(refused)?;
     let operation = compiled.operations.find(&head.method, &readings, keyed, &head.headers);
 
@@ -135,7 +135,8 @@ async fn answer(
     exchange.call_begins(end_by);
     let mut ticket = Ticket::new(compiled, worker, exchange);
     let Found { plan, keep, keys } = operation;
-    let call = CallRequest { method: head.method, path, headers: head.headers, body, keep, keys };
+    let via = Some(compiled.via.entry(head.version));
+    let call = CallRequest { method: head.method, path, headers: head.headers, via, body, keep, keys };
     let outcome = routes.dependencies[index].call(&plan, call, wish).await;
     compiled.counters[worker.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
     ticket.ended(outcome.finish.effect);
@@ -174,12 +175,11 @@ fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Proble
 const MOST_FIELDS: usize = 10_000;
 
 /// The caller's headers as the dependency gets them.
-fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version, via: &Via) {
+fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version) {
     strip_hop(headers, kinds);
     if kinds.cookie && version >= Version::HTTP_2 {
         join_cookies(headers);
     }
-    via.add(version, headers);
     if kinds.body {
         headers.remove(CONTENT_LENGTH);
         // Answered here: the caller's body is asked for when it is needed.

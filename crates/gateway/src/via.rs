@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use http::header::VIA;
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, Version};
 use parking_lot::Mutex;
 
 /// What tells this process from all others: 64 random bits.
@@ -56,22 +56,21 @@ impl Via {
             .any(|line| line.as_bytes().split(separates).any(|word| word == self.name.as_bytes()))
     }
 
-    /// Adds the entry for a request that came in this version, behind those of others.
-    pub(crate) fn add(&self, version: Version, headers: &mut HeaderMap) {
-        let [old, usual, two] = &self.entries;
-        let entry = match version {
+    /// The entry for a request that came in this version.
+    pub(crate) fn entry(&self, version: Version) -> &'static str {
+        let [old, usual, two] = self.entries;
+        match version {
             Version::HTTP_09 | Version::HTTP_10 => old,
             Version::HTTP_11 => usual,
             _ => two,
-        };
-        // It fails only where there is no room for another name; the number of names was looked at before.
-        let _ = headers.try_append(VIA, HeaderValue::from_static(entry));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     #[test]
     fn only_the_same_pair_is_a_loop() {
@@ -79,7 +78,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(VIA, HeaderValue::from_static("1.0 fred, 1.1 p.example.net (a, comment)"));
         assert!(!pay.is_in(&headers));
-        payments.add(Version::HTTP_11, &mut headers);
+        headers.append(VIA, HeaderValue::from_static(payments.entry(Version::HTTP_11)));
         assert!(payments.is_in(&headers));
         assert!(!pay.is_in(&headers), "a name that begins like it is another");
         headers.append(VIA, HeaderValue::from_static("1.1 behind"));

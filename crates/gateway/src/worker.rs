@@ -248,14 +248,7 @@ impl Worker {
         let caller = io.caller();
         let caller_seen = Arc::clone(&caller);
         let _registered = self.register(&caller);
-        let service = {
-            let worker = Arc::clone(self);
-            service_fn(move |request| {
-                let (worker, door, exchange) =
-                    (Arc::clone(&worker), Arc::clone(&door), Exchange::next(&caller));
-                async move { Ok::<_, std::convert::Infallible>(handle(&worker, &door, &exchange, request).await) }
-            })
-        };
+        let worker = Arc::clone(self);
         if let Some(streams) = caller_seen.streams() {
             let mut conn = std::pin::pin!(
                 http2::Builder::new(Spawner(Arc::clone(&caller_seen)))
@@ -264,7 +257,12 @@ impl Worker {
                     .adaptive_window(true)
                     .keep_alive_interval(IDLE / 2)
                     .keep_alive_timeout(limits.header_time)
-                    .serve_connection(io, service)
+                    .serve_connection(
+                        io,
+                        service_fn(move |request| {
+                            handle(Arc::clone(&worker), Arc::clone(&door), Exchange::next(&caller), request)
+                        })
+                    )
             );
             let mut stopping = false;
             loop {
@@ -289,6 +287,10 @@ impl Worker {
             if limits.headers != HYPERS_HEADERS {
                 builder.max_headers(limits.headers);
             }
+            // Not one service for both versions: where it is called once, it is made in its place, and not copied there.
+            let service = service_fn(move |request| {
+                handle(Arc::clone(&worker), Arc::clone(&door), Exchange::next(&caller), request)
+            });
             let served = builder.serve_connection(io, service).await;
             if let Some(why) = caller_seen.unread() {
                 self.running.refusals.note(&Problem::refused(Reason::BadRequest, None, why));

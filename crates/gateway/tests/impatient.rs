@@ -149,6 +149,32 @@ async fn what_hangs_is_noticed_though_every_caller_leaves_early() {
 }
 
 #[tokio::test]
+async fn what_hangs_after_quick_answers_is_noticed_before_the_read_timeout() {
+    let mut answered = 0;
+    let act = move |_: &_, _: &mut _| {
+        answered += 1;
+        if answered <= 3 { Answer::ok("well").into() } else { Act::Hang }
+    };
+    let rogue = Rogue::builder().keep_heard(0).each(act).bind().unwrap();
+    let read = Duration::from_secs(5);
+    // The successes are out of the window before the witnesses end.
+    let settings = "timeout = { read = \"5s\" }\nbreaker = { window = \"2s\" }";
+    let gateway = Gateway::start(&dependency("up", rogue.address(), settings)).await;
+    for _ in 0..3 {
+        gateway.ask("GET", "/up/x", &[], "").await;
+    }
+    let began = Instant::now();
+    soon("the breaker to open", async {
+        while endpoint(&gateway).await["breaker"]["state"] == "closed" {
+            impatient(&gateway, "GET", Leaves::Closes, Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let took = began.elapsed();
+    assert!(took >= read / 5 * 4 && took < read, "a witness waits for four fifths of `read`: {took:?}");
+}
+
+#[tokio::test]
 async fn a_deadline_that_passes_while_a_connection_is_made_is_no_failure_to_connect() {
     let hole = tokio::task::spawn_blocking(|| BlackHole::open().unwrap()).await.unwrap();
     let up = dependency("up", hole.address(), "timeout = { connect = \"5s\" }");

@@ -35,6 +35,7 @@ mod witness;
 pub use permit::{Claim, HeldPass, LimitSlot, Permit, Remains, Ticket, Underway, Witness};
 pub use settings::{GuardSettings, Keys};
 pub use view::{EndpointGuards, LimitSeen};
+pub use ward::RECENT_SUCCESS;
 
 /// All guards of one dependency.
 #[derive(Clone, Debug)]
@@ -344,12 +345,11 @@ impl EndpointGuards {
     #[inline]
     fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
         let ward = self.wards.at(at.breaker);
-        let success = report.is_success();
-        if success {
-            ward.succeeded(now);
+        if let Evidence::Success { took } = report.health {
+            ward.succeeded(took, now);
         }
         if report.answered {
-            ward.cooling.answered(success);
+            ward.cooling.answered(report.is_success());
         }
         let breaker = &mut ward.breaker;
         let slow_call = report.slow_call.or(breaker.settings().slow_call);

@@ -110,6 +110,7 @@ fn end_after(guards: &mut DependencyGuards, ending: Option<Ending>, took: Durati
 }
 
 /// A tenth of the read timeout.
+const READ: Duration = Duration::from_secs(10);
 const TENTH: Duration = Duration::from_secs(1);
 
 /// A future that was dropped, and a caller's own deadline.
@@ -147,7 +148,7 @@ fn what_the_breaker_counts_of_a_call_that_was_cut_the_limit_hears_too() {
 /// Begins an attempt, and asks whether it is followed now that its caller left.
 fn leaves(guards: &mut DependencyGuards, began: Time) -> (Permit, Option<Witness>) {
     let permit = guards.admit(0, &Keys::NONE, began).expect("admitted");
-    let witness = guards.follow(&permit.underway(began));
+    let witness = guards.follow(&permit.underway(began), READ);
     (permit, witness)
 }
 
@@ -174,9 +175,40 @@ fn two_attempts_are_followed_while_nothing_succeeds_and_none_after_a_success() {
     guards.unfollow(other.expect("followed"));
     let (early, _) = leaves(&mut guards, Time::from_millis(6));
     let _ = guards.settle(second, &told, After::Ends, Time::from_millis(7), || DRAW);
-    assert!(guards.follow(&early.underway(Time::from_millis(6))).is_none(), "somebody succeeded meanwhile");
+    assert!(
+        guards.follow(&early.underway(Time::from_millis(6)), READ).is_none(),
+        "somebody succeeded meanwhile"
+    );
     guards.unfollow(witness.expect("followed"));
-    assert!(leaves(&mut guards, Time::from_millis(8)).1.is_some(), "nobody has since this one began");
+    assert!(
+        leaves(&mut guards, Time::from_millis(107)).1.is_none(),
+        "somebody has, shortly before this one began"
+    );
+    assert!(
+        leaves(&mut guards, Time::from_millis(108)).1.is_some(),
+        "nobody has for 100 ms before it, nor since"
+    );
+}
+
+#[test]
+fn a_witness_waits_as_long_as_the_slowest_success_teaches_and_never_longer_than_read() {
+    let patience = |took: Option<u64>, at: u64| {
+        let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+        if let Some(took) = took {
+            let permit = guards.admit(0, &Keys::default(), Time::from_millis(1)).expect("admitted");
+            let (fine, took) = (status(200), Duration::from_millis(took));
+            let told = Report::of(&fine, &Rules::of(Idempotency::Safe).judge(&fine), took, TENTH);
+            let _ = guards.settle(permit, &told, After::Ends, Time::from_millis(2), || DRAW);
+        }
+        let witness = leaves(&mut guards, Time::from_millis(at)).1.expect("followed");
+        let patience = witness.patience();
+        guards.unfollow(witness);
+        patience
+    };
+    assert_eq!(patience(None, 1_000), READ, "nothing is known of it");
+    assert_eq!(patience(Some(300), 1_000), Duration::from_secs(8));
+    assert_eq!(patience(Some(4_500), 1_000), Duration::from_secs(9));
+    assert_eq!(patience(Some(9_000), 1_000), READ);
 }
 
 #[test]
@@ -187,7 +219,7 @@ fn sixteen_are_followed_over_all_keys_and_a_probe_always_is() {
     for key in 0..20 {
         let keys = Keys { breaker: Some(Arc::from(format!("tenant {}", key / 2))), limit: None };
         let permit = guards.admit(0, &keys, at).expect("admitted");
-        kept.extend(guards.follow(&permit.underway(at)));
+        kept.extend(guards.follow(&permit.underway(at), READ));
     }
     assert_eq!(kept.len(), 16);
     for _ in 0..2 {

@@ -44,7 +44,7 @@ pub use ending::{Answer, Decision, Ending, Health, Lost, Rules, Unsent, Verdict}
 pub use failures::{FailureKind, Failures};
 pub use guards::{
     Claim, DependencyGuards, EndpointGuards, GuardSettings, HeldPass, Keys, LimitSeen, LimitSlot, Permit,
-    Remains, Ticket, Underway, Witness,
+    RECENT_SUCCESS, Remains, Ticket, Underway, Witness,
 };
 pub use idempotency::Idempotency;
 pub use idle::IdleLifetime;

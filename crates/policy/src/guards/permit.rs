@@ -1,5 +1,7 @@
 //! What the guards hand out, each to be given back once: permits, passes, places in a limit and in a queue.
 
+use std::time::Duration;
+
 use super::keyed::Place;
 use crate::breaker::Pass;
 use crate::limit::{AttemptEnd, Slot};
@@ -79,6 +81,13 @@ pub struct Underway {
 }
 
 impl Permit {
+    /// Whether the attempt asks an open breaker's question.
+    #[must_use]
+    #[inline]
+    pub fn is_probe(&self) -> bool {
+        self.pass.is_probe()
+    }
+
     /// The attempt that this permit is for, begun at `began`.
     #[must_use]
     pub fn underway(&self, began: Time) -> Underway {
@@ -92,6 +101,15 @@ impl Permit {
 pub struct Witness {
     pub(super) endpoint: u32,
     pub(super) breaker: Place,
+    pub(super) patience: Duration,
     /// A probe is followed whatever the bounds say, and takes no place in them.
     pub(super) counted: bool,
+}
+
+impl Witness {
+    /// How long it waits for progress, instead of the read timeout that was told. Never longer.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
 }

@@ -1,6 +1,8 @@
 //! What watches over one endpoint, or over one key of it: its breaker, its cooling, and those who are followed to the end of
 //! their attempts.
 
+use std::time::Duration;
+
 use super::keyed::Kept;
 use crate::backoff::Draw;
 use crate::breaker::{Breaker, BreakerSettings, BreakerState, Pass};
@@ -13,6 +15,10 @@ use crate::time::Time;
 /// rule of silence asks for.
 const WITNESSES: u32 = 2;
 
+/// A success answers the question whether the endpoint hangs for the attempts that begin this soon after it, too. A driver can
+/// then make nearly all calls without what it costs to let an attempt go on alone; a hang is noticed this much later.
+pub const RECENT_SUCCESS: Duration = Duration::from_millis(100);
+
 /// A breaker, and what is remembered beside it.
 #[derive(Clone, Debug)]
 pub(crate) struct Ward {
@@ -20,14 +26,18 @@ pub(crate) struct Ward {
     pub(crate) cooling: Cooling,
     /// When the last success ended.
     last_success: Option<Time>,
+    slowest: Slowest,
     /// Witnesses under way.
     witnesses: u32,
 }
 
 impl Ward {
     pub(crate) fn new(breaker: BreakerSettings, cooling: CoolingSettings) -> Ward {
-        let (breaker, cooling) = (Breaker::new(breaker), Cooling::new(cooling));
-        Ward { breaker, cooling, last_success: None, witnesses: 0 }
+        Ward::with(Breaker::new(breaker), Cooling::new(cooling))
+    }
+
+    fn with(breaker: Breaker, cooling: Cooling) -> Ward {
+        Ward { breaker, cooling, last_success: None, slowest: Slowest::default(), witnesses: 0 }
     }
 
     /// Asks the cooling first: while that lasts nothing is sent, and no probe either.
@@ -74,17 +84,30 @@ impl Ward {
         self.breaker.is_closed() && !self.cooling.is_cooling(now)
     }
 
-    /// A success ended now.
+    /// A success ended now, and took so long.
     #[inline]
-    pub(crate) fn succeeded(&mut self, now: Time) {
+    pub(crate) fn succeeded(&mut self, took: Duration, now: Time) {
         self.last_success = Some(now);
+        self.slowest.saw(took, now);
     }
 
-    /// Whether the question is open if the endpoint hangs: no success has ended since an attempt began at `began`, and not
-    /// enough others are waited for already. Nobody asks where the breaker is turned off.
+    /// How long a witness waits whose read timeout is `read`: four fifths of it, but never less than twice the slowest success
+    /// that is remembered. The places of the witnesses are held by attempts from before the trouble when a hang begins, and
+    /// those that follow begin late; so their evidence comes as early as that of patient callers. Where nothing has
+    /// succeeded yet, nobody knows how slow the endpoint may be, and a witness waits as long as anybody.
+    pub(crate) fn patience(&self, read: Duration) -> Duration {
+        match self.slowest.known() {
+            Some(slowest) => (read / 5 * 4).max(slowest.saturating_mul(2)).min(read),
+            None => read,
+        }
+    }
+
+    /// Whether the question is open if the endpoint hangs: no success has ended since an attempt began at `began` or shortly
+    /// before it ([`RECENT_SUCCESS`]), and not enough others are waited for already. Nobody asks where the breaker is turned
+    /// off.
     pub(crate) fn needs_witness(&self, began: Time) -> bool {
         let asks = self.breaker.settings().enabled && self.witnesses < WITNESSES;
-        asks && self.last_success.is_none_or(|ended| ended < began)
+        asks && self.last_success.is_none_or(|ended| ended.saturating_add(RECENT_SUCCESS) < began)
     }
 
     pub(crate) fn witness_begins(&mut self) {
@@ -96,10 +119,34 @@ impl Ward {
     }
 }
 
+/// The slowest success of the last five to ten minutes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slowest {
+    now: Duration,
+    before: Duration,
+    since: Time,
+}
+
+impl Slowest {
+    const SPAN: Duration = Duration::from_secs(300);
+
+    #[inline]
+    fn saw(&mut self, took: Duration, now: Time) {
+        if now.since(self.since) >= Self::SPAN {
+            *self = Slowest { now: Duration::ZERO, before: self.now, since: now };
+        }
+        self.now = self.now.max(took);
+    }
+
+    fn known(&self) -> Option<Duration> {
+        Some(self.now.max(self.before)).filter(|slowest| !slowest.is_zero())
+    }
+}
+
 impl Kept for Ward {
     fn alike(&self) -> Self {
         let cooling = Cooling::new(*self.cooling.settings());
-        Ward { breaker: self.breaker.alike(), cooling, last_success: None, witnesses: 0 }
+        Ward::with(self.breaker.alike(), cooling)
     }
 
     fn at_rest(&self, now: Time) -> bool {
@@ -109,6 +156,6 @@ impl Kept for Ward {
     fn renew(&mut self, model: &Self, now: Time) {
         self.breaker.renew(&model.breaker, now);
         self.cooling = Cooling::new(*model.cooling.settings());
-        (self.last_success, self.witnesses) = (None, 0);
+        (self.last_success, self.slowest, self.witnesses) = (None, Slowest::default(), 0);
     }
 }

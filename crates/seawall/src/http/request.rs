@@ -194,7 +194,9 @@ impl Request {
         };
         let (plan, keep) = (whom.plan(idempotency, &method), whom.keep());
         let entered = entry::check(entry)?;
-        let outcome = client.call(&plan, CallRequest { method, path, headers, body, keep, keys }, wish).await;
+        let outcome = client
+            .call(&plan, CallRequest { method, path, headers, via: None, body, keep, keys }, wish)
+            .await;
         drop(entered);
         Answer::of(outcome, whom, place, client.clock())
     }

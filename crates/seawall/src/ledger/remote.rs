@@ -233,7 +233,7 @@ impl HttpRemote {
         let Some(client) = client else { return Exchanged::unsent("no connections outside of a runtime") };
         let body = body.map_or(RequestBody::Empty, |body| RequestBody::Full(body.into()));
         let wish = Wish { by: Some(as_time(client.clock(), deadline)), no_repeats: true, within: None };
-        let request = CallRequest { method, path, headers, body, keep: 0, keys: Keys::NONE };
+        let request = CallRequest { method, path, headers, via: None, body, keep: 0, keys: Keys::NONE };
         let outcome = client.call(plan, request, wish).await;
         Exchanged::of(plan, outcome, client.clock()).await
     }

@@ -155,7 +155,9 @@ impl SeawallGuards {
     ) -> Option<Witness> {
         self.turns_to(key);
         let followed = match self.leaving {
-            Leaving::Witnesses => call.underway().and_then(|attempt| self.guards.follow(&attempt)),
+            Leaving::Witnesses => {
+                call.underway().and_then(|attempt| self.guards.follow(&attempt, policy.plan.timeouts.read))
+            }
             Leaving::Obvious => None,
         };
         match followed {

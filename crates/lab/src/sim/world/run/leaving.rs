@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seawall_policy::Time;
 
-use super::{Play, Return};
+use super::{Happens, Play, Return};
 use crate::sim::world::slab::Handle;
 
 impl Play {
@@ -25,8 +25,10 @@ impl Play {
         let second = self.record.second(began);
         second.left += 1;
         second.took += now.since(began).as_secs_f64();
-        if call.witness.is_some() {
+        if let Some(witness) = &call.witness {
             self.record.followed += 1;
+            let sooner = self.world.timeout.saturating_sub(witness.patience());
+            self.waits_less(flight, sooner);
         } else {
             self.calls.remove(handle);
             if let Some(attempt) = flight {
@@ -35,6 +37,14 @@ impl Play {
         }
         self.looks_at(caller, now);
         self.thinks(caller);
+    }
+
+    /// An attempt without a total deadline is given up sooner.
+    fn waits_less(&mut self, flight: Option<Handle>, sooner: Duration) {
+        let Some(handle) = flight else { return };
+        let Some(attempt) = self.attempts.get(handle).filter(|attempt| !attempt.total) else { return };
+        let until = Time::ZERO.saturating_add(attempt.until.since(Time::ZERO.saturating_add(sooner)));
+        self.agenda.timer(until, Happens::TimesOut(handle));
     }
 
     /// A call that was told a time is made again.
