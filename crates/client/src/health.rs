@@ -63,7 +63,7 @@ impl Dependency {
         let now = self.clock.now();
         let tried = sending.attempt(&self.endpoints[endpoint], &patient(endpoint, now), false, now).await;
         let well = matches!(tried.ending, Ending::Answered(answer) if (200..300).contains(&answer.status));
-        let dependency = self.name.as_str();
+        let dependency = self.followers.name.as_str();
         if !well {
             tracing::debug!(
                 dependency,

@@ -14,7 +14,7 @@ use seawall_policy::Time;
 use tokio::time::Sleep;
 
 use crate::clock::Clock;
-use crate::following::Tracks;
+use crate::tracks::Tracks;
 
 /// Which deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
