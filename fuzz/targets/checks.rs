@@ -13,8 +13,8 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use seawall_gateway::callers::framing::Framing;
 use seawall_gateway::config;
-use seawall_gateway::framing::Framing;
 use seawall_lab::harbor::{Fault, Script};
 
 /// What panics where a parser does not hold.
@@ -54,10 +54,10 @@ pub(crate) fn config(bytes: &[u8]) {
 /// Times are read as written, or not at all.
 pub(crate) fn times(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Some(time) = seawall_gateway::grpc_timeout(text) {
+    if let Some(time) = seawall_gateway::request::headers::grpc_timeout(text) {
         assert!(text.len() <= 9 && time <= Duration::from_secs(99_999_999 * 3600), "{text:?}");
     }
-    if let Some(time) = seawall_gateway::duration(text) {
+    if let Some(time) = seawall_gateway::request::headers::duration(text) {
         let whole = text.trim().strip_suffix("ms").and_then(|number| number.trim_end().parse::<u32>().ok());
         if let Some(millis) = whole {
             assert_eq!(time, Duration::from_millis(u64::from(millis)), "{text:?}");

@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use seawall_policy::{Idempotency, IdleLifetime, Problem, Time};
+use seawall_policy::{Idempotency, IdleLifetime, Problem, Time, Wrong};
 use seawall_wire::Limits;
 
 use crate::clock::Clock;
@@ -56,12 +56,15 @@ impl PoolSettings {
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
         if self.max_age.is_zero() {
-            found.push(Problem::of("max_age", "`max_age` is zero: no connection could be used"));
+            found.push(Problem::error(
+                "max_age",
+                Wrong::new("`max_age` is zero: no connection could be used"),
+            ));
         }
         if self.settle >= self.idle {
             let what =
                 "`settle` is not below `idle`: what must not be doubled takes a fresh connection every time";
-            found.push(Problem::of("settle", what).beside("idle").only_told());
+            found.push(Problem::note("settle", Wrong::new(what)).with(&["idle"]));
         }
         found
     }

@@ -8,9 +8,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::*;
+use crate::callers::door::Entrance;
 use crate::config;
-use crate::running::Running;
-use crate::worker::{Entrance, Worker};
+use crate::running::process::Running;
+use crate::serve::worker::Worker;
 
 /// Where a panic is wanted: behind the routing, behind the dependency's answer, in the midst of the answer's body.
 const PLACES: [&str; 3] = ["head", "call", "body"];
@@ -52,7 +53,7 @@ impl Stage {
         let mut counts = vec![("connections".to_owned(), self.running.connections.load(Ordering::Relaxed))];
         for dependency in &self.running.compiled.load().dependencies {
             let name = &dependency.settings.name;
-            let calls = crate::counters::tally(&dependency.counters).in_flight;
+            let calls = crate::running::counters::tally(&dependency.counters).in_flight;
             let places = dependency.shared.with(|guards| guards.endpoint(0).unwrap().limit_seen().in_flight);
             counts.push((format!("calls of {name}"), calls));
             counts.push((format!("places of {name}"), u64::from(places)));

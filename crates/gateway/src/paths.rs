@@ -15,6 +15,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+
 /// The readings of one path.
 #[derive(Debug)]
 pub(crate) struct Readings<'p> {
@@ -67,20 +69,31 @@ fn is_plain(path: &str) -> bool {
     true
 }
 
-/// Whether this byte stands for itself in a path and needs no encoding there: `pchar` of RFC 3986.
+/// What stands for itself in a path and needs no encoding there, beside letters and digits: `pchar` of RFC 3986.
+const MARKS: &[u8] = b"-._~!$&'()*+,;=:@";
+
+/// All that needs an encoding in a path.
+const ENCODED: &AsciiSet = &{
+    let (mut set, mut at) = (NON_ALPHANUMERIC.remove(MARKS[0]), 1);
+    while at < MARKS.len() {
+        set = set.remove(MARKS[at]);
+        at += 1;
+    }
+    set
+};
+
+/// Whether this byte stands for itself in a path and needs no encoding there.
 fn is_literal(byte: u8) -> bool {
     const LITERAL: [bool; 256] = {
         let mut table = [false; 256];
-        let (all, mut at) = (*b"-._~!$&'()*+,;=:@", 0);
-        while at < all.len() {
-            table[all[at] as usize] = true;
+        let mut at = 0;
+        while at < MARKS.len() {
+            table[MARKS[at] as usize] = true;
             at += 1;
         }
         let mut byte = 0;
         while byte < 128 {
-            if (byte as u8).is_ascii_alphanumeric() {
-                table[byte] = true;
-            }
+            table[byte] |= (byte as u8).is_ascii_alphanumeric();
             byte += 1;
         }
         table
@@ -149,30 +162,7 @@ pub(crate) fn segment(raw: &str) -> Cow<'_, str> {
     if raw.bytes().all(is_literal) {
         return Cow::Borrowed(raw);
     }
-    let mut out = String::with_capacity(raw.len() + 8);
-    let mut rest = raw.as_bytes();
-    while let [first, behind @ ..] = rest {
-        let (byte, behind) = match (first, decoded(behind)) {
-            (b'%', Some((byte, behind))) => (byte, behind),
-            (first, _) => (*first, behind),
-        };
-        if is_literal(byte) {
-            out.push(char::from(byte));
-        } else {
-            const DIGITS: [char; 16] =
-                ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
-            out.extend(['%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
-        rest = behind;
-    }
-    Cow::Owned(out)
-}
-
-/// The byte that two hexadecimal digits name, and what is behind them.
-fn decoded(bytes: &[u8]) -> Option<(u8, &[u8])> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let [high, low, behind @ ..] = bytes else { return None };
-    Some((digit(high)? << 4 | digit(low)?, behind))
+    Cow::Owned(percent_encode(&Cow::from(percent_decode_str(raw)), ENCODED).to_string())
 }
 
 fn climbs_out(path: &str) -> bool {

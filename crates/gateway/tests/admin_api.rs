@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use seawall_gateway::admin::{self, AdminToken, Change, DependencyView, Overview};
 use seawall_gateway::config;
-use seawall_gateway::running::{Reload, Running};
+use seawall_gateway::running::process::{Reload, Running};
 use seawall_policy::{After, BreakerState, Draw, Ending, Idempotency, Keys, Lost, Report, Rules};
 use support::{Caller, Heard};
 

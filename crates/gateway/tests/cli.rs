@@ -94,7 +94,8 @@ fn a_good_file_prints_what_is_in_force() {
 #[test]
 fn what_is_not_in_force_yet_is_said() {
     let file = "[dependency.pay]\nurl = \"http://127.0.0.1:9\"\n\
-                concurrency = { fleet = { url = \"redis://127.0.0.1\", max = 5 } }\n";
+                reconcile = { list = \"GET /l?from={from}&to={to}\", items = \"/d\", key = \"/k\", \
+                state = { pointer = \"/s\", applied = [\"done\"] } }\n";
     let ran = check(file);
     assert_eq!(ran.code, Some(0), "{}", ran.errors);
     assert!(ran.out.contains("line 3: ") && ran.out.contains("not in force yet"), "{}", ran.out);

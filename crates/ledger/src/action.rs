@@ -100,8 +100,9 @@ impl NewAction {
     }
 }
 
-/// How large what is recorded may be.
+/// How large what is recorded may be. Begin with the defaults, and change what is to be different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sizes {
     /// Bytes of a key, and of a scope's name. Default 255: more than any provider takes, and it fits every index.
     pub key: usize,

@@ -67,23 +67,23 @@ impl Changes {
 }
 
 /// Collects what a ledger is made of.
-pub struct Builder<S: Store> {
+pub struct LedgerBuilder<S: Store> {
     store: S,
     operations: Vec<Operation<S>>,
     sizes: Sizes,
 }
 
-impl<S: Store> Builder<S> {
+impl<S: Store> LedgerBuilder<S> {
     /// Declares an operation.
     #[must_use]
-    pub fn operation(mut self, operation: Operation<S>) -> Builder<S> {
-        self.operations.push(operation);
+    pub fn operation(mut self, operation: impl Into<Operation<S>>) -> LedgerBuilder<S> {
+        self.operations.push(operation.into());
         self
     }
 
     /// How large what is recorded may be.
     #[must_use]
-    pub fn sizes(mut self, sizes: Sizes) -> Builder<S> {
+    pub fn sizes(mut self, sizes: Sizes) -> LedgerBuilder<S> {
         self.sizes = sizes;
         self
     }
@@ -112,8 +112,17 @@ impl<S: Store> Builder<S> {
 impl<S: Store> Ledger<S> {
     /// Begins a ledger on a store.
     #[must_use]
-    pub fn builder(store: S) -> Builder<S> {
-        Builder { store, operations: Vec::new(), sizes: Sizes::default() }
+    pub fn builder(store: S) -> LedgerBuilder<S> {
+        LedgerBuilder { store, operations: Vec::new(), sizes: Sizes::default() }
+    }
+
+    /// Makes sure that an operation was declared when this ledger was built.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownOperation`].
+    pub fn declares(&self, dependency: &str, operation: &str) -> Result<(), Misuse> {
+        self.inner.operations.get(dependency, operation).map(drop)
     }
 
     /// The store beneath.

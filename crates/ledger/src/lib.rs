@@ -23,7 +23,7 @@ mod worker;
 pub use action::{Action, ActionId, Mark, NewAction, Sizes, Story};
 pub use clock::DbClock;
 pub use error::{Error, Misuse, Refusal, StoreError, Trouble};
-pub use ledger::{Builder, Ledger};
+pub use ledger::{Ledger, LedgerBuilder};
 pub use machine::{
     AttemptKind, AttemptOutcome, AttemptRow, CancelBy, CancelKind, CancelRules, ConfirmRules, End, Event,
     Found, Goal, Known, Limits, NotApplied, NotCancelled, NotSettled, Observed, OnUnknown, Origin, Owner,

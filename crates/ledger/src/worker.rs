@@ -15,8 +15,9 @@ use crate::failpoint::point;
 use crate::ledger::{Inner, Ledger};
 use crate::store::Store;
 
-/// How a worker works.
+/// How a worker works. Begin with the defaults, and change what is to be different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WorkerSettings {
     /// Actions of one dependency under way at once. Default 32: what is not under way waits in the database.
     pub concurrency: usize,

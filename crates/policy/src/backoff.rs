@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::problem::{Problem, show_time};
+use crate::problem::{Problem, Wrong, show_time};
 
 /// One uniform random draw, made by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Backoff {
     pub fn problems(&self) -> Vec<Problem> {
         let Backoff { base, cap } = *self;
         let what = || format!("base {} is longer than cap {}", show_time(base), show_time(cap));
-        (base > cap).then(|| Problem::of("base", what()).beside("cap")).into_iter().collect()
+        (base > cap).then(|| Problem::error("base", Wrong::new(what())).with(&["cap"])).into_iter().collect()
     }
 
     /// The wait before repeat number `repeat` (1 is the first). After `retry_after` the draw is from the bound or a quarter of

@@ -6,7 +6,7 @@
 //! nothing gets no repeats at all. There is no floor per second and no full start: a floor times a large fleet is a
 //! storm. The cap bounds what a long healthy time can save up.
 
-use crate::problem::Problem;
+use crate::problem::{Problem, Wrong};
 
 /// How the budget is earned. Tokens are counted in thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +32,16 @@ impl BudgetSettings {
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
         if self.per_success_milli > COST_MILLI {
-            found.push(Problem::of("per_success", "`per_success` is more than 1, the price of a repeat"));
+            found.push(Problem::error(
+                "per_success",
+                Wrong::new("`per_success` is more than 1, the price of a repeat"),
+            ));
         }
         if self.initial_milli > self.burst_milli {
-            found.push(Problem::of("initial", "`initial` is more than `burst` can hold").beside("burst"));
+            found.push(
+                Problem::error("initial", Wrong::new("`initial` is more than `burst` can hold"))
+                    .with(&["burst"]),
+            );
         }
         found
     }

@@ -49,7 +49,7 @@ pub use guards::{
 pub use idempotency::Idempotency;
 pub use idle::IdleLifetime;
 pub use limit::{AttemptEnd, Limit, LimitRefusal, LimitSettings, Slot};
-pub use problem::{Problem, show_time};
+pub use problem::{Gravity, Problem, TIME_UNITS, Wrong, show_time};
 pub use queue::{Queue, QueueFull, QueueSettings, Waiter};
 pub use reason::{Origin, Reason, Stopped};
 pub use refusal::Refusal;

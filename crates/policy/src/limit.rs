@@ -17,7 +17,7 @@
 //! assert!(limit.admit(false).is_ok());
 //! ```
 
-use crate::problem::Problem;
+use crate::problem::{Problem, Wrong};
 
 /// The limit is counted in thousandths of a call, so that nine tenths of it are exact enough.
 const CALL_MILLI: u64 = 1_000;
@@ -54,9 +54,8 @@ impl LimitSettings {
     pub fn problems(&self) -> Vec<Problem> {
         let zero = self.enabled && self.max == 0;
         let what = "`max` is 0, which refuses every call";
-        zero.then(|| Problem::of("max", what).help("use at least 1, or turn the limit off"))
-            .into_iter()
-            .collect()
+        let wrong = || Wrong::new(what).help("use at least 1, or turn the limit off");
+        zero.then(|| Problem::error("max", wrong())).into_iter().collect()
     }
 
     /// Always `max`.

@@ -1,57 +1,110 @@
-//! What is wrong with settings.
+//! What is wrong with a text, a setting or a declaration, in words for the person who repairs it.
 //!
-//! The types of the settings find it, each in one place; whoever read or built them tells it to people: the gateway at the
-//! line of its file, the library in the error of its builder. What one value can be is mostly said by its type; here is what
-//! only two values together show, and what is left.
+//! The types of the settings find it, each in one place; whoever read or built them tells it: the gateway at the line of its
+//! file, the library in the error of its builder. What one value can be is mostly said by its type; here is what only two
+//! values together show, and what is left.
 
+use std::fmt;
 use std::time::Duration;
 
-/// Settings that could never work as they were meant.
+/// What is wrong with one text, and what to write instead. It never repeats what may be a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// What is wrong.
+    pub message: String,
+    /// What helps: the nearest valid name, the list of valid ones, or what to write instead.
+    pub help: Option<String>,
+}
+
+impl Wrong {
+    /// Something is wrong.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Wrong {
+        Wrong { message: message.into(), help: None }
+    }
+
+    /// And this helps.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Wrong {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.help.iter().try_for_each(|help| write!(f, " ({help})"))
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+/// How grave a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gravity {
+    /// The declaration is refused.
+    Error,
+    /// The declaration is taken; something follows from it that its author may not expect.
+    Note,
+}
+
+/// One thing that is wrong with a declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The setting at fault, by its name in a configuration.
+    /// The setting, by its name in a configuration file and below the operation's table: `quiet`, `cancel.request`.
     pub setting: &'static str,
-    /// The setting that it does not fit.
-    pub beside: Option<&'static str>,
-    /// What is wrong, with the values.
-    pub what: String,
-    /// What helps.
-    pub help: Option<&'static str>,
-    /// Whether it is refused. Otherwise it works, though hardly as anybody wants it.
-    pub grave: bool,
+    /// What is wrong with it, and what helps.
+    pub wrong: Wrong,
+    /// How grave it is.
+    pub gravity: Gravity,
+    /// The other settings that it follows from.
+    pub with: &'static [&'static str],
 }
 
 impl Problem {
-    /// A setting that is wrong by itself.
+    /// An error in one setting.
     #[must_use]
-    pub fn of(setting: &'static str, what: impl Into<String>) -> Problem {
-        Problem { setting, beside: None, what: what.into(), help: None, grave: true }
+    pub fn error(setting: &'static str, wrong: Wrong) -> Problem {
+        Problem { setting, wrong, gravity: Gravity::Error, with: &[] }
     }
 
-    /// A setting that does not fit `other`.
+    /// What works, though hardly as anybody wants it.
     #[must_use]
-    pub fn beside(self, other: &'static str) -> Problem {
-        Problem { beside: Some(other), ..self }
+    pub fn note(setting: &'static str, wrong: Wrong) -> Problem {
+        Problem { gravity: Gravity::Note, ..Problem::error(setting, wrong) }
     }
 
-    /// Says what to do.
+    /// It follows from these other settings, too.
     #[must_use]
-    pub fn help(self, help: &'static str) -> Problem {
-        Problem { help: Some(help), ..self }
+    pub fn with(self, with: &'static [&'static str]) -> Problem {
+        Problem { with, ..self }
     }
 
-    /// It is told, and not refused.
+    /// Whether it only follows from a setting that could not be read. That was told already, and this would be its echo.
     #[must_use]
-    pub fn only_told(self) -> Problem {
-        Problem { grave: false, ..self }
+    pub fn is_echo(&self, unread: impl Fn(&str) -> bool) -> bool {
+        unread(self.setting) || self.with.iter().any(|setting| unread(setting))
     }
 }
 
-/// Units of time, and their nanoseconds. Days are left out: 24h is what people write.
-const UNITS: [(&str, u128); 5] =
-    [("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)];
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting, self.wrong)
+    }
+}
 
-/// A length of time as it would be written in a configuration.
+/// Units of time as they are written in a configuration file, in nanoseconds.
+pub const TIME_UNITS: [(&str, u64); 6] = [
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("d", 86_400_000_000_000),
+];
+
+/// A length of time as it would be written in a configuration file.
 ///
 /// ```
 /// use std::time::Duration;
@@ -64,9 +117,11 @@ pub fn show_time(time: Duration) -> String {
     if nanos == 0 {
         return "0s".to_owned();
     }
-    match UNITS.iter().find(|(_, unit)| nanos.is_multiple_of(*unit)) {
+    // Days are left out: 24h is what people write.
+    let whole = TIME_UNITS[..5].iter().rev().find(|(_, unit)| nanos.is_multiple_of(u128::from(*unit)));
+    match whole {
         Some(("ms", _)) if nanos > 1_000_000_000 => format!("{}s", time.as_secs_f64()),
-        Some((name, unit)) => format!("{}{name}", nanos / unit),
+        Some((name, unit)) => format!("{}{name}", nanos / u128::from(*unit)),
         None => format!("{}us", nanos as f64 / 1e3),
     }
 }

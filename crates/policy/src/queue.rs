@@ -21,7 +21,7 @@
 
 use std::time::Duration;
 
-use crate::problem::Problem;
+use crate::problem::{Problem, Wrong};
 use crate::time::Time;
 
 /// No place.
@@ -43,7 +43,7 @@ impl QueueSettings {
     pub fn problems(&self) -> Vec<Problem> {
         let idle = self.length > 0 && self.wait.is_zero();
         let what = "`queue` has no effect: `queue_wait` is 0s, so nobody waits";
-        idle.then(|| Problem::of("queue", what).beside("queue_wait")).into_iter().collect()
+        idle.then(|| Problem::error("queue", Wrong::new(what)).with(&["queue_wait"])).into_iter().collect()
     }
 }
 

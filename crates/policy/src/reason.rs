@@ -66,8 +66,6 @@ words! {
         QueueTimeout = "queue-timeout",
         /// The provider named a time, and it is not over.
         CoolingDown = "cooling-down",
-        /// The limit shared by all instances is reached.
-        FleetLimit = "fleet-limit",
         /// The deadline left no room for an attempt.
         NoTimeLeft = "no-time-left",
         /// The name was not resolved.
@@ -121,7 +119,6 @@ impl Reason {
             | Reason::QueueFull
             | Reason::QueueTimeout
             | Reason::CoolingDown
-            | Reason::FleetLimit
             | Reason::OutOfDescriptors
             | Reason::LedgerUnavailable
             | Reason::Draining => Origin::Seawall,
@@ -184,7 +181,7 @@ mod tests {
             assert!(seen.insert(word), "{word} twice");
             assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{word}");
         }
-        assert_eq!(Reason::ALL.len(), 26);
+        assert_eq!(Reason::ALL.len(), 25);
         assert_eq!(Stopped::ALL.len(), 10);
     }
 }

@@ -49,10 +49,6 @@ mod operation;
 #[cfg(feature = "pool")]
 mod pool;
 mod settings;
-#[cfg(feature = "ledger")]
-pub mod stored;
-#[cfg(feature = "ledger")]
-pub mod template;
 #[cfg(feature = "tower")]
 pub mod tower;
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 
-use seawall_policy::Problem;
+use seawall_policy::{Gravity, Problem};
 
 /// Settings that could never work, all of them at once: what, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +43,6 @@ impl From<Infallible> for Misuse {
 
 /// Tells what is wrong with the settings that `whose` builds. What is only odd is left to the program.
 pub(crate) fn tell(whose: &str, problems: Vec<Problem>, found: &mut Vec<String>) {
-    for Problem { what, help, .. } in problems.into_iter().filter(|problem| problem.grave) {
-        let help = help.map(|help| format!(" ({help})")).unwrap_or_default();
-        found.push(format!("{whose}: {what}{help}"));
-    }
+    let grave = problems.into_iter().filter(|problem| problem.gravity == Gravity::Error);
+    found.extend(grave.map(|problem| format!("{whose}: {}", problem.wrong)));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use seawall_client::connect::{DnsSettings, TlsSettings};
 use seawall_client::{AnswerLimits, CallRequest, PoolSettings};
-use seawall_policy::{self as policy, Problem};
+use seawall_policy::{self as policy, Problem, Wrong};
 
 /// So many seconds.
 #[must_use]
@@ -105,7 +105,7 @@ impl Retry {
         if !policy::Plan::ATTEMPTS.contains(&self.attempts) {
             let (least, most) = (policy::Plan::ATTEMPTS.start(), policy::Plan::ATTEMPTS.end());
             let what = format!("attempts {}: from {least}, which means no repeats, to {most}", self.attempts);
-            found.push(Problem::of("attempts", what));
+            found.push(Problem::error("attempts", Wrong::new(what)));
         }
         found
     }
@@ -305,7 +305,10 @@ impl AnswerHead {
         let outside = both.into_iter().filter(|(_, value, within)| !within.contains(value));
         let told = outside.map(|(name, value, within)| {
             let (least, most) = (within.start(), within.end());
-            Problem::of(name, format!("{name} is {value}; it must lie between {least} and {most}"))
+            Problem::error(
+                name,
+                Wrong::new(format!("{name} is {value}; it must lie between {least} and {most}")),
+            )
         });
         told.collect()
     }

@@ -5,7 +5,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use seawall::ledger::{Call, Cancel, Confirm, Durable, Found, Ledger, Performed, Sqlite, Undone};
+use seawall::ledger::protocol::{Call, Found, Performed, Undone};
+use seawall::ledger::{Cancel, Confirm, Durable, Ledger, Sqlite};
 use seawall::{Dependency, Effect, Idempotency, When};
 use seawall_lab::rogue::{Act, Answer, Load, Rogue};
 use serde_json::json;
@@ -87,10 +88,11 @@ async fn an_answer_that_cannot_be_read_is_neither_applied_nor_absent_nor_cancell
     let file = tempfile::tempdir().unwrap();
     let store = Sqlite::open(&file.path().join("ledger.db")).await.unwrap();
     seawall::ledger::Store::migrate(&store).await.unwrap();
-    let ledger = Ledger::builder(store).operation(charge.declare()).build().unwrap();
+    let ledger = Ledger::builder(store).operation(&charge).build().unwrap();
     let paid = json!({"status": "succeeded", "id": "ch_1"}).to_string();
     provider.answers(Answer::ok(paid.clone()));
-    let outcome = charge.actions(&ledger).perform("k1", &json!({ "amount": 1 })).await.unwrap();
+    let charges = charge.actions(&ledger).unwrap();
+    let outcome = charges.perform("k1", &json!({ "amount": 1 })).await.unwrap();
     assert_eq!(outcome.effect(), Effect::Applied);
 
     let (row, remote) = (outcome.action().clone(), charge.remote());

@@ -11,9 +11,8 @@ mod stage;
 
 use std::time::{Duration, Instant};
 
-use seawall::ledger::{
-    Actions, AttemptOutcome, Call, End, Found, Known, OnUnknown, Performed, Refusal, Store, Undone,
-};
+use seawall::ledger::protocol::{AttemptOutcome, Call, Found, Known, Performed, Undone};
+use seawall::ledger::{Actions, End, OnUnknown, Refusal, Store};
 use seawall::{Effect, GuardedPool, OnHeld, Reason};
 use seawall_lab::dead_end::Refused;
 use seawall_lab::harbor::Status;

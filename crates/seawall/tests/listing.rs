@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+use seawall::ledger::protocol::Stamp;
 use seawall::ledger::reconcile::{ListAsk, ListedState, NoPage, Window, Zone};
-use seawall::ledger::{Listing, Stamp, recorded_amount};
-use seawall::stored::StoredRequest;
+use seawall::ledger::stored::StoredRequest;
+use seawall::ledger::{Listing, recorded_amount};
 use seawall::{Dependency, Idempotency};
 use seawall_lab::harbor::Harbor;
 

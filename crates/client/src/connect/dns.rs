@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use seawall_policy::Problem;
+use seawall_policy::{Problem, Wrong};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -48,7 +48,7 @@ impl DnsSettings {
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let what = "`refresh` is zero: every connection would wait for a lookup";
-        self.refresh.is_zero().then(|| Problem::of("refresh", what)).into_iter().collect()
+        self.refresh.is_zero().then(|| Problem::error("refresh", Wrong::new(what))).into_iter().collect()
     }
 }
 

@@ -11,9 +11,10 @@ use seawall_policy::{DependencyGuards, Force, Time};
 use serde::{Deserialize, Serialize};
 
 use super::changes::{Change, stamp};
+use super::desk::{Desk, Ends};
 use super::door::Who;
 use super::problem::Problem;
-use super::{DependencyView, Desk, Entrance};
+use super::view::DependencyView;
 
 /// Bytes of a request's body.
 const MOST_BODY: usize = 16 << 10;
@@ -71,7 +72,7 @@ pub(super) struct Done {
 pub(super) async fn force(
     State(desk): State<Arc<Desk>>,
     Path(name): Path<String>,
-    Extension(entrance): Extension<Entrance>,
+    Extension(ends): Extension<Ends>,
     Extension(Who(who)): Extension<Who>,
     body: Body,
 ) -> Result<Json<Done>, Problem> {
@@ -90,7 +91,7 @@ pub(super) async fn force(
     let change = Change {
         at: stamp(SystemTime::now()),
         who,
-        peer: entrance.peer.to_string(),
+        peer: ends.peer.to_string(),
         dependency: name,
         endpoint: order.endpoint,
         state: order.state.as_str().to_owned(),

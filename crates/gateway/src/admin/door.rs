@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::desk::{Desk, Ends};
 use super::problem::Problem;
-use super::{Desk, Entrance};
-use crate::gate::{Gate, Kept};
+use crate::callers::gate::{Gate, Kept};
 
 /// The name of the token that was shown. There on every request that carries a good one.
 #[derive(Clone, Debug)]
@@ -19,11 +19,11 @@ pub(super) struct Who(pub(super) String);
 /// Lets a request in, or says why not. Nothing behind it needs to ask again.
 pub(super) async fn pass(
     State(desk): State<Arc<Desk>>,
-    Extension(entrance): Extension<Entrance>,
+    Extension(ends): Extension<Ends>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    match desk.judge(entrance, &request) {
+    match desk.judge(ends, &request) {
         Ok(who) => {
             if let Some(who) = who {
                 request.extensions_mut().insert(who);
@@ -36,10 +36,10 @@ pub(super) async fn pass(
 
 impl Desk {
     /// The order matters: a page is refused before its token is looked at.
-    fn judge(&self, entrance: Entrance, request: &Request) -> Result<Option<Who>, Problem> {
+    fn judge(&self, ends: Ends, request: &Request) -> Result<Option<Who>, Problem> {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let compiled = self.running.compiled.load();
-        let gate = Gate::new(entrance.local, &compiled.settings.gateway.hosts, None);
+        let gate = Gate::new(ends.local, &compiled.settings.gateway.hosts, None);
         // A link on another site may lead here; what it shows, that site cannot read.
         let only_host = reads.then(|| hosts_of(request.headers()));
         let headers = only_host.as_ref().unwrap_or(request.headers());
@@ -51,7 +51,7 @@ impl Desk {
         let shown = request.headers().get(AUTHORIZATION);
         let who = shown.and_then(|shown| self.token.name_of(shown)).map(Who);
         let open_to_all = !request.uri().path().starts_with("/api/");
-        let free = reads && (entrance.local.ip().is_loopback() || open_to_all);
+        let free = reads && (ends.local.ip().is_loopback() || open_to_all);
         if who.is_none() && !free {
             let what = if shown.is_some() { "this token is not known here" } else { "this needs a token" };
             let detail = format!(
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use crate::admin::AdminToken;
     use crate::config;
-    use crate::running::Running;
+    use crate::running::process::Running;
 
     const ONE: &str = "[dependency.a]\nurl = \"http://a.example\"\n";
 
@@ -100,12 +100,12 @@ mod tests {
 
     fn ask(desk: &Desk, local: &str, path: &str, token: Option<&str>) -> bool {
         let local: std::net::SocketAddr = local.parse().unwrap();
-        let entrance = Entrance { local, peer: "10.9.9.9:5000".parse().unwrap() };
+        let ends = Ends { local, peer: "10.9.9.9:5000".parse().unwrap() };
         let mut request = Request::builder().uri(path).header(HOST, local.to_string());
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        desk.judge(entrance, &request.body(Body::empty()).unwrap()).is_ok()
+        desk.judge(ends, &request.body(Body::empty()).unwrap()).is_ok()
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@
 
 mod breaker;
 mod changes;
+mod desk;
 mod door;
 mod problem;
 mod seats;
@@ -40,9 +41,10 @@ pub use view::{
 };
 pub use words::in_words;
 
-use crate::descriptors::admin_seats;
-use crate::running::Running;
+use crate::callers::descriptors::admin_seats;
+use crate::running::process::Running;
 use changes::Changes;
+use desk::{Desk, Ends};
 use problem::Problem;
 use seats::{Asked, Seats};
 
@@ -51,23 +53,6 @@ use seats::{Asked, Seats};
 const MOST_CONNECTIONS: usize = 256;
 /// A head must be there by then; an idle connection is closed after it.
 const HEAD_TIME: Duration = Duration::from_secs(30);
-
-/// What all admin requests share.
-#[derive(Debug)]
-struct Desk {
-    running: Arc<Running>,
-    token: AdminToken,
-    changes: Changes,
-}
-
-/// Where a request came in.
-#[derive(Clone, Copy, Debug)]
-struct Entrance {
-    /// Our end of the connection.
-    local: SocketAddr,
-    /// The other end.
-    peer: SocketAddr,
-}
 
 /// Serves until dropped; then every connection is closed.
 ///
@@ -94,8 +79,8 @@ pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminTok
 /// Serves one connection to its end.
 async fn attend(stream: TcpStream, peer: SocketAddr, router: Router, asked: Asked) {
     let Ok(local) = stream.local_addr() else { return };
-    let entrance = Entrance { local: canonical(local), peer: canonical(peer) };
-    let inner = TowerToHyperService::new(router.layer(Extension(entrance)));
+    let ends = Ends { local: canonical(local), peer: canonical(peer) };
+    let inner = TowerToHyperService::new(router.layer(Extension(ends)));
     let service = service_fn(move |request| {
         asked.now();
         inner.call(request)
@@ -189,13 +174,4 @@ async fn never_stored(response: Response) -> impl IntoResponse {
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
     (headers, response)
-}
-
-impl Desk {
-    fn no_dependency(&self, name: &str) -> Problem {
-        let compiled = self.running.compiled.load();
-        let known: Vec<&str> = compiled.dependencies.iter().map(|d| d.settings.name.as_str()).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        Problem::new(StatusCode::NOT_FOUND, format!("there is no dependency `{name}`; there is {known}"))
-    }
 }

@@ -15,8 +15,8 @@ use axum::http::HeaderValue;
 use subtle::ConstantTimeEq;
 
 use crate::files::read_made;
-use crate::running::Running;
-use crate::tokens::TokenFile;
+use crate::running::process::Running;
+use crate::running::tokens::TokenFile;
 
 /// Random bytes of a token that is made here.
 const RANDOM_BYTES: usize = 32;
@@ -168,7 +168,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::tokens::Kind;
+    use crate::running::tokens::Kind;
 
     fn bearer(token: &str) -> HeaderValue {
         HeaderValue::from_str(&format!("Bearer {token}")).unwrap()

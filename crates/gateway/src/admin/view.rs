@@ -11,13 +11,14 @@ use seawall_policy::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Desk;
 use super::changes::{Change, stamp};
+use super::desk::Desk;
 use super::words::in_words;
 use crate::config;
-use crate::counters::tally;
-use crate::refusals::Last;
-use crate::running::{CompiledDependency, Reload};
+use crate::problem::refusals::Last;
+use crate::running::compiled::CompiledDependency;
+use crate::running::counters::tally;
+use crate::running::process::Reload;
 
 /// The whole gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

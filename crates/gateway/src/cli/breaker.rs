@@ -1,12 +1,25 @@
 //! `seawall breaker`: an operator's word.
 
+use clap::ValueEnum;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::remote::{Remote, segment};
+use super::failure::Failure;
+use super::remote::{Gateway, Remote, segment};
 use super::status::table;
-use super::{Failure, Gateway, Setting, terminal};
+use super::terminal;
 use crate::admin::DependencyView;
+
+/// What the breaker shall be.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Setting {
+    /// Refuse every call
+    Open,
+    /// Let every call pass, whatever happens
+    Closed,
+    /// Decide by evidence
+    Auto,
+}
 
 /// The part of the answer that is shown.
 #[derive(Deserialize)]

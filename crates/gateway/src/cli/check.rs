@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::{Failure, terminal};
+use super::failure::Failure;
+use super::terminal;
 use crate::config;
-use crate::running::Running;
+use crate::running::process::Running;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let env = |name: &str| std::env::var(name).ok();

@@ -8,8 +8,9 @@ use std::fmt::Write;
 use http::StatusCode;
 use seawall_policy::Reason;
 
-use super::{Failure, terminal};
-use crate::reply;
+use super::failure::Failure;
+use super::terminal;
+use crate::problem::reasons;
 
 macro_rules! pages {
     ($folder:literal: $($word:literal,)*) => {
@@ -24,7 +25,6 @@ const PAGES: &[(&str, &str)] = pages!["reasons":
     "queue-full",
     "queue-timeout",
     "cooling-down",
-    "fleet-limit",
     "no-time-left",
     "dns-failure",
     "connect-refused",
@@ -84,7 +84,7 @@ pub(super) fn run(words: &[String]) -> Result<(), Failure> {
 
 /// The reasons that an answer of Seawall's own has this status for.
 fn of_status(status: StatusCode) -> String {
-    let reasons = Reason::ALL.iter().filter(|reason| reply::status(**reason) == status);
+    let reasons = Reason::ALL.iter().filter(|reason| reasons::status(**reason) == status);
     let lines: Vec<String> = reasons
         .filter_map(|reason| {
             let (word, page) = PAGES.iter().find(|(word, _)| *word == reason.as_str())?;
@@ -173,7 +173,7 @@ mod tests {
         // Programs that hold a connection see that reason, and callers of the gateway never.
         for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::ConnectionHeld) {
             let page = page(reason.as_str());
-            let status = reply::status(*reason).as_u16();
+            let status = reasons::status(*reason).as_u16();
             let origin = reason.origin().as_str();
             let seen = page.split("\n\n").find(|part| part.starts_with("Seen as: "));
             let line = seen.unwrap_or_else(|| panic!("{reason}")).replace('\n', " ");
@@ -208,7 +208,7 @@ mod tests {
         for (word, listed) in [("breaker-open", true), ("draining", true), ("read-timeout", false)] {
             assert_eq!(shown.contains(&format!("{word} ")), listed, "{word}\n{shown}");
         }
-        let all: Vec<u16> = Reason::ALL.iter().map(|reason| reply::status(*reason).as_u16()).collect();
+        let all: Vec<u16> = Reason::ALL.iter().map(|reason| reasons::status(*reason).as_u16()).collect();
         for status in all {
             assert!(of_status(StatusCode::from_u16(status).unwrap()).contains("Answers of Seawall's own"));
         }

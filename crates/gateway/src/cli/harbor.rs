@@ -6,7 +6,8 @@ use std::path::Path;
 use seawall_lab::harbor::{Harbor, Script};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, logs, terminal};
+use super::failure::Failure;
+use super::{logs, terminal};
 
 pub(super) fn run(listen: SocketAddr, script: Option<&Path>) -> Result<(), Failure> {
     let script = script.map(read).transpose()?;

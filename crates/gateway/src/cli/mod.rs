@@ -6,6 +6,7 @@
 mod breaker;
 mod check;
 mod explain;
+mod failure;
 mod harbor;
 mod logs;
 mod manual;
@@ -18,11 +19,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config;
 use crate::serve;
+use breaker::Setting;
+use failure::Failure;
+use remote::Gateway;
 
 /// Stands between a backend and the systems it does not own.
 ///
@@ -132,46 +136,6 @@ struct ConfigFile {
         default_value = "./seawall.toml"
     )]
     path: PathBuf,
-}
-
-/// Which gateway to talk to, and as whom.
-#[derive(Debug, Args)]
-struct Gateway {
-    /// The gateway's admin side
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8401")]
-    admin: String,
-    /// A file with the admin token; without it, the one that a gateway on this machine made at start
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Setting {
-    /// Refuse every call
-    Open,
-    /// Let every call pass, whatever happens
-    Closed,
-    /// Decide by evidence
-    Auto,
-}
-
-/// Why a command did not do what it was asked for.
-#[derive(Debug)]
-struct Failure {
-    code: u8,
-    message: String,
-}
-
-impl Failure {
-    /// It was asked for rightly, and went wrong.
-    fn failed(message: impl Into<String>) -> Failure {
-        Failure { code: 1, message: message.into() }
-    }
-
-    /// It was asked for wrongly, or the configuration is wrong.
-    fn misuse(message: impl Into<String>) -> Failure {
-        Failure { code: 2, message: message.into() }
-    }
 }
 
 /// The program: reads the arguments, does what they say, and tells how it ended.

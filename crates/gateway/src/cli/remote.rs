@@ -5,22 +5,35 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args;
 use http::Uri;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::{Failure, Gateway};
+use super::failure::Failure;
 use crate::admin::default_token_path;
 use crate::files::{read_given, read_made};
-use crate::tokens::check_length;
+use crate::running::tokens::check_length;
 
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(15);
 /// Bytes of an answer; a thousand dependencies fit many times.
 const MOST_ANSWER: u64 = 64 << 20;
 const DEFAULT_PORT: u16 = 80;
+
+/// Which gateway to talk to, and as whom.
+#[derive(Debug, Args)]
+pub(super) struct Gateway {
+    /// The gateway's admin side
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8401")]
+    pub(super) admin: String,
+    /// A file with the admin token; without it, the one that a gateway on this machine made at start
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+}
 
 /// One gateway's admin side.
 #[derive(Debug)]
@@ -178,10 +191,8 @@ fn judge(status: u16, body: String, shown: &str) -> Result<String, Failure> {
 
 /// A path's segment.
 pub(super) fn segment(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// The token that a gateway on this machine made.

@@ -12,9 +12,10 @@ use seawall_lab::sim::scenarios::{self, Ask, Findings, Scenario, Seawall};
 use seawall_policy::Timeouts;
 use serde::Serialize;
 
-use super::{Failure, terminal};
+use super::failure::Failure;
+use super::terminal;
 use crate::config;
-use crate::running::guard_settings;
+use crate::running::compiled::guard_settings;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Start with: seawall lab simulate --list

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::remote::Remote;
-use super::{Failure, Gateway, terminal};
+use super::failure::Failure;
+use super::remote::{Gateway, Remote};
+use super::terminal;
 use crate::admin::{DependencyView, EndpointView, Overview, in_words};
 
 pub(super) fn run(gateway: &Gateway, json: bool) -> Result<(), Failure> {

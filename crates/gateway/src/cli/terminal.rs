@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
-use super::Failure;
+use super::failure::Failure;
 
 /// Writes to standard output. A reader that has gone away has seen enough: that is no failure, and no panic.
 pub(super) fn print(text: &str) -> Result<(), Failure> {

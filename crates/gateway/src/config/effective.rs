@@ -8,10 +8,11 @@ mod words;
 
 use std::fmt::Write;
 
+use seawall_ledger::{CancelKind, SettleBy};
 use seawall_policy::{Idempotency, Predicate, Timeouts};
 
-use super::action::{CancelKind, Settle};
-use super::in_force::is_in_force;
+use super::action::ON_UNKNOWN;
+use super::in_force::pending;
 use super::keys;
 use super::predicate;
 use super::rows;
@@ -60,11 +61,6 @@ impl Page {
     fn blank(&mut self) {
         self.out.push('\n');
     }
-}
-
-/// What to add to a setting that has no effect yet.
-fn pending(key: &str) -> &'static str {
-    if is_in_force(key) { "" } else { "  (not in force yet)" }
 }
 
 fn gateway(page: &mut Page, gateway: &Gateway) {
@@ -136,7 +132,7 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
             "every {} ({}): {}",
             show_time(reconcile.every),
             reconcile.zone,
-            without_query(&reconcile.list.to_string())
+            without_query(&reconcile.listing.request.to_string())
         );
         page.line(1, "reconcile", format!("{text}{}", pending("reconcile")));
     }
@@ -251,7 +247,7 @@ fn action(page: &mut Page, operation: &Operation) {
         }
     }
     if let Some(cancel) = &operation.cancel {
-        let body = if cancel.json.is_some() { " with a JSON body" } else { "" };
+        let body = if cancel.request.body().is_some() { " with a JSON body" } else { "" };
         let request = without_query(&cancel.request.to_string());
         let kind = match cancel.kind {
             CancelKind::Additive => "additive",
@@ -261,14 +257,14 @@ fn action(page: &mut Page, operation: &Operation) {
     }
     let Some(durable) = &operation.durable else { return };
     let settle = match durable.settle {
-        Settle::Reply => "by the reply".to_owned(),
-        Settle::Explicit { within } => format!("explicit within {}", show_time(within)),
+        SettleBy::Reply => "by the reply".to_owned(),
+        SettleBy::Explicit(within) => format!("explicit within {}", show_time(within)),
     };
-    let attempts = &durable.attempts;
+    let attempts = &durable.limits;
     let shown = format!(
         "settle {settle}, give_up {}, on_unknown {}, quiet {}, key_lifetime {}, attempts {}/{}/{}{}",
         show_time(durable.give_up),
-        durable.on_unknown,
+        ON_UNKNOWN.iter().find(|(_, what)| *what == durable.on_unknown).map_or("", |(word, _)| *word),
         show_time(durable.quiet),
         show_time(durable.key_lifetime),
         attempts.perform,

@@ -38,7 +38,6 @@ impl But {
 
 const OPERATION: &[&str] = &["[[dependency.NAME.operation]]"];
 const DEPENDENCY: &[&str] = &["[dependency.NAME]"];
-const CONCURRENCY: &[&str] = &["`concurrency`"];
 
 const NOT_YET: &[NotYet] = &[
     NotYet {
@@ -66,12 +65,6 @@ const NOT_YET: &[NotYet] = &[
         says: "is not in force yet: nothing is undone",
     },
     NotYet {
-        key: "fleet",
-        tables: CONCURRENCY,
-        but: But::Nothing,
-        says: "is not in force yet: no limit is shared",
-    },
-    NotYet {
         key: "reconcile",
         tables: DEPENDENCY,
         but: But::Nothing,
@@ -95,6 +88,11 @@ pub(super) fn not_yet(table: &str, key: &str, value: &DeValue<'_>) -> Option<&'s
 #[must_use]
 pub fn is_in_force(key: &str) -> bool {
     !NOT_YET.iter().any(|entry| entry.key == key)
+}
+
+/// What to add to a setting that has no effect yet.
+pub(super) fn pending(key: &str) -> &'static str {
+    if is_in_force(key) { "" } else { "  (not in force yet)" }
 }
 
 #[cfg(test)]
@@ -169,16 +167,10 @@ mod tests {
 
     #[test]
     fn what_nothing_obeys_is_told() {
-        for (line, key) in [
-            ("concurrency = { fleet = { url = \"redis://r.internal\", max = 5 } }", "`fleet`"),
-            (
-                "operation = [{ name = \"a\", match = \"POST /a\", idempotency = \"keyed\", durable = true }]",
-                "`durable`",
-            ),
-        ] {
-            let notes = notes(line);
-            let told = notes.iter().any(|note| note.starts_with(key) && note.contains("not in force yet"));
-            assert!(told, "{line}: {notes:?}");
-        }
+        let line =
+            "operation = [{ name = \"a\", match = \"POST /a\", idempotency = \"keyed\", durable = true }]";
+        let notes = notes(line);
+        let told = |note: &String| note.starts_with("`durable`") && note.contains("not in force yet");
+        assert!(notes.iter().any(told), "{notes:?}");
     }
 }

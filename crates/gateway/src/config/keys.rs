@@ -7,15 +7,15 @@ mod dependency;
 mod gateway;
 mod operation;
 mod policies;
+mod root;
 
-use super::template::Purpose;
+use seawall_actions::template::Purpose;
 
 pub(super) use operation::needs_durable;
+#[cfg(test)]
+pub(super) use operation::operation_doc;
 pub(super) use policies::{ANSWER, BREAKER, BUDGET, CONCURRENCY, DNS, POOL, RETRY, TIMEOUT};
-
-use dependency::DEPENDENCY;
-use gateway::{GATEWAY, LEDGER};
-use policies::{PER_CALL, PER_DEPENDENCY};
+pub(super) use root::ROOT;
 
 /// One table of the file.
 #[derive(Debug)]
@@ -96,7 +96,6 @@ pub(super) enum Kind {
     EndpointUrl,
     ProxyUrl,
     LedgerUrl,
-    RedisUrl,
     HeaderName,
     HostNames,
     Statuses,
@@ -124,20 +123,3 @@ const fn must(name: &'static str, kind: Kind, doc: &'static str) -> Key {
 const COUNT: Kind = Kind::Whole { min: 1, max: 1_000_000 };
 const TIME: Kind = Kind::Time { zero: false };
 const TIME_OR_ZERO: Kind = Kind::Time { zero: true };
-
-pub(super) static ROOT: Spec = Spec {
-    name: "the file",
-    doc: "Seawall's configuration.",
-    groups: &[&[
-        key("gateway", Kind::Table(&GATEWAY), "The process itself."),
-        key("ledger", Kind::Table(&LEDGER), "Where durable operations are recorded."),
-        key("defaults", Kind::Table(&DEFAULTS), "For every dependency; each may override each, key by key."),
-        key("dependency", Kind::Named(&DEPENDENCY), "The systems that are called, by name."),
-    ]],
-};
-
-static DEFAULTS: Spec = Spec {
-    name: "[defaults]",
-    doc: "For every dependency; each may override each, key by key.",
-    groups: &[PER_CALL, PER_DEPENDENCY],
-};

@@ -1,6 +1,6 @@
 //! The configuration of the gateway: bytes in, settings or a full report out.
 //!
-//! A file is read in two passes. The first ([`shape`]) knows every key from one table ([`keys`]) and judges each
+//! A file is read in two passes. The first ([`walk`]) knows every key from one table ([`keys`]) and judges each
 //! value by itself; the second ([`read`]) merges `[defaults]`, dependency and operation key by key, and checks what
 //! depends on two values. Both collect: a file with ten mistakes gives ten reports, each at its line. The obvious
 //! way, deserialising into structures, stops at the first mistake and loses the places of what is flattened.
@@ -18,9 +18,9 @@
 mod action;
 pub mod defaults;
 mod effective;
+mod hidden;
 mod in_force;
 mod keys;
-mod nearest;
 mod pattern;
 mod predicate;
 mod read;
@@ -33,33 +33,30 @@ mod section;
 mod settings;
 mod shape;
 mod shown;
-mod template;
 #[cfg(test)]
 mod tests;
 mod values;
+mod walk;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use action::{
-    Attempts, Cancel, CancelKind, Confirm, Durable, Ledger, OnUnknown, Reconcile, ReconcileState, Settle,
-};
+pub use action::{Ledger, Reconcile};
 pub use effective::effective;
+pub use hidden::Secret;
 pub use in_force::is_in_force;
 pub use pattern::{Pattern, Segment};
-pub use report::{Mistake, Place, Report};
+pub use report::{Mistake, Note, Place, Report};
 pub use schema::schema;
 pub use secret::Environment;
 pub use settings::{
-    Breaker, Clients, Concurrency, Dangerous, Dependency, Endpoint, Fallback, Fleet, Gateway, GuardKey,
-    Health, Limits, Operation, Retry, Secret, Settings,
+    Breaker, Clients, Concurrency, Dangerous, Dependency, Endpoint, Fallback, Gateway, GuardKey, Health,
+    Limits, Operation, Retry, Settings,
 };
-pub use template::{Hole, JsonTemplate, Part, Pointer, RequestTemplate, Template};
 
 use repair::Repaired;
 use section::{Book, Section};
@@ -75,24 +72,6 @@ pub struct Loaded {
     /// The files that the settings name and that are read (secrets, certificates, keys, tokens), with a number for what was in
     /// them: it changes when the content does, and is good for this process only.
     pub files: BTreeMap<PathBuf, Option<u64>>,
-}
-
-/// Something to know about an accepted file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// Where in the file.
-    pub place: Option<Place>,
-    /// What, in words.
-    pub text: String,
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place {
-            Some(place) => write!(f, "line {}: {}", place.line, self.text),
-            None => f.write_str(&self.text),
-        }
-    }
 }
 
 /// Reads a file. `env` looks up environment variables for `${env:NAME}`; relative paths in the file begin at the
@@ -143,7 +122,7 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
         asked: RefCell::default(),
     };
     let root = Section::new(&book, &keys::ROOT, document.get_ref(), 0..0);
-    shape::walk(&root, document.get_ref());
+    walk::walk(&root, document.get_ref());
     let settings = read::settings(&root);
     let mut mistakes = book.mistakes.take();
     let mut shown = shown::ranges(source, document.get_ref(), book.broken);

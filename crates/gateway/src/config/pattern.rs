@@ -10,8 +10,8 @@
 use std::fmt;
 
 use http::Method;
+use seawall_actions::nearest::advice;
 
-use super::nearest::advice;
 use super::values::Wrong;
 use crate::paths;
 

@@ -1,12 +1,12 @@
 //! `{ status = 200, json = { "/code" = ["DECLINED", "LIMIT"] } }`: a condition on an answer.
 
+use seawall_actions::field_pointer;
+use seawall_actions::nearest::advice;
+use seawall_actions::shown::quoted;
 use seawall_policy::{Field, Otherwise, Predicate, Scalar};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::nearest::advice;
-use super::shown::quoted;
-use super::template::Pointer;
 use super::values::{self, Wrong};
 
 /// A mistake in a part of a predicate, with its place.
@@ -28,7 +28,8 @@ fn predicate(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>) -> Predic
     let mut found = Predicate::default();
     let DeValue::Table(table) = value.get_ref() else {
         let help = "as in { status = 200, json = { \"/code\" = \"DECLINED\" } }";
-        wrong.push((value.span(), Wrong::kind("a condition on an answer", value.get_ref()).help(help)));
+        wrong
+            .push((value.span(), values::wrong_kind("a condition on an answer", value.get_ref()).help(help)));
         return found;
     };
     for key in table.keys().filter(|key| !KEYS.contains(&key.get_ref().as_ref())) {
@@ -51,7 +52,8 @@ fn predicate(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>) -> Predic
         Some((span, other)) => {
             wrong.push((
                 span,
-                Wrong::kind("a table of JSON pointers", other).help("as in { \"/code\" = \"DECLINED\" }"),
+                values::wrong_kind("a table of JSON pointers", other)
+                    .help("as in { \"/code\" = \"DECLINED\" }"),
             ));
         }
     }
@@ -89,7 +91,7 @@ pub(super) fn otherwise(value: &DeValue<'_>) -> Result<Otherwise, Wrong> {
 fn fields_of(fields: &DeTable<'_>, wrong: &mut Vec<Misplaced>) -> Vec<Field> {
     let mut found = Vec::with_capacity(fields.len());
     for (name, value) in fields {
-        if let Err(error) = Pointer::parse(name.get_ref()) {
+        if let Err(error) = field_pointer(name.get_ref()) {
             wrong.push((name.span(), error));
         }
         let any_of = match value.get_ref() {
@@ -111,7 +113,7 @@ fn scalar(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>) -> Option<Sc
         DeValue::Boolean(flag) => Ok(Scalar::Bool(*flag)),
         DeValue::Integer(_) => values::integer(value.get_ref()).map(Scalar::Integer),
         DeValue::Float(_) => values::number(value.get_ref()).map(Scalar::Float),
-        other => Err(Wrong::kind("a string, a number, true or false", other)),
+        other => Err(values::wrong_kind("a string, a number, true or false", other)),
     };
     found.map_err(|error| wrong.push((value.span(), error))).ok()
 }

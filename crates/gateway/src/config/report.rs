@@ -41,6 +41,24 @@ impl fmt::Display for Place {
     }
 }
 
+/// Something to know about an accepted file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Where in the file.
+    pub place: Option<Place>,
+    /// What, in words.
+    pub text: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Some(place) => write!(f, "line {}: {}", place.line, self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
 /// One mistake: where, what, and how to repair it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {

@@ -92,7 +92,6 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::EndpointUrl => text("^https?://[^/?#@]+[^?#]*$"),
         Kind::ProxyUrl => or_off(text("^http://[^/?#@]+/?$")),
         Kind::LedgerUrl => text(r"^(sqlite:|postgres://|postgresql://|\$\{).+$"),
-        Kind::RedisUrl => text(r"^(redis://|rediss://|\$\{).+$"),
         Kind::HeaderName => text("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"),
         Kind::HostNames => json!({ "type": "array", "items": text("^[A-Za-z0-9._-]+$") }),
         Kind::Statuses => status_or_statuses(),

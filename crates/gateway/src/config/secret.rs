@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::nearest::advice;
-use super::shown::{is_variable, tellable};
+use seawall_actions::nearest::advice;
+use seawall_actions::shown::tellable;
+
+use super::shown::is_variable;
 use super::values::Wrong;
 
 /// Looks up environment variables.

@@ -8,19 +8,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use seawall_actions::nearest::nearest;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Note;
 use super::keys::{Key, Kind, Spec};
-use super::nearest::nearest;
-use super::report::{Mistake, Place};
+use super::report::{Mistake, Note, Place};
 use super::secret::{self, Environment};
 use super::shape;
-use super::values::Wrong;
-
-/// A value with its place.
-pub(super) type Value<'a> = Spanned<DeValue<'a>>;
+use super::values::{Value, Wrong};
 
 /// The file that is being read, and what was found wrong with it so far.
 pub(super) struct Book<'a> {

@@ -7,14 +7,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Uri};
+use seawall_actions::{Cancel, Confirm};
 use seawall_client::connect::{DnsSettings, HttpVersion, TlsSettings};
 use seawall_client::{AnswerLimits, CallRequest, PoolSettings};
+use seawall_ledger::Rules;
 use seawall_policy::{
     Answers, Backoff, BreakerSettings, BudgetSettings, CoolingSettings, GuardSettings, Idempotency,
     LimitSettings, Plan, QueueSettings, Timeouts,
 };
 
-use super::action::{Cancel, Confirm, Durable, Ledger, Reconcile};
+use super::action::{Ledger, Reconcile};
 use super::pattern::Pattern;
 
 /// A whole file.
@@ -219,26 +221,13 @@ pub struct Concurrency {
     pub key: GuardKey,
     /// The number of keys that have one of their own.
     pub max_keys: u32,
-    /// The limit that a partner imposes on the whole company.
-    pub fleet: Option<Fleet>,
 }
 
 impl Default for Concurrency {
     fn default() -> Self {
         let GuardSettings { limit, queue, limit_keys, .. } = GuardSettings::default();
-        Concurrency { limit, queue, key: GuardKey::Endpoint, max_keys: limit_keys, fleet: None }
+        Concurrency { limit, queue, key: GuardKey::Endpoint, max_keys: limit_keys }
     }
-}
-
-/// A limit shared by all gateways of a company, kept in Redis.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Fleet {
-    /// Where it is kept.
-    pub url: Secret,
-    /// Calls at once, or in each `per`.
-    pub max: u32,
-    /// With it, `max` is a rate; without, calls at once.
-    pub per: Option<Duration>,
 }
 
 /// When to stop calling.
@@ -293,30 +282,6 @@ pub struct Operation {
     pub confirm: Option<Confirm>,
     /// How to undo it.
     pub cancel: Option<Cancel>,
-    /// Recorded before it is sent.
-    pub durable: Option<Durable>,
-}
-
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    /// The text itself, for the one who connects with it.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
+    /// The ledger's rules, where it is recorded before it is sent.
+    pub durable: Option<Rules>,
 }

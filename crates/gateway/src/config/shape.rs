@@ -1,124 +1,18 @@
-//! First pass: every key is known, every value by itself is well formed.
-//!
-//! Driven by the table of keys alone. What depends on two values is checked in `read`.
+//! What each kind of value must be, judged by itself; and the values that both passes read.
 
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use seawall_actions::nearest::advice;
+use seawall_actions::shown::quoted;
+use seawall_actions::template::{JsonTemplate, Pointer, Purpose, RequestTemplate, Template, header_name};
 use toml::Spanned;
-use toml::de::{DeArray, DeTable, DeValue};
+use toml::de::DeValue;
 
-use super::keys::{Kind, ROOT, Spec};
-use super::nearest::advice;
+use super::keys::Kind;
+use super::pattern::Pattern;
 use super::predicate::{self, Misplaced};
-use super::section::{Section, Value};
-use super::shown::quoted;
-use super::template::{JsonTemplate, Pointer, Purpose, RequestTemplate, Template};
-use super::values::{self, Wrong};
-use super::{in_force, pattern::Pattern, settings::GuardKey};
-
-/// Walks a table and everything below it.
-pub(super) fn walk(section: &Section<'_>, table: &DeTable<'_>) {
-    let (book, spec) = (section.book, section.spec);
-    for (name, value) in table {
-        let Some(key) = spec.key(name.get_ref()) else {
-            book.wrong(name.span(), unknown(spec, name.get_ref()));
-            continue;
-        };
-        if let Some(says) = in_force::not_yet(spec.name, key.name, value.get_ref()) {
-            book.note(name.span(), format!("`{}` {says}", key.name));
-        }
-        match (&key.kind, value.get_ref()) {
-            (Kind::Table(_), DeValue::Table(inner)) => walk(&section.child(key.name), inner),
-            (Kind::Tables(_), DeValue::Array(items)) => walk_list(section, key.name, items),
-            (Kind::Named(_), DeValue::Table(tables)) => walk_named(section, key.name, tables),
-            (kind, _) => {
-                for (span, wrong) in judge(kind, value) {
-                    book.wrong(
-                        span,
-                        Wrong { message: format!("`{}`: {}", key.name, wrong.message), ..wrong },
-                    );
-                }
-            }
-        }
-    }
-    for key in spec.keys().filter(|key| key.required) {
-        if section.lacks(key.name) && !book.broken {
-            let message = format!("`{}` is missing in {}", key.name, spec.name);
-            book.wrong(section.at.clone(), Wrong::new(message).help(key.doc));
-        }
-    }
-}
-
-fn walk_list(section: &Section<'_>, name: &str, items: &DeArray<'_>) {
-    for item in items.iter() {
-        if !item.get_ref().is_table() {
-            section.book.wrong(item.span(), Wrong::kind("a table", item.get_ref()));
-        }
-    }
-    for child in section.children(name) {
-        child.walk();
-    }
-}
-
-fn walk_named(section: &Section<'_>, name: &str, tables: &DeTable<'_>) {
-    for (own, value) in tables {
-        if let Err(wrong) = dependency_name(own.get_ref()) {
-            section.book.wrong(own.span(), wrong);
-        }
-        if !value.get_ref().is_table() {
-            let wrong = Wrong::kind("a table", value.get_ref()).help("as in [dependency.payments]");
-            section.book.wrong(value.span(), wrong);
-        }
-    }
-    for (_, child) in section.named(name) {
-        child.walk();
-    }
-}
-
-impl Section<'_> {
-    /// Walks this table.
-    fn walk(&self) {
-        if let Some(table) = self.table() {
-            walk(self, table);
-        }
-    }
-}
-
-fn unknown(spec: &Spec, name: &str) -> Wrong {
-    let shown = quoted(name, spec.names(), "this key");
-    let wrong = Wrong::new(format!("{shown} is not known in {}", spec.name));
-    let mut homes = Vec::new();
-    homes_of(&ROOT, name, &mut homes);
-    if super::nearest::nearest(name, spec.names()).is_none() && !homes.is_empty() {
-        return wrong.help(format!("`{name}` belongs in {}", homes.join(" or ")));
-    }
-    wrong.help(advice(name, spec.names()))
-}
-
-/// The tables that know a key.
-fn homes_of(spec: &'static Spec, name: &str, homes: &mut Vec<&'static str>) {
-    if spec.key(name).is_some() && !homes.contains(&spec.name) {
-        homes.push(spec.name);
-    }
-    for key in spec.keys() {
-        if let Kind::Table(inner) | Kind::Tables(inner) | Kind::Named(inner) = key.kind {
-            homes_of(inner, name, homes);
-        }
-    }
-}
-
-fn dependency_name(name: &str) -> Result<(), Wrong> {
-    let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(fine) {
-        return Err(Wrong::new("the name of a dependency is 1 to 64 lowercase letters, digits, - and _")
-            .help("it is the first segment of the path that applications call"));
-    }
-    if name.starts_with('-') {
-        return Err(Wrong::new("the name of a dependency does not begin with -")
-            .help("paths under /-/ are Seawall's own"));
-    }
-    Ok(())
-}
+use super::settings::GuardKey;
+use super::values::{self, Value, Wrong};
 
 /// What is wrong with a value that is not a table of ours.
 pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
@@ -128,11 +22,13 @@ pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
     match kind {
         Kind::Table(_) | Kind::Named(_) => one(match found {
             DeValue::Table(_) => Ok(()),
-            _ => Err(Wrong::kind("a table", found)),
+            _ => Err(values::wrong_kind("a table", found)),
         }),
         Kind::Tables(_) => one(match found {
             DeValue::Array(_) => Ok(()),
-            _ => Err(Wrong::kind("a list of tables", found).help("written with double brackets, [[…]]")),
+            _ => {
+                Err(values::wrong_kind("a list of tables", found).help("written with double brackets, [[…]]"))
+            }
         }),
         Kind::Headers => headers(value),
         Kind::Json(purpose) => json(value, *purpose).1,
@@ -191,7 +87,6 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
         Kind::EndpointUrl => values::endpoint_url(found).map(drop),
         Kind::ProxyUrl => values::proxy_url(found).map(drop),
         Kind::LedgerUrl => url_with_secrets(text()?, &["sqlite:", "postgres://", "postgresql://"]),
-        Kind::RedisUrl => url_with_secrets(text()?, &["redis://", "rediss://"]),
         Kind::HeaderName => values::header_name(found).map(drop),
         Kind::File => text()
             .and_then(|path| if path.is_empty() { Err(Wrong::new("this path is empty")) } else { Ok(()) }),
@@ -227,14 +122,14 @@ pub(super) fn url_with_secrets(written: &str, schemes: &[&str]) -> Result<(), Wr
 fn headers(value: &Value<'_>) -> Vec<Misplaced> {
     let DeValue::Table(headers) = value.get_ref() else {
         let help = "as in { authorization = \"Bearer ${env:NAME}\" }";
-        return vec![(value.span(), Wrong::kind("a table of headers", value.get_ref()).help(help))];
+        return vec![(value.span(), values::wrong_kind("a table of headers", value.get_ref()).help(help))];
     };
     let mut wrong = Vec::new();
     let mut seen = std::collections::BTreeMap::new();
     let mut in_order: Vec<_> = headers.iter().collect();
     in_order.sort_by_key(|(name, _)| name.span().start);
     for (name, value) in in_order {
-        match values::header_named(name.get_ref()) {
+        match header_name(name.get_ref()) {
             Ok(header) => {
                 if seen.insert(header.as_str().to_owned(), ()).is_some() {
                     wrong.push((name.span(), Wrong::new(format!("the header `{header}` is given twice"))));
@@ -259,7 +154,7 @@ fn list_of(
     check: impl Fn(&DeValue<'_>) -> Result<(), Wrong>,
 ) -> Vec<Misplaced> {
     let DeValue::Array(items) = value.get_ref() else {
-        return vec![(value.span(), Wrong::kind(what, value.get_ref()))];
+        return vec![(value.span(), values::wrong_kind(what, value.get_ref()))];
     };
     let judged = items.iter().map(|item| (item.span(), check(item.get_ref())));
     judged.filter_map(|(span, outcome)| outcome.err().map(|wrong| (span, wrong))).collect()

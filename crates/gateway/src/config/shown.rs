@@ -9,34 +9,15 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use seawall_actions::shown::{LONGEST_WORD, is_word, tellable};
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{Kind, ROOT, Spec};
-use super::nearest::nearest;
-use super::section::Value;
 use super::shape::judge;
+use super::values::Value;
 
 /// A longer value is not shown, however harmless its key: a quote that was not closed may have swallowed what follows.
 const LONGEST_VALUE: usize = 200;
-/// A longer word may be a secret.
-const LONGEST_WORD: usize = 24;
-
-/// Whether a name that somebody wrote may be repeated in a message. What is close to a valid name may, and so may a short
-/// word of letters. A key of an API has digits, or is longer.
-pub(super) fn tellable<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> bool {
-    is_word(name) || nearest(name, candidates).is_some()
-}
-
-fn is_word(name: &str) -> bool {
-    let fine = |c: char| c.is_ascii_alphabetic() || "_-.".contains(c);
-    (1..=LONGEST_WORD).contains(&name.len()) && name.chars().all(fine)
-}
-
-/// The name in backticks, or `instead` where it may be a secret.
-pub(super) fn quoted<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, instead: &str) -> String {
-    if tellable(name, candidates) { format!("`{name}`") } else { instead.to_owned() }
-}
-
 /// Whether this may be the name of an environment variable. Nobody writes one with digits and lowercase letters, and
 /// many secrets look so.
 pub(super) fn is_variable(name: &str) -> bool {
@@ -167,13 +148,13 @@ impl Shown<'_> {
             }
             (Kind::Json(_), _) => self.json(value),
             (Kind::EndpointUrl | Kind::ProxyUrl, DeValue::String(_)) => self.url(value, false),
-            (Kind::LedgerUrl | Kind::RedisUrl, DeValue::String(_)) => self.url(value, true),
+            (Kind::LedgerUrl, DeValue::String(_)) => self.url(value, true),
             (Kind::Request(_), DeValue::String(_)) => self.request(value),
             (Kind::Predicates, _) => self.all(value),
             (Kind::HostNames | Kind::Statuses | Kind::Texts, DeValue::Array(items)) => {
                 items.iter().for_each(|item| self.scalar(item));
             }
-            (Kind::Headers | Kind::EndpointUrl | Kind::ProxyUrl | Kind::LedgerUrl | Kind::RedisUrl, _)
+            (Kind::Headers | Kind::EndpointUrl | Kind::ProxyUrl | Kind::LedgerUrl, _)
             | (Kind::Table(_) | Kind::Tables(_) | Kind::Named(_), _) => {}
             (Kind::Pattern | Kind::Pointer | Kind::File, _) => self.scalar(value),
             // What is no number, time or word of ours, and long, belongs somewhere else.

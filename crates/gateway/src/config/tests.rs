@@ -1,6 +1,7 @@
 //! Whole files: what is accepted, what is refused, and where the reports point.
 
 mod accepted;
+mod declared;
 mod masked;
 mod refused;
 mod schema;

@@ -7,34 +7,24 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
+use seawall_actions::nearest::advice;
+use seawall_actions::shown::quoted;
+use seawall_actions::template;
 use seawall_client::connect::HttpVersion;
-pub(super) use seawall_policy::show_time;
+use seawall_policy::TIME_UNITS;
+use toml::Spanned;
 use toml::de::DeValue;
 
-use super::nearest::advice;
-use super::shown::quoted;
 use crate::authority::Authority;
 
-/// What is wrong with a value, and what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
-    pub(super) message: String,
-    pub(super) help: Option<String>,
-}
+pub(super) use seawall_policy::{Wrong, show_time};
 
-impl Wrong {
-    pub(super) fn new(message: impl Into<String>) -> Wrong {
-        Wrong { message: message.into(), help: None }
-    }
+/// A value with its place.
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
-    pub(super) fn help(mut self, help: impl Into<String>) -> Wrong {
-        self.help = Some(help.into());
-        self
-    }
-
-    pub(super) fn kind(expected: &str, found: &DeValue<'_>) -> Wrong {
-        Wrong::new(format!("expected {expected}, found {}", kind_of(found)))
-    }
+/// A value of another kind than the one that is expected.
+pub(super) fn wrong_kind(expected: &str, found: &DeValue<'_>) -> Wrong {
+    Wrong::new(format!("expected {expected}, found {}", kind_of(found)))
 }
 
 type Outcome<T> = Result<T, Wrong>;
@@ -53,15 +43,15 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
 }
 
 pub(super) fn text<'a>(value: &'a DeValue<'_>) -> Outcome<&'a str> {
-    value.as_str().ok_or_else(|| Wrong::kind("a string", value))
+    value.as_str().ok_or_else(|| wrong_kind("a string", value))
 }
 
 pub(super) fn flag(value: &DeValue<'_>) -> Outcome<bool> {
-    value.as_bool().ok_or_else(|| Wrong::kind("true or false", value))
+    value.as_bool().ok_or_else(|| wrong_kind("true or false", value))
 }
 
 pub(super) fn integer(value: &DeValue<'_>) -> Outcome<i64> {
-    let DeValue::Integer(digits) = value else { return Err(Wrong::kind("a whole number", value)) };
+    let DeValue::Integer(digits) = value else { return Err(wrong_kind("a whole number", value)) };
     i64::from_str_radix(digits.as_str(), digits.radix())
         .map_err(|_| Wrong::new("this number is too large").help("at most 63 bits"))
 }
@@ -79,7 +69,7 @@ pub(super) fn number(value: &DeValue<'_>) -> Outcome<f64> {
     let parsed = match value {
         DeValue::Integer(_) => integer(value)? as f64,
         DeValue::Float(digits) => digits.as_str().parse().map_err(|_| Wrong::new("this is not a number"))?,
-        _ => return Err(Wrong::kind("a number", value)),
+        _ => return Err(wrong_kind("a number", value)),
     };
     if f64::is_finite(parsed) { Ok(parsed) } else { Err(Wrong::new("this is not a finite number")) }
 }
@@ -101,15 +91,6 @@ pub(super) fn ratio_ppm(value: &DeValue<'_>) -> Outcome<u32> {
     }
     Ok((parsed * 1e6).round() as u32)
 }
-
-const TIME_UNITS: [(&str, u64); 6] = [
-    ("us", 1_000),
-    ("ms", 1_000_000),
-    ("s", 1_000_000_000),
-    ("m", 60_000_000_000),
-    ("h", 3_600_000_000_000),
-    ("d", 86_400_000_000_000),
-];
 
 /// The longest time that is accepted: ten years. Sums of such times stay far from overflow.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
@@ -269,32 +250,7 @@ pub(super) fn http_version(value: &DeValue<'_>) -> Outcome<HttpVersion> {
 
 /// A header field's name.
 pub(super) fn header_name(value: &DeValue<'_>) -> Outcome<HeaderName> {
-    header_named(text(value)?)
-}
-
-/// Fields that belong to one connection or to the framing, or that Seawall sets itself.
-const RESERVED: [&str; 11] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-status",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-pub(super) fn header_named(written: &str) -> Outcome<HeaderName> {
-    let name: HeaderName = written.parse().map_err(|_| {
-        Wrong::new("this is not a header name").help("letters, digits and -, as in `x-api-version`")
-    })?;
-    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("seawall-") {
-        return Err(Wrong::new(format!("the header `{name}` is set by Seawall or by the connection itself")));
-    }
-    Ok(name)
+    template::header_name(text(value)?)
 }
 
 /// An HTTP status from 100 to 599.
@@ -319,7 +275,7 @@ pub(super) fn failure(value: &DeValue<'_>) -> Outcome<u16> {
 pub(super) fn failures(value: &DeValue<'_>) -> Outcome<Vec<u16>> {
     match value {
         DeValue::Array(items) => items.iter().map(|item| failure(item.get_ref())).collect(),
-        _ => Err(Wrong::kind("a list of statuses", value)),
+        _ => Err(wrong_kind("a list of statuses", value)),
     }
 }
 

@@ -137,8 +137,6 @@ mod tests {
     use super::*;
     use crate::reconcile::Amount;
 
-    const ALL: Corrections = Corrections { adopt: true, cancel: true, mark: true };
-
     fn entry(difference: Difference, here: Option<Standing>, there: Option<ListedState>) -> Entry {
         Entry {
             name: "n".into(),
@@ -195,7 +193,7 @@ mod tests {
         ];
         for (difference, here, there, wanted) in table {
             assert_eq!(
-                step(&entry(difference, here, there), ALL),
+                step(&entry(difference, here, there), Corrections::ALL),
                 wanted,
                 "{difference:?} {here:?} {there:?}"
             );
@@ -210,6 +208,6 @@ mod tests {
             ..entry
         };
         let open = entry(Difference::Pending, Some(Standing::Unknown), Some(ListedState::Applied));
-        assert_eq!(step(&amounts(open), ALL), None);
+        assert_eq!(step(&amounts(open), Corrections::ALL), None);
     }
 }

@@ -26,7 +26,7 @@ mod window;
 pub use amount::{Amount, NoAmount};
 pub use json::{JsonList, amount_at};
 pub use list::{LONGEST_TEXT_BYTES, ListAsk, Listed, ListedState, NoPage, Page};
-pub use window::{NoWindow, Window, Zone};
+pub use window::{DAY, NoWindow, Window, Zone};
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod fix;

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use seawall_policy::Backoff;
 
-use super::{Amount, Zone, amount_at};
+use super::{Amount, DAY, Zone, amount_at};
 
 /// Reads the amount that a stored request asks for, in the unit of [`Listed::amount`](super::Listed::amount).
 pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 
 /// What may be done about a difference. By default nothing: the report is for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Corrections {
     /// The other side's word is taken for an action whose outcome we do not know: applied there is applied here.
     pub adopt: bool,
@@ -23,8 +24,14 @@ pub struct Corrections {
     pub mark: bool,
 }
 
+impl Corrections {
+    /// Everything that may be corrected.
+    pub const ALL: Corrections = Corrections { adopt: true, cancel: true, mark: true };
+}
+
 /// An operation whose effects the other side's list shows.
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub struct Compared {
     /// What may be done about a difference.
     pub corrections: Corrections,
@@ -58,6 +65,7 @@ impl fmt::Debug for Compared {
 
 /// How one other side is compared.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Settings {
     /// The other side.
     pub dependency: String,
@@ -104,7 +112,7 @@ impl Settings {
             dependency: dependency.into(),
             operations: BTreeMap::from([(operation.into(), compared)]),
             zone: Zone::utc(),
-            every: Duration::from_secs(24 * 3600),
+            every: DAY,
             delay: Duration::from_secs(600),
             skew: Duration::from_secs(600),
             catch_up: 31,

@@ -16,7 +16,8 @@ use jiff::{Span, Timestamp, Zoned};
 
 use crate::Stamp;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long a window of the schedule is where nothing else is said: the partner's days.
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A window is no shorter than this.
 const SHORTEST: Duration = Duration::from_secs(60);
 

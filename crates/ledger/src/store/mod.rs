@@ -94,6 +94,7 @@ pub struct ScopeSettled {
 
 /// Which actions to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Filter {
     /// Of this dependency only.
     pub dependency: Option<String>,
@@ -101,8 +102,28 @@ pub struct Filter {
     pub standing: Option<Standing>,
     /// After this one, in the order of recording.
     pub after: Option<ActionId>,
-    /// At most so many. At most 1000 are given.
+    /// The most that are given; never more than 1000.
     pub most: u32,
+}
+
+impl Filter {
+    /// The first actions of all, at most this many. Those after a certain one have its id in `after`.
+    #[must_use]
+    pub fn first(most: u32) -> Filter {
+        Filter { most, ..Filter::default() }
+    }
+
+    /// Of this dependency only.
+    #[must_use]
+    pub fn of(self, dependency: impl Into<String>) -> Filter {
+        Filter { dependency: Some(dependency.into()), ..self }
+    }
+
+    /// In this state only.
+    #[must_use]
+    pub fn standing(self, standing: Standing) -> Filter {
+        Filter { standing: Some(standing), ..self }
+    }
 }
 
 /// How an action stands, in the words of lists and counts.

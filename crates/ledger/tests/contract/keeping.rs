@@ -47,7 +47,7 @@ pub(crate) async fn what_is_too_large_is_refused_before_anything_is_written<W: W
         assert!(matches!(ledger.record(&refused).await, Err(Error::Misused(_))));
         assert!(matches!(ledger.perform(&refused).await, Err(Error::Misused(_))));
     }
-    assert_eq!(ledger.list(&Filter { most: 10, ..Filter::default() }).await.unwrap(), []);
+    assert_eq!(ledger.list(&Filter::first(10)).await.unwrap(), []);
     // The largest that fits is taken, and comes back unchanged.
     let largest = NewAction { request: vec![0xff; sizes.request], ..charge(&"ü".repeat(sizes.key / 2)) };
     let done = ledger.perform(&largest).await.unwrap();
@@ -142,8 +142,7 @@ pub(crate) async fn lists_go_on_where_they_stopped_and_counts_are_bounded<W: Wor
     }
     recorded.sort();
     let mut seen = Vec::new();
-    let mut filter =
-        Filter { dependency: Some("pay".to_owned()), standing: Some(Standing::Open), after: None, most: 10 };
+    let mut filter = Filter::first(10).of("pay").standing(Standing::Open);
     loop {
         let page = ledger.list(&filter).await.unwrap();
         let Some(last) = page.last() else { break };
@@ -151,9 +150,9 @@ pub(crate) async fn lists_go_on_where_they_stopped_and_counts_are_bounded<W: Wor
         seen.extend(page.iter().map(|action| action.id));
     }
     assert_eq!(seen, recorded);
-    let one = Filter { standing: Some(Standing::Failed), most: 10, ..Filter::default() };
+    let one = Filter::first(10).standing(Standing::Failed);
     assert_eq!(ledger.list(&one).await.unwrap(), [failed]);
-    let none = Filter { dependency: Some("nobody".to_owned()), most: 10, ..Filter::default() };
+    let none = Filter::first(10).of("nobody");
     assert_eq!(ledger.list(&none).await.unwrap(), []);
     let counts = ledger.counts("pay").await.unwrap();
     assert_eq!((counts.open, counts.unknown, counts.stuck, counts.more), (25, 0, 0, false));
@@ -167,7 +166,7 @@ pub(crate) async fn what_is_stuck_waits_for_a_person_whose_reason_is_kept<W: Wor
     let stuck = ledger.perform(&charge("k")).await.unwrap();
     assert_eq!(stuck.state.end, Some(End::Stuck), "{stuck:?}");
     assert_eq!(ledger.counts("pay").await.unwrap().stuck, 1);
-    let listed = Filter { standing: Some(Standing::Stuck), most: 10, ..Filter::default() };
+    let listed = Filter::first(10).standing(Standing::Stuck);
     assert_eq!(ledger.list(&listed).await.unwrap().len(), 1);
     let done = ledger.resolve(stuck.id, Resolution::Applied, &by).await.unwrap();
     assert_eq!((done.state.end, done.state.settled), (Some(End::Done), true));

@@ -38,7 +38,9 @@ pub(crate) fn asking(idempotency: Idempotency) -> Rules {
 }
 
 pub(crate) fn soon() -> WorkerSettings {
-    WorkerSettings { scan: Duration::from_millis(50), ..WorkerSettings::default() }
+    let mut settings = WorkerSettings::default();
+    settings.scan = Duration::from_millis(50);
+    settings
 }
 
 /// Waits until an action is as asked.
@@ -409,7 +411,9 @@ pub(crate) async fn a_dependency_that_hangs_delays_no_other<W: World>(world: W) 
         let new = NewAction { dependency: "slow".to_owned(), ..charge(&format!("k{number}")) };
         ledger.record(&new).await.unwrap();
     }
-    let worker = ledger.worker(WorkerSettings { concurrency: 8, ..soon() });
+    let mut settings = soon();
+    settings.concurrency = 8;
+    let worker = ledger.worker(settings);
     let end = Instant::now() + PATIENCE;
     while slow.most_at_once() < 8 {
         assert!(Instant::now() < end, "the slow one is not worked on");

@@ -210,7 +210,8 @@ impl World for Pooled {
 
     async fn new() -> Pooled {
         let (pooler, url) = Pooler::before(&Server::shared().database());
-        let settings = Settings { prepared: false, ..Settings::default() };
+        let mut settings = Settings::default();
+        settings.prepared = false;
         Pooled { world: PostgresWorld::on(url, settings).await, _pooler: pooler }
     }
 

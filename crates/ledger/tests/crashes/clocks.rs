@@ -55,7 +55,7 @@ async fn workers_whose_clocks_differ_neither_steal_early_nor_hold_for_ever() {
 
     // By its own clock each lease of the other one is long over. It looks twenty times a second.
     let ledger = process::look::<_, OnPostgres>(&db).await;
-    let all = Filter { most: 100, ..Filter::default() };
+    let all = Filter::first(100);
     let watched = Instant::now();
     while watched.elapsed() < Duration::from_secs(1) {
         let rows = ledger.list(&all).await.unwrap();

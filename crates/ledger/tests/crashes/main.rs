@@ -108,7 +108,7 @@ async fn crash<D: Database>(db: &str, order: &str, point: &str) {
         Some(other) => panic!("{told}: {other}"),
     }
     let ledger = process::look::<_, D>(db).await;
-    let rows = ledger.list(&Filter { most: 10, ..Filter::default() }).await.unwrap();
+    let rows = ledger.list(&Filter::first(10)).await.unwrap();
     for row in rows {
         let ends = [Some(End::Done), Some(End::Cancelled)];
         assert!(ends.contains(&row.state.end), "{told}: {row:?}");
@@ -190,7 +190,7 @@ async fn kill_in_flight<D: Database>(db: &str, dependency: &str) {
         assert_eq!((entry.live, blind, entry.changed), (1, 0, 0), "{key}: {entry:?}");
     }
     let ledger = process::look::<_, D>(db).await;
-    let rows = ledger.list(&Filter { most: 1000, ..Filter::default() }).await.unwrap();
+    let rows = ledger.list(&Filter::first(1000)).await.unwrap();
     assert_eq!(rows.iter().filter(|row| row.state.end == Some(End::Done)).count(), MANY as usize);
     // The goal is lease, quiet time and five seconds; a busy machine may need longer.
     assert!(took < process::WIDE.1 + Duration::from_secs(30), "{took:?}");
@@ -282,7 +282,7 @@ async fn killed_workers_and_stopped_ones_leave_one_effect_for_each_key() {
 
     let mut alive: Vec<Child> = (0..workers).map(|_| start("work", &db, &address, "")).collect();
     let ledger = process::look::<_, OnPostgres>(&db).await;
-    let open = Filter { standing: Some(Standing::Open), most: 1, ..Filter::default() };
+    let open = Filter::first(1).standing(Standing::Open);
     let begun = Instant::now();
     let (mut kills, mut stops) = (0, 0);
     while !ledger.list(&open).await.unwrap().is_empty() {
@@ -312,7 +312,8 @@ async fn killed_workers_and_stopped_ones_leave_one_effect_for_each_key() {
     let mut after = None;
     let mut seen = 0;
     loop {
-        let page = Filter { after, most: 1000, ..Filter::default() };
+        let mut page = Filter::first(1000);
+        page.after = after;
         let rows = ledger.list(&page).await.unwrap();
         let Some(last) = rows.last() else { break };
         after = Some(last.id);

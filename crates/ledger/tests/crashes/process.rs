@@ -109,8 +109,8 @@ async fn play_on<D: Database>(role: &str, db: &str, books: &str) {
         }
         // Takes up whatever is there until nothing is left.
         "recover" => {
-            let worker = ledger.worker(fast());
-            let open = Filter { standing: Some(Standing::Open), most: 1, ..Filter::default() };
+            let worker = ledger.worker(fast(8));
+            let open = Filter::first(1).standing(Standing::Open);
             while !ledger.list(&open).await.unwrap().is_empty() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -118,29 +118,33 @@ async fn play_on<D: Database>(role: &str, db: &str, books: &str) {
         }
         // Works until it is killed.
         "work" => {
-            let _worker = ledger.worker(fast());
+            let _worker = ledger.worker(fast(8));
             std::future::pending::<()>().await;
         }
         // With one call under way it does nothing beside it.
         "work-one" => {
-            let _worker = ledger.worker(WorkerSettings { concurrency: 1, claim: 1, ..fast() });
+            let _worker = ledger.worker(fast(1));
             std::future::pending::<()>().await;
         }
         "work-skewed" => {
             assert!(crate::clocks::is_skewed(ledger.store()).await, "its clock is right");
-            let _worker = ledger.worker(WorkerSettings { concurrency: 256, claim: 256, ..fast() });
+            let _worker = ledger.worker(fast(256));
             std::future::pending::<()>().await;
         }
         "work-wide" => {
-            let _worker = ledger.worker(WorkerSettings { concurrency: 256, claim: 256, ..fast() });
+            let _worker = ledger.worker(fast(256));
             std::future::pending::<()>().await;
         }
         other => panic!("no role `{other}`"),
     }
 }
 
-fn fast() -> WorkerSettings {
-    WorkerSettings { scan: Duration::from_millis(50), claim: 8, concurrency: 8, ..WorkerSettings::default() }
+/// With this many actions under way at a time.
+fn fast(wide: u32) -> WorkerSettings {
+    let mut settings = WorkerSettings::default();
+    settings.scan = Duration::from_millis(50);
+    (settings.claim, settings.concurrency) = (wide, wide as usize);
+    settings
 }
 
 /// Records many actions for workers.

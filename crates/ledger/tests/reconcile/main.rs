@@ -114,6 +114,8 @@ mod stores {
     /// Behind pgbouncer, which gives each transaction another server session.
     pub(crate) async fn pooled() -> (Postgres, Pooler) {
         let (pooler, url) = Pooler::before(&Server::shared().database());
-        (on(&url, Settings { prepared: false, ..Settings::default() }).await, pooler)
+        let mut settings = Settings::default();
+        settings.prepared = false;
+        (on(&url, settings).await, pooler)
     }
 }

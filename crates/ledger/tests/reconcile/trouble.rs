@@ -27,9 +27,9 @@ pub(crate) async fn an_effect_without_a_row_is_only_there_and_is_left_alone<S: S
     let known = record("k", minute(702), 5, ListedState::Applied);
     let partner = Arc::new(Partner::new(vec![orphan, nameless, known], 2));
     plant(&store, vec![action("bank", "k", minute(702), 5, Row::Done)]).await;
-    let all = Corrections { adopt: true, cancel: true, mark: true };
+    let all = Corrections::ALL;
     let compared = Compared::default().amount_at("/amount").allowing(all);
-    let allowing = Settings { operations: [("charge".into(), compared)].into(), ..settings("bank") };
+    let allowing = allowing("bank", compared);
     let ledger = ledger(&store, "bank", partner.clone());
     for (settings, fix) in [(settings("bank"), false), (settings("bank"), true), (allowing, true)] {
         let reconciler = Reconciler::new(ledger.clone(), partner.clone(), settings).unwrap();
@@ -123,13 +123,18 @@ pub(crate) async fn a_list_that_is_not_understood_or_does_not_end_is_incomplete<
     }
 }
 
+/// With the one operation compared like this.
+fn allowing(dependency: &str, compared: Compared) -> Settings {
+    let mut settings = settings(dependency);
+    settings.operations = [("charge".into(), compared)].into();
+    settings
+}
+
 fn hasty(dependency: &str) -> Settings {
-    Settings {
-        page: Duration::from_millis(400),
-        lease: Duration::from_millis(500),
-        page_backoff: Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(1) },
-        ..settings(dependency)
-    }
+    let mut hasty = settings(dependency);
+    (hasty.page, hasty.lease) = (Duration::from_millis(400), Duration::from_millis(500));
+    hasty.page_backoff = Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(1) };
+    hasty
 }
 
 /// The worker is gone in the middle of a list: another one asks on with the cursor that was stored.
@@ -140,8 +145,8 @@ pub(crate) async fn a_lost_report_goes_on_where_its_last_page_was_stored<S: Stor
     plant(&store, keys[1..].iter().map(|key| action("bank", key, minute(7), 5, Row::Done)).collect()).await;
     // A worker that is dropped while it waits for the sixth page.
     partner.fault(6, Fault::Silent);
-    let waits =
-        Settings { page: Duration::from_secs(300), lease: Duration::from_secs(600), ..settings("bank") };
+    let mut waits = settings("bank");
+    (waits.page, waits.lease) = (Duration::from_secs(300), Duration::from_secs(600));
     let first =
         Arc::new(Reconciler::new(ledger(&store, "bank", partner.clone()), partner.clone(), waits).unwrap());
     let running = tokio::spawn({
@@ -266,8 +271,8 @@ pub(crate) async fn corrections_are_made_where_the_operation_allows_them_and_onl
 
     // Nothing is allowed, though corrections were asked for; and allowed, though not asked for.
     let compared = Compared::default().amount_at("/amount");
-    let all = Corrections { adopt: true, cancel: true, mark: true };
-    let with = |compared| Settings { operations: [("charge".into(), compared)].into(), ..settings("bank") };
+    let all = Corrections::ALL;
+    let with = |compared| allowing("bank", compared);
     for (settings, fix) in [(with(compared.clone()), true), (with(compared.clone().allowing(all)), false)] {
         let reconciler = Reconciler::new(ledger.clone(), partner.clone(), settings).unwrap();
         let report = reconciler.run(&day(), "anna", fix).await.unwrap();

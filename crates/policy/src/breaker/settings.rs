@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::backoff::Draw;
-use crate::problem::{Problem, show_time};
+use crate::problem::{Problem, Wrong, show_time};
 use crate::window::{MAX_WINDOW_CALLS, WindowSpan};
 
 /// A shorter window than this holds no calls at all.
@@ -68,33 +68,39 @@ impl BreakerSettings {
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
         if !(1..=1_000_000).contains(&self.failure_rate_ppm) {
-            found.push(Problem::of("failure_rate", "`failure_rate` is a share above 0, up to 1"));
+            found.push(Problem::error(
+                "failure_rate",
+                Wrong::new("`failure_rate` is a share above 0, up to 1"),
+            ));
         }
         match self.window {
             WindowSpan::Time(span) if span < SHORTEST_WINDOW => {
                 let what = format!("window {} is too short to count anything", show_time(span));
-                found.push(Problem::of("window", what));
+                found.push(Problem::error("window", Wrong::new(what)));
             }
             WindowSpan::Calls(calls) if !(1..=MAX_WINDOW_CALLS).contains(&calls) => {
                 let what = format!("window_calls {calls}: from 1 to {MAX_WINDOW_CALLS} can be kept");
-                found.push(Problem::of("window_calls", what));
+                found.push(Problem::error("window_calls", Wrong::new(what)));
             }
             WindowSpan::Calls(calls) if self.min_calls > calls => {
                 let what =
                     format!("min_calls {} is more than the window of {calls} calls holds", self.min_calls);
                 let help = "give a smaller `min_calls`, or a larger `window_calls`";
-                found.push(Problem::of("window_calls", what).beside("min_calls").help(help));
+                found.push(Problem::error("window_calls", Wrong::new(what).help(help)).with(&["min_calls"]));
             }
             WindowSpan::Time(_) | WindowSpan::Calls(_) => {}
         }
         if self.probes == 0 {
-            found.push(Problem::of(
+            found.push(Problem::error(
                 "probes",
-                "`probes` is 0: at least one call must show that it works again",
+                Wrong::new("`probes` is 0: at least one call must show that it works again"),
             ));
         }
         if self.open_max.is_some_and(|most| most < self.open_for) {
-            found.push(Problem::of("open_max", "`open_max` is shorter than `open_for`").beside("open_for"));
+            found.push(
+                Problem::error("open_max", Wrong::new("`open_max` is shorter than `open_for`"))
+                    .with(&["open_for"]),
+            );
         }
         found
     }

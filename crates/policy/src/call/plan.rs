@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::backoff::Backoff;
 use crate::cooling::CoolingSettings;
 use crate::ending::Rules;
-use crate::problem::{Problem, show_time};
+use crate::problem::{Problem, Wrong, show_time};
 
 /// The three timeouts of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +35,14 @@ impl Timeouts {
         let times = [("connect", Some(self.connect)), ("read", Some(self.read)), ("total", self.total)];
         let zero = times.into_iter().filter(|(_, time)| time.is_some_and(|time| time.is_zero()));
         let mut found: Vec<Problem> = zero
-            .map(|(name, _)| Problem::of(name, format!("`{name}` is zero: no call could be made")))
+            .map(|(name, _)| {
+                Problem::error(name, Wrong::new(format!("`{name}` is zero: no call could be made")))
+            })
             .collect();
         if let Some(total) = self.total.filter(|total| self.read >= *total) {
             let what = format!("read {} is not below total {}", show_time(self.read), show_time(total));
             let help = "no attempt could end by its read timeout: give a shorter `read`, or a longer `total`";
-            found.push(Problem::of("read", what).beside("total").help(help));
+            found.push(Problem::error("read", Wrong::new(what).help(help)).with(&["total"]));
         }
         found
     }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use seawall::ledger::{End, Goal, Known, Story as Log};
+use seawall::ledger::protocol::{Goal, Known};
+use seawall::ledger::{End, Story as Log};
 use seawall_lab::harbor::{Charge, Snapshot, Status};
 use serde::Serialize;
 

@@ -89,14 +89,15 @@ pub(crate) async fn serve<E: Engine>(settings: Settings) -> Result<(), Failure> 
             Ok(E::set_state(conn, &action.key, state).await?)
         })
     });
-    let ledger =
-        Ledger::builder(shelves.store).operation(after).operation(charges.before.declare()).build()?;
+    let ledger = Ledger::builder(shelves.store).operation(after).operation(&charges.before).build()?;
     // Goes on with whatever a crash or a lost answer left behind, now and later.
-    let _worker = ledger.worker(WorkerSettings { scan: millis(200), ..WorkerSettings::default() });
+    let mut often = WorkerSettings::default();
+    often.scan = millis(200);
+    let _worker = ledger.worker(often);
     let shop = Shop {
         pool: shelves.pool,
-        after: charges.after.actions(&ledger),
-        before: charges.before.actions(&ledger),
+        after: charges.after.actions(&ledger)?,
+        before: charges.before.actions(&ledger)?,
         called: settings.called,
     };
     let routes = Router::new()

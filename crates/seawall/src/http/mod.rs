@@ -11,8 +11,6 @@ pub use answer::Answer;
 pub use request::{Request, Send};
 
 pub(crate) use lines::Lines;
-#[cfg(feature = "ledger")]
-pub(crate) use request::encode;
 
 use http::Method;
 

@@ -13,7 +13,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http_body::Body;
 use http_body_util::BodyExt;
-use seawall_client::{CallRequest, RequestBody};
+use seawall_client::{CallRequest, RequestBody, percent_encode};
 use seawall_policy::{Idempotency, Keys, Wish};
 use serde::Serialize;
 
@@ -86,9 +86,9 @@ impl Request {
     /// Adds a name and a value to the query, encoded.
     pub fn query(mut self, name: &str, value: impl AsRef<str>) -> Request {
         self.path.push(if self.path.contains('?') { '&' } else { '?' });
-        encode(name, &mut self.path);
+        percent_encode(name, &mut self.path);
         self.path.push('=');
-        encode(value.as_ref(), &mut self.path);
+        percent_encode(value.as_ref(), &mut self.path);
         self
     }
 
@@ -215,19 +215,5 @@ impl Future for Send {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.as_mut().poll(cx)
-    }
-}
-
-/// Percent-encodes all but the unreserved characters (RFC 3986, section 2.3).
-pub(crate) fn encode(text: &str, into: &mut String) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            into.push(char::from(byte));
-        } else {
-            into.push('%');
-            into.push(char::from(HEX[usize::from(byte >> 4)]));
-            into.push(char::from(HEX[usize::from(byte & 15)]));
-        }
     }
 }

@@ -6,24 +6,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_ledger::store::Store;
-use seawall_ledger::{ActionId, By, Ledger, NewAction, Operation, Scope};
+use seawall_ledger::{ActionId, By, Ledger, Misuse, NewAction, Operation, Scope};
 use serde::Serialize;
 
 use super::{ActionError, Durable, Outcome};
 use crate::entry::{self, Entered, Entry};
 
 impl Durable {
-    /// What a ledger is told of it: for [`seawall_ledger::Builder::operation`]. Where something shall happen in the
-    /// transaction in which the ledger writes an end, name the store: `charge.declare::<Sqlite>().on_settled(…)`.
+    /// What a ledger is told of it. [`super::LedgerBuilder::operation`] takes it as it is; this is for what shall happen in
+    /// the transaction in which the ledger writes an end: `charge.declare::<Sqlite>().on_settled(…)`.
     #[must_use]
     pub fn declare<S: Store>(&self) -> Operation<S> {
-        Operation::new(self.dependency(), self.operation(), self.rules.clone(), self.remote())
+        Operation::new(self.dependency(), self.operation(), self.rules().clone(), self.remote())
     }
 
-    /// Its actions in a ledger that it was declared in.
-    #[must_use]
-    pub fn actions<S: Store>(&self, ledger: &Ledger<S>) -> Actions<S> {
-        Actions { ledger: ledger.clone(), durable: self.clone(), name: Arc::from(self.dependency()) }
+    /// Its actions in a ledger.
+    ///
+    /// # Errors
+    /// It was not given to the ledger's builder, so that no worker would go on with them.
+    pub fn actions<S: Store>(&self, ledger: &Ledger<S>) -> Result<Actions<S>, Misuse> {
+        ledger.declares(self.dependency(), self.operation())?;
+        Ok(Actions { ledger: ledger.clone(), durable: self.clone(), name: Arc::from(self.dependency()) })
+    }
+}
+
+impl<S: Store> From<&Durable> for Operation<S> {
+    fn from(durable: &Durable) -> Operation<S> {
+        durable.declare()
     }
 }
 

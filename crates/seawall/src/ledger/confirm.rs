@@ -2,14 +2,53 @@
 
 use std::time::Duration;
 
+use seawall_actions as actions;
+use seawall_actions::template::{JsonTemplate, Pointer, Purpose, RequestTemplate};
 use seawall_ledger::CancelKind;
-use seawall_policy::Predicate;
+use seawall_policy::{Problem, Wrong};
 use serde_json::Value;
 
 use crate::When;
-use crate::template::{Hole, Pointer, Purpose, RequestTemplate, Wrong};
 
-/// How the other side is asked what became of an action: its status API.
+/// A declaration that is put together, and what could not be read of it.
+#[derive(Clone, Debug)]
+struct Draft<T> {
+    /// None where the request could not be read.
+    read: Option<T>,
+    unread: Vec<Problem>,
+}
+
+impl<T> Draft<T> {
+    fn by(
+        request: Result<RequestTemplate, Wrong>,
+        setting: &'static str,
+        new: fn(RequestTemplate) -> T,
+    ) -> Draft<T> {
+        match request {
+            Ok(request) => Draft { read: Some(new(request)), unread: Vec::new() },
+            Err(wrong) => Draft { read: None, unread: vec![Problem::error(setting, wrong)] },
+        }
+    }
+
+    /// Changes it by what was read of a setting.
+    fn set<V>(&mut self, setting: &'static str, value: Result<V, Wrong>, change: impl FnOnce(&mut T, V)) {
+        match (value, &mut self.read) {
+            (Ok(value), Some(read)) => change(read, value),
+            (Ok(_), None) => {}
+            (Err(wrong), _) => self.unread.push(Problem::error(setting, wrong)),
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut T)) -> Draft<T> {
+        self.read = self.read.map(|mut read| {
+            change(&mut read);
+            read
+        });
+        self
+    }
+}
+
+/// How the provider is asked what became of an action: its status API.
 ///
 /// ```
 /// use seawall::ledger::Confirm;
@@ -24,78 +63,65 @@ use crate::template::{Hole, Pointer, Purpose, RequestTemplate, Wrong};
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Confirm {
-    request: String,
-    json: Option<Value>,
-    pub(super) after: Duration,
-    pub(super) absences: u32,
-    pub(super) applied: Vec<Predicate>,
-    pub(super) cancelled: Vec<Predicate>,
-    pub(super) absent: Vec<Predicate>,
-    id: Option<String>,
-}
+pub struct Confirm(Draft<actions::Confirm>);
 
 impl Confirm {
     /// Asks by this request: a method and a path with holes (`{key}`, `{request:/ptr}`, `{request-header:NAME}`).
-    pub fn by(request: impl Into<String>) -> Confirm {
-        Confirm {
-            request: request.into(),
-            json: None,
-            after: Duration::from_secs(2),
-            absences: 1,
-            applied: Vec::new(),
-            cancelled: Vec::new(),
-            absent: Vec::new(),
-            id: None,
-        }
+    pub fn by(request: impl AsRef<str>) -> Confirm {
+        let request = RequestTemplate::parse(request.as_ref(), Purpose::Confirm);
+        Confirm(Draft::by(request, "confirm.request", actions::Confirm::new))
     }
 
     /// With a JSON body, whose strings may have holes.
     pub fn json(mut self, body: Value) -> Confirm {
-        self.json = Some(body);
+        let body = JsonTemplate::parse(&body, Purpose::Confirm);
+        self.0.set("confirm.json", body, |confirm, body| confirm.request.set_body(body));
         self
     }
 
     /// How long after an attempt's end it is first asked. Default 2 s. This is not the quiet time: an early "not found" is
     /// not believed.
-    pub fn after(mut self, wait: Duration) -> Confirm {
-        self.after = wait;
-        self
+    pub fn after(self, wait: Duration) -> Confirm {
+        Confirm(self.0.with(|confirm| confirm.after = wait))
     }
 
     /// An answer that means "it took effect", never "it is on its way". Called again: any of them.
-    pub fn applied(mut self, when: When) -> Confirm {
-        self.applied.push(when.0);
-        self
+    pub fn applied(self, when: When) -> Confirm {
+        Confirm(self.0.with(|confirm| confirm.applied.push(when.0)))
     }
 
     /// An answer that means "it was undone there": a charge that was refunded is not a paid one. Asked before `applied`.
-    pub fn cancelled(mut self, when: When) -> Confirm {
-        self.cancelled.push(when.0);
-        self
+    pub fn cancelled(self, when: When) -> Confirm {
+        Confirm(self.0.with(|confirm| confirm.cancelled.push(when.0)))
     }
 
     /// An answer that means "there is no such thing". Believed only if it was asked after the quiet time.
-    pub fn absent(mut self, when: When) -> Confirm {
-        self.absent.push(when.0);
-        self
+    pub fn absent(self, when: When) -> Confirm {
+        Confirm(self.0.with(|confirm| confirm.absent.push(when.0)))
     }
 
-    /// So many times "absent" after the quiet time, each a quiet time after the last, before it is believed. Default 1.
-    pub fn absences(mut self, times: u32) -> Confirm {
-        self.absences = times;
-        self
+    /// How many times "absent" must be answered after the quiet time, each a quiet time after the last, before it is believed.
+    /// Default 1.
+    pub fn absences(self, times: u32) -> Confirm {
+        Confirm(self.0.with(|confirm| confirm.absences = times))
     }
 
-    /// Where the answer has the other side's own id: what `{answer:/…}` of a cancel stands for when the operation's own
+    /// Where the answer has the provider's own id: what `{answer:/…}` of a cancel stands for when the operation's own
     /// answer was lost.
-    pub fn id(mut self, pointer: impl Into<String>) -> Confirm {
-        self.id = Some(pointer.into());
+    pub fn id(mut self, pointer: impl AsRef<str>) -> Confirm {
+        let pointer = Pointer::parse(pointer.as_ref());
+        self.0.set("confirm.id", pointer, |confirm, pointer| confirm.id = Some(pointer));
         self
+    }
+
+    /// What was read; adds what could not be.
+    pub(super) fn read(self, unread: &mut Vec<Problem>) -> Option<actions::Confirm> {
+        unread.extend(self.0.unread);
+        self.0.read
     }
 }
 
-/// How an action is undone on the other side.
+/// How an action is undone at the provider.
 ///
 /// ```
 /// use seawall::ledger::Cancel;
@@ -108,148 +134,57 @@ impl Confirm {
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Cancel {
-    request: String,
-    json: Option<Value>,
-    pub(super) kind: CancelKind,
-    pub(super) after: Duration,
-    pub(super) keyed: bool,
-    pub(super) tombstone: bool,
-    pub(super) not_found: Vec<Predicate>,
-    pub(super) already: Vec<Predicate>,
-}
+pub struct Cancel(Draft<actions::Cancel>);
 
 impl Cancel {
     /// Undoes by this request: a method and a path with holes (`{key}`, `{cancel_key}`, `{request:/ptr}`,
     /// `{request-header:NAME}`, `{confirm:/ptr}`, `{answer:/ptr}`).
-    pub fn by(request: impl Into<String>) -> Cancel {
-        Cancel {
-            request: request.into(),
-            json: None,
-            kind: CancelKind::Additive,
-            after: Duration::ZERO,
-            keyed: false,
-            tombstone: false,
-            not_found: Vec::new(),
-            already: Vec::new(),
-        }
+    pub fn by(request: impl AsRef<str>) -> Cancel {
+        let request = RequestTemplate::parse(request.as_ref(), Purpose::Cancel);
+        Cancel(Draft::by(request, "cancel.request", actions::Cancel::new))
     }
 
     /// With a JSON body, whose strings may have holes.
     pub fn json(mut self, body: Value) -> Cancel {
-        self.json = Some(body);
+        let body = JsonTemplate::parse(&body, Purpose::Cancel);
+        self.0.set("cancel.json", body, |cancel, body| cancel.request.set_body(body));
         self
     }
 
     /// A second one changes nothing: cancelled stays cancelled. Without this, two refunds are taken to refund twice, and one
     /// that was not answered is not sent again before it was asked about.
-    pub fn sets_a_state(mut self) -> Cancel {
-        self.kind = CancelKind::State;
-        self
+    pub fn sets_a_state(self) -> Cancel {
+        Cancel(self.0.with(|cancel| cancel.kind = CancelKind::State))
     }
 
-    /// It carries a key of its own that the other side honours, and so may be sent again under it.
-    pub fn keyed(mut self) -> Cancel {
-        self.keyed = true;
-        self
+    /// It carries a key of its own that the provider honours, and so may be sent again under it.
+    pub fn keyed(self) -> Cancel {
+        Cancel(self.0.with(|cancel| cancel.keyed = true))
     }
 
     /// A cancel of what is not there is remembered, for the quiet time at least, and the operation refused if it comes later.
-    pub fn leaves_a_tombstone(mut self) -> Cancel {
-        self.tombstone = true;
-        self
+    pub fn leaves_a_tombstone(self) -> Cancel {
+        Cancel(self.0.with(|cancel| cancel.tombstone = true))
     }
 
-    /// Waits before the first. Default 0.
-    pub fn after(mut self, wait: Duration) -> Cancel {
-        self.after = wait;
-        self
+    /// How long to wait before the first. Default 0.
+    pub fn after(self, wait: Duration) -> Cancel {
+        Cancel(self.0.with(|cancel| cancel.after = wait))
     }
 
     /// An answer that means "there is no such thing to undo". Called again: any of them.
-    pub fn not_found(mut self, when: When) -> Cancel {
-        self.not_found.push(when.0);
-        self
+    pub fn not_found(self, when: When) -> Cancel {
+        Cancel(self.0.with(|cancel| cancel.not_found.push(when.0)))
     }
 
-    /// An answer that means "that is undone already".
-    pub fn already(mut self, when: When) -> Cancel {
-        self.already.push(when.0);
-        self
-    }
-}
-
-/// A confirm that was read.
-#[derive(Debug)]
-pub(super) struct Asking {
-    pub(super) request: RequestTemplate,
-    pub(super) applied: Vec<Predicate>,
-    pub(super) cancelled: Vec<Predicate>,
-    pub(super) absent: Vec<Predicate>,
-    pub(super) id: Option<Pointer>,
-}
-
-impl Asking {
-    pub(super) fn read(confirm: &Confirm) -> Result<Asking, Wrong> {
-        Ok(Asking {
-            request: request(&confirm.request, confirm.json.as_ref(), Purpose::Confirm)?,
-            applied: predicates(&confirm.applied)?,
-            cancelled: predicates(&confirm.cancelled)?,
-            absent: predicates(&confirm.absent)?,
-            id: confirm.id.as_deref().map(Pointer::parse).transpose()?,
-        })
-    }
-}
-
-/// A cancel that was read.
-#[derive(Debug)]
-pub(super) struct Undoing {
-    pub(super) request: RequestTemplate,
-    pub(super) keyed: bool,
-    pub(super) not_found: Vec<Predicate>,
-    pub(super) already: Vec<Predicate>,
-}
-
-impl Undoing {
-    pub(super) fn read(cancel: &Cancel) -> Result<Undoing, Wrong> {
-        Ok(Undoing {
-            request: request(&cancel.request, cancel.json.as_ref(), Purpose::Cancel)?,
-            keyed: cancel.keyed,
-            not_found: predicates(&cancel.not_found)?,
-            already: predicates(&cancel.already)?,
-        })
+    /// An answer that means "that is undone already". Called again: any of them.
+    pub fn already(self, when: When) -> Cancel {
+        Cancel(self.0.with(|cancel| cancel.already.push(when.0)))
     }
 
-    /// Whether it can be addressed without anything that an answer had.
-    pub(super) fn by_key(&self) -> bool {
-        !self.request.holes().any(|hole| matches!(hole, Hole::Confirm(_) | Hole::Answer(_)))
+    /// What was read; adds what could not be.
+    pub(super) fn read(self, unread: &mut Vec<Problem>) -> Option<actions::Cancel> {
+        unread.extend(self.0.unread);
+        self.0.read
     }
-
-    /// Whether it is filled from the confirm's answer.
-    pub(super) fn needs_confirm(&self) -> bool {
-        self.request.holes().any(|hole| matches!(hole, Hole::Confirm(_)))
-    }
-
-    /// Whether it is filled from what the other side said when the action was applied.
-    pub(super) fn needs_answer(&self) -> bool {
-        self.request.holes().any(|hole| matches!(hole, Hole::Answer(_)))
-    }
-}
-
-fn request(written: &str, json: Option<&Value>, purpose: Purpose) -> Result<RequestTemplate, Wrong> {
-    let template = RequestTemplate::parse(written, purpose)?;
-    match json {
-        Some(body) => template.json(body, purpose),
-        None => Ok(template),
-    }
-}
-
-/// Pointers of predicates may be empty (the whole body), and begin with `/` otherwise.
-fn predicates(all: &[Predicate]) -> Result<Vec<Predicate>, Wrong> {
-    for field in all.iter().flat_map(|predicate| &predicate.fields) {
-        if !field.pointer.is_empty() {
-            Pointer::parse(&field.pointer)?;
-        }
-    }
-    Ok(all.to_vec())
 }

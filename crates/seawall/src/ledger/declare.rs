@@ -1,26 +1,23 @@
-//! An operation whose effect must not be lost or doubled: everything that is declared of it, checked at once.
-//!
-//! A cancel that cannot be filled in is found out in the night in which it is needed. So what may be needed is judged when
-//! the program starts: with the answer at hand, with the answer lost, and with nothing known.
+//! An operation whose effect must not be lost or doubled, as a program declares it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use seawall_ledger::{CancelRules, ConfirmRules, Limits, OnUnknown, Rules, SettleBy};
-use seawall_policy::{Backoff, Idempotency};
+use seawall_actions::template::{Purpose, RequestTemplate};
+use seawall_actions::{Connections, Declared, HttpRemote, Sent};
+use seawall_ledger::{Limits, OnUnknown, Rules};
+use seawall_policy::{Backoff, Gravity, Problem, Wrong};
 
-use super::confirm::{Asking, Cancel, Confirm, Undoing};
-use super::fillable;
-use super::remote::HttpRemote;
-use crate::template::{NOT_STORED, Purpose, RequestTemplate};
-use crate::{Misuse, Operation};
+use super::confirm::{Cancel, Confirm};
+use crate::{Dependency, Misuse, Operation};
 
-/// An operation that is recorded before it is sent: its rules, and how the other side is reached. Clones are the same one.
+/// An operation that is recorded before it is sent: its rules, and how the provider is reached. Clones are the same one.
 #[derive(Clone)]
 pub struct Durable {
+    operation: Operation,
     pub(super) remote: Arc<HttpRemote>,
-    pub(super) rules: Rules,
+    rules: Rules,
+    notes: Vec<String>,
 }
 
 impl std::fmt::Debug for Durable {
@@ -36,16 +33,16 @@ impl Durable {
     /// The dependency's name, as it stands in the ledger.
     #[must_use]
     pub fn dependency(&self) -> &str {
-        self.remote.operation.dependency.name()
+        self.operation.dependency.name()
     }
 
     /// The operation's name, as it stands in the ledger.
     #[must_use]
     pub fn operation(&self) -> &str {
-        self.remote.operation.name()
+        self.operation.name()
     }
 
-    /// The other side, as the ledger reaches it: one request for each question, no repeats.
+    /// The provider, as the ledger reaches it: one request for each question, no repeats.
     #[must_use]
     pub fn remote(&self) -> Arc<dyn seawall_ledger::Remote> {
         Arc::clone(&self.remote) as _
@@ -56,6 +53,11 @@ impl Durable {
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
+
+    /// What follows from its declaration that its author may not expect.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().map(String::as_str)
+    }
 }
 
 /// Declares a [`Durable`]. Had by [`Operation::durable`]; the defaults are the cautious ones.
@@ -63,48 +65,48 @@ impl Durable {
 #[must_use = "`build` makes it"]
 pub struct DurableBuilder {
     operation: Operation,
-    request: String,
-    headers: Vec<(String, String)>,
-    key_header: Option<String>,
+    sent: Sent,
     confirm: Option<Confirm>,
     cancel: Option<Cancel>,
     on_unknown: Option<OnUnknown>,
+    /// Whether the application settles it, and within which time.
+    explicit: Option<Option<Duration>>,
     rules: Rules,
+    unread: Vec<Problem>,
 }
-
-/// What the other side reads the key from.
-const KEY_HEADER: &str = "idempotency-key";
 
 impl Operation {
     /// An operation that is recorded in a ledger before it is sent, by this request: a method and a path, which may have
     /// holes (`{key}`, `{request:/ptr}`).
-    pub fn durable(&self, request: impl Into<String>) -> DurableBuilder {
+    pub fn durable(&self, request: impl AsRef<str>) -> DurableBuilder {
         let idempotency = self.declared.site.plan.rules.idempotency;
-        let mut rules = Rules::of(idempotency);
-        rules.attempt = self.declared.site.plan.timeouts.total.unwrap_or(Duration::MAX);
+        let request = RequestTemplate::parse(request.as_ref(), Purpose::Perform);
+        let unread = request.as_ref().err().map(|wrong| Problem::error("request", wrong.clone()));
         DurableBuilder {
             operation: self.clone(),
-            request: request.into(),
-            headers: Vec::new(),
-            key_header: (idempotency == Idempotency::Keyed).then(|| KEY_HEADER.to_owned()),
+            sent: Sent::new(request.ok(), idempotency),
             confirm: None,
             cancel: None,
             on_unknown: None,
-            rules,
+            explicit: None,
+            rules: Rules::of(idempotency),
+            unread: unread.into_iter().collect(),
         }
     }
 }
 
 impl DurableBuilder {
     /// A header that goes out with it and is recorded. Credentials are the endpoint's, never recorded.
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> DurableBuilder {
-        self.headers.push((name.into(), value.into()));
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> DurableBuilder {
+        let read = self.sent.header(name.as_ref(), value.as_ref());
+        self.unread.extend(read.err().map(|wrong| Problem::error("header", wrong)));
         self
     }
 
     /// The header that carries the action's key. Default: `Idempotency-Key` where the operation is keyed, none otherwise.
-    pub fn key_header(mut self, name: impl Into<String>) -> DurableBuilder {
-        self.key_header = Some(name.into());
+    pub fn key_header(mut self, name: impl AsRef<str>) -> DurableBuilder {
+        let read = self.sent.key_in(name.as_ref());
+        self.unread.extend(read.err().map(|wrong| Problem::error("key_header", wrong)));
         self
     }
 
@@ -126,10 +128,16 @@ impl DurableBuilder {
         self
     }
 
-    /// The application settles it in a transaction of its own, within this time of the record; else it is cancelled.
-    /// Without this the answer settles it.
+    /// The application settles it in a transaction of its own, within the total timeout and 30 s of the record; else it is
+    /// cancelled. Without this the answer settles it.
+    pub fn settled_by_application(mut self) -> DurableBuilder {
+        self.explicit.get_or_insert(None);
+        self
+    }
+
+    /// As [`DurableBuilder::settled_by_application`], within this time of the record.
     pub fn settle_within(mut self, time: Duration) -> DurableBuilder {
-        self.rules.settle = SettleBy::Explicit(time);
+        self.explicit = Some(Some(time));
         self
     }
 
@@ -145,7 +153,7 @@ impl DurableBuilder {
         self
     }
 
-    /// How long the other side remembers a key. Default 24 h.
+    /// How long the provider remembers a key. Default 24 h.
     pub fn key_lifetime(mut self, time: Duration) -> DurableBuilder {
         self.rules.key_lifetime = time;
         self
@@ -157,13 +165,13 @@ impl DurableBuilder {
         self
     }
 
-    /// The other side saves refusals under the key, too.
+    /// The provider saves refusals under the key, too.
     pub fn saves_refusals(mut self) -> DurableBuilder {
         self.rules.saves_refusals = true;
         self
     }
 
-    /// What is believed absent is sent again, although the other side knows no keys.
+    /// What is believed absent is sent again, although the provider knows no keys.
     pub fn resend_absent(mut self) -> DurableBuilder {
         self.rules.resend_absent = true;
         self
@@ -208,145 +216,71 @@ impl DurableBuilder {
     /// Checks everything, and makes it.
     ///
     /// # Errors
-    /// What contradicts itself or could not be filled in when it is needed, all at once.
+    /// Everything that contradicts itself or could not be filled in when it is needed.
     pub fn build(self) -> Result<Durable, Misuse> {
-        let mut problems = Vec::new();
+        let plan = &self.operation.declared.site.plan;
+        let mut problems = self.unread;
+        let (asks, undoes) = (self.confirm.is_some(), self.cancel.is_some());
+        let confirm = self.confirm.and_then(|confirm| confirm.read(&mut problems));
+        let cancel = self.cancel.and_then(|cancel| cancel.read(&mut problems));
+        let mut declared = Declared {
+            idempotency: plan.rules.idempotency,
+            total: plan.timeouts.total,
+            repeats_in_doubt: false,
+            confirm: confirm.as_ref(),
+            cancel: cancel.as_ref(),
+            durable: None,
+        };
+        let silent = declared.default_rules();
+        let rules = Rules {
+            on_unknown: self.on_unknown.unwrap_or(silent.on_unknown),
+            settle: self.explicit.map_or(silent.settle, |within| declared.explicit(within)),
+            attempt: silent.attempt,
+            confirm: silent.confirm,
+            cancel: silent.cancel,
+            ..self.rules
+        };
+        declared.durable = Some(&rules);
+        let unread: Vec<&str> = problems.iter().map(|problem| problem.setting).collect();
+        let is_unread = |setting: &str| {
+            unread.contains(&setting)
+                || (setting == "confirm" && asks && confirm.is_none())
+                || (setting == "cancel" && undoes && cancel.is_none())
+        };
+        let found: Vec<Problem> =
+            declared.check().into_iter().filter(|found| !found.is_echo(is_unread)).collect();
+        problems.extend(found);
+        let connections = self.operation.dependency.connections();
+        if connections.is_none() {
+            let wrong = Wrong::new("the dependency has no endpoint, so there is nowhere to send it");
+            problems.push(Problem::error("request", wrong));
+        }
         let at = format!("operation {}: ", self.operation.name());
-        let mut note = |problem: String| problems.push(format!("{at}{problem}"));
-        let request = RequestTemplate::parse(&self.request, Purpose::Perform);
-        let request = request.map_err(|wrong| note(format!("request: {wrong}"))).ok();
-        let asking = self.confirm.as_ref().and_then(|confirm| {
-            Asking::read(confirm).map_err(|wrong| note(format!("confirm: {wrong}"))).ok()
-        });
-        let undoing = self
-            .cancel
-            .as_ref()
-            .and_then(|cancel| Undoing::read(cancel).map_err(|wrong| note(format!("cancel: {wrong}"))).ok());
-        let headers = self.recorded_headers(&mut note);
-        let key_header = self.key_header.as_ref().and_then(|name| {
-            name.parse::<HeaderName>().map_err(|_| note(format!("key_header: `{name}` is no header"))).ok()
-        });
-        let rules = self.completed(undoing.as_ref());
-        means(&rules, &mut note);
-        times(&rules, &mut note);
-        if let Some(undoing) = &undoing {
-            fillable::check(&rules, asking.as_ref(), undoing, &mut note);
-        }
-        if self.confirm.as_ref().is_some_and(|confirm| confirm.applied.is_empty()) {
-            note(
-                "confirm: nothing would mean \"it took effect\"; say which answers do with `applied`".into(),
-            );
-        }
-        if self.operation.dependency.0.lines.is_none() {
-            note("the dependency has no endpoint, so there is nowhere to send it".to_owned());
-        }
-        if let Some(misuse) = Misuse::of(problems) {
-            return Err(misuse);
-        }
-        let request = request.expect("a wrong one was noted, and returned above");
-        let remote = HttpRemote::new(self.operation, request, headers, key_header, asking, undoing);
-        Ok(Durable { remote: Arc::new(remote), rules })
-    }
-
-    fn completed(&self, undoing: Option<&Undoing>) -> Rules {
-        let mut rules = self.rules.clone();
-        rules.confirm = self
-            .confirm
-            .as_ref()
-            .map(|confirm| ConfirmRules { after: confirm.after, absences: confirm.absences.max(1) });
-        rules.cancel = self.cancel.as_ref().map(|cancel| CancelRules {
-            kind: cancel.kind,
-            keyed: cancel.keyed,
-            tombstone: cancel.tombstone,
-            by_key: undoing.is_some_and(Undoing::by_key),
-            after: cancel.after,
-        });
-        rules.on_unknown = self.on_unknown.unwrap_or(match rules.idempotency {
-            Idempotency::Keyed | Idempotency::Idempotent | Idempotency::Safe => OnUnknown::Repeat,
-            Idempotency::None if rules.confirm.is_some() => OnUnknown::Confirm,
-            Idempotency::None => OnUnknown::Hold,
-        });
-        rules
-    }
-
-    fn recorded_headers(&self, note: &mut impl FnMut(String)) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        for (name, value) in &self.headers {
-            match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
-                (Ok(name), _) if NOT_STORED.contains(&name.as_str()) => {
-                    note(format!(
-                        "header: `{name}` carries credentials, which are never stored; give it to the endpoint"
-                    ));
-                }
-                (Ok(name), Ok(value)) if value.to_str().is_ok() => {
-                    headers.insert(name, value);
-                }
-                (Ok(_), _) => note(format!("header: the value of `{name}` is not ASCII text")),
-                (Err(_), _) => note(format!("header: `{name}` is no header")),
-            }
-        }
-        headers
+        let notes = Misuse::of_problems(&at, problems)?;
+        let connections = connections.expect("that there are none was told, and returned above");
+        let remote = HttpRemote::new(connections, plan, self.sent, confirm, cancel);
+        Ok(Durable { operation: self.operation.clone(), remote: Arc::new(remote), rules, notes })
     }
 }
 
-/// What an action may come to need must be declared.
-fn means(rules: &Rules, note: &mut impl FnMut(String)) {
-    match (rules.on_unknown, rules.idempotency) {
-        (_, Idempotency::Safe) => {
-            note("a `safe` operation has no effect that could be lost or doubled; it needs no ledger".into());
+impl Misuse {
+    /// The notes among what a check found, or all of its errors.
+    pub(super) fn of_problems(at: &str, problems: Vec<Problem>) -> Result<Vec<String>, Misuse> {
+        let (errors, notes): (Vec<Problem>, Vec<Problem>) =
+            problems.into_iter().partition(|problem| problem.gravity == Gravity::Error);
+        let told = |problems: Vec<Problem>| problems.iter().map(|problem| format!("{at}{problem}")).collect();
+        match Misuse::of(told(errors)) {
+            Some(misuse) => Err(misuse),
+            None => Ok(told(notes)),
         }
-        (OnUnknown::Confirm, _) if rules.confirm.is_none() => {
-            note("on_unknown: to confirm, `confirm` must say how to ask".to_owned());
-        }
-        (OnUnknown::Cancel, _) if rules.cancel.is_none() => {
-            note("on_unknown: to cancel, `cancel` must say how to undo it".to_owned());
-        }
-        (OnUnknown::Repeat, Idempotency::None) => note(
-            "on_unknown: a repeat could take effect twice; declare it keyed or idempotent if the other side honours that, \
-             else confirm, cancel or hold"
-                .to_owned(),
-        ),
-        (OnUnknown::Repeat | OnUnknown::Confirm | OnUnknown::Cancel | OnUnknown::Hold, _) => {}
-    }
-    if matches!(rules.settle, SettleBy::Explicit(_)) && rules.cancel.is_none() {
-        note("settle_within: what is not settled in time is cancelled, so `cancel` must say how".to_owned());
-    }
-    if rules.limits.perform == 0 || rules.limits.cancel == 0 || rules.limits.confirm == 0 {
-        note("attempts: each must be at least 1".to_owned());
     }
 }
 
-/// Times that must fit into each other.
-fn times(rules: &Rules, note: &mut impl FnMut(String)) {
-    let total = rules.attempt;
-    if total == Duration::MAX {
-        note("a total timeout is needed: an attempt must end before its lease does".to_owned());
-        return;
-    }
-    if rules.lease <= total {
-        note(format!("lease ({:?}) must be longer than the total timeout ({total:?})", rules.lease));
-    }
-    let travel = rules.network.saturating_add(rules.pause);
-    let resend = total.saturating_add(travel);
-    if rules.idempotency == Idempotency::Keyed && rules.key_lifetime <= resend {
-        note(format!(
-            "key_lifetime ({:?}): total timeout, `network` and `pause` ({resend:?} in all) must fit into it",
-            rules.key_lifetime
-        ));
-    }
-    if rules.quiet < travel && (rules.confirm.is_some() || rules.cancel.is_some()) {
-        note(format!(
-            "quiet ({:?}) is shorter than `network` and `pause` together ({travel:?}): \"not found\" would be believed \
-             while the request may still arrive",
-            rules.quiet
-        ));
-    }
-    if let SettleBy::Explicit(within) = rules.settle
-        && within < total
-    {
-        note(format!(
-            "settle_within ({within:?}) leaves no room for an attempt of up to {total:?}; nothing would be sent"
-        ));
+impl Dependency {
+    /// Its connections, in whichever runtime asks; none without an endpoint.
+    pub(super) fn connections(&self) -> Option<Connections> {
+        self.0.lines.as_ref()?;
+        let dependency = self.clone();
+        Some(Arc::new(move || dependency.0.lines.as_ref().and_then(|lines| lines.here())))
     }
 }

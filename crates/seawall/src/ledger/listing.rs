@@ -1,18 +1,17 @@
-//! The other side's own list, over HTTP, for reconciliation.
+//! The provider's own list, as a program describes it.
 
 use std::sync::Arc;
 
-use http::StatusCode;
-use seawall_ledger::reconcile::{Amount, JsonList, ListAsk, NoPage, Page, amount_at};
-use seawall_ledger::store::Boxed;
-use seawall_ledger::{Call, Found, Performed, Remote, Report, Undone};
+use seawall_actions::template::{JsonTemplate, Purpose, RequestTemplate};
+use seawall_actions::{self as actions, ListRemote};
+use seawall_ledger::Remote;
+use seawall_ledger::reconcile::JsonList;
+use seawall_policy::{Idempotency, Problem, Wrong};
 use serde_json::Value;
 
-use crate::stored::StoredRequest;
-use crate::template::{Fill, Hole, Pointer, Purpose, Raw, RequestTemplate};
 use crate::{Dependency, Misuse};
 
-/// How the other side's records are listed, and how its pages are read.
+/// How the provider's records are listed, and how its pages are read.
 ///
 /// ```
 /// use seawall::ledger::Listing;
@@ -63,7 +62,7 @@ impl Listing {
         self
     }
 
-    /// Where an item has the other side's own name.
+    /// Where an item has the provider's own name.
     pub fn id(mut self, pointer: impl Into<String>) -> Listing {
         self.form.id = Some(pointer.into());
         self
@@ -100,123 +99,31 @@ impl Listing {
     }
 }
 
-/// Reads an amount from what was recorded.
-pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
-
-/// Reads the amount of a recorded request, at this pointer of its JSON body: what a reconciler compares with the list's.
-#[must_use]
-pub fn recorded_amount(pointer: &str) -> ReadAmount {
-    let pointer = pointer.to_owned();
-    Arc::new(move |recorded| amount_at(&StoredRequest::decode(recorded).body, &pointer))
-}
-
 impl Dependency {
-    /// The other side's own list, for a reconciler.
+    /// The provider's own list, for a reconciler.
     ///
     /// # Errors
-    /// What could never work, all at once.
+    /// Everything that could never work.
     pub fn listing(&self, listing: Listing) -> Result<Arc<dyn Remote>, Misuse> {
         let Listing { request, json, form } = listing;
         let mut problems = Vec::new();
-        let mut note = |problem: String| problems.push(format!("listing: {problem}"));
-        let template = RequestTemplate::parse(&request, Purpose::List).and_then(|template| match &json {
-            Some(body) => template.json(body, Purpose::List),
-            None => Ok(template),
-        });
-        let template = template.map_err(|wrong| note(wrong.to_string())).ok();
-        let whole = [&form.items];
-        let pointers = [Some(&form.key), Some(&form.state)].into_iter().flatten();
-        let optional = [&form.next, &form.id, &form.amount, &form.at].into_iter().flatten();
-        for pointer in pointers.chain(optional).chain(whole.into_iter().filter(|items| !items.is_empty())) {
-            if let Err(wrong) = Pointer::parse(pointer) {
-                note(wrong.to_string());
-            }
-        }
-        if let Some(template) = &template {
-            let has = |wanted: &Hole| template.holes().any(|hole| hole == wanted);
-            if has(&Hole::Next) != form.next.is_some() {
-                note(
-                    "`{next}` and the pointer `next` go together: without one every page would be the first"
-                        .into(),
-                );
-            }
-            if !has(&Hole::From) || !has(&Hole::To) {
-                note("without `{from}` and `{to}` every window would be the whole list".to_owned());
-            }
-        }
-        if form.applied.is_empty() {
-            note("no state would mean \"it took effect\"".to_owned());
-        }
-        if self.0.lines.is_none() {
-            note("the dependency has no endpoint".to_owned());
-        }
-        if let Some(misuse) = Misuse::of(problems) {
-            return Err(misuse);
-        }
-        let request = template.expect("a wrong one was noted, and returned above");
-        Ok(Arc::new(List { dependency: self.clone(), request, form }))
-    }
-}
-
-struct List {
-    dependency: Dependency,
-    request: RequestTemplate,
-    form: JsonList,
-}
-
-/// The first page has no cursor: its hole is filled with nothing.
-struct Asked<'a>(&'a ListAsk);
-
-impl Fill for Asked<'_> {
-    fn fill(&self, hole: &Hole) -> Option<Raw> {
-        match hole {
-            Hole::From => Some(Raw::string(&self.0.window.from_text())),
-            Hole::To => Some(Raw::string(&self.0.window.to_text())),
-            Hole::Next => Some(Raw::string(self.0.cursor.as_deref().unwrap_or_default())),
-            Hole::Key
-            | Hole::CancelKey
-            | Hole::Request(_)
-            | Hole::RequestHeader(_)
-            | Hole::Confirm(_)
-            | Hole::Answer(_) => None,
-        }
-    }
-}
-
-impl List {
-    async fn page(&self, ask: &ListAsk) -> Result<Page, NoPage> {
-        let unavailable = |why: String| NoPage::Unavailable(why);
-        let filled = self.request.fill(&Asked(ask)).map_err(|unfilled| unavailable(unfilled.to_string()))?;
-        let http = self.dependency.http();
+        let mut read = |setting, wrong| problems.push(Problem::error(setting, wrong));
         let mut request =
-            http.request(filled.method, &filled.target).idempotency(seawall_policy::Idempotency::Safe);
-        if let Some(body) = filled.body {
-            request = request.header("content-type", "application/json").body(body);
+            RequestTemplate::parse(&request, Purpose::List).map_err(|wrong| read("list", wrong)).ok();
+        if let Some(body) = json {
+            let body = JsonTemplate::parse(&body, Purpose::List).map_err(|wrong| read("json", wrong)).ok();
+            request.iter_mut().zip(body).for_each(|(request, body)| request.set_body(body));
         }
-        let answer = request.send().await.map_err(|error| unavailable(error.to_string()))?;
-        if answer.status() != StatusCode::OK {
-            return Err(unavailable(format!("answered {}", answer.status().as_u16())));
+        let connections = self.connections();
+        if connections.is_none() {
+            read("list", Wrong::new("the dependency has no endpoint, so there is nowhere to ask"));
         }
-        let body = answer.bytes().await.map_err(|error| unavailable(error.to_string()))?;
-        self.form.page(&body)
-    }
-}
-
-/// A list does nothing else.
-impl Remote for List {
-    fn perform<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Performed, Report)> {
-        Box::pin(std::future::ready((Performed::NotSent, Report::default())))
-    }
-
-    fn confirm<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Found, Report)> {
-        Box::pin(std::future::ready((Found::Other, Report::default())))
-    }
-
-    fn cancel<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Undone, Report)> {
-        Box::pin(std::future::ready((Undone::NotSent, Report::default())))
-    }
-
-    fn list<'a>(&'a self, ask: &'a ListAsk) -> Boxed<'a, Result<Page, NoPage>> {
-        Box::pin(self.page(ask))
+        let listing = request.map(|request| actions::Listing { request, form });
+        problems.extend(listing.iter().flat_map(actions::Listing::check));
+        Misuse::of_problems("listing: ", problems)?;
+        let (listing, connections) =
+            listing.zip(connections).expect("what is missing was told, and returned above");
+        let plan = Arc::clone(&self.site(Idempotency::Safe).plan);
+        Ok(Arc::new(ListRemote { connections, plan, listing, page_bytes: self.0.answer_limit }))
     }
 }

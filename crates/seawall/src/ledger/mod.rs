@@ -23,9 +23,9 @@
 //!
 //! let store = Sqlite::open("shop.db").await?;
 //! store.migrate().await?;
-//! let ledger = Ledger::builder(store).operation(charge.declare()).build()?;
+//! let ledger = Ledger::builder(store).operation(&charge).build()?;
 //! let worker = ledger.worker(WorkerSettings::default());
-//! let charges = charge.actions(&ledger);
+//! let charges = charge.actions(&ledger)?;
 //!
 //! // Call after commit: the intent is written with the business row.
 //! let pool = sqlx::SqlitePool::connect("sqlite:shop.db").await?;
@@ -51,30 +51,38 @@ mod actions;
 mod confirm;
 mod declare;
 mod error;
-mod fillable;
-mod filling;
 mod listing;
 mod outcome;
-mod remote;
 
 pub use actions::Actions;
 pub use confirm::{Cancel, Confirm};
 pub use declare::{Durable, DurableBuilder};
 pub use error::ActionError;
-pub use listing::{Listing, ReadAmount, recorded_amount};
+pub use listing::Listing;
 pub use outcome::Outcome;
 
+pub use seawall_actions::{ReadAmount, recorded_amount, stored};
 pub use seawall_ledger::reconcile;
 #[cfg(feature = "ledger-postgres")]
 pub use seawall_ledger::store::postgres::{Postgres, Settings as PostgresSettings};
 #[cfg(feature = "ledger-sqlite")]
 pub use seawall_ledger::store::sqlite::Sqlite;
-pub use seawall_ledger::store::{Boxed, Counts, Filter, Standing, Store};
+pub use seawall_ledger::store::{Counts, Filter, Standing, Store};
 pub use seawall_ledger::{
-    Action, ActionId, AttemptKind, AttemptOutcome, AttemptRow, Builder, By, Call, CancelKind, End, Found,
-    Goal, Known, Ledger, Mark, NotApplied, Observed, OnUnknown, Operation, Performed, Refusal, Remote,
-    Report, Resolution, Rules, Scope, Sizes, Stamp, Story, Trouble, Undone, Worker, WorkerSettings,
+    Action, ActionId, By, End, Error, Ledger, LedgerBuilder, Misuse, Observed, OnUnknown, Refusal,
+    Resolution, Scope, Sizes, StoreError, Story, Trouble, Worker, WorkerSettings,
 };
+
+/// What stands in an action's row, and how a provider is reached that does not speak HTTP: for those who look beneath, or
+/// write a [`Remote`](protocol::Remote) of their own.
+pub mod protocol {
+    pub use seawall_ledger::store::Boxed;
+    pub use seawall_ledger::{
+        AttemptKind, AttemptOutcome, AttemptRow, Call, CancelKind, CancelRules, ConfirmRules, Found, Goal,
+        Known, Limits, Mark, NotApplied, Operation, Performed, Remote, Report, Rules, SettleBy, Stamp, State,
+        Undone,
+    };
+}
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,9 @@
 //! What has become of an action.
 
+use seawall_actions::stored::StoredAnswer;
 use seawall_ledger::{Action, ActionId, End, Known};
 use seawall_policy::Effect;
 use serde::de::DeserializeOwned;
-
-use crate::stored::StoredAnswer;
 
 /// An action as it stands, for whoever waits for it.
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
+use seawall_ledger::{CancelKind, SettleBy};
 use serde_json::json;
 
 use super::*;
-use crate::{Dependency, Idempotency, Timeouts, When, millis, secs};
+use crate::{Dependency, Idempotency, When, millis, secs};
 
 fn operation(idempotency: Idempotency) -> crate::Operation {
     let payments = Dependency::builder("payments").endpoint("http://127.0.0.1:9").unwrap().build().unwrap();
@@ -24,57 +25,36 @@ fn refund(charge: &str) -> Cancel {
     Cancel::by("POST /v1/refunds").json(json!({ "charge": charge }))
 }
 
+/// Beside these, `tests/wrong_declarations.rs` has those that a configuration file can have as well.
 #[test]
-fn what_can_go_wrong_at_night_is_refused_at_the_start() {
+fn what_only_a_builder_can_say_is_checked_too() {
     let rows: Vec<(DurableBuilder, &str)> = vec![
-        (plain().on_unknown(OnUnknown::Repeat), "a repeat could take effect twice"),
-        (plain().on_unknown(OnUnknown::Confirm), "`confirm` must say how to ask"),
-        (plain().on_unknown(OnUnknown::Cancel), "`cancel` must say how to undo it"),
-        (keyed().settle_within(secs(40)), "settle_within: what is not settled in time is cancelled"),
         (
-            keyed().cancel(refund("{key}")).settle_within(secs(10)),
-            "leaves no room for an attempt of up to 30s",
+            operation(Idempotency::Keyed).durable("GET /v1/charges"),
+            "request: an operation is not sent with `GET`",
         ),
-        (keyed().cancel(refund("{confirm:/id}")), "`{confirm:/id}` cannot be filled: there is no `confirm`"),
-        (plain().cancel(refund("{answer:/id}")), "`{answer:/id}` cannot be filled when the answer was lost"),
-        (keyed().confirm(confirm()).cancel(refund("{answer:/id}")), "say where the confirm has it with `id`"),
-        (
-            keyed()
-                .confirm(confirm().id("/id"))
-                .cancel(Cancel::by("POST /v1/refunds/{answer:/id}").json(json!({ "to": "{answer:/card}" }))),
-            "stands for one pointer only",
-        ),
-        (
-            keyed().confirm(confirm()).cancel(refund("{confirm:/id}").leaves_a_tombstone()),
-            "with a tombstone a cancel is sent although nothing was found",
-        ),
-        (keyed().confirm(Confirm::by("GET /v1/charges")), "nothing would mean \"it took effect\""),
-        (keyed().confirm(confirm().id("id")), "does not begin with `/`"),
-        (keyed().confirm(Confirm::by("GET /{answer:/id}")), "a confirm cannot be filled with `{answer}`"),
-        (operation(Idempotency::Keyed).durable("GET /v1/charges"), "an operation is not sent with GET"),
-        (operation(Idempotency::Safe).durable("POST /v1/search"), "it needs no ledger"),
-        (keyed().lease(secs(30)), "lease (30s) must be longer than the total timeout (30s)"),
-        (keyed().key_lifetime(secs(40)), "must fit into it"),
-        (
-            keyed().confirm(confirm()).quiet(secs(3)),
-            "quiet (3s) is shorter than `network` and `pause` together",
-        ),
-        (keyed().attempts(0, 1, 1), "attempts: each must be at least 1"),
-        (keyed().header("authorization", "Bearer x"), "carries credentials, which are never stored"),
-        (keyed().header("x-a b", "1"), "is no header"),
-        (keyed().key_header("not a header"), "is no header"),
+        (keyed().attempts(0, 1, 1), "attempts.perform: this number must be at least 1"),
+        (keyed().header("authorization", "Bearer x"), "header: `authorization` carries credentials"),
+        (keyed().header("x-a b", "1"), "header: this is not a header name"),
+        (keyed().header("x-order", "\n"), "header: the value of `x-order` is not ASCII text"),
+        (keyed().key_header("not a header"), "key_header: this is not a header name"),
+        (keyed().confirm(confirm().id("id")).cancel(refund("{kye}")), "confirm.id: the JSON pointer `id`"),
     ];
     for (builder, expected) in rows {
         let said = builder.build().map(|_| ()).unwrap_err().to_string();
-        assert!(said.contains(expected) && said.contains("operation charge: "), "{expected}\n{said}");
+        assert!(said.contains(&format!("operation charge: {expected}")), "{expected}\n{said}");
     }
-    let endless = Dependency::builder("x").endpoint("http://127.0.0.1:9").unwrap().build().unwrap();
-    let endless = endless.operation("charge").timeout(Timeouts::default().total(None));
-    let said = endless.build().unwrap().durable("POST /x").build().unwrap_err().to_string();
-    assert!(said.contains("a total timeout is needed"), "{said}");
     let nowhere = Dependency::builder("x").build().unwrap().operation("charge").build().unwrap();
     let said = nowhere.durable("POST /x").build().unwrap_err().to_string();
     assert!(said.contains("no endpoint"), "{said}");
+}
+
+#[test]
+fn what_its_author_may_not_expect_is_noted() {
+    let notes = |durable: DurableBuilder| durable.build().unwrap().notes().count();
+    assert_eq!(notes(keyed().cancel(refund("{key}"))), 1, "a cancel whose answer is lost ends with a person");
+    assert_eq!(notes(keyed().cancel(refund("{key}").sets_a_state())), 0);
+    assert_eq!(notes(keyed().cancel(refund("{key}")).confirm(confirm())), 0);
 }
 
 #[test]
@@ -96,6 +76,8 @@ fn defaults_are_the_cautious_ones() {
         (CancelKind::Additive, false, false, false)
     );
     assert_eq!(durable.rules().attempt, secs(30), "the operation's own total timeout");
+    let explicit = keyed().cancel(refund("{key}")).settled_by_application().build().unwrap();
+    assert_eq!(explicit.rules().settle, SettleBy::Explicit(secs(60)), "the total timeout and 30 s");
     let by_key = keyed().cancel(refund("{key}").sets_a_state()).build().unwrap().rules().cancel.unwrap();
     assert!(by_key.by_key && by_key.kind == CancelKind::State);
 }
@@ -112,4 +94,21 @@ fn what_cannot_be_filled_later_is_not_recorded() {
     assert_eq!(said, "there is nothing to fill `{request:/order}` with, now or later");
     let recorded = String::from_utf8(record(json!({ "order": 7 })).unwrap()).unwrap();
     assert_eq!(recorded, "POST /v1/charges HTTP/1.1\r\ncontent-type: application/json\r\n\r\n{\"order\":7}");
+}
+
+#[cfg(feature = "ledger-sqlite")]
+#[tokio::test]
+async fn an_operation_that_was_forgotten_is_found_where_the_ledger_is_built() {
+    let file = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&file.path().join("ledger.db")).await.unwrap();
+    let payments = Dependency::builder("payments").endpoint("http://127.0.0.1:9").unwrap().build().unwrap();
+    let operation = |name: &str| {
+        let operation = payments.operation(name).idempotency(Idempotency::Keyed).build().unwrap();
+        operation.durable("POST /v1/charges").build().unwrap()
+    };
+    let (declared, forgotten) = (operation("charge"), operation("payout"));
+    let ledger = Ledger::builder(store).operation(&declared).build().unwrap();
+    assert!(declared.actions(&ledger).is_ok());
+    let found = forgotten.actions(&ledger).map(|_| ()).unwrap_err();
+    assert_eq!(found.to_string(), "no operation `payout` of `payments` was declared");
 }

@@ -84,8 +84,8 @@ pub(crate) async fn fly(flight: &str) {
 async fn work<E: Engine>(flight: Flight) {
     let shelves = E::open(&flight.url, None).await.unwrap();
     let charge = declared(&flight);
-    let ledger = Ledger::builder(shelves.store).operation(charge.declare()).build().unwrap();
-    let charges = charge.actions(&ledger);
+    let ledger = Ledger::builder(shelves.store).operation(&charge).build().unwrap();
+    let charges = charge.actions(&ledger).unwrap();
     if flight.records {
         let mut tx = shelves.pool.begin_with(E::BEGIN).await.unwrap();
         for number in 0..CALLS {
@@ -94,7 +94,8 @@ async fn work<E: Engine>(flight: Flight) {
         }
         tx.commit().await.unwrap();
     }
-    let settings = WorkerSettings { concurrency: 256, claim: 256, scan: millis(200), ..Default::default() };
+    let mut settings = WorkerSettings::default();
+    (settings.concurrency, settings.claim, settings.scan) = (256, 256, millis(200));
     let _worker = ledger.worker(settings);
     println!("works");
     std::future::pending().await
@@ -138,7 +139,7 @@ async fn killed_in_flight<E: Engine>(place: Place, provider: Provider) {
 
     let shelves = E::open(&place.url, None).await.unwrap();
     let done = async || {
-        let filter = Filter { most: 1000, ..Filter::default() };
+        let filter = Filter::first(1000);
         let all = shelves.store.list(&filter).await.unwrap();
         assert_eq!(all.len(), CALLS);
         all.iter().filter(|action| action.state.end == Some(End::Done)).count()

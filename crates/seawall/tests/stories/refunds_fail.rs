@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use seawall::ledger::{AttemptKind, Cancel, Confirm, End, Ledger, WorkerSettings};
+use seawall::ledger::protocol::AttemptKind;
+use seawall::ledger::{Cancel, Confirm, End, Ledger, WorkerSettings};
 use seawall::{Dependency, Idempotency, Timeouts, When, millis, secs};
 use seawall_lab::harbor::Harbor;
 use serde_json::json;
@@ -37,9 +38,11 @@ async fn is_stuck_within_its_budget<E: Engine>(place: Place) {
         .build()
         .unwrap();
     let shelves = E::open(&place.url, None).await.unwrap();
-    let ledger = Ledger::builder(shelves.store).operation(charge.declare()).build().unwrap();
-    let _worker = ledger.worker(WorkerSettings { scan: millis(50), ..WorkerSettings::default() });
-    let charges = charge.actions(&ledger);
+    let ledger = Ledger::builder(shelves.store).operation(&charge).build().unwrap();
+    let mut settings = WorkerSettings::default();
+    settings.scan = millis(50);
+    let _worker = ledger.worker(settings);
+    let charges = charge.actions(&ledger).unwrap();
 
     let taken_back = charges.perform("taken back", &json!({ "amount": 5 })).await.unwrap().id();
     let mut tx = shelves.pool.begin_with(E::BEGIN).await.unwrap();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use seawall::ledger::{AttemptKind, AttemptOutcome, AttemptRow};
+use seawall::ledger::protocol::{AttemptKind, AttemptOutcome, AttemptRow};
 use tokio::sync::Semaphore;
 
 use crate::account::Account;

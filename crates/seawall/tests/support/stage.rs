@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use seawall::ledger::protocol::Operation;
 use seawall::ledger::{
     Action, Actions, Cancel, Confirm, Durable, DurableBuilder, End, Ledger, Outcome, Postgres,
     PostgresSettings, Sqlite, Store, Worker, WorkerSettings,
@@ -225,7 +226,7 @@ impl<S: Store, D: Orders<S>> Stage<S, D> {
             .not_found(When::status(404));
         let charge = self.operation(self.address).durable("POST /v1/charges").cancel(cancel);
         let charge = with(quick(charge)).build().unwrap();
-        self.started(&charge, charge.declare())
+        self.started(&charge, &charge)
     }
 
     /// A ledger with the charge, changed by `with`, and its worker.
@@ -240,7 +241,7 @@ impl<S: Store, D: Orders<S>> Stage<S, D> {
         with: impl FnOnce(DurableBuilder) -> DurableBuilder,
     ) -> Rig<S> {
         let charge = self.charge(at, with);
-        self.started(&charge, charge.declare())
+        self.started(&charge, &charge)
     }
 
     /// The same, with what is written in the transaction of an end.
@@ -252,11 +253,12 @@ impl<S: Store, D: Orders<S>> Stage<S, D> {
         self.started(&charge, charge.declare::<S>().on_settled(|conn, action| D::follow(conn, action)))
     }
 
-    fn started(&self, charge: &Durable, operation: seawall::ledger::Operation<S>) -> Rig<S> {
+    fn started(&self, charge: &Durable, operation: impl Into<Operation<S>>) -> Rig<S> {
         let ledger = Ledger::builder(self.store.clone()).operation(operation).build().unwrap();
-        let settings = WorkerSettings { scan: millis(50), ..WorkerSettings::default() };
+        let mut settings = WorkerSettings::default();
+        settings.scan = millis(50);
         let worker = ledger.worker(settings);
-        Rig { charges: charge.actions(&ledger), worker, _store: PhantomData }
+        Rig { charges: charge.actions(&ledger).unwrap(), worker, _store: PhantomData }
     }
 
     /// Waits for what must come.

@@ -6,11 +6,10 @@ use super::super::keys;
 use super::super::rows;
 use super::super::settings::{Breaker, Concurrency, GuardKey, Retry};
 use super::super::values::show_time;
-use super::pending;
 
 pub(super) fn show_concurrency(concurrency: &Concurrency) -> String {
-    let Concurrency { limit, queue, key, max_keys, fleet } = concurrency;
-    let text = if limit.enabled {
+    let Concurrency { limit, queue, key, max_keys } = concurrency;
+    if limit.enabled {
         let adaptive = if limit.adaptive { "adaptive" } else { "fixed" };
         let queue = match queue.length {
             0 => "no queue".to_owned(),
@@ -19,12 +18,7 @@ pub(super) fn show_concurrency(concurrency: &Concurrency) -> String {
         format!("max {}, {adaptive}, {queue}, per {}", limit.max, show_key(key, *max_keys))
     } else {
         "off".to_owned()
-    };
-    let fleet = fleet.as_ref().map(|fleet| {
-        let per = fleet.per.map(|per| format!(" per {}", show_time(per))).unwrap_or_default();
-        format!(", fleet max {}{per}{}", fleet.max, pending("fleet"))
-    });
-    text + &fleet.unwrap_or_default()
+    }
 }
 
 /// What the sentence on a breaker tells of it. All others follow by their names, where they are on.

@@ -1,8 +1,8 @@
 //! What follows from the settings, in sentences.
 
+use seawall_ledger::{OnUnknown, Rules, SettleBy};
 use seawall_policy::{Answers, Idempotency, Otherwise};
 
-use super::super::action::{CancelKind, Durable, OnUnknown, Settle};
 use super::super::settings::{Operation, Retry};
 use super::super::values::show_time;
 
@@ -48,7 +48,7 @@ pub(super) fn otherwise(answers: &Answers) -> Option<&'static str> {
 }
 
 /// What follows from the ledger's settings.
-pub(super) fn durable_follows(operation: &Operation, durable: &Durable) -> Vec<String> {
+pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<String> {
     let mut all = Vec::new();
     let quiet = show_time(durable.quiet);
     all.push(match durable.on_unknown {
@@ -60,19 +60,13 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Durable) -> Vec<S
         OnUnknown::Hold => "unknown: it waits for a person".to_owned(),
     });
     match durable.settle {
-        Settle::Reply => all.push("the answer settles it".to_owned()),
-        Settle::Explicit { within } => {
+        SettleBy::Reply => all.push("the answer settles it".to_owned()),
+        SettleBy::Explicit(within) => {
             all.push(format!("cancelled unless the caller settles it within {}", show_time(within)))
         }
     }
-    match &operation.cancel {
-        None => all.push("it cannot be undone: a cancel ends with a person".to_owned()),
-        Some(cancel)
-            if cancel.kind == CancelKind::Additive && !cancel.keyed && operation.confirm.is_none() =>
-        {
-            all.push("a cancel whose answer is lost is not sent again: it ends with a person".to_owned());
-        }
-        Some(_) => {}
+    if operation.cancel.is_none() {
+        all.push("it cannot be undone: a cancel ends with a person".to_owned());
     }
     if !durable.resend_absent && operation.idempotency == Idempotency::None {
         all.push("what is believed absent has failed: without a key it is not sent again".to_owned());

@@ -42,7 +42,7 @@ const DURABLE: &[Key] = &[
     key(
         "settle_within",
         TIME,
-        "An explicit settle comes before this, or the effect is cancelled. Default 30s.",
+        "An explicit settle comes before this, or the effect is cancelled. Default: total timeout + 30s.",
     ),
     key("give_up", TIME_OR_ZERO, "How long what was provably not sent is tried again. Default 10m."),
     key(
@@ -73,6 +73,12 @@ const DURABLE: &[Key] = &[
 /// Names of settings that need `durable = true`.
 pub(in crate::config) fn needs_durable() -> impl Iterator<Item = &'static str> {
     DURABLE.iter().skip(1).chain(ACTION_BOUNDS).map(|key| key.name)
+}
+
+/// What the schema says of a setting of an operation.
+#[cfg(test)]
+pub(in crate::config) fn operation_doc(key: &str) -> &'static str {
+    OPERATION.key(key).expect("a key of the table").doc
 }
 
 static ANSWERS: Spec = Spec {

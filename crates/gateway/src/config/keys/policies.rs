@@ -7,7 +7,7 @@ use seawall_policy::{BudgetSettings, MAX_WINDOW_CALLS, Plan, Timeouts};
 
 use super::super::rows::{self, At, Row};
 use super::super::settings::{Breaker, Concurrency, Retry};
-use super::{COUNT, Key, Kind, Spec, TIME, TIME_OR_ZERO, key, must};
+use super::{COUNT, Key, Kind, Spec, TIME, TIME_OR_ZERO, key};
 
 /// The bounds that the client sets.
 const ANSWER_BYTES: (u64, u64) =
@@ -24,7 +24,7 @@ const GUARD_KEY: &str = "endpoint (default), operation, header:NAME or path:{nam
 macro_rules! table {
     ($spec:ident, $name:literal, $doc:literal, $rows:ident: $of:ty,
      $($key:literal, $kind:expr, $key_doc:expr $(=> $($field:ident).+: $form:ident)?;)*) => {
-        pub(in super::super) const $rows: &[Row<$of>] = &[$(Row {
+        pub(in crate::config) const $rows: &[Row<$of>] = &[$(Row {
             key: key($key, $kind, $key_doc),
             field: table!(@field $of $(, $($field).+, $form)?),
         }),*];
@@ -104,18 +104,7 @@ table!(CONCURRENCY_TABLE, "`concurrency`", "How many calls at once.", CONCURRENC
     "key", Kind::GuardKey, GUARD_KEY;
     "max_keys", KEYS,
         "The number of keys that have a limit of their own; those beyond share one. Default 1024." => max_keys: COUNT;
-    "fleet", Kind::Table(&FLEET), "A limit that a partner imposes on the whole company.";
 );
-
-static FLEET: Spec = Spec {
-    name: "`fleet`",
-    doc: "A limit that a partner imposes on the whole company, kept in Redis.",
-    groups: &[&[
-        must("url", Kind::RedisUrl, "redis://… or rediss://…; ${env:NAME} is filled in."),
-        must("max", COUNT, "Calls at once, or in each `per`."),
-        key("per", TIME, "With it, max is a rate."),
-    ]],
-};
 
 table!(BREAKER_TABLE, "`breaker`", "When to stop calling.", BREAKER: Breaker,
     "enabled", Kind::Flag, "Default true." => settings.enabled: FLAG;

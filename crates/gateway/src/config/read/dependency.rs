@@ -1,6 +1,7 @@
 //! `[dependency.NAME]`: where it is, how it is reached, and its operations.
 
 use http::{HeaderName, HeaderValue, Uri};
+use seawall_actions::template::{Purpose, RequestTemplate, header_name};
 use seawall_client::connect::TlsSettings;
 use seawall_policy::{CoolingSettings, Rules};
 
@@ -8,9 +9,8 @@ use super::super::action::Ledger;
 use super::super::pattern::Pattern;
 use super::super::section::{Layers, Section};
 use super::super::settings::{Breaker, Dangerous, Dependency, Endpoint, Fallback, Health, Operation};
-use super::super::template::{Purpose, RequestTemplate};
 use super::super::values::{self, Wrong};
-use super::{action, operation, policies};
+use super::{action, operation, policies, readers};
 
 /// What a dependency inherits.
 pub(super) struct Context<'a, 's> {
@@ -97,7 +97,7 @@ fn operations<'a>(
                 child.wrong("match", Wrong::new(message).help("make one of them narrower than the other"));
             }
         }
-        let inherited = operation::Inherited {
+        let inherited = readers::Inherited {
             layers,
             breaker,
             dangerous,
@@ -177,7 +177,7 @@ fn headers(section: &Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
     in_order.sort_by_key(|(name, _)| name.span().start);
     let mut found = Vec::with_capacity(in_order.len());
     for (name, value) in in_order {
-        let Ok(name) = values::header_named(name.get_ref()) else { continue };
+        let Ok(name) = header_name(name.get_ref()) else { continue };
         let Some(filled) = section.book.fill(value) else { continue };
         match HeaderValue::from_str(&filled) {
             Ok(mut value) => {
@@ -199,7 +199,7 @@ fn headers(section: &Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
 fn health(section: &Section<'_>) -> Option<Health> {
     let read = |value| RequestTemplate::parse(values::text(value)?, Purpose::Health);
     let request = section.opt("health", read)?;
-    Some(Health { method: request.method, target: request.target.to_string() })
+    Some(Health { method: request.method().clone(), target: request.target().to_string() })
 }
 
 fn tls(section: &Section<'_>) -> TlsSettings {

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use seawall_policy::Idempotency;
+
 use super::super::action::Ledger;
 use super::super::defaults;
+use super::super::hidden::Secret;
 use super::super::section::{Found, Section};
-use super::super::settings::{Clients, Gateway, Limits, Secret};
+use super::super::settings::{Clients, Gateway, Limits};
 use super::super::shape::url_with_secrets;
 use super::super::values::{self, Wrong};
 
@@ -64,7 +67,9 @@ pub(super) fn ledger(section: &Section<'_>) -> Ledger {
     });
     Ledger {
         url: Secret::new(url.unwrap_or_else(|| defaults::LEDGER_URL.to_owned())),
-        lease: section.opt("lease", values::time).unwrap_or(defaults::LEASE),
+        lease: section
+            .opt("lease", values::time)
+            .unwrap_or(seawall_ledger::Rules::of(Idempotency::None).lease),
     }
 }
 

@@ -5,11 +5,11 @@
 
 mod action;
 mod dependency;
-mod fillable;
 mod gateway;
 mod operation;
 mod own;
 mod policies;
+mod readers;
 
 use super::section::{Layers, Section};
 use super::settings::Settings;

@@ -1,25 +1,15 @@
 //! `[[dependency.NAME.operation]]`.
 
 use http::Method;
-use seawall_policy::{Answers, Idempotency, Otherwise, Predicate};
-use toml::de::DeValue;
+use seawall_policy::{Answers, Idempotency, Otherwise};
 
-use super::super::action::Ledger;
 use super::super::pattern::Pattern;
 use super::super::predicate;
-use super::super::section::{Found, Layers, Section};
-use super::super::settings::{Breaker, Dangerous, Operation};
-use super::super::values::{self, Wrong};
-use super::{action, fillable, policies};
-
-/// What an operation inherits.
-pub(super) struct Inherited<'a, 's> {
-    pub(super) layers: &'s Layers<'a>,
-    pub(super) breaker: &'s Breaker,
-    pub(super) dangerous: &'s Dangerous,
-    pub(super) ledger: &'s Ledger,
-    pub(super) ledger_table: &'s Section<'a>,
-}
+use super::super::section::{Found, Section};
+use super::super::settings::Operation;
+use super::super::values;
+use super::readers::{Inherited, predicates, statuses, word};
+use super::{action, policies};
 
 pub(super) fn pattern(section: &Section<'_>) -> Option<Pattern> {
     section.opt("match", |value| Pattern::parse(values::text(value)?))
@@ -54,7 +44,6 @@ pub(super) fn operation<'a>(
     };
     nothing_is_applied(&answers, &operation);
     operation.durable = action::durable(section, &operation, inherited);
-    fillable::check(section, &operation);
     operation
 }
 
@@ -76,19 +65,4 @@ fn idempotency(section: &Section<'_>, pattern: Option<&Pattern>) -> Idempotency 
         Found::Broken => Idempotency::Keyed,
         Found::Absent => pattern.map_or(Idempotency::Keyed, |it| Idempotency::of_method(it.method.as_str())),
     }
-}
-
-pub(super) fn statuses(section: &Section<'_>, key: &str) -> Vec<u16> {
-    section.raw(key).map(|value| predicate::statuses(value, &mut Vec::new())).unwrap_or_default()
-}
-
-pub(super) fn predicates(section: &Section<'_>, key: &str) -> Vec<Predicate> {
-    section.raw(key).map(|value| predicate::predicates(value).0).unwrap_or_default()
-}
-
-/// A word of a list, as one of our own values.
-pub(super) fn word<T: Copy>(words: &[(&str, T)], value: &DeValue<'_>) -> Result<T, Wrong> {
-    let written = values::text(value)?;
-    let found = words.iter().find(|(word, _)| *word == written);
-    found.map(|(_, meaning)| *meaning).ok_or_else(|| Wrong::new("this word is not known here"))
 }

@@ -6,15 +6,16 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::Uri;
+use seawall_actions::nearest::nearest;
 use seawall_client::connect::{DnsSettings, HttpVersion};
 use seawall_client::{AnswerLimits, PoolSettings};
-use seawall_policy::{BudgetSettings, Problem, Timeouts, WindowSpan};
+use seawall_policy::{BudgetSettings, Gravity, Problem, Timeouts, WindowSpan};
 use toml::de::DeValue;
 
 use super::super::keys;
 use super::super::rows::Row;
 use super::super::section::{Found, Layers, Picked, Section};
-use super::super::settings::{Breaker, Concurrency, Fleet, GuardKey, Retry, Secret};
+use super::super::settings::{Breaker, Concurrency, GuardKey, Retry};
 use super::super::shape;
 use super::super::values::{self, Wrong, count_u32, show_time};
 
@@ -46,21 +47,18 @@ impl<'a, S> Merged<'a, S> {
 
     /// Tells what is wrong at the value that was said last, where both that do not fit can be read.
     fn checked(self, problems: Vec<Problem>) -> S {
-        for Problem { setting, beside, what, help, grave } in problems {
-            let one = self.picked(setting);
-            let other = beside.map_or(one, |name| self.picked(name));
-            if !one.sound || !other.sound {
+        for Problem { setting, wrong, gravity, with } in problems {
+            let said: Vec<_> = with.iter().chain([&setting]).map(|name| self.picked(name)).collect();
+            let Some(last) = said.iter().max_by_key(|picked| picked.layer) else { continue };
+            if said.iter().any(|picked| !picked.sound) {
                 continue;
             }
-            let at = if one.layer >= other.layer { one.at.clone() } else { other.at.clone() };
-            let silent =
-                if one.layer == 0 { format!("; `{setting}` has its default") } else { String::new() };
-            match grave {
-                true => {
-                    let wrong = Wrong::new(what + &silent);
-                    self.layers.book().wrong(at, Wrong { help: help.map(str::to_owned), ..wrong });
-                }
-                false => self.layers.book().note(at, what),
+            let silent = self.picked(setting).layer == 0;
+            let silent = if silent { format!("; `{setting}` has its default") } else { String::new() };
+            let (at, message) = (last.at.clone(), wrong.message + &silent);
+            match gravity {
+                Gravity::Error => self.layers.book().wrong(at, Wrong { message, ..wrong }),
+                Gravity::Note => self.layers.book().note(at, message),
             }
         }
         self.settings
@@ -98,20 +96,9 @@ pub(super) fn budget(layers: &Layers<'_>) -> BudgetSettings {
 pub(super) fn concurrency(layers: &Layers<'_>, paths: &[&str]) -> Concurrency {
     let mut read = Merged::read(layers, "concurrency", keys::CONCURRENCY, Concurrency::default());
     read.settings.key = guard_key(&read.layers, paths);
-    read.settings.fleet = fleet(&read.layers.child("fleet"));
     let mut problems = read.settings.limit.problems();
     problems.extend(read.settings.queue.problems());
     read.checked(problems)
-}
-
-fn fleet(layers: &Layers<'_>) -> Option<Fleet> {
-    let section = layers.0.iter().rev().find(|section| section.is_present())?;
-    let url = section.raw("url").and_then(|value| section.book.fill(value)).unwrap_or_default();
-    Some(Fleet {
-        url: Secret::new(url),
-        max: section.opt("max", count_u32).unwrap_or(1),
-        per: section.opt("per", values::time),
-    })
 }
 
 pub(super) fn breaker(layers: &Layers<'_>, paths: &[&str]) -> Breaker {
@@ -154,7 +141,7 @@ fn guard_key(layers: &Layers<'_>, paths: &[&str]) -> GuardKey {
     if let GuardKey::Path(name) = &picked.value
         && !paths.contains(&name.as_str())
     {
-        let help = match super::super::nearest::nearest(name, paths.iter().copied()) {
+        let help = match nearest(name, paths.iter().copied()) {
             Some(near) => format!("did you mean `path:{{{near}}}`?"),
             None => "give an operation a `match` with that part".to_owned(),
         };

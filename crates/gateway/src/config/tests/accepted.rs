@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use seawall_client::AnswerLimits;
 use seawall_client::connect::HttpVersion;
+use seawall_ledger::{Limits, OnUnknown, Rules, SettleBy};
 use seawall_policy::{Idempotency, Otherwise, Scalar, WindowSpan};
 
 use super::super::rows::Row;
@@ -29,10 +30,10 @@ fn the_documented_example_is_accepted_and_says_what_it_documents() {
     assert_eq!(declined.fields[0].any_of, ["DECLINED", "LIMIT"].map(|it| Scalar::Text(it.into())));
     assert_eq!(charge.answers.otherwise, Some(Otherwise::Unknown));
     let durable = charge.durable.as_ref().unwrap();
-    assert_eq!(durable.settle, Settle::Explicit { within: secs(30) });
+    assert_eq!(durable.settle, SettleBy::Explicit(secs(180)));
     assert_eq!(durable.on_unknown, OnUnknown::Confirm);
     assert_eq!(
-        charge.cancel.as_ref().unwrap().json.as_ref().unwrap().to_string(),
+        charge.cancel.as_ref().unwrap().request.body().unwrap().to_string(),
         r#"{"charge": "{confirm:/id}"}"#
     );
     assert_eq!(pay.reconcile.as_ref().unwrap().zone, "Asia/Seoul");
@@ -74,7 +75,7 @@ fn every_key_has_an_effect() {
     assert_eq!((charge.retry.attempts, charge.retry.attempts_in_force()), (4, 1));
     assert_eq!((one.breaker.settings.slow_call, charge.slow_call), (Some(secs(2)), None));
     let durable = charge.durable.as_ref().unwrap();
-    assert_eq!(durable.attempts, Attempts { perform: 7, cancel: 22, confirm: 52 });
+    assert_eq!(durable.limits, Limits { perform: 7, cancel: 22, confirm: 52 });
     assert_eq!((durable.network, durable.pause), (secs(2), secs(1)));
 }
 
@@ -149,6 +150,33 @@ fn the_default_for_unknown_is_the_most_careful_that_is_declared() {
 }
 
 #[test]
+fn what_is_not_said_of_a_durable_operation_is_as_the_ledger_has_it() {
+    let durable =
+        |lines: &str| accept(&operation(lines)).settings.dependencies[0].operations[0].durable.clone();
+    let silent = Rules::of(Idempotency::Keyed);
+    assert_eq!(durable("durable = true"), Some(silent.clone()));
+    let confirm = "confirm = { request = \"GET /c?key={key}\", applied = { status = 200 } }";
+    let asked = durable(&format!("durable = true\n{confirm}")).unwrap().confirm.unwrap();
+    assert_eq!((asked.after, asked.absences), (secs(2), 1));
+    let cancel = "cancel = { request = \"POST /r/{key}\", kind = \"state\" }";
+    let total = "timeout = { total = \"40s\" }";
+    let explicit = durable(&format!("durable = true\nsettle = \"explicit\"\n{total}\n{cancel}")).unwrap();
+    assert_eq!((explicit.settle, explicit.attempt), (SettleBy::Explicit(secs(70)), secs(40)));
+    let documented =
+        |key: &str| keys::operation_doc(key).rsplit_once("Default ").unwrap().1.trim_end_matches('.');
+    for (key, default) in [
+        ("give_up", silent.give_up),
+        ("quiet", silent.quiet),
+        ("key_lifetime", silent.key_lifetime),
+        ("audit_after", silent.audit_after),
+        ("network", silent.network),
+        ("pause", silent.pause),
+    ] {
+        assert_eq!(documented(key), seawall_policy::show_time(default), "{key}");
+    }
+}
+
+#[test]
 fn notes_say_what_is_not_in_force_and_what_follows() {
     let loaded = accept(CONTRACT);
     let keys = ["`ledger`", "`durable`", "`breaker`", "`concurrency`", "`reconcile`", "`health`", "`cancel`"];
@@ -164,7 +192,12 @@ fn notes_say_what_is_not_in_force_and_what_follows() {
     let plain = "[dependency.a]\nurl = \"http://a.example\"\nheaders = { authorization = \"x\" }\n";
     assert!(notes(plain).contains("line 2: headers go out unencrypted"), "{}", notes(plain));
     assert!(notes(&operation("quiet = \"1m\"")).contains("`quiet` has no effect"));
-    assert!(notes(&operation("durable = true\nquiet = \"1s\"")).contains("believed too early"));
+    let additive = operation("durable = true\ncancel = { request = \"POST /r/{key}\" }");
+    assert!(
+        notes(&additive).contains("line 8: a cancel whose answer is lost is not sent again"),
+        "{}",
+        notes(&additive)
+    );
     assert!(notes(&dependency("dangerous = { retry_none = true }")).contains("dangerous"));
 }
 
@@ -176,7 +209,7 @@ fn the_check_says_in_words_what_follows() {
         "timeout      connect 3s, read 1m, total 90s",
         "sent up to 2 times, with the same key and bytes",
         "plain POST, PATCH: sent once, again only if nothing was sent; unknown goes back to the caller as such",
-        "cancelled unless the caller settles it within 30s",
+        "cancelled unless the caller settles it within 3m",
         "if status 200, /code = \"DECLINED\" or \"LIMIT\"",
     ] {
         assert!(shown.contains(sentence), "{sentence}\n{shown}");

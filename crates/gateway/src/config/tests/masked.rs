@@ -48,7 +48,6 @@ fn secret_is_shown_nowhere() {
         format!("[ledger]\nurl = \"host=db password={s}\"\n{head}"),
         format!("[ledger]\nurl = \"mysql://u:{s}@db/x\"\n{head}"),
         format!("[ledger]\nurl = \"mysql://db/x?password={s}\"\n{head}"),
-        format!("{head}concurrency = {{ fleet = {{ url = \"redis://:{s}@r\", max = 0 }} }}\n"),
         // In requests and bodies of our own.
         format!("{head}health = \"POST /h?key={s}\"\n"),
         format!("{head}health = \"GET /h?{{{s}}}\"\n"),

@@ -46,8 +46,9 @@ const BEGIN_DEFAULT: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
 
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
 
-/// How the database is used.
+/// How the database is used. Begin with the defaults, and change what is to be different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Settings {
     /// Connections at most. Default 8: writers, claims and reads; none is held during a call.
     pub connections: u32,

@@ -1,0 +1,162 @@
+//! One request, and what came of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use seawall_client::{CallRequest, Clock, Dependency, Outcome, RequestBody, draw};
+use seawall_ledger::Report;
+use seawall_policy::{Effect, Ending, Keys, KnownBody, Plan, Predicate, Said, Time, Wish, first_match};
+
+use crate::stored::{AnswerOf, StoredAnswer};
+use crate::template::Filled;
+
+/// Gives the connections to a dependency that belong to the runtime of the caller; nothing outside of a runtime.
+pub type Connections = Arc<dyn Fn() -> Option<Arc<Dependency>> + Send + Sync>;
+
+/// A request as it goes out.
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+impl From<Filled> for Outgoing {
+    fn from(filled: Filled) -> Outgoing {
+        let json = filled.body.is_some().then_some(HeaderValue::from_static("application/json"));
+        Outgoing {
+            method: filled.method,
+            target: filled.target,
+            headers: json.into_iter().map(|json| (header::CONTENT_TYPE, json)).collect(),
+            body: filled.body,
+        }
+    }
+}
+
+/// What came of one exchange.
+pub(crate) struct Exchanged {
+    pub(crate) effect: Effect,
+    /// Provably nothing was sent, or the provider did not look at it.
+    pub(crate) unprocessed: bool,
+    /// None where there is no answer.
+    pub(crate) status: Option<u16>,
+    content_type: Option<HeaderValue>,
+    /// None where it broke on the way; empty where it was too long.
+    pub(crate) body: Option<Bytes>,
+    /// It was too long, so that what is declared of its fields could not be looked for.
+    pub(crate) too_long: bool,
+    pub(crate) report: Report,
+}
+
+/// Makes one call, and reads at most so many bytes of its answer.
+pub(crate) async fn exchange(
+    connections: &Connections,
+    plan: &Arc<Plan>,
+    outgoing: Outgoing,
+    wish: impl FnOnce(Clock) -> Wish,
+    most_bytes: usize,
+) -> Exchanged {
+    let Outgoing { method, target, headers, body } = outgoing;
+    let path = match PathAndQuery::try_from(target) {
+        Ok(path) => path,
+        Err(wrong) => return Exchanged::unsent(format!("the path is none: {wrong}")),
+    };
+    let Some(client) = connections() else { return Exchanged::unsent("no connections outside of a runtime") };
+    let body = body.map_or(RequestBody::Empty, |body| RequestBody::Full(body.into()));
+    let request = CallRequest { method, path, headers, via: None, body, keep: 0, keys: Keys::NONE };
+    let outcome = client.call(plan, request, wish(client.clock())).await;
+    Exchanged::of(plan, outcome, client.clock(), most_bytes).await
+}
+
+/// The client's time of a moment: not later than the moment is.
+pub(crate) fn until(clock: Clock, moment: Instant) -> Time {
+    // Read first, so that what passes in between makes it earlier.
+    let now = clock.now();
+    now.saturating_add(moment.saturating_duration_since(Instant::now()))
+}
+
+pub(crate) fn detail(why: impl ToString) -> Report {
+    Report { detail: Some(why.to_string()), ..Report::default() }
+}
+
+impl Exchanged {
+    async fn of(plan: &Plan, outcome: Outcome, clock: Clock, most_bytes: usize) -> Exchanged {
+        let reason = outcome.reason();
+        let Outcome { finish, answer, ending, detail } = outcome;
+        let verdict = ending.as_ref().map(|ending| plan.rules.judge(ending));
+        let unsent = matches!(ending, Some(Ending::CallerLeft { sent: false }));
+        let retry_after = match &finish.refusal {
+            Some(refusal) => refusal.come_back(clock.now(), draw()),
+            None => verdict.as_ref().and_then(|verdict| verdict.retry_after),
+        };
+        let why = match (detail, reason) {
+            (Some(detail), Some(reason)) => Some(format!("{reason}: {detail}")),
+            (None, Some(reason)) => Some(reason.to_string()),
+            (detail, None) => detail,
+        };
+        let mut exchanged = Exchanged {
+            effect: finish.effect,
+            unprocessed: finish.refusal.is_some() || unsent || verdict.is_some_and(|v| v.is_unprocessed()),
+            status: None,
+            content_type: None,
+            body: None,
+            too_long: false,
+            report: Report { status: None, detail: why, retry_after },
+        };
+        if let Some(answer) = answer {
+            let (head, body) = answer.into_parts();
+            exchanged.status = Some(head.status.as_u16());
+            exchanged.report.status = exchanged.status;
+            exchanged.content_type = head.headers.get(header::CONTENT_TYPE).cloned();
+            match Limited::new(body, most_bytes).collect().await {
+                Ok(collected) => exchanged.body = Some(collected.to_bytes()),
+                Err(wrong) if wrong.is::<LengthLimitError>() => {
+                    exchanged.body = Some(Bytes::new());
+                    exchanged.too_long = true;
+                }
+                Err(wrong) => exchanged.report.detail = Some(wrong.to_string()),
+            }
+        }
+        exchanged
+    }
+
+    /// Nothing was sent, for a reason of our own.
+    pub(crate) fn unsent(why: impl ToString) -> Exchanged {
+        Exchanged {
+            effect: Effect::NotApplied,
+            unprocessed: true,
+            status: None,
+            content_type: None,
+            body: None,
+            too_long: false,
+            report: detail(why),
+        }
+    }
+
+    /// What is declared of it, asked in this order; nothing where there is no answer. A body that broke or was too long is
+    /// unread, so that no meaning is taken from a status where a field could have said otherwise.
+    pub(crate) fn told<T: Copy + PartialEq, const N: usize>(
+        &self,
+        declared: [(T, &[Predicate]); N],
+    ) -> Said<T> {
+        let Some(status) = self.status else { return Said::Nothing };
+        let in_order = declared
+            .into_iter()
+            .flat_map(|(meaning, predicates)| predicates.iter().map(move |predicate| (meaning, predicate)));
+        match &self.body {
+            Some(body) if !self.too_long => first_match(in_order, status, &seawall_client::known(body)),
+            Some(_) | None => first_match(in_order, status, &KnownBody::UNREAD),
+        }
+    }
+
+    /// What is kept of it.
+    pub(crate) fn answer(&self, of: AnswerOf) -> Option<Vec<u8>> {
+        let content_type = self.content_type.clone();
+        let body = self.body.as_ref()?.to_vec();
+        Some(StoredAnswer { of, status: self.status?, content_type, body }.encode())
+    }
+}

@@ -1,0 +1,66 @@
+//! What the holes of an action's requests are filled with.
+
+use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
+use crate::template::{Fill, Hole, Pointer, Raw};
+
+/// What is known of an action when a request is made.
+pub(crate) struct Filling<'a> {
+    key: &'a str,
+    cancel_key: Option<&'a str>,
+    request: &'a StoredRequest,
+    answer: Option<&'a StoredAnswer>,
+    /// Where a confirm's answer has the provider's own id.
+    id: Option<&'a Pointer>,
+}
+
+impl<'a> Filling<'a> {
+    /// Of what was recorded alone.
+    pub(crate) fn of_request(key: &'a str, request: &'a StoredRequest) -> Filling<'a> {
+        Filling { key, cancel_key: None, request, answer: None, id: None }
+    }
+
+    /// Of all that a cancel may have.
+    pub(crate) fn of_cancel(
+        key: &'a str,
+        cancel_key: &'a str,
+        request: &'a StoredRequest,
+        answer: Option<&'a StoredAnswer>,
+        id: Option<&'a Pointer>,
+    ) -> Filling<'a> {
+        Filling { key, cancel_key: Some(cancel_key), request, answer, id }
+    }
+
+    /// Whether a hole is filled from what was recorded, and so is there from the first or never.
+    pub(crate) fn is_recorded(&self, hole: &Hole) -> bool {
+        match hole {
+            Hole::Key | Hole::Request(_) | Hole::RequestHeader(_) => true,
+            Hole::CancelKey | Hole::Confirm(_) | Hole::Answer(_) | Hole::From | Hole::To | Hole::Next => {
+                false
+            }
+        }
+    }
+
+    fn answer_of(&self, of: AnswerOf) -> Option<&StoredAnswer> {
+        self.answer.filter(|answer| answer.of == of)
+    }
+}
+
+impl Fill for Filling<'_> {
+    fn fill(&self, hole: &Hole) -> Option<Raw> {
+        match hole {
+            Hole::Key => Some(Raw::string(self.key)),
+            Hole::CancelKey => self.cancel_key.map(Raw::string),
+            Hole::Request(pointer) => Raw::at(&self.request.body, pointer),
+            Hole::RequestHeader(name) => {
+                self.request.headers.get(name).and_then(|value| value.to_str().ok()).map(Raw::string)
+            }
+            Hole::Confirm(pointer) => Raw::at(&self.answer_of(AnswerOf::Confirm)?.body, pointer),
+            Hole::Answer(pointer) => match (self.answer_of(AnswerOf::Reply), self.id) {
+                (Some(reply), _) => Raw::at(&reply.body, pointer),
+                (None, Some(id)) => Raw::at(&self.answer_of(AnswerOf::Confirm)?.body, id),
+                (None, None) => None,
+            },
+            Hole::From | Hole::To | Hole::Next => None,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The provider's own list, over HTTP, for reconciliation.
+
+use std::sync::Arc;
+
+use seawall_ledger::reconcile::{Amount, JsonList, ListAsk, NoPage, Page, amount_at};
+use seawall_ledger::store::Boxed;
+use seawall_ledger::{Call, Found, Performed, Remote, Report, Undone};
+use seawall_policy::{Plan, Wish};
+
+use crate::exchange::{Connections, exchange};
+use crate::stored::StoredRequest;
+use crate::template::{Fill, Hole, Pointer, Raw, RequestTemplate};
+use seawall_policy::{Problem, Wrong};
+
+/// How the provider's records are listed, and how its pages are read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listing {
+    /// The request for a page.
+    pub request: RequestTemplate,
+    /// Where things stand in a page.
+    pub form: JsonList,
+}
+
+impl Listing {
+    /// Everything that is wrong with it.
+    #[must_use]
+    pub fn check(&self) -> Vec<Problem> {
+        let form = &self.form;
+        let mut problems = Vec::new();
+        let mut error = |setting, with, wrong| problems.push(Problem::error(setting, wrong).with(with));
+        let pointers = [
+            ("key", Some(&form.key)),
+            ("state.pointer", Some(&form.state)),
+            // The page itself is the list where nothing else is said.
+            ("items", Some(&form.items).filter(|items| !items.is_empty())),
+            ("next", form.next.as_ref()),
+            ("id", form.id.as_ref()),
+            ("amount", form.amount.as_ref()),
+            ("at", form.at.as_ref()),
+        ];
+        for (setting, pointer) in pointers {
+            if let Some(Err(wrong)) = pointer.map(|pointer| Pointer::parse(pointer)) {
+                error(setting, &[], wrong);
+            }
+        }
+        let asks_for = |wanted: &Hole| self.request.holes().any(|hole| hole == wanted);
+        match (asks_for(&Hole::Next), form.next.is_some()) {
+            (true, false) => error(
+                "list",
+                &["next"],
+                Wrong::new("`{next}` is never found: `next` is missing")
+                    .help("the JSON pointer of a page's cursor"),
+            ),
+            (false, true) => {
+                error(
+                    "next",
+                    &["list"],
+                    Wrong::new("`list` has no `{next}`, so every page would be the first"),
+                );
+            }
+            (true, true) | (false, false) => {}
+        }
+        if !asks_for(&Hole::From) || !asks_for(&Hole::To) {
+            let wrong = Wrong::new("without `{from}` and `{to}` every window would be the whole list");
+            error("list", &[], wrong);
+        }
+        if form.applied.is_empty() {
+            error("state.applied", &[], Wrong::new("no state would mean \"it took effect\""));
+        }
+        problems
+    }
+}
+
+/// Reads an amount from what was recorded.
+pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
+
+/// Reads the amount of a recorded request, at this pointer of its JSON body: what a reconciler compares with the list's.
+#[must_use]
+pub fn recorded_amount(pointer: &str) -> ReadAmount {
+    let pointer = pointer.to_owned();
+    Arc::new(move |recorded| amount_at(&StoredRequest::decode(recorded).body, &pointer))
+}
+
+/// The provider's list, as a reconciler reaches it. It does nothing else.
+pub struct ListRemote {
+    /// The connections.
+    pub connections: Connections,
+    /// How a page is asked for; a `safe` operation.
+    pub plan: Arc<Plan>,
+    /// What is asked for.
+    pub listing: Listing,
+    /// The longest page that is read, in bytes.
+    pub page_bytes: usize,
+}
+
+/// The first page has no cursor: its hole is filled with nothing.
+struct Asked<'a>(&'a ListAsk);
+
+impl Fill for Asked<'_> {
+    fn fill(&self, hole: &Hole) -> Option<Raw> {
+        match hole {
+            Hole::From => Some(Raw::string(&self.0.window.from_text())),
+            Hole::To => Some(Raw::string(&self.0.window.to_text())),
+            Hole::Next => Some(Raw::string(self.0.cursor.as_deref().unwrap_or_default())),
+            Hole::Key
+            | Hole::CancelKey
+            | Hole::Request(_)
+            | Hole::RequestHeader(_)
+            | Hole::Confirm(_)
+            | Hole::Answer(_) => None,
+        }
+    }
+}
+
+impl ListRemote {
+    async fn page(&self, ask: &ListAsk) -> Result<Page, NoPage> {
+        let unavailable = |why: String| Err(NoPage::Unavailable(why));
+        let filled = match self.listing.request.fill(&Asked(ask)) {
+            Ok(filled) => filled,
+            Err(unfilled) => return unavailable(unfilled.to_string()),
+        };
+        let wish = |_| Wish::default();
+        let answer = exchange(&self.connections, &self.plan, filled.into(), wish, self.page_bytes).await;
+        match (answer.status, answer.body) {
+            (Some(200), Some(_)) if answer.too_long => {
+                unavailable(format!("a page is longer than {} bytes", self.page_bytes))
+            }
+            (Some(200), Some(body)) => self.listing.form.page(&body),
+            (Some(200), None) | (None, _) => unavailable(answer.report.detail.unwrap_or_default()),
+            (Some(other), _) => unavailable(format!("answered {other}")),
+        }
+    }
+}
+
+impl Remote for ListRemote {
+    fn perform<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Performed, Report)> {
+        Box::pin(std::future::ready((Performed::NotSent, Report::default())))
+    }
+
+    fn confirm<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Found, Report)> {
+        Box::pin(std::future::ready((Found::Other, Report::default())))
+    }
+
+    fn cancel<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+        Box::pin(std::future::ready((Undone::NotSent, Report::default())))
+    }
+
+    fn list<'a>(&'a self, ask: &'a ListAsk) -> Boxed<'a, Result<Page, NoPage>> {
+        Box::pin(self.page(ask))
+    }
+}

@@ -1,0 +1,46 @@
+//! "Did you mean": the nearest valid name, or the list of them.
+
+/// The candidate that `name` is most likely a misspelling of: at most a third of its letters (at least one) differ,
+/// counted with swaps of neighbours as one.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let bound = (name.chars().count() / 3).max(1);
+    let lower = name.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= bound)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Dashes and underscores are one character to somebody who misspells.
+fn distance(a: &str, b: &str) -> usize {
+    strsim::damerau_levenshtein(&a.replace('-', "_"), &b.replace('-', "_"))
+}
+
+/// Help for a wrong name: the nearest one, or all.
+pub fn advice<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    match nearest(name, candidates.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let all: Vec<String> = candidates.into_iter().map(|candidate| format!("`{candidate}`")).collect();
+            format!("valid here: {}", all.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_finds_its_word_and_nonsense_finds_the_list() {
+        let words = ["connect", "read", "total", "per_success"];
+        for (typo, word) in
+            [("conect", "connect"), ("raed", "read"), ("Total", "total"), ("per-succes", "per_success")]
+        {
+            assert_eq!(nearest(typo, words), Some(word), "{typo}");
+        }
+        assert_eq!(advice("zebra", words), "valid here: `connect`, `read`, `total`, `per_success`");
+    }
+}

@@ -1,0 +1,233 @@
+//! The other side over HTTP.
+//!
+//! One attempt for each question of the ledger, since repeats are the ledger's, and at the first endpoint only: a second one
+//! may be another provider, and a charge that may have happened at the first must never be sent to the second. Credentials
+//! are the endpoint's headers, put in by the client at send time. The client asks its clock directly before the first byte,
+//! and resets what it has not answered by the deadline.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderValue, Method};
+use seawall_ledger::store::Boxed;
+use seawall_ledger::{Action, Call, Found, Performed, Remote, Report, Undone};
+use seawall_policy::{Effect, Idempotency, Plan, Said, Timeouts, Wish};
+
+use crate::declared::{Cancel, Confirm};
+use crate::exchange::{Connections, Exchanged, Outgoing, detail, exchange, until};
+use crate::filling::Filling;
+use crate::sent::{KEY_HEADER, Sent};
+use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
+use crate::template::{Fill, Filled, RequestTemplate};
+
+/// The longest body that is read and kept of an answer. A longer one is known by its status alone.
+const ANSWER_BYTES: usize = 128 << 10;
+
+/// One operation of one dependency, as the ledger reaches it.
+pub struct HttpRemote {
+    connections: Connections,
+    sent: Sent,
+    asking: Option<Confirm>,
+    undoing: Option<Cancel>,
+    perform: Arc<Plan>,
+    confirm: Arc<Plan>,
+    cancel: Arc<Plan>,
+}
+
+/// What the answer to a confirm or a cancel may be declared to mean.
+#[derive(Clone, Copy, PartialEq)]
+enum Told {
+    Undone,
+    Applied,
+    Missing,
+}
+
+impl HttpRemote {
+    /// The remote side of an operation with this plan, over these connections.
+    #[must_use]
+    pub fn new(
+        connections: Connections,
+        declared: &Plan,
+        sent: Sent,
+        asking: Option<Confirm>,
+        undoing: Option<Cancel>,
+    ) -> HttpRemote {
+        // One attempt, at one endpoint, until the ledger's deadline and no other.
+        let once = |plan: &Plan| Plan {
+            attempts: 1,
+            endpoints: 1,
+            timeouts: Timeouts { total: None, ..plan.timeouts },
+            ..plan.clone()
+        };
+        let mut perform = once(declared);
+        perform.rules.confirm = asking.is_some();
+        let mut confirm = once(declared);
+        confirm.rules = seawall_policy::Rules::of(Idempotency::Safe);
+        let mut cancel = once(declared);
+        cancel.rules = seawall_policy::Rules::of(Idempotency::None);
+        cancel.rules.confirm = asking.is_some();
+        let (perform, confirm, cancel) = (Arc::new(perform), Arc::new(confirm), Arc::new(cancel));
+        HttpRemote { connections, sent, asking, undoing, perform, confirm, cancel }
+    }
+
+    /// What is recorded for a body: the whole request, so that a later version of the program sends the same.
+    ///
+    /// # Errors
+    /// A hole of the operation, its confirm or its cancel finds nothing in the body. It would not later either.
+    pub fn record(&self, key: &str, body: Vec<u8>) -> Result<Vec<u8>, String> {
+        let request = StoredRequest { line: None, headers: self.sent.headers.clone(), body };
+        let filling = Filling::of_request(key, &request);
+        let line = self.line(&filling)?;
+        let later = self.asking.iter().map(|asking| &asking.request);
+        let later = later.chain(self.undoing.iter().map(|undoing| &undoing.request));
+        for hole in later.flat_map(RequestTemplate::holes) {
+            if filling.is_recorded(hole) && filling.fill(hole).is_none() {
+                return Err(format!("there is nothing to fill `{hole}` with, now or later"));
+            }
+        }
+        Ok(StoredRequest { line: Some(line), ..request }.encode())
+    }
+
+    /// Method and target of what was recorded as a body alone.
+    fn line(&self, filling: &Filling<'_>) -> Result<(Method, String), String> {
+        let request = self.sent.request.as_ref().ok_or("nothing says where a body alone goes")?;
+        let filled = request.fill(filling).map_err(|unfilled| unfilled.to_string())?;
+        Ok((filled.method, filled.target))
+    }
+
+    async fn perform_once(&self, call: Call<'_>) -> (Performed, Report) {
+        let action = call.action;
+        let stored = StoredRequest::decode(&action.request);
+        let line = match &stored.line {
+            Some(line) => Ok(line.clone()),
+            None => self.line(&Filling::of_request(&action.key, &stored)),
+        };
+        let (method, target) = match line {
+            Ok(line) => line,
+            Err(why) => return (Performed::NotSent, detail(why)),
+        };
+        let mut headers = stored.headers;
+        if let Some(name) = &self.sent.key_header {
+            match HeaderValue::from_str(&action.key) {
+                Ok(value) => headers.insert(name.clone(), value),
+                Err(_) => return (Performed::NotSent, detail("the key is no header's value")),
+            };
+        }
+        let body = (!stored.body.is_empty()).then_some(stored.body);
+        let sent =
+            self.exchange(&self.perform, Outgoing { method, target, headers, body }, call.deadline).await;
+        let performed = match sent.effect {
+            // Its answer says what later templates read: without it, ask.
+            Effect::Applied if sent.body.is_none() => Performed::Unknown,
+            Effect::Applied => Performed::Yes(sent.answer(AnswerOf::Reply)),
+            Effect::NotApplied if sent.unprocessed => Performed::NotSent,
+            Effect::NotApplied => Performed::No,
+            Effect::Unknown => Performed::Unknown,
+        };
+        (performed, sent.report)
+    }
+
+    async fn ask(&self, action: &Action, deadline: Instant) -> (Found, Report) {
+        let Some(asking) = &self.asking else { return (Found::Other, detail("there is no confirm")) };
+        let stored = StoredRequest::decode(&action.request);
+        let filled = match asking.request.fill(&Filling::of_request(&action.key, &stored)) {
+            Ok(filled) => filled,
+            Err(unfilled) => return (Found::Other, detail(unfilled)),
+        };
+        let answer = self.exchange_filled(&self.confirm, filled, None, deadline).await;
+        let declared = [
+            (Told::Undone, &asking.cancelled[..]),
+            (Told::Applied, &asking.applied),
+            (Told::Missing, &asking.absent),
+        ];
+        let found = match answer.told(declared) {
+            // Its body broke, and what later requests are filled with may have been in it.
+            _ if answer.body.is_none() => Found::Other,
+            Said::Matched(Told::Undone) => Found::Cancelled,
+            Said::Matched(Told::Applied) => Found::Applied(answer.answer(AnswerOf::Confirm)),
+            Said::Matched(Told::Missing) => Found::Absent,
+            Said::Contradicted | Said::Undecided | Said::Nothing => Found::Other,
+        };
+        (found, answer.report)
+    }
+
+    async fn undo(&self, call: Call<'_>) -> (Undone, Report) {
+        let Some(undoing) = &self.undoing else { return (Undone::NotSent, detail("there is no cancel")) };
+        let action = call.action;
+        let mut known = action.state.answer.as_deref().and_then(StoredAnswer::decode);
+        let asked = known.as_ref().is_some_and(|answer| answer.of == AnswerOf::Confirm);
+        // What the cancel is filled with may stand in the confirm's answer only, and reading has no effect.
+        if (undoing.needs_confirm() && !asked) || (undoing.needs_answer() && known.is_none()) {
+            match self.ask(action, call.deadline).await {
+                (Found::Applied(answer), _) => known = answer.as_deref().and_then(StoredAnswer::decode),
+                (Found::Cancelled, report) => return (Undone::Yes, report),
+                (Found::Absent, report) => return (Undone::NoSuch, report),
+                (Found::Other, report) => return (Undone::NotSent, report),
+            }
+        }
+        let stored = StoredRequest::decode(&action.request);
+        let cancel_key = action.cancel_key();
+        let id = self.asking.as_ref().and_then(|asking| asking.id.as_ref());
+        let filling = Filling::of_cancel(&action.key, &cancel_key, &stored, known.as_ref(), id);
+        let filled = match undoing.request.fill(&filling) {
+            Ok(filled) => filled,
+            Err(unfilled) => return (Undone::NotSent, detail(unfilled)),
+        };
+        let key = undoing.keyed.then_some(cancel_key.as_str());
+        let answer = self.exchange_filled(&self.cancel, filled, key, call.deadline).await;
+        (judge_cancel(undoing, &answer), answer.report)
+    }
+
+    async fn exchange_filled(
+        &self,
+        plan: &Arc<Plan>,
+        filled: Filled,
+        key: Option<&str>,
+        deadline: Instant,
+    ) -> Exchanged {
+        let mut outgoing = Outgoing::from(filled);
+        if let Some(key) = key {
+            let name = self.sent.key_header.clone().unwrap_or(KEY_HEADER);
+            match HeaderValue::from_str(key) {
+                Ok(value) => outgoing.headers.insert(name, value),
+                Err(_) => return Exchanged::unsent("the key is no header's value"),
+            };
+        }
+        self.exchange(plan, outgoing, deadline).await
+    }
+
+    async fn exchange(&self, plan: &Arc<Plan>, outgoing: Outgoing, deadline: Instant) -> Exchanged {
+        let wish = |clock| Wish { by: Some(until(clock, deadline)), no_repeats: true, within: None };
+        exchange(&self.connections, plan, outgoing, wish, ANSWER_BYTES).await
+    }
+}
+
+fn judge_cancel(undoing: &Cancel, answer: &Exchanged) -> Undone {
+    match answer.told([(Told::Undone, &undoing.already[..]), (Told::Missing, &undoing.not_found)]) {
+        Said::Matched(Told::Undone) => return Undone::Yes,
+        Said::Matched(Told::Missing) => return Undone::NoSuch,
+        // A "there is no such thing" may be in what could not be read: a success that may be one is none.
+        Said::Contradicted | Said::Undecided => return Undone::Unknown,
+        Said::Matched(Told::Applied) | Said::Nothing => {}
+    }
+    match answer.effect {
+        Effect::Applied => Undone::Yes,
+        Effect::NotApplied if answer.unprocessed => Undone::NotSent,
+        // A "no" that nobody declared: it may be one for now.
+        Effect::NotApplied | Effect::Unknown => Undone::Unknown,
+    }
+}
+
+impl Remote for HttpRemote {
+    fn perform<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Performed, Report)> {
+        Box::pin(self.perform_once(call))
+    }
+
+    fn confirm<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Found, Report)> {
+        Box::pin(self.ask(call.action, call.deadline))
+    }
+
+    fn cancel<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+        Box::pin(self.undo(call))
+    }
+}

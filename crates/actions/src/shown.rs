@@ -1,0 +1,24 @@
+//! What messages may show, and how.
+
+use crate::nearest::nearest;
+
+/// A longer word may be a secret.
+pub const LONGEST_WORD: usize = 24;
+
+/// Whether this is a short word of letters. A key of an API has digits, or is longer.
+#[must_use]
+pub fn is_word(name: &str) -> bool {
+    let fine = |c: char| c.is_ascii_alphabetic() || "_-.".contains(c);
+    (1..=LONGEST_WORD).contains(&name.len()) && name.chars().all(fine)
+}
+
+/// Whether a name that somebody wrote may be repeated in a message. What is close to a valid name may, and so may a short
+/// word of letters.
+pub fn tellable<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> bool {
+    is_word(name) || nearest(name, candidates).is_some()
+}
+
+/// The name in backticks, or `instead` where it may be a secret.
+pub fn quoted<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, instead: &str) -> String {
+    if tellable(name, candidates) { format!("`{name}`") } else { instead.to_owned() }
+}

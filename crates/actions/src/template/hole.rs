@@ -1,0 +1,244 @@
+//! What may stand in a hole, and what fills it.
+
+use std::fmt;
+
+use http::HeaderName;
+
+use crate::nearest::nearest;
+use crate::shown::{quoted, tellable};
+use seawall_policy::Wrong;
+
+/// A JSON pointer (RFC 6901) that begins with `/`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pointer(String);
+
+impl Pointer {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// It does not begin with `/`, or has a `~` that stands for nothing.
+    pub fn parse(written: &str) -> Result<Pointer, Wrong> {
+        if !written.starts_with('/') {
+            let message = format!("the JSON pointer {} does not begin with `/`", quoted(written, [], "here"));
+            let example = if tellable(written, []) { written } else { "id" };
+            return Err(Wrong::new(message).help(format!("as in `/{example}`")));
+        }
+        if written.split('~').skip(1).any(|rest| !rest.starts_with(['0', '1'])) {
+            return Err(
+                Wrong::new("in a JSON pointer `~` is followed by 0 or 1").help("~0 is `~`, ~1 is `/`")
+            );
+        }
+        Ok(Pointer(written.to_owned()))
+    }
+
+    /// The pointer as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What fills a hole.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Hole {
+    /// `{key}`: the action's key.
+    Key,
+    /// `{cancel_key}`: the key of this cancel and its generation.
+    CancelKey,
+    /// `{request:/ptr}`: a field of the JSON body that was recorded.
+    Request(Pointer),
+    /// `{request-header:NAME}`: a header that was recorded.
+    RequestHeader(HeaderName),
+    /// `{confirm:/ptr}`: a field of the confirm's JSON answer.
+    Confirm(Pointer),
+    /// `{answer:/ptr}`: a field of the operation's own JSON answer; there is one only where it took effect and the answer
+    /// arrived.
+    Answer(Pointer),
+    /// `{from}`: the beginning of the window that is reconciled.
+    From,
+    /// `{to}`: its end.
+    To,
+    /// `{next}`: the cursor of the next page.
+    Next,
+}
+
+impl fmt::Display for Hole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hole::Key => f.write_str("{key}"),
+            Hole::CancelKey => f.write_str("{cancel_key}"),
+            Hole::Request(pointer) => write!(f, "{{request:{pointer}}}"),
+            Hole::RequestHeader(name) => write!(f, "{{request-header:{name}}}"),
+            Hole::Confirm(pointer) => write!(f, "{{confirm:{pointer}}}"),
+            Hole::Answer(pointer) => write!(f, "{{answer:{pointer}}}"),
+            Hole::From => f.write_str("{from}"),
+            Hole::To => f.write_str("{to}"),
+            Hole::Next => f.write_str("{next}"),
+        }
+    }
+}
+
+/// Where a template stands. It says which holes it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It does the thing.
+    Perform,
+    /// It asks whether the thing was done.
+    Confirm,
+    /// It undoes it.
+    Cancel,
+    /// It lists what was done.
+    List,
+    /// It asks whether an endpoint is well.
+    Health,
+}
+
+impl Purpose {
+    /// The holes that may stand here, as they are written.
+    fn holes(self) -> &'static [&'static str] {
+        match self {
+            Purpose::Perform => &["key", "request:/ptr"],
+            Purpose::Confirm => &["key", "request:/ptr", "request-header:NAME"],
+            Purpose::Cancel => {
+                &["key", "cancel_key", "request:/ptr", "request-header:NAME", "confirm:/ptr", "answer:/ptr"]
+            }
+            Purpose::List => &["from", "to", "next"],
+            Purpose::Health => &[],
+        }
+    }
+
+    /// The names of these holes.
+    fn names(self) -> impl Iterator<Item = &'static str> + Clone {
+        self.holes().iter().map(|hole| hole.split(':').next().unwrap_or(hole))
+    }
+
+    /// Methods that such a request may have.
+    pub(super) fn methods(self) -> &'static [&'static str] {
+        match self {
+            Purpose::Perform => &["POST", "PUT", "DELETE", "PATCH"],
+            Purpose::Confirm | Purpose::List => &["GET", "HEAD", "POST"],
+            Purpose::Cancel => &["POST", "PUT", "DELETE", "PATCH", "GET"],
+            Purpose::Health => &["GET", "HEAD", "OPTIONS"],
+        }
+    }
+
+    /// What messages call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Purpose::Perform => "an operation",
+            Purpose::Confirm => "a confirm",
+            Purpose::Cancel => "a cancel",
+            Purpose::List => "a list",
+            Purpose::Health => "a health request",
+        }
+    }
+
+    fn list_of_holes(self) -> String {
+        if self.holes().is_empty() {
+            return format!("{} has no placeholders", self.name());
+        }
+        let all: Vec<String> = self.holes().iter().map(|hole| format!("`{{{hole}}}`")).collect();
+        format!("valid here: {}", all.join(", "))
+    }
+}
+
+/// Headers that carry credentials. They are never stored, so nothing can be filled from them.
+const NOT_STORED: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
+
+/// Reads the name of a header that is recorded with a request.
+///
+/// # Errors
+/// It is no name, or one of a header that carries credentials.
+pub(crate) fn stored_header(written: &str) -> Result<HeaderName, Wrong> {
+    let name = header_name(written)?;
+    if NOT_STORED.contains(&name.as_str()) {
+        return Err(Wrong::new(format!("`{name}` carries credentials, which are never stored"))
+            .help("credentials come from the endpoint's headers at send time"));
+    }
+    Ok(name)
+}
+
+/// Fields that belong to one connection or to the framing, or that Seawall sets itself.
+const RESERVED: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-status",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Reads the name of a header that somebody sets.
+///
+/// # Errors
+/// It is none, or one that is set by Seawall or belongs to the connection.
+pub fn header_name(written: &str) -> Result<HeaderName, Wrong> {
+    let name: HeaderName = written.parse().map_err(|_| {
+        Wrong::new("this is not a header name").help("letters, digits and -, as in `x-api-version`")
+    })?;
+    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("seawall-") {
+        return Err(Wrong::new(format!("the header `{name}` is set by Seawall or by the connection itself")));
+    }
+    Ok(name)
+}
+
+impl Hole {
+    pub(super) fn parse(written: &str, purpose: Purpose) -> Result<Hole, Wrong> {
+        let (name, argument) = match written.split_once(':') {
+            Some((name, argument)) => (name, Some(argument)),
+            None => (written, None),
+        };
+        let hole = match (name, argument) {
+            ("key", None) => Hole::Key,
+            ("cancel_key", None) => Hole::CancelKey,
+            ("from", None) => Hole::From,
+            ("to", None) => Hole::To,
+            ("next", None) => Hole::Next,
+            ("request", Some(pointer)) => Hole::Request(Pointer::parse(pointer)?),
+            ("confirm", Some(pointer)) => Hole::Confirm(Pointer::parse(pointer)?),
+            ("answer", Some(pointer)) => Hole::Answer(Pointer::parse(pointer)?),
+            ("request-header", Some(header)) => Hole::RequestHeader(stored_header(header)?),
+            ("request" | "confirm" | "answer", None) => {
+                return Err(Wrong::new(format!("`{{{name}}}` needs a JSON pointer"))
+                    .help(format!("as in `{{{name}:/id}}`")));
+            }
+            ("request-header", None) => {
+                return Err(
+                    Wrong::new("`{request-header}` needs a name").help("as in `{request-header:x-order}`")
+                );
+            }
+            ("key" | "cancel_key" | "from" | "to" | "next", Some(_)) => {
+                return Err(Wrong::new(format!("`{{{name}}}` takes no argument")));
+            }
+            _ => return Err(unknown(written, name, purpose)),
+        };
+        if purpose.names().any(|known| known == name) {
+            return Ok(hole);
+        }
+        let message = format!("{} cannot be filled with `{{{name}}}`", purpose.name());
+        Err(Wrong::new(message).help(purpose.list_of_holes()))
+    }
+}
+
+/// What to say of a hole that is none.
+fn unknown(written: &str, name: &str, purpose: Purpose) -> Wrong {
+    let shown =
+        if tellable(written, purpose.names()) { format!("`{{{written}}}`") } else { "this".to_owned() };
+    let near = nearest(name, purpose.names());
+    let found = purpose.holes().iter().find(|hole| near.is_some() && hole.split(':').next() == near);
+    Wrong::new(format!("{shown} is not a placeholder")).help(match found {
+        Some(hole) => format!("did you mean `{{{hole}}}`?"),
+        None => purpose.list_of_holes(),
+    })
+}

@@ -1,0 +1,275 @@
+//! One caller's connection, as others see it who are not its task: what it does, since when, and for how long it may.
+//!
+//! Whatever a caller holds must have an end that does not depend on the caller. A deadline in a future that hyper polls is
+//! none: hyper does not ask a body for more while its caller takes nothing, and does not look at the socket while an upload
+//! stands still. So each worker looks at its connections four times a second ([`Caller::look_after`]).
+
+pub(crate) mod io;
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+use std::time::Duration;
+
+use http::StatusCode;
+use parking_lot::Mutex;
+use seawall_client::connect::{Meter, Peek, Probe};
+use seawall_policy::Time;
+use tokio::task::AbortHandle;
+
+use super::patience::{self, Patience};
+use super::streams::Streams;
+use super::unread;
+
+/// What is known of a caller's connection outside of its task.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    meter: Arc<Meter>,
+    probe: Probe,
+    task: Task,
+    phase: AtomicU8,
+    /// When the phase began, or when what is under way must be over; nanoseconds of the clock.
+    marked: AtomicU64,
+    /// Requests handed over so far.
+    requests: AtomicU64,
+    /// From this request on, counted from 1, there are two readings of what was sent.
+    doubtful_from: AtomicU64,
+    /// That is so because of a `#` in its target.
+    fragment: AtomicBool,
+    /// A head has begun and is not complete.
+    in_head: AtomicBool,
+    /// On HTTP/2.
+    streams: Option<Box<Streams>>,
+    /// The connection was closed because of too many control frames.
+    flooded: AtomicBool,
+    /// The status with which hyper refused a head that it could not read; zero: none.
+    unread: AtomicU16,
+    /// The socket takes nothing at the moment.
+    blocked: AtomicBool,
+    standstill: Mutex<Standstill>,
+    /// Bytes could not be written.
+    write_failed: AtomicBool,
+    /// So far the socket must come until it has taken the last piece of a body.
+    owed: AtomicU64,
+    /// A body waits until the socket has taken what hyper holds of it.
+    body_waits: AtomicBool,
+    body: Mutex<Option<Waker>>,
+}
+
+/// The task that a connection lives in, once it is known.
+pub(crate) type Task = Arc<OnceLock<AbortHandle>>;
+
+/// Since when nothing has moved that waits to be written, as those who look have seen it.
+#[derive(Debug, Default)]
+struct Standstill {
+    moved: u64,
+    since: Option<Time>,
+}
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const CALL: u8 = 2;
+/// Idle since some moment after the last look.
+const FREED: u8 = 3;
+/// It was told that it is to be closed.
+const LEAVING: u8 = 4;
+
+impl Caller {
+    fn new(meter: Arc<Meter>, probe: Probe, task: Task, now: Time, http2: bool) -> Caller {
+        Caller {
+            meter,
+            probe,
+            task,
+            phase: AtomicU8::new(IDLE),
+            marked: AtomicU64::new(now.as_nanos()),
+            requests: AtomicU64::new(0),
+            doubtful_from: AtomicU64::new(u64::MAX),
+            fragment: AtomicBool::new(false),
+            in_head: AtomicBool::new(false),
+            streams: http2.then(Box::default),
+            flooded: AtomicBool::new(false),
+            unread: AtomicU16::new(0),
+            blocked: AtomicBool::new(false),
+            standstill: Mutex::default(),
+            write_failed: AtomicBool::new(false),
+            owed: AtomicU64::new(0),
+            body_waits: AtomicBool::new(false),
+            body: Mutex::default(),
+        }
+    }
+
+    /// A head has been read; what follows must be over at `end_by`.
+    pub(crate) fn call_begins(&self, end_by: Time) {
+        self.phase.store(CALL, Relaxed);
+        self.marked.store(end_by.as_nanos(), Relaxed);
+    }
+
+    /// The answer is handed over to be written. The clock is not asked: whoever looks next notes the time.
+    pub(crate) fn call_over(&self) {
+        self.phase.store(FREED, Relaxed);
+    }
+
+    /// Counts a request that hyper hands over, and says whether it has two readings. HTTP/1 only: there, requests come
+    /// in the order in which they were read, and from one task.
+    pub(crate) fn next_is_doubtful(&self) -> bool {
+        let number = self.requests.load(Relaxed) + 1;
+        self.requests.store(number, Relaxed);
+        number >= self.doubtful_from.load(Relaxed)
+    }
+
+    /// Whether the first request that has two readings has them for a `#` in its target.
+    pub(crate) fn sent_fragment(&self) -> bool {
+        self.fragment.load(Relaxed)
+    }
+
+    /// When the connection ends, it ends with a reset: what was sent is not whole.
+    pub(crate) fn reset_at_the_end(&self) {
+        self.meter.reset_on_drop(true);
+    }
+
+    /// A piece of a body of this length is handed to be written.
+    pub(crate) fn owe(&self, bytes: usize) {
+        self.owed.store(self.meter.accepted() + bytes as u64, Relaxed);
+    }
+
+    /// Whether the socket has not taken the last piece yet.
+    pub(crate) fn owes(&self) -> bool {
+        self.meter.accepted() < self.owed.load(Relaxed)
+    }
+
+    /// Wakes this task when the socket has taken more.
+    pub(crate) fn wake_when_taken(&self, task: &Waker) {
+        *self.body.lock() = Some(task.clone());
+        self.body_waits.store(true, Relaxed);
+    }
+
+    /// The socket has taken more, or failed.
+    fn has_taken(&self) {
+        if self.body_waits.load(Relaxed) {
+            self.body_waits.store(false, Relaxed);
+            if let Some(task) = self.body.lock().take() {
+                task.wake();
+            }
+        }
+    }
+
+    /// Whether bytes that were to be written never were. Asked when the connection is over.
+    pub(crate) fn lost_bytes(&self) -> bool {
+        self.write_failed.load(Relaxed) || self.owes() || self.meter.unwritten() > 0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn written(&self) -> u64 {
+        self.meter.written()
+    }
+
+    /// The streams of an HTTP/2 connection.
+    pub(crate) fn streams(&self) -> Option<&Streams> {
+        self.streams.as_deref()
+    }
+
+    /// Why hyper refused a head on this connection; none where it read all of them.
+    pub(crate) fn unread(&self) -> Option<&'static str> {
+        let status = StatusCode::from_u16(self.unread.load(Relaxed)).ok()?;
+        Some(unread::why(status))
+    }
+
+    /// Whether the connection was closed because of too many control frames.
+    pub(crate) fn was_flooded(&self) -> bool {
+        self.flooded.load(Relaxed)
+    }
+
+    /// Looks after a connection from outside: a head that takes too long, a call that is long past its end because its
+    /// caller does not read, a caller that has left or takes nothing, an idle connection.
+    pub(crate) fn look_after(&self, now: Time, limits: &Patience) {
+        let still = self.stands_still(now);
+        if still.is_some_and(|still| still > patience::UNREAD) {
+            return self.end();
+        }
+        if let Some(streams) = &self.streams {
+            return self.look_after_streams(streams, still, now, limits);
+        }
+        let marked = Time::from_nanos(self.marked.load(Relaxed));
+        match self.phase.load(Relaxed) {
+            HEAD if now.since(marked) > limits.head => self.end(),
+            CALL if self.probe.is_reset() => self.left(),
+            CALL if now > marked.saturating_add(patience::GRACE) => self.end(),
+            IDLE => {
+                let tired = now.since(marked) > patience::IDLE;
+                let leaving = limits.draining && now.since(marked) > patience::SETTLE;
+                if (tired || leaving) && self.probe.peek() == Peek::Quiet {
+                    self.probe.shut_down_reading();
+                }
+            }
+            FREED => {
+                let next = if self.in_head.load(Relaxed) { HEAD } else { IDLE };
+                self.phase.store(next, Relaxed);
+                self.marked.store(now.as_nanos(), Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    fn look_after_streams(&self, streams: &Streams, still: Option<Duration>, now: Time, limits: &Patience) {
+        if still.is_none() {
+            streams.all_written();
+        }
+        let forlorn = still.is_some_and(|still| still > patience::GRACE) && streams.waits_for_late();
+        let busy = streams.look_after(now);
+        let (phase, marked) = (self.phase.load(Relaxed), Time::from_nanos(self.marked.load(Relaxed)));
+        let since = now.since(marked);
+        let turn = |phase| {
+            self.phase.store(phase, Relaxed);
+            self.marked.store(now.as_nanos(), Relaxed);
+        };
+        match phase {
+            // Nothing is left but what a caller that was late does not take.
+            _ if !busy && forlorn => self.end(),
+            HEAD if self.in_head.load(Relaxed) => {
+                if since > limits.head {
+                    self.end();
+                }
+            }
+            _ if self.in_head.load(Relaxed) => turn(HEAD),
+            LEAVING if busy || still.is_some() => turn(LEAVING),
+            LEAVING if since > patience::GRACE => self.probe.shut_down(),
+            LEAVING => {}
+            _ if busy => turn(CALL),
+            IDLE => {
+                if since > patience::IDLE || (limits.draining && since > patience::SETTLE) {
+                    streams.leave();
+                    turn(LEAVING);
+                }
+            }
+            _ => turn(IDLE),
+        }
+    }
+
+    /// For how long the socket has taken nothing of what waits to be written, where something waits. Of a body's piece it must
+    /// take all.
+    fn stands_still(&self, now: Time) -> Option<Duration> {
+        let owes = self.owes();
+        if !owes && !self.blocked.load(Relaxed) && self.meter.unwritten() == 0 {
+            self.standstill.lock().since = None;
+            return None;
+        }
+        let moved = if owes { self.owed.load(Relaxed) } else { self.meter.written() };
+        let mut seen = self.standstill.lock();
+        if seen.moved != moved {
+            *seen = Standstill { moved, since: None };
+        }
+        Some(now.since(*seen.since.get_or_insert(now)))
+    }
+
+    /// The caller is gone. hyper does not look at the socket while an upload stands still, so it is not told by that.
+    fn left(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
+    fn end(&self) {
+        self.meter.reset_on_drop(true);
+        self.probe.shut_down();
+    }
+}

@@ -1,0 +1,287 @@
+//! The byte stream of a caller's connection, between the socket and hyper.
+//!
+//! The bytes are followed on their way in by [`Framing`], so that a request with two readings is known as such when
+//! hyper hands it over. On HTTP/2 its frames are counted ([`Purse`]).
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use seawall_client::Clock;
+use seawall_client::connect::{Meter, Probe, Stream};
+use tokio::time::Sleep;
+
+use super::{CALL, Caller, HEAD, Task};
+use crate::callers::frames::{Frames, Purse, enough};
+use crate::callers::framing::Framing;
+use crate::callers::unread::Retold;
+
+/// The byte stream of a caller's connection, as hyper drives it.
+pub(crate) struct CallerIo {
+    stream: Stream,
+    caller: Arc<Caller>,
+    clock: Clock,
+    follows: Follows,
+    /// Until when the rest of a request is read that was answered before it had ended.
+    lingers: Option<Pin<Box<Sleep>>>,
+    /// What is written in the place of an answer that hyper made by itself.
+    retold: Option<Box<Retold>>,
+}
+
+/// What is followed of a connection's bytes.
+enum Follows {
+    Requests(Framing),
+    Frames {
+        inbound: Frames,
+        outbound: Frames,
+        purse: Purse,
+        /// There were too many: nothing is read or written any more until this ends, so that the caller hears why.
+        enough: Option<Pin<Box<Sleep>>>,
+    },
+}
+
+impl CallerIo {
+    pub(crate) fn new(
+        stream: Stream,
+        meter: Arc<Meter>,
+        probe: Probe,
+        task: Task,
+        clock: Clock,
+        head_limit: usize,
+        http2: bool,
+    ) -> CallerIo {
+        let now = clock.now();
+        let caller = Caller::new(meter, probe, task, now, http2);
+        let follows = if http2 {
+            let (inbound, outbound) = (Frames::inbound(), Frames::outbound());
+            Follows::Frames { inbound, outbound, purse: Purse::new(now), enough: None }
+        } else {
+            Follows::Requests(Framing::new(head_limit))
+        };
+        CallerIo { stream, caller: Arc::new(caller), clock, follows, lingers: None, retold: None }
+    }
+
+    pub(crate) fn caller(&self) -> Arc<Caller> {
+        Arc::clone(&self.caller)
+    }
+
+    /// Reads through a buffer of our own.
+    fn poll_read_seen(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+        piece: &mut [u8],
+    ) -> Poll<io::Result<()>> {
+        let room = buf.remaining().min(piece.len());
+        let mut piece = tokio::io::ReadBuf::new(&mut piece[..room]);
+        std::task::ready!(tokio::io::AsyncRead::poll_read(Pin::new(&mut self.stream), cx, &mut piece))?;
+        match &mut self.follows {
+            Follows::Requests(framing) => {
+                framing.read(piece.filled());
+                self.note_framing();
+            }
+            Follows::Frames { inbound, purse, .. } => {
+                inbound.read(piece.filled(), |frame| purse.came(frame));
+                self.caller.in_head.store(inbound.is_in_head(), Relaxed);
+                if purse.is_empty(|| self.clock.now()) {
+                    self.say_enough(cx);
+                    return self.poll_enough(cx);
+                }
+            }
+        }
+        buf.put_slice(piece.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells the caller that it sends too many control frames, where a frame may begin.
+    fn say_enough(&mut self, cx: &mut Context<'_>) {
+        self.caller.flooded.store(true, Relaxed);
+        let Follows::Frames { inbound, outbound, enough: until, .. } = &mut self.follows else { return };
+        if outbound.is_between() {
+            // It is lost where the socket is full, and then nobody reads.
+            let _ = Write::poll_write(Pin::new(&mut self.stream), cx, &enough(inbound.last_stream()));
+            let _ = Write::poll_flush(Pin::new(&mut self.stream), cx);
+        }
+        *until = Some(Box::pin(tokio::time::sleep(HEAR)));
+    }
+
+    /// After too many control frames: nothing for a while, and then the end.
+    fn poll_enough(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Follows::Frames { enough: Some(until), .. } = &mut self.follows else {
+            return Poll::Ready(Ok(()));
+        };
+        std::task::ready!(until.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::other("too many control frames")))
+    }
+
+    fn has_enough(&self) -> bool {
+        matches!(self.follows, Follows::Frames { enough: Some(_), .. })
+    }
+
+    /// Reads and throws away what the caller still sends of a request that was answered before it had ended.
+    ///
+    /// A connection that is closed with bytes unread is reset by the kernel, and the reset can destroy the answer before the
+    /// caller has read it (RFC 9112, section 9.6). So our side is ended first, and then the caller gets some time to hear that.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !matches!(&self.follows, Follows::Requests(framing) if framing.is_in_body()) {
+            return Poll::Ready(Ok(()));
+        }
+        let lingers = self.lingers.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        while lingers.as_mut().poll(cx).is_pending() {
+            let more = PIECE.with_borrow_mut(|piece| {
+                let mut piece = tokio::io::ReadBuf::new(piece);
+                let read = tokio::io::AsyncRead::poll_read(Pin::new(&mut self.stream), cx, &mut piece);
+                read.map(|read| read.is_ok() && !piece.filled().is_empty())
+            });
+            if !std::task::ready!(more) {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Follows what the socket has taken of these pieces.
+    fn follow_written(&mut self, written: &Poll<io::Result<usize>>, pieces: &[IoSlice<'_>]) {
+        let Follows::Frames { outbound, purse, .. } = &mut self.follows else { return };
+        let &Poll::Ready(Ok(mut left)) = written else { return };
+        for piece in pieces {
+            let here = left.min(piece.len());
+            outbound.read(&piece[..here], |frame| purse.went(frame));
+            left -= here;
+        }
+    }
+
+    /// Writes our words for hyper's refusal of a head, and then says that hyper's were written.
+    fn poll_retold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while let Some(retold) = &mut self.retold {
+            if retold.rest().is_empty() {
+                let stands_for = retold.stands_for;
+                self.retold = None;
+                return Poll::Ready(Ok(stands_for));
+            }
+            let written = Write::poll_write(Pin::new(&mut self.stream), cx, retold.rest());
+            if let Poll::Ready(Ok(more)) = &written {
+                retold.written += more;
+            }
+            std::task::ready!(self.noted(written))?;
+        }
+        Poll::Ready(Ok(0))
+    }
+
+    fn noted<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.caller.blocked.store(written.is_pending(), Relaxed);
+        if let Poll::Ready(written) = &written {
+            if written.is_err() {
+                self.caller.write_failed.store(true, Relaxed);
+            }
+            self.caller.has_taken();
+        }
+        written
+    }
+
+    /// Tells those outside what the framing has come to.
+    fn note_framing(&self) {
+        let Follows::Requests(framing) = &self.follows else { return };
+        let caller = &self.caller;
+        if let Some(number) = framing.doubtful_from() {
+            caller.fragment.store(framing.is_fragment(), Relaxed);
+            caller.doubtful_from.store(number, Relaxed);
+        }
+        let in_head = framing.is_in_head();
+        caller.in_head.store(in_head, Relaxed);
+        if in_head && !matches!(caller.phase.load(Relaxed), HEAD | CALL) {
+            caller.marked.store(self.clock.now().as_nanos(), Relaxed);
+            caller.phase.store(HEAD, Relaxed);
+        }
+    }
+}
+
+impl Read for CallerIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.has_enough() {
+            return this.poll_enough(cx);
+        }
+        PIECE.with_borrow_mut(|piece| this.poll_read_seen(cx, buf, piece))
+    }
+}
+
+/// How long a caller may take to hear that its request was answered, and to stop sending it.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long a caller may take to hear that it has sent too many control frames.
+const HEAR: Duration = Duration::from_millis(500);
+/// The most that is read by one system call: one less than a power of two, since hyper's buffer grows to the next one with
+/// each read that fills it.
+const PIECE_BYTES: usize = (16 << 10) - 1;
+
+thread_local! {
+    /// What is read passes through here on its way to hyper, since what was put into hyper's buffer cannot be looked at.
+    static PIECE: RefCell<[u8; PIECE_BYTES]> = const { RefCell::new([0; PIECE_BYTES]) };
+}
+
+impl Write for CallerIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.has_enough() {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        if self.caller.phase.load(Relaxed) != CALL
+            && matches!(self.follows, Follows::Requests(_))
+            && self.retold.is_none()
+        {
+            self.retold = Retold::of(buf).map(Box::new);
+            if let Some(retold) = &self.retold {
+                self.caller.unread.store(retold.status.as_u16(), Relaxed);
+            }
+        }
+        if self.retold.is_some() {
+            return self.poll_retold(cx);
+        }
+        let written = Write::poll_write(Pin::new(&mut self.stream), cx, buf);
+        self.follow_written(&written, &[IoSlice::new(buf)]);
+        self.noted(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.has_enough() {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        let written = Write::poll_write_vectored(Pin::new(&mut self.stream), cx, bufs);
+        self.follow_written(&written, bufs);
+        self.noted(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        Write::is_write_vectored(&self.stream)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Write::poll_flush(Pin::new(&mut self.stream), cx);
+        self.noted(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.caller.meter.resets_on_drop() {
+            // No orderly end before the reset.
+            return Poll::Ready(Ok(()));
+        }
+        if self.lingers.is_none() {
+            let ended = Write::poll_shutdown(Pin::new(&mut self.stream), cx);
+            std::task::ready!(self.noted(ended))?;
+        }
+        self.poll_linger(cx)
+    }
+}

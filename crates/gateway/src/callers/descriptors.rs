@@ -1,0 +1,202 @@
+//! File descriptors: how many there may be, and for whom the last ones are kept.
+//!
+//! The obvious gateway takes callers in until `accept` fails. By then it has nothing left for the connections to its
+//! dependencies, so those whom it let in wait for nothing, and its operators cannot ask it what is the matter. Here the
+//! limit is raised as far as the system allows when the program starts, and what there is, is divided:
+//!
+//! - A few descriptors at the top are kept for the admin side, for lookups and for files. Callers' connections and those to
+//!   dependencies never use them (`reserve_descriptors`), and the admin side takes no more connections than they allow.
+//! - Of the rest, callers get what the configured dependencies cannot want, and half in any case: a caller over HTTP/1.1 has
+//!   one call at a time, so a caller that is let in finds a descriptor for its call.
+//!
+//! A caller for whom there is no room is told so and sees no silence: there is a descriptor for as long as that takes.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use seawall_client::connect::{is_reserved, reserve_descriptors};
+use seawall_client::give_up_idle;
+use seawall_policy::Reason;
+use tokio::net::TcpStream;
+
+use seawall_client::connect::HttpVersion;
+
+use crate::config::Settings;
+use crate::problem::Problem;
+
+/// At most this many callers' connections, whatever `gateway.limits.connections` allows.
+static MOST_CALLERS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// At most this many connections of the admin side.
+static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// What one worker's runtime holds: the poll, twice, its waker, and its end of the signals' pipe.
+const OF_A_RUNTIME: u64 = 4;
+/// Connections of the admin side, a file and a lookup, which have low numbers, too, where these are free.
+const PASSING: u64 = 4;
+/// An eighth of the limit is kept back, but no less than this: a look at `/livez`, a reload and a lookup at the same time.
+const LEAST_KEPT: u64 = 16;
+/// And no more than this: all connections that the admin side ever takes, and a quarter of that for the rest.
+const MOST_KEPT: u64 = 320;
+
+/// How the descriptors are divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
+    /// The limit that stands now, for numbers of descriptors.
+    limit: u64,
+    /// Of these, for the admin side, lookups and files.
+    kept: u64,
+    /// Of these, what the program holds without any call.
+    own: u64,
+    /// Of the rest, the most for callers.
+    callers: u64,
+    /// What the rest would have to be for this configuration: its callers, and its connections to dependencies.
+    wanted: (u64, u64),
+}
+
+impl Share {
+    fn of(limit: u64, own: u64, wanted: (u64, u64)) -> Share {
+        let kept = (limit / 8).clamp(LEAST_KEPT, MOST_KEPT);
+        let rest = limit.saturating_sub(kept).saturating_sub(own);
+        let callers = (rest - wanted.1.min(rest.div_ceil(2))).max(1);
+        Share { limit, kept, own, callers, wanted }
+    }
+
+    /// The most connections of the admin side: of what is kept back all but a fifth, which stays for lookups and files.
+    fn seats(&self) -> u64 {
+        self.kept * 4 / 5
+    }
+
+    fn rest(&self) -> u64 {
+        self.limit.saturating_sub(self.kept).saturating_sub(self.own)
+    }
+
+    /// What is wrong with the limit, where it is too small.
+    fn too_small(&self, hard: u64) -> Option<String> {
+        let Share { limit, kept, own, callers, wanted: (of_callers, of_dependencies) } = *self;
+        if of_callers.saturating_add(of_dependencies) <= self.rest() {
+            return None;
+        }
+        let needed = (kept + own).saturating_add(of_callers).saturating_add(of_dependencies);
+        let admitted = callers.min(of_callers);
+        Some(format!(
+            "the limit of open files is {limit} (hard limit {hard}), and this configuration may need {needed}: {of_callers} for \
+             callers (gateway.limits.connections), {of_dependencies} for connections to dependencies (concurrency.max, \
+             pool.max_idle), {own} for the program and {kept} kept for the admin side. Until it is raised (LimitNOFILE=, ulimit \
+             -Hn) at most {admitted} callers are let in, and calls for which there is no descriptor end as `{}`",
+            Reason::OutOfDescriptors
+        ))
+    }
+}
+
+/// Raises the limit as far as may be, divides what there is, and says where that is too little. Before anything listens.
+pub(crate) fn divide(settings: &Settings, workers: usize) {
+    let (limit, hard) = raise();
+    let workers = workers as u64;
+    let share = Share::of(limit, own(settings, workers), wanted(settings, workers));
+    reserve_descriptors(i32::try_from(share.limit - share.kept.min(share.limit)).unwrap_or(i32::MAX));
+    MOST_CALLERS.store(share.callers, Ordering::Relaxed);
+    ADMIN_SEATS.store(usize::try_from(share.seats()).unwrap_or(usize::MAX), Ordering::Relaxed);
+    match share.too_small(hard) {
+        Some(why) => tracing::warn!("{why}"),
+        None => tracing::debug!(?share, "file descriptors"),
+    }
+}
+
+/// At most this many connections of the admin side find a descriptor, however many callers there are.
+pub(crate) fn admin_seats() -> usize {
+    ADMIN_SEATS.load(Ordering::Relaxed)
+}
+
+/// Why there is no descriptor for a caller that was just accepted, where there is none. `connected` are there without it.
+pub(crate) fn no_room(tcp: &TcpStream, connected: u64) -> Option<Problem> {
+    let why = if connected >= MOST_CALLERS.load(Ordering::Relaxed) {
+        format!("{connected} callers are connected, as many as there are file descriptors for")
+    } else if is_reserved(tcp) {
+        // So that there is room when this one comes back.
+        let _freed = give_up_idle();
+        "a caller was turned away: all file descriptors but those kept for the admin side are in use"
+            .to_owned()
+    } else {
+        return None;
+    };
+    Some(Problem::refused(Reason::OutOfDescriptors, None, why))
+}
+
+/// Raises the soft limit to the hard one. Both, as they are then.
+fn raise() -> (u64, u64) {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    if before.current != before.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(%error, "the limit of open files cannot be raised to its hard limit");
+    }
+    let now = getrlimit(Resource::Nofile);
+    // None is no limit.
+    (now.current.unwrap_or(u64::MAX), now.maximum.unwrap_or(u64::MAX))
+}
+
+/// What the program holds once it serves, without any call.
+fn own(settings: &Settings, workers: u64) -> u64 {
+    // The kernel gives out the lowest number that is free.
+    let now = File::open("/dev/null").map_or(0, |file| file.as_raw_fd());
+    let doors =
+        1 + settings.dependencies.iter().filter(|dependency| dependency.listen.is_some()).count() as u64;
+    u64::try_from(now).unwrap_or(0) + workers * (doors + OF_A_RUNTIME) + 1 + PASSING
+}
+
+/// The most connections of callers, and to dependencies, that the configuration allows.
+fn wanted(settings: &Settings, workers: u64) -> (u64, u64) {
+    let callers = settings.gateway.limits.connections as u64;
+    let dependencies = settings.dependencies.iter().map(|dependency| {
+        let limit = dependency.concurrency.limit;
+        let calls = if limit.enabled { u64::from(limit.max) } else { callers };
+        let each = match dependency.http == HttpVersion::Http2 {
+            // Many calls share a connection; each worker has its own.
+            true => workers.min(calls),
+            false => calls + workers * dependency.pool.max_idle as u64,
+        };
+        dependency.endpoints.len() as u64 * each
+    });
+    (callers, dependencies.fold(0, u64::saturating_add))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_get_what_dependencies_cannot_want_and_at_least_half() {
+        for (limit, own, wanted, kept, callers) in [
+            // Room for all: nobody is kept out but by the configuration.
+            (20_000, 40, (10_000, 1_128), 320, 18_512),
+            (1_048_576, 40, (10_000, 1_128), 320, 1_047_088),
+            (1_024, 40, (10_000, 1_128), 128, 428),
+            (256, 31, (50, 1_000), 32, 96),
+            (64, 15, (10_000, 1_128), 16, 16),
+            // Even where there is nothing to divide, one may try.
+            (32, 40, (10_000, 1_128), 16, 1),
+            (8, 40, (10, 10), 16, 1),
+            (u64::MAX, 40, (10_000, u64::MAX), 320, (u64::MAX - 360) / 2),
+        ] {
+            let share = Share::of(limit, own, wanted);
+            assert_eq!((share.kept, share.callers), (kept, callers), "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_is_too_small_is_named_with_what_is_needed() {
+        assert_eq!(Share::of(20_000, 40, (10_000, 1_128)).too_small(20_000), None);
+        let said = Share::of(1_024, 40, (10_000, 1_128)).too_small(4_096).unwrap();
+        for part in
+            ["is 1024 (hard limit 4096)", "may need 11296", "10000 for callers", "1128 for", "at most 428"]
+        {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        let said = Share::of(1_024, 40, (100, 1_128)).too_small(1_024).unwrap();
+        assert!(said.contains("at most 100 callers"), "the configuration lets no more in: {said}");
+    }
+}

@@ -1,0 +1,87 @@
+//! One request of a caller and its answer, as the connection knows them: over HTTP/1.1 one after the other, over HTTP/2 each a
+//! stream.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use hyper::rt::Executor;
+use seawall_policy::Time;
+
+use super::caller::Caller;
+use super::streams::{Stream, Streams};
+
+/// One exchange of a caller, as it is known outside of its future.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    caller: Arc<Caller>,
+    /// On HTTP/2.
+    stream: Option<Arc<Stream>>,
+}
+
+impl Exchange {
+    /// The next one of a connection.
+    pub(crate) fn next(caller: &Arc<Caller>) -> Exchange {
+        Exchange { caller: Arc::clone(caller), stream: caller.streams().map(Streams::next) }
+    }
+
+    pub(crate) fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+
+    pub(crate) fn stream(&self) -> Option<&Arc<Stream>> {
+        self.stream.as_ref()
+    }
+
+    /// A head has been read; what follows must be over at `end_by`.
+    pub(crate) fn call_begins(&self, end_by: Time) {
+        match &self.stream {
+            Some(stream) => stream.ends_by(end_by),
+            None => self.caller.call_begins(end_by),
+        }
+    }
+
+    /// It was refused, and its answer is handed over to be written.
+    pub(crate) fn refused(&self, now: impl FnOnce() -> Time) {
+        match &self.stream {
+            Some(stream) => stream.ends_by(now()),
+            None => self.caller.call_over(),
+        }
+    }
+
+    /// The answer is handed over to be written.
+    pub(crate) fn call_over(&self) {
+        if self.stream.is_none() {
+            self.caller.call_over();
+        }
+    }
+
+    /// When the connection ends, it ends with a reset: what was sent is not whole. A stream has a reset of its own.
+    pub(crate) fn reset_at_the_end(&self) {
+        if self.stream.is_none() {
+            self.caller.reset_at_the_end();
+        }
+    }
+
+    /// Whether it was ended because it was late.
+    pub(crate) fn is_late(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.is_late())
+    }
+}
+
+/// Spawns the task of each stream, and keeps hold of it.
+#[derive(Clone)]
+pub(crate) struct Spawner(pub(crate) Arc<Caller>);
+
+impl<F> Executor<F> for Spawner
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let task = tokio::spawn(future);
+        // hyper hands the stream over directly after it called the service, which has put the stream's facts there.
+        if let Some(streams) = self.0.streams() {
+            streams.watch(task.abort_handle());
+        }
+    }
+}

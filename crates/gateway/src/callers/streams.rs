@@ -1,0 +1,153 @@
+//! The streams of a caller's HTTP/2 connection, each with a deadline that somebody else watches.
+//!
+//! The obvious place for an answer's deadline is its body, which is asked for the next piece. hyper asks a body for nothing
+//! while its caller grants no window, so such a deadline never fires: one connection with twenty streams kept all twenty
+//! places of a dependency for as long as it liked. Here each stream is a task of its own, and the worker's round, which looks
+//! at all connections four times a second, ends the task when the stream is late. With the task go the dependency's
+//! connection, the place in its limit, and what was buffered; the caller gets a reset.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use seawall_policy::Time;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::patience::{LATE, UNREAD};
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// Nanoseconds of the clock.
+    end_by: AtomicU64,
+    /// Pieces of the answer that were handed over.
+    pieces: AtomicU64,
+    /// The last of them has not been taken yet.
+    owes: AtomicBool,
+    /// It is being ended because it is late.
+    late: AtomicBool,
+}
+
+impl Stream {
+    /// It must be over at `end_by`.
+    pub(super) fn ends_by(&self, end_by: Time) {
+        self.end_by.store(end_by.as_nanos(), Relaxed);
+    }
+
+    /// Whether it was ended because it was late.
+    pub(super) fn is_late(&self) -> bool {
+        self.late.load(Relaxed)
+    }
+
+    /// The caller has taken what was handed over before.
+    pub(crate) fn has_taken(&self) {
+        self.owes.store(false, Relaxed);
+    }
+
+    /// A piece of the answer is handed over.
+    pub(crate) fn handed(&self) {
+        self.pieces.store(self.pieces.load(Relaxed) + 1, Relaxed);
+        self.owes.store(true, Relaxed);
+    }
+}
+
+/// All streams of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    /// The one whose task is about to be spawned.
+    next: Mutex<Option<Arc<Stream>>>,
+    all: Mutex<Vec<Watched>>,
+    /// A stream was ended because it was late, and since then something has always waited to be written.
+    late: AtomicBool,
+    leave: Notify,
+}
+
+/// A stream's task, as the round sees it.
+#[derive(Debug)]
+struct Watched {
+    task: AbortHandle,
+    stream: Arc<Stream>,
+    /// The pieces at an earlier look, and when that was.
+    seen: u64,
+    since: Time,
+}
+
+/// From this length on, tasks that have ended are taken out of the list without waiting for the next round.
+const LONG: usize = 256;
+
+impl Streams {
+    /// A new one, whose task is about to be spawned.
+    pub(super) fn next(&self) -> Arc<Stream> {
+        let stream = Arc::new(Stream {
+            end_by: AtomicU64::new(Time::NEVER.as_nanos()),
+            pieces: AtomicU64::new(0),
+            owes: AtomicBool::new(false),
+            late: AtomicBool::new(false),
+        });
+        *self.next.lock() = Some(Arc::clone(&stream));
+        stream
+    }
+
+    /// Watches the task of the stream that was begun last, if there is one.
+    pub(super) fn watch(&self, task: AbortHandle) {
+        let Some(stream) = self.next.lock().take() else { return };
+        let mut all = self.all.lock();
+        if all.len() >= LONG && all.len() == all.capacity() {
+            all.retain(|watched| !watched.task.is_finished());
+        }
+        all.push(Watched { task, stream, seen: 0, since: Time::ZERO });
+    }
+
+    /// Ends the streams that are late, and says whether there was any since the last look.
+    pub(crate) fn look_after(&self, now: Time) -> bool {
+        let mut all = self.all.lock();
+        let any = !all.is_empty();
+        all.retain_mut(|watched| {
+            if watched.task.is_finished() {
+                return false;
+            }
+            if watched.is_late(now) {
+                watched.stream.late.store(true, Relaxed);
+                self.late.store(true, Relaxed);
+                watched.task.abort();
+            }
+            true
+        });
+        any
+    }
+
+    /// Nothing waits to be written.
+    pub(crate) fn all_written(&self) {
+        self.late.store(false, Relaxed);
+    }
+
+    /// Whether what waits to be written waits for a caller that was late.
+    pub(crate) fn waits_for_late(&self) -> bool {
+        self.late.load(Relaxed)
+    }
+
+    /// The connection is to be closed when its streams are over.
+    pub(crate) fn leave(&self) {
+        self.leave.notify_one();
+    }
+
+    /// Waits until the connection is to be closed.
+    pub(crate) async fn told_to_leave(&self) {
+        self.leave.notified().await;
+    }
+}
+
+impl Watched {
+    fn is_late(&mut self, now: Time) -> bool {
+        let stream = &self.stream;
+        if now > Time::from_nanos(stream.end_by.load(Relaxed)).saturating_add(LATE) {
+            return true;
+        }
+        let pieces = stream.pieces.load(Relaxed);
+        if pieces != self.seen || !stream.owes.load(Relaxed) || self.since == Time::ZERO {
+            (self.seen, self.since) = (pieces, now);
+        }
+        now.since(self.since) > UNREAD
+    }
+}

@@ -1,0 +1,78 @@
+//! A head that hyper cannot read.
+//!
+//! hyper answers it by itself, with a status and nothing else, and nobody learns why. Its answer is known by what it lacks: all
+//! that goes out through our hands says `seawall-effect`. It is replaced by one that says the same status, and the reason.
+
+use http::StatusCode;
+use seawall_policy::Reason;
+
+use crate::problem::Problem;
+
+/// The longest answer that hyper makes by itself is shorter.
+const BARE: usize = 256;
+
+/// hyper's own answer, told in our words.
+pub(crate) struct Retold {
+    message: Vec<u8>,
+    pub(crate) written: usize,
+    /// How long hyper's was.
+    pub(crate) stands_for: usize,
+    pub(crate) status: StatusCode,
+}
+
+impl Retold {
+    /// hyper's own refusal in these bytes, in our words; none where they are anything else.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Retold> {
+        let begins = bytes.starts_with(b"HTTP/1.") && bytes.get(8..10) == Some(b" 4");
+        if !begins || bytes.len() > BARE || !bytes.ends_with(b"\r\n\r\n") {
+            return None;
+        }
+        let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains("seawall-effect"))?;
+        let status = StatusCode::from_bytes(&bytes[9..12]).ok()?;
+        let date = text.lines().find(|line| line.starts_with("date:"));
+        let message = Problem::refused(Reason::BadRequest, None, why(status)).into_message(status, date);
+        Some(Retold { message, written: 0, stands_for: bytes.len(), status })
+    }
+
+    /// What is still to be written.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.message[self.written..]
+    }
+}
+
+/// Why hyper refuses a head, by the status that it chose.
+pub(crate) fn why(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::URI_TOO_LONG => "the target is longer than can be read, 65534 bytes",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            "the head is longer, or has more fields, than `gateway.limits` allows"
+        }
+        _ => "the head cannot be read as HTTP/1.1",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bare_refusal_is_told_again() {
+        let bare = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n";
+        let retold = Retold::of(bare).unwrap();
+        let text = std::str::from_utf8(retold.rest()).unwrap();
+        assert!(text.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{text}");
+        for line in ["seawall-reason: bad-request\r\n", "connection: close\r\n", "date: Thu, 01 Jan 1970"] {
+            assert!(text.contains(line), "{text}");
+        }
+        let (_, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(text.contains(&format!("content-length: {}\r\n", body.len())), "{text}");
+        for other in [
+            &b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"[..],
+            b"HTTP/1.1 404 Not Found\r\nseawall-effect: not-applied\r\ncontent-length: 0\r\n\r\n",
+            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 4\r\n\r\nbody",
+            b"",
+        ] {
+            assert!(Retold::of(other).is_none());
+        }
+    }
+}

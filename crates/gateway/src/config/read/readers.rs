@@ -1,0 +1,34 @@
+//! What several tables of an operation are read with.
+
+use seawall_policy::Predicate;
+use toml::de::DeValue;
+
+use super::super::action::Ledger;
+use super::super::predicate;
+use super::super::section::{Layers, Section};
+use super::super::settings::{Breaker, Dangerous};
+use super::super::values::{self, Wrong};
+
+/// What an operation inherits.
+pub(super) struct Inherited<'a, 's> {
+    pub(super) layers: &'s Layers<'a>,
+    pub(super) breaker: &'s Breaker,
+    pub(super) dangerous: &'s Dangerous,
+    pub(super) ledger: &'s Ledger,
+    pub(super) ledger_table: &'s Section<'a>,
+}
+
+pub(super) fn statuses(section: &Section<'_>, key: &str) -> Vec<u16> {
+    section.raw(key).map(|value| predicate::statuses(value, &mut Vec::new())).unwrap_or_default()
+}
+
+pub(super) fn predicates(section: &Section<'_>, key: &str) -> Vec<Predicate> {
+    section.raw(key).map(|value| predicate::predicates(value).0).unwrap_or_default()
+}
+
+/// A word of a list, as one of our own values.
+pub(super) fn word<T: Copy>(words: &[(&str, T)], value: &DeValue<'_>) -> Result<T, Wrong> {
+    let written = values::text(value)?;
+    let found = words.iter().find(|(word, _)| *word == written);
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| Wrong::new("this word is not known here"))
+}

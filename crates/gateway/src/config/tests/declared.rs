@@ -1,0 +1,62 @@
+//! Wrong declarations of durable operations: the table that the library's builders are tested by, too.
+
+use serde::Deserialize;
+
+use super::read;
+
+#[derive(Deserialize)]
+struct Table {
+    wrong: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    lines: String,
+    #[serde(default)]
+    ledger: String,
+    /// Each with its setting and words of its message.
+    problems: Vec<(String, String)>,
+}
+
+impl Row {
+    fn file(&self) -> String {
+        let Row { lines, ledger, .. } = self;
+        let missing =
+            |key: &str, line: &str| if lines.contains(key) { String::new() } else { format!("{line}\n") };
+        let keyed = missing("idempotency", "idempotency = 'keyed'");
+        let durable = missing("durable", "durable = true");
+        format!(
+            "[ledger]\n{ledger}\n[dependency.pay]\nurl = 'https://pay.example'\n[[dependency.pay.operation]]\n\
+             name = 'charge'\nmatch = 'POST /v1/charges'\n{durable}{keyed}{lines}\n"
+        )
+    }
+}
+
+/// The key at which a problem of a setting is told.
+fn key(setting: &str) -> &str {
+    match setting {
+        "lease" | "timeout.total" => "durable",
+        other => other.rsplit('.').next().unwrap_or(other),
+    }
+}
+
+#[test]
+fn the_file_finds_the_problems_of_the_table_at_their_places() {
+    let table: Table =
+        toml::from_str(include_str!("../../../../actions/tests/wrong_declarations.toml")).unwrap();
+    assert!(table.wrong.len() > 20, "{}", table.wrong.len());
+    for row in table.wrong {
+        let file = row.file();
+        let report = read(&file).err().unwrap_or_else(|| panic!("accepted:\n{file}"));
+        let told: Vec<String> = report.lines().collect();
+        assert_eq!(told.len(), row.problems.len(), "{file}\n{told:#?}");
+        for (setting, says) in &row.problems {
+            let found = report.mistakes().iter().zip(&told).find(|(_, line)| line.contains(says.as_str()));
+            let (mistake, _) = found.unwrap_or_else(|| panic!("{setting}: {says}\n{file}\n{told:#?}"));
+            let line = file.lines().nth(mistake.place.unwrap().line - 1).unwrap();
+            // A setting that is not written is told where its operation begins.
+            let key = if file.contains(key(setting)) { key(setting) } else { "operation" };
+            assert!(line.contains(key), "{setting} is told at `{line}`\n{file}");
+        }
+    }
+}

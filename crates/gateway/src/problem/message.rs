@@ -1,0 +1,130 @@
+//! A problem as its caller gets it: headers, and a body.
+//!
+//! Words and numbers on the wire are the contract's: `seawall-reason`, `-origin`, `-effect`, `-attempts`, `-endpoint`,
+//! `-retry-stopped`; the same facts as `application/problem+json` (RFC 9457) and, for proxies and their tools, as
+//! `Proxy-Status` (RFC 9209).
+
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use seawall_policy::{Effect, Stopped};
+use serde_json::json;
+
+use super::Problem;
+use super::reasons::in_http;
+
+pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("seawall-attempts");
+pub(crate) const ENDPOINT: HeaderName = HeaderName::from_static("seawall-endpoint");
+pub(crate) const EFFECT: HeaderName = HeaderName::from_static("seawall-effect");
+pub(crate) const REASON: HeaderName = HeaderName::from_static("seawall-reason");
+const ORIGIN: HeaderName = HeaderName::from_static("seawall-origin");
+const STOPPED: HeaderName = HeaderName::from_static("seawall-retry-stopped");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+impl Problem {
+    /// The whole message for HTTP/1.1 with this status, behind which the connection ends. `date`: the line that says when.
+    pub(crate) fn into_message(self, status: StatusCode, date: Option<&str>) -> Vec<u8> {
+        let (headers, body) = self.tell(status);
+        let mut out = format!("HTTP/1.1 {status}\r\n").into_bytes();
+        for (name, value) in &headers {
+            out.extend_from_slice(name.as_str().as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        let date = date.map(|date| format!("{date}\r\n")).unwrap_or_default();
+        let rest = format!("{date}connection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        out.extend_from_slice(rest.as_bytes());
+        out
+    }
+
+    /// Its headers and its body.
+    pub(crate) fn tell(self, status: StatusCode) -> (HeaderMap, String) {
+        let (_, proxy_status, title) = in_http(self.reason);
+        let mut facts = json!({
+            "type": format!("urn:seawall:reason:{}", self.reason),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": self.detail,
+            "reason": self.reason.as_str(),
+            "origin": self.reason.origin().as_str(),
+            "effect": self.effect.as_str(),
+            "attempts": self.attempts,
+            "endpoint": self.endpoint,
+        });
+        if let Some(dependency) = self.dependency {
+            facts["dependency"] = dependency.into();
+        }
+        if let Some(stopped) = self.stopped {
+            facts["retry_stopped"] = stopped.as_str().into();
+        }
+        let retry_after = self.retry_after.map(whole_seconds);
+        if let Some(seconds) = retry_after {
+            facts["retry_after"] = seconds.into();
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(REASON, HeaderValue::from_static(self.reason.as_str()));
+        headers.insert(ORIGIN, HeaderValue::from_static(self.reason.origin().as_str()));
+        headers.insert(PROXY_STATUS, HeaderValue::from_static(proxy_status));
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(wait) = self.retry_after {
+            headers.insert(RETRY_AFTER_MS, HeaderValue::from(whole_millis(wait)));
+        }
+        put_facts(&mut headers, self.effect, self.attempts, self.endpoint, self.stopped);
+        (headers, facts.to_string())
+    }
+}
+
+/// Puts the headers of every answer.
+pub(crate) fn put_facts(
+    headers: &mut HeaderMap,
+    effect: Effect,
+    attempts: u32,
+    endpoint: usize,
+    stopped: Option<Stopped>,
+) {
+    headers.insert(ATTEMPTS, small(attempts as usize));
+    headers.insert(ENDPOINT, small(endpoint));
+    headers.insert(EFFECT, HeaderValue::from_static(effect.as_str()));
+    if let Some(stopped) = stopped {
+        headers.insert(STOPPED, HeaderValue::from_static(stopped.as_str()));
+    }
+}
+
+/// A number as a header value; the usual ones without a conversion.
+fn small(number: usize) -> HeaderValue {
+    const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    match DIGITS.get(number) {
+        Some(digit) => HeaderValue::from_static(digit),
+        None => HeaderValue::from(number),
+    }
+}
+
+/// Seconds for `Retry-After`: rounded up, at least one, so that nobody comes back too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+/// The same in milliseconds, for those who read that.
+fn whole_millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_never_too_early() {
+        assert_eq!(whole_seconds(Duration::from_millis(1)), 1);
+        assert_eq!(whole_seconds(Duration::from_millis(2_001)), 3);
+        assert_eq!(whole_seconds(Duration::from_secs(2)), 2);
+        assert_eq!(whole_seconds(Duration::ZERO), 1);
+    }
+}

@@ -1,0 +1,132 @@
+//! One log line for each class of refusal and second; the rest is counted. An outage would otherwise fill the disk with
+//! the same sentence.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+use seawall_policy::{Effect, Reason};
+
+use super::Problem;
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What was said when.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    classes: Mutex<HashMap<(Option<String>, What), Class>>,
+}
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum What {
+    /// An answer of ours, made for this reason.
+    Refused(Reason),
+    /// An answer that could not be written to its caller.
+    Undelivered,
+    /// A connection that could not be accepted.
+    NotAccepted,
+}
+
+#[derive(Debug)]
+struct Class {
+    said: Instant,
+    suppressed: u64,
+    last: Last,
+}
+
+/// What was said last of a class, and how often.
+#[derive(Clone, Debug)]
+pub(crate) struct Last {
+    pub(crate) at: SystemTime,
+    pub(crate) why: String,
+    pub(crate) times: u64,
+}
+
+impl Refusals {
+    /// Says it, or counts it. Bounded by the configuration: dependencies times reasons.
+    pub(crate) fn note(&self, problem: &Problem) {
+        let class = (problem.dependency.clone(), What::Refused(problem.reason));
+        let Some(suppressed) = self.may_say(class, &problem.detail, Instant::now()) else { return };
+        let Problem { reason, effect, attempts, endpoint, detail, .. } = problem;
+        let dependency = problem.dependency.as_deref();
+        let (reason, effect) = (reason.as_str(), effect.as_str());
+        tracing::warn!(dependency, reason, effect, attempts, endpoint, suppressed, "{detail}");
+    }
+
+    /// Says that an answer did not reach its caller whole, or counts it. The effect stands: only the caller does not know it.
+    pub(crate) fn undelivered(&self, dependency: Option<&str>, effect: Option<Effect>, why: &str) {
+        let class = (dependency.map(str::to_owned), What::Undelivered);
+        let Some(suppressed) = self.may_say(class, why, Instant::now()) else { return };
+        let effect = effect.map(Effect::as_str);
+        tracing::warn!(
+            dependency,
+            effect,
+            suppressed,
+            "an answer was not written whole to its caller: {why}"
+        );
+    }
+
+    /// Says that a connection could not be accepted on this side, `data` or `admin`, or counts it.
+    pub(crate) fn not_accepted(&self, side: &'static str, error: &io::Error) {
+        let class = (Some(side.to_owned()), What::NotAccepted);
+        let Some(suppressed) = self.may_say(class, &error.to_string(), Instant::now()) else { return };
+        tracing::warn!(side, %error, suppressed, "a connection could not be accepted");
+    }
+
+    /// How many were suppressed before this one, if it may be said.
+    fn may_say(&self, class: (Option<String>, What), why: &str, now: Instant) -> Option<u64> {
+        let mut classes = self.classes.lock();
+        let Some(class) = classes.get_mut(&class) else {
+            let last = Last { at: SystemTime::now(), why: why.to_owned(), times: 1 };
+            classes.insert(class, Class { said: now, suppressed: 0, last });
+            return Some(0);
+        };
+        class.last.at = SystemTime::now();
+        why.clone_into(&mut class.last.why);
+        class.last.times += 1;
+        if now.duration_since(class.said) < EVERY {
+            class.suppressed += 1;
+            return None;
+        }
+        class.said = now;
+        Some(std::mem::take(&mut class.suppressed))
+    }
+
+    /// What was said last of each reason of a dependency.
+    pub(crate) fn of(&self, dependency: &str) -> Vec<(Reason, Last)> {
+        let classes = self.classes.lock();
+        let its = classes.iter().filter(|((whose, _), _)| whose.as_deref() == Some(dependency));
+        its.filter_map(|((_, what), class)| match what {
+            What::Refused(reason) => Some((*reason, class.last.clone())),
+            What::Undelivered | What::NotAccepted => None,
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_speaks_once_a_second_and_says_what_it_kept_back() {
+        let refusals = Refusals::default();
+        let start = Instant::now();
+        let ask = |dependency: &str, reason, millis| {
+            let class = (Some(dependency.into()), What::Refused(reason));
+            refusals.may_say(class, "why", start + Duration::from_millis(millis))
+        };
+        assert_eq!(ask("a", Reason::BreakerOpen, 0), Some(0));
+        assert_eq!(ask("a", Reason::BreakerOpen, 1), None);
+        assert_eq!(ask("a", Reason::BreakerOpen, 999), None);
+        assert_eq!(ask("a", Reason::ReadTimeout, 2), Some(0), "another reason");
+        assert_eq!(ask("b", Reason::BreakerOpen, 2), Some(0), "another dependency");
+        assert_eq!(ask("a", Reason::BreakerOpen, 1_000), Some(2));
+        assert_eq!(refusals.of("b")[0].1.times, 1);
+        let (_, last) =
+            refusals.of("a").into_iter().find(|(reason, _)| *reason == Reason::BreakerOpen).unwrap();
+        assert_eq!((last.times, last.why.as_str()), (4, "why"));
+    }
+}

@@ -1,0 +1,209 @@
+//! One request, from its head to its answer, top to bottom.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
+use hyper::body::Incoming;
+use seawall_client::CallRequest;
+use seawall_policy::{Reason, Time, Wish};
+
+use crate::callers::door::Door;
+use crate::callers::exchange::Exchange;
+use crate::callers::gate::Kept;
+use crate::paths::Readings;
+use crate::problem::Problem;
+use crate::problem::message::REASON;
+use crate::problem::reasons::status;
+use crate::request::headers::{Kinds, Said, has_key, join_cookies, strip_hop, take_said};
+use crate::request::reply::{of_problem, reply};
+use crate::request::reply_body::{ReplyBody, Ticket};
+use crate::request::request_body::{self, Pace, Taken};
+use crate::running::compiled::CompiledDependency;
+use crate::running::operations::Found;
+use crate::running::router::Router;
+
+/// Answers one request.
+pub(crate) async fn handle(
+    router: Arc<Router>,
+    door: Arc<Door>,
+    exchange: Exchange,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Infallible> {
+    #[cfg(test)]
+    crate::callers::stopwatch::head_parsed(exchange.caller());
+    let http1 = request.version() < Version::HTTP_2;
+    let asks_head = request.method() == Method::HEAD;
+    let (mut response, unfinished) = match answer(&router, &door, &exchange, request).await {
+        Ok(response) => {
+            let stalled = says(&response, Reason::CallerStalled);
+            (response, stalled)
+        }
+        Err(problem) => {
+            router.running.refusals.note(&problem);
+            exchange.refused(|| router.running.clock.now());
+            let unfinished = matches!(problem.reason, Reason::BadRequest | Reason::CallerStalled);
+            (of_problem(problem), unfinished)
+        }
+    };
+    if let Some(stream) = exchange.stream() {
+        response.body_mut().goes_out_on(stream);
+    }
+    if asks_head {
+        // hyper leaves it out on HTTP/1 and would send it on HTTP/2.
+        without_body(&mut response);
+    }
+    // What follows a malformed or unfinished request may be part of it.
+    if http1 && (unfinished || router.running.is_draining()) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// Whether it is an answer of our own with this reason.
+fn says(response: &Response<ReplyBody>, reason: Reason) -> bool {
+    response.status() == status(reason)
+        && response.headers().get(REASON).is_some_and(|said| said.as_bytes() == reason.as_str().as_bytes())
+}
+
+/// The answer to a HEAD: it tells the length of the body, and has none.
+fn without_body(response: &mut Response<ReplyBody>) {
+    if let Some(length) = response.body_mut().take_own() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+async fn answer(
+    router: &Arc<Router>,
+    door: &Door,
+    exchange: &Exchange,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Problem> {
+    let (mut head, body) = request.into_parts();
+    may_pass(door, exchange, &head)?;
+    let routes = router.routes();
+    let (index, path) = door.route(&routes.compiled, head.uri.path_and_query())?;
+    let compiled = &routes.compiled.dependencies[index];
+    #[cfg(test)]
+    crate::panics::demanded(&compiled.settings.name, "head");
+    let refused = |why: &'static str| in_words(compiled, Reason::BadRequest, why);
+    let readings = Readings::of(path.path());
+    if readings.climb_out() {
+        return Err(refused("the path could be read as one that leads above its beginning (`..`)"));
+    }
+    let kinds = Kinds::of(&head.headers);
+    if kinds.via && compiled.via.is_in(&head.headers) {
+        return Err(refused(
+            "a loop: this request passed here before, on its way to the same dependency (Via)",
+        ));
+    }
+    let said = match kinds.ours {
+        true => take_said(&mut head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?,
+        false => Said::default(),
+    };
+    // What follows is decided on what goes out, not on what came in.
+    pass_on(&mut head.headers, kinds, head.version);
+    let keyed = kinds.key && has_key(&head.headers).map_err(refused)?;
+    let operation = compiled.operations.find(&head.method, &readings, keyed, &head.headers);
+
+    // Answers that come too late to be heard are no use to anybody.
+    let leaving = router.running.leaving();
+    if leaving.is_some_and(|leaving| router.running.clock.now() >= leaving.begin_by) {
+        let why = "the gateway is about to end, and takes no new calls";
+        return Err(in_words(compiled, Reason::Draining, why));
+    }
+    let by = leaving.map(|leaving| leaving.end_by);
+    let wish = Wish { within: said.within, by, no_repeats: said.no_repeats };
+    let end_by = end_of(router, &operation.plan, &wish);
+    exchange.call_begins(end_by);
+    let limits = &routes.compiled.settings.gateway.limits;
+    let pace = Pace::new(router.running.clock, limits.header_time, end_by);
+    let limit = limits.body;
+    let taken = request_body::take(head.version, &head.headers, body, operation.keep, limit, pace).await;
+    let (body, too_large) = match taken {
+        Taken::Body(body, too_large) => (body, too_large),
+        Taken::TooLarge => {
+            let limit = limit.unwrap_or(u64::MAX);
+            let why = format!("the body is longer than `gateway.limits.body` allows, {limit} bytes");
+            return Err(in_words(compiled, Reason::BodyTooLarge, why));
+        }
+        Taken::Stalled(why) => return Err(in_words(compiled, Reason::CallerStalled, why)),
+        Taken::Broken => return Err(in_words(compiled, Reason::BadRequest, "the body broke off")),
+    };
+
+    // The call's own time begins now: what the body took to come is none of it.
+    let end_by = if kinds.body { end_of(router, &operation.plan, &wish) } else { end_by };
+    exchange.call_begins(end_by);
+    let mut ticket = Ticket::new(compiled, router, exchange);
+    let Found { plan, keep, keys } = operation;
+    let via = Some(compiled.via.entry(head.version));
+    let call = CallRequest { method: head.method, path, headers: head.headers, via, body, keep, keys };
+    let outcome = routes.dependencies[index].call(&plan, call, wish).await;
+    compiled.counters[router.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
+    ticket.ended(outcome.finish.effect);
+    #[cfg(test)]
+    crate::panics::demanded(&compiled.settings.name, "call");
+    Ok(reply(router, compiled, outcome, &too_large, (end_by, by), ticket))
+}
+
+/// Whether the head has one reading, asks for something that is passed on, and may come in by this door.
+fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Problem> {
+    let caller = exchange.caller();
+    if head.version < Version::HTTP_2 && caller.next_is_doubtful() {
+        return Err(bad_request(match caller.sent_fragment() {
+            true => "the target has a fragment (`#`), which is never sent; in a path it is written %23",
+            false => "where the request ends can be read in two ways, or in none",
+        }));
+    }
+    if head.method == Method::CONNECT {
+        return Err(bad_request("CONNECT is not passed on: this is no forward proxy"));
+    }
+    if head.method == Method::TRACE {
+        return Err(bad_request(
+            "TRACE is not passed on: its answer would show the credentials that are added here",
+        ));
+    }
+    if head.headers.len() > MOST_FIELDS {
+        return Err(bad_request("the head has more fields than are taken"));
+    }
+    door.gate.admit(head.version, &head.uri, &head.headers).map_err(|kept| match kept {
+        Kept::Malformed(why) => bad_request(why),
+        Kept::Outside(why) => Problem::refused(Reason::CallerRefused, None, why),
+    })
+}
+
+/// The most fields of a head that are taken, whatever `gateway.limits` allows: a map of headers that is full refuses ours.
+const MOST_FIELDS: usize = 10_000;
+
+/// The caller's headers as the dependency gets them.
+fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version) {
+    strip_hop(headers, kinds);
+    if kinds.cookie && version >= Version::HTTP_2 {
+        join_cookies(headers);
+    }
+    if kinds.body {
+        headers.remove(CONTENT_LENGTH);
+        // Answered here: the caller's body is asked for when it is needed.
+        headers.remove(EXPECT);
+    }
+}
+
+/// When a call must be over at the latest, for whoever looks after the connection.
+fn end_of(router: &Router, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
+    let total = match (plan.timeouts.total, wish.within) {
+        (Some(total), Some(within)) => Some(total.min(within)),
+        (total, within) => total.or(within),
+    };
+    let end_by = total.map_or(Time::NEVER, |total| router.running.clock.now().saturating_add(total));
+    end_by.min(wish.by.unwrap_or(Time::NEVER))
+}
+
+fn bad_request(why: &str) -> Problem {
+    Problem::refused(Reason::BadRequest, None, why)
+}
+
+fn in_words(compiled: &CompiledDependency, reason: Reason, why: impl Into<String>) -> Problem {
+    Problem::refused(reason, Some(&compiled.settings.name), why)
+}

@@ -1,0 +1,224 @@
+//! The caller's request body on its way in.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Version, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use seawall_client::{BodyError, Clock, RequestBody};
+use seawall_policy::Time;
+use tokio::time::Sleep;
+
+use crate::request::headers::strip_trailers;
+
+/// A body as it was taken in.
+pub(crate) enum Taken {
+    /// To be sent.
+    Body(RequestBody, TooLarge),
+    /// Longer than allowed, by its own word.
+    TooLarge,
+    /// The caller broke off.
+    Broken,
+    /// It did not come in time: what was missing.
+    Stalled(String),
+}
+
+/// How long a body that is read before anything is sent may take.
+///
+/// A pause alone is no bound: a caller that sends a byte before each pause is over holds its connection for as long as it likes.
+/// So a body must also come with a least rate behind the first pause, as with Apache's `RequestReadTimeout`.
+pub(crate) struct Pace {
+    clock: Clock,
+    pause: Duration,
+    end_by: Time,
+    /// When it was waited for first.
+    began: Option<Time>,
+    received: u64,
+}
+
+/// Bytes a second that a body must come with behind the first pause.
+const LEAST_RATE: u64 = 500;
+
+impl Pace {
+    /// Nothing may be missing for longer than `pause`, and all must be there by `end_by`.
+    pub(crate) fn new(clock: Clock, pause: Duration, end_by: Time) -> Pace {
+        Pace { clock, pause, end_by, began: None, received: 0 }
+    }
+
+    /// The next part of a body, unless it does not come in time.
+    async fn next(&mut self, body: &mut Incoming) -> Result<Option<Frame<Bytes>>, Taken> {
+        let mut sleep: Option<Pin<Box<Sleep>>> = None;
+        let next = std::future::poll_fn(|cx| {
+            if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
+                return Poll::Ready(Some(frame));
+            }
+            // Most bodies are there with their heads, and need no timer.
+            let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.due())));
+            std::future::Future::poll(sleep.as_mut(), cx).map(|()| None)
+        });
+        match next.await {
+            None => Err(Taken::Stalled(format!(
+                "the body did not come in time: nothing for {:?}, less than {LEAST_RATE} bytes a second, or past the deadline",
+                self.pause
+            ))),
+            Some(Some(Err(_))) => Err(Taken::Broken),
+            Some(None) => Ok(None),
+            Some(Some(Ok(frame))) => {
+                self.received += frame.data_ref().map_or(0, Bytes::len) as u64;
+                Ok(Some(frame))
+            }
+        }
+    }
+
+    /// When the next part must be there.
+    fn due(&mut self) -> tokio::time::Instant {
+        let now = self.clock.now();
+        let began = *self.began.get_or_insert(now);
+        let earned = self.pause.saturating_add(Duration::from_millis(self.received * 1000 / LEAST_RATE));
+        let due = now.saturating_add(self.pause).min(began.saturating_add(earned)).min(self.end_by);
+        self.clock.instant(due)
+    }
+}
+
+/// Whether a streaming body grew past its bound.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TooLarge(Arc<AtomicBool>);
+
+impl TooLarge {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Takes a body in. A short one of known length is read first, so that the dependency's time is not spent on a caller that
+/// sends slowly, and a caller that breaks off in the middle has asked for nothing. All else streams; of chunks, the first
+/// is waited for, so that what only looks like chunks never reaches the dependency.
+pub(crate) async fn take(
+    version: Version,
+    headers: &HeaderMap,
+    body: Incoming,
+    keep: usize,
+    limit: Option<u64>,
+    mut pace: Pace,
+) -> Taken {
+    let too_large = TooLarge::default();
+    if body.is_end_stream() {
+        return Taken::Body(RequestBody::Empty, too_large);
+    }
+    let length = body.size_hint().exact().filter(|_| !headers.contains_key(header::TRAILER));
+    if let (Some(length), Some(limit)) = (length, limit)
+        && length > limit
+    {
+        return Taken::TooLarge;
+    }
+    match length {
+        Some(length) if length <= keep as u64 => match whole(body, length, &mut pace).await {
+            Ok(bytes) => Taken::Body(RequestBody::Full(bytes), too_large),
+            Err(taken) => taken,
+        },
+        _ => {
+            let left = limit.unwrap_or(u64::MAX);
+            let known = length.is_some();
+            let streams = version >= Version::HTTP_2;
+            let mut body = Bounded { body, ahead: None, left, known, streams, too_large: too_large.clone() };
+            if length.is_none() && version < Version::HTTP_2 {
+                match pace.next(&mut body.body).await {
+                    Err(taken) => return taken,
+                    Ok(None) => return Taken::Body(RequestBody::Empty, too_large),
+                    Ok(Some(first)) => match body.pass(first) {
+                        Ok(first) => body.ahead = Some(first),
+                        Err(_) => return Taken::TooLarge,
+                    },
+                }
+            }
+            Taken::Body(RequestBody::Stream(Box::pin(body)), too_large)
+        }
+    }
+}
+
+async fn whole(mut body: Incoming, length: u64, pace: &mut Pace) -> Result<Bytes, Taken> {
+    let mut first: Option<Bytes> = None;
+    let mut all = BytesMut::new();
+    while let Some(frame) = pace.next(&mut body).await? {
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() as u64 == length {
+            return Ok(data);
+        }
+        match first.take() {
+            None if all.is_empty() => first = Some(data),
+            None => all.extend_from_slice(&data),
+            Some(before) => {
+                all.reserve(usize::try_from(length).unwrap_or(0));
+                all.extend_from_slice(&before);
+                all.extend_from_slice(&data);
+            }
+        }
+    }
+    let bytes = first.unwrap_or_else(|| all.freeze());
+    if bytes.len() as u64 == length { Ok(bytes) } else { Err(Taken::Broken) }
+}
+
+struct Bounded {
+    body: Incoming,
+    /// Read already, of a body of unknown length.
+    ahead: Option<Frame<Bytes>>,
+    left: u64,
+    /// Its length goes out with it. Not where trailers were announced: on HTTP/1.1 only a chunked body has them.
+    known: bool,
+    /// It comes over HTTP/2.
+    streams: bool,
+    too_large: TooLarge,
+}
+
+impl Bounded {
+    /// A part of it on its way through.
+    fn pass(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        if let Some(trailers) = frame.trailers_mut() {
+            strip_trailers(trailers);
+        }
+        let size = frame.data_ref().map_or(0, Bytes::len) as u64;
+        let Some(left) = self.left.checked_sub(size) else {
+            self.too_large.0.store(true, Ordering::Relaxed);
+            return Err("the request body is larger than allowed".into());
+        };
+        self.left = left;
+        Ok(frame)
+    }
+}
+
+impl Body for Bounded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(first) = self.ahead.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            // A stream that its caller resets with NO_ERROR looks like the end of a whole one. It is one only with END_STREAM.
+            None if self.streams && !self.body.is_end_stream() => {
+                return Poll::Ready(Some(Err("the caller reset its stream before the body's end".into())));
+            }
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            Some(Ok(frame)) => frame,
+        };
+        Poll::Ready(Some(self.pass(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ahead.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.known { self.body.size_hint() } else { SizeHint::default() }
+    }
+}

@@ -1,0 +1,238 @@
+//! The configuration as it runs: compiled once, shared by all workers, replaced whole at a reload.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use seawall_client::connect::{self, ConfigError, TlsSettings};
+use seawall_client::{Clock, DependencySettings, EndpointSettings, HealthRequest, Shared};
+use seawall_policy::{BreakerSettings, CoolingSettings, GuardSettings, Time};
+
+use super::counters::Counters;
+use super::operations::Operations;
+use super::parked::Parked;
+use super::via::Via;
+use crate::config;
+
+/// A configuration, ready to route by.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Counts up with each reload.
+    pub generation: u64,
+    /// The settings that it was made of.
+    pub settings: config::Settings,
+    /// In the order of the settings.
+    pub dependencies: Vec<Arc<CompiledDependency>>,
+    /// Names with their indices, sorted: a few string comparisons beat a hash.
+    by_name: Vec<(String, usize)>,
+}
+
+/// One dependency, ready to call.
+pub struct CompiledDependency {
+    /// The settings that it was made of.
+    pub settings: config::Dependency,
+    /// Breakers, limits and budget.
+    pub shared: Arc<Shared>,
+    /// One for each worker.
+    pub counters: Arc<[Counters]>,
+    /// How to reach it.
+    pub client: DependencySettings,
+    /// What can be asked of it.
+    pub(crate) operations: Operations,
+    /// How it is told that a request passed here.
+    pub(crate) via: Via,
+}
+
+impl std::fmt::Debug for CompiledDependency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CompiledDependency").field("name", &self.settings.name).finish_non_exhaustive()
+    }
+}
+
+/// What a configuration replaces.
+pub(crate) enum Before<'a> {
+    /// Nothing: it is the first.
+    Nothing,
+    /// The one in force, and what is left of dependencies that earlier ones had.
+    Ran { old: &'a Compiled, parked: &'a Parked<Arc<CompiledDependency>>, now: Time },
+}
+
+impl<'a> Before<'a> {
+    pub(crate) fn old(&self) -> Option<&'a Compiled> {
+        match self {
+            Before::Nothing => None,
+            Before::Ran { old, .. } => Some(old),
+        }
+    }
+
+    /// The dependency of this name, as it is or was.
+    pub(crate) fn dependency(&self, name: &str) -> Option<&'a Arc<CompiledDependency>> {
+        let Before::Ran { old, parked, now } = self else { return None };
+        old.by_name(name).map(|(_, found)| found).or_else(|| parked.get(name, *now))
+    }
+}
+
+impl Compiled {
+    pub(crate) fn new(
+        settings: config::Settings,
+        workers: usize,
+        before: &Before<'_>,
+        clock: Clock,
+    ) -> Result<Compiled, String> {
+        let old = before.old();
+        let instances = settings.gateway.instances;
+        let same_instances = old.is_some_and(|old| old.settings.gateway.instances == instances);
+        let mut dependencies = Vec::with_capacity(settings.dependencies.len());
+        for dependency in &settings.dependencies {
+            let wrong = |wrong: ConfigError| format!("dependency.{}: {wrong}", dependency.name);
+            let client = client_settings(dependency).map_err(wrong)?;
+            let compiled = match before.dependency(&dependency.name) {
+                // What its files hold is part of the client's settings.
+                Some(same)
+                    if same.settings == *dependency
+                        && same.client.connect.tls == client.connect.tls
+                        && same_instances =>
+                {
+                    Arc::clone(same)
+                }
+                changed => {
+                    let before = changed.map(Arc::as_ref);
+                    let made = CompiledDependency::new(dependency, client, instances, workers, before, clock);
+                    Arc::new(made.map_err(wrong)?)
+                }
+            };
+            dependencies.push(compiled);
+        }
+        let names = settings.dependencies.iter().enumerate();
+        let mut by_name: Vec<_> = names.map(|(index, dependency)| (dependency.name.clone(), index)).collect();
+        by_name.sort();
+        let generation = old.map_or(1, |old| old.generation + 1);
+        Ok(Compiled { generation, settings, dependencies, by_name })
+    }
+
+    /// Gives new settings to the guards that are kept from before.
+    pub(crate) fn adopt_guards(&self, before: &Before<'_>) {
+        let Before::Ran { now, .. } = before else { return };
+        let instances = self.settings.gateway.instances;
+        for new in &self.dependencies {
+            let changed =
+                before.dependency(&new.settings.name).is_some_and(|before| !Arc::ptr_eq(before, new));
+            if changed {
+                new.shared.with(|state| state.adopt(guard_settings(&new.settings, instances), *now));
+            }
+        }
+    }
+
+    /// The dependencies whose certificates or keys have another content than in `old`, in words.
+    pub(crate) fn other_tls_files(&self, old: &Compiled) -> Vec<String> {
+        let differs = |new: &&Arc<CompiledDependency>| {
+            old.by_name(&new.settings.name).is_some_and(|(_, before)| {
+                before.settings.tls == new.settings.tls
+                    && before.client.connect.tls.files != new.client.connect.tls.files
+            })
+        };
+        let found = self.dependencies.iter().filter(differs);
+        found.map(|new| format!("dependency `{}`: the content of its tls files", new.settings.name)).collect()
+    }
+
+    /// The dependency of this name, with its index.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<(usize, &Arc<CompiledDependency>)> {
+        let at = self.by_name.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
+        let index = self.by_name[at].1;
+        Some((index, &self.dependencies[index]))
+    }
+}
+
+impl CompiledDependency {
+    fn new(
+        settings: &config::Dependency,
+        client: DependencySettings,
+        instances: u32,
+        workers: usize,
+        before: Option<&CompiledDependency>,
+        clock: Clock,
+    ) -> Result<CompiledDependency, ConfigError> {
+        let endpoints = settings.endpoints.len();
+        let guards = guard_settings(settings, instances);
+        // What was learned of the same endpoints stays, whatever credentials they are given; the new settings come into it
+        // when all has compiled.
+        let urls = |of: &config::Dependency| of.endpoints.iter().map(|it| it.url.clone()).collect::<Vec<_>>();
+        let kept = before.filter(|before| urls(&before.settings) == urls(settings));
+        let shared = match kept {
+            Some(before) => Arc::clone(&before.shared),
+            None => Shared::new(guards, endpoints),
+        };
+        // Made once here, so that what could never work is found before anything is replaced.
+        seawall_client::Dependency::new(client.clone(), Arc::clone(&shared), clock)?;
+
+        let operations =
+            Operations::new(settings).map_err(|error| ConfigError::new("operation.match", error))?;
+        Ok(CompiledDependency {
+            settings: settings.clone(),
+            shared,
+            counters: match before {
+                Some(before) => Arc::clone(&before.counters),
+                None => (0..workers).map(|_| Counters::default()).collect(),
+            },
+            client,
+            operations,
+            via: Via::new(&settings.name),
+        })
+    }
+}
+
+pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> GuardSettings {
+    let config::Concurrency { limit, queue, max_keys, .. } = settings.concurrency;
+    let from = settings.breaker.settings;
+    GuardSettings {
+        breaker: BreakerSettings {
+            // Every plan carries the one in force, so that an operation can turn it off.
+            slow_call: None,
+            health: settings.health.as_ref().map(|_| health_interval(from.open_for)),
+            ..from
+        },
+        cooling: CoolingSettings { enabled: settings.cooldown, after_max: settings.fallback.retry.after_max },
+        limit,
+        queue,
+        breaker_keys: settings.breaker.max_keys,
+        limit_keys: max_keys,
+        budget: settings.budget,
+        instances,
+    }
+}
+
+/// Asked about three times in an open time, so that a good answer can shorten it; never in a hurry, and at least every two
+/// seconds, or a long open time would be waited out for nothing.
+fn health_interval(open_for: Duration) -> Duration {
+    (open_for / 4).clamp(Duration::from_millis(200), Duration::from_secs(2))
+}
+
+fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, ConfigError> {
+    let connect = connect::Settings {
+        proxy: settings.proxy.as_ref().map(|uri| uri.to_string().parse()).transpose()?,
+        bind: settings.bind,
+        // Read once, so that all workers have the same.
+        tls: TlsSettings { files: Some(settings.tls.read()?), ..settings.tls.clone() },
+        http: settings.http,
+        dns: settings.dns,
+    };
+    let endpoints = settings.endpoints.iter().map(|endpoint| {
+        let headers: HeaderMap = endpoint.headers.iter().cloned().collect();
+        EndpointSettings { url: endpoint.url.clone(), headers }
+    });
+    Ok(DependencySettings {
+        name: settings.name.clone(),
+        endpoints: endpoints.collect(),
+        connect,
+        pool: settings.pool,
+        deadline_header: settings.deadline_header.clone(),
+        answer: settings.answer,
+        health: settings.health.as_ref().map(health).transpose()?,
+    })
+}
+
+fn health(asked: &config::Health) -> Result<HealthRequest, ConfigError> {
+    let path = asked.target.parse().map_err(|_| ConfigError::new("health", "this is no path"))?;
+    Ok(HealthRequest { method: asked.method.clone(), path })
+}

@@ -1,0 +1,159 @@
+//! One gateway process: what its workers and its admin side share.
+
+mod replace;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use seawall_client::Clock;
+use seawall_policy::Time;
+use tokio::sync::watch;
+
+use super::compiled::{Before, Compiled, CompiledDependency};
+use super::parked::Parked;
+use super::tokens::{Kind, TokenFile};
+use crate::config;
+use crate::problem::refusals::Refusals;
+
+/// One gateway process, as its workers and its admin side see it.
+#[derive(Debug)]
+pub struct Running {
+    /// What is in force.
+    pub compiled: ArcSwap<Compiled>,
+    /// The clock of all guards.
+    pub clock: Clock,
+    /// How many workers there are.
+    pub workers: usize,
+    /// Shutting down: no longer ready, and every answer says that its connection ends.
+    draining: AtomicBool,
+    /// When the drain is over, in nanoseconds of the clock; before `draining` is set it says nothing.
+    drained_by: AtomicU64,
+    /// What became of the last reload.
+    pub last_reload: Mutex<Option<Reload>>,
+    /// Connections of callers, over all workers.
+    pub connections: AtomicU64,
+    /// What was answered instead of a dependency's answer, for the log and for people.
+    pub(crate) refusals: Refusals,
+    /// The generation of what is in force, for workers to wait for.
+    newest: watch::Sender<u64>,
+    /// The generation that each worker routes by.
+    taken: Vec<AtomicU64>,
+    /// Tokens of callers, from the file that was named at the start.
+    clients_tokens: Option<TokenFile>,
+    /// Tokens of operators, likewise.
+    admin_tokens: Option<TokenFile>,
+    /// What is left of dependencies that a reload removed.
+    parked: Mutex<Parked<Arc<CompiledDependency>>>,
+}
+
+/// What became of a reload.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// When, by the wall clock.
+    pub at: std::time::SystemTime,
+    /// Why it was refused; `None` where it was taken.
+    pub refused: Option<String>,
+    /// What it changed, one line each.
+    pub changed: Vec<String>,
+}
+
+/// The last moments of a drain, in which no call begins any more: most would be cut by its end. Of a short drain, the
+/// second half.
+const LAST_CALLS: Duration = Duration::from_secs(1);
+/// An answer that is made so long before the end of a drain still reaches its caller.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
+const CLIENTS_TOKENS: &str = "gateway.clients.tokens_file";
+const ADMIN_TOKENS: &str = "gateway.admin_token_file";
+
+/// What holds for calls that begin while the gateway shuts down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving {
+    /// Later ones are refused.
+    pub(crate) begin_by: Time,
+    /// So that their callers are told what became of them, instead of being cut off.
+    pub(crate) end_by: Time,
+}
+
+impl Running {
+    /// Starts with `settings`.
+    ///
+    /// # Errors
+    /// A setting that could never work, as a certificate that cannot be read; named as dependency and setting.
+    pub fn new(settings: config::Settings, workers: usize) -> Result<Running, String> {
+        let clock = Clock::new();
+        let open = |key: &str, path: Option<&PathBuf>, kind| match path {
+            Some(path) => TokenFile::open(path, kind).map(Some).map_err(|why| format!("{key}: {why}")),
+            None => Ok(None),
+        };
+        let gateway = &settings.gateway;
+        let clients = gateway.clients.as_ref().and_then(|clients| clients.tokens_file.as_ref());
+        let clients_tokens = open(CLIENTS_TOKENS, clients, Kind::Plain)?;
+        let admin_tokens = open(ADMIN_TOKENS, gateway.admin_token_file.as_ref(), Kind::Named)?;
+        let compiled = Compiled::new(settings, workers, &Before::Nothing, clock)?;
+        let generation = compiled.generation;
+        Ok(Running {
+            clients_tokens,
+            admin_tokens,
+            parked: Mutex::default(),
+            newest: watch::Sender::new(generation),
+            taken: (0..workers).map(|_| AtomicU64::new(generation)).collect(),
+            compiled: ArcSwap::from_pointee(compiled),
+            clock,
+            workers,
+            draining: AtomicBool::new(false),
+            drained_by: AtomicU64::new(0),
+            last_reload: Mutex::new(None),
+            connections: AtomicU64::new(0),
+            refusals: Refusals::default(),
+        })
+    }
+
+    /// Tells when there is something new to route by.
+    pub(crate) fn replaced(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// A worker routes by this generation from now on.
+    pub(crate) fn taken_over(&self, worker: usize, generation: u64) {
+        self.taken[worker].store(generation, Ordering::Release);
+    }
+
+    /// Whether every worker routes by what is in force.
+    #[must_use]
+    pub fn all_taken_over(&self) -> bool {
+        let newest = self.compiled.load().generation;
+        self.taken.iter().all(|taken| taken.load(Ordering::Acquire) >= newest)
+    }
+
+    /// Whether the gateway is shutting down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The gateway shuts down, and is gone after this long at the latest.
+    pub fn drain(&self, limit: Duration) {
+        self.drained_by.store(self.clock.now().saturating_add(limit).as_nanos(), Ordering::Relaxed);
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// What holds for calls that begin while it shuts down; `None` while it does not.
+    pub(crate) fn leaving(&self) -> Option<Leaving> {
+        if !self.draining.load(Ordering::Acquire) {
+            return None;
+        }
+        let limit = self.compiled.load().settings.gateway.drain;
+        let over = Time::from_nanos(self.drained_by.load(Ordering::Relaxed));
+        let before =
+            |span: Duration| Time::from_nanos(over.as_nanos().saturating_sub(span.as_nanos() as u64));
+        Some(Leaving {
+            begin_by: before(LAST_CALLS.min(limit / 2)),
+            end_by: before(LAST_WORD.min(limit / 10)),
+        })
+    }
+}

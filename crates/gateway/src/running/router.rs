@@ -1,0 +1,125 @@
+//! Where one worker's requests go: the configuration that it has taken over, with connections of its own to each dependency.
+
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use seawall_client::{Clock, Dependency, Outcome};
+
+use super::compiled::Compiled;
+use super::process::Running;
+
+/// A configuration with this worker's own connections.
+pub(crate) struct Routes {
+    pub(crate) compiled: Arc<Compiled>,
+    pub(crate) dependencies: Vec<Arc<Dependency>>,
+}
+
+/// The routes of one worker, which a reload replaces.
+pub(crate) struct Router {
+    /// The worker's index.
+    pub(crate) index: usize,
+    pub(crate) running: Arc<Running>,
+    routes: ArcSwap<Routes>,
+    /// Dependencies of former configurations that may still have calls.
+    retired: Mutex<Vec<Weak<Dependency>>>,
+}
+
+impl Router {
+    /// Makes connections for what is in force.
+    pub(crate) fn new(index: usize, running: Arc<Running>) -> Result<Router, String> {
+        let routes = Routes::new(running.compiled.load_full(), None, running.clock, index)?;
+        Ok(Router { index, running, routes: ArcSwap::from_pointee(routes), retired: Mutex::default() })
+    }
+
+    pub(crate) fn routes(&self) -> Arc<Routes> {
+        self.routes.load_full()
+    }
+
+    /// Begins to ask for the health of the dependencies.
+    pub(crate) fn watch_health(&self) {
+        self.routes().watch_health(None);
+    }
+
+    /// Whether calls go on without a caller's connection: each holds its dependency.
+    pub(crate) fn follows_calls(&self) -> bool {
+        let now = self.routes();
+        now.dependencies.iter().any(|dependency| Arc::strong_count(dependency) > 1)
+            || self.retired.lock().iter().any(|dependency| dependency.strong_count() > 0)
+    }
+
+    /// Attempts that are followed only to learn whether an endpoint hangs do not hold up the end.
+    pub(crate) fn end_witnesses(&self) {
+        self.routes().dependencies.iter().for_each(|dependency| dependency.end_witnesses());
+        for retired in self.retired.lock().iter().filter_map(Weak::upgrade) {
+            retired.end_witnesses();
+        }
+    }
+
+    /// Takes over the configuration in force, keeping the connections of every dependency that did not change.
+    pub(crate) fn take_over(&self) {
+        let compiled = self.running.compiled.load_full();
+        let old = self.routes();
+        if compiled.generation == old.compiled.generation {
+            return;
+        }
+        match Routes::new(compiled, Some(&old), self.running.clock, self.index) {
+            Ok(routes) => {
+                let kept = |d: &&Arc<Dependency>| routes.dependencies.iter().any(|new| Arc::ptr_eq(new, d));
+                let gone = old.dependencies.iter().filter(|d| !kept(d)).map(Arc::downgrade);
+                let mut retired = self.retired.lock();
+                retired.retain(|dependency| dependency.strong_count() > 0);
+                retired.extend(gone);
+                drop(retired);
+                let generation = routes.compiled.generation;
+                routes.watch_health(Some(&old));
+                self.routes.store(Arc::new(routes));
+                self.running.taken_over(self.index, generation);
+            }
+            Err(error) => {
+                tracing::error!(worker = self.index, error, "the new configuration was not taken over")
+            }
+        }
+    }
+}
+
+impl Routes {
+    fn new(
+        compiled: Arc<Compiled>,
+        old: Option<&Routes>,
+        clock: Clock,
+        worker: usize,
+    ) -> Result<Routes, String> {
+        let mut dependencies = Vec::with_capacity(compiled.dependencies.len());
+        for dependency in &compiled.dependencies {
+            let same = old.and_then(|old| {
+                let at = old.compiled.dependencies.iter().position(|d| Arc::ptr_eq(d, dependency))?;
+                Some(Arc::clone(&old.dependencies[at]))
+            });
+            dependencies.push(match same {
+                Some(same) => same,
+                None => {
+                    let made =
+                        Dependency::new(dependency.client.clone(), Arc::clone(&dependency.shared), clock);
+                    let counted = Arc::clone(dependency);
+                    let tell = move |outcome: &Outcome| {
+                        let finish = &outcome.finish;
+                        counted.counters[worker].ended(finish.effect, outcome.reason(), finish.attempts);
+                    };
+                    let made = made.map_err(|error| error.to_string())?.on_followed(Arc::new(tell));
+                    Arc::new(made)
+                }
+            });
+        }
+        Ok(Routes { compiled, dependencies })
+    }
+
+    /// Watches those that were not there before, until nobody calls them any more.
+    fn watch_health(&self, old: Option<&Routes>) {
+        let known =
+            |d: &Arc<Dependency>| old.is_some_and(|old| old.dependencies.iter().any(|o| Arc::ptr_eq(o, d)));
+        for new in self.dependencies.iter().filter(|dependency| !known(dependency)) {
+            tokio::spawn(Dependency::watch_health(Arc::downgrade(new)));
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Files with tokens: those of callers, and those of operators.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::files;
+
+/// The fewest characters of a token. A shorter one can be found by trying.
+const SHORTEST: usize = 16;
+
+/// What a line of a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A token: those of callers.
+    Plain,
+    /// A token, or a name and a token: those of operators.
+    Named,
+}
+
+/// The tokens of a file, as they were read last. Copies share them, so that a listener knows a new token as soon as it is read.
+#[derive(Clone)]
+pub(crate) struct TokenFile {
+    path: PathBuf,
+    kind: Kind,
+    lines: Arc<ArcSwap<Vec<Vec<u8>>>>,
+}
+
+impl fmt::Debug for TokenFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// What was read of a file, before it is in force.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    file: TokenFile,
+    lines: Vec<Vec<u8>>,
+}
+
+impl TokenFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// In words: it cannot be read, others may write it, it holds no token, or one that is too short.
+    pub(crate) fn open(path: &Path, kind: Kind) -> Result<TokenFile, String> {
+        let lines = Arc::new(ArcSwap::from_pointee(read_tokens(path, kind)?));
+        Ok(TokenFile { path: path.to_owned(), kind, lines })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(tokens: &[&str]) -> TokenFile {
+        let lines = tokens.iter().map(|token| token.as_bytes().to_vec()).collect();
+        TokenFile { path: PathBuf::new(), kind: Kind::Plain, lines: Arc::new(ArcSwap::from_pointee(lines)) }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its lines, without those that are empty or begin with `#`.
+    pub(crate) fn lines(&self) -> Arc<Vec<Vec<u8>>> {
+        self.lines.load_full()
+    }
+
+    /// Whether one of its lines is this token. Every one is compared whole, so that the time tells nothing but lengths.
+    pub(crate) fn knows(&self, shown: &[u8]) -> bool {
+        self.lines.load().iter().fold(Choice::from(0), |known, token| known | token.ct_eq(shown)).into()
+    }
+
+    /// Reads it again; nothing is changed yet.
+    ///
+    /// # Errors
+    /// As [`TokenFile::open`].
+    pub(crate) fn read_again(&self) -> Result<Fresh, String> {
+        Ok(Fresh { file: self.clone(), lines: read_tokens(&self.path, self.kind)? })
+    }
+}
+
+impl Fresh {
+    /// Puts it in force. Whether anything is different.
+    pub(crate) fn take(self) -> bool {
+        let differs = **self.file.lines.load() != self.lines;
+        self.file.lines.store(Arc::new(self.lines));
+        differs
+    }
+}
+
+/// The tokens of a file: one on each line; empty lines and those that begin with `#` are none.
+fn read_tokens(path: &Path, kind: Kind) -> Result<Vec<Vec<u8>>, String> {
+    let text = files::read(path).map_err(|why| format!("{}: {why}", path.display()))?;
+    let mut tokens = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let token = match kind {
+            Kind::Plain => line,
+            Kind::Named => line.split_once(char::is_whitespace).map_or(line, |(_, token)| token.trim()),
+        };
+        check_length(token).map_err(|why| format!("{}: line {}: {why}", path.display(), number + 1))?;
+        tokens.push(line.as_bytes().to_vec());
+    }
+    if tokens.is_empty() { Err(format!("{}: no token in it", path.display())) } else { Ok(tokens) }
+}
+
+/// Refuses a token that is too short.
+///
+/// # Errors
+/// In words, without the token.
+pub(crate) fn check_length(token: &str) -> Result<(), String> {
+    let length = token.chars().count();
+    if length >= SHORTEST {
+        return Ok(());
+    }
+    Err(format!(
+        "this token has {length} characters and needs at least {SHORTEST}: `openssl rand -hex 32` makes one"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_token_is_refused_by_its_line_and_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read_tokens(&path, Kind::Named).map(|tokens| tokens.len())
+        };
+        assert_eq!(read("# who\n\nsixteen-and-more\nana  sixteen-and-more\n"), Ok(2));
+        assert_eq!(read_tokens(&path, Kind::Plain).map(|tokens| tokens.len()), Ok(2));
+        for text in ["sixteen-and-more\n#\nhunter2\n", "sixteen-and-more\n\nsomebody-of-ours hunter2\n"] {
+            let why = read(text).unwrap_err();
+            assert!(
+                why.contains("line 3") && why.contains("7 characters") && why.contains("at least 16"),
+                "{why}"
+            );
+            assert!(!why.contains("hunter2"), "{why}");
+        }
+        assert!(read("# none\n").unwrap_err().contains("no token in it"));
+    }
+
+    #[test]
+    fn tokens_are_known_once_they_are_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        std::fs::write(&path, "the-first-token-of-all\n").unwrap();
+        let (file, listener) = {
+            let file = TokenFile::open(&path, Kind::Plain).unwrap();
+            (file.clone(), file)
+        };
+        std::fs::write(&path, "the-second-token-of-all\n").unwrap();
+        let fresh = file.read_again().unwrap();
+        assert!(listener.knows(b"the-first-token-of-all") && !listener.knows(b"the-second-token-of-all"));
+        assert!(fresh.take());
+        assert!(!listener.knows(b"the-first-token-of-all") && listener.knows(b"the-second-token-of-all"));
+        assert!(!file.read_again().unwrap().take(), "nothing is different");
+        std::fs::write(&path, "short\n").unwrap();
+        assert!(file.read_again().is_err() && listener.knows(b"the-second-token-of-all"));
+        assert!(!listener.knows(b"") && !listener.knows(b"the-second-token-of-al"));
+    }
+}

@@ -1,0 +1,31 @@
+//! Drain: accepted work is done, and nothing new is taken.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+
+use crate::running::process::Running;
+
+/// Lets accepted work finish, within the time that is set for it. Whether all of it did.
+pub(super) async fn drain(
+    running: &Arc<Running>,
+    stop: &watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+) -> bool {
+    let limit = running.compiled.load().settings.gateway.drain;
+    running.drain(limit);
+    tracing::info!(?limit, "draining");
+    // Nobody listening means that the workers are gone already.
+    let _ = stop.send(true);
+    let done =
+        tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+    if tokio::time::timeout(limit, done).await.is_err() {
+        let left = running.connections.load(Ordering::Relaxed);
+        tracing::warn!(connections = left, "the drain time is over with work left");
+        return false;
+    }
+    tracing::info!("drained");
+    true
+}

@@ -1,0 +1,68 @@
+//! The listeners: those of callers, once for each worker, and that of the admin side.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::error::StartError;
+use crate::callers::door::Entrance;
+use crate::running::process::Running;
+
+/// Connections that the kernel keeps for us until they are accepted.
+const BACKLOG: i32 = 1024;
+
+/// Every listener, once for each worker.
+pub(super) fn open_doors(running: &Running, workers: usize) -> Result<Vec<Vec<Entrance>>, StartError> {
+    let compiled = running.compiled.load();
+    let gateway = &compiled.settings.gateway;
+    let tokens = running.clients_tokens();
+    let own = compiled.settings.dependencies.iter().filter_map(|d| Some((d.listen?, Some(d.name.clone()))));
+    let wanted: Vec<(SocketAddr, Option<String>)> = [(gateway.listen, None)].into_iter().chain(own).collect();
+    let mut doors: Vec<Vec<Entrance>> = (0..workers).map(|_| Vec::new()).collect();
+    for (address, own) in wanted {
+        probe(address)?;
+        let mut address = address;
+        for entrances in &mut doors {
+            let listener = listen(address, true)?;
+            // Port 0 becomes one port for all workers.
+            address = listener.local_addr().map_err(|e| in_use(address, &e))?;
+            entrances.push(Entrance { listener, address, own: own.clone(), tokens: tokens.clone() });
+        }
+    }
+    Ok(doors)
+}
+
+/// With SO_REUSEPORT two gateways could share a port in silence, each with half of the calls; so it is asked first without.
+fn probe(address: SocketAddr) -> Result<(), StartError> {
+    if address.port() == 0 { Ok(()) } else { listen(address, false).map(drop) }
+}
+
+fn listen(address: SocketAddr, shared: bool) -> Result<TcpListener, StartError> {
+    let open = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if shared {
+            socket.set_reuse_port(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    open().map_err(|error| in_use(address, &error))
+}
+
+fn in_use(address: SocketAddr, error: &io::Error) -> StartError {
+    StartError::Machine(match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("{address} is in use: is another gateway running? Choose another address, or stop it")
+        }
+        _ => format!("{address} cannot be listened on: {error}"),
+    })
+}
+
+pub(super) fn admin_listener(running: &Running) -> Result<tokio::net::TcpListener, StartError> {
+    let address = running.compiled.load().settings.gateway.admin;
+    tokio::net::TcpListener::from_std(listen(address, false)?).map_err(|error| in_use(address, &error))
+}

@@ -1,0 +1,245 @@
+//! Reload: the configuration's file and the files that it names, taken whole or refused whole, and what is said of it.
+//!
+//! SIGHUP takes what is there now. Without it, [`watch`] decides when a changed file is taken. Either way nothing is in force
+//! before all of it has been read, checked and compiled, certificates and tokens included.
+
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::config::{self, Loaded, Settings};
+use crate::files;
+use crate::running::changes::{Changes, losses};
+use crate::running::process::{Reload, Running};
+use watch::{FileWatch, Move, NamedWatch, Step};
+
+/// How often the configuration's file is looked at. Its content is compared, so that a swapped link (as Kubernetes mounts do) counts.
+pub(crate) const LOOK: Duration = Duration::from_millis(500);
+/// Workers take a new configuration over at once; one that is busy for longer than this is not waited for.
+const TAKE_OVER: Duration = Duration::from_secs(2);
+
+/// Reloads one configuration file.
+#[derive(Debug)]
+pub(crate) struct Reloader {
+    file: PathBuf,
+    /// The text in force.
+    text: String,
+    /// The text that stands in the file and was refused.
+    refused: Option<String>,
+    watch: FileWatch,
+    /// The files that the text in force names, and what was in them when they were read.
+    named: BTreeMap<PathBuf, Option<u64>>,
+    named_watch: NamedWatch,
+    /// Why the named files could not be taken.
+    unfit: Option<String>,
+}
+
+impl Reloader {
+    /// For a file whose text is in force.
+    pub(crate) fn new(file: &Path, text: String, loaded: &Loaded, running: &Running) -> Reloader {
+        let named = loaded.files.clone();
+        Reloader {
+            file: file.to_owned(),
+            watch: FileWatch::new(Some(files::number(text.as_bytes()))),
+            text,
+            refused: None,
+            named_watch: NamedWatch::new(files::number(&named), running.clock.now()),
+            named,
+            unfit: None,
+        }
+    }
+
+    /// How soon the next look should be, where the usual time is too long.
+    pub(crate) fn hurry(&self) -> Option<Duration> {
+        self.watch.is_settling().then_some(watch::SETTLE)
+    }
+
+    /// Takes what is there now: an operator asked for it.
+    pub(crate) async fn take_now(&mut self, running: &Running) {
+        let content = std::fs::read(&self.file).ok();
+        self.take(running, content).await;
+    }
+
+    /// Looks whether something changed, and takes it when it is time.
+    pub(crate) async fn look(&mut self, running: &Running) {
+        let now = running.clock.now();
+        running.forget_the_long_gone(now);
+        let content = std::fs::read(&self.file).ok();
+        let number = content.as_ref().map(|content| files::number(&content[..]));
+        let mut step = self.watch.look(number, now);
+        if step == Step::Judge {
+            self.judge(running, content.as_deref().unwrap_or_default());
+            step = self.watch.look(number, now);
+        }
+        if step == Step::Take {
+            self.take(running, content).await;
+        }
+        if self.named_watch.is_due(now) {
+            self.look_at_named(running).await;
+        }
+    }
+
+    /// Says of a content whether it loses something. One that will be refused loses nothing.
+    fn judge(&mut self, running: &Running, content: &[u8]) {
+        let text = str::from_utf8(content).unwrap_or_default();
+        let old = running.compiled.load();
+        let mut lost = config::parse(&self.name(), text, &environment)
+            .map(|loaded| losses(&old.settings, &loaded.settings))
+            .unwrap_or_default();
+        let (all, part) = (self.text.trim_end(), text.trim_end());
+        if lost.is_empty() && part.len() < all.len() && all.starts_with(part) {
+            lost.push("its end".to_owned());
+        }
+        self.watch.judged(!lost.is_empty());
+        if !lost.is_empty() {
+            tracing::warn!(
+                lost = lost.join(", "),
+                "the changed file lacks what is in force: it is taken once it has been unchanged for {:?}, or on SIGHUP",
+                watch::LOSS
+            );
+        }
+    }
+
+    /// Takes this content of the file, or refuses it.
+    async fn take(&mut self, running: &Running, content: Option<Vec<u8>>) {
+        let number = content.as_ref().map(|content| files::number(&content[..]));
+        let text = match content.map(String::from_utf8) {
+            Some(Ok(text)) => text,
+            // Read again for the words that say why.
+            Some(Err(_)) | None => match config::text(&self.file) {
+                Ok(text) => text,
+                Err(report) => {
+                    self.watch.done(number);
+                    return refuse(running, &report.to_string());
+                }
+            },
+        };
+        self.watch.done(Some(files::number(text.as_bytes())));
+        match self.put_in_force(running, &text) {
+            Ok(taken) => announce(running, &self.file, taken).await,
+            Err(report) => {
+                self.refused = (text != self.text).then_some(text);
+                refuse(running, &report);
+            }
+        }
+    }
+
+    async fn look_at_named(&mut self, running: &Running) {
+        let now = running.clock.now();
+        let paths = self.named.keys().cloned().chain(running.token_paths());
+        let contents: BTreeMap<PathBuf, Option<u64>> =
+            paths.map(|path| (path.clone(), files::stamp(&path))).collect();
+        match self.named_watch.look(files::number(&contents), now) {
+            Move::Wait => {}
+            Move::Try => {
+                // A file that was refused may have been so because of what was in these.
+                let texts = [self.refused.clone(), Some(self.text.clone())];
+                for text in texts.into_iter().flatten() {
+                    match self.put_in_force(running, &text) {
+                        Ok(taken) => return announce(running, &self.file, taken).await,
+                        Err(why) => {
+                            tracing::info!(why, "changed files do not fit together yet, and are waited for");
+                            self.unfit = Some(why);
+                        }
+                    }
+                }
+            }
+            Move::Tell => {
+                let never = || "they have not been the same for a second".to_owned();
+                let why = self.unfit.take().unwrap_or_else(never);
+                let what = "files that the configuration names have changed, and cannot be taken";
+                refuse(running, &format!("{what}: {why}"));
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        self.file.display().to_string()
+    }
+
+    /// Puts a text in force with everything that it names, or changes nothing.
+    fn put_in_force(&mut self, running: &Running, text: &str) -> Result<Taken, String> {
+        let loaded = config::parse(&self.name(), text, &environment).map_err(|report| report.to_string())?;
+        let restart = needs_restart(running, &loaded.settings);
+        let changes = running.replace(loaded.settings)?;
+        text.clone_into(&mut self.text);
+        self.refused = None;
+        self.unfit = None;
+        self.named = loaded.files;
+        for path in running.token_paths() {
+            self.named.entry(path.clone()).or_insert_with(|| files::stamp(&path));
+        }
+        self.named_watch.taken(files::number(&self.named), running.clock.now());
+        let notes = loaded.notes.iter().map(ToString::to_string).collect();
+        Ok(Taken { restart, notes, changes })
+    }
+}
+
+/// What is to be said of a reload.
+#[derive(Debug)]
+struct Taken {
+    restart: Vec<&'static str>,
+    notes: Vec<String>,
+    changes: Changes,
+}
+
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Tells what changed, once every worker follows it.
+async fn announce(running: &Running, file: &Path, taken: Taken) {
+    for what in taken.restart {
+        tracing::warn!(what, "takes effect at the next start only");
+    }
+    for note in &taken.notes {
+        tracing::warn!("{note}");
+    }
+    let all = async {
+        while !running.all_taken_over() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    if tokio::time::timeout(TAKE_OVER, all).await.is_err() {
+        tracing::warn!("a worker is slow to take the new configuration over");
+    }
+    for name in &taken.changes.removed {
+        tracing::warn!(
+            dependency = name,
+            "the reload removed this dependency; its breakers, limits and counters are kept for ten minutes"
+        );
+    }
+    for change in &taken.changes.others {
+        tracing::info!(change, "the reload changed this");
+    }
+    let changed = taken.changes.lines();
+    tracing::info!(file = %file.display(), changes = changed.len(), "the configuration was reloaded");
+    *running.last_reload.lock() = Some(Reload { at: SystemTime::now(), refused: None, changed });
+}
+
+fn refuse(running: &Running, report: &str) {
+    tracing::error!("the new configuration was refused, and the old one stays in force:\n{report}");
+    let refused = Some(report.to_owned());
+    *running.last_reload.lock() = Some(Reload { at: SystemTime::now(), refused, changed: Vec::new() });
+}
+
+/// What changed and is only read at the start.
+fn needs_restart(running: &Running, new: &Settings) -> Vec<&'static str> {
+    let compiled = running.compiled.load();
+    let (old, new_gateway) = (&compiled.settings.gateway, &new.gateway);
+    let listens = |settings: &Settings| -> Vec<_> {
+        settings.dependencies.iter().filter_map(|d| Some((d.name.clone(), d.listen?))).collect()
+    };
+    let changes = [
+        ("gateway.listen", old.listen != new_gateway.listen),
+        ("gateway.admin", old.admin != new_gateway.admin),
+        ("gateway.workers", old.workers != new_gateway.workers),
+        ("gateway.hosts", old.hosts != new_gateway.hosts),
+        ("gateway.clients", old.clients != new_gateway.clients),
+        ("gateway.admin_token_file", old.admin_token_file != new_gateway.admin_token_file),
+        ("dependency.*.listen", listens(&compiled.settings) != listens(new)),
+    ];
+    changes.into_iter().filter(|(_, changed)| *changed).map(|(what, _)| what).collect()
+}

@@ -1,0 +1,137 @@
+//! Start: the configuration is read, the listeners are opened, and each worker gets a thread of its own.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use seawall_client::connect::{join_turns, send_turn};
+use tokio::sync::watch;
+
+use super::demo::Demo;
+use super::drain::drain;
+use super::error::StartError;
+use super::listeners::{admin_listener, open_doors};
+use super::reload::{Reloader, environment};
+use super::signals::{Signals, until_told_to_stop};
+use super::worker::Worker;
+use crate::admin::{self, AdminToken};
+use crate::callers::descriptors;
+use crate::callers::door::Entrance;
+use crate::config;
+use crate::running::process::Running;
+
+/// What to serve.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// No file: the built-in provider, and three commands to try.
+    pub demo: bool,
+}
+
+/// Runs until SIGTERM or SIGINT, and then until accepted work is done.
+///
+/// # Errors
+/// It could not start; nothing was served.
+pub fn run(options: &Options) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::Machine(format!("no runtime: {error}")))?;
+    runtime.block_on(start(options))
+}
+
+/// One worker with one listener, on the runtime of whoever calls, until `stop` says so: no signals, no admin side, no file.
+/// For tests and fuzz targets that keep callers, gateway and dependencies on one thread.
+///
+/// # Errors
+/// It could not start; nothing was served.
+#[doc(hidden)]
+pub async fn work_here(
+    settings: config::Settings,
+    listener: TcpListener,
+    stop: watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    let running = Arc::new(Running::new(settings, 1).map_err(StartError::Config)?);
+    let worker = Worker::new(0, running).map_err(StartError::Config)?;
+    let machine = |error: io::Error| StartError::Machine(error.to_string());
+    let address = listener.local_addr().map_err(machine)?;
+    let entrance = Entrance { listener, address, own: None, tokens: None };
+    Arc::new(worker).serve(vec![entrance], stop).await.map_err(machine)
+}
+
+async fn start(options: &Options) -> Result<(), StartError> {
+    // Before anything is announced, so that a program that reads of the start may send a signal immediately.
+    let signals = Signals::install()?;
+    let demo = if options.demo { Some(Demo::start().map_err(StartError::Machine)?) } else { None };
+    let (name, text) = match &demo {
+        Some(demo) => ("demo".to_owned(), Ok(demo.configuration())),
+        None => (options.config.display().to_string(), config::text(&options.config)),
+    };
+    let refused = |report: config::Report| StartError::Config(report.to_string());
+    let text = text.map_err(refused)?;
+    let loaded = config::parse(&name, &text, &environment).map_err(refused)?;
+    for note in &loaded.notes {
+        tracing::warn!("{note}");
+    }
+    let workers = loaded.settings.gateway.workers.unwrap_or_else(cores).max(1);
+    descriptors::divide(&loaded.settings, workers);
+    let running = Arc::new(Running::new(loaded.settings.clone(), workers).map_err(StartError::Config)?);
+    let reloader = (!options.demo).then(|| Reloader::new(&options.config, text, &loaded, &running));
+    let entrances = open_doors(&running, workers)?;
+    let admin = admin_listener(&running)?;
+    let admin_address = admin.local_addr().map_err(|e| StartError::Machine(e.to_string()))?;
+    let (token, made) = AdminToken::prepare(&running, admin_address).map_err(StartError::Machine)?;
+
+    let (stop, stopped) = watch::channel(false);
+    let addresses: Vec<_> = entrances[0].iter().map(|e| (e.own.clone(), e.address)).collect();
+    let mut threads = Vec::new();
+    for (index, entrances) in entrances.into_iter().enumerate() {
+        let worker = Worker::new(index, Arc::clone(&running)).map_err(StartError::Config)?;
+        threads.push(spawn(worker, entrances, stopped.clone())?);
+    }
+    let admin_side = tokio::spawn(admin::serve(admin, Arc::clone(&running), token));
+    for (own, address) in &addresses {
+        tracing::info!(%address, dependency = own.as_deref(), "listening");
+    }
+    tracing::info!(address = %admin_address, workers, "admin listening");
+    if let Some(demo) = &demo {
+        demo.tell(addresses[0].1, admin_address);
+    }
+    until_told_to_stop(&running, signals, reloader).await;
+    let whole = drain(&running, &stop, threads).await;
+    admin_side.abort();
+    drop(made);
+    if !whole {
+        // Workers still have work, and their threads would be waited for.
+        std::process::exit(0);
+    }
+    Ok(())
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn spawn(
+    worker: Worker,
+    entrances: Vec<Entrance>,
+    stopped: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, StartError> {
+    let name = format!("seawall-{}", worker.router.index);
+    let body = move || {
+        join_turns();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(send_turn).build();
+        let done = runtime.and_then(|runtime| runtime.block_on(Arc::new(worker).serve(entrances, stopped)));
+        if let Err(error) = done {
+            tracing::error!(%error, "a worker ended");
+        }
+    };
+    thread::Builder::new()
+        .name(name)
+        .spawn(body)
+        .map_err(|error| StartError::Machine(format!("a worker's thread could not be started: {error}")))
+}

@@ -1,0 +1,272 @@
+//! One worker: a single-threaded runtime on a thread of its own, with its own listeners and its own connections.
+//!
+//! The kernel spreads callers over the workers (SO_REUSEPORT), and a request stays on one core from its first byte to its
+//! last: measured, that costs less than a runtime that moves work between cores. What must be decided together, breakers,
+//! limits and budgets, is shared.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use parking_lot::Mutex;
+use seawall_client::connect::{Stream, send_overdue};
+use seawall_policy::Reason;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::callers::arrival::{refuse_new, speaks_http2, turn_away};
+use crate::callers::caller::io::CallerIo;
+use crate::callers::caller::{Caller, Task};
+use crate::callers::descriptors::no_room;
+use crate::callers::door::{Door, Entrance};
+use crate::callers::exchange::{Exchange, Spawner};
+use crate::callers::patience::{IDLE, Patience};
+use crate::config::Limits;
+use crate::problem::Problem;
+use crate::request::handle::handle;
+use crate::running::process::Running;
+use crate::running::router::Router;
+
+/// How often connections are looked after.
+const ROUND: Duration = Duration::from_millis(250);
+
+/// One worker, as its tasks see it.
+pub(crate) struct Worker {
+    pub(crate) router: Arc<Router>,
+    callers: Mutex<Vec<Option<Arc<Caller>>>>,
+    /// Connections that were accepted and are not over.
+    open: AtomicU64,
+}
+
+/// A connection that is counted. What a panic ends is not counted for ever.
+struct Counted(Arc<Worker>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.router.running.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that is looked after from outside.
+struct Registered {
+    worker: Arc<Worker>,
+    place: usize,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.worker.callers.lock()[self.place] = None;
+    }
+}
+
+impl Worker {
+    /// Makes a worker with connections for what is in force.
+    pub(crate) fn new(index: usize, running: Arc<Running>) -> Result<Worker, String> {
+        let router = Arc::new(Router::new(index, running)?);
+        Ok(Worker { router, callers: Mutex::default(), open: AtomicU64::new(0) })
+    }
+
+    /// Serves until `stop` says so, and then until the last accepted work is done.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        entrances: Vec<Entrance>,
+        mut stop: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let round = tokio::spawn(Arc::clone(&self).look_after());
+        self.router.watch_health();
+        let mut doors = Vec::new();
+        for entrance in entrances {
+            doors.push(tokio::spawn(Arc::clone(&self).accept(entrance, stop.clone())));
+        }
+        // A sender that is gone means the same as its word.
+        let _ = stop.wait_for(|stop| *stop).await;
+        self.router.end_witnesses();
+        for door in doors {
+            let _ = door.await;
+        }
+        while self.open.load(Ordering::Relaxed) > 0 || self.router.follows_calls() {
+            // Those of a configuration that came during the drain, too.
+            self.router.end_witnesses();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        round.abort();
+        Ok(())
+    }
+
+    async fn accept(self: Arc<Self>, entrance: Entrance, mut stop: watch::Receiver<bool>) {
+        let (listener, door) = Door::new(entrance, &self.router.routes().compiled.settings.gateway.hosts);
+        let door = Arc::new(door);
+        let Ok(listener) = TcpListener::from_std(listener) else { return };
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            match accepted {
+                Ok((tcp, _)) => {
+                    self.welcome(tcp, &door, &stop);
+                    // Answers do not wait for all of a crowd to be taken in.
+                    send_overdue();
+                }
+                Err(error) => {
+                    self.router.running.refusals.not_accepted("data", &error);
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        }
+        // New connections go elsewhere; those that the kernel has accepted already are still served. It is asked for them
+        // directly: the reactor has not heard of the last of them yet.
+        refuse_new(&listener);
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((tcp, _)) = listener.accept() {
+            let tcp = tcp.set_nonblocking(true).and_then(|()| TcpStream::from_std(tcp));
+            if let Ok(tcp) = tcp {
+                self.welcome(tcp, &door, &stop);
+            }
+        }
+    }
+
+    fn welcome(self: &Arc<Self>, tcp: TcpStream, door: &Arc<Door>, stop: &watch::Receiver<bool>) {
+        let limits = self.router.routes().compiled.settings.gateway.limits.clone();
+        let before = self.router.running.connections.fetch_add(1, Ordering::Relaxed);
+        let full = before >= limits.connections as u64;
+        let no_room = if full { None } else { no_room(&tcp, before) };
+        if full || no_room.is_some() {
+            self.router.running.connections.fetch_sub(1, Ordering::Relaxed);
+            turn_away(&tcp, no_room.as_ref().map_or(Reason::ConcurrencyLimit, |problem| problem.reason));
+            no_room.iter().for_each(|problem| self.router.running.refusals.note(problem));
+            return;
+        }
+        let _ = tcp.set_nodelay(true);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(Arc::clone(self));
+        let (door, stop) = (Arc::clone(door), stop.clone());
+        let task = Task::default();
+        let its = Arc::clone(&task);
+        let spawned = tokio::spawn(async move { counted.0.converse(tcp, its, door, limits, stop).await });
+        // It has not run yet, and nobody else sets it.
+        let _ = task.set(spawned.abort_handle());
+    }
+
+    async fn converse(
+        self: &Arc<Self>,
+        tcp: TcpStream,
+        task: Task,
+        door: Arc<Door>,
+        limits: Limits,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let head_limit = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX);
+        let Some(http2) = speaks_http2(&tcp, limits.header_time, stop.clone()).await else { return };
+        let (stream, meter, probe) = Stream::accepted(tcp);
+        let io = CallerIo::new(stream, meter, probe, task, self.router.running.clock, head_limit, http2);
+        let caller = io.caller();
+        let caller_seen = Arc::clone(&caller);
+        let _registered = self.register(&caller);
+        let router = Arc::clone(&self.router);
+        if let Some(streams) = caller_seen.streams() {
+            let mut conn = std::pin::pin!(
+                http2::Builder::new(Spawner(Arc::clone(&caller_seen)))
+                    .timer(TokioTimer::new())
+                    .max_header_list_size(u32::try_from(head_limit).unwrap_or(u32::MAX))
+                    .adaptive_window(true)
+                    .keep_alive_interval(IDLE / 2)
+                    .keep_alive_timeout(limits.header_time)
+                    .serve_connection(
+                        io,
+                        service_fn(move |request| {
+                            handle(Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller), request)
+                        })
+                    )
+            );
+            let mut stopping = false;
+            loop {
+                tokio::select! {
+                    _ = conn.as_mut() => break,
+                    _ = stop.wait_for(|stop| *stop), if !stopping => {
+                        stopping = true;
+                        conn.as_mut().graceful_shutdown();
+                    }
+                    () = streams.told_to_leave() => conn.as_mut().graceful_shutdown(),
+                }
+            }
+            if caller_seen.was_flooded() {
+                let why = "an HTTP/2 connection was closed: its caller sent control frames and little else";
+                self.router.running.refusals.note(&Problem::refused(Reason::CallerRefused, None, why));
+            }
+        } else {
+            let mut builder = http1::Builder::new();
+            // One buffer for head and body. Not `pipeline_flush`, which brings that too: it holds an answer back while
+            // more of the caller's bytes are at hand, and loses it when they are the reason to close.
+            builder.writev(false).max_buf_size(head_limit.max(MIN_BUFFER));
+            if limits.headers != HYPERS_HEADERS {
+                builder.max_headers(limits.headers);
+            }
+            // Not one service for both versions: where it is called once, it is made in its place, and not copied there.
+            let service = service_fn(move |request| {
+                handle(Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller), request)
+            });
+            let served = builder.serve_connection(io, service).await;
+            if let Some(why) = caller_seen.unread() {
+                self.router.running.refusals.note(&Problem::refused(Reason::BadRequest, None, why));
+            }
+            // The caller cannot be told any more, but whoever looks for its answer can.
+            if caller_seen.lost_bytes() {
+                let why = served
+                    .err()
+                    .map_or_else(|| "the caller's connection broke".to_owned(), |e| e.to_string());
+                self.router.running.refusals.undelivered(None, None, &why);
+            }
+        }
+    }
+
+    fn register(self: &Arc<Self>, caller: &Arc<Caller>) -> Registered {
+        let mut callers = self.callers.lock();
+        let free = callers.iter().position(Option::is_none);
+        let place = free.unwrap_or_else(|| {
+            callers.push(None);
+            callers.len() - 1
+        });
+        callers[place] = Some(Arc::clone(caller));
+        Registered { worker: Arc::clone(self), place }
+    }
+
+    /// Looks after all connections, and takes over a new configuration when there is one.
+    async fn look_after(self: Arc<Self>) {
+        let mut replaced = self.router.running.replaced();
+        // What was replaced between this worker's making and its start is told by nobody.
+        self.router.take_over();
+        let mut round = tokio::time::interval(ROUND);
+        loop {
+            tokio::select! {
+                _ = round.tick() => {}
+                // It cannot be gone while the worker holds it.
+                _ = replaced.changed() => {
+                    self.router.take_over();
+                    continue;
+                }
+            }
+            let head = self.router.routes().compiled.settings.gateway.limits.header_time;
+            let patience = Patience { head, draining: self.router.running.is_draining() };
+            let now = self.router.running.clock.now();
+            for caller in self.callers.lock().iter().flatten() {
+                caller.look_after(now, &patience);
+            }
+        }
+    }
+}
+
+/// hyper's own number of header fields; any other costs an allocation for each request.
+const HYPERS_HEADERS: usize = 100;
+/// hyper's smallest read buffer.
+const MIN_BUFFER: usize = 8192;
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

@@ -1,0 +1,129 @@
+//! Wrong declarations of durable operations: the table that the gateway's configuration is tested by, too.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::time::Duration;
+
+use seawall::ledger::{Cancel, Confirm, DurableBuilder, OnUnknown};
+use seawall::{Dependency, Idempotency, Timeouts, When, millis};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+#[derive(Deserialize)]
+struct Declarations {
+    wrong: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    lines: String,
+    #[serde(default)]
+    ledger: String,
+    /// Each with its setting and words of its message.
+    problems: Vec<(String, String)>,
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+fn time(value: &Value) -> Duration {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000)];
+    let (number, unit) =
+        units.iter().find_map(|(unit, each)| Some((text(value).strip_suffix(unit)?, each))).unwrap();
+    millis(number.parse::<u64>().unwrap() * unit)
+}
+
+fn when(value: &Value) -> When {
+    let status = u16::try_from(value["status"].as_integer().unwrap()).unwrap();
+    let fields = value.get("json").and_then(Value::as_table).into_iter().flatten();
+    fields.fold(When::status(status), |when, (pointer, value)| when.field(pointer, [text(value)]))
+}
+
+fn json(value: &Value) -> serde_json::Value {
+    serde_json::to_value(value).unwrap()
+}
+
+fn confirm(table: &Value) -> Confirm {
+    let mut confirm = Confirm::by(text(&table["request"]));
+    for (key, value) in table.as_table().unwrap() {
+        confirm = match key.as_str() {
+            "request" => confirm,
+            "applied" if value.is_array() => confirm,
+            "applied" => confirm.applied(when(value)),
+            "id" => confirm.id(text(value)),
+            other => panic!("no method for `confirm.{other}`"),
+        };
+    }
+    confirm
+}
+
+fn cancel(table: &Value) -> Cancel {
+    let mut cancel = Cancel::by(text(&table["request"]));
+    for (key, value) in table.as_table().unwrap() {
+        cancel = match (key.as_str(), value.as_str()) {
+            ("request", _) => cancel,
+            ("json", _) => cancel.json(json(value)),
+            ("kind", Some("state")) => cancel.sets_a_state(),
+            ("tombstone", _) => cancel.leaves_a_tombstone(),
+            (other, _) => panic!("no method for `cancel.{other}`"),
+        };
+    }
+    cancel
+}
+
+/// The builder that says what the lines say.
+fn builder(row: &Row) -> DurableBuilder {
+    let (lines, ledger): (Table, Table) =
+        (toml::from_str(&row.lines).unwrap(), toml::from_str(&row.ledger).unwrap());
+    let idempotency = match lines.get("idempotency").map_or("keyed", text) {
+        "safe" => Idempotency::Safe,
+        "keyed" => Idempotency::Keyed,
+        "none" => Idempotency::None,
+        other => panic!("no idempotency `{other}`"),
+    };
+    let total = lines.get("timeout").map(|timeout| match text(&timeout["total"]) {
+        "off" => None,
+        _ => Some(time(&timeout["total"])),
+    });
+    let timeouts = total.map_or_else(Timeouts::default, |total| Timeouts::default().total(total));
+    let pay = Dependency::builder("pay").endpoint("https://pay.example").unwrap().build().unwrap();
+    let charge = pay.operation("charge").idempotency(idempotency).timeout(timeouts).build().unwrap();
+    let mut builder = charge.durable("POST /v1/charges");
+    for (key, value) in lines.iter().chain(&ledger) {
+        builder = match (key.as_str(), value.as_str()) {
+            ("idempotency" | "timeout" | "durable", _) => builder,
+            ("on_unknown", Some("repeat")) => builder.on_unknown(OnUnknown::Repeat),
+            ("on_unknown", Some("confirm")) => builder.on_unknown(OnUnknown::Confirm),
+            ("on_unknown", Some("cancel")) => builder.on_unknown(OnUnknown::Cancel),
+            ("settle", Some("explicit")) => builder.settled_by_application(),
+            ("settle_within", _) => builder.settle_within(time(value)),
+            ("quiet", _) => builder.quiet(time(value)),
+            ("key_lifetime", _) => builder.key_lifetime(time(value)),
+            ("lease", _) => builder.lease(time(value)),
+            ("network", _) => builder.network(time(value)),
+            ("pause", _) => builder.pause(time(value)),
+            ("confirm", _) => builder.confirm(confirm(value)),
+            ("cancel", _) => builder.cancel(cancel(value)),
+            (other, _) => panic!("no method for `{other}`"),
+        };
+    }
+    builder
+}
+
+#[test]
+fn the_builders_find_the_problems_of_the_table() {
+    let table = include_str!("../../actions/tests/wrong_declarations.toml");
+    let table: Declarations = toml::from_str(table).unwrap();
+    assert!(table.wrong.len() > 20, "{}", table.wrong.len());
+    for row in table.wrong {
+        let told = builder(&row).build().map(|_| ()).expect_err(&row.lines);
+        let told: Vec<&str> = told.problems().collect();
+        assert_eq!(told.len(), row.problems.len(), "{}\n{told:#?}", row.lines);
+        for (setting, says) in &row.problems {
+            let begins = format!("operation charge: {setting}: ");
+            let found = told.iter().any(|told| told.starts_with(&begins) && told.contains(says.as_str()));
+            assert!(found, "{setting}: {says}\n{}\n{told:#?}", row.lines);
+        }
+    }
+}
