@@ -5,6 +5,7 @@
 
 mod bench;
 mod house;
+mod lines;
 mod needs;
 mod process;
 mod stories;
@@ -33,6 +34,8 @@ enum Task {
         #[arg(long, default_value_t = 5)]
         seeds: u64,
     },
+    /// Lines of production code for each crate, at two commits.
+    Lines(lines::Options),
     /// Measurements.
     Bench {
         #[command(subcommand)]
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Task::Simulate { seeds } => suite::known_figures(seeds),
         Task::Bench { what: Measured::Ledger(options) } => bench::ledger::ledger(&options),
         Task::Bench { what: Measured::Call(options) } => bench::call(&options),
+        Task::Lines(options) => lines::compare(&options),
         Task::Load(load) => bench::run_load(&load),
         Task::Upstream { port } => bench::serve_upstream(port),
     };

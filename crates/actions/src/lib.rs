@@ -7,6 +7,7 @@
 //! A program declares operations with the builders of the crate `seawall`, and the gateway reads them from its configuration.
 //! Both end here, so that the same declaration has the same defaults and the same problems in both.
 
+mod check;
 pub mod declared;
 mod exchange;
 mod fillable;
@@ -19,7 +20,8 @@ pub mod shown;
 pub mod stored;
 pub mod template;
 
-pub use declared::{Cancel, Confirm, Declared, field_pointer};
+pub use check::field_pointer;
+pub use declared::{Cancel, Confirm, Declared};
 pub use exchange::Connections;
 pub use listing::{ListRemote, Listing, ReadAmount, recorded_amount};
 pub use remote::HttpRemote;

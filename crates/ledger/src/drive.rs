@@ -13,6 +13,7 @@ use crate::action::Action;
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::failpoint::point;
+use crate::inner::Inner;
 use crate::machine::{
     AttemptRow, CancelBy, End, Event, Found, Goal, HANDLER_FAILED, NotSettled, Performed, Question, Report,
     Rules, SettleBy, Stamp, State, Step, Told, Undone, Write, cancel, plan, told,
@@ -20,8 +21,6 @@ use crate::machine::{
 use crate::operation::{Operation, origin};
 use crate::remote::Call;
 use crate::store::{Change, Changed, Follow, Store};
-
-use super::ledger::Inner;
 
 /// An answer of the database is believed for so long: clocks drift.
 const CLOCK_AGE: Duration = Duration::from_secs(5);

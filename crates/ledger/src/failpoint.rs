@@ -1,19 +1,19 @@
 //! Points at which a test can end or hold the process, by name.
 //!
-//! Compiled into debug builds, and with the feature `failpoints`; in a release a point is nothing. `SEAWALL_FAILPOINTS` says what happens
-//! where: `after-attempt=abort`, `after-answer=hold`, several with `;`. `abort` ends the process at once, without running
-//! anything more, as `kill -9` does; `hold` stops that task for good, so that whoever watches can kill the process when it is
-//! there. `NAME=abort@3` strikes the third time only.
+//! They exist with the feature `testing` only; without it a point is nothing. `SEAWALL_FAILPOINTS` says what happens where:
+//! `after-attempt=abort`, `after-answer=hold`, several with `;`. `abort` ends the process immediately and runs nothing more,
+//! as `kill -9` does. `hold` stops that task for good, so that a test can kill the process when it is there.
+//! `NAME=abort@3` strikes the third time only.
 
 /// A process or task ends here if a test says so.
-#[cfg(not(any(feature = "failpoints", debug_assertions)))]
+#[cfg(not(feature = "testing"))]
 #[inline(always)]
 pub(crate) async fn point(_: &str) {}
 
-#[cfg(any(feature = "failpoints", debug_assertions))]
+#[cfg(feature = "testing")]
 pub(crate) use armed::point;
 
-#[cfg(any(feature = "failpoints", debug_assertions))]
+#[cfg(feature = "testing")]
 mod armed {
     use std::collections::HashMap;
     use std::sync::OnceLock;

@@ -9,13 +9,12 @@ mod clock;
 mod drive;
 mod error;
 mod failpoint;
+mod inner;
 mod ledger;
 pub mod machine;
 mod operation;
 pub mod reconcile;
 mod remote;
-#[cfg(feature = "scratch")]
-pub mod scratch;
 pub mod store;
 mod wishes;
 mod worker;

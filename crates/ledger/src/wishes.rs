@@ -10,7 +10,8 @@ use crate::action::{Action, ActionId, Mark};
 use crate::drive::has_outcome;
 use crate::error::{Error, Refusal};
 use crate::failpoint::point;
-use crate::ledger::{Inner, Ledger};
+use crate::inner::Inner;
+use crate::ledger::Ledger;
 use crate::machine::{
     self, CancelBy, End, NotCancelled, NotSettled, Observed, Resolution, Rules, Scope, Stamp, State, Write,
 };

@@ -12,7 +12,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::drive::until;
 use crate::failpoint::point;
-use crate::ledger::{Inner, Ledger};
+use crate::inner::Inner;
+use crate::ledger::Ledger;
 use crate::store::Store;
 
 /// How a worker works. Begin with the defaults, and change what is to be different.
@@ -204,7 +205,7 @@ async fn clean<S: Store>(
         let swept = match inner.time().await {
             Ok(clock) => {
                 let keep = i64::try_from(settings.keep.as_micros()).unwrap_or(i64::MAX);
-                let before = crate::Stamp::from_micros(clock.now().as_micros().saturating_sub(keep));
+                let before = crate::machine::Stamp::from_micros(clock.now().as_micros().saturating_sub(keep));
                 inner.store.sweep(before, after, settings.sweep).await
             }
             Err(e) => Err(e),

@@ -1,11 +1,11 @@
 //! The concurrency limit: how many calls may be in flight at once.
 //!
 //! A fixed limit is a guess: too high it protects nobody, too low it refuses healthy traffic. The adaptive one
-//! starts at its maximum and falls while most attempts end in timeouts or overload answers; a success at a limit
-//! that is in use raises it by one (additive increase, multiplicative decrease, as in TCP). The plain form of that
-//! rule cuts at every bad ending: measured, it refused 37 % of healthy traffic at 20 % random 503s. So it is cut
-//! only while more than half of the last 16 endings were bad. The minimum is one: many callers with a minimum of
-//! ten each are a storm of their own.
+//! starts at its maximum and falls while most attempts end in timeouts or overload answers: each bad ending then takes
+//! a tenth of it. A success raises it by one, if at least half of it is in use. TCP grows more slowly, by one for each
+//! round trip, and cuts deeper, to one half. The plain form of such a rule cuts at every bad ending: measured, it
+//! refused 37 % of healthy traffic at 20 % random 503s. So the limit is cut only while more than half of the last 16
+//! endings were bad. The minimum is one: many callers with a minimum of ten each are a storm of their own.
 //!
 //! ```
 //! use seawall_policy::{AttemptEnd, Limit, LimitSettings};

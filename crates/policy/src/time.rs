@@ -3,7 +3,8 @@
 //! The machines of this crate never read a clock. `std::time::Instant` would tie them to one: a value of it can
 //! only be had from the operating system, and a simulator that runs hours in milliseconds has no such values. So
 //! time is a plain count of nanoseconds since an origin that the driver chooses, eight bytes, comparable and cheap
-//! to keep in a table. It wraps after 584 years; all arithmetic saturates.
+//! to keep in a table. It ends after 584 years, and all arithmetic saturates there: a moment that would lie beyond the
+//! end is [`Time::NEVER`].
 
 use std::time::Duration;
 

@@ -4,8 +4,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
 
+use crate::body::Framing;
 use crate::fields::{Fields, with_room};
-use crate::{Framing, Limits, Misread};
+use crate::head::Limits;
+use crate::misread::Misread;
 
 /// What was asked, as far as it decides whether the answer has a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use http::HeaderMap;
 
 use crate::chunks::Chunks;
-use crate::{Limits, Misread};
+use crate::head::Limits;
+use crate::misread::Misread;
 
 /// Where the body of a message ends. Decided once, when the head is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::fields::owned;
-use crate::{HeadEnd, Limits, Misread};
+use crate::head::{HeadEnd, Limits};
+use crate::misread::Misread;
 
 /// The longest extension of one chunk, in bytes. Nobody is known to send any.
 const EXTENSION: u16 = 4096;

@@ -8,7 +8,8 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::{Limits, Misread};
+use crate::head::Limits;
+use crate::misread::Misread;
 
 /// Room for fields on the stack: the default of [`Limits::headers`].
 const USUAL: usize = 100;

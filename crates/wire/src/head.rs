@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::Misread;
+use crate::misread::Misread;
 
 /// How long a head may be, and how many fields it may have.
 ///

@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use seawall::{Breaker, Budget, Concurrency, Dependency, Idempotency, Retry};
 use seawall_policy as policy;
 
-use crate::timed;
-
 /// Makes so many calls on this thread, and says how long they took.
 pub(crate) type Calls = Arc<dyn Fn(u64) -> Duration + Send + Sync>;
 
@@ -35,6 +33,15 @@ pub(crate) fn all() -> Vec<Case> {
 
 fn case(group: &'static str, name: &'static str, make: impl Fn() -> Calls + 'static) -> Case {
     Case { group, name, make: Box::new(make) }
+}
+
+/// Times `calls` calls.
+fn timed(calls: u64, mut call: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    for _ in 0..calls {
+        call();
+    }
+    start.elapsed()
 }
 
 /// Runs each call to its end in a runtime of this thread. The future is made anew for each.

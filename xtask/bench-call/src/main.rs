@@ -7,7 +7,7 @@
 mod cases;
 
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cases::Case;
 
@@ -94,13 +94,4 @@ fn print(cases: &[Case], figures: &[[f64; 2]], rounds: usize, batch: Duration) {
         let (first, second) = (ratio(0, *one), ratio(1, *two));
         println!("  {:<50} {one:>9.1} {first:>7.2} {two:>9.1} {second:>7.2}", case.name);
     }
-}
-
-/// Times `calls` calls.
-pub(crate) fn timed(calls: u64, mut call: impl FnMut()) -> Duration {
-    let start = Instant::now();
-    for _ in 0..calls {
-        call();
-    }
-    start.elapsed()
 }

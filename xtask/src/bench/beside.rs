@@ -15,13 +15,14 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
+use super::cell::{Bench, Scenario, build};
 use super::load::Seen;
 use super::measure::Memory;
 use super::proxies::{Arm, Programs};
+use super::report;
 use super::slow::connect;
 use super::still::Still;
 use super::upstream::LONG_BYTES;
-use super::{Bench, Scenario, build, report};
 use crate::process::{Outcome, Server, free_port, target};
 
 /// How a run is asked for.

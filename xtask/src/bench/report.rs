@@ -5,9 +5,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use super::cell::{Bench, Cell, Scenario, shown};
 use super::measure::Memory;
 use super::proxies::Arm;
-use super::{Bench, Cell, Scenario, shown};
 use crate::process::Outcome;
 
 /// The machine, the versions and the command, so that a figure can be judged and taken again.

@@ -19,11 +19,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::cell::{Bench, Scenario, build};
 use super::measure::Memory;
 use super::proxies::{self, Arm, Programs};
+use super::report;
 use super::still::{BEGIN_WITHIN, Still};
 use super::upstream::LONG_BYTES;
-use super::{Bench, Scenario, build, report};
 use crate::process::{Outcome, free_port, target};
 
 /// How a run is asked for.

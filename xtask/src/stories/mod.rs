@@ -12,6 +12,7 @@ mod world;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use self::tales::Story;
 use self::world::World;
 use crate::needs;
 use crate::process::{Outcome, cargo, run as run_command, target};
@@ -27,12 +28,6 @@ pub(crate) struct Options {
     /// Install what is missing.
     #[arg(long)]
     yes: bool,
-}
-
-/// One story: its name says what must hold.
-struct Story {
-    name: &'static str,
-    tell: fn(&World) -> Outcome<()>,
 }
 
 /// All of them, on a fresh development build; an error if any failed.

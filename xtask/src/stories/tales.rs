@@ -4,10 +4,15 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::Story;
 use super::answer::{Answer, curl};
 use super::world::{LARGE_BYTES, World, node_sdk, python_sdk};
 use crate::process::{Outcome, output};
+
+/// One story: its name says what must hold.
+pub(super) struct Story {
+    pub(super) name: &'static str,
+    pub(super) tell: fn(&World) -> Outcome<()>,
+}
 
 pub(super) const STORIES: &[Story] = &[
     Story { name: "nginx answers pass unchanged over HTTP/1.1 and HTTP/2", tell: nginx_unchanged },

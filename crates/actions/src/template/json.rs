@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{Fill, Hole, Purpose, Template, Unfilled};
+use super::hole::{Hole, Purpose};
+use super::text::{Fill, Template, Unfilled};
 use seawall_policy::Wrong;
 
 /// A JSON body with holes in its strings.

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::desk::{Asked, Reply};
+use super::asked::{Asked, Reply};
 use super::journal::{Journal, Line};
 
 /// How many keys, identities, charges and customers are kept, each. Enough for a long bench, some 200 MB at worst.
@@ -190,7 +190,14 @@ impl Books {
     /// Somebody else has it open ([`io::ErrorKind::WouldBlock`]), it holds something else ([`io::ErrorKind::InvalidData`]),
     /// and those of reading and writing.
     pub fn kept_in(file: impl AsRef<Path>) -> io::Result<Books> {
-        Ok(Books { pages: Arc::new(Mutex::new(Journal::open(file.as_ref())?)) })
+        let (mut journal, lines) = Journal::open(file.as_ref())?;
+        let mut pages = Pages::default();
+        if lines.is_empty() {
+            journal.begin(pages.start, pages.made)?;
+        }
+        lines.into_iter().for_each(|line| pages.work_off(line));
+        pages.journal = Some(journal);
+        Ok(Books { pages: Arc::new(Mutex::new(pages)) })
     }
 
     /// What the books say now.
@@ -341,6 +348,20 @@ impl Pages {
         };
         self.settle(asked, &reply);
         reply
+    }
+
+    /// Takes a line of the journal in again.
+    fn work_off(&mut self, line: Line) {
+        match line {
+            Line::Begun { start, made } => (self.start, self.made) = (start, made),
+            Line::Seen { asked } => {
+                self.note(&asked);
+            }
+            Line::Done { at, asked } => {
+                let reply = self.perform(&asked, at);
+                self.settle(&asked, &reply);
+            }
+        }
     }
 
     fn keep(&mut self, line: Line) -> io::Result<()> {

@@ -19,11 +19,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use super::asked::{Asked, Reply};
 use super::books::{Admission, Presence};
-use super::desk::{Asked, Reply};
 use super::fault::{Ending, Fault};
+use super::pier::{MOST_BODY, Pier};
 use super::reply_body::{Pace, ReplyBody};
-use super::{MOST_BODY, Pier};
 use crate::wire::{self, Rewound, Speech};
 
 /// What a handler asks of the connection it runs on.
@@ -40,7 +40,7 @@ enum Order {
 
 /// How a handler reaches its connection.
 #[derive(Clone)]
-enum Line {
+enum Link {
     Http1(mpsc::Sender<Order>),
     Http2,
 }
@@ -51,7 +51,7 @@ pub(super) async fn serve(mut stream: TcpStream, pier: Arc<Pier>) {
     match speech {
         Speech::Http1 => serve_http1(io, pier).await,
         Speech::Http2 => {
-            let service = service_fn(move |request| answer(request, Arc::clone(&pier), Line::Http2));
+            let service = service_fn(move |request| answer(request, Arc::clone(&pier), Link::Http2));
             let connection = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .serve_connection(io, service);
@@ -64,7 +64,7 @@ pub(super) async fn serve(mut stream: TcpStream, pier: Arc<Pier>) {
 
 async fn serve_http1(io: TokioIo<Rewound<TcpStream>>, pier: Arc<Pier>) {
     let (orders, mut ordered) = mpsc::channel(1);
-    let line = Line::Http1(orders);
+    let line = Link::Http1(orders);
     let service = service_fn(move |request| answer(request, Arc::clone(&pier), line.clone()));
     let mut connection = http1::Builder::new().serve_connection(io, service);
     let order = tokio::select! {
@@ -101,7 +101,7 @@ async fn say(stream: &mut TcpStream, bytes: &[u8], slow: usize, interval: Durati
 async fn answer(
     request: Request<Incoming>,
     pier: Arc<Pier>,
-    line: Line,
+    line: Link,
 ) -> Result<Response<ReplyBody>, h2::Error> {
     if request.uri().path() == "/books" {
         return Ok(respond(&show_books(request.method(), &pier), None, Pace::Whole, None));
@@ -185,12 +185,7 @@ impl Pier {
     /// What strikes this request: the fault that it carries, else the script's, else nothing.
     fn fault_of(&self, asked: &Asked, carried: Option<Fault>, first: bool) -> Fault {
         // The script draws for every request, so a header that strikes does not move its draws.
-        let scripted = self
-            .faults
-            .0
-            .lock()
-            .as_mut()
-            .and_then(|script| script.strike(self.started.elapsed(), &asked.method, &asked.path));
+        let scripted = self.faults.strike(self.started.elapsed(), asked);
         carried.filter(|fault| first || fault.always).or(scripted).unwrap_or_default()
     }
 }
@@ -219,7 +214,7 @@ async fn end(
     reply: Reply,
     replayed: bool,
     fault: &Fault,
-    line: &Line,
+    line: &Link,
     presence: Presence,
 ) -> Result<Response<ReplyBody>, h2::Error> {
     let plain = |reply: &Reply, pace, presence: Option<Presence>| {
@@ -243,19 +238,19 @@ async fn end(
             (h2::Reason::PROTOCOL_ERROR, Order::Say { bytes, slow: 0, interval: Duration::ZERO })
         }
         Ending::Truncate => match line {
-            Line::Http2 => return Ok(plain(&reply, Pace::Half(None), Some(presence))),
-            Line::Http1(_) => {
+            Link::Http2 => return Ok(plain(&reply, Pace::Half(None), Some(presence))),
+            Link::Http1(_) => {
                 let (mut bytes, _) = written(&plain(&reply, Pace::Whole, None), reply.body.len());
                 bytes.extend_from_slice(&reply.body[..reply.body.len() / 2]);
                 (h2::Reason::CANCEL, Order::Say { bytes: bytes.freeze(), slow: 0, interval: Duration::ZERO })
             }
         },
         Ending::SlowHead(interval) => match line {
-            Line::Http2 => {
+            Link::Http2 => {
                 tokio::time::sleep(interval).await;
                 return Ok(plain(&reply, Pace::Whole, Some(presence)));
             }
-            Line::Http1(_) => {
+            Link::Http1(_) => {
                 let (mut bytes, slow) = written(&plain(&reply, Pace::Whole, None), reply.body.len());
                 bytes.extend_from_slice(&reply.body);
                 (h2::Reason::CANCEL, Order::Say { bytes: bytes.freeze(), slow, interval })
@@ -263,8 +258,8 @@ async fn end(
         },
     };
     match line {
-        Line::Http2 => Err(reason.into()),
-        Line::Http1(orders) => {
+        Link::Http2 => Err(reason.into()),
+        Link::Http1(orders) => {
             // The connection takes the order and drops this future; if it is gone, so is the caller.
             let _ = orders.send(order).await;
             std::future::pending().await

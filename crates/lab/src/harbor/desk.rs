@@ -1,90 +1,15 @@
 //! The provider's trade: charges, refunds, customers. Each request is one synchronous step under the lock of the
 //! books, so an effect and its entry are one.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::asked::{Asked, Reply};
 use super::books::{Charge, Entry, Pages, Refund, Status};
-use super::journal::Written;
-
-/// A request, read whole.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(try_from = "Written", into = "Written")]
-pub(super) struct Asked {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) query: String,
-    pub(super) key: Option<String>,
-    /// The `harbor-id` header.
-    pub(super) id: Option<String>,
-    pub(super) body: Bytes,
-    /// Over method, path, query and body.
-    pub(super) fingerprint: u64,
-}
-
-impl Asked {
-    pub(super) fn new(
-        (method, path, query): (Method, String, String),
-        (key, id): (Option<String>, Option<String>),
-        body: Bytes,
-    ) -> Asked {
-        let mut hasher = DefaultHasher::new();
-        (method.as_str(), &path, &query, &body[..]).hash(&mut hasher);
-        Asked { method, path, query, key, id, body, fingerprint: hasher.finish() }
-    }
-
-    /// Whether it may change something.
-    pub(super) fn writes(&self) -> bool {
-        !matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
-    }
-
-    /// One parameter of the query, percent-decoded.
-    fn parameter(&self, name: &str) -> Option<String> {
-        self.query.split('&').find_map(|pair| {
-            let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (found == name).then(|| percent_decoded(value))
-        })
-    }
-}
-
-/// An answer, before any fault got at it.
-#[derive(Clone, Debug)]
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) body: Bytes,
-    /// For a 405: the methods that are.
-    pub(super) allow: Option<&'static str>,
-}
-
-impl Reply {
-    pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
-        let body = serde_json::to_vec(value).expect("values without maps of odd keys always serialise");
-        Reply { status, body: body.into(), allow: None }
-    }
-
-    pub(super) fn refusal(status: StatusCode, why: &str) -> Reply {
-        Reply::json(status, &json!({ "error": { "code": status.as_u16(), "message": why } }))
-    }
-
-    fn ok(value: &impl Serialize) -> Reply {
-        Reply::json(StatusCode::OK, value)
-    }
-
-    fn not_found(what: &str) -> Reply {
-        Reply::refusal(StatusCode::NOT_FOUND, what)
-    }
-
-    fn wrong(why: &str) -> Reply {
-        Reply::refusal(StatusCode::BAD_REQUEST, why)
-    }
-}
 
 impl Pages {
     /// Does what is asked, and enters it as done `at`.
@@ -297,25 +222,4 @@ fn moment(asked: &Asked, name: &str) -> Result<Option<Timestamp>, String> {
         text.parse::<i64>().ok().map_or_else(midnight, |seconds| Timestamp::from_second(seconds).ok())
     });
     parsed.map(Some).ok_or_else(|| format!("`{name}` must be a time such as 2026-11-01T00:00:00Z"))
-}
-
-/// `%41` becomes `A`; what is not a valid escape stays as it is. `+` stays too: this is a URI, not a form.
-pub(super) fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            (byte, ..) => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }

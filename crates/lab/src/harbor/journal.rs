@@ -14,8 +14,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::books::Pages;
-use super::desk::Asked;
+use super::asked::Asked;
 
 /// An open file of books.
 #[derive(Debug)]
@@ -36,29 +35,24 @@ pub(super) enum Line {
 }
 
 impl Journal {
-    /// Opens or makes the file, and works off what it holds.
-    pub(super) fn open(path: &Path) -> io::Result<Pages> {
+    /// Opens or makes the file, and returns the lines that it holds, which the books work off again. It has none where it is new.
+    pub(super) fn open(path: &Path) -> io::Result<(Journal, Vec<Line>)> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock()?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let mut pages = Pages::default();
-        for (line, number) in text[..whole].split_inclusive(|byte| *byte == b'\n').zip(1_u32..) {
-            let line = serde_json::from_slice(line).map_err(|error| {
+        let numbered = text[..whole].split_inclusive(|byte| *byte == b'\n').zip(1_u32..);
+        let lines = numbered.map(|(line, number)| {
+            serde_json::from_slice(line).map_err(|error| {
                 let what = format!("{}: line {number} is none of the books: {error}", path.display());
                 io::Error::new(io::ErrorKind::InvalidData, what)
-            })?;
-            again(&mut pages, line);
-        }
+            })
+        });
+        let lines = lines.collect::<io::Result<Vec<Line>>>()?;
         let mut journal = Journal { file };
-        if whole == 0 {
-            journal.begin(pages.start, pages.made)?;
-        } else {
-            journal.cut(whole as u64)?;
-        }
-        pages.journal = Some(journal);
-        Ok(pages)
+        journal.cut(whole as u64)?;
+        Ok((journal, lines))
     }
 
     /// Begins anew.
@@ -76,56 +70,5 @@ impl Journal {
     fn cut(&mut self, length: u64) -> io::Result<()> {
         self.file.set_len(length)?;
         self.file.seek(io::SeekFrom::End(0)).map(|_| ())
-    }
-}
-
-fn again(pages: &mut Pages, line: Line) {
-    match line {
-        Line::Begun { start, made } => (pages.start, pages.made) = (start, made),
-        Line::Seen { asked } => {
-            pages.note(&asked);
-        }
-        Line::Done { at, asked } => {
-            let reply = pages.perform(&asked, at);
-            pages.settle(&asked, &reply);
-        }
-    }
-}
-
-/// A request as a line holds it.
-#[derive(Deserialize, Serialize)]
-pub(super) struct Written {
-    method: String,
-    path: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    query: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    /// What is not text is no JSON either, and has no effect; only its fingerprint is lost.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    body: String,
-}
-
-impl From<Asked> for Written {
-    fn from(asked: Asked) -> Written {
-        Written {
-            method: asked.method.to_string(),
-            path: asked.path,
-            query: asked.query,
-            key: asked.key,
-            id: asked.id,
-            body: String::from_utf8_lossy(&asked.body).into_owned(),
-        }
-    }
-}
-
-impl TryFrom<Written> for Asked {
-    type Error = http::method::InvalidMethod;
-
-    fn try_from(line: Written) -> Result<Asked, Self::Error> {
-        let target = (line.method.parse()?, line.path, line.query);
-        Ok(Asked::new(target, (line.key, line.id), line.body.into()))
     }
 }

@@ -32,11 +32,13 @@
 //! `garbage` is RST_STREAM (PROTOCOL_ERROR), `truncate` is RST_STREAM in the body, and `slow-head` delays the head
 //! once.
 
+mod asked;
 mod books;
 mod connection;
 mod desk;
 mod fault;
 mod journal;
+mod pier;
 mod reply_body;
 mod script;
 
@@ -45,22 +47,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::pier::Pier;
 pub use books::{Books, Charge, Count, KeyCount, MOST_BYTES, MOST_ENTRIES, Snapshot, Status};
 pub use fault::{Fault, FaultError, WORDS};
+pub use pier::{Faults, MOST_BODY};
 pub use script::{Script, ScriptError};
 
 /// Connections open at once; more wait in the backlog.
 pub const MOST_CONNECTIONS: usize = 4096;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
-/// The largest request body, in bytes; a larger one is answered 413.
-pub const MOST_BODY: usize = 1 << 20;
 
 /// A harbor that is bound and not yet running: callers that connect wait, or are refused where it is still closed.
 #[derive(Debug)]
@@ -70,26 +71,6 @@ pub struct Harbor {
     address: SocketAddr,
     books: Books,
     faults: Faults,
-}
-
-/// The faults of a running harbor, for a test that changes them when it has seen what it waited for; clones change the
-/// same harbor's.
-#[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Mutex<Option<Script>>>);
-
-impl Faults {
-    /// From now on these and no others. The times of a script still count from the start of the harbor.
-    pub fn set(&self, script: Option<Script>) {
-        *self.0.lock() = script;
-    }
-}
-
-/// What the connections of a running harbor share.
-#[derive(Debug)]
-struct Pier {
-    books: Books,
-    faults: Faults,
-    started: Instant,
 }
 
 impl Harbor {
@@ -114,7 +95,7 @@ impl Harbor {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         let address = socket.local_addr()?.as_socket().expect("bound to an internet address above");
-        let faults = Faults(Arc::new(Mutex::new(script)));
+        let faults = Faults::new(script);
         Ok(Harbor { socket, is_open: false, address, books: Books::default(), faults })
     }
 

@@ -8,8 +8,8 @@ use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
-use super::Den;
 use super::act::{Act, Answer, Idle, Then};
+use super::den::Den;
 use super::load::{Framing, Load, Step};
 use super::log::{Departed, Heard};
 use super::parse::{Body, Head, Reader};

@@ -17,8 +17,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::Den;
 use super::act::{Act, Answer, Then};
+use super::den::Den;
 use super::load::{Framing, Load, Step};
 use super::log::{Departed, Heard};
 use super::parse::Body;

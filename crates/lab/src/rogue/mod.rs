@@ -45,6 +45,7 @@
 //! ```
 
 mod act;
+mod den;
 mod http1;
 mod http2;
 mod load;
@@ -68,6 +69,7 @@ pub use load::{Fingerprint, Load, pattern};
 pub use log::{Counts, Departed, Departure, Heard, MOST_DEPARTURES, MOST_IDS, Tally};
 
 use crate::wire::{self, Speech};
+use den::{Den, Each, Plan, Rest, Settings};
 use log::Log;
 
 /// Connections open at once; more wait in the backlog.
@@ -123,9 +125,6 @@ impl Drop for Rogue {
     }
 }
 
-type Each = Box<dyn FnMut(&Heard, &mut Rng) -> Act + Send>;
-type Rest = Box<dyn FnMut(&mut Rng) -> Idle + Send>;
-
 /// A rogue in the making.
 pub struct Builder {
     seed: u64,
@@ -142,13 +141,6 @@ impl fmt::Debug for Builder {
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Settings {
-    keep_body: usize,
-    keep_heard: usize,
-    at_head: bool,
 }
 
 impl Builder {
@@ -231,39 +223,6 @@ impl Builder {
             Plan { each: self.each, idle: self.idle, welcome: self.welcome, draw: Rng::with_seed(self.seed) };
         let den = Arc::new(Den { log: Arc::clone(&log), plan: Mutex::new(plan), settings: self.settings });
         Ok(Rogue { address, log, task: tokio::spawn(accept(listener, den)) })
-    }
-}
-
-/// What the connections of a rogue share.
-struct Den {
-    log: Arc<Log>,
-    plan: Mutex<Plan>,
-    settings: Settings,
-}
-
-struct Plan {
-    each: Each,
-    idle: Rest,
-    welcome: Rest,
-    draw: Rng,
-}
-
-impl Den {
-    /// Enters a request and asks what to do with it, in one step, so that both see the same order.
-    fn hear(&self, heard: &mut Heard) -> Act {
-        let plan = &mut *self.plan.lock();
-        self.log.hear(heard, self.settings.keep_heard);
-        (plan.each)(heard, &mut plan.draw)
-    }
-
-    fn idle(&self) -> Idle {
-        let plan = &mut *self.plan.lock();
-        (plan.idle)(&mut plan.draw)
-    }
-
-    fn welcome(&self) -> Idle {
-        let plan = &mut *self.plan.lock();
-        (plan.welcome)(&mut plan.draw)
     }
 }
 

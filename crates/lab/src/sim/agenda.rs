@@ -21,27 +21,27 @@ pub trait Event: Copy {
 }
 
 #[derive(Clone, Copy)]
-struct Entry<E> {
+struct Due<E> {
     /// Time in the high half, number in the low one.
     key: u128,
     event: E,
 }
 
-impl<E> PartialEq for Entry<E> {
+impl<E> PartialEq for Due<E> {
     fn eq(&self, other: &Self) -> bool {
         self.key == other.key
     }
 }
 
-impl<E> Eq for Entry<E> {}
+impl<E> Eq for Due<E> {}
 
-impl<E> PartialOrd for Entry<E> {
+impl<E> PartialOrd for Due<E> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<E> Ord for Entry<E> {
+impl<E> Ord for Due<E> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.key.cmp(&other.key)
     }
@@ -53,8 +53,8 @@ impl<E> Ord for Entry<E> {
 /// in the order in which they were set, so a plain queue holds them. They are most of what is pending, and nearly all
 /// of them are void when they come.
 pub struct Agenda<E> {
-    heap: BinaryHeap<Reverse<Entry<E>>>,
-    lane: VecDeque<Entry<E>>,
+    heap: BinaryHeap<Reverse<Due<E>>>,
+    lane: VecDeque<Due<E>>,
     now: Time,
     number: u64,
     taken: u64,
@@ -119,10 +119,10 @@ impl<E: Event> Agenda<E> {
     }
 
     #[inline]
-    fn entry(&mut self, time: Time, event: E) -> Entry<E> {
+    fn entry(&mut self, time: Time, event: E) -> Due<E> {
         self.number += 1;
         let nanos = time.max(self.now).as_nanos();
-        Entry { key: u128::from(nanos) << 64 | u128::from(self.number), event }
+        Due { key: u128::from(nanos) << 64 | u128::from(self.number), event }
     }
 
     /// The next event before `end`, if there is one.

@@ -1,8 +1,8 @@
 //! What may be done about a difference, and how: through the action protocol, or not at all.
 //!
-//! A correction that writes the ledger's rows itself would be the shortest way to lose what the protocol guards. So a
+//! A step that writes the ledger's rows itself would be the shortest way to lose what the protocol guards. So a
 //! difference only becomes what the machine is told anyway: an observation, as a webhook brings it, or a person's word on
-//! what is stuck. What the machine makes of it, it makes. Each correction stands in the action's own story and beside the
+//! what is stuck. What the machine makes of it, it makes. Each step stands in the action's own story and beside the
 //! difference.
 //!
 //! An effect that the ledger does not know is never undone here, whatever is allowed: nothing says how, nor that it is ours.
@@ -11,14 +11,16 @@ use super::report::Entry;
 use super::shelf::Turn;
 use super::tables::Tables;
 use super::{Corrections, Difference, ListedState, Reconciler};
+use crate::action::{Action, ActionId};
 use crate::error::{Error, Refusal};
+use crate::ledger::Ledger;
 use crate::machine::{Observed, Resolution, Rules, Stamp, State, Write};
 use crate::store::{Standing, Store};
-use crate::{Action, ActionId, By, Ledger};
+use crate::wishes::By;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Correction {
     /// The other side's "applied" is taken for what we do not know.
     Adopt,
     /// The other side's word is taken for what is stuck.
@@ -31,40 +33,44 @@ pub(super) enum Step {
     Mark,
 }
 
-impl Step {
+impl Correction {
     const fn as_str(self) -> &'static str {
         match self {
-            Step::Adopt | Step::Resolve(_) => "adopted",
-            Step::Ask => "asked again",
-            Step::Undo => "to be cancelled there",
-            Step::Mark => "marked",
+            Correction::Adopt | Correction::Resolve(_) => "adopted",
+            Correction::Ask => "asked again",
+            Correction::Undo => "to be cancelled there",
+            Correction::Mark => "marked",
         }
     }
 }
 
 /// What a difference leads to, where that is allowed.
-pub(super) fn step(entry: &Entry, allowed: Corrections) -> Option<Step> {
+pub(super) fn step(entry: &Entry, allowed: Corrections) -> Option<Correction> {
     let same_amount = match (entry.amount_here, entry.amount_there) {
         (Some(here), Some(there)) => here == there,
         (Some(_) | None, Some(_) | None) => true,
     };
     let adopt = allowed.adopt && same_amount;
-    let mark = allowed.mark.then_some(Step::Mark);
+    let mark = allowed.mark.then_some(Correction::Mark);
     match (entry.difference, entry.state_here?, entry.state_there) {
         (Difference::OnlyThere, _, _) => None,
-        (Difference::Pending, Standing::Unknown, Some(ListedState::Applied)) => adopt.then_some(Step::Adopt),
-        (Difference::Pending, Standing::Unknown, Some(ListedState::Cancelled)) => adopt.then_some(Step::Ask),
+        (Difference::Pending, Standing::Unknown, Some(ListedState::Applied)) => {
+            adopt.then_some(Correction::Adopt)
+        }
+        (Difference::Pending, Standing::Unknown, Some(ListedState::Cancelled)) => {
+            adopt.then_some(Correction::Ask)
+        }
         (Difference::Pending, Standing::Stuck, Some(ListedState::Applied)) if adopt => {
-            Some(Step::Resolve(Resolution::Applied))
+            Some(Correction::Resolve(Resolution::Applied))
         }
         (Difference::Pending, Standing::Stuck, Some(ListedState::Cancelled)) if adopt => {
-            Some(Step::Resolve(Resolution::NotApplied))
+            Some(Correction::Resolve(Resolution::NotApplied))
         }
         (Difference::Pending, _, _) => None,
         (Difference::State, Standing::Failed | Standing::Cancelled, Some(ListedState::Applied))
             if allowed.cancel =>
         {
-            Some(Step::Undo)
+            Some(Correction::Undo)
         }
         (Difference::State | Difference::OnlyHere | Difference::Amount | Difference::Doubled, _, _) => mark,
     }
@@ -101,24 +107,34 @@ impl<S: Store + Tables> Reconciler<S> {
             for entry in entries.iter().filter(|entry| entry.correction.is_none()) {
                 let declared = entry.operation.as_ref().and_then(|name| self.settings.operations.get(name));
                 let allowed = declared.map(|compared| compared.corrections).unwrap_or_default();
-                let (Some(step), Some(id)) = (step(entry, allowed), entry.action) else { continue };
+                let (Some(step), Some(id)) = (step(entry, allowed), entry.action) else {
+                    continue;
+                };
                 let what = self.correct(turn, entry, id, step).await?;
                 shelf.corrected(turn.report.id, &entry.name, &what).await?;
             }
         }
     }
 
-    async fn correct(&self, turn: &Turn, entry: &Entry, id: ActionId, step: Step) -> Result<String, Error> {
+    async fn correct(
+        &self,
+        turn: &Turn,
+        entry: &Entry,
+        id: ActionId,
+        step: Correction,
+    ) -> Result<String, Error> {
         let report = &turn.report;
         let found = entry.state_there.map_or("not listed", ListedState::as_str);
         let why = format!("reconciliation {}: {}, {found} there", report.id, entry.difference.as_str());
         let by = By::new(report.asked_by.clone(), why);
         let before = self.ledger.load(id).await?;
         let done: Result<Action, Error> = match step {
-            Step::Adopt | Step::Undo => self.ledger.observe(id, Observed::Applied(None), &by).await,
-            Step::Ask => self.ledger.observe(id, Observed::Otherwise, &by).await,
-            Step::Resolve(as_what) => self.ledger.resolve(id, as_what, &by).await,
-            Step::Mark => self.ledger.note(id, &by).await,
+            Correction::Adopt | Correction::Undo => {
+                self.ledger.observe(id, Observed::Applied(None), &by).await
+            }
+            Correction::Ask => self.ledger.observe(id, Observed::Otherwise, &by).await,
+            Correction::Resolve(as_what) => self.ledger.resolve(id, as_what, &by).await,
+            Correction::Mark => self.ledger.note(id, &by).await,
         };
         match done {
             Ok(after) if after.state.version == before.state.version => {
@@ -173,23 +189,28 @@ mod tests {
         let cancelled = Some(ListedState::Cancelled);
         let table = [
             (Difference::OnlyThere, None, applied, None),
-            (Difference::Pending, Some(Standing::Unknown), applied, Some(Step::Adopt)),
-            (Difference::Pending, Some(Standing::Unknown), cancelled, Some(Step::Ask)),
+            (Difference::Pending, Some(Standing::Unknown), applied, Some(Correction::Adopt)),
+            (Difference::Pending, Some(Standing::Unknown), cancelled, Some(Correction::Ask)),
             (Difference::Pending, Some(Standing::Unknown), None, None),
             (Difference::Pending, Some(Standing::Open), applied, None),
-            (Difference::Pending, Some(Standing::Stuck), applied, Some(Step::Resolve(Resolution::Applied))),
+            (
+                Difference::Pending,
+                Some(Standing::Stuck),
+                applied,
+                Some(Correction::Resolve(Resolution::Applied)),
+            ),
             (
                 Difference::Pending,
                 Some(Standing::Stuck),
                 cancelled,
-                Some(Step::Resolve(Resolution::NotApplied)),
+                Some(Correction::Resolve(Resolution::NotApplied)),
             ),
             (Difference::Pending, Some(Standing::Stuck), None, None),
-            (Difference::State, Some(Standing::Failed), applied, Some(Step::Undo)),
-            (Difference::State, Some(Standing::Cancelled), applied, Some(Step::Undo)),
-            (Difference::State, Some(Standing::Done), cancelled, Some(Step::Mark)),
-            (Difference::OnlyHere, Some(Standing::Done), None, Some(Step::Mark)),
-            (Difference::Doubled, Some(Standing::Done), applied, Some(Step::Mark)),
+            (Difference::State, Some(Standing::Failed), applied, Some(Correction::Undo)),
+            (Difference::State, Some(Standing::Cancelled), applied, Some(Correction::Undo)),
+            (Difference::State, Some(Standing::Done), cancelled, Some(Correction::Mark)),
+            (Difference::OnlyHere, Some(Standing::Done), None, Some(Correction::Mark)),
+            (Difference::Doubled, Some(Standing::Done), applied, Some(Correction::Mark)),
         ];
         for (difference, here, there, wanted) in table {
             assert_eq!(

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Amount, Listed, ListedState, NoPage, Page};
-use crate::Stamp;
+use crate::machine::Stamp;
 
 /// How a partner's list is read. The fields are the settings of `[dependency.NAME.reconcile]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@
 use std::fmt;
 
 use super::{Amount, Window};
-use crate::Stamp;
+use crate::machine::Stamp;
 
 /// The longest key, id or cursor that is taken, in bytes. A longer one makes the page unreadable.
 pub const LONGEST_TEXT_BYTES: usize = 1024;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Misuse, Refusal};
+use crate::ledger::Ledger;
 use crate::machine::Stamp;
 use crate::remote::Remote;
 use crate::store::Store;
-use crate::{By, Ledger};
+use crate::wishes::By;
 
 use super::shelf::{Shelf, Wanted};
 use super::tables::Tables;

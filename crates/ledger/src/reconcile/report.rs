@@ -5,8 +5,9 @@ use std::fmt;
 use uuid::Uuid;
 
 use super::{Amount, Difference, ListedState, Window};
+use crate::action::ActionId;
+use crate::machine::Stamp;
 use crate::store::Standing;
-use crate::{ActionId, Stamp};
 
 /// A report's name: a UUID of version 7, so that later ones sort later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,7 +2,6 @@
 
 use super::paging::Paging;
 use super::report::{Report, ReportId, Status, Totals};
-use super::shelf::Stage;
 use super::tables::{Cells, foreign};
 use super::{Window, Zone};
 use crate::machine::Stamp;
@@ -44,6 +43,34 @@ pub(super) const REPORT: [&str; 30] = [
 
 /// What a turn needs beside the report.
 pub(super) const TURN: [&str; 7] = ["@edge_to", "cursor", "pages", "barren", "still", "fence", "owner"];
+
+/// How far a report is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The other side is asked.
+    List,
+    /// Both sides are compared.
+    Join,
+    /// Differences are corrected, where that is allowed.
+    Fix,
+    /// What agrees is thrown away.
+    Purge,
+}
+
+impl Stage {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Stage::List => "list",
+            Stage::Join => "join",
+            Stage::Fix => "fix",
+            Stage::Purge => "purge",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Stage> {
+        [Stage::List, Stage::Join, Stage::Fix, Stage::Purge].into_iter().find(|s| s.as_str() == word)
+    }
+}
 
 /// What a row says beside the report.
 pub(super) struct Rest {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::paging::Paging;
 use super::report::{Report, ReportId, Totals};
-use super::row::{REPORT, TURN, read};
+use super::row::{REPORT, Stage, TURN, read};
 use super::tables::{Statement, Tables, Value};
 use super::{Difference, Window};
 use crate::machine::{Owner, Stamp};
@@ -17,34 +17,6 @@ use crate::store::Result;
 
 /// A list that was begun longer ago is begun anew by whoever takes the report over: cursors do not live for ever.
 const STALE: Duration = Duration::from_secs(3600);
-
-/// How far a report is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// The other side is asked.
-    List,
-    /// Both sides are compared.
-    Join,
-    /// Differences are corrected, where that is allowed.
-    Fix,
-    /// What agrees is thrown away.
-    Purge,
-}
-
-impl Stage {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Stage::List => "list",
-            Stage::Join => "join",
-            Stage::Fix => "fix",
-            Stage::Purge => "purge",
-        }
-    }
-
-    pub(super) fn parse(word: &str) -> Option<Stage> {
-        [Stage::List, Stage::Join, Stage::Fix, Stage::Purge].into_iter().find(|s| s.as_str() == word)
-    }
-}
 
 /// The right to work on a report, and where the work stands.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 
-use crate::Stamp;
+use crate::machine::Stamp;
 
 /// How long a window of the schedule is where nothing else is said: the partner's days.
 pub const DAY: Duration = Duration::from_secs(24 * 3600);

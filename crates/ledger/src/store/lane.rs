@@ -51,6 +51,11 @@ pub(crate) enum Answer {
     Nothing,
 }
 
+/// An answer that belongs to another task.
+pub(crate) fn unexpected() -> StoreError {
+    StoreError::new(Trouble::Away, "the writer gave another task's answer")
+}
+
 /// A task and where its answer goes.
 pub(crate) struct Job<C> {
     pub(crate) task: Task<C>,

@@ -10,7 +10,7 @@ mod plans;
 mod pooler;
 #[path = "../support/provider.rs"]
 mod provider;
-#[path = "../../src/scratch.rs"]
+#[path = "../support/scratch.rs"]
 mod scratch;
 mod scratch_folder;
 mod suite;

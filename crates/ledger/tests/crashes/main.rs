@@ -14,7 +14,7 @@ mod clocks;
 mod database;
 mod power;
 mod process;
-#[path = "../../src/scratch.rs"]
+#[path = "../support/scratch.rs"]
 mod scratch;
 
 use std::path::Path;

@@ -8,7 +8,7 @@ mod partner;
 mod pooler;
 mod schedule;
 #[allow(dead_code, unreachable_pub, reason = "shared with other tests, each of which uses its part")]
-#[path = "../../src/scratch.rs"]
+#[path = "../support/scratch.rs"]
 mod scratch;
 mod trouble;
 mod world;

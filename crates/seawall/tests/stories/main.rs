@@ -28,12 +28,15 @@ mod in_flight;
 mod killed_from_outside;
 mod refunds_fail;
 mod scenarios;
+#[allow(unreachable_pub, reason = "shared with the ledger's tests")]
+#[path = "../../../ledger/tests/support/scratch.rs"]
+mod scratch;
 
 use std::path::PathBuf;
 
 use account::Account;
 use keeper::SHOP;
-use seawall_ledger::scratch::Server;
+use scratch::Server;
 use shop::{Called, Settings};
 use stage::Play;
 

@@ -3,12 +3,17 @@
 #![allow(dead_code, reason = "each test file uses some of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+#[allow(dead_code, unreachable_pub, reason = "shared with the ledger's tests, which use all of it")]
+#[path = "../../../ledger/tests/support/scratch.rs"]
+mod scratch;
+
 use std::time::Duration;
 
-use seawall_ledger::scratch::Server;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{PgPool, SqlitePool};
+
+use scratch::Server;
 
 const ORDERS: &str =
     "CREATE TABLE orders (id BIGINT NOT NULL PRIMARY KEY, state TEXT NOT NULL DEFAULT 'new')";

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::case::{Case, Seen};
 use super::kinds::{HUGE_BYTES, Upload};
-use super::{Case, Seen};
 use crate::process::{Outcome, output, said};
 use crate::stories::answer::{Answer, curl};
 

@@ -9,8 +9,8 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
+use super::case::{Case, Seen};
 use super::kinds::{HUGE_BYTES, Upload};
-use super::{Case, Seen};
 use crate::process::{Outcome, output};
 use crate::stories::world::{found, story_file};
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::{Case, Seen};
+use super::case::{Case, Seen};
 use crate::process::{Outcome, output};
 use crate::stories::answer::{Answer, curl};
 

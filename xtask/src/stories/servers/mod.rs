@@ -7,16 +7,17 @@
 //! so that what a server does loosely is known, and `docs/servers.md` lists it.
 
 mod bulk;
+mod case;
 mod early;
 mod exchanges;
 mod kinds;
 mod strict;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
+use self::case::{Case, Seen};
 use self::kinds::{KINDS, Kind};
-use super::answer::{Answer, curl};
 use crate::process::{Outcome, target};
 
 /// One exchange, made with each server that offers what it needs.
@@ -44,48 +45,6 @@ const EXCHANGES: [Exchange; 17] = [
     Exchange { name: "early 413 over HTTP/2", make: early::over_http2 },
     Exchange { name: "early 413 to a blind caller", make: early::to_a_blind_caller },
 ];
-
-/// What came of an exchange that did not fail.
-enum Seen {
-    Passed,
-    /// Passed, and something is worth a line.
-    Noted(String),
-    /// The server cannot do this.
-    NotOffered,
-}
-
-/// One server that runs, before and behind the gateway.
-struct Case<'a> {
-    kind: &'a Kind,
-    port: u16,
-    gateway: u16,
-    folder: &'a Path,
-}
-
-impl Case<'_> {
-    fn direct(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-
-    fn through(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}/{}{path}", self.gateway, self.kind.name)
-    }
-
-    /// The same as a dependency of its own, whose breaker may open without harm to other exchanges.
-    fn through_apart(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}/{}_apart{path}", self.gateway, self.kind.name)
-    }
-
-    /// Calls a server by curl with the arguments that this kind wants.
-    fn call(&self, url: &str, args: &[&str]) -> Outcome<Answer> {
-        curl(&[self.kind.curl, args, &[url]].concat())
-    }
-
-    /// The file of [`kinds::HUGE_BYTES`].
-    fn huge(&self) -> PathBuf {
-        self.folder.join("files").join("huge")
-    }
-}
 
 fn name_of(kind: &Kind, exchange: &Exchange) -> String {
     format!("servers: {}: {}", kind.name, exchange.name)

@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use super::case::{Case, Seen};
 use super::kinds::Upload;
-use super::{Case, Seen};
 use crate::process::Outcome;
 
 /// How long a server may be silent before its answer counts as over.

@@ -5,14 +5,17 @@ mod peer_breakers;
 mod peer_budgets;
 mod peer_shares;
 mod seawall;
+mod step;
 
 use std::sync::Arc;
 
-use seawall_policy::{BreakerState, Call, Ending, Time, Witness};
+use seawall_policy::{Call, Ending, Time, Witness};
 
 use self::peer::{Peer, PeerCall, PeerPolicy};
 use self::seawall::SeawallGuards;
-pub use self::seawall::{Leaving, SeawallPolicy};
+pub use self::seawall::{Leaving, Seawall, SeawallPolicy};
+pub use self::step::Next;
+pub(super) use self::step::Seen;
 use super::chance::Stream;
 
 /// What a caller runs.
@@ -22,49 +25,6 @@ pub enum Policy {
     Seawall(Arc<SeawallPolicy>),
     /// A model of others, for comparison.
     Peer(Arc<PeerPolicy>),
-}
-
-/// What a caller does next with a call.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Next {
-    /// It sends an attempt.
-    Send {
-        /// Where to.
-        endpoint: usize,
-        /// When it gives the attempt up.
-        until: Time,
-        /// That moment is the total deadline.
-        total: bool,
-    },
-    /// It waits, and then repeats.
-    Wait(Time),
-    /// The call is over.
-    Over {
-        /// It ended well.
-        ok: bool,
-        /// It was refused here before anything was sent.
-        refused: bool,
-        /// When its caller was told to come back.
-        told: Option<Time>,
-    },
-}
-
-/// A caller's guards, as they are looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Seen {
-    /// The state of its breakers: the first that is not closed.
-    state: Option<BreakerState>,
-    /// Its limits together.
-    pub(super) limit: Option<u32>,
-    /// The smallest of its limits.
-    pub(super) least_limit: Option<u32>,
-}
-
-impl Seen {
-    /// Whether one of its breakers is not closed.
-    pub(super) fn is_open(&self) -> bool {
-        self.state.is_some_and(|state| state != BreakerState::Closed)
-    }
 }
 
 /// A call's own state.
@@ -182,10 +142,4 @@ impl Caller {
             Guarding::Peer(peer) => peer.seen(now),
         }
     }
-}
-
-/// When an answer says to come back.
-fn told(ending: Ending, now: Time) -> Option<Time> {
-    let Ending::Answered(answer) = ending else { return None };
-    answer.retry_after.map(|rest| now.saturating_add(rest))
 }

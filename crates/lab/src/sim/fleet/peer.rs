@@ -10,7 +10,7 @@ use seawall_policy::{BreakerState, Ending, Lost, Time};
 use super::peer_breakers::{PeerBreaker, PeerBreakerPolicy};
 use super::peer_budgets::{PeerBudget, PeerBudgetPolicy};
 use super::peer_shares::{Aimd, Pid, Throttle};
-use super::{Next, Seen, told};
+use super::step::{Next, Seen, told};
 use crate::sim::chance::{Stream, seconds};
 
 pub use super::peer_breakers::PeerBreakerPolicy as Breaker;

@@ -6,14 +6,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_policy::{
-    After, AttemptEnd, Breaker, BreakerState, BudgetSettings, Call, Claim, DependencyGuards, Draw, Ended,
-    Ending, Evidence, FailureKind, Finish, GuardSettings, Guards, Health, HeldPass, Idempotency, Keys,
+    After, AttemptEnd, Backoff, Breaker, BreakerState, BudgetSettings, Call, Claim, DependencyGuards, Draw,
+    Ended, Ending, Evidence, FailureKind, Finish, GuardSettings, Guards, Health, HeldPass, Idempotency, Keys,
     Overload, Permit, Plan, Refusal, Report, Rules, Step, Stopped, Ticket, Time, Wish, Witness,
 };
 
-use super::{Next, Seen, told};
+use super::step::{Next, Seen, told};
 use crate::sim::chance::Stream;
-use crate::sim::scenarios::Seawall;
+
+/// Seawall's settings as far as a simulation needs them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seawall {
+    /// Breaker, limit, budget, and how many copies run.
+    pub guards: GuardSettings,
+    /// Attempts in all.
+    pub attempts: u32,
+    /// Waits between them.
+    pub backoff: Backoff,
+    /// The total deadline of a call.
+    pub total: Option<Duration>,
+}
+
+impl Default for Seawall {
+    fn default() -> Self {
+        Seawall {
+            guards: GuardSettings::default(),
+            attempts: 2,
+            backoff: Backoff::default(),
+            total: Some(Duration::from_secs(30)),
+        }
+    }
+}
 
 /// Seawall's settings for one group of callers.
 #[derive(Clone, Debug)]

@@ -4,32 +4,15 @@
 //! scale for each measure, so that arms are compared by place and shape; colour says nothing that words and lines do not.
 
 mod bars;
+mod course;
 mod plot;
 
 use std::fmt::Write as _;
 
+use self::course::escaped;
+pub use self::course::{Course, Line};
 use super::figures::{Estimate, Figure, Value};
 use super::scenarios::{Findings, Scenario};
-
-/// How one arm went, second by second.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Course {
-    /// Its name.
-    pub arm: String,
-    /// The seconds between which something was wrong.
-    pub trouble: (f32, f32),
-    /// What was seen, as means over the seeds.
-    pub lines: Vec<Line>,
-}
-
-/// One measure of an arm.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Line {
-    /// What.
-    pub measure: &'static str,
-    /// For each second.
-    pub points: Vec<f32>,
-}
 
 const STYLE: &str = "
 :root { --ink:#1a1c1f; --quiet:#5d646d; --paper:#fcfcfb; --rule:#d4d7da; --line:#0b5c8a; --area:#0b5c8a1f; --wrong:#b4530926; --edge:#b45309; }
@@ -157,10 +140,6 @@ fn estimate(one: &Estimate) -> String {
         return format!("{:.digits$}", one.mean);
     }
     format!("{:.digits$} ± {:.digits$}", one.mean, one.half)
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

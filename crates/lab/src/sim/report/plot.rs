@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Line, escaped};
+use super::course::{Line, escaped};
 
 const WIDTH: f32 = 280.0;
 const HEIGHT: f32 = 120.0;

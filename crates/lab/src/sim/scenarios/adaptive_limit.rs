@@ -5,10 +5,11 @@
 //! in front of it. Afterwards the limit must rise again.
 
 use super::arms::{note, play};
+use super::scenario::{Findings, Scenario, Study};
 use super::storm::{AIMD, BASE, JITTER, Storm, peer};
-use super::{Findings, Scenario, Seawall, Study};
 use crate::sim::figures::Figure;
 use crate::sim::fleet::Policy;
+use crate::sim::fleet::Seawall;
 use crate::sim::fleet::peer::PeerPolicy;
 use crate::sim::knobs::{Knob, Misuse, Takes};
 use crate::sim::world::World;

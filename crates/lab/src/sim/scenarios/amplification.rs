@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::arms::{count, play};
+use super::scenario::{Findings, Scenario, Study};
 use super::storm::{peer, per_request, per_success};
-use super::{Findings, Scenario, Study};
 use crate::sim::chance::Spread;
 use crate::sim::figures::Figure;
 use crate::sim::fleet::peer::{Budget, PeerPolicy, Waits};

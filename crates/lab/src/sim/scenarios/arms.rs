@@ -2,7 +2,7 @@
 
 use seawall_policy::Time;
 
-use super::{Findings, Study};
+use super::scenario::{Findings, Study};
 use crate::sim::agenda::mixed;
 use crate::sim::figures::{Estimate, Figure, Value};
 use crate::sim::knobs::Misuse;

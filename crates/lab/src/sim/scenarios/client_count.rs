@@ -4,8 +4,8 @@
 //! `N · c0 ≤ (1 − ρ) · µ · seconds of recovery`. A floor of retries per second is worse, since it never runs dry.
 
 use super::arms::{Arm, Measure, measure};
+use super::scenario::{Findings, Scenario, Study};
 use super::storm::{self, FINAGLE, JITTER, Storm, peer, per_success};
-use super::{Findings, Scenario, Study};
 use crate::sim::fleet::peer::PeerPolicy;
 use crate::sim::knobs::Misuse;
 

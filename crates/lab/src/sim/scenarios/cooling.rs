@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::arms::{note, play};
+use super::scenario::{Findings, Scenario, Study};
 use super::storm::{JITTER, peer};
-use super::{Findings, Scenario, Study};
 use crate::sim::chance::Spread;
 use crate::sim::figures::{Figure, Value};
 use crate::sim::fleet::peer::PeerPolicy;

@@ -5,8 +5,8 @@
 //! loads: does the backlog of a deep trigger shrink, or grow?
 
 use super::arms::count;
+use super::scenario::{Findings, Scenario, Study};
 use super::storm::{self, BASE, JITTER, Storm, peer, per_request, per_success};
-use super::{Findings, Scenario, Study};
 use crate::sim::figures::{Estimate, Figure, Value};
 use crate::sim::fleet::Policy;
 use crate::sim::fleet::peer::PeerPolicy;

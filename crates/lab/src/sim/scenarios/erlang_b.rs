@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use seawall_policy::{AttemptEnd, Limit, LimitSettings, Queue, QueueSettings, Slot, Time, Waiter};
 
-use super::{Findings, Scenario, Study};
+use super::scenario::{Findings, Scenario, Study};
 use crate::sim::agenda::{Agenda, Event, mixed};
 use crate::sim::chance::{Spread, Stream, Whose, seconds};
 use crate::sim::figures::Figure;

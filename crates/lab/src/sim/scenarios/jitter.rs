@@ -6,7 +6,7 @@
 
 use seawall_policy::Time;
 
-use super::{Findings, Scenario, Study};
+use super::scenario::{Findings, Scenario, Study};
 use crate::sim::agenda::{Agenda, Event, mixed};
 use crate::sim::chance::{Spread, Stream, Whose, seconds};
 use crate::sim::figures::{Figure, Value};

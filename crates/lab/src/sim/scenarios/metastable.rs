@@ -1,11 +1,11 @@
 //! Metastable failure: a short trigger, and an outage that outlives it because the callers keep it alive.
 
+use super::scenario::{Findings, Scenario, Study};
 use super::storm::{self, BASE, Storm, peer};
-use super::{Findings, Scenario, Study};
 use crate::sim::fleet::Policy;
 use crate::sim::fleet::peer::{PeerPolicy, PidPolicy, Waits};
 use crate::sim::knobs::Misuse;
-use crate::sim::world::{Order, World};
+use crate::sim::world::{Discipline, World};
 
 use super::arms::{Arm, Measure, measure};
 
@@ -76,7 +76,7 @@ pub(super) fn arms(study: &Study<'_>, storm: Storm) -> Vec<Arm> {
         arm("mitigation", name, world, measure)
     };
     let lifo = |world: &mut World| {
-        world.providers[0].order = Order::Lifo;
+        world.providers[0].order = Discipline::Lifo;
         world.providers[0].drops_expired = true;
     };
     let bounded = |world: &mut World| world.providers[0].bound = Some((storm.capacity() / 2.0) as u32);

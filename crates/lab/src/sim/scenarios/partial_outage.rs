@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::arms::{note, play, recovery};
+use super::scenario::{Findings, Scenario, Study};
 use super::storm::{HYSTRIX, JITTER, peer, per_success};
-use super::{Findings, Scenario, Study};
 use crate::sim::chance::Spread;
 use crate::sim::figures::{Estimate, Figure, Value};
 use crate::sim::fleet::peer::{Breaker, PeerPolicy};

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::arms::{note, play};
+use super::scenario::{Ask, Findings, Scenario, Study};
 use super::storm::peer;
-use super::{Ask, Findings, Scenario, Seawall, Study};
 use crate::sim::chance::Spread;
 use crate::sim::figures::Figure;
+use crate::sim::fleet::Seawall;
 use crate::sim::fleet::peer::{PeerPolicy, Waits};
 use crate::sim::fleet::{Policy, SeawallPolicy};
 use crate::sim::knobs::{Knob, Misuse, Takes, unknown};
@@ -149,7 +150,8 @@ const COLUMNS: [&str; 6] = [
     "whole again after s (-1: not seen)",
 ];
 
-struct Arm {
+/// What is compared: one policy, with its read timeout.
+struct Variant {
     name: String,
     policy: Policy,
     read: Duration,
@@ -181,7 +183,7 @@ pub fn ask(
 }
 
 /// The settings as they are, and others beside them; what is the same already is left out.
-fn arms(dependency: &Dependency) -> Vec<Arm> {
+fn arms(dependency: &Dependency) -> Vec<Variant> {
     let own = dependency.seawall;
     let read = dependency.read;
     let mut all: Vec<(String, Seawall, Duration)> = vec![("as set".into(), own, read)];
@@ -198,23 +200,23 @@ fn arms(dependency: &Dependency) -> Vec<Arm> {
     also("without the breaker", off, read);
     also(&format!("read timeout {} s", shorter.as_secs_f64()), own, shorter);
     also("seawall's defaults", standard, Duration::from_secs(10));
-    let seawall = |(name, settings, read): (String, Seawall, Duration)| Arm {
+    let seawall = |(name, settings, read): (String, Seawall, Duration)| Variant {
         policy: Policy::Seawall(Arc::new(SeawallPolicy::new(&settings, 1, read, true))),
         name,
         read,
     };
-    let bare = |name: &str, tries: u32, waits: Waits| Arm {
+    let bare = |name: &str, tries: u32, waits: Waits| Variant {
         name: name.into(),
         policy: peer(PeerPolicy::tries(tries, waits)),
         read,
     };
-    let mut arms: Vec<Arm> = all.into_iter().map(seawall).collect();
+    let mut arms: Vec<Variant> = all.into_iter().map(seawall).collect();
     arms.push(bare("no seawall, 1 try", 1, Waits::Immediate));
     arms.push(bare("no seawall, 3 tries", 3, Waits::Full(0.1, 2.0)));
     arms
 }
 
-fn world(study: &Study<'_>, dependency: &Dependency, what: What, arm: &Arm) -> World {
+fn world(study: &Study<'_>, dependency: &Dependency, what: What, arm: &Variant) -> World {
     let knobs = &study.knobs;
     let callers = study.callers.unwrap_or(dependency.seawall.guards.instances.max(1));
     let per_second = knobs.number("rate") * f64::from(callers);

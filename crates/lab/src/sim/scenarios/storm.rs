@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sim::chance::Spread;
+use crate::sim::fleet::Seawall;
 use crate::sim::fleet::peer::{AimdPolicy, Breaker, Budget, PeerPolicy, ThrottlePolicy, Waits};
 use crate::sim::fleet::{Policy, SeawallPolicy};
 use crate::sim::knobs::{Knob, Knobs, Takes};
-use crate::sim::scenarios::Seawall;
 use crate::sim::world::{Station, World, Wrong};
 
 /// A storm's numbers.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use seawall_policy::{Idempotency, Rules};
 
-use super::{Findings, Scenario, Study};
+use super::scenario::{Findings, Scenario, Study};
 use crate::sim::agenda::mixed;
 use crate::sim::chance::Spread;
 use crate::sim::figures::{Estimate, Figure, Value};

@@ -94,7 +94,7 @@ pub struct Station {
     /// How long one takes in health.
     pub takes: Spread,
     /// Who is next.
-    pub order: Order,
+    pub order: Discipline,
     /// The most that wait; more are answered 503 at once.
     pub bound: Option<u32>,
     /// What has waited longer than the caller does is not begun.
@@ -156,7 +156,7 @@ impl Named {
 
 /// Who is served next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum Discipline {
     /// Who came first.
     Fifo,
     /// Who came last.
@@ -225,7 +225,7 @@ impl Station {
         Station {
             workers: None,
             takes,
-            order: Order::Fifo,
+            order: Discipline::Fifo,
             bound: None,
             drops_expired: false,
             hears_cancels: false,

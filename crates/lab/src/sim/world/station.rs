@@ -6,7 +6,7 @@ use std::time::Duration;
 use seawall_policy::Time;
 
 use super::slab::Handle;
-use super::{Order, Station, Wrong};
+use super::{Discipline, Station, Wrong};
 use crate::sim::chance::{Stream, Whose, seconds};
 
 /// A station in a run.
@@ -148,8 +148,8 @@ impl Working {
             return None;
         }
         match self.setup.order {
-            Order::Fifo => self.queue.pop_front(),
-            Order::Lifo => self.queue.pop_back(),
+            Discipline::Fifo => self.queue.pop_front(),
+            Discipline::Lifo => self.queue.pop_back(),
         }
     }
 

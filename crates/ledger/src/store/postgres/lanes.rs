@@ -1,19 +1,46 @@
 //! One lane: executes a batch in one transaction.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Connection, Postgres};
 
 use crate::action::{Action, ActionId};
+use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::Write;
-use crate::store::lane::{Answer, Batch, Job, Task};
+use crate::store::lane::{Answer, Batch, Job, Task, unexpected};
 use crate::store::{Changed, Insert, Recorded, Result};
 
 use super::statements::{Session, failed};
-use super::{BEGIN, SharedClock, unexpected};
+
+/// Begins a transaction of the ledger's own. A row that another transaction holds is not waited for long.
+///
+/// No table is scanned: of arrays the planner does not know how long they are, and of a table that is new or has just grown
+/// not how large it is. It would join the two by a scan, and keep that plan while the table grows.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
+     SET LOCAL enable_seqscan = off";
+
+/// The last answer that carried the database's time.
+#[derive(Clone)]
+pub(super) struct SharedClock(Arc<Mutex<DbClock>>);
+
+impl SharedClock {
+    pub(super) fn new(clock: DbClock) -> SharedClock {
+        SharedClock(Arc::new(Mutex::new(clock)))
+    }
+
+    pub(super) fn set(&self, clock: DbClock) {
+        // A plain value: a panic elsewhere leaves it whole.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+    }
+
+    pub(super) fn get(&self) -> DbClock {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Keeps its connection: giving one back to the pool and taking it again costs a round trip each time.
 pub(super) struct Lane {
@@ -95,7 +122,7 @@ impl Lane {
         &mut self,
         inserts: &[&Insert],
         writes: &[(ActionId, &Write)],
-    ) -> std::result::Result<(Found, Moved), (Begun, StoreError)> {
+    ) -> std::result::Result<(Existing, Moved), (Begun, StoreError)> {
         let not_begun = |e| (Begun::No, failed(e));
         let conn = match &mut self.conn {
             Some(conn) => conn,
@@ -112,11 +139,11 @@ impl Lane {
 }
 
 /// The rows that were there, by their keys; what is not among them was inserted.
-type Found = HashMap<(String, String), Action>;
+type Existing = HashMap<(String, String), Action>;
 
-async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedClock) -> Result<Found> {
+async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedClock) -> Result<Existing> {
     if inserts.is_empty() {
-        return Ok(Found::new());
+        return Ok(Existing::new());
     }
     let (taken, clock) = session.insert(inserts).await?;
     shared.set(clock);
@@ -124,7 +151,7 @@ async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedC
     let keys: Vec<(&str, &str)> =
         missed.map(|insert| (insert.action.dependency.as_str(), insert.action.key.as_str())).collect();
     if keys.is_empty() {
-        return Ok(Found::new());
+        return Ok(Existing::new());
     }
     let found = session.find_many(&keys).await?;
     Ok(found.into_iter().map(|action| ((action.dependency.clone(), action.key.clone()), action)).collect())
@@ -156,7 +183,7 @@ async fn change(
 
 fn answer(
     task: &Task<PgConnection>,
-    recorded: &Found,
+    recorded: &Existing,
     changed: &HashMap<ActionId, Option<Action>>,
 ) -> Result<Answer> {
     match task {

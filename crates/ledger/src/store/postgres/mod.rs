@@ -12,10 +12,9 @@ mod migrations;
 mod rows;
 mod statements;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Postgres as Db, Transaction};
 
@@ -24,19 +23,13 @@ use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptRow, NotSettled, Owner, Scope, Stamp, Write, settle_scope};
 
-use super::lane::{Answer, Lanes, RUNS, Task, pause};
+use super::lane::{Answer, Lanes, RUNS, Task, pause, unexpected};
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
 };
+use lanes::{BEGIN, SharedClock};
 use statements::Session;
 pub(crate) use statements::failed;
-
-/// Begins a transaction of the ledger's own. A row that another transaction holds is not waited for long.
-///
-/// No table is scanned: of arrays the planner does not know how long they are, and of a table that is new or has just grown
-/// not how large it is. It would join the two by a scan, and keep that plan while the table grows.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
-     SET LOCAL enable_seqscan = off";
 
 /// Begins one that carries a single change, and may wait.
 const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'";
@@ -72,21 +65,6 @@ pub struct Postgres {
     lanes: Lanes<PgConnection>,
     clock: SharedClock,
     prepared: bool,
-}
-
-/// The last answer that carried the database's time.
-#[derive(Clone)]
-pub(super) struct SharedClock(Arc<Mutex<DbClock>>);
-
-impl SharedClock {
-    pub(super) fn set(&self, clock: DbClock) {
-        // A plain value: a panic elsewhere leaves it whole.
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = clock;
-    }
-
-    fn get(&self) -> DbClock {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// How long connecting may take.
@@ -144,39 +122,18 @@ impl Postgres {
         let clock = Session { conn: &mut tx, prepared }.time().await?;
         tx.commit().await.map_err(failed)?;
         drop(conn);
-        let clock = SharedClock(Arc::new(Mutex::new(clock)));
+        let clock = SharedClock::new(clock);
         let lane = || lanes::Lane { pool: pool.clone(), conn: None, clock: clock.clone(), prepared };
         let lanes = Lanes::start((0..settings.lanes.max(1)).map(|_| lane()).collect());
         Ok(Postgres { pool, lanes, clock, prepared })
     }
 
-    /// The steps by which the database would find due rows: what `EXPLAIN` says of a claim.
-    ///
-    /// # Errors
-    ///
-    /// The database's.
-    pub async fn claim_plan(&self) -> Result<String> {
-        let mut conn = self.acquire().await?;
-        let mut tx = conn.begin_with(BEGIN).await.map_err(failed)?;
-        let plan = self.session(&mut tx).explain_claim().await;
-        tx.rollback().await.map_err(failed)?;
-        plan
-    }
-
-    /// The steps of a change of one row, in whatever transaction, and of a batch of changes in one of the ledger's own.
-    ///
-    /// # Errors
-    ///
-    /// The database's.
-    pub async fn change_plans(&self) -> Result<(String, String)> {
-        let mut conn = self.acquire().await?;
-        let mut tx = conn.begin_with(BEGIN_DEFAULT).await.map_err(failed)?;
-        let one = self.session(&mut tx).explain_changes(false).await?;
-        tx.rollback().await.map_err(failed)?;
-        let mut tx = conn.begin_with(BEGIN).await.map_err(failed)?;
-        let many = self.session(&mut tx).explain_changes(true).await?;
-        tx.rollback().await.map_err(failed)?;
-        Ok((one, many))
+    /// How a transaction of the ledger's own begins; then the statements of a claim, of changes, and of the change of one row.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn texts() -> [&'static str; 4] {
+        let [claim, changes, change] = statements::texts();
+        [BEGIN, claim, changes, change]
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
@@ -185,10 +142,6 @@ impl Postgres {
 
     fn session<'c>(&self, conn: &'c mut PgConnection) -> Session<'c> {
         Session { conn, prepared: self.prepared }
-    }
-
-    async fn acquire(&self) -> Result<PoolConnection<Db>> {
-        self.pool.acquire().await.map_err(failed)
     }
 
     /// A transaction in which is only read: without named statements one needs a transaction for that, too.
@@ -284,10 +237,6 @@ impl Postgres {
         tx.commit().await.map_err(failed)?;
         Ok(Ok(ScopeSettled { members }))
     }
-}
-
-fn unexpected() -> StoreError {
-    StoreError::new(Trouble::Away, "the writer gave another task's answer")
 }
 
 impl Store for Postgres {

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgRow, PgSeverity};
-use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use crate::action::{Action, ActionId, Mark};
@@ -177,8 +177,10 @@ fn claim(which: &str) -> String {
     )
 }
 
-pub(super) fn claim_text() -> &'static str {
-    &CLAIM
+/// Of a claim, of changes, and of the change of one row: the statements whose plans tests look at.
+#[cfg(feature = "testing")]
+pub(super) fn texts() -> [&'static str; 3] {
+    [&CLAIM, &CHANGE, &CHANGE_ONE]
 }
 
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
@@ -217,7 +219,7 @@ pub(super) struct Session<'c> {
 }
 
 /// What a statement over many rows gives: which were taken, and the database's time.
-type Taken = (HashSet<ActionId>, DbClock);
+type TakenIds = (HashSet<ActionId>, DbClock);
 
 impl Session<'_> {
     fn query<'q>(&self, text: &'static str) -> Statement<'q> {
@@ -225,7 +227,7 @@ impl Session<'_> {
     }
 
     /// Inserts rows; gives the ids of those whose key was new.
-    pub(super) async fn insert(&mut self, inserts: &[&Insert]) -> Result<Taken> {
+    pub(super) async fn insert(&mut self, inserts: &[&Insert]) -> Result<TakenIds> {
         let actions: Vec<&Action> = inserts.iter().map(|insert| &insert.action).collect();
         let states: Vec<_> = actions.iter().map(|action| &action.state).collect();
         let attempts: Vec<(ActionId, &AttemptRow)> =
@@ -236,7 +238,7 @@ impl Session<'_> {
     }
 
     /// Changes rows; gives the ids of those that still stood as their change was made from.
-    pub(super) async fn change(&mut self, writes: &[(ActionId, &Write)]) -> Result<Taken> {
+    pub(super) async fn change(&mut self, writes: &[(ActionId, &Write)]) -> Result<TakenIds> {
         let ids: Vec<Uuid> = writes.iter().map(|(id, _)| rows::uuid(*id)).collect();
         let from: Vec<i64> = writes.iter().map(|(_, write)| rows::count(write.from)).collect();
         let states: Vec<_> = writes.iter().map(|(_, write)| &write.to).collect();
@@ -248,7 +250,7 @@ impl Session<'_> {
         self.taken(query).await
     }
 
-    async fn taken(&mut self, query: Statement<'_>) -> Result<Taken> {
+    async fn taken(&mut self, query: Statement<'_>) -> Result<TakenIds> {
         let asked = Instant::now();
         let row = query.fetch_one(&mut *self.conn).await.map_err(failed)?;
         let at: At = row.try_get_unchecked(0).map_err(failed)?;
@@ -494,36 +496,6 @@ impl Session<'_> {
             after: last.filter(|_| more).map(|id| ActionId::from_u128(id.as_u128())),
         })
     }
-
-    /// What the database says of the plan of a claim.
-    pub(super) async fn explain_claim(&mut self) -> Result<String> {
-        let text = format!("EXPLAIN {}", claim_text());
-        let query = sqlx::query(AssertSqlSafe(text))
-            .persistent(false)
-            .bind(Uuid::nil())
-            .bind(0_i64)
-            .bind("pay".to_owned())
-            .bind(32_i64);
-        lines(query.fetch_all(&mut *self.conn).await.map_err(failed)?)
-    }
-
-    /// What it says of the plan of changes, as it is kept for any number of rows.
-    pub(super) async fn explain_changes(&mut self, many: bool) -> Result<String> {
-        let text: &str = if many { &CHANGE } else { &CHANGE_ONE };
-        let set = "SET LOCAL plan_cache_mode = force_generic_plan";
-        let prepare = format!("{set}; PREPARE seawall_explained AS {text}");
-        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *self.conn).await.map_err(failed)?;
-        let nulls = vec!["NULL"; 2 + CHANGING_TYPES.len() + ATTEMPT_TYPES.len()].join(", ");
-        let explain = format!("EXPLAIN EXECUTE seawall_explained({nulls})");
-        let plan = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *self.conn).await.map_err(failed)?;
-        sqlx::raw_sql("DEALLOCATE seawall_explained").execute(&mut *self.conn).await.map_err(failed)?;
-        lines(plan)
-    }
-}
-
-fn lines(plan: Vec<PgRow>) -> Result<String> {
-    let lines: std::result::Result<Vec<String>, _> = plan.iter().map(|row| row.try_get(0)).collect();
-    Ok(lines.map_err(failed)?.join("\n"))
 }
 
 fn micros(span: Duration) -> i64 {

@@ -16,23 +16,24 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Row, SqliteConnection};
+use sqlx::{ConnectOptions, SqliteConnection};
 
 use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptRow, NotSettled, Owner, Scope, Stamp, Write};
 
-use super::lane::{Answer, Lanes, Task};
+use super::lane::{Answer, Lanes, Task, unexpected};
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
 };
 pub(crate) use statements::failed;
+use writer::stamp;
 
 /// How long a statement waits for another connection's transaction before it is run again.
 const BUSY: Duration = Duration::from_secs(2);
@@ -94,19 +95,11 @@ impl Sqlite {
         self.options.clone()
     }
 
-    /// The steps by which the database would find due rows: what `EXPLAIN QUERY PLAN` says of a claim.
-    ///
-    /// # Errors
-    ///
-    /// Where the file cannot be read.
-    pub async fn claim_plan(&self) -> Result<String> {
-        let mut reader = self.readers.acquire().await.map_err(failed)?;
-        let text = format!("EXPLAIN QUERY PLAN {}", statements::claim_text());
-        let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind("").bind(0).bind("").bind(0).bind(1);
-        let rows = query.fetch_all(&mut *reader).await.map_err(failed)?;
-        let steps: std::result::Result<Vec<String>, _> =
-            rows.iter().map(|row| row.try_get("detail")).collect();
-        Ok(steps.map_err(failed)?.join("\n"))
+    /// The statement of a claim.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn claim_text() -> &'static str {
+        statements::claim_text()
     }
 }
 
@@ -117,16 +110,6 @@ fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
         .foreign_keys(false)
-}
-
-/// The database's time. SQLite has none of its own: all its processes share the machine's clock.
-fn stamp() -> Stamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Stamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
-fn unexpected() -> StoreError {
-    StoreError::new(Trouble::Away, "the writer gave another task's answer")
 }
 
 impl Store for Sqlite {

@@ -123,7 +123,8 @@ fn claim(which: &str) -> String {
     )
 }
 
-/// What the claim asks the planner: shown to tests.
+/// Of a claim: the statement whose plan tests look at.
+#[cfg(feature = "testing")]
 pub(super) fn claim_text() -> &'static str {
     &CLAIM
 }

@@ -1,6 +1,7 @@
 //! The one writer: executes a batch in one transaction.
 
 use std::collections::HashSet;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
@@ -8,11 +9,16 @@ use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use crate::action::{Action, ActionId};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Stamp, Write, settle_scope};
-use crate::store::lane::{Answer, Batch, Job, Task};
+use crate::store::lane::{Answer, Batch, Job, Task, unexpected};
 use crate::store::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled};
 
 use super::statements::{self, failed};
-use super::{stamp, unexpected};
+
+/// The database's time. SQLite has none of its own: all its processes share the machine's clock.
+pub(super) fn stamp() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
 
 pub(super) struct Writer {
     options: SqliteConnectOptions,

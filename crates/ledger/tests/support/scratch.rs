@@ -1,4 +1,4 @@
-//! A PostgreSQL of one's own, for tests.
+//! A PostgreSQL for tests alone.
 //!
 //! A test that skips itself where no server runs is green because it ran nothing. So this starts one: a private cluster in a
 //! temporary folder, reached through a socket in it, with a database for each test. Every process that uses it holds a shared
@@ -13,9 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
-
-use uuid::Uuid;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where a server's programs lie, newest first, beside those in PATH.
 const FOLDERS: &str = "/usr/lib/postgresql";
@@ -60,8 +58,9 @@ impl Server {
     pub fn database(&self) -> String {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let name = format!("test_{}_{}", std::process::id(), Uuid::now_v7().simple());
-        let name = format!("{name}_{number}");
+        // A process of the same number may have left a database on a server that outlives the tests.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name = format!("test_{}_{:x}_{number}", std::process::id(), since.as_nanos());
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
         self.url(&name)
     }
@@ -140,10 +139,10 @@ fn as_server(program: &Path) -> Command {
 }
 
 fn start() -> Result<Server, String> {
-    // One cluster for each checkout: its tests run in many processes.
-    let tree = option_env!("CARGO_MANIFEST_DIR").unwrap_or("seawall");
-    let mark = tree.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    // One cluster for each checkout: the tests of its packages run in many processes.
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("/"));
+    let mark = tree.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
     let user = Command::new("id").arg("-u").output().map_err(|e| e.to_string())?;
     let user = String::from_utf8_lossy(&user.stdout).trim().to_owned();
@@ -151,7 +150,7 @@ fn start() -> Result<Server, String> {
     let in_use = take_part(&folder)?;
     let starting = open(&folder, "starting").map_err(|e| e.to_string())?;
     starting.lock().map_err(|e| e.to_string())?;
-    in_use.set_modified(std::time::SystemTime::now()).map_err(|e| e.to_string())?;
+    in_use.set_modified(SystemTime::now()).map_err(|e| e.to_string())?;
     let template = format!("postgres://postgres@localhost/DATABASE?host={}", folder.display());
     let server = Server { template, folder: Some(folder.clone()), _use: Some(in_use) };
     let end = Instant::now() + START;

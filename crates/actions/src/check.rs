@@ -1,0 +1,179 @@
+//! Whether what is declared of a durable operation holds together.
+//!
+//! A cancel that cannot be filled in is found out in the night in which it is needed. So what may be needed is judged when the
+//! program starts, and all of it: a person who repairs one mistake at each start repairs the last one at the tenth.
+
+use seawall_ledger::{CancelKind, OnUnknown, Rules, SettleBy};
+use seawall_policy::{Idempotency, Predicate};
+
+use crate::declared::Declared;
+use crate::fillable;
+use crate::template::Pointer;
+use seawall_policy::show_time;
+use seawall_policy::{Gravity, Problem, Wrong};
+
+impl Declared<'_> {
+    /// Everything that is wrong with it, in the order of the settings' names here.
+    #[must_use]
+    pub fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let Some(rules) = self.durable {
+            self.means(rules, &mut problems);
+            self.times(rules, &mut problems);
+        }
+        self.answers(&mut problems);
+        if let Some(cancel) = self.cancel {
+            fillable::check(self, cancel, &mut problems);
+        }
+        problems
+    }
+
+    /// What an action may come to need must be declared.
+    fn means(&self, rules: &Rules, problems: &mut Vec<Problem>) {
+        let mut error = |setting, with, wrong| problems.push(Problem::error(setting, wrong).with(with));
+        match (rules.on_unknown, self.idempotency) {
+            (_, Idempotency::Safe) => error(
+                "durable",
+                &["idempotency"],
+                Wrong::new("a `safe` operation cannot be durable")
+                    .help("it has no effect that could be lost or doubled"),
+            ),
+            (OnUnknown::Confirm, _) if self.confirm.is_none() => error(
+                "on_unknown",
+                &["confirm"],
+                Wrong::new("to confirm needs `confirm`").help("say how to ask, and which answers mean what"),
+            ),
+            (OnUnknown::Cancel, _) if self.cancel.is_none() => error(
+                "on_unknown",
+                &["cancel"],
+                Wrong::new("to cancel needs `cancel`").help("say how to undo it"),
+            ),
+            (OnUnknown::Repeat, Idempotency::None) if !self.repeats_in_doubt => error(
+                "on_unknown",
+                &["idempotency"],
+                Wrong::new("a repeat of this operation could take effect twice").help(
+                    "declare it keyed or idempotent if the provider honours that; else confirm, cancel or hold",
+                ),
+            ),
+            (OnUnknown::Repeat | OnUnknown::Confirm | OnUnknown::Cancel | OnUnknown::Hold, _) => {}
+        }
+        if matches!(rules.settle, SettleBy::Explicit(_)) && self.cancel.is_none() {
+            let wrong = Wrong::new("an explicit settle needs `cancel`");
+            error("settle", &["cancel"], wrong.help("what is not settled in time is cancelled"));
+        }
+        let limits = rules.limits;
+        for (setting, most) in [
+            ("attempts.perform", limits.perform),
+            ("attempts.cancel", limits.cancel),
+            ("attempts.confirm", limits.confirm),
+        ] {
+            if most == 0 {
+                error(setting, &[], Wrong::new("this number must be at least 1"));
+            }
+        }
+    }
+
+    /// Times that must fit into each other.
+    fn times(&self, rules: &Rules, problems: &mut Vec<Problem>) {
+        let mut error = |setting, with, wrong| problems.push(Problem::error(setting, wrong).with(with));
+        let travel = rules.network.saturating_add(rules.pause);
+        if rules.quiet < travel {
+            let message = format!(
+                "`quiet` {} is shorter than `network` and `pause` together ({})",
+                show_time(rules.quiet),
+                show_time(travel)
+            );
+            error(
+                "quiet",
+                &["network", "pause"],
+                Wrong::new(message)
+                    .help("\"not found\" would be believed while the request may still arrive"),
+            );
+        }
+        let Some(total) = self.total else {
+            let wrong = Wrong::new("a durable operation needs a total timeout");
+            error("timeout.total", &[], wrong.help("its attempts must end before its lease does"));
+            return;
+        };
+        if rules.lease <= total {
+            let message = format!(
+                "the lease {} is not longer than the total timeout {}",
+                show_time(rules.lease),
+                show_time(total)
+            );
+            let help = "no attempt could be begun: give the ledger a longer `lease`";
+            error("lease", &["timeout.total"], Wrong::new(message).help(help));
+        }
+        let resend = total.saturating_add(travel);
+        if self.idempotency == Idempotency::Keyed && rules.key_lifetime <= resend {
+            let message = format!(
+                "the key is forgotten after {}, before a repeat is sure to arrive ({})",
+                show_time(rules.key_lifetime),
+                show_time(resend)
+            );
+            error(
+                "key_lifetime",
+                &["timeout.total", "network", "pause", "idempotency"],
+                Wrong::new(message).help("total timeout, `network` and `pause` must fit into `key_lifetime`"),
+            );
+        }
+        if let SettleBy::Explicit(within) = rules.settle {
+            let longest = total.saturating_add(rules.pause);
+            if within < longest {
+                let message = format!(
+                    "`settle_within` {} is shorter than the total timeout and `pause` together ({})",
+                    show_time(within),
+                    show_time(longest)
+                );
+                let help = "an attempt would leave no time to settle, so none would be sent";
+                error("settle_within", &["timeout.total", "pause"], Wrong::new(message).help(help));
+            }
+        }
+    }
+
+    /// Answers that are looked for.
+    fn answers(&self, problems: &mut Vec<Problem>) {
+        let mut error = |setting, wrong| problems.push(Problem::error(setting, wrong));
+        let mut fields = |setting, predicates: &[Predicate]| {
+            for field in predicates.iter().flat_map(|predicate| &predicate.fields) {
+                if let Err(wrong) = field_pointer(&field.pointer) {
+                    error(setting, wrong);
+                }
+            }
+        };
+        if let Some(confirm) = self.confirm {
+            fields("confirm.applied", &confirm.applied);
+            fields("confirm.cancelled", &confirm.cancelled);
+            fields("confirm.absent", &confirm.absent);
+        }
+        if let Some(cancel) = self.cancel {
+            fields("cancel.not_found", &cancel.not_found);
+            fields("cancel.already", &cancel.already);
+        }
+        if self.confirm.is_some_and(|confirm| confirm.applied.is_empty()) {
+            let wrong = Wrong::new("no answer would mean \"it took effect\"");
+            error("confirm.applied", wrong.help("say which answers do"));
+        }
+        if let (Some(cancel), None) = (self.cancel, self.confirm)
+            && self.durable.is_some()
+            && cancel.kind == CancelKind::Additive
+            && !cancel.keyed
+        {
+            let wrong = Wrong::new("a cancel whose answer is lost is not sent again: it ends with a person")
+                .help("declare `confirm`, or that a cancel sets a state or honours a key");
+            problems.push(Problem { gravity: Gravity::Note, ..Problem::error("cancel", wrong) }.with(&[
+                "confirm",
+                "cancel.kind",
+                "cancel.keyed",
+            ]));
+        }
+    }
+}
+
+/// Checks where in a JSON body a field is looked for: nowhere deeper than the whole body where the pointer is empty.
+///
+/// # Errors
+/// It is no JSON pointer.
+pub fn field_pointer(written: &str) -> Result<(), Wrong> {
+    if written.is_empty() { Ok(()) } else { Pointer::parse(written).map(drop) }
+}

@@ -1,0 +1,127 @@
+//! A text with holes.
+
+use std::fmt;
+
+use super::hole::{Hole, Purpose};
+use super::raw::Raw;
+use seawall_policy::Wrong;
+
+/// What holes are filled with, as far as it is there.
+pub trait Fill {
+    /// The value for a hole; `None` where there is none.
+    fn fill(&self, hole: &Hole) -> Option<Raw>;
+}
+
+/// A hole for which there was nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfilled(pub Hole);
+
+impl fmt::Display for Unfilled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is nothing to fill `{}` with", self.0)
+    }
+}
+
+impl std::error::Error for Unfilled {}
+
+/// A text with holes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Hole(Hole),
+}
+
+impl Template {
+    /// Reads one. `{{` and `}}` stand for the braces themselves.
+    ///
+    /// # Errors
+    /// A brace stands alone, or a hole is none, or not one for this purpose.
+    pub fn parse(written: &str, purpose: Purpose) -> Result<Template, Wrong> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut rest = written;
+        while let Some(at) = rest.find(['{', '}']) {
+            literal.push_str(&rest[..at]);
+            let brace = &rest[at..=at];
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix(brace) {
+                literal.push_str(brace);
+                rest = after;
+                continue;
+            }
+            let close = rest.find(['{', '}']).filter(|close| brace == "{" && rest[*close..].starts_with('}'));
+            let Some(close) = close else {
+                return Err(Wrong::new(format!("a `{brace}` stands alone"))
+                    .help("write `{{` and `}}` for braces themselves"));
+            };
+            if !literal.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut literal)));
+            }
+            parts.push(Part::Hole(Hole::parse(&rest[..close], purpose)?));
+            rest = &rest[close + 1..];
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            parts.push(Part::Text(literal));
+        }
+        Ok(Template { parts })
+    }
+
+    /// The holes, in order.
+    pub fn holes(&self) -> impl Iterator<Item = &Hole> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Hole(hole) => Some(hole),
+        })
+    }
+
+    /// The parts of it that are no holes.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Hole(_) => None,
+        })
+    }
+
+    /// The one hole that it is, and nothing else.
+    pub(super) fn sole_hole(&self) -> Option<&Hole> {
+        match self.parts.as_slice() {
+            [Part::Hole(hole)] => Some(hole),
+            _ => None,
+        }
+    }
+
+    /// Fills it in; `encode` writes the text of each value.
+    pub(super) fn fill(
+        &self,
+        with: &dyn Fill,
+        encode: impl Fn(&str, &mut String),
+    ) -> Result<String, Unfilled> {
+        let mut filled = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => filled.push_str(text),
+                Part::Hole(hole) => {
+                    let value = with.fill(hole).and_then(|raw| raw.text());
+                    let value = value.ok_or_else(|| Unfilled(hole.clone()))?;
+                    encode(&value, &mut filled);
+                }
+            }
+        }
+        Ok(filled)
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}")),
+            Part::Hole(hole) => write!(f, "{hole}"),
+        })
+    }
+}

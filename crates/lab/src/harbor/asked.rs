@@ -1,0 +1,139 @@
+//! A request as the harbor reads it, and its answer before any fault got at it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// A request, read whole.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: String,
+    pub(super) key: Option<String>,
+    /// The `harbor-id` header.
+    pub(super) id: Option<String>,
+    pub(super) body: Bytes,
+    /// Over method, path, query and body.
+    pub(super) fingerprint: u64,
+}
+
+impl Asked {
+    pub(super) fn new(
+        (method, path, query): (Method, String, String),
+        (key, id): (Option<String>, Option<String>),
+        body: Bytes,
+    ) -> Asked {
+        let mut hasher = DefaultHasher::new();
+        (method.as_str(), &path, &query, &body[..]).hash(&mut hasher);
+        Asked { method, path, query, key, id, body, fingerprint: hasher.finish() }
+    }
+
+    /// Whether it may change something.
+    pub(super) fn writes(&self) -> bool {
+        !matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+
+    /// One parameter of the query, percent-decoded.
+    pub(super) fn parameter(&self, name: &str) -> Option<String> {
+        self.query.split('&').find_map(|pair| {
+            let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (found == name).then(|| percent_decoded(value))
+        })
+    }
+}
+
+/// An answer, before any fault got at it.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+    /// For a 405: the methods that are.
+    pub(super) allow: Option<&'static str>,
+}
+
+impl Reply {
+    pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
+        let body = serde_json::to_vec(value).expect("values without maps of odd keys always serialise");
+        Reply { status, body: body.into(), allow: None }
+    }
+
+    pub(super) fn refusal(status: StatusCode, why: &str) -> Reply {
+        Reply::json(status, &json!({ "error": { "code": status.as_u16(), "message": why } }))
+    }
+
+    pub(super) fn ok(value: &impl Serialize) -> Reply {
+        Reply::json(StatusCode::OK, value)
+    }
+
+    pub(super) fn not_found(what: &str) -> Reply {
+        Reply::refusal(StatusCode::NOT_FOUND, what)
+    }
+
+    pub(super) fn wrong(why: &str) -> Reply {
+        Reply::refusal(StatusCode::BAD_REQUEST, why)
+    }
+}
+
+/// A request as a line of the journal holds it.
+#[derive(Deserialize, Serialize)]
+struct Written {
+    method: String,
+    path: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    query: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// What is not text is no JSON either, and has no effect; only its fingerprint is lost.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    body: String,
+}
+
+impl From<Asked> for Written {
+    fn from(asked: Asked) -> Written {
+        Written {
+            method: asked.method.to_string(),
+            path: asked.path,
+            query: asked.query,
+            key: asked.key,
+            id: asked.id,
+            body: String::from_utf8_lossy(&asked.body).into_owned(),
+        }
+    }
+}
+
+impl TryFrom<Written> for Asked {
+    type Error = http::method::InvalidMethod;
+
+    fn try_from(line: Written) -> Result<Asked, Self::Error> {
+        let target = (line.method.parse()?, line.path, line.query);
+        Ok(Asked::new(target, (line.key, line.id), line.body.into()))
+    }
+}
+
+/// `%41` becomes `A`; what is not a valid escape stays as it is. `+` stays too: this is a URI, not a form.
+pub(super) fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}

@@ -1,0 +1,44 @@
+//! What the connections of one harbor share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::asked::Asked;
+use super::books::Books;
+use super::fault::Fault;
+use super::script::Script;
+
+/// The largest request body, in bytes; a larger one is answered 413.
+pub const MOST_BODY: usize = 1 << 20;
+
+/// The faults of a running harbor, for a test that changes them when it has seen what it waited for; clones change the
+/// same harbor's.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Mutex<Option<Script>>>);
+
+impl Faults {
+    pub(super) fn new(script: Option<Script>) -> Faults {
+        Faults(Arc::new(Mutex::new(script)))
+    }
+
+    /// From now on these and no others. The times of a script still count from the start of the harbor.
+    pub fn set(&self, script: Option<Script>) {
+        *self.0.lock() = script;
+    }
+
+    /// What the script says of this request, `at` after the start of the harbor.
+    pub(super) fn strike(&self, at: Duration, asked: &Asked) -> Option<Fault> {
+        self.0.lock().as_mut().and_then(|script| script.strike(at, &asked.method, &asked.path))
+    }
+}
+
+/// What the connections of a running harbor share.
+#[derive(Debug)]
+pub(super) struct Pier {
+    pub(super) books: Books,
+    pub(super) faults: Faults,
+    pub(super) started: Instant,
+}

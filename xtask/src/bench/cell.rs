@@ -1,0 +1,164 @@
+//! What is measured in one run, and what comes of one proxy in one scenario.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::load::Seen;
+use super::measure::{self, Memory};
+use super::proxies::{self, Arm, Programs};
+use crate::process::{self, Outcome, Server, cargo, run};
+
+/// One load on one number of workers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) connections: usize,
+    pub(super) path: &'static str,
+    pub(super) workers: usize,
+    pub(super) rate: Option<u32>,
+}
+
+impl Scenario {
+    pub(super) fn proxy_cpus(&self) -> &'static str {
+        if self.workers == 1 { "0" } else { "0-1" }
+    }
+
+    pub(super) fn load_cpus(&self) -> &'static str {
+        if self.workers == 1 { "1" } else { "0-1" }
+    }
+}
+
+/// What one proxy did in one scenario of one round.
+#[derive(Clone, Debug)]
+pub(super) struct Cell {
+    pub(super) round: usize,
+    pub(super) scenario: usize,
+    pub(super) arm: Arm,
+    pub(super) seen: Seen,
+    /// CPU time of all the proxy's processes in the window; 0 for the direct way.
+    pub(super) cpu_ns: u64,
+    /// Before the first request but the one that showed it was ready.
+    pub(super) idle: Memory,
+    /// The largest seen under load.
+    pub(super) peak: Memory,
+}
+
+impl Cell {
+    pub(super) fn cpu_us_per_request(&self) -> f64 {
+        self.cpu_ns as f64 / 1000.0 / (self.seen.requests.max(1)) as f64
+    }
+}
+
+/// Everything that stays the same over a run.
+pub(super) struct Bench {
+    pub(super) programs: Programs,
+    pub(super) arms: Vec<Arm>,
+    pub(super) scenarios: Vec<Scenario>,
+    pub(super) seconds: f64,
+    pub(super) rounds: usize,
+    pub(super) generator: PathBuf,
+    pub(super) folder: PathBuf,
+}
+
+impl Bench {
+    pub(super) fn upstream(&self, scenario: &Scenario, port: u16) -> Outcome<Server> {
+        let port_word = port.to_string();
+        let args = ["upstream", "--port", &port_word];
+        let log = self.folder.join("upstream.log");
+        let mut server =
+            Server::start("upstream", Some(scenario.load_cpus()), &self.generator, &args, &log, false)?;
+        server.ready(port, "/100", Duration::from_secs(5))?;
+        Ok(server)
+    }
+
+    pub(super) fn cell(&self, round: usize, index: usize, arm: Arm, up: u16) -> Outcome<Cell> {
+        let scenario = &self.scenarios[index];
+        let proxy = match arm {
+            Arm::Direct => None,
+            Arm::Seawall | Arm::Before | Arm::Haproxy | Arm::Nginx | Arm::Envoy => Some(proxies::start(
+                arm,
+                &self.programs,
+                up,
+                scenario.workers,
+                scenario.proxy_cpus(),
+                &self.folder,
+            )?),
+        };
+        // Start-up work that goes on behind the first answer is not idle memory.
+        std::thread::sleep(Duration::from_millis(300));
+        let group = proxy.as_ref().map(|p| p.server.group());
+        let idle = group.map(Memory::of).unwrap_or_default();
+        let port = proxy.as_ref().map_or(up, |p| p.port);
+        let (seen, cpu_ns, peak) = self.load(scenario, port, group)?;
+        Ok(Cell { round, scenario: index, arm, seen, cpu_ns, idle, peak: peak.max(idle) })
+    }
+
+    /// Runs the generator once, and reads the accounts of the process group at both ends of its window.
+    pub(super) fn load(
+        &self,
+        scenario: &Scenario,
+        port: u16,
+        group: Option<u32>,
+    ) -> Outcome<(Seen, u64, Memory)> {
+        let warm_up = (self.seconds / 4.0).clamp(0.5, 2.0);
+        let mut words = vec![
+            "load".to_owned(),
+            format!("--port={port}"),
+            format!("--path={}", scenario.path),
+            format!("--connections={}", scenario.connections),
+            format!("--warm-up={warm_up}"),
+            format!("--seconds={}", self.seconds),
+        ];
+        words.extend(scenario.rate.map(|rate| format!("--rate={rate}")));
+        let log = self.folder.join("load.log");
+        let mut generator =
+            Server::start("load", Some(scenario.load_cpus()), &self.generator, &words, &log, true)?;
+        let out = generator.stdout().ok_or("the generator has no output")?;
+        let mut lines = BufReader::new(out).lines();
+        let mut line = || match lines.next() {
+            Some(Ok(line)) => Ok(line),
+            Some(Err(e)) => Err(format!("reading the generator: {e}")),
+            None => Err("the generator ended early".to_owned()),
+        };
+        let cpu_now = || group.map(measure::cpu_ns).unwrap_or_default();
+
+        line()?; // "begin"
+        let before = cpu_now();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watch = scope.spawn(|| watch(group, &done));
+            let last = line();
+            let after = cpu_now();
+            done.store(true, Ordering::Relaxed);
+            let peak = watch.join().map_err(|_| "the memory watch panicked".to_owned())?;
+            Ok((Seen::from_json(&last?)?, after.saturating_sub(before), peak))
+        })
+    }
+}
+
+/// The largest memory of a process group until told to stop, by looking four times a second.
+fn watch(group: Option<u32>, done: &AtomicBool) -> Memory {
+    let Some(group) = group else { return Memory::default() };
+    let mut peak = Memory::default();
+    let mut next = Instant::now();
+    while !done.load(Ordering::Relaxed) {
+        if Instant::now() >= next {
+            peak = peak.max(Memory::of(group));
+            next = Instant::now() + Duration::from_millis(250);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    peak
+}
+
+pub(super) fn build(package: &str) -> Outcome<()> {
+    eprintln!("building {package}, release");
+    run(cargo().args(["build", "--locked", "--release", "--package", package]))
+}
+
+/// The folder for a run's files, relative to the root where it lies inside.
+pub(super) fn shown(path: &Path) -> String {
+    path.strip_prefix(process::root()).unwrap_or(path).display().to_string()
+}

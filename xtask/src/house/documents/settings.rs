@@ -1,0 +1,130 @@
+//! Settings that a page names: as `table.key`, in the tables of docs/configuration.md, and in blocks of TOML.
+//!
+//! Held against the gateway's own JSON Schema, which is made of the table that its parser reads by. Only the tests ask:
+//! the commands of this package do without the gateway.
+
+use serde_json::{Map, Value};
+
+use super::page::{Page, Spot, codes};
+use super::paths::KINDS;
+
+/// The tables of the configuration, as the schema describes them.
+pub(crate) struct Settings<'a> {
+    root: &'a Value,
+    tables: Vec<&'a Value>,
+}
+
+impl<'a> Settings<'a> {
+    pub(crate) fn of(schema: &'a Value) -> Settings<'a> {
+        let mut tables = vec![schema];
+        let mut next = 0;
+        while let Some(table) = tables.get(next).copied() {
+            tables.extend(keys(table).into_iter().flat_map(Map::values).filter_map(inner));
+            next += 1;
+        }
+        Settings { root: schema, tables }
+    }
+
+    /// The tables that a name may mean: `[gateway.limits]`, `[[dependency.NAME.endpoint]]`, `timeout`.
+    fn named(&self, name: &str) -> Vec<&'a Value> {
+        self.tables.iter().filter_map(|table| follow(table, &parts(name))).filter_map(inner).collect()
+    }
+
+    /// Is there such a setting in any table? None for what does not begin with a table.
+    fn has(&self, name: &str) -> Option<bool> {
+        let parts = parts(name);
+        let begins = self
+            .tables
+            .iter()
+            .any(|table| follow(table, &parts[..1]).is_some_and(|key| inner(key).is_some()));
+        begins.then(|| self.tables.iter().any(|table| follow(table, &parts).is_some()))
+    }
+
+    /// Is there such a table, from the outermost on?
+    fn has_table(&self, name: &str) -> bool {
+        follow(self.root, &parts(name)).is_some_and(|table| inner(table).is_some())
+    }
+}
+
+/// The parts of `[gateway.limits]`.
+fn parts(name: &str) -> Vec<&str> {
+    name.trim_matches(['[', ']']).split('.').collect()
+}
+
+/// The keys of a table.
+fn keys(table: &Value) -> Option<&Map<String, Value>> {
+    table["properties"].as_object()
+}
+
+/// The table behind a key: itself, one of a list, or one of those that users name.
+fn inner(key: &Value) -> Option<&Value> {
+    [key, &key["items"], &key["additionalProperties"]].into_iter().find(|table| keys(table).is_some())
+}
+
+/// Where the parts lead from a table.
+fn follow<'a>(table: &'a Value, parts: &[&str]) -> Option<&'a Value> {
+    let mut at = table;
+    for part in parts {
+        // What a user names stands in capitals, and is one step with the key before it.
+        if !part.chars().all(|c| c.is_ascii_uppercase()) {
+            at = keys(inner(at)?)?.get(*part)?;
+        }
+    }
+    Some(at)
+}
+
+/// Settings that do not exist.
+pub(super) fn unknown(page: &Page, settings: &Settings<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for span in &page.spans {
+        let name = span.text.split([' ', '=']).next().unwrap_or_default();
+        let is_name =
+            |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
+        let bare = name.trim_matches(['[', ']']);
+        let is_file = KINDS.iter().any(|end| name.ends_with(end));
+        let dotted = (bare.contains('.') || name.starts_with('[')) && !is_file;
+        if dotted && bare.split('.').all(is_name) && settings.has(name) == Some(false) {
+            found.push(format!("{}: there is no setting `{name}`", span.place(page)));
+        }
+    }
+    // What stands in a `Cargo.toml` is no setting of ours.
+    let ours = |line: &&Spot| line.language == "toml" && !line.text.starts_with("[dependencies");
+    let blocks = page.blocks.iter().filter(ours);
+    for line in blocks.filter(|line| line.text.starts_with('[')) {
+        let name = line.text.split(" #").next().unwrap_or_default().trim();
+        if name.ends_with(']') && !settings.has_table(&named_by_users(name)) {
+            found.push(format!("{}: there is no table {name}", line.place(page)));
+        }
+    }
+    if page.path == "docs/configuration.md" {
+        found.extend(rows(page, settings));
+    }
+    found
+}
+
+/// `[dependency.payments.retry]` with the user's own name as `NAME`.
+fn named_by_users(name: &str) -> String {
+    let mut parts: Vec<&str> = name.trim_matches(['[', ']']).split('.').collect();
+    if parts.len() > 1 && parts[0] == "dependency" {
+        parts[1] = "NAME";
+    }
+    parts.join(".")
+}
+
+/// Rows under a heading that names a table, whose keys that table does not have.
+fn rows(page: &Page, settings: &Settings<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for cell in &page.cells {
+        let heading = page.headings.iter().rfind(|heading| heading.line < cell.line);
+        let names = heading.iter().flat_map(|heading| codes(&heading.text));
+        let tables: Vec<&Value> = names.flat_map(|name| settings.named(name)).collect();
+        let has =
+            |key: &str| tables.iter().filter_map(|table| keys(table)).any(|keys| keys.contains_key(key));
+        let missing = codes(&cell.text).filter(|key| !has(key));
+        if !tables.is_empty() {
+            found
+                .extend(missing.map(|key| format!("{}: there is no setting `{key}` here", cell.place(page))));
+        }
+    }
+    found
+}

@@ -1,0 +1,42 @@
+//! The files of the repository, as the rules look at them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::process::{Outcome, output, root};
+
+/// A file of the repository.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) path: String,
+    /// None for what is not text.
+    pub(crate) text: Option<String>,
+}
+
+/// What git knows or would take, without what is ignored.
+pub(crate) fn files() -> Outcome<Vec<Source>> {
+    let mut git = Command::new("git");
+    // A clone may belong to another user than the one who tests it.
+    git.current_dir(root()).args([
+        "-c",
+        "safe.directory=*",
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]);
+    let listed = output(&mut git)?;
+    // A file that is deleted but not yet committed is listed, and cannot be read.
+    let root = root();
+    Ok(read(&root, listed.lines().filter(|path| root.join(path).is_file())))
+}
+
+/// Files below a folder.
+pub(crate) fn read<'a>(folder: &Path, paths: impl Iterator<Item = &'a str>) -> Vec<Source> {
+    let sources = paths.map(|path| {
+        let bytes = fs::read(folder.join(path)).unwrap_or_default();
+        Source { path: path.to_owned(), text: String::from_utf8(bytes).ok() }
+    });
+    sources.collect()
+}
