@@ -1,4 +1,4 @@
-//! The other side over HTTP.
+//! The provider, as the ledger reaches it over HTTP.
 //!
 //! One attempt for each question of the ledger, since repeats are the ledger's, and at the first endpoint only: a second one
 //! may be another provider, and a charge that may have happened at the first must never be sent to the second. Credentials

@@ -8,7 +8,7 @@ use seawall_ledger::CancelKind;
 use seawall_policy::{Problem, Wrong};
 use serde_json::Value;
 
-use crate::When;
+use crate::operation::When;
 
 /// A declaration that is put together, and what could not be read of it.
 #[derive(Clone, Debug)]

@@ -9,7 +9,9 @@ use seawall_ledger::{Limits, OnUnknown, Rules};
 use seawall_policy::{Backoff, Gravity, Problem, Wrong};
 
 use super::confirm::{Cancel, Confirm};
-use crate::{Dependency, Misuse, Operation};
+use crate::dependency::Dependency;
+use crate::misuse::Misuse;
+use crate::operation::Operation;
 
 /// An operation that is recorded before it is sent: its rules, and how the provider is reached. Clones are the same one.
 #[derive(Clone)]

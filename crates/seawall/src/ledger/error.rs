@@ -23,7 +23,7 @@ struct Inner {
 enum Kind {
     Ledger(LedgerError),
     /// The task holds a database connection.
-    Held(crate::Error),
+    Held(crate::error::Error),
     /// The body cannot be recorded.
     Body(String),
 }
@@ -87,7 +87,7 @@ impl ActionError {
         ActionError(Box::new(Inner { effect, kind: Kind::Ledger(error) }))
     }
 
-    pub(super) fn held(error: crate::Error) -> ActionError {
+    pub(super) fn held(error: crate::error::Error) -> ActionError {
         ActionError(Box::new(Inner { effect: Effect::NotApplied, kind: Kind::Held(error) }))
     }
 

@@ -9,7 +9,8 @@ use seawall_ledger::reconcile::JsonList;
 use seawall_policy::{Idempotency, Problem, Wrong};
 use serde_json::Value;
 
-use crate::{Dependency, Misuse};
+use crate::dependency::Dependency;
+use crate::misuse::Misuse;
 
 /// How the provider's records are listed, and how its pages are read.
 ///

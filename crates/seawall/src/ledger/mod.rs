@@ -45,7 +45,7 @@
 //! ```
 //!
 //! The other order, call before commit: [`Actions::reserve`], [`Actions::run`], and [`Actions::settle`] in the transaction that
-//! writes the business row. If that never comes, the effect is cancelled on the other side.
+//! writes the business row. If that never comes, the effect is cancelled at the provider.
 
 mod actions;
 mod confirm;

@@ -61,7 +61,7 @@ impl Outcome {
         self.action.id
     }
 
-    /// What the other side said when it was known to be applied: its reply, or the answer to the question about it.
+    /// What the provider said when it was known to be applied: its reply, or the answer to the question about it.
     #[must_use]
     pub fn answer(&self) -> Option<StoredAnswer> {
         StoredAnswer::decode(self.action.state.answer.as_deref()?)
