@@ -4,13 +4,11 @@
 //! program starts, and all of it: a person who repairs one mistake at each start repairs the last one at the tenth.
 
 use seawall_ledger::{CancelKind, OnUnknown, Rules, SettleBy};
-use seawall_policy::{Idempotency, Predicate};
+use seawall_policy::{Gravity, Idempotency, Predicate, Problem, Wrong, show_time};
 
 use crate::declared::Declared;
 use crate::fillable;
 use crate::template::Pointer;
-use seawall_policy::show_time;
-use seawall_policy::{Gravity, Problem, Wrong};
 
 impl Declared<'_> {
     /// Everything that is wrong with it, in the order of the settings' names here.

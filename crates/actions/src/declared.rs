@@ -6,8 +6,6 @@ use seawall_ledger::{CancelKind, CancelRules, ConfirmRules, OnUnknown, Rules, Se
 use seawall_policy::{Idempotency, Predicate};
 
 use crate::template::{Hole, Pointer, RequestTemplate};
-use seawall_policy::show_time;
-use seawall_policy::{Gravity, Problem, Wrong};
 
 /// How the provider is asked what became of an action: its status API.
 #[derive(Clone, Debug, PartialEq)]

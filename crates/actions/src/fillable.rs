@@ -6,11 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use seawall_policy::Idempotency;
+use seawall_policy::{Idempotency, Problem, Wrong};
 
 use crate::declared::{Cancel, Declared};
 use crate::template::Hole;
-use seawall_policy::{Problem, Wrong};
 
 /// What a hole that stays empty follows from.
 const WITH: &[&str] = &["confirm", "confirm.id", "cancel.tombstone", "idempotency"];

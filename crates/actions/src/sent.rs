@@ -1,10 +1,9 @@
 //! What is recorded of an operation, and so is sent again tomorrow as it is sent today.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use seawall_policy::Idempotency;
+use seawall_policy::{Idempotency, Wrong};
 
 use crate::template::{RequestTemplate, header_name, stored_header};
-use seawall_policy::Wrong;
 
 /// The header from which most providers read the key.
 pub(crate) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");

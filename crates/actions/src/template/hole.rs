@@ -3,10 +3,10 @@
 use std::fmt;
 
 use http::HeaderName;
+use seawall_policy::Wrong;
 
 use crate::nearest::nearest;
 use crate::shown::{quoted, tellable};
-use seawall_policy::Wrong;
 
 /// A JSON pointer (RFC 6901) that begins with `/`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

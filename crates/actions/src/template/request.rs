@@ -3,13 +3,13 @@
 use std::fmt;
 
 use http::Method;
+use seawall_policy::Wrong;
 
 use super::hole::{Hole, Purpose};
 use super::json::JsonTemplate;
 use super::text::{Fill, Template, Unfilled};
 use crate::nearest::advice;
 use crate::shown::quoted;
-use seawall_policy::Wrong;
 
 /// A method and a target with holes, and perhaps a JSON body.
 #[derive(Clone, Debug, PartialEq)]
