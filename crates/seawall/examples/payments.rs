@@ -17,13 +17,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let payments = Dependency::builder("payments")
         .endpoint(url)?
-        .timeout(Timeouts { connect: secs(3), read: secs(10), total: secs(20) })
+        .timeout(Timeouts::default().connect(secs(3)).read(secs(10)).total(secs(20)))
         .build()?;
     // Said once: what a second delivery does, and what the provider's result codes mean.
     let charges = payments
         .operation("charge")
         .idempotency(Idempotency::Keyed)
-        .timeout(Timeouts { connect: secs(3), read: secs(60), total: secs(90) })
+        .timeout(Timeouts::default().connect(secs(3)).read(secs(60)).total(secs(90)))
         .answers(Effect::Applied, When::status(200).field("/code", ["OK"]))
         .answers(Effect::NotApplied, When::status(200).field("/code", ["DECLINED", "LIMIT"]))
         .otherwise(Effect::Unknown)

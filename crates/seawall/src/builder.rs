@@ -5,17 +5,15 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use seawall_client::any::Site;
-use seawall_client::connect::{self, Proxy};
-use seawall_client::{AnswerLimits, Clock, DependencySettings, EndpointSettings, PoolSettings, Shared};
+use seawall_client::connect::{self, HttpVersion, Proxy};
+use seawall_client::{Clock, DependencySettings, EndpointSettings, Shared};
 use seawall_policy::{CoolingSettings, GuardSettings, Idempotency, Plan, Rules};
 
 use crate::dependency::Inner;
 #[cfg(feature = "http")]
 use crate::http::Lines;
-use crate::{
-    AnswerHead, Breaker, Budget, Concurrency, Dependency, Dns, HttpVersion, Misuse, Pool, Retry, Timeouts,
-    Tls,
-};
+use crate::misuse;
+use crate::{AnswerHead, Breaker, Budget, Concurrency, Dependency, Dns, Misuse, Pool, Retry, Timeouts, Tls};
 
 /// One place where a dependency can be reached.
 #[derive(Clone, Debug)]
@@ -108,7 +106,7 @@ impl Builder {
             concurrency: Concurrency::default(),
             breaker: Breaker::default(),
             overload: Rules::OVERLOAD.to_vec(),
-            cooldown: true,
+            cooldown: CoolingSettings::default().enabled,
             pool: Pool::default(),
             dns: Dns::default(),
             tls: Tls::default(),
@@ -310,11 +308,14 @@ impl Builder {
         if self.name.is_empty() {
             found.push("the name is empty; errors and logs would name nothing".to_owned());
         }
-        self.timeouts.problems("", &mut found);
-        self.retry.problems("", &mut found);
-        self.concurrency.problems(&mut found);
-        self.breaker.problems(&mut found);
-        self.answer_head.problems(&mut found);
+        misuse::tell("timeout", self.timeouts.0.problems(), &mut found);
+        misuse::tell("retry", self.retry.problems(), &mut found);
+        misuse::tell("budget", self.budget.0.problems(), &mut found);
+        misuse::tell("concurrency", self.concurrency.problems(), &mut found);
+        misuse::tell("breaker", self.breaker.0.problems(), &mut found);
+        misuse::tell("pool", self.pool.0.problems(), &mut found);
+        misuse::tell("dns", self.dns.0.problems(), &mut found);
+        misuse::tell("answer_head", self.answer_head.problems(), &mut found);
         if self.answer_limit == 0 {
             found.push("answer_limit is 0; no answer with a body could be read".to_owned());
         }
@@ -331,7 +332,7 @@ impl Builder {
 
     fn plan(&self, rules: Rules, endpoints: usize) -> Plan {
         Plan {
-            timeouts: self.timeouts.in_force(),
+            timeouts: self.timeouts.0,
             attempts: self.retry.attempts,
             backoff: self.retry.backoff,
             after_max: self.retry.after_max,
@@ -340,11 +341,9 @@ impl Builder {
     }
 
     fn guards(&self) -> GuardSettings {
-        let mut cooling = CoolingSettings::default();
-        (cooling.enabled, cooling.after_max) = (self.cooldown, self.retry.after_max);
         GuardSettings {
             breaker: self.breaker.0,
-            cooling,
+            cooling: CoolingSettings { enabled: self.cooldown, after_max: self.retry.after_max },
             limit: self.concurrency.limit,
             queue: self.concurrency.queue,
             breaker_keys: self.max_keys,
@@ -355,21 +354,13 @@ impl Builder {
     }
 
     fn http_side(&self) -> DependencySettings {
-        let mut connect = connect::Settings::default();
-        connect.proxy.clone_from(&self.proxy);
-        connect.bind = self.bind;
-        connect.tls.ca_file.clone_from(&self.tls.ca_file);
-        if let Some((certificate, key)) = &self.tls.client {
-            connect.tls.client_cert = Some(certificate.clone());
-            connect.tls.client_key = Some(key.clone());
-        }
-        connect.http = match self.http {
-            HttpVersion::Auto => connect::HttpVersion::Auto,
-            HttpVersion::Http1 => connect::HttpVersion::Http1,
-            HttpVersion::Http2 => connect::HttpVersion::Http2,
+        let connect = connect::Settings {
+            proxy: self.proxy.clone(),
+            bind: self.bind,
+            tls: self.tls.0.clone(),
+            http: self.http,
+            dns: self.dns.0,
         };
-        connect.dns.refresh = self.dns.refresh;
-        connect.dns.stale = self.dns.stale;
         let endpoints = self.endpoints.iter().map(|endpoint| {
             let mut headers = self.headers.clone();
             for name in endpoint.headers.keys() {
@@ -378,16 +369,14 @@ impl Builder {
             headers.extend(endpoint.headers.clone());
             EndpointSettings { url: endpoint.url.clone(), headers }
         });
-        let Pool { settle, idle, max_idle, max_age } = self.pool;
-        let AnswerHead { header_bytes, headers } = self.answer_head;
         DependencySettings {
             health: None,
             name: self.name.clone(),
             endpoints: endpoints.collect(),
             connect,
-            pool: PoolSettings { settle, idle, max_idle, max_age },
+            pool: self.pool.0,
             deadline_header: self.deadline_header.clone(),
-            answer: AnswerLimits { header_bytes, headers },
+            answer: self.answer_head.0,
         }
     }
 }

@@ -42,6 +42,7 @@ pub use tally::{HeldPlace, HeldTotal, Snapshot, snapshot};
 
 /// What happens when a task that holds a connection starts an external call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum OnHeld {
     /// The call is made, and counted.
     Count,

@@ -10,7 +10,7 @@
 //! use seawall::{Dependency, Effect, Idempotency, Timeouts, secs};
 //!
 //! let payments = Dependency::builder("payments").endpoint("https://api.pay.example")?
-//!     .timeout(Timeouts { connect: secs(3), read: secs(60), total: secs(90) }).build()?;
+//!     .timeout(Timeouts::default().connect(secs(3)).read(secs(60)).total(secs(90))).build()?;
 //!
 //! // any future: the closure says what each ending means
 //! let rate = payments.call(Idempotency::Safe, |attempt| fetch_rate(attempt.deadline())).await?;
@@ -63,8 +63,7 @@ pub use misuse::Misuse;
 pub use operation::{Operation, OperationBuilder, Value, When};
 #[cfg(feature = "pool")]
 pub use pool::{GuardedConnection, GuardedPool, GuardedTransaction};
-pub use settings::{
-    AnswerHead, Breaker, Budget, Concurrency, Dns, HttpVersion, Pool, Retry, Timeouts, Tls, millis, secs,
-};
+pub use settings::{AnswerHead, Breaker, Budget, Concurrency, Dns, Pool, Retry, Timeouts, Tls, millis, secs};
 
+pub use seawall_client::connect::HttpVersion;
 pub use seawall_policy::{Effect, Idempotency, Origin, Reason, Stopped};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use seawall_client::any::Site;
 use seawall_policy::{self as policy, Effect, Field, Idempotency, Plan, Rules, Scalar};
 
+use crate::misuse;
 use crate::{Attempt, Call, Dependency, Fault, Misuse, Plain, Retry, Timeouts};
 
 /// One thing that a dependency can do: how it is called and what its answers mean. Clones are the same one.
@@ -215,8 +216,8 @@ impl OperationBuilder {
         if self.name.is_empty() {
             problems.push("operation: the name is empty".to_owned());
         }
-        self.timeouts.problems(&at, &mut problems);
-        self.retry.problems(&at, &mut problems);
+        misuse::tell(&format!("{at}timeout"), self.timeouts.0.problems(), &mut problems);
+        misuse::tell(&format!("{at}retry"), self.retry.problems(), &mut problems);
         for status in self.rules.refuses.iter().filter(|status| !self.rules.overload.contains(status)) {
             problems.push(format!(
                 "{at}refuses {status}: that is none of the dependency's overload statuses; see `answers`"
@@ -236,7 +237,7 @@ impl OperationBuilder {
         let shared = &self.dependency.0;
         let [site, ..] = &shared.sites;
         let plan = Plan {
-            timeouts: self.timeouts.in_force(),
+            timeouts: self.timeouts.0,
             attempts: self.retry.attempts,
             backoff: self.retry.backoff,
             after_max: self.retry.after_max,

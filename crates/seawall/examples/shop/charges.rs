@@ -31,7 +31,7 @@ impl Charges {
     pub(crate) fn at(url: &str) -> Result<Charges, Misuse> {
         let provider = Dependency::builder(PROVIDER)
             .endpoint(url)?
-            .timeout(Timeouts { connect: millis(300), read: millis(700), total: ATTEMPT })
+            .timeout(Timeouts::default().connect(millis(300)).read(millis(700)).total(ATTEMPT))
             .build()?;
         let declare = |name: &str| -> Result<DurableBuilder, Misuse> {
             let charge = provider.operation(name).idempotency(Idempotency::Keyed);

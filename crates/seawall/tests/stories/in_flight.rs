@@ -51,7 +51,7 @@ fn declared(flight: &Flight) -> Durable {
     let harbor = Dependency::builder("harbor")
         .endpoint(flight.harbor.as_str())
         .unwrap()
-        .timeout(Timeouts { connect: secs(5), read: secs(7), total: secs(8) })
+        .timeout(Timeouts::default().connect(secs(5)).read(secs(7)).total(secs(8)))
         .build()
         .unwrap();
     let charge = harbor.operation("charge").idempotency(idempotency).build().unwrap();
