@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let charges = payments
         .operation("charge")
         .idempotency(Idempotency::Keyed)
-        .timeout(Timeouts::default().connect(secs(3)).read(secs(60)).total(secs(90)))
+        .timeout(Timeouts { connect: secs(3), read: secs(60), total: secs(90) })
         .answers(Effect::Applied, When::status(200).field("/code", ["OK"]))
         .answers(Effect::NotApplied, When::status(200).field("/code", ["DECLINED", "LIMIT"]))
         .otherwise(Effect::Unknown)

@@ -8,43 +8,16 @@ use seawall_client::connect::{DnsSettings, TlsSettings};
 use seawall_client::{AnswerLimits, CallRequest, PoolSettings};
 use seawall_policy::{self as policy, Problem, Wrong};
 
-/// So many seconds.
+/// A time of this many seconds: as it is, or as the end that a setting may have.
 #[must_use]
-pub const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
+pub fn secs<T: From<Duration>>(seconds: u64) -> T {
+    Duration::from_secs(seconds).into()
 }
 
-/// So many milliseconds.
+/// A time of this many milliseconds: as it is, or as the end that a setting may have.
 #[must_use]
-pub const fn millis(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
-}
-
-/// The three timeouts of a call. Default: 3 s, 10 s and 30 s.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Timeouts(pub(crate) policy::Timeouts);
-
-impl Timeouts {
-    /// DNS, TCP and TLS together.
-    pub fn connect(mut self, time: Duration) -> Timeouts {
-        self.0.connect = time;
-        self
-    }
-
-    /// The longest time without progress in either direction; around any future, which shows no progress, the longest
-    /// time of one attempt.
-    pub fn read(mut self, time: Duration) -> Timeouts {
-        self.0.read = time;
-        self
-    }
-
-    /// From the first attempt to the last byte of the answer, all repeats included. `None`: no end, for streams that have
-    /// none.
-    pub fn total(mut self, time: impl Into<Option<Duration>>) -> Timeouts {
-        self.0.total = time.into();
-        self
-    }
+pub fn millis<T: From<Duration>>(milliseconds: u64) -> T {
+    Duration::from_millis(milliseconds).into()
 }
 
 /// How a call is repeated. Default: two attempts in all, waits of up to 50 ms that double up to 2 s, bodies of up to

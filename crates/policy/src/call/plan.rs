@@ -7,7 +7,7 @@ use crate::cooling::CoolingSettings;
 use crate::ending::Rules;
 use crate::problem::{Problem, Wrong, show_time};
 
-/// The three timeouts of a call.
+/// The three timeouts of a call: each a field, and a method that changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// DNS, TCP and TLS together. Default 3 s: a lost SYN is sent again after one second, and once more after three.
@@ -29,6 +29,24 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
+    /// Sets `connect`.
+    #[must_use]
+    pub const fn connect(self, connect: Duration) -> Timeouts {
+        Timeouts { connect, ..self }
+    }
+
+    /// Sets `read`.
+    #[must_use]
+    pub const fn read(self, read: Duration) -> Timeouts {
+        Timeouts { read, ..self }
+    }
+
+    /// Sets `total`; `None` is no end.
+    #[must_use]
+    pub const fn total(self, total: Option<Duration>) -> Timeouts {
+        Timeouts { total, ..self }
+    }
+
     /// What could never work.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
