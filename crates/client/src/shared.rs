@@ -13,8 +13,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use seawall_policy::{
-    After, Claim, DependencyGuards, Draw, GuardSettings, Guards, HeldPass, Keys, LimitSlot, Overload, Permit,
-    RECENT_SUCCESS, Refusal, Report, Stopped, Ticket, Time,
+    After, DependencyGuards, Draw, GuardSettings, Guards, HeldPass, Keys, LimitSlot, Overload, Permit,
+    QueueTurn, RECENT_SUCCESS, Refusal, Report, Stopped, Ticket, Time,
 };
 
 use crate::clock::Clock;
@@ -192,8 +192,8 @@ impl Guards for CallGuards<'_> {
         self.shared.change(|guards| guards.join(endpoint, self.keys, now))
     }
 
-    fn claim(&mut self, ticket: Ticket, now: Time) -> Claim {
-        self.shared.resolve(ticket, |guards| guards.claim(ticket, self.keys, now))
+    fn take_turn(&mut self, ticket: Ticket, now: Time) -> QueueTurn {
+        self.shared.resolve(ticket, |guards| guards.take_turn(ticket, self.keys, now))
     }
 
     fn leave(&mut self, ticket: Ticket, now: Time) {

@@ -20,7 +20,7 @@ use crate::backoff::Draw;
 use crate::cooling::Overload;
 use crate::effect::Effect;
 use crate::ending::{Answer, Ending, Unsent};
-use crate::guards::{Claim, HeldPass, Permit, Ticket, Underway};
+use crate::guards::{HeldPass, Permit, QueueTurn, Ticket, Underway};
 use crate::limit::AttemptEnd;
 use crate::reason::{Reason, Stopped};
 use crate::refusal::Refusal;
@@ -249,13 +249,13 @@ impl Call {
             guards.leave(ticket, now);
             return self.refused(guards, endpoint, NO_TIME_LEFT, now);
         }
-        match guards.claim(ticket, now) {
-            Claim::Yours(permit) => self.sends(plan, guards, endpoint, permit, now),
-            Claim::Waits(ticket, until) => {
+        match guards.take_turn(ticket, now) {
+            QueueTurn::Yours(permit) => self.sends(plan, guards, endpoint, permit, now),
+            QueueTurn::Waits(ticket, until) => {
                 self.ticket = Some((endpoint, ticket));
                 Step::Queue(until.min(self.end_by))
             }
-            Claim::Refused(no) => self.refused(guards, endpoint, no, now),
+            QueueTurn::Refused(no) => self.refused(guards, endpoint, no, now),
         }
     }
 

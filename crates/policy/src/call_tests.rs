@@ -76,18 +76,18 @@ impl Guards for Diary {
         Ok((ticket, now.saturating_add(MS * 100)))
     }
 
-    fn claim(&mut self, ticket: Ticket, now: Time) -> Claim {
+    fn take_turn(&mut self, ticket: Ticket, now: Time) -> QueueTurn {
         match self.turns.pop() {
             Some(Ok(())) => {
                 self.room += 1;
                 self.out += 1;
-                Claim::Yours(stock().admit(ticket.endpoint(), &Keys::NONE, now).expect("it is free"))
+                QueueTurn::Yours(stock().admit(ticket.endpoint(), &Keys::NONE, now).expect("it is free"))
             }
             Some(Err(reason)) => {
                 self.room += 1;
-                Claim::Refused(Refusal::of(reason))
+                QueueTurn::Refused(Refusal::of(reason))
             }
-            None => Claim::Waits(ticket, now.saturating_add(MS)),
+            None => QueueTurn::Waits(ticket, now.saturating_add(MS)),
         }
     }
 

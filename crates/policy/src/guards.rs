@@ -32,7 +32,7 @@ mod view;
 mod ward;
 mod witness;
 
-pub use permit::{Claim, HeldPass, LimitSlot, Permit, Remains, Ticket, Underway, Witness};
+pub use permit::{HeldPass, LimitSlot, Permit, QueueTurn, Remains, Ticket, Underway, Witness};
 pub use settings::{GuardSettings, Keys};
 pub use view::{EndpointGuards, LimitSeen};
 pub use ward::RECENT_SUCCESS;
@@ -89,7 +89,7 @@ impl DependencyGuards {
     }
 
     /// Waits in the queue before the endpoint's limit, until the time that comes back at the latest. Then, and when its
-    /// turn comes ([`DependencyGuards::take_called`]), it is asked for with [`DependencyGuards::claim`].
+    /// turn comes ([`DependencyGuards::take_called`]), it is asked for with [`DependencyGuards::take_turn`].
     ///
     /// # Errors
     /// There is no queue (`concurrency-limit`), or it is full.
@@ -111,13 +111,13 @@ impl DependencyGuards {
 
     /// Asks whether it is this one's turn. The breaker is asked now: it may have opened meanwhile.
     #[must_use]
-    pub fn claim(&mut self, ticket: Ticket, keys: &Keys, now: Time) -> Claim {
+    pub fn take_turn(&mut self, ticket: Ticket, keys: &Keys, now: Time) -> QueueTurn {
         let guards = &mut self.endpoints[ticket.endpoint as usize];
-        let slot = match guards.gates.at(ticket.gate).claim(ticket.waiter, now) {
-            gate::Claim::Yours(slot) => slot,
-            gate::Claim::Waits { until } => return Claim::Waits(ticket, until),
-            gate::Claim::Over => {
-                return Claim::Refused(Refusal::of(Reason::QueueTimeout));
+        let slot = match guards.gates.at(ticket.gate).take_turn(ticket.waiter, now) {
+            gate::LimitTurn::Yours(slot) => slot,
+            gate::LimitTurn::Waits { until } => return QueueTurn::Waits(ticket, until),
+            gate::LimitTurn::Over => {
+                return QueueTurn::Refused(Refusal::of(Reason::QueueTimeout));
             }
         };
         let breaker = guards.wards.place(keys.breaker.as_ref(), now);
@@ -125,7 +125,7 @@ impl DependencyGuards {
             Ok(pass) => {
                 guards.wards.took_off(breaker);
                 guards.gates.took_off(ticket.gate);
-                Claim::Yours(Permit {
+                QueueTurn::Yours(Permit {
                     at: At { endpoint: ticket.endpoint, breaker, gate: ticket.gate },
                     pass,
                     slot,
@@ -134,7 +134,7 @@ impl DependencyGuards {
             Err(no) => {
                 let (endpoint, gate) = (ticket.endpoint, ticket.gate);
                 self.free(LimitSlot { endpoint, gate, slot, end: AttemptEnd::Nothing }, false, || now);
-                Claim::Refused(no)
+                QueueTurn::Refused(no)
             }
         }
     }

@@ -400,12 +400,12 @@ fn a_place_that_comes_free_is_handed_to_whoever_waits_longest() {
     leave_off(&mut guards, first, at);
     assert_eq!((guards.take_called(), guards.take_called()), (Some(second), None));
     assert!(guards.admit(0, &none, at).is_err(), "a newcomer passes nobody");
-    assert!(matches!(guards.claim(third, &none, at), Claim::Waits(..)));
+    assert!(matches!(guards.take_turn(third, &none, at), QueueTurn::Waits(..)));
     // Its turn came, and it left: the place goes on.
     guards.leave(second, at);
     assert_eq!(guards.take_called(), Some(third));
     assert!(guards.is_called(&third) && !guards.is_called(&second));
-    let Claim::Yours(permit) = guards.claim(third, &none, at) else { panic!("it is its turn") };
+    let QueueTurn::Yours(permit) = guards.take_turn(third, &none, at) else { panic!("it is its turn") };
     assert_eq!(in_flight(&mut guards), 1);
     leave_off(&mut guards, permit, at);
     assert_eq!((in_flight(&mut guards), guards.take_called()), (0, None));
@@ -427,7 +427,7 @@ fn the_place_of_whoever_was_called_is_no_newcomers_though_nobody_waits_any_more(
     assert_eq!(guards.take_called(), None, "the newcomer waits for the one before it");
     // However late it comes for it.
     let late = Time::from_millis(1_000);
-    let Claim::Yours(permit) = guards.claim(second, &none, late) else { panic!("it is its turn") };
+    let QueueTurn::Yours(permit) = guards.take_turn(second, &none, late) else { panic!("it is its turn") };
     assert_eq!(in_flight(&mut guards), 1);
     guards.leave(third, late);
     leave_off(&mut guards, permit, late);
@@ -446,14 +446,14 @@ fn who_waits_too_long_or_before_a_breaker_that_opened_is_refused_and_holds_nothi
     let (last, _) = guards.join(0, &none, Time::from_millis(90)).expect("room");
     assert!(guards.join(0, &none, at).is_err_and(|no| no.reason == Reason::QueueFull));
     let now = Time::from_millis(101);
-    let Claim::Refused(no) = guards.claim(late, &none, now) else { panic!("its time is over") };
+    let QueueTurn::Refused(no) = guards.take_turn(late, &none, now) else { panic!("its time is over") };
     assert_eq!(no.reason, Reason::QueueTimeout);
     for permit in hung {
         let timeout = report(Ending::Lost(Lost::ReadTimeout), true);
         let _ = guards.settle(permit, &timeout, After::Ends, now, || DRAW);
     }
     assert_eq!(guards.take_called(), Some(last));
-    let Claim::Refused(no) = guards.claim(last, &none, now) else { panic!("the breaker opened") };
+    let QueueTurn::Refused(no) = guards.take_turn(last, &none, now) else { panic!("the breaker opened") };
     assert_eq!((no.reason, in_flight(&mut guards)), (Reason::BreakerOpen, 0));
 }
 

@@ -43,7 +43,7 @@ pub use effect::Effect;
 pub use ending::{Answer, Decision, Ending, Health, Lost, Rules, Unsent, Verdict};
 pub use failures::{FailureKind, Failures};
 pub use guards::{
-    Claim, DependencyGuards, EndpointGuards, GuardSettings, HeldPass, Keys, LimitSeen, LimitSlot, Permit,
+    DependencyGuards, EndpointGuards, GuardSettings, HeldPass, Keys, LimitSeen, LimitSlot, Permit, QueueTurn,
     RECENT_SUCCESS, Remains, Ticket, Underway, Witness,
 };
 pub use idempotency::Idempotency;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use loom::future::block_on;
 use loom::thread;
 use seawall_policy::{
-    After, Answer, Claim, Ending, GuardSettings, Guards, Idempotency, Keys, LimitSettings, Permit,
+    After, Answer, QueueTurn, Ending, GuardSettings, Guards, Idempotency, Keys, LimitSettings, Permit,
     QueueSettings, Report, Rules, Ticket, Time,
 };
 
@@ -79,10 +79,10 @@ fn wait(shared: &Arc<Shared>, ticket: Ticket) -> Permit {
     let mut ticket = ticket;
     loop {
         block_on(poll_fn(|cx| guards(shared).poll_turn(ticket, cx)));
-        match guards(shared).claim(ticket, NOW) {
-            Claim::Yours(permit) => return permit,
-            Claim::Waits(again, _) => ticket = again,
-            Claim::Refused(no) => panic!("refused: {no:?}"),
+        match guards(shared).take_turn(ticket, NOW) {
+            QueueTurn::Yours(permit) => return permit,
+            QueueTurn::Waits(again, _) => ticket = again,
+            QueueTurn::Refused(no) => panic!("refused: {no:?}"),
         }
     }
 }

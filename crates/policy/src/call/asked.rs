@@ -1,7 +1,7 @@
 //! What the call machine asks of the state that calls share, and what it is told.
 
 use crate::cooling::Overload;
-use crate::guards::{Claim, HeldPass, Permit, Ticket};
+use crate::guards::{HeldPass, Permit, QueueTurn, Ticket};
 use crate::reason::Stopped;
 use crate::refusal::Refusal;
 use crate::report::{After, Report};
@@ -17,14 +17,14 @@ pub trait Guards {
     fn admit(&mut self, endpoint: usize, now: Time) -> Result<Permit, Refusal>;
 
     /// Waits in the queue of an endpoint whose limit said no, until the time that comes back at the latest. The place ends
-    /// in [`Guards::claim`] or [`Guards::leave`].
+    /// in [`Guards::take_turn`] or [`Guards::leave`].
     ///
     /// # Errors
     /// There is no queue (`concurrency-limit`), or it is full (`queue-full`).
     fn join(&mut self, endpoint: usize, now: Time) -> Result<(Ticket, Time), Refusal>;
 
     /// Asks whether the turn has come, or the time is over.
-    fn claim(&mut self, ticket: Ticket, now: Time) -> Claim;
+    fn take_turn(&mut self, ticket: Ticket, now: Time) -> QueueTurn;
 
     /// Gives up waiting.
     fn leave(&mut self, ticket: Ticket, now: Time);

@@ -13,7 +13,7 @@ use crate::time::Time;
 
 /// What became of one who waits.
 #[derive(Debug)]
-pub(crate) enum Claim {
+pub(crate) enum LimitTurn {
     /// Its turn came.
     Yours(Slot),
     /// Not yet.
@@ -51,22 +51,22 @@ impl Gate {
         self.limit.admit(probe).ok()
     }
 
-    /// Waits for a place. It is over with [`Gate::claim`] or [`Gate::leave`].
+    /// Waits for a place. It is over with [`Gate::take_turn`] or [`Gate::leave`].
     pub(crate) fn join(&mut self, now: Time) -> Result<(Waiter, Time), QueueFull> {
         // Those whose time is over will find out by themselves; their room is free.
         while self.queue.expired(now).is_some() {}
         self.queue.join(now)
     }
 
-    pub(crate) fn claim(&mut self, waiter: Waiter, now: Time) -> Claim {
+    pub(crate) fn take_turn(&mut self, waiter: Waiter, now: Time) -> LimitTurn {
         if let Some(slot) = self.called.remove(&waiter) {
-            return Claim::Yours(slot);
+            return LimitTurn::Yours(slot);
         }
         if let Some(until) = self.queue.until(waiter).filter(|until| now < *until) {
-            return Claim::Waits { until };
+            return LimitTurn::Waits { until };
         }
         self.queue.leave(waiter);
-        Claim::Over
+        LimitTurn::Over
     }
 
     pub(crate) fn is_called(&self, waiter: Waiter) -> bool {

@@ -63,7 +63,7 @@ pub(super) struct At {
 
 /// What became of one who waits in a queue.
 #[derive(Debug)]
-pub enum Claim {
+pub enum QueueTurn {
     /// Its turn came.
     Yours(Permit),
     /// Not yet; until then at the latest.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_policy::{
-    After, AttemptEnd, Backoff, Breaker, BreakerState, BudgetSettings, Call, Claim, DependencyGuards, Draw,
-    Ended, Ending, Evidence, FailureKind, Finish, GuardSettings, Guards, Health, HeldPass, Idempotency, Keys,
-    Overload, Permit, Plan, Refusal, Report, Rules, Step, Stopped, Ticket, Time, Wish, Witness,
+    After, AttemptEnd, Backoff, Breaker, BreakerState, BudgetSettings, Call, DependencyGuards, Draw, Ended,
+    Ending, Evidence, FailureKind, Finish, GuardSettings, Guards, Health, HeldPass, Idempotency, Keys,
+    Overload, Permit, Plan, QueueTurn, Refusal, Report, Rules, Step, Stopped, Ticket, Time, Wish, Witness,
 };
 
 use super::step::{Next, Seen, told};
@@ -240,9 +240,9 @@ impl Guards for SeawallGuards {
         guards.join(endpoint, keys, now)
     }
 
-    fn claim(&mut self, ticket: Ticket, now: Time) -> Claim {
+    fn take_turn(&mut self, ticket: Ticket, now: Time) -> QueueTurn {
         let (guards, keys) = self.asked();
-        guards.claim(ticket, keys, now)
+        guards.take_turn(ticket, keys, now)
     }
 
     fn leave(&mut self, ticket: Ticket, now: Time) {
