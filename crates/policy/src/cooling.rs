@@ -99,7 +99,7 @@ pub struct CoolingSeen {
 #[derive(Clone, Debug)]
 pub struct Cooling {
     settings: CoolingSettings,
-    state: State,
+    state: CoolingState,
     /// Overload answers in a row.
     in_a_row: u32,
     /// Coolings without a named time since the last success.
@@ -107,7 +107,7 @@ pub struct Cooling {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum CoolingState {
     /// All pass.
     Calm,
     /// Nobody passes.
@@ -131,7 +131,7 @@ impl Cooling {
     /// One at which all pass.
     #[must_use]
     pub fn new(settings: CoolingSettings) -> Cooling {
-        Cooling { settings, state: State::Calm, in_a_row: 0, unnamed: 0 }
+        Cooling { settings, state: CoolingState::Calm, in_a_row: 0, unnamed: 0 }
     }
 
     /// Asks to call.
@@ -141,26 +141,26 @@ impl Cooling {
     #[inline]
     pub fn admit(&mut self, now: Time) -> Result<(), CoolingRefusal> {
         match self.state {
-            State::Calm => Ok(()),
-            State::Cools(_) | State::Returns(..) => self.admit_few(now),
+            CoolingState::Calm => Ok(()),
+            CoolingState::Cools(_) | CoolingState::Returns(..) => self.admit_few(now),
         }
     }
 
     #[cold]
     fn admit_few(&mut self, now: Time) -> Result<(), CoolingRefusal> {
         let (mut ramp, cools) = match self.state {
-            State::Calm => return Ok(()),
-            State::Cools(cools) if now < cools.back => return Err(cools.refusal(now)),
-            State::Cools(cools) => (Ramp::new(cools.back, cools.over), cools),
-            State::Returns(ramp, cools) => (ramp, cools),
+            CoolingState::Calm => return Ok(()),
+            CoolingState::Cools(cools) if now < cools.back => return Err(cools.refusal(now)),
+            CoolingState::Cools(cools) => (Ramp::new(cools.back, cools.over), cools),
+            CoolingState::Returns(ramp, cools) => (ramp, cools),
         };
         let ramped = ramp.admit(now);
-        self.state = State::Returns(ramp, cools);
+        self.state = CoolingState::Returns(ramp, cools);
         match ramped {
             Ramped::Passes => Ok(()),
             // So it is with the first call, too, where that comes late.
             Ramped::Over => {
-                self.state = State::Calm;
+                self.state = CoolingState::Calm;
                 Ok(())
             }
             Ramped::Waits(_) => Err(cools.refusal(now)),
@@ -196,29 +196,29 @@ impl Cooling {
         if !self.settings.enabled {
             return None;
         }
-        let returns = matches!(self.state, State::Returns(..));
+        let returns = matches!(self.state, CoolingState::Returns(..));
         let hopeless = nobody || returns || self.in_a_row >= IN_A_ROW;
         let cools = elsewhere || (told.named.is_some() && hopeless);
-        if !cools && !matches!(self.state, State::Cools(_)) {
+        if !cools && !matches!(self.state, CoolingState::Cools(_)) {
             return None;
         }
         if cools {
             self.cool(now, told, draw);
         }
         match self.state {
-            State::Cools(cools) => Some(cools.back),
-            State::Calm | State::Returns(..) => None,
+            CoolingState::Cools(cools) => Some(cools.back),
+            CoolingState::Calm | CoolingState::Returns(..) => None,
         }
     }
 
     /// What cools no longer comes back, though nobody has asked since.
     fn passes(&mut self, now: Time) {
-        if let State::Cools(cools) = self.state
+        if let CoolingState::Cools(cools) = self.state
             && now >= cools.back
         {
             self.state = match now >= cools.back.saturating_add(cools.over) {
-                true => State::Calm,
-                false => State::Returns(Ramp::new(cools.back, cools.over), cools),
+                true => CoolingState::Calm,
+                false => CoolingState::Returns(Ramp::new(cools.back, cools.over), cools),
             };
         }
     }
@@ -232,8 +232,8 @@ impl Cooling {
 
     fn cool(&mut self, now: Time, told: Overload, draw: impl FnOnce() -> Draw) {
         let before = match self.state {
-            State::Cools(cools) => Some(cools),
-            State::Calm | State::Returns(..) => None,
+            CoolingState::Cools(cools) => Some(cools),
+            CoolingState::Calm | CoolingState::Returns(..) => None,
         };
         let time = match (told.named, before) {
             (Some(named), _) => self.settings.clamped(named),
@@ -245,24 +245,29 @@ impl Cooling {
         let draw = before.map_or_else(draw, |before| before.draw);
         let back = until.saturating_add(draw.share_of(over));
         let longest = before.filter(|before| before.back >= back);
-        self.state =
-            State::Cools(longest.unwrap_or(Cools { until, over, draw, back, too_many: told.too_many }));
+        self.state = CoolingState::Cools(longest.unwrap_or(Cools {
+            until,
+            over,
+            draw,
+            back,
+            too_many: told.too_many,
+        }));
     }
 
     /// Whether nobody passes now.
     #[must_use]
     pub fn is_cooling(&self, now: Time) -> bool {
-        matches!(self.state, State::Cools(cools) if now < cools.back)
+        matches!(self.state, CoolingState::Cools(cools) if now < cools.back)
     }
 
     /// What can be seen while it cools; `None` while it does not.
     #[must_use]
     pub fn seen(&self, now: Time) -> Option<CoolingSeen> {
         match self.state {
-            State::Cools(Cools { until, back, too_many, .. }) if now < back => {
+            CoolingState::Cools(Cools { until, back, too_many, .. }) if now < back => {
                 Some(CoolingSeen { until, back, too_many })
             }
-            State::Cools(_) | State::Calm | State::Returns(..) => None,
+            CoolingState::Cools(_) | CoolingState::Calm | CoolingState::Returns(..) => None,
         }
     }
 
@@ -270,7 +275,7 @@ impl Cooling {
     pub fn adopt(&mut self, settings: CoolingSettings) {
         self.settings = settings;
         if !settings.enabled {
-            self.state = State::Calm;
+            self.state = CoolingState::Calm;
         }
     }
 

@@ -56,7 +56,7 @@ fn one_call_passes_first_and_then_a_growing_share() {
     let half = passed(&mut cooling, 1_000);
     assert!((49..=51).contains(&half), "half of the way, half of the calls: {half}");
     assert_eq!(passed(&mut cooling, 2_000), 100);
-    assert!(matches!(cooling.state, State::Calm));
+    assert!(matches!(cooling.state, CoolingState::Calm));
 }
 
 #[test]

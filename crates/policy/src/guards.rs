@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use self::keyed::Place;
+use self::keyed::KeyPlace;
 use self::permit::At;
 use crate::backoff::Draw;
 use crate::breaker::{BreakerState, Counted, Evidence, Force, Pass};
@@ -332,7 +332,7 @@ impl DependencyGuards {
         }
     }
 
-    fn call(&mut self, endpoint: u32, gate: Place, now: impl FnOnce() -> Time) {
+    fn call(&mut self, endpoint: u32, gate: KeyPlace, now: impl FnOnce() -> Time) {
         let called = &mut self.called;
         let tell = |waiter| called.push(Ticket { endpoint, gate, waiter });
         self.endpoints[endpoint as usize].gates.at(gate).call(now(), tell);

@@ -23,23 +23,23 @@ pub(crate) enum LimitTurn {
 }
 
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct LimitGate {
     pub(crate) limit: Limit,
     queue: Queue,
     /// Places taken for those whose turn came and who have not claimed them yet.
     called: BTreeMap<Waiter, Slot>,
 }
 
-impl Clone for Gate {
+impl Clone for LimitGate {
     /// A copy in which nobody waits.
-    fn clone(&self) -> Gate {
+    fn clone(&self) -> LimitGate {
         self.alike()
     }
 }
 
-impl Gate {
-    pub(crate) fn new(limit: LimitSettings, queue: QueueSettings) -> Gate {
-        Gate { limit: Limit::new(limit), queue: Queue::new(queue), called: BTreeMap::new() }
+impl LimitGate {
+    pub(crate) fn new(limit: LimitSettings, queue: QueueSettings) -> LimitGate {
+        LimitGate { limit: Limit::new(limit), queue: Queue::new(queue), called: BTreeMap::new() }
     }
 
     /// A place at once, or none. Nobody passes one who waits, but a breaker's probe, which is one call in seconds.
@@ -51,7 +51,7 @@ impl Gate {
         self.limit.admit(probe).ok()
     }
 
-    /// Waits for a place. It is over with [`Gate::take_turn`] or [`Gate::leave`].
+    /// Waits for a place. It is over with [`LimitGate::take_turn`] or [`LimitGate::leave`].
     pub(crate) fn join(&mut self, now: Time) -> Result<(Waiter, Time), QueueFull> {
         // Those whose time is over will find out by themselves; their room is free.
         while self.queue.expired(now).is_some() {}
@@ -108,16 +108,16 @@ impl Gate {
     }
 }
 
-impl Kept for Gate {
-    fn alike(&self) -> Gate {
-        Gate::new(*self.limit.settings(), *self.queue.settings())
+impl Kept for LimitGate {
+    fn alike(&self) -> LimitGate {
+        LimitGate::new(*self.limit.settings(), *self.queue.settings())
     }
 
     fn at_rest(&self, _: Time) -> bool {
         self.limit.in_flight() == 0 && self.queue.is_empty()
     }
 
-    fn renew(&mut self, model: &Gate, _: Time) {
+    fn renew(&mut self, model: &LimitGate, _: Time) {
         *self = model.alike();
     }
 }

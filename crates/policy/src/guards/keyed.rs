@@ -32,7 +32,7 @@ pub(crate) trait Kept {
 
 /// Where a guard is kept. It stays valid while something of it is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Place {
+pub(crate) enum KeyPlace {
     /// For calls without a key.
     Plain,
     /// For calls whose key found no room.
@@ -80,26 +80,26 @@ impl<G: Kept> Keyed<G> {
 
     /// The place of this key's guard, made where there is none yet.
     #[inline]
-    pub(crate) fn place(&mut self, key: Option<&Arc<str>>, now: Time) -> Place {
+    pub(crate) fn place(&mut self, key: Option<&Arc<str>>, now: Time) -> KeyPlace {
         match key {
-            None => Place::Plain,
+            None => KeyPlace::Plain,
             Some(key) => self.place_of(key, now),
         }
     }
 
-    fn place_of(&mut self, key: &Arc<str>, now: Time) -> Place {
+    fn place_of(&mut self, key: &Arc<str>, now: Time) -> KeyPlace {
         if let Some(&at) = self.by_key.get(key) {
             self.touch(at);
-            return Place::Entry(at);
+            return KeyPlace::Entry(at);
         }
         let Some(at) = self.room(now) else {
             self.overflow.get_or_insert_with(|| Box::new(self.plain.alike()));
-            return Place::Overflow;
+            return KeyPlace::Overflow;
         };
         let entry = &mut self.entries[at as usize];
         entry.key = Arc::clone(key);
         self.by_key.insert(Arc::clone(key), at);
-        Place::Entry(at)
+        KeyPlace::Entry(at)
     }
 
     /// An entry for a new key, newest in the list.
@@ -125,10 +125,10 @@ impl<G: Kept> Keyed<G> {
     }
 
     /// The key whose guard is kept there.
-    pub(crate) fn key(&self, place: Place) -> Option<Arc<str>> {
+    pub(crate) fn key(&self, place: KeyPlace) -> Option<Arc<str>> {
         match place {
-            Place::Plain | Place::Overflow => None,
-            Place::Entry(at) => Some(Arc::clone(&self.entries[at as usize].key)),
+            KeyPlace::Plain | KeyPlace::Overflow => None,
+            KeyPlace::Entry(at) => Some(Arc::clone(&self.entries[at as usize].key)),
         }
     }
 
@@ -141,27 +141,27 @@ impl<G: Kept> Keyed<G> {
     }
 
     #[inline]
-    pub(crate) fn at(&mut self, place: Place) -> &mut G {
+    pub(crate) fn at(&mut self, place: KeyPlace) -> &mut G {
         match place {
-            Place::Plain => &mut self.plain,
-            Place::Overflow => {
+            KeyPlace::Plain => &mut self.plain,
+            KeyPlace::Overflow => {
                 self.overflow.as_mut().expect("places are handed out by `place`, which made it")
             }
-            Place::Entry(at) => &mut self.entries[at as usize].guard,
+            KeyPlace::Entry(at) => &mut self.entries[at as usize].guard,
         }
     }
 
     /// Something is in flight there: it is not forgotten before [`Keyed::landed`].
     #[inline]
-    pub(crate) fn took_off(&mut self, place: Place) {
-        if let Place::Entry(at) = place {
+    pub(crate) fn took_off(&mut self, place: KeyPlace) {
+        if let KeyPlace::Entry(at) = place {
             self.entries[at as usize].in_flight += 1;
         }
     }
 
     #[inline]
-    pub(crate) fn landed(&mut self, place: Place) {
-        if let Place::Entry(at) = place {
+    pub(crate) fn landed(&mut self, place: KeyPlace) {
+        if let KeyPlace::Entry(at) = place {
             let entry = &mut self.entries[at as usize];
             entry.in_flight = entry.in_flight.saturating_sub(1);
         }
@@ -191,13 +191,13 @@ impl<G: Kept> Keyed<G> {
     }
 
     /// Every guard with its place.
-    pub(crate) fn each(&mut self, mut tell: impl FnMut(Place, &mut G)) {
-        tell(Place::Plain, &mut self.plain);
+    pub(crate) fn each(&mut self, mut tell: impl FnMut(KeyPlace, &mut G)) {
+        tell(KeyPlace::Plain, &mut self.plain);
         if let Some(overflow) = self.overflow.as_deref_mut() {
-            tell(Place::Overflow, overflow);
+            tell(KeyPlace::Overflow, overflow);
         }
         for (at, entry) in self.entries.iter_mut().enumerate() {
-            tell(Place::Entry(at as u32), &mut entry.guard);
+            tell(KeyPlace::Entry(at as u32), &mut entry.guard);
         }
     }
 
@@ -285,7 +285,7 @@ mod tests {
         let b = keyed.place(Some(&key("b")), Time::ZERO);
         assert_ne!(a, b);
         assert_eq!(keyed.place(Some(&key("a")), Time::ZERO), a);
-        assert_eq!(keyed.place(None, Time::ZERO), Place::Plain);
+        assert_eq!(keyed.place(None, Time::ZERO), KeyPlace::Plain);
     }
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
         let flying = keyed.place(Some(&key("flying")), Time::ZERO);
         keyed.took_off(flying);
         for name in 0..1000 {
-            assert_eq!(keyed.place(Some(&key(name)), Time::ZERO), Place::Overflow);
+            assert_eq!(keyed.place(Some(&key(name)), Time::ZERO), KeyPlace::Overflow);
         }
         assert_eq!(keyed.keys(), 2);
         keyed.landed(flying);
@@ -323,7 +323,7 @@ mod tests {
         }
         let tries = (0..100).find(|name| {
             let place = keyed.place(Some(&key(format!("new {name}"))), Time::ZERO);
-            place != Place::Overflow
+            place != KeyPlace::Overflow
         });
         assert!(tries.is_some_and(|tries| tries <= 100 / LOOKS), "{tries:?}");
     }
@@ -342,7 +342,7 @@ mod tests {
                 match (what, known) {
                     (0, Some(at)) => {
                         list[at].1 = !list[at].1;
-                        let place = Place::Entry(keyed.by_key[&key(name)]);
+                        let place = KeyPlace::Entry(keyed.by_key[&key(name)]);
                         let toy = keyed.at(place);
                         toy.held = !toy.held;
                     }
@@ -350,13 +350,13 @@ mod tests {
                     (_, Some(at)) => {
                         let used = list.remove(at);
                         list.insert(0, used);
-                        prop_assert!(keyed.place(Some(&key(name)), Time::ZERO) != Place::Overflow);
+                        prop_assert!(keyed.place(Some(&key(name)), Time::ZERO) != KeyPlace::Overflow);
                     }
                     (_, None) => {
                         let place = keyed.place(Some(&key(name)), Time::ZERO);
                         if list.len() < most as usize {
                             list.insert(0, (name, false));
-                            prop_assert!(place != Place::Overflow);
+                            prop_assert!(place != KeyPlace::Overflow);
                         } else if let Some(resting) = list.iter().rposition(|(_, held)| !held) {
                             // Those held that were looked at on the way count as used, the last looked at newest.
                             let after = list.split_off(resting + 1);
@@ -365,9 +365,9 @@ mod tests {
                                 list.insert(0, used);
                             }
                             list.insert(0, (name, false));
-                            prop_assert!(place != Place::Overflow);
+                            prop_assert!(place != KeyPlace::Overflow);
                         } else {
-                            prop_assert_eq!(place, Place::Overflow);
+                            prop_assert_eq!(place, KeyPlace::Overflow);
                         }
                     }
                 }

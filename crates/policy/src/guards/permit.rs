@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::keyed::Place;
+use super::keyed::KeyPlace;
 use crate::breaker::Pass;
 use crate::limit::{AttemptEnd, Slot};
 use crate::queue::Waiter;
@@ -30,7 +30,7 @@ pub struct HeldPass {
 #[must_use = "it is given back in `release`"]
 pub struct LimitSlot {
     pub(super) endpoint: u32,
-    pub(super) gate: Place,
+    pub(super) gate: KeyPlace,
     pub(super) slot: Slot,
     pub(super) end: AttemptEnd,
 }
@@ -39,7 +39,7 @@ pub struct LimitSlot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
     pub(super) endpoint: u32,
-    pub(super) gate: Place,
+    pub(super) gate: KeyPlace,
     pub(super) waiter: Waiter,
 }
 
@@ -57,8 +57,8 @@ pub struct Remains {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct At {
     pub(super) endpoint: u32,
-    pub(super) breaker: Place,
-    pub(super) gate: Place,
+    pub(super) breaker: KeyPlace,
+    pub(super) gate: KeyPlace,
 }
 
 /// What became of one who waits in a queue.
@@ -100,7 +100,7 @@ impl Permit {
 #[must_use = "it is given back in `unfollow`"]
 pub struct Witness {
     pub(super) endpoint: u32,
-    pub(super) breaker: Place,
+    pub(super) breaker: KeyPlace,
     pub(super) patience: Duration,
     /// A probe is followed whatever the bounds say, and takes no place in them.
     pub(super) counted: bool,

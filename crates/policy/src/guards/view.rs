@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::gate::Gate;
-use super::keyed::{Keyed, Place};
+use super::gate::LimitGate;
+use super::keyed::{KeyPlace, Keyed};
 use super::settings::GuardSettings;
 use super::ward::Ward;
 use crate::backoff::Draw;
@@ -17,7 +17,7 @@ use crate::time::Time;
 #[derive(Clone, Debug)]
 pub struct EndpointGuards {
     pub(super) wards: Keyed<Ward>,
-    pub(super) gates: Keyed<Gate>,
+    pub(super) gates: Keyed<LimitGate>,
 }
 
 /// A limit and its queue, as they can be seen.
@@ -40,7 +40,7 @@ pub struct LimitSeen {
 impl EndpointGuards {
     pub(super) fn new(settings: &GuardSettings) -> EndpointGuards {
         let ward = Ward::new(settings.breaker, settings.cooling);
-        let gate = Gate::new(settings.limit, settings.queue);
+        let gate = LimitGate::new(settings.limit, settings.queue);
         EndpointGuards {
             wards: Keyed::new(ward, settings.breaker_keys),
             gates: Keyed::new(gate, settings.limit_keys),
@@ -95,7 +95,7 @@ impl EndpointGuards {
     }
 
     /// Another guard said no: the pass was not used.
-    pub(super) fn unused(&mut self, breaker: Place, pass: Pass, now: Time) {
+    pub(super) fn unused(&mut self, breaker: KeyPlace, pass: Pass, now: Time) {
         // What was not attempted opens nothing, so nothing is drawn.
         let _unused = self.wards.at(breaker).breaker.settle(now, pass, Evidence::Nothing, || Draw::new(0));
     }
@@ -123,7 +123,7 @@ impl EndpointGuards {
     }
 }
 
-fn seen(gate: &Gate) -> LimitSeen {
+fn seen(gate: &LimitGate) -> LimitSeen {
     let settings = gate.limit.settings();
     let QueueSettings { length, .. } = *gate.queue();
     LimitSeen {
