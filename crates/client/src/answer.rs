@@ -23,7 +23,7 @@ use crate::endings;
 use crate::line::{Broke, Line};
 use crate::pool::Pool;
 use crate::shared::Slot;
-use crate::trunk::Stream;
+use crate::trunk::TrunkStream;
 use crate::watch::{Lapse, Timer, Watch};
 
 /// An answer's body broke after its head was passed on: a timeout, or the connection was lost.
@@ -89,7 +89,7 @@ enum Way {
         incoming: Incoming,
         timer: Timer,
         frames: u64,
-        _stream: Stream,
+        _stream: TrunkStream,
     },
 }
 
@@ -128,7 +128,12 @@ impl AnswerBody {
     }
 
     /// The body of an answer over HTTP/2.
-    pub(crate) fn on_trunk(incoming: Incoming, watch: Watch, timer: Timer, stream: Stream) -> AnswerBody {
+    pub(crate) fn on_trunk(
+        incoming: Incoming,
+        watch: Watch,
+        timer: Timer,
+        stream: TrunkStream,
+    ) -> AnswerBody {
         if incoming.is_end_stream() {
             return AnswerBody(Kind::Whole(None));
         }

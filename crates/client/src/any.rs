@@ -105,7 +105,7 @@ pin_project! {
         run: Run<S>,
         wish: Wish,
         work: W,
-        timer: Option<Timer>,
+        timer: Option<CallTimer>,
         last: Option<(Ending, Option<W::Value>)>,
     }
 }
@@ -231,19 +231,19 @@ fn cut(attempt: &Attempt, now: Time) -> Ending {
 }
 
 /// The one sleep of a call, and what it was set for.
-struct Timer {
+struct CallTimer {
     until: Time,
     sleep: Pin<Box<Sleep>>,
 }
 
 /// Waits until then. The clock is trusted, not the timer: one that fires early, or for an earlier wait, is set again.
-fn poll_until(timer: &mut Option<Timer>, clock: Clock, until: Time, cx: &mut Context<'_>) -> Poll<Time> {
+fn poll_until(timer: &mut Option<CallTimer>, clock: Clock, until: Time, cx: &mut Context<'_>) -> Poll<Time> {
     if until == Time::NEVER {
         return Poll::Pending;
     }
     let timer = timer.get_or_insert_with(|| {
         let sleep = Box::pin(tokio::time::sleep_until(clock.instant(until)));
-        Timer { until, sleep }
+        CallTimer { until, sleep }
     });
     if timer.until != until {
         timer.until = until;

@@ -19,12 +19,12 @@ use crate::clock::Clock;
 use crate::come_back::come_back;
 use crate::connect::{AbsoluteForm, ConnectError};
 use crate::endings;
-use crate::line::{self, Answered, Broke, Line};
+use crate::line::{self, Answered, Broke, Line, LineFailure};
 use crate::pool::{Channel, Pool};
 use crate::reading;
 use crate::request::{Address, Deadline, Template, remaining_millis};
 use crate::tracks::{DEADLINE_PASSED, Tracks};
-use crate::trunk::{self, Stream, Trunk};
+use crate::trunk::{Trunk, TrunkFailure, TrunkStream};
 use crate::upload::Sized;
 use crate::watch::{Lapse, Timer, Watch};
 
@@ -177,7 +177,7 @@ impl Sending<'_> {
         let exchanged = match line.exchange(request, &mut watch).await {
             // It was there before the request: a late answer to something else.
             Ok(_) if line.meter.written() == base => {
-                Err(line::Failure::Broke(Broke::Misread(Misread::Unasked)))
+                Err(LineFailure::Broke(Broke::Misread(Misread::Unasked)))
             }
             exchanged => exchanged,
         };
@@ -193,11 +193,11 @@ impl Sending<'_> {
                 *response.headers_mut() = head.fields;
                 Some(self.judge(attempt, response, now).await)
             }
-            Err(line::Failure::Lapsed(lapse)) if line.waits_for_caller() => {
+            Err(LineFailure::Lapsed(lapse)) if line.waits_for_caller() => {
                 Some(stalled(lapse, attempt, line.meter.written() != base))
             }
-            Err(line::Failure::Lapsed(lapse)) => Some(lapsed(lapse, attempt)),
-            Err(line::Failure::Broke(broke)) => {
+            Err(LineFailure::Lapsed(lapse)) => Some(lapsed(lapse, attempt)),
+            Err(LineFailure::Broke(broke)) => {
                 let unsent = line.meter.written() == base;
                 let pooled = match reused {
                     true if line.meter.read() == heard => Pooled::Stale,
@@ -219,7 +219,7 @@ impl Sending<'_> {
         endpoint: &Endpoint,
         attempt: &Attempt,
         mut trunk: Trunk,
-        stream: Stream,
+        stream: TrunkStream,
         now: Time,
     ) -> Exchanged {
         if let Some(tracks) = self.tracks {
@@ -256,11 +256,11 @@ impl Sending<'_> {
                 let now = self.clock.now();
                 Some(self.judge(attempt, response, now).await)
             }
-            Err(trunk::Failure::Lapsed(lapse)) if self.source.waits_for_caller() => {
+            Err(TrunkFailure::Lapsed(lapse)) if self.source.waits_for_caller() => {
                 Some(stalled(lapse, attempt, true))
             }
-            Err(trunk::Failure::Lapsed(lapse)) => Some(lapsed(lapse, attempt)),
-            Err(trunk::Failure::Broke { error, returned }) => {
+            Err(TrunkFailure::Lapsed(lapse)) => Some(lapsed(lapse, attempt)),
+            Err(TrunkFailure::Broke { error, returned }) => {
                 let pooled = match reused {
                     true if endings::left_out(&error) => Pooled::Stale,
                     true => Pooled::Broke,

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 pub type BodyError = Box<dyn Error + Send + Sync>;
 
 /// A streaming body of the caller.
-pub type Stream = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;
+pub type BodyStream = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;
 
 /// The body of a request, kept for a repeat as far as allowed.
 pub enum RequestBody {
@@ -26,7 +26,7 @@ pub enum RequestBody {
     /// All of it at hand.
     Full(Bytes),
     /// It comes as it comes.
-    Stream(Stream),
+    Stream(BodyStream),
 }
 
 impl std::fmt::Debug for RequestBody {
@@ -52,7 +52,7 @@ pub(crate) struct Kept {
 }
 
 struct KeptState {
-    rest: Stream,
+    rest: BodyStream,
     /// What passed so far; `None` once it grew past the bound.
     passed: Option<Vec<Frame<Bytes>>>,
     bytes: usize,

@@ -30,7 +30,7 @@ mod walk;
 mod watch;
 
 pub use answer::{AnswerBody, Truncated};
-pub use body::{BodyError, RequestBody, Stream};
+pub use body::{BodyError, BodyStream, RequestBody};
 pub use clock::Clock;
 pub use come_back::come_back;
 pub use dependency::{Dependency, DependencySettings, EndpointSettings};

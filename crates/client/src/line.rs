@@ -81,7 +81,7 @@ pub(crate) struct Answered {
 
 /// Why an exchange has no answer.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum LineFailure {
     Broke(Broke),
     /// A deadline passed.
     Lapsed(Lapse),
@@ -202,7 +202,7 @@ impl Line {
         &mut self,
         request: Request<impl FnOnce(Option<&AbsoluteForm>, &mut Vec<u8>)>,
         watch: &mut Watch,
-    ) -> Result<Answered, Failure> {
+    ) -> Result<Answered, LineFailure> {
         self.used = true;
         (self.head_end, self.interim) = (HeadEnd::default(), 0);
         // Dropped from here on, it gives the work up; the pool turns this off again.
@@ -212,10 +212,10 @@ impl Line {
         let mut begun = false;
         std::future::poll_fn(|cx| {
             if let Err(broke) = self.send(cx) {
-                return Poll::Ready(Err(Failure::Broke(broke)));
+                return Poll::Ready(Err(LineFailure::Broke(broke)));
             }
             if let Poll::Ready(answered) = self.poll_head(asked, cx) {
-                return Poll::Ready(answered.map_err(Failure::Broke));
+                return Poll::Ready(answered.map_err(LineFailure::Broke));
             }
             if watch.asks_what_was_sent() && self.has_sent_whole() {
                 watch.sent_whole();
@@ -225,7 +225,7 @@ impl Line {
                 // Written in the moment that the watch began with: the clock need not be asked.
                 watch.has_seen(progress);
             }
-            watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(Failure::Lapsed(lapse)))
+            watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(LineFailure::Lapsed(lapse)))
         })
         .await
     }

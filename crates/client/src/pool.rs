@@ -22,7 +22,7 @@ use seawall_wire::Limits;
 use crate::clock::Clock;
 use crate::connect::{ConnectError, ConnectErrorKind, Connection, Connector, NegotiatedVersion, Scheme};
 use crate::line::Line;
-use crate::trunk::{Stream, Trunk};
+use crate::trunk::{Trunk, TrunkStream};
 
 /// How idle connections are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ struct Idle {
 /// A way to send one request.
 pub(crate) enum Channel {
     Line(Box<Line>),
-    Trunk(Trunk, Stream),
+    Trunk(Trunk, TrunkStream),
 }
 
 impl Pool {

@@ -25,7 +25,7 @@ use crate::watch::{Lapse, Timer, Watch};
 const STREAMS: u32 = 100;
 
 /// Why an exchange has no answer.
-pub(crate) enum Failure {
+pub(crate) enum TrunkFailure {
     /// The stream or the connection broke; the request may come back with the error, which proves that it was not sent.
     Broke { error: hyper::Error, returned: Option<Box<Request<Outgoing>>> },
     /// A deadline passed.
@@ -42,9 +42,9 @@ pub(crate) struct Trunk {
 }
 
 /// One exchange's place on a trunk; gone with its body.
-pub(crate) struct Stream(Arc<AtomicU32>);
+pub(crate) struct TrunkStream(Arc<AtomicU32>);
 
-impl Drop for Stream {
+impl Drop for TrunkStream {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -77,7 +77,7 @@ impl Trunk {
     }
 
     /// Takes a place, if there is one and the connection is still there.
-    pub(crate) fn take(&self) -> Option<Stream> {
+    pub(crate) fn take(&self) -> Option<TrunkStream> {
         if self.sender.is_closed() {
             return None;
         }
@@ -89,7 +89,7 @@ impl Trunk {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        Some(Stream(Arc::clone(&self.in_flight)))
+        Some(TrunkStream(Arc::clone(&self.in_flight)))
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -104,16 +104,16 @@ impl Trunk {
         source: &Source,
         timer: &mut Timer,
         watch: &mut Watch,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Incoming>, TrunkFailure> {
         let mut response = pin!(self.sender.try_send_request(request));
         std::future::poll_fn(|cx| {
             if let Poll::Ready(done) = response.as_mut().poll(cx) {
                 return Poll::Ready(done.map_err(|mut failed| {
                     let returned = failed.take_message().map(Box::new);
-                    Failure::Broke { error: failed.into_error(), returned }
+                    TrunkFailure::Broke { error: failed.into_error(), returned }
                 }));
             }
-            watch.poll(timer, source.progress(), cx).map(|lapse| Err(Failure::Lapsed(lapse)))
+            watch.poll(timer, source.progress(), cx).map(|lapse| Err(TrunkFailure::Lapsed(lapse)))
         })
         .await
     }

@@ -49,7 +49,7 @@ pub(crate) enum Unfinished {
 #[derive(Default)]
 pub(crate) struct Upload {
     /// What is still to come of the body.
-    source: Option<Source>,
+    source: Option<UploadSource>,
     /// Made, and not yet taken by the socket.
     out: Vec<u8>,
     /// The bytes of `out` that were taken.
@@ -63,7 +63,7 @@ pub(crate) struct Upload {
     waits: bool,
 }
 
-struct Source {
+struct UploadSource {
     body: Outgoing,
     sized: Sized,
     /// The bytes still to come, by the caller's word.
@@ -86,7 +86,7 @@ impl Upload {
         match body {
             Outgoing::Full(None) => {}
             Outgoing::Full(Some(bytes)) => self.add(bytes, false),
-            kept @ Outgoing::Kept { .. } => self.source = Some(Source { body: kept, sized, left }),
+            kept @ Outgoing::Kept { .. } => self.source = Some(UploadSource { body: kept, sized, left }),
         }
     }
 
@@ -164,7 +164,7 @@ impl Upload {
 
     /// The body has no more.
     fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), BodyError> {
-        let Some(Source { sized, left, .. }) = self.source.take() else { return Ok(()) };
+        let Some(UploadSource { sized, left, .. }) = self.source.take() else { return Ok(()) };
         match sized {
             Sized::Chunks => seawall_wire::last_chunk(&mut self.out, trailers),
             _ if left > 0 => return Err("the request's body is shorter than its content-length".into()),

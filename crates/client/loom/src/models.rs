@@ -7,8 +7,8 @@ use std::time::Duration;
 use loom::future::block_on;
 use loom::thread;
 use seawall_policy::{
-    After, Answer, QueueTurn, Ending, GuardSettings, Guards, Idempotency, Keys, LimitSettings, Permit,
-    QueueSettings, Report, Rules, Ticket, Time,
+    After, Answer, Ending, GuardSettings, Guards, Idempotency, Keys, LimitSettings, Permit, QueueSettings,
+    QueueTurn, Report, Rules, Ticket, Time,
 };
 
 use crate::clock::Clock;

@@ -187,7 +187,7 @@ impl Resolver {
             }
             let running = state.running.get_or_insert_with(|| {
                 let (announce, ending) = watch::channel(None);
-                flight = Some(Flight { shared: Arc::clone(&self.0), announce });
+                flight = Some(DnsFlight { shared: Arc::clone(&self.0), announce });
                 Running { since: now, ending }
             });
             (advice, running.since, running.ending.clone())
@@ -234,12 +234,12 @@ async fn ended(ending: &mut watch::Receiver<Ending>, limit: Instant) -> Option<R
 
 /// The lookup under way, from its own side. Dropped without an end (its runtime went down), it makes room
 /// for the next.
-struct Flight {
+struct DnsFlight {
     shared: Arc<Shared>,
     announce: watch::Sender<Ending>,
 }
 
-impl Flight {
+impl DnsFlight {
     async fn run(self) {
         let found = self.shared.lookup.lookup(&self.shared.name).await;
         let found: Result<Addresses, Failed> = match found {
@@ -270,7 +270,7 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for DnsFlight {
     fn drop(&mut self) {
         self.shared.state.lock().running = None;
     }
