@@ -122,11 +122,6 @@ impl Window {
         self.latencies(now).map(|latencies| Duration::from_nanos(latencies.slowest))
     }
 
-    /// How long the fastest good call took; the same limits.
-    pub fn fastest_success(&mut self, now: Time) -> Option<Duration> {
-        self.latencies(now).map(|latencies| Duration::from_nanos(latencies.fastest))
-    }
-
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.total = Tally::default();
@@ -195,24 +190,20 @@ impl Tally {
     }
 }
 
-/// Nanoseconds of the fastest and the slowest good call.
+/// Nanoseconds of the slowest good call.
 #[derive(Clone, Copy, Debug)]
 struct Latencies {
-    fastest: u64,
     slowest: u64,
 }
 
 impl Latencies {
-    const NONE: Latencies = Latencies { fastest: u64::MAX, slowest: 0 };
+    const NONE: Latencies = Latencies { slowest: 0 };
 
     #[inline]
     fn add(&mut self, sample: Sample) {
         match sample {
             Sample::Ok { nanos } => {
                 // Written only where it changes: see the ring.
-                if nanos < self.fastest {
-                    self.fastest = nanos;
-                }
                 if nanos > self.slowest {
                     self.slowest = nanos;
                 }
@@ -223,7 +214,7 @@ impl Latencies {
 
     #[inline]
     fn join(self, other: Latencies) -> Latencies {
-        Latencies { fastest: self.fastest.min(other.fastest), slowest: self.slowest.max(other.slowest) }
+        Latencies { slowest: self.slowest.max(other.slowest) }
     }
 }
 
@@ -468,9 +459,7 @@ mod tests {
         window.success(ms(1_000), 10 * MS);
         window.success(ms(2_000), 20 * MS);
         assert_eq!(window.slowest_success(ms(2_000)), Some(30 * MS));
-        assert_eq!(window.fastest_success(ms(2_000)), Some(10 * MS));
         assert_eq!(window.slowest_success(ms(5_000)), Some(20 * MS));
-        assert_eq!(window.fastest_success(ms(6_000)), Some(20 * MS));
     }
 
     #[test]

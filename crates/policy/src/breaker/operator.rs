@@ -39,19 +39,6 @@ impl Breaker {
         true
     }
 
-    /// When [`Breaker::health_due`] will next say yes; `None` where it will not.
-    #[must_use]
-    pub fn next_health(&self) -> Option<Time> {
-        match self.state {
-            State::Open { until, health_at } if health_at < until => Some(health_at),
-            State::Open { .. }
-            | State::Closed(_)
-            | State::HalfOpen(_)
-            | State::ForcedOpen
-            | State::ForcedClosed => None,
-        }
-    }
-
     /// The health request was answered well: probing starts now. It is no probe itself. The new state, where it
     /// was open.
     pub fn health_answered(&mut self, now: Time) -> Option<BreakerState> {
