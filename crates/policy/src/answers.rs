@@ -27,10 +27,10 @@
 //!
 //! # A body that was read and says nothing that is declared
 //!
-//! Then the status decides, as without a declaration, and here is the last trap: a new result code, as
+//! Then the status decides, as it does without a declaration. This holds the last trap: a new result code, such as
 //! `"code": "REVIEW"`, comes with a 200 and counts as applied. The safe form therefore declares what counts as applied,
-//! with [`Otherwise::Unknown`] for every other success. `Otherwise` never speaks of other statuses than 2xx, nor of a 202
-//! that can be asked about ([`crate::Rules::declared`]).
+//! with [`Otherwise::Unknown`] for every other success. `Otherwise` never speaks of other statuses than 2xx, nor of a
+//! 202 that can be asked about ([`crate::Rules::declared`]).
 //!
 //! ```
 //! use seawall_policy::{Answers, Effect, Field, KnownBody, Otherwise, Predicate, Scalar};
@@ -164,7 +164,7 @@ pub fn first_match<'a, M: Copy + PartialEq>(
             KnownBody::Absent => {}
             KnownBody::Json(look_up) if predicate.matches(status, look_up) => return Said::Matched(meaning),
             KnownBody::Json(_) => {}
-            // Asked of every answer, and so not the answer to a question about this status.
+            // It names no status, so it says nothing of an answer that is neither a success nor JSON.
             KnownBody::NotJson if predicate.statuses.is_empty() && !is_success(status) => {}
             KnownBody::Unread | KnownBody::NotJson => {
                 undecided = match undecided {
@@ -204,8 +204,8 @@ impl Otherwise {
     }
 }
 
-/// The declared meanings of an operation's answers. Asked in the order applied, not applied, unknown, and within
-/// each as declared; the first match wins, so a catch-all belongs under `unknown`.
+/// The declared meanings of an operation's answers. They are asked in the order applied, not applied, unknown, and
+/// within each as declared. The first match wins, so a catch-all belongs under `unknown`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answers {
     /// Answers that mean "it took effect".
@@ -214,8 +214,8 @@ pub struct Answers {
     pub not_applied: Vec<Predicate>,
     /// Answers that say neither.
     pub unknown: Vec<Predicate>,
-    /// What a success means that fits none of these. None: as the status says, but unknown where a field should have
-    /// decided and the body is no JSON.
+    /// What a success (2xx) means that matches none of these. With `None` the status decides, but the effect is unknown
+    /// where a field should have decided and the body is no JSON.
     pub otherwise: Option<Otherwise>,
 }
 
@@ -234,8 +234,8 @@ impl Answers {
         self.in_order().any(|(_, predicate)| !predicate.fields.is_empty())
     }
 
-    /// What the answer means by what is declared; none where its status decides. Where a confirm may be declared, ask
-    /// [`crate::Rules::declared`] instead.
+    /// What the declared predicates make of the answer; `None` where its status decides. Where a confirm may be
+    /// declared, ask [`crate::Rules::declared`] instead.
     pub fn judge(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         let success = is_success(status);
         let otherwise = self.otherwise.filter(|_| success).map(Otherwise::effect);

@@ -53,7 +53,7 @@ fn a_body_is_needed_only_where_a_field_could_decide() {
     assert!(decided.need_body(201));
 }
 
-/// Each row: status, what is known of the body, then the meaning with `otherwise` absent, unknown and applied.
+/// Each row: the status, what is known of the body, then the meaning with `otherwise` absent, unknown and applied.
 #[test]
 fn what_fits_no_declared_answer_has_its_row() {
     let coded = Answers {
@@ -133,7 +133,7 @@ fn two_undecided_fields_that_differ_leave_every_later_status_in_doubt() {
     }
 }
 
-/// The naive model: a body that is not known may be any. Where all of them mean the same, that is the meaning.
+/// The naive model: a body that is not known may be any body. Where all bodies mean the same, that is the meaning.
 fn of_all_bodies(answers: &Answers, status: u16) -> Option<Option<Effect>> {
     let silent = Answers { otherwise: None, ..answers.clone() };
     let any = ["A", "B", "C", "else"].map(|code| silent.judge(status, &body(text(code))));
@@ -163,7 +163,7 @@ fn declared() -> impl Strategy<Value = Answers> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What is said of an unknown body by predicates is what every body would have made of it, or unknown.
+    /// What the predicates say of an unknown body is what every body would have made of it, or unknown.
     #[test]
     fn no_unknown_body_is_taken_for_more_than_every_body_would_mean(
         answers in declared(),

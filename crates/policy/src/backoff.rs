@@ -1,9 +1,10 @@
 //! How long to wait before a repeat.
 //!
 //! The wait is drawn uniformly from zero to a bound that doubles with each repeat ("full jitter"; M. Brooker,
-//! *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015). The obvious rule, a fixed growing interval,
-//! keeps callers that failed together together: they come back as one wave. A time that an answer names (`Retry-After`) is kept
-//! to the letter, and the draw is added to it: without that, all who were told the same come back at the same moment.
+//! *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015). The obvious rule, a fixed growing interval, keeps
+//! callers together that failed together: they come back as one wave. A time that an answer names (`Retry-After`) is
+//! kept to the letter, and the draw is added to it. Without that, all callers that were told the same time come back at
+//! the same moment.
 
 use std::time::Duration;
 

@@ -1,16 +1,19 @@
 //! The circuit breaker: whether an endpoint may be called at all.
 //!
-//! Closed means flowing, open refusing, half-open probing. What the obvious breaker gets wrong, and this one does
-//! not: calls that are cut from outside are no results, so an endpoint that swallows every request looks untouched (here some
-//! of them are followed to their real ending, [`crate::DependencyGuards::follow`], and the others are evidence only
-//! beside successes, [`Evidence::Abandoned`]); results of calls that began before the last change decide about the new
-//! state (here each pass carries its era); and half-open lets everybody through at the same time (here one probe at a
-//! time, and one that never returns blocks the next only for `open_for`). A quiet caller never sees twenty calls in a window, so two slow failures in a row without a single
-//! success open it too: that is silence, not a rate.
+//! Closed means flowing, open refusing, half-open probing. The obvious breaker gets three things wrong. It takes calls
+//! that are cut from outside for no results, so an endpoint that swallows every request looks untouched. Here some of
+//! them are followed to their real ending ([`crate::DependencyGuards::follow`]), and the others are evidence only
+//! beside successes ([`Evidence::Abandoned`]). It lets results of calls that began before the last change decide about
+//! the new state. Here each pass carries its era. And its half-open state lets everybody through at the same time. Here
+//! one probe goes at a time, and one that never returns blocks the next only for `open_for`.
 //!
-//! The rules and constants were found by simulating callers and server together. Doubling the open time and ramping up after it made recovery slower there and prevented nothing; both exist as
-//! settings and are off. Only failures open it: twelve failures and then eight successes are a recovery, although
-//! the eighth success is the twentieth call and the rate still above one half.
+//! A quiet caller never sees twenty calls in a window, so two slow failures in a row without a single success open the
+//! breaker too: that is silence, not a rate.
+//!
+//! The rules and constants were found by simulating callers and server together. Doubling the open time and ramping up
+//! after it made recovery slower there and prevented nothing; both exist as settings and are off. Only failures open
+//! the breaker: twelve failures and then eight successes are a recovery, although the eighth success is the twentieth
+//! call and the rate is still above one half.
 //!
 //! ```
 //! use std::time::Duration;
@@ -47,8 +50,8 @@ pub use settings::BreakerSettings;
 /// One, in parts per million.
 const WHOLE_PPM: u64 = 1_000_000;
 
-/// The right to call once. It goes back with [`Breaker::settle`]; one that is lost costs nothing but, where it was
-/// a probe, `open_for` until the next.
+/// The right to call once. It goes back with [`Breaker::settle`]. A pass that is lost costs nothing, unless it was a
+/// probe: then the next probe waits for `open_for`.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a pass is given back by settling it"]
 pub struct Pass {
@@ -100,11 +103,11 @@ struct HalfOpen {
     successes: u32,
     /// Probes begun in this era; the number of the newest.
     begun: u32,
-    /// When the newest began, while it is out.
+    /// When the newest probe began, while it is out.
     out_since: Option<Time>,
 }
 
-/// Evidence, once weighed.
+/// Evidence after it was weighed.
 enum Weighed {
     Ok { took: Duration },
     Bad { kind: FailureKind, slow: bool },
@@ -147,7 +150,7 @@ impl Breaker {
         }
     }
 
-    /// Gives a pass back with what its call says. `draw` is asked where this opens the breaker, and only there.
+    /// Gives a pass back with what its call says. `draw` is called only where this opens the breaker.
     #[inline]
     pub fn settle(
         &mut self,
@@ -176,7 +179,7 @@ impl Breaker {
             (self.state, evidence)
             && slow_call.is_none_or(|bound| took <= bound)
         {
-            // The usual: as below, and nothing changes but the window.
+            // The usual case is like the one below, but changes nothing except the window.
             self.window.success(now, took);
             return Settled { counted: Counted::Ok, change: None };
         }
@@ -225,8 +228,8 @@ impl Breaker {
         }
     }
 
-    /// A caller who leaves proves little: most leave for reasons of their own. Its wait counts only beside successes that it
-    /// can be compared with, and never as the verdict of a probe.
+    /// A caller that leaves proves little: most leave for reasons of their own. The wait counts only beside successes
+    /// that it can be compared with, and never as the verdict of a probe.
     fn weigh_abandoned(
         &mut self,
         now: Time,
@@ -312,7 +315,7 @@ impl Breaker {
                 }
             }
             Weighed::Bad { .. } if newest => return Some(self.reopen(now, draw())),
-            // An older one's failure tells of a time before the newest began.
+            // The failure of an older probe tells of a time before the newest began.
             Weighed::Bad { .. } | Weighed::Neutral | Weighed::Nothing => {}
         }
         self.state = State::HalfOpen(half);
@@ -390,7 +393,7 @@ impl Breaker {
         BreakerState::Closed
     }
 
-    /// The one place where the state changes: what began before is no evidence after.
+    /// The one place where the state changes. What began before the change is no evidence after it.
     fn enter(&mut self, state: State, now: Time) {
         self.state = state;
         self.since = now;

@@ -23,12 +23,12 @@ fn call(breaker: &mut Breaker, now: Time, evidence: Evidence) -> Option<Settled>
     Some(breaker.settle(now, pass, evidence, || MIDDLE))
 }
 
-/// So many calls; how many of them passed.
+/// Makes a number of calls; how many of them passed.
 fn calls(breaker: &mut Breaker, now: Time, evidence: Evidence, count: usize) -> usize {
     (0..count).filter(|_| call(breaker, now, evidence).is_some()).count()
 }
 
-/// Opened by its rate at time zero, until 3 s.
+/// A breaker that its rate opened at time zero, until 3 s.
 fn opened(settings: BreakerSettings) -> Breaker {
     let mut breaker = Breaker::new(settings);
     assert_eq!(calls(&mut breaker, Time::ZERO, BAD, 100), 20);

@@ -1,10 +1,10 @@
 //! The retry budget: repeats are paid for by successes.
 //!
-//! The obvious rule, "at most three tries", multiplies the load exactly when the other side has least to give: with
-//! three tries it never recovers above a third of its capacity. A budget per request (10 % more) still feeds a
-//! collapse. Here a success earns a share of a token and a repeat costs a whole one, so a dependency that answers
-//! nothing gets no repeats at all. There is no floor per second and no full start: a floor times a large fleet is a
-//! storm. The cap bounds what a long healthy time can save up.
+//! The obvious rule, "at most three tries", multiplies the load exactly when the provider has least to give: with three
+//! tries it never recovers above a third of its capacity. A budget per request (10 % more) still feeds a collapse. Here
+//! a success earns a share of a token and a repeat costs a whole one, so a dependency that answers nothing gets no
+//! repeats at all. There is no floor per second and no full start: a floor times a large fleet is a storm. The cap
+//! bounds what a long healthy time can save up.
 
 use crate::problem::{Problem, Wrong};
 
@@ -71,7 +71,7 @@ impl Budget {
         self.milli = more.min(self.settings.burst_milli);
     }
 
-    /// Pays for one repeat; `false`, and nothing paid, if there is less than a token.
+    /// Pays for one repeat. `false`, and nothing is paid, if less than a token is left.
     #[must_use]
     pub fn spend(&mut self) -> bool {
         match self.milli.checked_sub(COST_MILLI) {

@@ -4,9 +4,10 @@
 //! what a simulation shows is what production does. It never waits: it answers with a deadline, and the driver owns
 //! the one sleep.
 //!
-//! The order in which a repeat is asked for matters. Whether it may be repeated at all, whether an attempt is left,
-//! whether the body is still there, whether the deadline leaves room, and last the budget, which costs: all *before* any
-//! wait. The obvious place, after the wait, makes a caller wait for a "no" and then hands out a stale reason.
+//! The order in which a repeat is asked for matters: whether it may be repeated at all, whether an attempt is left,
+//! whether the body is still there, whether the deadline leaves room, and last the budget, which costs. All this is
+//! asked *before* any wait. The obvious place, after the wait, makes a caller wait for a "no" and then hands out a
+//! stale reason.
 //!
 //! ```text
 //! begin -> Send -> ended -> Wait -> waited -> Send -> ended -> Finish
@@ -41,15 +42,15 @@ pub use plan::{Plan, Timeouts};
 pub struct Attempt {
     /// 1 for the first.
     pub number: u32,
-    /// Where to.
+    /// The endpoint that it goes to.
     pub endpoint: usize,
-    /// When a connection must be there.
+    /// By when the connection must be made.
     pub connect_by: Time,
     /// The longest time without progress.
     pub read: Duration,
-    /// When all must be over, body included; [`Time::NEVER`] where there is no total timeout.
+    /// By when all must be over, body included; [`Time::NEVER`] where there is no total timeout.
     pub end_by: Time,
-    /// `end_by` is the caller's own deadline, and ours would be later: an ending at it is
+    /// `end_by` is the caller's own deadline, and ours would be later. An ending at that time is
     /// [`Ending::CallerDeadline`].
     pub callers_deadline: bool,
     /// What `connect_by` would be without the caller's deadline.
@@ -69,7 +70,8 @@ pub struct Finish {
     pub attempts: u32,
     /// The endpoint of the last attempt, or that of the refusal.
     pub endpoint: usize,
-    /// The call was refused here before anything was attempted. Without it the last ending is the call's outcome.
+    /// The refusal, if the call was refused here before anything was attempted. `None`: the last ending is the call's
+    /// outcome.
     pub refusal: Option<Refusal>,
     /// Why a wanted repeat did not happen.
     pub stopped: Option<Stopped>,
@@ -82,7 +84,8 @@ pub enum Step {
     Send(Attempt),
     /// Wait until then, then call [`Call::waited`].
     Wait(Time),
-    /// Wait in a queue for a turn, or until then, then call [`Call::turn`]. Whose turn it is, the guards tell the driver.
+    /// Wait in a queue for a turn, or until this time, then call [`Call::turn`]. The guards tell the driver whose turn
+    /// it is.
     Queue(Time),
     /// The call is over.
     Finish(Finish),
@@ -101,7 +104,7 @@ pub struct Call {
     effect: Effect,
     permit: Option<Permit>,
     held_back: Option<(HeldPass, Report)>,
-    /// Where it waits for its turn.
+    /// The queue where it waits for its turn.
     ticket: Option<(usize, Ticket)>,
 }
 
@@ -113,7 +116,7 @@ pub struct Wish {
     /// The caller's own deadline, where it is a point in time: no byte leaves after it, however long the program stood
     /// still between the promise and the call.
     pub by: Option<Time>,
-    /// Somebody above repeats already: make one attempt.
+    /// A program further up repeats already, so make one attempt only.
     pub no_repeats: bool,
 }
 
@@ -125,8 +128,8 @@ impl Call {
         (call, step)
     }
 
-    /// A call that has not started; [`Call::start`] says its first step. In two, for a driver that wants the machine in its
-    /// place before anything is in it.
+    /// A call that has not started; [`Call::start`] says its first step. There are two functions for a driver that
+    /// wants the machine at its place in memory before anything is in it.
     #[must_use]
     #[inline]
     pub fn new(plan: &Plan, wish: Wish, now: Time) -> Call {
@@ -155,7 +158,7 @@ impl Call {
         self.send(plan, guards, 0, now)
     }
 
-    /// The attempt ended. `draw` is asked where the call waits before it is repeated.
+    /// The attempt ended. `draw` is called only where the call waits before it is repeated.
     #[inline(always)]
     pub fn ended(
         &mut self,
@@ -205,7 +208,7 @@ impl Call {
         self.permit.as_ref().and_then(|permit| guards.overloaded(permit, told, now))
     }
 
-    /// An attempt ended, and one would like to repeat it.
+    /// An attempt ended, and a repeat would be useful.
     #[cold]
     fn ended_short(
         &mut self,
@@ -264,7 +267,8 @@ impl Call {
         self.ticket.map(|(_, ticket)| ticket)
     }
 
-    /// Nobody drives the call any more: the permit goes back, as "we don't know".
+    /// Nobody drives the call any more. The permit goes back as abandoned: nobody knows how its attempt would have
+    /// ended.
     pub fn abandon(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) {
         if let Some(permit) = self.permit.take() {
             // The repeat under way is its last result.
@@ -328,7 +332,8 @@ impl Call {
             return Ok((now, Goes::Here));
         }
         let untried = self.attempts < plan.endpoints as u32;
-        // Where no other takes it, this is a repeat at the same endpoint, with the wait and the price of one.
+        // Where no other endpoint takes the call, this is a repeat at the same endpoint, with the wait and the price of
+        // one.
         let hindered = if untried { self.hindered(plan, guards, now) } else { None };
         let moves_on = untried && hindered.is_none();
         if moves_on && now < self.end_by && facts.moves_free() {
@@ -343,7 +348,7 @@ impl Call {
             Stopped::Slow if !facts.report.is_slow_failure() => Stopped::Budget,
             no => no,
         });
-        // Where the others would not have taken it, that is what kept it from being sent.
+        // If the other endpoints would not have taken it, that is what kept it from being sent.
         paid.map_err(|no| hindered.unwrap_or(no))?;
         Ok((at, if hindered.is_some() { Goes::Here } else { Goes::On }))
     }
@@ -363,7 +368,7 @@ impl Call {
     fn repeats_at(&self, plan: &Plan, facts: &Facts, draw: Draw, now: Time) -> Result<Time, Stopped> {
         let (named, back) = (facts.verdict.retry_after, facts.back);
         if self.end_by == Time::NEVER && named.is_some_and(|named| named > plan.after_max) {
-            // Nobody said how long this call may take, and nobody waits for an hour.
+            // Nobody said how long this call may take, but no caller waits for an hour.
             return Err(Stopped::Cooling);
         }
         let wait = plan.backoff.wait(self.attempts, named, draw);
@@ -376,8 +381,8 @@ impl Call {
         if self.attempts == 0 { 0 } else { (self.endpoint + 1) % plan.endpoints.max(1) }
     }
 
-    /// Asks in this order: time left, breaker, concurrency limit; over the endpoints, beginning with `first`. Where none
-    /// says yes, it waits in the queue of the first whose limit said no.
+    /// Asks in this order: time left, breaker, concurrency limit; and the endpoints in their order, beginning with
+    /// `first`. Where none says yes, the call waits in the queue of the first whose limit said no.
     #[inline(always)]
     fn send(&mut self, plan: &Plan, guards: &mut impl Guards, first: usize, now: Time) -> Step {
         if now >= self.end_by {
@@ -389,13 +394,13 @@ impl Call {
         }
     }
 
-    /// The same for a repeat, apart, so that the first attempt's is not paid for by a jump.
+    /// The same for a repeat. It is a function of its own, so that the first attempt does not pay for a jump.
     #[cold]
     fn send_again(&mut self, plan: &Plan, guards: &mut impl Guards, first: usize, now: Time) -> Step {
         self.send(plan, guards, first, now)
     }
 
-    /// The endpoint of choice said no.
+    /// The preferred endpoint said no.
     #[cold]
     fn send_elsewhere(
         &mut self,
@@ -477,8 +482,8 @@ impl Call {
         Step::Finish(self.finish(None, Some(stopped)))
     }
 
-    /// A repeat at the same endpoint ended, and what was held back is not its last result any more; unless the repeat did not
-    /// come as far as the endpoint.
+    /// A repeat at the same endpoint ended, so what was held back is not the call's last result there any more, unless
+    /// the repeat did not reach the endpoint.
     #[cold]
     fn repeated(&mut self, guards: &mut impl Guards, ending: &Ending, now: Time) {
         if *ending == Ending::Unsent(Unsent::OutOfDescriptors) {

@@ -15,10 +15,10 @@ pub(super) struct Diary {
     pub(super) out: i32,
     pub(super) evidence: Vec<(usize, Option<Health>)>,
     pub(super) asked: Vec<&'static str>,
-    /// Who may wait in a queue, and what becomes of those who do, the last first.
+    /// The callers that may wait in a queue, and what becomes of them, the last first.
     pub(super) room: u32,
     pub(super) turns: Vec<Result<(), Reason>>,
-    /// Overload answers that were told, and how long an endpoint cools for one.
+    /// The overload answers that were told, and how long an endpoint cools for one.
     pub(super) overloaded: Vec<(usize, Overload)>,
     pub(super) cools: Option<Duration>,
 }
@@ -40,7 +40,7 @@ impl Diary {
     }
 }
 
-/// Guards of which the first attempt takes the only place, to take permits and tickets from.
+/// Guards of which the first attempt takes the only slot, to take permits and tickets from.
 fn stock() -> DependencyGuards {
     let queue = QueueSettings { length: 1, wait: Duration::from_secs(1) };
     DependencyGuards::new(
@@ -140,7 +140,7 @@ pub(super) fn status(status: u16) -> Ending {
     Ending::Answered(Answer::of_status(status))
 }
 
-/// Runs a call whose attempts end as told, each `took` after its start; waits are jumped over.
+/// Runs a call whose attempts end as told, each `took` after its start. Waits are jumped over.
 pub(super) fn run(
     plan: &Plan,
     guards: &mut Diary,
@@ -452,7 +452,7 @@ proptest! {
         let seen = &script[..n];
 
         prop_assert!(n >= 1 && n as u32 <= attempts && n as u32 == finish.attempts);
-        // What no endpoint ever got moves on to the next for nothing.
+        // What no endpoint ever got moves on to the next one at no cost.
         let free = (0..n - 1).filter(|i| i + 1 < endpoints && matches!(seen[*i], Ending::Unsent(_))).count();
         prop_assert!((n - 1 - free) as u32 <= tokens, "every other repeat was paid for");
         prop_assert!(now <= Time::from_millis(31_000), "never past the deadline");
@@ -505,7 +505,7 @@ fn what_a_stale_connection_lost_is_repeated_at_once_and_free() {
         assert_eq!(at_once, repeated, "{idempotency} {ending:?} {step:?}");
         assert!(!guards.asked.contains(&"pay"), "{idempotency}");
         if repeated {
-            // One repeat for nothing; what was in doubt stays so.
+            // There is one repeat at no cost; what was in doubt stays in doubt.
             let refused = Ended { ending: Ending::Unsent(Unsent::Refused), ..stale };
             let step = call.ended(&plan, &mut guards, refused, || Draw::new(u64::MAX), now);
             let Step::Finish(finish) = step else { panic!("{step:?}") };

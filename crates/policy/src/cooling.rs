@@ -1,11 +1,12 @@
 //! Cooling: "come back later", remembered.
 //!
-//! An answer such as 429 with `Retry-After: 5` speaks to the whole caller. The obvious rule lets only the call that got it
-//! wait: in a trial all of the next hundred calls went to the provider within those five seconds. The next obvious rule,
-//! to let nobody pass until exactly then, makes a wave: of 1 000 simulated instances 378 calls came in the same tenth of a
-//! second, where 50 could be served. And to silence a provider for every 429 lets one customer's limit stop all others. Here
-//! an endpoint (or a breaker's key) cools where nothing is lost by it: where another endpoint takes the calls, or where
-//! nobody succeeds anyhow. It comes back a random while after the time that was named, never before, and on a ramp.
+//! An answer such as 429 with `Retry-After: 5` speaks to the whole caller. The obvious rule lets only the call that got
+//! it wait: in a trial all of the next hundred calls went to the provider within those five seconds. The next obvious
+//! rule, to let no call pass until exactly then, makes a wave: of 1 000 simulated instances 378 calls came in the same
+//! tenth of a second, where 50 could be served. And if every 429 silences a provider, one customer's limit stops all
+//! others. Here an endpoint (or a breaker's key) cools only where nothing is lost by it: where another endpoint takes
+//! the calls, or where no call succeeds anyhow. Its calls return a random while after the time that was named, never
+//! before, and on a ramp.
 //!
 //! ```
 //! use std::time::Duration;
@@ -28,17 +29,17 @@ use crate::backoff::Draw;
 use crate::ramp::{Ramp, Ramped};
 use crate::time::Time;
 
-/// A named time is never taken for less.
+/// A shorter named time counts as this.
 const LEAST: Duration = Duration::from_millis(100);
 /// The first cooling for an answer that names no time.
 const UNNAMED: Duration = Duration::from_secs(1);
-/// Such coolings double up to this.
+/// Coolings for such answers double up to this.
 const UNNAMED_MOST: Duration = Duration::from_secs(30);
-/// The shortest and the longest while over which calls come back.
+/// The shortest and the longest time over which calls return.
 const BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-/// This many answers in a row say that it is so for all. With 12 of the last 16, chance alone silenced the provider for all while
-/// one tenant of two was answered so (in the simulator 66 % of the other's calls were refused; with 12 in a row 4 %), and now and
-/// then for one of five.
+/// This number of overload answers in a row shows that all calls are answered so. With 12 of the last 16, chance alone
+/// silenced the provider for everybody while one tenant of two was answered so (in the simulator 66 % of the other
+/// tenant's calls were refused; with 12 in a row 4 %), and now and then while one of five was.
 const IN_A_ROW: u32 = 12;
 
 /// How an endpoint cools.
@@ -58,7 +59,7 @@ impl Default for CoolingSettings {
 }
 
 impl CoolingSettings {
-    /// A named time, as it counts here.
+    /// A named time, within the bounds.
     fn clamped(&self, named: Duration) -> Duration {
         named.clamp(LEAST, self.after_max.max(LEAST))
     }
@@ -67,7 +68,7 @@ impl CoolingSettings {
 /// An answer that says "come back later".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overload {
-    /// After this time, where it names one.
+    /// How long to stay away, if the answer names a time.
     pub named: Option<Duration>,
     /// Its status was 429.
     pub too_many: bool,
@@ -76,9 +77,9 @@ pub struct Overload {
 /// "Not yet."
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolingRefusal {
-    /// When the provider's time is over; once it is, when the first call passes, or now where some pass already.
+    /// When the provider's time is over. If it is over: when the first call passes, or now if some calls pass already.
     pub until: Time,
-    /// Those who were refused are to come back over this while after it, each at a moment of its own.
+    /// The span after `until` over which refused callers are to come back, each at a moment of its own.
     pub spread: Duration,
     /// The provider answered 429.
     pub too_many: bool,
@@ -100,35 +101,35 @@ pub struct CoolingSeen {
 pub struct Cooling {
     settings: CoolingSettings,
     state: CoolingState,
-    /// Overload answers in a row.
+    /// The number of overload answers in a row.
     in_a_row: u32,
-    /// Coolings without a named time since the last success.
+    /// The number of coolings without a named time since the last success.
     unnamed: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum CoolingState {
-    /// All pass.
+    /// All calls pass.
     Calm,
-    /// Nobody passes.
+    /// No call passes.
     Cools(Cools),
-    /// A growing share passes, after this.
+    /// A growing share of the calls passes, after this cooling.
     Returns(Ramp, Cools),
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Cools {
     until: Time,
-    /// The while over which calls come back.
+    /// The time over which calls return.
     over: Duration,
-    /// Where in it the first may pass: drawn once.
+    /// The draw that says when within that time the first may pass.
     draw: Draw,
     back: Time,
     too_many: bool,
 }
 
 impl Cooling {
-    /// One at which all pass.
+    /// A value at which all calls pass.
     #[must_use]
     pub fn new(settings: CoolingSettings) -> Cooling {
         Cooling { settings, state: CoolingState::Calm, in_a_row: 0, unnamed: 0 }
@@ -137,7 +138,7 @@ impl Cooling {
     /// Asks to call.
     ///
     /// # Errors
-    /// It cools, or comes back and this call is not among the first.
+    /// The endpoint cools, or its calls return gradually and this one is not among the first.
     #[inline]
     pub fn admit(&mut self, now: Time) -> Result<(), CoolingRefusal> {
         match self.state {
@@ -158,7 +159,7 @@ impl Cooling {
         self.state = CoolingState::Returns(ramp, cools);
         match ramped {
             Ramped::Passes => Ok(()),
-            // So it is with the first call, too, where that comes late.
+            // A first call that comes late finds it so, too.
             Ramped::Over => {
                 self.state = CoolingState::Calm;
                 Ok(())
@@ -167,7 +168,8 @@ impl Cooling {
         }
     }
 
-    /// An answer came that was no overload. `success`: what was learnt of answers without a time is forgotten.
+    /// An answer came that was no overload. After a `success`, what was learned from answers without a time is
+    /// forgotten.
     #[inline]
     pub fn answered(&mut self, success: bool) {
         // Calls that succeed write nothing here.
@@ -179,10 +181,11 @@ impl Cooling {
         }
     }
 
-    /// An overload answer came. When the first call passes again, where this makes the endpoint cool or it cools already.
+    /// An overload answer came. Returns when the first call passes again, if this makes the endpoint cool or it cools
+    /// already.
     ///
-    /// `elsewhere`: another endpoint takes calls. `nobody`: no success ended here within the breaker's window. `draw` is asked
-    /// where it begins to cool.
+    /// `elsewhere`: another endpoint takes calls. `nobody`: no success ended here within the breaker's window. `draw`
+    /// is called only where it begins to cool.
     pub fn overloaded(
         &mut self,
         now: Time,
@@ -211,7 +214,7 @@ impl Cooling {
         }
     }
 
-    /// What cools no longer comes back, though nobody has asked since.
+    /// An endpoint whose time is over lets calls return, even if no call has asked since.
     fn passes(&mut self, now: Time) {
         if let CoolingState::Cools(cools) = self.state
             && now >= cools.back
@@ -223,7 +226,7 @@ impl Cooling {
         }
     }
 
-    /// For how long an answer without a time cools: doubled each time.
+    /// How long an answer without a time cools: twice as long each time.
     fn unnamed(&mut self) -> Duration {
         let time = UNNAMED.saturating_mul(1 << self.unnamed.min(5)).min(UNNAMED_MOST);
         self.unnamed = self.unnamed.saturating_add(1);
@@ -238,7 +241,7 @@ impl Cooling {
         let time = match (told.named, before) {
             (Some(named), _) => self.settings.clamped(named),
             (None, None) => self.unnamed(),
-            // It answers what was sent before it began to cool: nothing is learnt of it.
+            // It answers what was sent before the endpoint began to cool, so nothing is learned from it.
             (None, Some(_)) => return,
         };
         let (until, over) = (now.saturating_add(time), (time / 4).clamp(BACK.0, BACK.1));
@@ -254,7 +257,7 @@ impl Cooling {
         }));
     }
 
-    /// Whether nobody passes now.
+    /// Whether no call passes now.
     #[must_use]
     pub fn is_cooling(&self, now: Time) -> bool {
         matches!(self.state, CoolingState::Cools(cools) if now < cools.back)
@@ -271,7 +274,7 @@ impl Cooling {
         }
     }
 
-    /// Takes new settings. Turned off, it lets all pass.
+    /// Takes new settings. If they turn it off, all calls pass.
     pub fn adopt(&mut self, settings: CoolingSettings) {
         self.settings = settings;
         if !settings.enabled {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// What is known of the effect of an attempt, or of a whole call, on the other side.
+/// What is known of the effect of an attempt, or of a whole call, at the provider.
 ///
 /// The enum is closed on purpose: there is no fourth ending, and every `match` on it should name all three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,7 +19,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// The effect of a call of which `self` is known so far and one more attempt ended with `next`.
+    /// The effect of a call: `self` is what was known so far, and one more attempt ended with `next`.
     ///
     /// Applied if any applied, else unknown if any is unknown, else not applied: a later refusal never turns a doubt
     /// into a "no", since it speaks for its own attempt only.

@@ -12,20 +12,20 @@ use crate::idempotency::Idempotency;
 use crate::limit::AttemptEnd;
 use crate::reason::Reason;
 
-/// Proof that nothing of the request reached the other side.
+/// Proof that nothing of the request reached the dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unsent {
     /// The name was not resolved, or not in time.
     Dns,
     /// The connection was refused, or there was no way to the address.
     Refused,
-    /// The connection, TLS included, was not there in time.
+    /// No connection, TLS included, was made in time.
     ConnectTimeout,
     /// TLS failed.
     Tls,
     /// A connection was there, and broke before a byte was written.
     ConnectionLost,
-    /// This process could not make a socket, or not open a file that the lookup needed: it has no descriptor left. The
+    /// This process could not make a socket or open a file that the lookup needed: it has no descriptor left. The
     /// endpoint was not asked.
     OutOfDescriptors,
 }
@@ -33,7 +33,7 @@ pub enum Unsent {
 /// The request may have been read, and no answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lost {
-    /// No progress in either direction for the read timeout.
+    /// Nothing was sent or received for as long as the read timeout.
     ReadTimeout,
     /// The total deadline passed.
     TotalTimeout,
@@ -48,11 +48,11 @@ pub enum Lost {
 pub enum Ending {
     /// Nothing was sent.
     Unsent(Unsent),
-    /// HTTP/2 REFUSED_STREAM, or a stream above the last one of a GOAWAY: the other side says it did not look at it.
+    /// HTTP/2 REFUSED_STREAM, or a stream above the last one of a GOAWAY: the server says that it did not look at it.
     Unprocessed,
     /// An answer came.
     Answered(Answer),
-    /// Sent, no answer.
+    /// It was sent, and no answer came.
     Lost(Lost),
     /// The caller's own deadline, shorter than ours, cut the attempt.
     CallerDeadline,
@@ -63,12 +63,12 @@ pub enum Ending {
     },
     /// The caller went away; `sent` tells whether anything had been written.
     CallerLeft {
-        /// Whether a byte may have reached the other side.
+        /// Whether a byte may have reached the dependency.
         sent: bool,
     },
 }
 
-/// The head of an answer, as far as it decides anything.
+/// The head of an answer, as far as anything depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status, 200 to 999.
@@ -96,20 +96,21 @@ pub enum Health {
     Success,
     /// It does not.
     Failure,
-    /// It does not, and that took as long as anybody waits: a timeout of ours, or 504.
+    /// It does not, and that took as long as any call waits: a timeout of ours, or 504.
     Timeout,
-    /// It works and has too much to do (429): neither good nor bad to a breaker. What it is to a limit, [`Rules::overload`] says.
+    /// It works and has too much to do (429): neither good nor bad to a breaker. [`Rules::overload`] says what it is to
+    /// a limit.
     Busy,
 }
 
 /// What the dependency has decided about the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
-    /// Yes, no, or "accepted"; or nobody waits for an answer. A repeat is not wanted.
+    /// Yes, no, or "accepted"; or no caller waits for an answer any more. A repeat is not wanted.
     Definite,
-    /// It was not asked: this process has no means to send a request, so that it could not send another one.
+    /// It was not asked: this process has no means to send a request, and could not send another one either.
     NoMeans,
-    /// It provably did not process the request, so that anyone may repeat it.
+    /// It provably did not process the request, so anybody may repeat it.
     Unprocessed,
     /// Nobody knows.
     Open,
@@ -147,7 +148,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// What is an overload where nobody says otherwise: 429, 503, and the 529 of some interfaces of language models.
+    /// The statuses that count as overload by default: 429, 503, and the 529 of some interfaces of language models.
     pub const OVERLOAD: [u16; 3] = [429, 503, 529];
 
     /// Rules that follow from the idempotency alone.
@@ -162,7 +163,7 @@ impl Rules {
         }
     }
 
-    /// What the operation's own words say of an answer, for [`Answer::declared`]; none where its status decides.
+    /// What the operation's own words say of an answer, for [`Answer::declared`]; `None` where its status decides.
     ///
     /// A 202 that can be asked about is a promise, and [`Answers::otherwise`] speaks of what is done. So only a predicate
     /// that matches says more of such an answer than the table, where it is unknown and not sent again.
@@ -183,8 +184,8 @@ impl Rules {
         use Effect::{NotApplied, Unknown};
         use Health::{Failure, Silent, Timeout};
         let mut verdict = match *ending {
-            // Our own trouble says nothing of the endpoint. Its caller is told immediately: a repeat, here or elsewhere, would
-            // want a descriptor, too.
+            // Our own trouble says nothing of the endpoint. Its caller is told immediately: a repeat, here or
+            // elsewhere, would need a descriptor, too.
             Ending::Unsent(Unsent::OutOfDescriptors) => Verdict::of(NotApplied, Silent, NoMeans),
             Ending::Unsent(Unsent::ConnectTimeout) => Verdict::of(NotApplied, Timeout, Unprocessed),
             Ending::Unsent(_) => Verdict::of(NotApplied, Failure, Unprocessed),
@@ -239,7 +240,7 @@ impl Rules {
 }
 
 impl Verdict {
-    /// With the load that follows from the health, where no overload is known.
+    /// Together with the load that follows from the health, where no overload is known.
     fn of(effect: Effect, health: Health, decision: Decision) -> Verdict {
         let load = match health {
             Health::Success => AttemptEnd::Success,
@@ -257,7 +258,7 @@ impl Verdict {
 }
 
 impl Ending {
-    /// The reason that an answer made here gives for this ending; none where the dependency's answer is passed on.
+    /// The reason that an answer made here gives for this ending; `None` where the dependency's answer is passed on.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         Some(match self {

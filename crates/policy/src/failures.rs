@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// What kind of failure it was, as coarse as a person wants it told.
+/// What kind of failure it was, no finer than an operator needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FailureKind {
@@ -13,7 +13,7 @@ pub enum FailureKind {
     Timeout,
     /// No connection: no name, refused, timed out, TLS failed. Nothing was sent.
     Unreachable,
-    /// The connection was reset or closed before the answer was whole.
+    /// The connection was reset or closed before the answer was complete.
     Lost,
     /// What came was not HTTP.
     BadAnswer,
@@ -62,12 +62,12 @@ impl FailureKind {
     }
 }
 
-/// How many failures of each kind.
+/// The number of failures of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failures([u32; FailureKind::ALL.len()]);
 
 impl Failures {
-    /// How many of this kind.
+    /// The number of failures of this kind.
     #[must_use]
     pub const fn get(&self, kind: FailureKind) -> u32 {
         self.0[kind as usize]

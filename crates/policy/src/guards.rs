@@ -2,12 +2,12 @@
 //!
 //! One ending means different things to different guards. 503 is a failure to the breaker and overload to the limit;
 //! 429 is neither good nor bad to the breaker and overload to the limit; a refused connection is a failure to the
-//! breaker and nothing to the limit, since no load reached the other side. Breaker and limit are kept for each
-//! endpoint, or there for each key that the calls carry ([`Keys`]); the budget for the dependency, since a repeat at a
+//! breaker and nothing to the limit, since no load reached the provider. Breaker and limit are kept for each endpoint,
+//! or there for each key that the calls carry ([`Keys`]). The budget is kept for the dependency, since a repeat at a
 //! second endpoint is a repeat all the same.
 //!
-//! A driver asks once to begin an attempt ([`DependencyGuards::admit`]) and tells once how it ended
-//! ([`DependencyGuards::settle`]), so that whoever shares these guards behind a lock takes it twice a call.
+//! A driver that shares these guards behind a lock takes it twice for each attempt: in [`DependencyGuards::admit`] and
+//! in [`DependencyGuards::settle`].
 
 use std::time::Duration;
 
@@ -45,19 +45,19 @@ pub struct DependencyGuards {
     instances: u32,
     /// Attempts that are followed without their callers.
     witnesses: u32,
-    /// Whose turn came, and who were not told yet.
+    /// Tickets whose turn came, and whose callers were not told yet.
     called: Vec<Ticket>,
 }
 
-/// Failures are rare while they are at most one in so many.
+/// Failures are rare while at most one call in this number fails.
 const BAD_SHARE: u64 = 5;
-/// So many in the window are single failures, whatever their share.
+/// Up to this number of failures in the window are single failures, whatever their share.
 const SINGLE: u64 = 2;
 /// A fleet of more callers than this cannot afford repeats without evidence.
 const LARGE_FLEET: u32 = 100;
 
 impl DependencyGuards {
-    /// Closed breakers and open limits for so many endpoints.
+    /// Closed breakers and open limits for this number of endpoints.
     #[must_use]
     pub fn new(settings: GuardSettings, endpoints: usize) -> DependencyGuards {
         DependencyGuards {
@@ -69,10 +69,10 @@ impl DependencyGuards {
         }
     }
 
-    /// Cooling and breaker first, then the limit: what they refuse holds no place in the limit.
+    /// Asks cooling and breaker first and then the limit, so that a call that they refuse holds no slot of the limit.
     ///
     /// # Errors
-    /// The guard that said no, and until when where it knows.
+    /// The guard that said no, and until when it will, where it knows.
     #[inline]
     pub fn admit(&mut self, endpoint: usize, keys: &Keys, now: Time) -> Result<Permit, Refusal> {
         let guards = &mut self.endpoints[endpoint];
@@ -88,11 +88,11 @@ impl DependencyGuards {
         Ok(Permit { at: At { endpoint: endpoint as u32, breaker, gate }, pass, slot })
     }
 
-    /// Waits in the queue before the endpoint's limit, until the time that comes back at the latest. Then, and when its
-    /// turn comes ([`DependencyGuards::take_called`]), it is asked for with [`DependencyGuards::take_turn`].
+    /// Puts a call into the queue before the endpoint's limit, until the returned time at the latest. At that time, or
+    /// when its turn comes ([`DependencyGuards::take_called`]), ask with [`DependencyGuards::take_turn`].
     ///
     /// # Errors
-    /// There is no queue (`concurrency-limit`), or it is full.
+    /// There is no queue (`concurrency-limit`), or the queue is full.
     pub fn join(&mut self, endpoint: usize, keys: &Keys, now: Time) -> Result<(Ticket, Time), Refusal> {
         let guards = &mut self.endpoints[endpoint];
         let place = guards.gates.place(keys.limit.as_ref(), now);
@@ -104,12 +104,12 @@ impl DependencyGuards {
         let joined = gate.join(now);
         let (waiter, until) = joined.map_err(|_| Refusal::of(Reason::QueueFull))?;
         let ticket = Ticket { endpoint: endpoint as u32, gate: place, waiter };
-        // A place may have come free since it was asked for.
+        // A slot may have come free since the call asked for one.
         gate.call(now, |waiter| self.called.push(Ticket { waiter, ..ticket }));
         Ok((ticket, until))
     }
 
-    /// Asks whether it is this one's turn. The breaker is asked now: it may have opened meanwhile.
+    /// Asks whether this ticket's turn has come. The breaker is asked now, since it may have opened meanwhile.
     #[must_use]
     pub fn take_turn(&mut self, ticket: Ticket, keys: &Keys, now: Time) -> QueueTurn {
         let guards = &mut self.endpoints[ticket.endpoint as usize];
@@ -139,26 +139,27 @@ impl DependencyGuards {
         }
     }
 
-    /// Whether its turn has come, and nobody claimed it yet; for whoever waits and was woken for another cause.
+    /// Whether this ticket's turn has come and was not taken yet; for a caller that waits and was woken for another
+    /// cause.
     #[must_use]
     pub fn is_called(&mut self, ticket: &Ticket) -> bool {
         self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).is_called(ticket.waiter)
     }
 
-    /// Gives up waiting, or the turn that came.
+    /// Gives up waiting, or the turn if it has come.
     pub fn leave(&mut self, ticket: Ticket, now: Time) {
         self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).leave(ticket.waiter);
         self.call(ticket.endpoint, ticket.gate, || now);
     }
 
-    /// One whose turn came; ask until there is none, after each settling, release or leaving.
+    /// A ticket whose turn came. Ask until there is none, after each settling, release or leaving.
     #[inline]
     pub fn take_called(&mut self) -> Option<Ticket> {
         self.called.pop()
     }
 
-    /// Takes an attempt's report: the load's share to the limit, the health's share to the breaker unless the call
-    /// repeats here, and what a success earns to the budget. `draw` is asked only where this opens the breaker.
+    /// Takes an attempt's report. The limit learns of the load; the breaker learns of the health, unless the call
+    /// repeats here; a success earns for the budget. `draw` is called only where this opens the breaker.
     #[inline]
     pub fn settle(
         &mut self,
@@ -192,21 +193,21 @@ impl DependencyGuards {
         Remains { pass: held, slot: None }
     }
 
-    /// Gives evidence that was held back, since the repeat was not sent or went elsewhere.
+    /// Gives evidence that was held back for a repeat, since the repeat was not sent or went elsewhere.
     pub fn witness(&mut self, held: HeldPass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) {
         self.endpoints[held.at.endpoint as usize].weigh(held.at, held.pass, report, now, draw);
     }
 
-    /// Gives a place in the limit back. `now` is asked only where somebody waits for it.
+    /// Gives a slot of the limit back. `now` is called only where a call waits for it.
     #[inline]
     pub fn release(&mut self, slot: LimitSlot, now: impl FnOnce() -> Time) {
         self.free(slot, true, now);
     }
 
-    /// Whether one more repeat can be afforded after a failure of this attempt; pays for it.
+    /// Whether one more repeat can be afforded after a failure of this attempt. If so, it is paid for.
     ///
-    /// A repeat that `doubles` work is made only while failures are rare, and the breaker closed: the first attempt may
-    /// still burn capacity on the other side, and a budget alone does not see that successes are bought with it.
+    /// A repeat that `doubles` work is made only while failures are rare and the breaker is closed. The first attempt
+    /// may still burn capacity at the provider, and a budget alone does not see that successes are bought with it.
     ///
     /// # Errors
     /// Why not: `breaker`, `slow` or `budget`.
@@ -228,7 +229,8 @@ impl DependencyGuards {
         if self.budget.spend() { Ok(()) } else { Err(Stopped::Budget) }
     }
 
-    /// An attempt was answered "come back later". When the first call passes there again, where its endpoint cools now.
+    /// An attempt was answered "come back later". Returns when the first call passes there again, where its endpoint
+    /// cools now.
     pub fn overloaded(
         &mut self,
         permit: &Permit,
@@ -245,7 +247,8 @@ impl DependencyGuards {
         self.endpoints[here].wards.at(breaker).overloaded(now, told, elsewhere, draw)
     }
 
-    /// Why an endpoint would refuse a call now, without asking it: `breaker`, `cooling` or `limit`; `None` where it would not.
+    /// Why an endpoint would refuse a call now: `breaker`, `cooling` or `limit`; `None` where it would not. Takes no
+    /// permit.
     pub fn refuses(&mut self, endpoint: usize, keys: &Keys, now: Time) -> Option<Stopped> {
         let guards = self.endpoints.get_mut(endpoint)?;
         let ward = guards.wards.found(keys.breaker.as_ref())?;
@@ -273,14 +276,14 @@ impl DependencyGuards {
         }
     }
 
-    /// Whether an endpoint's health request is to be sent now; true once each time that it is due. It is the endpoint's
-    /// own breaker that asks: what the endpoint says of itself tells nothing of one shard behind it.
+    /// Whether an endpoint's health request is to be sent now; true once each time that it is due. Only the endpoint's
+    /// own breaker asks for it, since what the endpoint says of itself tells nothing of one shard behind it.
     pub fn health_due(&mut self, endpoint: usize, now: Time) -> bool {
         let guards = self.endpoints.get_mut(endpoint);
         guards.is_some_and(|guards| guards.cooling(now).is_none() && guards.breaker().health_due(now))
     }
 
-    /// The health request was answered well. Whether that began to probe an open breaker.
+    /// The health request was answered well. Returns whether an open breaker began to probe because of it.
     pub fn health_answered(&mut self, endpoint: usize, now: Time) -> bool {
         let guards = self.endpoints.get_mut(endpoint);
         guards.is_some_and(|guards| guards.breaker().health_answered(now).is_some())
@@ -308,7 +311,7 @@ impl DependencyGuards {
         self.endpoints.len()
     }
 
-    /// Never: there is at least one endpoint.
+    /// Always false: there is at least one endpoint.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.endpoints.is_empty()
@@ -340,8 +343,8 @@ impl DependencyGuards {
 }
 
 impl EndpointGuards {
-    /// Gives evidence to a breaker, and tells the limit of the same call where that closes. Whether the call was given
-    /// up and counted as bad: then it is overload, too.
+    /// Gives evidence to a breaker, and tells the limit of the same call if that closes the breaker. Returns whether
+    /// the call was given up and counted as bad; then it is overload to the limit, too.
     #[inline]
     fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
         let ward = self.wards.at(at.breaker);

@@ -56,7 +56,7 @@ fn in_flight(guards: &mut DependencyGuards) -> u32 {
     guards.endpoint(0).expect("it is there").limit().in_flight()
 }
 
-/// Asks for a repeat of an attempt, which then is given up.
+/// Asks for a repeat of an attempt, which is then given up.
 fn pay(guards: &mut DependencyGuards, doubles: bool, at: Time) -> Result<(), Stopped> {
     let permit = guards.admit(0, &Keys::NONE, at).expect("admitted");
     let paid = guards.pay(&permit, doubles, at);
@@ -99,7 +99,7 @@ fn each_guard_reads_an_ending_in_its_own_way() {
     }
 }
 
-/// One call that ended after so long; nobody was told how where its future was dropped.
+/// One call that ended after this time; its ending is not told where its future was dropped.
 fn end_after(guards: &mut DependencyGuards, ending: Option<Ending>, took: Duration, at: Time) {
     let permit = guards.admit(0, &Keys::NONE, at).expect("admitted");
     let report = match ending {
@@ -145,7 +145,7 @@ fn what_the_breaker_counts_of_a_call_that_was_cut_the_limit_hears_too() {
     }
 }
 
-/// Begins an attempt, and asks whether it is followed now that its caller left.
+/// Begins an attempt, and asks whether it is followed after its caller has left.
 fn leaves(guards: &mut DependencyGuards, began: Time) -> (Permit, Option<Witness>) {
     let permit = guards.admit(0, &Keys::NONE, began).expect("admitted");
     let witness = guards.follow(&permit.underway(began), READ);
@@ -278,7 +278,7 @@ fn slow_failures_are_repeated_only_while_rare() {
         end(&mut guards, status(503), false, at);
     }
     assert_eq!(pay(&mut guards, true, at), Err(Stopped::Slow), "21 of 101");
-    assert_eq!(pay(&mut guards, false, at), Ok(()), "a quick failure costs the other side little");
+    assert_eq!(pay(&mut guards, false, at), Ok(()), "a quick failure costs the provider little");
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn a_forgotten_keys_late_result_says_nothing_of_the_one_that_has_its_place() {
 }
 
 #[test]
-fn a_place_that_comes_free_is_handed_to_whoever_waits_longest() {
+fn a_slot_that_comes_free_is_handed_to_the_call_that_waits_longest() {
     let at = Time::from_millis(1);
     let queue = QueueSettings { length: 3, wait: Duration::from_millis(100) };
     let settings = GuardSettings { limit: LimitSettings::fixed(1), queue, ..GuardSettings::default() };
@@ -401,7 +401,7 @@ fn a_place_that_comes_free_is_handed_to_whoever_waits_longest() {
     assert_eq!((guards.take_called(), guards.take_called()), (Some(second), None));
     assert!(guards.admit(0, &none, at).is_err(), "a newcomer passes nobody");
     assert!(matches!(guards.take_turn(third, &none, at), QueueTurn::Waits(..)));
-    // Its turn came, and it left: the place goes on.
+    // Its turn came, and it left, so the slot goes on to the next.
     guards.leave(second, at);
     assert_eq!(guards.take_called(), Some(third));
     assert!(guards.is_called(&third) && !guards.is_called(&second));
@@ -412,7 +412,7 @@ fn a_place_that_comes_free_is_handed_to_whoever_waits_longest() {
 }
 
 #[test]
-fn the_place_of_whoever_was_called_is_no_newcomers_though_nobody_waits_any_more() {
+fn the_slot_of_a_called_ticket_is_no_newcomers_though_nobody_waits_any_more() {
     let at = Time::from_millis(1);
     let queue = QueueSettings { length: 3, wait: Duration::from_millis(100) };
     let settings = GuardSettings { limit: LimitSettings::fixed(1), queue, ..GuardSettings::default() };
@@ -425,7 +425,7 @@ fn the_place_of_whoever_was_called_is_no_newcomers_though_nobody_waits_any_more(
     assert_eq!(guards.admit(0, &none, at).expect_err("it is taken").reason, Reason::ConcurrencyLimit);
     let (third, _) = guards.join(0, &none, at).expect("room");
     assert_eq!(guards.take_called(), None, "the newcomer waits for the one before it");
-    // However late it comes for it.
+    // It may come for the slot however late.
     let late = Time::from_millis(1_000);
     let QueueTurn::Yours(permit) = guards.take_turn(second, &none, late) else { panic!("it is its turn") };
     assert_eq!(in_flight(&mut guards), 1);
@@ -490,7 +490,7 @@ fn the_health_request_is_due_only_while_open_and_once_for_all_who_ask() {
     leave_off(&mut guards, probe, due);
 }
 
-/// One call that is answered so, with a time that it names; whether its endpoint cools.
+/// One call that is answered so, with a time that it names. Returns whether its endpoint cools.
 fn overload(
     guards: &mut DependencyGuards,
     endpoint: usize,

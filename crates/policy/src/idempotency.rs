@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// What a second delivery of the same request does on the other side.
+/// What a second delivery of the same request does at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Idempotency {
     /// Reads only: there is no effect to double (GET, HEAD, OPTIONS).
     Safe,
     /// Applying twice equals applying once (PUT, DELETE).
     Idempotent,
-    /// The request carries a key that the other side honours: the second delivery gets the first one's result.
+    /// The request carries a key that the provider honours: the second delivery gets the first one's result.
     Keyed,
     /// None of these (plain POST, PATCH): a second delivery may be a second effect.
     None,

@@ -1,8 +1,8 @@
 //! How long an idle connection may be trusted.
 //!
 //! A server closes idle connections, and a request that is written while the close is under way is lost without an
-//! answer. A read is simply sent again; a plain POST is in doubt. The obvious rule, a fixed idle timeout on our
-//! side, is wrong as soon as the server's is shorter, and right behind an answer a server may close at any time.
+//! answer. A read is simply sent again; a plain POST is in doubt. The obvious rule, a fixed idle timeout on our side,
+//! is wrong as soon as the server's timeout is shorter. And right behind an answer a server may close at any time.
 //!
 //! Two things are asked of a connection before a request that must not be sent twice takes it. It has *settled*: some
 //! time passed since its last answer. And it is *young*: its idle age is at most half of what is known to be safe.
@@ -39,8 +39,8 @@ impl IdleLifetime {
     /// A connection was seen open after being idle for `age`.
     pub fn seen_open(&mut self, age: Duration) {
         self.proved = self.proved.max(age);
-        // One that is a little older than another that was closed shows no more than that a server's timers are not
-        // exact; one that is twice as old shows that age was not the reason.
+        // A connection that is a little older than another that was closed shows only that a server's timers are not
+        // exact. One that is twice as old shows that age was not the reason.
         if self.closed_at.is_some_and(|closed| age / 2 > closed) {
             self.closed_at = None;
         }

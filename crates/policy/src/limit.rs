@@ -1,4 +1,4 @@
-//! The concurrency limit: how many calls may be in flight at once.
+//! The concurrency limit: how many calls may be in flight at the same time.
 //!
 //! A fixed limit is a guess: too high it protects nobody, too low it refuses healthy traffic. The adaptive one
 //! starts at its maximum and falls while most attempts end in timeouts or overload answers: each bad ending then takes
@@ -21,7 +21,7 @@ use crate::problem::{Problem, Wrong};
 
 /// The limit is counted in thousandths of a call, so that nine tenths of it are exact enough.
 const CALL_MILLI: u64 = 1_000;
-/// So many of the last 16 endings are "most".
+/// From this number on, bad endings are most of the last 16.
 const MOST: u32 = 9;
 
 /// How one limit decides.
@@ -29,8 +29,8 @@ const MOST: u32 = 9;
 pub struct LimitSettings {
     /// `false`: everything is admitted, and only counted.
     pub enabled: bool,
-    /// Never more in flight; zero counts as one. Default 1000: a fuse against a runaway caller, far above what a
-    /// backend has in flight at one dependency in health.
+    /// The most calls in flight; zero counts as one. Default 1000: a fuse against a runaway caller, far above what a
+    /// backend has in flight at one healthy dependency.
     pub max: u32,
     /// Whether it falls below `max` under overload. Default yes.
     pub adaptive: bool,
@@ -75,19 +75,19 @@ impl LimitSettings {
     }
 }
 
-/// The right to be in flight; it goes back with [`Limit::release`]. One that is lost is in flight for ever.
+/// The right to be in flight. It goes back with [`Limit::release`]; a slot that is lost counts as in flight for ever.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a slot is given back by releasing it"]
 pub struct Slot {
     era: u32,
 }
 
-/// "No": as many are in flight as may be.
+/// "No": the limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitRefusal {
     /// Calls in flight.
     pub in_flight: u32,
-    /// The limit that stands.
+    /// The limit as it stands now.
     pub limit: u32,
 }
 
@@ -96,11 +96,12 @@ pub struct LimitRefusal {
 pub enum AttemptEnd {
     /// Its health was success.
     Success,
-    /// A read or total timeout, an answer whose status is in [`crate::Rules::overload`]; a call that was given up and counts as bad to the breaker.
+    /// A read or total timeout, an answer whose status is in [`crate::Rules::overload`], or a call that was given up
+    /// and counts as bad to the breaker.
     Overload,
     /// Any other ending: 500, no connection, a reset.
     Other,
-    /// It says nothing: not attempted, or given up early.
+    /// It says nothing: the attempt was not made, or was given up early.
     Nothing,
 }
 
@@ -111,7 +112,7 @@ pub struct Limit {
     in_flight: u32,
     /// From one call to `max`.
     limit_milli: u64,
-    /// The last 16 endings, one bit each; set: overload.
+    /// The last 16 endings, one bit each. A set bit is an overload.
     recent: u16,
     /// Counts the closings of the breaker.
     era: u32,
@@ -140,7 +141,7 @@ impl Limit {
         Ok(Slot { era: self.era })
     }
 
-    /// The attempt is over. One that was admitted before the breaker closed frees its slot and says nothing.
+    /// The attempt is over. One that was admitted before the breaker closed frees its slot and teaches nothing.
     #[inline]
     pub fn release(&mut self, slot: Slot, end: AttemptEnd) {
         if self.settings.adaptive && slot.era == self.era {
@@ -149,7 +150,7 @@ impl Limit {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// The ending attempt still counts as in flight here, or a limit of one could never grow.
+    /// The attempt that ends still counts as in flight here; otherwise a limit of one could never grow.
     #[inline]
     fn learn(&mut self, end: AttemptEnd) {
         match end {
@@ -171,13 +172,14 @@ impl Limit {
         }
     }
 
-    /// The breaker closed: what was learnt of the last 16 endings is about the time before. The limit stays.
+    /// The breaker closed, so what was learned from the last 16 endings is about the time before. The limit stays.
     pub fn breaker_closed(&mut self) {
         self.recent = 0;
         self.era = self.era.wrapping_add(1);
     }
 
-    /// Takes new settings. A limit that stood at its maximum stands at the new one; another stays, within the new one.
+    /// Takes new settings. A limit that stood at its maximum goes to the new one; another stays where it is, within the
+    /// new one.
     pub fn adopt(&mut self, settings: LimitSettings) {
         let at_most = self.limit_milli == self.settings.max_milli();
         self.settings = settings;
@@ -187,7 +189,7 @@ impl Limit {
         self.limit_milli = self.limit_milli.min(settings.max_milli());
     }
 
-    /// The limit that stands, at least one; where it is turned off, too.
+    /// The limit as it stands now, at least one; also where it is turned off.
     #[must_use]
     #[inline]
     pub fn limit(&self) -> u32 {

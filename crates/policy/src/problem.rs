@@ -1,8 +1,8 @@
 //! What is wrong with a text, a setting or a declaration, in words for the person who repairs it.
 //!
-//! The types of the settings find it, each in one place; whoever read or built them tells it: the gateway at the line of its
-//! file, the library in the error of its builder. What one value can be is mostly said by its type; here is what only two
-//! values together show, and what is left.
+//! The types of the settings find it, each in one place. The program that read or built them tells it: the gateway at
+//! the line of its file, the library in the error of its builder. What one value can be is mostly said by its type.
+//! Here is what only two values together show, and what is left.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +23,7 @@ impl Wrong {
         Wrong { message: message.into(), help: None }
     }
 
-    /// And this helps.
+    /// Adds what helps.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Wrong {
         self.help = Some(help.into());
@@ -45,7 +45,7 @@ impl std::error::Error for Wrong {}
 pub enum Gravity {
     /// The declaration is refused.
     Error,
-    /// The declaration is taken; something follows from it that its author may not expect.
+    /// The declaration is accepted, but has a consequence that its author may not expect.
     Note,
 }
 
@@ -69,19 +69,20 @@ impl Problem {
         Problem { setting, wrong, gravity: Gravity::Error, with: &[] }
     }
 
-    /// What works, though hardly as anybody wants it.
+    /// A warning: it works, though hardly as anybody wants it.
     #[must_use]
     pub fn note(setting: &'static str, wrong: Wrong) -> Problem {
         Problem { gravity: Gravity::Note, ..Problem::error(setting, wrong) }
     }
 
-    /// It follows from these other settings, too.
+    /// Adds the other settings that it follows from.
     #[must_use]
     pub fn with(self, with: &'static [&'static str]) -> Problem {
         Problem { with, ..self }
     }
 
-    /// Whether it only follows from a setting that could not be read. That was told already, and this would be its echo.
+    /// Whether it only follows from a setting that could not be read. That setting's error was told already, and this
+    /// one would repeat it.
     #[must_use]
     pub fn is_echo(&self, unread: impl Fn(&str) -> bool) -> bool {
         unread(self.setting) || self.with.iter().any(|setting| unread(setting))

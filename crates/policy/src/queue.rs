@@ -1,9 +1,9 @@
 //! The short queue before a full limit: who waits, until when, and who is next.
 //!
-//! The obvious queue has a length only. Under overload it is always full, every call waits for the whole of it, and
-//! what is served has long been given up. So the wait is bounded too, a caller that leaves makes room at once, and
-//! the default is no queue at all. Order is first come, first served, and a newcomer never takes a slot past
-//! somebody who waits: ask [`Queue::is_empty`] before the limit.
+//! The obvious queue has a length only. Under overload it is always full, every call waits for the whole of it, and the
+//! calls that are served were given up long before. So the wait is bounded too, a caller that leaves makes room
+//! immediately, and the default is no queue at all. The order is first come, first served, and a newcomer never takes a
+//! slot before a caller that waits: ask [`Queue::is_empty`] before the limit.
 //!
 //! ```
 //! use std::time::Duration;
@@ -27,13 +27,13 @@ use crate::time::Time;
 /// No place.
 const NONE: u32 = u32::MAX;
 
-/// How long the queue may be, in callers and in time. Default: no queue. It protects a burst of a moment from
-/// refusal, and nothing else: what waits in it waits in vain while the provider is slow, and hides that from the caller.
+/// How long the queue may be, in callers and in time. Default: no queue. A queue keeps a short burst from being
+/// refused, and does nothing else: while the provider is slow, calls wait in vain, and the caller does not see why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// The most callers that wait.
+    /// The most callers that may wait.
     pub length: u32,
-    /// The longest that one waits.
+    /// The longest time that one caller waits.
     pub wait: Duration,
 }
 
@@ -47,15 +47,15 @@ impl QueueSettings {
     }
 }
 
-/// One who waits.
+/// A caller that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Waiter {
     place: u32,
-    /// Tells those apart that had the same place, one after the other.
+    /// Tells callers apart that had the same place, one after the other.
     turn: u32,
 }
 
-/// "No": as many wait as may.
+/// "No": the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueFull {
     /// Callers waiting.
@@ -68,7 +68,7 @@ pub struct QueueFull {
 pub struct Queue {
     settings: QueueSettings,
     places: Vec<Place>,
-    /// The longest waiting and the last comer.
+    /// The caller that waits longest, and the one that came last.
     head: u32,
     tail: u32,
     /// The first of the free places, linked by `next`.
@@ -92,12 +92,12 @@ impl Queue {
         Queue { settings, places: Vec::new(), head: NONE, tail: NONE, free: NONE, waiting: 0 }
     }
 
-    /// Waits behind all others. It is over with [`Queue::next`] (its turn), [`Queue::expired`] (`queue-timeout`) or
-    /// [`Queue::leave`]; the time is the latest moment for the first. A caller whose own deadline is nearer leaves
-    /// by itself.
+    /// Waits behind all others. The wait ends with [`Queue::next`] (its turn), [`Queue::expired`] (`queue-timeout`) or
+    /// [`Queue::leave`]. The returned time is the latest moment for its turn. A caller whose own deadline is nearer
+    /// leaves by itself.
     ///
     /// # Errors
-    /// As many wait as may: `queue-full`.
+    /// The queue is full: `queue-full`.
     pub fn join(&mut self, now: Time) -> Result<(Waiter, Time), QueueFull> {
         // The last place number is kept for "none".
         if self.waiting >= self.settings.length.min(NONE - 1) {
@@ -105,7 +105,7 @@ impl Queue {
         }
         let mut until = now.saturating_add(self.settings.wait);
         if self.tail != NONE {
-            // Clocks of two cores may differ by a little, and new settings may wait less: order stays order.
+            // Clocks of two cores may differ a little, and new settings may have a shorter wait. The order must stay.
             until = until.max(self.places[self.tail as usize].until);
         }
         let place = self.take_place();
@@ -121,8 +121,8 @@ impl Queue {
         Ok((waiter, until))
     }
 
-    /// Whose turn it is, now that a slot is free: it leaves the queue. Those whose time is over are passed by;
-    /// [`Queue::expired`] tells of them.
+    /// The caller whose turn it is, now that a slot is free; it leaves the queue. Callers whose time is over are passed
+    /// by; [`Queue::expired`] tells of them.
     pub fn next(&mut self, now: Time) -> Option<Waiter> {
         let mut place = self.head;
         // Ends of waits never decrease along the queue, so only its front can be over.
@@ -132,26 +132,26 @@ impl Queue {
         self.remove(place)
     }
 
-    /// One whose wait is over without a turn; it leaves the queue. Ask until there is none.
+    /// A caller whose wait is over without a turn; it leaves the queue. Ask until there is none.
     pub fn expired(&mut self, now: Time) -> Option<Waiter> {
         let over = self.next_expiry().is_some_and(|until| now >= until);
         if over { self.remove(self.head) } else { None }
     }
 
-    /// The waiter goes away by itself. `false` if it had left already: its turn or its end came first, and if it
-    /// was its turn, the slot is its to give back.
+    /// The caller goes away by itself. `false` if it had left the queue already, by its turn or by its end. If it was
+    /// its turn, it must give the slot back.
     pub fn leave(&mut self, waiter: Waiter) -> bool {
         self.until(waiter).is_some() && self.remove(waiter.place).is_some()
     }
 
-    /// Until when it waits at the latest; `None` if it does not wait any more.
+    /// Until when this caller waits at the latest; `None` if it does not wait any more.
     #[must_use]
     pub fn until(&self, waiter: Waiter) -> Option<Time> {
         let place = self.places.get(waiter.place as usize)?;
         (place.taken && place.turn == waiter.turn).then_some(place.until)
     }
 
-    /// When [`Queue::expired`] will next find somebody.
+    /// When [`Queue::expired`] will next find a caller.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Time> {
         self.places.get(self.head as usize).map(|place| place.until)
@@ -175,7 +175,7 @@ impl Queue {
         &self.settings
     }
 
-    /// Takes new settings. Who waits keeps its place and its time.
+    /// Takes new settings. Callers that wait keep their place and their time.
     pub fn adopt(&mut self, settings: QueueSettings) {
         self.settings = settings;
     }

@@ -23,9 +23,9 @@ pub(crate) struct Ramp {
 pub(crate) enum Ramped {
     /// The ramp is over: all pass.
     Over,
-    /// This one passes.
+    /// This call passes.
     Passes,
-    /// This one does not; all pass from then on.
+    /// This call does not pass. All pass from this time on.
     Waits(Time),
 }
 

@@ -1,4 +1,4 @@
-//! Why there is no answer of the dependency, and why it was not tried again: one word each.
+//! The words for why a call ended without an answer of the dependency, and for why it was not repeated.
 //!
 //! The words go out in `seawall-reason`, into logs and metrics, and `seawall explain WORD` prints a page for each.
 
@@ -7,7 +7,7 @@ use std::fmt;
 /// Whose doing it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// Seawall refused, to protect one side or the other.
+    /// Seawall refused, to protect the caller or the dependency.
     Seawall,
     /// The dependency, or the way to it, failed.
     Dependency,
@@ -62,9 +62,9 @@ words! {
         ConcurrencyLimit = "concurrency-limit",
         /// The limit is reached and its queue is full.
         QueueFull = "queue-full",
-        /// Waited in the limit's queue for as long as allowed.
+        /// The call waited in the limit's queue for as long as allowed.
         QueueTimeout = "queue-timeout",
-        /// The provider named a time, and it is not over.
+        /// The provider named a time to come back at, and that time has not come.
         CoolingDown = "cooling-down",
         /// The deadline left no room for an attempt.
         NoTimeLeft = "no-time-left",
@@ -74,11 +74,11 @@ words! {
         ConnectRefused = "connect-refused",
         /// TLS failed.
         TlsFailure = "tls-failure",
-        /// The connection was not there in time.
+        /// No connection was made in time.
         ConnectTimeout = "connect-timeout",
-        /// This process has no file descriptor, or nothing else that a socket needs, left.
+        /// This process has no file descriptor left, or lacks something else that a socket needs.
         OutOfDescriptors = "out-of-descriptors",
-        /// No progress for the read timeout.
+        /// Nothing was sent or received for as long as the read timeout.
         ReadTimeout = "read-timeout",
         /// The total deadline passed.
         TotalTimeout = "total-timeout",
@@ -102,7 +102,7 @@ words! {
         LedgerUnavailable = "ledger-unavailable",
         /// An idempotency key came back with another request.
         KeyConflict = "key-conflict",
-        /// The same key is being worked on.
+        /// Another request with the same key is being worked on.
         InProgress = "in-progress",
         /// The gateway is shutting down.
         Draining = "draining",
@@ -144,7 +144,7 @@ impl Reason {
 }
 
 words! {
-    /// Why a repeat that one would have liked did not happen.
+    /// Why a repeat that would have been useful did not happen.
     Stopped {
         /// The retry budget is used up.
         Budget = "budget",

@@ -9,30 +9,31 @@ use crate::time::Time;
 /// A "no" of a guard, before anything was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which guard.
+    /// The guard that said no.
     pub reason: Reason,
-    /// Until when it will say so, where it knows.
+    /// Until when it will say no, where it knows.
     pub until: Option<Time>,
-    /// Over which while after that those who were refused are to come back, each at a moment of its own. Zero: at that time.
+    /// The span after `until` over which refused callers are to come back, each at a moment of its own. Zero: they come
+    /// back at `until`.
     pub spread: Duration,
-    /// The provider said it first, by 429.
+    /// The provider said no first, with a 429.
     pub too_many: bool,
 }
 
 impl Refusal {
-    /// One that does not know until when.
+    /// A refusal that does not know until when it holds.
     #[must_use]
     pub const fn of(reason: Reason) -> Refusal {
         Refusal::until(reason, None)
     }
 
-    /// One that holds until then.
+    /// A refusal that holds until this time.
     #[must_use]
     pub const fn until(reason: Reason, until: Option<Time>) -> Refusal {
         Refusal { reason, until, spread: Duration::ZERO, too_many: false }
     }
 
-    /// After what time the caller is told to come back; none where nobody knows.
+    /// How long the caller is told to wait before it comes back; `None` where nobody knows.
     #[must_use]
     pub fn come_back(&self, now: Time, draw: Draw) -> Option<Duration> {
         self.until.map(|until| until.since(now).saturating_add(draw.share_of(self.spread)))

@@ -9,11 +9,11 @@ use crate::idempotency::Idempotency;
 /// What the table says of one ended attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// The other side made its mind up, or nobody waits any more: there is nothing to repeat.
+    /// The provider has decided, or no caller waits any more: there is nothing to repeat.
     NotWanted,
     /// It may be sent again, with the same key and the same bytes.
     Allowed,
-    /// One would like to, and must not: a second delivery may be a second effect.
+    /// A repeat would be useful, and must not be made: a second delivery may be a second effect.
     Forbidden,
 }
 

@@ -19,15 +19,15 @@ pub struct Report {
     pub load: AttemptEnd,
     /// The operation's own `slow_call`.
     pub slow_call: Option<Duration>,
-    /// An answer came, and none that says "come back later".
+    /// An answer came, and it does not say "come back later".
     pub answered: bool,
-    /// The answer's body is still under way, and the attempt keeps its place in the limit until its end.
+    /// The answer's body is still under way, and the attempt keeps its slot of the limit until the body's end.
     pub flowing: bool,
 }
 
 impl Report {
-    /// Of an attempt that took this long, from the first wait for a connection to its ending. `tenth` is a tenth of the read
-    /// timeout: a failure that took longer was slow, as every timeout and every 504 is.
+    /// The report of an attempt that took this long, from the first wait for a connection to its ending. `tenth` is a
+    /// tenth of the read timeout: a failure that took longer was slow, as every timeout and every 504 is.
     #[must_use]
     #[inline]
     pub fn of(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -> Report {
@@ -37,7 +37,7 @@ impl Report {
         Report { health, load, slow_call: None, answered, flowing: false }
     }
 
-    /// Of an attempt that nobody follows any more, after this wait. `tenth` is a tenth of the read timeout.
+    /// The report of an attempt that nobody follows any more, after this wait. `tenth` is a tenth of the read timeout.
     #[must_use]
     pub fn abandoned(waited: Duration, tenth: Duration) -> Report {
         let health = Evidence::Abandoned { waited, enough: tenth };
@@ -51,7 +51,7 @@ impl Report {
         matches!(self.health, Evidence::Success { .. })
     }
 
-    /// Whether it failed late: it may have worked for as long.
+    /// Whether it failed late, so that the provider may have worked on it all that time.
     #[must_use]
     pub(crate) fn is_slow_failure(&self) -> bool {
         matches!(self.health, Evidence::Failure { slow: true, .. })
@@ -61,11 +61,11 @@ impl Report {
 /// What the call does after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// It is repeated at the same endpoint: the last result there is its evidence, and this is not the last.
+    /// The call is repeated at the same endpoint: its evidence is the last result there, and this is not the last.
     RepeatsHere,
-    /// It is repeated at another endpoint.
+    /// The call is repeated at another endpoint.
     MovesOn,
-    /// It is over.
+    /// The call is over.
     Ends,
 }
 
@@ -73,7 +73,7 @@ pub enum After {
 fn health(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -> Evidence {
     match ending {
         Ending::CallerDeadline => return Evidence::Abandoned { waited: took, enough: tenth },
-        // Its body broke or stood still: it was not the endpoint that anybody waited for.
+        // Its body broke or stood still, so the call did not wait for the endpoint.
         Ending::CallerStalled { .. } | Ending::CallerLeft { .. } => return Evidence::Nothing,
         // The endpoint was not asked.
         Ending::Unsent(Unsent::OutOfDescriptors) => return Evidence::Nothing,

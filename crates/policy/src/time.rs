@@ -36,7 +36,7 @@ impl Time {
         self.0
     }
 
-    /// This moment moved forward; [`Time::NEVER`] where it would overflow, and for ever after.
+    /// This moment moved forward; [`Time::NEVER`] where that would overflow, and it stays so.
     #[must_use]
     #[inline]
     pub const fn saturating_add(self, by: Duration) -> Time {

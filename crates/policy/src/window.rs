@@ -33,12 +33,12 @@ pub const MAX_WINDOW_CALLS: u32 = 100_000;
 pub enum WindowSpan {
     /// The last `Duration`, in ten buckets. At least ten nanoseconds.
     Time(Duration),
-    /// The last so many calls, from 1 to [`MAX_WINDOW_CALLS`].
+    /// The last calls, this number of them, from 1 to [`MAX_WINDOW_CALLS`].
     Calls(u32),
 }
 
 impl Default for WindowSpan {
-    /// Five seconds: long enough for twenty calls of a quiet caller, short enough to see an outage at once.
+    /// Five seconds: long enough for twenty calls of a quiet caller, short enough to see an outage soon.
     fn default() -> Self {
         WindowSpan::Time(Duration::from_secs(5))
     }
@@ -116,8 +116,8 @@ impl Window {
         self.total.kinds
     }
 
-    /// How long the slowest good call took; `None` where there was none. A window of calls may name one that left
-    /// it up to a tenth of its length ago.
+    /// How long the slowest good call took; `None` where there was none. A window of calls may name a call that left it
+    /// up to a tenth of its length ago.
     pub fn slowest_success(&mut self, now: Time) -> Option<Duration> {
         self.latencies(now).map(|latencies| Duration::from_nanos(latencies.slowest))
     }

@@ -46,7 +46,7 @@ impl BreakerState {
     }
 }
 
-/// "No."
+/// The breaker's "no".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerRefusal {
     /// Open, half-open (another probe is out), forced open, or closed (ramping up).
@@ -55,7 +55,8 @@ pub struct BreakerRefusal {
     pub until: Option<Time>,
 }
 
-/// What the end of a call says of the endpoint's health. A call's repeats at one endpoint give it once: the last.
+/// What the end of a call says of the endpoint's health. A call that repeats at one endpoint says it once, at its last
+/// ending there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// A good answer (any definite one, a 404 too).
@@ -70,19 +71,19 @@ pub enum Evidence {
         /// It timed out, was answered 504, or took more than a tenth of the read timeout.
         slow: bool,
     },
-    /// It spoke, and said neither: 429, a refused stream.
+    /// The endpoint spoke, and said neither good nor bad: 429, or a refused stream.
     Neutral,
-    /// The caller left, or its own deadline cut the attempt. A slow failure if the window holds a success, and the wait
-    /// was longer than `slow_call`, or without that longer than both twice the slowest success and `enough`. In every other
-    /// case it says nothing.
+    /// The caller left, or its own deadline cut the attempt. It counts as a slow failure if the window holds a success
+    /// and the wait was longer than `slow_call`, or without that setting longer than both twice the slowest success and
+    /// `enough`. In every other case it says nothing.
     Abandoned {
         /// From the permit to the cut.
         waited: Duration,
         /// A tenth of the read timeout: a shorter wait says nothing.
         enough: Duration,
     },
-    /// Nothing was attempted, this process had no means to, or it was the caller's own body that broke: it neither makes
-    /// nor breaks a run of failures.
+    /// Nothing was attempted, this process had no means to send, or the caller's own body broke. It neither prolongs
+    /// nor ends a run of failures.
     Nothing,
 }
 
@@ -93,7 +94,7 @@ pub enum Counted {
     Ok,
     /// A bad call.
     Bad,
-    /// Nothing: neutral, of an older era, or an abandoned call that proves nothing.
+    /// Nothing: it was neutral, belonged to an older era, or was an abandoned call that proves nothing.
     Nothing,
 }
 
@@ -103,34 +104,34 @@ pub enum Counted {
 pub struct Settled {
     /// What the evidence was taken for. An abandoned call that counts as bad is an overload to the limit, too.
     pub counted: Counted,
-    /// The new state, where this changed it. Tell the limit of [`BreakerState::Closed`].
+    /// The new state, where it changed. Tell the limit of [`BreakerState::Closed`].
     pub change: Option<BreakerState>,
 }
 
-/// Which rule opened it.
+/// Which rule opened the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenedBy {
     /// The share of bad calls.
     Rate,
     /// Slow failures in a row, and no success in the window.
     Silence,
-    /// So many failures in a row as `consecutive` says.
+    /// As many failures in a row as `consecutive` says.
     Consecutive,
-    /// A probe failed, after an operator had given it back to the evidence.
+    /// A probe failed after an operator had given the breaker back to the evidence.
     Probe,
 }
 
-/// Why it is not closed.
+/// Why the breaker is not closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opening {
     /// When it left closed.
     pub at: Time,
     /// By which rule.
     pub by: OpenedBy,
-    /// What the window held then.
+    /// What the window held at that time.
     pub counts: Counts,
     /// Its bad calls by kind.
     pub failures: Failures,
-    /// How many probes failed since.
+    /// How many probes have failed since.
     pub reopened: u32,
 }

@@ -6,7 +6,7 @@ use super::{Breaker, BreakerSettings, BreakerState, Closed, Force, HalfOpen, Sta
 use crate::time::Time;
 use crate::window::Window;
 
-/// A breaker that could probe for so long, and that nobody asked, has nothing more to say.
+/// A breaker that could have probed for this long, while no call asked it, has nothing more to say.
 const STALE: Duration = Duration::from_secs(60);
 
 impl Breaker {
@@ -96,7 +96,7 @@ impl Breaker {
         }
     }
 
-    /// The state of one that has seen nothing.
+    /// The state of a breaker that has seen nothing.
     fn unseen(&self) -> State {
         match self.state {
             State::ForcedOpen => State::ForcedOpen,

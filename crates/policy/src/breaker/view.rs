@@ -14,7 +14,7 @@ impl Breaker {
         &self.settings
     }
 
-    /// The state as it is now; half-open as soon as the open time is over, though nobody asked.
+    /// The state as it is now. It is half-open as soon as the open time is over, even if no call has asked.
     #[must_use]
     pub fn state(&self, now: Time) -> BreakerState {
         match self.state {

@@ -12,10 +12,10 @@ pub struct Ended {
     pub ending: Ending,
     /// Whether the same bytes can be sent again.
     pub body_kept: bool,
-    /// It was lost with a connection that an earlier call had left, before a byte of its answer, or was left out by that
-    /// connection's GOAWAY: the connection was stale. That says nothing of the load, so a repeat that the table allows
-    /// goes at once, to the same endpoint on a fresh connection, and costs nothing. It cannot multiply: each such
-    /// connection has carried an answer before.
+    /// It was lost with a connection that an earlier call had left, before a byte of its answer, or that connection's
+    /// GOAWAY did not cover it: the connection was stale. That says nothing of the load, so a repeat that the table
+    /// allows goes immediately, to the same endpoint on a fresh connection, and costs nothing. It cannot multiply: each
+    /// such connection has carried an answer before.
     pub stale: bool,
     /// The answer's body is still under way.
     pub flowing: bool,
@@ -38,7 +38,7 @@ pub(super) enum Goes {
     On,
 }
 
-/// What is known of an attempt that ended short of what was wanted.
+/// What is known of an attempt that ended without the result that was wanted.
 pub(super) struct Facts {
     /// What the driver told.
     pub(super) ended: Ended,
@@ -48,12 +48,12 @@ pub(super) struct Facts {
     pub(super) repeat: Repeat,
     /// What is told to the guards.
     pub(super) report: Report,
-    /// When the first call passes at its endpoint again, where that cools.
+    /// When the first call passes at its endpoint again, if the endpoint cools.
     pub(super) back: Option<Time>,
 }
 
 impl Facts {
-    /// Whether it takes no token to move on to another endpoint. Nobody has this call's load where it was not sent, or where
+    /// Whether it takes no token to move on to another endpoint. Nobody has this call's load if it was not sent, or if
     /// the answer proves that it was not worked on; and an endpoint that cools is to lose its load.
     pub(super) fn moves_free(&self) -> bool {
         match self.ended.ending {

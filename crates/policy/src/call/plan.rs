@@ -73,23 +73,24 @@ pub struct Plan {
     pub rules: Rules,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// Attempts in all, the first included; in [`Plan::ATTEMPTS`]. Default [`Plan::DEFAULT_ATTEMPTS`].
+    /// The number of attempts, the first included; in [`Plan::ATTEMPTS`]. Default [`Plan::DEFAULT_ATTEMPTS`].
     pub attempts: u32,
     /// How long to wait before a repeat.
     pub backoff: Backoff,
     /// How many endpoints there are, in order of preference; at least 1.
     pub endpoints: usize,
-    /// A good answer that took longer counts as a failure, and so does a cut after a longer wait. Default: that of the
-    /// breaker.
+    /// A good answer that took longer counts as a failure, and so does an attempt that was cut after a longer wait.
+    /// Default: that of the breaker.
     pub slow_call: Option<Duration>,
-    /// A call without a total timeout waits no longer than this for the time that an answer names. Default 60 s.
+    /// A call without a total timeout waits at most this long for the time that an answer names. Default 60 s.
     pub after_max: Duration,
 }
 
 impl Plan {
     /// How many attempts there may be. More than ten multiply the load on a provider that is failing, and help nobody.
     pub const ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=10;
-    /// Two attempts: the second gets nearly all that repeats can get. Measured, a third adds load and little success.
+    /// Two attempts: the second gets nearly all that repeats can get. As measured, a third adds load and little
+    /// success.
     pub const DEFAULT_ATTEMPTS: u32 = 2;
 
     /// The defaults, for rules and a number of endpoints.

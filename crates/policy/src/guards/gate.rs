@@ -1,8 +1,8 @@
-//! A concurrency limit and the queue before it, joined: whoever leaves hands its place to whoever waits longest.
+//! A concurrency limit and the queue before it, joined: a call that ends hands its slot to the call that waits longest.
 //!
-//! The obvious way, to wake the next and let it ask again, lets a newcomer slip in between, and the one who waited
-//! longest waits for ever. Here a place that comes free is taken at once for the one whose turn it is, which then
-//! claims it, or gives it back by leaving.
+//! The obvious way is to wake the next caller and to let it ask again. Then a newcomer slips in between, and the caller
+//! that waited longest waits for ever. Here a slot that comes free is taken immediately for the caller whose turn it
+//! is. That caller then collects it, or gives it back by leaving.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::limit::{AttemptEnd, Limit, LimitSettings, Slot};
 use crate::queue::{Queue, QueueFull, QueueSettings, Waiter};
 use crate::time::Time;
 
-/// What became of one who waits.
+/// What became of a caller that waits.
 #[derive(Debug)]
 pub(crate) enum LimitTurn {
     /// Its turn came.
@@ -26,7 +26,7 @@ pub(crate) enum LimitTurn {
 pub(crate) struct LimitGate {
     pub(crate) limit: Limit,
     queue: Queue,
-    /// Places taken for those whose turn came and who have not claimed them yet.
+    /// Slots taken for callers whose turn came and who have not collected them yet.
     called: BTreeMap<Waiter, Slot>,
 }
 
@@ -42,7 +42,8 @@ impl LimitGate {
         LimitGate { limit: Limit::new(limit), queue: Queue::new(queue), called: BTreeMap::new() }
     }
 
-    /// A place at once, or none. Nobody passes one who waits, but a breaker's probe, which is one call in seconds.
+    /// A slot immediately, or none. No call passes one that waits, except a breaker's probe, which comes once in
+    /// seconds.
     #[inline]
     pub(crate) fn admit(&mut self, probe: bool) -> Option<Slot> {
         if !probe && !self.queue.is_empty() {
@@ -51,9 +52,9 @@ impl LimitGate {
         self.limit.admit(probe).ok()
     }
 
-    /// Waits for a place. It is over with [`LimitGate::take_turn`] or [`LimitGate::leave`].
+    /// Waits for a slot. The wait ends with [`LimitGate::take_turn`] or [`LimitGate::leave`].
     pub(crate) fn join(&mut self, now: Time) -> Result<(Waiter, Time), QueueFull> {
-        // Those whose time is over will find out by themselves; their room is free.
+        // Callers whose time is over will find out by themselves; their room in the queue is free.
         while self.queue.expired(now).is_some() {}
         self.queue.join(now)
     }
@@ -73,7 +74,7 @@ impl LimitGate {
         self.called.contains_key(&waiter)
     }
 
-    /// Gives up waiting, or the place whose turn came.
+    /// Gives up waiting, or the slot if the turn has come.
     pub(crate) fn leave(&mut self, waiter: Waiter) {
         self.queue.leave(waiter);
         if let Some(slot) = self.called.remove(&waiter) {
@@ -81,7 +82,7 @@ impl LimitGate {
         }
     }
 
-    /// Takes free places for those whose turn it is, and tells who they are.
+    /// Takes free slots for the callers whose turn it is, and tells who they are.
     #[inline]
     pub(crate) fn call(&mut self, now: Time, mut tell: impl FnMut(Waiter)) {
         while !self.queue.is_empty() && self.limit.has_room() {

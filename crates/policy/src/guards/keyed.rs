@@ -1,11 +1,11 @@
 //! One guard for each key, up to a bound.
 //!
 //! A partner that fails in shards has one dead shard of ten, and one breaker before all of them turns a tenth of an
-//! outage into a whole one. So a guard may be kept for each value of a key that the call carries. Whoever calls chooses
-//! the values, so their number must have a bound, and what is past it a place: the obvious rule, to forget the oldest,
-//! forgets an open breaker as soon as somebody counts up a header. Here only a guard at rest is forgotten (nothing in
-//! flight, nothing refused), the one that was used longest ago first; where there is none, the newcomers share one
-//! guard for all that is over the bound.
+//! outage into a whole one. So a guard may be kept for each value of a key that the call carries. The caller chooses
+//! the values, so their number must have a bound, and the keys past it need a guard, too. The obvious rule, to forget
+//! the oldest, forgets an open breaker as soon as somebody counts up a header. Here only a guard at rest is forgotten
+//! (nothing is in flight, nothing is refused), and first the one that was used longest ago. Where none is at rest, the
+//! new keys share one guard for all that are over the bound.
 //!
 //! A call without a key finds its guard without a look-up. With one it costs a search in an ordered map of bounded size.
 
@@ -16,17 +16,17 @@ use crate::time::Time;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
-/// So many of the longest unused are looked at for one at rest; those in use count as used now, so that the next
-/// newcomer looks at others.
+/// The number of entries, beginning with the longest unused, among which one at rest is looked for. Those in use count
+/// as used now, so that the next newcomer looks at others.
 const LOOKS: usize = 8;
 
 /// A guard that can be kept for each key.
 pub(crate) trait Kept {
-    /// One that has seen nothing, with the same settings and the same operator's word.
+    /// A guard that has seen nothing, with the same settings and the same operator's word.
     fn alike(&self) -> Self;
     /// Whether forgetting it now loses nothing that anybody waits for.
     fn at_rest(&self, now: Time) -> bool;
-    /// Becomes one that has seen nothing, like `model`. What is told of the time before it is no evidence.
+    /// Becomes a guard that has seen nothing, like `model`. What is told of the time before that is no evidence.
     fn renew(&mut self, model: &Self, now: Time);
 }
 
@@ -151,7 +151,7 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Something is in flight there: it is not forgotten before [`Keyed::landed`].
+    /// Something is in flight there, so the guard is not forgotten before [`Keyed::landed`].
     #[inline]
     pub(crate) fn took_off(&mut self, place: KeyPlace) {
         if let KeyPlace::Entry(at) = place {
@@ -167,7 +167,7 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Takes another bound. Those kept already stay until they are replaced.
+    /// Takes another bound. Keys that have a guard already keep it until they are replaced.
     pub(crate) fn bound(&mut self, most: u32) {
         self.most = most.min(NONE - 1);
     }
@@ -329,7 +329,7 @@ mod tests {
     }
 
     proptest! {
-        /// A list in the order of use, searched from its end.
+        /// The model: a list in the order of use, which is searched from its end.
         #[test]
         fn agrees_with_a_list(
             most in 1_u32..6,
@@ -358,7 +358,8 @@ mod tests {
                             list.insert(0, (name, false));
                             prop_assert!(place != KeyPlace::Overflow);
                         } else if let Some(resting) = list.iter().rposition(|(_, held)| !held) {
-                            // Those held that were looked at on the way count as used, the last looked at newest.
+                            // Held keys that were looked at on the way count as used; the one looked at last is the
+                            // newest.
                             let after = list.split_off(resting + 1);
                             list.pop();
                             for used in after.into_iter().rev() {

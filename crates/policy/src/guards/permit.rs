@@ -1,4 +1,4 @@
-//! What the guards hand out, each to be given back once: permits, passes, places in a limit and in a queue.
+//! What the guards hand out: permits, passes, slots of a limit, tickets of a queue. Each is given back once.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::queue::Waiter;
 use crate::refusal::Refusal;
 use crate::time::Time;
 
-/// The right to make one attempt: a breaker's pass and a place in the limit.
+/// The right to make one attempt: a breaker's pass and a slot of the limit.
 #[derive(Debug)]
 #[must_use = "it is given back in `settle`"]
 pub struct Permit {
@@ -18,14 +18,15 @@ pub struct Permit {
     pub(super) slot: Slot,
 }
 
-/// A pass whose evidence is still to be given: its call repeats at the same endpoint, and the last result counts.
+/// A pass whose evidence is still to be given: its call repeats at the same endpoint, and only the last result there
+/// counts.
 #[derive(Debug)]
 pub struct HeldPass {
     pub(super) at: At,
     pub(super) pass: Pass,
 }
 
-/// A place in a limit, held while an answer's body is under way, with what its attempt will have said of the load.
+/// A slot of a limit, held while an answer's body is under way, with what its attempt will say of the load.
 #[derive(Debug)]
 #[must_use = "it is given back in `release`"]
 pub struct LimitSlot {
@@ -35,7 +36,7 @@ pub struct LimitSlot {
     pub(super) end: AttemptEnd,
 }
 
-/// Somebody's place in a queue.
+/// A caller's place in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
     pub(super) endpoint: u32,
@@ -61,12 +62,12 @@ pub(super) struct At {
     pub(super) gate: KeyPlace,
 }
 
-/// What became of one who waits in a queue.
+/// What became of a caller that waits in a queue.
 #[derive(Debug)]
 pub enum QueueTurn {
     /// Its turn came.
     Yours(Permit),
-    /// Not yet; until then at the latest.
+    /// Its turn has not come. Ask again at this time at the latest.
     Waits(Ticket, Time),
     /// Its time is over (`queue-timeout`), or the breaker opened meanwhile.
     Refused(Refusal),
@@ -102,12 +103,13 @@ pub struct Witness {
     pub(super) endpoint: u32,
     pub(super) breaker: KeyPlace,
     pub(super) patience: Duration,
-    /// A probe is followed whatever the bounds say, and takes no place in them.
+    /// A probe is followed whatever the bounds say, and does not count in them.
     pub(super) counted: bool,
 }
 
 impl Witness {
-    /// How long it waits for progress, instead of the read timeout that was told. Never longer.
+    /// How long the witness waits for progress, instead of the read timeout that was told. It is never longer than
+    /// that.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience

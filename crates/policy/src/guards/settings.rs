@@ -19,8 +19,8 @@ pub struct GuardSettings {
     pub limit: LimitSettings,
     /// The queue before each limit. Default: none.
     pub queue: QueueSettings,
-    /// The number of keys at an endpoint that have a breaker of their own; those beyond share one. Default 1024: a partner has tens
-    /// of shards and hundreds of tenants, and a thousand breakers take about a megabyte.
+    /// The number of keys at an endpoint that have a breaker of their own; those beyond share one. Default 1024: a
+    /// partner has tens of shards and hundreds of tenants, and a thousand breakers take about a megabyte.
     pub breaker_keys: u32,
     /// The number of keys that have a limit of their own. Default 1024.
     pub limit_keys: u32,
@@ -45,7 +45,8 @@ impl Default for GuardSettings {
     }
 }
 
-/// Under which keys a call's breaker and limit are kept; by default, and where the call has no such key, the endpoint's.
+/// The keys under which a call's breaker and limit are kept. Where the call has no such key, they are the endpoint's
+/// own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
     /// The breaker's.
@@ -55,6 +56,6 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// None: the endpoint's own guards.
+    /// No keys: the endpoint's own guards.
     pub const NONE: Keys = Keys { breaker: None, limit: None };
 }

@@ -1,4 +1,4 @@
-//! The guards of one endpoint: what can be seen of them, and what acts on all of them at once.
+//! The guards of one endpoint: what can be seen of them, and what acts on all of them together.
 
 use std::sync::Arc;
 
@@ -25,13 +25,13 @@ pub struct EndpointGuards {
 pub struct LimitSeen {
     /// Whether anything is refused for it.
     pub enabled: bool,
-    /// The limit that stands.
+    /// The limit as it stands now.
     pub limit: u32,
     /// The most it can be.
     pub max: u32,
     /// Attempts in flight.
     pub in_flight: u32,
-    /// Calls that wait for a place.
+    /// Calls that wait for a slot.
     pub waiting: u32,
     /// The most that may wait.
     pub queue: u32,
@@ -67,8 +67,8 @@ impl EndpointGuards {
         seen(self.gates.plain())
     }
 
-    /// The breakers of the keys, those used last first, and how they cool; then, as `None`, the one that keys over the bound
-    /// share.
+    /// The breakers of the keys and how they cool, those used last first. The last one, told as `None`, is the breaker
+    /// that the keys over the bound share.
     pub fn each_breaker(
         &mut self,
         now: Time,
@@ -94,7 +94,7 @@ impl EndpointGuards {
         (self.wards.keys(), self.gates.keys())
     }
 
-    /// Another guard said no: the pass was not used.
+    /// Another guard said no, so the pass was not used.
     pub(super) fn unused(&mut self, breaker: KeyPlace, pass: Pass, now: Time) {
         // What was not attempted opens nothing, so nothing is drawn.
         let _unused = self.wards.at(breaker).breaker.settle(now, pass, Evidence::Nothing, || Draw::new(0));
@@ -107,7 +107,7 @@ impl EndpointGuards {
             Some(BreakerState::Open | BreakerState::HalfOpen | BreakerState::ForcedOpen) | None => {}
         });
         if closed {
-            // What the limits learned of the last endings is about the time before.
+            // What the limits learned from the last endings is about the time before.
             self.gates.each(|_, gate| gate.limit.breaker_closed());
         }
     }

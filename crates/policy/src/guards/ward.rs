@@ -1,5 +1,5 @@
-//! What watches over one endpoint, or over one key of it: its breaker, its cooling, and those who are followed to the end of
-//! their attempts.
+//! What watches over one endpoint, or over one key of it: its breaker, its cooling, and the witnesses, which follow
+//! attempts to their end.
 
 use std::time::Duration;
 
@@ -15,8 +15,9 @@ use crate::time::Time;
 /// rule of silence asks for.
 const WITNESSES: u32 = 2;
 
-/// A success answers the question whether the endpoint hangs for the attempts that begin this soon after it, too. A driver can
-/// then make nearly all calls without what it costs to let an attempt go on alone; a hang is noticed this much later.
+/// A success tells that the endpoint does not hang, and tells it of the attempts that begin this soon after it, too.
+/// Thus a driver makes nearly all calls without the cost of letting an attempt go on alone. A hang is noticed this much
+/// later.
 pub const RECENT_SUCCESS: Duration = Duration::from_millis(100);
 
 /// A breaker, and what is remembered beside it.
@@ -49,7 +50,7 @@ impl Ward {
         self.breaker.admit(now).map_err(|no| Refusal::until(Reason::BreakerOpen, no.until))
     }
 
-    /// Where it cools and the breaker is open, too, the one that ends later is the reason.
+    /// Where the endpoint cools and the breaker is open, too, the refusal that ends later is given.
     #[cold]
     fn cools(&self, no: CoolingRefusal, now: Time) -> Refusal {
         let breaker = match self.breaker.state(now) {
@@ -67,7 +68,7 @@ impl Ward {
         }
     }
 
-    /// An overload answer came; as [`Cooling::overloaded`].
+    /// An overload answer came; see [`Cooling::overloaded`].
     pub(crate) fn overloaded(
         &mut self,
         now: Time,
@@ -84,17 +85,18 @@ impl Ward {
         self.breaker.is_closed() && !self.cooling.is_cooling(now)
     }
 
-    /// A success ended now, and took so long.
+    /// A success ended now, and took this long.
     #[inline]
     pub(crate) fn succeeded(&mut self, took: Duration, now: Time) {
         self.last_success = Some(now);
         self.slowest.saw(took, now);
     }
 
-    /// How long a witness waits whose read timeout is `read`: four fifths of it, but never less than twice the slowest success
-    /// that is remembered. The places of the witnesses are held by attempts from before the trouble when a hang begins, and
-    /// those that follow begin late; so their evidence comes as early as that of patient callers. Where nothing has
-    /// succeeded yet, nobody knows how slow the endpoint may be, and a witness waits as long as anybody.
+    /// How long a witness waits whose read timeout is `read`: four fifths of it, but never less than twice the slowest
+    /// success that is remembered. When a hang begins, attempts from before it hold the places of the witnesses, and
+    /// those that follow begin late. With the shorter wait their evidence comes as early as that of patient callers.
+    /// Where nothing has succeeded yet, nobody knows how slow the endpoint may be, and a witness waits for the whole of
+    /// `read`.
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         match self.slowest.known() {
             Some(slowest) => (read / 5 * 4).max(slowest.saturating_mul(2)).min(read),
@@ -102,9 +104,8 @@ impl Ward {
         }
     }
 
-    /// Whether the question is open if the endpoint hangs: no success has ended since an attempt began at `began` or shortly
-    /// before it ([`RECENT_SUCCESS`]), and not enough others are waited for already. Nobody asks where the breaker is turned
-    /// off.
+    /// Whether a hang of the endpoint would be unnoticed so far: no success has ended since `began` or shortly before
+    /// it ([`RECENT_SUCCESS`]), and not enough other witnesses wait already. Never where the breaker is turned off.
     pub(crate) fn needs_witness(&self, began: Time) -> bool {
         let asks = self.breaker.settings().enabled && self.witnesses < WITNESSES;
         asks && self.last_success.is_none_or(|ended| ended.saturating_add(RECENT_SUCCESS) < began)
