@@ -1,11 +1,11 @@
 //! The body of an answer, as it streams through.
 //!
-//! It is whole when its framing says so, and only then: on HTTP/1.1 [`seawall_wire::Body`] counts, on HTTP/2 the stream must
-//! have ended with END_STREAM. That nothing more comes is no end.
+//! It is complete when its framing says so, and only then: on HTTP/1.1 [`seawall_wire::Body`] counts, on HTTP/2 the
+//! stream must have ended with END_STREAM. If nothing more comes, that is no end.
 //!
-//! The connection goes back to its pool with the last byte, or is reset when the body is dropped before: a caller who left
-//! gives the server's work up immediately. The read timeout counts only while somebody waits for the server; a slow reader
-//! on our side is not the server's fault.
+//! The connection goes back to its pool with the last byte, or is reset when the body is dropped earlier: a caller that
+//! leaves gives the server's work up immediately. The read timeout counts only while the caller waits for the server; a
+//! caller that reads slowly is not the server's fault.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -68,10 +68,10 @@ impl fmt::Debug for Kind {
 }
 
 struct Flowing {
-    /// Read already, to be passed first.
+    /// Bytes that were read already, to be passed first.
     ahead: VecDeque<Frame<Bytes>>,
     over: bool,
-    /// The consumer was away since the last frame.
+    /// The consumer has not asked since the last frame.
     resumed: bool,
     watch: Watch,
     way: Way,
@@ -94,13 +94,13 @@ enum Way {
 }
 
 impl AnswerBody {
-    /// A body at hand.
+    /// A body whose bytes are at hand.
     #[must_use]
     pub fn whole(bytes: Bytes) -> AnswerBody {
         AnswerBody(Kind::Whole((!bytes.is_empty()).then_some(bytes)))
     }
 
-    /// The body of an answer over HTTP/1.1, of which `first` came with the head. Mostly that is all.
+    /// The body of an answer over HTTP/1.1, of which `first` came with the head. Mostly that is the whole body.
     pub(crate) fn on_line(
         mut line: Box<Line>,
         first: Vec<u8>,
@@ -146,7 +146,7 @@ impl AnswerBody {
         AnswerBody(Kind::Flowing(Box::new(flowing)))
     }
 
-    /// Whether there is more of it to come.
+    /// Whether more of it is to come.
     pub(crate) fn is_flowing(&self) -> bool {
         match &self.0 {
             Kind::Whole(_) => false,
@@ -154,8 +154,8 @@ impl AnswerBody {
         }
     }
 
-    /// Lets the request go on while nobody reads its answer. A caller that sends all before it reads would else wait for us, as
-    /// we would for it.
+    /// Lets the request go on while nobody reads its answer. Otherwise a caller that sends all before it reads would
+    /// wait for us, and we for it.
     pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
         if let Kind::Flowing(flowing) = &mut self.0
             && let Way::Line { line: Some(line), .. } = &mut flowing.way
@@ -164,7 +164,7 @@ impl AnswerBody {
         }
     }
 
-    /// Keeps the call's place in the concurrency limit until the last byte.
+    /// Keeps the call's slot of the concurrency limit until the last byte.
     pub(crate) fn hold(&mut self, slot: Option<Slot>) {
         match &mut self.0 {
             Kind::Whole(_) => drop(slot),
@@ -249,7 +249,7 @@ impl Flowing {
         let lapse = match &mut self.way {
             Way::Line { line: Some(line), .. } => {
                 if line.waits_for_caller() {
-                    // A two-way stream whose turn it is the caller's: no server can be blamed for that silence.
+                    // A two-way stream on which it is the caller's turn: no server can be blamed for that silence.
                     self.watch.resume();
                 }
                 let progress = line.progress();
@@ -279,7 +279,7 @@ impl Flowing {
         left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + ahead as u64))
     }
 
-    /// The last byte is here: the connection is free for the next request, if HTTP says so.
+    /// The last byte is here. The connection is free for the next request, if HTTP says so.
     fn finish(&mut self) {
         if let Way::Line { line, pool, clock } = &mut self.way
             && let Some(line) = line.take()
@@ -292,7 +292,7 @@ impl Flowing {
     fn broken(&mut self, reason: Reason) -> Truncated {
         self.over = true;
         if let Way::Line { line, .. } = &mut self.way {
-            // In the middle of an exchange: dropped with a reset.
+            // It was dropped in the middle of an exchange, so the connection ends with a reset.
             *line = None;
         }
         Truncated { reason }
@@ -321,9 +321,10 @@ fn poll_line(
 
 /// The next frame of a body over HTTP/2.
 ///
-/// hyper gives a stream that was reset with NO_ERROR the end of a whole one. A server resets so when it has answered before
-/// the request had ended (RFC 9113, section 8.1), and then the answer is whole; but nothing keeps it from resetting in the
-/// middle of one. So the end counts only if END_STREAM was seen, or as many bytes as the answer had declared.
+/// hyper gives a stream that was reset with NO_ERROR the end of a complete one. A server resets in this way when it has
+/// answered before the request had ended (RFC 9113, section 8.1), and then the answer is complete. But nothing keeps a
+/// server from resetting in the middle of an answer. So the end counts only if END_STREAM was seen, or as many bytes as
+/// the answer had declared.
 fn poll_trunk(
     incoming: &mut Incoming,
     over: &mut bool,

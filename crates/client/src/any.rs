@@ -1,14 +1,14 @@
 //! The call machine around any future.
 //!
-//! [`crate::Dependency`] knows how a request goes over a connection; here an attempt is whatever the caller's closure
-//! makes, and the caller says what its ending means. The same machine decides. What is different is time: a future shows
+//! [`crate::Dependency`] knows how a request goes over a connection. Here an attempt is whatever the caller's closure
+//! makes, and the caller says what its ending means. The same machine decides. Only time is different: a future shows
 //! no progress, so the read timeout bounds the whole attempt, and there is no connect timeout.
 //!
 //! A call that never waits should cost next to nothing, so the attempt is polled before anything is set up for waiting:
-//! the timer is made when the attempt is first pending. Dropping the call abandons it: the permit goes back as "we don't
-//! know". A future that belongs to its caller cannot be followed to its real ending, so that such a wait counts only beside
-//! successes ([`seawall_policy::Evidence::Abandoned`]). A program whose callers all give up earlier than the read timeout
-//! must set that shorter, or nobody learns that an endpoint hangs.
+//! the timer is made when the attempt is first pending. Dropping the call abandons it, and the permit goes back without
+//! a verdict. A future that belongs to its caller cannot be followed to its real ending, so such a wait counts only
+//! beside successes ([`seawall_policy::Evidence::Abandoned`]). A program whose callers all give up earlier than the
+//! read timeout must set a shorter one, or nobody learns that an endpoint hangs.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -29,7 +29,7 @@ use crate::shared::{CallGuards, Shared, draw};
 pub struct Site {
     /// Breaker, limit and budget.
     pub shared: Arc<Shared>,
-    /// The clock that they are told of time by.
+    /// The clock by which they are told the time.
     pub clock: Clock,
     /// How calls go.
     pub plan: Arc<Plan>,
@@ -44,7 +44,7 @@ pub struct Try {
     pub endpoint: usize,
     /// When it is cut; [`Time::NEVER`] where it is not.
     pub by: Time,
-    /// What `by` is told by.
+    /// The clock that `by` refers to.
     pub clock: Clock,
 }
 
@@ -64,9 +64,9 @@ pub struct Judged<T> {
 pub struct Concluded<T> {
     /// The verdict.
     pub finish: Finish,
-    /// How the last attempt ended; none where nothing was attempted.
+    /// How the last attempt ended; `None` where nothing was attempted.
     pub ending: Option<Ending>,
-    /// What the last attempt came to; none where it was cut, or nothing was attempted.
+    /// What the last attempt came to; `None` where it was cut, or nothing was attempted.
     pub value: Option<T>,
     /// When it was over.
     pub at: Time,
@@ -99,7 +99,7 @@ pin_project! {
         S: Deref<Target = Site>,
         W: Work,
     {
-        // First, so that an attempt is gone before its permit goes back.
+        // Dropped first, so that an attempt is gone before its permit goes back.
         #[pin]
         state: State<W::Attempt>,
         run: Run<S>,
@@ -138,12 +138,12 @@ impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
         call
     }
 
-    /// Under which keys its guards are kept; counts until it is first polled.
+    /// The keys under which its guards are kept. Has an effect until the call is first polled.
     pub fn keys(&mut self) -> &mut Keys {
         &mut self.run.keys
     }
 
-    /// What the caller says of it; counts until it is first polled.
+    /// What the caller says of its call. Has an effect until the call is first polled.
     pub fn wish(&mut self) -> &mut Wish {
         &mut self.wish
     }
@@ -175,7 +175,7 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                     this.state.set(State::Over);
                     let step = this.run.ended(ended, now);
                     if let Step::Finish(finish) = step {
-                        // As below, but what was just built is not put down first.
+                        // The same as below, but what was just built is not moved to the heap first.
                         let ending = Some(ended.ending);
                         return Poll::Ready(Concluded { finish, ending, value, at: now });
                     }
@@ -221,7 +221,7 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
     }
 }
 
-/// What it means that an attempt's time was over.
+/// What it means when an attempt's time is over.
 fn cut(attempt: &Attempt, now: Time) -> Ending {
     match (now >= attempt.end_by, attempt.callers_deadline) {
         (true, true) => Ending::CallerDeadline,
@@ -236,7 +236,8 @@ struct CallTimer {
     sleep: Pin<Box<Sleep>>,
 }
 
-/// Waits until then. The clock is trusted, not the timer: one that fires early, or for an earlier wait, is set again.
+/// Waits until then. The clock is trusted, not the timer: a timer that fires early, or for an earlier wait, is set
+/// again.
 fn poll_until(timer: &mut Option<CallTimer>, clock: Clock, until: Time, cx: &mut Context<'_>) -> Poll<Time> {
     if until == Time::NEVER {
         return Poll::Pending;
@@ -259,11 +260,11 @@ fn poll_until(timer: &mut Option<CallTimer>, clock: Clock, until: Time, cx: &mut
     }
 }
 
-/// A call and what it shares with others: whoever drops it gives its permit back.
+/// A call and what it shares with others. Dropping it gives its permit back.
 struct Run<S: Deref<Target = Site>> {
     site: S,
     keys: Keys,
-    /// None before its start and after its end.
+    /// `None` before the call's start and after its end.
     call: Option<Call>,
 }
 

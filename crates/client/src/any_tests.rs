@@ -10,7 +10,7 @@ fn site(idempotency: Idempotency, settings: GuardSettings) -> Site {
     Site { shared: Shared::new(settings, 1), clock: Clock::new(), plan }
 }
 
-/// A closure makes each attempt, another judges it.
+/// A closure makes each attempt, and another judges it.
 struct By<F, J>(F, J);
 
 impl<F, Fut, J, T> Work for By<F, J>

@@ -1,7 +1,7 @@
 //! One attempt: a connection, the request, the head of the answer.
 //!
-//! A pooled connection that turns out dead before a byte was written costs nothing: the request goes at once on a fresh
-//! one, within the same attempt. Once a byte may have left, nothing is assumed.
+//! A pooled connection that turns out dead before a byte was written costs nothing: the request goes immediately on a
+//! fresh one, within the same attempt. Once a byte may have left, nothing is assumed.
 
 use std::fmt;
 use std::pin::pin;
@@ -56,18 +56,18 @@ pub(crate) struct Tried {
     /// What went wrong, for the log and for people.
     pub(crate) detail: Option<String>,
     pub(crate) pooled: Pooled,
-    /// When, where the clock was asked already.
+    /// The time of the ending, where the clock was read already.
     pub(crate) at: Option<Time>,
 }
 
 /// What the attempt says of the pooled connection that it took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pooled {
-    /// Nothing bad, or it was a fresh one.
+    /// Nothing bad, or the connection was a fresh one.
     Fine,
     /// It broke, or its answer says nothing: the next attempt takes a fresh one.
     Broke,
-    /// It broke, and nothing had come of an answer.
+    /// It broke before anything of an answer came.
     Stale,
 }
 
@@ -77,7 +77,7 @@ impl Tried {
     }
 }
 
-/// One exchange's outcome on one connection; none where that proved dead before a byte was written.
+/// One exchange's outcome on one connection; `None` where the connection proved dead before a byte was written.
 type Exchanged = Option<Tried>;
 
 impl Sending<'_> {
@@ -94,13 +94,14 @@ impl Sending<'_> {
             let pooled = idle.and_then(|now| endpoint.pool.take_idle(self.rules.idempotency, now));
             let (channel, now) = match pooled {
                 Some(channel) => (channel, now),
-                // Boxed, since most attempts find a connection and should not carry the room for making one.
+                // Boxed, since most attempts find a connection and should not carry the room that making one needs.
                 None => match Box::pin(self.connect(endpoint, attempt)).await {
                     Ok(channel) => (channel, self.clock.now()),
                     Err(tried) => return tried,
                 },
             };
-            // Asked anew, directly before the first byte: a caller who promised that none leaves later means it.
+            // The clock is read again directly before the first byte: a caller that promised that no byte leaves later
+            // means it.
             if attempt.callers_deadline
                 && self.clock.now() >= attempt.end_by
                 && !self.goes_on_without_caller(attempt)
@@ -120,8 +121,8 @@ impl Sending<'_> {
         }
     }
 
-    /// A new connection. The caller's own deadline is none of the endpoint's: one that passes before the connection is there is no
-    /// failure of it.
+    /// A new connection. The caller's own deadline says nothing of the endpoint: if it passes before the connection is
+    /// made, that is no failure of the endpoint.
     async fn connect(&self, endpoint: &Endpoint, attempt: &Attempt) -> Result<Channel, Tried> {
         let mut connecting = pin!(endpoint.pool.connect(attempt.own_connect_by));
         if !attempt.callers_deadline || attempt.own_connect_by < attempt.end_by {
@@ -139,7 +140,7 @@ impl Sending<'_> {
         connecting.await.map_err(|error| unconnected(&error))
     }
 
-    /// The caller's deadline passed: whether the attempt goes on as a witness.
+    /// The caller's deadline passed. Returns whether the attempt goes on as a witness.
     fn goes_on_without_caller(&self, attempt: &Attempt) -> bool {
         attempt.end_by < attempt.own_end_by && self.tracks.is_some_and(|tracks| tracks.deadline_passed())
     }
@@ -175,7 +176,7 @@ impl Sending<'_> {
         let request = line::Request { head, body, sized, asked };
         let mut watch = self.watch(attempt, now, line.progress());
         let exchanged = match line.exchange(request, &mut watch).await {
-            // It was there before the request: a late answer to something else.
+            // It was there before the request, so it is a late answer to something else.
             Ok(_) if line.meter.written() == base => {
                 Err(LineFailure::Broke(Broke::Misread(Misread::Unasked)))
             }
@@ -241,7 +242,7 @@ impl Sending<'_> {
                 }
                 let wordless = self.template.method == Method::HEAD
                     || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-                // What a server sends behind a head that has no body is nobody's: the stream ends here.
+                // What a server sends behind a head that has no body belongs to nobody: the stream ends here.
                 let body = match wordless {
                     true => AnswerBody::whole(Bytes::new()),
                     false => AnswerBody::on_trunk(incoming, watch, timer, stream),
@@ -279,7 +280,7 @@ impl Sending<'_> {
         Some((name, remaining_millis(attempt.end_by, now)))
     }
 
-    /// `callers`: it is the caller's body that broke.
+    /// `callers`: the body that broke is the caller's.
     fn broke(
         &self,
         ending: Ending,
@@ -303,7 +304,7 @@ impl Sending<'_> {
         Some(Tried { pooled, ..Tried::ended(ending, detail) })
     }
 
-    /// Reads off the head, and off the body where the operation's answers ask for it, what the answer means.
+    /// Reads what the answer means from its head, and from the body where the operation's answers ask for it.
     async fn judge(&self, attempt: &Attempt, mut response: Response<AnswerBody>, now: Time) -> Tried {
         let status = response.status().as_u16();
         let rules = self.rules;
@@ -311,13 +312,13 @@ impl Sending<'_> {
         let declared = if self.template.method == Method::HEAD {
             rules.declared(status, &KnownBody::ABSENT)
         } else if !rules.answers.need_body(status) || is_coded(response.headers()) {
-            // Compressed though it was not asked to be: as unreadable as one that is too long.
+            // It is compressed though the request did not ask for that: as unreadable as a body that is too long.
             rules.declared(status, &KnownBody::UNREAD)
         } else {
             at = None;
             match response.body_mut().peek_whole(JUDGED_BYTES).await {
                 Ok(Some(bytes)) => rules.declared(status, &reading::known(&bytes)),
-                // Too long to be read: the code that decides is in there, and nobody knows which.
+                // It is too long to be read: the code that decides is in there, and nobody knows which it is.
                 Ok(None) => rules.declared(status, &KnownBody::UNREAD),
                 Err(truncated) => return broken_judgement(truncated.reason(), attempt),
             }
@@ -327,7 +328,8 @@ impl Sending<'_> {
             false => None,
         };
         let ending = Ending::Answered(Answer { status, retry_after, declared });
-        // It is repeated on another connection: what may still follow this answer must not be taken for the next one.
+        // The call is repeated on another connection: what may still follow this answer must not be taken for the next
+        // one.
         let pooled = if declared == Some(Effect::Unknown) { Pooled::Broke } else { Pooled::Fine };
         Tried { ending, answer: Some(response), detail: None, pooled, at }
     }
@@ -374,7 +376,7 @@ fn unconnected(error: &ConnectError) -> Tried {
     Tried::ended(endings::of_connect(error), chain(error))
 }
 
-/// The head came, and the body that says what it means broke.
+/// The head came, but the body that says what it means broke.
 fn broken_judgement(reason: Reason, attempt: &Attempt) -> Tried {
     let ending = match reason {
         Reason::ReadTimeout => Ending::Lost(Lost::ReadTimeout),

@@ -1,8 +1,8 @@
 //! Request bodies: sent once, or kept so that the same bytes can be sent again.
 //!
-//! A body of unknown or great length streams: what passes is kept until it grows past the bound, and then forgotten.
-//! Until then a repeat sends what was kept and goes on with the rest. The obvious way, reading it all first, makes a
-//! two-way stream wait for ever and a large upload fill the memory.
+//! A body of unknown or great length streams. What passes is kept until it grows past the bound, and then it is
+//! dropped. Until then a repeat sends what was kept and goes on with the rest. The obvious way, reading it all first,
+//! makes a two-way stream wait for ever and a large upload fill the memory.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
-/// An error of a body: the caller's, while it sends.
+/// An error of a body: that of the caller, while it sends.
 pub type BodyError = Box<dyn Error + Send + Sync>;
 
 /// A streaming body of the caller.
@@ -23,9 +23,9 @@ pub type BodyStream = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>
 pub enum RequestBody {
     /// No body.
     Empty,
-    /// All of it at hand.
+    /// The whole body is at hand.
     Full(Bytes),
-    /// It comes as it comes.
+    /// The body is passed on as it comes.
     Stream(BodyStream),
 }
 
@@ -53,17 +53,17 @@ pub(crate) struct Kept {
 
 struct KeptState {
     rest: BodyStream,
-    /// What passed so far; `None` once it grew past the bound.
+    /// What has passed so far; `None` once it has grown past the bound.
     passed: Option<Vec<Frame<Bytes>>>,
     bytes: usize,
     bound: usize,
     /// The caller has delivered all of it.
     complete: bool,
-    /// The caller's side broke.
+    /// The caller's body broke.
     broken: bool,
     /// Frames taken by the attempt in flight; also a sign of progress.
     taken: u64,
-    /// The last time it was asked, the caller had nothing.
+    /// The caller had nothing when it was last asked.
     waits: bool,
 }
 
@@ -110,7 +110,7 @@ impl Source {
         }
     }
 
-    /// Whether the caller has delivered all of it, so that nobody is needed to finish sending it.
+    /// Whether the caller has delivered all of it, so that the caller is not needed to finish sending it.
     pub(crate) fn complete(&self) -> bool {
         match self {
             Source::Empty | Source::Full(_) => true,
@@ -118,7 +118,7 @@ impl Source {
         }
     }
 
-    /// Whether the caller's side broke while it was sending.
+    /// Whether the caller's body broke while it was sent.
     pub(crate) fn broken(&self) -> bool {
         match self {
             Source::Empty | Source::Full(_) => false,
@@ -126,7 +126,7 @@ impl Source {
         }
     }
 
-    /// Whether it is the caller who has nothing to send at the moment.
+    /// Whether the caller has nothing to send at the moment.
     pub(crate) fn waits_for_caller(&self) -> bool {
         match self {
             Source::Empty | Source::Full(_) => false,
@@ -226,7 +226,7 @@ impl KeptState {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // Exact lengths survive (they become Content-Length); only the first attempt may ask the stream itself.
+        // Exact lengths survive (they become Content-Length). Only the first attempt may ask the stream itself.
         match self.rest.size_hint().exact() {
             Some(rest) => SizeHint::with_exact(rest + self.bytes as u64),
             None => SizeHint::default(),

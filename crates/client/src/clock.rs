@@ -1,11 +1,11 @@
 //! The one clock. `policy` counts time from an origin that the driver chooses; here it is chosen.
 //!
-//! There are two to choose from. The runtime's is the system's, and what tests pause. A call around a future that is ready at
-//! once costs less than two readings of it, so such calls count the processor's own ticks (`quanta`: measured, about half the
-//! price), where the kernel itself trusts them for its clock.
+//! There are two to choose from. The runtime's clock is the system's, and tests can pause it. A call around a future
+//! that is ready immediately costs less than two readings of it. So such calls count the processor's own ticks
+//! (`quanta`: measured, about half the price), where the kernel itself trusts them for its clock.
 //!
-//! The two drift apart by some millionths. So a moment of one is never kept as a moment of the other: a deadline becomes the
-//! runtime's moment only when it is waited for, as what is left from now on.
+//! The two clocks drift apart by some millionths. So a moment of one is never kept as a moment of the other: a deadline
+//! becomes the runtime's moment only when it is waited for, as what is left from now on.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use seawall_policy::Time;
 use tokio::time::Instant;
 
-/// Turns a clock's readings into [`Time`] and back. All machines that are shared must be told of time by one
-/// clock, so it is copied, never made twice.
+/// Turns a clock's readings into [`Time`] and back. All machines that are shared must be told the time by one clock, so
+/// it is copied, never made twice.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Origin,
@@ -23,14 +23,14 @@ pub struct Clock {
 #[derive(Clone, Copy, Debug)]
 enum Origin {
     Runtime(Instant),
-    /// So many ticks were counted then.
+    /// The number of ticks at that moment.
     Ticks(u64),
 }
 
 /// Measures once, when it is first asked, how long a tick is.
 static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
 
-/// The origin lies so far back, so that no early moment is [`Time::ZERO`].
+/// The origin lies this far in the past, so that no early moment is [`Time::ZERO`].
 const EARLIER: Duration = Duration::from_secs(1);
 
 impl Clock {
@@ -41,8 +41,8 @@ impl Clock {
         Clock { origin: Origin::Runtime(now.checked_sub(EARLIER).unwrap_or(now)) }
     }
 
-    /// The processor's ticks, where they are to be trusted; else, and where the runtime's clock stands still at this moment, as
-    /// in a test that has paused it, the runtime's.
+    /// The processor's ticks, where they can be trusted. Otherwise the runtime's clock; also where that stands still at
+    /// this moment, as in a test that has paused it.
     #[must_use]
     pub fn ticks() -> Clock {
         if stands_still() || !kernel_trusts_ticks() {
@@ -64,7 +64,7 @@ impl Clock {
         }
     }
 
-    /// The runtime's moment for `time`; thirty years from now for one that is never reached.
+    /// The runtime's moment for `time`; thirty years from now for a moment that is never reached.
     #[must_use]
     pub fn instant(&self, time: Time) -> Instant {
         const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -118,7 +118,8 @@ mod tests {
         }
         let (ticked, ran) = (ticks.now().since(first), runtime.now().since(second));
         let apart = ticked.abs_diff(ran);
-        // Whoever is interrupted between two readings is apart by that; a wrong rate is apart by more than half.
+        // A thread that is interrupted between two readings is apart by that time; a wrong rate is apart by more than
+        // half.
         assert!(apart < ran / 2, "{ticked:?} and {ran:?}");
         let soon = ticks.now().saturating_add(Duration::from_secs(60));
         let left = ticks.instant(soon).duration_since(Instant::now());

@@ -13,7 +13,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderValue, header};
 
 const MILLISECONDS: &str = "retry-after-ms";
-/// What comes before and behind the name of a limit in the field of its reset, and the same for what is left of it.
+/// What stands before and behind the name of a limit in the field of its reset, and the same for the field of what is
+/// left of the limit.
 const RESETS: [(&str, &str, &str); 4] = [
     ("x-ratelimit-reset", "", "x-ratelimit-remaining"),
     ("x-rate-limit-reset", "", "x-rate-limit-remaining"),
@@ -24,10 +25,11 @@ const RESETS: [(&str, &str, &str); 4] = [
 const UNIX_SECONDS: f64 = 1e9;
 /// The same for milliseconds.
 const UNIX_MILLISECONDS: f64 = 1e12;
-/// The longest span that is told: nobody waits for longer.
+/// The longest span that is returned: nobody waits for longer.
 const MOST_SECONDS: f64 = u32::MAX as f64;
 
-/// When an answer says to come back, as a time from `now`. A moment that is past is zero; nonsense is nothing.
+/// When an answer says to come back, as a time from `now`. A moment in the past gives zero; what cannot be read gives
+/// `None`.
 pub fn come_back(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let exact = headers.get(MILLISECONDS).and_then(number).and_then(|millis| span(millis / 1e3));
     let standard = || headers.get(header::RETRY_AFTER).and_then(|value| moment(value, now));
@@ -38,7 +40,7 @@ pub fn come_back(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let resets = headers.iter().filter_map(|(name, value)| {
         let left = left_of(name.as_str())?;
-        // Where nothing says what is left, the answer itself says that it is too little.
+        // Where no field says what is left, the answer itself says that it is too little.
         let used_up = headers.get(left.as_str()).and_then(number).is_none_or(|left| left <= 0.0);
         if used_up { moment(value, now) } else { None }
     });
@@ -111,7 +113,7 @@ fn since(unix: f64, now: SystemTime) -> Option<Duration> {
     Some(at.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
-/// More digits than fit: "a very long time", not nonsense.
+/// More digits than fit mean "a very long time", not nonsense.
 fn span(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.min(MOST_SECONDS)).ok()
 }

@@ -32,22 +32,23 @@ pub struct EndpointSettings {
 pub struct DependencySettings {
     /// Its name, for logs.
     pub name: String,
-    /// In order of preference; at least one.
+    /// The endpoints in order of preference; at least one.
     pub endpoints: Vec<EndpointSettings>,
-    /// Connections.
+    /// How connections are made.
     pub connect: ConnectSettings,
-    /// Idle connections.
+    /// How idle connections are kept.
     pub pool: PoolSettings,
-    /// The remaining milliseconds go out in this header.
+    /// The header in which the remaining milliseconds go out.
     pub deadline_header: Option<HeaderName>,
-    /// Asked only while a breaker is open, by [`Dependency::watch_health`]. When it is due, the breaker's settings say.
+    /// The request that is sent only while a breaker is open, by [`Dependency::watch_health`]. The breaker's settings
+    /// say when it is due.
     pub health: Option<HealthRequest>,
     /// How long the head of an answer may be.
     pub answer: Limits,
 }
 
-/// A system that one does not own. Holds connections; the guards are in [`Shared`], so that several runtimes, each
-/// with its own `Dependency`, decide as one.
+/// A system that one does not own. Holds connections. The guards are in [`Shared`], so that several runtimes, each with
+/// its own `Dependency`, decide together.
 pub struct Dependency {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) shared: Arc<Shared>,
@@ -92,7 +93,7 @@ impl Dependency {
         })
     }
 
-    /// Wants to be told of calls that end after their caller has left; nobody else hears of them but the log.
+    /// Has calls told that end after their caller has left. Without it, only the log tells of them.
     #[must_use]
     pub fn on_followed(mut self, tell: OnFollowed) -> Dependency {
         self.followers = Followers::new(self.followers.name.clone(), Some(tell));
@@ -105,24 +106,24 @@ impl Dependency {
         &self.shared
     }
 
-    /// The clock that the guards are told of time by.
+    /// The clock by which the guards are told the time.
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// Ends the attempts that are followed only to learn whether an endpoint hangs, now and from now on. For a program that
-    /// is about to end.
+    /// Ends the attempts that are followed only to learn whether an endpoint hangs, those of now and those of later.
+    /// For a program that is about to end.
     pub fn end_witnesses(&self) {
         self.followers.end_witnesses();
     }
 
     /// Makes one call.
     ///
-    /// Dropping the future means that the caller left. An attempt that is not `safe` and was sent whole is followed to its end
-    /// in the background, so that its effect is known to the guards and the log; one whose body was not complete is
-    /// aborted. A `safe` attempt is cancelled immediately and its connection reset, but where the guards want it as a
-    /// witness: at most two for each endpoint or key are followed so.
+    /// Dropping the future means that the caller left. An attempt that is not `safe` and was sent whole is followed to
+    /// its end in the background, so that the guards and the log learn its effect; one whose body was not complete is
+    /// aborted. A `safe` attempt is cancelled immediately and its connection reset, unless the guards want it as a
+    /// witness: at most two for each endpoint or key are followed.
     pub async fn call(self: &Arc<Self>, plan: &Arc<Plan>, request: CallRequest, wish: Wish) -> Outcome {
         let now = self.clock.now();
         if self.needs_nobody_else(plan, &request, now) {
@@ -134,9 +135,9 @@ impl Dependency {
         Followed::new(Box::pin(drive), tracks, Arc::clone(&self.followers)).await
     }
 
-    /// Whether this call ends with its caller for sure: it is safe, and no attempt that begins now can become a witness. Such a
-    /// call is spared an allocation of its future and what is kept of it for others. Where there are several endpoints or
-    /// keys, it is not known here which one the call goes to.
+    /// Whether this call surely ends with its caller: it is safe, and no attempt that begins now can become a witness.
+    /// Such a call needs no allocation for its future, and nothing of it is kept for others. Where there are several
+    /// endpoints or keys, it is not known here which one the call goes to.
     #[inline]
     fn needs_nobody_else(&self, plan: &Plan, request: &CallRequest, now: Time) -> bool {
         plan.rules.idempotency == Idempotency::Safe
@@ -145,7 +146,7 @@ impl Dependency {
             && self.shared.succeeded_lately(now)
     }
 
-    /// The walk of a call: what the machine says, until it is over.
+    /// The walk of a call: does what the machine says, until the call is over.
     async fn drive(
         &self,
         plan: &Plan,

@@ -1,9 +1,10 @@
 //! What the end of an exchange proves, and what it does not.
 //!
-//! On HTTP/1.1 the connection is ours, and says itself how it broke. On HTTP/2 the request that hyper returns proves that it
-//! was not sent; its absence proves nothing. A stream that the server refused, or that lies above the last one of its
-//! GOAWAY, was not looked at; the same error kinds made on our side (`is_library`) say no such thing. A server that refuses our
-//! certificate under TLS 1.3 has not taken the request either, though it may have been sent: see [`Meter::certificate_refused`].
+//! On HTTP/1.1 the connection is ours, and says itself how it broke. On HTTP/2 the request that hyper returns proves
+//! that it was not sent; if hyper returns none, that proves nothing. A stream that the server refused, or that lies
+//! above the last one of its GOAWAY, was not looked at; the same error kinds made by our own library (`is_library`) say
+//! no such thing. A server that refuses our certificate under TLS 1.3 has not taken the request either, though it may
+//! have been sent: see [`Meter::certificate_refused`].
 
 use std::error::Error;
 
@@ -13,7 +14,7 @@ use crate::connect::{ConnectError, ConnectErrorKind, Meter};
 use crate::line::Broke;
 use crate::watch::Lapse;
 
-/// Nothing was sent: why.
+/// Why nothing was sent.
 pub(crate) fn of_connect(error: &ConnectError) -> Ending {
     Ending::Unsent(match error.kind() {
         ConnectErrorKind::Dns => Unsent::Dns,
@@ -24,8 +25,8 @@ pub(crate) fn of_connect(error: &ConnectError) -> Ending {
     })
 }
 
-/// The server refused our certificate, or wants one, before it took anything: then the handshake has failed, whatever was
-/// sent meanwhile. None where it did not.
+/// The server refused our certificate, or wants one, before it took anything. Then the handshake has failed, whatever
+/// was sent meanwhile. `None` where it did not.
 pub(crate) fn of_certificate(meter: &Meter) -> Option<Ending> {
     meter.certificate_refused().then_some(Ending::Unsent(Unsent::Tls))
 }
@@ -58,7 +59,7 @@ pub(crate) fn of_stream(error: &(dyn Error + 'static)) -> Ending {
     Ending::Lost(if nonsense { Lost::BadAnswer } else { Lost::ConnectionLost })
 }
 
-/// The other side's GOAWAY left the request out.
+/// The server's GOAWAY left the request out.
 pub(crate) fn left_out(error: &(dyn Error + 'static)) -> bool {
     find::<h2::Error>(error).is_some_and(|h2| h2.is_remote() && h2.is_go_away())
 }

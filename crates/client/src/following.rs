@@ -1,9 +1,10 @@
 //! A call that goes on without its caller.
 //!
-//! There are two causes. An attempt that may have an effect, and that was sent whole, goes on so that its effect is known. Any
-//! other goes on only as a witness ([`seawall_policy::DependencyGuards::follow`]): where the question is open if the endpoint
-//! hangs, its real ending is the answer. Both are driven to their end by a task of their own. A caller goes in one of two
-//! ways: it drops the future, or its own deadline passes, and then it is answered while the attempt goes on.
+//! There are two causes. An attempt that may have an effect, and that was sent whole, goes on so that its effect is
+//! known. Any other attempt goes on only as a witness ([`seawall_policy::DependencyGuards::follow`]): where nobody
+//! knows whether the endpoint hangs, its real ending is the answer. Each is driven to its end by a task of its own. A
+//! caller leaves in one of two ways: it drops the future, or its own deadline passes, and then it is answered while the
+//! attempt goes on.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,10 +17,10 @@ use tokio::sync::watch;
 use crate::outcome::Outcome;
 use crate::tracks::{Cut, DEADLINE_PASSED, Following, Stays, Tracks};
 
-/// Told how a call ended that was followed after its caller had left.
+/// Is told how a call ended that was followed after its caller had left.
 pub type OnFollowed = Arc<dyn Fn(&Outcome) + Send + Sync>;
 
-/// Who follows the calls of one dependency.
+/// What follows the calls of one dependency.
 pub(crate) struct Followers {
     /// The dependency's name, for logs.
     pub(crate) name: String,
@@ -33,7 +34,7 @@ impl Followers {
         Arc::new(Followers { name, tell, end: watch::Sender::new(false) })
     }
 
-    /// Says to the witnesses that they are to end.
+    /// Tells the witnesses to end.
     pub(crate) fn end_witnesses(&self) {
         self.end.send_replace(true);
     }
@@ -104,7 +105,7 @@ fn spawn_followed(drive: Drive, followers: &Arc<Followers>) {
     });
 }
 
-/// A witness holds up nobody: not the end of the program, and not that of its dependency.
+/// A witness holds up neither the end of the program nor that of its dependency.
 fn spawn_witness(drive: Drive, following: Following, followers: &Arc<Followers>) {
     let (name, mut ends) = (followers.name.clone(), followers.end.subscribe());
     tokio::spawn(async move {

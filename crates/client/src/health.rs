@@ -1,9 +1,9 @@
 //! The health request: asked only while a breaker is open.
 //!
-//! A breaker that is open learns nothing, so it waits a time that is somebody's guess. Where the other side has a request
-//! that says whether it is well, a good answer ends the wait. It is no probe: it goes past breaker and limit, never with a
-//! caller's request, and what follows a good one is the usual half-open state with its single probe. A bad answer, or
-//! none, says what is known already.
+//! An open breaker learns nothing, so it waits for a time that is a guess. Where the provider has a request that says
+//! whether it is well, a good answer ends the wait. This request is no probe: it goes past breaker and limit, never
+//! with a caller's request, and what follows a good answer is the usual half-open state with its single probe. A bad
+//! answer, or none, says what is known already.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -18,12 +18,12 @@ use crate::request::Template;
 
 /// How often a watch looks whether the request is due: often enough for the shortest sensible interval.
 const LOOK: Duration = Duration::from_millis(100);
-/// A health request that is not answered by then says no.
+/// A health request that is not answered within this time counts as a "no".
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Dependency {
-    /// Asks wherever it is due, for as long as the dependency is in use. Any number of workers may watch one dependency:
-    /// the shared guards say "due" to one of them.
+    /// Sends the request wherever it is due, for as long as the dependency is in use. Any number of workers may watch
+    /// one dependency: the shared guards say "due" to one of them.
     pub async fn watch_health(watched: Weak<Dependency>) {
         loop {
             {

@@ -1,8 +1,8 @@
 //! Waits and sends: the driver of Seawall's call machine over real connections.
 //!
-//! [`Dependency::call`] walks a call: the machine of `seawall-policy` says what to do, this crate does it. Connections
-//! are got in [`connect`], kept in a pool that knows which request may take which, and watched by one timer each.
-//! [`Shared`] holds the guards that calls share, behind the only lock on the way.
+//! [`Dependency::call`] walks a call: the machine of `seawall-policy` says what to do, and this crate does it.
+//! Connections are made in [`connect`], kept in a pool that knows which request may take which, and watched by one
+//! timer each. [`Shared`] holds the guards that calls share, behind the only lock on the way.
 
 mod answer;
 pub mod any;

@@ -1,11 +1,11 @@
 //! One HTTP/1.1 connection, driven by the task that uses it.
 //!
-//! The usual way spawns a task for each connection and talks to it through channels: two wake-ups and two queue
-//! operations for each request. Here the exchange reads and writes itself; an idle connection is polled by nobody and looked
-//! at before it is used again.
+//! The usual way spawns a task for each connection and talks to it through channels, which costs two wake-ups and two
+//! queue operations for each request. Here the exchange reads and writes by itself. An idle connection is not polled;
+//! it is looked at before it is used again.
 //!
-//! The connection is free for another request when four facts hold, and each is a field: the server keeps it, the answer is
-//! whole, nothing was read beyond it, and the request went out whole. None of them is asked of a library.
+//! The connection is free for another request when four facts hold, and each is a field: the server keeps it, the
+//! answer is complete, nothing was read beyond it, and the request went out whole. None of them is asked of a library.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -40,7 +40,7 @@ thread_local! {
 pub(crate) struct Line {
     io: Stream,
     upload: Upload,
-    /// Read, and not used: the beginning of a head, or what no exchange has asked for.
+    /// Bytes that were read and not used: the beginning of a head, or what no exchange has asked for.
     ahead: Vec<u8>,
     head_end: HeadEnd,
     /// The bytes of interim answers before the head that is being read.
@@ -145,12 +145,12 @@ impl Line {
         self.meter.progress()
     }
 
-    /// Whether another request may go out on it, as far as HTTP is concerned.
+    /// Whether another request may go out on this connection, as far as HTTP is concerned.
     pub(crate) fn is_ready(&self) -> bool {
         self.keep && self.body.is_over() && self.ahead.is_empty() && self.has_sent_whole()
     }
 
-    /// Whether the request is with the kernel, to its last byte.
+    /// Whether the kernel has the request, to its last byte.
     pub(crate) fn has_sent_whole(&self) -> bool {
         self.upload.is_over() && self.meter.unwritten() == 0
     }
@@ -185,8 +185,8 @@ impl Line {
         false
     }
 
-    /// Whether there is a byte to read, or the connection has ended. `force`: also ask the kernel, which may know more than
-    /// the reactor has seen.
+    /// Whether there is a byte to read, or the connection has ended. `force`: also ask the kernel, which may know more
+    /// than the reactor has seen.
     fn has_unread(&mut self, force: bool) -> bool {
         self.meter.force_read(force);
         let mut byte = [0];
@@ -205,7 +205,7 @@ impl Line {
     ) -> Result<Answered, LineFailure> {
         self.used = true;
         (self.head_end, self.interim) = (HeadEnd::default(), 0);
-        // Dropped from here on, it gives the work up; the pool turns this off again.
+        // If the exchange is dropped from here on, it gives the work up; the pool turns this off again.
         self.meter.reset_on_drop(true);
         let Request { head, body, sized, asked } = request;
         self.upload.begin(body, sized, |out| head(self.absolute_form.as_ref(), out));
@@ -222,7 +222,7 @@ impl Line {
             }
             let progress = self.meter.progress();
             if !std::mem::replace(&mut begun, true) {
-                // Written in the moment that the watch began with: the clock need not be asked.
+                // It was written at the time that the watch began with, so the clock need not be read.
                 watch.has_seen(progress);
             }
             watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(LineFailure::Lapsed(lapse)))
@@ -230,7 +230,7 @@ impl Line {
         .await
     }
 
-    /// The next part of the answer's body; nothing behind its end.
+    /// The next part of the answer's body; nothing after its end.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broke>>> {
         self.go_on(cx);
         while !self.body.is_over() {
@@ -250,7 +250,8 @@ impl Line {
         self.body.take_trailers()
     }
 
-    /// Sends what there is of a request that is answered already. That its caller breaks it off says nothing of the answer.
+    /// Sends what there is of a request that is answered already. If its caller breaks it off, that says nothing of the
+    /// answer.
     pub(crate) fn go_on(&mut self, cx: &mut Context<'_>) {
         if self.send(cx).is_err() {
             self.upload.stop();
@@ -264,8 +265,8 @@ impl Line {
                 self.keep = false;
                 Err(Broke::Body(error))
             }
-            // The server may have answered before it stopped reading. Its answer is worth hearing, and without one the
-            // connection's end says what went wrong.
+            // The server may have answered before it stopped reading. Its answer is worth having; without one, the end
+            // of the connection says what went wrong.
             Poll::Ready(Err(Unfinished::Io(error))) => {
                 tracing::debug!(%error, "a request could not be sent whole");
                 self.upload.stop();
@@ -284,7 +285,7 @@ impl Line {
             });
             let Some(mut answered) = ready!(found)? else { continue };
             if answered.head.status.as_u16() >= 400 && self.upload.stop() {
-                // The server has refused the request: the rest of it would be sent for nothing.
+                // The server has refused the request, so the rest of it would be sent in vain.
                 self.keep = false;
             }
             // What is there already is looked at before the head is passed on, so that an answer that broke in the same
@@ -298,7 +299,7 @@ impl Line {
         }
     }
 
-    /// Reads a head off the bytes that were read; none where they end before its end.
+    /// Reads a head from the bytes that were read; `None` where they end before the head does.
     fn head_in(&mut self, read: &[u8], asked: Asked) -> Result<Option<Answered>, Broke> {
         if read.is_empty() {
             return Err(Broke::Ended);
@@ -317,7 +318,7 @@ impl Line {
             if whole_read {
                 self.ahead = rest.to_vec();
             } else {
-                // Kept where it is, so that a head in many small pieces is not copied for each of them.
+                // The bytes stay where they are, so that a head in many small pieces is not copied for each of them.
                 ahead.drain(..used);
                 self.ahead = ahead;
             }
@@ -354,7 +355,7 @@ impl Line {
                 return Ok((Some(head), at));
             }
             if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                // Passed on, it would turn the caller's connection into something that nobody reads as HTTP.
+                // If it were passed on, it would turn the caller's connection into something that nobody reads as HTTP.
                 return Err(Misread::Switched);
             }
             self.interim += end;
@@ -369,7 +370,7 @@ impl Line {
             if read.is_empty() {
                 return Poll::Ready(if self.body.closed() { Ok(()) } else { Err(Broke::Ended) });
             }
-            // Once, not by doubling: what is read of a body is most of it content.
+            // The room is reserved once, not by doubling: most of what is read of a body is content.
             data.reserve_exact(read.len());
             let eaten = self.body.read(read, data).map_err(Broke::Misread)?;
             self.ahead.extend_from_slice(&read[eaten..]);

@@ -12,9 +12,9 @@ pub struct Outcome {
     pub finish: Finish,
     /// The dependency's answer, if there is one to pass on.
     pub answer: Option<Response<AnswerBody>>,
-    /// How the last attempt ended; none where nothing was attempted.
+    /// How the last attempt ended; `None` where nothing was attempted.
     pub ending: Option<Ending>,
-    /// What went wrong, in words; no secrets.
+    /// What went wrong, in words. It holds no secrets.
     pub detail: Option<String>,
 }
 

@@ -1,14 +1,14 @@
 //! The idle connections of one endpoint.
 //!
 //! Which idle connection a request may take depends on what a second delivery of it would do. A read takes the newest:
-//! if it is lost, it is sent again. A plain POST takes one that has settled after its last answer and is young
-//! beside the server's idle lifetime ([`IdleLifetime`]); else it gets a fresh one. A sweep looks at the idle ones a few
-//! times a second, ends what is dead or old, and learns the lifetime from what it sees. There is no sweep while nothing
-//! is idle.
+//! if it is lost, it is sent again. A plain POST takes one that has settled after its last answer and is young beside
+//! the server's idle lifetime ([`IdleLifetime`]); where there is none, it gets a fresh one. A sweep looks at the idle
+//! connections a few times a second, ends those that are dead or old, and learns the lifetime from what it sees. There
+//! is no sweep while nothing is idle.
 //!
-//! An idle connection saves a handshake that may never come; where no file descriptor is left, a request that is there
-//! already has more use for it. So all pools of the process are known to each other, and the connection that has been idle
-//! for longest goes first, whichever dependency it leads to ([`give_up_idle`]).
+//! An idle connection saves a handshake that may never come. Where no file descriptor is left, a request that is there
+//! already has more use for the descriptor. So all pools of the process are known to each other, and the connection
+//! that has been idle for longest goes first, whichever dependency it leads to ([`give_up_idle`]).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,10 +30,10 @@ pub struct PoolSettings {
     /// A plain POST takes no connection whose last answer is younger than this. Default 20 ms: servers that close
     /// behind an answer do it within a few milliseconds.
     pub settle: Duration,
-    /// An idle connection is closed after this. Default 60 s: common servers close after 60 s to 75 s. Theirs is
-    /// learned where it is shorter.
+    /// An idle connection is closed after this time. Default 60 s: common servers close after 60 s to 75 s. A server's
+    /// shorter time is learned.
     pub idle: Duration,
-    /// Settled idle connections kept; beyond, the oldest go. Default 64.
+    /// The most settled idle connections that are kept; of more, the oldest are closed. Default 64.
     pub max_idle: usize,
     /// No connection is used longer than this, so that a change behind the name is noticed. Default 1 h.
     pub max_age: Duration,
@@ -51,7 +51,7 @@ impl Default for PoolSettings {
 }
 
 impl PoolSettings {
-    /// What could never work, or hardly as anybody wants it.
+    /// What could never work, or works hardly as anybody wants it.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
@@ -72,7 +72,7 @@ impl PoolSettings {
 
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
-/// How many idle connections are given up at most for one that is to be made.
+/// The most idle connections that are given up for one that is to be made.
 const GIVEN_UP: u32 = 3;
 
 /// Pools that have had an idle connection, of all workers.
@@ -89,12 +89,12 @@ pub(crate) struct Pool {
     opening: tokio::sync::Mutex<()>,
     multiplexed: AtomicBool,
     sweeping: AtomicBool,
-    /// Known to those who want descriptors.
+    /// The pool is known to those that need descriptors.
     lent: AtomicBool,
 }
 
 struct Idle {
-    /// By the time they became idle, the newest last.
+    /// In the order in which they became idle, the newest last.
     lines: VecDeque<Box<Line>>,
     lifetime: IdleLifetime,
 }
@@ -157,7 +157,7 @@ impl Pool {
             .find_map(|trunk| Some(Channel::Trunk(trunk.clone(), trunk.take()?)))
     }
 
-    /// A fresh connection, or, on HTTP/2, a place on one that somebody else has just opened.
+    /// A fresh connection, or, on HTTP/2, a place on one that another call has just opened.
     pub(crate) async fn connect(&self, by: Time) -> Result<Channel, ConnectError> {
         if !self.multiplexed.load(Ordering::Relaxed) {
             return self.open(by).await;
@@ -172,10 +172,10 @@ impl Pool {
         }
     }
 
-    /// A fresh connection. Where no descriptor is left, those that are idle are closed for it.
+    /// A fresh connection. Where no descriptor is left, idle connections are closed for it.
     async fn connection(&self, by: Time) -> Result<Connection, ConnectError> {
         let deadline = self.clock.instant(by);
-        // Bounded, since others may take what was given up.
+        // Bounded, since others may take the descriptor that was given up.
         for _ in 0..GIVEN_UP {
             let connected = self.connector.connect(deadline).await;
             let starved = |error: &ConnectError| error.kind() == ConnectErrorKind::OutOfDescriptors;
@@ -209,7 +209,7 @@ impl Pool {
 
     /// A connection is free again.
     pub(crate) fn put(self: &Arc<Self>, mut line: Box<Line>, now: Time) {
-        // A request that nobody finishes is given up with a reset.
+        // A request that nobody finishes sending is given up with a reset.
         line.meter.reset_on_drop(!line.has_sent_whole());
         if !line.is_ready() {
             return;
@@ -237,13 +237,13 @@ impl Pool {
         self.idle.lock().lifetime.announce(lifetime);
     }
 
-    /// How long its oldest idle connection has been idle; none where none is.
+    /// How long its oldest idle connection has been idle; `None` where there is none.
     fn longest_idle(&self) -> Option<Duration> {
         let now = self.clock.now();
         self.idle.lock().lines.front().map(|line| now.since(line.idle_since))
     }
 
-    /// Closes its oldest idle connection. Whether there was one.
+    /// Closes its oldest idle connection. Returns whether there was one.
     fn give_up_oldest(&self) -> bool {
         let oldest = self.idle.lock().lines.pop_front();
         oldest.is_some()
@@ -274,7 +274,7 @@ impl Pool {
             let Some(mut line) = lines.pop_front() else { break };
             let age = now.since(line.idle_since);
             if !line.is_quiet() {
-                // When it was closed is not known, only that it was open then.
+                // It is not known when it was closed, only that it was open at that time.
                 lifetime.seen_closed(line.seen_open);
                 ended.push(line);
             } else if age >= self.settings.idle || now.since(line.born) >= self.settings.max_age {
@@ -304,8 +304,8 @@ impl Idle {
         self.lines.remove(found)
     }
 
-    /// What is too much. Connections that have not settled do not count: a stream of POSTs needs as many of them as it
-    /// sends in the settle time, and closing them would mean a fresh connection for each.
+    /// Closes the connections that are too many. Those that have not settled do not count: a stream of POSTs needs as
+    /// many of them as it sends in the settle time, and closing them would mean a fresh connection for each.
     fn over(&mut self, settings: &PoolSettings, now: Time) -> Option<Box<Line>> {
         let too_many = settings.max_idle == 0
             || self.lines.get(settings.max_idle).is_some_and(|l| now.since(l.idle_since) >= settings.settle);
@@ -320,11 +320,11 @@ fn lend(pool: &Arc<Pool>) {
     pools.push(Arc::downgrade(pool));
 }
 
-/// Closes the connection of this process that has been idle for longest, so that its descriptor is free. Whether there was
-/// one.
+/// Closes the connection of this process that has been idle for longest, so that its descriptor is free. Returns
+/// whether there was one.
 #[must_use]
 pub fn give_up_idle() -> bool {
-    // Not under the lock: the last one of a pool may end here, with all its connections.
+    // The lock is not held here, since the last reference to a pool may end here, with all its connections.
     let pools: Vec<Arc<Pool>> = POOLS.lock().iter().filter_map(Weak::upgrade).collect();
     let longest = pools.iter().filter_map(|pool| Some((pool.longest_idle()?, pool)));
     longest.max_by_key(|(idle, _)| *idle).is_some_and(|(_, pool)| pool.give_up_oldest())

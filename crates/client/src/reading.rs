@@ -35,7 +35,7 @@ pub fn known(body: &[u8]) -> KnownBody<impl Fn(&str) -> Option<Scalar> + use<>> 
     }
 }
 
-/// The scalar at a JSON pointer; nothing where there is none, or an object or array.
+/// The scalar at a JSON pointer; `None` where there is nothing, or an object or array.
 pub fn scalar(value: &Value, pointer: &str) -> Option<Scalar> {
     Some(match value.pointer(pointer)? {
         Value::Null => Scalar::Null,

@@ -9,29 +9,29 @@ use crate::body::{Outgoing, RequestBody};
 use crate::connect::{AbsoluteForm, ConfigError};
 use crate::upload::Sized;
 
-/// What is to be sent. Hop-by-hop headers, `Host` and `Content-Length` are not in it: they are made anew.
+/// What is to be sent. It holds no hop-by-hop headers, no `Host` and no `Content-Length`: they are made anew.
 #[derive(Debug)]
 pub struct CallRequest {
     /// The method.
     pub method: Method,
     /// Path and query, as the dependency knows them.
     pub path: PathAndQuery,
-    /// Headers, end to end.
+    /// Headers that pass from end to end.
     pub headers: HeaderMap,
-    /// An entry of `Via` that goes out behind those in `headers`. Beside them, since a map of headers that was made for the
-    /// caller's would grow for one more.
+    /// An entry of `Via` that goes out behind those in `headers`. It stands apart, since a map of headers that was made
+    /// for those of the caller would grow for one more.
     pub via: Option<&'static str>,
     /// The body.
     pub body: RequestBody,
-    /// How many bytes of a streaming body are kept for a repeat.
+    /// The number of bytes of a streaming body that are kept for a repeat.
     pub keep: usize,
-    /// Under which keys its breaker and limit are kept.
+    /// The keys under which its breaker and limit are kept.
     pub keys: Keys,
 }
 
 impl CallRequest {
-    /// How many bytes of a body are kept where nobody says otherwise. Most calls of APIs are smaller than these 64 KiB, and a
-    /// thousand such calls in flight hold 64 MiB.
+    /// How many bytes of a body are kept by default. Most calls of APIs are smaller than these 64 KiB, and a thousand
+    /// such calls in flight hold 64 MiB.
     pub const KEEP: usize = 64 << 10;
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Address {
     scheme: Scheme,
     authority: Authority,
     host: HeaderValue,
-    /// A path that goes before every request's; empty for none.
+    /// A path that goes before every request's; empty where there is none.
     base: String,
     /// Headers of this endpoint, its credentials among them; they replace the caller's.
     headers: HeaderMap,
@@ -130,8 +130,8 @@ impl Address {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// The request of one attempt over HTTP/2; none where its path, with the endpoint's before it, is longer than a URI can
-    /// be (65534 bytes).
+    /// The request of one attempt over HTTP/2; `None` where its path, with the endpoint's before it, is longer than a
+    /// URI can be (65534 bytes).
     pub(crate) fn request(
         &self,
         template: &Template,
@@ -146,7 +146,7 @@ impl Address {
         for name in self.headers.keys() {
             headers.remove(name);
         }
-        // What is left of these names is nothing, so that appending, as this does, is replacing.
+        // No field of these names is left, so appending, as this does, is replacing.
         headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         if let Some((name, millis)) = deadline {
             headers.insert(name.clone(), HeaderValue::from(millis));
@@ -174,7 +174,7 @@ impl Address {
     }
 }
 
-/// Writes a field that passes from end to end; those of the message's framing and of one hop are written by their makers.
+/// Writes a field that passes from end to end. The fields of the message's framing and of one hop are made elsewhere.
 fn pass(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     let made_here = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
     if made_here.contains(name) {

@@ -1,9 +1,9 @@
 //! The one place where calls share state: each dependency's guards behind one lock.
 //!
-//! A lock and not atomics: breaker, limit, window and budget change together, and one uncontended lock costs less than
-//! the five atomics it replaces. It is taken once to begin an attempt and once to end it, is held for a few field
-//! updates, and never across a wait. Whoever waits in a queue leaves its waker here; those whose turn came are woken
-//! after the lock is free.
+//! This is a lock and not atomics: breaker, limit, window and budget change together, and one uncontended lock costs
+//! less than the five atomics it replaces. It is taken once to begin an attempt and once to end it, is held for a few
+//! field updates, and never across a wait. A call that waits in a queue leaves its waker here; those whose turn came
+//! are woken after the lock is free.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,17 +23,17 @@ use crate::sync::Mutex;
 /// The guards of one dependency, shared by every worker's [`crate::Dependency`].
 pub struct Shared {
     state: Mutex<State>,
-    /// When an attempt without a key, and no probe, last succeeded, in nanoseconds; up to [`COARSE`] too early, so that workers do not
-    /// write to it for each call. Zero: none has. It is read before the lock is taken.
+    /// When an attempt without a key that was no probe last succeeded, in nanoseconds. Up to [`COARSE`] too early, so
+    /// that workers do not write to it for each call. Zero: none has succeeded. It is read before the lock is taken.
     succeeded: AtomicU64,
 }
 
-/// How exactly it is known outside the lock when a success ended.
+/// How exactly the time of a success is known outside the lock.
 const COARSE: Duration = Duration::from_millis(10);
 
 struct State {
     guards: DependencyGuards,
-    /// Who waits in a queue; never more than the queues hold.
+    /// The calls that wait in a queue; never more than the queues hold.
     waiting: HashMap<Ticket, Waker>,
 }
 
@@ -52,8 +52,8 @@ impl Shared {
         Arc::new(Shared { state, succeeded: AtomicU64::new(0) })
     }
 
-    /// Whether no attempt at the one endpoint that begins now needs a witness, since one succeeded just before
-    /// ([`RECENT_SUCCESS`]). Says nothing of calls with a key.
+    /// Whether an attempt that begins now needs no witness, since one succeeded just before ([`RECENT_SUCCESS`]). Holds
+    /// for a dependency with one endpoint, and says nothing of calls with a key.
     #[inline]
     pub(crate) fn succeeded_lately(&self, now: Time) -> bool {
         let ended = self.succeeded.load(Ordering::Relaxed);
@@ -68,12 +68,12 @@ impl Shared {
         }
     }
 
-    /// Looks at the guards, or lets an operator change them. Keep it short: every call waits.
+    /// Looks at the guards, or lets an operator change them. It must be short: every call waits for it.
     pub fn with<R>(&self, look: impl FnOnce(&mut DependencyGuards) -> R) -> R {
         self.change(look)
     }
 
-    /// Changes the guards, and wakes those whose turn that made it.
+    /// Changes the guards, and wakes the callers whose turn has come by that.
     #[inline]
     fn change<R>(&self, change: impl FnOnce(&mut DependencyGuards) -> R) -> R {
         let mut state = self.state.lock();
@@ -86,7 +86,7 @@ impl Shared {
         result
     }
 
-    /// Ready when its turn has come.
+    /// Ready when this ticket's turn has come.
     fn poll_turn(&self, ticket: Ticket, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if state.guards.is_called(&ticket) {
@@ -96,7 +96,7 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Changes the guards for one who waits no longer.
+    /// Changes the guards for a caller that waits no longer.
     fn resolve<R>(&self, ticket: Ticket, change: impl FnOnce(&mut DependencyGuards) -> R) -> R {
         self.state.lock().waiting.remove(&ticket);
         self.change(change)
@@ -116,13 +116,13 @@ impl State {
     }
 }
 
-/// One uniform draw.
+/// One uniform random draw.
 #[must_use]
 pub fn draw() -> Draw {
     Draw::new(fastrand::u64(..))
 }
 
-/// A place in an endpoint's limit; given back when dropped.
+/// A slot of an endpoint's limit, which is given back when it is dropped.
 pub(crate) struct Slot {
     shared: Arc<Shared>,
     clock: Clock,
@@ -137,13 +137,13 @@ impl Drop for Slot {
     }
 }
 
-/// One call's view of the guards. Borrowed, and made anew for each step where that is easier: cloning the reference that
-/// all workers share would cost more than the guards do.
+/// One call's view of the guards. It is borrowed, and made anew for each step where that is easier: cloning the
+/// reference that all workers share would cost more than the guards do.
 pub(crate) struct CallGuards<'a> {
     shared: &'a Arc<Shared>,
     keys: &'a Keys,
     clock: Clock,
-    /// The place of an answered attempt, held until its body is over.
+    /// The slot of an answered attempt, held until its body is over.
     answered: Option<LimitSlot>,
 }
 
@@ -153,7 +153,7 @@ impl<'a> CallGuards<'a> {
         CallGuards { shared, keys, clock, answered: None }
     }
 
-    /// The place of the answered attempt, to be held by its body.
+    /// The slot of the answered attempt, to be held by its body.
     pub(crate) fn take_slot(&mut self) -> Option<Slot> {
         let slot = self.answered.take()?;
         Some(Slot { shared: Arc::clone(self.shared), clock: self.clock, slot: Some(slot) })

@@ -11,16 +11,16 @@ use crate::body::Source;
 use crate::connect::Meter;
 use crate::shared::Shared;
 
-/// What a caller reads whose deadline passed before an answer came.
+/// The text for a caller whose deadline passed before an answer came.
 pub(crate) const DEADLINE_PASSED: &str = "the deadline passed before an answer came";
 
-/// The tracks of one call.
+/// What is known of one call from outside.
 pub(crate) struct Tracks {
     shared: Arc<Shared>,
-    /// A second delivery, and one that nobody waits for, has no effect.
+    /// A second delivery has no effect, and neither has one that nobody waits for.
     safe: bool,
     left: AtomicBool,
-    /// In nanoseconds: how long a witness waits for progress. [`u64::MAX`] while it is none.
+    /// How long a witness waits for progress, in nanoseconds. [`u64::MAX`] while the call is no witness.
     patience: AtomicU64,
     state: Mutex<State>,
 }
@@ -42,7 +42,7 @@ struct Flight {
     source: Source,
     /// The connection's meter, and what it showed before the request.
     sent: Option<(Arc<Meter>, u64)>,
-    /// The last byte of the request has left. Not known over HTTP/2.
+    /// The last byte of the request has left. This is not known over HTTP/2.
     sent_whole: bool,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Cut {
     pub(crate) following: Following,
 }
 
-/// A witness's place; given back when dropped.
+/// A witness's place, which is given back when it is dropped.
 pub(crate) struct Following {
     shared: Arc<Shared>,
     witness: Option<Witness>,
@@ -85,7 +85,8 @@ impl Tracks {
         })
     }
 
-    /// An attempt begins, with this read timeout. `finish` tells how the call ends if its caller's deadline passes before the attempt ended.
+    /// An attempt begins, with this read timeout. `finish` tells how the call ends if its caller's deadline passes
+    /// before the attempt ends.
     pub(crate) fn begins(&self, underway: Underway, read: Duration, finish: Finish, source: &Source) {
         let source = source.clone();
         let flight = Flight { underway, read, finish, source, sent: None, sent_whole: false };
@@ -111,7 +112,7 @@ impl Tracks {
         self.state.lock().flight = None;
     }
 
-    /// How long the attempt waits for progress, whose read timeout is `read`.
+    /// How long the attempt whose read timeout is `read` waits for progress.
     #[inline]
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         read.min(Duration::from_nanos(self.patience.load(Ordering::Relaxed)))
@@ -122,8 +123,9 @@ impl Tracks {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// The caller's own deadline passed. Whether the attempt goes on as a witness; else it is to be cancelled. One that is not
-    /// safe goes on only where nothing of it is left to be sent: no byte of it leaves after the deadline.
+    /// The caller's own deadline passed. Returns whether the attempt goes on as a witness; if not, it is to be
+    /// cancelled. One that is not safe goes on only where nothing of it is left to be sent: no byte of it leaves after
+    /// the deadline.
     pub(crate) fn deadline_passed(&self) -> bool {
         let mut state = self.state.lock();
         if state.is_witness {
@@ -138,7 +140,7 @@ impl Tracks {
         true
     }
 
-    /// That the caller's deadline passed and the attempt goes on, once.
+    /// Tells once that the caller's deadline passed and the attempt goes on.
     pub(crate) fn take_cut(&self) -> Option<Cut> {
         self.state.lock().cut.take()
     }
@@ -170,7 +172,7 @@ impl Tracks {
     }
 }
 
-/// How a call ends whose caller's deadline cuts the attempt in flight: as if the attempt had ended so.
+/// How a call ends whose caller's deadline cuts the attempt in flight: the attempt counts as ended by that deadline.
 pub(crate) fn cut_now(plan: &Plan, effect: Effect, attempts: u32, endpoint: usize) -> Finish {
     let effect = effect.and(plan.rules.judge(&Ending::CallerDeadline).effect);
     Finish { effect, attempts, endpoint, refusal: None, stopped: None }

@@ -1,7 +1,7 @@
 //! One HTTP/2 connection, shared by many exchanges.
 //!
-//! A task of its own drives it, since no single exchange could. The other side may take a stream back
-//! (REFUSED_STREAM) or say which streams it never looked at (GOAWAY); both are proof that nothing was done.
+//! A task of its own drives it, since no single exchange could. The server may take a stream back (REFUSED_STREAM) or
+//! say which streams it never looked at (GOAWAY); both prove that nothing was done.
 
 use std::future::Future;
 use std::pin::pin;
@@ -41,7 +41,7 @@ pub(crate) struct Trunk {
     pub(crate) born: Time,
 }
 
-/// One exchange's place on a trunk; gone with its body.
+/// One exchange's place on a trunk. It is free again when the answer's body is dropped.
 pub(crate) struct TrunkStream(Arc<AtomicU32>);
 
 impl Drop for TrunkStream {
@@ -96,8 +96,8 @@ impl Trunk {
         self.sender.is_closed()
     }
 
-    /// Sends a request and waits for the head of its answer. Progress is the body's own: what others send on the same
-    /// connection is none of this exchange's.
+    /// Sends a request and waits for the head of its answer. Progress is that of the request's own body: what others
+    /// send on the same connection is not progress of this exchange.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Outgoing>,

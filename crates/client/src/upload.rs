@@ -1,6 +1,6 @@
 //! What goes out on an HTTP/1.1 connection: a request's head, and its body as it comes.
 //!
-//! The bytes of a head are made in a buffer of the thread and taken by the socket in the same poll, so that a connection
+//! The bytes of a head are made in a buffer of the thread and taken by the socket in the same poll, so a connection
 //! holds a buffer of its own only while the socket is full.
 
 use std::cell::Cell;
@@ -50,23 +50,23 @@ pub(crate) enum Unfinished {
 pub(crate) struct Upload {
     /// What is still to come of the body.
     source: Option<UploadSource>,
-    /// Made, and not yet taken by the socket.
+    /// Bytes that were made, and that the socket has not taken yet.
     out: Vec<u8>,
     /// The bytes of `out` that were taken.
     taken: usize,
-    /// Goes behind `out`, and then a line end if it is a chunk.
+    /// A piece that goes behind `out`, and then a line end if it is a chunk.
     piece: Bytes,
     ends_chunk: bool,
-    /// All that was handed to the socket has also been flushed.
+    /// Everything that was handed to the socket has also been flushed.
     flushed: bool,
-    /// The last time it was asked, the caller had nothing.
+    /// The caller had nothing when it was last asked.
     waits: bool,
 }
 
 struct UploadSource {
     body: Outgoing,
     sized: Sized,
-    /// The bytes still to come, by the caller's word.
+    /// The bytes still to come, as the caller declared.
     left: u64,
 }
 
@@ -90,7 +90,7 @@ impl Upload {
         }
     }
 
-    /// Whether everything was handed to the socket, and flushed. Not before the first request.
+    /// Whether everything was handed to the socket and flushed. `false` before the first request.
     pub(crate) fn is_over(&self) -> bool {
         self.flushed && !self.has_more()
     }
@@ -104,7 +104,7 @@ impl Upload {
         self.source.is_some() || self.taken < self.out.len() || !self.piece.is_empty()
     }
 
-    /// Gives up what has not been handed to the socket. `false` if that was nothing.
+    /// Gives up what has not been handed to the socket. `false` if there was nothing.
     pub(crate) fn stop(&mut self) -> bool {
         let unfinished = self.has_more();
         self.source = None;
@@ -114,7 +114,7 @@ impl Upload {
         unfinished
     }
 
-    /// Hands over what there is. Ready when all of it is with the socket, and flushed.
+    /// Hands over what there is. Ready when the socket has all of it, and it is flushed.
     pub(crate) fn poll(&mut self, io: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), Unfinished>> {
         loop {
             ready!(self.poll_out(io, cx)).map_err(Unfinished::Io)?;
@@ -162,7 +162,7 @@ impl Upload {
         Ok(())
     }
 
-    /// The body has no more.
+    /// The body is over.
     fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), BodyError> {
         let Some(UploadSource { sized, left, .. }) = self.source.take() else { return Ok(()) };
         match sized {

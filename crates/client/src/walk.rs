@@ -1,8 +1,8 @@
 //! A call under way over shared guards: the machine, its guards and its waits, in one value that can be dropped anywhere.
 //!
-//! The machine says what to do next ([`Step`]); whoever holds the walk does it: sends, and tells how that ended
-//! ([`Walk::ended`]), or waits ([`Walk::wait`], [`Walk::queue`]). A walk that is dropped before its end gives back
-//! what it holds: a permit as abandoned, a place in a queue, a place in a limit.
+//! The machine says what to do next ([`Step`]). The owner of the walk does it: it sends and tells how that ended
+//! ([`Walk::ended`]), or waits ([`Walk::wait`], [`Walk::queue`]). A walk that is dropped before its end gives back what
+//! it holds: a permit as abandoned, a place in a queue, a slot of a limit.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -24,7 +24,7 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Begins a call: its first step. `now` is the clock's, read by the caller, who needs it for the first attempt.
+    /// Begins a call and returns its first step. `now` is read by the caller, which needs it for the first attempt.
     pub(crate) fn begin(
         shared: &'a Arc<Shared>,
         keys: &'a Keys,
@@ -45,7 +45,7 @@ impl<'a> Walk<'a> {
         self.told(step)
     }
 
-    /// Waits as [`Step::Wait`] asks, and says what then, and when that is.
+    /// Waits as [`Step::Wait`] asks. Returns the next step, and the time.
     pub(crate) async fn wait(&mut self, until: Time) -> (Step, Time) {
         tokio::time::sleep_until(self.clock.instant(until)).await;
         let now = self.clock.now().max(until);
@@ -53,7 +53,7 @@ impl<'a> Walk<'a> {
         (self.told(step), now)
     }
 
-    /// Waits in the queue as [`Step::Queue`] asks, and says what then, and when that is.
+    /// Waits in the queue as [`Step::Queue`] asks. Returns the next step, and the time.
     pub(crate) async fn queue(&mut self, until: Time) -> (Step, Time) {
         if let Some(ticket) = self.call.ticket() {
             let mut over = pin!(tokio::time::sleep_until(self.clock.instant(until)));
@@ -83,7 +83,7 @@ impl<'a> Walk<'a> {
         self.call.caller_left();
     }
 
-    /// The place of the answered attempt, to be held by its body.
+    /// The slot of the answered attempt, to be held by its body.
     pub(crate) fn take_slot(&mut self) -> Option<Slot> {
         self.guards.take_slot()
     }

@@ -1,8 +1,8 @@
 //! The one sleep of an exchange: no progress for too long, or past the end.
 //!
-//! A timer that is set anew on each read costs more than the read. So the timer of a connection is left where it is
-//! as long as it fires early enough, and the clock is trusted, not the timer: when it fires, the real deadline is
-//! worked out, and the timer is moved there if that lies ahead.
+//! A timer that is set anew on each read costs more than the read. So the timer of a connection stays as it is as long
+//! as it fires early enough, and the clock is trusted, not the timer. When the timer fires, the real deadline is worked
+//! out, and the timer is moved there if that lies ahead.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,9 +19,9 @@ use crate::tracks::Tracks;
 /// Which deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lapse {
-    /// No progress for the read timeout.
+    /// There was no progress for as long as the read timeout.
     Read,
-    /// The end of everything.
+    /// The end of the exchange's time.
     End,
 }
 
@@ -55,8 +55,8 @@ impl Watch {
         Watch { clock, read, end_by, call: None, last: now, seen }
     }
 
-    /// The exchange can go on without its caller. As a witness it goes on past the caller's own deadline, until `own_end_by`, and
-    /// waits as long for progress as its guards said.
+    /// The exchange can go on without its caller. As a witness it goes on past the caller's own deadline, until
+    /// `own_end_by`, and waits for progress for as long as its guards said.
     pub(crate) fn of_call(mut self, tracks: &Arc<Tracks>, own_end_by: Time) -> Watch {
         self.call = Some((Arc::clone(tracks), own_end_by));
         self
@@ -69,12 +69,12 @@ impl Watch {
         }
     }
 
-    /// Whether an exchange may go on past the caller's deadline, and so wants to be told [`Watch::sent_whole`].
+    /// Whether an exchange may go on past the caller's deadline, and so must be told [`Watch::sent_whole`].
     pub(crate) fn asks_what_was_sent(&self) -> bool {
         self.call.as_ref().is_some_and(|(_, own_end_by)| self.end_by < *own_end_by)
     }
 
-    /// Progress that needs no clock, since it was made when the last was.
+    /// There was progress at the time of the last reading of the clock, so the clock is not read again.
     pub(crate) fn has_seen(&mut self, seen: u64) {
         self.seen = seen;
     }
@@ -103,7 +103,7 @@ impl Watch {
             if now >= due {
                 return Poll::Ready(Lapse::Read);
             }
-            // It fired for an earlier exchange, or a hair too early: move it on.
+            // The timer fired for an earlier exchange, or slightly too early. It is moved to the deadline.
             timer.fires = due;
             timer.sleep.as_mut().reset(self.clock.instant(due));
         }
@@ -114,7 +114,7 @@ impl Watch {
         self.last.saturating_add(read).min(self.end_by)
     }
 
-    /// The time spent outside, with nobody waiting for the other side, is not the other side's.
+    /// Time in which nobody waits for the server does not count against the server.
     pub(crate) fn resume(&mut self) {
         self.last = self.clock.now();
     }

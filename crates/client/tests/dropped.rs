@@ -1,4 +1,5 @@
-//! A call that is dropped at any of its waits gives back what it holds: its place in the limit, in a queue, its permit.
+//! A call that is dropped at any of its waits gives back what it holds: its slot of the limit, its place in a queue,
+//! its permit.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::future::Future;
@@ -20,7 +21,7 @@ use seawall_policy::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Answers 503, then 200 with a body that comes after its head, and so on, with a pause before each thing it does.
+/// Answers 503, then 200 with a body that comes after its head, and so on, and pauses before each thing that it does.
 async fn upstream() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -81,7 +82,7 @@ fn request() -> CallRequest {
     }
 }
 
-/// In flight and waiting, over the endpoint's own limit and those of its keys.
+/// Calls in flight and waiting, over the endpoint's own limit and those of its keys.
 fn held(dependency: &Dependency) -> (u32, u32) {
     dependency.shared().with(|guards| {
         let endpoint = guards.endpoint(0).unwrap();
@@ -95,7 +96,7 @@ fn held(dependency: &Dependency) -> (u32, u32) {
     })
 }
 
-/// Polls a call so many times and drops it; whether it was over by then.
+/// Polls a call this number of times and drops it. Returns whether it was over by then.
 async fn drop_after(polls: u32, call: impl Future) -> bool {
     let mut call = pin!(call);
     for _ in 0..polls {
@@ -144,7 +145,7 @@ async fn who_is_dropped_in_the_queue_makes_room_and_its_turn_goes_on() {
     let mut third = Box::pin(dependency.call(&plan, request(), Wish::default()));
     assert!(second.as_mut().poll(&mut cx).is_pending() && third.as_mut().poll(&mut cx).is_pending());
     assert_eq!(held(&dependency), (1, 2));
-    // The first leaves, so it is the second's turn; which leaves before it takes it.
+    // The first leaves, so it is the second's turn. The second leaves before it takes its turn.
     drop(first);
     assert_eq!(held(&dependency), (1, 1));
     drop(second);

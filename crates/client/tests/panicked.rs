@@ -57,7 +57,7 @@ async fn a_body_that_panics_leaves_no_place_taken() {
         answer: AnswerLimits::default(),
     };
     let mut guards = GuardSettings::default();
-    // A call that is given up is taken for one that its caller left.
+    // A call that is given up counts as one that its caller left.
     guards.breaker.enabled = false;
     let shared = Shared::new(guards, 1);
     let dependency = Arc::new(Dependency::new(settings, Arc::clone(&shared), Clock::new()).unwrap());

@@ -1,8 +1,8 @@
-//! In the place of the client's `clock.rs`.
+//! Stands in the place of the client's `clock.rs`.
 
 use seawall_policy::Time;
 
-/// Stands still: what is modelled is order, not time.
+/// A clock that stands still: what is modelled is order, not time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock;
 

@@ -42,7 +42,7 @@ fn in_flight(shared: &Arc<Shared>) -> u32 {
     shared.with(|guards| guards.endpoint(0).expect("there is one").limit().in_flight())
 }
 
-/// Whoever is admitted gives the place back; at the end it is free, whoever came first.
+/// Every call that is admitted gives its slot back. At the end the slot is free, whichever call came first.
 pub fn permits_go_back_once() {
     let shared = shared();
     let others = Arc::clone(&shared);
@@ -57,7 +57,7 @@ pub fn permits_go_back_once() {
     assert_eq!(in_flight(&shared), 0);
 }
 
-/// The place of an answer whose body is under way is given back when the body is dropped, on whatever thread.
+/// The slot of an answer whose body is under way is given back when the body is dropped, on whatever thread.
 pub fn a_body_dropped_elsewhere_gives_its_place_back() {
     let shared = shared();
     let permit = guards(&shared).admit(0, NOW).expect("it is free");
@@ -87,7 +87,7 @@ fn wait(shared: &Arc<Shared>, ticket: Ticket) -> Permit {
     }
 }
 
-/// A place that comes free while somebody begins to wait for it is not lost: the waiter is woken.
+/// A slot that comes free while a call begins to wait for it is not lost: the waiter is woken.
 pub fn no_turn_is_lost() {
     let shared = shared();
     let permit = guards(&shared).admit(0, NOW).expect("it is free");
@@ -102,7 +102,7 @@ pub fn no_turn_is_lost() {
     assert_eq!(in_flight(&shared), 0);
 }
 
-/// Who leaves as its turn comes passes the place on.
+/// A call that leaves as its turn comes passes the slot on.
 pub fn a_turn_that_nobody_takes_is_free_again() {
     let shared = shared();
     let permit = guards(&shared).admit(0, NOW).expect("it is free");

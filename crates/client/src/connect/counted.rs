@@ -25,8 +25,8 @@ pub(super) struct Counted {
     socket: Arc<Socket>,
     meter: Arc<Meter>,
     outbox: Arc<Outbox>,
-    /// Somebody else made it: what waits when it ends is an answer, and is sent. What waits on a connection of ours is a
-    /// request that nobody wants any more, or that was taken for unsent.
+    /// Another program made the connection: what waits when it ends is an answer, and is sent. What waits on a
+    /// connection of ours is a request that nobody wants any more, or that was taken for unsent.
     accepted: bool,
 }
 
@@ -128,12 +128,12 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         if self.accepted {
-            // As far as the socket takes it: there is nobody left to wait.
+            // Sends as much as the socket takes: nobody is left to wait.
             let _ = self.outbox.send();
         }
         self.outbox.discard();
         if self.meter.resets_on_drop() {
-            // Fails only where the connection is gone already, and then there is nothing to reset.
+            // This fails only where the connection is gone already, and then there is nothing to reset.
             let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
         }
     }
@@ -149,7 +149,7 @@ impl AsyncRead for Counted {
                     this.meter.add_read(bytes);
                     return Poll::Ready(Ok(()));
                 }
-                // The ordinary way then, which also sees to it that we are woken.
+                // The ordinary way is used then, which also sees to it that we are woken.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -180,7 +180,7 @@ impl AsyncWrite for Counted {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What goes out with this turn is as good as flushed: nothing waits longer than that.
+        // What goes out with this turn counts as flushed: nothing waits longer than that.
         if self.outbox.is_settled() { Poll::Ready(Ok(())) } else { self.poll_outbox(cx) }
     }
 

@@ -1,9 +1,9 @@
-//! Whether it is our own fault that there is no connection: this process has no file descriptor left, or not what else a
-//! socket needs.
+//! Whether it is our own fault that there is no connection: this process has no file descriptor left, or lacks
+//! something else that a socket needs.
 //!
-//! The obvious reading takes every error of `connect` for the provider's. A process that runs out of descriptors then finds
-//! all its providers dead in the same moment, opens all their breakers, and stays shut for a while after it has
-//! descriptors again. So errors that the kernel gives for the caller's own sake are told apart here.
+//! The obvious reading takes every error of `connect` for the provider's. A process that runs out of descriptors then
+//! finds all its providers dead in the same moment, opens all their breakers, and keeps them open for a while after it
+//! has descriptors again. So errors that the kernel gives because of this process are told apart here.
 //!
 //! A process that must stay reachable for its operators keeps some descriptors back ([`reserve_descriptors`]). The kernel
 //! gives out the lowest number that is free, so a socket with a number above the line says, without any counting, that
@@ -23,19 +23,19 @@ static LINE: AtomicI32 = AtomicI32::new(RawFd::MAX);
 /// What a lookup of the system's resolver may hold open at the same time: its files and its sockets.
 const OF_A_LOOKUP: usize = 4;
 
-/// From now on no connection of this process uses a descriptor with this number or a higher one. They stay for files, for
-/// lookups, and for those who look after the process. Default: there is no such line.
+/// From now on no connection of this process uses a descriptor with this number or a higher one. These descriptors stay
+/// for files, for lookups, and for the people who look after the process. By default there is no such bound.
 pub fn reserve_descriptors(from: RawFd) {
     LINE.store(from, Ordering::Relaxed);
 }
 
-/// Whether a descriptor is one of those that are kept back: all others are in use.
+/// Whether a descriptor is one of those that are kept back. If so, all others are in use.
 #[must_use]
 pub fn is_reserved(held: &impl AsRawFd) -> bool {
     held.as_raw_fd() >= LINE.load(Ordering::Relaxed)
 }
 
-/// Gives a socket back, or an error where it took a descriptor that is kept for others.
+/// Returns the socket, or an error if it took a descriptor that is kept for others.
 pub(super) fn unreserved<S: AsRawFd>(socket: S) -> io::Result<S> {
     if is_reserved(&socket) {
         let why = "all file descriptors but those kept for the process itself are in use";
@@ -44,7 +44,7 @@ pub(super) fn unreserved<S: AsRawFd>(socket: S) -> io::Result<S> {
     Ok(socket)
 }
 
-/// An error of our own making, in words, where the words replace the kernel's code.
+/// An error of our own making, in words, which replace the kernel's code.
 #[derive(Debug)]
 struct Exhausted(String);
 
@@ -69,8 +69,8 @@ pub(super) fn no_port(text: &str) -> io::Error {
     io::Error::other(Exhausted(format!("{text} (no local port is free)")))
 }
 
-/// Whether the kernel refused this for our own sake: no descriptor in this process (EMFILE) or on this machine (ENFILE), no
-/// memory for sockets (ENOBUFS, ENOMEM), or no room to watch one more (ENOSPC, of epoll).
+/// Whether the kernel refused this because of us: no descriptor in this process (EMFILE) or on this machine (ENFILE),
+/// no memory for sockets (ENOBUFS, ENOMEM), or no room to watch one more (ENOSPC, of epoll).
 #[must_use]
 pub fn is_ours(error: &io::Error) -> bool {
     let code = error.raw_os_error();
@@ -78,8 +78,9 @@ pub fn is_ours(error: &io::Error) -> bool {
     said || matches!(code, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC))
 }
 
-/// Whether a lookup that failed had no descriptors to work with. The resolver's own error often does not say so: where it
-/// cannot open its files, it knows no name server, and the name "does not exist". So this tries what the lookup did.
+/// Whether a lookup that failed had no descriptors to work with. The resolver's own error often does not say so: where
+/// it cannot open its files, it knows no name server, and the name "does not exist". So this tries to do what the
+/// lookup did.
 pub(super) fn starved_lookup(error: &io::Error) -> bool {
     let sockets = || -> io::Result<Vec<Socket>> {
         (0..OF_A_LOOKUP).map(|_| Socket::new(Domain::IPV4, Type::DGRAM, None)).collect()

@@ -1,8 +1,8 @@
 //! TCP: one address, or several that race.
 //!
-//! Trying addresses one after the other lets one dead address eat the whole connect timeout; trying all
-//! at once triples the load on a provider. So each next one starts when the one before has failed or has
-//! taken 250 ms (RFC 8305, "connection attempt delay"), families taking turns, and the first to connect wins.
+//! Trying addresses one after the other lets one dead address eat the whole connect timeout; trying all at the same
+//! time triples the load on a provider. So each next one starts when the one before has failed or has taken 250 ms (RFC
+//! 8305, "connection attempt delay"). The address families take turns, and the first to connect wins.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -35,8 +35,8 @@ fn interleaved(addresses: &[IpAddr], bind: Option<IpAddr>) -> Vec<IpAddr> {
     order
 }
 
-/// Connects to the first of these that answers; else returns the first error, or one of our own making: an address that
-/// could not be tried may have answered.
+/// Connects to the first of these that answers. If none does, returns the first error, or one of our own making: an
+/// address that could not be tried might have answered.
 pub(super) async fn dial(addresses: &[IpAddr], port: u16, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     let order = interleaved(addresses, bind);
     if order.is_empty() {
@@ -54,17 +54,17 @@ async fn dial_one(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpSt
         let from = SocketAddr::new(from, 0);
         socket.bind(from).map_err(|error| {
             let text = format!("bind to {}: {error}", from.ip());
-            // Any port was asked for, so all are in use.
+            // Any port was asked for, so all ports are in use.
             if error.kind() == io::ErrorKind::AddrInUse { no_port(&text) } else { in_words(&error, text) }
         })?;
     }
     let tcp = socket.connect(address).await.map_err(|error| match error.kind() {
-        // With IPv6 it also says that this machine has no address from which the other could be reached.
+        // With IPv6 this error also says that this machine has no address from which the other could be reached.
         io::ErrorKind::AddrNotAvailable if address.is_ipv4() => no_port(&format!("{address}: {error}")),
         _ => named(error),
     })?;
     tcp.set_nodelay(true).map_err(named)?;
-    // Finds a peer that vanished within two minutes. Costs nothing while a connection is in use.
+    // Finds a peer that vanished within two minutes, and costs nothing while a connection is in use.
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15))

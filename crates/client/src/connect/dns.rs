@@ -1,13 +1,12 @@
 //! Names to addresses: asked in the background, and the last good answer kept in service.
 //!
-//! The obvious rule, a lookup per connection, makes every call wait for the name server and turns its
-//! outage into one's own. The next one, a cache that drops an answer when its time is over, only delays
-//! that until the answer expires. Here an answer is renewed in the background while it serves, and one
-//! that cannot be renewed goes on serving for `stale`: a provider's address outlives most outages of
-//! name servers.
+//! The obvious rule, a lookup for each connection, makes every call wait for the name server and turns its outage into
+//! one's own. The next obvious rule, a cache that drops an answer when its time is over, only delays that until the
+//! answer expires. Here an answer is renewed in the background while it serves, and one that cannot be renewed goes on
+//! serving for `stale`: a provider's address outlives most outages of name servers.
 //!
-//! An answer may also be old for a better reason: nobody asked for a while. Then the address may have
-//! moved without any failure, so a lookup is waited for first, but briefly, and the old answer stands by.
+//! An answer may also be old because no call needed it for a while. Then the address may have moved without any
+//! failure. So a lookup is waited for first, but briefly, and the old answer is used if the lookup takes longer.
 //!
 //! At most one lookup is under way. Callers share it, and it goes on when they leave.
 
@@ -29,11 +28,11 @@ use super::error::{ConnectError, ConnectErrorKind};
 /// How long answers of the name service are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DnsSettings {
-    /// From this age on an answer is renewed in the background. 30 s: short enough to follow a provider
-    /// that moves, and two lookups a minute burden nobody.
+    /// From this age on an answer is renewed in the background. 30 s: short enough to follow a provider that moves, and
+    /// two lookups a minute are a burden to nobody.
     pub refresh: Duration,
-    /// Up to this age an answer serves while lookups fail. 1 h: longer than most outages of name servers,
-    /// shorter than the time in which a cloud gives an address to somebody else and it matters.
+    /// Up to this age an answer serves while lookups fail. 1 h: longer than most outages of name servers, and shorter
+    /// than it usually takes until a cloud gives the address to another customer.
     pub stale: Duration,
 }
 
@@ -55,13 +54,13 @@ impl DnsSettings {
 /// How long callers together wait for a lookup when an old answer could serve instead.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// After a failed lookup, how soon the next one is made in the background.
+/// How soon after a failed lookup the next one is made in the background.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The future of a [`Lookup`].
 pub type Looking<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>>;
 
-/// Something that finds the addresses of a name. No address is taken as a failure.
+/// Something that finds the addresses of a name. An empty result counts as a failure.
 pub trait Lookup: Send + Sync {
     /// Finds the addresses of `name`, in order of preference.
     fn lookup<'a>(&'a self, name: &'a str) -> Looking<'a>;
@@ -94,7 +93,7 @@ enum Advice {
     Ask,
 }
 
-/// The rule: what to serve when. Time is passed in.
+/// The rule that says what to serve when. Time is passed in.
 #[derive(Debug, Default)]
 struct Answers {
     good: Option<(Addresses, Instant)>,
@@ -134,7 +133,7 @@ impl Answers {
 /// How a lookup ended; `None` while it has not.
 type Ending = Option<Result<Addresses, Failed>>;
 
-/// Why a lookup failed. Many callers get it.
+/// Why a lookup failed. All callers that share it get this error.
 #[derive(Debug, Clone)]
 struct Failed {
     why: Arc<str>,
@@ -175,7 +174,7 @@ impl Resolver {
         Resolver(Arc::new(Shared { name, settings, lookup, state }))
     }
 
-    /// The addresses to try now. Waits only where the rule has nothing to serve, or nothing good.
+    /// The addresses to try now. Waits only where the rule has nothing to serve, or only an old answer.
     pub(super) async fn resolve(&self, deadline: Instant) -> Result<Addresses, ConnectError> {
         let now = Instant::now();
         let mut flight = None;
@@ -192,15 +191,15 @@ impl Resolver {
             });
             (advice, running.since, running.ending.clone())
         };
-        // Outside the lock: a runtime that is going down drops the task at once, and the drop locks.
+        // Outside the lock: a runtime that is going down drops the task immediately, and the drop locks.
         if let Some(flight) = flight {
             tokio::spawn(flight.run());
         }
         match advice {
             Advice::Serve(addresses) | Advice::ServeAndRenew(addresses) => Ok(addresses),
             Advice::Prefer(old) => {
-                // Half of what is left stays for the connection itself. Counted from the lookup's start,
-                // so one that hangs costs this once, and not each caller.
+                // Half of what is left stays for the connection itself. It is counted from the lookup's start, so a
+                // lookup that hangs costs this once, and not for each caller.
                 let half = now + deadline.saturating_duration_since(now) / 2;
                 match ended(&mut ending, half.min(since + PATIENCE)).await {
                     Some(Ok(addresses)) => Ok(addresses),
@@ -232,7 +231,7 @@ async fn ended(ending: &mut watch::Receiver<Ending>, limit: Instant) -> Option<R
     }
 }
 
-/// The lookup under way, from its own side. Dropped without an end (its runtime went down), it makes room
+/// The lookup under way, as its task owns it. If it is dropped without an end (its runtime went down), it makes room
 /// for the next.
 struct DnsFlight {
     shared: Arc<Shared>,
@@ -257,8 +256,8 @@ impl DnsFlight {
                 Ok(addresses) => answers.succeeded(Arc::clone(addresses), now),
                 Err(Failed { why, starved }) => {
                     answers.failed(now);
-                    // One line for each lookup is one for each call where nothing is known yet; a call that ends for want
-                    // of descriptors is told of where refusals are.
+                    // One line for each lookup would be one for each call where nothing is known yet. A call that ends
+                    // for lack of descriptors is told where refusals are told.
                     match starved {
                         true => tracing::debug!(name = %self.shared.name, error = %why, "lookup failed"),
                         false => tracing::warn!(name = %self.shared.name, error = %why, "lookup failed"),
@@ -447,7 +446,7 @@ mod tests {
         });
         assert_eq!(first.unwrap(), addresses(1));
         settled(&resolver).await;
-        // Renewed in the background: this caller does not wait, although the lookup does not end.
+        // It is renewed in the background: this caller does not wait, although the lookup does not end.
         advance(secs(31)).await;
         let before = Instant::now();
         assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(1));
@@ -455,7 +454,7 @@ mod tests {
         script.reach(2).await;
         script.answer(Err("name server away"));
         settled(&resolver).await;
-        // Failing still, much later, but not past `stale`.
+        // Lookups still fail much later, but not past `stale`.
         advance(secs(3000)).await;
         assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(1));
         script.reach(3).await;
@@ -485,7 +484,7 @@ mod tests {
         });
         assert_eq!(moved.unwrap(), addresses(2));
         settled(&resolver).await;
-        // A lookup that hangs costs its first caller PATIENCE, those after it nothing.
+        // A lookup that hangs costs its first caller PATIENCE, and the callers after it nothing.
         advance(secs(600)).await;
         let before = Instant::now();
         assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(2));

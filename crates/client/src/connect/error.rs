@@ -1,11 +1,11 @@
-//! Two errors: [`ConfigError`], a setting that could never work, found once when a connector is made,
-//! and [`ConnectError`], a connection that was not had this time. The first belongs to whoever wrote the
-//! settings, the second to the dependency, to the network in between, or to this process. Neither ever carries a secret.
+//! Two errors: [`ConfigError`], a setting that could never work, found once when a connector is made, and
+//! [`ConnectError`], a connection that could not be made this time. The first belongs to the author of the settings,
+//! the second to the dependency, to the network in between, or to this process. Neither ever carries a secret.
 
 use std::fmt;
 use std::io;
 
-/// A setting with which no connection could ever be had: a missing file, a URL without a host.
+/// A setting with which no connection could ever be made: a missing file, a URL without a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     setting: &'static str,
@@ -42,17 +42,17 @@ impl std::error::Error for ConfigError {}
 pub enum ConnectErrorKind {
     /// The name was not found, or its lookup outlasted the deadline: `dns-failure`.
     Dns,
-    /// The other side, or the proxy before it, refused or could not be reached: `connect-refused`.
+    /// The server, or the proxy before it, refused or could not be reached: `connect-refused`.
     Refused,
     /// The deadline passed after the name was known, in TCP, in the proxy or in TLS: `connect-timeout`.
     Timeout,
     /// The TLS handshake ended badly, certificates included: `tls-failure`.
     Tls,
-    /// This process has no file descriptor left, or nothing else that a socket needs: `out-of-descriptors`.
+    /// This process has no file descriptor left, or lacks something else that a socket needs: `out-of-descriptors`.
     OutOfDescriptors,
 }
 
-/// Why no connection was had.
+/// Why no connection was made.
 #[derive(Debug)]
 pub struct ConnectError {
     kind: ConnectErrorKind,

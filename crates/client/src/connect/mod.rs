@@ -1,17 +1,17 @@
 //! Getting a connection: lookup, TCP, proxy and TLS, under one deadline.
 //!
-//! A [`Connector`] is made once for an endpoint: it reads the certificates and keeps the name's addresses
-//! fresh. [`Connector::connect`] either returns a [`Connection`], over which no byte of a request has
-//! gone, or a [`ConnectError`] that says which part failed. In both cases the call it was for has had no
-//! effect yet, which is why this part stands apart from sending.
+//! A [`Connector`] is made once for an endpoint: it reads the certificates and keeps the name's addresses fresh.
+//! [`Connector::connect`] either returns a [`Connection`], over which no byte of a request has gone, or a
+//! [`ConnectError`] that says which part failed. In both cases the call has had no effect yet, which is why this part
+//! stands apart from sending.
 //!
 //! The obvious way, a ready-made connector of an HTTP library, hides what the rest needs to know: whether
 //! a byte was written to the socket, whether an idle connection is still what it was, and which of DNS,
 //! TCP and TLS used up the time. Here the socket counts ([`Meter`]), can be looked at ([`Probe`]), and
 //! can be dropped with a reset.
 //!
-//! Order of a connection: `dns` finds addresses, `dial` races them, `proxy` opens a tunnel where
-//! one is needed, `tls` shakes hands.
+//! A connection is made in this order: `dns` finds addresses, `dial` races them, `proxy` opens a tunnel where one is
+//! needed, `tls` shakes hands.
 
 mod counted;
 mod descriptors;
@@ -77,8 +77,7 @@ pub struct Connection {
     pub version: NegotiatedVersion,
     /// The other end of the TCP connection: the proxy, where there is one.
     pub peer: SocketAddr,
-    /// There where requests go to a proxy that forwards them: they must name the whole URL, and carry
-    /// this.
+    /// Set where requests go to a proxy that forwards them: they must name the whole URL, and carry this.
     pub absolute_form: Option<AbsoluteForm>,
     /// Counts the bytes of `io`.
     pub meter: Arc<Meter>,
@@ -86,7 +85,7 @@ pub struct Connection {
     pub probe: Probe,
 }
 
-/// What a forwarding proxy wants of a request: the absolute form of its target, and perhaps a credential.
+/// What a forwarding proxy needs in a request: the absolute form of its target, and perhaps a credential.
 #[derive(Debug, Clone)]
 pub struct AbsoluteForm {
     /// The value for `Proxy-Authorization`, marked as sensitive.
@@ -104,7 +103,7 @@ enum Addresses {
 pub struct Connector {
     target: Target,
     addresses: Addresses,
-    /// Of the target, or of the proxy.
+    /// The addresses of the target, or of the proxy.
     port: u16,
     bind: Option<IpAddr>,
     http: HttpVersion,

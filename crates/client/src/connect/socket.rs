@@ -1,13 +1,12 @@
-//! A connection's socket, as it can be looked at by those who do not own it: what passed ([`Meter`]), and what it looks like
-//! now ([`Probe`]).
+//! A connection's socket, as others than its owner can look at it: what passed ([`Meter`]), and what it looks like now
+//! ([`Probe`]).
 //!
 //! Whether a failed request may be repeated depends on whether a byte of it left. Counting above TLS, or
 //! asking an HTTP library, answers another question: bytes that sit in a TLS buffer were not sent, and a
 //! request that a library took was perhaps never written. So the count is kept here, at the system call.
 //!
-//! A pooled connection is looked at before it is used again. The obvious way, tokio's own readiness, is
-//! what the reactor saw when it last ran: an end-of-file that arrived since is not in it. [`Probe`] asks
-//! the kernel.
+//! A pooled connection is looked at before it is used again. The obvious way, tokio's own readiness, tells what the
+//! reactor saw when it last ran; an end-of-file that arrived since is not in it. [`Probe`] asks the kernel.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -21,9 +20,9 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
-/// What passed through one connection's socket, TLS and proxy handshakes included: take the count when a
-/// request begins, and compare. Also two switches. Everything is relaxed: whoever learns of a request's
-/// end learns it after the write.
+/// What passed through one connection's socket, TLS and proxy handshakes included: take the count when a request
+/// begins, and compare. It also holds two switches. All its atomics are relaxed: a task that learns of a request's end
+/// learns it after the write.
 #[derive(Debug, Default)]
 pub struct Meter {
     written: AtomicU64,
@@ -50,7 +49,7 @@ impl Meter {
         self.accepted.load(Relaxed)
     }
 
-    /// Bytes that were to be written, and that the kernel has not taken: they wait, or never will be.
+    /// Bytes that were to be written and that the kernel has not taken: they wait, or will never be written.
     pub fn unwritten(&self) -> u64 {
         self.accepted().saturating_sub(self.written())
     }
@@ -60,8 +59,8 @@ impl Meter {
         self.read.load(Relaxed)
     }
 
-    /// When on, dropping the connection sends a reset instead of an orderly end, so that the other side
-    /// stops working at once. Off at first.
+    /// When on, dropping the connection sends a reset instead of an orderly end, so that the server stops working
+    /// immediately. Off at first.
     pub fn reset_on_drop(&self, on: bool) {
         self.reset_on_drop.store(on, Relaxed);
     }
@@ -71,8 +70,8 @@ impl Meter {
         self.reset_on_drop.load(Relaxed)
     }
 
-    /// While on, each read asks the kernel, even where the reactor has not seen the socket become
-    /// readable. For the one poll after a [`Probe`] said [`Peek::Readable`]. Off at first.
+    /// While on, each read asks the kernel, even where the reactor has not seen the socket become readable. It is meant
+    /// for the one poll after a [`Probe`] said [`Peek::Readable`]. Off at first.
     pub fn force_read(&self, on: bool) {
         self.force_read.store(on, Relaxed);
     }
@@ -81,8 +80,8 @@ impl Meter {
         self.force_read.load(Relaxed)
     }
 
-    /// Whether the server ended a TLS 1.3 connection, before any byte of an answer, because of our certificate or the lack of
-    /// one. It has then taken nothing of what was sent.
+    /// Whether the server ended a TLS 1.3 connection, before any byte of an answer, because of our certificate or the
+    /// lack of one. It has then taken nothing of what was sent.
     pub fn certificate_refused(&self) -> bool {
         self.certificate_refused.load(Relaxed)
     }
@@ -110,16 +109,16 @@ impl Meter {
 pub enum Peek {
     /// Open, with nothing to read: the only state in which a plain connection may be used again.
     Quiet,
-    /// Something waits to be read. On a plain connection an answer to nothing; under TLS or HTTP/2 it may
-    /// be a session ticket or a PING.
+    /// Something waits to be read. On a plain connection it is an answer to nothing; under TLS or HTTP/2 it may be a
+    /// session ticket or a PING.
     Readable,
-    /// The other side has ended the connection, or our side has dropped it.
+    /// The peer has ended the connection, or our side has dropped it.
     Ended,
     /// The connection is in error, as after a reset.
     Broken(io::ErrorKind),
 }
 
-/// Looks at a connection without taking anything from it, whoever owns it. Does not keep it open.
+/// Looks at a connection without taking anything from it. Does not keep it open.
 #[derive(Debug, Clone)]
 pub struct Probe {
     socket: Weak<Socket>,
@@ -145,8 +144,9 @@ impl Probe {
         }
     }
 
-    /// Whether the peer has reset the connection, as far as the reactor has seen. Unlike [`Probe::peek`] it also sees that
-    /// behind bytes that nobody has read, and costs no system call. Ours may have been ended with [`Probe::shut_down`], too.
+    /// Whether the peer has reset the connection, as far as the reactor has seen. Unlike [`Probe::peek`] it also sees a
+    /// reset behind bytes that nobody has read, and costs no system call. It also says so after [`Probe::shut_down`]
+    /// has ended our side.
     pub fn is_reset(&self) -> bool {
         let Some(socket) = self.socket.upgrade() else { return true };
         let Some(tcp) = socket.tcp() else { return true };
@@ -163,7 +163,7 @@ impl Probe {
         self.shut(Shutdown::Both);
     }
 
-    /// Its owner reads what has arrived, and then an end-of-file; the other side sees nothing of it.
+    /// Its owner reads what has arrived, and then an end-of-file; the peer sees nothing of it.
     pub fn shut_down_reading(&self) {
         self.shut(Shutdown::Read);
     }
@@ -171,14 +171,14 @@ impl Probe {
     fn shut(&self, how: Shutdown) {
         let socket = self.socket.upgrade();
         if let Some(tcp) = socket.as_ref().and_then(|socket| socket.tcp()) {
-            // Fails only where the connection is gone already.
+            // This fails only where the connection is gone already.
             let _ = SockRef::from(tcp).shutdown(how);
         }
     }
 }
 
-/// A share in the TCP stream for the probe. tokio's write half is the handle that can be shared; left to
-/// itself it would send an end-of-file before the close, also where a reset is wanted, hence the drop.
+/// A share in the TCP stream for the probe. tokio's write half is the handle that can be shared. Left to itself it
+/// would send an end-of-file before the close, also where a reset is wanted, so the drop prevents that.
 #[derive(Debug)]
 pub(super) struct Socket(Option<OwnedWriteHalf>);
 

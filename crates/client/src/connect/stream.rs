@@ -18,12 +18,12 @@ use super::tls::refuses_our_certificate;
 
 /// One connection's byte stream. Speaks tokio's traits, and hyper's where hyper drives it.
 ///
-/// Every request passes here, so there is no dynamic call on the way; plain streams write several buffers
-/// at once.
+/// Every request passes here, so there is no dynamic call on the way. Plain streams write several buffers in one system
+/// call.
 pub struct Stream(TokioIo<Transport>);
 
 impl Stream {
-    /// A connection that somebody made to us: counted and looked at as our own are.
+    /// A connection that another program made to us: it is counted and looked at like our own.
     pub fn accepted(tcp: tokio::net::TcpStream) -> (Stream, Arc<Meter>, Probe) {
         let socket = Counted::accepted(tcp);
         let (meter, probe) = (socket.meter(), socket.probe());

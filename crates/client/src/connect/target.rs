@@ -61,7 +61,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// Scheme, host and port of an endpoint. Path and query of the URL are none of its business.
+/// Scheme, host and port of an endpoint. Path and query of the URL are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     /// With or without TLS.

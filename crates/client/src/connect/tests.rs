@@ -35,7 +35,7 @@ fn within(time: Duration) -> Instant {
     Instant::now() + time
 }
 
-/// Far off: no test that passes waits for it.
+/// Far in the future: no test that passes waits for it.
 fn later() -> Instant {
     within(Duration::from_secs(20))
 }
@@ -59,7 +59,7 @@ async fn pair(settings: Settings) -> (Connection, TcpStream) {
     (ours.unwrap(), theirs.unwrap().0)
 }
 
-/// Peeks until the connection looks so: the kernel delivers soon, not at once.
+/// Peeks until the connection looks like this: the kernel delivers soon, not immediately.
 async fn wait_for(probe: &Probe, expected: Peek) {
     tokio::time::timeout(Duration::from_secs(10), async {
         while probe.peek() != expected {

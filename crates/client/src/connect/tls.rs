@@ -20,18 +20,18 @@ use super::error::ConfigError;
 use super::target::Host;
 use super::version::{HttpVersion, NegotiatedVersion};
 
-/// Whom to trust, and who we are. All files hold PEM.
+/// Which servers to trust, and which certificate is ours. All files hold PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// The certificates to trust *instead of* the system's: whoever names a private authority does not
-    /// want any public one to be able to speak in its place.
+    /// The certificates to trust *instead of* the system's: a person who names a private authority does not want any
+    /// public one to be able to speak in its place.
     pub ca_file: Option<PathBuf>,
     /// Our certificate, with its chain, for servers that ask for one. Needs `client_key`.
     pub client_cert: Option<PathBuf>,
     /// The private key of `client_cert`.
     pub client_key: Option<PathBuf>,
-    /// What is in these files, where they were read already ([`TlsSettings::read`]): all connectors that are made with it use the
-    /// same content, whatever becomes of the files. Without it, a connector reads them when it is made.
+    /// What is in these files, where they were read already ([`TlsSettings::read`]). All connectors that are made with
+    /// it use the same content, whatever becomes of the files. Without it, a connector reads them when it is made.
     pub files: Option<TlsFiles>,
 }
 
@@ -56,7 +56,7 @@ impl TlsSettings {
     }
 }
 
-/// The content of the files of [`TlsSettings`]. Two are equal where every file has the same content.
+/// The content of the files of [`TlsSettings`]. Two values are equal where every file has the same content.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
     ca: Option<Arc<[u8]>>,
@@ -75,7 +75,7 @@ pub(super) struct Tls {
     connector: TlsConnector,
     name: ServerName<'static>,
     http: HttpVersion,
-    /// Said beside a failed handshake when there is nothing to trust at all.
+    /// What is added to the error of a failed handshake if there is nothing to trust at all.
     rootless: bool,
 }
 
@@ -107,7 +107,7 @@ impl Tls {
             HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
             HttpVersion::Http2 => vec![b"h2".to_vec()],
         };
-        // One server: the tickets of one are enough (rustls keeps up to eight for each).
+        // There is one server, so the tickets of one are enough (rustls keeps up to eight for each).
         config.resumption = Resumption::in_memory_sessions(8);
         Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name, http, rootless })
     }
@@ -190,8 +190,8 @@ fn certificates(
     Ok(found)
 }
 
-/// What is wrong with a PEM file. The library's own words can quote the file, and a key that lost its line ends stands on the
-/// line that it quotes.
+/// What is wrong with a PEM file. The library's own words are not used, since they can quote the file, and a key that
+/// has lost its line ends stands on the line that is quoted.
 fn words(error: &pem::Error, what: &str) -> String {
     match error {
         pem::Error::NoItemsFound => format!("no {what} in it"),
@@ -217,11 +217,11 @@ fn roots_in(path: &Path, content: &[u8]) -> Result<RootCertStore, ConfigError> {
 
 /// Whether this end of a connection says that the server did not take our certificate, or wants one.
 ///
-/// Under TLS 1.3 our side of the handshake is over before the server has looked at our certificate, so the request may be on
-/// its way when the server refuses. It has not worked on it: a server takes no application data before it has taken the
-/// handshake's last message, which follows the certificate (RFC 8446, section 4.4.4). Certificates are asked for later only of clients that
-/// offer it (section 4.6.2), and ours do not. Under TLS 1.2 the handshake ends after the server's verdict, so that such an alert
-/// in the middle of a connection says something else.
+/// Under TLS 1.3 our side of the handshake is over before the server has looked at our certificate, so the request may
+/// be on its way when the server refuses. The server has not worked on it: it takes no application data before it has
+/// taken the handshake's last message, which follows the certificate (RFC 8446, section 4.4.4). Certificates are asked
+/// for later only of clients that offer it (section 4.6.2), and ours do not. Under TLS 1.2 the handshake ends after the
+/// server's verdict, so such an alert in the middle of a connection says something else.
 pub(super) fn refuses_our_certificate(error: &io::Error) -> bool {
     let alert = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(alert)) => *alert,
@@ -241,7 +241,7 @@ pub(super) fn refuses_our_certificate(error: &io::Error) -> bool {
     )
 }
 
-/// The system's root certificates, read at first need and once in a process. A system without any is no
+/// The system's root certificates, read when they are first needed, once in a process. A system without any is no
 /// reason to refuse a whole configuration: the handshakes fail, and say so.
 fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
@@ -251,7 +251,7 @@ fn system_roots() -> Arc<RootCertStore> {
             tracing::warn!(%error, "system root certificates");
         }
         let mut roots = RootCertStore::empty();
-        // Some systems carry roots that no longer parse. They trust nobody, and the others still serve.
+        // Some systems carry roots that no longer parse. Such a root is not trusted, and the others still serve.
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
             tracing::warn!("no system root certificates found: TLS works only where `tls.ca_file` is set");

@@ -2,12 +2,12 @@
 //!
 //! The obvious way sends each message when it is made. A proxy makes them one by one, some microseconds apart, and each
 //! finds its receiver asleep: waking a process on another core costs the sender more than the message itself (measured:
-//! an eighth of a request's CPU went there). Sent together at the end of a turn of the event loop, the first wakes the
-//! receiver, and the rest find it awake.
+//! an eighth of a request's CPU went there). If they are sent together at the end of a turn of the event loop, the
+//! first wakes the receiver, and the rest find it awake.
 //!
-//! A thread takes part when it says so ([`join_turns`]) and its runtime calls [`send_turn`] before it parks; all others
-//! send at once. What waits here has not been sent, and [`super::Meter::written`] does not count it: a connection of ours that
-//! is given up in between takes it along unsent.
+//! A thread takes part when it says so ([`join_turns`]) and its runtime calls [`send_turn`] before it parks; all other
+//! threads send immediately. What waits here has not been sent, and [`super::Meter::written`] does not count it: if a
+//! connection of ours is given up in between, its messages are never sent.
 
 use std::cell::RefCell;
 use std::io;
@@ -20,13 +20,13 @@ use tokio::net::TcpStream;
 
 use super::socket::{Meter, Socket};
 
-/// Longer messages are sent at once: copying them would cost more than it saves.
+/// Longer messages are sent immediately: copying them would cost more than it saves.
 const MESSAGE_BYTES: usize = 16 << 10;
-/// A turn is sent when so many messages were made in it, so that its first does not wait for many others: an event loop
-/// that always has something ready never parks.
+/// A turn is sent when this number of messages were made in it, so that its first does not wait for many others: an
+/// event loop that always has something ready never parks.
 const MESSAGES: usize = 32;
-/// And when its first has waited for so long at the next. Messages that are quick to make, as those of a fast proxy are, come
-/// 10 µs apart, so that a score of them still go together; slow ones do not add up.
+/// A turn is also sent when its first message has waited this long at the next one. Messages that are quick to make,
+/// like those of a fast proxy, come 10 µs apart, so a score of them still go together; slow ones do not add up.
 const WAIT: Duration = Duration::from_micros(200);
 
 #[derive(Default)]
@@ -54,8 +54,8 @@ pub fn join_turns() {
     });
 }
 
-/// Sends what this turn has made. The runtime calls it before its thread parks; nothing is left behind by an early return of
-/// the event loop, since what was queued stays queued until it was.
+/// Sends what this turn has made. The runtime calls it before its thread parks. An early return of the event loop
+/// leaves nothing behind, since what was queued stays queued until it was sent.
 pub fn send_turn() {
     let Some(Turn { mut queued, .. }) = TURN.with_borrow_mut(|turn| turn.as_mut().map(std::mem::take)) else {
         return;
@@ -63,7 +63,7 @@ pub fn send_turn() {
     for outbox in queued.drain(..) {
         outbox.send_queued();
     }
-    // The room is kept for the next turn.
+    // The allocation is kept for the next turn.
     TURN.with_borrow_mut(|turn| {
         if let Some(turn) = turn.as_mut().filter(|turn| turn.queued.is_empty()) {
             turn.queued = queued;
@@ -71,8 +71,8 @@ pub fn send_turn() {
     });
 }
 
-/// Sends what this turn has made if its first message has waited for long. For work that makes no message of its own and may
-/// be many times as much as a message is, as taking in a crowd of connections.
+/// Sends what this turn has made if its first message has waited for long. For work that makes no message of its own
+/// and may take many times as long as a message, such as accepting many connections.
 pub fn send_overdue() {
     if TURN.with_borrow(|turn| turn.as_ref().is_some_and(Turn::is_full)) {
         send_turn();
@@ -92,7 +92,7 @@ struct State {
     bytes: Vec<u8>,
     /// In the turn of some thread.
     queued: bool,
-    /// Who made the last message; called when not all of it could be sent.
+    /// The task that made the last message; it is woken when not all of it could be sent.
     task: Option<Waker>,
 }
 
@@ -100,7 +100,7 @@ struct State {
 pub(super) enum Posted {
     /// It goes out with the turn.
     Taken,
-    /// It is to be sent at once; nothing waits before it.
+    /// It is to be sent immediately; nothing waits before it.
     Direct,
     /// What waits must go first.
     Full,
@@ -130,7 +130,7 @@ impl Outbox {
                 Posted::Taken
             }
             true => Posted::Taken,
-            // Who sends at once must not do so again and again before those that wait.
+            // A connection that sends immediately must not do so again and again before those that wait.
             false => {
                 send_turn();
                 if waits { Posted::Full } else { Posted::Direct }
