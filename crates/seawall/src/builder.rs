@@ -28,7 +28,7 @@ impl Endpoint {
     /// An `http://` or `https://` URL, perhaps with a path that goes before every request's.
     ///
     /// # Errors
-    /// It is not one.
+    /// It is not such a URL.
     pub fn new(url: &str) -> Result<Endpoint, Misuse> {
         // The text may hold a password, so it is not repeated.
         let parsed: Uri =
@@ -38,8 +38,8 @@ impl Endpoint {
         Ok(Endpoint { url: parsed, headers: HeaderMap::new() })
     }
 
-    /// A header of every request that goes there, as its credentials; it replaces the request's own of that name. Its
-    /// value is never logged.
+    /// A header of every request to this endpoint, such as its credentials. It replaces the request's own header of
+    /// that name. Its value is never logged.
     ///
     /// # Errors
     /// It is not a header.
@@ -66,7 +66,7 @@ impl TryFrom<String> for Endpoint {
     }
 }
 
-/// The settings of a [`Dependency`]. What is left out has the default that the gateway has, too.
+/// The settings of a [`Dependency`]. A setting that is left out has the gateway's default.
 #[derive(Clone, Debug)]
 #[must_use = "`build` makes the dependency"]
 pub struct DependencyBuilder {
@@ -93,11 +93,11 @@ pub struct DependencyBuilder {
     instances: u32,
 }
 
-/// Answers of APIs are kilobytes; what is longer than this is a mistake, or wants to be streamed.
+/// Answers of APIs are kilobytes. A longer one is a mistake, or is to be streamed.
 const ANSWER_LIMIT: usize = 16 << 20;
 
 impl Dependency {
-    /// Begins to describe a dependency. The name stands in errors and logs.
+    /// Begins to describe a dependency. Errors and logs show the name.
     pub fn builder(name: impl Into<String>) -> DependencyBuilder {
         DependencyBuilder::new(name.into())
     }
@@ -130,11 +130,11 @@ impl DependencyBuilder {
         }
     }
 
-    /// Where it is; called again, where else, in order of preference. Only HTTP calls need one; calls around a future of
-    /// yours see its number in [`crate::Attempt::endpoint`].
+    /// Adds an endpoint. Called again, it adds the next in order of preference. Only HTTP calls need an endpoint; calls
+    /// around a future of yours see its number in [`crate::Attempt::endpoint`].
     ///
     /// # Errors
-    /// The URL is none.
+    /// The URL is not valid.
     pub fn endpoint<E>(mut self, endpoint: E) -> Result<DependencyBuilder, Misuse>
     where
         E: TryInto<Endpoint>,
@@ -144,7 +144,7 @@ impl DependencyBuilder {
         Ok(self)
     }
 
-    /// A header of every request to every endpoint, as a credential; never logged.
+    /// A header of every request to every endpoint, such as a credential; it is never logged.
     ///
     /// # Errors
     /// It is not a header.
@@ -154,7 +154,7 @@ impl DependencyBuilder {
         Ok(self)
     }
 
-    /// How long calls may take.
+    /// How long calls may take. Default: [`Timeouts`].
     pub fn timeout(mut self, timeouts: Timeouts) -> DependencyBuilder {
         self.timeouts = timeouts;
         self
@@ -178,21 +178,21 @@ impl DependencyBuilder {
         self
     }
 
-    /// When it is not called at all.
+    /// When an endpoint is not called at all for a while.
     pub fn breaker(mut self, breaker: Breaker) -> DependencyBuilder {
         self.breaker = breaker;
         self
     }
 
-    /// Statuses of answers that mean "come back later". They count against the limit, and cool the endpoint down. Default: 429,
-    /// 503 and 529.
+    /// Statuses of answers that mean "come back later". They count against the limit, and cool the endpoint. Default:
+    /// 429, 503 and 529.
     pub fn overload(mut self, statuses: impl IntoIterator<Item = u16>) -> DependencyBuilder {
         self.overload = statuses.into_iter().collect();
         self
     }
 
-    /// Whether nothing is sent to an endpoint until the time that such an answer names is over. Default `true`; `false`: the
-    /// time binds only the call that was told it.
+    /// Whether nothing is sent to an endpoint until the time that such an answer names is over. Default `true`. With
+    /// `false` the time binds only the call that was told it.
     pub fn cooldown(mut self, on: bool) -> DependencyBuilder {
         self.cooldown = on;
         self
@@ -210,7 +210,7 @@ impl DependencyBuilder {
         self
     }
 
-    /// Whom to trust, and who we are.
+    /// Which servers to trust, and which certificate is ours.
     pub fn tls(mut self, tls: Tls) -> DependencyBuilder {
         self.tls = tls;
         self
@@ -225,7 +225,7 @@ impl DependencyBuilder {
     /// Goes through this proxy: `http://[user:password@]host:port`.
     ///
     /// # Errors
-    /// It is not one. The message does not repeat it, since it may hold a password.
+    /// It does not have this form. The message does not repeat it, since it may hold a password.
     pub fn proxy(mut self, proxy: &str) -> Result<DependencyBuilder, Misuse> {
         self.proxy =
             Some(proxy.parse().map_err(|wrong: connect::ConfigError| Misuse::new(wrong.to_string()))?);
@@ -238,7 +238,7 @@ impl DependencyBuilder {
         self
     }
 
-    /// The remaining milliseconds go out in this header.
+    /// The header in which the remaining milliseconds go out.
     ///
     /// # Errors
     /// It is not a header's name.
@@ -250,7 +250,7 @@ impl DependencyBuilder {
         Ok(self)
     }
 
-    /// How long the head of an answer may be; one beyond is a `bad-answer`.
+    /// How long the head of an answer may be; a longer one is a `bad-answer`.
     pub fn answer_head(mut self, head: AnswerHead) -> DependencyBuilder {
         self.answer_head = head;
         self
@@ -262,14 +262,14 @@ impl DependencyBuilder {
         self
     }
 
-    /// So many keys ([`crate::Call::key`]) have a breaker and a limit of their own at each endpoint; those beyond share one.
-    /// Default 1024.
+    /// The number of keys ([`crate::Call::key`]) that have a breaker and a limit of their own at each endpoint; those
+    /// beyond share one. Default 1024.
     pub fn max_keys(mut self, keys: u32) -> DependencyBuilder {
         self.max_keys = keys;
         self
     }
 
-    /// How many copies of this program run. A large fleet repeats more carefully.
+    /// How many copies of this program run. A large fleet repeats more carefully. Default 1.
     pub fn instances(mut self, instances: u32) -> DependencyBuilder {
         self.instances = instances;
         self
@@ -278,7 +278,7 @@ impl DependencyBuilder {
     /// Makes the dependency. Nothing is connected yet.
     ///
     /// # Errors
-    /// Settings that could never work, all at once.
+    /// Settings that could never work; the error names all of them.
     pub fn build(self) -> Result<Dependency, Misuse> {
         let mut problems = self.problems();
         let clock = Clock::ticks();
@@ -286,7 +286,7 @@ impl DependencyBuilder {
         let shared = Shared::new(self.guards(), endpoints);
         let settings = (!self.endpoints.is_empty()).then(|| self.http_side());
         if let Some(settings) = settings.clone() {
-            // Made once here, so that a certificate that cannot be read is found now.
+            // It is made once here, so that a certificate that cannot be read is found now.
             let made = seawall_client::Dependency::new(settings, Arc::clone(&shared), clock);
             problems.extend(made.err().map(|wrong| wrong.to_string()));
         }

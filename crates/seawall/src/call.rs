@@ -35,13 +35,13 @@ impl Attempt {
         self.0.endpoint
     }
 
-    /// When it is cut; thirty years from now where it is not.
+    /// When the attempt is cut; thirty years from now where it is not.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.0.clock.instant(self.0.by).into_std()
     }
 
-    /// How long until then; `None` where it is not cut.
+    /// How long it is until then; `None` where the attempt is not cut.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         (self.0.by != Time::NEVER).then(|| self.0.by.since(self.0.clock.now()))
@@ -120,15 +120,15 @@ where
         self
     }
 
-    /// Breaker and limit are those of this key (a tenant, a shard), kept apart from all others': where a partner fails in
-    /// shards, one dead shard closes nobody else's way.
+    /// The key (a tenant, a shard) whose breaker and limit the call uses, apart from those of all other keys. Where a
+    /// partner fails in shards, one dead shard then blocks no other.
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
         let key = key.into();
         *self.call.keys() = Keys { breaker: Some(Arc::clone(&key)), limit: Some(key) };
         self
     }
 
-    /// Makes one attempt: somebody above repeats already.
+    /// Makes one attempt only, since a program further up repeats already.
     pub fn once(mut self) -> Self {
         self.call.wish().no_repeats = true;
         self

@@ -1,9 +1,9 @@
-//! Which call: what errors and the door know of it before it begins.
+//! Which call it is: what errors and the connection guard know of it before it begins.
 
 use std::panic::Location;
 use std::sync::Arc;
 
-/// A call, by the dependency that it is for and its place in the program.
+/// A call, by its dependency and its place in the program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallSite<'a> {
     /// The dependency's name.

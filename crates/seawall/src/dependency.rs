@@ -23,11 +23,11 @@ pub struct Dependency(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
-    /// For calls of no declared operation, by idempotency in the order of [`Idempotency::ALL`].
+    /// The plans for calls of no declared operation, by idempotency in the order of [`Idempotency::ALL`].
     pub(crate) sites: [Site; 4],
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: Retry,
-    /// None without an endpoint.
+    /// `None` without an endpoint.
     #[cfg(feature = "http")]
     pub(crate) lines: Option<Lines>,
     #[cfg(feature = "http")]

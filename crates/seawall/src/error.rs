@@ -12,9 +12,9 @@ use crate::call_site::CallSite;
 use crate::fault::BoxError;
 use crate::held::ConnectionHeld;
 
-/// A call that did not come out well.
+/// A call that did not succeed.
 ///
-/// What matters first is [`Error::effect`]: whether the other side did what was asked, did not, or may have.
+/// What matters first is [`Error::effect`]: whether the provider did what was asked, did not, or may have.
 ///
 /// ```
 /// # fn roll_back() {} fn ask_later() {}
@@ -50,21 +50,21 @@ impl Error {
         self.0.effect
     }
 
-    /// Why, in the word that `seawall explain` explains. `None` where the last attempt ended in an answer or in an error
-    /// of its own: that is the source, and [`Error::status`] may tell more. But an error for want of file descriptors has
-    /// its word, too, since it is not the dependency's.
+    /// The reason, in the word that `seawall explain` explains. `None` where the last attempt ended in an answer or in
+    /// an error of its own: that error is the source, and [`Error::status`] may tell more. But an error for lack of
+    /// file descriptors has its word, too, since it is not the dependency's.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason
     }
 
-    /// Whose doing it is: ours to protect one side or the other, theirs, or the caller's.
+    /// Whose doing it is: ours, to protect the caller or the dependency; the dependency's; or the caller's.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.0.origin
     }
 
-    /// When it may be worth trying again, from the moment of the error; where that is known.
+    /// After what time another try may be worth it, from the moment of the error; `None` where that is not known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -109,7 +109,7 @@ impl Error {
     /// The last attempt's own error.
     ///
     /// # Errors
-    /// This error again, where it has none of that type.
+    /// This error again, where it has no error of that type.
     pub fn downcast<E: StdError + 'static>(mut self) -> Result<E, Error> {
         match self.0.source.take().map(|source| source.downcast::<E>()) {
             Some(Ok(found)) => Ok(*found),
@@ -121,7 +121,7 @@ impl Error {
         }
     }
 
-    /// The request cannot be sent as it is; nothing was.
+    /// The request cannot be sent as it is. Nothing was sent.
     #[cfg(feature = "http")]
     pub(crate) fn mistaken(site: CallSite<'_>, what: impl Into<String>) -> Error {
         let mut error = Error::unsent(site, Origin::Caller);
@@ -162,14 +162,14 @@ impl Error {
         self
     }
 
-    /// An answer was there.
+    /// An answer came.
     #[cfg(feature = "http")]
     pub(crate) fn answered(mut self, status: u16) -> Error {
         self.0.status = Some(status);
         self
     }
 
-    /// The answer's body broke behind its head.
+    /// The answer's body broke after its head.
     #[cfg(feature = "http")]
     pub(crate) fn truncated(mut self, broke: &seawall_client::Truncated) -> Error {
         self.0.reason = Some(broke.reason());
@@ -195,7 +195,7 @@ impl Error {
         }))
     }
 
-    /// The call ended without a good answer. `now` is when.
+    /// The call ended without a good answer, at the time `now`.
     pub(crate) fn of_call(
         site: CallSite<'_>,
         finish: &Finish,
@@ -213,7 +213,7 @@ impl Error {
             Some(no) => no.come_back(now, seawall_client::draw()),
             None => answer.and_then(|answer| answer.retry_after),
         };
-        // An error of the closure's own outranks the word for what it stands for.
+        // An error of the closure's own says more than the reason that it stands for.
         let ours = reason == Some(Reason::OutOfDescriptors);
         let reason = if source.is_some() && !ours { None } else { reason };
         Error(Box::new(Inner {

@@ -1,7 +1,8 @@
-//! What an ending means, said by whoever can read it.
+//! What an ending means, said by the code that can read it.
 //!
-//! Around any future only the closure knows what happened. An error that says nothing more is taken for the worst: it may
-//! have taken effect, and the endpoint has failed. Whoever knows better says so, and gets repeats that a doubt forbids.
+//! Around any future only the closure knows what happened. An error that says nothing more is taken for the worst: it
+//! may have taken effect, and the endpoint has failed. A closure that knows better says so, and gets repeats that a
+//! doubt forbids.
 
 use std::error::Error;
 use std::fmt;
@@ -17,7 +18,7 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meaning(Ending);
 
-/// Answers that are no HTTP stand in for one whose meaning they share.
+/// An answer that is not HTTP is told by a status that has the same meaning.
 const OF_ITS_OWN: u16 = 599;
 
 impl Meaning {
@@ -34,21 +35,21 @@ impl Meaning {
         Meaning(Ending::Answered(answer))
     }
 
-    /// Nothing reached the other side: no effect, anyone may repeat it; a failure of the endpoint.
+    /// Nothing reached the dependency: there is no effect, anybody may repeat it, and it is a failure of the endpoint.
     #[must_use]
     pub fn unsent() -> Meaning {
         Meaning(Ending::Unsent(Unsent::Refused))
     }
 
-    /// This program had no file descriptor, or nothing else that a socket needs, left: no effect, and not repeated. It says
-    /// nothing of the endpoint, which was not asked.
+    /// This program had no file descriptor left, or lacked something else that a socket needs: there is no effect, and
+    /// it is not repeated. It says nothing of the endpoint, which was not asked.
     #[must_use]
     pub fn out_of_descriptors() -> Meaning {
         Meaning(Ending::Unsent(Unsent::OutOfDescriptors))
     }
 
-    /// Nothing reached the dependency, because no connection was had. What of an error's causes the system gave for this
-    /// program's own sake is [`Meaning::out_of_descriptors`], all else [`Meaning::unsent`].
+    /// Nothing reached the dependency, because no connection was made. If the system gave the error because of this
+    /// program, that is [`Meaning::out_of_descriptors`]; every other error is [`Meaning::unsent`].
     #[must_use]
     pub fn unconnected(error: &(dyn Error + 'static)) -> Meaning {
         let mut next = Some(error);
@@ -61,20 +62,21 @@ impl Meaning {
         Meaning::unsent()
     }
 
-    /// The other side says that it did not look at it: no effect, anyone may repeat it; it says nothing of the endpoint.
+    /// The server says that it did not look at the request: there is no effect, anybody may repeat it, and it says
+    /// nothing of the endpoint.
     #[must_use]
     pub fn unprocessed() -> Meaning {
         Meaning(Ending::Unprocessed)
     }
 
-    /// Too much to do there. The effect is unknown: many a load balancer says so when it has lost the answer of a server
-    /// that did the work. Repeated no earlier than `retry_after`.
+    /// The server has too much to do. The effect is unknown: many load balancers say so when they have lost the answer
+    /// of a server that did the work. The call is repeated no earlier than `retry_after`.
     #[must_use]
     pub fn overloaded(retry_after: Option<Duration>) -> Meaning {
         Meaning(Ending::Answered(Answer { retry_after, ..Answer::of_status(503) }))
     }
 
-    /// It may have taken effect; a failure of the endpoint.
+    /// It may have taken effect, and it is a failure of the endpoint.
     #[must_use]
     pub fn unknown() -> Meaning {
         Meaning(Ending::Answered(Answer::of_status(OF_ITS_OWN)))
@@ -86,7 +88,8 @@ impl Meaning {
         Meaning(Ending::Answered(Answer::of_status(status)))
     }
 
-    /// The same, but repeated no earlier than this from now. Only answers carry it; nothing else changes.
+    /// The same meaning, but the call is repeated no earlier than this from now. Only answers carry such a time;
+    /// nothing else changes.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Meaning {
         match self.0 {
@@ -121,7 +124,7 @@ impl Fault {
         Fault { meaning, error: error.into() }
     }
 
-    /// Nothing reached the other side ([`Meaning::unsent`]).
+    /// Nothing reached the dependency ([`Meaning::unsent`]).
     pub fn unsent(error: impl Into<BoxError>) -> Fault {
         Fault::new(Meaning::unsent(), error)
     }
@@ -131,7 +134,7 @@ impl Fault {
         Fault::new(Meaning::not_applied(), error)
     }
 
-    /// Too much to do there ([`Meaning::overloaded`]).
+    /// The server has too much to do ([`Meaning::overloaded`]).
     pub fn overloaded(error: impl Into<BoxError>, retry_after: Option<Duration>) -> Fault {
         Fault::new(Meaning::overloaded(retry_after), error)
     }
@@ -160,7 +163,7 @@ impl fmt::Display for Fault {
     }
 }
 
-// No `Error` for `Fault` itself: that is what lets every error become one.
+// `Fault` itself does not implement `Error`: only so can every error become one.
 impl<E: Error + Send + Sync + 'static> From<E> for Fault {
     fn from(error: E) -> Fault {
         Fault::unknown(error)
@@ -174,7 +177,7 @@ mod tests {
     #[test]
     fn want_of_descriptors_is_found_below_other_errors() {
         let inner = |kind: i32| io::Error::from_raw_os_error(kind);
-        // EMFILE and ECONNREFUSED, which std has no kinds for that tell them apart from others.
+        // std has no kinds for EMFILE and ECONNREFUSED that tell them apart from others.
         assert_eq!(Meaning::unconnected(&inner(24)), Meaning::out_of_descriptors());
         let wrapped = Outer(inner(24));
         assert_eq!(Meaning::unconnected(&wrapped), Meaning::out_of_descriptors());

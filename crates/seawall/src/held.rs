@@ -1,27 +1,28 @@
 //! The connection guard: no database connection is held while an external call waits.
 //!
-//! A pool of ten connections carries thousands of queries a second, as long as each is held for a millisecond. One
-//! request that asks a slow partner in the middle of its transaction holds one for as long as the partner takes, and ten
-//! such requests stop every query of the program, those that have nothing to do with the partner among them.
+//! A pool of ten connections carries thousands of queries a second, as long as each is held for a millisecond. A
+//! request that asks a slow partner in the middle of its transaction holds one for as long as the partner takes. Ten
+//! such requests stop every query of the program, also those that have nothing to do with the partner.
 //!
 //! The obvious rule, "review the code for it", fails on the call three functions deeper. So the pool knows which task
-//! holds a connection ([`crate::GuardedPool`]), every external call of this crate asks before it sends anything, and both
-//! places in the code are named.
+//! holds a connection ([`crate::GuardedPool`]), every external call of this crate asks before it sends anything, and
+//! both places in the code are named.
 //!
-//! # Who holds
+//! # Which task holds a connection
 //!
-//! A connection belongs to the task that took it: tokio's task, or, where there is none (`block_on`, and so `main` under
-//! `#[tokio::main]`), the thread that blocks. [`scope`] makes a part of a task count for itself. A connection taken
-//! outside of a scope is held inside of it, too; one that is taken in a scope is not held outside of it, nor in the scope
-//! beside it.
+//! A connection belongs to the task that took it: tokio's task, or, where there is none (`block_on`, and so `main`
+//! under `#[tokio::main]`), the thread that blocks. [`scope`] makes a part of a task count for itself. A connection
+//! that is taken outside of a scope counts as held inside of it, too. One that is taken in a scope does not count as
+//! held outside of it, nor in the scope beside it.
 //!
 //! # Limits
 //!
 //! - The branches of a `join!` or `select!` are one task, so a connection held in one branch counts against a call in
 //!   another. Put each branch into a [`scope`] where that is wrong.
 //! - A connection that is moved to another task counts for the task that took it, until it is given back.
-//! - What runs on the pool itself, as `query.fetch_all(&*pool)` does, is not seen: it holds a connection for no longer than it
-//!   is awaited. That is not so for `fetch`, whose stream of rows holds one until it is dropped: acquire a connection for it.
+//! What runs on the pool itself, as `query.fetch_all(&*pool)` does, is not seen: it holds a connection only while it is
+//! awaited. That is not so for `fetch`, whose stream of rows holds one until it is dropped: acquire a connection for
+//! it.
 //! - Where a future runs on an executor other than tokio's, outside of a scope, nothing is seen.
 
 mod holder;
@@ -46,7 +47,8 @@ pub use violation::{ConnectionHeld, Place};
 pub enum OnHeld {
     /// The call is made, and counted.
     Count,
-    /// The call is made and counted, and a warning names both places in the code; one a second for each pair of them.
+    /// The call is made and counted, and a warning names both places in the code. It comes at most once a second for
+    /// each pair.
     #[default]
     Warn,
     /// The call is refused before anything is sent.
@@ -79,7 +81,7 @@ struct Held {
 /// All connections that are held, by holder.
 static REGISTER: LazyLock<Mutex<HashMap<Holder, Vec<Arc<Held>>>>> = LazyLock::new(Mutex::default);
 
-/// How many there are, so that a call pays one load while there are none.
+/// The number of connections that are held, so that a call pays one load while there are none.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 /// The mark of a connection that is held; dropped when the connection is given back.
@@ -131,24 +133,24 @@ struct Overlap {
     held: Vec<Arc<Held>>,
 }
 
-/// Asks the guard, in the moment in which the current task starts a call.
+/// Asks the guard at the moment at which the current task starts a call.
 ///
 /// # Errors
 /// The task holds a connection of a pool that denies it. Nothing may be sent.
 #[inline]
 pub(crate) fn enter(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
-    // Whoever takes a connection and calls does so one after the other, so the task sees its own count.
+    // A task takes a connection and makes a call one after the other, so it sees its own count.
     if NUMBER.load(Ordering::Relaxed) == 0 {
         return Ok(Waiting(None));
     }
     enter_holding(dependency, called)
 }
 
-/// Somebody holds a connection; the current task, perhaps.
+/// Some task holds a connection, perhaps the current one.
 #[cold]
 fn enter_holding(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
     let held = held_now();
-    // The strictest speaks; among equals the one that is held for longest.
+    // The strictest mode decides; of equal ones, that of the connection that is held for longest.
     let Some(worst) = held.iter().max_by_key(|held| (held.on, std::cmp::Reverse(held.since))) else {
         return Ok(Waiting(None));
     };

@@ -1,12 +1,12 @@
-//! From what an attempt came to, to what it means.
+//! The step from what an attempt came to, to what it means.
 
 use seawall_client::any::Judged;
 
 use crate::fault::{BoxError, Fault, Meaning};
 
-/// Reads the output of an attempt: what it means, and what the caller gets of it.
+/// Reads the output of an attempt: what it means, and what the caller gets.
 ///
-/// [`Plain`] and [`ByClosure`] are the two there are; the trait is sealed.
+/// The trait is sealed: [`Plain`] and [`ByClosure`] are the only two.
 pub trait Judge<O>: sealed::Sealed {
     /// What a good attempt yields.
     type Value;

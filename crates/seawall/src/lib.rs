@@ -29,9 +29,9 @@
 //! # }
 //! ```
 //!
-//! [`Dependency`] is what programs hold: one for each system. [`Dependency::call`] goes around any future, `http` makes HTTP
-//! calls that know what was sent, `layer` (feature `tower`) goes around tower services; [`Operation`] says once what an API's
-//! answers mean. [`Error`] says what is known of the effect. `docs/library.md` tells all of it.
+//! Programs hold a [`Dependency`] for each system. [`Dependency::call`] goes around any future, `http` makes HTTP calls
+//! that know what was sent, and `layer` (feature `tower`) goes around tower services. [`Operation`] says once what an
+//! API's answers mean. [`Error`] says what is known of the effect. `docs/library.md` tells all of it.
 
 mod builder;
 mod call;

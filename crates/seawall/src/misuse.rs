@@ -5,7 +5,7 @@ use std::fmt;
 
 use seawall_policy::{Gravity, Problem};
 
-/// Settings that could never work, all of them at once: what, where, and what to do.
+/// Settings that could never work, all of them together: what is wrong, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misuse {
     problems: Vec<String>,
@@ -21,7 +21,7 @@ impl Misuse {
         (!problems.is_empty()).then_some(Misuse { problems })
     }
 
-    /// Each of them, in words.
+    /// Each problem, in words.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
         self.problems.iter().map(String::as_str)
     }
@@ -41,7 +41,7 @@ impl From<Infallible> for Misuse {
     }
 }
 
-/// Tells what is wrong with the settings that `whose` builds. What is only odd is left to the program.
+/// Tells what is wrong with the settings that `whose` builds. What works but is odd is left to the program.
 pub(crate) fn tell(whose: &str, problems: Vec<Problem>, found: &mut Vec<String>) {
     let grave = problems.into_iter().filter(|problem| problem.gravity == Gravity::Error);
     found.extend(grave.map(|problem| format!("{whose}: {}", problem.wrong)));

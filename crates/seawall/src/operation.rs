@@ -41,7 +41,8 @@ impl fmt::Debug for Operation {
 }
 
 impl Dependency {
-    /// Declares one thing that it can do: what a second delivery does, how long it may take, what its answers mean.
+    /// Declares one thing that this dependency can do: what a second delivery does, how long it may take, what its
+    /// answers mean.
     pub fn operation(&self, name: impl Into<String>) -> OperationBuilder {
         OperationBuilder::new(self.clone(), name.into())
     }
@@ -82,13 +83,13 @@ impl When {
         When::default().or_status(status)
     }
 
-    /// Or with this one.
+    /// Also matches answers with this status.
     pub fn or_status(mut self, status: u16) -> When {
         self.0.statuses.push(status);
         self
     }
 
-    /// And whose JSON body has one of these values at this pointer (RFC 6901, as in `/error/code`).
+    /// Matches only answers whose JSON body has one of these values at this pointer (RFC 6901, as in `/error/code`).
     pub fn field<V: Into<Value>>(mut self, pointer: &str, any_of: impl IntoIterator<Item = V>) -> When {
         let any_of = any_of.into_iter().map(|value| value.into().0).collect();
         self.0.fields.push(Field { pointer: pointer.to_owned(), any_of });
@@ -130,7 +131,7 @@ impl From<bool> for Value {
     }
 }
 
-/// Declares an [`Operation`]. What is not said is as the dependency says.
+/// Declares an [`Operation`]. What is left out is as the dependency says.
 #[derive(Clone, Debug)]
 #[must_use = "`build` makes the operation"]
 pub struct OperationBuilder {
@@ -150,7 +151,7 @@ impl OperationBuilder {
         OperationBuilder { dependency, name, rules, otherwise: None, timeouts, retry }
     }
 
-    /// What a second delivery does. Default: it may be a second effect.
+    /// What a second delivery does. Default: [`Idempotency::None`], it may be a second effect.
     pub fn idempotency(mut self, idempotency: Idempotency) -> OperationBuilder {
         self.rules.idempotency = idempotency;
         self
@@ -174,8 +175,8 @@ impl OperationBuilder {
         self
     }
 
-    /// What these answers mean for the effect, whatever their status says. Asked in the order applied, not applied,
-    /// unknown; the first match wins. What holds for the others: [`otherwise`](Self::otherwise).
+    /// What these answers mean for the effect, whatever their status says. They are asked in the order applied, not
+    /// applied, unknown; the first match wins. [`otherwise`](Self::otherwise) says what holds for the other answers.
     ///
     /// They count for HTTP requests ([`Operation::http`]) and for the ledger. A closure and a tower layer see the answer
     /// themselves, and say what it means.
@@ -189,13 +190,13 @@ impl OperationBuilder {
         self
     }
 
-    /// What an answer with a status of 2xx means that fits none of the declared [`answers`](Self::answers):
+    /// What an answer with a status of 2xx means that matches none of the declared [`answers`](Self::answers):
     /// [`Effect::Applied`] or [`Effect::Unknown`].
     ///
-    /// Default: as the status says, but unknown where a field of the body should have decided and the body is no JSON.
-    /// `Unknown` is the safe form: declare which answers mean applied, and no new result code, error page or maintenance
-    /// page of the provider counts as one. With `Applied` a body that is no JSON is applied; one that was not read, since it
-    /// is longer than 256 KiB or compressed, is unknown all the same.
+    /// Default: the status decides, but the effect is unknown where a field of the body should have decided and the
+    /// body is no JSON. `Unknown` is the safe form: declare which answers mean applied, and no new result code, error
+    /// page or maintenance page of the provider counts as applied. With `Applied` a body that is no JSON counts as
+    /// applied; one that was not read, since it is longer than 256 KiB or compressed, is unknown all the same.
     pub fn otherwise(mut self, effect: Effect) -> OperationBuilder {
         self.otherwise = Some(effect);
         self
@@ -204,7 +205,7 @@ impl OperationBuilder {
     /// Makes the operation.
     ///
     /// # Errors
-    /// Settings that could never work, all at once.
+    /// Settings that could never work; the error names all of them.
     pub fn build(mut self) -> Result<Operation, Misuse> {
         let mut problems = Vec::new();
         let at = format!("operation {}: ", self.name);

@@ -1,10 +1,10 @@
-//! A pool of sqlx that knows who holds its connections.
+//! A pool of sqlx that knows which tasks hold its connections.
 //!
 //! [`GuardedPool`] is used like `sqlx::Pool`: queries run on `&*pool`, `acquire` gives a connection, `begin` a
 //! transaction, and both are used as `&mut *connection`. What it adds is in [`crate::held`].
 //!
-//! It is not an `Executor` itself: that trait has a method more as soon as anybody in the build turns on sqlx's macros.
-//! So it lends the pool inside, and a query that runs on that holds its connection for no longer than it is awaited.
+//! It is not an `Executor` itself: that trait has one method more as soon as any crate of the build turns on sqlx's
+//! macros. So it lends the pool inside. A query that runs on that pool holds its connection only while it is awaited.
 
 use std::fmt;
 use std::future::Future;
@@ -144,9 +144,9 @@ impl<DB: Database> Deref for GuardedPool<DB> {
     }
 }
 
-/// A connection of a [`GuardedPool`]; used as `&mut *connection`. Given back when dropped.
+/// A connection of a [`GuardedPool`]; used as `&mut *connection`. It is given back when dropped.
 pub struct GuardedConnection<DB: Database> {
-    // Given back before the hold ends, so that nobody finds the pool empty and no one holding.
+    // Given back before the hold ends, so that nobody finds the pool empty while no task holds a connection.
     connection: PoolConnection<DB>,
     hold: Hold,
 }
@@ -177,7 +177,7 @@ impl<DB: Database> AsMut<PoolConnection<DB>> for GuardedConnection<DB> {
     }
 }
 
-/// A transaction of a [`GuardedPool`]; used as `&mut *transaction`. Rolled back when dropped without a commit.
+/// A transaction of a [`GuardedPool`]; used as `&mut *transaction`. It is rolled back when dropped without a commit.
 ///
 /// A function that was written for `&mut sqlx::Transaction` takes `transaction.as_mut()`.
 pub struct GuardedTransaction<DB: Database> {
@@ -192,7 +192,7 @@ impl<DB: Database> fmt::Debug for GuardedTransaction<DB> {
 }
 
 impl<DB: Database> GuardedTransaction<DB> {
-    /// Commits. The connection is given back, whatever comes of it.
+    /// Commits. The connection is given back, whether that succeeds or not.
     ///
     /// # Errors
     /// Those of the database.
@@ -203,7 +203,7 @@ impl<DB: Database> GuardedTransaction<DB> {
         committed
     }
 
-    /// Rolls back. The connection is given back, whatever comes of it.
+    /// Rolls back. The connection is given back, whether that succeeds or not.
     ///
     /// # Errors
     /// Those of the database.

@@ -1,5 +1,5 @@
 //! How a dependency is called: builders of the settings that `seawall_policy` and `seawall_client` define, with their
-//! defaults and their checks. So every default is the gateway's, too.
+//! defaults and their checks. So every default is the gateway's default, too.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,20 +8,20 @@ use seawall_client::connect::{DnsSettings, TlsSettings};
 use seawall_client::{AnswerLimits, CallRequest, PoolSettings};
 use seawall_policy::{self as policy, Problem, Wrong};
 
-/// A time of this many seconds: as it is, or as the end that a setting may have.
+/// A time of this many seconds, for a setting that takes a time or one that may have no end.
 #[must_use]
 pub fn secs<T: From<Duration>>(seconds: u64) -> T {
     Duration::from_secs(seconds).into()
 }
 
-/// A time of this many milliseconds: as it is, or as the end that a setting may have.
+/// A time of this many milliseconds, for a setting that takes a time or one that may have no end.
 #[must_use]
 pub fn millis<T: From<Duration>>(milliseconds: u64) -> T {
     Duration::from_millis(milliseconds).into()
 }
 
-/// How a call is repeated. Default: two attempts in all, waits of up to 50 ms that double up to 2 s, bodies of up to
-/// 64 KiB kept for a repeat.
+/// How a call is repeated. Default: two attempts in all, waits of up to 50 ms that double up to 2 s, and bodies of up
+/// to 64 KiB kept for a repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Retry {
@@ -48,7 +48,7 @@ impl Retry {
         Retry { attempts: 1, ..Retry::default() }
     }
 
-    /// Attempts in all, the first included.
+    /// The number of attempts, the first included.
     pub fn attempts(mut self, attempts: u32) -> Retry {
         self.attempts = attempts;
         self
@@ -60,14 +60,14 @@ impl Retry {
         self
     }
 
-    /// The longest time that an answer may cool an endpoint for, and that a call without a total timeout waits for the time
-    /// that an answer names. Default 60 s.
+    /// The longest time for which an answer may cool an endpoint. It is also the longest that a call without a total
+    /// timeout waits for the time that an answer names. Default 60 s.
     pub fn after_max(mut self, time: Duration) -> Retry {
         self.after_max = time;
         self
     }
 
-    /// So many bytes of a streaming request body are kept for a repeat.
+    /// How many bytes of a streaming request body are kept for a repeat.
     pub fn buffer(mut self, bytes: usize) -> Retry {
         self.buffer = bytes;
         self
@@ -135,7 +135,7 @@ impl Concurrency {
         Concurrency { limit: policy::LimitSettings::off(), ..Concurrency::default() }
     }
 
-    /// So many calls may wait for a place, each for so long at most. Default: none waits.
+    /// The number of calls that may wait for a slot, and the longest time that each waits. Default: none waits.
     pub fn queue(mut self, length: u32, wait: Duration) -> Concurrency {
         self.queue = policy::QueueSettings { length, wait };
         self
@@ -148,8 +148,8 @@ impl Concurrency {
     }
 }
 
-/// When an endpoint is not called at all for a while. Default: at half of at least 20 calls in 5 s, for 3 s, until
-/// 3 probes have succeeded.
+/// When an endpoint is not called at all for a while. Default: the breaker opens when half of at least 20 calls in 5 s
+/// are bad, stays open for 3 s, and closes after 3 probes have succeeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Breaker(pub(crate) policy::BreakerSettings);
@@ -166,19 +166,19 @@ impl Breaker {
         self
     }
 
-    /// A share of fewer calls than this says nothing.
+    /// With fewer calls than this in the window, the share of failures says nothing.
     pub fn min_calls(mut self, calls: u32) -> Breaker {
         self.0.min_calls = calls;
         self
     }
 
-    /// Looks this far back.
+    /// Looks back for this time.
     pub fn window(mut self, span: Duration) -> Breaker {
         self.0.window = policy::WindowSpan::Time(span);
         self
     }
 
-    /// Looks at the last so many calls.
+    /// Looks at this number of the last calls.
     pub fn window_calls(mut self, calls: u32) -> Breaker {
         self.0.window = policy::WindowSpan::Calls(calls);
         self
@@ -190,7 +190,7 @@ impl Breaker {
         self
     }
 
-    /// Successes that close it, one probe at a time.
+    /// The number of successes that close it, with one probe at a time.
     pub fn probes(mut self, probes: u32) -> Breaker {
         self.0.probes = probes;
         self
@@ -202,7 +202,7 @@ impl Breaker {
         self
     }
 
-    /// So many failures in a row open it at once.
+    /// This number of failures in a row opens it immediately.
     pub fn consecutive(mut self, failures: u32) -> Breaker {
         self.0.consecutive = Some(failures);
         self
@@ -214,7 +214,7 @@ impl Breaker {
         self
     }
 
-    /// After it has closed, a growing share of the calls for this long.
+    /// After it has closed, a growing share of the calls passes for this long.
     pub fn ramp(mut self, time: Duration) -> Breaker {
         self.0.ramp = Some(time);
         self
@@ -239,7 +239,7 @@ impl Pool {
         self
     }
 
-    /// The number of settled idle connections that are kept; beyond, the oldest go.
+    /// The most settled idle connections that are kept; of more, the oldest are closed.
     pub fn max_idle(mut self, connections: usize) -> Pool {
         self.0.max_idle = connections;
         self
@@ -287,26 +287,27 @@ impl AnswerHead {
     }
 }
 
-/// How long a name's addresses are used. Default: looked up again every 30 s, kept for 1 h while lookups fail.
+/// How long a name's addresses are used. Default: they are looked up again every 30 s, and kept for 1 h while lookups
+/// fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Dns(pub(crate) DnsSettings);
 
 impl Dns {
-    /// Looked up again after this.
+    /// They are looked up again after this time.
     pub fn refresh(mut self, time: Duration) -> Dns {
         self.0.refresh = time;
         self
     }
 
-    /// Used for this long while lookups fail.
+    /// They are used for this long while lookups fail.
     pub fn stale(mut self, time: Duration) -> Dns {
         self.0.stale = time;
         self
     }
 }
 
-/// Whom to trust, and who we are. Default: the system's roots, no client certificate.
+/// Which servers to trust, and which certificate is ours. Default: the system's roots, and no client certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Tls(pub(crate) TlsSettings);

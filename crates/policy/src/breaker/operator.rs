@@ -10,8 +10,8 @@ use crate::window::Window;
 const STALE: Duration = Duration::from_secs(60);
 
 impl Breaker {
-    /// An operator's word; the new state where it changed. Forcing it open forgets nothing, but the window goes on
-    /// without calls. Forcing it closed keeps counting.
+    /// An operator's word. Returns the new state, where it changed. Forcing it open forgets nothing, but the window
+    /// goes on without calls. Forcing it closed keeps counting.
     pub fn force(&mut self, now: Time, force: Force) -> Option<BreakerState> {
         let state = match (force, self.state) {
             (Force::Open, State::ForcedOpen)
@@ -39,8 +39,8 @@ impl Breaker {
         true
     }
 
-    /// The health request was answered well: probing starts now. It is no probe itself. The new state, where it
-    /// was open.
+    /// The health request was answered well, so probing starts now; the request itself is no probe. Returns the new
+    /// state, where the breaker was open.
     pub fn health_answered(&mut self, now: Time) -> Option<BreakerState> {
         match self.state {
             State::Open { .. } => {
@@ -51,8 +51,8 @@ impl Breaker {
         }
     }
 
-    /// Takes new settings and keeps the state, so that a reload neither opens nor closes anything; the window
-    /// begins anew if its span changed. Turned off, an open breaker closes.
+    /// Takes new settings and keeps the state, so that a reload neither opens nor closes anything; the window begins
+    /// anew if its span changed. If they turn the breaker off, an open one closes.
     pub fn adopt(&mut self, now: Time, settings: BreakerSettings) {
         if settings.window != self.settings.window {
             self.window = Window::new(settings.window);
@@ -85,8 +85,8 @@ impl Breaker {
         self.enter(model.unseen(), now);
     }
 
-    /// Whether nothing is lost by forgetting it: it lets calls pass, obeys a word that was said of all, or could have
-    /// probed for a minute and nobody asked.
+    /// Whether nothing is lost by forgetting it: it lets calls pass, obeys a word that was said of all breakers, or
+    /// could have probed for a minute while no call asked.
     #[must_use]
     pub(crate) fn is_at_rest(&self, now: Time) -> bool {
         match self.state {

@@ -1,4 +1,4 @@
-//! Whose a connection is: a scope, a task, or a thread that blocks on a future.
+//! What holds a connection: a scope, a task, or a thread that blocks on a future.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::thread::{self, ThreadId};
 use tokio::runtime::Handle;
 use tokio::task;
 
-/// Who may hold a connection.
+/// What may hold a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Holder {
     Scope(u64),
@@ -17,7 +17,7 @@ pub(super) enum Holder {
     Thread(ThreadId),
 }
 
-/// A scope, and the one that it was opened in.
+/// A scope, and the scope that it was opened in.
 struct Scope {
     id: u64,
     outer: Option<Arc<Scope>>,
@@ -35,12 +35,12 @@ pub(super) async fn scope<F: Future>(future: F) -> F::Output {
     SCOPE.scope(Arc::new(Scope { id, outer }), future).await
 }
 
-/// Who takes a connection now: the innermost that there is.
+/// What takes a connection now: the innermost scope, task or thread.
 pub(super) fn current() -> Option<Holder> {
     SCOPE.try_with(|scope| Holder::Scope(scope.id)).ok().or_else(outermost)
 }
 
-/// Everyone whose connections count for the code that runs now.
+/// All scopes, tasks and threads whose connections count for the code that runs now.
 pub(super) fn all() -> impl Iterator<Item = Holder> {
     let innermost = SCOPE.try_with(Arc::clone).ok();
     let scopes = std::iter::successors(innermost, |scope| scope.outer.clone());

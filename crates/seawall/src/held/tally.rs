@@ -9,10 +9,11 @@ use parking_lot::Mutex;
 
 use super::violation::{ConnectionHeld, Place};
 
-/// The pairs of places that are kept. A program has few; one that makes them up by the thousand is counted on, unnamed.
+/// The most pairs of places that are kept. A program has few. One that makes them up by the thousand is counted on,
+/// without their names.
 const MOST_PLACES: usize = 1024;
 
-/// A pair of places is warned of so often at most.
+/// The time between two warnings of the same pair of places.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
 /// What the guard has seen of one dependency since the program began.
@@ -26,7 +27,7 @@ pub struct HeldTotal {
     pub waited: Duration,
     /// Calls that were made while a connection was held.
     pub calls: u64,
-    /// Calls that were refused for it.
+    /// Calls that were refused because a connection was held.
     pub denied: u64,
 }
 
@@ -34,7 +35,7 @@ pub struct HeldTotal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldPlace {
-    /// Who is called.
+    /// The dependency that is called.
     pub dependency: String,
     /// Where the connection is taken.
     pub acquired: Place,
@@ -101,7 +102,7 @@ struct Pair {
 
 static TALLY: LazyLock<Mutex<Tally>> = LazyLock::new(Mutex::default);
 
-/// Counts one call. Where it is time for a warning: how many were left out since the last.
+/// Counts one call. If it is time for a warning, returns how many warnings were left out since the last.
 pub(super) fn note(violation: &ConnectionHeld, denied: bool, now: Instant) -> Option<u64> {
     let mut tally = TALLY.lock();
     let total = tally.totals.entry(Arc::clone(&violation.dependency)).or_default();

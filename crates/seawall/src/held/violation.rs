@@ -19,7 +19,7 @@ pub struct ConnectionHeld {
 }
 
 impl ConnectionHeld {
-    /// Who was to be called.
+    /// The dependency that was to be called.
     #[must_use]
     pub fn dependency(&self) -> &str {
         &self.dependency

@@ -83,15 +83,15 @@ impl Answer {
     /// The answer, where its status is 2xx.
     ///
     /// # Errors
-    /// Any other status, with the effect that the call is known to have had, and without the body.
+    /// Any other status. The error has the effect that the call is known to have had, and no body.
     pub fn error_for_status(self) -> Result<Answer, Error> {
         if self.status().is_success() { Ok(self) } else { Err(self.error(|error| error)) }
     }
 
-    /// The next piece of the body; `None` behind its last.
+    /// The next piece of the body; `None` after its last.
     ///
     /// # Errors
-    /// The body broke on the way. The effect is as it was.
+    /// The body broke on the way. What is known of the effect stays the same.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             match self.response.body_mut().frame().await {
@@ -99,7 +99,7 @@ impl Answer {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
                     Ok(data) => return Ok(Some(data)),
-                    // Trailers; there is no data behind them.
+                    // Trailers; no data follows them.
                     Err(_) => {}
                 },
                 Some(Err(broke)) => return Err(self.error(|error| error.truncated(&broke))),
@@ -110,7 +110,8 @@ impl Answer {
     /// The whole body.
     ///
     /// # Errors
-    /// It broke on the way, or is longer than the dependency's `answer_limit`. The effect is as it was.
+    /// It broke on the way, or is longer than the dependency's `answer_limit`. What is known of the effect stays the
+    /// same.
     pub async fn bytes(mut self) -> Result<Bytes, Error> {
         let most = self.whom.answer_limit();
         let too_long = |answer: &Answer| {
@@ -137,7 +138,7 @@ impl Answer {
         }
     }
 
-    /// The whole body as text; what is not UTF-8 is replaced.
+    /// The whole body as text; bytes that are not UTF-8 are replaced.
     ///
     /// # Errors
     /// As [`Answer::bytes`].
@@ -149,7 +150,7 @@ impl Answer {
     /// The whole body, read as JSON, whatever the status.
     ///
     /// # Errors
-    /// As [`Answer::bytes`]; or it is not the JSON that is asked for. The effect is as it was.
+    /// As [`Answer::bytes`], or the body is not the JSON that is asked for. What is known of the effect stays the same.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let (finish, ending, whom, place, clock) =
             (self.finish, self.ending, self.whom.clone(), self.place, self.clock);
@@ -162,7 +163,7 @@ impl Answer {
         })
     }
 
-    /// Head and body apart, for whoever streams it on.
+    /// Head and body apart, for code that streams the body on.
     #[must_use]
     pub fn into_http(self) -> Response<AnswerBody> {
         self.response

@@ -1,14 +1,14 @@
 //! The connections of one dependency, for each runtime that uses it.
 //!
-//! A socket belongs to the runtime that opened it and dies with it. Most programs have one; tests have one each, and would
-//! be handed each other's dead sockets.
+//! A socket belongs to the runtime that opened it and dies with it. Most programs have one runtime. Tests have one
+//! each, and would get each other's dead sockets.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use seawall_client::{Clock, Dependency, DependencySettings, Shared};
 use tokio::runtime::{Handle, Id};
 
-/// So many runtimes keep their connections; beyond, the one that came first has to open new ones.
+/// The number of runtimes that keep their connections. Beyond it, the runtime that came first has to open new ones.
 const RUNTIMES: usize = 16;
 
 pub(crate) struct Lines {

@@ -1,7 +1,7 @@
-//! HTTP calls: they know what was sent.
+//! HTTP calls: Seawall itself knows what was sent.
 //!
-//! Around any future the closure says what an ending means. Here it is known: bytes are counted below the HTTP library, so
-//! "nothing was sent" is proved and never guessed.
+//! Around any future the closure says what an ending means. Here Seawall knows it: bytes are counted below the HTTP
+//! library, so "nothing was sent" is proved and never guessed.
 
 mod answer;
 pub(crate) mod lines;
@@ -17,7 +17,7 @@ use crate::dependency::Dependency;
 use crate::operation::Operation;
 use whom::Whom;
 
-/// Makes HTTP requests to one dependency. Had by [`crate::Dependency::http`] or [`crate::Operation::http`].
+/// Makes HTTP requests to one dependency. Made by [`crate::Dependency::http`] or [`crate::Operation::http`].
 #[derive(Clone, Debug)]
 pub struct Http(pub(crate) Whom);
 
@@ -53,22 +53,23 @@ impl Http {
         self.request(Method::HEAD, path)
     }
 
-    /// Does something. Not repeated after a doubt, unless it carries a key ([`Request::idempotency_key`]).
+    /// Makes the provider do something. It is not repeated after a doubt, unless it carries a key
+    /// ([`Request::idempotency_key`]).
     pub fn post(&self, path: &str) -> Request {
         self.request(Method::POST, path)
     }
 
-    /// Puts something there. Twice is the same as once.
+    /// Puts something at the path. Doing it twice is the same as doing it once.
     pub fn put(&self, path: &str) -> Request {
         self.request(Method::PUT, path)
     }
 
-    /// Changes something. Not repeated after a doubt, unless it carries a key.
+    /// Changes something. It is not repeated after a doubt, unless it carries a key.
     pub fn patch(&self, path: &str) -> Request {
         self.request(Method::PATCH, path)
     }
 
-    /// Takes something away. Twice is the same as once.
+    /// Takes something away. Doing it twice is the same as doing it once.
     pub fn delete(&self, path: &str) -> Request {
         self.request(Method::DELETE, path)
     }

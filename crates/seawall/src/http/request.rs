@@ -26,7 +26,7 @@ use crate::fault::BoxError;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Made anew for each attempt, so a request does not carry them.
+/// These headers are made anew for each attempt, so a request does not carry them.
 const OURS: [HeaderName; 6] = [
     header::HOST,
     header::CONTENT_LENGTH,
@@ -36,7 +36,7 @@ const OURS: [HeaderName; 6] = [
     header::TE,
 ];
 
-/// A request that is being put together. A mistake in it is told by the error of [`Request::send`].
+/// A request that is being put together. The error of [`Request::send`] tells of a mistake in it.
 #[derive(Debug)]
 #[must_use = "`send` sends it"]
 pub struct Request {
@@ -93,8 +93,8 @@ impl Request {
         self
     }
 
-    /// Carries this key in `Idempotency-Key`: the other side does the work once for each key. So a POST or PATCH may be
-    /// repeated after a doubt, with the same key and the same bytes. Only for APIs that honour it.
+    /// Carries this key in `Idempotency-Key`: the provider does the work once for each key. So a POST or PATCH may be
+    /// repeated after a doubt, with the same key and the same bytes. Use it only for APIs that honour the key.
     pub fn idempotency_key(mut self, key: impl AsRef<str>) -> Request {
         if matches!(self.method, Method::POST | Method::PATCH) && self.idempotency.is_none() {
             self.idempotency = Some(Idempotency::Keyed);
@@ -109,7 +109,7 @@ impl Request {
         self
     }
 
-    /// Says what a second delivery does, where the method or the operation would say something else.
+    /// Says what a second delivery does, in place of what the method or the operation says.
     pub fn idempotency(mut self, idempotency: Idempotency) -> Request {
         self.idempotency = Some(idempotency);
         self
@@ -125,13 +125,13 @@ impl Request {
         self
     }
 
-    /// A body at hand. It can be sent again.
+    /// A body whose bytes are at hand. It can be sent again.
     pub fn body(mut self, bytes: impl Into<Bytes>) -> Request {
         self.body = RequestBody::Full(bytes.into());
         self
     }
 
-    /// A body that comes as it comes. What passes is kept for a repeat up to the bound in [`crate::Retry::buffer`].
+    /// A body that streams. What passes is kept for a repeat, up to the bound in [`crate::Retry::buffer`].
     pub fn stream<B>(mut self, body: B) -> Request
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -147,24 +147,24 @@ impl Request {
         self
     }
 
-    /// Breaker and limit are those of this key (a tenant, a shard), kept apart from all others'.
+    /// The key (a tenant, a shard) whose breaker and limit the call uses, apart from those of all other keys.
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Request {
         let key = key.into();
         self.keys = Keys { breaker: Some(Arc::clone(&key)), limit: Some(key) };
         self
     }
 
-    /// Makes one attempt: somebody above repeats already.
+    /// Makes one attempt only, since a program further up repeats already.
     pub fn once(mut self) -> Request {
         self.wish.no_repeats = true;
         self
     }
 
-    /// Sends it, and waits for the head of the answer. Any answer of the dependency is one, whatever its status
-    /// ([`Answer::error_for_status`]).
+    /// Sends it, and waits for the head of the answer. Whatever its status, an answer of the dependency is returned as
+    /// one ([`Answer::error_for_status`]).
     ///
-    /// Dropping the future: a read is given up at once. Any other request that was sent whole is followed to its end in the
-    /// background, so that breaker and limit learn of it.
+    /// If the future is dropped, a read is given up immediately. Any other request that was sent whole is followed to
+    /// its end in the background, so that breaker and limit learn of it.
     #[track_caller]
     pub fn send(self) -> Sending {
         let place = Location::caller();

@@ -1,4 +1,4 @@
-//! Whom an HTTP request is for: a dependency, or one of its operations.
+//! What an HTTP request is for: a dependency, or one of its operations.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::lines::Lines;
 use crate::dependency::{Dependency, Inner};
 use crate::operation::Operation;
 
-/// Whom an HTTP request is for.
+/// What an HTTP request is for.
 #[derive(Clone, Debug)]
 pub(crate) enum Whom {
     /// A dependency; the method decides what a second delivery does.
@@ -38,7 +38,7 @@ impl Whom {
         self.dependency().answer_limit
     }
 
-    /// So many bytes of a streaming request are kept for a repeat.
+    /// How many bytes of a streaming request are kept for a repeat.
     pub(crate) fn keep(&self) -> usize {
         match self {
             Whom::Dependency(dependency) => dependency.0.retry.buffer,
@@ -46,7 +46,7 @@ impl Whom {
         }
     }
 
-    /// What holds for a request of this method; `said` is what it says itself.
+    /// What holds for a request of this method. `said` is what the request says itself.
     pub(crate) fn plan(&self, said: Option<Idempotency>, method: &http::Method) -> Arc<Plan> {
         match self {
             Whom::Dependency(dependency) => {

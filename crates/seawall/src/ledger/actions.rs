@@ -14,8 +14,9 @@ use crate::call_site::CallSite;
 use crate::entry::{self, Entered};
 
 impl Durable {
-    /// What a ledger is told of it. [`super::LedgerBuilder::operation`] takes it as it is; this is for what shall happen in
-    /// the transaction in which the ledger writes an end: `charge.declare::<Sqlite>().on_settled(…)`.
+    /// What a ledger is told of this operation. [`super::LedgerBuilder::operation`] takes the operation itself. This is
+    /// for a handler that runs in the transaction in which the ledger writes an end:
+    /// `charge.declare::<Sqlite>().on_settled(…)`.
     #[must_use]
     pub fn declare<S: Store>(&self) -> Operation<S> {
         Operation::new(self.dependency(), self.operation(), self.rules().clone(), self.remote())
@@ -24,7 +25,7 @@ impl Durable {
     /// Its actions in a ledger.
     ///
     /// # Errors
-    /// It was not given to the ledger's builder, so that no worker would go on with them.
+    /// The operation was not given to the ledger's builder, so no worker would go on with its actions.
     pub fn actions<S: Store>(&self, ledger: &Ledger<S>) -> Result<Actions<S>, Misuse> {
         ledger.declares(self.dependency(), self.operation())?;
         Ok(Actions { ledger: ledger.clone(), durable: self.clone(), name: Arc::from(self.dependency()) })
@@ -69,9 +70,9 @@ impl<S: Store> Actions<S> {
         &self.durable
     }
 
-    /// Call after commit, first half: records the action in the caller's transaction. It is there if and only if that
-    /// commits, and is then made by whoever calls [`Actions::run`], or by a worker. The same key and body again give the
-    /// same action.
+    /// Call after commit, first half: records the action in the caller's transaction. The action exists if and only if
+    /// that commits. [`Actions::run`] or a worker then makes the call. The same key and body again give the same
+    /// action.
     ///
     /// # Errors
     /// The key was recorded with another body; the body is too large, or lacks what a later request is filled with; the
@@ -85,8 +86,8 @@ impl<S: Store> Actions<S> {
         self.record_in(conn, self.new_action(key, body))
     }
 
-    /// As [`Actions::record`], for one of several actions that settle together or not at all: `scope` is their common name,
-    /// as an order's id, and how many there are.
+    /// As [`Actions::record`], for one of several actions that settle together or not at all. `scope` says their common
+    /// name, such as an order's id, and how many there are.
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -109,8 +110,8 @@ impl<S: Store> Actions<S> {
         recorded.map(|action| action.id).map_err(ActionError::before)
     }
 
-    /// Call before commit, first half: records the action in a transaction of the ledger's own, for whoever then calls
-    /// [`Actions::run`] and [`Actions::settle`].
+    /// Call before commit, first half: records the action in a transaction of the ledger's own. [`Actions::run`] and
+    /// [`Actions::settle`] follow.
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -140,8 +141,8 @@ impl<S: Store> Actions<S> {
         reserved.map(|action| action.id).map_err(ActionError::before)
     }
 
-    /// Makes the call, and goes on until there is an outcome, or for the time of one attempt. No database connection may be
-    /// held meanwhile: the connection guard looks. Dropping the future does not stop what has begun.
+    /// Makes the call, and goes on until there is an outcome, or for the time of one attempt. No database connection
+    /// may be held meanwhile; the connection guard checks that. Dropping the future does not stop what has begun.
     ///
     /// # Errors
     /// There is no such action; the database failed; the task holds a connection of a pool that denies it.
@@ -157,7 +158,7 @@ impl<S: Store> Actions<S> {
         }
     }
 
-    /// As [`Actions::run`], for as long as `within`.
+    /// As [`Actions::run`], for at most the time `within`.
     ///
     /// # Errors
     /// As [`Actions::run`].
@@ -175,8 +176,8 @@ impl<S: Store> Actions<S> {
         }
     }
 
-    /// Records and makes the call at once, for whoever has no transaction of his own. The same key and body again give the
-    /// action as it stands.
+    /// Records the action and makes the call immediately, for a caller that has no transaction of its own. The same key
+    /// and body again give the action as it stands.
     ///
     /// # Errors
     /// As [`Actions::record`] and [`Actions::run`].
@@ -194,18 +195,19 @@ impl<S: Store> Actions<S> {
         }
     }
 
-    /// Takes the outcome in, in the transaction that writes the business row: both are committed or neither is. For an
-    /// operation that is declared with [`super::DurableBuilder::settle_within`]. All members of a scope settle together.
+    /// Takes the outcome into the application's data, in the transaction that writes the business row: both are
+    /// committed or neither is. For an operation that is declared with [`super::DurableBuilder::settle_within`]. All
+    /// members of a scope settle together.
     ///
     /// # Errors
-    /// [`super::Refusal::TooLate`], [`super::Refusal::NotKnown`], [`super::Refusal::Failed`], and the database's: the business
-    /// transaction must roll back.
+    /// [`super::Refusal::TooLate`], [`super::Refusal::NotKnown`], [`super::Refusal::Failed`], and the database's
+    /// errors. The business transaction must roll back.
     pub async fn settle(&self, conn: &mut S::Connection, action: ActionId) -> Result<(), ActionError> {
         self.ledger.settle_in(conn, action).await.map_err(ActionError::before)
     }
 
-    /// Takes an action back in the transaction that takes the business row back, settled or not: what was done over there is
-    /// undone, whatever is known of it. All members of a scope are.
+    /// Takes an action back, settled or not, in the transaction that takes the business row back: what was done at the
+    /// provider is undone, whatever is known of it. All members of a scope are taken back.
     ///
     /// # Errors
     /// There is no such action; the database failed. The transaction is to be rolled back.
@@ -216,7 +218,8 @@ impl<S: Store> Actions<S> {
     /// Takes an action back that is not settled, in a transaction of the ledger's own.
     ///
     /// # Errors
-    /// [`super::Refusal::Settled`]: our side has taken it in, so whoever takes that back cancels in his transaction.
+    /// [`super::Refusal::Settled`]: the application has taken it in. To take that back, cancel it in the transaction
+    /// that does so.
     pub async fn cancel_unsettled(&self, action: ActionId) -> Result<Outcome, ActionError> {
         self.ledger.cancel(action).await.map(Outcome::of).map_err(ActionError::before)
     }
@@ -237,10 +240,10 @@ impl<S: Store> Actions<S> {
         self.ledger.load(action).await.map(Outcome::of).map_err(ActionError::under_way)
     }
 
-    /// The action with this key: after a crash an application may know no more.
+    /// The action with this key, for an application that has only the key after a crash.
     ///
     /// # Errors
-    /// There is none; the database failed.
+    /// There is no such action; the database failed.
     pub async fn find(&self, key: &str) -> Result<Outcome, ActionError> {
         let found = self.ledger.find(self.durable.dependency(), key).await;
         found.map(Outcome::of).map_err(ActionError::under_way)

@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::operation::When;
 
-/// A declaration that is put together, and what could not be read of it.
+/// A declaration that is being put together, and what could not be read of it.
 #[derive(Clone, Debug)]
 struct Draft<T> {
-    /// None where the request could not be read.
+    /// `None` where the request could not be read.
     read: Option<T>,
     unread: Vec<Problem>,
 }
@@ -30,7 +30,7 @@ impl<T> Draft<T> {
         }
     }
 
-    /// Changes it by what was read of a setting.
+    /// Changes the declaration by what was read of a setting.
     fn set<V>(&mut self, setting: &'static str, value: Result<V, Wrong>, change: impl FnOnce(&mut T, V)) {
         match (value, &mut self.read) {
             (Ok(value), Some(read)) => change(read, value),
@@ -66,7 +66,7 @@ impl<T> Draft<T> {
 pub struct Confirm(Draft<actions::Confirm>);
 
 impl Confirm {
-    /// Asks by this request: a method and a path with holes (`{key}`, `{request:/ptr}`, `{request-header:NAME}`).
+    /// Asks with this request: a method and a path with holes (`{key}`, `{request:/ptr}`, `{request-header:NAME}`).
     pub fn by(request: impl AsRef<str>) -> Confirm {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Confirm);
         Confirm(Draft::by(request, "confirm.request", actions::Confirm::new))
@@ -79,42 +79,43 @@ impl Confirm {
         self
     }
 
-    /// How long after an attempt's end it is first asked. Default 2 s. This is not the quiet time: an early "not found" is
-    /// not believed.
+    /// How long after an attempt's end the provider is first asked. Default 2 s. This is not the quiet time: an early
+    /// "not found" is not believed.
     pub fn after(self, wait: Duration) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.after = wait))
     }
 
-    /// An answer that means "it took effect", never "it is on its way". Called again: any of them.
+    /// An answer that means "it took effect", never "it is on its way". Called again, any of the answers means so.
     pub fn applied(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.applied.push(when.0)))
     }
 
-    /// An answer that means "it was undone there": a charge that was refunded is not a paid one. Asked before `applied`.
+    /// An answer that means "it was undone there": a charge that was refunded is not a paid one. It is looked for
+    /// before `applied`.
     pub fn cancelled(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.cancelled.push(when.0)))
     }
 
-    /// An answer that means "there is no such thing". Believed only if it was asked after the quiet time.
+    /// An answer that means "there is no such thing". It is believed only if it was asked for after the quiet time.
     pub fn absent(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.absent.push(when.0)))
     }
 
-    /// How many times "absent" must be answered after the quiet time, each a quiet time after the last, before it is believed.
-    /// Default 1.
+    /// How many times "absent" must be answered before it is believed: first after the quiet time, then each a quiet
+    /// time after the last. Default 1.
     pub fn absences(self, times: u32) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.absences = times))
     }
 
-    /// Where the answer has the provider's own id: what `{answer:/…}` of a cancel stands for when the operation's own
-    /// answer was lost.
+    /// Where the answer has the provider's own id. It fills `{answer:/…}` of a cancel when the operation's own answer
+    /// was lost.
     pub fn id(mut self, pointer: impl AsRef<str>) -> Confirm {
         let pointer = Pointer::parse(pointer.as_ref());
         self.0.set("confirm.id", pointer, |confirm, pointer| confirm.id = Some(pointer));
         self
     }
 
-    /// What was read; adds what could not be.
+    /// What was read. Adds what could not be read to `unread`.
     pub(super) fn read(self, unread: &mut Vec<Problem>) -> Option<actions::Confirm> {
         unread.extend(self.0.unread);
         self.0.read
@@ -137,7 +138,7 @@ impl Confirm {
 pub struct Cancel(Draft<actions::Cancel>);
 
 impl Cancel {
-    /// Undoes by this request: a method and a path with holes (`{key}`, `{cancel_key}`, `{request:/ptr}`,
+    /// Undoes with this request: a method and a path with holes (`{key}`, `{cancel_key}`, `{request:/ptr}`,
     /// `{request-header:NAME}`, `{confirm:/ptr}`, `{answer:/ptr}`).
     pub fn by(request: impl AsRef<str>) -> Cancel {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Cancel);
@@ -151,38 +152,39 @@ impl Cancel {
         self
     }
 
-    /// A second one changes nothing: cancelled stays cancelled. Without this, two refunds are taken to refund twice, and one
-    /// that was not answered is not sent again before it was asked about.
+    /// A second cancel changes nothing: cancelled stays cancelled. Without this, two refunds count as two effects, and
+    /// one that was not answered is not sent again before the provider was asked about it.
     pub fn sets_a_state(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.kind = CancelKind::State))
     }
 
-    /// It carries a key of its own that the provider honours, and so may be sent again under it.
+    /// The cancel carries a key of its own that the provider honours, and so may be sent again under it.
     pub fn keyed(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.keyed = true))
     }
 
-    /// A cancel of what is not there is remembered, for the quiet time at least, and the operation refused if it comes later.
+    /// The provider remembers a cancel of what is not there, for the quiet time at least, and refuses the operation if
+    /// it comes later.
     pub fn leaves_a_tombstone(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.tombstone = true))
     }
 
-    /// How long to wait before the first. Default 0.
+    /// How long to wait before the first cancel. Default 0.
     pub fn after(self, wait: Duration) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.after = wait))
     }
 
-    /// An answer that means "there is no such thing to undo". Called again: any of them.
+    /// An answer that means "there is no such thing to undo". Called again, any of the answers means so.
     pub fn not_found(self, when: When) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.not_found.push(when.0)))
     }
 
-    /// An answer that means "that is undone already". Called again: any of them.
+    /// An answer that means "that is undone already". Called again, any of the answers means so.
     pub fn already(self, when: When) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.already.push(when.0)))
     }
 
-    /// What was read; adds what could not be.
+    /// What was read. Adds what could not be read to `unread`.
     pub(super) fn read(self, unread: &mut Vec<Problem>) -> Option<actions::Cancel> {
         unread.extend(self.0.unread);
         self.0.read

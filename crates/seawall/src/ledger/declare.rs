@@ -44,13 +44,13 @@ impl Durable {
         self.operation.name()
     }
 
-    /// The provider, as the ledger reaches it: one request for each question, no repeats.
+    /// The provider, as the ledger reaches it: each question is one request, without repeats.
     #[must_use]
     pub fn remote(&self) -> Arc<dyn seawall_ledger::Remote> {
         Arc::clone(&self.remote) as _
     }
 
-    /// What the ledger's machine knows of it.
+    /// What the ledger's machine knows of this operation.
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
@@ -62,7 +62,7 @@ impl Durable {
     }
 }
 
-/// Declares a [`Durable`]. Had by [`Operation::durable`]; the defaults are the cautious ones.
+/// Declares a [`Durable`]. Made by [`Operation::durable`]. Its defaults are the cautious ones.
 #[derive(Clone, Debug)]
 #[must_use = "`build` makes it"]
 pub struct DurableBuilder {
@@ -71,7 +71,7 @@ pub struct DurableBuilder {
     confirm: Option<Confirm>,
     cancel: Option<Cancel>,
     on_unknown: Option<OnUnknown>,
-    /// Whether the application settles it, and within which time.
+    /// Whether the application settles the operation, and within which time.
     explicit: Option<Option<Duration>>,
     rules: Rules,
     unread: Vec<Problem>,
@@ -98,7 +98,8 @@ impl Operation {
 }
 
 impl DurableBuilder {
-    /// A header that goes out with it and is recorded. Credentials are the endpoint's, never recorded.
+    /// A header that goes out with the request and is recorded. Credentials belong to the endpoint and are never
+    /// recorded.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> DurableBuilder {
         let read = self.sent.header(name.as_ref(), value.as_ref());
         self.unread.extend(read.err().map(|wrong| Problem::error("header", wrong)));
@@ -112,26 +113,27 @@ impl DurableBuilder {
         self
     }
 
-    /// How to ask what became of it.
+    /// How to ask the provider what became of an action.
     pub fn confirm(mut self, confirm: Confirm) -> DurableBuilder {
         self.confirm = Some(confirm);
         self
     }
 
-    /// How to undo it.
+    /// How to undo an action.
     pub fn cancel(mut self, cancel: Cancel) -> DurableBuilder {
         self.cancel = Some(cancel);
         self
     }
 
-    /// What to do when nobody knows. Default: repeat where it is keyed or idempotent, else confirm where declared, else hold.
+    /// What to do when nobody knows the effect. Default: repeat where the operation is keyed or idempotent, else
+    /// confirm where that is declared, else hold.
     pub fn on_unknown(mut self, what: OnUnknown) -> DurableBuilder {
         self.on_unknown = Some(what);
         self
     }
 
-    /// The application settles it in a transaction of its own, within the total timeout and 30 s of the record; else it is
-    /// cancelled. Without this the answer settles it.
+    /// The application settles the action in a transaction of its own, within the total timeout and 30 s of the record;
+    /// otherwise the action is cancelled. Without this the answer settles it.
     pub fn settled_by_application(mut self) -> DurableBuilder {
         self.explicit.get_or_insert(None);
         self
@@ -143,13 +145,13 @@ impl DurableBuilder {
         self
     }
 
-    /// How long what was provably not sent is tried again. Default 10 min.
+    /// How long a request that was provably not sent is tried again. Default 10 min.
     pub fn give_up(mut self, time: Duration) -> DurableBuilder {
         self.rules.give_up = time;
         self
     }
 
-    /// After the last possible send: how long until "not found" is believed. Default 2 min.
+    /// How long after the last possible send "not found" is not believed. Default 2 min.
     pub fn quiet(mut self, time: Duration) -> DurableBuilder {
         self.rules.quiet = time;
         self
@@ -161,31 +163,32 @@ impl DurableBuilder {
         self
     }
 
-    /// Statuses of a "no" that prove that the key was looked up, so that it speaks for earlier attempts as well.
+    /// Statuses of a "no" that prove that the provider looked the key up, so that the "no" speaks for earlier attempts
+    /// as well.
     pub fn refusal_binds(mut self, statuses: impl IntoIterator<Item = u16>) -> DurableBuilder {
         self.rules.refusal_binds.extend(statuses);
         self
     }
 
-    /// The provider saves refusals under the key, too.
+    /// The provider saves refusals under the key, as it saves successes.
     pub fn saves_refusals(mut self) -> DurableBuilder {
         self.rules.saves_refusals = true;
         self
     }
 
-    /// What is believed absent is sent again, although the provider knows no keys.
+    /// An action that is believed absent is sent again, although the provider knows no keys.
     pub fn resend_absent(mut self) -> DurableBuilder {
         self.rules.resend_absent = true;
         self
     }
 
-    /// How long after an end by absence it is asked once more. Default 24 h.
+    /// How long after an end by absence the provider is asked once more. Default 24 h.
     pub fn audit_after(mut self, time: Duration) -> DurableBuilder {
         self.rules.audit_after = time;
         self
     }
 
-    /// How often each thing is tried before a person is asked: performs, cancels, questions. Default 5, 20 and 50.
+    /// How often performs, cancels and questions are tried before a person is asked. Default 5, 20 and 50.
     pub fn attempts(mut self, perform: u32, cancel: u32, confirm: u32) -> DurableBuilder {
         self.rules.limits = Limits { perform, cancel, confirm };
         self
@@ -209,13 +212,14 @@ impl DurableBuilder {
         self
     }
 
-    /// Between tries of any kind: drawn from zero to a bound that doubles from `base` to `cap`. Default 1 s and 60 s.
+    /// The wait between tries of any kind: drawn from zero to a bound that doubles from `base` to `cap`. Default 1 s
+    /// and 60 s.
     pub fn backoff(mut self, base: Duration, cap: Duration) -> DurableBuilder {
         self.rules.backoff = Backoff { base, cap };
         self
     }
 
-    /// Checks everything, and makes it.
+    /// Checks everything, and makes the operation.
     ///
     /// # Errors
     /// Everything that contradicts itself or could not be filled in when it is needed.
@@ -279,7 +283,7 @@ impl Misuse {
 }
 
 impl Dependency {
-    /// Its connections, in whichever runtime asks; none without an endpoint.
+    /// The operation's connections, in the runtime that asks; `None` without an endpoint.
     pub(super) fn connections(&self) -> Option<Connections> {
         self.0.lines.as_ref()?;
         let dependency = self.clone();

@@ -6,10 +6,10 @@ use std::fmt;
 use seawall_ledger::{Error as LedgerError, Refusal, Trouble};
 use seawall_policy::{Effect, Origin, Reason};
 
-/// An action that was not recorded, run, settled or cancelled as asked. What became of an action that was is an
-/// [`super::Outcome`], also where that is bad news.
+/// An action that was not recorded, run, settled or cancelled as asked. What became of an action that was recorded is
+/// an [`super::Outcome`], also where that is bad news.
 ///
-/// Inside of a transaction of the caller: roll it back.
+/// Where this comes in a transaction of the caller, roll it back.
 #[derive(Debug)]
 pub struct ActionError(Box<Inner>);
 
@@ -29,14 +29,14 @@ enum Kind {
 }
 
 impl ActionError {
-    /// What is known of the effect. [`Effect::Unknown`]: the database failed after the action was there; the worker goes on
-    /// with it.
+    /// What is known of the effect. [`Effect::Unknown`]: the database failed after the action was recorded; the worker
+    /// goes on with it.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.0.effect
     }
 
-    /// Why, in the word that `seawall explain` explains, where there is one.
+    /// The reason, in the word that `seawall explain` explains, where there is one.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match &self.0.kind {
@@ -73,12 +73,12 @@ impl ActionError {
         }
     }
 
-    /// Of a question that was put before anything was sent.
+    /// The error of a question that was put before anything was sent.
     pub(super) fn before(error: LedgerError) -> ActionError {
         ActionError(Box::new(Inner { effect: Effect::NotApplied, kind: Kind::Ledger(error) }))
     }
 
-    /// Of an action that may be under way.
+    /// The error of an action that may be under way.
     pub(super) fn under_way(error: LedgerError) -> ActionError {
         let effect = match &error {
             LedgerError::Store(_) => Effect::Unknown,

@@ -34,7 +34,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Lists by this request: a method and a path with holes (`{from}`, `{to}`, `{next}`).
+    /// Lists with this request: a method and a path with holes (`{from}`, `{to}`, `{next}`).
     pub fn by(request: impl Into<String>) -> Listing {
         Listing { request: request.into(), json: None, form: JsonList::default() }
     }
@@ -75,7 +75,8 @@ impl Listing {
         self
     }
 
-    /// Their amounts times ten to the power of this are amounts in our unit: 2 where they say 10.50 and we say 1050.
+    /// The provider's amounts times ten to the power of this are amounts in our unit: 2 where the provider says 10.50
+    /// and we say 1050.
     pub fn shift(mut self, by: i8) -> Listing {
         self.form.shift = by;
         self

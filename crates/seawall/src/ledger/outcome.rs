@@ -5,7 +5,7 @@ use seawall_ledger::{Action, ActionId, End, Known};
 use seawall_policy::Effect;
 use serde::de::DeserializeOwned;
 
-/// An action as it stands, for whoever waits for it.
+/// An action as it stands, for the code that waits for it.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     action: Action,
@@ -16,8 +16,8 @@ impl Outcome {
         Outcome { action }
     }
 
-    /// What is known of the effect over there. [`Effect::Unknown`]: nothing final yet; the worker goes on, and
-    /// [`super::Actions::run`] may be asked again.
+    /// What is known of the effect at the provider. [`Effect::Unknown`]: nothing is final yet. The worker goes on, and
+    /// [`super::Actions::run`] may be called again.
     #[must_use]
     pub fn effect(&self) -> Effect {
         let state = &self.action.state;
@@ -30,19 +30,19 @@ impl Outcome {
         }
     }
 
-    /// Where it rests; `None` while there is something to do: to find out, or to be settled by the application.
+    /// The end where it rests; `None` while there is something to do: to find out, or to be settled by the application.
     #[must_use]
     pub fn end(&self) -> Option<End> {
         self.action.state.end
     }
 
-    /// Our side has taken the outcome in.
+    /// Whether the application has taken the outcome in.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.action.state.settled
     }
 
-    /// It took effect, and waits for the application to settle it.
+    /// Whether it took effect, and waits for the application to settle it.
     #[must_use]
     pub fn awaits_settling(&self) -> bool {
         let state = &self.action.state;
@@ -61,16 +61,17 @@ impl Outcome {
         self.action.id
     }
 
-    /// What the provider said when it was known to be applied: its reply, or the answer to the question about it.
+    /// What the provider said when the action was known to be applied: its reply, or the answer to the question about
+    /// it.
     #[must_use]
     pub fn answer(&self) -> Option<StoredAnswer> {
         StoredAnswer::decode(self.action.state.answer.as_deref()?)
     }
 
-    /// The JSON body of that.
+    /// The JSON body of that reply or answer.
     ///
     /// # Errors
-    /// It is not such JSON.
+    /// It is not JSON of this type.
     pub fn json<T: DeserializeOwned>(&self) -> Option<Result<T, serde_json::Error>> {
         Some(serde_json::from_slice(&self.answer()?.body))
     }

@@ -7,8 +7,8 @@ use seawall_policy::Idempotency;
 use super::Protocol;
 use crate::fault::Meaning;
 
-/// `http` services: the method says what a second delivery does, the status (and gRPC's, where there is one) what an answer
-/// means. An error of the service may have taken effect.
+/// `http` services. The method says what a second delivery does, and the status (and gRPC's, where there is one) what
+/// an answer means. An error of the service may have taken effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Http<C = Cloned> {
     keys: bool,
@@ -16,9 +16,9 @@ pub struct Http<C = Cloned> {
     copies: C,
 }
 
-/// How a request's body is had once more.
+/// How to get a request's body once more.
 pub trait BodyCopy<B> {
-    /// The same body, or `None` where it cannot be had.
+    /// The same body, or `None` where there is no way to get it.
     fn copy(&self, body: &B) -> Option<B>;
 }
 
@@ -65,14 +65,14 @@ impl Http<Never> {
 }
 
 impl<C> Http<C> {
-    /// The other side honours `Idempotency-Key`: a POST or PATCH that carries one may be repeated after a doubt.
+    /// The server honours `Idempotency-Key`: a POST or PATCH that carries one may be repeated after a doubt.
     #[must_use]
     pub fn keys(mut self) -> Http<C> {
         self.keys = true;
         self
     }
 
-    /// All requests are of this idempotency, whatever their method says. For gRPC, where all are POST.
+    /// All requests have this idempotency, whatever their method says. For gRPC, where all are POST.
     #[must_use]
     pub fn always(mut self, idempotency: Idempotency) -> Http<C> {
         self.always = Some(idempotency);
@@ -124,8 +124,8 @@ pub(super) fn of_head(status: u16, headers: &HeaderMap) -> Meaning {
     }
 }
 
-/// The HTTP status that says of the effect what a gRPC code says. An answer that is only a head is how a server refuses
-/// before it begins, and yet `UNAVAILABLE` also comes from proxies that lost the answer of a server that did the work.
+/// The HTTP status that says the same of the effect as a gRPC code. A server that refuses before it begins answers with
+/// a head only, and yet `UNAVAILABLE` also comes from proxies that lost the answer of a server that did the work.
 fn of_grpc(code: &str) -> u16 {
     match code {
         "0" => 200,
@@ -134,13 +134,13 @@ fn of_grpc(code: &str) -> u16 {
         "3" | "5" | "6" | "7" | "9" | "11" | "12" | "16" => 400,
         // RESOURCE_EXHAUSTED
         "8" => 429,
-        // ABORTED: another request was in the way; who is not known.
+        // ABORTED: another request was in the way; nobody knows which.
         "10" => 409,
         // UNAVAILABLE
         "14" => 503,
         // DEADLINE_EXCEEDED
         "4" => 504,
-        // CANCELLED, UNKNOWN, INTERNAL, DATA_LOSS, and what will be invented.
+        // CANCELLED, UNKNOWN, INTERNAL, DATA_LOSS, and codes of later versions.
         _ => 500,
     }
 }

@@ -8,10 +8,10 @@ use crate::fault::Meaning;
 
 /// Reads requests and answers.
 pub trait Protocol<Req, Res, E> {
-    /// What a second delivery of this request does. Where the layer was made by an operation, that decides.
+    /// What a second delivery of this request does. If an operation made the layer, the operation decides.
     fn idempotency(&self, request: &Req) -> Idempotency;
 
-    /// The same request once more, to be sent if the first attempt fails; `None` where it cannot be had.
+    /// The same request once more, to be sent if the first attempt fails; `None` where there is no way to get it.
     fn copy(&self, request: &Req) -> Option<Req>;
 
     /// What an ending means.
@@ -32,8 +32,8 @@ impl<P: Protocol<Req, Res, E> + ?Sized, Req, Res, E> Protocol<Req, Res, E> for A
     }
 }
 
-/// Requests of any kind that can be cloned, all of one idempotency. `Ok` took effect; of an error nobody knows whether it
-/// did.
+/// Requests of any kind that can be cloned, all of one idempotency. `Ok` took effect; of an error nobody knows whether
+/// it took effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Each(pub Idempotency);
 

@@ -1,4 +1,4 @@
-//! reqwest's client as the service below.
+//! reqwest's client as the service below the layer.
 
 use reqwest::{Error, Request, Response};
 use seawall_policy::Idempotency;
@@ -7,7 +7,7 @@ use super::Protocol;
 use super::http::{of_head, of_request};
 use crate::fault::Meaning;
 
-/// reqwest's client: the method says what a second delivery does, the status what an answer means. Only an error of
+/// reqwest's client. The method says what a second delivery does, and the status what an answer means. Only an error of
 /// connecting proves that nothing was sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reqwest {
@@ -21,7 +21,7 @@ impl Reqwest {
         Reqwest::default()
     }
 
-    /// The other side honours `Idempotency-Key`: a POST or PATCH that carries one may be repeated after a doubt.
+    /// The server honours `Idempotency-Key`: a POST or PATCH that carries one may be repeated after a doubt.
     #[must_use]
     pub fn keys(mut self) -> Reqwest {
         self.keys = true;

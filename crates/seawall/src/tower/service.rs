@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::fault::BoxError;
 use crate::operation::Operation;
 
-/// Puts a dependency's guards around services. Had by [`Dependency::layer`] or [`Operation::layer`].
+/// Puts a dependency's guards around services. Made by [`Dependency::layer`] or [`Operation::layer`].
 #[derive(Clone, Debug)]
 pub struct GuardLayer<P> {
     whom: Whom,
@@ -37,8 +37,8 @@ enum Whom {
 }
 
 impl Dependency {
-    /// A layer that puts this dependency's guards around a service. Where errors name a place in the program, it is this
-    /// call's.
+    /// A layer that puts this dependency's guards around a service. Where errors name a place in the program, it is the
+    /// place of this call.
     #[track_caller]
     pub fn layer<P>(&self, protocol: P) -> GuardLayer<P> {
         let place = Location::caller();
@@ -136,7 +136,7 @@ impl Whom {
     }
 }
 
-/// A site that its holder keeps alive.
+/// A call site that its holder keeps alive.
 enum Held {
     Dependency(Dependency, Idempotency),
     Operation(Operation),
@@ -153,13 +153,13 @@ impl Deref for Held {
     }
 }
 
-/// Attempts of one request.
+/// The attempts of one request.
 struct Repeats<S, P, Req> {
-    /// Cloned for each repeat.
+    /// The service that is cloned for each repeat.
     spare: S,
-    /// It said that it is ready; for the first attempt.
+    /// The service that said that it is ready; for the first attempt.
     ready: Option<S>,
-    /// For the next attempt.
+    /// The request for the next attempt.
     request: Option<Req>,
     protocol: Arc<P>,
 }
