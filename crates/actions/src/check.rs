@@ -1,7 +1,8 @@
 //! Whether what is declared of a durable operation holds together.
 //!
-//! A cancel that cannot be filled in is found out in the night in which it is needed. So what may be needed is judged when the
-//! program starts, and all of it: a person who repairs one mistake at each start repairs the last one at the tenth.
+//! A cancel that cannot be filled in is noticed in the night in which it is needed. So everything that may be needed is
+//! judged when the program starts, and all problems are told together. Otherwise a person repairs one mistake at each
+//! start, and the last one at the tenth.
 
 use seawall_ledger::{CancelKind, OnUnknown, Rules, SettleBy};
 use seawall_policy::{Gravity, Idempotency, Predicate, Problem, Wrong, show_time};
@@ -11,7 +12,7 @@ use crate::fillable;
 use crate::template::Pointer;
 
 impl Declared<'_> {
-    /// Everything that is wrong with it, in the order of the settings' names here.
+    /// Everything that is wrong with the declaration, in the order of the settings' names here.
     #[must_use]
     pub fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -129,7 +130,7 @@ impl Declared<'_> {
         }
     }
 
-    /// Answers that are looked for.
+    /// The answers that are looked for.
     fn answers(&self, problems: &mut Vec<Problem>) {
         let mut error = |setting, wrong| problems.push(Problem::error(setting, wrong));
         let mut fields = |setting, predicates: &[Predicate]| {
@@ -168,10 +169,10 @@ impl Declared<'_> {
     }
 }
 
-/// Checks where in a JSON body a field is looked for: nowhere deeper than the whole body where the pointer is empty.
+/// Checks the place in a JSON body where a field is looked for. An empty pointer stands for the whole body.
 ///
 /// # Errors
-/// It is no JSON pointer.
+/// It is not a JSON pointer.
 pub fn field_pointer(written: &str) -> Result<(), Wrong> {
     if written.is_empty() { Ok(()) } else { Pointer::parse(written).map(drop) }
 }

@@ -1,4 +1,4 @@
-//! What is declared of a durable operation, and its defaults. Whether it holds together is [`Declared::check`]'s to say.
+//! What is declared of a durable operation, and its defaults. [`Declared::check`] says whether it holds together.
 
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use crate::template::{Hole, Pointer, RequestTemplate};
 pub struct Confirm {
     /// The question.
     pub request: RequestTemplate,
-    /// How long after an attempt's end it is first asked.
+    /// How long after an attempt's end the provider is first asked.
     pub after: Duration,
-    /// How many times "absent" must be answered after the quiet time, each a quiet time after the last, to be believed.
+    /// How many times "absent" must be answered to be believed: first after the quiet time, then each a quiet time
+    /// after the last.
     pub absences: u32,
     /// Answers that mean "it took effect"; any of them.
     pub applied: Vec<Predicate>,
-    /// Answers that mean "it was undone there". Looked for before `applied`.
+    /// Answers that mean "it was undone there". They are looked for before `applied`.
     pub cancelled: Vec<Predicate>,
     /// Answers that mean "there is no such thing".
     pub absent: Vec<Predicate>,
@@ -27,7 +28,8 @@ pub struct Confirm {
 }
 
 impl Confirm {
-    /// A question with the defaults. It is first asked after 2 s: most answers are lost although the work was done quickly.
+    /// A question with the defaults. The provider is first asked after 2 s: most answers are lost although the work was
+    /// done quickly.
     #[must_use]
     pub fn new(request: RequestTemplate) -> Confirm {
         Confirm {
@@ -47,11 +49,11 @@ impl Confirm {
 pub struct Cancel {
     /// The request.
     pub request: RequestTemplate,
-    /// What a second one does.
+    /// What a second cancel does.
     pub kind: CancelKind,
-    /// How long to wait before the first.
+    /// How long to wait before the first cancel.
     pub after: Duration,
-    /// Whether the provider honours a key on it.
+    /// Whether the provider honours a key on the cancel.
     pub keyed: bool,
     /// Whether a cancel that comes first makes the provider refuse the operation later.
     pub tombstone: bool,
@@ -62,7 +64,8 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// A cancel with the defaults: sent without a wait, without a key, and a second one would undo a second time.
+    /// A cancel with the defaults: it is sent without a wait and without a key, and a second one would undo a second
+    /// time.
     #[must_use]
     pub fn new(request: RequestTemplate) -> Cancel {
         Cancel {
@@ -76,7 +79,7 @@ impl Cancel {
         }
     }
 
-    /// Whether it can be addressed without anything that an answer had.
+    /// Whether it can be addressed without anything from an answer.
     fn by_key(&self) -> bool {
         !self.needs_confirm() && !self.needs_answer()
     }
@@ -97,26 +100,26 @@ impl Cancel {
 pub struct Declared<'a> {
     /// What a second delivery does.
     pub idempotency: Idempotency,
-    /// The operation's total timeout, which is the longest time of one attempt. None: it has no end.
+    /// The operation's total timeout, which is the longest time of one attempt. `None`: it has no end.
     pub total: Option<Duration>,
-    /// Whether repeating what may have taken effect was asked for, although it may take effect twice.
+    /// Whether a repeat of what may have taken effect was asked for, although it may take effect twice.
     pub repeats_in_doubt: bool,
-    /// How to ask what became of it.
+    /// How to ask the provider what became of it.
     pub confirm: Option<&'a Confirm>,
     /// How to undo it.
     pub cancel: Option<&'a Cancel>,
-    /// The rules in force where it is durable.
+    /// The rules in force, if the operation is durable.
     pub durable: Option<&'a Rules>,
 }
 
-/// How long after its total timeout an operation has to be settled, where it does not say: enough for a commit, and short
-/// enough that a customer is not charged for long for an order that nobody has.
+/// How long after its total timeout an operation must be settled, where it does not say. The time is enough for a
+/// commit, and short enough that a customer is not charged for long for an order that does not exist.
 const SETTLE_AFTER_TOTAL: Duration = Duration::from_secs(30);
 
 impl Declared<'_> {
-    /// The rules of a durable operation that says nothing more: the ledger's defaults, and those that follow from the rest of
-    /// the declaration. What is unknown is repeated where that is harmless, asked about where that is possible, and left to a
-    /// person otherwise.
+    /// The rules of a durable operation that says nothing more: the ledger's defaults, and those that follow from the
+    /// rest of the declaration. What is unknown is repeated where that is harmless, asked about where that is possible,
+    /// and left to a person otherwise.
     #[must_use]
     pub fn default_rules(&self) -> Rules {
         let silent = Rules::of(self.idempotency);

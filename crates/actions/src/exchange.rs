@@ -14,7 +14,7 @@ use seawall_policy::{Effect, Ending, Keys, KnownBody, Plan, Predicate, Said, Tim
 use crate::stored::{AnswerOf, StoredAnswer};
 use crate::template::Filled;
 
-/// Gives the connections to a dependency that belong to the runtime of the caller; nothing outside of a runtime.
+/// Gives the connections to a dependency that belong to the runtime of the caller; `None` outside of a runtime.
 pub type Connections = Arc<dyn Fn() -> Option<Arc<Dependency>> + Send + Sync>;
 
 /// A request as it goes out.
@@ -42,17 +42,17 @@ pub(crate) struct Exchanged {
     pub(crate) effect: Effect,
     /// Provably nothing was sent, or the provider did not look at it.
     pub(crate) unprocessed: bool,
-    /// None where there is no answer.
+    /// `None` where there is no answer.
     pub(crate) status: Option<u16>,
     content_type: Option<HeaderValue>,
-    /// None where it broke on the way; empty where it was too long.
+    /// `None` where the body broke on the way; empty where it was too long.
     pub(crate) body: Option<Bytes>,
-    /// It was too long, so that what is declared of its fields could not be looked for.
+    /// The body was too long, so what is declared of its fields could not be looked for.
     pub(crate) too_long: bool,
     pub(crate) report: Report,
 }
 
-/// Makes one call, and reads at most so many bytes of its answer.
+/// Makes one call, and reads at most this number of bytes of its answer.
 pub(crate) async fn exchange(
     connections: &Connections,
     plan: &Arc<Plan>,
@@ -72,9 +72,9 @@ pub(crate) async fn exchange(
     Exchanged::of(plan, outcome, client.clock(), most_bytes).await
 }
 
-/// The client's time of a moment: not later than the moment is.
+/// The client's time of a moment. It is not later than the moment is.
 pub(crate) fn until(clock: Clock, moment: Instant) -> Time {
-    // Read first, so that what passes in between makes it earlier.
+    // The clock is read first, so that the time that passes in between makes it earlier.
     let now = clock.now();
     now.saturating_add(moment.saturating_duration_since(Instant::now()))
 }
@@ -137,8 +137,8 @@ impl Exchanged {
         }
     }
 
-    /// What is declared of it, asked in this order; nothing where there is no answer. A body that broke or was too long is
-    /// unread, so that no meaning is taken from a status where a field could have said otherwise.
+    /// What is declared of the answer, asked in this order; `None` where there is no answer. A body that broke or was
+    /// too long counts as unread, so that no meaning is taken from a status where a field could have said otherwise.
     pub(crate) fn told<T: Copy + PartialEq, const N: usize>(
         &self,
         declared: [(T, &[Predicate]); N],
@@ -153,7 +153,7 @@ impl Exchanged {
         }
     }
 
-    /// What is kept of it.
+    /// What is kept of the answer.
     pub(crate) fn answer(&self, of: AnswerOf) -> Option<Vec<u8>> {
         let content_type = self.content_type.clone();
         let body = self.body.as_ref()?.to_vec();

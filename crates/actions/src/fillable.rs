@@ -1,8 +1,8 @@
 //! Whether a cancel can be filled in whenever it may be needed.
 //!
-//! A cancel is needed when an effect is known, and its own answer was read; when it is known from a confirm, and the answer
-//! was lost; and when nothing is known. The obvious check looks at the first case alone. It accepts `{answer:/id}`, and the
-//! first lost answer leaves a charge that nobody can undo.
+//! A cancel is needed in three cases: the effect is known and the operation's own answer was read; it is known from a
+//! confirm, and the answer was lost; and nothing is known. The obvious check looks at the first case alone. It accepts
+//! `{answer:/id}`, and the first lost answer leaves a charge that nobody can undo.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use seawall_policy::{Idempotency, Problem, Wrong};
 use crate::declared::{Cancel, Declared};
 use crate::template::Hole;
 
-/// What a hole that stays empty follows from.
+/// The settings from which it follows that a hole stays empty.
 const WITH: &[&str] = &["confirm", "confirm.id", "cancel.tombstone", "idempotency"];
 
 /// Adds a problem for each of target and body in which a hole may stay empty.
@@ -29,7 +29,7 @@ pub(crate) fn check(declared: &Declared<'_>, cancel: &Cancel, problems: &mut Vec
     }
 }
 
-/// Why a hole may stay empty, if it may.
+/// Why a hole may stay empty; `None` where it is always filled.
 fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) -> Option<Wrong> {
     match hole {
         Hole::Confirm(_) if declared.confirm.is_none() => Some(
@@ -56,8 +56,8 @@ fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) 
     }
 }
 
-/// An answer may be lost. Then the id comes from a confirm, or from a repeat under the same key. What helps where neither has
-/// it.
+/// An answer may be lost. Then the id comes from a confirm, or from a repeat under the same key. This says what helps
+/// where neither has it.
 fn when_lost(declared: &Declared<'_>, answers: usize) -> Option<&'static str> {
     match (declared.confirm, declared.idempotency) {
         (Some(confirm), _) if confirm.id.is_none() => {

@@ -14,12 +14,12 @@ pub(crate) struct Filling<'a> {
 }
 
 impl<'a> Filling<'a> {
-    /// Of what was recorded alone.
+    /// What was recorded, and nothing else.
     pub(crate) fn of_request(key: &'a str, request: &'a StoredRequest) -> Filling<'a> {
         Filling { key, cancel_key: None, request, answer: None, id: None }
     }
 
-    /// Of all that a cancel may have.
+    /// All that a cancel may have.
     pub(crate) fn of_cancel(
         key: &'a str,
         cancel_key: &'a str,
@@ -30,7 +30,7 @@ impl<'a> Filling<'a> {
         Filling { key, cancel_key: Some(cancel_key), request, answer, id }
     }
 
-    /// Whether a hole is filled from what was recorded, and so is there from the first or never.
+    /// Whether a hole is filled from what was recorded, and so is either filled from the beginning or never.
     pub(crate) fn is_recorded(&self, hole: &Hole) -> bool {
         match hole {
             Hole::Key | Hole::Request(_) | Hole::RequestHeader(_) => true,

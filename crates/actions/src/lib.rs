@@ -1,11 +1,12 @@
 //! Actions over HTTP: everything that is declared of a durable operation, and how its provider is reached.
 //!
-//! The ledger knows no HTTP, and the client knows no actions. Between them stand requests with holes ([`template`]), what the
-//! ledger keeps of requests and answers ([`stored`]), and what is [`declared`] of an operation, with its defaults and one
-//! check that finds everything that is wrong. [`HttpRemote`] and [`ListRemote`] are the provider as the ledger reaches it.
+//! The ledger knows no HTTP, and the client knows no actions. This crate stands between them. It has requests with
+//! holes ([`template`]), what the ledger keeps of requests and answers ([`stored`]), and what is [`declared`] of an
+//! operation, with its defaults and one check that finds everything that is wrong. [`HttpRemote`] and [`ListRemote`]
+//! are the provider as the ledger reaches it.
 //!
-//! A program declares operations with the builders of the crate `seawall`, and the gateway reads them from its configuration.
-//! Both end here, so that the same declaration has the same defaults and the same problems in both.
+//! A program declares operations with the builders of the crate `seawall`, and the gateway reads them from its
+//! configuration. Both use this crate, so the same declaration has the same defaults and the same problems in both.
 
 mod check;
 pub mod declared;

@@ -16,7 +16,7 @@ use crate::template::{Fill, Hole, Pointer, Raw, RequestTemplate};
 pub struct Listing {
     /// The request for a page.
     pub request: RequestTemplate,
-    /// Where things stand in a page.
+    /// Where a page has its parts.
     pub form: JsonList,
 }
 
@@ -30,7 +30,7 @@ impl Listing {
         let pointers = [
             ("key", Some(&form.key)),
             ("state.pointer", Some(&form.state)),
-            // The page itself is the list where nothing else is said.
+            // The page itself is the list where the declaration does not say otherwise.
             ("items", Some(&form.items).filter(|items| !items.is_empty())),
             ("next", form.next.as_ref()),
             ("id", form.id.as_ref()),
@@ -73,14 +73,15 @@ impl Listing {
 /// Reads an amount from what was recorded.
 pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 
-/// Reads the amount of a recorded request, at this pointer of its JSON body: what a reconciler compares with the list's.
+/// Reads the amount of a recorded request at this pointer of its JSON body. A reconciler compares it with the list's
+/// amount.
 #[must_use]
 pub fn recorded_amount(pointer: &str) -> ReadAmount {
     let pointer = pointer.to_owned();
     Arc::new(move |recorded| amount_at(&StoredRequest::decode(recorded).body, &pointer))
 }
 
-/// The provider's list, as a reconciler reaches it. It does nothing else.
+/// The provider's list, as a reconciler reaches it. It sends nothing but requests for pages.
 pub struct ListRemote {
     /// The connections.
     pub connections: Connections,
@@ -92,7 +93,7 @@ pub struct ListRemote {
     pub page_bytes: usize,
 }
 
-/// The first page has no cursor: its hole is filled with nothing.
+/// The first page has no cursor, so its hole is filled with an empty text.
 struct Asked<'a>(&'a ListAsk);
 
 impl Fill for Asked<'_> {

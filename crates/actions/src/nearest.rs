@@ -1,7 +1,7 @@
 //! "Did you mean": the nearest valid name, or the list of them.
 
-/// The candidate that `name` is most likely a misspelling of: at most a third of its letters (at least one) differ,
-/// counted with swaps of neighbours as one.
+/// The candidate that `name` is most likely a misspelling of. At most a third of its letters (at least one) differ,
+/// where a swap of neighbours counts as one.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let bound = (name.chars().count() / 3).max(1);
     let lower = name.to_lowercase();
@@ -13,12 +13,12 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Dashes and underscores are one character to somebody who misspells.
+/// Dashes and underscores count as the same character, since people confuse them.
 fn distance(a: &str, b: &str) -> usize {
     strsim::damerau_levenshtein(&a.replace('-', "_"), &b.replace('-', "_"))
 }
 
-/// Help for a wrong name: the nearest one, or all.
+/// The help for a wrong name: the nearest valid one, or all of them.
 pub fn advice<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(name, candidates.clone()) {
         Some(near) => format!("did you mean `{near}`?"),

@@ -1,4 +1,4 @@
-//! What is recorded of an operation, and so is sent again tomorrow as it is sent today.
+//! What is recorded of an operation, so that tomorrow it is sent as it is sent today.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use seawall_policy::{Idempotency, Wrong};
@@ -11,7 +11,7 @@ pub(crate) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-k
 /// How an operation goes out.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// Where it goes, where that is not recorded with each action.
+    /// The target, where that is not recorded with each action.
     pub request: Option<RequestTemplate>,
     /// Headers that go out with it and are recorded.
     pub headers: HeaderMap,
@@ -20,7 +20,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// A JSON body; and the key in `Idempotency-Key`, where the operation is keyed.
+    /// A JSON body, and the key in `Idempotency-Key` if the operation is keyed.
     #[must_use]
     pub fn new(request: Option<RequestTemplate>, idempotency: Idempotency) -> Sent {
         let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -31,10 +31,10 @@ impl Sent {
         }
     }
 
-    /// With a header.
+    /// Adds a header.
     ///
     /// # Errors
-    /// It carries credentials, which are never recorded; or it is no header, or no ASCII text.
+    /// The header carries credentials, which are never recorded; or it is not a header, or not ASCII text.
     pub fn header(&mut self, name: &str, value: &str) -> Result<(), Wrong> {
         let name = stored_header(name)?;
         let read = HeaderValue::from_str(value).ok().filter(|value| value.to_str().is_ok());
@@ -46,7 +46,7 @@ impl Sent {
     /// The key goes out in this header.
     ///
     /// # Errors
-    /// It is no header.
+    /// It is not a header.
     pub fn key_in(&mut self, name: &str) -> Result<(), Wrong> {
         self.key_header = Some(header_name(name)?);
         Ok(())

@@ -12,8 +12,8 @@ pub fn is_word(name: &str) -> bool {
     (1..=LONGEST_WORD).contains(&name.len()) && name.chars().all(fine)
 }
 
-/// Whether a name that somebody wrote may be repeated in a message. What is close to a valid name may, and so may a short
-/// word of letters.
+/// Whether a name from a person may be repeated in a message. A name that is close to a valid one may be, and so may a
+/// short word of letters.
 pub fn tellable<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> bool {
     is_word(name) || nearest(name, candidates).is_some()
 }

@@ -1,9 +1,9 @@
 //! What stands in the ledger of a request and of its answer.
 //!
-//! Both are kept as HTTP writes them: a line, headers, an empty line, the body to its last byte. So an operator can read
-//! them with the database's own tools, and what is sent again tomorrow, by a newer version of the program, is what was
-//! recorded today. A request that was recorded as its JSON body alone, as the SQL function does it, is told from the others
-//! by its first character: no JSON text begins with a capital letter.
+//! Both are kept as HTTP writes them: a line, headers, an empty line, the body to its last byte. So an operator can
+//! read them with the database's own tools, and a newer version of the program sends tomorrow what was recorded today.
+//! A request that the SQL function recorded is its JSON body alone. Its first character tells it from the others: no
+//! JSON text begins with a capital letter.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 /// A request as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRequest {
-    /// Method and path; none where the body alone was recorded, and the operation says where it goes.
+    /// Method and path; `None` where the body alone was recorded, and the operation says where it goes.
     pub line: Option<(Method, String)>,
     /// Headers that go out with it. Credentials are not among them.
     pub headers: HeaderMap,
@@ -30,7 +30,7 @@ impl StoredRequest {
         joined(head, &self.body)
     }
 
-    /// Reads what was recorded. Whatever is no request of ours is a body.
+    /// Reads what was recorded. What is not a request of ours is a body.
     #[must_use]
     pub fn decode(stored: &[u8]) -> StoredRequest {
         StoredRequest::with_line(stored).unwrap_or_else(|| StoredRequest {
@@ -66,7 +66,7 @@ pub enum AnswerOf {
 /// An answer as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAnswer {
-    /// Whose.
+    /// Whose answer it is.
     pub of: AnswerOf,
     /// Its status.
     pub status: u16,
@@ -95,7 +95,7 @@ impl StoredAnswer {
         joined(head, &self.body)
     }
 
-    /// Reads what was recorded; `None` where it is no answer of ours.
+    /// Reads what was recorded; `None` where it is not an answer of ours.
     #[must_use]
     pub fn decode(stored: &[u8]) -> Option<StoredAnswer> {
         let (line, headers, body) = split(stored)?;
@@ -112,7 +112,7 @@ impl StoredAnswer {
 
 fn write_headers(head: &mut String, headers: &HeaderMap) {
     for (name, value) in headers {
-        // What is not ASCII text is not kept: it could not be read back from a line.
+        // A value that is not ASCII text is not kept: it could not be read back from a line.
         if let Ok(value) = value.to_str() {
             let _ = write!(head, "{name}: {value}\r\n");
         }

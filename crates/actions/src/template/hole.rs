@@ -13,7 +13,7 @@ use crate::shown::{quoted, tellable};
 pub struct Pointer(String);
 
 impl Pointer {
-    /// Reads one.
+    /// Reads a pointer.
     ///
     /// # Errors
     /// It does not begin with `/`, or has a `~` that stands for nothing.
@@ -57,8 +57,8 @@ pub enum Hole {
     RequestHeader(HeaderName),
     /// `{confirm:/ptr}`: a field of the confirm's JSON answer.
     Confirm(Pointer),
-    /// `{answer:/ptr}`: a field of the operation's own JSON answer; there is one only where it took effect and the answer
-    /// arrived.
+    /// `{answer:/ptr}`: a field of the operation's own JSON answer. There is one only where the operation took effect
+    /// and the answer arrived.
     Answer(Pointer),
     /// `{from}`: the beginning of the window that is reconciled.
     From,
@@ -84,7 +84,7 @@ impl fmt::Display for Hole {
     }
 }
 
-/// Where a template stands. It says which holes it may have.
+/// What a template is for. It says which holes the template may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// It does the thing.
@@ -154,7 +154,7 @@ const NOT_STORED: [&str; 4] = ["authorization", "cookie", "proxy-authorization",
 /// Reads the name of a header that is recorded with a request.
 ///
 /// # Errors
-/// It is no name, or one of a header that carries credentials.
+/// It is not a name, or the name of a header that carries credentials.
 pub(crate) fn stored_header(written: &str) -> Result<HeaderName, Wrong> {
     let name = header_name(written)?;
     if NOT_STORED.contains(&name.as_str()) {
@@ -179,10 +179,10 @@ const RESERVED: [&str; 11] = [
     "upgrade",
 ];
 
-/// Reads the name of a header that somebody sets.
+/// Reads the name of a header that a declaration sets.
 ///
 /// # Errors
-/// It is none, or one that is set by Seawall or belongs to the connection.
+/// It is not a name, or the header is set by Seawall or belongs to the connection.
 pub fn header_name(written: &str) -> Result<HeaderName, Wrong> {
     let name: HeaderName = written.parse().map_err(|_| {
         Wrong::new("this is not a header name").help("letters, digits and -, as in `x-api-version`")
@@ -231,7 +231,7 @@ impl Hole {
     }
 }
 
-/// What to say of a hole that is none.
+/// What to say of a hole that does not exist.
 fn unknown(written: &str, name: &str, purpose: Purpose) -> Wrong {
     let shown =
         if tellable(written, purpose.names()) { format!("`{{{written}}}`") } else { "this".to_owned() };

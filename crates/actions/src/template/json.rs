@@ -11,7 +11,7 @@ use super::text::{Fill, Template, Unfilled};
 /// A JSON body with holes in its strings.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JsonTemplate {
-    /// A string. Where it is one hole and nothing else, the value goes in as it was: a number stays one.
+    /// A string. Where it is one hole and nothing else, the value goes in as it was: a number stays a number.
     Text(Template),
     /// `null`, a number, `true` or `false`.
     Plain(Value),

@@ -1,8 +1,8 @@
 //! Requests with holes: `GET /v1/charges?key={key}`, and the JSON bodies beside them.
 //!
 //! A hole that cannot be filled at three in the morning is a cancel that is never sent. So every hole is known when the
-//! template is read: what it takes, and where it may stand. What fills it is copied digit by digit; a number that went through
-//! a float on its way could be another one's id.
+//! template is read: what it takes, and where it may stand. What fills it is copied digit by digit: a number that went
+//! through a float on its way could become another id.
 //!
 //! ```
 //! use seawall_actions::template::{Purpose, RequestTemplate};

@@ -1,7 +1,7 @@
 //! A JSON value as it was written.
 //!
-//! Parsed into a float, the id `12345678901234567890` becomes another one. So what is copied from one message into another
-//! keeps its characters.
+//! Parsed into a float, the id `12345678901234567890` becomes another number. So what is copied from one message into
+//! another keeps its characters.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -49,7 +49,7 @@ impl Raw {
         &self.0
     }
 
-    /// As text: a string's content, a number's digits, `true` or `false`; nothing for what has parts.
+    /// As text: a string's content, a number's digits, `true` or `false`; `None` for a list or an object.
     #[must_use]
     pub fn text(&self) -> Option<String> {
         match self.0.as_bytes().first()? {
@@ -60,7 +60,7 @@ impl Raw {
     }
 }
 
-/// A field's name; borrowed, but where it has escapes.
+/// A field's name; borrowed, except where it has escapes.
 #[derive(Deserialize, PartialEq, Eq, Hash)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 

@@ -7,13 +7,13 @@ use seawall_policy::Wrong;
 use super::hole::{Hole, Purpose};
 use super::raw::Raw;
 
-/// What holes are filled with, as far as it is there.
+/// Gives what holes are filled with, as far as it is there.
 pub trait Fill {
     /// The value for a hole; `None` where there is none.
     fn fill(&self, hole: &Hole) -> Option<Raw>;
 }
 
-/// A hole for which there was nothing.
+/// A hole for which nothing was there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfilled(pub Hole);
 
@@ -38,10 +38,10 @@ enum Part {
 }
 
 impl Template {
-    /// Reads one. `{{` and `}}` stand for the braces themselves.
+    /// Reads a text. `{{` and `}}` stand for the braces themselves.
     ///
     /// # Errors
-    /// A brace stands alone, or a hole is none, or not one for this purpose.
+    /// A brace stands alone, or a hole does not exist, or is not for this purpose.
     pub fn parse(written: &str, purpose: Purpose) -> Result<Template, Wrong> {
         let mut parts = Vec::new();
         let mut literal = String::new();
@@ -81,7 +81,7 @@ impl Template {
         })
     }
 
-    /// The parts of it that are no holes.
+    /// The parts of the text that are not holes.
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Text(text) => Some(text.as_str()),
@@ -89,7 +89,7 @@ impl Template {
         })
     }
 
-    /// The one hole that it is, and nothing else.
+    /// The hole, if the text is one hole and nothing else.
     pub(super) fn sole_hole(&self) -> Option<&Hole> {
         match self.parts.as_slice() {
             [Part::Hole(hole)] => Some(hole),
