@@ -128,7 +128,7 @@ impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
         AnyCall { state: State::New, run, wish, work, timer: None, last: None }
     }
 
-    /// The same call of other work.
+    /// The same call with other work.
     pub fn with<V: Work>(self, change: impl FnOnce(W) -> V) -> AnyCall<S, V>
     where
         S: Clone,
@@ -175,7 +175,7 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                     this.state.set(State::Over);
                     let step = this.run.ended(ended, now);
                     if let Step::Finish(finish) = step {
-                        // The same as below, but what was just built is not moved to the heap first.
+                        // The same as below, but what was just built is not stored in `last` first.
                         let ending = Some(ended.ending);
                         return Poll::Ready(Concluded { finish, ending, value, at: now });
                     }

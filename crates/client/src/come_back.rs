@@ -23,7 +23,7 @@ const RESETS: [(&str, &str, &str); 4] = [
 ];
 /// A larger number of seconds is no span but a Unix time: it lies in the year 2001.
 const UNIX_SECONDS: f64 = 1e9;
-/// The same for milliseconds.
+/// The same bound for a number of milliseconds.
 const UNIX_MILLISECONDS: f64 = 1e12;
 /// The longest span that is returned: nobody waits for longer.
 const MOST_SECONDS: f64 = u32::MAX as f64;

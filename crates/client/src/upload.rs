@@ -30,9 +30,9 @@ thread_local! {
 pub(crate) enum Sized {
     /// There is no body, and the method says so.
     Nothing,
-    /// By its number of bytes.
+    /// The number of its bytes is told.
     Length(u64),
-    /// In chunks.
+    /// It is sent in chunks, and its length is not told.
     Chunks,
 }
 

@@ -74,7 +74,7 @@ pub struct Overload {
     pub too_many: bool,
 }
 
-/// "Not yet."
+/// "Not yet": the endpoint cools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolingRefusal {
     /// When the provider's time is over. If it is over: when the first call passes, or now if some calls pass already.
@@ -159,7 +159,7 @@ impl Cooling {
         self.state = CoolingState::Returns(ramp, cools);
         match ramped {
             Ramped::Passes => Ok(()),
-            // A first call that comes late finds it so, too.
+            // This is also so where the first call comes after the end of the ramp.
             Ramped::Over => {
                 self.state = CoolingState::Calm;
                 Ok(())

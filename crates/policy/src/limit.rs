@@ -58,13 +58,13 @@ impl LimitSettings {
         zero.then(|| Problem::error("max", wrong())).into_iter().collect()
     }
 
-    /// Always `max`.
+    /// A limit that is always `max`.
     #[must_use]
     pub fn fixed(max: u32) -> LimitSettings {
         LimitSettings { max, adaptive: false, ..LimitSettings::default() }
     }
 
-    /// From `max` down to one.
+    /// A limit that adapts between `max` and one.
     #[must_use]
     pub fn adaptive(max: u32) -> LimitSettings {
         LimitSettings { max, ..LimitSettings::default() }
@@ -110,7 +110,7 @@ pub enum AttemptEnd {
 pub struct Limit {
     settings: LimitSettings,
     in_flight: u32,
-    /// From one call to `max`.
+    /// The limit now, from one call to `max`.
     limit_milli: u64,
     /// The last 16 endings, one bit each. A set bit is an overload.
     recent: u16,

@@ -164,7 +164,7 @@ words! {
         Cooling = "cooling",
         /// Slow failures are repeated only while they are rare.
         Slow = "slow",
-        /// The caller said that somebody above repeats already.
+        /// The caller said that a program further up repeats already.
         Caller = "caller",
     }
 }

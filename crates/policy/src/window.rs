@@ -238,20 +238,20 @@ impl Default for Bucket {
 
 /// Ten buckets. Slot `n` is the time from `n · width` to `(n + 1) · width` and lives in bucket `n mod 10`.
 ///
-/// A call writes to one counter, that of the total: what the slot being filled holds is the total less what it was when the
-/// slot began, and goes into its bucket when the slot is over. Callers on two cores hand each line that one of them wrote to
-/// the other, and that, not the arithmetic, is what a window costs them.
+/// A call writes to one counter, that of the total. What the slot being filled holds is the total less what it was when
+/// the slot began, and goes into its bucket when the slot is over. When callers run on two cores, each cache line that
+/// one of them wrote moves to the other. That, not the arithmetic, is what a window costs them.
 #[derive(Clone, Debug)]
 struct TimeRing {
-    /// Where the slot being filled ends: no division while the time stays within it.
+    /// When the slot being filled ends. No division is needed while the time stays within it.
     ends_nanos: u64,
-    /// Of the slot being filled.
+    /// The latencies of the slot being filled.
     latencies: Latencies,
     slot: u64,
     width_nanos: u64,
     /// The total when the slot being filled began.
     before: Tally,
-    /// Of the slots that are over; that of the slot being filled is empty.
+    /// The buckets of the slots that are over; that of the slot being filled is empty.
     buckets: Box<[Bucket; BUCKETS]>,
 }
 

@@ -1,7 +1,7 @@
-//! An axum service with two dependencies, one of which hangs: its trouble stays its own.
+//! An axum service with two dependencies, one of which hangs: the other goes on as usual.
 //!
-//! `cargo run -p seawall --example bulkheads` starts both dependencies and the service in this process, calls the service as
-//! its users would, prints what they got, and ends. With `LISTEN=127.0.0.1:3000` it goes on serving.
+//! `cargo run -p seawall --example bulkheads` starts both dependencies and the service in this process, calls the
+//! service as its users would, prints what they got, and ends. With `LISTEN=127.0.0.1:3000` it goes on serving.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ struct Shop {
 async fn main() -> Result<(), Box<dyn Error>> {
     let shop = Arc::new(Shop {
         payments: Dependency::builder("payments").endpoint(provider()?)?.build()?,
-        // It has ten places of its own and a short patience. What hangs here takes nothing from payments.
+        // Shipping has ten slots of its own and short timeouts. A call that hangs here takes nothing from payments.
         shipping: Dependency::builder("shipping")
             .endpoint(provider()?)?
             .timeout(Timeouts::default().connect(secs(1)).read(millis(800)).total(secs(2)))
@@ -57,7 +57,7 @@ async fn shipping(State(shop): State<Arc<Shop>>) -> Result<Json<Value>, Failed> 
     Ok(Json(json!({"shipping": answer.status().as_u16()})))
 }
 
-/// What our own callers are told.
+/// What our own callers get.
 struct Failed(seawall::Error);
 
 impl From<seawall::Error> for Failed {
@@ -79,9 +79,9 @@ impl IntoResponse for Failed {
     }
 }
 
-/// Forty users ask about shipping at once; meanwhile others pay.
+/// Forty users ask about shipping at the same time; meanwhile others pay.
 async fn visit(at: &str) -> Result<(), Box<dyn Error>> {
-    // The visitor's own guards are out of the way: what is shown are the service's.
+    // The visitor's own guards are out of the way, so that the service's guards are seen.
     let visitor = Dependency::builder("service")
         .endpoint(at)?
         .breaker(seawall::Breaker::off())

@@ -1,7 +1,7 @@
-//! A plain program: timeouts, a read, a payment with a key, and a payment of which nobody knows.
+//! A plain program: timeouts, a read, a payment with a key, and a payment of which nobody knows the effect.
 //!
 //! `cargo run -p seawall --example payments` runs it against a payment provider that misbehaves on request, started in
-//! this same process. With `PAYMENTS_URL` it calls the one there.
+//! this same process. With `PAYMENTS_URL` it calls the provider at that URL.
 
 use std::error::Error;
 
@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .endpoint(url)?
         .timeout(Timeouts::default().connect(secs(3)).read(secs(10)).total(secs(20)))
         .build()?;
-    // Said once: what a second delivery does, and what the provider's result codes mean.
+    // This is said once: what a second delivery does, and what the provider's result codes mean.
     let charges = payments
         .operation("charge")
         .idempotency(Idempotency::Keyed)
@@ -29,15 +29,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .otherwise(Effect::Unknown)
         .build()?;
 
-    // A read is repeated by itself.
+    // Seawall repeats a read by itself.
     let health = payments.http().get("/health").send().await?;
     println!("health: {} after {} attempt(s)", health.status(), health.attempts());
 
-    // Its reply is lost after the money has moved. It carries a key, so it is sent again, and done once.
+    // The reply is lost after the money has moved. The charge carries a key, so it is sent again, and done once.
     pay(&charges, "order-1", 1200, Some("close-after-effect")).await?;
     pay(&charges, "order-2", 402, None).await?;
 
-    // The same without a key. Sending it again could charge twice, so it is not sent again.
+    // The same without a key: sending it again could charge twice, so it is not sent again.
     let charge = json!({"amount": 700, "currency": "EUR", "metadata": {"order": "order-3"}});
     let request = payments.http().post("/v1/charges").json(&charge);
     match request.header("harbor-fault", "close-after-effect").send().await {

@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Stands for whatever sends the request.
+/// Stands for the service that sends the request.
 async fn answer(path: String) -> Result<Response<&'static str>, BoxError> {
     match path.as_str() {
         "/hang" => std::future::pending().await,

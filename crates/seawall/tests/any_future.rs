@@ -24,7 +24,7 @@ async fn a_good_attempt_yields_its_value() {
     assert_eq!(value.unwrap(), 7);
 }
 
-/// (what the first attempt ends in, attempts of a `none` call, of a `safe` call, effect of the `none` call)
+/// Each row: what the first attempt ends in, attempts of a `none` call, of a `safe` call, effect of the `none` call.
 #[tokio::test(start_paused = true)]
 async fn what_an_error_means_decides_about_repeats_and_effect() {
     type Make = fn() -> Fault;

@@ -1,4 +1,4 @@
-//! The connection guard over real pools: each mode, on SQLite and PostgreSQL, and what it is for: a slow partner does not
+//! The connection guard over real pools: each mode, on SQLite and PostgreSQL, and its purpose: a slow partner does not
 //! empty the pool.
 //!
 //! `SEAWALL_FULL=1 cargo test -p seawall --all-features --test connection_guard` makes the calls last 2 s each and holds the
@@ -30,7 +30,7 @@ fn total(name: &str) -> HeldTotal {
     held::snapshot().totals.into_iter().find(|total| total.dependency == name).unwrap_or_default()
 }
 
-/// Calls with whatever the task holds: how often something was sent, and how the call came out.
+/// Makes a call with what the task holds. Returns how often something was sent, and how the call came out.
 async fn call(partner: &Dependency) -> (u32, Result<(), seawall::Error>) {
     let sent = Cell::new(0);
     let made = partner.call(Idempotency::None, |_| {
@@ -91,7 +91,7 @@ async fn call_inside_an_open_transaction_is_seen_in_each_mode_on_postgres() {
     each_mode(postgres_pool(&postgres(), 5).await, "postgres").await;
 }
 
-/// The calls' time, and the bound for business queries where they are held to one.
+/// How long the calls take, and the bound for business queries where one is held.
 fn size() -> (Duration, Option<Duration>) {
     match std::env::var_os("SEAWALL_FULL") {
         Some(_) => (Duration::from_secs(2), Some(Duration::from_millis(50))),
@@ -102,10 +102,10 @@ fn size() -> (Duration, Option<Duration>) {
 const CALLS: usize = 50;
 const CONNECTIONS: u32 = 5;
 
-/// So long a query waits for a connection before it is said that there is none.
+/// How long a query waits for a connection before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// 50 orders, each with a slow call, on 5 connections; business queries while all 50 calls are in flight.
+/// 50 orders, each with a slow call, on 5 connections, and business queries while all 50 calls are in flight.
 async fn calls_in_flight<DB: Database>(pool: Pool<DB>, name: &'static str)
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,

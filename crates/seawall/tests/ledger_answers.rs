@@ -48,7 +48,7 @@ impl Provider {
     }
 }
 
-/// Each status in the body, and the rest by the status of the answer.
+/// Gives each status in the body, and decides the rest by the status of the answer.
 fn confirm() -> Confirm {
     Confirm::by("GET /v1/charges?key={key}")
         .cancelled(When::status(200).field("/status", ["refunded"]))
@@ -64,7 +64,7 @@ fn cancel() -> Cancel {
         .not_found(When::status(200).field("/error", ["no_such_charge"]))
 }
 
-/// Bodies that should decide and cannot be read, by what is wrong with them.
+/// Bodies that should decide and cannot be read, named by what is wrong with them.
 fn unreadable(status: u16) -> Vec<(&'static str, Answer)> {
     let code = "{\"status\":\"refunded\",\"error\":\"no_such_charge\"}";
     let wide: Vec<u8> = code.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -105,7 +105,7 @@ async fn an_answer_that_cannot_be_read_is_neither_applied_nor_absent_nor_cancell
     }
     for (name, answer) in unreadable(404) {
         provider.answers(answer);
-        // The two that are asked of it say the same, so that its body makes no difference; but for one that broke.
+        // Both predicates that are asked of it say the same, so its body makes no difference, unless it broke.
         let found = if name == "broken" { Found::Other } else { Found::Absent };
         assert_eq!(remote.confirm(call).await.0, found, "{name}");
     }
@@ -113,10 +113,10 @@ async fn an_answer_that_cannot_be_read_is_neither_applied_nor_absent_nor_cancell
     for (body, undone) in
         [(r#"{"status":"refunded"}"#, Undone::Yes), (r#"{"error":"no_such_charge"}"#, Undone::NoSuch)]
     {
-        // With a byte order mark as without.
+        // With a byte order mark it is the same as without.
         for body in [body.to_owned(), format!("\u{feff}{body}")] {
             provider.answers(Answer::ok(body.clone()));
-            // What is refunded says so; any other 200 is declared as applied, before "no such charge" is asked for.
+            // A refunded charge says so; any other 200 is declared as applied, before "no such charge" is looked for.
             let refunded = remote.confirm(call).await.0 == Found::Cancelled;
             assert_eq!(refunded, body.contains("refunded"), "{body}");
             assert_eq!(remote.cancel(call).await.0, undone, "{body}");

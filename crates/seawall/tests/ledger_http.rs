@@ -1,4 +1,4 @@
-//! Actions against the harbor, over HTTP, on a real store: what went wrong there, and what both sides say in the end.
+//! Actions against the harbor, over HTTP, on a real store: what went wrong there, and what both say in the end.
 //!
 //! The harbor keeps its own books; what the ledger believes is compared with them.
 
@@ -115,7 +115,7 @@ where
     S: Store,
     D: stage::Orders<S>,
 {
-    // The id that the refund needs was in the answer, and there is no status API: the same key asks for it again.
+    // The id that the refund needs was in the answer, and there is no status API, so the same key asks for it again.
     let rig =
         stage.rig_unasked(|it| it.header("harbor-fault", "close-after-effect").on_unknown(OnUnknown::Cancel));
     let outcome = stage.resolved(&rig, order_and_run(&stage, &rig.charges, "k1").await).await;
@@ -167,7 +167,7 @@ async fn not_found_that_is_found_later_is_never_sent_again<S: Store, D: stage::O
     stage.orders.insert(&mut tx, "k1").await;
     let action = rig.charges.record(stage.orders.connection(&mut tx), "k1", &order()).await.unwrap();
     stage.orders.commit(tx).await;
-    // The worker takes it up; the first question comes long before the quiet time after the last possible send ends.
+    // The worker takes it up. The first question comes long before the quiet time after the last possible send ends.
     stage.until("it was asked about and not found", async || stage.books.snapshot().reads >= 1).await;
     stage.heal();
     let outcome = rig.charges.load(action).await.unwrap();
@@ -216,7 +216,7 @@ async fn rolled_back_business_cancels_the_charge<S: Store, D: stage::Orders<S>>(
     assert_eq!((outcome.effect(), outcome.end()), (Effect::NotApplied, Some(End::Cancelled)));
     let books = stage.books.snapshot();
     assert_eq!((books.charges[0].status, books.refunds), (Status::Refunded, 1));
-    // And whoever comes late with his settling is told.
+    // And an application that settles too late is told so.
     let mut tx = stage.orders.begin().await;
     let late = rig.charges.settle(stage.orders.connection(&mut tx), action).await.unwrap_err();
     assert_eq!(late.refusal(), Some(Refusal::TooLate));

@@ -36,6 +36,6 @@ async fn what_reqwest_proves_decides_about_repeats() {
 
     let nobody = Refused::open().unwrap();
     let refused = guard.oneshot(charge(nobody.address(), None)).await.unwrap_err();
-    // Anyone may repeat it; the first repeat took the only token that there was.
+    // Anybody may repeat it; the first repeat took the only token.
     assert_eq!((refused.effect(), refused.stopped()), (Effect::NotApplied, Some(Stopped::Budget)));
 }

@@ -1,4 +1,4 @@
-//! Wrong declarations of durable operations: the table that the gateway's configuration is tested by, too.
+//! Wrong declarations of durable operations. The gateway's configuration is tested by the same table.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 

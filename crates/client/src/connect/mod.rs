@@ -94,7 +94,7 @@ pub struct AbsoluteForm {
 
 /// Where the addresses come from.
 enum Addresses {
-    /// Known without a lookup.
+    /// The addresses are known without a lookup.
     Fixed(Arc<[IpAddr]>),
     Resolved(Resolver),
 }

@@ -66,7 +66,7 @@ pub enum Evidence {
     },
     /// A failure.
     Failure {
-        /// Of which kind.
+        /// The kind of failure.
         kind: FailureKind,
         /// It timed out, was answered 504, or took more than a tenth of the read timeout.
         slow: bool,
@@ -126,7 +126,7 @@ pub enum OpenedBy {
 pub struct Opening {
     /// When it left closed.
     pub at: Time,
-    /// By which rule.
+    /// The rule that opened it.
     pub by: OpenedBy,
     /// What the window held at that time.
     pub counts: Counts,

@@ -24,7 +24,7 @@ const LOOKS: usize = 8;
 pub(crate) trait Kept {
     /// A guard that has seen nothing, with the same settings and the same operator's word.
     fn alike(&self) -> Self;
-    /// Whether forgetting it now loses nothing that anybody waits for.
+    /// Whether nothing is lost by forgetting it now.
     fn at_rest(&self, now: Time) -> bool;
     /// Becomes a guard that has seen nothing, like `model`. What is told of the time before that is no evidence.
     fn renew(&mut self, model: &Self, now: Time);
@@ -45,7 +45,7 @@ pub(crate) enum KeyPlace {
 #[derive(Clone, Debug)]
 pub(crate) struct Keyed<G> {
     plain: G,
-    /// Made when it is first needed.
+    /// The guard of the keys over the bound, made when it is first needed.
     overflow: Option<Box<G>>,
     entries: Vec<Entry<G>>,
     by_key: BTreeMap<Arc<str>, u32>,

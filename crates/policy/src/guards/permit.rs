@@ -48,9 +48,9 @@ pub struct Ticket {
 #[derive(Debug)]
 #[must_use = "a slot is given back in `release`"]
 pub struct Remains {
-    /// Where the call repeats here.
+    /// Set where the call repeats at the same endpoint.
     pub pass: Option<HeldPass>,
-    /// Where an answer's body is still under way.
+    /// Set where an answer's body is still under way.
     pub slot: Option<LimitSlot>,
 }
 
@@ -82,7 +82,7 @@ pub struct Underway {
 }
 
 impl Permit {
-    /// Whether the attempt asks an open breaker's question.
+    /// Whether the attempt is a probe.
     #[must_use]
     #[inline]
     pub fn is_probe(&self) -> bool {

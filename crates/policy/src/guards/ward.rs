@@ -104,8 +104,8 @@ impl Ward {
         }
     }
 
-    /// Whether a hang of the endpoint would be unnoticed so far: no success has ended since `began` or shortly before
-    /// it ([`RECENT_SUCCESS`]), and not enough other witnesses wait already. Never where the breaker is turned off.
+    /// Whether nobody would know yet if the endpoint hangs: no success has ended since `began` or shortly before it
+    /// ([`RECENT_SUCCESS`]), and not enough other witnesses wait already. Never where the breaker is turned off.
     pub(crate) fn needs_witness(&self, began: Time) -> bool {
         let asks = self.breaker.settings().enabled && self.witnesses < WITNESSES;
         asks && self.last_success.is_none_or(|ended| ended.saturating_add(RECENT_SUCCESS) < began)

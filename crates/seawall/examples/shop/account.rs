@@ -1,4 +1,4 @@
-//! What both sides say in the end.
+//! What the provider and the shop say in the end.
 
 use std::fmt::Write;
 
@@ -27,12 +27,12 @@ pub(crate) struct Account {
     pub(crate) detail: Detail,
 }
 
-/// How it came to that.
+/// How the story came to its end.
 #[derive(Clone, Debug)]
 pub(crate) struct Detail {
     pub(crate) about: String,
     pub(crate) key: String,
-    /// What happened while it was told; empty where it had been told before.
+    /// What happened while it was told; empty where it had been told earlier.
     pub(crate) events: Vec<String>,
     /// The ledger's own account, where there is a row.
     pub(crate) log: Option<Log>,
@@ -77,7 +77,7 @@ impl Account {
         }
     }
 
-    /// For people.
+    /// The account in words.
     pub(crate) fn told(&self) -> String {
         let mut text =
             format!("{} (call {} commit): {}\n", self.story, self.order.as_str(), self.detail.about);

@@ -9,20 +9,20 @@ use serde_json::json;
 /// The provider's name in the ledger.
 pub(crate) const PROVIDER: &str = "harbor";
 
-/// How long one attempt takes at most.
+/// The longest time of one attempt.
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(1);
 /// How long a worker that died keeps its actions.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
-/// After the last possible send: how long until "no such charge" is believed.
+/// How long after the last possible send "no such charge" is not believed.
 pub(crate) const QUIET: Duration = Duration::from_secs(2);
-/// How long the shop has to take a charge in that was made before its order.
+/// How long the shop has to take in a charge that was made before its order.
 pub(crate) const SETTLE: Duration = Duration::from_secs(6);
 
 /// The two operations of the shop: the same charge, settled in two ways.
 pub(crate) struct Charges {
-    /// Made after the order was committed; the provider's answer settles it.
+    /// The charge is made after the order was committed; the provider's answer settles it.
     pub(crate) after: Durable,
-    /// Made before the order is committed; the order's transaction settles it, or it is cancelled.
+    /// The charge is made before the order is committed; the order's transaction settles it, or it is cancelled.
     pub(crate) before: Durable,
 }
 

@@ -14,9 +14,9 @@ use super::orders::Failure;
 use super::shop::Settings;
 use super::stage::Play;
 
-/// The environment's word for how the shop is started.
+/// The environment variable that says how the shop is started.
 pub(crate) const SHOP: &str = "SEAWALL_SHOP";
-/// Where nobody listens.
+/// An address where no server listens.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// What happened, in order, with the time.
@@ -105,7 +105,7 @@ impl Keeper {
                         break line[at..].to_owned();
                     }
                 }
-                // It died before it listened: it is started again.
+                // It died before it listened, so it is started again.
                 None => break NOWHERE.to_owned(),
             }
         };

@@ -6,8 +6,8 @@
 //! cargo run --example shop -- --db postgres://localhost/shop --story lost-reply --order before --json
 //! ```
 //!
-//! `shop.rs` and `charges.rs` are the ones to copy. The rest makes the trouble: `stage.rs` starts the harbor and the shop, each
-//! with nothing but its database or its books to remember by, and kills what the story says.
+//! Copy from `shop.rs` and `charges.rs`. The rest makes the trouble: `stage.rs` starts the harbor and the shop, which
+//! remember only by their books and their database, and kills what the story says.
 
 mod account;
 mod charges;
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// This process is the shop.
+/// This process becomes the shop.
 fn serve(settings: &str) -> Result<(), Failure> {
     let settings: Settings = serde_json::from_str(settings)?;
     let serving = async {

@@ -10,7 +10,7 @@ use seawall::{GuardedPool, OnHeld};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::SqlitePoolOptions;
 
-/// Any error, for people.
+/// Any error, in words.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// How far a story was told before.
@@ -37,7 +37,8 @@ pub(crate) trait Engine: sqlx::Database {
     /// Begins a transaction that will write.
     const BEGIN: &'static str;
 
-    /// Opens it, and makes what is missing. `socket`: reached through the socket in this folder (PostgreSQL).
+    /// Opens the database, and makes what is missing. `socket`: the database is reached through the socket in this
+    /// folder (PostgreSQL).
     fn open(url: &str, socket: Option<&Path>) -> impl Future<Output = Result<Shelves<Self>, Failure>> + Send;
 
     /// Inserts an order, unless it is there.
@@ -69,13 +70,14 @@ pub(crate) trait Engine: sqlx::Database {
         id: &str,
     ) -> impl Future<Output = Result<(String, Told), sqlx::Error>> + Send;
 
-    /// The story was told to its end.
+    /// Notes that the story was told to its end.
     fn end_story(
         conn: &mut Self::Connection,
         id: &str,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// From here on the database refuses to take in that an order is paid, as a full disk would; or no longer.
+    /// From here on the database refuses to take in that an order is paid, as a full disk would; or it does so no
+    /// longer.
     fn refuse_payments(
         conn: &mut Self::Connection,
         refuses: bool,
@@ -196,7 +198,7 @@ async fn open_postgres(url: &str, socket: Option<&Path>) -> Result<Shelves<sqlx:
         options = options.socket(folder).port(super::outage::PORT);
     }
     let at = format!("{}:{}", options.get_host(), options.get_port());
-    // One pool for both: neither the shop nor the ledger holds a connection during a call.
+    // There is one pool for both: neither the shop nor the ledger holds a connection during a call.
     let pool = PgPoolOptions::new()
         .max_connections(8)
         .acquire_timeout(seawall::secs(15))

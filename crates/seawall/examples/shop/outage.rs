@@ -1,7 +1,8 @@
 //! A database that goes away, and comes back.
 //!
-//! PostgreSQL is reached through a socket of our own, which can be cut: connections break in the middle, and new ones fail.
-//! An SQLite file cannot go away; there somebody else holds its only write lock for longer than anybody waits.
+//! PostgreSQL is reached through a socket of our own, which can be cut: connections break in the middle, and new ones
+//! fail. An SQLite file cannot go away. There another connection holds its only write lock for longer than any caller
+//! waits.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ pub(crate) struct Detour {
 }
 
 impl Detour {
-    /// Opens one to the server of this URL.
+    /// Opens a socket to the server of this URL.
     pub(crate) fn to(url: &str) -> Result<Detour, super::orders::Failure> {
         let options: PgConnectOptions = url.parse()?;
         let folder = tempfile::Builder::new().prefix("shop-").tempdir()?;
@@ -36,12 +37,12 @@ impl Detour {
         Ok(Detour { folder, open })
     }
 
-    /// Where it is.
+    /// Where the socket is.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The server is gone for so long.
+    /// The server is gone for this time.
     pub(crate) async fn cut(&self, time: Duration) {
         self.open.send_replace(false);
         tokio::time::sleep(time).await;

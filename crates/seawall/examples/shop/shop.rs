@@ -45,7 +45,7 @@ impl Called {
 pub(crate) struct Cart {
     /// In cents.
     pub(crate) amount: i64,
-    /// The shop finds out only in the middle of its transaction that it has none left.
+    /// Whether the shop finds out only in the middle of its transaction that the article is sold out.
     pub(crate) sold_out: bool,
 }
 
@@ -54,11 +54,11 @@ pub(crate) struct Cart {
 pub(crate) struct Settings {
     /// The database.
     pub(crate) url: String,
-    /// Reached through the socket in this folder.
+    /// The folder of the socket through which the database is reached.
     pub(crate) socket: Option<PathBuf>,
     /// Where the provider is.
     pub(crate) provider: String,
-    /// Which of the two ways it uses.
+    /// Which of the two orders of call and commit it uses.
     pub(crate) called: Called,
 }
 
@@ -69,7 +69,7 @@ struct Shop<E: Engine> {
     called: Called,
 }
 
-/// Serves until its standard input ends: the shop does not outlive whoever started it.
+/// Serves until its standard input ends, so the shop does not outlive the process that started it.
 pub(crate) async fn serve<E: Engine>(settings: Settings) -> Result<(), Failure> {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -90,7 +90,7 @@ pub(crate) async fn serve<E: Engine>(settings: Settings) -> Result<(), Failure> 
         })
     });
     let ledger = Ledger::builder(shelves.store).operation(after).operation(&charges.before).build()?;
-    // Goes on with whatever a crash or a lost answer left behind, now and later.
+    // Goes on with everything that a crash or a lost answer left behind, now and later.
     let mut often = WorkerSettings::default();
     often.scan = millis(200);
     let _worker = ledger.worker(often);
@@ -129,7 +129,8 @@ async fn cancel<E: Engine>(
 }
 
 impl<E: Engine> Shop<E> {
-    /// Call after commit: the intent to charge is written with the order. Whatever happens from there on, it is found again.
+    /// Call after commit: the intent to charge is written with the order. Whatever happens from then on, it is found
+    /// again.
     async fn call_after_commit(&self, id: &str, cart: &Cart) -> Result<Response, Trouble> {
         let mut tx = self.pool.begin_with(E::BEGIN).await?;
         E::insert(&mut tx, id, cart.amount, "confirming").await?;
@@ -163,12 +164,13 @@ impl<E: Engine> Shop<E> {
         }
 
         let mut tx = self.pool.begin_with(E::BEGIN).await?;
-        // The action's row first, as the ledger does it: two that lock in one order do not lock each other out.
+        // The action's row is locked first, as the ledger does it: two transactions that lock in one order do not
+        // deadlock.
         self.before.settle(&mut tx, action).await?;
         E::insert(&mut tx, id, cart.amount, "paid").await?;
         if cart.sold_out {
             tx.rollback().await?;
-            // Not needed: the deadline would do it. But why let the customer wait for his money?
+            // This is not needed, since the deadline would do it. But the customer gets the money back sooner.
             self.before.cancel_unsettled(action).await?;
             return Ok(said(StatusCode::CONFLICT, id, "none"));
         }

@@ -1,7 +1,7 @@
-//! Tells a story: the harbor in this process, the shop in one of its own that may die, and the customer.
+//! Tells a story: the harbor in this process, the shop in a process of its own that may die, and the customer.
 //!
-//! Everything that must outlive a crash is in the database and in the harbor's books. So this process may be killed as well,
-//! and the story started again: it goes on where it was.
+//! Everything that must outlive a crash is in the database and in the harbor's books. So this process may be killed as
+//! well, and the story started again: it goes on where it stopped.
 
 use std::fs;
 use std::io;
@@ -21,7 +21,7 @@ use super::outage::Detour;
 use super::shop::{Called, Cart, Settings};
 use super::stories::{Crash, DECLINED, Story};
 
-/// What to tell, and where.
+/// Which story to tell, and where.
 #[derive(Clone, Debug)]
 pub(crate) struct Play {
     pub(crate) story: Story,
@@ -33,12 +33,12 @@ pub(crate) struct Play {
     pub(crate) program: (PathBuf, Vec<String>),
 }
 
-/// After this the story counts as not ended.
+/// After this time the story counts as not ended.
 const MOST: Duration = Duration::from_secs(27);
-/// For how long the database is away or refuses.
+/// How long the database is away or refuses.
 const OUTAGE: Duration = Duration::from_secs(2);
 
-/// Tells the story, or what came of it where it has been told.
+/// Tells the story, or what came of it if it has been told.
 pub(crate) async fn tell<E: Engine>(play: &Play) -> Result<Account, Failure> {
     let shelves = E::open(&play.url, None).await?;
     let (key, told) = begin(&shelves, play).await?;
@@ -83,7 +83,7 @@ impl Play {
 
 async fn begin<E: Engine>(shelves: &Shelves<E>, play: &Play) -> Result<(String, Told), Failure> {
     let called = play.called.as_str();
-    // Not the same again in a new database beside old books.
+    // A story must not begin anew in a new database beside old books.
     let fresh = format!("{}-{called}-{:08x}", play.story.name, fastrand::u32(..));
     let mut tx = shelves.pool.begin_with(E::BEGIN).await?;
     let begun = E::begin_story(&mut tx, &play.story.name, called, &fresh).await?;
@@ -91,7 +91,7 @@ async fn begin<E: Engine>(shelves: &Shelves<E>, play: &Play) -> Result<(String, 
     Ok(begun)
 }
 
-/// A process that was just killed may hold them for a moment.
+/// A process that was just killed may hold the books for a moment.
 async fn open_books(file: &Path) -> Result<Books, Failure> {
     let until = Instant::now() + secs(5);
     loop {
@@ -173,7 +173,7 @@ async fn run<E: Engine>(
     Ok(())
 }
 
-/// Waits for the charge to be there, and makes the trouble that begins then.
+/// Waits until the charge is there, and makes the trouble that begins then.
 async fn make_trouble<E: Engine>(
     story: &Story,
     shelves: &Shelves<E>,
@@ -208,7 +208,7 @@ async fn make_trouble<E: Engine>(
         events.add("the database is back".to_owned());
     }
     if story.refuses {
-        // Long enough for whoever takes over from a shop that died.
+        // Long enough for a worker that takes over from a shop that died.
         tokio::time::sleep(if story.crash.is_some() { LEASE + OUTAGE } else { OUTAGE }).await;
         refuse_payments(shelves, false).await?;
         events.add("the database takes payments in again".to_owned());
@@ -222,7 +222,7 @@ async fn refuse_payments<E: Engine>(shelves: &Shelves<E>, refuses: bool) -> Resu
     Ok(tx.commit().await?)
 }
 
-/// Orders, and takes back what the story says. A customer who gets no answer asks again, if it is one who does.
+/// Orders, and takes back what the story says. A customer that gets no answer asks again, if the story says so.
 async fn be_customer(play: &Play, key: &str, address: &Address, events: &Events) {
     let story = &play.story;
     let before = play.called == Called::Before;
@@ -273,7 +273,7 @@ async fn ask(
     Ok(format!("{} {body}", status.as_u16()))
 }
 
-/// Both sides are at rest: nothing is under way, nothing is left to do.
+/// The shop and the harbor are at rest: nothing is under way, nothing is left to do.
 async fn is_over<E: Engine>(shelves: &Shelves<E>, key: &str) -> Result<bool, Failure> {
     let action = shelves.store.find(PROVIDER, key).await?;
     let order = order_state(shelves, key).await?;

@@ -1,7 +1,7 @@
 //! The stories: what goes wrong, and what the customer does meanwhile.
 //!
-//! The two that teams get wrong by hand are `rolled-back-…` (our side takes the order back, the charge is there) and
-//! `database-failed-…` (the charge is there, our database does not take it in). Each is told with every trouble.
+//! Two stories are often done wrong by hand: `rolled-back-…` (the shop takes the order back, the charge is there) and
+//! `database-failed-…` (the charge is there, the shop's database does not take it in). Each is told with every trouble.
 
 use std::time::Duration;
 
@@ -15,26 +15,27 @@ pub(crate) struct Story {
     pub(crate) about: String,
     /// What the harbor does: a script of faults.
     pub(crate) script: &'static str,
-    /// The harbor's port is closed for so long.
+    /// How long the harbor's port is closed.
     pub(crate) closed: Duration,
     /// The database goes away once the charge is there.
     pub(crate) away: bool,
     /// The database does not take in that an order is paid, until some time after the charge is there.
     pub(crate) refuses: bool,
-    /// The shop's process is killed here.
+    /// Where the shop's process is killed.
     pub(crate) crash: Option<Crash>,
     /// How long the customer waits for an answer.
     pub(crate) patience: Duration,
-    /// The customer asks again when the shop died.
+    /// Whether the customer asks again when the shop died.
     pub(crate) repeats: bool,
-    /// The order is taken back: by the shop's own transaction (call before commit), or afterwards (call after commit).
+    /// Whether the order is taken back: by the shop's own transaction (call before commit), or afterwards (call after
+    /// commit).
     pub(crate) taken_back: bool,
 }
 
 /// Where the shop dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Crash {
-    /// At this point of the ledger's code, the first time it gets there.
+    /// At this point of the ledger's code, the first time that it gets there.
     At(&'static str),
     /// By SIGKILL, once the charge is in the harbor's books and its answer is on its way.
     InFlight,
@@ -76,7 +77,7 @@ const LOST_AND_NOT_FOUND: &str = "
 /// The story in which the provider says no, as it does to an amount of 402.
 pub(crate) const DECLINED: &str = "declined";
 
-/// All of them.
+/// All stories.
 pub(crate) fn all() -> Vec<Story> {
     let mut all = plain();
     for failure in ["rolled-back", "database-failed"] {
@@ -102,7 +103,7 @@ pub(crate) fn named(name: &str) -> Option<Story> {
     all().into_iter().find(|story| story.name == name)
 }
 
-/// The name that comes nearest to what was written.
+/// The name that is nearest to what was written.
 pub(crate) fn nearest(name: &str) -> String {
     let near = |known: &Story| strsim::jaro_winkler(name, &known.name);
     let best = all().into_iter().max_by(|one, other| near(one).total_cmp(&near(other)));

@@ -72,7 +72,7 @@ impl Confirm {
         Confirm(Draft::by(request, "confirm.request", actions::Confirm::new))
     }
 
-    /// With a JSON body, whose strings may have holes.
+    /// Gives the request a JSON body, whose strings may have holes.
     pub fn json(mut self, body: Value) -> Confirm {
         let body = JsonTemplate::parse(&body, Purpose::Confirm);
         self.0.set("confirm.json", body, |confirm, body| confirm.request.set_body(body));
@@ -145,7 +145,7 @@ impl Cancel {
         Cancel(Draft::by(request, "cancel.request", actions::Cancel::new))
     }
 
-    /// With a JSON body, whose strings may have holes.
+    /// Gives the request a JSON body, whose strings may have holes.
     pub fn json(mut self, body: Value) -> Cancel {
         let body = JsonTemplate::parse(&body, Purpose::Cancel);
         self.0.set("cancel.json", body, |cancel, body| cancel.request.set_body(body));

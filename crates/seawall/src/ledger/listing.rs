@@ -39,7 +39,7 @@ impl Listing {
         Listing { request: request.into(), json: None, form: JsonList::default() }
     }
 
-    /// With a JSON body, whose strings may have holes.
+    /// Gives the request a JSON body, whose strings may have holes.
     pub fn json(mut self, body: Value) -> Listing {
         self.json = Some(body);
         self

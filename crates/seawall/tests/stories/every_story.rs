@@ -1,7 +1,7 @@
-//! Every story, in both orders of call and commit, on both stores: the two sides agree in the end.
+//! Every story, in both orders of call and commit, on both stores: the shop and the harbor agree in the end.
 //!
-//! Some are told at the same time: most of each is waiting. Each has a database of its own, so that none waits for another's
-//! lock.
+//! Some stories are told at the same time, since most of each is waiting. Each has a database of its own, so that none
+//! waits for the lock of another.
 
 use std::sync::Arc;
 

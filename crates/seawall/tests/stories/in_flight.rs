@@ -1,7 +1,9 @@
-//! `kill -9` with 200 calls in flight: nothing is sent again blindly, nothing is done twice, and all of it is found out.
+//! `kill -9` with 200 calls in flight: nothing is sent again blindly, nothing is done twice, and every outcome is
+//! learned.
 //!
-//! The usual durable engines, killed so, send all of them again. Here a call whose attempt is open is asked about first; where
-//! the provider cannot be asked but knows keys, it is sent again under the same key with the same bytes.
+//! The usual durable engines, killed in this way, send all calls again. Here the provider is asked first about a call
+//! whose attempt is open. A provider that cannot be asked but knows keys gets it again under the same key with the same
+//! bytes.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -18,13 +20,13 @@ use tokio::process::{Child, Command};
 use crate::orders::Engine;
 use crate::{Place, program};
 
-/// The environment's word for the process with the calls.
+/// The environment variable by which the process with the calls is told from the test.
 pub(crate) const FLIGHT: &str = "SEAWALL_FLIGHT";
 
 const CALLS: usize = 200;
 const LEASE: Duration = Duration::from_secs(9);
 const QUIET: Duration = Duration::from_secs(2);
-/// What is asked of it beside.
+/// How much longer than lease and quiet time the ledger may take.
 const MARGIN: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -72,7 +74,7 @@ fn declared(flight: &Flight) -> Durable {
     }
 }
 
-/// The process: records, and works until it is killed.
+/// The process that records, and works until it is killed.
 pub(crate) async fn fly(flight: &str) {
     let flight: Flight = serde_json::from_str(flight).unwrap();
     match flight.url.starts_with("sqlite:") {

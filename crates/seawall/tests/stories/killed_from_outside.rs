@@ -1,4 +1,4 @@
-//! The whole example killed in the middle, harbor and all, and started again: it finishes, and then only reports.
+//! The whole example is killed in the middle, with its harbor, and started again: it finishes, and then only reports.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::{Place, tell};
 
 async fn finishes(place: Place, called: Called) {
     let play = place.play("rolled-back-lost-reply", called);
-    // Dropped after so long: the shop's process is killed, the harbor and the customer are gone.
+    // It is dropped after this time: the shop's process is killed, and the harbor and the customer are gone.
     for cut in [50, 400, 900, 1600] {
         let _ = tokio::time::timeout(Duration::from_millis(cut), tell(&play)).await;
     }

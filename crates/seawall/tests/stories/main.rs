@@ -1,7 +1,7 @@
 //! The failure stories, told by the example `shop` with real processes: what each must end in, and what must not happen.
 //!
-//! The modules of the example are part of this program, and so is its shop: a test starts this same file again as the process
-//! that dies.
+//! The modules of the example are part of this program, and so is its shop: a test starts this same file again as the
+//! process that dies.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(dead_code, reason = "the example's own account for people")]
@@ -40,7 +40,7 @@ use scratch::Server;
 use shop::{Called, Settings};
 use stage::Play;
 
-/// Not a test: the process that dies, where a test has started it as such.
+/// This is not a test but the process that dies, if a test has started it for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn process_of_a_story() {
     if let Ok(settings) = std::env::var(SHOP) {
@@ -82,7 +82,7 @@ impl Place {
             story: stories::named(story).unwrap_or_else(|| panic!("no story `{story}`")),
             called,
             url: self.url.clone(),
-            // Each its own: they are told at the same time.
+            // Each story has its own, since they are told at the same time.
             books: Some(self.folder.path().join(format!("{story}-{}", called.as_str()))),
             program: program(),
         }

@@ -1,4 +1,4 @@
-//! A cancel API that fails for ever: a person is asked within the budget, and nobody else waits for it.
+//! A cancel API that fails for ever: a person is asked within the budget, and no other action waits for it.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ async fn is_stuck_within_its_budget<E: Engine>(place: Place) {
     let mut tx = shelves.pool.begin_with(E::BEGIN).await.unwrap();
     charges.cancel(&mut tx, taken_back).await.unwrap();
     tx.commit().await.unwrap();
-    // The others go through meanwhile.
+    // The other actions go through meanwhile.
     for number in 0..10 {
         let other = charges.perform(&format!("other {number}"), &json!({ "amount": 5 })).await.unwrap();
         assert_eq!(other.end(), Some(End::Done));

@@ -1,5 +1,5 @@
-//! What a failure must end in, one line each: call after commit, on both stores. docs/ledger-scenarios.md lists them, with those
-//! that are tested elsewhere.
+//! What a failure must end in, one line each: call after commit, on both stores. docs/ledger-scenarios.md lists these
+//! scenarios, and those that are tested elsewhere.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::charges::QUIET;
 use crate::shop::Called;
 use crate::{Place, tell};
 
-/// A scenario: its name, order, action and live effects in the end, and what must not have happened.
+/// A scenario: its name, the order, action and live effects in the end, and what must not have happened.
 struct Scenario {
     id: &'static str,
     order: &'static str,
@@ -22,7 +22,7 @@ struct Scenario {
     must_not: fn(&Seen) -> Result<(), String>,
 }
 
-/// What both sides have seen.
+/// What the shop and the harbor have seen.
 struct Seen {
     account: Account,
     attempts: Vec<AttemptRow>,
@@ -198,7 +198,7 @@ async fn scenarios_end_as_they_must_on_postgres() {
 struct Listed<'a> {
     name: &'a str,
     line: &'a str,
-    /// The tests, each behind its suite.
+    /// The tests, each after its suite.
     tests: Vec<(&'a str, &'a str)>,
 }
 
@@ -214,7 +214,7 @@ fn listed(page: &str) -> Vec<Listed<'_>> {
         .collect()
 }
 
-/// Of "SUITE `TEST`".
+/// The parts of "SUITE `TEST`".
 fn suite_and_test(text: &str) -> (&str, &str) {
     text.trim_end_matches('`').split_once(" `").unwrap_or_else(|| panic!("{text}: no suite and test"))
 }

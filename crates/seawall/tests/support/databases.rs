@@ -1,4 +1,5 @@
-//! Databases for tests: an SQLite file in a temporary folder, a database of a PostgreSQL that the tests start for themselves.
+//! Databases for tests: an SQLite file in a temporary folder, and a database of a PostgreSQL that the tests start for
+//! themselves.
 
 #![allow(dead_code, reason = "each test file uses some of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]

@@ -22,7 +22,7 @@ use super::databases;
 /// How long anything may take before a test gives up: only a test that fails waits for it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// One attempt.
+/// The time of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// Long enough for one attempt, short enough to wait for.
@@ -104,11 +104,11 @@ pub(crate) struct Stage<S: Store, D> {
     faults: Faults,
     address: SocketAddr,
     harbor: Running,
-    /// Goes last.
+    /// It is dropped last.
     _file: Option<databases::File>,
 }
 
-/// A harbor, until dropped.
+/// A harbor, which ends when this is dropped.
 pub(crate) struct Running(JoinHandle<()>);
 
 impl Drop for Running {
