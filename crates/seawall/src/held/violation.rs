@@ -8,8 +8,8 @@ use std::time::Duration;
 /// A place in the code.
 pub type Place = &'static Location<'static>;
 
-/// An external call was to be made while its task held a database connection, and the pool says [`OnHeld::Deny`].
-/// Nothing was sent.
+/// An external call was to be made while its task held a database connection, and the pool says
+/// [`OnHeld::Deny`](crate::held::OnHeld::Deny). Nothing was sent.
 #[derive(Clone, Debug)]
 pub struct ConnectionHeld {
     pub(super) dependency: Arc<str>,
