@@ -1,8 +1,8 @@
 //! Whether what is declared of a durable operation holds together.
 //!
-//! A cancel that cannot be filled in is noticed in the night in which it is needed. So everything that may be needed is
-//! judged when the program starts, and all problems are told together. Otherwise a person repairs one mistake at each
-//! start, and the last one at the tenth.
+//! Without a check, a cancel that cannot be filled in is noticed in the night in which it is needed. So everything that
+//! may be needed is judged when the program starts, and all problems are told together. A person who learns of one
+//! mistake at each start repairs the last one at the tenth.
 
 use seawall_ledger::{CancelKind, OnUnknown, Rules, SettleBy};
 use seawall_policy::{Gravity, Idempotency, Predicate, Problem, Wrong, show_time};
