@@ -35,7 +35,6 @@ pub struct Books {
 
 /// The books at one moment; the shape of `GET /books`.
 #[derive(Clone, Debug, Default, Serialize)]
-#[non_exhaustive]
 pub struct Snapshot {
     /// Changes made.
     pub effects: u64,
@@ -65,7 +64,6 @@ pub struct Snapshot {
 
 /// What happened under one key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
 pub struct KeyCount {
     /// Requests that carried it.
     pub requests: u64,
@@ -77,7 +75,6 @@ pub struct KeyCount {
 
 /// What happened without a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
 pub struct Count {
     /// Writing requests.
     pub requests: u64,
@@ -87,7 +84,6 @@ pub struct Count {
 
 /// A charge.
 #[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
 pub struct Charge {
     /// `ch_…`
     pub id: String,
@@ -112,7 +108,6 @@ pub struct Charge {
 /// Where a charge stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum Status {
     /// The money was taken.
     Succeeded,
