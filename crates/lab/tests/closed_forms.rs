@@ -1,15 +1,15 @@
-//! The closed forms of `seawall_policy::storm` against simulation, over a grid. The table of both is printed
+//! Checks `seawall_lab::sim::closed_forms` against simulation, over a grid. The table of both is printed
 //! (`cargo test -p seawall-lab --test closed_forms -- --nocapture`).
 
 use std::sync::Arc;
 
 use seawall_lab::sim::chance::Spread;
+use seawall_lab::sim::closed_forms::{Overload, critical_load, largest_minimum_limit};
 use seawall_lab::sim::fleet::Policy;
 use seawall_lab::sim::fleet::peer::{AimdPolicy, Budget, PeerPolicy, Waits};
 use seawall_lab::sim::seeds::{each, silent};
 use seawall_lab::sim::world::run::run;
 use seawall_lab::sim::world::{Station, World, Wrong};
-use seawall_policy::storm::{Overload, critical_load, largest_minimum_limit};
 
 const CAPACITY: f64 = 500.0;
 const CALLERS: u32 = 100;

@@ -24,7 +24,6 @@ mod ramp;
 mod reason;
 mod repeat;
 mod report;
-pub mod storm;
 mod time;
 mod window;
 

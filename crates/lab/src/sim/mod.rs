@@ -7,6 +7,7 @@
 
 pub mod agenda;
 pub mod chance;
+pub mod closed_forms;
 pub mod figures;
 pub mod fleet;
 pub mod knobs;

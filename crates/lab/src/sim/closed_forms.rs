@@ -8,7 +8,7 @@
 //! In all of them the load is what callers offer as a share of capacity, and times are in seconds.
 //!
 //! ```
-//! use seawall_policy::storm::{Overload, critical_load};
+//! use seawall_lab::sim::closed_forms::{Overload, critical_load};
 //!
 //! // Three tries: never again whole above a third of the capacity.
 //! assert!((critical_load(3.0) - 1.0 / 3.0).abs() < 1e-9);
