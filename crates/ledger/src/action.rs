@@ -62,11 +62,11 @@ impl fmt::Display for ActionId {
 /// An action as its caller states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAction {
-    /// The other side's name in the configuration.
+    /// The provider's name in the configuration.
     pub dependency: String,
     /// The operation's name there.
     pub operation: String,
-    /// Names the action to the other side and to the caller: unique for each dependency.
+    /// Names the action to the provider and to the caller: unique for each dependency.
     pub key: String,
     /// What is sent, as the remote understands it. Kept and sent unchanged; holds no credentials.
     pub request: Vec<u8>,
@@ -158,7 +158,7 @@ fn word(what: &'static str, text: &str, most: usize) -> Result<(), Misuse> {
 pub struct Action {
     /// Its name in the ledger.
     pub id: ActionId,
-    /// The other side's name.
+    /// The provider's name.
     pub dependency: String,
     /// The operation's name there.
     pub operation: String,

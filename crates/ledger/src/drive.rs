@@ -1,7 +1,7 @@
 //! Executes what the machine plans for one row, until there is nothing to do at once.
 //!
-//! Nothing leaves before the store has taken the write that records it. No database connection is held while the other side
-//! is waited for. What the other side said is kept here until it is written, however long the database is away: the answer is
+//! Nothing leaves before the store has taken the write that records it. No database connection is held while the provider
+//! is waited for. What the provider said is kept here until it is written, however long the database is away: the answer is
 //! then the only one who knows. If the row has moved on meanwhile, the machine says what the answer is still worth.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::machine::{
     Rules, SettleBy, Stamp, State, Step, Told, Undone, Write, cancel, plan, told,
 };
 use crate::operation::{Operation, origin};
-use crate::remote::Call;
+use crate::remote::Delivery;
 use crate::store::{Change, Changed, Follow, Store};
 
 /// An answer of the database is believed for so long: clocks drift.
@@ -65,7 +65,7 @@ impl<S: Store> Inner<S> {
             let step = plan(&action.state, &operation.rules, origin(&action), now, self.owner);
             action = match step {
                 Step::Leave => return Some(action),
-                // In boxes: what waits for the other side should not carry the room of every other step.
+                // In boxes: what waits for the provider should not carry the room of every other step.
                 Step::Change(write) => Box::pin(self.change(&operation, action, write)).await?,
                 Step::Perform(write) => Box::pin(self.perform(&operation, action, write)).await?,
                 Step::Cancel(write) => Box::pin(self.undo(&operation, action, write)).await?,
@@ -233,9 +233,9 @@ impl<S: Store> Inner<S> {
         line: AttemptRow,
     ) -> Option<Action> {
         let deadline = self.store.clock().instant_of(line.send_by);
-        let call = Call { action: &action, number: line.number, deadline };
-        let (how, report) = if call.may_send() {
-            let sending = operation.remote.perform(call);
+        let delivery = Delivery { action: &action, number: line.number, deadline };
+        let (how, report) = if delivery.may_send() {
+            let sending = operation.remote.perform(delivery);
             let cut = tokio::time::timeout_at(deadline.into(), sending).await;
             let (how, report) =
                 cut.unwrap_or_else(|_| (Performed::Unknown, said("no answer before its deadline")));
@@ -262,9 +262,9 @@ impl<S: Store> Inner<S> {
         }
         point("after-cancel-attempt").await;
         let deadline = self.store.clock().instant_of(line.send_by);
-        let call = Call { action: &action, number: line.number, deadline };
-        let (how, report) = if call.may_send() {
-            let cut = tokio::time::timeout_at(deadline.into(), operation.remote.cancel(call)).await;
+        let delivery = Delivery { action: &action, number: line.number, deadline };
+        let (how, report) = if delivery.may_send() {
+            let cut = tokio::time::timeout_at(deadline.into(), operation.remote.cancel(delivery)).await;
             cut.unwrap_or_else(|_| (Undone::Unknown, said("no answer before its deadline")))
         } else {
             (Undone::NotSent, said("its deadline had passed before it could be sent"))
@@ -287,8 +287,8 @@ impl<S: Store> Inner<S> {
         point("before-confirm").await;
         let until = question.asked_at.saturating_add(operation.rules.attempt);
         let deadline = self.store.clock().instant_of(until);
-        let call = Call { action: &action, number: question.number, deadline };
-        let cut = tokio::time::timeout_at(deadline.into(), operation.remote.confirm(call)).await;
+        let delivery = Delivery { action: &action, number: question.number, deadline };
+        let cut = tokio::time::timeout_at(deadline.into(), operation.remote.confirm(delivery)).await;
         let (found, report) = cut.unwrap_or_else(|_| (Found::Other, said("no answer before its deadline")));
         let found = match found {
             Found::Applied(answer) => Found::Applied(self.kept(answer)),

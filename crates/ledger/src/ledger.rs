@@ -6,7 +6,7 @@
 //!   [`Ledger::run`] makes the call, or a worker does. The outcome is written together with what
 //!   [`Operation::on_settled`](crate::Operation::on_settled) does.
 //! - **Call before commit.** [`Ledger::reserve`] records first, [`Ledger::run`] makes the call, and the business transaction
-//!   takes the outcome in by [`Ledger::settle_in`]. If that never comes, the effect is cancelled on the other side.
+//!   takes the outcome in by [`Ledger::settle_in`]. If that never comes, the effect is cancelled on the provider.
 //!
 //! [`Ledger::perform`] records and calls at once, for whoever has no transaction of his own.
 

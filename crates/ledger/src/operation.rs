@@ -1,4 +1,4 @@
-//! What is declared of each operation: its rules, its other side, and what the application does when one is over.
+//! What is declared of each operation: its rules, its provider, and what the application does when one is over.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -139,25 +139,11 @@ impl<S: Store> Ledger<S> {
     ///
     /// [`Refusal::Settled`], [`Refusal::NotFound`], and the store's.
     pub async fn cancel(&self, id: ActionId) -> Result<Action, Error> {
-        self.cancel_as(id, CancelBy::Caller, None).await
-    }
-
-    /// Cancels by hand, also what is settled or stuck.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::NotFound`], and the store's.
-    pub async fn cancel_by(&self, id: ActionId, by: &By) -> Result<Action, Error> {
-        self.cancel_as(id, CancelBy::Person, Some(by)).await
-    }
-
-    async fn cancel_as(&self, id: ActionId, who: CancelBy, by: Option<&By>) -> Result<Action, Error> {
         let action = self.load(id).await?;
         let ids = match &action.scope {
             Some(scope) => {
                 let members = self.inner.store.members(&scope.name).await?;
-                let settled = members.iter().any(|member| member.state.settled);
-                if settled && who == CancelBy::Caller {
+                if members.iter().any(|member| member.state.settled) {
                     return Err(Refusal::Settled.into());
                 }
                 members.into_iter().map(|member| member.id).collect()
@@ -166,9 +152,9 @@ impl<S: Store> Ledger<S> {
         };
         for member in ids {
             let wish = |action: &Action, rules: &Rules, now: Stamp| {
-                machine::cancel(&action.state, rules, who, now).map_err(not_cancelled)
+                machine::cancel(&action.state, rules, CancelBy::Caller, now).map_err(not_cancelled)
             };
-            self.amend(member, by.map(|by| (by, "cancel")), wish).await?;
+            self.amend(member, None, wish).await?;
         }
         self.inner.recorded.notify_waiters();
         self.load(id).await

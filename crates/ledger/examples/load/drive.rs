@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 pub(crate) struct Asked {
     /// The database's URL.
     pub(crate) url: String,
-    /// Where the other side listens.
+    /// Where the provider listens.
     pub(crate) upstream: SocketAddr,
     /// Actions in flight.
     pub(crate) concurrency: usize,
@@ -51,7 +51,7 @@ impl Asked {
     }
 }
 
-/// Kept connections to the other side.
+/// Kept connections to the provider.
 #[derive(Clone)]
 pub(crate) struct Line {
     upstream: SocketAddr,

@@ -10,7 +10,7 @@ use super::{
 };
 use seawall_policy::Idempotency;
 
-/// After so many unanswered cancels under one key the other side may have saved a failure under it: ask, before anything
+/// After so many unanswered cancels under one key the provider may have saved a failure under it: ask, before anything
 /// else is sent.
 const UNANSWERED_BEFORE_ASKING: u32 = 3;
 
@@ -25,7 +25,7 @@ pub enum Step {
     Perform(Write),
     /// Write this; once taken, send the cancel that it records, under the key of its generation.
     Cancel(Write),
-    /// Ask the other side, and tell what it said. Nothing is written before.
+    /// Ask the provider, and tell what it said. Nothing is written before.
     Ask(Question),
     /// Settle all members of the scope at once, and tell how it went.
     SettleScope,

@@ -2,7 +2,7 @@
 
 use super::Stamp;
 
-/// What is wanted of the other side. It goes from perform to cancel once, and never back.
+/// What is wanted of the provider. It goes from perform to cancel once, and never back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Goal {
     /// The effect shall be there.
@@ -27,11 +27,11 @@ pub enum Known {
 /// Why it is not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotApplied {
-    /// The other side said no, for every attempt.
+    /// The provider said no, for every attempt.
     Refused,
     /// It was cancelled, or found cancelled.
     Cancelled,
-    /// After the quiet time the other side did not know of it.
+    /// After the quiet time the provider did not know of it.
     Absent,
     /// A cancel was told "no such" after the quiet time.
     NoSuch,
@@ -116,11 +116,11 @@ pub struct State {
     pub next_at: Stamp,
     /// From here on "not found" is believed: the latest `send_by` of a perform attempt plus the quiet time.
     pub quiet_until: Option<Stamp>,
-    /// When the first attempt may have left: the other side's memory of the key began no later than this plus the network.
+    /// When the first attempt may have left: the provider's memory of the key began no later than this plus the network.
     pub key_first_at: Option<Stamp>,
     /// Our side must have settled by then, or the effect is cancelled.
     pub settle_by: Option<Stamp>,
-    /// What the other side answered when it was known to be applied: what `{answer:/…}` and `{confirm:/…}` are read from.
+    /// What the provider answered when it was known to be applied: what `{answer:/…}` and `{confirm:/…}` are read from.
     pub answer: Option<Vec<u8>>,
     /// The generation of the cancel key, from 0.
     pub cancel_gen: u32,
@@ -132,7 +132,7 @@ pub struct State {
     pub cancel_tries: u32,
     /// From here on it is believed what confirm says of an unanswered cancel.
     pub cancel_quiet_until: Option<Stamp>,
-    /// Ended because the other side did not know of it: asked once more at `audit_at`.
+    /// Ended because the provider did not know of it: asked once more at `audit_at`.
     pub closed_by_absence: bool,
     /// When to ask once more after the end.
     pub audit_at: Option<Stamp>,

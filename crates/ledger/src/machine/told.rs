@@ -17,11 +17,11 @@ use super::{
 /// Said about a perform or cancel attempt, beside its outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Report {
-    /// The other side's status, where it has one.
+    /// The provider's status, where it has one.
     pub status: Option<u16>,
     /// What went wrong, in words; no secrets.
     pub detail: Option<String>,
-    /// How long the other side asked to be left alone.
+    /// How long the provider asked to be left alone.
     pub retry_after: Option<Duration>,
 }
 
@@ -30,9 +30,9 @@ pub struct Report {
 pub enum Performed {
     /// Provably no byte left.
     NotSent,
-    /// The other side did it; with what later templates read.
+    /// The provider did it; with what later templates read.
     Yes(Option<Vec<u8>>),
-    /// The other side did not, and will not.
+    /// The provider did not, and will not.
     No,
     /// Nobody knows.
     Unknown,
@@ -56,7 +56,7 @@ pub enum Found {
 pub enum Undone {
     /// It is undone, was so already, or can never be applied any more.
     Yes,
-    /// The other side knows of no such effect.
+    /// The provider knows of no such effect.
     NoSuch,
     /// Provably no byte left.
     NotSent,
@@ -221,7 +221,7 @@ impl Case<'_> {
         self.state.open_attempts > 1 && matches!(report.status, Some(401 | 403 | 422))
     }
 
-    /// This "no" closes the action, and not only its attempt: no other is open, or the other side would give an earlier one
+    /// This "no" closes the action, and not only its attempt: no other is open, or the provider would give an earlier one
     /// the same answer.
     fn speaks_for_all(&self, line: &AttemptRow, report: &Report) -> bool {
         let binds = report.status.is_some_and(|status| self.rules.refusal_binds.contains(&status));
@@ -424,7 +424,7 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// "No such" uses the generation's key up: the other side may give the same answer for ever. It is believed only of a
+    /// "No such" uses the generation's key up: the provider may give the same answer for ever. It is believed only of a
     /// generation that was first sent after the quiet time.
     fn no_such(&self, draft: &mut Draft, report: &Report) {
         match self.state.known {

@@ -161,7 +161,7 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// Moves on to a key that the other side has not answered yet.
+    /// Moves on to a key that the provider has not answered yet.
     pub(super) fn next_generation(&mut self) {
         self.to.cancel_gen = self.to.cancel_gen.saturating_add(1);
         self.to.cancel_gen_early = false;

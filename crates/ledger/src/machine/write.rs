@@ -20,9 +20,9 @@ pub enum AttemptOutcome {
     Open,
     /// Provably nothing was sent.
     NotSent,
-    /// The other side said yes.
+    /// The provider said yes.
     Yes,
-    /// The other side said no.
+    /// The provider said no.
     No,
     /// Nobody knows.
     Unknown,
@@ -49,7 +49,7 @@ pub struct AttemptRow {
     pub ended_at: Option<Stamp>,
     /// How it ended.
     pub outcome: AttemptOutcome,
-    /// The other side's status, where it has one.
+    /// The provider's status, where it has one.
     pub status: Option<u16>,
     /// What went wrong, in words; no secrets.
     pub detail: Option<String>,

@@ -8,7 +8,7 @@
 //! An effect that the ledger does not know is never undone here, whatever is allowed: nothing says how, nor that it is ours.
 
 use super::report::Entry;
-use super::shelf::Turn;
+use super::shelf::Hold;
 use super::tables::Tables;
 use super::{Corrections, Difference, ListedState, Reconciler};
 use crate::action::{Action, ActionId};
@@ -21,9 +21,9 @@ use crate::wishes::By;
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Correction {
-    /// The other side's "applied" is taken for what we do not know.
+    /// The provider's "applied" is taken for what we do not know.
     Adopt,
-    /// The other side's word is taken for what is stuck.
+    /// The provider's word is taken for what is stuck.
     Resolve(Resolution),
     /// A worker shall ask.
     Ask,
@@ -94,14 +94,14 @@ impl<S: Store> Ledger<S> {
 
 impl<S: Store + Tables> Reconciler<S> {
     /// Corrects what may be corrected; false where the report was lost.
-    pub(super) async fn fix(&self, turn: &Turn) -> Result<bool, Error> {
+    pub(super) async fn fix(&self, hold: &Hold) -> Result<bool, Error> {
         let shelf = self.shelf();
         let mut after = String::new();
         loop {
-            if !shelf.keep(turn).await? {
+            if !shelf.keep(hold).await? {
                 return Ok(false);
             }
-            let entries = shelf.entries(turn.report.id, None, &after, self.settings.batch).await?;
+            let entries = shelf.entries(hold.report.id, None, &after, self.settings.batch).await?;
             let Some(last) = entries.last() else { return Ok(true) };
             after.clone_from(&last.name);
             for entry in entries.iter().filter(|entry| entry.correction.is_none()) {
@@ -110,20 +110,20 @@ impl<S: Store + Tables> Reconciler<S> {
                 let (Some(step), Some(id)) = (step(entry, allowed), entry.action) else {
                     continue;
                 };
-                let what = self.correct(turn, entry, id, step).await?;
-                shelf.corrected(turn.report.id, &entry.name, &what).await?;
+                let what = self.correct(hold, entry, id, step).await?;
+                shelf.corrected(hold.report.id, &entry.name, &what).await?;
             }
         }
     }
 
     async fn correct(
         &self,
-        turn: &Turn,
+        hold: &Hold,
         entry: &Entry,
         id: ActionId,
         step: Correction,
     ) -> Result<String, Error> {
-        let report = &turn.report;
+        let report = &hold.report;
         let found = entry.state_there.map_or("not listed", ListedState::as_str);
         let why = format!("reconciliation {}: {}, {found} there", report.id, entry.difference.as_str());
         let by = By::new(report.asked_by.clone(), why);

@@ -1,6 +1,6 @@
 //! A page that comes as JSON, as most do.
 //!
-//! Pointers say where things stand; a small table says what the partner's states mean. Numbers are read from their digits:
+//! Pointers say where things stand; a small table says what the provider's states mean. Numbers are read from their digits:
 //! parsed as floats, `9007199254740993` and `9007199254740992` would be the same amount.
 
 use std::borrow::Cow;
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::{Amount, Listed, ListedState, NoPage, Page};
 use crate::machine::Stamp;
 
-/// How a partner's list is read. The fields are the settings of `[dependency.NAME.reconcile]`.
+/// How a provider's list is read. The fields are the settings of `[dependency.NAME.reconcile]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JsonList {
     /// Where a page has its items: a JSON pointer (RFC 6901) to an array; empty where the page is the array.
@@ -23,7 +23,7 @@ pub struct JsonList {
     pub next: Option<String>,
     /// Where an item has our key. An item may lack it.
     pub key: String,
-    /// Where an item has the other side's own name. Where nothing is named, items are told apart by their key, and those
+    /// Where an item has the provider's own name. Where nothing is named, items are told apart by their key, and those
     /// without a key by their bytes: then one key that took effect twice cannot be seen.
     pub id: Option<String>,
     /// Where an item has its amount: a number, or a number in a string.

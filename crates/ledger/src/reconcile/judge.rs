@@ -11,15 +11,15 @@ use crate::machine::{End, Goal, Known};
 /// How the two sides differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Difference {
-    /// Applied and settled here; the other side's list does not have it.
+    /// Applied and settled here; the provider's list does not have it.
     OnlyHere,
-    /// The other side has it; the ledger has no such key.
+    /// The provider has it; the ledger has no such key.
     OnlyThere,
     /// Applied on both sides, with different amounts.
     Amount,
     /// Applied here and not there, or there and not here.
     State,
-    /// The other side applied one key more than once.
+    /// The provider applied one key more than once.
     Doubled,
     /// Not at rest here, and not agreed: the next report will tell.
     Pending,
@@ -62,7 +62,7 @@ pub(crate) struct Here {
     pub(crate) goal: Goal,
     pub(crate) known: Known,
     pub(crate) end: Option<End>,
-    /// It came to its end, and its last attempt's quiet time was over, before the other side was asked.
+    /// It came to its end, and its last attempt's quiet time was over, before the provider was asked.
     pub(crate) rested: bool,
     pub(crate) amount: Option<Amount>,
 }

@@ -1,6 +1,6 @@
-//! What the other side's list is asked for, and what a page of it says.
+//! What the provider's list is asked for, and what a page of it says.
 //!
-//! These are the types of the remote side's `list`. The ledger knows neither HTTP nor the partner's words: whoever asks
+//! These are the types of the remote side's `list`. The ledger knows neither HTTP nor the provider's words: whoever asks
 //! over the wire fills window and cursor into a request and turns the answer into a [`Page`]. For answers in JSON,
 //! [`JsonList`](super::JsonList) does the second half, with exact amounts.
 //!
@@ -20,8 +20,8 @@ pub const LONGEST_TEXT_BYTES: usize = 1024;
 pub struct ListAsk {
     /// Whose list.
     pub dependency: String,
-    /// Records of this time: `from` included, `to` not, both for the partner's clock.
-    /// [`Window::from_text`] and [`Window::to_text`] write them with the offset of the partner's zone.
+    /// Records of this time: `from` included, `to` not, both for the provider's clock.
+    /// [`Window::from_text`] and [`Window::to_text`] write them with the offset of the provider's zone.
     pub window: Window,
     /// The `next` of the page before; none asks for the first.
     pub cursor: Option<String>,
@@ -36,7 +36,7 @@ pub struct Page {
     pub next: Option<String>,
 }
 
-/// One record of the other side.
+/// One record of the provider.
 ///
 /// It is told from others by its `id`; without one by `key`. One of the two must be there, else the list is not
 /// understood.
@@ -44,7 +44,7 @@ pub struct Page {
 pub struct Listed {
     /// Our key, where the record has one. A record that was made past the ledger may have none.
     pub key: Option<String>,
-    /// The other side's own name for it.
+    /// The provider's own name for it.
     pub id: Option<String>,
     /// In the unit in which our own requests name amounts.
     pub amount: Option<Amount>,

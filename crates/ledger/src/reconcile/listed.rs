@@ -1,4 +1,4 @@
-//! The other side's records while they are compared, and the differences that stay of them.
+//! The provider's records while they are compared, and the differences that stay of them.
 //!
 //! Nothing here grows with the list: a page is written as it comes, and both joins walk in the order of an index, some rows
 //! at a time. A record is there once, under its own name, however often it was listed.
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::judge::Here;
 use super::report::{Entry, ReportId};
-use super::shelf::{Shelf, Turn};
+use super::shelf::{Hold, Shelf};
 use super::tables::{Cells, Statement, Tables, foreign};
 use super::{Amount, Difference, Listed, ListedState, Settings};
 use crate::action::ActionId;
@@ -112,7 +112,7 @@ impl<T: Tables> Shelf<'_, T> {
     }
 
     /// How many of these records have not been seen in this try.
-    pub(crate) async fn fresh(&self, turn: &Turn, page: &[Listed]) -> Result<usize> {
+    pub(crate) async fn fresh(&self, hold: &Hold, page: &[Listed]) -> Result<usize> {
         let page = once_each(page);
         let names: Vec<_> = page.keys().map(|name| BTreeMap::from([("name", name)])).collect();
         let text = format!(
@@ -120,14 +120,14 @@ impl<T: Tables> Shelf<'_, T> {
             self.tables.dialect().records("$2", &["name"]),
             self.listed(),
         );
-        let values = [turn.report.id.to_string().into(), json(&names).into(), turn.report.tries.into()];
+        let values = [hold.report.id.to_string().into(), json(&names).into(), hold.report.tries.into()];
         let rows = self.tables.rows(Statement::new(text, values)).await?;
         let seen = rows.into_iter().next().map_or(Ok(0), |mut row| row.must_int())?;
         Ok(page.len().saturating_sub(usize::try_from(seen).unwrap_or(0)))
     }
 
     /// Stores a page together with where the asking stands after it; false where the report is not ours any more.
-    pub(crate) async fn page(&self, turn: &Turn, span: u32, page: &[Listed]) -> Result<bool> {
+    pub(crate) async fn page(&self, hold: &Hold, span: u32, page: &[Listed]) -> Result<bool> {
         let dialect = self.tables.dialect();
         let records: Vec<Record<'_>> = once_each(page)
             .into_iter()
@@ -153,23 +153,23 @@ impl<T: Tables> Shelf<'_, T> {
             records = dialect.records("$2", &RECORD),
         );
         let values =
-            [turn.report.id.to_string().into(), json(&records).into(), span.into(), turn.report.tries.into()];
-        self.tables.transact(vec![self.placed(turn), Statement::new(text, values)]).await
+            [hold.report.id.to_string().into(), json(&records).into(), span.into(), hold.report.tries.into()];
+        self.tables.transact(vec![self.placed(hold), Statement::new(text, values)]).await
     }
 
     /// Deletes what an earlier try listed and this one did not; false where the report is not ours any more.
-    pub(crate) async fn drop_earlier(&self, turn: &Turn) -> Result<bool> {
-        self.drop_while_ours(turn, &format!("seen_in < {} AND span < {NO_RECORD}", turn.report.tries)).await
+    pub(crate) async fn drop_earlier(&self, hold: &Hold) -> Result<bool> {
+        self.drop_while_ours(hold, &format!("seen_in < {} AND span < {NO_RECORD}", hold.report.tries)).await
     }
 
     /// Deletes what an earlier comparison said of actions without a record.
-    pub(crate) async fn drop_unlisted(&self, turn: &Turn) -> Result<bool> {
-        self.drop_while_ours(turn, &format!("span = {NO_RECORD}")).await
+    pub(crate) async fn drop_unlisted(&self, hold: &Hold) -> Result<bool> {
+        self.drop_while_ours(hold, &format!("span = {NO_RECORD}")).await
     }
 
     /// Deletes what agrees.
-    pub(crate) async fn drop_agreed(&self, turn: &Turn) -> Result<bool> {
-        self.drop_while_ours(turn, "difference IS NULL").await
+    pub(crate) async fn drop_agreed(&self, hold: &Hold) -> Result<bool> {
+        self.drop_while_ours(hold, "difference IS NULL").await
     }
 
     fn our_columns(&self, settings: &Settings) -> String {
@@ -188,7 +188,7 @@ impl<T: Tables> Shelf<'_, T> {
     }
 
     /// Records of the window after `after`, each with the row of its key, whenever that was recorded.
-    pub(crate) async fn pairs(&self, turn: &Turn, settings: &Settings, after: &str) -> Result<Vec<Pair>> {
+    pub(crate) async fn pairs(&self, hold: &Hold, settings: &Settings, after: &str) -> Result<Vec<Pair>> {
         let listed = self.listed();
         let text = format!(
             "SELECT l.name, l.state, l.amount, l.difference, \
@@ -202,24 +202,24 @@ impl<T: Tables> Shelf<'_, T> {
             actions = self.tables.dialect().table("action"),
         );
         let values = [
-            turn.report.id.to_string().into(),
+            hold.report.id.to_string().into(),
             after.into(),
-            turn.report.dependency.as_str().into(),
+            hold.report.dependency.as_str().into(),
             settings.batch.into(),
         ];
         let rows = self.tables.rows(Statement::new(text, values)).await?;
-        rows.into_iter().map(|row| pair(row, turn, settings)).collect()
+        rows.into_iter().map(|row| pair(row, hold, settings)).collect()
     }
 
     /// Rows that were recorded in the window, after `after`, of any operation; each with whether its key is listed anywhere.
     pub(crate) async fn ours(
         &self,
-        turn: &Turn,
+        hold: &Hold,
         settings: &Settings,
         after: ActionId,
     ) -> Result<Vec<(OurRow, bool)>> {
         let dialect = self.tables.dialect();
-        let window = &turn.report.window;
+        let window = &hold.report.window;
         // The dependency is no column to search by here: that would read and sort all its rows for each batch. The ids are.
         let text = format!(
             "SELECT {ours}, CASE WHEN EXISTS (SELECT 1 FROM {listed} l{by_key} WHERE l.report = $1 AND l.key = a.key \
@@ -240,24 +240,24 @@ impl<T: Tables> Shelf<'_, T> {
         let slack =
             |at: Stamp, by: i64| ActionId::lowest_at(Stamp::from_micros(at.as_micros().saturating_add(by)));
         let values = [
-            turn.report.id.to_string().into(),
+            hold.report.id.to_string().into(),
             after.max(slack(window.from(), -ID_SLACK_MICROS)).to_string().into(),
             slack(window.to(), ID_SLACK_MICROS).to_string().into(),
-            turn.report.dependency.as_str().into(),
+            hold.report.dependency.as_str().into(),
             window.from().into(),
             window.to().into(),
             settings.batch.into(),
         ];
         let rows = self.tables.rows(Statement::new(text, values)).await?;
         let read = |mut row: Cells| {
-            let ours = our_row(&mut row, turn, settings)?.ok_or_else(|| foreign("an action", "null"))?;
+            let ours = our_row(&mut row, hold, settings)?.ok_or_else(|| foreign("an action", "null"))?;
             Ok((ours, row.flag()?))
         };
         rows.into_iter().map(read).collect()
     }
 
     /// Writes verdicts on records, or on actions without one; false where the report is not ours any more.
-    pub(crate) async fn judged(&self, turn: &Turn, judged: &[Judged]) -> Result<bool> {
+    pub(crate) async fn judged(&self, hold: &Hold, judged: &[Judged]) -> Result<bool> {
         // A record is there, so that it is changed; an action without one is not, and is added.
         let text = format!(
             "INSERT INTO {} (report, name, key, span, seen_in, difference, action, operation, state_here, \
@@ -268,8 +268,8 @@ impl<T: Tables> Shelf<'_, T> {
             self.listed(),
             self.tables.dialect().records("$2", &JUDGED),
         );
-        let values = [turn.report.id.to_string().into(), json(&judged).into(), turn.report.tries.into()];
-        self.tables.transact(vec![self.guard(turn, "", []), Statement::new(text, values)]).await
+        let values = [hold.report.id.to_string().into(), json(&judged).into(), hold.report.tries.into()];
+        self.tables.transact(vec![self.guard(hold, "", []), Statement::new(text, values)]).await
     }
 
     /// Differences of a report, after the one named `after`.
@@ -311,7 +311,7 @@ fn once_each(page: &[Listed]) -> BTreeMap<String, &Listed> {
     page.iter().filter_map(|record| Some((record.identity()?, record))).collect()
 }
 
-fn our_row(row: &mut Cells, turn: &Turn, settings: &Settings) -> Result<Option<OurRow>> {
+fn our_row(row: &mut Cells, hold: &Hold, settings: &Settings) -> Result<Option<OurRow>> {
     let id = row.parsed("an action's id", ActionId::parse)?;
     let (operation, key) = (row.text()?, row.text()?);
     let (goal, effect, reason, ended) = (row.text()?, row.text()?, row.text()?, row.text()?);
@@ -321,7 +321,7 @@ fn our_row(row: &mut Cells, turn: &Turn, settings: &Settings) -> Result<Option<O
     else {
         return Ok(None);
     };
-    let before = |at: Option<Stamp>| at.is_none_or(|at| at <= turn.began_at);
+    let before = |at: Option<Stamp>| at.is_none_or(|at| at <= hold.began_at);
     let amount = settings.operations.get(&operation).and_then(|compared| compared.amount.as_ref());
     let here = Here {
         goal: words::read_goal(&goal)?,
@@ -333,14 +333,14 @@ fn our_row(row: &mut Cells, turn: &Turn, settings: &Settings) -> Result<Option<O
     Ok(Some(OurRow { id, operation, key, here, quiet_until }))
 }
 
-fn pair(mut row: Cells, turn: &Turn, settings: &Settings) -> Result<Pair> {
+fn pair(mut row: Cells, hold: &Hold, settings: &Settings) -> Result<Pair> {
     Ok(Pair {
         name: row.must_text()?,
         state: row.parsed("a state", ListedState::parse)?.ok_or_else(|| foreign("a state", "null"))?,
         amount: row.parsed("an amount", |text| text.parse().ok())?,
         judged: row.parsed("a difference", Difference::parse)?,
         beaten: row.flag()?,
-        ours: our_row(&mut row, turn, settings)?,
+        ours: our_row(&mut row, hold, settings)?,
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The obvious rule asks until there is no next page. Lists do not always end: a cursor points to its own page, or two to
 //! each other. Remembering every cursor would find that and needs memory without a bound; forbidding one to come twice
-//! refuses a partner who only repeats a page once. What a circle cannot do is bring anything new. So the count is of pages
+//! refuses a provider who only repeats a page once. What a circle cannot do is bring anything new. So the count is of pages
 //! in a row that brought no new record, and it is short where the cursor did not even move.
 
 /// How many pages may follow each other without a new record while the cursor moves: some lists have gaps.

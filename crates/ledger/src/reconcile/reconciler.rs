@@ -13,7 +13,7 @@ use super::shelf::{Shelf, Wanted};
 use super::tables::Tables;
 use super::{Difference, Entry, Report, ReportId, Settings, Status, Window};
 
-/// Compares one other side's list with the ledger.
+/// Compares one provider's list with the ledger.
 pub struct Reconciler<S: Store> {
     pub(super) ledger: Ledger<S>,
     pub(super) remote: Arc<dyn Remote>,
@@ -60,7 +60,7 @@ impl<S: Store + Tables> Reconciler<S> {
     ///
     /// # Errors
     ///
-    /// The store's. That the other side could not be asked is no error, but what the report says.
+    /// The store's. That the provider could not be asked is no error, but what the report says.
     pub async fn run(&self, window: &Window, asked_by: &str, fix: bool) -> Result<Report, Error> {
         let id = ReportId::new();
         let dependency = &self.settings.dependency;
@@ -75,9 +75,9 @@ impl<S: Store + Tables> Reconciler<S> {
     ///
     /// [`Refusal::NotFound`], and the store's.
     pub async fn again(&self, id: ReportId) -> Result<Report, Error> {
-        let turn = self.shelf().take(id, self.ledger.owner(), self.settings.lease, true).await?;
-        if let Some(turn) = turn {
-            self.work(turn).await?;
+        let hold = self.shelf().take(id, self.ledger.owner(), self.settings.lease, true).await?;
+        if let Some(hold) = hold {
+            self.work(hold).await?;
         }
         self.report(id).await
     }

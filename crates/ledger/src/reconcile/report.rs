@@ -38,7 +38,7 @@ impl fmt::Display for ReportId {
 pub enum Status {
     /// Somebody works on it, or will take it over once his lease has run out.
     Running,
-    /// The other side's list was read whole: the report says what differs, and nothing else does.
+    /// The provider's list was read whole: the report says what differs, and nothing else does.
     Complete,
     /// It was not. There are no differences to show, since each could be one that the rest of the list explains.
     Incomplete,
@@ -60,12 +60,12 @@ impl Status {
     }
 }
 
-/// One comparison of the ledger with the other side's list.
+/// One comparison of the ledger with the provider's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// Its name.
     pub id: ReportId,
-    /// The other side.
+    /// The provider.
     pub dependency: String,
     /// The time that was compared.
     pub window: Window,
@@ -92,7 +92,7 @@ pub struct Report {
 /// Counts and sums of a complete report. A sum is none where amounts are not compared, or are too large to be added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Records of the window that the other side holds for applied.
+    /// Records of the window that the provider holds for applied.
     pub there: u64,
     /// Their amounts.
     pub sum_there: Option<Amount>,
@@ -150,7 +150,7 @@ pub struct Entry {
     pub difference: Difference,
     /// Our key, where there is one.
     pub key: Option<String>,
-    /// The other side's own name for its record.
+    /// The provider's own name for its record.
     pub id_there: Option<String>,
     /// The action, where the ledger has it.
     pub action: Option<ActionId>,
@@ -164,7 +164,7 @@ pub struct Entry {
     pub amount_here: Option<Amount>,
     /// The amount of the record.
     pub amount_there: Option<Amount>,
-    /// When the record was made, as the other side says.
+    /// When the record was made, as the provider says.
     pub at_there: Option<Stamp>,
     /// What was done about it, and by whom.
     pub correction: Option<String>,

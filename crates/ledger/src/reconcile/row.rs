@@ -41,13 +41,13 @@ pub(super) const REPORT: [&str; 30] = [
     "span",
 ];
 
-/// What a turn needs beside the report.
-pub(super) const TURN: [&str; 7] = ["@edge_to", "cursor", "pages", "barren", "still", "fence", "owner"];
+/// What a hold needs beside the report.
+pub(super) const HOLD: [&str; 7] = ["@edge_to", "cursor", "pages", "barren", "still", "fence", "owner"];
 
 /// How far a report is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// The other side is asked.
+    /// The provider is asked.
     List,
     /// Both sides are compared.
     Join,

@@ -43,9 +43,9 @@ impl<S: Store + Tables> Reconciler<S> {
             shelf.want(ReportId::new(), &wanted).await?;
         }
         let Some(id) = shelf.due(dependency).await? else { return Ok(None) };
-        let turn = shelf.take(id, self.ledger.owner(), self.settings.lease, false).await?;
-        let Some(turn) = turn else { return Ok(None) };
-        self.work(turn).await?;
+        let hold = shelf.take(id, self.ledger.owner(), self.settings.lease, false).await?;
+        let Some(hold) = hold else { return Ok(None) };
+        self.work(hold).await?;
         self.report(id).await.map(Some)
     }
 

@@ -16,7 +16,7 @@ pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Corrections {
-    /// The other side's word is taken for an action whose outcome we do not know: applied there is applied here.
+    /// The provider's word is taken for an action whose outcome we do not know: applied there is applied here.
     pub adopt: bool,
     /// What failed or was cancelled here and lives there is undone there, by the action protocol.
     pub cancel: bool,
@@ -29,7 +29,7 @@ impl Corrections {
     pub const ALL: Corrections = Corrections { adopt: true, cancel: true, mark: true };
 }
 
-/// An operation whose effects the other side's list shows.
+/// An operation whose effects the provider's list shows.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Compared {
@@ -63,24 +63,24 @@ impl fmt::Debug for Compared {
     }
 }
 
-/// How one other side is compared.
+/// How one provider is compared.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The other side.
+    /// The provider.
     pub dependency: String,
     /// The operations whose effects its list shows, by name. An action of any other is matched by its key, and never
     /// missed in the list.
     pub operations: BTreeMap<String, Compared>,
-    /// The partner's time zone. Default UTC.
+    /// The provider's time zone. Default UTC.
     pub zone: Zone,
-    /// How long a window of the schedule is. Default 24 h: the partner's days.
+    /// How long a window of the schedule is. Default 24 h: the provider's days.
     pub every: Duration,
     /// How long after a window's end it is compared. Default 10 min: what was on its way at its end has arrived, and is
     /// in the list.
     pub delay: Duration,
-    /// How far the partner's clock may be from the database's. Default 10 min. It is added to what is looked at around the
-    /// window; a larger one costs a longer list, a smaller one may call "only here" what the partner dates into the next.
+    /// How far the provider's clock may be from the database's. Default 10 min. It is added to what is looked at around the
+    /// window; a larger one costs a longer list, a smaller one may call "only here" what the provider dates into the next.
     pub skew: Duration,
     /// How many windows that nobody compared are made up for, the oldest first. Default 31.
     pub catch_up: u32,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::paging::Paging;
 use super::report::{Report, ReportId, Totals};
-use super::row::{REPORT, Stage, TURN, read};
+use super::row::{HOLD, REPORT, Stage, read};
 use super::tables::{Statement, Tables, Value};
 use super::{Difference, Window};
 use crate::machine::{Owner, Stamp};
@@ -20,10 +20,10 @@ const STALE: Duration = Duration::from_secs(3600);
 
 /// The right to work on a report, and where the work stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Turn {
+pub(crate) struct Hold {
     pub(crate) report: Report,
     pub(crate) stage: Stage,
-    /// When the other side was first asked in this try.
+    /// When the provider was first asked in this try.
     pub(crate) began_at: Stamp,
     /// Which stretch is being asked for: 0 the window, 1 before it, 2 after it.
     pub(crate) span: u32,
@@ -61,7 +61,7 @@ impl<T: Tables> Shelf<'_, T> {
             Some(time) => dialect.micros(time),
             None => name.strip_prefix('?').unwrap_or(name).to_owned(),
         };
-        REPORT.iter().chain(&TURN).map(column).collect::<Vec<_>>().join(", ")
+        REPORT.iter().chain(&HOLD).map(column).collect::<Vec<_>>().join(", ")
     }
 
     /// Writes down that a report is wanted; false where the schedule's is there already.
@@ -151,7 +151,7 @@ impl<T: Tables> Shelf<'_, T> {
         owner: Owner,
         lease: Duration,
         at_once: bool,
-    ) -> Result<Option<Turn>> {
+    ) -> Result<Option<Hold>> {
         let dialect = self.tables.dialect();
         let owner = format!("{:032x}", owner.0);
         let lease_micros = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX / 4);
@@ -194,7 +194,7 @@ impl<T: Tables> Shelf<'_, T> {
         if rest.owner.as_ref() != Some(&owner) {
             return Ok(None);
         }
-        Ok(Some(Turn {
+        Ok(Some(Hold {
             report,
             stage: rest.stage,
             began_at: rest.began_at,
@@ -208,55 +208,55 @@ impl<T: Tables> Shelf<'_, T> {
     }
 
     /// The first statement of every write: is the report still ours? Its lease begins again. `sets` may use `$5` and on.
-    pub(crate) fn guard<const N: usize>(&self, turn: &Turn, sets: &str, values: [Value; N]) -> Statement {
+    pub(crate) fn guard<const N: usize>(&self, hold: &Hold, sets: &str, values: [Value; N]) -> Statement {
         let text = format!(
             "UPDATE {} SET lease_until = {}{sets} WHERE id = $1 AND owner = $2 AND fence = $3",
             self.reports(),
             self.tables.dialect().now_plus("$4"),
         );
         let mut all: Vec<Value> = vec![
-            turn.report.id.to_string().into(),
-            turn.owner.clone().into(),
-            turn.fence.into(),
-            turn.lease_micros.into(),
+            hold.report.id.to_string().into(),
+            hold.owner.clone().into(),
+            hold.fence.into(),
+            hold.lease_micros.into(),
         ];
         all.extend(values);
         Statement { text, values: all }
     }
 
     /// Keeps the report for another lease; false where it is somebody else's by now.
-    pub(crate) async fn keep(&self, turn: &Turn) -> Result<bool> {
-        self.tables.transact(vec![self.guard(turn, "", [])]).await
+    pub(crate) async fn keep(&self, hold: &Hold) -> Result<bool> {
+        self.tables.transact(vec![self.guard(hold, "", [])]).await
     }
 
     /// Where the asking stands.
-    pub(crate) fn placed(&self, turn: &Turn) -> Statement {
+    pub(crate) fn placed(&self, hold: &Hold) -> Statement {
         let edge = self.tables.dialect().at("$7");
         let sets = format!(
             ", stage = $5, span = $6, edge_to = {edge}, cursor = $8, pages = $9, barren = $10, still = $11"
         );
         let values = [
-            turn.stage.as_str().into(),
-            turn.span.into(),
-            turn.edge_to.into(),
-            turn.paging.cursor.clone().into(),
-            turn.paging.pages.into(),
-            turn.paging.barren.into(),
-            turn.paging.still.into(),
+            hold.stage.as_str().into(),
+            hold.span.into(),
+            hold.edge_to.into(),
+            hold.paging.cursor.clone().into(),
+            hold.paging.pages.into(),
+            hold.paging.barren.into(),
+            hold.paging.still.into(),
         ];
-        self.guard(turn, &sets, values)
+        self.guard(hold, &sets, values)
     }
 
     /// The list did not come whole; asked again at `next`, if at all.
-    pub(crate) async fn incomplete(&self, turn: &Turn, why: &str, after: Option<Duration>) -> Result<bool> {
+    pub(crate) async fn incomplete(&self, hold: &Hold, why: &str, after: Option<Duration>) -> Result<bool> {
         let micros = after.map(|after| i64::try_from(after.as_micros()).unwrap_or(i64::MAX / 4));
         let next = self.tables.dialect().now_plus("$6");
         let sets = format!(", status = 'incomplete', owner = NULL, why = $5, next_at = {next}");
-        self.tables.transact(vec![self.guard(turn, &sets, [why.into(), Value::Int(micros)])]).await
+        self.tables.transact(vec![self.guard(hold, &sets, [why.into(), Value::Int(micros)])]).await
     }
 
     /// The comparison is done: what it counted, and on to corrections.
-    pub(crate) async fn counted(&self, turn: &Turn, totals: &Totals) -> Result<bool> {
+    pub(crate) async fn counted(&self, hold: &Hold, totals: &Totals) -> Result<bool> {
         let sum = |amount: Option<super::Amount>| Value::Text(amount.map(|amount| amount.to_string()));
         let sets = ", stage = 'fix', there = $5, sum_there = $6, here = $7, sum_here = $8, agreed = $9, \
                     uncompared = $10, only_here = $11, only_there = $12, amount = $13, state = $14, doubled = $15, \
@@ -278,18 +278,18 @@ impl<T: Tables> Shelf<'_, T> {
             sum(totals.sum_only_here),
             sum(totals.sum_only_there),
         ];
-        self.tables.transact(vec![self.guard(turn, sets, values)]).await
+        self.tables.transact(vec![self.guard(hold, sets, values)]).await
     }
 
     /// What is still to be done, after a stage of the aftermath.
-    pub(crate) async fn reach(&self, turn: &Turn, stage: Stage) -> Result<bool> {
-        self.tables.transact(vec![self.guard(turn, ", stage = $5", [stage.as_str().into()])]).await
+    pub(crate) async fn reach(&self, hold: &Hold, stage: Stage) -> Result<bool> {
+        self.tables.transact(vec![self.guard(hold, ", stage = $5", [stage.as_str().into()])]).await
     }
 
-    pub(crate) async fn complete(&self, turn: &Turn) -> Result<bool> {
+    pub(crate) async fn complete(&self, hold: &Hold) -> Result<bool> {
         let now = self.tables.dialect().now();
         let sets = format!(", status = 'complete', owner = NULL, why = NULL, finished_at = {now}");
-        self.tables.transact(vec![self.guard(turn, &sets, [])]).await
+        self.tables.transact(vec![self.guard(hold, &sets, [])]).await
     }
 
     /// Deletes reports that were finished, or given up, before `before`, with what they list.
@@ -334,10 +334,10 @@ impl<T: Tables> Shelf<'_, T> {
     /// As [`Shelf::drop_listed`], as long as the report is ours. The condition may use `$5`, which is `bound`.
     ///
     /// False where the report is not ours any more.
-    pub(crate) async fn drop_while_ours(&self, turn: &Turn, which: &str) -> Result<bool> {
-        let report = turn.report.id.to_string();
+    pub(crate) async fn drop_while_ours(&self, hold: &Hold, which: &str) -> Result<bool> {
+        let report = hold.report.id.to_string();
         loop {
-            if !self.keep(turn).await? {
+            if !self.keep(hold).await? {
                 return Ok(false);
             }
             if !self.drop_listed(&report, which).await? {

@@ -1,6 +1,6 @@
-//! Which time is compared: a window on the partner's calendar.
+//! Which time is compared: a window on the provider's calendar.
 //!
-//! "Yesterday" is the partner's yesterday. The obvious rule, midnight to midnight plus 24 hours, is wrong on the two days
+//! "Yesterday" is the provider's yesterday. The obvious rule, midnight to midnight plus 24 hours, is wrong on the two days
 //! of the year on which a zone's clock is moved: such a day has 23 or 25 hours, and in some zones no midnight. So days
 //! are taken from the zone's own calendar, and the next window begins exactly where the last one ended.
 //!
@@ -16,7 +16,7 @@ use jiff::{Span, Timestamp, Zoned};
 
 use crate::machine::Stamp;
 
-/// How long a window of the schedule is where nothing else is said: the partner's days.
+/// How long a window of the schedule is where nothing else is said: the provider's days.
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A window is no shorter than this.
 const SHORTEST: Duration = Duration::from_secs(60);
@@ -132,7 +132,7 @@ impl Window {
         if from < to { Ok(Window { from, to, zone: zone.clone() }) } else { Err(NoWindow::Empty) }
     }
 
-    /// One day of the partner's calendar, written `2026-11-26`.
+    /// One day of the provider's calendar, written `2026-11-26`.
     ///
     /// # Errors
     /// There is no such day.
@@ -202,7 +202,7 @@ impl Window {
         self.to
     }
 
-    /// The partner's zone.
+    /// The provider's zone.
     #[must_use]
     pub const fn zone(&self) -> &Zone {
         &self.zone

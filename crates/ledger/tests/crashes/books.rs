@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seawall_ledger::store::Boxed;
-use seawall_ledger::{Call, Found, Performed, Remote, Report, Undone};
+use seawall_ledger::{Delivery, Found, Performed, Remote, Report, Undone};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -128,15 +128,19 @@ pub(crate) struct Wire(pub(crate) String);
 
 impl Wire {
     /// `None` where nothing was sent, `Some(None)` where no answer came.
-    async fn ask(&self, call: Call<'_>, verb: &str) -> Option<Option<String>> {
+    async fn ask(&self, delivery: Delivery<'_>, verb: &str) -> Option<Option<String>> {
         let mut stream = TcpStream::connect(&self.0).await.ok()?;
-        if !call.may_send() {
+        if !delivery.may_send() {
             return None;
         }
         let sent = stream
             .write_all(
-                format!("{verb} {} {}\n", call.action.key, String::from_utf8_lossy(&call.action.request))
-                    .as_bytes(),
+                format!(
+                    "{verb} {} {}\n",
+                    delivery.action.key,
+                    String::from_utf8_lossy(&delivery.action.request)
+                )
+                .as_bytes(),
             )
             .await;
         if sent.is_err() {
@@ -148,9 +152,9 @@ impl Wire {
 }
 
 impl Remote for Wire {
-    fn perform<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Performed, Report)> {
+    fn perform<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Performed, Report)> {
         Box::pin(async move {
-            let how = match self.ask(call, "perform").await {
+            let how = match self.ask(delivery, "perform").await {
                 None => Performed::NotSent,
                 Some(Some(_)) => Performed::Yes(None),
                 Some(None) => Performed::Unknown,
@@ -159,9 +163,9 @@ impl Remote for Wire {
         })
     }
 
-    fn confirm<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Found, Report)> {
+    fn confirm<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Found, Report)> {
         Box::pin(async move {
-            let found = match self.ask(call, "confirm").await.flatten().as_deref() {
+            let found = match self.ask(delivery, "confirm").await.flatten().as_deref() {
                 Some("applied") => Found::Applied(None),
                 Some("absent") => Found::Absent,
                 _ => Found::Other,
@@ -170,9 +174,9 @@ impl Remote for Wire {
         })
     }
 
-    fn cancel<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+    fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {
         Box::pin(async move {
-            let undone = match self.ask(call, "cancel").await {
+            let undone = match self.ask(delivery, "cancel").await {
                 None => Undone::NotSent,
                 Some(Some(answer)) if answer == "yes" => Undone::Yes,
                 Some(Some(_)) => Undone::NoSuch,

@@ -1,4 +1,4 @@
-//! A partner whose list can be long, late, torn and repeated; and rows of the ledger to compare it with.
+//! A provider whose list can be long, late, torn and repeated; and rows of the ledger to compare it with.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -8,7 +8,8 @@ use seawall_ledger::machine::{self, NotApplied};
 use seawall_ledger::reconcile::{Amount, ListAsk, Listed, ListedState, NoPage, Page};
 use seawall_ledger::store::{Boxed, Insert, Store};
 use seawall_ledger::{
-    Action, ActionId, Call, End, Found, Goal, Known, Performed, Remote, Report, Rules, Stamp, State, Undone,
+    Action, ActionId, Delivery, End, Found, Goal, Known, Performed, Remote, Report, Rules, Stamp, State,
+    Undone,
 };
 use seawall_policy::Idempotency;
 
@@ -29,7 +30,7 @@ pub(crate) enum Fault {
 
 type Hook = Box<dyn Fn(usize) + Send + Sync>;
 
-/// A partner.
+/// A provider.
 pub(crate) struct Partner {
     pub(crate) records: Mutex<Vec<Listed>>,
     pub(crate) page: usize,
@@ -82,13 +83,13 @@ impl Partner {
 }
 
 impl Remote for Partner {
-    fn perform<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Performed, Report)> {
+    fn perform<'a>(&'a self, _: Delivery<'a>) -> Boxed<'a, (Performed, Report)> {
         Box::pin(std::future::ready((Performed::Yes(None), Report::default())))
     }
 
-    fn confirm<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Found, Report)> {
+    fn confirm<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Found, Report)> {
         let records = self.records.lock().unwrap();
-        let found = records.iter().find(|record| record.key.as_ref() == Some(&call.action.key));
+        let found = records.iter().find(|record| record.key.as_ref() == Some(&delivery.action.key));
         let found = match found.map(|record| record.state) {
             Some(ListedState::Applied) => Found::Applied(None),
             Some(ListedState::Cancelled) => Found::Cancelled,
@@ -98,10 +99,10 @@ impl Remote for Partner {
         Box::pin(std::future::ready((found, Report::default())))
     }
 
-    fn cancel<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+    fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {
         self.cancels.fetch_add(1, Ordering::SeqCst);
         let mut records = self.records.lock().unwrap();
-        let found = records.iter_mut().find(|record| record.key.as_ref() == Some(&call.action.key));
+        let found = records.iter_mut().find(|record| record.key.as_ref() == Some(&delivery.action.key));
         let undone = match found {
             Some(record) => {
                 record.state = ListedState::Cancelled;
@@ -145,7 +146,7 @@ pub(crate) fn rules() -> Rules {
     Rules::of(Idempotency::Keyed)
 }
 
-/// A record of the partner.
+/// A record of the provider.
 pub(crate) fn record(key: &str, at: Stamp, amount: i64, state: ListedState) -> Listed {
     Listed {
         key: Some(key.to_owned()),
@@ -226,7 +227,7 @@ pub(crate) async fn plant<S: Store>(store: &S, actions: Vec<Action>) {
     }
 }
 
-/// Names differences as tests compare them: kind and key, or the other side's id where there is no key.
+/// Names differences as tests compare them: kind and key, or the provider's id where there is no key.
 pub(crate) type Named = BTreeMap<(String, String), u32>;
 
 /// One more of a kind.

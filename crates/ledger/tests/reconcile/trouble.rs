@@ -87,7 +87,7 @@ pub(crate) async fn what_came_to_rest_after_the_asking_began_is_pending<S: Store
     let found = entries(&reconciler, &report).await;
     assert_eq!((found.len(), found[0].difference), (1, Difference::Pending), "{found:?}");
     assert_eq!(found[0].state_here, Some(Standing::Done));
-    // The next asking began after that, and what the partner says then is a difference.
+    // The next asking began after that, and what the provider says then is a difference.
     let report = reconciler.run(&day(), "anna", false).await.unwrap();
     assert_eq!(entries(&reconciler, &report).await[0].difference, Difference::State);
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seawall_ledger::store::Boxed;
-use seawall_ledger::{Call, Found, Performed, Remote, Report, Undone};
+use seawall_ledger::{Delivery, Found, Performed, Remote, Report, Undone};
 
 /// What one request meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,18 +124,18 @@ fn report(status: u16) -> Report {
 }
 
 impl Remote for Provider {
-    fn perform<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Performed, Report)> {
-        let key = call.action.key.as_str();
+    fn perform<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Performed, Report)> {
+        let key = delivery.action.key.as_str();
         let fate = {
             let mut books = self.0.lock().unwrap();
             *books.performs.entry(key.to_owned()).or_default() += 1;
-            books.bytes.entry(key.to_owned()).or_default().push(call.action.request.clone());
+            books.bytes.entry(key.to_owned()).or_default().push(delivery.action.request.clone());
             books.at_once += 1;
             books.most_at_once = books.most_at_once.max(books.at_once);
             books.script.pop().unwrap_or(Fate::Yes)
         };
         Box::pin(async move {
-            assert!(call.may_send(), "called after its deadline");
+            assert!(delivery.may_send(), "called after its deadline");
             let answer = match fate {
                 Fate::Yes => {
                     self.apply(key);
@@ -167,15 +167,15 @@ impl Remote for Provider {
         })
     }
 
-    fn confirm<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Found, Report)> {
+    fn confirm<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Found, Report)> {
         let mut books = self.0.lock().unwrap();
-        *books.confirms.entry(call.action.key.clone()).or_default() += 1;
+        *books.confirms.entry(delivery.action.key.clone()).or_default() += 1;
         let found = if books.blind > 0 {
             books.blind -= 1;
             Found::Absent
-        } else if books.effects.get(&call.action.key).is_some_and(|live| *live > 0) {
+        } else if books.effects.get(&delivery.action.key).is_some_and(|live| *live > 0) {
             Found::Applied(Some(b"{\"id\":\"ch_1\"}".to_vec()))
-        } else if books.cancels.contains_key(&call.action.key) {
+        } else if books.cancels.contains_key(&delivery.action.key) {
             Found::Cancelled
         } else {
             Found::Absent
@@ -183,11 +183,11 @@ impl Remote for Provider {
         Box::pin(async move { (found, report(200)) })
     }
 
-    fn cancel<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+    fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {
         let mut books = self.0.lock().unwrap();
-        *books.cancels.entry(call.action.key.clone()).or_default() += 1;
+        *books.cancels.entry(delivery.action.key.clone()).or_default() += 1;
         let undone = match books.cancel_script.pop().unwrap_or(Fate::Yes) {
-            Fate::Yes => match books.effects.get_mut(&call.action.key) {
+            Fate::Yes => match books.effects.get_mut(&delivery.action.key) {
                 Some(live) if *live > 0 => {
                     *live -= 1;
                     Undone::Yes
