@@ -1,4 +1,4 @@
-//! The table of docs/life-of-an-action.md, its part about performing: each line by what it guards.
+//! The table of docs/life-of-an-action.md, its part about performing. Each test is named for what its line guards.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Reconciliation: the ledger compared with the provider's own list, for a window of time.
 //!
-//! Whatever the protocol guarantees, it guarantees for what went through the ledger and for a provider that keeps its
-//! word. A charge that somebody made by hand, a refund in the provider's back office, a key that was forgotten early: only
-//! the provider's list shows them.
+//! The protocol's guarantees hold for what went through the ledger, and for a provider that keeps its word. A charge
+//! that somebody made by hand, a refund in the provider's back office, a key that was forgotten early: only the
+//! provider's list shows them.
 //!
 //! What the obvious comparison of two lists gets wrong, and what is done instead:
 //!
@@ -15,8 +15,9 @@
 //! | days of 24 hours, amounts as floats | windows that overlap twice a year; sums that drift | [`Window`], [`Amount`] |
 //! | put right what differs | one wrong mapping cancels a day's business | report only, unless the operation says more ([`Corrections`]) |
 //!
-//! Any number of workers may [watch](Reconciler::watch) the same schedule: the store's unique key says that a window is one
-//! report, a lease says who works on it. On demand a window may be compared as often as one likes ([`Reconciler::run`]).
+//! Any number of workers may [watch](Reconciler::watch) the same schedule: the store's unique key makes one report of a
+//! window, and a lease says which worker has it. On demand a window may be compared any number of times
+//! ([`Reconciler::run`]).
 
 mod amount;
 mod json;

@@ -7,7 +7,7 @@ use super::{Window, Zone};
 use crate::machine::Stamp;
 use crate::store::Result;
 
-/// The columns of a report, in the order in which they are read: `@` is a time, `?` a truth value.
+/// The columns of a report, in the order in which they are read: `@` marks a time, `?` a truth value.
 pub(super) const REPORT: [&str; 30] = [
     "id",
     "dependency",
@@ -41,10 +41,10 @@ pub(super) const REPORT: [&str; 30] = [
     "span",
 ];
 
-/// What a hold needs beside the report.
+/// What the hold on a report needs beside the report.
 pub(super) const HOLD: [&str; 7] = ["@edge_to", "cursor", "pages", "barren", "still", "fence", "owner"];
 
-/// How far a report is.
+/// How far the work on a report is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// The provider is asked.
@@ -53,7 +53,7 @@ pub(crate) enum Stage {
     Join,
     /// Differences are corrected, where that is allowed.
     Fix,
-    /// What agrees is thrown away.
+    /// Entries on which both sides agree are deleted.
     Purge,
 }
 

@@ -1,16 +1,16 @@
 //! One report, from the first page to the last difference.
 //!
-//! In four stages, each of which can be begun again by whoever takes the report over:
+//! It has four stages. A worker that takes the report over can begin each of them again:
 //!
-//! 1. **List.** The provider is asked page by page; each page is stored in one transaction with the cursor behind it. An
-//!    error that stays makes the report incomplete: it is asked again from the first page, later, and shows nothing until
-//!    then.
-//! 2. **Join.** Record by record the row of the same key is looked up, whenever that was recorded. Then row by row of the
-//!    window, those whose key was not listed. If any of them is to be called "only here", the time around the window is
-//!    listed first, as far as its effect can have been dated by a clock that is off or by a late retry, and the join is
-//!    done again.
-//! 3. **Fix**, where that was asked for and the operation allows it.
-//! 4. **Purge** of what agrees.
+//! 1. **List.** The provider is asked page by page. Each page is stored in one transaction with the cursor behind it.
+//!    An error that stays makes the report incomplete: it is asked for again later, from the first page, and shows
+//!    nothing until then.
+//! 2. **Join.** For each record the row of the same key is looked up, whenever that row was recorded. Then each row of
+//!    the window whose key was not listed is looked at. Before any of them is called "only here", the time around the
+//!    window is listed as well, as far as a clock that is off or a late repeat can have moved the date of its effect.
+//!    Then the join is done again.
+//! 3. **Fix**, where it was asked for and the operation allows it.
+//! 4. **Purge** of the entries on which both sides agree.
 
 use std::time::Duration;
 
@@ -33,15 +33,15 @@ use crate::store::Store;
 
 /// What became of a stage.
 enum Went {
-    /// On to the next.
+    /// Go on to the next stage.
     On,
-    /// The report is somebody else's by now.
+    /// Another worker has taken the report over.
     Lost,
-    /// The list did not come whole.
+    /// The list could not be read whole.
     Incomplete(String),
 }
 
-/// Where a stage stops when the report is lost.
+/// Leaves a stage when another worker has taken the report over.
 macro_rules! or_lost {
     ($ours:expr) => {
         if !$ours {
@@ -51,7 +51,7 @@ macro_rules! or_lost {
 }
 
 impl<S: Store + Tables> Reconciler<S> {
-    /// Works on a report until it is complete, incomplete or lost.
+    /// Works on a report until it is complete, incomplete or lost to another worker.
     pub(super) async fn work(&self, mut hold: Hold) -> Result<(), Error> {
         let shelf = self.shelf();
         loop {
@@ -79,7 +79,7 @@ impl<S: Store + Tables> Reconciler<S> {
                     let tries = hold.report.tries;
                     let again = tries < self.settings.tries;
                     let wait = self.settings.backoff.wait(tries, None, Draw::new(fastrand::u64(..)));
-                    // At least half of the bound: a list that fails is asked by nobody for a while.
+                    // At least half of the bound: nobody asks for a list that fails for a while.
                     let after = again.then(|| wait.max(self.settings.backoff.base / 2));
                     tracing::warn!(dependency = %hold.report.dependency, report = %hold.report.id, why, "no whole list");
                     shelf.incomplete(&hold, &why, after).await?;
@@ -122,7 +122,7 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// What is to be asked for now; none where everything was.
+    /// What is to be asked for now; `None` where everything was asked for.
     fn stretch(&self, hold: &Hold) -> Option<Window> {
         let window = &hold.report.window;
         let zone = window.zone();
@@ -137,7 +137,7 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Asks for a page, more than once if need be; none where the report was lost meanwhile.
+    /// Asks for a page, several times if need be; `None` where the report was lost meanwhile.
     async fn ask(
         &self,
         shelf: &Shelf<'_, S>,
@@ -189,7 +189,7 @@ impl<S: Store + Tables> Reconciler<S> {
         Ok(Went::On)
     }
 
-    /// From their records to our rows.
+    /// Goes through the provider's records and looks up our rows.
     async fn join_theirs(&self, shelf: &Shelf<'_, S>, hold: &Hold, sums: &mut Sums) -> Result<bool, Error> {
         let mut after = String::new();
         loop {
@@ -210,8 +210,8 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// From our rows to their records. Gives the latest time at which something that is only here can have arrived; none
-    /// where the report was lost.
+    /// Goes through our rows and looks up the provider's records. Returns the latest time at which a request that is
+    /// only here can have arrived; `None` where the report was lost.
     async fn join_ours(
         &self,
         shelf: &Shelf<'_, S>,
@@ -245,7 +245,7 @@ impl<S: Store + Tables> Reconciler<S> {
     }
 }
 
-/// A record that does not stand for its key is a second effect, or none.
+/// A record that does not stand for its key is a second effect, or none at all.
 fn verdict(pair: &Pair) -> Option<Difference> {
     if pair.beaten {
         return (pair.state == ListedState::Applied).then_some(Difference::Doubled);
@@ -254,7 +254,7 @@ fn verdict(pair: &Pair) -> Option<Difference> {
     judge(pair.ours.as_ref().map(|row| &row.here), Some(&there))
 }
 
-/// What is added up on the way.
+/// What is added up during the comparison.
 #[derive(Default)]
 struct Sums {
     totals: Totals,
@@ -312,5 +312,5 @@ impl Sums {
     }
 }
 
-/// So long a schedule sleeps at most before it looks again.
+/// The longest time that a schedule sleeps before it looks again.
 pub(super) const LOOK: Duration = Duration::from_secs(30);
