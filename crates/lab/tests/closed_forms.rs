@@ -28,7 +28,7 @@ fn tries(tries: u32) -> PeerPolicy {
     PeerPolicy::tries(tries, Waits::Full(0.1, 2.0))
 }
 
-/// What callers do, and what it is in the closed form: attempts for each call, tokens of each caller.
+/// What callers do, and what that is in the closed form: the attempts for each call, the tokens of each caller.
 fn policies() -> [(&'static str, PeerPolicy, f64, f64); 4] {
     let success = Budget::PerSuccess { per: 0.1, cap: 10.0, initial: 10.0 };
     let request = |per| Budget::PerRequest { per, cap: 10.0, initial: 10.0 };
@@ -71,7 +71,7 @@ fn recovery_takes_as_long_as_the_closed_form_says() {
             "{load:.1}   {lasts:>4} s × {left}   {name:<18}  {known:>9.1} s  {simulated:>7.1} s  {off:+.1}"
         );
         println!("{line}");
-        // A random walk around the fluid limit: wider where little capacity is left over.
+        // It is a random walk around the fluid limit, which is wider where little capacity is left over.
         if off.is_nan() || off.abs() > (0.15 * known).max(3.0) {
             wrong.push(line);
         }

@@ -18,7 +18,7 @@ pub const WORDS: &[(&str, &str)] = &[
         "delay=2s",
         "the work takes this long, then the effect and the answer; a caller that leaves does not stop it",
     ),
-    ("delay-after-effect=2s", "the effect at once, the answer this much later"),
+    ("delay-after-effect=2s", "the effect immediately, the answer this much later"),
     ("status=503", "no effect, and this status"),
     ("status-after-effect=500", "the effect, and this status"),
     ("retry-after=3s", "Retry-After beside a status; alone it means status=503"),

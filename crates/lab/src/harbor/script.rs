@@ -12,7 +12,7 @@
 //!     rate  = 0.1
 //!     from  = "5s"
 //!     until = "60s"
-//!     times = 100           # strikes no more than so many requests; no bound by default
+//!     times = 100           # the most requests that it strikes; no bound by default
 //! "#.parse()?;
 //! # let _ = script;
 //! # Ok::<(), seawall_lab::harbor::ScriptError>(())

@@ -57,8 +57,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// The measure of SQLite: insert the intent, update the outcome, each committed before the next, by whoever has his turn. No
-/// ledger and no call.
+/// The measure for SQLite: insert the intent, update the outcome, each committed before the next. Tasks take turns. It
+/// uses no ledger and makes no call.
 async fn raw(asked: &Asked) -> Result<(), Box<dyn std::error::Error>> {
     let options: SqliteConnectOptions = asked.url.parse()?;
     let options = options

@@ -132,7 +132,7 @@ impl View<'_> {
             return self.change(|draft| draft.fail("given up: it could not be sent in time"));
         }
         if self.state.attempts >= self.rules.limits.perform || !self.key_lives() {
-            return self.change(|draft| draft.fail("not known to the other side, and not to be sent again"));
+            return self.change(|draft| draft.fail("not known to the provider, and not to be sent again"));
         }
         if let Some(by) = self.too_late_to_settle() {
             return self.rest(by);
@@ -150,7 +150,7 @@ impl View<'_> {
             return Err("unknown after the last attempt");
         }
         if !self.key_lives() {
-            return Err("unknown, and the other side may have forgotten the key");
+            return Err("unknown, and the provider may have forgotten the key");
         }
         if let Some(by) = self.too_late_to_settle() {
             return Ok(self.rest(by));

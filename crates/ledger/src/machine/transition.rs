@@ -298,9 +298,9 @@ pub fn release(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
 
 fn refusal(why: NotApplied) -> &'static str {
     match why {
-        NotApplied::Refused => "refused by the other side",
-        NotApplied::Cancelled => "cancelled on the other side",
-        NotApplied::Absent | NotApplied::NoSuch => "not known to the other side after the quiet time",
+        NotApplied::Refused => "refused by the provider",
+        NotApplied::Cancelled => "cancelled at the provider",
+        NotApplied::Absent | NotApplied::NoSuch => "not known to the provider after the quiet time",
         NotApplied::Resolved => "resolved as not applied",
     }
 }

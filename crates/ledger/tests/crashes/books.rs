@@ -1,6 +1,6 @@
-//! A provider in a process of its own: its books outlive whoever is killed.
+//! A provider in a process of its own: its books outlive every process that is killed.
 //!
-//! A line in, a line out: `perform KEY BYTES`, `confirm KEY BYTES`, `cancel KEY BYTES`.
+//! It reads a line and answers with a line: `perform KEY BYTES`, `confirm KEY BYTES`, `cancel KEY BYTES`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,13 +15,13 @@ use tokio::net::{TcpListener, TcpStream};
 /// What the provider knows of one key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Entry {
-    /// Effects that live.
+    /// Effects that stand.
     pub(crate) live: i64,
     /// Requests to perform that arrived.
     pub(crate) performs: u32,
-    /// Requests to perform that arrived while nobody could know what became of an earlier one.
+    /// Requests to perform that arrived while it could not be known what had become of an earlier one.
     pub(crate) blind: u32,
-    /// Requests to perform whose bytes were not those of the first.
+    /// Requests to perform whose bytes differed from those of the first.
     pub(crate) changed: u32,
     asked_since: bool,
     bytes: Option<String>,
@@ -31,11 +31,12 @@ pub(crate) struct Entry {
 #[derive(Clone, Default)]
 pub(crate) struct Books {
     entries: Arc<Mutex<HashMap<String, Entry>>>,
-    /// Answers come so many milliseconds after the effect, at most: whoever is killed meanwhile never hears them.
+    /// The most milliseconds between the effect and its answer. A process that is killed meanwhile never receives the
+    /// answer.
     slow_millis: u64,
-    /// It honours keys: a second delivery changes nothing.
+    /// Whether it honours keys: a second delivery changes nothing.
     keyed: bool,
-    /// No answer to a perform leaves before this is false.
+    /// No answer to a perform is sent before this is false.
     holds: Arc<AtomicBool>,
 }
 
@@ -45,7 +46,7 @@ impl Books {
         Books { slow_millis, ..Books::default() }
     }
 
-    /// Books of a provider that takes requests in, and answers none of them before it is let go.
+    /// Books of a provider that accepts requests, and answers none of them before it is released.
     pub(crate) fn holding(keyed: bool) -> Books {
         Books { keyed, holds: Arc::new(AtomicBool::new(true)), ..Books::default() }
     }
@@ -54,7 +55,7 @@ impl Books {
         self.holds.store(false, Ordering::SeqCst);
     }
 
-    /// Opens the provider; gives its address.
+    /// Opens the provider, and returns its address.
     pub(crate) async fn open(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -123,7 +124,7 @@ impl Books {
     }
 }
 
-/// The way to it. One connection for each request: what was sent and not answered is in doubt.
+/// The way to the provider. Each request has its own connection, so what was sent and not answered is in doubt.
 pub(crate) struct Wire(pub(crate) String);
 
 impl Wire {

@@ -1,4 +1,4 @@
-//! A provider whose list can be long, late, torn and repeated; and rows of the ledger to compare it with.
+//! A provider whose list can be long, late, broken off and repeated; and rows of the ledger to compare it with.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -13,18 +13,18 @@ use seawall_ledger::{
 };
 use seawall_policy::Idempotency;
 
-/// What goes wrong with one answer, by its number among all that were asked for.
+/// What goes wrong with one answer, by its number among all answers that were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// No answer.
     Lost,
-    /// An answer that is none.
+    /// An answer that cannot be read.
     Garbage,
-    /// The page before this one comes again, and says how to go on from there.
+    /// The page before this one comes again, and names the next page from there.
     Repeated,
-    /// The list says that it goes on where it is.
+    /// The list names its own page as the next one.
     Stuck,
-    /// Nobody ever answers.
+    /// No answer ever comes.
     Silent,
 }
 
@@ -58,7 +58,7 @@ impl Partner {
         }
     }
 
-    /// From here on the `n`th answer, from 1, goes wrong.
+    /// From now on the `n`th answer, counted from 1, goes wrong.
     pub(crate) fn fault(&self, n: usize, fault: Fault) {
         let number = self.asked.load(Ordering::SeqCst) + n;
         self.faults.lock().unwrap().insert(number, fault);
@@ -141,7 +141,7 @@ pub(crate) fn minute(minutes: i64) -> Stamp {
     Stamp::from_micros((1_714_834_800 + minutes * 60) * 1_000_000)
 }
 
-/// An effect that takes what it needs of the rules.
+/// An effect that needs only a part of the rules.
 pub(crate) fn rules() -> Rules {
     Rules::of(Idempotency::Keyed)
 }
@@ -157,14 +157,14 @@ pub(crate) fn record(key: &str, at: Stamp, amount: i64, state: ListedState) -> L
     }
 }
 
-/// A row as it stands long after.
+/// A row a long time after its attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Row {
     Done,
     Failed,
     Cancelled,
     Unknown,
-    /// Done, and what was sent may still be on its way.
+    /// A row that is done, while what was sent may still be on its way.
     Fresh,
     Stuck,
 }
@@ -230,7 +230,7 @@ pub(crate) async fn plant<S: Store>(store: &S, actions: Vec<Action>) {
 /// Names differences as tests compare them: kind and key, or the provider's id where there is no key.
 pub(crate) type Named = BTreeMap<(String, String), u32>;
 
-/// One more of a kind.
+/// Adds one of a kind.
 pub(crate) fn count(found: &mut Named, kind: &str, name: &str) {
     *found.entry((kind.to_owned(), name.to_owned())).or_default() += 1;
 }

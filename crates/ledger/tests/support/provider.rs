@@ -7,7 +7,7 @@ use std::time::Duration;
 use seawall_ledger::store::Boxed;
 use seawall_ledger::{Delivery, Found, Performed, Remote, Report, Undone};
 
-/// What one request meets.
+/// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// Done, and answered.
@@ -20,7 +20,7 @@ pub(crate) enum Fate {
     No,
     /// Provably not sent.
     NotSent,
-    /// Nothing for so many milliseconds, then done and answered.
+    /// Done and answered after this number of milliseconds.
     After(u64),
     /// Done and answered once the test says so.
     Held,
@@ -30,7 +30,7 @@ pub(crate) enum Fate {
 
 #[derive(Default)]
 struct Books {
-    /// Live effects by key.
+    /// Effects that stand, by key.
     effects: HashMap<String, u32>,
     /// Requests by key, of each kind.
     performs: HashMap<String, u32>,
@@ -40,9 +40,9 @@ struct Books {
     bytes: HashMap<String, Vec<Vec<u8>>>,
     script: Vec<Fate>,
     cancel_script: Vec<Fate>,
-    /// Status asks find nothing for so many times.
+    /// How often status questions find nothing.
     blind: u32,
-    /// It remembers keys: a second delivery changes nothing.
+    /// Whether it remembers keys: a second delivery changes nothing.
     keyed: bool,
     released: bool,
     most_at_once: u32,
@@ -64,7 +64,7 @@ impl Provider {
         self
     }
 
-    /// What the next performs meet, in order; `Yes` after them.
+    /// What happens to the next performs, in order; `Yes` after them.
     pub(crate) fn script(self, fates: &[Fate]) -> Provider {
         self.0.lock().unwrap().script = fates.iter().rev().copied().collect();
         self
@@ -96,7 +96,7 @@ impl Provider {
         self.0.lock().unwrap().cancels.get(key).copied().unwrap_or(0)
     }
 
-    /// Lets what is held be answered.
+    /// Lets the held requests be answered.
     pub(crate) fn release(&self) {
         self.0.lock().unwrap().released = true;
     }
@@ -105,7 +105,7 @@ impl Provider {
         self.0.lock().unwrap().most_at_once
     }
 
-    /// Was each key always sent with the same bytes?
+    /// Whether each key was always sent with the same bytes.
     pub(crate) fn bytes_never_changed(&self) -> bool {
         let books = self.0.lock().unwrap();
         books.bytes.values().all(|sent| sent.iter().all(|bytes| *bytes == sent[0]))

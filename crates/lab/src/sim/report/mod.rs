@@ -44,7 +44,7 @@ const MEASURES: [(&str, &str); 6] = [
         "Breakers not closed: the share of the callers whose breaker is open or half-open",
     ),
     ("limit", "Concurrency limit: the mean over the callers"),
-    ("in flight", "In flight: the most attempts of all callers under way at once"),
+    ("in flight", "In flight: the most attempts of all callers under way at the same time"),
 ];
 
 /// The page.

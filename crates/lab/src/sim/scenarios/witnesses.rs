@@ -23,7 +23,7 @@ use crate::sim::world::{Leavers, Station, World, Wrong};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "witnesses",
-    question: "Most callers leave early. Does that open the breaker of a healthy partner, and who notices one that hangs?",
+    question: "Most callers leave early. Does that open the breaker of a healthy provider, and is one that hangs noticed?",
     source: "an independent simulation of the same grid, with the rule and with the obvious one",
     seeds: 3,
     callers: Err("the grid is about one caller that makes all calls"),
@@ -45,7 +45,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 /// Healthy providers: their names and answer times.
-const PARTNERS: [(&str, Spread); 4] = [
+const PROVIDERS: [(&str, Spread); 4] = [
     ("uniform 0.2 to 0.3 s", Spread::Uniform(0.2, 0.3)),
     ("uniform 2 to 4 s", Spread::Uniform(2.0, 4.0)),
     // A median of 0.2 s is this mean: 0.2 * exp(1 / 2).
@@ -83,13 +83,13 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
 /// One run of the grid.
 struct Cell {
     world: World,
-    partner: usize,
+    provider: usize,
     seed: u64,
 }
 
 /// What a run of the grid showed.
 struct Row {
-    partner: usize,
+    provider: usize,
     opened: bool,
     patient: f64,
     refused: f64,
@@ -104,8 +104,8 @@ fn grid(study: &Study<'_>, findings: &mut Findings, name: &str, leaving: Leaving
     let rows = seeds::each(cells.len(), study.threads, study.progress, |index| row(&cells[index]));
     let all: Vec<&Row> = rows.iter().collect();
     findings.figures.push(sums(format!("{name}/all"), &all));
-    for (partner, (told, _)) in PARTNERS.iter().enumerate() {
-        let of: Vec<&Row> = rows.iter().filter(|row| row.partner == partner).collect();
+    for (provider, (told, _)) in PROVIDERS.iter().enumerate() {
+        let of: Vec<&Row> = rows.iter().filter(|row| row.provider == provider).collect();
         findings.figures.push(sums(format!("{name}/{told}"), &of));
     }
     for row in &rows {
@@ -116,7 +116,7 @@ fn grid(study: &Study<'_>, findings: &mut Findings, name: &str, leaving: Leaving
 
 fn cells(study: &Study<'_>, leaving: Leaving, keys: u32) -> Vec<Cell> {
     let mut cells = Vec::new();
-    for (partner, (_, takes)) in PARTNERS.into_iter().enumerate() {
+    for (provider, (_, takes)) in PROVIDERS.into_iter().enumerate() {
         for (per_second, seconds, of_three) in LOADS {
             for share in SHARES {
                 for patience in PATIENCE {
@@ -129,7 +129,7 @@ fn cells(study: &Study<'_>, leaving: Leaving, keys: u32) -> Vec<Cell> {
                     world.watch = true;
                     let seeds = (study.seeds * of_three).div_ceil(3);
                     let each = (0..u64::from(seeds)).map(|number| study.seed + number);
-                    cells.extend(each.map(|seed| Cell { world: world.clone(), partner, seed }));
+                    cells.extend(each.map(|seed| Cell { world: world.clone(), provider, seed }));
                 }
             }
         }
@@ -141,7 +141,7 @@ fn row(cell: &Cell) -> Row {
     let record = play(cell.world.clone(), cell.seed);
     let end = record.seconds.len();
     Row {
-        partner: cell.partner,
+        provider: cell.provider,
         opened: record.opened.is_some(),
         patient: record.sum(0, end, |second| f64::from(second.patient)),
         refused: record.sum(0, end, |second| f64::from(second.patient_refused)),
@@ -183,9 +183,9 @@ fn policy(study: &Study<'_>, leaving: Leaving, keys: u32) -> SeawallPolicy {
 /// A provider that answers nothing: how long the breaker takes to open where all callers leave, and where none does.
 fn hang(study: &Study<'_>, findings: &mut Findings) {
     let seeds = (study.seeds * HANG_SEEDS) as usize;
-    let cases: Vec<(String, [World; 2])> = [PARTNERS[0], PARTNERS[1]]
+    let cases: Vec<(String, [World; 2])> = [PROVIDERS[0], PROVIDERS[1]]
         .into_iter()
-        .flat_map(|partner| LOADS.map(|(per_second, ..)| (partner, per_second)))
+        .flat_map(|provider| LOADS.map(|(per_second, ..)| (provider, per_second)))
         .map(|((told, takes), per_second)| {
             let name = format!("witnesses_hang/{told}, {per_second} calls a second");
             (name, [1.0, 0.0].map(|share| hanging(study, takes, per_second, share)))

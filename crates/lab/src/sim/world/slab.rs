@@ -27,7 +27,7 @@ impl<T> Slab<T> {
                 Handle { place, turn: *turn }
             }
             None => {
-                let place = u32::try_from(self.places.len()).expect("fewer than 2^32 at once");
+                let place = u32::try_from(self.places.len()).expect("fewer than 2^32 at the same time");
                 self.places.push((0, Some(thing)));
                 Handle { place, turn: 0 }
             }
