@@ -4,12 +4,10 @@
 //! program starts, and all of it: a person who repairs one mistake at each start repairs the last one at the tenth.
 
 use seawall_ledger::{CancelKind, OnUnknown, Rules, SettleBy};
-use seawall_policy::{Idempotency, Predicate};
+use seawall_policy::{Gravity, Idempotency, Predicate, Problem, Wrong, show_time};
 
 use crate::declared::Declared;
 use crate::fillable;
-use crate::problem::{Gravity, Problem, Wrong};
-use crate::shown::show_time;
 use crate::template::Pointer;
 
 impl Declared<'_> {

@@ -100,7 +100,7 @@ impl Exchanged {
         };
         let mut exchanged = Exchanged {
             effect: finish.effect,
-            unprocessed: finish.refusal.is_some() || unsent || verdict.is_some_and(|v| v.unprocessed),
+            unprocessed: finish.refusal.is_some() || unsent || verdict.is_some_and(|v| v.is_unprocessed()),
             status: None,
             content_type: None,
             body: None,

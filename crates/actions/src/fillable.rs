@@ -6,10 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use seawall_policy::Idempotency;
+use seawall_policy::{Idempotency, Problem, Wrong};
 
 use crate::declared::{Cancel, Declared};
-use crate::problem::{Problem, Wrong};
 use crate::template::Hole;
 
 /// What a hole that stays empty follows from.

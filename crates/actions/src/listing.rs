@@ -5,10 +5,9 @@ use std::sync::Arc;
 use seawall_ledger::reconcile::{Amount, JsonList, ListAsk, NoPage, Page, amount_at};
 use seawall_ledger::store::Boxed;
 use seawall_ledger::{Delivery, Found, Performed, Remote, Report, Undone};
-use seawall_policy::{Plan, Wish};
+use seawall_policy::{Plan, Problem, Wish, Wrong};
 
 use crate::exchange::{Connections, exchange};
-use crate::problem::{Problem, Wrong};
 use crate::stored::StoredRequest;
 use crate::template::{Fill, Hole, Pointer, Raw, RequestTemplate};
 

@@ -1,9 +1,8 @@
 //! What is recorded of an operation, and so is sent again tomorrow as it is sent today.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use seawall_policy::Idempotency;
+use seawall_policy::{Idempotency, Wrong};
 
-use crate::problem::Wrong;
 use crate::template::{RequestTemplate, header_name, stored_header};
 
 /// The header from which most providers read the key.

@@ -18,7 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use seawall_policy::{Ending, Reason, Time};
 
-use crate::Clock;
+use crate::clock::Clock;
 use crate::endings;
 use crate::line::{Broke, Line};
 use crate::pool::Pool;

@@ -21,7 +21,7 @@ use pin_project_lite::pin_project;
 use seawall_policy::{Attempt, Call, Ended, Ending, Finish, Keys, Lost, Plan, Step, Time, Wish};
 use tokio::time::Sleep;
 
-use crate::Clock;
+use crate::clock::Clock;
 use crate::shared::{CallGuards, Shared, draw};
 
 /// What the calls of one operation have in common.

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Response, Uri};
-use seawall_policy::{Ended, Ending, Finish, Idempotency, Plan, Reason, Step, Time, Wish};
+use http::{HeaderMap, HeaderName, Uri};
+use seawall_policy::{Ended, Finish, Idempotency, Plan, Step, Time, Wish};
 use seawall_wire::Limits;
 
-use crate::Clock;
-use crate::answer::AnswerBody;
 use crate::attempt::{Endpoint, Pooled, Sending, Tried};
 use crate::body::Source;
+use crate::clock::Clock;
 use crate::connect::{ConfigError, Connector, HttpVersion, Settings as ConnectSettings, Target};
-use crate::following::{Followed, Tracks, Witnesses, cut_now};
-use crate::health::HealthRequest;
+use crate::following::{Followed, Followers, OnFollowed};
+use crate::outcome::Outcome;
 use crate::pool::{Pool, PoolSettings};
-use crate::request::{Address, CallRequest, Template};
+use crate::request::{Address, CallRequest, HealthRequest, Template};
 use crate::shared::Shared;
+use crate::tracks::{Tracks, cut_now};
 use crate::walk::Walk;
 
 /// One endpoint of a dependency.
@@ -49,47 +49,17 @@ pub struct DependencySettings {
 /// A system that one does not own. Holds connections; the guards are in [`Shared`], so that several runtimes, each
 /// with its own `Dependency`, decide as one.
 pub struct Dependency {
-    pub(crate) name: String,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Clock,
     pub(crate) health: Option<HealthRequest>,
-    pub(crate) followed: Option<OnFollowed>,
-    pub(crate) witnesses: Witnesses,
+    pub(crate) followers: Arc<Followers>,
     deadline_header: Option<HeaderName>,
 }
 
-/// Told how a call ended that was followed after its caller had left.
-pub type OnFollowed = Arc<dyn Fn(&Outcome) + Send + Sync>;
-
 impl std::fmt::Debug for Dependency {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dependency").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// How a call came out.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The verdict.
-    pub finish: Finish,
-    /// The dependency's answer, if there is one to pass on.
-    pub answer: Option<Response<AnswerBody>>,
-    /// How the last attempt ended; none where nothing was attempted.
-    pub ending: Option<Ending>,
-    /// What went wrong, in words; no secrets.
-    pub detail: Option<String>,
-}
-
-impl Outcome {
-    /// Why there is no answer of the dependency.
-    #[must_use]
-    pub fn reason(&self) -> Option<Reason> {
-        match (&self.finish.refusal, &self.ending) {
-            (Some(refusal), _) => Some(refusal.reason),
-            (None, Some(ending)) => ending.reason(),
-            (None, None) => None,
-        }
+        f.debug_struct("Dependency").field("name", &self.followers.name).finish_non_exhaustive()
     }
 }
 
@@ -113,21 +83,19 @@ impl Dependency {
             })
         });
         Ok(Dependency {
-            name: settings.name,
             endpoints: endpoints.collect::<Result<_, ConfigError>>()?,
             shared,
             clock,
             deadline_header: settings.deadline_header,
             health: settings.health,
-            followed: None,
-            witnesses: Witnesses::new(),
+            followers: Followers::new(settings.name, None),
         })
     }
 
     /// Wants to be told of calls that end after their caller has left; nobody else hears of them but the log.
     #[must_use]
     pub fn on_followed(mut self, tell: OnFollowed) -> Dependency {
-        self.followed = Some(tell);
+        self.followers = Followers::new(self.followers.name.clone(), Some(tell));
         self
     }
 
@@ -146,7 +114,7 @@ impl Dependency {
     /// Ends the attempts that are followed only to learn whether an endpoint hangs, now and from now on. For a program that
     /// is about to end.
     pub fn end_witnesses(&self) {
-        self.witnesses.end();
+        self.followers.end_witnesses();
     }
 
     /// Makes one call.
@@ -163,7 +131,7 @@ impl Dependency {
         let tracks = Tracks::new(&self.shared, plan.rules.idempotency);
         let (dependency, plan, kept) = (Arc::clone(self), Arc::clone(plan), Arc::clone(&tracks));
         let drive = async move { dependency.drive(&plan, request, wish, Some(&kept), now).await };
-        Followed::new(Box::pin(drive), tracks, Arc::clone(self)).await
+        Followed::new(Box::pin(drive), tracks, Arc::clone(&self.followers)).await
     }
 
     /// Whether this call ends with its caller for sure: it is safe, and no attempt that begins now can become a witness. Such a

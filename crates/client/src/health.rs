@@ -8,28 +8,18 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use seawall_policy::{Attempt, Ending, Idempotency, Rules, Time};
 
-use crate::Dependency;
 use crate::attempt::Sending;
 use crate::body::{RequestBody, Source};
+use crate::dependency::Dependency;
 use crate::request::Template;
 
 /// How often a watch looks whether the request is due: often enough for the shortest sensible interval.
 const LOOK: Duration = Duration::from_millis(100);
 /// A health request that is not answered by then says no.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// What is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthRequest {
-    /// GET, HEAD or OPTIONS.
-    pub method: Method,
-    /// Path and query.
-    pub path: PathAndQuery,
-}
 
 impl Dependency {
     /// Asks wherever it is due, for as long as the dependency is in use. Any number of workers may watch one dependency:
@@ -73,7 +63,7 @@ impl Dependency {
         let now = self.clock.now();
         let tried = sending.attempt(&self.endpoints[endpoint], &patient(endpoint, now), false, now).await;
         let well = matches!(tried.ending, Ending::Answered(answer) if (200..300).contains(&answer.status));
-        let dependency = self.name.as_str();
+        let dependency = self.followers.name.as_str();
         if !well {
             tracing::debug!(
                 dependency,

@@ -21,8 +21,8 @@ use seawall_policy::Time;
 use seawall_wire::{AnswerHead, Asked, Body, Framing, HeadEnd, Limits, Misread};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::Clock;
 use crate::body::{BodyError, Outgoing};
+use crate::clock::Clock;
 use crate::connect::{AbsoluteForm, Connection, Meter, Peek, Probe, Stream};
 use crate::upload::{Sized, Unfinished, Upload};
 use crate::watch::{Lapse, Timer, Watch};

@@ -5,20 +5,23 @@
 //! beside the server's idle lifetime ([`IdleLifetime`]); else it gets a fresh one. A sweep looks at the idle ones a few
 //! times a second, ends what is dead or old, and learns the lifetime from what it sees. There is no sweep while nothing
 //! is idle.
+//!
+//! An idle connection saves a handshake that may never come; where no file descriptor is left, a request that is there
+//! already has more use for it. So all pools of the process are known to each other, and the connection that has been idle
+//! for longest goes first, whichever dependency it leads to ([`give_up_idle`]).
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use seawall_policy::{Idempotency, IdleLifetime, Time};
+use seawall_policy::{Idempotency, IdleLifetime, Problem, Time, Wrong};
 use seawall_wire::Limits;
 
-use crate::Clock;
+use crate::clock::Clock;
 use crate::connect::{ConnectError, ConnectErrorKind, Connection, Connector, NegotiatedVersion, Scheme};
 use crate::line::Line;
-use crate::spare::{give_up_idle, lend};
 use crate::trunk::{Stream, Trunk};
 
 /// How idle connections are kept.
@@ -27,7 +30,8 @@ pub struct PoolSettings {
     /// A plain POST takes no connection whose last answer is younger than this. Default 20 ms: servers that close
     /// behind an answer do it within a few milliseconds.
     pub settle: Duration,
-    /// An idle connection is closed after this. Default 60 s, a common idle lifetime of servers.
+    /// An idle connection is closed after this. Default 60 s: common servers close after 60 s to 75 s. Theirs is
+    /// learned where it is shorter.
     pub idle: Duration,
     /// Settled idle connections kept; beyond, the oldest go. Default 64.
     pub max_idle: usize,
@@ -46,10 +50,33 @@ impl Default for PoolSettings {
     }
 }
 
+impl PoolSettings {
+    /// What could never work, or hardly as anybody wants it.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
+        if self.max_age.is_zero() {
+            found.push(Problem::error(
+                "max_age",
+                Wrong::new("`max_age` is zero: no connection could be used"),
+            ));
+        }
+        if self.settle >= self.idle {
+            let what =
+                "`settle` is not below `idle`: what must not be doubled takes a fresh connection every time";
+            found.push(Problem::note("settle", Wrong::new(what)).with(&["idle"]));
+        }
+        found
+    }
+}
+
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
 /// How many idle connections are given up at most for one that is to be made.
 const GIVEN_UP: u32 = 3;
+
+/// Pools that have had an idle connection, of all workers.
+static POOLS: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
 
 pub(crate) struct Pool {
     connector: Connector,
@@ -211,13 +238,13 @@ impl Pool {
     }
 
     /// How long its oldest idle connection has been idle; none where none is.
-    pub(crate) fn longest_idle(&self) -> Option<Duration> {
+    fn longest_idle(&self) -> Option<Duration> {
         let now = self.clock.now();
         self.idle.lock().lines.front().map(|line| now.since(line.idle_since))
     }
 
     /// Closes its oldest idle connection. Whether there was one.
-    pub(crate) fn give_up_oldest(&self) -> bool {
+    fn give_up_oldest(&self) -> bool {
         let oldest = self.idle.lock().lines.pop_front();
         oldest.is_some()
     }
@@ -284,6 +311,23 @@ impl Idle {
             || self.lines.get(settings.max_idle).is_some_and(|l| now.since(l.idle_since) >= settings.settle);
         if too_many { self.lines.pop_front() } else { None }
     }
+}
+
+/// From now on the pool's idle connections may be given up for others. To be called once for each pool.
+fn lend(pool: &Arc<Pool>) {
+    let mut pools = POOLS.lock();
+    pools.retain(|pool| pool.strong_count() > 0);
+    pools.push(Arc::downgrade(pool));
+}
+
+/// Closes the connection of this process that has been idle for longest, so that its descriptor is free. Whether there was
+/// one.
+#[must_use]
+pub fn give_up_idle() -> bool {
+    // Not under the lock: the last one of a pool may end here, with all its connections.
+    let pools: Vec<Arc<Pool>> = POOLS.lock().iter().filter_map(Weak::upgrade).collect();
+    let longest = pools.iter().filter_map(|pool| Some((pool.longest_idle()?, pool)));
+    longest.max_by_key(|(idle, _)| *idle).is_some_and(|(_, pool)| pool.give_up_oldest())
 }
 
 fn broke(error: hyper::Error) -> ConnectError {

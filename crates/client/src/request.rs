@@ -23,10 +23,25 @@ pub struct CallRequest {
     pub via: Option<&'static str>,
     /// The body.
     pub body: RequestBody,
-    /// So many bytes of a streaming body are kept for a repeat.
+    /// How many bytes of a streaming body are kept for a repeat.
     pub keep: usize,
     /// Under which keys its breaker and limit are kept.
     pub keys: Keys,
+}
+
+impl CallRequest {
+    /// How many bytes of a body are kept where nobody says otherwise. Most calls of APIs are smaller than these 64 KiB, and a
+    /// thousand such calls in flight hold 64 MiB.
+    pub const KEEP: usize = 64 << 10;
+}
+
+/// What is asked while a breaker is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthRequest {
+    /// GET, HEAD or OPTIONS.
+    pub method: Method,
+    /// Path and query.
+    pub path: PathAndQuery,
 }
 
 /// What repeats of one request share.

@@ -17,7 +17,7 @@ use seawall_policy::{
     RECENT_SUCCESS, Refusal, Report, Stopped, Ticket, Time,
 };
 
-use crate::Clock;
+use crate::clock::Clock;
 use crate::sync::Mutex;
 
 /// The guards of one dependency, shared by every worker's [`crate::Dependency`].
@@ -183,10 +183,6 @@ impl Drop for CallGuards<'_> {
 }
 
 impl Guards for CallGuards<'_> {
-    type Permit = Permit;
-    type Pass = HeldPass;
-    type Ticket = Ticket;
-
     #[inline]
     fn admit(&mut self, endpoint: usize, now: Time) -> Result<Permit, Refusal> {
         self.shared.state.lock().guards.admit(endpoint, self.keys, now)
@@ -196,7 +192,7 @@ impl Guards for CallGuards<'_> {
         self.shared.change(|guards| guards.join(endpoint, self.keys, now))
     }
 
-    fn claim(&mut self, ticket: Ticket, now: Time) -> Claim<Permit, Ticket> {
+    fn claim(&mut self, ticket: Ticket, now: Time) -> Claim {
         self.shared.resolve(ticket, |guards| guards.claim(ticket, self.keys, now))
     }
 
@@ -226,7 +222,7 @@ impl Guards for CallGuards<'_> {
         self.shared.change(|guards| guards.witness(pass, report, now, draw));
     }
 
-    fn pay(&mut self, permit: &Permit, slow: bool, now: Time) -> Result<(), Stopped> {
-        self.shared.state.lock().guards.pay(permit, slow, now)
+    fn pay(&mut self, permit: &Permit, doubles: bool, now: Time) -> Result<(), Stopped> {
+        self.shared.state.lock().guards.pay(permit, doubles, now)
     }
 }

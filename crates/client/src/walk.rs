@@ -11,7 +11,7 @@ use std::task::Poll;
 
 use seawall_policy::{Call, Effect, Ended, Keys, Plan, Step, Time, Underway, Wish};
 
-use crate::Clock;
+use crate::clock::Clock;
 use crate::shared::{CallGuards, Shared, Slot, draw};
 
 /// A call under way.

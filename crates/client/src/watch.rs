@@ -13,8 +13,8 @@ use std::time::Duration;
 use seawall_policy::Time;
 use tokio::time::Sleep;
 
-use crate::Clock;
-use crate::following::Tracks;
+use crate::clock::Clock;
+use crate::tracks::Tracks;
 
 /// Which deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -49,7 +49,7 @@
 //! assert_eq!(answers.judge(404, &says("in review")), None, "the status decides");
 //! ```
 
-use crate::Effect;
+use crate::effect::Effect;
 
 /// 204: an answer that has no body by its definition (RFC 9110, section 15.3.5), so that none can be missing.
 const NO_CONTENT: u16 = 204;

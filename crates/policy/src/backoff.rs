@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use crate::problem::{Problem, Wrong, show_time};
+
 /// One uniform random draw, made by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw(u64);
@@ -50,6 +52,14 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// What could never work.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let Backoff { base, cap } = *self;
+        let what = || format!("base {} is longer than cap {}", show_time(base), show_time(cap));
+        (base > cap).then(|| Problem::error("base", Wrong::new(what())).with(&["cap"])).into_iter().collect()
+    }
+
     /// The wait before repeat number `repeat` (1 is the first). After `retry_after` the draw is from the bound or a quarter of
     /// that time, whichever is more, and is added to it.
     #[must_use]

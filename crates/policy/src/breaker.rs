@@ -30,8 +30,11 @@
 
 use std::time::Duration;
 
+use crate::backoff::Draw;
+use crate::failures::FailureKind;
 use crate::ramp::{Ramp, Ramped};
-use crate::{Counts, Draw, FailureKind, Time, Window};
+use crate::time::Time;
+use crate::window::{Counts, Window};
 
 mod facts;
 mod operator;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::WindowSpan;
+use crate::window::WindowSpan;
 
 const MS: Duration = Duration::from_millis(1);
 const MIDDLE: Draw = Draw::new(1 << 63);

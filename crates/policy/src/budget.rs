@@ -6,6 +6,8 @@
 //! nothing gets no repeats at all. There is no floor per second and no full start: a floor times a large fleet is a
 //! storm. The cap bounds what a long healthy time can save up.
 
+use crate::problem::{Problem, Wrong};
+
 /// How the budget is earned. Tokens are counted in thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BudgetSettings {
@@ -21,6 +23,27 @@ pub struct BudgetSettings {
 impl Default for BudgetSettings {
     fn default() -> Self {
         BudgetSettings { per_success_milli: 200, burst_milli: 10_000, initial_milli: 1_000 }
+    }
+}
+
+impl BudgetSettings {
+    /// What could never work.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
+        if self.per_success_milli > COST_MILLI {
+            found.push(Problem::error(
+                "per_success",
+                Wrong::new("`per_success` is more than 1, the price of a repeat"),
+            ));
+        }
+        if self.initial_milli > self.burst_milli {
+            found.push(
+                Problem::error("initial", Wrong::new("`initial` is more than `burst` can hold"))
+                    .with(&["burst"]),
+            );
+        }
+        found
     }
 }
 

@@ -15,19 +15,26 @@
 
 use std::time::Duration;
 
-use crate::{
-    Answer, Draw, Effect, Ending, Health, HeldPass, Overload, Permit, Reason, Repeat, Report, Stopped,
-    Ticket, Time, Underway, Unsent, may_repeat,
-};
+use self::ended::{Facts, Goes};
+use crate::backoff::Draw;
+use crate::cooling::Overload;
+use crate::effect::Effect;
+use crate::ending::{Answer, Ending, Unsent};
+use crate::guards::{Claim, HeldPass, Permit, Ticket, Underway};
+use crate::limit::AttemptEnd;
+use crate::reason::{Reason, Stopped};
+use crate::refusal::Refusal;
+use crate::repeat::{Repeat, may_repeat};
+use crate::report::{After, Report};
+use crate::time::Time;
 
 mod asked;
-mod fallen;
+mod ended;
 mod plan;
 
-pub use asked::{After, Claim, Guards, Refusal};
+pub use asked::Guards;
+pub use ended::Ended;
 pub use plan::{Plan, Timeouts};
-
-use fallen::{Fallen, Goes, moves_free};
 
 /// One attempt to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,34 +88,9 @@ pub enum Step {
     Finish(Finish),
 }
 
-/// What the driver knows of an ended attempt beside its ending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// How it ended.
-    pub ending: Ending,
-    /// Whether the same bytes can be sent again.
-    pub body_kept: bool,
-    /// It was lost with a connection that an earlier call had left, before a byte of its answer, or was left out by that
-    /// connection's GOAWAY: the connection was stale. That says nothing of the load, so a repeat that the table allows
-    /// goes at once, to the same endpoint on a fresh connection, and costs nothing. It cannot multiply: each such
-    /// connection has carried an answer before.
-    pub stale: bool,
-    /// The answer's body is still under way.
-    pub flowing: bool,
-}
-
-impl Ended {
-    /// An ending with nothing beside it: the same bytes can be sent again, and nothing is under way.
-    #[must_use]
-    pub const fn of(ending: Ending) -> Ended {
-        Ended { ending, body_kept: true, stale: false, flowing: false }
-    }
-}
-
-/// One call, from its start to its verdict. It keeps what its guards gave it: `P`, `Q` and `T` are their permit, pass and
-/// ticket.
+/// One call, from its start to its verdict. It keeps what its guards gave it.
 #[derive(Debug)]
-pub struct Call<P = Permit, Q = HeldPass, T = Ticket> {
+pub struct Call {
     end_by: Time,
     own_end_by: Time,
     callers_deadline: bool,
@@ -117,11 +99,10 @@ pub struct Call<P = Permit, Q = HeldPass, T = Ticket> {
     endpoint: usize,
     began: Time,
     effect: Effect,
-    last: Option<Repeat>,
-    permit: Option<P>,
-    held_back: Option<(Q, Report)>,
+    permit: Option<Permit>,
+    held_back: Option<(HeldPass, Report)>,
     /// Where it waits for its turn.
-    ticket: Option<(usize, T)>,
+    ticket: Option<(usize, Ticket)>,
 }
 
 /// What the caller said of its call.
@@ -137,19 +118,8 @@ pub struct Wish {
 }
 
 impl Call {
-    /// The attempt in flight, as it is known outside this call; none while there is none.
-    #[must_use]
-    pub fn underway(&self) -> Option<Underway> {
-        self.permit.as_ref().map(|permit| permit.underway(self.began))
-    }
-}
-
-impl<P, Q, T: Copy> Call<P, Q, T> {
     /// Starts a call: its machine, and the first step.
-    pub fn begin<G>(plan: &Plan, wish: Wish, guards: &mut G, now: Time) -> (Call<P, Q, T>, Step)
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    pub fn begin(plan: &Plan, wish: Wish, guards: &mut impl Guards, now: Time) -> (Call, Step) {
         let mut call = Call::new(plan, wish, now);
         let step = call.start(plan, guards, now);
         (call, step)
@@ -159,7 +129,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     /// place before anything is in it.
     #[must_use]
     #[inline]
-    pub fn new(plan: &Plan, wish: Wish, now: Time) -> Call<P, Q, T> {
+    pub fn new(plan: &Plan, wish: Wish, now: Time) -> Call {
         let ours = plan.timeouts.total.map_or(Time::NEVER, |total| now.saturating_add(total));
         let callers = wish.within.map_or(Time::NEVER, |within| now.saturating_add(within));
         let by = wish.by.unwrap_or(Time::NEVER);
@@ -173,7 +143,6 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             endpoint: 0,
             began: now,
             effect: Effect::NotApplied,
-            last: None,
             permit: None,
             held_back: None,
             ticket: None,
@@ -182,43 +151,36 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
 
     /// The first step.
     #[inline(always)]
-    pub fn start<G>(&mut self, plan: &Plan, guards: &mut G, now: Time) -> Step
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    pub fn start(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         self.send(plan, guards, 0, now)
     }
 
     /// The attempt ended. `draw` is asked where the call waits before it is repeated.
     #[inline(always)]
-    pub fn ended<G>(
+    pub fn ended(
         &mut self,
         plan: &Plan,
-        guards: &mut G,
+        guards: &mut impl Guards,
         ended: Ended,
         draw: impl FnOnce() -> Draw,
         now: Time,
-    ) -> Step
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    ) -> Step {
         if self.held_back.is_some() {
             self.repeated(guards, &ended.ending, now);
         }
         let verdict = plan.rules.judge(&ended.ending);
         self.effect = self.effect.and(verdict.effect);
         let repeat = may_repeat(plan.rules.idempotency, &verdict);
-        self.last = Some(repeat);
         let took = now.since(self.began);
-        let tenth = plan.timeouts.read / 10;
-        let slow = verdict.timed_out || (verdict.health == Health::Failure && took > tenth);
         let report = Report {
             slow_call: plan.slow_call,
             flowing: ended.flowing,
-            ..Report::of(&ended.ending, &verdict, took, tenth)
+            ..Report::of(&ended.ending, &verdict, took, plan.timeouts.read / 10)
         };
         let back = match ended.ending {
-            Ending::Answered(answer) if verdict.overload => self.overloaded(guards, answer, now),
+            Ending::Answered(answer) if verdict.load == AttemptEnd::Overload => {
+                self.overloaded(guards, answer, now)
+            }
             Ending::Answered(_)
             | Ending::Unsent(_)
             | Ending::Unprocessed
@@ -233,41 +195,27 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             }
             return Step::Finish(self.finish(None, None));
         }
-        self.ended_short(
-            plan,
-            guards,
-            &Fallen { repeat, verdict: &verdict, slow, ended, back },
-            report,
-            draw,
-            now,
-        )
+        self.ended_short(plan, guards, &Facts { ended, verdict, repeat, report, back }, draw, now)
     }
 
     /// The attempt was answered "come back later".
     #[cold]
-    fn overloaded<G>(&mut self, guards: &mut G, answer: Answer, now: Time) -> Option<Time>
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    fn overloaded(&mut self, guards: &mut impl Guards, answer: Answer, now: Time) -> Option<Time> {
         let told = Overload { named: answer.retry_after, too_many: answer.status == 429 };
         self.permit.as_ref().and_then(|permit| guards.overloaded(permit, told, now))
     }
 
     /// An attempt ended, and one would like to repeat it.
     #[cold]
-    fn ended_short<G>(
+    fn ended_short(
         &mut self,
         plan: &Plan,
-        guards: &mut G,
-        fallen: &Fallen<'_>,
-        report: Report,
+        guards: &mut impl Guards,
+        facts: &Facts,
         draw: impl FnOnce() -> Draw,
         now: Time,
-    ) -> Step
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
-        let asked = self.may_go_on(plan, guards, fallen, draw, now);
+    ) -> Step {
+        let asked = self.may_go_on(plan, guards, facts, draw, now);
         let next = match asked {
             Ok((_, Goes::Here)) => self.endpoint,
             Ok((_, Goes::On)) | Err(_) => self.next_endpoint(plan),
@@ -278,8 +226,8 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
             Err(_) => After::Ends,
         };
         if let Some(permit) = self.permit.take() {
-            let pass = guards.settle(permit, &report, after, now);
-            self.held_back = pass.map(|pass| (pass, report));
+            let pass = guards.settle(permit, &facts.report, after, now);
+            self.held_back = pass.map(|pass| (pass, facts.report));
         }
         match asked {
             Ok((at, _)) if at > now => Step::Wait(at),
@@ -289,19 +237,13 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     }
 
     /// The wait that [`Step::Wait`] asked for is over.
-    pub fn waited<G>(&mut self, plan: &Plan, guards: &mut G, now: Time) -> Step
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    pub fn waited(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         let next = self.next_endpoint(plan);
         self.send_again(plan, guards, next, now)
     }
 
     /// The turn that [`Step::Queue`] waits for came, or its time is over.
-    pub fn turn<G>(&mut self, plan: &Plan, guards: &mut G, now: Time) -> Step
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    pub fn turn(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         let Some((endpoint, ticket)) = self.ticket.take() else { return self.waited(plan, guards, now) };
         if now >= self.end_by {
             guards.leave(ticket, now);
@@ -318,15 +260,12 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     }
 
     /// Where and what it waits for, after [`Step::Queue`].
-    pub fn ticket(&self) -> Option<T> {
+    pub fn ticket(&self) -> Option<Ticket> {
         self.ticket.map(|(_, ticket)| ticket)
     }
 
     /// Nobody drives the call any more: the permit goes back, as "we don't know".
-    pub fn abandon<G>(&mut self, plan: &Plan, guards: &mut G, now: Time)
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    pub fn abandon(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) {
         if let Some(permit) = self.permit.take() {
             // The repeat under way is its last result.
             self.held_back = None;
@@ -346,6 +285,12 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         self.caller_repeats = true;
     }
 
+    /// The attempt in flight, as it is known outside this call; none while there is none.
+    #[must_use]
+    pub fn underway(&self) -> Option<Underway> {
+        self.permit.as_ref().map(|permit| permit.underway(self.began))
+    }
+
     /// What is known of the effect of the attempts that have ended.
     #[must_use]
     pub fn effect(&self) -> Effect {
@@ -359,19 +304,15 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     }
 
     /// When and where the next attempt may begin, or why there is none.
-    fn may_go_on<G>(
+    fn may_go_on(
         &self,
         plan: &Plan,
-        guards: &mut G,
-        fallen: &Fallen<'_>,
+        guards: &mut impl Guards,
+        facts: &Facts,
         draw: impl FnOnce() -> Draw,
         now: Time,
-    ) -> Result<(Time, Goes), Stopped>
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
-        let Fallen { repeat, verdict, slow, ended, back } = *fallen;
-        if repeat == Repeat::Forbidden {
+    ) -> Result<(Time, Goes), Stopped> {
+        if facts.repeat == Repeat::Forbidden {
             return Err(Stopped::NotRepeatable);
         }
         if self.caller_repeats {
@@ -380,28 +321,26 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
         if self.attempts >= plan.attempts {
             return Err(Stopped::Attempts);
         }
-        if !ended.body_kept {
+        if !facts.ended.body_kept {
             return Err(Stopped::Body);
         }
-        if ended.stale && now < self.end_by {
+        if facts.ended.stale && now < self.end_by {
             return Ok((now, Goes::Here));
         }
         let untried = self.attempts < plan.endpoints as u32;
         // Where no other takes it, this is a repeat at the same endpoint, with the wait and the price of one.
         let hindered = if untried { self.hindered(plan, guards, now) } else { None };
         let moves_on = untried && hindered.is_none();
-        if moves_on && now < self.end_by && moves_free(fallen) {
+        if moves_on && now < self.end_by && facts.moves_free() {
             return Ok((now, Goes::On));
         }
-        let at = if moves_on { now } else { self.repeats_at(plan, verdict.retry_after, back, draw(), now)? };
+        let at = if moves_on { now } else { self.repeats_at(plan, facts, draw(), now)? };
         if at >= self.end_by {
             return Err(Stopped::Deadline);
         }
         let permit = self.permit.as_ref().expect("an attempt that ends has its permit still");
-        // What may have been worked on would be worked on twice.
-        let doubles = slow || !(moves_on || verdict.unprocessed);
-        let paid = guards.pay(permit, doubles, now).map_err(|no| match no {
-            Stopped::Slow if !slow => Stopped::Budget,
+        let paid = guards.pay(permit, facts.doubles(moves_on), now).map_err(|no| match no {
+            Stopped::Slow if !facts.report.is_slow_failure() => Stopped::Budget,
             no => no,
         });
         // Where the others would not have taken it, that is what kept it from being sent.
@@ -410,10 +349,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     }
 
     /// Why none of the other endpoints would take the call now; `None` where one would.
-    fn hindered<G>(&self, plan: &Plan, guards: &mut G, now: Time) -> Option<Stopped>
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    fn hindered(&self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Option<Stopped> {
         let mut first = None;
         for offset in 1..plan.endpoints.max(1) {
             let why = guards.refuses((self.endpoint + offset) % plan.endpoints.max(1), now)?;
@@ -424,14 +360,8 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
 
     /// When a repeat at the same endpoint may begin: after a drawn wait, and after the time that the answer named. Where the
     /// endpoint cools, not before it takes calls again.
-    fn repeats_at(
-        &self,
-        plan: &Plan,
-        named: Option<Duration>,
-        back: Option<Time>,
-        draw: Draw,
-        now: Time,
-    ) -> Result<Time, Stopped> {
+    fn repeats_at(&self, plan: &Plan, facts: &Facts, draw: Draw, now: Time) -> Result<Time, Stopped> {
+        let (named, back) = (facts.verdict.retry_after, facts.back);
         if self.end_by == Time::NEVER && named.is_some_and(|named| named > plan.after_max) {
             // Nobody said how long this call may take, and nobody waits for an hour.
             return Err(Stopped::Cooling);
@@ -449,10 +379,7 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     /// Asks in this order: time left, breaker, concurrency limit; over the endpoints, beginning with `first`. Where none
     /// says yes, it waits in the queue of the first whose limit said no.
     #[inline(always)]
-    fn send<G>(&mut self, plan: &Plan, guards: &mut G, first: usize, now: Time) -> Step
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    fn send(&mut self, plan: &Plan, guards: &mut impl Guards, first: usize, now: Time) -> Step {
         if now >= self.end_by {
             return self.refused(guards, first, NO_TIME_LEFT, now);
         }
@@ -464,19 +391,20 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
 
     /// The same for a repeat, apart, so that the first attempt's is not paid for by a jump.
     #[cold]
-    fn send_again<G>(&mut self, plan: &Plan, guards: &mut G, first: usize, now: Time) -> Step
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    fn send_again(&mut self, plan: &Plan, guards: &mut impl Guards, first: usize, now: Time) -> Step {
         self.send(plan, guards, first, now)
     }
 
     /// The endpoint of choice said no.
     #[cold]
-    fn send_elsewhere<G>(&mut self, plan: &Plan, guards: &mut G, first: usize, no: Refusal, now: Time) -> Step
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    fn send_elsewhere(
+        &mut self,
+        plan: &Plan,
+        guards: &mut impl Guards,
+        first: usize,
+        no: Refusal,
+        now: Time,
+    ) -> Step {
         let mut refusal = no;
         let mut full = (no.reason == Reason::ConcurrencyLimit).then_some(first);
         for offset in 1..plan.endpoints.max(1) {
@@ -505,10 +433,14 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     }
 
     #[inline(always)]
-    fn sends<G>(&mut self, plan: &Plan, guards: &mut G, endpoint: usize, permit: P, now: Time) -> Step
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    fn sends(
+        &mut self,
+        plan: &Plan,
+        guards: &mut impl Guards,
+        endpoint: usize,
+        permit: Permit,
+        now: Time,
+    ) -> Step {
         if self.held_back.is_some() && endpoint != self.endpoint {
             self.give_evidence(guards, now);
         }
@@ -530,12 +462,9 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     }
 
     #[cold]
-    fn refused<G>(&mut self, guards: &mut G, endpoint: usize, refusal: Refusal, now: Time) -> Step
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    fn refused(&mut self, guards: &mut impl Guards, endpoint: usize, refusal: Refusal, now: Time) -> Step {
         self.give_evidence(guards, now);
-        if self.last.is_none() {
+        if self.attempts == 0 {
             self.endpoint = endpoint;
             return Step::Finish(self.finish(Some(refusal), None));
         }
@@ -551,20 +480,14 @@ impl<P, Q, T: Copy> Call<P, Q, T> {
     /// A repeat at the same endpoint ended, and what was held back is not its last result any more; unless the repeat did not
     /// come as far as the endpoint.
     #[cold]
-    fn repeated<G>(&mut self, guards: &mut G, ending: &Ending, now: Time)
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    fn repeated(&mut self, guards: &mut impl Guards, ending: &Ending, now: Time) {
         if *ending == Ending::Unsent(Unsent::OutOfDescriptors) {
             self.give_evidence(guards, now);
         }
         self.held_back = None;
     }
 
-    fn give_evidence<G>(&mut self, guards: &mut G, now: Time)
-    where
-        G: Guards<Permit = P, Pass = Q, Ticket = T>,
-    {
+    fn give_evidence(&mut self, guards: &mut impl Guards, now: Time) {
         if let Some((pass, report)) = self.held_back.take() {
             guards.witness(pass, &report, now);
         }

@@ -2,7 +2,9 @@
 
 use super::tests::{Diary, MS, run, status};
 use super::*;
-use crate::{Answer, Budget, BudgetSettings, Idempotency, Rules};
+use crate::budget::{Budget, BudgetSettings};
+use crate::ending::Rules;
+use crate::idempotency::Idempotency;
 
 fn too_many(named: Option<u64>) -> Ending {
     let retry_after = named.map(Duration::from_secs);

@@ -1,5 +1,11 @@
 use super::*;
-use crate::{Answer, Budget, BudgetSettings, Evidence, Idempotency, Lost, Rules, Unsent};
+use crate::breaker::Evidence;
+use crate::budget::{Budget, BudgetSettings};
+use crate::ending::{Health, Lost, Rules};
+use crate::guards::{DependencyGuards, GuardSettings, Keys};
+use crate::idempotency::Idempotency;
+use crate::limit::LimitSettings;
+use crate::queue::QueueSettings;
 use proptest::prelude::*;
 
 /// Guards that keep a diary.
@@ -34,12 +40,17 @@ impl Diary {
     }
 }
 
-impl Guards for Diary {
-    type Permit = usize;
-    type Pass = usize;
-    type Ticket = usize;
+/// Guards of which the first attempt takes the only place, to take permits and tickets from.
+fn stock() -> DependencyGuards {
+    let queue = QueueSettings { length: 1, wait: Duration::from_secs(1) };
+    DependencyGuards::new(
+        GuardSettings { limit: LimitSettings::fixed(1), queue, ..GuardSettings::default() },
+        4,
+    )
+}
 
-    fn admit(&mut self, endpoint: usize, now: Time) -> Result<usize, Refusal> {
+impl Guards for Diary {
+    fn admit(&mut self, endpoint: usize, now: Time) -> Result<Permit, Refusal> {
         self.asked.push("admit");
         match self.refuse.iter().find(|(e, _)| *e == endpoint) {
             Some((_, reason)) => {
@@ -48,42 +59,45 @@ impl Guards for Diary {
             }
             None => {
                 self.out += 1;
-                Ok(endpoint)
+                stock().admit(endpoint, &Keys::NONE, now)
             }
         }
     }
 
-    fn join(&mut self, endpoint: usize, now: Time) -> Result<(usize, Time), Refusal> {
+    fn join(&mut self, endpoint: usize, now: Time) -> Result<(Ticket, Time), Refusal> {
         self.asked.push("join");
         if self.room == 0 {
             return Err(Refusal::of(Reason::QueueFull));
         }
         self.room -= 1;
-        Ok((endpoint, now.saturating_add(MS * 100)))
+        let mut full = stock();
+        let _taken = full.admit(endpoint, &Keys::NONE, now)?;
+        let (ticket, _) = full.join(endpoint, &Keys::NONE, now)?;
+        Ok((ticket, now.saturating_add(MS * 100)))
     }
 
-    fn claim(&mut self, endpoint: usize, now: Time) -> Claim<usize, usize> {
+    fn claim(&mut self, ticket: Ticket, now: Time) -> Claim {
         match self.turns.pop() {
             Some(Ok(())) => {
                 self.room += 1;
                 self.out += 1;
-                Claim::Yours(endpoint)
+                Claim::Yours(stock().admit(ticket.endpoint(), &Keys::NONE, now).expect("it is free"))
             }
             Some(Err(reason)) => {
                 self.room += 1;
                 Claim::Refused(Refusal::of(reason))
             }
-            None => Claim::Waits(endpoint, now.saturating_add(MS)),
+            None => Claim::Waits(ticket, now.saturating_add(MS)),
         }
     }
 
-    fn leave(&mut self, _: usize, _: Time) {
+    fn leave(&mut self, _: Ticket, _: Time) {
         self.asked.push("leave");
         self.room += 1;
     }
 
-    fn overloaded(&mut self, endpoint: &usize, told: Overload, now: Time) -> Option<Time> {
-        self.overloaded.push((*endpoint, told));
+    fn overloaded(&mut self, permit: &Permit, told: Overload, now: Time) -> Option<Time> {
+        self.overloaded.push((permit.endpoint(), told));
         self.cools.map(|wait| now.saturating_add(wait))
     }
 
@@ -92,30 +106,31 @@ impl Guards for Diary {
         Some(if *reason == Reason::BreakerOpen { Stopped::Breaker } else { Stopped::Limit })
     }
 
-    fn settle(&mut self, endpoint: usize, report: &Report, after: After, now: Time) -> Option<usize> {
+    fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass> {
         self.out -= 1;
         if after == After::Ends && report.is_success() {
             self.asked.push("earn");
             self.budget.earn();
         }
+        let pass = permit.hold();
         if after == After::RepeatsHere {
-            return Some(endpoint);
+            return Some(pass);
         }
-        self.witness(endpoint, report, now);
+        self.witness(pass, report, now);
         None
     }
 
-    fn witness(&mut self, endpoint: usize, report: &Report, _: Time) {
+    fn witness(&mut self, pass: HeldPass, report: &Report, _: Time) {
         let health = match report.health {
             Evidence::Success { .. } => Some(Health::Success),
             Evidence::Failure { .. } => Some(Health::Failure),
             Evidence::Neutral => Some(Health::Silent),
             Evidence::Abandoned { .. } | Evidence::Nothing => None,
         };
-        self.evidence.push((endpoint, health));
+        self.evidence.push((pass.endpoint(), health));
     }
 
-    fn pay(&mut self, _: &usize, _: bool, _: Time) -> Result<(), Stopped> {
+    fn pay(&mut self, _: &Permit, _: bool, _: Time) -> Result<(), Stopped> {
         self.asked.push("pay");
         if self.budget.spend() { Ok(()) } else { Err(Stopped::Budget) }
     }

@@ -24,8 +24,9 @@
 
 use std::time::Duration;
 
+use crate::backoff::Draw;
 use crate::ramp::{Ramp, Ramped};
-use crate::{Draw, Time};
+use crate::time::Time;
 
 /// A named time is never taken for less.
 const LEAST: Duration = Duration::from_millis(100);
@@ -42,7 +43,6 @@ const IN_A_ROW: u32 = 12;
 
 /// How an endpoint cools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct CoolingSettings {
     /// `false`: a named time binds only the call that was told it. Default `true`.
     pub enabled: bool,

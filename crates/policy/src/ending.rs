@@ -6,7 +6,11 @@
 
 use std::time::Duration;
 
-use crate::{Answers, Effect, Idempotency, KnownBody, Reason, Said, Scalar};
+use crate::answers::{Answers, KnownBody, Said, Scalar};
+use crate::effect::Effect;
+use crate::idempotency::Idempotency;
+use crate::limit::AttemptEnd;
+use crate::reason::Reason;
 
 /// Proof that nothing of the request reached the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,8 +96,23 @@ pub enum Health {
     Success,
     /// It does not.
     Failure,
+    /// It does not, and that took as long as anybody waits: a timeout of ours, or 504.
+    Timeout,
     /// It works and has too much to do (429): neither good nor bad to a breaker. What it is to a limit, [`Rules::overload`] says.
     Busy,
+}
+
+/// What the dependency has decided about the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// Yes, no, or "accepted"; or nobody waits for an answer. A repeat is not wanted.
+    Definite,
+    /// It was not asked: this process has no means to send a request, so that it could not send another one.
+    NoMeans,
+    /// It provably did not process the request, so that anyone may repeat it.
+    Unprocessed,
+    /// Nobody knows.
+    Open,
 }
 
 /// What the driver may conclude from one ending.
@@ -101,19 +120,13 @@ pub enum Health {
 pub struct Verdict {
     /// What is known of the effect.
     pub effect: Effect,
-    /// The same before "a read has no effect to be unsure of" was applied.
-    pub doubt: Effect,
     /// What it says of the endpoint.
     pub health: Health,
-    /// It counts against an adaptive limit: a read or total timeout, or an answer whose status is in [`Rules::overload`].
-    pub overload: bool,
-    /// It ended by waiting too long: a timeout of ours, or 504.
-    pub timed_out: bool,
-    /// A repeat is not wanted: the dependency made its mind up (a definite yes or no, or "accepted"), nobody waits for an
-    /// answer, or this process has no means to send another request.
-    pub definite: bool,
-    /// It was provably not processed, so that anyone may repeat it.
-    pub unprocessed: bool,
+    /// What it says of the load: a read or total timeout, and an answer whose status is in [`Rules::overload`], count
+    /// against an adaptive limit.
+    pub load: AttemptEnd,
+    /// What the dependency has decided.
+    pub decision: Decision,
     /// The earliest repeat, from now.
     pub retry_after: Option<Duration>,
 }
@@ -166,82 +179,80 @@ impl Rules {
     /// The table of endings.
     #[must_use]
     pub fn judge(&self, ending: &Ending) -> Verdict {
+        use Decision::{Definite, NoMeans, Open, Unprocessed};
         use Effect::{NotApplied, Unknown};
+        use Health::{Failure, Silent, Timeout};
         let mut verdict = match *ending {
             // Our own trouble says nothing of the endpoint. Its caller is told immediately: a repeat, here or elsewhere, would
             // want a descriptor, too.
-            Ending::Unsent(Unsent::OutOfDescriptors) => {
-                Verdict { unprocessed: true, definite: true, ..Verdict::of(NotApplied, Health::Silent) }
-            }
-            Ending::Unsent(why) => {
-                let late = why == Unsent::ConnectTimeout;
-                Verdict { timed_out: late, unprocessed: true, ..Verdict::of(NotApplied, Health::Failure) }
-            }
-            Ending::Unprocessed => Verdict { unprocessed: true, ..Verdict::of(NotApplied, Health::Silent) },
+            Ending::Unsent(Unsent::OutOfDescriptors) => Verdict::of(NotApplied, Silent, NoMeans),
+            Ending::Unsent(Unsent::ConnectTimeout) => Verdict::of(NotApplied, Timeout, Unprocessed),
+            Ending::Unsent(_) => Verdict::of(NotApplied, Failure, Unprocessed),
+            Ending::Unprocessed => Verdict::of(NotApplied, Silent, Unprocessed),
             Ending::Answered(answer) => self.judge_answer(answer),
             Ending::Lost(Lost::ReadTimeout | Lost::TotalTimeout) => {
-                Verdict { overload: true, timed_out: true, ..Verdict::of(Unknown, Health::Failure) }
+                Verdict { load: AttemptEnd::Overload, ..Verdict::of(Unknown, Timeout, Open) }
             }
-            Ending::Lost(Lost::ConnectionLost | Lost::BadAnswer) => Verdict::of(Unknown, Health::Failure),
+            Ending::Lost(Lost::ConnectionLost | Lost::BadAnswer) => Verdict::of(Unknown, Failure, Open),
             // The caller's impatience says nothing of the endpoint by itself; how long it had waited may
             // (the breaker's rule for abandoned permits).
-            Ending::CallerDeadline => {
-                Verdict { timed_out: true, definite: true, ..Verdict::of(Unknown, Health::Silent) }
-            }
+            Ending::CallerDeadline => Verdict::of(Unknown, Silent, Definite),
             Ending::CallerStalled { sent } | Ending::CallerLeft { sent } => {
-                let effect = if sent { Unknown } else { NotApplied };
-                Verdict { definite: true, ..Verdict::of(effect, Health::Silent) }
+                Verdict::of(if sent { Unknown } else { NotApplied }, Silent, Definite)
             }
         };
-        if self.idempotency == Idempotency::Safe && verdict.doubt == Unknown {
+        if self.idempotency == Idempotency::Safe && verdict.effect == Unknown {
             verdict.effect = NotApplied;
         }
         verdict
     }
 
     fn judge_answer(&self, answer: Answer) -> Verdict {
+        use Decision::{Definite, Open, Unprocessed};
         use Effect::{Applied, NotApplied, Unknown};
-        let refused = self.refuses.contains(&answer.status);
+        use Health::{Busy, Failure, Success, Timeout};
         let mut verdict = match answer.status {
-            202 if self.confirm => Verdict { definite: true, ..Verdict::of(Unknown, Health::Success) },
-            200..=299 | 303 | 304 => Verdict { definite: true, ..Verdict::of(Applied, Health::Success) },
-            408 | 409 | 425 => Verdict::of(Unknown, Health::Success),
-            429 => Verdict::of(Unknown, Health::Busy),
-            307 | 308 | 400..=499 => Verdict { definite: true, ..Verdict::of(NotApplied, Health::Success) },
-            504 => Verdict { timed_out: true, ..Verdict::of(Unknown, Health::Failure) },
-            _ => Verdict::of(Unknown, Health::Failure),
+            202 if self.confirm => Verdict::of(Unknown, Success, Definite),
+            200..=299 | 303 | 304 => Verdict::of(Applied, Success, Definite),
+            408 | 409 | 425 => Verdict::of(Unknown, Success, Open),
+            429 => Verdict::of(Unknown, Busy, Open),
+            307 | 308 | 400..=499 => Verdict::of(NotApplied, Success, Definite),
+            504 => Verdict::of(Unknown, Timeout, Open),
+            _ => Verdict::of(Unknown, Failure, Open),
         };
-        if refused {
-            verdict = Verdict {
-                doubt: NotApplied,
-                effect: NotApplied,
-                unprocessed: true,
-                definite: false,
-                ..verdict
-            };
+        match answer.declared {
+            Some(declared) => {
+                verdict.effect = declared;
+                verdict.decision = if declared == Unknown { Open } else { Definite };
+            }
+            None if self.refuses.contains(&answer.status) => {
+                (verdict.effect, verdict.decision) = (NotApplied, Unprocessed);
+            }
+            None => {}
         }
-        if let Some(declared) = answer.declared {
-            let definite = declared != Unknown;
-            verdict = Verdict { doubt: declared, effect: declared, unprocessed: false, definite, ..verdict };
+        if answer.status >= 400 && self.overload.contains(&answer.status) {
+            verdict.load = AttemptEnd::Overload;
         }
-        verdict.overload = answer.status >= 400 && self.overload.contains(&answer.status);
         verdict.retry_after = answer.retry_after;
         verdict
     }
 }
 
 impl Verdict {
-    fn of(effect: Effect, health: Health) -> Verdict {
-        Verdict {
-            effect,
-            doubt: effect,
-            health,
-            overload: false,
-            timed_out: false,
-            definite: false,
-            unprocessed: false,
-            retry_after: None,
-        }
+    /// With the load that follows from the health, where no overload is known.
+    fn of(effect: Effect, health: Health, decision: Decision) -> Verdict {
+        let load = match health {
+            Health::Success => AttemptEnd::Success,
+            Health::Failure | Health::Timeout | Health::Busy => AttemptEnd::Other,
+            Health::Silent => AttemptEnd::Nothing,
+        };
+        Verdict { effect, health, load, decision, retry_after: None }
+    }
+
+    /// Whether the dependency provably did not process the request.
+    #[must_use]
+    pub fn is_unprocessed(&self) -> bool {
+        matches!(self.decision, Decision::Unprocessed | Decision::NoMeans)
     }
 }
 

@@ -1,8 +1,9 @@
-use crate::{Otherwise, Predicate};
+use crate::answers::{Otherwise, Predicate};
 
 use super::*;
+use Decision::{Definite, NoMeans, Open, Unprocessed};
 use Effect::{Applied, NotApplied, Unknown};
-use Health::{Busy, Failure, Silent, Success};
+use Health::{Busy, Failure, Silent, Success, Timeout};
 
 fn answered(status: u16) -> Ending {
     Ending::Answered(Answer::of_status(status))
@@ -18,7 +19,7 @@ fn every_ending_has_its_row() {
     let rows: &[(Ending, Effect, Health, bool, bool)] = &[
         (Ending::Unsent(Unsent::Dns), NotApplied, Failure, false, true),
         (Ending::Unsent(Unsent::Refused), NotApplied, Failure, false, true),
-        (Ending::Unsent(Unsent::ConnectTimeout), NotApplied, Failure, false, true),
+        (Ending::Unsent(Unsent::ConnectTimeout), NotApplied, Timeout, false, true),
         (Ending::Unsent(Unsent::Tls), NotApplied, Failure, false, true),
         (Ending::Unsent(Unsent::ConnectionLost), NotApplied, Failure, false, true),
         (Ending::Unsent(Unsent::OutOfDescriptors), NotApplied, Silent, false, false),
@@ -45,11 +46,11 @@ fn every_ending_has_its_row() {
         (answered(501), Unknown, Failure, false, true),
         (answered(502), Unknown, Failure, false, true),
         (answered(503), Unknown, Failure, true, true),
-        (answered(504), Unknown, Failure, false, true),
+        (answered(504), Unknown, Timeout, false, true),
         (answered(599), Unknown, Failure, false, true),
         (answered(999), Unknown, Failure, false, true),
-        (Ending::Lost(Lost::ReadTimeout), Unknown, Failure, true, true),
-        (Ending::Lost(Lost::TotalTimeout), Unknown, Failure, true, true),
+        (Ending::Lost(Lost::ReadTimeout), Unknown, Timeout, true, true),
+        (Ending::Lost(Lost::TotalTimeout), Unknown, Timeout, true, true),
         (Ending::Lost(Lost::ConnectionLost), Unknown, Failure, false, true),
         (Ending::Lost(Lost::BadAnswer), Unknown, Failure, false, true),
         (Ending::CallerDeadline, Unknown, Silent, false, false),
@@ -62,8 +63,9 @@ fn every_ending_has_its_row() {
         let verdict = charge().judge(ending);
         assert_eq!(verdict.effect, *effect, "{ending:?}");
         assert_eq!(verdict.health, *health, "{ending:?}");
-        assert_eq!(verdict.overload, *overload, "{ending:?}");
-        assert_eq!(!verdict.definite, *wanted, "{ending:?}");
+        assert_eq!(verdict.load == AttemptEnd::Overload, *overload, "{ending:?}");
+        let repeat = matches!(verdict.decision, Unprocessed | Open);
+        assert_eq!(repeat, *wanted, "{ending:?}");
     }
 }
 
@@ -71,8 +73,8 @@ fn every_ending_has_its_row() {
 fn a_read_has_no_effect_to_be_unsure_of() {
     let read = Rules::of(Idempotency::Safe);
     for ending in [answered(500), answered(409), Ending::Lost(Lost::ReadTimeout), Ending::CallerDeadline] {
-        let verdict = read.judge(&ending);
-        assert_eq!((verdict.effect, verdict.doubt), (NotApplied, Unknown), "{ending:?}");
+        assert_eq!(read.judge(&ending).effect, NotApplied, "{ending:?}");
+        assert_eq!(charge().judge(&ending).effect, Unknown, "{ending:?}");
     }
     assert_eq!(read.judge(&answered(200)).effect, Applied);
 }
@@ -81,8 +83,14 @@ fn a_read_has_no_effect_to_be_unsure_of() {
 fn accepted_is_not_done_where_a_confirm_is_declared() {
     let rules = Rules { confirm: true, ..charge() };
     let verdict = rules.judge(&answered(202));
-    assert_eq!((verdict.effect, verdict.health, verdict.definite), (Unknown, Success, true));
+    assert_eq!((verdict.effect, verdict.health, verdict.decision), (Unknown, Success, Definite));
     assert_eq!(rules.judge(&answered(200)).effect, Applied);
+}
+
+#[test]
+fn without_a_descriptor_nothing_was_processed_and_nothing_is_repeated() {
+    let verdict = charge().judge(&Ending::Unsent(Unsent::OutOfDescriptors));
+    assert_eq!((verdict.decision, verdict.is_unprocessed()), (NoMeans, true));
 }
 
 #[test]
@@ -92,22 +100,22 @@ fn a_declared_refusal_was_not_processed() {
         let verdict = rules.judge(&answered(status));
         assert_eq!(verdict.effect, NotApplied);
         assert_eq!(verdict.health, health, "its health stays what it was");
-        assert!(verdict.unprocessed && verdict.overload && !verdict.definite);
+        assert_eq!((verdict.decision, verdict.load), (Unprocessed, AttemptEnd::Overload));
     }
-    assert!(!rules.judge(&answered(500)).unprocessed);
+    assert!(!rules.judge(&answered(500)).is_unprocessed());
 }
 
 #[test]
 fn the_declared_meaning_beats_the_status_and_leaves_the_health() {
     let declined = Ending::Answered(Answer { declared: Some(NotApplied), ..Answer::of_status(200) });
     let verdict = charge().judge(&declined);
-    assert_eq!((verdict.effect, verdict.health, verdict.definite), (NotApplied, Success, true));
+    assert_eq!((verdict.effect, verdict.health, verdict.decision), (NotApplied, Success, Definite));
     let doubtful = Ending::Answered(Answer { declared: Some(Unknown), ..Answer::of_status(200) });
     let verdict = charge().judge(&doubtful);
-    assert_eq!((verdict.effect, verdict.definite, verdict.unprocessed), (Unknown, false, false));
+    assert_eq!((verdict.effect, verdict.decision), (Unknown, Open));
     let failed_yet_done = Ending::Answered(Answer { declared: Some(Applied), ..Answer::of_status(500) });
     let verdict = charge().judge(&failed_yet_done);
-    assert_eq!((verdict.effect, verdict.health, verdict.definite), (Applied, Failure, true));
+    assert_eq!((verdict.effect, verdict.health, verdict.decision), (Applied, Failure, Definite));
 }
 
 #[test]
@@ -121,7 +129,7 @@ fn timeouts_are_told_from_quick_failures() {
         (Ending::Lost(Lost::ConnectionLost), false),
         (Ending::Unsent(Unsent::Refused), false),
     ] {
-        assert_eq!(charge().judge(&ending).timed_out, late, "{ending:?}");
+        assert_eq!(charge().judge(&ending).health == Timeout, late, "{ending:?}");
     }
 }
 

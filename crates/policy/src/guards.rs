@@ -9,128 +9,33 @@
 //! A driver asks once to begin an attempt ([`DependencyGuards::admit`]) and tells once how it ended
 //! ([`DependencyGuards::settle`]), so that whoever shares these guards behind a lock takes it twice a call.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{
-    After, AttemptEnd, BreakerSettings, BreakerState, Budget, BudgetSettings, Claim, CoolingSettings,
-    Counted, Draw, Evidence, Force, LimitSettings, Overload, Pass, QueueSettings, Reason, Refusal, Report,
-    Slot, Stopped, Time, Waiter,
-};
-use keyed::Place;
+use self::keyed::Place;
+use self::permit::At;
+use crate::backoff::Draw;
+use crate::breaker::{BreakerState, Counted, Evidence, Force, Pass};
+use crate::budget::Budget;
+use crate::cooling::Overload;
+use crate::limit::AttemptEnd;
+use crate::queue::QueueSettings;
+use crate::reason::{Reason, Stopped};
+use crate::refusal::Refusal;
+use crate::report::{After, Report};
+use crate::time::Time;
 
 mod gate;
 mod keyed;
+mod permit;
+mod settings;
 mod view;
 mod ward;
 mod witness;
 
+pub use permit::{Claim, HeldPass, LimitSlot, Permit, Remains, Ticket, Underway, Witness};
+pub use settings::{GuardSettings, Keys};
 pub use view::{EndpointGuards, LimitSeen};
 pub use ward::RECENT_SUCCESS;
-pub use witness::{Underway, Witness};
-
-/// How the guards of one dependency decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GuardSettings {
-    /// Each endpoint's breaker, or each key's.
-    pub breaker: BreakerSettings,
-    /// Each endpoint's cooling; where breakers are kept for keys, each key's.
-    pub cooling: CoolingSettings,
-    /// Each endpoint's limit, or each key's.
-    pub limit: LimitSettings,
-    /// The queue before each limit. Default: none.
-    pub queue: QueueSettings,
-    /// So many keys at an endpoint have a breaker of their own; those beyond share one. Default 1024: a partner has tens
-    /// of shards and hundreds of tenants, and a thousand breakers take about a megabyte.
-    pub breaker_keys: u32,
-    /// So many have a limit of their own. Default 1024.
-    pub limit_keys: u32,
-    /// The dependency's retry budget.
-    pub budget: BudgetSettings,
-    /// How many copies of this caller run. Default 1; above 100, slow failures are repeated only on evidence.
-    pub instances: u32,
-}
-
-impl Default for GuardSettings {
-    fn default() -> Self {
-        GuardSettings {
-            breaker: BreakerSettings::default(),
-            cooling: CoolingSettings::default(),
-            limit: LimitSettings::default(),
-            queue: QueueSettings::default(),
-            breaker_keys: 1024,
-            limit_keys: 1024,
-            budget: BudgetSettings::default(),
-            instances: 1,
-        }
-    }
-}
-
-/// Under which keys a call's breaker and limit are kept; by default, and where the call has no such key, the endpoint's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Keys {
-    /// The breaker's.
-    pub breaker: Option<Arc<str>>,
-    /// The limit's.
-    pub limit: Option<Arc<str>>,
-}
-
-impl Keys {
-    /// None: the endpoint's own guards.
-    pub const NONE: Keys = Keys { breaker: None, limit: None };
-}
-
-/// The right to make one attempt: a breaker's pass and a place in the limit.
-#[derive(Debug)]
-#[must_use = "it is given back in `settle`"]
-pub struct Permit {
-    at: At,
-    pass: Pass,
-    slot: Slot,
-}
-
-/// A pass whose evidence is still to be given: its call repeats at the same endpoint, and the last result counts.
-#[derive(Debug)]
-pub struct HeldPass {
-    at: At,
-    pass: Pass,
-}
-
-/// A place in a limit, held while an answer's body is under way, with what its attempt will have said of the load.
-#[derive(Debug)]
-#[must_use = "it is given back in `release`"]
-pub struct LimitSlot {
-    endpoint: u32,
-    gate: Place,
-    slot: Slot,
-    end: AttemptEnd,
-}
-
-/// Somebody's place in a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket {
-    endpoint: u32,
-    gate: Place,
-    waiter: Waiter,
-}
-
-/// What is left of a settled permit.
-#[derive(Debug)]
-#[must_use = "a slot is given back in `release`"]
-pub struct Remains {
-    /// Where the call repeats here.
-    pub pass: Option<HeldPass>,
-    /// Where an answer's body is still under way.
-    pub slot: Option<LimitSlot>,
-}
-
-/// Where a permit's guards are kept.
-#[derive(Clone, Copy, Debug)]
-struct At {
-    endpoint: u32,
-    breaker: Place,
-    gate: Place,
-}
 
 /// All guards of one dependency.
 #[derive(Clone, Debug)]
@@ -206,7 +111,7 @@ impl DependencyGuards {
 
     /// Asks whether it is this one's turn. The breaker is asked now: it may have opened meanwhile.
     #[must_use]
-    pub fn claim(&mut self, ticket: Ticket, keys: &Keys, now: Time) -> Claim<Permit, Ticket> {
+    pub fn claim(&mut self, ticket: Ticket, keys: &Keys, now: Time) -> Claim {
         let guards = &mut self.endpoints[ticket.endpoint as usize];
         let slot = match guards.gates.at(ticket.gate).claim(ticket.waiter, now) {
             gate::Claim::Yours(slot) => slot,

@@ -2,7 +2,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::{Answer, Ending, Idempotency, Lost, Rules, Unsent};
+use crate::breaker::BreakerSettings;
+use crate::ending::{Answer, Ending, Lost, Rules, Unsent};
+use crate::idempotency::Idempotency;
+use crate::limit::LimitSettings;
+
+/// What the tests of the call machine look at.
+impl Permit {
+    pub(crate) fn endpoint(&self) -> usize {
+        self.at.endpoint as usize
+    }
+
+    pub(crate) fn hold(self) -> HeldPass {
+        HeldPass { at: self.at, pass: self.pass }
+    }
+}
+
+impl HeldPass {
+    pub(crate) fn endpoint(&self) -> usize {
+        self.at.endpoint as usize
+    }
+}
+
+impl Ticket {
+    pub(crate) fn endpoint(&self) -> usize {
+        self.endpoint as usize
+    }
+}
 
 const DRAW: Draw = Draw::new(0);
 
@@ -31,9 +57,9 @@ fn in_flight(guards: &mut DependencyGuards) -> u32 {
 }
 
 /// Asks for a repeat of an attempt, which then is given up.
-fn pay(guards: &mut DependencyGuards, slow: bool, at: Time) -> Result<(), Stopped> {
+fn pay(guards: &mut DependencyGuards, doubles: bool, at: Time) -> Result<(), Stopped> {
     let permit = guards.admit(0, &Keys::NONE, at).expect("admitted");
-    let paid = guards.pay(&permit, slow, at);
+    let paid = guards.pay(&permit, doubles, at);
     let _ = guards.settle(permit, &report(Ending::Unprocessed, false), After::Ends, at, || DRAW);
     paid
 }

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use crate::Idempotency;
+use crate::idempotency::Idempotency;
 
 /// What was learned of a server's idle lifetime.
 #[derive(Clone, Debug)]

@@ -19,9 +19,11 @@ mod guards;
 mod idempotency;
 mod idle;
 mod limit;
+mod problem;
 mod queue;
 mod ramp;
 mod reason;
+mod refusal;
 mod repeat;
 mod report;
 mod time;
@@ -34,21 +36,23 @@ pub use breaker::{
     Pass, Settled,
 };
 pub use budget::{Budget, BudgetSettings};
-pub use call::{After, Attempt, Call, Claim, Ended, Finish, Guards, Plan, Refusal, Step, Timeouts, Wish};
+pub use call::{Attempt, Call, Ended, Finish, Guards, Plan, Step, Timeouts, Wish};
 pub use cooling::{Cooling, CoolingRefusal, CoolingSeen, CoolingSettings, Overload};
 pub use effect::Effect;
-pub use ending::{Answer, Ending, Health, Lost, Rules, Unsent, Verdict};
+pub use ending::{Answer, Decision, Ending, Health, Lost, Rules, Unsent, Verdict};
 pub use failures::{FailureKind, Failures};
 pub use guards::{
-    DependencyGuards, EndpointGuards, GuardSettings, HeldPass, Keys, LimitSeen, LimitSlot, Permit,
+    Claim, DependencyGuards, EndpointGuards, GuardSettings, HeldPass, Keys, LimitSeen, LimitSlot, Permit,
     RECENT_SUCCESS, Remains, Ticket, Underway, Witness,
 };
 pub use idempotency::Idempotency;
 pub use idle::IdleLifetime;
 pub use limit::{AttemptEnd, Limit, LimitRefusal, LimitSettings, Slot};
+pub use problem::{Gravity, Problem, TIME_UNITS, Wrong, show_time};
 pub use queue::{Queue, QueueFull, QueueSettings, Waiter};
 pub use reason::{Origin, Reason, Stopped};
+pub use refusal::Refusal;
 pub use repeat::{Repeat, may_repeat};
-pub use report::Report;
+pub use report::{After, Report};
 pub use time::Time;
 pub use window::{Counts, MAX_WINDOW_CALLS, Window, WindowSpan};

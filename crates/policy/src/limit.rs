@@ -17,6 +17,8 @@
 //! assert!(limit.admit(false).is_ok());
 //! ```
 
+use crate::problem::{Problem, Wrong};
+
 /// The limit is counted in thousandths of a call, so that nine tenths of it are exact enough.
 const CALL_MILLI: u64 = 1_000;
 /// So many of the last 16 endings are "most".
@@ -24,7 +26,6 @@ const MOST: u32 = 9;
 
 /// How one limit decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct LimitSettings {
     /// `false`: everything is admitted, and only counted.
     pub enabled: bool,
@@ -42,6 +43,21 @@ impl Default for LimitSettings {
 }
 
 impl LimitSettings {
+    /// No limit; attempts are only counted.
+    #[must_use]
+    pub fn off() -> LimitSettings {
+        LimitSettings { enabled: false, ..LimitSettings::default() }
+    }
+
+    /// What could never work.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let zero = self.enabled && self.max == 0;
+        let what = "`max` is 0, which refuses every call";
+        let wrong = || Wrong::new(what).help("use at least 1, or turn the limit off");
+        zero.then(|| Problem::error("max", wrong())).into_iter().collect()
+    }
+
     /// Always `max`.
     #[must_use]
     pub fn fixed(max: u32) -> LimitSettings {

@@ -21,19 +21,30 @@
 
 use std::time::Duration;
 
-use crate::Time;
+use crate::problem::{Problem, Wrong};
+use crate::time::Time;
 
 /// No place.
 const NONE: u32 = u32::MAX;
 
 /// How long the queue may be, in callers and in time. Default: no queue. It protects a burst of a moment from
-/// refusal, and nothing else; who wants that says so.
+/// refusal, and nothing else: what waits in it waits in vain while the provider is slow, and hides that from the caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueSettings {
     /// The most callers that wait.
     pub length: u32,
     /// The longest that one waits.
     pub wait: Duration,
+}
+
+impl QueueSettings {
+    /// What could never work.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let idle = self.length > 0 && self.wait.is_zero();
+        let what = "`queue` has no effect: `queue_wait` is 0s, so nobody waits";
+        idle.then(|| Problem::error("queue", Wrong::new(what)).with(&["queue_wait"])).into_iter().collect()
+    }
 }
 
 /// One who waits.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::Time;
+use crate::time::Time;
 
 /// One, in parts per million.
 const WHOLE_PPM: u64 = 1_000_000;

@@ -3,7 +3,8 @@
 //! "Retry on 5xx and timeouts" is the obvious rule; with a plain POST it charges twice, and with a 503 in front of a
 //! server that did the work it does so too. The table asks what is known, and what a second delivery would do.
 
-use crate::{Effect, Idempotency, Verdict};
+use crate::ending::{Decision, Verdict};
+use crate::idempotency::Idempotency;
 
 /// What the table says of one ended attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,25 +25,20 @@ pub enum Repeat {
 /// | `none` | repeat | never |
 #[must_use]
 pub fn may_repeat(idempotency: Idempotency, verdict: &Verdict) -> Repeat {
-    if verdict.definite {
-        return Repeat::NotWanted;
-    }
-    if verdict.unprocessed {
-        return Repeat::Allowed;
-    }
-    match (verdict.doubt, idempotency) {
-        (Effect::Applied | Effect::NotApplied, _) => Repeat::NotWanted,
-        (Effect::Unknown, Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed) => {
+    match (verdict.decision, idempotency) {
+        (Decision::Definite | Decision::NoMeans, _) => Repeat::NotWanted,
+        (Decision::Unprocessed, _)
+        | (Decision::Open, Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed) => {
             Repeat::Allowed
         }
-        (Effect::Unknown, Idempotency::None) => Repeat::Forbidden,
+        (Decision::Open, Idempotency::None) => Repeat::Forbidden,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Answer, Ending, Lost, Rules, Unsent};
+    use crate::ending::{Answer, Ending, Lost, Rules, Unsent};
 
     fn ask(idempotency: Idempotency, ending: Ending) -> Repeat {
         may_repeat(idempotency, &Rules::of(idempotency).judge(&ending))

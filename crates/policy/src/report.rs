@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use crate::{AttemptEnd, Ending, Evidence, FailureKind, Health, Lost, Unsent, Verdict};
+use crate::breaker::Evidence;
+use crate::ending::{Ending, Health, Lost, Unsent, Verdict};
+use crate::failures::FailureKind;
+use crate::limit::AttemptEnd;
 
 /// What is told to the guards when an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +32,9 @@ impl Report {
     #[inline]
     pub fn of(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -> Report {
         let health = health(ending, verdict, took, tenth);
-        let answered = matches!(ending, Ending::Answered(_)) && !verdict.overload;
-        Report { health, load: load(verdict), slow_call: None, answered, flowing: false }
+        let load = verdict.load;
+        let answered = matches!(ending, Ending::Answered(_)) && load != AttemptEnd::Overload;
+        Report { health, load, slow_call: None, answered, flowing: false }
     }
 
     /// Of an attempt that nobody follows any more, after this wait. `tenth` is a tenth of the read timeout.
@@ -46,6 +50,23 @@ impl Report {
     pub fn is_success(&self) -> bool {
         matches!(self.health, Evidence::Success { .. })
     }
+
+    /// Whether it failed late: it may have worked for as long.
+    #[must_use]
+    pub(crate) fn is_slow_failure(&self) -> bool {
+        matches!(self.health, Evidence::Failure { slow: true, .. })
+    }
+}
+
+/// What the call does after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It is repeated at the same endpoint: the last result there is its evidence, and this is not the last.
+    RepeatsHere,
+    /// It is repeated at another endpoint.
+    MovesOn,
+    /// It is over.
+    Ends,
 }
 
 #[inline]
@@ -60,22 +81,9 @@ fn health(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -
     }
     match verdict.health {
         Health::Success => Evidence::Success { took },
-        Health::Failure => Evidence::Failure { kind: kind(ending), slow: verdict.timed_out || took > tenth },
+        Health::Failure => Evidence::Failure { kind: kind(ending), slow: took > tenth },
+        Health::Timeout => Evidence::Failure { kind: kind(ending), slow: true },
         Health::Busy | Health::Silent => Evidence::Neutral,
-    }
-}
-
-#[inline]
-fn load(verdict: &Verdict) -> AttemptEnd {
-    if verdict.overload {
-        return AttemptEnd::Overload;
-    }
-    match verdict.health {
-        Health::Success => AttemptEnd::Success,
-        Health::Failure => AttemptEnd::Other,
-        // An answer that the dependency's `overload` does not name.
-        Health::Busy => AttemptEnd::Other,
-        Health::Silent => AttemptEnd::Nothing,
     }
 }
 

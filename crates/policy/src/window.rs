@@ -19,7 +19,8 @@
 
 use std::time::Duration;
 
-use crate::{FailureKind, Failures, Time};
+use crate::failures::{FailureKind, Failures};
+use crate::time::Time;
 
 /// Buckets of a window of time; the blocks in which a window of calls keeps its latencies.
 const BUCKETS: usize = 10;

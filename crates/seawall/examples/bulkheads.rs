@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // It has ten places of its own and a short patience. What hangs here takes nothing from payments.
         shipping: Dependency::builder("shipping")
             .endpoint(provider()?)?
-            .timeout(Timeouts { connect: secs(1), read: millis(800), total: secs(2) })
+            .timeout(Timeouts::default().connect(secs(1)).read(millis(800)).total(secs(2)))
             .concurrency(Concurrency::fixed(10))
             .build()?,
     });

@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let payments = Dependency::builder("payments")
         .endpoint(url)?
-        .timeout(Timeouts { connect: secs(3), read: secs(10), total: secs(20) })
+        .timeout(Timeouts::default().connect(secs(3)).read(secs(10)).total(secs(20)))
         .build()?;
     // Said once: what a second delivery does, and what the provider's result codes mean.
     let charges = payments

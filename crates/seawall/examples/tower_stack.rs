@@ -14,7 +14,7 @@ use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let partner = Dependency::builder("partner")
-        .timeout(Timeouts { connect: secs(1), read: millis(200), total: secs(2) })
+        .timeout(Timeouts::default().connect(secs(1)).read(millis(200)).total(secs(2)))
         .build()?;
     let called = Arc::new(AtomicU32::new(0));
     let stack = ServiceBuilder::new()

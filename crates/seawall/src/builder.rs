@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use seawall_client::any::Site;
-use seawall_client::connect::{self, Proxy};
-use seawall_client::{AnswerLimits, Clock, DependencySettings, EndpointSettings, PoolSettings, Shared};
+use seawall_client::connect::{self, HttpVersion, Proxy};
+use seawall_client::{Clock, DependencySettings, EndpointSettings, Shared};
 use seawall_policy::{CoolingSettings, GuardSettings, Idempotency, Plan, Rules};
 
-use crate::dependency::Inner;
+use crate::dependency::{Dependency, Inner};
 #[cfg(feature = "http")]
-use crate::http::Lines;
-use crate::{
-    AnswerHead, Breaker, Budget, Concurrency, Dependency, Dns, HttpVersion, Misuse, Pool, Retry, Timeouts,
-    Tls,
-};
+use crate::http::lines::Lines;
+use crate::misuse;
+use crate::misuse::Misuse;
+use crate::settings::{AnswerHead, Breaker, Budget, Concurrency, Dns, Pool, Retry, Tls};
+use seawall_policy::Timeouts;
 
 /// One place where a dependency can be reached.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl TryFrom<String> for Endpoint {
 /// The settings of a [`Dependency`]. What is left out has the default that the gateway has, too.
 #[derive(Clone, Debug)]
 #[must_use = "`build` makes the dependency"]
-pub struct Builder {
+pub struct DependencyBuilder {
     name: String,
     endpoints: Vec<Endpoint>,
     headers: HeaderMap,
@@ -96,9 +96,16 @@ pub struct Builder {
 /// Answers of APIs are kilobytes; what is longer than this is a mistake, or wants to be streamed.
 const ANSWER_LIMIT: usize = 16 << 20;
 
-impl Builder {
-    pub(crate) fn new(name: String) -> Builder {
-        Builder {
+impl Dependency {
+    /// Begins to describe a dependency. The name stands in errors and logs.
+    pub fn builder(name: impl Into<String>) -> DependencyBuilder {
+        DependencyBuilder::new(name.into())
+    }
+}
+
+impl DependencyBuilder {
+    pub(crate) fn new(name: String) -> DependencyBuilder {
+        DependencyBuilder {
             name,
             endpoints: Vec::new(),
             headers: HeaderMap::new(),
@@ -108,7 +115,7 @@ impl Builder {
             concurrency: Concurrency::default(),
             breaker: Breaker::default(),
             overload: Rules::OVERLOAD.to_vec(),
-            cooldown: true,
+            cooldown: CoolingSettings::default().enabled,
             pool: Pool::default(),
             dns: Dns::default(),
             tls: Tls::default(),
@@ -128,7 +135,7 @@ impl Builder {
     ///
     /// # Errors
     /// The URL is none.
-    pub fn endpoint<E>(mut self, endpoint: E) -> Result<Builder, Misuse>
+    pub fn endpoint<E>(mut self, endpoint: E) -> Result<DependencyBuilder, Misuse>
     where
         E: TryInto<Endpoint>,
         E::Error: Into<Misuse>,
@@ -141,76 +148,76 @@ impl Builder {
     ///
     /// # Errors
     /// It is not a header.
-    pub fn header(mut self, name: &str, value: &str) -> Result<Builder, Misuse> {
+    pub fn header(mut self, name: &str, value: &str) -> Result<DependencyBuilder, Misuse> {
         let (name, value) = header(name, value)?;
         self.headers.append(name, value);
         Ok(self)
     }
 
     /// How long calls may take.
-    pub fn timeout(mut self, timeouts: Timeouts) -> Builder {
+    pub fn timeout(mut self, timeouts: Timeouts) -> DependencyBuilder {
         self.timeouts = timeouts;
         self
     }
 
     /// How calls are repeated.
-    pub fn retry(mut self, retry: Retry) -> Builder {
+    pub fn retry(mut self, retry: Retry) -> DependencyBuilder {
         self.retry = retry;
         self
     }
 
     /// What repeats cost.
-    pub fn budget(mut self, budget: Budget) -> Builder {
+    pub fn budget(mut self, budget: Budget) -> DependencyBuilder {
         self.budget = budget;
         self
     }
 
     /// How many calls may be in flight.
-    pub fn concurrency(mut self, concurrency: Concurrency) -> Builder {
+    pub fn concurrency(mut self, concurrency: Concurrency) -> DependencyBuilder {
         self.concurrency = concurrency;
         self
     }
 
     /// When it is not called at all.
-    pub fn breaker(mut self, breaker: Breaker) -> Builder {
+    pub fn breaker(mut self, breaker: Breaker) -> DependencyBuilder {
         self.breaker = breaker;
         self
     }
 
     /// Statuses of answers that mean "come back later". They count against the limit, and cool the endpoint down. Default: 429,
     /// 503 and 529.
-    pub fn overload(mut self, statuses: impl IntoIterator<Item = u16>) -> Builder {
+    pub fn overload(mut self, statuses: impl IntoIterator<Item = u16>) -> DependencyBuilder {
         self.overload = statuses.into_iter().collect();
         self
     }
 
     /// Whether nothing is sent to an endpoint until the time that such an answer names is over. Default `true`; `false`: the
     /// time binds only the call that was told it.
-    pub fn cooldown(mut self, on: bool) -> Builder {
+    pub fn cooldown(mut self, on: bool) -> DependencyBuilder {
         self.cooldown = on;
         self
     }
 
     /// How idle connections are kept.
-    pub fn pool(mut self, pool: Pool) -> Builder {
+    pub fn pool(mut self, pool: Pool) -> DependencyBuilder {
         self.pool = pool;
         self
     }
 
     /// How long a name's addresses are used.
-    pub fn dns(mut self, dns: Dns) -> Builder {
+    pub fn dns(mut self, dns: Dns) -> DependencyBuilder {
         self.dns = dns;
         self
     }
 
     /// Whom to trust, and who we are.
-    pub fn tls(mut self, tls: Tls) -> Builder {
+    pub fn tls(mut self, tls: Tls) -> DependencyBuilder {
         self.tls = tls;
         self
     }
 
     /// Which HTTP is spoken.
-    pub fn http_version(mut self, version: HttpVersion) -> Builder {
+    pub fn http_version(mut self, version: HttpVersion) -> DependencyBuilder {
         self.http = version;
         self
     }
@@ -219,14 +226,14 @@ impl Builder {
     ///
     /// # Errors
     /// It is not one. The message does not repeat it, since it may hold a password.
-    pub fn proxy(mut self, proxy: &str) -> Result<Builder, Misuse> {
+    pub fn proxy(mut self, proxy: &str) -> Result<DependencyBuilder, Misuse> {
         self.proxy =
             Some(proxy.parse().map_err(|wrong: connect::ConfigError| Misuse::new(wrong.to_string()))?);
         Ok(self)
     }
 
     /// Sends from this local address.
-    pub fn bind(mut self, address: IpAddr) -> Builder {
+    pub fn bind(mut self, address: IpAddr) -> DependencyBuilder {
         self.bind = Some(address);
         self
     }
@@ -235,7 +242,7 @@ impl Builder {
     ///
     /// # Errors
     /// It is not a header's name.
-    pub fn deadline_header(mut self, name: &str) -> Result<Builder, Misuse> {
+    pub fn deadline_header(mut self, name: &str) -> Result<DependencyBuilder, Misuse> {
         let name = name
             .parse()
             .map_err(|_| Misuse::new(format!("deadline_header: `{name}` is not a header's name")))?;
@@ -244,26 +251,26 @@ impl Builder {
     }
 
     /// How long the head of an answer may be; one beyond is a `bad-answer`.
-    pub fn answer_head(mut self, head: AnswerHead) -> Builder {
+    pub fn answer_head(mut self, head: AnswerHead) -> DependencyBuilder {
         self.answer_head = head;
         self
     }
 
     /// The longest body that `bytes`, `text` and `json` collect, in bytes. Default 16 MiB.
-    pub fn answer_limit(mut self, bytes: usize) -> Builder {
+    pub fn answer_limit(mut self, bytes: usize) -> DependencyBuilder {
         self.answer_limit = bytes;
         self
     }
 
     /// So many keys ([`crate::Call::key`]) have a breaker and a limit of their own at each endpoint; those beyond share one.
     /// Default 1024.
-    pub fn max_keys(mut self, keys: u32) -> Builder {
+    pub fn max_keys(mut self, keys: u32) -> DependencyBuilder {
         self.max_keys = keys;
         self
     }
 
     /// How many copies of this program run. A large fleet repeats more carefully.
-    pub fn instances(mut self, instances: u32) -> Builder {
+    pub fn instances(mut self, instances: u32) -> DependencyBuilder {
         self.instances = instances;
         self
     }
@@ -310,11 +317,14 @@ impl Builder {
         if self.name.is_empty() {
             found.push("the name is empty; errors and logs would name nothing".to_owned());
         }
-        self.timeouts.problems("", &mut found);
-        self.retry.problems("", &mut found);
-        self.concurrency.problems(&mut found);
-        self.breaker.problems(&mut found);
-        self.answer_head.problems(&mut found);
+        misuse::tell("timeout", self.timeouts.problems(), &mut found);
+        misuse::tell("retry", self.retry.problems(), &mut found);
+        misuse::tell("budget", self.budget.0.problems(), &mut found);
+        misuse::tell("concurrency", self.concurrency.problems(), &mut found);
+        misuse::tell("breaker", self.breaker.0.problems(), &mut found);
+        misuse::tell("pool", self.pool.0.problems(), &mut found);
+        misuse::tell("dns", self.dns.0.problems(), &mut found);
+        misuse::tell("answer_head", self.answer_head.problems(), &mut found);
         if self.answer_limit == 0 {
             found.push("answer_limit is 0; no answer with a body could be read".to_owned());
         }
@@ -331,7 +341,7 @@ impl Builder {
 
     fn plan(&self, rules: Rules, endpoints: usize) -> Plan {
         Plan {
-            timeouts: self.timeouts.in_force(),
+            timeouts: self.timeouts,
             attempts: self.retry.attempts,
             backoff: self.retry.backoff,
             after_max: self.retry.after_max,
@@ -340,11 +350,9 @@ impl Builder {
     }
 
     fn guards(&self) -> GuardSettings {
-        let mut cooling = CoolingSettings::default();
-        (cooling.enabled, cooling.after_max) = (self.cooldown, self.retry.after_max);
         GuardSettings {
             breaker: self.breaker.0,
-            cooling,
+            cooling: CoolingSettings { enabled: self.cooldown, after_max: self.retry.after_max },
             limit: self.concurrency.limit,
             queue: self.concurrency.queue,
             breaker_keys: self.max_keys,
@@ -355,21 +363,13 @@ impl Builder {
     }
 
     fn http_side(&self) -> DependencySettings {
-        let mut connect = connect::Settings::default();
-        connect.proxy.clone_from(&self.proxy);
-        connect.bind = self.bind;
-        connect.tls.ca_file.clone_from(&self.tls.ca_file);
-        if let Some((certificate, key)) = &self.tls.client {
-            connect.tls.client_cert = Some(certificate.clone());
-            connect.tls.client_key = Some(key.clone());
-        }
-        connect.http = match self.http {
-            HttpVersion::Auto => connect::HttpVersion::Auto,
-            HttpVersion::Http1 => connect::HttpVersion::Http1,
-            HttpVersion::Http2 => connect::HttpVersion::Http2,
+        let connect = connect::Settings {
+            proxy: self.proxy.clone(),
+            bind: self.bind,
+            tls: self.tls.0.clone(),
+            http: self.http,
+            dns: self.dns.0,
         };
-        connect.dns.refresh = self.dns.refresh;
-        connect.dns.stale = self.dns.stale;
         let endpoints = self.endpoints.iter().map(|endpoint| {
             let mut headers = self.headers.clone();
             for name in endpoint.headers.keys() {
@@ -378,16 +378,14 @@ impl Builder {
             headers.extend(endpoint.headers.clone());
             EndpointSettings { url: endpoint.url.clone(), headers }
         });
-        let Pool { settle, idle, max_idle, max_age } = self.pool;
-        let AnswerHead { header_bytes, headers } = self.answer_head;
         DependencySettings {
             health: None,
             name: self.name.clone(),
             endpoints: endpoints.collect(),
             connect,
-            pool: PoolSettings { settle, idle, max_idle, max_age },
+            pool: self.pool.0,
             deadline_header: self.deadline_header.clone(),
-            answer: AnswerLimits { header_bytes, headers },
+            answer: self.answer_head.0,
         }
     }
 }

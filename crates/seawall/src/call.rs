@@ -11,9 +11,12 @@ use pin_project_lite::pin_project;
 use seawall_client::any::{AnyCall, Concluded, Judged, Site, Try, Work};
 use seawall_policy::{Keys, Time, Wish};
 
-use crate::entry::{self, Entered, Entry};
+use crate::call_site::CallSite;
+use crate::entry::{self, Entered};
+use crate::error::Error;
 use crate::fault::BoxError;
-use crate::{ByClosure, Error, Fault, Judge, Meaning, Plain};
+use crate::fault::{Fault, Meaning};
+use crate::judge::{ByClosure, Judge, Plain};
 
 /// One attempt to be made.
 #[derive(Clone, Copy, Debug)]
@@ -155,9 +158,9 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let entry = Entry { dependency: this.name, place: this.place };
+        let site = CallSite { dependency: this.name, place: this.place };
         if this.entered.is_none() {
-            *this.entered = Some(entry::check(entry)?);
+            *this.entered = Some(entry::check(site)?);
         }
         let concluded = std::task::ready!(this.call.poll(cx));
         *this.entered = None;
@@ -166,7 +169,7 @@ where
             value => {
                 let source = value.and_then(Result::err);
                 let Concluded { finish, ending, at, .. } = concluded;
-                Err(Error::of_call(entry, &finish, ending.as_ref(), source, at))
+                Err(Error::of_call(site, &finish, ending.as_ref(), source, at))
             }
         })
     }

@@ -4,20 +4,9 @@
 //! its place in the user's code are known, nothing has been sent, and a "no" costs nothing. It is asked when the call is first
 //! polled, by the task that will wait for it, and not when it is built.
 
-use std::panic::Location;
-use std::sync::Arc;
-
-use crate::Error;
+use crate::call_site::CallSite;
+use crate::error::Error;
 use crate::held::{self, Waiting};
-
-/// A call that is about to begin.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry<'a> {
-    /// The dependency's name.
-    pub(crate) dependency: &'a Arc<str>,
-    /// Where in the user's code the call was made.
-    pub(crate) place: &'static Location<'static>,
-}
 
 /// A call under way; dropping it is the call's end.
 #[derive(Debug)]
@@ -32,9 +21,9 @@ pub(crate) struct Entered {
 /// # Errors
 /// It may not, and nothing was sent: the task holds a database connection that denies it.
 #[inline]
-pub(crate) fn check(entry: Entry<'_>) -> Result<Entered, Error> {
-    match held::enter(entry.dependency, entry.place) {
+pub(crate) fn check(site: CallSite<'_>) -> Result<Entered, Error> {
+    match held::enter(site.dependency, site.place) {
         Ok(waiting) => Ok(Entered { _waiting: waiting }),
-        Err(held) => Err(Error::held(entry, held)),
+        Err(held) => Err(Error::held(site, held)),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use seawall_policy::{Effect, Ending, Finish, Origin, Reason, Stopped, Time};
 
-use crate::entry::Entry;
+use crate::call_site::CallSite;
 use crate::fault::BoxError;
 use crate::held::ConnectionHeld;
 
@@ -123,8 +123,8 @@ impl Error {
 
     /// The request cannot be sent as it is; nothing was.
     #[cfg(feature = "http")]
-    pub(crate) fn mistaken(entry: Entry<'_>, what: impl Into<String>) -> Error {
-        let mut error = Error::unsent(entry, Origin::Caller);
+    pub(crate) fn mistaken(site: CallSite<'_>, what: impl Into<String>) -> Error {
+        let mut error = Error::unsent(site, Origin::Caller);
         error.0.reason = Some(Reason::BadRequest);
         error.0.detail = Some(what.into());
         error
@@ -132,17 +132,17 @@ impl Error {
 
     /// The service below cannot be called at all; nothing was sent.
     #[cfg(feature = "tower")]
-    pub(crate) fn not_ready(entry: Entry<'_>, source: BoxError) -> Error {
-        let mut error = Error::unsent(entry, Origin::Dependency);
+    pub(crate) fn not_ready(site: CallSite<'_>, source: BoxError) -> Error {
+        let mut error = Error::unsent(site, Origin::Dependency);
         error.0.source = Some(source);
         error
     }
 
     #[cfg(any(feature = "http", feature = "tower"))]
-    fn unsent(entry: Entry<'_>, origin: Origin) -> Error {
+    fn unsent(site: CallSite<'_>, origin: Origin) -> Error {
         Error(Box::new(Inner {
-            dependency: Arc::clone(entry.dependency),
-            place: entry.place,
+            dependency: Arc::clone(site.dependency),
+            place: site.place,
             effect: Effect::NotApplied,
             reason: None,
             origin,
@@ -179,10 +179,10 @@ impl Error {
     }
 
     /// The call was not begun: its task holds a database connection.
-    pub(crate) fn held(entry: Entry<'_>, held: ConnectionHeld) -> Error {
+    pub(crate) fn held(site: CallSite<'_>, held: ConnectionHeld) -> Error {
         Error(Box::new(Inner {
-            dependency: Arc::clone(entry.dependency),
-            place: entry.place,
+            dependency: Arc::clone(site.dependency),
+            place: site.place,
             effect: Effect::NotApplied,
             reason: Some(Reason::ConnectionHeld),
             origin: Reason::ConnectionHeld.origin(),
@@ -197,7 +197,7 @@ impl Error {
 
     /// The call ended without a good answer. `now` is when.
     pub(crate) fn of_call(
-        entry: Entry<'_>,
+        site: CallSite<'_>,
         finish: &Finish,
         ending: Option<&Ending>,
         source: Option<BoxError>,
@@ -217,8 +217,8 @@ impl Error {
         let ours = reason == Some(Reason::OutOfDescriptors);
         let reason = if source.is_some() && !ours { None } else { reason };
         Error(Box::new(Inner {
-            dependency: Arc::clone(entry.dependency),
-            place: entry.place,
+            dependency: Arc::clone(site.dependency),
+            place: site.place,
             effect: finish.effect,
             reason,
             origin: reason.map_or(Origin::Dependency, Reason::origin),

@@ -26,22 +26,23 @@
 
 mod holder;
 mod tally;
+mod violation;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
-use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use holder::Holder;
 pub use tally::{HeldPlace, HeldTotal, Snapshot, snapshot};
+pub use violation::{ConnectionHeld, Place};
 
 /// What happens when a task that holds a connection starts an external call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum OnHeld {
     /// The call is made, and counted.
     Count,
@@ -51,57 +52,6 @@ pub enum OnHeld {
     /// The call is refused before anything is sent.
     Deny,
 }
-
-/// A place in the code.
-pub type Place = &'static Location<'static>;
-
-/// An external call was to be made while its task held a database connection, and the pool says [`OnHeld::Deny`].
-/// Nothing was sent.
-#[derive(Clone, Debug)]
-pub struct ConnectionHeld {
-    dependency: Arc<str>,
-    acquired: Place,
-    called: Place,
-    held_for: Duration,
-}
-
-impl ConnectionHeld {
-    /// Who was to be called.
-    #[must_use]
-    pub fn dependency(&self) -> &str {
-        &self.dependency
-    }
-
-    /// Where the connection was taken.
-    #[must_use]
-    pub fn acquired(&self) -> Place {
-        self.acquired
-    }
-
-    /// Where the call was to be made.
-    #[must_use]
-    pub fn called(&self) -> Place {
-        self.called
-    }
-
-    /// How long the connection had been held.
-    #[must_use]
-    pub fn held_for(&self) -> Duration {
-        self.held_for
-    }
-}
-
-impl fmt::Display for ConnectionHeld {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ConnectionHeld { dependency, acquired, called, .. } = self;
-        write!(
-            f,
-            "a database connection taken at {acquired} is held while `{dependency}` is called at {called}"
-        )
-    }
-}
-
-impl std::error::Error for ConnectionHeld {}
 
 /// Makes a future count for itself: a connection that is taken in it is not held outside of it.
 ///

@@ -21,7 +21,8 @@
 //!     match e.effect() {
 //!         Effect::NotApplied => roll_back(),      // it did not happen, and will not
 //!         Effect::Unknown => ask_later(),         // it may have happened
-//!         _ => {}                                 // it happened; only the rest of the answer is missing
+//!         Effect::Applied => {}                   // it happened; only the rest of the answer is missing
+//!         _ => ask_later(),                       // a word that a later version may add
 //!     }
 //! }
 //! # Ok(())
@@ -34,6 +35,7 @@
 
 mod builder;
 mod call;
+mod call_site;
 mod dependency;
 mod entry;
 mod error;
@@ -52,7 +54,7 @@ mod settings;
 #[cfg(feature = "tower")]
 pub mod tower;
 
-pub use builder::{Builder, Endpoint};
+pub use builder::{DependencyBuilder, Endpoint};
 pub use call::{Attempt, Call};
 pub use dependency::Dependency;
 pub use error::Error;
@@ -63,8 +65,7 @@ pub use misuse::Misuse;
 pub use operation::{Operation, OperationBuilder, Value, When};
 #[cfg(feature = "pool")]
 pub use pool::{GuardedConnection, GuardedPool, GuardedTransaction};
-pub use settings::{
-    AnswerHead, Breaker, Budget, Concurrency, Dns, HttpVersion, Pool, Retry, Timeouts, Tls, millis, secs,
-};
+pub use settings::{AnswerHead, Breaker, Budget, Concurrency, Dns, Pool, Retry, Tls, millis, secs};
 
-pub use seawall_policy::{Effect, Idempotency, Origin, Reason, Stopped};
+pub use seawall_client::connect::HttpVersion;
+pub use seawall_policy::{Effect, Idempotency, Origin, Reason, Stopped, Timeouts};

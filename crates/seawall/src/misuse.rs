@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::fmt;
 
+use seawall_policy::{Gravity, Problem};
+
 /// Settings that could never work, all of them at once: what, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misuse {
@@ -37,4 +39,10 @@ impl From<Infallible> for Misuse {
     fn from(never: Infallible) -> Misuse {
         match never {}
     }
+}
+
+/// Tells what is wrong with the settings that `whose` builds. What is only odd is left to the program.
+pub(crate) fn tell(whose: &str, problems: Vec<Problem>, found: &mut Vec<String>) {
+    let grave = problems.into_iter().filter(|problem| problem.gravity == Gravity::Error);
+    found.extend(grave.map(|problem| format!("{whose}: {}", problem.wrong)));
 }

@@ -8,7 +8,14 @@ use std::sync::Arc;
 use seawall_client::any::Site;
 use seawall_policy::{self as policy, Effect, Field, Idempotency, Plan, Rules, Scalar};
 
-use crate::{Attempt, Call, Dependency, Fault, Misuse, Plain, Retry, Timeouts};
+use crate::call::{Attempt, Call};
+use crate::dependency::Dependency;
+use crate::fault::Fault;
+use crate::judge::Plain;
+use crate::misuse;
+use crate::misuse::Misuse;
+use crate::settings::Retry;
+use seawall_policy::Timeouts;
 
 /// One thing that a dependency can do: how it is called and what its answers mean. Clones are the same one.
 #[derive(Clone)]
@@ -33,6 +40,13 @@ impl fmt::Debug for Operation {
     }
 }
 
+impl Dependency {
+    /// Declares one thing that it can do: what a second delivery does, how long it may take, what its answers mean.
+    pub fn operation(&self, name: impl Into<String>) -> OperationBuilder {
+        OperationBuilder::new(self.clone(), name.into())
+    }
+}
+
 impl Operation {
     /// Its name.
     #[must_use]
@@ -49,13 +63,6 @@ impl Operation {
         E: Into<Fault>,
     {
         Call::new(&self.declared.site, &self.dependency.0.name, attempt, Location::caller())
-    }
-
-    /// Makes HTTP requests of this operation.
-    #[cfg(feature = "http")]
-    #[must_use]
-    pub fn http(&self) -> crate::http::Http {
-        crate::http::Http(crate::dependency::Whom::Operation(self.clone()))
     }
 }
 
@@ -215,8 +222,8 @@ impl OperationBuilder {
         if self.name.is_empty() {
             problems.push("operation: the name is empty".to_owned());
         }
-        self.timeouts.problems(&at, &mut problems);
-        self.retry.problems(&at, &mut problems);
+        misuse::tell(&format!("{at}timeout"), self.timeouts.problems(), &mut problems);
+        misuse::tell(&format!("{at}retry"), self.retry.problems(), &mut problems);
         for status in self.rules.refuses.iter().filter(|status| !self.rules.overload.contains(status)) {
             problems.push(format!(
                 "{at}refuses {status}: that is none of the dependency's overload statuses; see `answers`"
@@ -236,7 +243,7 @@ impl OperationBuilder {
         let shared = &self.dependency.0;
         let [site, ..] = &shared.sites;
         let plan = Plan {
-            timeouts: self.timeouts.in_force(),
+            timeouts: self.timeouts,
             attempts: self.retry.attempts,
             backoff: self.retry.backoff,
             after_max: self.retry.after_max,

@@ -1,63 +1,23 @@
-//! How a dependency is called, as plain values. Every default is the gateway's (`docs/configuration.md` argues them).
+//! How a dependency is called: builders of the settings that `seawall_policy` and `seawall_client` define, with their
+//! defaults and their checks. So every default is the gateway's, too.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use seawall_client::AnswerLimits;
-use seawall_policy as policy;
+use seawall_client::connect::{DnsSettings, TlsSettings};
+use seawall_client::{AnswerLimits, CallRequest, PoolSettings};
+use seawall_policy::{self as policy, Problem, Wrong};
 
-/// So many seconds.
+/// A time of this many seconds: as it is, or as the end that a setting may have.
 #[must_use]
-pub const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
+pub fn secs<T: From<Duration>>(seconds: u64) -> T {
+    Duration::from_secs(seconds).into()
 }
 
-/// So many milliseconds.
+/// A time of this many milliseconds: as it is, or as the end that a setting may have.
 #[must_use]
-pub const fn millis(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
-}
-
-/// The three timeouts of a call. Default: 3 s, 10 s and 30 s.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// DNS, TCP and TLS together.
-    pub connect: Duration,
-    /// The longest time without progress in either direction; around any future, which shows no progress, the longest
-    /// time of one attempt.
-    pub read: Duration,
-    /// From the first attempt to the last byte of the answer, all repeats included. [`Duration::MAX`]: no end, for
-    /// streams that have none.
-    pub total: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Timeouts { connect: secs(3), read: secs(10), total: secs(30) }
-    }
-}
-
-impl Timeouts {
-    pub(crate) fn in_force(self) -> policy::Timeouts {
-        let total = (self.total != Duration::MAX).then_some(self.total);
-        policy::Timeouts { connect: self.connect, read: self.read, total }
-    }
-
-    pub(crate) fn problems(self, at: &str, found: &mut Vec<String>) {
-        for (name, value) in [("connect", self.connect), ("read", self.read), ("total", self.total)] {
-            if value.is_zero() {
-                found.push(format!(
-                    "{at}timeout.{name} is zero: no call could be made; leave it out for the default"
-                ));
-            }
-        }
-        if self.total != Duration::MAX && self.read >= self.total {
-            let (read, total) = (self.read, self.total);
-            found.push(format!(
-                "{at}timeout.read ({read:?}) must be shorter than timeout.total ({total:?}), which would always pass first"
-            ));
-        }
-    }
+pub fn millis<T: From<Duration>>(milliseconds: u64) -> T {
+    Duration::from_millis(milliseconds).into()
 }
 
 /// How a call is repeated. Default: two attempts in all, waits of up to 50 ms that double up to 2 s, bodies of up to
@@ -74,10 +34,10 @@ pub struct Retry {
 impl Default for Retry {
     fn default() -> Self {
         Retry {
-            attempts: 2,
+            attempts: policy::Plan::DEFAULT_ATTEMPTS,
             backoff: policy::Backoff::default(),
             after_max: policy::CoolingSettings::default().after_max,
-            buffer: 64 << 10,
+            buffer: CallRequest::KEEP,
         }
     }
 }
@@ -113,10 +73,14 @@ impl Retry {
         self
     }
 
-    pub(crate) fn problems(&self, at: &str, found: &mut Vec<String>) {
-        if self.attempts == 0 {
-            found.push(format!("{at}retry.attempts is 0; the first attempt counts, so 1 means no repeats"));
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let mut found = self.backoff.problems();
+        if !policy::Plan::ATTEMPTS.contains(&self.attempts) {
+            let (least, most) = (policy::Plan::ATTEMPTS.start(), policy::Plan::ATTEMPTS.end());
+            let what = format!("attempts {}: from {least}, which means no repeats, to {most}", self.attempts);
+            found.push(Problem::error("attempts", Wrong::new(what)));
         }
+        found
     }
 }
 
@@ -168,9 +132,7 @@ impl Concurrency {
 
     /// No limit; calls are only counted.
     pub fn off() -> Concurrency {
-        let mut limit = policy::LimitSettings::default();
-        limit.enabled = false;
-        Concurrency { limit, ..Concurrency::default() }
+        Concurrency { limit: policy::LimitSettings::off(), ..Concurrency::default() }
     }
 
     /// So many calls may wait for a place, each for so long at most. Default: none waits.
@@ -179,16 +141,10 @@ impl Concurrency {
         self
     }
 
-    pub(crate) fn problems(&self, found: &mut Vec<String>) {
-        if self.limit.enabled && self.limit.max == 0 {
-            found.push("concurrency: a limit of 0 refuses every call; use at least 1, or `off`".to_owned());
-        }
-        if (self.queue.length > 0) == self.queue.wait.is_zero() {
-            found.push(
-                "concurrency.queue: a length without a wait, or a wait without a length, queues nobody"
-                    .to_owned(),
-            );
-        }
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let mut found = self.limit.problems();
+        found.extend(self.queue.problems());
+        found
     }
 }
 
@@ -201,9 +157,7 @@ pub struct Breaker(pub(crate) policy::BreakerSettings);
 impl Breaker {
     /// It never opens.
     pub fn off() -> Breaker {
-        let mut breaker = Breaker::default();
-        breaker.0.enabled = false;
-        breaker
+        Breaker(policy::BreakerSettings::off())
     }
 
     /// Opens at this share of failures, in parts per million: 500 000 is one half.
@@ -265,124 +219,109 @@ impl Breaker {
         self.0.ramp = Some(time);
         self
     }
-
-    pub(crate) fn problems(&self, found: &mut Vec<String>) {
-        let ppm = self.0.failure_rate_ppm;
-        if ppm == 0 || ppm > 1_000_000 {
-            found.push(format!(
-                "breaker.failure_rate_ppm is {ppm}; it is a share in parts per million, from 1 to 1 000 000"
-            ));
-        }
-        match self.0.window {
-            policy::WindowSpan::Time(span) if span < millis(1) => {
-                found.push(format!("breaker.window ({span:?}) is too short to count anything; default 5 s"));
-            }
-            policy::WindowSpan::Calls(calls) if calls == 0 || calls > policy::MAX_WINDOW_CALLS => {
-                let most = policy::MAX_WINDOW_CALLS;
-                found.push(format!("breaker.window_calls is {calls}; from 1 to {most} can be kept"));
-            }
-            policy::WindowSpan::Time(_) | policy::WindowSpan::Calls(_) => {}
-        }
-        if self.0.probes == 0 {
-            found.push("breaker.probes is 0; at least one call must show that it works again".to_owned());
-        }
-    }
 }
 
 /// How idle connections are kept. Default: settled after 20 ms, closed after 60 s idle or 1 h of life, at most 64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pool {
-    /// A plain POST takes no connection whose last answer is younger than this.
-    pub settle: Duration,
-    /// An idle connection is closed after this.
-    pub idle: Duration,
-    /// Settled idle connections kept; beyond, the oldest go.
-    pub max_idle: usize,
-    /// No connection is used longer than this.
-    pub max_age: Duration,
-}
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Pool(pub(crate) PoolSettings);
 
-impl Default for Pool {
-    fn default() -> Self {
-        Pool { settle: millis(20), idle: secs(60), max_idle: 64, max_age: secs(3600) }
+impl Pool {
+    /// A plain POST takes no connection whose last answer is younger than this.
+    pub fn settle(mut self, time: Duration) -> Pool {
+        self.0.settle = time;
+        self
+    }
+
+    /// An idle connection is closed after this.
+    pub fn idle(mut self, time: Duration) -> Pool {
+        self.0.idle = time;
+        self
+    }
+
+    /// The number of settled idle connections that are kept; beyond, the oldest go.
+    pub fn max_idle(mut self, connections: usize) -> Pool {
+        self.0.max_idle = connections;
+        self
+    }
+
+    /// No connection is used longer than this.
+    pub fn max_age(mut self, time: Duration) -> Pool {
+        self.0.max_age = time;
+        self
     }
 }
 
 /// How long the head of an answer may be. Default: 256 KiB and 100 fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AnswerHead {
-    /// Bytes of status line and header fields, line ends included; 1 KiB to 1 MiB.
-    pub header_bytes: usize,
-    /// Header fields; 1 to 1000.
-    pub headers: usize,
-}
-
-impl Default for AnswerHead {
-    fn default() -> Self {
-        let AnswerLimits { header_bytes, headers } = AnswerLimits::default();
-        AnswerHead { header_bytes, headers }
-    }
-}
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct AnswerHead(pub(crate) AnswerLimits);
 
 impl AnswerHead {
-    pub(crate) fn problems(self, found: &mut Vec<String>) {
+    /// Bytes of status line and header fields, line ends included; 1 KiB to 1 MiB.
+    pub fn header_bytes(mut self, bytes: usize) -> AnswerHead {
+        self.0.header_bytes = bytes;
+        self
+    }
+
+    /// Header fields; 1 to 1000.
+    pub fn headers(mut self, fields: usize) -> AnswerHead {
+        self.0.headers = fields;
+        self
+    }
+
+    pub(crate) fn problems(self) -> Vec<Problem> {
         let both = [
-            ("header_bytes", self.header_bytes, AnswerLimits::HEADER_BYTES),
-            ("headers", self.headers, AnswerLimits::HEADERS),
+            ("header_bytes", self.0.header_bytes, AnswerLimits::HEADER_BYTES),
+            ("headers", self.0.headers, AnswerLimits::HEADERS),
         ];
-        for (name, value, within) in both.into_iter().filter(|(_, value, within)| !within.contains(value)) {
+        let outside = both.into_iter().filter(|(_, value, within)| !within.contains(value));
+        let told = outside.map(|(name, value, within)| {
             let (least, most) = (within.start(), within.end());
-            found.push(format!("answer_head.{name} is {value}; it must lie between {least} and {most}"));
-        }
+            Problem::error(
+                name,
+                Wrong::new(format!("{name} is {value}; it must lie between {least} and {most}")),
+            )
+        });
+        told.collect()
     }
 }
 
 /// How long a name's addresses are used. Default: looked up again every 30 s, kept for 1 h while lookups fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dns {
-    /// Looked up again after this.
-    pub refresh: Duration,
-    /// Used for this long while lookups fail.
-    pub stale: Duration,
-}
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Dns(pub(crate) DnsSettings);
 
-impl Default for Dns {
-    fn default() -> Self {
-        Dns { refresh: secs(30), stale: secs(3600) }
+impl Dns {
+    /// Looked up again after this.
+    pub fn refresh(mut self, time: Duration) -> Dns {
+        self.0.refresh = time;
+        self
+    }
+
+    /// Used for this long while lookups fail.
+    pub fn stale(mut self, time: Duration) -> Dns {
+        self.0.stale = time;
+        self
     }
 }
 
 /// Whom to trust, and who we are. Default: the system's roots, no client certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
-pub struct Tls {
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) client: Option<(PathBuf, PathBuf)>,
-}
+pub struct Tls(pub(crate) TlsSettings);
 
 impl Tls {
     /// Trusts the authorities in this PEM file, and no others.
     pub fn ca_file(mut self, path: impl AsRef<Path>) -> Tls {
-        self.ca_file = Some(path.as_ref().to_owned());
+        self.0.ca_file = Some(path.as_ref().to_owned());
         self
     }
 
     /// Shows this certificate, proved by this key (PEM files).
     pub fn client(mut self, certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Tls {
-        self.client = Some((certificate.as_ref().to_owned(), key.as_ref().to_owned()));
+        self.0.client_cert = Some(certificate.as_ref().to_owned());
+        self.0.client_key = Some(key.as_ref().to_owned());
         self
     }
-}
-
-/// Which HTTP is spoken. Default: what TLS negotiates, HTTP/2 first; HTTP/1.1 without TLS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HttpVersion {
-    /// What TLS negotiates; HTTP/1.1 without TLS.
-    #[default]
-    Auto,
-    /// HTTP/1.1 only.
-    Http1,
-    /// HTTP/2 only; without TLS it is spoken unasked.
-    Http2,
 }

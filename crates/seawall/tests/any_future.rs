@@ -6,8 +6,8 @@ use std::io;
 use std::time::Duration;
 
 use seawall::{
-    Concurrency, Dependency, Effect, Fault, Idempotency, Meaning, Origin, Reason, Stopped, Timeouts, millis,
-    secs,
+    Breaker, Budget, Concurrency, Dependency, Dns, Effect, Fault, Idempotency, Meaning, Origin, Pool, Reason,
+    Retry, Stopped, Timeouts, millis, secs,
 };
 
 fn dependency() -> Dependency {
@@ -95,7 +95,7 @@ async fn a_read_is_made_again_and_counts_its_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn the_attempt_sees_its_deadline_and_is_cut_at_it() {
-    let timeouts = Timeouts { connect: secs(1), read: secs(2), total: secs(3) };
+    let timeouts = Timeouts::default().connect(secs(1)).read(secs(2)).total(secs(3));
     let slow = Dependency::builder("slow").timeout(timeouts).build().unwrap();
     let began = tokio::time::Instant::now();
     let seen = Cell::new(None);
@@ -112,7 +112,7 @@ async fn the_attempt_sees_its_deadline_and_is_cut_at_it() {
 
 #[tokio::test(start_paused = true)]
 async fn the_total_timeout_covers_all_attempts() {
-    let timeouts = Timeouts { connect: secs(1), read: secs(2), total: secs(3) };
+    let timeouts = Timeouts::default().connect(secs(1)).read(secs(2)).total(secs(3));
     let slow = Dependency::builder("slow").timeout(timeouts).build().unwrap();
     let began = tokio::time::Instant::now();
     let error = slow.call(Idempotency::Safe, |_| pending::<Result<(), io::Error>>()).await.unwrap_err();
@@ -123,7 +123,7 @@ async fn the_total_timeout_covers_all_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_total_timeout_only_attempts_are_cut() {
-    let timeouts = Timeouts { total: Duration::MAX, ..Timeouts::default() };
+    let timeouts = Timeouts::default().total(None);
     let endless = Dependency::builder("stream").timeout(timeouts).build().unwrap();
     let error = endless.call(Idempotency::None, |_| pending::<Result<(), io::Error>>()).await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::ReadTimeout));
@@ -212,11 +212,34 @@ async fn an_open_breaker_refuses_and_says_until_when() {
 
 #[test]
 fn settings_that_could_never_work_are_told_all_at_once() {
-    let timeouts = Timeouts { connect: secs(0), read: secs(30), total: secs(10) };
+    let timeouts = Timeouts::default().connect(secs(0)).read(secs(30)).total(secs(10));
     let built =
         Dependency::builder("").timeout(timeouts).concurrency(Concurrency::fixed(0)).instances(0).build();
     let misuse = built.unwrap_err();
     assert_eq!(misuse.problems().count(), 5, "{misuse}");
+    for (builder, says) in [
+        (Dependency::builder("x").retry(Retry::default().attempts(11)), "retry: attempts 11"),
+        (
+            Dependency::builder("x").retry(Retry::default().backoff(secs(3), secs(2))),
+            "base 3s is longer than cap 2s",
+        ),
+        (
+            Dependency::builder("x").budget(Budget::default().initial(11)),
+            "budget: `initial` is more than `burst`",
+        ),
+        (
+            Dependency::builder("x").concurrency(Concurrency::fixed(1).queue(5, secs(0))),
+            "`queue` has no effect",
+        ),
+        (Dependency::builder("x").breaker(Breaker::default().window_calls(10)), "min_calls 20 is more"),
+        (Dependency::builder("x").breaker(Breaker::default().open_max(secs(1))), "shorter than `open_for`"),
+        (Dependency::builder("x").breaker(Breaker::default().window_calls(100_001)), "from 1 to 100000"),
+        (Dependency::builder("x").pool(Pool::default().max_age(secs(0))), "pool: `max_age` is zero"),
+        (Dependency::builder("x").dns(Dns::default().refresh(secs(0))), "dns: `refresh` is zero"),
+    ] {
+        let misuse = builder.build().unwrap_err();
+        assert!(misuse.problems().count() == 1 && misuse.to_string().contains(says), "{says}: {misuse}");
+    }
     let unreadable = seawall::Tls::default().ca_file("/nonexistent/ca.pem");
     let built = Dependency::builder("x").endpoint("https://api.example").unwrap().tls(unreadable).build();
     assert!(built.unwrap_err().to_string().contains("/nonexistent/ca.pem"));

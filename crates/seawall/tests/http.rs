@@ -84,7 +84,7 @@ async fn a_declared_operation_reads_result_codes() {
     let charge = at(&url)
         .operation("charge")
         .idempotency(Idempotency::Keyed)
-        .timeout(Timeouts { connect: secs(3), read: secs(20), total: secs(30) })
+        .timeout(Timeouts::default().connect(secs(3)).read(secs(20)).total(secs(30)))
         .answers(Effect::NotApplied, When::status(200).field("/code", ["DECLINED", "LIMIT"]))
         .build()
         .unwrap();
@@ -124,22 +124,25 @@ async fn a_success_that_cannot_be_read_counts_only_where_it_is_declared_to() {
 fn limits_of_an_answers_head_lie_within_their_bounds() {
     let with = |header_bytes, headers| {
         let builder = Dependency::builder("x").endpoint("http://127.0.0.1:9").unwrap();
-        builder.answer_head(AnswerHead { header_bytes, headers }).build().map_err(|misuse| misuse.to_string())
+        builder
+            .answer_head(AnswerHead::default().header_bytes(header_bytes).headers(headers))
+            .build()
+            .map_err(|misuse| misuse.to_string())
     };
-    assert_eq!(AnswerHead::default(), AnswerHead { header_bytes: 256 << 10, headers: 100 });
+    assert_eq!(AnswerHead::default(), AnswerHead::default().header_bytes(256 << 10).headers(100));
     assert!(with(1 << 10, 1).is_ok() && with(1 << 20, 1000).is_ok());
     let said = with(1023, 1001).unwrap_err();
     assert!(
-        said.contains("answer_head.header_bytes is 1023; it must lie between 1024 and 1048576"),
+        said.contains("answer_head: header_bytes is 1023; it must lie between 1024 and 1048576"),
         "{said}"
     );
-    assert!(said.contains("answer_head.headers is 1001; it must lie between 1 and 1000"), "{said}");
+    assert!(said.contains("answer_head: headers is 1001; it must lie between 1 and 1000"), "{said}");
 }
 
 #[tokio::test]
 async fn a_read_timeout_is_unknown_for_a_charge_and_nothing_for_a_read() {
     let rogue = Rogue::builder().each(|_, _| Act::Hang).bind().unwrap();
-    let timeouts = Timeouts { connect: secs(3), read: millis(50), total: secs(20) };
+    let timeouts = Timeouts::default().connect(secs(3)).read(millis(50)).total(secs(20));
     let builder = Dependency::builder("slow").endpoint(format!("http://{}", rogue.address())).unwrap();
     let slow = builder.timeout(timeouts).retry(Retry::off()).build().unwrap();
     let charge = slow.http().post("/").body("x").send().await.unwrap_err();

@@ -168,7 +168,7 @@ async fn a_refused_call_lets_go_of_the_ready_instance() {
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_is_cut_at_its_deadline() {
-    let timeouts = Timeouts { connect: secs(1), read: secs(2), total: secs(9) };
+    let timeouts = Timeouts::default().connect(secs(1)).read(secs(2)).total(secs(9));
     let below = Dependency::builder("below").timeout(timeouts).build().unwrap();
     let guard = below.layer(Each(Idempotency::None)).layer(service_fn(|()| pending::<Result<(), Broken>>()));
     let error = guard.oneshot(()).await.unwrap_err();

@@ -83,10 +83,10 @@ fn builder(row: &Row) -> DurableBuilder {
         other => panic!("no idempotency `{other}`"),
     };
     let total = lines.get("timeout").map(|timeout| match text(&timeout["total"]) {
-        "off" => Duration::MAX,
-        _ => time(&timeout["total"]),
+        "off" => None,
+        _ => Some(time(&timeout["total"])),
     });
-    let timeouts = Timeouts { total: total.unwrap_or(Timeouts::default().total), ..Timeouts::default() };
+    let timeouts = total.map_or_else(Timeouts::default, |total| Timeouts::default().total(total));
     let pay = Dependency::builder("pay").endpoint("https://pay.example").unwrap().build().unwrap();
     let charge = pay.operation("charge").idempotency(idempotency).timeout(timeouts).build().unwrap();
     let mut builder = charge.durable("POST /v1/charges");

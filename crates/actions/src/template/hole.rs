@@ -3,9 +3,9 @@
 use std::fmt;
 
 use http::HeaderName;
+use seawall_policy::Wrong;
 
 use crate::nearest::nearest;
-use crate::problem::Wrong;
 use crate::shown::{quoted, tellable};
 
 /// A JSON pointer (RFC 6901) that begins with `/`.

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use seawall_policy::Wrong;
 use serde_json::Value;
 
 use super::hole::{Hole, Purpose};
 use super::text::{Fill, Template, Unfilled};
-use crate::problem::Wrong;
 
 /// A JSON body with holes in its strings.
 #[derive(Clone, Debug, PartialEq)]

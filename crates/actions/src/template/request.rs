@@ -3,12 +3,12 @@
 use std::fmt;
 
 use http::Method;
+use seawall_policy::Wrong;
 
 use super::hole::{Hole, Purpose};
 use super::json::JsonTemplate;
 use super::text::{Fill, Template, Unfilled};
 use crate::nearest::advice;
-use crate::problem::Wrong;
 use crate::shown::quoted;
 
 /// A method and a target with holes, and perhaps a JSON body.

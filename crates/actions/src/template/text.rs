@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use seawall_policy::Wrong;
+
 use super::hole::{Hole, Purpose};
 use super::raw::Raw;
-use crate::problem::Wrong;
 
 /// What holes are filled with, as far as it is there.
 pub trait Fill {

@@ -6,16 +6,5 @@
 mod shared;
 mod sync;
 
+mod clock;
 pub mod models;
-
-use seawall_policy::Time;
-
-/// Stands still: what is modelled is order, not time.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock;
-
-impl Clock {
-    pub(crate) fn now(&self) -> Time {
-        Time::from_millis(1_000)
-    }
-}

@@ -11,7 +11,7 @@ use seawall_policy::{
     QueueSettings, Report, Rules, Ticket, Time,
 };
 
-use crate::Clock;
+use crate::clock::Clock;
 use crate::shared::{CallGuards, Shared};
 
 const NOW: Time = Time::from_millis(1_000);

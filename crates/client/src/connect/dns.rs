@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use seawall_policy::{Problem, Wrong};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -26,8 +27,7 @@ use super::descriptors::starved_lookup;
 use super::error::{ConnectError, ConnectErrorKind};
 
 /// How long answers of the name service are used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DnsSettings {
     /// From this age on an answer is renewed in the background. 30 s: short enough to follow a provider
     /// that moves, and two lookups a minute burden nobody.
@@ -40,6 +40,15 @@ pub struct DnsSettings {
 impl Default for DnsSettings {
     fn default() -> DnsSettings {
         DnsSettings { refresh: Duration::from_secs(30), stale: Duration::from_secs(3600) }
+    }
+}
+
+impl DnsSettings {
+    /// What could never work.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let what = "`refresh` is zero: every connection would wait for a lookup";
+        self.refresh.is_zero().then(|| Problem::error("refresh", Wrong::new(what))).into_iter().collect()
     }
 }
 

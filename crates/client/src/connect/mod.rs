@@ -19,10 +19,12 @@ mod dial;
 mod dns;
 mod error;
 mod proxy;
+mod socket;
 mod stream;
 mod target;
 mod tls;
 mod turn;
+mod version;
 
 #[cfg(test)]
 mod tests;
@@ -35,45 +37,23 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::time::{Instant, timeout_at};
 
-pub use counted::{Meter, Peek, Probe};
 pub use descriptors::{is_ours, is_reserved, reserve_descriptors};
 pub use dns::{DnsSettings, Looking, Lookup, SystemLookup};
 pub use error::{ConfigError, ConnectError, ConnectErrorKind};
 pub use proxy::Proxy;
+pub use socket::{Meter, Peek, Probe};
 pub use stream::Stream;
 pub use target::{Host, Scheme, Target};
 pub use tls::{TlsFiles, TlsSettings};
 pub use turn::{join_turns, send_overdue, send_turn};
+pub use version::{HttpVersion, NegotiatedVersion};
 
 use counted::Counted;
 use dns::Resolver;
 use tls::Tls;
 
-/// Which HTTP to speak with an endpoint.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum HttpVersion {
-    /// What TLS negotiates, HTTP/2 first; HTTP/1.1 on plain TCP. The default.
-    #[default]
-    Auto,
-    /// HTTP/1.1 only.
-    Http1,
-    /// HTTP/2 only: a server that does not negotiate it under TLS is a TLS failure; on plain TCP it is
-    /// spoken without asking (prior knowledge).
-    Http2,
-}
-
-/// The HTTP that a connection speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NegotiatedVersion {
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2.
-    Http2,
-}
-
 /// How to connect. Start from `Settings::default()`: no proxy, no bind address, system roots, `Auto`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Settings {
     /// Go through this proxy. The proxy then looks up the target's name.
     pub proxy: Option<Proxy>,
@@ -236,15 +216,5 @@ impl Connector {
             _ => ConnectErrorKind::Refused,
         };
         ConnectError::because(kind, format!("connection to {}", self.target), error)
-    }
-}
-
-impl HttpVersion {
-    /// What is spoken where nothing negotiates.
-    fn without_tls(self) -> NegotiatedVersion {
-        match self {
-            HttpVersion::Auto | HttpVersion::Http1 => NegotiatedVersion::Http1,
-            HttpVersion::Http2 => NegotiatedVersion::Http2,
-        }
     }
 }

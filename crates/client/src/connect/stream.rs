@@ -12,7 +12,9 @@ use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
-use super::counted::{Counted, Meter, Probe};
+use super::counted::Counted;
+use super::socket::{Meter, Probe};
+use super::tls::refuses_our_certificate;
 
 /// One connection's byte stream. Speaks tokio's traits, and hyper's where hyper drives it.
 ///
@@ -65,7 +67,7 @@ impl Secured {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         if std::mem::replace(&mut self.unconfirmed, false)
-            && read.as_ref().is_err_and(super::tls::refuses_our_certificate)
+            && read.as_ref().is_err_and(refuses_our_certificate)
         {
             self.meter.note_certificate_refused();
         }

@@ -18,11 +18,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::error::ConfigError;
 use super::target::Host;
-use super::{HttpVersion, NegotiatedVersion};
+use super::version::{HttpVersion, NegotiatedVersion};
 
 /// Whom to trust, and who we are. All files hold PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct TlsSettings {
     /// The certificates to trust *instead of* the system's: whoever names a private authority does not
     /// want any public one to be able to speak in its place.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
-use super::counted::{Meter, Socket};
+use super::socket::{Meter, Socket};
 
 /// Longer messages are sent at once: copying them would cost more than it saves.
 const MESSAGE_BYTES: usize = 16 << 10;

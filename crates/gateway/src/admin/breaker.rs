@@ -106,7 +106,7 @@ pub(super) async fn force(
     desk.changes.record(change.clone());
     let dependency = desk.dependency(found);
     let touched = dependency.endpoints.iter().filter(|it| order.endpoint.is_none_or(|no| no == it.endpoint));
-    let enabled = found.settings.breaker.enabled;
+    let enabled = found.settings.breaker.settings.enabled;
     let results = touched.map(|it| result(it.endpoint, &it.breaker.state, enabled)).collect();
     Ok(Json(Done { change, results, dependency }))
 }

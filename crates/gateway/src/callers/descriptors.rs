@@ -21,7 +21,9 @@ use seawall_client::give_up_idle;
 use seawall_policy::Reason;
 use tokio::net::TcpStream;
 
-use crate::config::{HttpVersion, Settings};
+use seawall_client::connect::HttpVersion;
+
+use crate::config::Settings;
 use crate::problem::Problem;
 
 /// At most this many callers' connections, whatever `gateway.limits.connections` allows.
@@ -150,12 +152,12 @@ fn own(settings: &Settings, workers: u64) -> u64 {
 fn wanted(settings: &Settings, workers: u64) -> (u64, u64) {
     let callers = settings.gateway.limits.connections as u64;
     let dependencies = settings.dependencies.iter().map(|dependency| {
-        let calls =
-            if dependency.concurrency.enabled { u64::from(dependency.concurrency.max) } else { callers };
-        let each = match dependency.http {
+        let limit = dependency.concurrency.limit;
+        let calls = if limit.enabled { u64::from(limit.max) } else { callers };
+        let each = match dependency.http == HttpVersion::Http2 {
             // Many calls share a connection; each worker has its own.
-            HttpVersion::Http2 => workers.min(calls),
-            HttpVersion::Auto | HttpVersion::Http1 => calls + workers * dependency.pool.max_idle as u64,
+            true => workers.min(calls),
+            false => calls + workers * dependency.pool.max_idle as u64,
         };
         dependency.endpoints.len() as u64 * each
     });

@@ -13,10 +13,12 @@ use seawall_policy::{Idempotency, Predicate, Timeouts};
 
 use super::action::ON_UNKNOWN;
 use super::in_force::pending;
+use super::keys;
 use super::predicate;
+use super::rows;
 use super::settings::{Dependency, Endpoint, Gateway, Operation, Retry, Settings};
 use super::values::{show_size, show_time};
-use policies::{show_breaker, show_budget, show_concurrency, show_retry, show_timeout};
+use policies::{show_breaker, show_concurrency, show_retry};
 use words::{durable_follows, otherwise, repeats};
 
 /// The settings in force, as text. Ends in a line end.
@@ -117,25 +119,14 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
     if let Some(header) = &dependency.deadline_header {
         page.line(1, "deadline", format!("the remaining milliseconds go out in `{header}`"));
     }
-    page.line(1, "budget", show_budget(&dependency.budget));
+    page.line(1, "budget", rows::show(keys::BUDGET, &[], &dependency.budget));
     page.line(1, "overload", show_overload(dependency));
     page.line(1, "concurrency", show_concurrency(&dependency.concurrency));
     page.line(1, "breaker", show_breaker(&dependency.breaker));
-    let pool = &dependency.pool;
-    let shown = format!(
-        "settle {}, idle {}, max_idle {}, max_age {}",
-        show_time(pool.settle),
-        show_time(pool.idle),
-        pool.max_idle,
-        show_time(pool.max_age)
-    );
-    page.line(1, "pool", shown);
-    let answer = &dependency.answer;
-    let bytes = show_size(answer.header_bytes as u64);
-    let shown = format!("header_bytes {bytes}, headers {}{}", answer.headers, pending("answer"));
-    page.line(1, "answer", shown);
-    let dns = &dependency.dns;
-    page.line(1, "dns", format!("refresh {}, stale {}", show_time(dns.refresh), show_time(dns.stale)));
+    page.line(1, "pool", rows::show(keys::POOL, &[], &dependency.pool));
+    let answer = rows::show(keys::ANSWER, &[], &dependency.answer);
+    page.line(1, "answer", format!("{answer}{}", pending("answer")));
+    page.line(1, "dns", rows::show(keys::DNS, &[], &dependency.dns));
     if let Some(reconcile) = &dependency.reconcile {
         let text = format!(
             "every {} ({}): {}",
@@ -194,15 +185,15 @@ fn show_tls(dependency: &Dependency) -> String {
         Some(path) => format!("authorities of {}", path.display()),
         None => "the system's authorities".to_owned(),
     };
-    match &dependency.tls.client {
-        Some(client) => format!("{roots}, showing {}", client.cert.display()),
+    match &dependency.tls.client_cert {
+        Some(cert) => format!("{roots}, showing {}", cert.display()),
         None => roots,
     }
 }
 
 fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     page.title(1, &format!("operation {}: {}, {}", operation.name, operation.pattern, operation.idempotency));
-    page.line(2, "timeout", show_timeout(&operation.timeout));
+    page.line(2, "timeout", rows::show(keys::TIMEOUT, &[], &operation.timeout));
     page.line(2, "retry", show_retry(&operation.retry));
     if let Some(slow) = operation.slow_call {
         // That of the breaker holds for every operation.
@@ -288,7 +279,7 @@ fn action(page: &mut Page, operation: &Operation) {
 fn fallback(page: &mut Page, dependency: &Dependency) {
     let settings = &dependency.fallback;
     page.title(1, "other requests: the method decides");
-    page.line(2, "timeout", show_timeout(&settings.timeout));
+    page.line(2, "timeout", rows::show(keys::TIMEOUT, &[], &settings.timeout));
     page.line(2, "retry", show_retry(&settings.retry));
     let key = "POST, PATCH with an Idempotency-Key";
     let classes = [
@@ -323,7 +314,7 @@ fn follows(
 ) {
     page.line(2, "so", repeats(idempotency, retry, dependency.dangerous.retry_none));
     if retry.attempts_in_force() > 1 {
-        let buffer = show_size(retry.buffer);
+        let buffer = show_size(retry.buffer as u64);
         page.line(
             2,
             "so",

@@ -14,6 +14,7 @@ use seawall_actions::template::Purpose;
 pub(super) use operation::needs_durable;
 #[cfg(test)]
 pub(super) use operation::operation_doc;
+pub(super) use policies::{ANSWER, BREAKER, BUDGET, CONCURRENCY, DNS, POOL, RETRY, TIMEOUT};
 pub(super) use root::ROOT;
 
 /// One table of the file.
@@ -27,7 +28,7 @@ pub(super) struct Spec {
 }
 
 /// One key of a table.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
@@ -51,7 +52,7 @@ impl Spec {
 }
 
 /// What a value must be.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     /// A table.
     Table(&'static Spec),

@@ -26,6 +26,7 @@ mod predicate;
 mod read;
 mod repair;
 mod report;
+mod rows;
 mod schema;
 mod secret;
 mod section;
@@ -53,8 +54,8 @@ pub use report::{Mistake, Note, Place, Report};
 pub use schema::schema;
 pub use secret::Environment;
 pub use settings::{
-    Breaker, ClientCertificate, Clients, Concurrency, Dangerous, Dependency, Dns, Endpoint, Fallback,
-    Gateway, GuardKey, Health, HttpVersion, Limits, Operation, Pool, Retry, Settings, Tls, Window,
+    Breaker, Clients, Concurrency, Dangerous, Dependency, Endpoint, Fallback, Gateway, GuardKey, Health,
+    Limits, Operation, Retry, Settings,
 };
 
 use repair::Repaired;

@@ -216,6 +216,14 @@ pub(super) struct Picked<T> {
     pub(super) sound: bool,
 }
 
+impl<T> Picked<T> {
+    /// Where it was said, alone.
+    pub(super) fn without_value(self) -> Picked<()> {
+        let Picked { layer, at, sound, .. } = self;
+        Picked { value: (), layer, at, sound }
+    }
+}
+
 impl<'a> Layers<'a> {
     pub(super) fn pick<T>(
         &self,

@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Uri};
 use seawall_actions::{Cancel, Confirm};
-use seawall_client::AnswerLimits;
+use seawall_client::connect::{DnsSettings, HttpVersion, TlsSettings};
+use seawall_client::{AnswerLimits, CallRequest, PoolSettings};
 use seawall_ledger::Rules;
-use seawall_policy::{Answers, Backoff, BudgetSettings, Idempotency, Timeouts};
+use seawall_policy::{
+    Answers, Backoff, BreakerSettings, BudgetSettings, CoolingSettings, GuardSettings, Idempotency,
+    LimitSettings, Plan, QueueSettings, Timeouts,
+};
 
 use super::action::{Ledger, Reconcile};
 use super::pattern::Pattern;
@@ -93,7 +97,7 @@ pub struct Dependency {
     /// The local address of outgoing connections.
     pub bind: Option<IpAddr>,
     /// TLS towards it.
-    pub tls: Tls,
+    pub tls: TlsSettings,
     /// The header in which the remaining milliseconds go out.
     pub deadline_header: Option<HeaderName>,
     /// What is possible only on demand.
@@ -109,11 +113,11 @@ pub struct Dependency {
     /// When to stop calling.
     pub breaker: Breaker,
     /// Connections kept.
-    pub pool: Pool,
+    pub pool: PoolSettings,
     /// How long the head of an answer may be.
     pub answer: AnswerLimits,
     /// Names looked up.
-    pub dns: Dns,
+    pub dns: DnsSettings,
     /// Comparison with the other side's own list.
     pub reconcile: Option<Reconcile>,
     /// For requests that no operation matches; the method decides the idempotency.
@@ -140,45 +144,6 @@ pub struct Health {
     pub target: String,
 }
 
-/// HTTP's version towards a dependency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpVersion {
-    /// What TLS agrees on; HTTP/1.1 without TLS.
-    Auto,
-    /// HTTP/1.1 alone.
-    Http1,
-    /// HTTP/2 alone; without TLS by prior knowledge.
-    Http2,
-}
-
-impl fmt::Display for HttpVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            HttpVersion::Auto => "auto",
-            HttpVersion::Http1 => "1.1",
-            HttpVersion::Http2 => "2",
-        })
-    }
-}
-
-/// TLS towards a dependency.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tls {
-    /// Authorities to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// The certificate shown to the other side, and its key.
-    pub client: Option<ClientCertificate>,
-}
-
-/// The certificate that Seawall shows.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClientCertificate {
-    /// The chain, PEM.
-    pub cert: PathBuf,
-    /// The key, PEM.
-    pub key: PathBuf,
-}
-
 /// Each of these can double effects. All are off by default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dangerous {
@@ -198,7 +163,19 @@ pub struct Retry {
     /// The longest time that an answer may cool an endpoint for.
     pub after_max: Duration,
     /// Bytes of a request's body that are kept so that it can be sent again.
-    pub buffer: u64,
+    pub buffer: usize,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Retry {
+            enabled: true,
+            attempts: Plan::DEFAULT_ATTEMPTS,
+            backoff: Backoff::default(),
+            after_max: CoolingSettings::default().after_max,
+            buffer: CallRequest::KEEP,
+        }
+    }
 }
 
 impl Retry {
@@ -236,80 +213,39 @@ impl fmt::Display for GuardKey {
 /// How many calls at once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Concurrency {
-    /// Whether there is a limit.
-    pub enabled: bool,
-    /// The most.
-    pub max: u32,
-    /// Whether it falls under overload.
-    pub adaptive: bool,
-    /// How many may wait for their turn.
-    pub queue: u32,
-    /// How long they wait.
-    pub queue_wait: Duration,
+    /// How the limit decides.
+    pub limit: LimitSettings,
+    /// Who may wait for their turn.
+    pub queue: QueueSettings,
     /// What the limit is kept for.
     pub key: GuardKey,
-    /// So many keys have one of their own.
+    /// The number of keys that have one of their own.
     pub max_keys: u32,
 }
 
-/// What a breaker looks back on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Window {
-    /// The calls of the last while.
-    Time(Duration),
-    /// The last calls.
-    Calls(u32),
+impl Default for Concurrency {
+    fn default() -> Self {
+        let GuardSettings { limit, queue, limit_keys, .. } = GuardSettings::default();
+        Concurrency { limit, queue, key: GuardKey::Endpoint, max_keys: limit_keys }
+    }
 }
 
 /// When to stop calling.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Breaker {
-    /// Whether there is one.
-    pub enabled: bool,
-    /// Opens at this share of failures, in parts per million; above zero.
-    pub failure_rate_ppm: u32,
-    /// Fewer calls say nothing.
-    pub min_calls: u32,
-    /// What it looks back on.
-    pub window: Window,
-    /// How long it stays open.
-    pub open_for: Duration,
-    /// Successes that close it.
-    pub probes: u32,
-    /// A call longer than this counts as a failure; `None`: slowness alone does not.
-    pub slow_call: Option<Duration>,
-    /// So many failures in a row open it at once.
-    pub consecutive: Option<u32>,
-    /// With it, the open time doubles up to this.
-    pub open_max: Option<Duration>,
-    /// With it, traffic comes back over this time.
-    pub ramp: Option<Duration>,
+    /// How it decides.
+    pub settings: BreakerSettings,
     /// What the breaker is kept for.
     pub key: GuardKey,
-    /// So many keys have one of their own.
+    /// The number of keys that have one of their own.
     pub max_keys: u32,
 }
 
-/// Connections kept.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pool {
-    /// A connection is taken for what must not be doubled only after so long a silence.
-    pub settle: Duration,
-    /// Idle for longer, it is closed.
-    pub idle: Duration,
-    /// The most idle ones of an endpoint in one worker.
-    pub max_idle: usize,
-    /// Older, it is not used again.
-    pub max_age: Duration,
-}
-
-/// Names looked up.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dns {
-    /// Looked up again after this.
-    pub refresh: Duration,
-    /// The last good answer is used for this long when lookups fail.
-    pub stale: Duration,
+impl Default for Breaker {
+    fn default() -> Self {
+        let GuardSettings { breaker, breaker_keys, .. } = GuardSettings::default();
+        Breaker { settings: breaker, key: GuardKey::Endpoint, max_keys: breaker_keys }
+    }
 }
 
 /// Settings of requests that no operation matches.
@@ -319,7 +255,7 @@ pub struct Fallback {
     pub timeout: Timeouts,
     /// Repeats.
     pub retry: Retry,
-    /// As in [`Breaker::slow_call`].
+    /// As in [`BreakerSettings::slow_call`].
     pub slow_call: Option<Duration>,
 }
 

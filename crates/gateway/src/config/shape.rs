@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use super::keys::Kind;
 use super::pattern::Pattern;
 use super::predicate::{self, Misplaced};
-use super::settings::{GuardKey, HttpVersion};
+use super::settings::GuardKey;
 use super::values::{self, Value, Wrong};
 
 /// What is wrong with a value that is not a table of ours.
@@ -81,7 +81,7 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
         Kind::SizeOrOff => values::size_or_off(found).map(drop),
         Kind::Choice(words) => values::choice(found, words).map(drop),
         Kind::Otherwise => predicate::otherwise(found).map(drop),
-        Kind::HttpVersion => http_version(found).map(drop),
+        Kind::HttpVersion => values::http_version(found).map(drop),
         Kind::Socket => values::socket(found).map(drop),
         Kind::IpOrOff => values::ip_or_off(found).map(drop),
         Kind::EndpointUrl => values::endpoint_url(found).map(drop),
@@ -188,19 +188,6 @@ fn label(name: &str) -> Result<(), Wrong> {
             .help("it is a label of metrics and logs"));
     }
     Ok(())
-}
-
-/// `"auto"`, `"1.1"`, `"2"`, and the bare numbers that people write.
-pub(super) fn http_version(value: &DeValue<'_>) -> Result<HttpVersion, Wrong> {
-    let wrong = || Wrong::new("this is not a version of HTTP").help("\"auto\", \"1.1\" or \"2\"");
-    match value {
-        DeValue::String(text) if text == "auto" => Ok(HttpVersion::Auto),
-        DeValue::String(text) if text == "1.1" => Ok(HttpVersion::Http1),
-        DeValue::String(text) if text == "2" => Ok(HttpVersion::Http2),
-        DeValue::Integer(_) if values::integer(value) == Ok(2) => Ok(HttpVersion::Http2),
-        DeValue::Float(digits) if digits.as_str() == "1.1" => Ok(HttpVersion::Http1),
-        _ => Err(wrong()),
-    }
 }
 
 /// `endpoint`, `operation`, `header:NAME` or `path:{name}`.

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 use seawall_actions::nearest::advice;
-use seawall_actions::shown::{TIME_UNITS, quoted};
+use seawall_actions::shown::quoted;
 use seawall_actions::template;
+use seawall_client::connect::HttpVersion;
+use seawall_policy::TIME_UNITS;
 use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::authority::Authority;
 
-pub(super) use seawall_actions::Wrong;
-pub(super) use seawall_actions::shown::show_time;
+pub(super) use seawall_policy::{Wrong, show_time};
 
 /// A value with its place.
 pub(super) type Value<'a> = Spanned<DeValue<'a>>;
@@ -57,6 +58,11 @@ pub(super) fn integer(value: &DeValue<'_>) -> Outcome<i64> {
 
 pub(super) fn whole(value: &DeValue<'_>) -> Outcome<u64> {
     u64::try_from(integer(value)?).map_err(|_| Wrong::new("this number must not be negative"))
+}
+
+/// A number of things.
+pub(super) fn count_u32(value: &DeValue<'_>) -> Outcome<u32> {
+    whole(value).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 pub(super) fn number(value: &DeValue<'_>) -> Outcome<f64> {
@@ -227,6 +233,19 @@ fn url(written: &str, schemes: &[&str]) -> Outcome<Uri> {
         return Err(Wrong::new("this URL needs a host, and a port from 1 to 65535 if any"));
     }
     Ok(uri)
+}
+
+/// `"auto"`, `"1.1"`, `"2"`, and the bare numbers that people write.
+pub(super) fn http_version(value: &DeValue<'_>) -> Outcome<HttpVersion> {
+    let wrong = || Wrong::new("this is not a version of HTTP").help("\"auto\", \"1.1\" or \"2\"");
+    match value {
+        DeValue::String(text) if text == "auto" => Ok(HttpVersion::Auto),
+        DeValue::String(text) if text == "1.1" => Ok(HttpVersion::Http1),
+        DeValue::String(text) if text == "2" => Ok(HttpVersion::Http2),
+        DeValue::Integer(_) if integer(value) == Ok(2) => Ok(HttpVersion::Http2),
+        DeValue::Float(digits) if digits.as_str() == "1.1" => Ok(HttpVersion::Http1),
+        _ => Err(wrong()),
+    }
 }
 
 /// A header field's name.

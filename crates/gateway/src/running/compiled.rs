@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use seawall_client::connect::{self, ConfigError};
-use seawall_client::{Clock, DependencySettings, EndpointSettings, HealthRequest, PoolSettings, Shared};
-use seawall_policy::{
-    BreakerSettings, CoolingSettings, GuardSettings, LimitSettings, QueueSettings, Time, WindowSpan,
-};
+use seawall_client::connect::{self, ConfigError, TlsSettings};
+use seawall_client::{Clock, DependencySettings, EndpointSettings, HealthRequest, Shared};
+use seawall_policy::{BreakerSettings, CoolingSettings, GuardSettings, Time};
 
 use super::counters::Counters;
 use super::operations::Operations;
@@ -185,38 +183,20 @@ impl CompiledDependency {
 }
 
 pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> GuardSettings {
-    let from = &settings.breaker;
-    let mut breaker = BreakerSettings::default();
-    breaker.enabled = from.enabled;
-    breaker.failure_rate_ppm = from.failure_rate_ppm;
-    breaker.min_calls = from.min_calls;
-    breaker.window = match from.window {
-        config::Window::Time(span) => WindowSpan::Time(span),
-        config::Window::Calls(calls) => WindowSpan::Calls(calls),
-    };
-    breaker.open_for = from.open_for;
-    breaker.probes = from.probes;
-    breaker.consecutive = from.consecutive;
-    // Every plan carries the one in force, so that an operation can turn it off.
-    breaker.slow_call = None;
-    breaker.health = settings.health.as_ref().map(|_| health_interval(from.open_for));
-    breaker.open_max = from.open_max;
-    breaker.ramp = from.ramp;
-    let mut limit = LimitSettings::default();
-    limit.enabled = settings.concurrency.enabled;
-    limit.max = settings.concurrency.max;
-    limit.adaptive = settings.concurrency.adaptive;
-    let mut cooling = CoolingSettings::default();
-    cooling.enabled = settings.cooldown;
-    cooling.after_max = settings.fallback.retry.after_max;
-    let concurrency = &settings.concurrency;
+    let config::Concurrency { limit, queue, max_keys, .. } = settings.concurrency;
+    let from = settings.breaker.settings;
     GuardSettings {
-        breaker,
-        cooling,
+        breaker: BreakerSettings {
+            // Every plan carries the one in force, so that an operation can turn it off.
+            slow_call: None,
+            health: settings.health.as_ref().map(|_| health_interval(from.open_for)),
+            ..from
+        },
+        cooling: CoolingSettings { enabled: settings.cooldown, after_max: settings.fallback.retry.after_max },
         limit,
-        queue: QueueSettings { length: concurrency.queue, wait: concurrency.queue_wait },
-        breaker_keys: from.max_keys,
-        limit_keys: concurrency.max_keys,
+        queue,
+        breaker_keys: settings.breaker.max_keys,
+        limit_keys: max_keys,
         budget: settings.budget,
         instances,
     }
@@ -229,21 +209,14 @@ fn health_interval(open_for: Duration) -> Duration {
 }
 
 fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, ConfigError> {
-    let mut connect = connect::Settings::default();
-    connect.proxy = settings.proxy.as_ref().map(|uri| uri.to_string().parse()).transpose()?;
-    connect.bind = settings.bind;
-    connect.tls.ca_file = settings.tls.ca_file.clone();
-    connect.tls.client_cert = settings.tls.client.as_ref().map(|c| c.cert.clone());
-    connect.tls.client_key = settings.tls.client.as_ref().map(|c| c.key.clone());
-    // Read once, so that all workers have the same.
-    connect.tls.files = Some(connect.tls.read()?);
-    connect.http = match settings.http {
-        config::HttpVersion::Auto => connect::HttpVersion::Auto,
-        config::HttpVersion::Http1 => connect::HttpVersion::Http1,
-        config::HttpVersion::Http2 => connect::HttpVersion::Http2,
+    let connect = connect::Settings {
+        proxy: settings.proxy.as_ref().map(|uri| uri.to_string().parse()).transpose()?,
+        bind: settings.bind,
+        // Read once, so that all workers have the same.
+        tls: TlsSettings { files: Some(settings.tls.read()?), ..settings.tls.clone() },
+        http: settings.http,
+        dns: settings.dns,
     };
-    connect.dns.refresh = settings.dns.refresh;
-    connect.dns.stale = settings.dns.stale;
     let endpoints = settings.endpoints.iter().map(|endpoint| {
         let headers: HeaderMap = endpoint.headers.iter().cloned().collect();
         EndpointSettings { url: endpoint.url.clone(), headers }
@@ -252,12 +225,7 @@ fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, 
         name: settings.name.clone(),
         endpoints: endpoints.collect(),
         connect,
-        pool: PoolSettings {
-            settle: settings.pool.settle,
-            idle: settings.pool.idle,
-            max_idle: settings.pool.max_idle,
-            max_age: settings.pool.max_age,
-        },
+        pool: settings.pool,
         deadline_header: settings.deadline_header.clone(),
         answer: settings.answer,
         health: settings.health.as_ref().map(health).transpose()?,

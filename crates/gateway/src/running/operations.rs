@@ -80,7 +80,7 @@ impl Operations {
             name: operation.name.as_str().into(),
             idempotency: operation.idempotency,
             plan: Arc::new(operation_plan(settings, operation)),
-            keep: keep(&operation.retry),
+            keep: operation.retry.buffer,
             filed: filed.clone(),
         });
         let other: Arc<str> = "other".into();
@@ -88,7 +88,7 @@ impl Operations {
             name: Arc::clone(&other),
             idempotency,
             plan: Arc::new(fallback_plan(settings, idempotency)),
-            keep: keep(&settings.fallback.retry),
+            keep: settings.fallback.retry.buffer,
             filed: filed.clone(),
         });
         Ok(Operations {
@@ -227,10 +227,6 @@ fn routers(settings: &config::Dependency) -> Result<Vec<(Method, Router<usize>)>
         }
     }
     Ok(routers)
-}
-
-fn keep(retry: &config::Retry) -> usize {
-    usize::try_from(retry.buffer).unwrap_or(usize::MAX)
 }
 
 fn operation_plan(dependency: &config::Dependency, operation: &config::Operation) -> Plan {

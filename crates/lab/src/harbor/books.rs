@@ -36,7 +36,6 @@ pub struct Books {
 
 /// The books at one moment; the shape of `GET /books`.
 #[derive(Clone, Debug, Default, Serialize)]
-#[non_exhaustive]
 pub struct Snapshot {
     /// Changes made.
     pub effects: u64,
@@ -66,7 +65,6 @@ pub struct Snapshot {
 
 /// What happened under one key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
 pub struct KeyCount {
     /// Requests that carried the key.
     pub requests: u64,
@@ -78,7 +76,6 @@ pub struct KeyCount {
 
 /// What happened without a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
 pub struct Count {
     /// Writing requests.
     pub requests: u64,
@@ -88,7 +85,6 @@ pub struct Count {
 
 /// A charge.
 #[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
 pub struct Charge {
     /// `ch_…`
     pub id: String,
@@ -113,7 +109,6 @@ pub struct Charge {
 /// Where a charge stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum Status {
     /// The money was taken.
     Succeeded,

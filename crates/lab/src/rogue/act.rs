@@ -8,7 +8,6 @@ use super::load::Load;
 
 /// What a rogue does with one request.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Act {
     /// Answers.
     Answer(Answer),
@@ -99,7 +98,6 @@ impl From<Answer> for Act {
 /// before the first byte. A request that comes in time is served as usual. The timer is looked at first: when both are
 /// due, the connection ends, and the request that lies unread in it is lost with a reset, as with real servers.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
 pub enum Idle {
     /// Waits for the next request.
     #[default]

@@ -16,7 +16,6 @@ pub const MOST_DEPARTURES: usize = 100_000;
 
 /// A request that was read whole, or only its head where the rogue acts on the head.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Heard {
     /// Its number among all requests of this rogue, from 0.
     pub number: u64,
@@ -58,7 +57,6 @@ impl Heard {
 
 /// What became of the requests with one `x-id`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Tally {
     /// How often it came.
     pub received: u32,
@@ -70,7 +68,6 @@ pub struct Tally {
 
 /// A caller that left before its answer was sent whole.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Departure {
     /// The request's number.
     pub number: u64,
@@ -95,7 +92,6 @@ pub enum Departed {
 
 /// What a rogue has seen so far.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
 pub struct Counts {
     /// Connections accepted.
     pub connections: u64,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{Counts, FailureKind, Failures, Time};
+use crate::failures::{FailureKind, Failures};
+use crate::time::Time;
+use crate::window::Counts;
 
 /// What an operator asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{Breaker, BreakerSettings, BreakerState, Closed, Force, HalfOpen, State};
-use crate::{Time, Window};
+use crate::time::Time;
+use crate::window::Window;
 
 /// A breaker that could probe for so long, and that nobody asked, has nothing more to say.
 const STALE: Duration = Duration::from_secs(60);

@@ -2,26 +2,31 @@
 
 use std::time::Duration;
 
-use crate::{Draw, MAX_WINDOW_CALLS, WindowSpan};
+use crate::backoff::Draw;
+use crate::problem::{Problem, Wrong, show_time};
+use crate::window::{MAX_WINDOW_CALLS, WindowSpan};
+
+/// A shorter window than this holds no calls at all.
+const SHORTEST_WINDOW: Duration = Duration::from_millis(1);
 
 /// How one breaker decides. A zero where it would make no sense counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct BreakerSettings {
     /// `false`: every call passes, unless forced open. The window is kept, since the repeat of slow failures asks it.
     pub enabled: bool,
     /// The share of bad calls in the window, in parts per million, at which it opens. Default 500 000: below it an
     /// endpoint still serves more than it fails, and repeats make good for the rest.
     pub failure_rate_ppm: u32,
-    /// The window must hold so many calls before the rate counts (a window of fewer calls: all of them). Default 20.
+    /// The window must hold this number of calls before the rate counts (a window of fewer calls: all of them). Default 20:
+    /// fewer say too little.
     pub min_calls: u32,
-    /// How far back calls count. Default 5 s.
+    /// How far back calls count. Default 5 s: a longer window keeps old failures.
     pub window: WindowSpan,
-    /// How long it refuses before it probes, ± 20 %. Default 3 s.
+    /// How long it refuses before it probes, ± 20 %. Default 3 s: longer rests made recovery slower and prevented nothing.
     pub open_for: Duration,
-    /// Successes of probes that close it. Default 3.
+    /// Successes of probes that close it. Default 3: one may be luck.
     pub probes: u32,
-    /// So many failures in a row open it at once. Default off.
+    /// This number of failures in a row opens it immediately. Default off.
     pub consecutive: Option<u32>,
     /// A good answer that took longer is bad. Default off.
     pub slow_call: Option<Duration>,
@@ -52,7 +57,55 @@ impl Default for BreakerSettings {
 }
 
 impl BreakerSettings {
-    /// So many calls make a rate, and the window can hold them.
+    /// Never opens by itself.
+    #[must_use]
+    pub fn off() -> BreakerSettings {
+        BreakerSettings { enabled: false, ..BreakerSettings::default() }
+    }
+
+    /// What could never work.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
+        if !(1..=1_000_000).contains(&self.failure_rate_ppm) {
+            found.push(Problem::error(
+                "failure_rate",
+                Wrong::new("`failure_rate` is a share above 0, up to 1"),
+            ));
+        }
+        match self.window {
+            WindowSpan::Time(span) if span < SHORTEST_WINDOW => {
+                let what = format!("window {} is too short to count anything", show_time(span));
+                found.push(Problem::error("window", Wrong::new(what)));
+            }
+            WindowSpan::Calls(calls) if !(1..=MAX_WINDOW_CALLS).contains(&calls) => {
+                let what = format!("window_calls {calls}: from 1 to {MAX_WINDOW_CALLS} can be kept");
+                found.push(Problem::error("window_calls", Wrong::new(what)));
+            }
+            WindowSpan::Calls(calls) if self.min_calls > calls => {
+                let what =
+                    format!("min_calls {} is more than the window of {calls} calls holds", self.min_calls);
+                let help = "give a smaller `min_calls`, or a larger `window_calls`";
+                found.push(Problem::error("window_calls", Wrong::new(what).help(help)).with(&["min_calls"]));
+            }
+            WindowSpan::Time(_) | WindowSpan::Calls(_) => {}
+        }
+        if self.probes == 0 {
+            found.push(Problem::error(
+                "probes",
+                Wrong::new("`probes` is 0: at least one call must show that it works again"),
+            ));
+        }
+        if self.open_max.is_some_and(|most| most < self.open_for) {
+            found.push(
+                Problem::error("open_max", Wrong::new("`open_max` is shorter than `open_for`"))
+                    .with(&["open_for"]),
+            );
+        }
+        found
+    }
+
+    /// How many calls make a rate: no more than the window can hold.
     pub(super) fn calls_for_a_rate(&self) -> u32 {
         let most = match self.window {
             WindowSpan::Time(_) => u32::MAX,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{Breaker, BreakerSettings, BreakerState, Opening, State};
-use crate::{Counts, Failures, Time};
+use crate::failures::Failures;
+use crate::time::Time;
+use crate::window::Counts;
 
 impl Breaker {
     /// The settings in force.

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use crate::{Backoff, CoolingSettings, Rules};
+use crate::backoff::Backoff;
+use crate::cooling::CoolingSettings;
+use crate::ending::Rules;
+use crate::problem::{Problem, Wrong, show_time};
 
-/// The three timeouts of a call.
+/// The three timeouts of a call: each a field, and a method that changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// DNS, TCP and TLS together. Default 3 s: a lost SYN is sent again after one second, and once more after three.
@@ -25,6 +28,44 @@ impl Default for Timeouts {
     }
 }
 
+impl Timeouts {
+    /// Sets `connect`.
+    #[must_use]
+    pub const fn connect(self, connect: Duration) -> Timeouts {
+        Timeouts { connect, ..self }
+    }
+
+    /// Sets `read`.
+    #[must_use]
+    pub const fn read(self, read: Duration) -> Timeouts {
+        Timeouts { read, ..self }
+    }
+
+    /// Sets `total`; `None` is no end.
+    #[must_use]
+    pub const fn total(self, total: Option<Duration>) -> Timeouts {
+        Timeouts { total, ..self }
+    }
+
+    /// What could never work.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let times = [("connect", Some(self.connect)), ("read", Some(self.read)), ("total", self.total)];
+        let zero = times.into_iter().filter(|(_, time)| time.is_some_and(|time| time.is_zero()));
+        let mut found: Vec<Problem> = zero
+            .map(|(name, _)| {
+                Problem::error(name, Wrong::new(format!("`{name}` is zero: no call could be made")))
+            })
+            .collect();
+        if let Some(total) = self.total.filter(|total| self.read >= *total) {
+            let what = format!("read {} is not below total {}", show_time(self.read), show_time(total));
+            let help = "no attempt could end by its read timeout: give a shorter `read`, or a longer `total`";
+            found.push(Problem::error("read", Wrong::new(what).help(help)).with(&["total"]));
+        }
+        found
+    }
+}
+
 /// What is fixed for every call of an operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -32,7 +73,7 @@ pub struct Plan {
     pub rules: Rules,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// Attempts in all, the first included; at least 1. Default 2: measured, a third adds load and little success.
+    /// Attempts in all, the first included; in [`Plan::ATTEMPTS`]. Default [`Plan::DEFAULT_ATTEMPTS`].
     pub attempts: u32,
     /// How long to wait before a repeat.
     pub backoff: Backoff,
@@ -46,13 +87,18 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// How many attempts there may be. More than ten multiply the load on a provider that is failing, and help nobody.
+    pub const ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=10;
+    /// Two attempts: the second gets nearly all that repeats can get. Measured, a third adds load and little success.
+    pub const DEFAULT_ATTEMPTS: u32 = 2;
+
     /// The defaults, for rules and a number of endpoints.
     #[must_use]
     pub fn new(rules: Rules, endpoints: usize) -> Plan {
         Plan {
             rules,
             timeouts: Timeouts::default(),
-            attempts: 2,
+            attempts: Plan::DEFAULT_ATTEMPTS,
             backoff: Backoff::default(),
             endpoints,
             slow_call: None,

@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::keyed::Kept;
-use crate::{AttemptEnd, Limit, LimitSettings, Queue, QueueFull, QueueSettings, Slot, Time, Waiter};
+use crate::limit::{AttemptEnd, Limit, LimitSettings, Slot};
+use crate::queue::{Queue, QueueFull, QueueSettings, Waiter};
+use crate::time::Time;
 
 /// What became of one who waits.
 #[derive(Debug)]

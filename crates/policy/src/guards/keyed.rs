@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::Time;
+use crate::time::Time;
 
 /// No entry.
 const NONE: u32 = u32::MAX;

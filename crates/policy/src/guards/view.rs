@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use super::gate::Gate;
 use super::keyed::{Keyed, Place};
+use super::settings::GuardSettings;
 use super::ward::Ward;
-use crate::{
-    Breaker, BreakerState, CoolingSeen, Draw, Evidence, Force, GuardSettings, Limit, Pass, QueueSettings,
-    Time,
-};
+use crate::backoff::Draw;
+use crate::breaker::{Breaker, BreakerState, Evidence, Force, Pass};
+use crate::cooling::CoolingSeen;
+use crate::limit::Limit;
+use crate::queue::QueueSettings;
+use crate::time::Time;
 
 /// Breakers and limits of one endpoint: its own, and those of its keys.
 #[derive(Clone, Debug)]

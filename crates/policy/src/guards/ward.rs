@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use super::keyed::Kept;
-use crate::{
-    Breaker, BreakerSettings, BreakerState, Cooling, CoolingRefusal, CoolingSettings, Draw, Overload, Pass,
-    Reason, Refusal, Time,
-};
+use crate::backoff::Draw;
+use crate::breaker::{Breaker, BreakerSettings, BreakerState, Pass};
+use crate::cooling::{Cooling, CoolingRefusal, CoolingSettings, Overload};
+use crate::reason::Reason;
+use crate::refusal::Refusal;
+use crate::time::Time;
 
 /// How many attempts at one endpoint, or of one key, are followed as witnesses at the same time. Two are what the breaker's
 /// rule of silence asks for.

@@ -8,54 +8,11 @@
 
 use std::time::Duration;
 
-use super::keyed::Place;
-use super::{At, DependencyGuards, Permit};
-use crate::Time;
+use super::DependencyGuards;
+use super::permit::{Underway, Witness};
 
 /// How many attempts of one dependency are followed as witnesses at the same time, over all its endpoints and keys.
 const WITNESSES: u32 = 16;
-
-/// An attempt under way, as it is known outside its call.
-#[derive(Clone, Copy, Debug)]
-pub struct Underway {
-    at: At,
-    probe: bool,
-    began: Time,
-}
-
-impl Permit {
-    /// Whether the attempt asks an open breaker's question.
-    #[must_use]
-    #[inline]
-    pub fn is_probe(&self) -> bool {
-        self.pass.is_probe()
-    }
-
-    /// The attempt that this permit is for, begun at `began`.
-    #[must_use]
-    pub fn underway(&self, began: Time) -> Underway {
-        Underway { at: self.at, probe: self.pass.is_probe(), began }
-    }
-}
-
-/// The right to follow an attempt without its caller. It goes back in [`DependencyGuards::unfollow`].
-#[derive(Debug)]
-#[must_use = "it is given back in `unfollow`"]
-pub struct Witness {
-    endpoint: u32,
-    breaker: Place,
-    patience: Duration,
-    /// A probe is followed whatever the bounds say, and takes no place in them.
-    counted: bool,
-}
-
-impl Witness {
-    /// How long it waits for progress, instead of the read timeout that was told. Never longer.
-    #[must_use]
-    pub fn patience(&self) -> Duration {
-        self.patience
-    }
-}
 
 impl DependencyGuards {
     /// Asks whether an attempt is to be followed to its real ending, now that its caller left or the caller's deadline

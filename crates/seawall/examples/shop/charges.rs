@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use seawall::ledger::{Cancel, Confirm, Durable, DurableBuilder, OnUnknown};
-use seawall::{Dependency, Effect, Idempotency, Misuse, Timeouts, When, millis, secs};
+use seawall::{Dependency, Effect, Idempotency, Misuse, Timeouts, When, millis};
 use serde_json::json;
 
 /// The provider's name in the ledger.
 pub(crate) const PROVIDER: &str = "harbor";
 
 /// How long one attempt takes at most.
-pub(crate) const ATTEMPT: Duration = secs(1);
+pub(crate) const ATTEMPT: Duration = Duration::from_secs(1);
 /// How long a worker that died keeps its actions.
-pub(crate) const LEASE: Duration = secs(2);
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
 /// After the last possible send: how long until "no such charge" is believed.
-pub(crate) const QUIET: Duration = secs(2);
+pub(crate) const QUIET: Duration = Duration::from_secs(2);
 /// How long the shop has to take a charge in that was made before its order.
-pub(crate) const SETTLE: Duration = secs(6);
+pub(crate) const SETTLE: Duration = Duration::from_secs(6);
 
 /// The two operations of the shop: the same charge, settled in two ways.
 pub(crate) struct Charges {
@@ -31,7 +31,7 @@ impl Charges {
     pub(crate) fn at(url: &str) -> Result<Charges, Misuse> {
         let provider = Dependency::builder(PROVIDER)
             .endpoint(url)?
-            .timeout(Timeouts { connect: millis(300), read: millis(700), total: ATTEMPT })
+            .timeout(Timeouts::default().connect(millis(300)).read(millis(700)).total(Some(ATTEMPT)))
             .build()?;
         let declare = |name: &str| -> Result<DurableBuilder, Misuse> {
             let charge = provider.operation(name).idempotency(Idempotency::Keyed);

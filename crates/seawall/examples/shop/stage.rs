@@ -34,9 +34,9 @@ pub(crate) struct Play {
 }
 
 /// After this the story counts as not ended.
-const MOST: Duration = secs(27);
+const MOST: Duration = Duration::from_secs(27);
 /// For how long the database is away or refuses.
-const OUTAGE: Duration = secs(2);
+const OUTAGE: Duration = Duration::from_secs(2);
 
 /// Tells the story, or what came of it where it has been told.
 pub(crate) async fn tell<E: Engine>(play: &Play) -> Result<Account, Failure> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{ConnectionHeld, Place};
+use super::violation::{ConnectionHeld, Place};
 
 /// The pairs of places that are kept. A program has few; one that makes them up by the thousand is counted on, unnamed.
 const MOST_PLACES: usize = 1024;

@@ -1,3 +1,6 @@
+use std::panic::Location;
+use std::time::Duration;
+
 use super::*;
 
 fn dependency(name: &str) -> Arc<str> {

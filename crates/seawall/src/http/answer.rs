@@ -11,9 +11,9 @@ use seawall_client::{AnswerBody, Clock, Outcome};
 use seawall_policy::{Effect, Ending, Finish, Stopped};
 use serde::de::DeserializeOwned;
 
-use crate::Error;
-use crate::dependency::Whom;
-use crate::entry::Entry;
+use super::whom::Whom;
+use crate::call_site::CallSite;
+use crate::error::Error;
 
 /// An answer of the dependency, whatever its status. Its body streams in as it is read.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ impl Answer {
             (Some(response), Some(ending)) => Ok(Answer { response, finish, ending, whom, place, clock }),
             (_, ending) => {
                 let name = Arc::clone(whom.name());
-                let entry = Entry { dependency: &name, place };
-                Err(Error::of_call(entry, &finish, ending.as_ref(), None, clock.now()).with_detail(detail))
+                let site = CallSite { dependency: &name, place };
+                Err(Error::of_call(site, &finish, ending.as_ref(), None, clock.now()).with_detail(detail))
             }
         }
     }
@@ -156,8 +156,8 @@ impl Answer {
         let status = self.status();
         let bytes = self.bytes().await?;
         serde_json::from_slice(&bytes).map_err(|wrong| {
-            let entry = Entry { dependency: whom.name(), place };
-            let error = Error::of_call(entry, &finish, Some(&ending), Some(wrong.into()), clock.now());
+            let site = CallSite { dependency: whom.name(), place };
+            let error = Error::of_call(site, &finish, Some(&ending), Some(wrong.into()), clock.now());
             error.answered(status.as_u16())
         })
     }
@@ -169,8 +169,8 @@ impl Answer {
     }
 
     fn error(&self, change: impl FnOnce(Error) -> Error) -> Error {
-        let entry = Entry { dependency: self.whom.name(), place: self.place };
-        let error = Error::of_call(entry, &self.finish, Some(&self.ending), None, self.clock.now());
+        let site = CallSite { dependency: self.whom.name(), place: self.place };
+        let error = Error::of_call(site, &self.finish, Some(&self.ending), None, self.clock.now());
         change(error.answered(self.status().as_u16()))
     }
 }

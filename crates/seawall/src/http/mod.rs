@@ -4,21 +4,38 @@
 //! "nothing was sent" is proved and never guessed.
 
 mod answer;
-mod lines;
+pub(crate) mod lines;
 mod request;
+mod whom;
 
 pub use answer::Answer;
-pub use request::{Request, Send};
-
-pub(crate) use lines::Lines;
+pub use request::{Request, Sending};
 
 use http::Method;
 
-use crate::dependency::Whom;
+use crate::dependency::Dependency;
+use crate::operation::Operation;
+use whom::Whom;
 
 /// Makes HTTP requests to one dependency. Had by [`crate::Dependency::http`] or [`crate::Operation::http`].
 #[derive(Clone, Debug)]
 pub struct Http(pub(crate) Whom);
+
+impl Dependency {
+    /// Makes HTTP requests, under deadline, breaker, limit and budget.
+    #[must_use]
+    pub fn http(&self) -> Http {
+        Http(Whom::Dependency(self.clone()))
+    }
+}
+
+impl Operation {
+    /// Makes HTTP requests of this operation.
+    #[must_use]
+    pub fn http(&self) -> Http {
+        Http(Whom::Operation(self.clone()))
+    }
+}
 
 impl Http {
     /// A request with this method. The path begins with `/`, and may carry a query.

@@ -17,10 +17,11 @@ use seawall_client::{CallRequest, RequestBody, percent_encode};
 use seawall_policy::{Idempotency, Keys, Wish};
 use serde::Serialize;
 
-use super::Answer;
-use crate::Error;
-use crate::dependency::Whom;
-use crate::entry::{self, Entry};
+use super::answer::Answer;
+use super::whom::Whom;
+use crate::call_site::CallSite;
+use crate::entry;
+use crate::error::Error;
 use crate::fault::BoxError;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -133,7 +134,7 @@ impl Request {
     /// A body that comes as it comes. What passes is kept for a repeat up to the bound in [`crate::Retry::buffer`].
     pub fn stream<B>(mut self, body: B) -> Request
     where
-        B: Body<Data = Bytes> + std::marker::Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         self.body = RequestBody::Stream(Box::pin(body.map_err(Into::into)));
@@ -165,35 +166,35 @@ impl Request {
     /// Dropping the future: a read is given up at once. Any other request that was sent whole is followed to its end in the
     /// background, so that breaker and limit learn of it.
     #[track_caller]
-    pub fn send(self) -> Send {
+    pub fn send(self) -> Sending {
         let place = Location::caller();
-        Send(Box::pin(self.exchange(place)))
+        Sending(Box::pin(self.exchange(place)))
     }
 
     async fn exchange(self, place: &'static Location<'static>) -> Result<Answer, Error> {
         let Request { whom, method, path, headers, body, idempotency, wish, keys, mistake } = self;
         let name = Arc::clone(whom.name());
-        let entry = Entry { dependency: &name, place };
+        let site = CallSite { dependency: &name, place };
         if let Some(mistake) = mistake {
-            return Err(Error::mistaken(entry, mistake));
+            return Err(Error::mistaken(site, mistake));
         }
         if !path.starts_with('/') {
             let what = format!("the path `{path}` does not begin with `/`; the endpoint names the host");
-            return Err(Error::mistaken(entry, what));
+            return Err(Error::mistaken(site, what));
         }
         let path = match PathAndQuery::try_from(path) {
             Ok(path) => path,
-            Err(wrong) => return Err(Error::mistaken(entry, format!("the path is none: {wrong}"))),
+            Err(wrong) => return Err(Error::mistaken(site, format!("the path is none: {wrong}"))),
         };
         let Some(lines) = whom.lines() else {
             let what = "no endpoint was given to its builder, so there is nowhere to send this";
-            return Err(Error::mistaken(entry, what));
+            return Err(Error::mistaken(site, what));
         };
         let Some(client) = lines.here() else {
-            return Err(Error::mistaken(entry, "HTTP calls need a tokio runtime around them"));
+            return Err(Error::mistaken(site, "HTTP calls need a tokio runtime around them"));
         };
         let (plan, keep) = (whom.plan(idempotency, &method), whom.keep());
-        let entered = entry::check(entry)?;
+        let entered = entry::check(site)?;
         let outcome = client
             .call(&plan, CallRequest { method, path, headers, via: None, body, keep, keys }, wish)
             .await;
@@ -208,9 +209,9 @@ impl Request {
 
 /// A request under way, to be awaited.
 #[must_use = "a request is not sent unless it is awaited"]
-pub struct Send(Pin<Box<dyn Future<Output = Result<Answer, Error>> + std::marker::Send>>);
+pub struct Sending(Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>);
 
-impl Future for Send {
+impl Future for Sending {
     type Output = Result<Answer, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

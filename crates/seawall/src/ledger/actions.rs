@@ -10,7 +10,8 @@ use seawall_ledger::{ActionId, By, Ledger, Misuse, NewAction, Operation, Scope};
 use serde::Serialize;
 
 use super::{ActionError, Durable, Outcome};
-use crate::entry::{self, Entered, Entry};
+use crate::call_site::CallSite;
+use crate::entry::{self, Entered};
 
 impl Durable {
     /// What a ledger is told of it. [`super::LedgerBuilder::operation`] takes it as it is; this is for what shall happen in
@@ -252,6 +253,6 @@ impl<S: Store> Actions<S> {
     }
 
     fn enter(&self, place: &'static Location<'static>) -> Result<Entered, ActionError> {
-        entry::check(Entry { dependency: &self.name, place }).map_err(ActionError::held)
+        entry::check(CallSite { dependency: &self.name, place }).map_err(ActionError::held)
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use seawall_actions as actions;
 use seawall_actions::template::{JsonTemplate, Pointer, Purpose, RequestTemplate};
-use seawall_actions::{self as actions, Problem, Wrong};
 use seawall_ledger::CancelKind;
+use seawall_policy::{Problem, Wrong};
 use serde_json::Value;
 
 use crate::operation::When;

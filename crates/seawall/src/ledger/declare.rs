@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_actions::template::{Purpose, RequestTemplate};
-use seawall_actions::{Connections, Declared, Gravity, HttpRemote, Problem, Sent, Wrong};
+use seawall_actions::{Connections, Declared, HttpRemote, Sent};
 use seawall_ledger::{Limits, OnUnknown, Rules};
-use seawall_policy::Backoff;
+use seawall_policy::{Backoff, Gravity, Problem, Wrong};
 
 use super::confirm::{Cancel, Confirm};
 use crate::dependency::Dependency;

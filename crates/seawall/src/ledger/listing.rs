@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use seawall_actions::template::{JsonTemplate, Purpose, RequestTemplate};
-use seawall_actions::{self as actions, ListRemote, Problem, Wrong};
+use seawall_actions::{self as actions, ListRemote};
 use seawall_ledger::Remote;
 use seawall_ledger::reconcile::JsonList;
-use seawall_policy::Idempotency;
+use seawall_policy::{Idempotency, Problem, Wrong};
 use serde_json::Value;
 
 use crate::dependency::Dependency;

@@ -5,7 +5,7 @@ use http::{Method, Request, Response};
 use seawall_policy::Idempotency;
 
 use super::Protocol;
-use crate::Meaning;
+use crate::fault::Meaning;
 
 /// `http` services: the method says what a second delivery does, the status (and gRPC's, where there is one) what an answer
 /// means. An error of the service may have taken effect.

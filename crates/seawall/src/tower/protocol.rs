@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use seawall_policy::Idempotency;
 
-use crate::Meaning;
+use crate::fault::Meaning;
 
 /// Reads requests and answers.
 pub trait Protocol<Req, Res, E> {

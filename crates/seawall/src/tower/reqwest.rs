@@ -5,7 +5,7 @@ use seawall_policy::Idempotency;
 
 use super::Protocol;
 use super::http::{of_head, of_request};
-use crate::Meaning;
+use crate::fault::Meaning;
 
 /// reqwest's client: the method says what a second delivery does, the status what an answer means. Only an error of
 /// connecting proves that nothing was sent.

@@ -15,9 +15,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Protocol;
-use crate::entry::{self, Entered, Entry};
+use crate::call_site::CallSite;
+use crate::dependency::Dependency;
+use crate::entry::{self, Entered};
+use crate::error::Error;
 use crate::fault::BoxError;
-use crate::{Dependency, Error, Operation};
+use crate::operation::Operation;
 
 /// Puts a dependency's guards around services. Had by [`Dependency::layer`] or [`Operation::layer`].
 #[derive(Clone, Debug)]
@@ -93,8 +96,8 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let polled = self.inner.poll_ready(cx);
         polled.map_err(|error| {
-            let entry = Entry { dependency: self.whom.name(), place: self.place };
-            Error::not_ready(entry, error.into())
+            let site = CallSite { dependency: self.whom.name(), place: self.place };
+            Error::not_ready(site, error.into())
         })
     }
 
@@ -249,9 +252,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let entry = Entry { dependency: this.whom.name(), place: this.place };
+        let site = CallSite { dependency: this.whom.name(), place: this.place };
         if this.entered.is_none() {
-            *this.entered = Some(entry::check(entry)?);
+            *this.entered = Some(entry::check(site)?);
         }
         let Concluded { finish, ending, value, at } = ready!(this.call.poll(cx));
         *this.entered = None;
@@ -259,7 +262,7 @@ where
             Some(Ok(value)) => Ok(value),
             value => {
                 let source = value.and_then(Result::err).map(Into::into);
-                Err(Error::of_call(entry, &finish, ending.as_ref(), source, at))
+                Err(Error::of_call(site, &finish, ending.as_ref(), source, at))
             }
         })
     }

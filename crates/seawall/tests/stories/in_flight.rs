@@ -22,10 +22,10 @@ use crate::{Place, program};
 pub(crate) const FLIGHT: &str = "SEAWALL_FLIGHT";
 
 const CALLS: usize = 200;
-const LEASE: Duration = secs(9);
-const QUIET: Duration = secs(2);
+const LEASE: Duration = Duration::from_secs(9);
+const QUIET: Duration = Duration::from_secs(2);
 /// What is asked of it beside.
-const MARGIN: Duration = secs(5);
+const MARGIN: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 enum Provider {
@@ -51,7 +51,7 @@ fn declared(flight: &Flight) -> Durable {
     let harbor = Dependency::builder("harbor")
         .endpoint(flight.harbor.as_str())
         .unwrap()
-        .timeout(Timeouts { connect: secs(5), read: secs(7), total: secs(8) })
+        .timeout(Timeouts::default().connect(secs(5)).read(secs(7)).total(secs(8)))
         .build()
         .unwrap();
     let charge = harbor.operation("charge").idempotency(idempotency).build().unwrap();

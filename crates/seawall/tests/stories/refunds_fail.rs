@@ -21,7 +21,7 @@ async fn is_stuck_within_its_budget<E: Engine>(place: Place) {
     let provider = Dependency::builder("harbor")
         .endpoint(url)
         .unwrap()
-        .timeout(Timeouts { connect: secs(1), read: secs(2), total: secs(3) })
+        .timeout(Timeouts::default().connect(secs(1)).read(secs(2)).total(secs(3)))
         .build()
         .unwrap();
     let charge = provider.operation("charge").idempotency(Idempotency::Keyed).build().unwrap();

@@ -198,7 +198,7 @@ impl<S: Store, D: Orders<S>> Stage<S, D> {
         payments
             .operation("charge")
             .idempotency(Idempotency::Keyed)
-            .timeout(Timeouts { connect: secs(2), read: secs(4), total: ATTEMPT })
+            .timeout(Timeouts::default().connect(secs(2)).read(secs(4)).total(Some(ATTEMPT)))
             .answers(Effect::NotApplied, When::status(200).field("/code", ["DECLINED"]))
             .build()
             .unwrap()

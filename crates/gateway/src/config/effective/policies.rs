@@ -1,61 +1,50 @@
 //! Merged tables, each on one line.
 
-use std::time::Duration;
+use seawall_policy::WindowSpan;
 
-use seawall_policy::{BudgetSettings, Timeouts};
+use super::super::keys;
+use super::super::rows;
+use super::super::settings::{Breaker, Concurrency, GuardKey, Retry};
+use super::super::values::show_time;
 
-use super::super::settings::{Breaker, Concurrency, GuardKey, Retry, Window};
-use super::super::values::{show_size, show_time};
-
-pub(super) fn show_budget(budget: &BudgetSettings) -> String {
-    let tokens = |milli: u32| f64::from(milli) / 1e3;
-    format!(
-        "per_success {}, burst {}, initial {}",
-        tokens(budget.per_success_milli),
-        tokens(budget.burst_milli),
-        tokens(budget.initial_milli)
-    )
-}
-
-pub(super) fn show_concurrency(limit: &Concurrency) -> String {
+pub(super) fn show_concurrency(concurrency: &Concurrency) -> String {
+    let Concurrency { limit, queue, key, max_keys } = concurrency;
     if limit.enabled {
         let adaptive = if limit.adaptive { "adaptive" } else { "fixed" };
-        let queue = match limit.queue {
+        let queue = match queue.length {
             0 => "no queue".to_owned(),
-            queue => format!("queue {queue} for {}", show_time(limit.queue_wait)),
+            length => format!("queue {length} for {}", show_time(queue.wait)),
         };
-        format!("max {}, {adaptive}, {queue}, per {}", limit.max, show_key(&limit.key, limit.max_keys))
+        format!("max {}, {adaptive}, {queue}, per {}", limit.max, show_key(key, *max_keys))
     } else {
         "off".to_owned()
     }
 }
 
+/// What the sentence on a breaker tells of it. All others follow by their names, where they are on.
+const TOLD: [&str; 6] = ["enabled", "failure_rate", "min_calls", "open_for", "probes", "max_keys"];
+
 pub(super) fn show_breaker(breaker: &Breaker) -> String {
-    if !breaker.enabled {
+    let settings = &breaker.settings;
+    if !settings.enabled {
         return "off".to_owned();
     }
-    let window = match breaker.window {
-        Window::Time(time) => show_time(time),
-        Window::Calls(calls) => format!("{calls} calls"),
+    let window = match settings.window {
+        WindowSpan::Time(time) => show_time(time),
+        WindowSpan::Calls(calls) => format!("{calls} calls"),
     };
     let mut text = format!(
         "failure_rate {} of at least {} calls in {window}, open_for {}, probes {}, per {}",
-        f64::from(breaker.failure_rate_ppm) / 1e6,
-        breaker.min_calls,
-        show_time(breaker.open_for),
-        breaker.probes,
+        f64::from(settings.failure_rate_ppm) / 1e6,
+        settings.min_calls,
+        show_time(settings.open_for),
+        settings.probes,
         show_key(&breaker.key, breaker.max_keys)
     );
-    let more = [
-        ("consecutive", breaker.consecutive.map(|count| count.to_string())),
-        ("slow_call", breaker.slow_call.map(show_time)),
-        ("open_max", breaker.open_max.map(show_time)),
-        ("ramp", breaker.ramp.map(show_time)),
-    ];
-    for (name, value) in more {
-        if let Some(value) = value {
-            text.push_str(&format!(", {name} {value}"));
-        }
+    let more = rows::show(keys::BREAKER, &TOLD, breaker);
+    if !more.is_empty() {
+        text.push_str(", ");
+        text.push_str(&more);
     }
     text
 }
@@ -68,30 +57,6 @@ fn show_key(key: &GuardKey, most: u32) -> String {
     }
 }
 
-pub(super) fn show_timeout(timeout: &Timeouts) -> String {
-    format!(
-        "connect {}, read {}, total {}",
-        show_time(timeout.connect),
-        show_time(timeout.read),
-        off_or(timeout.total)
-    )
-}
-
 pub(super) fn show_retry(retry: &Retry) -> String {
-    if !retry.enabled {
-        return "off".to_owned();
-    }
-    let backoff = &retry.backoff;
-    format!(
-        "attempts {}, base {}, cap {}, after_max {}, buffer {}",
-        retry.attempts,
-        show_time(backoff.base),
-        show_time(backoff.cap),
-        show_time(retry.after_max),
-        show_size(retry.buffer)
-    )
-}
-
-fn off_or(time: Option<Duration>) -> String {
-    time.map_or_else(|| "off".to_owned(), show_time)
+    if retry.enabled { rows::show(keys::RETRY, &["enabled"], retry) } else { "off".to_owned() }
 }

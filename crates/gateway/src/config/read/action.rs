@@ -2,9 +2,10 @@
 //! `seawall-actions`, and told here at its place.
 
 use seawall_actions::template::{Pointer, Purpose, RequestTemplate};
-use seawall_actions::{Cancel, Confirm, Declared, Gravity, Listing, Problem};
+use seawall_actions::{Cancel, Confirm, Declared, Listing};
 use seawall_ledger::reconcile::{DAY, JsonList, Zone};
 use seawall_ledger::{CancelKind, Limits, Rules, SettleBy};
+use seawall_policy::{Gravity, Problem};
 
 use super::super::action::{ON_UNKNOWN, Reconcile};
 use super::super::keys;

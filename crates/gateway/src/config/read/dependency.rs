@@ -2,14 +2,13 @@
 
 use http::{HeaderName, HeaderValue, Uri};
 use seawall_actions::template::{Purpose, RequestTemplate, header_name};
-use seawall_policy::Rules;
+use seawall_client::connect::TlsSettings;
+use seawall_policy::{CoolingSettings, Rules};
 
 use super::super::action::Ledger;
 use super::super::pattern::Pattern;
 use super::super::section::{Layers, Section};
-use super::super::settings::{
-    ClientCertificate, Dangerous, Dependency, Endpoint, Fallback, Health, Operation, Tls,
-};
+use super::super::settings::{Breaker, Dangerous, Dependency, Endpoint, Fallback, Health, Operation};
 use super::super::values::{self, Wrong};
 use super::{action, operation, policies, readers};
 
@@ -55,7 +54,7 @@ pub(super) fn dependency<'a>(
         dangerous,
         budget: policies::budget(&layers),
         overload: layers.pick("overload", values::failures, Rules::OVERLOAD.to_vec()).value,
-        cooldown: layers.pick("cooldown", values::flag, true).value,
+        cooldown: layers.pick("cooldown", values::flag, CoolingSettings::default().enabled).value,
         concurrency: policies::concurrency(&layers, &paths),
         pool: policies::pool(&layers),
         answer: policies::answer(&layers),
@@ -74,7 +73,7 @@ pub(super) fn dependency<'a>(
 fn operations<'a>(
     section: &Section<'a>,
     layers: &Layers<'a>,
-    breaker: &super::super::settings::Breaker,
+    breaker: &Breaker,
     dangerous: &Dangerous,
     context: &Context<'a, '_>,
 ) -> Vec<Operation> {
@@ -203,16 +202,17 @@ fn health(section: &Section<'_>) -> Option<Health> {
     Some(Health { method: request.method().clone(), target: request.target().to_string() })
 }
 
-fn tls(section: &Section<'_>) -> Tls {
+fn tls(section: &Section<'_>) -> TlsSettings {
     let pairs = [("client_cert", "client_key"), ("client_key", "client_cert")];
     for (given, other) in pairs {
         if section.has(given) && section.lacks(other) {
             section.wrong(given, Wrong::new(format!("`{given}` needs `{other}`")));
         }
     }
-    let client = section.file("client_cert").zip(section.file("client_key"));
-    Tls {
+    TlsSettings {
         ca_file: section.file("ca_file"),
-        client: client.map(|(cert, key)| ClientCertificate { cert, key }),
+        client_cert: section.file("client_cert"),
+        client_key: section.file("client_key"),
+        files: None,
     }
 }

@@ -156,6 +156,4 @@ fn count(value: &toml::de::DeValue<'_>) -> Result<usize, Wrong> {
     values::whole(value).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
-pub(super) fn count_u32(value: &toml::de::DeValue<'_>) -> Result<u32, Wrong> {
-    values::whole(value).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
-}
+pub(super) use super::super::values::count_u32;

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
 use seawall_client::AnswerLimits;
+use seawall_client::connect::HttpVersion;
 use seawall_ledger::{Limits, OnUnknown, Rules, SettleBy};
-use seawall_policy::{Idempotency, Otherwise, Scalar};
+use seawall_policy::{Idempotency, Otherwise, Scalar, WindowSpan};
 
+use super::super::rows::Row;
 use super::super::*;
 use super::{CONTRACT, EVERYTHING, accept, dependency, operation};
 
@@ -57,12 +59,12 @@ fn every_key_has_an_effect() {
     assert_eq!((one.http, two.http), (HttpVersion::Http2, HttpVersion::Http1));
     assert_eq!((one.proxy.is_none(), two.proxy.is_some()), (true, true));
     assert_eq!((one.bind, two.bind.unwrap().to_string().as_str()), (None, "10.0.0.7"));
-    assert_eq!(one.breaker.window, Window::Calls(100));
-    assert_eq!(two.breaker.window, Window::Time(secs(4)));
-    assert_eq!(one.breaker.failure_rate_ppm, 400_000);
+    assert_eq!(one.breaker.settings.window, WindowSpan::Calls(100));
+    assert_eq!(two.breaker.settings.window, WindowSpan::Time(secs(4)));
+    assert_eq!(one.breaker.settings.failure_rate_ppm, 400_000);
     assert_eq!(one.concurrency.key, GuardKey::Path("tenant".into()));
     assert_eq!((one.concurrency.max_keys, one.breaker.max_keys), (64, 32));
-    assert_eq!(one.concurrency.queue_wait, Duration::from_millis(100));
+    assert_eq!(one.concurrency.queue.wait, Duration::from_millis(100));
     assert_eq!((one.budget.burst_milli, one.budget.initial_milli), (6_000, 2_500));
     assert_eq!((one.fallback.retry.attempts, two.fallback.retry.attempts), (4, 3));
     assert_eq!(one.answer, AnswerLimits { header_bytes: 128 << 10, headers: 1000 }, "merged key by key");
@@ -71,7 +73,7 @@ fn every_key_has_an_effect() {
     assert_eq!(charge.answers.otherwise, Some(Otherwise::Unknown));
     assert_eq!(one.operations[1].answers.otherwise, None);
     assert_eq!((charge.retry.attempts, charge.retry.attempts_in_force()), (4, 1));
-    assert_eq!((one.breaker.slow_call, charge.slow_call), (Some(secs(2)), None));
+    assert_eq!((one.breaker.settings.slow_call, charge.slow_call), (Some(secs(2)), None));
     let durable = charge.durable.as_ref().unwrap();
     assert_eq!(durable.limits, Limits { perform: 7, cancel: 22, confirm: 52 });
     assert_eq!((durable.network, durable.pause), (secs(2), secs(1)));
@@ -170,7 +172,7 @@ fn what_is_not_said_of_a_durable_operation_is_as_the_ledger_has_it() {
         ("network", silent.network),
         ("pause", silent.pause),
     ] {
-        assert_eq!(documented(key), seawall_actions::shown::show_time(default), "{key}");
+        assert_eq!(documented(key), seawall_policy::show_time(default), "{key}");
     }
 }
 
@@ -256,4 +258,37 @@ fn a_file_is_loaded_with_paths_beside_it() {
     );
     std::fs::write(&path, b"a = \"\xff\"").unwrap();
     assert!(load(&path, &|_| None).unwrap_err().to_string().contains("1:6"));
+}
+
+/// The text on a key is for editors. Its default is the one that its type has.
+#[test]
+fn what_is_said_of_a_default_is_the_default() {
+    fn look<S: Clone>(rows: &[Row<S>], silent: &S) {
+        for row in rows {
+            let Some(field) = row.field else { continue };
+            let (name, doc) = (row.key.name, row.key.doc);
+            let said = doc.split_once("Default ").map(|(_, said)| said.split([';', ' ']).next().unwrap());
+            let shown = field.show(&mut silent.clone());
+            let Some(said) = said.map(|said| said.trim_end_matches('.')) else {
+                assert_eq!(shown, None, "`{name}` does not say its default: {doc}");
+                continue;
+            };
+            let text = [format!("v = {said}"), format!("v = \"{said}\"")];
+            let read = text.iter().find_map(|text| {
+                let mut read = silent.clone();
+                let table = toml::de::DeTable::parse(text).ok()?;
+                field.read(table.get_ref().get("v")?.get_ref(), &mut read).ok()?;
+                Some(field.show(&mut read))
+            });
+            assert_eq!(read.expect("it can be read"), shown, "`{name}`: {doc}");
+        }
+    }
+    look(keys::TIMEOUT, &Default::default());
+    look(keys::RETRY, &Retry::default());
+    look(keys::BUDGET, &Default::default());
+    look(keys::CONCURRENCY, &Concurrency::default());
+    look(keys::BREAKER, &Breaker::default());
+    look(keys::POOL, &Default::default());
+    look(keys::ANSWER, &Default::default());
+    look(keys::DNS, &Default::default());
 }

@@ -102,7 +102,7 @@ fn every_rule_is_checked() {
     };
     let cases: Vec<(String, usize, &str)> = vec![
         (dependency("timeout = { read = \"30s\" }"), 3, "read 30s is not below total 30s"),
-        (dependency("timeout = { total = \"5s\" }"), 3, "read 10s (the default) is not below total 5s"),
+        (dependency("timeout = { total = \"5s\" }"), 3, "read 10s is not below total 5s; `read` has its default"),
         (dependency("timeout = { connect = \"5s\", read = \"1s\", total = \"4s\" }"), 3, "connect 5s is longer"),
         (dependency("timeout = { connect = \"0s\" }"), 3, "must be above 0"),
         (dependency("timeout = { connect = \"off\" }"), 3, "not a length of time"),
@@ -122,6 +122,8 @@ fn every_rule_is_checked() {
         (dependency("concurrency = { key = \"path:{tenant}\" }"), 3, "no operation's path has a part `{tenant}`"),
         (dependency("breaker = { key = \"header:Authorization\" }"), 3, "`authorization` carries secrets"),
         (dependency("concurrency = { max = 0 }"), 3, "between 1 and"),
+        (dependency("concurrency = { queue = 5 }"), 3, "`queue` has no effect: `queue_wait` is 0s"),
+        (dependency("breaker = { window_calls = 100001 }"), 3, "between 1 and 100000"),
         (dependency("concurrency = { fleet = { max = 1 } }"), 3, "`fleet` is not known in `concurrency`"),
         (dependency("http = \"3\""), 3, "not a version of HTTP"),
         (dependency("proxy = \"https://p.example\""), 3, "not a scheme"),

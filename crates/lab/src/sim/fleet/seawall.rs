@@ -231,10 +231,6 @@ impl SeawallGuards {
 }
 
 impl Guards for SeawallGuards {
-    type Permit = Permit;
-    type Pass = HeldPass;
-    type Ticket = Ticket;
-
     fn admit(&mut self, endpoint: usize, now: Time) -> Result<Permit, Refusal> {
         let (guards, keys) = self.asked();
         guards.admit(endpoint, keys, now)
@@ -245,7 +241,7 @@ impl Guards for SeawallGuards {
         guards.join(endpoint, keys, now)
     }
 
-    fn claim(&mut self, ticket: Ticket, now: Time) -> Claim<Permit, Ticket> {
+    fn claim(&mut self, ticket: Ticket, now: Time) -> Claim {
         let (guards, keys) = self.asked();
         guards.claim(ticket, keys, now)
     }
@@ -279,7 +275,7 @@ impl Guards for SeawallGuards {
         self.guards.witness(pass, report, now, || stream.draw());
     }
 
-    fn pay(&mut self, permit: &Permit, slow: bool, now: Time) -> Result<(), Stopped> {
-        self.guards.pay(permit, slow, now)
+    fn pay(&mut self, permit: &Permit, doubles: bool, now: Time) -> Result<(), Stopped> {
+        self.guards.pay(permit, doubles, now)
     }
 }

@@ -23,7 +23,7 @@ use crate::sim::world::{Leavers, Station, World, Wrong};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "witnesses",
-    question: "Most callers leave early. Does that open the breaker of a healthy provider, and is one that hangs noticed?",
+    question: "Most callers leave early. Does that open the breaker of a healthy provider, and is a provider that hangs noticed?",
     source: "an independent simulation of the same grid, with the rule and with the obvious one",
     seeds: 3,
     callers: Err("the grid is about one caller that makes all calls"),

@@ -1,6 +1,11 @@
-//! What is wrong with a text or a declaration, in words for the person who repairs it.
+//! What is wrong with a text, a setting or a declaration, in words for the person who repairs it.
+//!
+//! The types of the settings find it, each in one place; whoever read or built them tells it: the gateway at the line of its
+//! file, the library in the error of its builder. What one value can be is mostly said by its type; here is what only two
+//! values together show, and what is left.
 
 use std::fmt;
+use std::time::Duration;
 
 /// What is wrong with one text, and what to write instead. It never repeats what may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +69,15 @@ impl Problem {
         Problem { setting, wrong, gravity: Gravity::Error, with: &[] }
     }
 
+    /// What works, though hardly as anybody wants it.
+    #[must_use]
+    pub fn note(setting: &'static str, wrong: Wrong) -> Problem {
+        Problem { gravity: Gravity::Note, ..Problem::error(setting, wrong) }
+    }
+
     /// It follows from these other settings, too.
     #[must_use]
-    pub(crate) fn with(self, with: &'static [&'static str]) -> Problem {
+    pub fn with(self, with: &'static [&'static str]) -> Problem {
         Problem { with, ..self }
     }
 
@@ -80,5 +91,37 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.setting, self.wrong)
+    }
+}
+
+/// Units of time as they are written in a configuration file, in nanoseconds.
+pub const TIME_UNITS: [(&str, u64); 6] = [
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("d", 86_400_000_000_000),
+];
+
+/// A length of time as it would be written in a configuration file.
+///
+/// ```
+/// use std::time::Duration;
+/// assert_eq!(seawall_policy::show_time(Duration::from_secs(3600)), "1h");
+/// assert_eq!(seawall_policy::show_time(Duration::from_millis(1500)), "1.5s");
+/// ```
+#[must_use]
+pub fn show_time(time: Duration) -> String {
+    let nanos = time.as_nanos();
+    if nanos == 0 {
+        return "0s".to_owned();
+    }
+    // Days are left out: 24h is what people write.
+    let whole = TIME_UNITS[..5].iter().rev().find(|(_, unit)| nanos.is_multiple_of(u128::from(*unit)));
+    match whole {
+        Some(("ms", _)) if nanos > 1_000_000_000 => format!("{}s", time.as_secs_f64()),
+        Some((name, unit)) => format!("{}{name}", nanos / u128::from(*unit)),
+        None => format!("{}us", nanos as f64 / 1e3),
     }
 }

@@ -1,0 +1,31 @@
+//! How a call came out.
+
+use http::Response;
+use seawall_policy::{Ending, Finish, Reason};
+
+use crate::answer::AnswerBody;
+
+/// How a call came out.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The verdict.
+    pub finish: Finish,
+    /// The dependency's answer, if there is one to pass on.
+    pub answer: Option<Response<AnswerBody>>,
+    /// How the last attempt ended; none where nothing was attempted.
+    pub ending: Option<Ending>,
+    /// What went wrong, in words; no secrets.
+    pub detail: Option<String>,
+}
+
+impl Outcome {
+    /// Why there is no answer of the dependency.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match (&self.finish.refusal, &self.ending) {
+            (Some(refusal), _) => Some(refusal.reason),
+            (None, Some(ending)) => ending.reason(),
+            (None, None) => None,
+        }
+    }
+}

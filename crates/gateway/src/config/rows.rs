@@ -1,0 +1,90 @@
+//! One setting of a table, in one place: its key, and where its value stands in the settings.
+//!
+//! So the reader, the table of keys and what `seawall check` prints need no list of the settings of their own, and a new
+//! setting of a policy is one row here.
+
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::keys::Key;
+use super::values::{self, Wrong, show_size, show_time};
+
+/// One setting of a table that is read into an `S`.
+pub(super) struct Row<S: 'static> {
+    pub(super) key: Key,
+    /// None where its reader does more than to read it.
+    pub(super) field: Option<&'static dyn Field<S>>,
+}
+
+/// The keys of these rows.
+pub(super) const fn keys<S, const N: usize>(rows: &[Row<S>]) -> [Key; N] {
+    let mut keys = [rows[0].key; N];
+    let mut at = 1;
+    while at < N {
+        keys[at] = rows[at].key;
+        at += 1;
+    }
+    keys
+}
+
+/// A field of the settings.
+pub(super) trait Field<S>: Sync {
+    /// Puts a value of the file there.
+    fn read(&self, value: &DeValue<'_>, into: &mut S) -> Result<(), Wrong>;
+
+    /// The value there as the file would have it; none where it is off.
+    fn show(&self, of: &mut S) -> Option<String>;
+}
+
+/// Where a value of type `T` stands in an `S`, and how it is written.
+pub(super) struct At<S, T: 'static>(pub(super) fn(&mut S) -> &mut T, pub(super) &'static Form<T>);
+
+/// How a value is written in the file.
+pub(super) struct Form<T> {
+    read: fn(&DeValue<'_>) -> Result<T, Wrong>,
+    show: fn(&T) -> Option<String>,
+}
+
+impl<S, T> Field<S> for At<S, T> {
+    fn read(&self, value: &DeValue<'_>, into: &mut S) -> Result<(), Wrong> {
+        *(self.0)(into) = (self.1.read)(value)?;
+        Ok(())
+    }
+
+    fn show(&self, of: &mut S) -> Option<String> {
+        (self.1.show)((self.0)(of))
+    }
+}
+
+pub(super) static FLAG: Form<bool> = Form { read: values::flag, show: |it| Some(it.to_string()) };
+pub(super) static COUNT: Form<u32> = Form { read: values::count_u32, show: |it| Some(it.to_string()) };
+pub(super) static COUNT_OR_NONE: Form<Option<u32>> =
+    Form { read: |value| values::count_u32(value).map(Some), show: |it| it.map(|count| count.to_string()) };
+pub(super) static NUMBER: Form<usize> =
+    Form { read: |value| values::whole(value).map(as_usize), show: |it| Some(it.to_string()) };
+pub(super) static TIME: Form<Duration> = Form { read: values::time, show: |it| Some(show_time(*it)) };
+pub(super) static TIME_OR_OFF: Form<Option<Duration>> =
+    Form { read: values::time_or_off, show: |it| it.map(show_time) };
+/// As before, for what is told where it is off, too.
+pub(super) static TIME_OR_OFF_TOLD: Form<Option<Duration>> =
+    Form { read: values::time_or_off, show: |it| Some(it.map_or_else(|| "off".to_owned(), show_time)) };
+pub(super) static PPM: Form<u32> =
+    Form { read: values::ratio_ppm, show: |it| Some((f64::from(*it) / 1e6).to_string()) };
+pub(super) static THOUSANDTHS: Form<u32> =
+    Form { read: values::thousandths, show: |it| Some((f64::from(*it) / 1e3).to_string()) };
+pub(super) static SIZE: Form<usize> =
+    Form { read: |value| values::size(value).map(as_usize), show: |it| Some(show_size(*it as u64)) };
+
+fn as_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The settings of these rows with their values, each as `name value`, but for those that are told `apart`. What is off is
+/// left out.
+pub(super) fn show<S: Clone>(rows: &[Row<S>], apart: &[&str], of: &S) -> String {
+    let mut of = of.clone();
+    let rows = rows.iter().filter(|row| !apart.contains(&row.key.name));
+    let shown = rows.filter_map(|row| Some(format!("{} {}", row.key.name, row.field?.show(&mut of)?)));
+    shown.collect::<Vec<_>>().join(", ")
+}

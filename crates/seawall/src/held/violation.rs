@@ -1,0 +1,57 @@
+//! A call that is made while its task holds a database connection.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A place in the code.
+pub type Place = &'static Location<'static>;
+
+/// An external call was to be made while its task held a database connection, and the pool says [`OnHeld::Deny`].
+/// Nothing was sent.
+#[derive(Clone, Debug)]
+pub struct ConnectionHeld {
+    pub(super) dependency: Arc<str>,
+    pub(super) acquired: Place,
+    pub(super) called: Place,
+    pub(super) held_for: Duration,
+}
+
+impl ConnectionHeld {
+    /// Who was to be called.
+    #[must_use]
+    pub fn dependency(&self) -> &str {
+        &self.dependency
+    }
+
+    /// Where the connection was taken.
+    #[must_use]
+    pub fn acquired(&self) -> Place {
+        self.acquired
+    }
+
+    /// Where the call was to be made.
+    #[must_use]
+    pub fn called(&self) -> Place {
+        self.called
+    }
+
+    /// How long the connection had been held.
+    #[must_use]
+    pub fn held_for(&self) -> Duration {
+        self.held_for
+    }
+}
+
+impl fmt::Display for ConnectionHeld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConnectionHeld { dependency, acquired, called, .. } = self;
+        write!(
+            f,
+            "a database connection taken at {acquired} is held while `{dependency}` is called at {called}"
+        )
+    }
+}
+
+impl std::error::Error for ConnectionHeld {}

@@ -1,0 +1,68 @@
+//! Whom an HTTP request is for: a dependency, or one of its operations.
+
+use std::sync::Arc;
+
+use seawall_policy::{Idempotency, Plan, Rules};
+
+use super::lines::Lines;
+use crate::dependency::{Dependency, Inner};
+use crate::operation::Operation;
+
+/// Whom an HTTP request is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Whom {
+    /// A dependency; the method decides what a second delivery does.
+    Dependency(Dependency),
+    /// One of its operations.
+    Operation(Operation),
+}
+
+impl Whom {
+    fn dependency(&self) -> &Inner {
+        match self {
+            Whom::Dependency(dependency) => &dependency.0,
+            Whom::Operation(operation) => &operation.dependency.0,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.dependency().name
+    }
+
+    pub(crate) fn lines(&self) -> Option<&Lines> {
+        self.dependency().lines.as_ref()
+    }
+
+    /// The longest body that is collected.
+    pub(crate) fn answer_limit(&self) -> usize {
+        self.dependency().answer_limit
+    }
+
+    /// So many bytes of a streaming request are kept for a repeat.
+    pub(crate) fn keep(&self) -> usize {
+        match self {
+            Whom::Dependency(dependency) => dependency.0.retry.buffer,
+            Whom::Operation(operation) => operation.declared.keep,
+        }
+    }
+
+    /// What holds for a request of this method; `said` is what it says itself.
+    pub(crate) fn plan(&self, said: Option<Idempotency>, method: &http::Method) -> Arc<Plan> {
+        match self {
+            Whom::Dependency(dependency) => {
+                let idempotency = said.unwrap_or_else(|| Idempotency::of_method(method.as_str()));
+                Arc::clone(&dependency.site(idempotency).plan)
+            }
+            Whom::Operation(operation) => {
+                let plan = &operation.declared.site.plan;
+                match said {
+                    Some(other) if other != plan.rules.idempotency => {
+                        let rules = Rules { idempotency: other, ..plan.rules.clone() };
+                        Arc::new(Plan { rules, ..Plan::clone(plan) })
+                    }
+                    Some(_) | None => Arc::clone(plan),
+                }
+            }
+        }
+    }
+}
