@@ -1,5 +1,5 @@
-//! What must hold for any bytes at all, for each parser that is ours. The fuzz targets and the tests of the gateway
-//! (`tests/parsers.rs`) both ask these.
+//! What must hold for any bytes at all, for each parser of ours. The fuzz targets and the tests of the gateway
+//! (`tests/parsers.rs`) both use these checks.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,7 +17,7 @@ use seawall_gateway::callers::framing::Framing;
 use seawall_gateway::config;
 use seawall_lab::harbor::{Fault, Script};
 
-/// What panics where a parser does not hold.
+/// A check, which panics where a parser is wrong.
 pub(crate) type Check = fn(&[u8]);
 
 /// Each target with its name.
@@ -27,7 +27,7 @@ pub(crate) const TARGETS: [(&str, Check); 5] =
 /// A configuration is read, or every mistake in it has its place; no secret is shown.
 pub(crate) fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    // Files are the machine's, not the text's.
+    // Files belong to the machine, and not to the text.
     if text.contains("file:") {
         return;
     }
@@ -65,7 +65,7 @@ pub(crate) fn times(bytes: &[u8]) {
     }
 }
 
-/// The framing finds the same requests as hyper, or holds them doubtful; however the bytes are cut.
+/// The framing finds the same requests as hyper, or holds them for doubtful, however the bytes are cut.
 pub(crate) fn framing(bytes: &[u8]) {
     const LIMIT: usize = 1 << 20;
     let Some((seed, bytes)) = bytes.split_first() else { return };
@@ -98,7 +98,7 @@ pub(crate) fn answers(bytes: &[u8]) {
         let headers = HeaderMap::from_iter([(header::RETRY_AFTER, value)]);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         if let Some(wait) = seawall_client::come_back(&headers, now) {
-            // Whoever adds it to a time must not be surprised.
+            // Adding it to a time must not overflow.
             let _ = seawall_client::Clock::new().now().saturating_add(wait);
         }
     }
@@ -109,7 +109,7 @@ pub(crate) fn answers(bytes: &[u8]) {
     }
 }
 
-/// A fault or a script is read, or what is wrong is said.
+/// A fault or a script is read, or the error says what is wrong.
 pub(crate) fn faults(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Err(error) = text.parse::<Fault>() {
@@ -148,7 +148,7 @@ fn first_line(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == b'\r').unwrap_or(bytes.len());
     let line = String::from_utf8_lossy(&bytes[..end]);
     let before = line.rsplit_once(' ').map_or("", |(before, _)| before);
-    // As hyper gives it: without a fragment, say.
+    // The target as hyper gives it, for example without a fragment.
     match before.split_once(' ').map(|(method, target)| (method, target.parse::<Uri>())) {
         Some((method, Ok(uri))) => format!("{method} {uri}"),
         _ => before.to_owned(),
@@ -171,7 +171,7 @@ fn requests(bytes: &[u8]) -> Vec<String> {
     let tape = Tape { bytes: bytes.to_vec(), read: 0 };
     let mut connection = pin!(http1::Builder::new().serve_connection(tape, service));
     let mut context = Context::from_waker(Waker::noop());
-    // Nothing waits for anything but the next poll.
+    // Nothing here waits for more than the next poll.
     for _ in 0..bytes.len() + 1000 {
         if connection.as_mut().poll(&mut context).is_ready() {
             break;
@@ -181,7 +181,7 @@ fn requests(bytes: &[u8]) -> Vec<String> {
     seen.clone()
 }
 
-/// A connection that was recorded; what is written to it is not.
+/// A recorded connection. What is written to it is not kept.
 struct Tape {
     bytes: Vec<u8>,
     read: usize,

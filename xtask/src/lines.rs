@@ -1,7 +1,8 @@
 //! `cargo xtask lines`: lines of production code for each crate, at two commits.
 //!
-//! A line counts if a token of code stands on it. Comments, docs, blank lines and whatever is built for tests alone do not
-//! count. Both sides are formatted by today's rustfmt with today's settings first, so that a change of layout is no change.
+//! A line counts if a token of code stands on it. Comments, docs, blank lines and everything that is built for tests
+//! alone do not count. Both commits are first formatted by today's rustfmt with today's settings, so that a change of
+//! layout is no change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -85,7 +86,7 @@ fn counted(files: &[Source]) -> Outcome<BTreeMap<String, usize>> {
     let mut of_crates: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (folder, root) in roots(files) {
         let tree = Tree::read(root, files)?;
-        // What a path leads out of its crate is counted there.
+        // A file that a path brings in from outside of the crate is counted where it lies.
         let own = tree.modules.into_iter().map(|module| module.file).filter(|file| file.starts_with(folder));
         of_crates.entry(folder.to_owned()).or_default().extend(own);
     }
@@ -137,7 +138,7 @@ fn take(tokens: TokenStream, lines: &mut BTreeSet<usize>) {
     }
 }
 
-/// `doc = "…"`, which is also what a doc comment is read as.
+/// `doc = "…"`, which is also the form in which a doc comment is parsed.
 fn is_doc(tokens: TokenStream) -> bool {
     let mut tokens = tokens.into_iter();
     matches!(tokens.next(), Some(TokenTree::Ident(word)) if word == "doc")
@@ -158,7 +159,7 @@ impl Tests {
         tests
     }
 
-    /// Keeps the lines of `what` if it is for tests; looks into it otherwise.
+    /// Keeps the lines of `what` if it is for tests. Otherwise it looks into it.
     fn keep(&mut self, attributes: &[Attribute], what: &impl Spanned) -> bool {
         let is_test = is_test(attributes);
         if is_test {
@@ -246,7 +247,7 @@ mod tests {
 
     #[test]
     fn lines_with_code_count_and_those_of_tests_do_not() {
-        // use, derive, struct, field, brace; impl, fn, three of text, two braces.
+        // These are: use, derive, struct, field, brace; impl, fn, three lines of text, two braces.
         assert_eq!(lines_of(FILE).unwrap(), 12);
         assert_eq!(lines_of("#![cfg(test)]\nfn a() {}\n").unwrap(), 0);
     }

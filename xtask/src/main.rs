@@ -1,7 +1,7 @@
 //! The project's own commands: `cargo xtask test` and `cargo xtask bench`.
 //!
-//! They stand here and not in shell scripts so that they are checked by the compiler, and run with
-//! nothing installed but Rust. What else they need, they say, and install where they may.
+//! They stand here and not in shell scripts, so that the compiler checks them and they run with nothing installed but
+//! Rust. They name what else they need, and install it where they may.
 
 mod bench;
 mod house;
@@ -28,7 +28,7 @@ enum Task {
     Test(suite::Options),
     /// The end-to-end stories alone.
     Stories(stories::Options),
-    /// The simulator's known figures, from several first seeds on; the tests take one.
+    /// The simulator's known figures, from several first seeds; the tests use one.
     Simulate {
         /// How many first seeds, 1000 apart.
         #[arg(long, default_value_t = 5)]
@@ -59,7 +59,8 @@ enum Measured {
     Gateway(bench::Options),
     /// The gateway's memory with callers that do not read their answers, or whose uploads stand still.
     SlowReaders(bench::SlowOptions),
-    /// Good calls beside thousands of callers that read slowly or have stopped to send, and the memory that is left of these.
+    /// Good calls beside thousands of callers that read slowly or have stopped to send, and the memory that remains
+    /// after these
     BesideStalled(bench::BesideOptions),
     /// The simulator: events a second, and a hundred thousand callers.
     Simulate(bench::simulate::Options),

@@ -1,15 +1,15 @@
-//! What tests and benchmarks need beyond the Rust toolchain: one table, with the reason beside each.
+//! What tests and benchmarks need beyond the Rust toolchain: one table, with the reason in each row.
 //!
-//! The obvious rule, skip a test whose tool is missing, ends with suites that are green because they
-//! ran nothing. Here a missing tool is a failure that names the command to install it, or is
-//! installed: as root, or when `--yes` was said. All but Debian's packages stay in `target/test-env`.
+//! The obvious rule, skip a test whose tool is missing, leads to suites that are green because they ran nothing. Here a
+//! missing tool is a failure that names the command to install it, or the tool is installed: as root, or with `--yes`.
+//! Everything but Debian's packages stays in `target/test-env`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{Outcome, on_path, output, root, run, said, target};
 
-/// Where a thing comes from.
+/// Where a tool comes from.
 #[derive(Clone, Copy, Debug)]
 enum Source {
     /// Debian packages.
@@ -29,7 +29,7 @@ pub(crate) struct Need {
     source: Source,
     why: &'static str,
     used_by: &'static [&'static str],
-    /// Is it there?
+    /// Whether it is there.
     present: fn(&Need) -> bool,
 }
 
@@ -174,11 +174,11 @@ pub(crate) fn envoy_binary() -> Option<PathBuf> {
 pub(crate) fn path_with_tools() -> std::ffi::OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = [test_env().join("bin")];
-    // Joining fails only on a folder with a colon in its name; the tools then are not found, which says so.
+    // Joining fails only on a folder with a colon in its name. Then the tools are not found, and the message says so.
     std::env::join_paths(own.into_iter().chain(std::env::split_paths(&path))).unwrap_or(path)
 }
 
-/// What the steps named need.
+/// What the named steps need.
 pub(crate) fn for_steps(steps: &[&str]) -> Vec<Need> {
     NEEDS.iter().filter(|need| need.used_by.iter().any(|step| steps.contains(step))).copied().collect()
 }
@@ -188,7 +188,7 @@ pub(crate) fn for_bench(peers: &[&str]) -> Vec<Need> {
     for_steps(peers)
 }
 
-/// The table as text, with what is there and what is not.
+/// The table as text, with what is installed and what is not.
 pub(crate) fn listed(needs: &[Need]) -> String {
     let rows = needs.iter().map(|need| {
         let state = if (need.present)(need) { "present" } else { "missing" };
@@ -197,9 +197,9 @@ pub(crate) fn listed(needs: &[Need]) -> String {
     rows.collect()
 }
 
-/// Installs what is missing, as root or when told `yes`; else an error with the exact commands.
+/// Installs what is missing, as root or with `yes`. Otherwise it returns an error with the exact commands.
 ///
-/// nextest alone may stay missing when it cannot be built, since `cargo test` can stand in for it.
+/// Only nextest may stay missing when it cannot be built, since `cargo test` can stand in for it.
 pub(crate) fn provide(needs: &[Need], yes: bool) -> Outcome<()> {
     let missing: Vec<Need> = needs.iter().filter(|need| !(need.present)(need)).copied().collect();
     if missing.is_empty() {
@@ -230,7 +230,7 @@ pub(crate) fn provide(needs: &[Need], yes: bool) -> Outcome<()> {
 
 struct Install {
     command: Command,
-    /// May it fail without failing the whole?
+    /// Whether it may fail without failing the whole.
     replaceable: bool,
 }
 
@@ -280,7 +280,7 @@ fn install_commands(missing: &[Need], root_user: bool) -> Vec<Install> {
             Source::Cargo(name, version) => {
                 let mut install = crate::process::cargo();
                 install.args(["install", "--locked", "--root"]).arg(test_env());
-                // One shared folder: the tools have crates in common.
+                // They share one folder, since the tools have crates in common.
                 install.arg("--target-dir").arg(test_env().join("build"));
                 install.arg(format!("{name}@{version}"));
                 add(install, name == "cargo-nextest");
@@ -304,7 +304,7 @@ fn in_path(need: &Need) -> bool {
     on_path(need.name).is_some()
 }
 
-/// A server's programs, as Debian lays them out or in PATH, and `psql`.
+/// A server's programs, where Debian puts them or on PATH, and `psql`.
 fn postgres_there() -> bool {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let debian = versions.map(|version| version.path().join("bin/initdb")).any(|file| file.is_file());
@@ -323,7 +323,8 @@ fn postgres_is_installed() -> bool {
     postgres_program("postgres").is_some()
 }
 
-/// A program of PostgreSQL. Debian keeps them out of the path, in one folder for each version; the newest is taken.
+/// A program of PostgreSQL. Debian keeps these programs in one folder for each version, and not on PATH. The newest is
+/// taken.
 pub(crate) fn postgres_program(name: &str) -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let number = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
@@ -356,7 +357,7 @@ fn npm_present(need: &Need) -> bool {
     package["version"] == version
 }
 
-/// The root folder and PATH, put on a command so that it finds the environment's tools.
+/// The root folder and PATH, which a command is given so that it finds the environment's tools.
 pub(crate) fn with_tools(mut command: Command) -> Command {
     command.env("PATH", path_with_tools()).current_dir(root());
     command

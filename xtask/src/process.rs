@@ -1,10 +1,9 @@
-//! Other programs: run to the end, or kept as servers.
+//! Other programs: run to their end, or kept as servers.
 //!
-//! The obvious rule, "kill the child when done", leaves grandchildren behind (nginx's workers outlive
-//! a killed master) and leaves everything behind when this process itself is killed. So each server
-//! leads a process group of its own, is asked to end by the kernel when its parent is gone
-//! (`setpriv --pdeathsig`), and its whole group is ended when [`Server`] is dropped. Nothing else is
-//! ever signalled.
+//! The obvious rule, "kill the child when done", leaves grandchildren behind (nginx's workers outlive a killed master).
+//! It leaves everything behind when this process itself is killed. So each server leads its own process group, is asked
+//! to end by the kernel when its parent is gone (`setpriv --pdeathsig`), and its whole group is ended when [`Server`]
+//! is dropped. No other process is ever signalled.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -15,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What went wrong, said for the person at the terminal.
+/// What went wrong, in words for the person at the terminal.
 pub(crate) type Outcome<T> = Result<T, String>;
 
 /// How long a server may take to end after SIGTERM, and then after SIGKILL.
@@ -26,7 +25,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root").to_path_buf()
 }
 
-/// Cargo's target folder, also where `CARGO_TARGET_DIR` moved it.
+/// Cargo's target folder, even where `CARGO_TARGET_DIR` moved it.
 pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => root().join(folder),
@@ -47,7 +46,7 @@ pub(crate) fn metadata() -> Outcome<serde_json::Value> {
     serde_json::from_str(&text).map_err(|e| format!("cargo metadata: {e}"))
 }
 
-/// Runs a command to its end with this terminal; an error unless it exits with 0.
+/// Runs a command to its end in this terminal. It is an error unless the command exits with 0.
 pub(crate) fn run(command: &mut Command) -> Outcome<()> {
     let said = said(command);
     match command.stdin(Stdio::null()).status() {
@@ -57,8 +56,8 @@ pub(crate) fn run(command: &mut Command) -> Outcome<()> {
     }
 }
 
-/// Runs a command to its end and returns what it printed, standard output before standard error;
-/// an error, with the same text in it, unless it exits with 0.
+/// Runs a command to its end and returns what it printed, standard output before standard error. It is an error, with
+/// the same text in it, unless the command exits with 0.
 pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     let said = said(command);
     let out =
@@ -76,7 +75,7 @@ pub(crate) fn said(command: &Command) -> String {
 /// The first program of this name on PATH.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    // Debian puts servers into sbin, which a plain user's PATH leaves out.
+    // Debian puts servers into sbin, which is not on the PATH of a plain user.
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
@@ -95,8 +94,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `program`, on the given CPUs only (`taskset` syntax) if any, its standard error in `log`
-    /// and its standard output too, or in a pipe (see [`Server::stdout`]) if `piped`.
+    /// Starts `program`, only on the given CPUs (`taskset` syntax) if any are given. Its standard error goes into
+    /// `log`. Its standard output goes there, too, or into a pipe (see [`Server::stdout`]) if `piped`.
     pub(crate) fn start<A: AsRef<OsStr>>(
         name: &str,
         cpus: Option<&str>,
@@ -128,18 +127,18 @@ impl Server {
         Ok(Server { name: name.to_owned(), child, log: log.to_path_buf() })
     }
 
-    /// The id of the server's process group, which is its first process's id.
+    /// The id of the server's process group, which is the id of its first process.
     pub(crate) fn group(&self) -> u32 {
         self.child.id()
     }
 
-    /// The pipe of a server that was started with one; once.
+    /// The pipe of a server that was started with one. It can be taken once.
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// Waits until `GET path` on this loopback port is answered with 200; an error with the end of the
-    /// server's log if it ended before, or after `patience`.
+    /// Waits until `GET path` on this loopback port is answered with 200. It is an error, with the end of the server's
+    /// log, if the server ended before, or after `patience`.
     pub(crate) fn ready(&mut self, port: u16, path: &str, patience: Duration) -> Outcome<()> {
         let end = Instant::now() + patience;
         loop {
@@ -175,8 +174,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The first process is not waited for before the group is gone: until then its id, and with it
-        // the group's, cannot be given to anyone else.
+        // The first process is not waited for before the group is gone: until then its id, and with it the group's,
+        // cannot be given to another process.
         for signal in ["TERM", "KILL"] {
             self.signal(signal);
             let end = Instant::now() + GRACE;
@@ -202,9 +201,9 @@ pub(crate) fn members(group: u32) -> Vec<u32> {
     .collect()
 }
 
-/// The process group in a line of `/proc/PID/stat`; none for a zombie.
+/// The process group in a line of `/proc/PID/stat`; `None` for a zombie.
 fn live_in_group(stat: &str) -> Option<u32> {
-    // The second field is the name in parentheses, and may itself hold spaces and parentheses.
+    // The second field is the name in parentheses, which may itself hold spaces and parentheses.
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     let state = fields.next()?;
     let group = fields.nth(1)?.parse().ok()?;

@@ -10,13 +10,13 @@ use crate::needs::{self, DENY, MACHETE, STORIES, TESTS};
 use crate::process::{Outcome, cargo, metadata, output, root, run};
 use crate::{house, stories};
 
-/// How the suite is asked for.
+/// The options of the suite.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Only this crate, `policy` or `seawall-policy`; what looks at the whole tree is left out.
+    /// Only this crate, as `policy` or `seawall-policy`; steps for the whole tree are left out.
     #[arg(long, value_name = "CRATE")]
     only: Option<String>,
-    /// Install what is missing (as root that happens unasked).
+    /// Install what is missing (as root this is the default).
     #[arg(long)]
     yes: bool,
     /// Say what would run and what it needs, and stop.
@@ -60,7 +60,7 @@ fn packages() -> Outcome<Vec<String>> {
 /// One thing that passes or fails.
 struct Step {
     name: &'static str,
-    /// Is it run with `--only`?
+    /// Whether it is run with `--only`.
     per_crate: bool,
     run: fn(&Scope) -> Outcome<()>,
 }
@@ -78,7 +78,7 @@ const STEPS: [Step; 10] = [
     Step { name: STORIES, per_crate: false, run: |_| stories::run_all() },
 ];
 
-/// Runs the steps; an error if any failed.
+/// Runs the steps. It is an error if any of them fails.
 pub(crate) fn test(options: &Options) -> Outcome<()> {
     let scope = Scope::of(options.only.as_deref())?;
     let whole = matches!(scope, Scope::Workspace);
@@ -156,13 +156,13 @@ fn tests(scope: &Scope) -> Outcome<()> {
     }
     nextest.args(["nextest", "run", "--locked", "--all-features", "--no-fail-fast"]).args(scope.args());
     if let Scope::Package(_) = scope {
-        // A crate may have none yet; the workspace may not.
+        // A crate may have no tests yet; the workspace must have some.
         nextest.arg("--no-tests=warn");
     }
     run(&mut nextest)
 }
 
-/// Every scenario against what is known of it, from so many first seeds on.
+/// Compares every scenario with what is known of it, from several first seeds.
 pub(crate) fn known_figures(seeds: u64) -> Outcome<()> {
     for round in 0..seeds {
         let seed = 1 + round * 1000;
@@ -214,6 +214,6 @@ fn deny(_: &Scope) -> Outcome<()> {
 
 fn machete(_: &Scope) -> Outcome<()> {
     let mut command: Command = needs::with_tools(cargo());
-    // It takes this variable, which `cargo run` sets, for the sign that it is not called as a subcommand.
+    // This variable, which `cargo run` sets, would tell it that it is not called as a subcommand.
     run(command.args(["machete", "--with-metadata"]).env_remove("CARGO_PKG_NAME"))
 }

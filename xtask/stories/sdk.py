@@ -1,5 +1,5 @@
 # A customer, a payment and its refund, by the official SDK for Python. Arguments: the base address.
-# Prints the ids, so that the story can look them up on the other side.
+# Prints the ids, so that the story can look them up at the provider.
 import json
 import sys
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use seawall_ledger::reconcile::{Amount, JsonList, ListAsk, NoPage, Page, amount_at};
 use seawall_ledger::store::Boxed;
-use seawall_ledger::{Call, Found, Performed, Remote, Report, Undone};
+use seawall_ledger::{Delivery, Found, Performed, Remote, Report, Undone};
 use seawall_policy::{Plan, Problem, Wish, Wrong};
 
 use crate::exchange::{Connections, exchange};
@@ -133,15 +133,15 @@ impl ListRemote {
 }
 
 impl Remote for ListRemote {
-    fn perform<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Performed, Report)> {
+    fn perform<'a>(&'a self, _: Delivery<'a>) -> Boxed<'a, (Performed, Report)> {
         Box::pin(std::future::ready((Performed::NotSent, Report::default())))
     }
 
-    fn confirm<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Found, Report)> {
+    fn confirm<'a>(&'a self, _: Delivery<'a>) -> Boxed<'a, (Found, Report)> {
         Box::pin(std::future::ready((Found::Other, Report::default())))
     }
 
-    fn cancel<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+    fn cancel<'a>(&'a self, _: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {
         Box::pin(std::future::ready((Undone::NotSent, Report::default())))
     }
 

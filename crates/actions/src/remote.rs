@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use http::{HeaderValue, Method};
 use seawall_ledger::store::Boxed;
-use seawall_ledger::{Action, Call, Found, Performed, Remote, Report, Undone};
+use seawall_ledger::{Action, Delivery, Found, Performed, Remote, Report, Undone};
 use seawall_policy::{Effect, Idempotency, Plan, Said, Timeouts, Wish};
 
 use crate::declared::{Cancel, Confirm};
@@ -95,8 +95,8 @@ impl HttpRemote {
         Ok((filled.method, filled.target))
     }
 
-    async fn perform_once(&self, call: Call<'_>) -> (Performed, Report) {
-        let action = call.action;
+    async fn perform_once(&self, delivery: Delivery<'_>) -> (Performed, Report) {
+        let action = delivery.action;
         let stored = StoredRequest::decode(&action.request);
         let line = match &stored.line {
             Some(line) => Ok(line.clone()),
@@ -115,7 +115,7 @@ impl HttpRemote {
         }
         let body = (!stored.body.is_empty()).then_some(stored.body);
         let sent =
-            self.exchange(&self.perform, Outgoing { method, target, headers, body }, call.deadline).await;
+            self.exchange(&self.perform, Outgoing { method, target, headers, body }, delivery.deadline).await;
         let performed = match sent.effect {
             // Its answer says what later templates read. Without the answer, the provider is asked.
             Effect::Applied if sent.body.is_none() => Performed::Unknown,
@@ -151,14 +151,14 @@ impl HttpRemote {
         (found, answer.report)
     }
 
-    async fn undo(&self, call: Call<'_>) -> (Undone, Report) {
+    async fn undo(&self, delivery: Delivery<'_>) -> (Undone, Report) {
         let Some(undoing) = &self.undoing else { return (Undone::NotSent, detail("there is no cancel")) };
-        let action = call.action;
+        let action = delivery.action;
         let mut known = action.state.answer.as_deref().and_then(StoredAnswer::decode);
         let asked = known.as_ref().is_some_and(|answer| answer.of == AnswerOf::Confirm);
         // What the cancel is filled with may stand only in the confirm's answer, and reading has no effect.
         if (undoing.needs_confirm() && !asked) || (undoing.needs_answer() && known.is_none()) {
-            match self.ask(action, call.deadline).await {
+            match self.ask(action, delivery.deadline).await {
                 (Found::Applied(answer), _) => known = answer.as_deref().and_then(StoredAnswer::decode),
                 (Found::Cancelled, report) => return (Undone::Yes, report),
                 (Found::Absent, report) => return (Undone::NoSuch, report),
@@ -174,7 +174,7 @@ impl HttpRemote {
             Err(unfilled) => return (Undone::NotSent, detail(unfilled)),
         };
         let key = undoing.keyed.then_some(cancel_key.as_str());
-        let answer = self.exchange_filled(&self.cancel, filled, key, call.deadline).await;
+        let answer = self.exchange_filled(&self.cancel, filled, key, delivery.deadline).await;
         (judge_cancel(undoing, &answer), answer.report)
     }
 
@@ -220,15 +220,15 @@ fn judge_cancel(undoing: &Cancel, answer: &Exchanged) -> Undone {
 }
 
 impl Remote for HttpRemote {
-    fn perform<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Performed, Report)> {
-        Box::pin(self.perform_once(call))
+    fn perform<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Performed, Report)> {
+        Box::pin(self.perform_once(delivery))
     }
 
-    fn confirm<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Found, Report)> {
-        Box::pin(self.ask(call.action, call.deadline))
+    fn confirm<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Found, Report)> {
+        Box::pin(self.ask(delivery.action, delivery.deadline))
     }
 
-    fn cancel<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Undone, Report)> {
-        Box::pin(self.undo(call))
+    fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {
+        Box::pin(self.undo(delivery))
     }
 }

@@ -5,10 +5,10 @@
 //! `malloc_trim` left 2.4 MiB (`cargo xtask bench slow-readers`). Another allocator costs more: jemalloc needs `make` to be
 //! built, and mimalloc gave back less and held 8 MiB at rest.
 //!
-//! A call holds the locks of the heaps, for up to 15 ms where much is to be given back. So it belongs behind the end of a
-//! crowd, not into a loop.
+//! A call holds the locks of the heaps, for up to 15 ms where much is to be given back. So it belongs after many
+//! callers have left, and not into a loop.
 
-/// Returns what the allocator holds and nobody uses to the system. Does nothing where the allocator is not glibc's.
+/// Returns unused memory that the allocator holds to the system. It does nothing where the allocator is not glibc's.
 pub fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

@@ -1,9 +1,9 @@
 //! Addresses at which no connection comes about.
 //!
-//! The obvious refused port, "bind, take the number, close", is a race: another process may take the number before
-//! the test connects. [`Refused`] keeps the port bound and does not listen, so it stays refused for as long as it
-//! lives. The obvious black hole, an unroutable address, depends on the network of the machine; [`BlackHole`] is a
-//! full backlog on loopback.
+//! The obvious refused port, "bind, take the number, close", is a race: another process may take the number before the
+//! test connects. [`Refused`] keeps the port bound and does not listen, so the port stays refused for as long as the
+//! value lives. The obvious black hole, an unroutable address, depends on the network of the machine. [`BlackHole`] is
+//! a full backlog on loopback.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -28,14 +28,14 @@ impl Refused {
         Ok(Refused { address, _bound: bound })
     }
 
-    /// Where nobody listens.
+    /// The address at which nobody listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// A listener whose backlog is full: a connect gets no answer at all, and runs into the caller's connect timeout.
+/// A listener whose backlog is full: a connect gets no answer at all, and ends with the caller's connect timeout.
 ///
 /// Linux drops the first packet of a connection when the backlog is full; other systems may refuse instead.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl BlackHole {
         Err(io::Error::other("the backlog did not fill: this system does not keep to it"))
     }
 
-    /// Where connects vanish.
+    /// The address at which connects get no answer.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -9,14 +9,15 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Which protocol the peer began to speak.
+/// The protocol that the caller began to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speech {
     Http1,
     Http2,
 }
 
-/// Reads the first bytes and tells what the peer speaks; the bytes read come back too. `None`: it left first.
+/// Reads the first bytes and tells which protocol the caller speaks. The bytes are returned, too. `None`: the caller
+/// left first.
 ///
 /// Four bytes decide: HTTP/2's preface begins with `PRI `, and HTTP/1.1 has no method of that name.
 pub(crate) async fn listen_in(stream: &mut TcpStream) -> io::Result<Option<(Speech, BytesMut)>> {
@@ -38,12 +39,12 @@ pub(crate) async fn listen_in(stream: &mut TcpStream) -> io::Result<Option<(Spee
 
 /// Ends the connection with a reset, not with an orderly close.
 pub(crate) fn reset(stream: TcpStream) {
-    // Where the option cannot be set the socket is gone already, and there is nobody to reset.
+    // Where the option cannot be set the socket is gone already, so there is nothing to reset.
     let _ = stream.set_zero_linger();
     drop(stream);
 }
 
-/// A stream some of whose bytes were read ahead, and are read again first.
+/// A stream some of whose bytes were read ahead. They are read again first.
 pub(crate) struct Rewound<S> {
     ahead: Bytes,
     stream: S,
@@ -89,7 +90,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     }
 }
 
-/// A stream that a second party may write to between two frames of the first.
+/// A stream that a second writer may write to, between two frames of the first one.
 #[derive(Clone)]
 pub(crate) struct Shared(pub(crate) Arc<TcpStream>);
 

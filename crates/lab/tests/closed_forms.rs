@@ -1,15 +1,15 @@
-//! The closed forms of `seawall_policy::storm` against simulation, over a grid. The table of both is printed
+//! Checks `seawall_lab::sim::closed_forms` against simulation, over a grid. The table of both is printed
 //! (`cargo test -p seawall-lab --test closed_forms -- --nocapture`).
 
 use std::sync::Arc;
 
 use seawall_lab::sim::chance::Spread;
+use seawall_lab::sim::closed_forms::{Overload, critical_load, largest_minimum_limit};
 use seawall_lab::sim::fleet::Policy;
 use seawall_lab::sim::fleet::peer::{AimdPolicy, Budget, PeerPolicy, Waits};
 use seawall_lab::sim::seeds::{each, silent};
 use seawall_lab::sim::world::run::run;
 use seawall_lab::sim::world::{Station, World, Wrong};
-use seawall_policy::storm::{Overload, critical_load, largest_minimum_limit};
 
 const CAPACITY: f64 = 500.0;
 const CALLERS: u32 = 100;
@@ -28,7 +28,7 @@ fn tries(tries: u32) -> PeerPolicy {
     PeerPolicy::tries(tries, Waits::Full(0.1, 2.0))
 }
 
-/// What callers do, and what it is in the closed form: attempts for each call, tokens of each caller.
+/// What callers do, and what that is in the closed form: the attempts for each call, the tokens of each caller.
 fn policies() -> [(&'static str, PeerPolicy, f64, f64); 4] {
     let success = Budget::PerSuccess { per: 0.1, cap: 10.0, initial: 10.0 };
     let request = |per| Budget::PerRequest { per, cap: 10.0, initial: 10.0 };
@@ -71,7 +71,7 @@ fn recovery_takes_as_long_as_the_closed_form_says() {
             "{load:.1}   {lasts:>4} s × {left}   {name:<18}  {known:>9.1} s  {simulated:>7.1} s  {off:+.1}"
         );
         println!("{line}");
-        // A random walk around the fluid limit: wider where little capacity is left over.
+        // It is a random walk around the fluid limit, which is wider where little capacity is left over.
         if off.is_nan() || off.abs() > (0.15 * known).max(3.0) {
             wrong.push(line);
         }

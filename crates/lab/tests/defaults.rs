@@ -1,5 +1,5 @@
-//! What Seawall's own defaults promise, with buckets full at the start, as in a fleet that has run for long. The scenarios
-//! with all their seeds show more: `seawall lab simulate metastable --callers 1000 -c …`.
+//! What Seawall's own defaults promise, with buckets full at the start, as in a fleet that has run for a long time. The
+//! scenarios with all their seeds show more: `seawall lab simulate metastable --callers 1000 -c …`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use seawall_lab::sim::world::run::run;
 use seawall_lab::sim::world::{Front, Station, World, Wrong};
 
 const SEEDS: [u64; 2] = [1, 2];
-/// The second in which the trouble is over.
+/// The second in which the trouble ends.
 const OVER: usize = 40;
 
 fn storm(callers: u32, load: f64, policy: Policy) -> World {
@@ -67,7 +67,8 @@ fn ten_thousand_callers_are_never_later_than_without_repeats() {
 
 #[test]
 fn quick_failures_whose_work_goes_on_do_not_hold_a_collapse() {
-    // A proxy answers 503 after 90 ms, which is no slow failure for a timeout of a second; the work goes on behind it.
+    // A proxy answers 503 after 90 ms. With a timeout of a second that is no slow failure. The work goes on behind the
+    // proxy.
     let front = |callers, policy| {
         let mut world = storm(callers, 0.7, policy);
         world.providers[0].front = Some(Front { patience: Duration::from_millis(90), status: 503 });

@@ -1,4 +1,4 @@
-//! The harbor's trade and its books.
+//! The harbor's business and its books.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod raw;

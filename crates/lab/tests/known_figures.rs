@@ -1,8 +1,8 @@
 //! Every scenario finds what is known of it, with the number of seeds that users get.
 //!
-//! `known/figures.toml` has the figures with their tolerances and public sources. Each test runs one scenario whole, as
-//! `seawall lab simulate NAME` does, and asks for every figure of its studies. `SEAWALL_SIM_SEED=N` begins with another
-//! seed; `cargo xtask simulate` runs them over several.
+//! `known/figures.toml` has the figures with their tolerances and public sources. Each test runs one whole scenario, as
+//! `seawall lab simulate NAME` does, and compares every figure of its studies. `SEAWALL_SIM_SEED=N` begins with another
+//! seed; `cargo xtask simulate` runs the scenarios over several seeds.
 
 use seawall_lab::sim::figures::{Figure, Value};
 use seawall_lab::sim::scenarios::{Ask, find};

@@ -87,7 +87,7 @@ async fn goaway_leaves_out_the_streams_above_and_drops_those_below() {
     let answers: Vec<_> = ["s1", "s3", "s5", "s7"].map(|id| post(&mut sender, id, b"")).into_iter().collect();
     for (answer, above) in answers.into_iter().zip([false, false, true, true]) {
         let error = answer.await.unwrap_err();
-        // Those above learn it from the GOAWAY; those below only that the connection is gone.
+        // Streams above the last id learn it from the GOAWAY. Those up to it learn only that the connection is gone.
         assert_eq!(error.is_go_away(), above, "{error:?}");
     }
     assert_eq!(processed(&rogue.counts()), ["s1", "s3"]);
@@ -155,7 +155,7 @@ async fn departure_is_noticed_stream_by_stream() {
     rogue.until(|counts| counts.departures.len() == 2 && counts.open == 0).await;
 }
 
-/// A frame, by hand: for what a well-behaved client does not send.
+/// A frame written by hand, for what a well-behaved client does not send.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     frame.extend_from_slice(&[kind, flags]);

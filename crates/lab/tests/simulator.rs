@@ -1,4 +1,4 @@
-//! The simulator: deterministic, and of use on the command line.
+//! The simulator is deterministic, and can be used on the command line.
 
 use seawall_lab::sim::scenarios::{ALL, Ask, Findings, find};
 use seawall_lab::sim::seeds::silent;

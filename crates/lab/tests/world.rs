@@ -1,4 +1,5 @@
-//! The world of the simulator: callers who leave, callers who come back when they were told, and providers that have enough.
+//! The world of the simulator: callers that leave, callers that come back when they were told, and overloaded
+//! providers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +54,7 @@ fn who_leaves_gets_no_answer_and_the_work_is_done_all_the_same() {
 
 #[test]
 fn two_attempts_are_followed_where_nobody_waits() {
-    // Each is followed for 0.4 s, two at a time, and for 0.1 s after a success nobody needs to ask.
+    // Each attempt is followed for 0.4 s, and two at the same time. For 0.1 s after a success none is followed.
     let record = leaving(1.0, 0.1, seawall());
     assert!((80..=120).contains(&record.followed), "{}", record.followed);
     let record = leaving(0.5, 0.1, seawall());

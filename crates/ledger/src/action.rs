@@ -1,7 +1,7 @@
 //! What is recorded of an action, and how large it may be.
 //!
-//! Sizes are refused before anything is written: a row that some stores take and others cut, or that fits the table but
-//! not an index, would fail at the worst moment, inside the caller's transaction.
+//! Sizes are checked before anything is written. Otherwise a row that one store takes and another one cuts, or that
+//! fits the table but not an index, would fail inside the caller's transaction, at the worst moment.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use uuid::Uuid;
 use crate::error::Misuse;
 use crate::machine::{AttemptRow, Scope, Stamp, State};
 
-/// An action's name in the ledger: a UUID of version 7, made by whoever records it.
+/// An action's name in the ledger: a UUID of version 7, which is made where the action is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionId(Uuid);
 
 impl ActionId {
-    /// A new one; later ones sort after earlier ones, to the millisecond.
+    /// A new id. To the millisecond, later ids sort after earlier ones.
     #[must_use]
     pub fn new() -> ActionId {
         ActionId(Uuid::now_v7())
@@ -33,13 +33,13 @@ impl ActionId {
         self.0.as_u128()
     }
 
-    /// Reads what [`fmt::Display`] writes.
+    /// Reads an id as [`fmt::Display`] writes it.
     #[must_use]
     pub fn parse(text: &str) -> Option<ActionId> {
         Uuid::try_parse(text).ok().map(ActionId)
     }
 
-    /// The lowest id that is made at `at` or later.
+    /// The lowest id that can be made at `at` or later.
     #[must_use]
     pub fn lowest_at(at: Stamp) -> ActionId {
         let millis = u128::try_from(at.as_micros().max(0) / 1000).unwrap_or(0);
@@ -62,20 +62,20 @@ impl fmt::Display for ActionId {
 /// An action as its caller states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAction {
-    /// The other side's name in the configuration.
+    /// The name of the dependency in the configuration.
     pub dependency: String,
-    /// The operation's name there.
+    /// The name of the operation there.
     pub operation: String,
-    /// Names the action to the other side and to the caller: unique for each dependency.
+    /// The name of the action, for the provider and for the caller. It is unique within a dependency.
     pub key: String,
-    /// What is sent, as the remote understands it. Kept and sent unchanged; holds no credentials.
+    /// What is sent, in the form that the remote understands. It is kept and sent unchanged, and holds no credentials.
     pub request: Vec<u8>,
-    /// With which others it settles.
+    /// The actions with which this one settles, if there are any.
     pub scope: Option<Scope>,
 }
 
 impl NewAction {
-    /// An action of its own.
+    /// An action that settles alone.
     #[must_use]
     pub fn new(
         dependency: impl Into<String>,
@@ -92,7 +92,7 @@ impl NewAction {
         }
     }
 
-    /// One of `size` that settle together under `name`.
+    /// An action that settles together with others: `size` actions have the scope `name`.
     #[must_use]
     pub fn in_scope(mut self, name: impl Into<String>, size: u32) -> NewAction {
         self.scope = Some(Scope { name: name.into(), size });
@@ -100,19 +100,20 @@ impl NewAction {
     }
 }
 
-/// How large what is recorded may be. Begin with the defaults, and change what is to be different.
+/// How large what is recorded may be. Begin with the defaults, and change what has to be different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sizes {
-    /// Bytes of a key, and of a scope's name. Default 255: more than any provider takes, and it fits every index.
+    /// The most bytes of a key, and of a scope's name. Default 255: no provider takes more, and it fits every index.
     pub key: usize,
-    /// Bytes of a dependency's or an operation's name. Default 100.
+    /// The most bytes of a dependency's or an operation's name. Default 100.
     pub name: usize,
-    /// Bytes of a request. Default 1 MiB: it is read and written with the row.
+    /// The most bytes of a request. Default 1 MiB: it is read and written with the row.
     pub request: usize,
-    /// Bytes of an answer that is kept. Default 256 KiB; a longer one is not kept, since half of one would be read wrong.
+    /// The most bytes of an answer that is kept. Default 256 KiB. A longer answer is not kept at all, since one half of
+    /// it would be read wrongly.
     pub answer: usize,
-    /// Members of a scope. Default 64: they are locked together.
+    /// The most members of a scope. Default 64: all of them are locked together.
     pub scope: u32,
 }
 
@@ -123,7 +124,7 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    /// Does `new` fit? The error says what does not, and how far.
+    /// Checks whether `new` fits. The error says what does not fit, and how large it is.
     pub fn check(&self, new: &NewAction) -> Result<(), Misuse> {
         word("dependency", &new.dependency, self.name)?;
         word("operation", &new.operation, self.name)?;
@@ -158,13 +159,13 @@ fn word(what: &'static str, text: &str, most: usize) -> Result<(), Misuse> {
 pub struct Action {
     /// Its name in the ledger.
     pub id: ActionId,
-    /// The other side's name.
+    /// The name of the dependency.
     pub dependency: String,
-    /// The operation's name there.
+    /// The name of the operation there.
     pub operation: String,
     /// Its key.
     pub key: String,
-    /// With which others it settles.
+    /// The actions with which it settles, if there are any.
     pub scope: Option<Scope>,
     /// What is sent.
     pub request: Vec<u8>,
@@ -189,13 +190,13 @@ impl Action {
         }
     }
 
-    /// The key of its cancel in the generation in use: one key asks one question and gets one definite answer.
+    /// The key of its cancel in the current generation. One key asks one question and gets one definite answer.
     #[must_use]
     pub fn cancel_key(&self) -> String {
         format!("{}:c:{}", self.key, self.state.cancel_gen)
     }
 
-    /// Was it recorded by the same statement as `new`?
+    /// Whether `new` says the same as this action, so that recording it again gives this one.
     #[must_use]
     pub fn is_of(&self, new: &NewAction) -> bool {
         self.dependency == new.dependency
@@ -211,9 +212,9 @@ impl Action {
 pub struct Mark {
     /// When, on the database's clock.
     pub at: Stamp,
-    /// A person, a token's name, a program.
+    /// A person, the name of a token, or a program.
     pub who: String,
-    /// What was done, in one word: `retry`, `cancel`, `resolve`, `observe`, `orphan`.
+    /// What was done, in one word: `retry`, `resolve`, `observe`, `orphan`.
     pub what: String,
     /// The reason given.
     pub why: String,

@@ -1,14 +1,15 @@
-//! The database's time, told without asking it each time.
+//! The database's time, known without asking the database each time.
 //!
-//! Several workers whose own clocks differ share one: the database's. Asking it before each decision would cost a round
-//! trip; the obvious short cut, the machine's own wall clock, lets one worker with a fast clock believe in the end of a
-//! quiet time that still runs. So each answer that carries the database's time is kept with the two moments around it on
-//! the monotonic clock, and both directions are bounded on the safe side:
+//! Several workers whose own clocks differ share one clock: the database's. Asking it before each decision would cost a
+//! round trip. The obvious short cut is the machine's own wall clock. With it, a worker whose clock is fast believes
+//! that a quiet time is over which still runs. So each answer that carries the database's time is kept together with
+//! two moments of the monotonic clock: before the question and after the answer. Both directions are then bounded on
+//! the safe side:
 //!
-//! - [`DbClock::now`] counts from the moment at which the answer had *arrived*: it is never later than the database's
-//!   clock is. Deadlines computed from it come out earlier.
-//! - [`DbClock::instant_of`] counts from the moment *before the question*: the database's clock will not show that time
-//!   before this machine's does. A byte sent before it was sent before the deadline.
+//! - [`DbClock::now`] counts from the moment at which the answer had *arrived*. It is never later than the database's
+//!   own clock, so deadlines that are computed from it come out earlier.
+//! - [`DbClock::instant_of`] counts from the moment *before the question*. The database's clock does not show that time
+//!   before this machine reaches the moment. A byte that was sent before the moment was sent before the deadline.
 
 use std::time::{Duration, Instant};
 
@@ -23,13 +24,13 @@ pub struct DbClock {
 }
 
 impl DbClock {
-    /// The database said `stamp` somewhere between `asked` and now.
+    /// An answer of the database: its clock showed `stamp` at some moment between `asked` and now.
     #[must_use]
     pub fn heard(stamp: Stamp, asked: Instant) -> DbClock {
         DbClock { stamp, asked, heard: Instant::now() }
     }
 
-    /// The database's time: not later than it is.
+    /// The database's time, or an earlier one.
     #[must_use]
     pub fn now(&self) -> Stamp {
         self.now_at(Instant::now())
@@ -39,7 +40,7 @@ impl DbClock {
         self.stamp.saturating_add(instant.saturating_duration_since(self.heard))
     }
 
-    /// The moment on this machine's monotonic clock at which the database's shows `stamp`: not later than it will be.
+    /// The moment on this machine's monotonic clock at which the database's clock shows `stamp`, or an earlier one.
     #[must_use]
     pub fn instant_of(&self, stamp: Stamp) -> Instant {
         let ahead = stamp.since(self.stamp);
@@ -51,7 +52,7 @@ impl DbClock {
         moved.unwrap_or(self.asked)
     }
 
-    /// How old the answer is: two clocks drift apart.
+    /// How old the answer is. An old one is worth less, since two clocks drift apart.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.heard.elapsed()
@@ -67,7 +68,8 @@ mod tests {
         let asked = Instant::now();
         let clock =
             DbClock { stamp: Stamp::from_micros(1_000_000), asked, heard: asked + Duration::from_millis(40) };
-        // Wherever in those 40 ms the database looked at its clock, it shows at least this a second after the answer.
+        // The database looked at its clock at some moment of those 40 ms. A second after the answer it shows at least
+        // this.
         let later = asked + Duration::from_millis(1040);
         assert_eq!(clock.now_at(later), Stamp::from_micros(2_000_000));
         // And it shows two seconds no earlier than one second after the question.

@@ -1,8 +1,8 @@
-//! Executes what the machine plans for one row, until there is nothing to do at once.
+//! Executes what the machine plans for one row, until there is nothing more to do now.
 //!
-//! Nothing leaves before the store has taken the write that records it. No database connection is held while the other side
-//! is waited for. What the other side said is kept here until it is written, however long the database is away: the answer is
-//! then the only one who knows. If the row has moved on meanwhile, the machine says what the answer is still worth.
+//! Nothing is sent before the store has taken the write that records it. No database connection is held during the wait
+//! for the provider. The provider's answer is kept here until it is written, however long the database is away, since
+//! nothing else knows it by then. If the row has moved on meanwhile, the machine says what the answer is still worth.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,10 +19,10 @@ use crate::machine::{
     Rules, SettleBy, Stamp, State, Step, Told, Undone, Write, cancel, plan, told,
 };
 use crate::operation::{Operation, origin};
-use crate::remote::Call;
+use crate::remote::Delivery;
 use crate::store::{Change, Changed, Follow, Store};
 
-/// An answer of the database is believed for so long: clocks drift.
+/// How long an answer of the database with its time is used. After that it is asked again, since clocks drift.
 const CLOCK_AGE: Duration = Duration::from_secs(5);
 
 /// The longest wait between two tries to write while the database is away.
@@ -36,22 +36,22 @@ enum Taken {
     No(Option<Box<Action>>),
     /// The application's handler failed.
     HandlerFailed(Box<Write>, String),
-    /// The database does not take it, however often it is offered: the row is left to its lease.
+    /// The database does not take the write, however often it is offered. The row is left until its lease ends.
     Refused,
 }
 
-/// A change that the database refuses is offered so often.
+/// How often a change that the database refuses is offered.
 const OFFERS: u32 = 5;
 
 impl<S: Store> Inner<S> {
-    /// The database's time, asked again if the last answer is old.
+    /// The database's time. It is asked again if the last answer is old.
     pub(crate) async fn time(&self) -> Result<DbClock, StoreError> {
         let clock = self.store.clock();
         if clock.age() < CLOCK_AGE { Ok(clock) } else { self.store.ask_time().await }
     }
 
-    /// Goes on with a row that is claimed by this incarnation. Gives it back as it stands when there is nothing more to do at
-    /// once, or when it is no longer ours; `None` if it is gone.
+    /// Goes on with a row that this incarnation has claimed. Returns the row as it stands when there is nothing more to
+    /// do now, or when the row is no longer ours; `None` if it is gone.
     pub(crate) async fn drive(&self, mut action: Action) -> Option<Action> {
         let Ok(operation) = self.operations.of(&action).cloned() else {
             return Some(self.lay_aside(action).await);
@@ -65,7 +65,8 @@ impl<S: Store> Inner<S> {
             let step = plan(&action.state, &operation.rules, origin(&action), now, self.owner);
             action = match step {
                 Step::Leave => return Some(action),
-                // In boxes: what waits for the other side should not carry the room of every other step.
+                // In boxes, so that the future that waits for the provider does not reserve the room of every other
+                // step.
                 Step::Change(write) => Box::pin(self.change(&operation, action, write)).await?,
                 Step::Perform(write) => Box::pin(self.perform(&operation, action, write)).await?,
                 Step::Cancel(write) => Box::pin(self.undo(&operation, action, write)).await?,
@@ -75,7 +76,7 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// As [`Inner::time`], for as long as it takes.
+    /// As [`Inner::time`], but it waits for as long as the database is away.
     async fn patient_time(&self) -> DbClock {
         let mut tries = 0;
         loop {
@@ -95,7 +96,7 @@ impl<S: Store> Inner<S> {
         tokio::time::sleep(Draw::new(fastrand::u64(..)).share_of(bound)).await;
     }
 
-    /// A row of an operation that nobody declared here: another worker may know it.
+    /// A row of an operation that is not declared here. Another worker may know the operation.
     async fn lay_aside(&self, action: Action) -> Action {
         tracing::warn!(action = %action.id, dependency = %action.dependency, operation = %action.operation,
             "an action of an operation that is not declared here is left for a minute");
@@ -122,7 +123,7 @@ impl<S: Store> Inner<S> {
         loop {
             match self.store.change(change.clone()).await {
                 Ok(Changed::Taken) => {
-                    // Most often the store has let go of it by now.
+                    // Usually the store has already let go of its own handle by now.
                     let action =
                         Arc::try_unwrap(change).map_or_else(|shared| shared.action.clone(), |own| own.action);
                     return Taken::Yes(Box::new(action));
@@ -149,7 +150,7 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// The handler, where this write ends the action.
+    /// The application's handler, where this write ends the action.
     fn follow_of(&self, operation: &Operation<S>, write: &Write) -> Option<Follow<S::Connection>> {
         match write.to.end {
             Some(End::Done | End::Failed | End::Cancelled) => operation.follow.clone(),
@@ -157,7 +158,7 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Has a write taken; gives the row as it stands then.
+    /// Has a write taken, and returns the row as it stands then.
     async fn change(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
         let (follow, breaks_scope) = (self.follow_of(operation, &write), write.breaks_scope);
         match self.offer(&action, write, follow).await {
@@ -179,9 +180,9 @@ impl<S: Store> Inner<S> {
         action
     }
 
-    /// The handler failed, and with it the end that it belongs to. What was learned is written all the same, and the end is
-    /// tried again later, for as long as it takes: what is wrong is on our side, and most often heals for all rows at once,
-    /// when the program is mended. So the row does not become `stuck`; it says what is wrong, and is counted.
+    /// The handler failed, and with it the write that ends the action. What was learned is written all the same. The
+    /// end is tried again later, for as long as it takes: the mistake is in the application, and mending the program
+    /// usually mends all rows together. So the row does not become `stuck`. It says what is wrong, and is counted.
     async fn without_handler(
         &self,
         operation: &Arc<Operation<S>>,
@@ -225,7 +226,7 @@ impl<S: Store> Inner<S> {
         self.send(operation, action, line).await
     }
 
-    /// Sends the attempt that `action` was recorded with, and writes how it ended.
+    /// Sends the attempt with which `action` was recorded, and writes how it ended.
     pub(crate) async fn send(
         &self,
         operation: &Arc<Operation<S>>,
@@ -233,9 +234,9 @@ impl<S: Store> Inner<S> {
         line: AttemptRow,
     ) -> Option<Action> {
         let deadline = self.store.clock().instant_of(line.send_by);
-        let call = Call { action: &action, number: line.number, deadline };
-        let (how, report) = if call.may_send() {
-            let sending = operation.remote.perform(call);
+        let delivery = Delivery { action: &action, number: line.number, deadline };
+        let (how, report) = if delivery.may_send() {
+            let sending = operation.remote.perform(delivery);
             let cut = tokio::time::timeout_at(deadline.into(), sending).await;
             let (how, report) =
                 cut.unwrap_or_else(|_| (Performed::Unknown, said("no answer before its deadline")));
@@ -262,9 +263,9 @@ impl<S: Store> Inner<S> {
         }
         point("after-cancel-attempt").await;
         let deadline = self.store.clock().instant_of(line.send_by);
-        let call = Call { action: &action, number: line.number, deadline };
-        let (how, report) = if call.may_send() {
-            let cut = tokio::time::timeout_at(deadline.into(), operation.remote.cancel(call)).await;
+        let delivery = Delivery { action: &action, number: line.number, deadline };
+        let (how, report) = if delivery.may_send() {
+            let cut = tokio::time::timeout_at(deadline.into(), operation.remote.cancel(delivery)).await;
             cut.unwrap_or_else(|_| (Undone::Unknown, said("no answer before its deadline")))
         } else {
             (Undone::NotSent, said("its deadline had passed before it could be sent"))
@@ -287,8 +288,8 @@ impl<S: Store> Inner<S> {
         point("before-confirm").await;
         let until = question.asked_at.saturating_add(operation.rules.attempt);
         let deadline = self.store.clock().instant_of(until);
-        let call = Call { action: &action, number: question.number, deadline };
-        let cut = tokio::time::timeout_at(deadline.into(), operation.remote.confirm(call)).await;
+        let delivery = Delivery { action: &action, number: question.number, deadline };
+        let cut = tokio::time::timeout_at(deadline.into(), operation.remote.confirm(delivery)).await;
         let (found, report) = cut.unwrap_or_else(|_| (Found::Other, said("no answer before its deadline")));
         let found = match found {
             Found::Applied(answer) => Found::Applied(self.kept(answer)),
@@ -298,12 +299,12 @@ impl<S: Store> Inner<S> {
         self.tell(operation, action, Event::Confirmed(question, found, report)).await
     }
 
-    /// An answer that is too long to keep is not kept: half of it would be read wrong.
+    /// An answer that is too long is not kept at all, since one half of it would be read wrongly.
     fn kept(&self, answer: Option<Vec<u8>>) -> Option<Vec<u8>> {
         answer.filter(|answer| answer.len() <= self.sizes.answer)
     }
 
-    /// Writes what an event means, asking the machine again as often as the row has moved.
+    /// Writes what an event means. The machine is asked again each time that the row has moved on.
     async fn tell(&self, operation: &Arc<Operation<S>>, mut action: Action, event: Event) -> Option<Action> {
         let mut tries = 0;
         loop {
@@ -337,7 +338,7 @@ impl<S: Store> Inner<S> {
         let settled = loop {
             match self.store.settle_scope(scope.clone(), self.follow_any()).await {
                 Ok(settled) => break settled,
-                // A handler of a member says no, or the database does.
+                // The handler of a member fails, or the database refuses.
                 Err(e) if e.trouble() == Trouble::Refused => {
                     let version = action.state.version.saturating_add(1);
                     let to = State { version, ..action.state.clone() };
@@ -361,7 +362,7 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// The handler of whichever operation an action is of.
+    /// The handler of the operation that an action is of.
     fn follow_any(&self) -> Option<Follow<S::Connection>> {
         if !self.operations.any_follows() {
             return None;
@@ -375,7 +376,8 @@ impl<S: Store> Inner<S> {
         }))
     }
 
-    /// The other members of a broken scope are to be cancelled. One that is missed finds out when it tries to settle.
+    /// The other members of a broken scope are to be cancelled. A member that is missed here finds out when it tries to
+    /// settle.
     async fn break_scope(&self, action: &Action) {
         let Some(scope) = &action.scope else { return };
         let members = match self.store.members(&scope.name).await {
@@ -391,14 +393,15 @@ impl<S: Store> Inner<S> {
             let wish = cancel(&member.state, &operation.rules, CancelBy::Transaction, now);
             if let Ok(Some(write)) = wish {
                 let follow = self.follow_of(operation, &write);
-                // A member that moved meanwhile is worked on by somebody, who will find the scope broken.
+                // A member that has moved on meanwhile is being worked on. That worker will find the scope broken.
                 let _ = self.offer(&member, write, follow).await;
             }
         }
     }
 }
 
-/// An action that was recorded by plain SQL knows nothing of its operation's rules, so its time to settle is still missing.
+/// An action that was recorded by plain SQL was made without the rules of its operation, so its time to settle is still
+/// missing.
 fn with_deadline(action: &Action, rules: &Rules) -> Option<Write> {
     match (rules.settle, action.state.settle_by, action.state.end) {
         (SettleBy::Explicit(within), None, None) if action.state.goal == Goal::Perform => {
@@ -415,7 +418,7 @@ fn said(detail: &str) -> Report {
     Report { status: None, detail: Some(detail.to_owned()), retry_after: None }
 }
 
-/// Has this action an outcome for its caller: an end, or an effect that waits for him to settle it?
+/// Whether this action has an outcome for its caller: an end, or an effect that the caller has to settle.
 pub(crate) fn has_outcome(state: &State) -> bool {
     let waits_for_caller = state.known == crate::machine::Known::Applied
         && state.goal == crate::machine::Goal::Perform
@@ -423,7 +426,7 @@ pub(crate) fn has_outcome(state: &State) -> bool {
     state.end.is_some() || waits_for_caller
 }
 
-/// A moment of the monotonic clock as a wait from now.
+/// The wait from now until a moment of the monotonic clock.
 pub(crate) fn until(clock: &DbClock, stamp: Stamp) -> Duration {
     clock.instant_of(stamp).saturating_duration_since(Instant::now())
 }

@@ -1,28 +1,28 @@
-//! Three kinds of "no", three types: a refusal is the ledger's own, a store's error is the database's, a misuse is the
-//! caller's.
+//! There are three kinds of "no", and three types: a refusal is the ledger's own, a store's error is the database's,
+//! and a misuse is the caller's mistake.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// The ledger said no. Inside a transaction this means: roll back.
+/// The ledger said no. In a transaction this means that it has to roll back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The key was recorded before, with another request.
     KeyConflict,
-    /// The action is being cancelled, or was: its deadline passed, or somebody asked for it.
+    /// The action is being cancelled, or was cancelled: its deadline passed, or somebody asked for it.
     TooLate,
-    /// Whether it took effect is not known yet.
+    /// It is not known yet whether it took effect.
     NotKnown,
     /// It did not take effect, and will not.
     Failed,
-    /// Our side has taken the outcome in; undoing it takes whoever can undo that, too.
+    /// It is settled. Only a caller that can undo the settled business row as well may undo it.
     Settled,
     /// There is no such action.
     NotFound,
     /// Only a stuck action can be retried or resolved.
     NotStuck,
-    /// Another worker has it just now.
+    /// Another worker is working on it.
     InProgress,
 }
 
@@ -49,13 +49,13 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The caller's own mistake: nothing was written.
+/// A mistake of the caller. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misuse {
     /// Something is longer than it may be.
     TooLarge {
-        /// What.
+        /// What is too long.
         what: &'static str,
         /// How long it is.
         bytes: usize,
@@ -64,19 +64,19 @@ pub enum Misuse {
     },
     /// A name is empty.
     Empty {
-        /// Which.
+        /// Which name.
         what: &'static str,
     },
     /// A name holds a control character.
     ControlCharacter {
-        /// Which.
+        /// Which name.
         what: &'static str,
     },
-    /// A scope of no members, or of more than may be.
+    /// A scope without members, or with more than the bound.
     ScopeSize {
         /// Its size.
         size: u32,
-        /// The most.
+        /// The most members that it may have.
         most: u32,
     },
     /// The scope was recorded before with another size.
@@ -91,7 +91,7 @@ pub enum Misuse {
         /// The operation.
         operation: String,
     },
-    /// A setting contradicts another.
+    /// A setting contradicts another one.
     Setting(String),
 }
 
@@ -115,18 +115,19 @@ impl fmt::Display for Misuse {
 
 impl StdError for Misuse {}
 
-/// What a database's "no" means for whoever asked.
+/// What an error of the database means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trouble {
-    /// It cannot be reached, or went away in the middle: what was written may stand or not. Read before writing again.
+    /// The database cannot be reached, or went away in the middle. What was written may stand or not: read it before
+    /// writing again.
     Away,
-    /// Somebody else holds what was wanted. Nothing was changed; later it may work.
+    /// Another transaction holds what was wanted. Nothing was changed; a later try may work.
     Busy,
-    /// It refused the transaction in favour of another one (40001, 40P01). Nothing was changed; run it again.
+    /// The database refused the transaction in favour of another one (40001, 40P01). Nothing was changed; run it again.
     Again,
-    /// It said no. Nothing was changed, and the same will be refused again.
+    /// The database refused. Nothing was changed, and the same statement will be refused again.
     Refused,
-    /// A row or the schema is not what this version writes.
+    /// A row or the schema is not of this version.
     Foreign,
 }
 
@@ -138,7 +139,7 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// An error of this meaning.
+    /// An error with this meaning.
     #[must_use]
     pub fn new(trouble: Trouble, source: impl Into<Box<dyn StdError + Send + Sync>>) -> StoreError {
         StoreError { trouble, source: source.into() }
@@ -150,7 +151,7 @@ impl StoreError {
         self.trouble
     }
 
-    /// Said again to another asker: one statement carried the writes of many.
+    /// The same error for another caller, where one statement carried the writes of many.
     #[must_use]
     pub fn repeated(&self) -> StoreError {
         StoreError::new(self.trouble, self.source.to_string())
@@ -176,13 +177,13 @@ impl StdError for StoreError {
     }
 }
 
-/// Why the ledger did not do as asked.
+/// Why the ledger did not do what it was asked for.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// It said no.
+    /// The ledger refused.
     Refused(Refusal),
-    /// The caller's mistake.
+    /// It was the caller's mistake.
     Misused(Misuse),
     /// The database failed.
     Store(StoreError),
@@ -191,7 +192,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The ledger's own "no", if it is one.
+    /// The ledger's own refusal, if it is one.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
@@ -200,7 +201,7 @@ impl Error {
         }
     }
 
-    /// What the database's "no" means, if it is one.
+    /// What the database's error means, if it is one.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         match self {

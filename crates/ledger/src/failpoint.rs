@@ -1,11 +1,11 @@
-//! Points at which a test can end or hold the process, by name.
+//! Points, each with a name, at which a test can end the process or stop a task.
 //!
-//! They exist with the feature `testing` only; without it a point is nothing. `SEAWALL_FAILPOINTS` says what happens where:
-//! `after-attempt=abort`, `after-answer=hold`, several with `;`. `abort` ends the process immediately and runs nothing more,
-//! as `kill -9` does. `hold` stops that task for good, so that a test can kill the process when it is there.
-//! `NAME=abort@3` strikes the third time only.
+//! They exist only with the feature `testing`; without it a point does nothing. `SEAWALL_FAILPOINTS` says what happens
+//! where: `after-attempt=abort`, `after-answer=hold`, several with `;` between them. `abort` ends the process
+//! immediately and runs nothing more, as `kill -9` does. `hold` stops that task for good, so that a test can kill the
+//! process while it is there. `NAME=abort@3` takes effect the third time only.
 
-/// A process or task ends here if a test says so.
+/// Ends the process or stops the task here, if a test says so.
 #[cfg(not(feature = "testing"))]
 #[inline(always)]
 pub(crate) async fn point(_: &str) {}
@@ -26,7 +26,7 @@ mod armed {
 
     struct Point {
         what: What,
-        /// Which time it strikes; every time for 0.
+        /// The time at which it takes effect, counted from 1; 0 is every time.
         at: u64,
         passed: AtomicU64,
     }

@@ -15,13 +15,14 @@ pub(crate) struct Inner<S: Store> {
     /// This process's incarnation.
     pub(crate) owner: Owner,
     pub(crate) sizes: Sizes,
-    /// A row was written by this process: whoever waits for it looks again.
+    /// A row was written by this process: each task that waits for it reads it again.
     pub(crate) changes: Changes,
     /// Something was recorded by this process that a worker may take up.
     pub(crate) recorded: Notify,
 }
 
-/// Who waits for which row, roughly: some of them share a bell, and look in vain now and then.
+/// The tasks that wait for rows, by a hash of the row's id. Some rows share a bell, so that a task is now and then
+/// woken in vain.
 pub(crate) struct Changes([Notify; 64]);
 
 impl Default for Changes {

@@ -1,14 +1,15 @@
 //! The ledger as an application uses it.
 //!
-//! Two orders of call and commit:
+//! There are two orders of call and commit:
 //!
-//! - **Call after commit.** [`Ledger::record_in`] writes the intent in the transaction of the business row; after its commit
-//!   [`Ledger::run`] makes the call, or a worker does. The outcome is written together with what
+//! - **Call after commit.** [`Ledger::record_in`] writes the intent in the transaction of the business row. After its
+//!   commit [`Ledger::run`] or a worker makes the call. The outcome is written together with what
 //!   [`Operation::on_settled`](crate::Operation::on_settled) does.
-//! - **Call before commit.** [`Ledger::reserve`] records first, [`Ledger::run`] makes the call, and the business transaction
-//!   takes the outcome in by [`Ledger::settle_in`]. If that never comes, the effect is cancelled on the other side.
+//! - **Call before commit.** [`Ledger::reserve`] records first, [`Ledger::run`] makes the call, and the business
+//!   transaction takes the outcome in with [`Ledger::settle_in`]. If that never happens, the effect is cancelled at the
+//!   provider.
 //!
-//! [`Ledger::perform`] records and calls at once, for whoever has no transaction of his own.
+//! [`Ledger::perform`] records and calls in one step, for a caller without a transaction of its own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use crate::machine::{self, Owner, State};
 use crate::operation::{Operation, Operations};
 use crate::store::{Counts, Filter, Insert, Recorded, Store};
 
-/// Actions on one store, and the operations that they are of. Cloning gives another handle to the same.
+/// Actions in one store, and the operations that they are of. A clone is another handle to the same ledger.
 pub struct Ledger<S: Store> {
     pub(crate) inner: Arc<Inner<S>>,
 }
@@ -50,18 +51,18 @@ impl<S: Store> LedgerBuilder<S> {
         self
     }
 
-    /// How large what is recorded may be.
+    /// Sets how large what is recorded may be.
     #[must_use]
     pub fn sizes(mut self, sizes: Sizes) -> LedgerBuilder<S> {
         self.sizes = sizes;
         self
     }
 
-    /// The ledger.
+    /// Builds the ledger.
     ///
     /// # Errors
     ///
-    /// Where an operation is declared twice, or its rules contradict each other.
+    /// An operation is declared twice, or its rules contradict each other.
     pub fn build(self) -> Result<Ledger<S>, Misuse> {
         let mut incarnation = [0; 16];
         getrandom::fill(&mut incarnation)
@@ -85,7 +86,7 @@ impl<S: Store> Ledger<S> {
         LedgerBuilder { store, operations: Vec::new(), sizes: Sizes::default() }
     }
 
-    /// Makes sure that an operation was declared when this ledger was built.
+    /// Checks that an operation was declared when this ledger was built.
     ///
     /// # Errors
     ///
@@ -94,7 +95,7 @@ impl<S: Store> Ledger<S> {
         self.inner.operations.get(dependency, operation).map(drop)
     }
 
-    /// The store beneath.
+    /// The store below.
     #[must_use]
     pub fn store(&self) -> &S {
         &self.inner.store
@@ -106,13 +107,13 @@ impl<S: Store> Ledger<S> {
         self.inner.owner
     }
 
-    /// Records an action in the caller's transaction: it is there if and only if that commits. A worker takes it up then, or
-    /// whoever calls [`Ledger::run`] first. The same key and request again give the same action.
+    /// Records an action in the caller's transaction: the action exists if and only if that transaction commits. Then a
+    /// worker takes it up, or the first caller of [`Ledger::run`]. The same key and request again give the same action.
     ///
     /// # Errors
     ///
-    /// [`Refusal::KeyConflict`] where the key was recorded with another request; a misuse where something is too large or not
-    /// declared; the store's. After any of them the transaction is to be rolled back.
+    /// [`Refusal::KeyConflict`] where the key was recorded with another request; a misuse where something is too large
+    /// or not declared; the store's errors. After any of them the transaction has to roll back.
     pub async fn record_in(&self, conn: &mut S::Connection, new: &NewAction) -> Result<Action, Error> {
         let now = self.inner.time().await?.now();
         let operation = self.inner.checked(new)?;
@@ -124,8 +125,8 @@ impl<S: Store> Ledger<S> {
         same(new, action, recorded).map(|(action, _)| action)
     }
 
-    /// As [`Ledger::record_in`], for whoever will call [`Ledger::run`] right after the commit: no worker takes it up for the
-    /// time of a lease, and no claim is needed.
+    /// As [`Ledger::record_in`], for a caller that will use [`Ledger::run`] directly after the commit: no worker takes
+    /// the action up for the time of a lease, and no claim is needed.
     ///
     /// # Errors
     ///
@@ -142,7 +143,7 @@ impl<S: Store> Ledger<S> {
         same(new, action, recorded).map(|(action, _)| action)
     }
 
-    /// Records an action in a transaction of the ledger's own, for a worker.
+    /// Records an action in a transaction of the ledger's own; a worker takes it up.
     ///
     /// # Errors
     ///
@@ -156,8 +157,8 @@ impl<S: Store> Ledger<S> {
         Ok(action)
     }
 
-    /// Records an action in a transaction of the ledger's own, leased to the caller, who goes on with [`Ledger::run`] and
-    /// settles in his own transaction.
+    /// Records an action in a transaction of the ledger's own, and leases it to the caller. The caller goes on with
+    /// [`Ledger::run`], and settles in a transaction of its own.
     ///
     /// # Errors
     ///
@@ -170,14 +171,15 @@ impl<S: Store> Ledger<S> {
         self.inner.insert(new, action, None).await.map(|(action, _)| action)
     }
 
-    /// Records an action together with its first attempt, sends it, and writes how it ended: two commits in all. The same key
-    /// and request again give the action as it stands, once it has an outcome or the time of an attempt is over.
+    /// Records an action together with its first attempt, sends it, and writes how it ended: two commits in all. The
+    /// same key and request again give the action as it stands, once it has an outcome or the time of one attempt is
+    /// over.
     ///
     /// Dropping the future does not stop what has begun.
     ///
     /// # Errors
     ///
-    /// As [`Ledger::record_in`]. Once this gives an action, its state says what is known.
+    /// As [`Ledger::record_in`]. Where an action is returned, its state says what is known.
     pub async fn perform(&self, new: &NewAction) -> Result<Action, Error> {
         let now = self.inner.time().await?.now();
         let operation = self.inner.checked(new)?.clone();
@@ -205,18 +207,18 @@ impl<S: Store> Ledger<S> {
 
     /// Goes on with an action until it has an outcome, or for the time of one attempt. No connection is held meanwhile.
     ///
-    /// Dropping the future does not stop what has begun. What has no outcome yet is a worker's.
+    /// Dropping the future does not stop what has begun. An action that has no outcome yet is left to a worker.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's.
+    /// [`Refusal::NotFound`], and the store's errors.
     pub async fn run(&self, id: ActionId) -> Result<Action, Error> {
         let action = self.load(id).await?;
         let patience = self.inner.operations.of(&action).map(|operation| operation.rules.attempt)?;
         self.go_on(action, patience).await
     }
 
-    /// As [`Ledger::run`], for as long as `within`.
+    /// As [`Ledger::run`], for at most `within`.
     ///
     /// # Errors
     ///
@@ -234,7 +236,7 @@ impl<S: Store> Ledger<S> {
             if has_outcome(&action.state) {
                 return Ok(action);
             }
-            // Whatever is written from here on wakes this task.
+            // Every write from here on wakes this task.
             let changed = inner.changes.of(id).notified();
             if let Some(mine) = inner.take_up(&action).await? {
                 let inner = inner.clone();
@@ -245,7 +247,7 @@ impl<S: Store> Ledger<S> {
             }
             let now = inner.time().await?;
             let due = action.state.due_at().map_or(Duration::ZERO, |due| crate::drive::until(&now, due));
-            // Another process may write it without a word to this one: look again now and then.
+            // Another process may write the row without telling this one, so it is read again from time to time.
             let pause = due.clamp(Duration::from_millis(20), Duration::from_millis(500));
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -260,7 +262,7 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's.
+    /// [`Refusal::NotFound`], and the store's errors.
     pub async fn load(&self, id: ActionId) -> Result<Action, Error> {
         self.inner.store.load(id).await?.ok_or(Refusal::NotFound.into())
     }
@@ -269,34 +271,35 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's.
+    /// [`Refusal::NotFound`], and the store's errors.
     pub async fn find(&self, dependency: &str, key: &str) -> Result<Action, Error> {
         self.inner.store.find(dependency, key).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// One action with its attempts and what people did with it.
+    /// One action with its attempts and with what people did with it.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's.
+    /// [`Refusal::NotFound`], and the store's errors.
     pub async fn story(&self, id: ActionId) -> Result<Story, Error> {
         self.inner.store.story(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// Actions in the order of their recording, a page at a time: the last one's id is the next page's `after`.
+    /// Actions in the order of their recording, one page at a time: the id of a page's last action is the `after` of
+    /// the next page.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// The store's errors.
     pub async fn list(&self, filter: &Filter) -> Result<Vec<Action>, Error> {
         Ok(self.inner.store.list(filter).await?)
     }
 
-    /// How many actions of a dependency stand how, counted up to [`COUNTED`](crate::store::COUNTED).
+    /// The number of actions of a dependency in each standing, counted up to [`COUNTED`](crate::store::COUNTED).
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// The store's errors.
     pub async fn counts(&self, dependency: &str) -> Result<Counts, Error> {
         Ok(self.inner.store.counts(dependency).await?)
     }
@@ -321,7 +324,7 @@ impl<S: Store> Inner<S> {
         same(new, action, recorded)
     }
 
-    /// Makes a row ours, if it is due or leased to us already.
+    /// Claims a row, if it is due or leased to us already.
     async fn take_up(&self, action: &Action) -> Result<Option<Action>, StoreError> {
         let clock = self.time().await?;
         let now = clock.now();
@@ -344,7 +347,7 @@ impl<S: Store> Inner<S> {
     ) -> Result<Action, Error> {
         match driven.await {
             Ok(Some(action)) => Ok(action),
-            // Gone, refused, or the remote panicked: how it stands says what is known.
+            // The row is gone, its write was refused, or the remote panicked. How it stands says what is known.
             Ok(None) | Err(_) => self.store.load(id).await?.ok_or(Refusal::NotFound.into()),
         }
     }

@@ -29,6 +29,6 @@ pub use machine::{
     Performed, Question, Report, Resolution, Rules, Scope, SettleBy, Stamp, State, Step, Told, Undone, Write,
 };
 pub use operation::Operation;
-pub use remote::{Call, Remote};
+pub use remote::{Delivery, Remote};
 pub use wishes::By;
 pub use worker::{Worker, WorkerSettings};

@@ -1,4 +1,4 @@
-//! What is declared of each operation: its rules, its other side, and what the application does when one is over.
+//! What is declared of each operation: its rules, how its provider is reached, and what the application does at an end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,11 +42,13 @@ impl<S: Store> Operation<S> {
         Operation { dependency: dependency.into(), name: name.into(), rules, remote, follow: None }
     }
 
-    /// What happens in the transaction in which the ledger writes that an action is at its end: done, failed or cancelled
-    /// (`action.state.end` says which). Both are committed or neither is; a handler that fails is tried again later.
+    /// Sets what happens in the transaction in which the ledger writes that an action is at its end: done, failed or
+    /// cancelled (`action.state.end` says which). Both are committed or neither is. A handler that fails is run again
+    /// later.
     ///
-    /// It runs only for ends that the ledger writes by itself. Whoever settles or cancels in a transaction of his own does
-    /// there what he has to do. It must not call out: the row is locked while it runs.
+    /// It runs only for ends that the ledger writes by itself. A caller that settles or cancels in its own transaction
+    /// does there what has to be done. The handler must not make calls to other systems, since the row is locked while
+    /// it runs.
     #[must_use]
     pub fn on_settled<F>(mut self, handler: F) -> Operation<S>
     where
@@ -69,7 +71,7 @@ impl<S: Store> Operation<S> {
         if rules.attempt.is_zero() {
             return Err(here("an attempt of no time"));
         }
-        // A lease that ends before the attempt does lets another worker ask about what is still under way.
+        // If the lease ended before the attempt, another worker could ask about an attempt that is still under way.
         if rules.lease <= rules.attempt {
             return Err(here("the lease must be longer than an attempt may take"));
         }
@@ -110,7 +112,7 @@ impl<S: Store> Operations<S> {
         self.by_dependency.keys().map(String::as_str)
     }
 
-    /// The longest lease that an operation of this dependency asks for.
+    /// The longest lease of all operations of this dependency.
     pub(crate) fn lease(&self, dependency: &str) -> std::time::Duration {
         let names = self.by_dependency.get(dependency);
         let leases = names.into_iter().flat_map(HashMap::values).map(|operation| operation.rules.lease);

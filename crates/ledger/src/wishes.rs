@@ -1,8 +1,8 @@
 //! What an application, a webhook or a person wants of an action.
 //!
-//! Each is the same loop: read the row, ask the machine, offer the change; if the row moved meanwhile, again. Inside a
-//! caller's transaction the row is read in it, so that the first commit of two that contradict each other wins, and the other
-//! one is told.
+//! All of them are the same loop: read the row, ask the machine, offer the change, and begin again if the row has moved
+//! on meanwhile. In a caller's transaction the row is read in that transaction. So the first commit of two that
+//! contradict each other wins, and the other caller is told.
 
 use std::sync::Arc;
 
@@ -18,20 +18,20 @@ use crate::machine::{
 use crate::operation::origin;
 use crate::store::{Change, Changed, Store};
 
-/// A row moves on a few times while somebody looks at it, not for ever.
+/// How often a row is read again before the wish is given up. A row moves on a few times meanwhile, but not for ever.
 const LOOKS: u32 = 16;
 
-/// Who does something by hand, and why.
+/// The person who does something by hand, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct By {
-    /// A person, a token's name, a program.
+    /// A person, the name of a token, or a program.
     pub who: String,
     /// The reason.
     pub why: String,
 }
 
 impl By {
-    /// This one, for this reason.
+    /// This person or program, for this reason.
     #[must_use]
     pub fn new(who: impl Into<String>, why: impl Into<String>) -> By {
         By { who: who.into(), why: why.into() }
@@ -43,8 +43,8 @@ impl By {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Takes the outcome in, in the transaction that writes the business row: both are committed or neither is. Settled
-    /// already is fine. All members of a scope settle together.
+    /// Takes the outcome in, in the transaction that writes the business row: both are committed or neither is. Where
+    /// it is settled already, nothing changes. All members of a scope settle together.
     ///
     /// # Errors
     ///
@@ -80,18 +80,20 @@ impl<S: Store> Ledger<S> {
         let unsettled = members.iter().filter(|member| !member.state.settled);
         for (taken, (member, write)) in unsettled.zip(&writes).enumerate() {
             if !self.inner.store.change_in(conn, member.id, write, None).await? {
-                // Nothing is changed yet: look again. Something is: only rolling back undoes it.
+                // While nothing is changed yet, the members are read again. A change can only be undone by rolling
+                // back.
                 return if taken == 0 { Ok(false) } else { Err(Refusal::InProgress.into()) };
             }
         }
         Ok(true)
     }
 
-    /// Takes an action back in the transaction that takes the business row back, settled or not. All members of a scope are.
+    /// Takes an action back in the transaction that takes the business row back, whether it is settled or not. All
+    /// members of its scope are taken back with it.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's: the transaction is to be rolled back.
+    /// [`Refusal::NotFound`], and the store's errors: the transaction has to roll back.
     pub async fn cancel_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<(), Error> {
         let (action, _) = self.inner.read_in(conn, id).await?;
         let members = match &action.scope {
@@ -117,8 +119,8 @@ impl<S: Store> Ledger<S> {
         Err(Refusal::InProgress.into())
     }
 
-    /// Settles in a transaction of the ledger's own, for a caller whose database is another one: he commits `confirming`
-    /// before and `paid` after.
+    /// Settles in a transaction of the ledger's own, for a caller whose business rows are in another database. That
+    /// caller commits `confirming` before and `paid` after.
     ///
     /// # Errors
     ///
@@ -133,31 +135,17 @@ impl<S: Store> Ledger<S> {
         self.amend(id, None, |action, _, now| machine::settle(&action.state, now).map_err(not_settled)).await
     }
 
-    /// Cancels what is not settled, for a caller without a transaction of ours.
+    /// Cancels an action that is not settled, for a caller that has no transaction in the ledger's database.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Settled`], [`Refusal::NotFound`], and the store's.
+    /// [`Refusal::Settled`], [`Refusal::NotFound`], and the store's errors.
     pub async fn cancel(&self, id: ActionId) -> Result<Action, Error> {
-        self.cancel_as(id, CancelBy::Caller, None).await
-    }
-
-    /// Cancels by hand, also what is settled or stuck.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::NotFound`], and the store's.
-    pub async fn cancel_by(&self, id: ActionId, by: &By) -> Result<Action, Error> {
-        self.cancel_as(id, CancelBy::Person, Some(by)).await
-    }
-
-    async fn cancel_as(&self, id: ActionId, who: CancelBy, by: Option<&By>) -> Result<Action, Error> {
         let action = self.load(id).await?;
         let ids = match &action.scope {
             Some(scope) => {
                 let members = self.inner.store.members(&scope.name).await?;
-                let settled = members.iter().any(|member| member.state.settled);
-                if settled && who == CancelBy::Caller {
+                if members.iter().any(|member| member.state.settled) {
                     return Err(Refusal::Settled.into());
                 }
                 members.into_iter().map(|member| member.id).collect()
@@ -166,19 +154,19 @@ impl<S: Store> Ledger<S> {
         };
         for member in ids {
             let wish = |action: &Action, rules: &Rules, now: Stamp| {
-                machine::cancel(&action.state, rules, who, now).map_err(not_cancelled)
+                machine::cancel(&action.state, rules, CancelBy::Caller, now).map_err(not_cancelled)
             };
-            self.amend(member, by.map(|by| (by, "cancel")), wish).await?;
+            self.amend(member, None, wish).await?;
         }
         self.inner.recorded.notify_waiters();
         self.load(id).await
     }
 
-    /// Lets a stuck action go on, with all its tries again. Its goal stays: a new charge is a new action.
+    /// Lets a stuck action go on, and all its tries begin again. Its goal stays: a new charge is a new action.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotStuck`], [`Refusal::NotFound`], and the store's.
+    /// [`Refusal::NotStuck`], [`Refusal::NotFound`], and the store's errors.
     pub async fn retry(&self, id: ActionId, by: &By) -> Result<Action, Error> {
         let wish = |action: &Action, _: &Rules, now: Stamp| {
             machine::retry(&action.state, now).map(Some).ok_or(Refusal::NotStuck.into())
@@ -188,11 +176,11 @@ impl<S: Store> Ledger<S> {
         Ok(action)
     }
 
-    /// Says what became of a stuck action.
+    /// Records what a person found out about a stuck action.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotStuck`], [`Refusal::NotFound`], and the store's.
+    /// [`Refusal::NotStuck`], [`Refusal::NotFound`], and the store's errors.
     pub async fn resolve(&self, id: ActionId, as_what: Resolution, by: &By) -> Result<Action, Error> {
         let wish = |action: &Action, rules: &Rules, now: Stamp| {
             let write = machine::resolve(&action.state, rules, origin(action), as_what, &by.why, now);
@@ -203,11 +191,11 @@ impl<S: Store> Ledger<S> {
         Ok(action)
     }
 
-    /// Takes in what a webhook told. "Applied" is a fact; anything else is a reason to ask sooner.
+    /// Takes in what a webhook reported. "Applied" is a fact; anything else is a reason to ask sooner.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's.
+    /// [`Refusal::NotFound`], and the store's errors.
     pub async fn observe(&self, id: ActionId, what: Observed, by: &By) -> Result<Action, Error> {
         let wish = |action: &Action, rules: &Rules, now: Stamp| {
             Ok(machine::observe(&action.state, rules, origin(action), what.clone(), now))
@@ -217,7 +205,7 @@ impl<S: Store> Ledger<S> {
         Ok(action)
     }
 
-    /// Reads, wishes, offers, until the wish is taken or there is nothing to wish for.
+    /// Reads the row, forms the wish and offers it, until it is taken or there is nothing to change.
     pub(crate) async fn amend<W>(
         &self,
         id: ActionId,
@@ -235,13 +223,13 @@ impl<S: Store> Ledger<S> {
             let amended = Action { state: write.to.clone(), ..action.clone() };
             let over = |state: &State| matches!(state.end, Some(End::Done | End::Failed | End::Cancelled));
             let ends = !over(&action.state) && over(&amended.state);
-            // Whoever settles by a wish of his own does in his transaction what he has to do.
+            // A caller that settles by its own wish does in its own transaction what has to be done.
             let own = by.is_none() && amended.state.settled;
             let change = Change {
                 action: amended.clone(),
                 write,
                 mark: by.map(|(by, what)| by.mark(what, now)),
-                // An outcome that this wish brings about is followed as any other.
+                // An end that this wish brings about is followed by the handler, as any other end is.
                 follow: if ends && !own { operation.follow.clone() } else { None },
             };
             match self.inner.store.change(Arc::new(change)).await? {
@@ -279,9 +267,9 @@ fn not_cancelled(why: NotCancelled) -> Error {
     }
 }
 
-/// Not part of a wish, but asked beside it.
+/// This is no wish, but callers ask it together with one.
 impl Action {
-    /// Has it an outcome for its caller: an end, or an effect that waits for him to settle it?
+    /// Whether it has an outcome for its caller: an end, or an effect that the caller has to settle.
     #[must_use]
     pub fn has_outcome(&self) -> bool {
         has_outcome(&self.state)

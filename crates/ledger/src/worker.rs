@@ -1,8 +1,8 @@
-//! The worker: takes up what is due, and goes on with it.
+//! The worker: takes up rows that are due, and goes on with them.
 //!
-//! Recovery is no start-up step: every scan finds whatever is due, whoever left it. Each dependency has a loop and a bound of
-//! its own, so that one whose calls hang, or whose rows pile up, delays no other. A row that keeps failing backs off by its
-//! own `next_at`, behind which the others go on.
+//! Recovery is not a step at start-up: every scan finds all rows that are due, whichever process left them. Each
+//! dependency has its own loop and its own bound, so that a dependency whose calls hang or whose rows pile up delays no
+//! other one. A row that keeps failing backs off by its own `next_at`, and the other rows go on meanwhile.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,21 +16,21 @@ use crate::inner::Inner;
 use crate::ledger::Ledger;
 use crate::store::Store;
 
-/// How a worker works. Begin with the defaults, and change what is to be different.
+/// How a worker works. Begin with the defaults, and change what has to be different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerSettings {
-    /// Actions of one dependency under way at once. Default 32: what is not under way waits in the database.
+    /// The most actions of one dependency under way at the same time. Default 32. The others wait in the database.
     pub concurrency: usize,
-    /// How long at most until it looks again. Default 1 s: what another process recorded is found by looking.
+    /// The longest time between two scans. Default 1 s. What another process recorded is found by scanning.
     pub scan: Duration,
-    /// Rows in one claim. Default 32: what a crashed worker has claimed waits for its lease.
+    /// The most rows in one claim. Default 32. After a crash, claimed rows wait until their lease ends.
     pub claim: u32,
-    /// How long ended actions are kept. Default 90 days: longer than a disputed charge takes to come back.
+    /// How long ended actions are kept. Default 90 days, which is longer than a disputed charge takes to come back.
     pub keep: Duration,
-    /// Rows looked at in one step of the clean-up. Default 500, so that no transaction of it is long.
+    /// The number of rows in one step of the clean-up. Default 500, so that none of its transactions is long.
     pub sweep: u32,
-    /// Between two walks of the clean-up over the whole table. Default 1 h.
+    /// The time between two runs of the clean-up over the whole table. Default 1 h.
     pub sweep_every: Duration,
 }
 
@@ -47,7 +47,7 @@ impl Default for WorkerSettings {
     }
 }
 
-/// A worker at work. Dropping it stops the taking up of rows; what is under way goes on.
+/// A worker at work. Dropping it stops the taking up of rows; actions under way go on.
 #[derive(Debug)]
 pub struct Worker {
     stop: watch::Sender<bool>,
@@ -55,7 +55,7 @@ pub struct Worker {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Starts a worker for all declared operations on the current runtime. One for each process is enough.
+    /// Starts a worker for all declared operations on the current runtime. One worker for each process is enough.
     #[must_use]
     pub fn worker(&self, settings: WorkerSettings) -> Worker {
         let (stop, stopped) = watch::channel(false);
@@ -79,8 +79,8 @@ impl<S: Store> Ledger<S> {
 }
 
 impl Worker {
-    /// Takes up nothing more, and lets what is under way come to its rest, at most for `within`. Gives how many were not at
-    /// rest then: their rows are found by whoever looks after their leases.
+    /// Takes up nothing more, and waits at most `within` until the actions under way have come to rest. Returns the
+    /// number of those that have not: another worker takes up their rows when their leases end.
     pub async fn drain(self, within: Duration) -> usize {
         let end = Instant::now() + within;
         // Nobody listens any more if all loops have ended.
@@ -123,7 +123,7 @@ impl<S: Store> Looper<S> {
             let Some(first) = self.permit(&permits).await else { return under_way };
             let mut free = take_free(first, &permits, self.settings.claim);
             let wanted = u32::try_from(free.len()).unwrap_or(u32::MAX);
-            // Registered before the look, so that nothing recorded after it is missed.
+            // Registered before the scan, so that nothing recorded after it is missed.
             let inner = self.inner.clone();
             let recorded = inner.recorded.notified();
             let claim = self.inner.store.claim(&self.dependency, self.inner.owner, wanted, lease);
@@ -160,7 +160,7 @@ impl<S: Store> Looper<S> {
         }
     }
 
-    /// A free place; `None` once stopped.
+    /// Waits for a free place; `None` once the worker is stopped.
     async fn permit(&mut self, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         loop {
             // An error says that the worker was dropped.
@@ -174,7 +174,7 @@ impl<S: Store> Looper<S> {
         }
     }
 
-    /// How long until the next row is due, as far as anybody knows now; at most the time between two scans.
+    /// The time until the next row is due, as far as it is known now; at most the time between two scans.
     async fn until_due(&self) -> Duration {
         let scan = self.settings.scan;
         match self.inner.store.next_due(&self.dependency).await {
@@ -184,7 +184,7 @@ impl<S: Store> Looper<S> {
     }
 }
 
-/// All places that are free just now, up to the size of a claim.
+/// All places that are free now, up to the size of a claim.
 fn take_free(first: OwnedSemaphorePermit, permits: &Arc<Semaphore>, most: u32) -> Vec<OwnedSemaphorePermit> {
     let mut free = vec![first];
     while free.len() < usize::try_from(most).unwrap_or(usize::MAX) {
@@ -194,7 +194,7 @@ fn take_free(first: OwnedSemaphorePermit, permits: &Arc<Semaphore>, most: u32) -
     free
 }
 
-/// Walks over the table, oldest first, and deletes what was over long ago; a little at a time.
+/// Goes through the table, the oldest rows first, and deletes what ended long ago, a few rows at a time.
 async fn clean<S: Store>(
     inner: Arc<Inner<S>>,
     settings: WorkerSettings,

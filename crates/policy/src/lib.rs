@@ -26,7 +26,6 @@ mod reason;
 mod refusal;
 mod repeat;
 mod report;
-pub mod storm;
 mod time;
 mod window;
 

@@ -11,7 +11,7 @@ mod stage;
 
 use std::time::{Duration, Instant};
 
-use seawall::ledger::protocol::{AttemptOutcome, Call, Found, Known, Performed, Undone};
+use seawall::ledger::protocol::{AttemptOutcome, Delivery, Found, Known, Performed, Undone};
 use seawall::ledger::{Actions, End, OnUnknown, Refusal, Store};
 use seawall::{Effect, GuardedPool, OnHeld, Reason};
 use seawall_lab::dead_end::Refused;
@@ -327,12 +327,12 @@ async fn nothing_leaves_once_the_deadline_has_passed<S: Store, D: stage::Orders<
     let outcome = rig.charges.perform("k1", &order()).await.unwrap();
     let (row, remote) = (outcome.action().clone(), rig.charges.durable().remote());
     let requests = stage.books.snapshot().requests;
-    let call = Call { action: &row, number: 1, deadline: Instant::now() };
-    assert_eq!(remote.perform(call).await.0, Performed::NotSent);
-    assert_eq!(remote.confirm(call).await.0, Found::Other);
-    assert_eq!(remote.cancel(call).await.0, Undone::NotSent);
+    let delivery = Delivery { action: &row, number: 1, deadline: Instant::now() };
+    assert_eq!(remote.perform(delivery).await.0, Performed::NotSent);
+    assert_eq!(remote.confirm(delivery).await.0, Found::Other);
+    assert_eq!(remote.cancel(delivery).await.0, Undone::NotSent);
     assert_eq!(stage.books.snapshot().requests, requests);
-    let call = Call { deadline: Instant::now() + Duration::from_secs(60), ..call };
-    assert_eq!(remote.cancel(call).await.0, Undone::Yes, "with time left it goes out");
+    let delivery = Delivery { deadline: Instant::now() + Duration::from_secs(60), ..delivery };
+    assert_eq!(remote.cancel(delivery).await.0, Undone::Yes, "with time left it goes out");
     rig.stop().await;
 }

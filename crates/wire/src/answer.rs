@@ -23,9 +23,9 @@ pub enum Asked {
 pub struct AnswerHead {
     /// 100 to 999. A status below 200 is an interim answer; the final one follows.
     pub status: StatusCode,
-    /// The fields that pass, in their order. `Content-Length` is among them where it was declared, in canonical form, but not
-    /// where the status forbids it (204). Without those of one hop: `Connection` and what it names, `Keep-Alive`,
-    /// `Transfer-Encoding`.
+    /// The fields that are passed on, in their order. `Content-Length` is among them where it was declared, in
+    /// canonical form, but not where the status forbids it (204). The fields of one hop are left out: `Connection` and
+    /// those that it names, `Keep-Alive`, `Transfer-Encoding`.
     pub fields: HeaderMap,
     /// Where the body ends.
     pub framing: Framing,
@@ -38,8 +38,8 @@ pub struct AnswerHead {
 /// The longest beginning that all answers have in common.
 const BEGINNING: &[u8] = b"HTTP/1.";
 
-/// Whether these bytes can be the beginning of an answer. Asked before a head is complete, so that nobody waits for the end
-/// of what is no HTTP.
+/// Whether these bytes can be the beginning of an answer. It is asked before a head is complete, so that nobody waits
+/// for the end of something that is not HTTP.
 #[must_use]
 pub fn may_begin(bytes: &[u8]) -> bool {
     let common = bytes.len().min(BEGINNING.len());
@@ -49,7 +49,7 @@ pub fn may_begin(bytes: &[u8]) -> bool {
 /// Reads the head of an answer: `bytes` are the head with its empty line, as [`crate::HeadEnd`] found it.
 ///
 /// # Errors
-/// It is not one by the strict rules of this crate.
+/// The bytes are not a head by the strict rules of this crate.
 pub fn answer(bytes: &[u8], asked: Asked, limits: Limits) -> Result<AnswerHead, Misread> {
     if !may_begin(bytes) {
         return Err(Misread::NotHttp);
@@ -57,7 +57,7 @@ pub fn answer(bytes: &[u8], asked: Asked, limits: Limits) -> Result<AnswerHead, 
     if bytes.len() > limits.header_bytes {
         return Err(Misread::HeadTooLong);
     }
-    // The fields' values are shares in this one copy.
+    // The fields' values are slices of this one copy.
     let head = Bytes::copy_from_slice(bytes);
     with_room(limits, |room| {
         let mut parsed = httparse::Response::new(&mut []);
@@ -90,7 +90,7 @@ fn framed(status: StatusCode, version: u8, fields: Fields, asked: Asked) -> Resu
         Some(length) => Framing::Length(length),
         None => Framing::UntilClose,
     };
-    // A length that the status forbids: perhaps a body follows all the same.
+    // The status forbids this length. Perhaps a body follows all the same.
     let promised = wordless && (chunked || length.is_some_and(|length| length > 0));
     if wordless {
         map.remove(header::CONTENT_LENGTH);

@@ -1,4 +1,4 @@
-//! Where a body ends, and following it to that end.
+//! Where a body ends, and how it is read to that end.
 
 use http::HeaderMap;
 
@@ -6,16 +6,16 @@ use crate::chunks::Chunks;
 use crate::head::Limits;
 use crate::misread::Misread;
 
-/// Where the body of a message ends. Decided once, when the head is read.
+/// Where the body of a message ends. This is decided once, when the head is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none.
+    /// There is no body.
     Empty,
-    /// After this number of bytes.
+    /// It ends after this number of bytes.
     Length(u64),
-    /// With its last chunk and the trailers behind it.
+    /// It ends with its last chunk and the trailers behind that.
     Chunked,
-    /// With the connection.
+    /// It ends with the connection.
     UntilClose,
 }
 
@@ -43,8 +43,8 @@ impl Body {
         })
     }
 
-    /// Follows the next bytes: puts the content among them behind `data`, and returns the number of bytes that belong to this
-    /// body. What lies behind them does not.
+    /// Takes the next bytes in: puts their content behind `data`, and returns the number of bytes that belong to this
+    /// body. The bytes behind them do not.
     ///
     /// # Errors
     /// The chunks or trailers are malformed. The body cannot be whole any more.
@@ -74,7 +74,8 @@ impl Body {
         }
     }
 
-    /// The connection ended in order. `true` if the body is whole: it ended before, or this is its end.
+    /// Says that the connection ended in order. Returns `true` if the body is whole: it ended before, or this is its
+    /// end.
     pub fn closed(&mut self) -> bool {
         if matches!(self.0, State::UntilClose) {
             self.0 = State::Over(None);
@@ -82,7 +83,7 @@ impl Body {
         self.is_over()
     }
 
-    /// Whether all of it was read. What was read is a whole message only then.
+    /// Whether all of it was read. Only then it is a whole message.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.0, State::Over(_))
@@ -98,7 +99,8 @@ impl Body {
         }
     }
 
-    /// The trailers behind the last chunk, once; nothing where there were none, or before the end.
+    /// The trailers behind the last chunk. They are returned once; nothing is returned where there were none, or before
+    /// the end.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
         match &mut self.0 {
             State::Over(trailers) => trailers.take(),

@@ -1,7 +1,7 @@
 //! A body in chunks (RFC 9112, section 7.1), byte for byte.
 //!
-//! hyper takes a size that is malformed for the end of the body, and other readers skip what they do not know in a size's
-//! line. Here a byte that does not belong where it stands breaks the body.
+//! hyper takes a malformed size for the end of the body, and other readers skip what they do not know in the line of a
+//! size. Here a byte that does not belong where it stands breaks the body.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -10,7 +10,7 @@ use crate::fields::owned;
 use crate::head::{HeadEnd, Limits};
 use crate::misread::Misread;
 
-/// The longest extension of one chunk, in bytes. Nobody is known to send any.
+/// The longest extension of one chunk, in bytes. No server is known to send any.
 const EXTENSION: u16 = 4096;
 /// The most digits of a chunk's size: those of a number of 64 bits.
 const DIGITS: u8 = 16;
@@ -98,7 +98,7 @@ impl Chunks {
     }
 
     fn read_trailers(&mut self, bytes: &[u8]) -> Result<usize, Misread> {
-        // Nearly always there are none, and the empty line is here.
+        // Nearly always there are no trailers, and the empty line is here.
         if self.raw.is_empty() && bytes.starts_with(b"\r\n") {
             self.state = State::Over;
             return Ok(2);
@@ -118,8 +118,8 @@ impl Chunks {
     }
 }
 
-/// The fields behind the last chunk. Nothing is read off them here: what they say of framing or of the connection has no
-/// meaning there (RFC 9110, section 6.5.1), and is not passed on by those who pass trailers.
+/// The fields behind the last chunk. Nothing is read from them here: what they say about framing or the connection has
+/// no meaning there (RFC 9110, section 6.5.1). Callers that pass trailers on leave those fields out.
 fn trailers(raw: &Bytes, limits: Limits) -> Result<Option<HeaderMap>, Misread> {
     let mut room = vec![httparse::EMPTY_HEADER; limits.headers];
     let parsed = httparse::parse_headers(raw, &mut room).map_err(|error| match error {

@@ -1,7 +1,7 @@
 //! The fields of a head, and what they say of the connection and of the body's length.
 //!
-//! What belongs to one hop is read here and goes no further: `Connection` and the fields that it names, `Keep-Alive`,
-//! `Transfer-Encoding`. `Content-Length` is made anew from its number.
+//! The fields of one hop are read here and are not passed on: `Connection` and the fields that it names, `Keep-Alive`,
+//! `Transfer-Encoding`. `Content-Length` is written again from its number.
 
 use std::mem::MaybeUninit;
 
@@ -17,7 +17,7 @@ const USUAL: usize = 100;
 /// What the fields of one head say.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
-    /// Those that pass.
+    /// The fields that are passed on.
     pub(crate) map: HeaderMap,
     /// `Connection: close`.
     pub(crate) close: bool,
@@ -95,7 +95,7 @@ impl Fields {
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep = true;
             } else if let Ok(name) = HeaderName::from_bytes(option) {
-                // The body's length is no option of a connection, whatever the server says.
+                // The body's length is no option of a connection, even where the server names it as one.
                 if name != header::CONTENT_LENGTH {
                     self.named.push(name);
                 }
@@ -104,14 +104,14 @@ impl Fields {
     }
 }
 
-/// A field as it is kept: its value is a share in the head's bytes.
+/// A field as it is kept: its value is a slice of the head's bytes.
 pub(crate) fn owned(head: &Bytes, raw: &httparse::Header<'_>) -> Result<(HeaderName, HeaderValue), Misread> {
     let name = HeaderName::from_bytes(raw.name.as_bytes()).map_err(|_| Misread::Field)?;
     let value = HeaderValue::from_maybe_shared(head.slice_ref(raw.value)).map_err(|_| Misread::Field)?;
     Ok((name, value))
 }
 
-/// The number in a `Content-Length`: digits alone, at most 2^63 - 1, beyond which readers differ.
+/// The number in a `Content-Length`: only digits, and at most 2^63 - 1, beyond which readers differ.
 pub fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

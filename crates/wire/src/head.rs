@@ -33,13 +33,13 @@ impl Default for Limits {
     }
 }
 
-/// Looks for the empty line that ends a head, and goes on where it stopped. Each line is looked at once, however the bytes
-/// come, and a line that ends without its carriage return is seen immediately.
+/// Looks for the empty line that ends a head, and goes on where it stopped. Each line is looked at once, however the
+/// bytes come, and a line that ends without its carriage return is noticed immediately.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadEnd {
     /// The bytes that were looked at.
     seen: usize,
-    /// Where the line begins that is not complete.
+    /// Where the last line begins, which is not complete yet.
     line: usize,
 }
 

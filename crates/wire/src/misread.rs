@@ -9,7 +9,7 @@ pub enum Misread {
     NotHttp,
     /// The status line is malformed, or its status is not 100 to 999.
     StatusLine,
-    /// A line feed without its carriage return, or the other way round.
+    /// A line feed without its carriage return, or a carriage return without its line feed.
     LineEnd,
     /// A field that is malformed: its name, its value, or a value that goes on in the next line.
     Field,
@@ -23,11 +23,11 @@ pub enum Misread {
     Coding,
     /// Both `Transfer-Encoding` and `Content-Length`.
     TwoLengths,
-    /// A chunk's size that is none.
+    /// A malformed chunk size.
     ChunkSize,
     /// A chunk's data that is longer than its size says, or does not end with a line end.
     ChunkEnd,
-    /// The connection switched to another protocol (101), which was not asked for.
+    /// The connection switched to another protocol (101) without a request for that.
     Switched,
     /// Bytes of a body where there must be none.
     Unasked,

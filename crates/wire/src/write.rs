@@ -1,4 +1,4 @@
-//! Writing messages: fields, lengths and chunks. Names and values come from types that hold no line end, so that nothing
+//! Writes messages: fields, lengths and chunks. Names and values have types that cannot hold a line end, so nothing
 //! written here can end a line early.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -18,8 +18,8 @@ pub fn length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The line before a chunk of this size. Behind the chunk's data stands one more line end. `size` is not 0: that would end
-/// the body.
+/// The line before a chunk of this size. One more line end follows the chunk's data. `size` is not 0, since that would
+/// end the body.
 pub fn chunk_size(out: &mut Vec<u8>, size: usize) {
     debug_assert!(size > 0, "an empty chunk is the last one");
     const HEX: &[u8; 16] = b"0123456789abcdef";

@@ -22,7 +22,7 @@ struct Events {
     trailers: Vec<(String, Vec<u8>)>,
 }
 
-/// The fields in a fixed order, without those of one connection, which ours reads and keeps back.
+/// The fields in a fixed order, without those of one connection, which our reader keeps back.
 fn fields(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     let hop = ["connection", "keep-alive", "transfer-encoding", "content-length"];
     let kept = map.iter().filter(|(name, _)| !hop.contains(&name.as_str()));
@@ -31,7 +31,7 @@ fn fields(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     fields
 }
 
-/// Ours, fed with pieces of this size; nothing where the answer is not whole.
+/// Reads with our reader, in pieces of this size; `None` where the answer is not whole.
 fn ours(bytes: &[u8], method: &Method, size: usize) -> Option<Events> {
     let limits = Limits::default();
     let asked = if method == Method::HEAD { Asked::Head } else { Asked::Other };
@@ -62,7 +62,7 @@ fn ours(bytes: &[u8], method: &Method, size: usize) -> Option<Events> {
     whole.then(|| Events { status: head.status.as_u16(), fields: fields(&head.fields), content, trailers })
 }
 
-/// hyper's, of the same pieces.
+/// Reads the same pieces with hyper.
 fn theirs(bytes: &[u8], method: &Method, size: usize) -> Option<Events> {
     let tape = Tape { bytes: bytes.to_vec(), read: 0, size, asked: false };
     let mut cx = Context::from_waker(Waker::noop());

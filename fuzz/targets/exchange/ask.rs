@@ -11,11 +11,11 @@ pub(crate) enum Kind {
     Head,
     /// A POST that must not be delivered twice.
     Post,
-    /// The same, whose operation declares what its answers mean.
+    /// The same, with an operation that declares what its answers mean.
     Judged,
     /// A POST with an idempotency key.
     Keyed,
-    /// A POST with a key that does not go out: `Connection` names it, or it is empty. The dependency honours keys.
+    /// A POST with a key that is not sent: `Connection` names it, or it is empty. The dependency honours keys.
     Nominated,
     Put,
 }
@@ -50,10 +50,10 @@ impl Kind {
     }
 }
 
-/// The longest target that the HTTP library reads.
+/// The length of the longest target that the HTTP library reads.
 const LONGEST: usize = 65_534;
 
-/// How the body goes out.
+/// How the body is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upload {
     None,
@@ -70,7 +70,7 @@ pub(crate) enum Leaves {
     Reset,
     /// Over HTTP/2: RST_STREAM with this code.
     Code(u32),
-    /// It stays, and sends no more.
+    /// It stays connected, and sends no more.
     Stalls,
 }
 
@@ -89,13 +89,13 @@ pub(crate) enum Flaw {
 pub(crate) struct Ask {
     pub(crate) number: usize,
     pub(crate) kind: Kind,
-    /// Its target is as long as one can be; behind the endpoint's base path it is longer.
+    /// Its target is as long as one can be. With the endpoint's base path before it, it is too long.
     pub(crate) long: bool,
     pub(crate) upload: Upload,
     pub(crate) body: Vec<u8>,
     pub(crate) leaves: Option<Leaves>,
     pub(crate) flaw: Option<Flaw>,
-    /// Over HTTP/1.1, all that is written. Over HTTP/2 it is empty.
+    /// Over HTTP/1.1, everything that is written. Over HTTP/2 it is empty.
     pub(crate) bytes: Vec<u8>,
     pub(crate) cuts: Cuts,
 }
@@ -174,7 +174,7 @@ impl Ask {
         if self.long { format!("{target}?{:x<1$}", "", LONGEST - 1 - target.len()) } else { target }
     }
 
-    /// Writes the request, for a target that is put in later, and gives the length of its head.
+    /// Writes the request without its target, which is put in later. Returns the length of its head.
     fn write(&mut self) -> usize {
         let mut head = String::from("host: localhost\r\n");
         let length = self.body.len();

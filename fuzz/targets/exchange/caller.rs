@@ -1,4 +1,4 @@
-//! The caller: asks as the scenario says, and notes what it hears.
+//! The caller: asks as the scenario says, and notes what it receives.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use super::ask::{Ask, Kind, Leaves, Upload};
 use super::reader::{End, Reading, read_answer};
 use super::scenario::{Pause, Protocol, Shown};
 
-/// How what was heard ended.
+/// How the received answer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Whole,
@@ -29,7 +29,7 @@ pub(crate) struct Heard {
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Vec<(String, String)>,
     pub(crate) ended: Ended,
-    /// What is wrong with it whatever was asked.
+    /// What is wrong with it, whatever was asked.
     pub(crate) wrong: Option<String>,
 }
 
@@ -60,10 +60,10 @@ impl Heard {
     }
 }
 
-/// Longer than any call may take. The clock stands still while anybody has something to do, so nobody waits for it.
+/// Longer than any call may take. The clock stands still while any party has something to do, so nobody waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A caller with its connection, where there is one.
+/// A caller with its connection, if it has one.
 pub(crate) struct Caller {
     gateway: SocketAddr,
     line: Option<TcpStream>,
@@ -114,7 +114,7 @@ impl Caller {
         for (number, (pause, piece)) in ask.cuts.pieces(&ask.bytes).into_iter().enumerate() {
             pause.last().await;
             let piece = if number == 0 { [&line, piece].concat() } else { piece.to_vec() };
-            // It may have been refused already.
+            // The request may have been refused already.
             if stream.write_all(&piece).await.is_err() {
                 break;
             }
@@ -205,7 +205,7 @@ async fn hear(stream: &mut TcpStream, no_body: bool) -> (Heard, bool) {
                 let wrong = if whole.used < bytes.len() {
                     let behind = bytes[whole.used..].escape_ascii();
                     Some(format!("more than one answer: behind it came \"{behind}\""))
-                // A status beyond 599 is the dependency's own, and passes as it is.
+                // A status beyond 599 is the dependency's own, and is passed on as it is.
                 } else if !whole.sure && whole.status < 600 {
                     Some(format!("an answer that is not plain: \"{}\"", bytes.escape_ascii()))
                 } else if bytes.starts_with(b"HTTP/1.0") {

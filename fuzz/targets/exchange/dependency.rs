@@ -1,4 +1,4 @@
-//! The dependency: takes requests, notes each delivery, and answers as the scenario says.
+//! The dependency: accepts requests, notes each delivery, and answers as the scenario says.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -17,13 +17,13 @@ use super::scenario::{Answer, Pause, Protocol, Scenario, Shown};
 #[derive(Clone)]
 pub(crate) struct Delivery {
     pub(crate) number: usize,
-    /// All of it came.
+    /// All of it arrived.
     pub(crate) whole: bool,
-    /// What came of its body.
+    /// What arrived of its body.
     pub(crate) body: Vec<u8>,
-    /// The dependency said of it that it may be sent again.
+    /// The dependency said that it may be sent again.
     pub(crate) refused: bool,
-    /// What the answer to it comes to; none where none was begun.
+    /// What the answer to it amounts to; `None` where no answer was begun.
     pub(crate) answer: Option<Reading>,
 }
 
@@ -38,16 +38,16 @@ impl fmt::Debug for Delivery {
 #[derive(Default)]
 pub(crate) struct Log {
     pub(crate) deliveries: Vec<Delivery>,
-    /// What must not happen whatever the scenario.
+    /// What must not happen, whatever the scenario is.
     pub(crate) wrong: Vec<String>,
-    /// The exchange under way.
+    /// The exchange that is under way.
     pub(crate) current: usize,
     /// Answers that are being written.
     pub(crate) playing: usize,
 }
 
 impl Log {
-    /// The exchange of a delivery, and which of its answers it gets.
+    /// The exchange of a delivery, and the number of the answer that it gets.
     fn place(&self, place: usize) -> (usize, usize) {
         let number = self.deliveries[place].number;
         let before = self.deliveries[..place].iter().filter(|other| other.number == number).count();
@@ -70,11 +70,11 @@ impl Dependency {
         read(&mut self.log.lock().expect("nobody panics with it"))
     }
 
-    /// Takes connections in, until the runtime ends.
+    /// Accepts connections until the runtime ends.
     pub(crate) async fn listen(self, listener: TcpListener, protocol: Protocol) {
         while let Ok((stream, _)) = listener.accept().await {
             let _ = stream.set_nodelay(true);
-            // Nothing lingers in the kernel when a scenario is over.
+            // The kernel keeps nothing when a scenario is over.
             let _ = stream.set_zero_linger();
             let dependency = self.clone();
             tokio::spawn(async move {
@@ -86,7 +86,7 @@ impl Dependency {
         }
     }
 
-    /// Notes a delivery, and gives its place.
+    /// Notes a delivery, and returns its place.
     fn delivered(&self, number: usize, whole: bool, body: Vec<u8>) -> usize {
         self.read(|log| {
             log.deliveries.push(Delivery { number, whole, body, refused: false, answer: None });
@@ -94,7 +94,7 @@ impl Dependency {
         })
     }
 
-    /// The answer to a delivery, and what it comes to.
+    /// The answer to a delivery, and what it amounts to.
     fn answer(&self, place: usize) -> Option<Answer> {
         self.read(|log| {
             let (number, before) = log.place(place);
@@ -110,9 +110,9 @@ impl Dependency {
 
     async fn serve_lines(self, mut stream: TcpStream) {
         let mut bytes = Vec::new();
-        // Why nothing may come any more.
+        // The reason why nothing more may come.
         let mut over = None;
-        // The delivery under way, and whether it was answered.
+        // The delivery that is under way, and whether it was answered.
         let mut place: Option<(usize, bool)> = None;
         loop {
             let read = read_request(&bytes);
@@ -238,7 +238,7 @@ impl Pause {
                     tokio::task::yield_now().await;
                 }
             }
-            // Time stands still while anybody has something to do.
+            // Time stands still while any party has something to do.
             Pause::Rest => tokio::time::sleep(Duration::from_millis(1)).await,
             Pause::Long => tokio::time::sleep(super::stage::READ_TIMEOUT * 2).await,
         }
@@ -277,7 +277,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Why no other request may go out behind this answer.
+    /// Why no other request may be sent after this answer.
     fn leaves(&self, reading: Option<&Reading>) -> Option<&'static str> {
         match reading {
             Some(Reading::Whole(whole)) if whole.used < self.all().len() => Some("a stale byte"),

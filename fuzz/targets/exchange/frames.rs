@@ -1,5 +1,5 @@
-//! An answer over HTTP/2: a plain one, and then up to three twists of it. Written frame by frame, and judged from its
-//! steps alone by RFC 9113, section 8.1.
+//! An answer over HTTP/2: a plain one, with up to three changes. It is written frame by frame, and judged by RFC 9113,
+//! section 8.1, from its steps alone.
 
 use std::fmt;
 
@@ -81,14 +81,14 @@ impl Frames {
         seen.broken(SILENT)
     }
 
-    /// Whether it says, rightly or not, that the request was not looked at.
+    /// Whether it says, rightly or wrongly, that the request was not processed.
     pub(crate) fn refuse(&self) -> bool {
         let refuses =
             |step: &Step| matches!(step, Step::Reset(REFUSED_STREAM) | Step::GoAway { covers: false });
         self.steps.iter().any(refuses)
     }
 
-    /// Something follows that may keep a recipient from what came before it.
+    /// Whether something follows that may keep a recipient from what came before it.
     fn ends_badly(&self) -> bool {
         let bad = |step: &Step| match step {
             Step::Reset(code) => *code != NO_ERROR,
@@ -117,7 +117,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Trailers once it is whole. An error with no reason: the request was refused.
+    /// Takes in trailers once the answer is whole. An error without a reason says that the request was refused.
     fn take(&mut self, step: &Step) -> Result<Option<Fields>, Option<&'static str>> {
         match step {
             Step::Pause(_) | Step::GoAway { covers: true } => Ok(None),
@@ -149,7 +149,7 @@ impl Seen {
                 }
             }
             Step::Fields { fields, end } if self.head.is_some() => {
-                // Forbidden, and mostly passed over.
+                // This is forbidden, and most recipients ignore it.
                 self.sure &= fields.iter().all(|(name, _)| name != ":status");
                 if fields.iter().any(|(name, _)| name != ":status" && !plain(name)) {
                     return Err(Some("trailers that are malformed"));
@@ -170,7 +170,7 @@ impl Seen {
             _ => None,
         };
         let status = status.filter(|s| (100..=999).contains(s)).ok_or("a head without a status")?;
-        // There is no 101 over HTTP/2. It changes nothing, so it may be passed over like other interim heads.
+        // There is no 101 over HTTP/2. It changes nothing, so it may be ignored like other interim heads.
         self.sure &= status != 101;
         if fields[1..].iter().any(|(name, _)| !plain(name)) {
             return Err("a head with fields that HTTP/2 forbids");
@@ -220,8 +220,8 @@ impl Seen {
         })
     }
 
-    /// An answer that has no body is whole with its head, whatever comes behind it, and one whose length is known is whole
-    /// with its last byte: that may have been passed on before the rest came.
+    /// An answer without a body is whole with its head, whatever follows. An answer of known length is whole with its
+    /// last byte: it may have been passed on before the rest came.
     fn broken(mut self, why: &'static str) -> Reading {
         let length = self.length.filter(|_| !self.no_body).and_then(|length| usize::try_from(length).ok());
         let all = self.no_body || length.is_some_and(|length| self.body.len() >= length);
@@ -239,13 +239,13 @@ fn plain(name: &str) -> bool {
     !name.starts_with(':') && !hop.contains(&name) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// Makes one thing of it odd.
+/// Makes one part of it odd.
 fn twist(steps: &mut Vec<Step>, what: u8, how: usize, mark: &str) {
     let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let at = how / 8 % (steps.len() + 1);
     match what % 16 {
         1 | 2 => {
-            // In the middle: nothing before it ends the stream.
+            // It is in the middle: nothing before it ends the stream.
             steps.iter_mut().for_each(Step::never_ends);
             let at = how / 8 % 4;
             steps.insert(steps.len().saturating_sub(at), Step::Reset(CODES[how % 8]));
@@ -308,7 +308,7 @@ impl Step {
         }
     }
 
-    /// Its bytes on a stream; none where it is no frame.
+    /// Its bytes on a stream; `None` where it is not a frame.
     pub(crate) fn write(&self, stream: u32) -> Option<Vec<u8>> {
         match self {
             Step::Fields { fields, end } => {

@@ -1,4 +1,4 @@
-//! An answer over HTTP/1.1: a plain one, and then up to three twists of it.
+//! An answer over HTTP/1.1: a plain one, with up to three changes.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use super::scenario::{Cursor, Cuts, Pause, Shown, mark};
 pub(crate) struct Lines {
     pub(crate) bytes: Vec<u8>,
     pub(crate) cuts: Cuts,
-    /// It does not wait for the request's body.
+    /// Whether it does not wait for the request's body.
     pub(crate) early: bool,
-    /// What comes behind the answer, unasked.
+    /// What comes unasked after the answer.
     pub(crate) stray: Option<(Pause, Vec<u8>)>,
     pub(crate) end: End,
-    /// What lies between the last byte and the end.
+    /// What comes between the last byte and the end.
     pub(crate) before_end: Pause,
 }
 
@@ -37,7 +37,7 @@ struct Parts {
 
 struct Chunks {
     pieces: usize,
-    /// The size line of the chunk with this number is written so: `{}` is the right size.
+    /// How the size line of the chunk with this number is written: `{}` is the right size.
     size: (usize, &'static str),
     behind: &'static str,
     last: &'static str,
@@ -61,7 +61,7 @@ pub(crate) fn body_for(cursor: &mut Cursor<'_>, ask: &Ask, number: usize, delive
 
 impl Lines {
     pub(crate) fn decode(cursor: &mut Cursor<'_>, ask: &Ask, number: usize, delivery: usize) -> Lines {
-        // First what says the most about a scenario: how it is framed and cut, and its twists.
+        // The choices that say the most about a scenario come first: how it is framed and cut, and its changes.
         let shape = cursor.byte();
         let twists: Vec<_> =
             (0..[1, 0, 2, 3][usize::from(shape >> 6)]).map(|_| (cursor.byte(), cursor.byte())).collect();
@@ -104,7 +104,7 @@ impl Lines {
         let cuts = Cuts::choose(cursor, bytes.len(), head.min(bytes.len()));
         let definite = matches!(status, 200..=299 | 304 | 402 | 404);
         if ask.kind.may_be_repeated() && !definite {
-            // The repeat comes when it comes, and is to find whole what came before it.
+            // The repeat may come at any time, and has to find whole what came before it.
             parts.before_end = Pause::None;
             parts.stray = parts.stray.map(|(_, stray)| (Pause::None, stray));
         }
@@ -112,14 +112,14 @@ impl Lines {
         Lines { bytes, cuts, early, stray, end, before_end }
     }
 
-    /// All that comes, as the model reads it.
+    /// Everything that comes, as the model reads it.
     pub(crate) fn all(&self) -> Vec<u8> {
         let stray = self.stray.as_ref().map_or(&[][..], |(_, stray)| stray);
         [&self.bytes, stray].concat()
     }
 }
 
-/// Twists of the bytes as they were written.
+/// Changes of the bytes as they were written.
 fn bend(bytes: &mut Vec<u8>, what: u8, how: usize, cursor: &mut Cursor<'_>) {
     let at = how * 7 % (bytes.len() + 1);
     match what % 20 {
@@ -137,7 +137,7 @@ impl Parts {
         self.chunks = Some(Chunks { pieces: 2, size: (9, ""), behind: "\r\n", last: "0\r\n\r\n" });
     }
 
-    /// Makes one thing of it odd.
+    /// Makes one part of it odd.
     fn twist(&mut self, what: u8, how: usize, mark: String) {
         let length = self.body.len();
         match what % 20 {
@@ -241,7 +241,7 @@ impl Parts {
     }
 }
 
-/// What comes behind an answer, unasked.
+/// What comes unasked after an answer.
 fn stray(how: usize, mark: String) -> Vec<u8> {
     let text = match how % 5 {
         0 => format!("HTTP/1.1 200 stray\r\ncontent-length: {}\r\n\r\n{mark}", mark.len()),
@@ -302,7 +302,7 @@ const SIZES: [&str; 14] = [
     "{}{}\r\n",
 ];
 
-/// What stands behind the chunks.
+/// What stands after the chunks.
 const LASTS: [&str; 11] = [
     "",
     "0\r\n",

@@ -1,9 +1,11 @@
-//! A whole exchange, from a caller's bytes to the answer that the caller reads, held against a model of what may be answered.
+//! A whole exchange, from a caller's bytes to the answer that the caller reads, compared with a model of what may be
+//! answered.
 //!
-//! The bytes that a fuzzer makes are decoded into a [`scenario`]: what a caller asks, what a dependency answers, and how both
-//! are cut in time. It is played on a [`stage`] with the real gateway, and the [`model`] says whether what was heard may be:
-//! a whole answer exactly, or a broken one visibly broken; nothing complete that was broken, nothing of one answer in another,
-//! nothing delivered twice that must not be, and never silence.
+//! The bytes that a fuzzer makes are decoded into a [`scenario`]: what a caller asks, what a dependency answers, and
+//! how both are cut in time. The scenario is played on a [`stage`] with the real gateway. The [`model`] then says
+//! whether the caller may have received what it received. A whole answer must arrive exactly, and a broken one visibly
+//! broken. No broken answer may arrive complete, and no part of one answer in another. Nothing may be delivered twice
+//! that must not be, and some answer must always come.
 
 mod ask;
 mod caller;
@@ -28,7 +30,7 @@ thread_local! {
     static STAGE: Stage = Stage::build();
 }
 
-/// Plays the scenario of these bytes, and gives what must not have happened.
+/// Plays the scenario of these bytes, and returns what must not have happened.
 pub fn play(bytes: &[u8]) -> Vec<Finding> {
     let scenario = Arc::new(Scenario::decode(bytes));
     STAGE.with(|stage| model::judge(&scenario, &stage.play(&scenario)))
@@ -39,7 +41,7 @@ pub fn show(bytes: &[u8]) -> String {
     Scenario::decode(bytes).to_string()
 }
 
-/// The scenario's kind, for counting: who speaks what to whom, in how many exchanges.
+/// The scenario's kind, for counting: the two protocols, and the number of exchanges.
 pub fn class(bytes: &[u8]) -> String {
     let scenario = Scenario::decode(bytes);
     let first = &scenario.exchanges[0];
@@ -47,14 +49,14 @@ pub fn class(bytes: &[u8]) -> String {
     format!("{caller:?} caller, {dependency:?} dependency, {:?}", first.ask.kind)
 }
 
-/// After how many milliseconds each a finding must be seen again. A machine under load holds segments back for a while, and one
-/// that is short of memory for TCP drops them; the clock, which stands still while anybody has something to do, does not stand
-/// still for the kernel.
+/// The waits in milliseconds after each of which a finding must be seen again. A machine under load holds segments back
+/// for a while, and a machine that is short of memory for TCP drops them. The clock of a scenario stands still while
+/// any party has something to do, but the kernel does not.
 const AGAIN: [u64; 3] = [1, 3, 5];
-/// As long must stand what a segment that comes late could bring about.
+/// The wait for a finding that a late segment could have brought about.
 const AGAIN_IF_LATE: [u64; 3] = [50, 300, 1000];
 
-/// What was found and is found again each time.
+/// What was found, and is found again each time.
 pub fn found(bytes: &[u8]) -> Vec<Finding> {
     let mut findings = play(bytes);
     findings.retain(|finding| finding.kind.contains(ONLY.as_str()));
@@ -71,11 +73,11 @@ pub fn found(bytes: &[u8]) -> Vec<Finding> {
     findings
 }
 
-/// To measure how long one kind takes to be found: with `EXCHANGE_ONLY`, findings of other kinds than contain this are
-/// passed over.
+/// Measures how long one kind takes to be found: with `EXCHANGE_ONLY`, findings whose kind does not contain this text
+/// are ignored.
 static ONLY: LazyLock<String> = LazyLock::new(|| std::env::var("EXCHANGE_ONLY").unwrap_or_default());
 
-/// Panics where something happens that must not.
+/// Panics where something happens that must not happen.
 pub fn exchange(bytes: &[u8]) {
     if let Some(finding) = found(bytes).first() {
         panic!("{}\n{}\n{}", finding.kind, show(bytes), finding.seen);

@@ -1,4 +1,5 @@
-//! What may be answered: judged from the scenario, from what reached the dependency, and from what the caller heard.
+//! What may be answered. It is judged from the scenario, from what reached the dependency, and from what the caller
+//! received.
 
 use super::ask::{Ask, Kind, Leaves};
 use super::caller::{Ended, Heard};
@@ -10,14 +11,14 @@ use super::stage::{ATTEMPTS, Record};
 /// Something that must not happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is an instance of.
+    /// The rule that it breaks.
     pub kind: String,
     /// What was seen.
     pub seen: String,
 }
 
 impl Finding {
-    /// A segment that came late could have brought it about.
+    /// Whether a segment that came late could have brought it about.
     pub(crate) fn may_be_late(&self) -> bool {
         const LATE: [&str; 9] = [
             "silence",
@@ -34,7 +35,7 @@ impl Finding {
     }
 }
 
-/// All that must not have happened.
+/// Everything that must not have happened.
 pub(crate) fn judge(scenario: &Scenario, record: &Record) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for wrong in &record.wrong {
@@ -73,12 +74,12 @@ impl Case<'_> {
         self.marks()?;
         self.manners()?;
         let Case { ask, heard, .. } = *self;
-        // What was answered before all of it was there may have been passed on.
+        // What was answered before all of it had come may have been passed on.
         let early = self.deliveries.iter().any(|delivery| !delivery.whole && delivery.answer.is_some());
         if early && (ask.flaw.is_some() || ask.leaves.is_some()) {
             return Ok(());
         }
-        // Whoever takes that long over a request may be told so, or be left.
+        // A caller that takes that long over a request may be told so, or its connection may be closed.
         if ask.cuts.is_long() && (self.problem().is_some() || heard.status.is_none()) {
             return Ok(());
         }
@@ -87,7 +88,8 @@ impl Case<'_> {
             return if refused { Ok(()) } else { wrong("a request that is malformed was not refused") };
         }
         if ask.leaves == Some(Leaves::Stalls) {
-            // A target that is too long is found where the request goes out, which a body that is read first never does.
+            // A target that is too long is found where the request is sent. If the body has to be read first, that
+            // never happens.
             return if self.too_long && self.refused_as_too_long() { Ok(()) } else { self.stalled() };
         }
         if ask.leaves.is_some() {
@@ -112,7 +114,7 @@ impl Case<'_> {
         whole && self.effect() == "not-applied" && deliveries.is_empty()
     }
 
-    /// The caller owes the rest of its body, and waits.
+    /// The caller still has to send the rest of its body, and waits.
     fn stalled(&self) -> Judged {
         let heard = self.heard;
         match &heard.ended {
@@ -132,7 +134,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// What the dependency got.
+    /// What the dependency received.
     fn request(&self) -> Judged {
         let Case { ask, deliveries, .. } = *self;
         for delivery in deliveries.iter().filter(|delivery| delivery.whole) {
@@ -158,7 +160,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// No byte of one answer in another.
+    /// No byte of one answer may be in another.
     fn marks(&self) -> Judged {
         let own = match self.deliveries.last().and_then(|delivery| delivery.answer.as_ref()) {
             Some(Reading::Whole(whole)) => &whole.body[..],
@@ -168,7 +170,7 @@ impl Case<'_> {
         let last = self.deliveries.len().saturating_sub(1).min(1);
         let (heard, own) = (String::from_utf8_lossy(&self.heard.body), String::from_utf8_lossy(own));
         let others = (0..3).flat_map(|number| (0..2).map(move |delivery| (number, delivery)));
-        // A byte that was bent may have made its own mark another's.
+        // A byte that was changed may have turned the mark of one answer into that of another.
         let mut others = others.filter(|other| *other != (self.number, last)).map(|(n, d)| mark(n, d));
         match others.find(|other| heard.contains(other) && !own.contains(other)) {
             Some(_) => wrong("bytes of another answer"),
@@ -176,7 +178,7 @@ impl Case<'_> {
         }
     }
 
-    /// What holds of every answer.
+    /// What holds for every answer.
     fn manners(&self) -> Judged {
         let heard = self.heard;
         if let Some(why) = &heard.wrong {
@@ -185,7 +187,7 @@ impl Case<'_> {
         if heard.trailers.iter().any(|(name, _)| name.starts_with("seawall-")) {
             return wrong("a trailer in Seawall's name");
         }
-        // What is no request at all is refused before Seawall could have a word to say.
+        // What is not a request at all is refused before Seawall can add its fields.
         let misread = self.ask.flaw.is_some() && heard.status == Some(400);
         if heard.status.is_some() && !misread && heard.field("seawall-effect").len() != 1 {
             return wrong("not exactly one effect");
@@ -198,7 +200,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// The reason, where the gateway answered itself.
+    /// The reason, where the answer is the gateway's own.
     fn problem(&self) -> Option<&str> {
         self.heard.field("seawall-reason").first().copied()
     }
@@ -234,7 +236,7 @@ impl Case<'_> {
         }
     }
 
-    /// The call broke, and the gateway says so.
+    /// The call failed, and the gateway says so.
     fn broke(&self) -> Judged {
         let effect = if self.ask.kind.is_safe() { "not-applied" } else { "unknown" };
         self.own_word(&["connection-lost", "bad-answer", "read-timeout", "total-timeout"], effect)
@@ -288,7 +290,7 @@ fn meaning(kind: Kind, whole: &Whole) -> &'static str {
     let declined = |json: &serde_json::Value| json["code"] == "DECLINED";
     match whole.status {
         200 if kind == Kind::Judged && json.as_ref().is_some_and(declined) => "not-applied",
-        // Read, and not declared to mean anything else.
+        // The body was read, and is not declared to mean anything else.
         200 if kind == Kind::Judged && json.is_some() => "applied",
         // The body should decide, and cannot be read.
         200 if kind == Kind::Judged => "unknown",

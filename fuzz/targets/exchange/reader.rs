@@ -1,7 +1,7 @@
-//! A strict reader of HTTP/1.1 answers, written for the model alone: it shares no code with what it is held against.
+//! A strict reader of HTTP/1.1 answers, written for the model alone. It shares no code with what it checks.
 //!
-//! It reads a recorded stream of bytes and how that stream ended. What RFC 9112 lets a recipient mend or refuse is read
-//! as mended and marked as not sure; what it must refuse is broken, with the reason.
+//! It reads a recorded stream of bytes and how that stream ended. Where RFC 9112 lets a recipient repair or refuse
+//! something, it is read as repaired and marked as not sure. What a recipient must refuse is broken, with the reason.
 
 use std::fmt;
 
@@ -12,20 +12,20 @@ use super::scenario::Shown;
 pub(crate) enum End {
     /// It stays open, and nothing more comes.
     Keep,
-    /// An orderly end of what is sent.
+    /// The sender has ended its direction in order.
     Fin,
     /// A reset.
     Reset,
 }
 
-/// What an answer comes to.
+/// What an answer amounts to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// More bytes are needed. Only of a stream whose end is not known yet.
+    /// More bytes are needed. This is said only of a stream whose end is not known yet.
     Open,
     Whole(Whole),
     Broken(Broken),
-    /// The dependency said that it never looked at the request.
+    /// The dependency said that it never processed the request.
     Refused,
 }
 
@@ -37,9 +37,10 @@ pub(crate) struct Whole {
     pub(crate) trailers: Vec<(String, String)>,
     /// Where the answer ends, in bytes from the beginning of the stream.
     pub(crate) used: usize,
-    /// Another request may go out behind it.
+    /// Whether another request may be sent after it.
     pub(crate) keeps: bool,
-    /// A recipient has to believe it. One that is not sure may be refused, or believed exactly as it was read.
+    /// Whether a recipient has to believe it. An answer that is not sure may be refused, or believed exactly as it was
+    /// read.
     pub(crate) sure: bool,
 }
 
@@ -50,7 +51,7 @@ pub(crate) struct Broken {
     pub(crate) status: Option<u16>,
     /// Fields of that head.
     pub(crate) fields: Vec<(String, String)>,
-    /// What came of the body.
+    /// What was read of the body.
     pub(crate) body: Vec<u8>,
 }
 
@@ -71,7 +72,7 @@ impl fmt::Debug for Broken {
 const EARLY: &str = "it ended early";
 pub(crate) const SILENT: &str = "nothing more came";
 
-/// Reads one answer. `no_body`: the request was a HEAD. `end` is none while more may come.
+/// Reads one answer. `no_body`: the request was a HEAD. `end` is `None` while more may come.
 pub(crate) fn read_answer(bytes: &[u8], no_body: bool, end: Option<End>) -> Reading {
     let mut at = 0;
     let mut sure = true;
@@ -153,7 +154,7 @@ fn broken(why: &'static str, head: Option<&Head>, body: &[u8]) -> Reading {
     Reading::Broken(Broken { why, status: head.map(|head| head.status), fields, body: body.to_vec() })
 }
 
-/// It is not complete.
+/// The answer is not complete.
 fn open(end: Option<End>, head: Option<&Head>, body: &[u8]) -> Reading {
     match end {
         None => Reading::Open,
@@ -204,7 +205,7 @@ impl Head {
         Ok(Some(Head { status, fields, old, used, keeps, sure }))
     }
 
-    /// Where the body ends, and whether that was said plainly.
+    /// Where the body ends, and whether the head said that plainly.
     fn framing(&self) -> Result<(Framing, bool), &'static str> {
         let count = |name: &str| self.fields.iter().filter(|(found, _)| found == name).count();
         let (lengths, codings) = (count("content-length"), count("transfer-encoding"));
@@ -240,7 +241,7 @@ impl Head {
     }
 }
 
-/// Whether an incomplete first line may still become one.
+/// Whether an incomplete first line may still become a status line.
 fn begins_well(bytes: &[u8]) -> Result<(), &'static str> {
     let common = bytes.len().min(7);
     if bytes[..common] == b"HTTP/1."[..common] { Ok(()) } else { Err("not HTTP") }
@@ -263,7 +264,7 @@ fn status_line(line: &str) -> Result<(bool, u16, bool), &'static str> {
     }
 }
 
-/// Takes one field in, and says whether its line is plain.
+/// Takes in one field, and says whether its line is plain.
 fn field(line: &str, fields: &mut Vec<(String, String)>) -> bool {
     if line.starts_with([' ', '\t']) {
         if let Some((_, value)) = fields.last_mut() {
@@ -322,7 +323,7 @@ pub(crate) struct Chunks<'a> {
 }
 
 impl Chunks<'_> {
-    /// The trailers, once all is there.
+    /// The trailers, once all of them are there.
     pub(crate) fn read(&mut self) -> Result<Option<Vec<(String, String)>>, &'static str> {
         loop {
             let rest = &self.bytes[self.at..];

@@ -1,8 +1,8 @@
-//! What the dependency gets, read as strictly.
+//! What the dependency receives, read as strictly.
 
 use super::reader::{Chunks, values};
 
-/// A request, as far as it came.
+/// A request, as far as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -14,14 +14,14 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The exchange that it belongs to.
+    /// The exchange to which it belongs.
     pub(crate) fn number(&self) -> Option<usize> {
         let path = self.target.split('?').next()?;
         path.rsplit('/').next()?.parse().ok()
     }
 }
 
-/// Reads one request; none before its head is complete.
+/// Reads one request; `None` before its head is complete.
 pub(crate) fn read_request(bytes: &[u8]) -> Result<Option<Request>, &'static str> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| "a head that is no text")?;
@@ -32,7 +32,7 @@ pub(crate) fn read_request(bytes: &[u8]) -> Result<Option<Request>, &'static str
     else {
         return Err("no request line");
     };
-    // Behind an answer in HTTP/1.0 a request may be in that version, too.
+    // After an answer in HTTP/1.0 a request may be in that version, too.
     let old = version == "HTTP/1.0";
     if !old && version != "HTTP/1.1" {
         return Err("another version");

@@ -1,7 +1,7 @@
-//! Bytes, decoded into what happens: who asks, what is answered, and when.
+//! Bytes, decoded into what happens: what is asked, what is answered, and when.
 //!
-//! Whatever the bytes are, they make a scenario. Each choice takes one byte, zero is always the plain choice, and where the
-//! bytes are used up all that is left is plain; so a few bytes are enough for a scenario that is plain but for one thing.
+//! Any bytes make a scenario. Each choice takes one byte, and zero is always the plain choice. Where the bytes are used
+//! up, all further choices are plain. So a few bytes are enough for a scenario that is plain except for one thing.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::ask::Ask;
 use super::frames::Frames;
 use super::lines::Lines;
 
-/// Yields choices from bytes, and zeros behind their end.
+/// Yields choices from bytes, and zeros after their end.
 pub(crate) struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
@@ -38,16 +38,16 @@ pub(crate) enum Protocol {
     Http2,
 }
 
-/// What lies between two pieces of bytes.
+/// What comes between two pieces of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pause {
-    /// They are written one behind the other, and mostly read as one.
+    /// They are written one after the other, and mostly read together.
     None,
-    /// As many turns of the runtime: the gateway may have looked, or not.
+    /// This number of turns of the runtime. The gateway may have read the first piece meanwhile, or not.
     Turns(u8),
-    /// Until nobody has anything left to do.
+    /// A wait until no party has anything left to do.
     Rest,
-    /// Longer than the read timeout.
+    /// A wait longer than the read timeout.
     Long,
 }
 
@@ -62,7 +62,7 @@ impl Pause {
     }
 }
 
-/// Where bytes are cut, and what lies between the pieces.
+/// Where bytes are cut, and what comes between the pieces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cuts(pub(crate) Vec<(usize, Pause)>);
 
@@ -72,7 +72,8 @@ impl Cuts {
         let mut cuts = match cursor.below(8) {
             0..=2 => Vec::new(),
             3 => vec![(head, Pause::choose(cursor))],
-            // Not more: a caller over HTTP/2 that has left a stream takes a hundred little frames on it for an attack.
+            // There are not more of them, because a caller over HTTP/2 that has left a stream takes a hundred little
+            // frames on it for an attack.
             4 => (1..length.min(100)).map(|at| (at, Pause::Turns(1))).collect(),
             5 => vec![(length.saturating_sub(1), Pause::choose(cursor))],
             many => (5..many).map(|_| (cursor.place(length), Pause::choose(cursor))).collect(),
@@ -106,7 +107,7 @@ impl Cursor<'_> {
     }
 }
 
-/// A whole scenario: exchanges one behind the other, on one connection of the caller's as long as it lasts.
+/// A whole scenario: exchanges one after the other, on one connection of the caller for as long as it lasts.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) caller: Protocol,
@@ -119,7 +120,7 @@ pub(crate) struct Exchange {
     pub(crate) ask: Ask,
     /// What the first, the second and every further delivery of the request gets.
     pub(crate) answers: [Answer; 2],
-    /// How long it is quiet until the next exchange, in milliseconds.
+    /// How long nothing happens until the next exchange, in milliseconds.
     pub(crate) quiet: u64,
 }
 
@@ -155,12 +156,12 @@ impl Exchange {
     }
 }
 
-/// The text that tells one answer's bytes from all others'.
+/// The text that tells the bytes of one answer from those of all others.
 pub(crate) fn mark(number: usize, delivery: usize) -> String {
     format!("<{number}:{delivery}>")
 }
 
-/// Bytes as they are read best: without the middle of many.
+/// Bytes in a readable form: the middle of a long text is left out.
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {

@@ -1,8 +1,8 @@
-//! Where a scenario is played: caller, gateway and dependency on one thread, over loopback, with a clock that stands still
-//! while anybody has something to do. So a scenario takes the same course each time, and waiting costs nothing.
+//! Where a scenario is played: caller, gateway and dependency on one thread, over loopback. The clock stands still
+//! while any party has something to do. So a scenario takes the same course each time, and waiting costs nothing.
 //!
-//! The gateway is made anew for each scenario, so that nothing of one (connections, budgets, breakers) reaches the next;
-//! only the listeners stay.
+//! The gateway is made anew for each scenario, so that nothing of one scenario (connections, budgets, breakers) reaches
+//! the next. Only the listeners stay.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -20,13 +20,13 @@ pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(8);
 /// The most attempts of a call that may be repeated.
 pub(crate) const ATTEMPTS: usize = 3;
 
-/// What came of a scenario.
+/// The result of a scenario.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// For each exchange.
+    /// The findings for each exchange.
     pub(crate) heard: Vec<Heard>,
     pub(crate) deliveries: Vec<Delivery>,
-    /// What must not happen whatever the scenario.
+    /// What must not happen, whatever the scenario is.
     pub(crate) wrong: Vec<String>,
 }
 
@@ -57,11 +57,11 @@ impl Stage {
     }
 
     pub(crate) fn play(&self, scenario: &Arc<Scenario>) -> Record {
-        // What the scenario before has left behind, waiting to be accepted.
+        // Connections that the scenario before has left behind, which wait to be accepted.
         for listener in [&self.gateway, &self.lines, &self.frames] {
             while listener.accept().is_ok() {}
         }
-        // Waits are drawn, and the same ones each time.
+        // Waits are drawn, and are the same each time.
         fastrand::seed(1);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -89,7 +89,7 @@ impl Stage {
             dependency.read(|log| log.current = number);
             heard.push(caller.ask(scenario.caller, exchange.dependency, &exchange.ask).await);
             Pause::Rest.last().await;
-            // Answers are written to their end, stray bytes and all, before the next request goes out.
+            // Answers are written to their end, with all stray bytes, before the next request is sent.
             for _ in 0..200 {
                 if dependency.read(|log| log.playing) == 0 {
                     break;

@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 use seawall::{Breaker, Budget, Concurrency, Dependency, Idempotency, Retry};
 use seawall_policy as policy;
 
-/// Makes so many calls on this thread, and says how long they took.
+/// Makes a number of calls on this thread, and returns how long they took.
 pub(crate) type Calls = Arc<dyn Fn(u64) -> Duration + Send + Sync>;
 
 /// One row of the table.
 pub(crate) struct Case {
     pub(crate) group: &'static str,
     pub(crate) name: &'static str,
-    /// Makes a fresh instance, for all threads to share.
+    /// Makes a fresh instance, which all threads share.
     pub(crate) make: Box<dyn Fn() -> Calls>,
 }
 
-/// The row that all others are held against.
+/// The row to which all others are compared.
 pub(crate) const WHOLE: &str = "seawall: deadline, retry, budget, limit, breaker";
 
 pub(crate) fn all() -> Vec<Case> {
@@ -44,7 +44,7 @@ fn timed(calls: u64, mut call: impl FnMut()) -> Duration {
     start.elapsed()
 }
 
-/// Runs each call to its end in a runtime of this thread. The future is made anew for each.
+/// Runs each call to its end in a runtime of this thread. The future is made anew for each call.
 macro_rules! awaited {
     ($calls:expr, $call:expr) => {{
         let calls: u64 = $calls;

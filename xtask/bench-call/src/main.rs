@@ -1,8 +1,8 @@
-//! What a call costs in one process: each guard, the whole stack, and the same of other libraries.
+//! What a call costs in one process: each guard, the whole stack, and the same with other libraries.
 //!
-//! Every case calls an async function that does nothing, so that what is measured is what stands around it. Cases are
+//! Every case calls an async function that does nothing, so what is measured is what stands around it. Cases are
 //! interleaved: each round runs all of them, one after the other in a rotated order, and a case's figure is the median
-//! of its rounds. On two threads both share one instance, and the figure is what one thread waits for one call.
+//! of its rounds. With two threads both share one instance, and the figure is what one thread waits for one call.
 
 mod cases;
 

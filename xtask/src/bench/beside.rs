@@ -1,11 +1,11 @@
 //! `cargo xtask bench beside-stalled`: good calls beside callers that stand still.
 //!
-//! Three runs of the same load, one behind the other: alone (A), beside thousands of callers that read their answers slowly
-//! or have stopped to send their bodies (B), and alone again (A). A figure of B says nothing by itself, since the machine is
-//! not the same from hour to hour; beside the two A runs it does. The callers that stand still call a dependency of their own,
-//! so that it is the gateway, and no limit, that good calls share with them.
+//! There are three runs of the same load, one after the other: alone (A), beside thousands of callers that read their
+//! answers slowly or have stopped to send their bodies (B), and alone again (A). A figure of B says nothing by itself,
+//! since the machine is not the same from hour to hour; compared with the two A runs it does. The callers that stand
+//! still call another dependency. So good calls share with them the gateway, and no limit.
 //!
-//! The memory is looked at before these callers come, while they are there, and two seconds after they have left.
+//! The memory is measured before these callers come, while they are there, and two seconds after they have left.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ use super::still::Still;
 use super::upstream::LONG_BYTES;
 use crate::process::{Outcome, Server, free_port, target};
 
-/// How a run is asked for.
+/// The options of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// Slow readers, and as many stalled uploads.
@@ -37,7 +37,8 @@ pub(crate) struct Options {
     /// Seconds of each run.
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
-    /// The dependency does not read the uploads, instead of their callers not sending them. Such a caller is not seen to leave.
+    /// The dependency does not read the uploads, instead of their callers not sending them. The gateway does not notice
+    /// when such a caller leaves.
     #[arg(long)]
     unread_uploads: bool,
     /// The gateway's program, instead of the one that is built for this run.
@@ -45,15 +46,15 @@ pub(crate) struct Options {
     program: Option<PathBuf>,
 }
 
-/// What B's p99 may be above the A runs', where that is more than twice theirs.
+/// How far B's p99 may be above that of the A runs, where that is more than twice theirs.
 const ABOVE: Duration = Duration::from_millis(5);
-/// What the memory may be above what it was before, once the callers have left.
+/// How far the memory may be above what it was before, once the callers have left.
 const LEFT_MIB: f64 = 25.0;
-/// The memory is looked at so long after they have left.
+/// How long after they have left the memory is measured.
 const AFTER: Duration = Duration::from_secs(2);
-/// As many callers begin at the same time.
+/// The number of callers that begin at the same time.
 const CROWD: usize = 100;
-/// A slow reader takes this much in each second.
+/// How much a slow reader takes in each second.
 const SLOW_BYTES: usize = 1024;
 
 /// Measures, prints, and fails where a bound does not hold.
@@ -256,7 +257,7 @@ async fn read_slowly(address: SocketAddr, begun: &AtomicUsize) -> Outcome<()> {
     }
 }
 
-/// Sends the beginning of a body, or as much of it as is taken, and then waits for an answer that does not come.
+/// Sends the beginning of a body, or as much of it as is accepted, and then waits for an answer that does not come.
 async fn stop_sending(address: SocketAddr, unread: bool, begun: &AtomicUsize) -> Outcome<()> {
     let broke = |e: std::io::Error| format!("an upload's connection broke: {e}");
     let mut stream = connect(address).await.map_err(broke)?;

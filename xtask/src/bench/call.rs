@@ -1,16 +1,16 @@
 //! `cargo xtask bench call`: what a call costs in one process, beside other libraries.
 //!
-//! The peers are compiled only for this: the measuring program is a package of its own, outside of the workspace.
+//! The peers are compiled only for this. The measuring program is a package of its own, outside of the workspace.
 
 use crate::process::{Outcome, cargo, root, run};
 
-/// How a run is asked for.
+/// The options of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Five short rounds.
+    /// Run five short rounds.
     #[arg(long)]
     quick: bool,
-    /// Only cases whose name contains this.
+    /// Run only cases whose name contains this.
     only: Option<String>,
 }
 

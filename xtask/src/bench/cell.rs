@@ -1,4 +1,4 @@
-//! What is measured in one run, and what comes of one proxy in one scenario.
+//! What is measured in one run, and the result of one proxy in one scenario.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -39,9 +39,9 @@ pub(super) struct Cell {
     pub(super) seen: Seen,
     /// CPU time of all the proxy's processes in the window; 0 for the direct way.
     pub(super) cpu_ns: u64,
-    /// Before the first request but the one that showed it was ready.
+    /// The memory before the first request, except for the one that showed that it was ready.
     pub(super) idle: Memory,
-    /// The largest seen under load.
+    /// The largest memory seen under load.
     pub(super) peak: Memory,
 }
 
@@ -86,7 +86,7 @@ impl Bench {
                 &self.folder,
             )?),
         };
-        // Start-up work that goes on behind the first answer is not idle memory.
+        // Start-up work that goes on after the first answer is not idle memory.
         std::thread::sleep(Duration::from_millis(300));
         let group = proxy.as_ref().map(|p| p.server.group());
         let idle = group.map(Memory::of).unwrap_or_default();
@@ -138,7 +138,7 @@ impl Bench {
     }
 }
 
-/// The largest memory of a process group until told to stop, by looking four times a second.
+/// The largest memory of a process group until told to stop, measured four times a second.
 fn watch(group: Option<u32>, done: &AtomicBool) -> Memory {
     let Some(group) = group else { return Memory::default() };
     let mut peak = Memory::default();

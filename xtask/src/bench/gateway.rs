@@ -1,12 +1,11 @@
 //! `cargo xtask bench gateway`: what a request costs, beside other proxies, in one paired run.
 //!
-//! Absolute figures move with the machine and with the hour, so a figure taken today says nothing
-//! beside one of last week. Here every round runs all proxies one after the other in each scenario,
-//! in an order that turns from round to round, and a ratio is taken within its round; what is shown is
-//! the median over the rounds.
+//! Absolute figures depend on the machine and on the hour, so a figure taken today says nothing beside one of last
+//! week. Here every round runs all proxies one after the other in each scenario, in an order that rotates from round to
+//! round. A ratio is taken within its round, and the median over the rounds is shown.
 //!
-//! With one worker the proxy has core 0 to itself; load generator and upstream share core 1. With two
-//! workers all of them share both cores.
+//! With one worker the proxy has core 0 to itself; load generator and upstream share core 1. With two workers all of
+//! them share both cores.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,13 +16,13 @@ use super::report;
 use crate::needs;
 use crate::process::{Outcome, free_port, target};
 
-/// How a run is asked for.
+/// The options of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// One round of two seconds a cell.
+    /// Run one round of two seconds a cell.
     #[arg(long)]
     quick: bool,
-    /// Whom to compare with, in this order; ratios are to HAProxy.
+    /// The peers to compare with, in this order; ratios are to HAProxy.
     #[arg(long, value_delimiter = ',', default_value = "haproxy,nginx,envoy")]
     peers: Vec<String>,
     /// Seconds that count, for each proxy in each scenario and round [default: 5].
@@ -32,10 +31,10 @@ pub(crate) struct Options {
     /// Rounds [default: 3].
     #[arg(long)]
     rounds: Option<usize>,
-    /// Only scenarios whose name contains this; given more than once, any of them.
+    /// Run only scenarios whose name contains this; given more than once, any of them.
     #[arg(long)]
     scenario: Vec<String>,
-    /// Write every figure of every round here too.
+    /// Write every figure of every round to this file, too.
     #[arg(long)]
     json: Option<PathBuf>,
     /// Measure only the peers.
@@ -93,7 +92,7 @@ impl Bench {
     fn prepare(options: &Options, peers: Vec<Arm>) -> Outcome<Bench> {
         let mut arms = vec![Arm::Direct];
         let mut seawall = None;
-        // The generator must not be what limits the run, so it is never a development build.
+        // The generator must not limit the run, so it is never a development build.
         build("xtask")?;
         if !options.without_seawall {
             build("seawall-gateway")?;

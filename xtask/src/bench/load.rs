@@ -1,14 +1,13 @@
 //! The load generator: GET requests over kept connections, closed or open loop.
 //!
-//! In a closed loop each connection sends its next request when the last was answered. In an open
-//! loop requests are due at fixed times, whatever the proxy does. The obvious way to time those, from
-//! the moment of sending, hides every stall: a request that could not be sent because all connections
-//! waited is never counted as slow ("coordinated omission"). Here the time runs from the moment at
-//! which the request was due. A thread of its own wakes for each due time, since the runtime's timer
-//! is only exact to a millisecond.
+//! In a closed loop each connection sends its next request when the last one was answered. In an open loop requests are
+//! due at fixed times, whatever the proxy does. The obvious way is to measure their times from the moment of sending.
+//! It hides every stall: a request that could not be sent because all connections waited is never counted as slow
+//! ("coordinated omission"). Here the time runs from the moment at which the request was due. A separate thread wakes
+//! for each due time, since the runtime's timer is only exact to a millisecond.
 //!
-//! It runs as a process of its own, says `begin` when the warm-up is over, and at the end one line of
-//! JSON, so that the parent can read the proxy's accounts at the same two moments.
+//! It runs as a separate process. It prints `begin` when the warm-up is over, and one line of JSON at the end, so that
+//! the parent can read the proxy's accounts at the same two moments.
 
 use std::cell::RefCell;
 use std::io::{Error, ErrorKind, Result as IoResult, Write};
@@ -26,10 +25,10 @@ use tokio::task::LocalSet;
 use super::upstream::head_end;
 use crate::process::Outcome;
 
-/// The longest answer head that is taken, and the piece in which bodies are read.
+/// The longest answer head that is accepted, and the size of the piece in which bodies are read.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// What waits longer than this for its answer when the time is up counts as an error.
+/// A request that has waited longer than this for its answer when the time is up counts as an error.
 const STUCK: Duration = Duration::from_secs(1);
 
 /// What to send, and for how long.
@@ -50,7 +49,7 @@ pub(crate) struct Load {
     /// Seconds that count.
     #[arg(long)]
     pub(crate) seconds: f64,
-    /// Requests a second in an open loop; without it the loop is closed.
+    /// Requests a second in an open loop. Without it the loop is closed.
     #[arg(long)]
     pub(crate) rate: Option<u32>,
 }
@@ -68,7 +67,7 @@ pub(crate) struct Seen {
     pub(crate) p50_ns: u64,
     /// 99th percentile of the same.
     pub(crate) p99_ns: u64,
-    /// The first error, for the person who has to find out.
+    /// The first error, for a person who looks for the cause.
     pub(crate) first_error: Option<String>,
 }
 
@@ -85,7 +84,7 @@ impl Seen {
         })
     }
 
-    /// Reads that line.
+    /// Reads the line that the generator prints.
     pub(crate) fn from_json(line: &str) -> Outcome<Seen> {
         let value: Value = serde_json::from_str(line).map_err(|e| format!("load said `{line}`: {e}"))?;
         let count = |name: &str| {
@@ -108,7 +107,7 @@ struct Book {
     latencies_ns: Vec<u64>,
     errors: u64,
     first_error: Option<String>,
-    /// Since when each connection's request runs.
+    /// Since when the request of each connection runs.
     running: Vec<Option<Instant>>,
 }
 
@@ -128,7 +127,7 @@ pub(crate) fn run(load: &Load) -> Outcome<()> {
     Ok(())
 }
 
-/// Starts a thread that puts each due time into the queue when it has come.
+/// Starts a thread that puts each due time into the queue at that time.
 fn pace(rate: u32) -> Due {
     let (queue, due) = unbounded_channel();
     std::thread::spawn(move || {
@@ -158,7 +157,7 @@ async fn drive(load: &Load, due: Option<Due>) -> Seen {
     let start = Instant::now();
     tokio::time::sleep(Duration::from_secs_f64(load.seconds)).await;
     let now = Instant::now();
-    // A queue that is still held by a waiting connection is empty.
+    // A queue that a waiting connection still holds is empty.
     let overdue = due.and_then(|queue| queue.try_lock().ok().map(|queue| queue.len() as u64));
     sum_up(&mut book.borrow_mut(), start, now, overdue.unwrap_or(0))
 }
@@ -251,8 +250,8 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> IoResult<()> 
     Ok(())
 }
 
-/// The announced body length of a 200; an error for any other status, and for chunks, which none of
-/// the benchmark's upstreams sends.
+/// The announced body length of a 200. Any other status is an error, and so are chunks, which none of the benchmark's
+/// upstreams sends.
 fn body_length(head: &[u8]) -> IoResult<usize> {
     if head.get(9..12) != Some(b"200") {
         return Err(Error::other(format!(

@@ -1,26 +1,27 @@
 //! What a proxy used, by the kernel's own accounting.
 //!
-//! The obvious source, utime and stime in `/proc/PID/stat`, counts in ticks of 10 ms and charges a
-//! whole tick to whoever runs when it ends. `schedstat` counts nanoseconds on the CPU. Loopback
-//! traffic is handled in the sender's context, so the network stack's part is in it as well.
+//! The obvious source, utime and stime in `/proc/PID/stat`, counts in ticks of 10 ms and charges a whole tick to the
+//! thread that runs when the tick ends. `schedstat` counts nanoseconds on the CPU. Loopback traffic is handled in the
+//! sender's context, so the network stack's part is in it as well.
 
 use std::fs;
 
 use crate::process::members;
 
-/// The CPU time that the live threads of a process group have had so far, in nanoseconds.
+/// The CPU time that the live threads of a process group have used so far, in nanoseconds.
 pub(crate) fn cpu_ns(group: u32) -> u64 {
     members(group).into_iter().map(process_cpu_ns).sum()
 }
 
-/// The CPU time of a process, of its children, and of the children that have ended. A database server's sessions lead process
+/// The CPU time of a process, of its children, and of the children that have ended. A database server's sessions lead
+/// process groups of their own.
 /// groups of their own.
 pub(crate) fn family_cpu_ns(parent: u32) -> u64 {
     let of_parent = |pid: &u32| stat_field(*pid, 1) == Some(u64::from(parent));
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let live: u64 = pids.filter(of_parent).map(process_cpu_ns).sum();
-    // cutime and cstime: only there is what has ended; in ticks of 10 ms.
+    // Only cutime and cstime hold what has ended. They are in ticks of 10 ms.
     let ended = [13, 14].into_iter().filter_map(|field| stat_field(parent, field)).sum::<u64>() * 10_000_000;
     process_cpu_ns(parent) + live + ended
 }
@@ -51,12 +52,12 @@ pub(crate) struct Memory {
     pub(crate) rss_kib: u64,
     /// Proportional set; a page shared by n processes counts 1/n for each.
     pub(crate) pss_kib: u64,
-    /// The part of the resident set that no file is behind: heap and stacks.
+    /// The part of the resident set that is not backed by a file: heap and stacks.
     pub(crate) anonymous_kib: u64,
 }
 
 impl Memory {
-    /// The group's memory now.
+    /// The memory of the group now.
     pub(crate) fn of(group: u32) -> Memory {
         members(group).into_iter().fold(Memory::default(), |sum, pid| {
             let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();

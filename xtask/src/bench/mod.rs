@@ -1,4 +1,4 @@
-//! The measurements, one file each.
+//! The measurements, one file for each.
 
 mod beside;
 mod call;

@@ -1,8 +1,8 @@
-//! The programs that are compared, each with the same policies in its own words.
+//! The programs that are compared, each with the same policies in its own settings.
 //!
-//! Connect 3 s, read 10 s, total 30 s; two attempts for GET on a failed connect or a 503; at most 1000
-//! requests at once; kept connections on both sides; no access log. Where a program has no such
-//! setting, the nearest one stands in, and a comment beside it says so.
+//! Connect 3 s, read 10 s, total 30 s; two attempts for GET on a failed connect or a 503; at most 1000 requests at the
+//! same time; kept connections on both sides; no access log. Where a program has no such setting, the nearest one
+//! stands in, and a comment beside it says so.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use crate::process::{Outcome, Server, free_port, on_path, output};
 /// How long a proxy may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// One way for a request to take.
+/// One way that a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arm {
-    /// Straight to the upstream; what the others' added time is measured against.
+    /// Straight to the upstream. The time that the others add is measured against it.
     Direct,
     /// This project's gateway.
     Seawall,
@@ -70,12 +70,12 @@ impl Arm {
     }
 }
 
-/// Where the programs lie.
+/// Where the programs are.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     /// The gateway that was built for this run, if it takes part.
     pub(crate) seawall: Option<PathBuf>,
-    /// The one that it is compared with.
+    /// The gateway with which it is compared.
     pub(crate) before: Option<PathBuf>,
 }
 
@@ -101,8 +101,8 @@ pub(crate) struct Proxy {
     pub(crate) server: Server,
 }
 
-/// Starts a proxy before the upstream at `up`, with `workers` threads or processes on the CPUs named,
-/// and waits until a request passes.
+/// Starts a proxy before the upstream at `up`, with `workers` threads or processes on the given CPUs, and waits until a
+/// request passes.
 pub(crate) fn start(
     arm: Arm,
     programs: &Programs,
@@ -154,7 +154,7 @@ fn write(file: &Path, text: &str) -> Outcome<()> {
 }
 
 fn seawall(port: u16, listen: u16, admin: u16, up: u16, workers: usize) -> String {
-    // The breaker is on, as by default; none of the peers' has an equal, so theirs have none.
+    // The breaker is on, as by default. None of the peers has an equal one, so theirs have none.
     format!(
         r#"[gateway]
 listen = "127.0.0.1:{listen}"
@@ -207,7 +207,7 @@ backend out
 
 fn nginx(port: u16, up: u16, workers: usize, folder: &Path) -> String {
     let folder = folder.display();
-    // A sole server is never asked a second time, so it is named twice.
+    // A single server is never asked a second time, so it is named twice.
     format!(
         "daemon off;
 worker_processes {workers};

@@ -88,7 +88,7 @@ fn row(scenario: usize, arm: Arm, cells: &[Cell]) -> Vec<String> {
     let errors: u64 = mine().map(|cell| cell.seen.errors).sum();
     let latency = |field: fn(&Cell) -> u64| {
         let ms = median(mine().filter_map(|cell| {
-            // The direct way shows its own time; the others what they add to it in the same round.
+            // The direct way shows its own time; the others show what they add to it in the same round.
             let base = if arm == Arm::Direct { 0 } else { field(beside(cell, Arm::Direct, cells)?) };
             Some((field(cell) as f64 - base as f64) / 1e6)
         }));
@@ -157,7 +157,7 @@ fn mib(kib: Option<f64>) -> String {
     kib.map_or("-".to_owned(), |kib| format!("{:.1}", kib / 1024.0))
 }
 
-/// Rows of equal length as columns: the first to the left, the others to the right.
+/// Rows of equal length as columns: the first column to the left, the others to the right.
 pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

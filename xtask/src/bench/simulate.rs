@@ -1,8 +1,8 @@
 //! `cargo xtask bench simulate`: how fast the simulator is, and what it needs.
 //!
-//! Two questions, each on one core: events a second over the storms of `metastable`, and time and memory of a hundred
-//! thousand callers, each with guards of its own, over 130 seconds at 70 % load. The program itself is measured, as a user
-//! starts it.
+//! It answers two questions, each on one core: events a second over the storms of `metastable`, and time and memory of
+//! a hundred thousand callers, each with its own guards, over 130 seconds at 70 % load. The program itself is measured,
+//! as a user starts it.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::process::{Outcome, cargo, run, target};
 
-/// How a run is asked for.
+/// The options of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// The build to measure: `release`, or `dev`, which optimizes the simulator alone.

@@ -1,11 +1,11 @@
 //! `cargo xtask bench slow-readers`: the gateway's memory with callers that stand still.
 //!
-//! A caller that does not read a long answer leaves part of it in the gateway's buffers, and a dependency that does not read a
-//! long upload leaves part of that. Each case starts the gateway anew, with two workers, before an upstream of its own. It looks
-//! at the memory at rest, with one such exchange, with all of them, and after all callers have left.
+//! A caller that does not read a long answer leaves part of it in the gateway's buffers, and a dependency that does not
+//! read a long upload leaves part of that. Each case starts the gateway anew, with two workers, before its own
+//! upstream. It measures the memory at rest, with one such exchange, with all of them, and after all callers have left.
 //!
-//! The first exchange is told apart from the others, because it also pays for what all of them share. Anonymous memory is
-//! counted, since pages of the program's own file are given back by the kernel when it likes.
+//! The first exchange is shown apart from the others, because it also pays for what all of them share. Anonymous memory
+//! is counted, since the kernel frees pages of the program's own file whenever it likes.
 
 use std::fmt::Write as _;
 use std::future::pending;
@@ -27,7 +27,7 @@ use super::still::{BEGIN_WITHIN, Still};
 use super::upstream::LONG_BYTES;
 use crate::process::{Outcome, free_port, target};
 
-/// How a run is asked for.
+/// The options of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// Callers that stand still at the same time.
@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// The gateway's program, instead of the one that is built for this run.
     #[arg(long)]
     program: Option<PathBuf>,
-    /// Only cases whose name contains this.
+    /// Run only cases whose name contains this.
     #[arg(long)]
     only: Option<String>,
 }
@@ -64,18 +64,20 @@ const KEPT: Scenario = Scenario {
     rate: None,
 };
 
-/// The sizes that the callers ask the kernel for, so that it holds little of what they do not read or cannot send.
+/// The buffer sizes that the callers ask the kernel for, so that it holds little of what they do not read or cannot
+/// send.
 const SOCKET_BYTES: u32 = 4096;
-/// As many callers begin at the same time. With all of them, the gateway's connects to the upstream are late on a busy machine.
+/// The number of callers that begin at the same time. If all of them did, the gateway's connects to the upstream would
+/// be late on a busy machine.
 const CROWD: usize = 50;
-/// The memory is looked at so often while it grows.
+/// How often the memory is measured while it grows.
 const LOOK: Duration = Duration::from_millis(50);
-/// It has stopped growing when it has not grown by more than [`STILL_KIB`] for so long.
+/// It has stopped growing when it has not grown by more than [`STILL_KIB`] for this time.
 const STILL: Duration = Duration::from_millis(500);
 const STILL_KIB: u64 = 128;
-/// It is not waited for longer than this. The gateway ends an exchange after 10 s without progress.
+/// The longest wait for that. The gateway ends an exchange after 10 s without progress.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
-/// When the memory is looked at after all callers have left.
+/// When the memory is measured after all callers have left.
 const AFTER: [Duration; 4] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
 
@@ -130,7 +132,7 @@ fn prepare(program: PathBuf) -> Outcome<Bench> {
         scenarios: vec![KEPT],
         seconds: 2.0,
         rounds: 1,
-        // Its speed does not matter here, so it is this program, as it was built.
+        // Its speed does not matter here, so it is this program in the build that it has.
         generator: std::env::current_exe().map_err(|e| format!("this program's own file: {e}"))?,
         folder,
     })
@@ -202,7 +204,7 @@ impl Callers {
     }
 }
 
-/// One exchange that does not end: nothing is read behind the status, or the upload waits for the upstream.
+/// One exchange that does not end: nothing is read after the status, or the upload waits for the upstream.
 async fn stand_still(address: SocketAddr, head: &str, upload: bool, begun: &AtomicUsize) -> Outcome<()> {
     let mut stream = connect(address).await.map_err(|e| format!("a caller could not connect: {e}"))?;
     let broke = |e: std::io::Error| format!("a caller's connection broke: {e}");

@@ -1,4 +1,4 @@
-//! Callers that stand still, each in a task of its own, until they are ended.
+//! Callers that stand still, each in its own task, until they are ended.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::process::Outcome;
 
-/// Those that wait must have begun within this time.
+/// A wait for their beginning ends after this time.
 pub(super) const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 
-/// The tasks of such callers, and how many of them have begun to stand still.
+/// The tasks of such callers, and the number of them that have begun to stand still.
 pub(super) struct Still {
     begun: Arc<AtomicUsize>,
     tasks: JoinSet<Outcome<()>>,
-    /// What it means that one of them ended.
+    /// The error text for a caller that ended.
     ended: &'static str,
 }
 
@@ -26,7 +26,7 @@ impl Still {
         Still { begun: Arc::default(), tasks: JoinSet::new(), ended }
     }
 
-    /// How many have begun. Each caller adds one when it stands still.
+    /// The number of callers that have begun. Each caller adds one when it stands still.
     pub(super) fn begun(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.begun)
     }

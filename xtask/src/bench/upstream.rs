@@ -1,6 +1,6 @@
-//! The server behind the proxies: fixed answers, kept connections, as little work as it can do.
+//! The server behind the proxies: fixed answers, kept connections, and as little work as possible.
 //!
-//! It runs as a process of its own, so that neither its CPU nor its memory is taken for a proxy's.
+//! It runs as a separate process, so that neither its CPU nor its memory is counted as a proxy's.
 
 use std::net::Ipv4Addr;
 
@@ -12,7 +12,7 @@ use crate::process::Outcome;
 /// The longest request head that is read; a longer one ends the connection.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// The length of the long answers' bodies. No socket buffer takes that much.
+/// The length of the long answers' bodies. No socket buffer holds that much.
 pub(crate) const LONG_BYTES: usize = 20 << 20;
 
 /// The piece in which they are written, which is also the size of a chunk.
@@ -24,8 +24,8 @@ struct Answers {
     large: Vec<u8>,
 }
 
-/// Serves `/10k` with 10 KiB, `/long` and `/chunked` with [`LONG_BYTES`] and every other path with 100 bytes, until the process
-/// is ended. Of a request to `/stall` nothing but its head is read, and it is not answered.
+/// Serves `/10k` with 10 KiB, `/long` and `/chunked` with [`LONG_BYTES`] and every other path with 100 bytes, until the
+/// process is ended. Only the head of a request to `/stall` is read, and it is not answered.
 pub(crate) fn serve(port: u16) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -39,7 +39,7 @@ pub(crate) fn serve(port: u16) -> Outcome<()> {
         loop {
             let (stream, _) = listener.accept().await.map_err(|e| format!("accept: {e}"))?;
             tokio::spawn(async move {
-                // A connection that breaks is the other side's choice; it opens a new one.
+                // A connection that breaks is the proxy's choice; it opens a new one.
                 let _ = converse(stream, answers).await;
             });
         }

@@ -1,8 +1,9 @@
 //! No circle of files inside a crate, and no import through the crate's own front page.
 //!
 //! File A uses file B when A's code names something that B defines; re-exports are followed to the definition. `mod b;`
-//! and `pub use b::X` are no use: a front page may list what lies behind it. Files that use each other, directly or
-//! around a corner, can only be understood together, and nearly always one type or constant stands in the wrong file.
+//! and `pub use b::X` do not count as use: a front page may list what lies behind it. Files that use each other,
+//! directly or through others, can only be understood together. Nearly always one type or constant stands in the wrong
+//! file.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,10 +13,10 @@ use super::tree::{Id, Module, Tree, roots};
 /// Crates whose circles are not yet taken apart.
 const STILL_CIRCULAR: [&str; 0] = [];
 
-/// How many re-exports are followed. More would be a circle of re-exports.
+/// How many re-exports are followed. More of them would be a circle of re-exports.
 const MOST_STEPS: usize = 16;
 
-/// Which file uses which, and what of it: `X`, `Y`.
+/// Which file uses which, and what it uses of it: `X`, `Y`.
 type Uses = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 /// Where a path leads.
@@ -77,7 +78,7 @@ fn uses(tree: &Tree) -> Uses {
     uses
 }
 
-/// The module where a path begins, and what follows; None for a path that begins with a name.
+/// The module where a path begins, and the rest of the path; `None` for a path that begins with a name.
 fn start<'a>(tree: &Tree, id: Id, path: &'a [String]) -> Option<(Id, &'a [String])> {
     let mut at = None;
     let mut rest = path;
@@ -131,7 +132,7 @@ fn lookup(tree: &Tree, id: Id, name: &str, outer: bool, steps: usize) -> Option<
     own.or_else(import).or_else(globbed)
 }
 
-/// Where an import leads that brings in `name`. `use name::X as name` begins with another crate, not with itself.
+/// Where an import leads that brings in `name`. `use name::X as name` begins with another crate, and not with itself.
 fn behind(tree: &Tree, id: Id, path: &[String], name: &str, outer: bool, steps: usize) -> Option<Target> {
     let other_crate =
         path.first().is_some_and(|first| first == name) && !tree.modules[id].children.contains_key(name);
@@ -165,7 +166,7 @@ fn circles(uses: &Uses) -> Vec<Uses> {
     found
 }
 
-/// All files that `file` uses, directly or around corners.
+/// All files that `file` uses, directly or through others.
 fn reached<'a>(uses: &'a Uses, file: &'a str) -> BTreeSet<&'a str> {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut open = vec![file];

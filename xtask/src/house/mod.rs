@@ -1,8 +1,8 @@
-//! House rules that no compiler knows: which crate may know which, what files are called, how long
-//! they are, and that no path of somebody's machine slips in.
+//! House rules that no compiler knows: which crate may use which, what files are called, how long they are, and that no
+//! path of a person's own machine gets in.
 //!
-//! Each rule is a plain function from what it looks at to what it finds, so that a test can show it a
-//! broken tree. [`findings`] applies all of them to this one.
+//! Each rule is a plain function from what it looks at to what it finds, so that a test can show it a broken tree.
+//! [`findings`] applies all of them to this tree.
 
 mod circles;
 mod documents;
@@ -20,13 +20,13 @@ use crate::process::{Outcome, metadata, root};
 /// The longest Rust file, tests included. Past about 400 lines, look for the second idea in it.
 const MOST_LINES: usize = 600;
 
-/// The longest map of the code: one that is longer is not read to its end.
+/// The longest map of the code. A longer one is not read to its end.
 const MOST_LINES_OF_MAP: usize = 250;
 
-/// Names that say nothing of what a file or folder is for.
+/// Names that say nothing about what a file or folder is for.
 const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "types", "helper", "helpers"];
 
-/// A crate uses only crates on lower floors; two on one floor do not know each other.
+/// A crate uses only crates on lower floors. Two crates on one floor do not use each other.
 const FLOORS: [(&str, u8); 9] = [
     ("seawall-policy", 0),
     ("seawall-wire", 0),
@@ -39,10 +39,10 @@ const FLOORS: [(&str, u8); 9] = [
     ("seawall-gateway", 4),
 ];
 
-/// The crate that depends on nothing at all: it decides, and what it decides by comes in as arguments.
+/// The crate that depends on nothing at all. It decides, and everything that it decides by comes in as arguments.
 const PURE: &str = "seawall-policy";
 
-/// The crate that may know any other, and that no other may know.
+/// The crate that may use any other crate, and that no other crate may use.
 const FREE: &str = "xtask";
 
 /// A package and the packages it depends on.
@@ -93,7 +93,7 @@ fn floors(packages: &[Package]) -> Vec<String> {
             } else if dependency == FREE {
                 found.push(format!("{}: depends on {FREE}", package.name));
             } else if *dependency == package.name {
-                // Its own tests and examples want features of it; cargo refuses everything else.
+                // Its own tests and examples enable features of it. cargo refuses every other such dependency.
             } else if inside.contains(dependency.as_str()) && floor(dependency).is_none_or(|low| low >= own) {
                 found.push(format!(
                     "{}: depends on {dependency}, which is not on a lower floor",
@@ -142,12 +142,12 @@ fn lines_of(files: &[Source]) -> impl Iterator<Item = (&str, usize, &str)> {
     })
 }
 
-/// Folders that exist on this machine alone: the tree's own, the one around it, the user's home.
+/// Folders that exist on this machine alone: the tree's own, the one above it, and the user's home.
 fn own_places() -> Vec<String> {
     let home = std::env::var("HOME").unwrap_or_default();
     let root = root();
     let around = root.parent().map(|p| p.display().to_string()).unwrap_or_default();
-    // Well-known folders say nothing of a machine.
+    // Well-known folders say nothing about a machine.
     let public = ["", "/", "/tmp", "/src", "/usr/src", "/opt", "/srv", "/var", "/var/tmp"];
     let places = [root.display().to_string(), around, home].into_iter();
     places.filter(|place| !public.contains(&place.as_str())).map(|place| format!("{place}/")).collect()
@@ -165,7 +165,7 @@ fn machine_paths(files: &[Source], own: &[String]) -> Vec<String> {
     found
 }
 
-/// Does an absolute path that begins with `place` stand in `line`? `crates/src/x` is no `/src/`.
+/// Whether an absolute path that begins with `place` stands in `line`. `crates/src/x` is no `/src/`.
 fn has_path(line: &str, place: &str) -> bool {
     line.match_indices(place).any(|(at, _)| {
         let before = line[..at].chars().next_back();
@@ -213,7 +213,7 @@ mod tests {
     fn every_reason_has_its_page() {
         let reasons = seawall_policy::Reason::ALL.iter().map(|reason| reason.as_str());
         let stopped = seawall_policy::Stopped::ALL.iter().map(|stopped| stopped.as_str());
-        // An answer that breaks after its head is no reason of a call, and is explained all the same.
+        // An answer that breaks after its head is not the reason of a call, but it is explained all the same.
         let words: Vec<&str> = reasons.chain(stopped).chain(["truncated"]).collect();
         let files = files().unwrap();
         let pages: Vec<&str> = files

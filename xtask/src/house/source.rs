@@ -1,4 +1,4 @@
-//! The files of the repository, as the rules look at them.
+//! The files of the repository, as the rules see them.
 
 use std::fs;
 use std::path::Path;
@@ -10,14 +10,14 @@ use crate::process::{Outcome, output, root};
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) path: String,
-    /// None for what is not text.
+    /// `None` for a file that is not text.
     pub(crate) text: Option<String>,
 }
 
-/// What git knows or would take, without what is ignored.
+/// The files that git knows or would add, without ignored ones.
 pub(crate) fn files() -> Outcome<Vec<Source>> {
     let mut git = Command::new("git");
-    // A clone may belong to another user than the one who tests it.
+    // A clone may belong to another user than the one that runs the tests.
     git.current_dir(root()).args([
         "-c",
         "safe.directory=*",
@@ -27,7 +27,7 @@ pub(crate) fn files() -> Outcome<Vec<Source>> {
         "--exclude-standard",
     ]);
     let listed = output(&mut git)?;
-    // A file that is deleted but not yet committed is listed, and cannot be read.
+    // A file that is deleted and not yet committed is listed, but cannot be read.
     let root = root();
     Ok(read(&root, listed.lines().filter(|path| root.join(path).is_file())))
 }

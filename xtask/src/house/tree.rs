@@ -1,7 +1,7 @@
 //! The modules of a crate as its source files declare them: what each defines, imports and names.
 //!
-//! Only what is built for users counts: whatever stands under `#[cfg(test)]` is left out, and so are the files that such
-//! a module names. The reading is by syntax alone, so names that a macro makes are not seen.
+//! Only what is built for users counts: everything under `#[cfg(test)]` is left out, and so are the files that such a
+//! module names. The code is read by its syntax alone, so names that a macro makes are not seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -41,7 +41,7 @@ pub(crate) struct Module {
 }
 
 impl Tree {
-    /// Reads the crate whose root file is `root`; fails where a file is no Rust.
+    /// Reads the crate whose root file is `root`; fails where a file is not valid Rust.
     pub(crate) fn read(root: &str, files: &[Source]) -> Result<Tree, String> {
         let texts: BTreeMap<&str, &str> =
             files.iter().filter_map(|file| Some((file.path.as_str(), file.text.as_deref()?))).collect();
@@ -51,7 +51,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Reads `file` as the module `id`; its own modules lie in `folder`.
+    /// Reads `file` as the module `id`. The files of its own modules are in `folder`.
     fn take_file(
         &mut self,
         id: Id,
@@ -110,7 +110,7 @@ pub(crate) fn roots(files: &[Source]) -> Vec<(&str, &str)> {
     paths.filter(|path| root(path)).filter_map(|path| Some((path.rsplit_once("/src/")?.0, path))).collect()
 }
 
-/// The file of `mod name;`, and the folder of that module's own modules. None where no such file is known.
+/// The file of `mod name;`, and the folder of that module's own modules. `None` where no such file is known.
 fn place(
     declared_in: &str,
     folder: &Path,
@@ -142,7 +142,7 @@ fn told_path(attributes: &[Attribute]) -> Option<String> {
     })
 }
 
-/// The path without `..`.
+/// The path with `..` resolved.
 fn normal(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
@@ -157,7 +157,7 @@ fn normal(path: &Path) -> PathBuf {
     plain
 }
 
-/// Is this left out of what is built for users? `cfg(test)` and `cfg(all(test, …))` are.
+/// Whether this is left out of what is built for users, as `cfg(test)` and `cfg(all(test, …))` are.
 pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         Meta::Path(path) => path.is_ident("test"),
@@ -226,7 +226,7 @@ impl Names<'_> {
         }
     }
 
-    /// The paths in what a macro is given. A word behind a dot is a field or a method.
+    /// The paths in the arguments of a macro. A word after a dot is a field or a method.
     fn take_tokens(&mut self, tokens: &TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
@@ -282,7 +282,7 @@ impl<'ast> Visit<'ast> for Names<'_> {
                 let public = !matches!(item.vis, Visibility::Inherited);
                 return self.take_use(&item.tree, &[], public);
             }
-            // A module is read for itself.
+            // A module is read separately.
             _ => return,
         };
         self.module.items.extend(name.map(ToString::to_string));

@@ -14,7 +14,7 @@ pub(super) struct Answer {
     pub(super) interim: Vec<u16>,
 }
 
-/// Calls curl with these arguments; an error if curl itself fails.
+/// Calls curl with these arguments. It is an error if curl itself fails.
 pub(super) fn curl(args: &[&str]) -> Outcome<Answer> {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--include", "--max-time", "20", "--noproxy", "*"]).args(args);
@@ -55,7 +55,7 @@ impl Answer {
         self.headers.iter()
     }
 
-    /// An error that shows the answer, unless status and headers are as told.
+    /// An error that shows the answer, unless status and headers are the given ones.
     pub(super) fn expect(&self, status: u16, headers: &[(&str, &str)]) -> Outcome<&Answer> {
         let wrong = headers.iter().find(|(name, value)| self.header(name) != Some(value));
         match wrong {

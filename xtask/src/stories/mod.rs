@@ -1,8 +1,8 @@
 //! End-to-end stories: the gateway between clients and upstreams that others wrote.
 //!
-//! Tests of our own on both sides share our own mistakes about HTTP. Here curl and the official SDKs
-//! call through Seawall to nginx, gunicorn, aiohttp and Node's server, and [`servers`] makes a list of
-//! exchanges with each of nine servers. All run on loopback, on ports that were free, and end with the run.
+//! If our own code is on both sides of a test, both sides share our mistakes about HTTP. Here curl and the official
+//! SDKs call through Seawall to nginx, gunicorn, aiohttp and Node's server, and [`servers`] makes a list of exchanges
+//! with each of nine servers. All run on loopback, on ports that were free, and end with the run.
 
 mod answer;
 mod servers;
@@ -17,10 +17,10 @@ use self::world::World;
 use crate::needs;
 use crate::process::{Outcome, cargo, run as run_command, target};
 
-/// How the stories are asked for.
+/// The options of the stories.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
-    /// Only stories whose name contains this.
+    /// Tell only stories whose name contains this.
     name: Option<String>,
     /// The program to test, instead of a fresh development build.
     #[arg(long)]
@@ -30,12 +30,12 @@ pub(crate) struct Options {
     yes: bool,
 }
 
-/// All of them, on a fresh development build; an error if any failed.
+/// Tells all stories, on a fresh development build. It is an error if any of them fails.
 pub(crate) fn run_all() -> Outcome<()> {
     run(&Options::default())
 }
 
-/// Those that were asked for; an error if any failed, or if there is none of that name.
+/// Tells the stories that were asked for. It is an error if any of them fails, or if there is none with that name.
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     needs::provide(&needs::for_steps(&[needs::STORIES]), options.yes)?;
     let part = options.name.as_deref().unwrap_or_default();
@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} stories failed", passed + failed)) }
 }
 
-/// Tells these stories; returns how many passed and how many failed.
+/// Tells these stories. Returns how many passed and how many failed.
 fn tell(chosen: &[&Story], program: &Path) -> Outcome<(usize, usize)> {
     if chosen.is_empty() {
         return Ok((0, 0));

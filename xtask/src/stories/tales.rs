@@ -1,4 +1,4 @@
-//! The stories themselves. Each stands alone, and none depends on another's order.
+//! The stories themselves. None depends on another one, or on their order.
 
 use std::fs;
 

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The size of the file that nginx serves for the transfer stories.
 pub(super) const LARGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The running servers and their addresses. The gateway is first, and so the first to end.
+/// The running servers and their addresses. The gateway is the first field, so it is the first to end.
 pub(super) struct World {
     _gateway: Server,
     _upstreams: Vec<Server>,
@@ -24,7 +24,7 @@ pub(super) struct World {
 
 struct Ports {
     gateway: u16,
-    /// The stripe dependency's own.
+    /// The port of the stripe dependency alone.
     stripe_listen: u16,
     nginx: u16,
     nginx_tls: u16,
@@ -56,7 +56,7 @@ impl World {
         ];
         upstreams[0].ready(ports.nginx, "/small", PATIENCE)?;
         upstreams[1].ready(ports.httpbin, "/status/200", PATIENCE)?;
-        // localstripe refuses what has no key, except this path of its own.
+        // localstripe refuses requests without a key, except on this path.
         upstreams[2].ready(ports.stripe, "/js.stripe.com/v3/", PATIENCE)?;
         upstreams[3].ready(ports.node, "/", PATIENCE)?;
 
@@ -70,7 +70,7 @@ impl World {
         Ok(World { _gateway: gateway, _upstreams: upstreams, folder, ports })
     }
 
-    /// Where a path of a dependency is reached through the gateway.
+    /// The address of a dependency's path through the gateway.
     pub(super) fn through(&self, dependency: &str, path: &str) -> String {
         format!("http://127.0.0.1:{}/{dependency}{path}", self.ports.gateway)
     }
@@ -80,12 +80,12 @@ impl World {
         self.ports.stripe_listen
     }
 
-    /// A path of localstripe itself, past the gateway.
+    /// A path of localstripe itself, without the gateway.
     pub(super) fn stripe_direct(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.ports.stripe)
     }
 
-    /// A path of nginx itself, past the gateway.
+    /// A path of nginx itself, without the gateway.
     pub(super) fn nginx_direct(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.ports.nginx)
     }
@@ -177,7 +177,7 @@ http {{
     Server::start("nginx", None, &found("nginx")?, &args, &folder.join("nginx.log"), false)
 }
 
-/// Stories that use up retry tokens or trip a breaker have a dependency of their own.
+/// Stories that use up the budget or open a breaker have a dependency of their own.
 fn settings(ports: &Ports, admin: u16, folder: &Path) -> String {
     let Ports { gateway, stripe_listen, nginx, nginx_tls, httpbin, stripe, node } = ports;
     let folder = folder.display();

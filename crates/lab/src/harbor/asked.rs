@@ -1,4 +1,4 @@
-//! A request as the harbor reads it, and its answer before any fault got at it.
+//! A request as the harbor reads it, and its answer before a fault has changed it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -47,12 +47,12 @@ impl Asked {
     }
 }
 
-/// An answer, before any fault got at it.
+/// An answer, before a fault has changed it.
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
-    /// For a 405: the methods that are.
+    /// For a 405: the allowed methods.
     pub(super) allow: Option<&'static str>,
 }
 
@@ -90,7 +90,7 @@ struct Written {
     key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// What is not text is no JSON either, and has no effect; only its fingerprint is lost.
+    /// What is not text is no JSON either, and has no effect. Only its fingerprint is lost.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     body: String,
 }
@@ -117,7 +117,7 @@ impl TryFrom<Written> for Asked {
     }
 }
 
-/// `%41` becomes `A`; what is not a valid escape stays as it is. `+` stays too: this is a URI, not a form.
+/// `%41` becomes `A`, and what is not a valid escape stays as it is. `+` stays as well: this is a URI, not a form.
 pub(super) fn percent_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));

@@ -1,12 +1,12 @@
 //! The harbor's own books: what was asked, what was done, and under which key.
 //!
-//! They are kept on the side that does the work, so a test compares a caller's belief with the truth. An **effect**
-//! is a change: a charge made, a refund made, a charge deleted, a customer written with other content than before.
-//! An answer that is replayed, declined or lost changes nothing here.
+//! They are kept on the side that does the work, so a test compares a caller's belief with the truth. An **effect** is
+//! a change: a charge made, a refund made, a charge deleted, a customer written with a content that differs from the
+//! one before. An answer that is replayed, declined or lost changes nothing here.
 //!
-//! A request counts once it was read whole; one whose body broke off counts under `broken` only. Everything kept is
-//! bounded: past [`MOST_ENTRIES`] entries or [`MOST_BYTES`] of kept bodies the harbor answers 507 until its books
-//! are cleared.
+//! A request counts once it was read whole. A request whose body broke off counts under `broken` only. Everything that
+//! is kept has a bound: past [`MOST_ENTRIES`] entries or [`MOST_BYTES`] bytes of kept bodies, the harbor answers 507
+//! until its books are cleared.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -22,9 +22,10 @@ use serde_json::{Map, Value};
 use super::asked::{Asked, Reply};
 use super::journal::{Journal, Line};
 
-/// How many keys, identities, charges and customers are kept, each. Enough for a long bench, some 200 MB at worst.
+/// The most keys, identities, charges and customers that are kept, each. This is enough for a long bench, and takes
+/// some 200 MB at worst.
 pub const MOST_ENTRIES: usize = 200_000;
-/// How many bytes of metadata, customers and saved answers are kept in all.
+/// The most bytes of metadata, customers and saved answers that are kept in all.
 pub const MOST_BYTES: usize = 256 << 20;
 
 /// A handle to the books of one harbor; clones see the same books.
@@ -48,7 +49,7 @@ pub struct Snapshot {
     pub refunds: u64,
     /// By `Idempotency-Key`.
     pub by_key: BTreeMap<String, KeyCount>,
-    /// By the `harbor-id` header, where there was no key: how often it was seen.
+    /// By the `harbor-id` header, where there was no key: how often each id was seen.
     pub by_id: BTreeMap<String, u64>,
     /// Writing requests without a key.
     pub unkeyed: Count,
@@ -56,7 +57,7 @@ pub struct Snapshot {
     pub charges: Vec<Charge>,
     /// Requests being worked on or answered now.
     pub in_flight: u64,
-    /// The most there were at once.
+    /// The most requests that were in flight at the same time.
     pub max_in_flight: u64,
     /// Writing requests whose method, path or bytes differ from the first of their key.
     pub bytes_mismatch: u64,
@@ -65,11 +66,11 @@ pub struct Snapshot {
 /// What happened under one key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct KeyCount {
-    /// Requests that carried it.
+    /// Requests that carried the key.
     pub requests: u64,
-    /// Changes made by them.
+    /// Changes that they made.
     pub effects: u64,
-    /// Refunds of this key's charge, under whatever key they were asked.
+    /// Refunds of this key's charge, whatever key they were asked with.
     pub refunds: u64,
 }
 
@@ -78,7 +79,7 @@ pub struct KeyCount {
 pub struct Count {
     /// Writing requests.
     pub requests: u64,
-    /// Changes made by them.
+    /// Changes that they made.
     pub effects: u64,
 }
 
@@ -87,11 +88,11 @@ pub struct Count {
 pub struct Charge {
     /// `ch_…`
     pub id: String,
-    /// In the smallest unit of the currency; above zero.
+    /// In the smallest unit of the currency. It is above zero.
     pub amount: u64,
-    /// How much of it was given back.
+    /// How much of it was refunded.
     pub amount_refunded: u64,
-    /// As given; `usd` where nothing was given.
+    /// As the request gave it; `usd` where it gave none.
     pub currency: String,
     /// Where it stands.
     pub status: Status,
@@ -99,9 +100,9 @@ pub struct Charge {
     pub code: &'static str,
     /// RFC 3339.
     pub(super) created: Timestamp,
-    /// The key it was made under.
+    /// The key under which it was made.
     pub key: Option<String>,
-    /// As given, with the key at `key`.
+    /// As the request gave it, with the key at `key`.
     pub metadata: Map<String, Value>,
 }
 
@@ -111,7 +112,7 @@ pub struct Charge {
 pub enum Status {
     /// The money was taken.
     Succeeded,
-    /// All of it was given back.
+    /// All of it was refunded.
     Refunded,
     /// Declined: no money moved.
     Failed,
@@ -133,7 +134,7 @@ pub(super) struct Refund {
 pub(super) struct Pages {
     pub(super) counts: Snapshot,
     keys: HashMap<String, KeyPage>,
-    /// In the order made; what was deleted stays, so that positions do not move.
+    /// In the order in which they were made. Deleted ones stay, so that positions do not move.
     pub(super) charges: Vec<Entry>,
     pub(super) charge_by_id: HashMap<String, usize>,
     pub(super) charge_by_key: HashMap<String, usize>,
@@ -141,10 +142,10 @@ pub(super) struct Pages {
     pub(super) customers: HashMap<String, Value>,
     /// Bytes of kept bodies.
     pub(super) kept: usize,
-    /// Makes ids of one start differ from those of another.
+    /// Makes the ids of one start differ from those of another.
     pub(super) start: u32,
     pub(super) made: u64,
-    /// Where they are kept beside memory.
+    /// The file in which they are kept as well.
     pub(super) journal: Option<Journal>,
 }
 
@@ -183,12 +184,12 @@ pub(super) enum Admission {
 }
 
 impl Books {
-    /// Books that are kept in a file as well: whoever opens it again finds what was done, also after `kill -9`. The file is
-    /// made where it is missing, and locked for as long as the books live.
+    /// Books that are kept in a file as well. A harbor that opens the file again finds what was done, even after `kill
+    /// -9`. The file is made where it is missing, and locked for as long as the books live.
     ///
     /// # Errors
-    /// Somebody else has it open ([`io::ErrorKind::WouldBlock`]), it holds something else ([`io::ErrorKind::InvalidData`]),
-    /// and those of reading and writing.
+    /// Another process has it open ([`io::ErrorKind::WouldBlock`]), it holds something else
+    /// ([`io::ErrorKind::InvalidData`]), or it cannot be read or written.
     pub fn kept_in(file: impl AsRef<Path>) -> io::Result<Books> {
         let (mut journal, lines) = Journal::open(file.as_ref())?;
         let mut pages = Pages::default();
@@ -200,7 +201,7 @@ impl Books {
         Ok(Books { pages: Arc::new(Mutex::new(pages)) })
     }
 
-    /// What the books say now.
+    /// A copy of the books as they are now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let pages = self.pages.lock();
@@ -264,8 +265,8 @@ impl Default for Pages {
 }
 
 impl Pages {
-    /// Counts a request that was read whole. True: the first of its key or identity, or it has neither, so that a
-    /// fault of its own strikes.
+    /// Counts a request that was read whole. `true` where its own fault strikes: it is the first of its key or
+    /// identity, or it has neither.
     pub(super) fn note(&mut self, asked: &Asked) -> bool {
         if let Err(error) = self.keep(Line::Seen { asked: asked.clone() }) {
             tracing::error!(%error, "harbor: a request could not be entered in the file of the books");
@@ -325,7 +326,7 @@ impl Pages {
         }
     }
 
-    /// Gives the key back: with the answer saved if it is one to repeat, free if it is not.
+    /// Gives the key back. An answer to be repeated is saved under it; otherwise the key is free.
     pub(super) fn settle(&mut self, asked: &Asked, reply: &Reply) {
         let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return };
         // The books may have been cleared while the work went on.
@@ -338,7 +339,7 @@ impl Pages {
         };
     }
 
-    /// Does admitted work, enters it, and gives its key back. What cannot be kept is not done.
+    /// Does the admitted work, enters it, and gives its key back. Work that cannot be kept is not done.
     pub(super) fn work(&mut self, asked: &Asked) -> Reply {
         let at = Timestamp::now();
         let kept = if asked.writes() { self.keep(Line::Done { at, asked: asked.clone() }) } else { Ok(()) };
@@ -350,7 +351,7 @@ impl Pages {
         reply
     }
 
-    /// Takes a line of the journal in again.
+    /// Takes in a line of the journal when the file is opened again.
     fn work_off(&mut self, line: Line) {
         match line {
             Line::Begun { start, made } => (self.start, self.made) = (start, made),

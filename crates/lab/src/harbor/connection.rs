@@ -1,6 +1,6 @@
 //! One connection, and the life of one request on it.
 //!
-//! hyper speaks the protocol; what it refuses to do (reset, garbage, a broken promise) is ordered by the request's
+//! hyper speaks the protocol. What it refuses to do (reset, garbage, a broken promise) is ordered by the request's
 //! handler and done by the connection, which takes the socket back from hyper first.
 
 use std::io;
@@ -30,7 +30,7 @@ use crate::wire::{self, Rewound, Speech};
 enum Order {
     Reset,
     Close,
-    /// These bytes, the first `slow` of them one per `interval`, then a close.
+    /// Writes these bytes, the first `slow` of them one per `interval`, and then closes.
     Say {
         bytes: Bytes,
         slow: usize,
@@ -81,7 +81,7 @@ async fn serve_http1(io: TokioIo<Rewound<TcpStream>>, pier: Arc<Pier>) {
         Order::Reset => wire::reset(stream),
         Order::Close => drop(stream),
         Order::Say { bytes, slow, interval } => {
-            // The caller may leave in between; then there is nobody left to annoy.
+            // The caller may leave in between. Then nobody is left to be disturbed.
             let _ = say(&mut stream, &bytes, slow, interval).await;
         }
     }
@@ -148,7 +148,7 @@ async fn read(request: Request<Incoming>, pier: &Pier) -> Result<(Asked, Option<
         pier.books.open(|pages| pages.counts.broken += 1);
         Reply::refusal(status, why)
     };
-    // A length that is announced is refused before it is read: the caller may wait for our word before it sends.
+    // A length that is announced is refused before the body is read: the caller may wait for our word before it sends.
     if body.size_hint().lower() > MOST_BODY as u64 {
         return Err(broken(StatusCode::PAYLOAD_TOO_LARGE, "a request body is at most 1 MiB"));
     }
@@ -184,13 +184,13 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 impl Pier {
     /// What strikes this request: the fault that it carries, else the script's, else nothing.
     fn fault_of(&self, asked: &Asked, carried: Option<Fault>, first: bool) -> Fault {
-        // The script draws for every request, so a header that strikes does not move its draws.
+        // The script draws for every request, so a header that strikes does not move the script's draws.
         let scripted = self.faults.strike(self.started.elapsed(), asked);
         carried.filter(|fault| first || fault.always).or(scripted).unwrap_or_default()
     }
 }
 
-/// The effect, once `before` has passed; the key is held meanwhile. True: the answer is a saved one.
+/// Makes the effect once `before` has passed; the key is held meanwhile. `true`: the answer is a saved one.
 async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
     let admission = pier.books.open(|pages| pages.admit(asked));
     if !before.is_zero() {
@@ -260,7 +260,7 @@ async fn end(
     match line {
         Link::Http2 => Err(reason.into()),
         Link::Http1(orders) => {
-            // The connection takes the order and drops this future; if it is gone, so is the caller.
+            // The connection takes the order and drops this future. If the connection is gone, so is the caller.
             let _ = orders.send(order).await;
             std::future::pending().await
         }
@@ -283,7 +283,8 @@ fn respond(
         headers.insert(ALLOW, HeaderValue::from_static(allow));
     }
     if let Some(wait) = retry_after {
-        // Whole seconds, rounded up: the field has no smaller unit, and earlier than asked would be wrong.
+        // The value is in whole seconds, rounded up: the field has no smaller unit, and earlier than asked would be
+        // wrong.
         headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000) as u64));
     }
     response

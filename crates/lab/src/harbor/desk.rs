@@ -1,5 +1,5 @@
-//! The provider's trade: charges, refunds, customers. Each request is one synchronous step under the lock of the
-//! books, so an effect and its entry are one.
+//! The provider's business: charges, refunds, customers. Each request is one synchronous step under the lock of the
+//! books, so an effect and its entry are made together.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -12,7 +12,7 @@ use super::asked::{Asked, Reply};
 use super::books::{Charge, Entry, Pages, Refund, Status};
 
 impl Pages {
-    /// Does what is asked, and enters it as done `at`.
+    /// Does what is asked, and enters it with the time `at`.
     pub(super) fn perform(&mut self, asked: &Asked, at: Timestamp) -> Reply {
         let segments: Vec<&str> = asked.path.trim_matches('/').split('/').collect();
         let method = if asked.method == Method::HEAD { &Method::GET } else { &asked.method };
@@ -131,7 +131,7 @@ impl Pages {
         Reply::ok(&json!({ "data": data, "next": next }))
     }
 
-    /// Deleting what is deleted is no new effect, and answers as the first time.
+    /// Deleting a deleted charge is no new effect, and is answered as the first time.
     fn delete(&mut self, asked: &Asked, id: &str) -> Reply {
         let Some(entry) = self.charge_by_id.get(id).and_then(|at| self.charges.get_mut(*at)) else {
             return Reply::not_found("no such charge");
@@ -142,8 +142,8 @@ impl Pages {
         Reply { status: StatusCode::NO_CONTENT, body: Bytes::new(), allow: None }
     }
 
-    /// Without an amount: gives back all that is left; a charge that was refunded is answered with its refund, and
-    /// nothing is done. With an amount: adds up, to the charge's amount at most.
+    /// Without an amount it refunds all that is left. A charge that was refunded before is answered with its refund,
+    /// and nothing is done. With an amount it adds up, to the charge's amount at most.
     fn refund(&mut self, asked: &Asked, at: Timestamp) -> Reply {
         let Ok(Value::Object(order)) = serde_json::from_slice(&asked.body) else {
             return Reply::wrong("a refund is a JSON object with `charge`");
@@ -197,7 +197,7 @@ impl Pages {
         reply
     }
 
-    /// Writing the same again is no new effect.
+    /// Writing the same content again is no new effect.
     fn put_customer(&mut self, asked: &Asked, id: &str) -> Reply {
         let Ok(Value::Object(mut customer)) = serde_json::from_slice(&asked.body) else {
             return Reply::wrong("a customer is a JSON object");

@@ -1,8 +1,8 @@
 //! What goes wrong with one request, and how it is asked for.
 //!
 //! A fault is written as words with commas between them: `close-after-effect`, `status=429,retry-after=2s`,
-//! `delay=200ms,reset`. [`WORDS`] has them all. Each says whether the effect took place, for that is what a caller
-//! cannot see: `close` and `close-after-effect` look the same from outside.
+//! `delay=200ms,reset`. [`WORDS`] has them all. Each says whether the effect took place, since a caller cannot see
+//! that: `close` and `close-after-effect` look the same from outside.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ pub const WORDS: &[(&str, &str)] = &[
         "delay=2s",
         "the work takes this long, then the effect and the answer; a caller that leaves does not stop it",
     ),
-    ("delay-after-effect=2s", "the effect at once, the answer this much later"),
+    ("delay-after-effect=2s", "the effect immediately, the answer this much later"),
     ("status=503", "no effect, and this status"),
     ("status-after-effect=500", "the effect, and this status"),
     ("retry-after=3s", "Retry-After beside a status; alone it means status=503"),
@@ -43,7 +43,7 @@ pub struct Fault {
     pub(super) effect: bool,
     pub(super) ending: Ending,
     pub(super) retry_after: Option<Duration>,
-    /// Strikes every request of a key, not only the first.
+    /// Whether it strikes every request of a key, and not only the first.
     pub(super) always: bool,
 }
 
@@ -129,7 +129,8 @@ impl FromStr for Fault {
 }
 
 impl Fault {
-    /// Takes one word in: a wait into the fault itself, an ending (and whether the effect takes place) as the answer.
+    /// Takes in one word. A wait goes into the fault itself; an ending is returned, with whether the effect takes
+    /// place.
     fn take(&mut self, name: &str, value: Option<&str>) -> Result<Option<(Ending, bool)>, FaultError> {
         const INTERVAL: Duration = Duration::from_millis(100);
         let bare = |ending, effect| match value {

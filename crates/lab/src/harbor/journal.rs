@@ -1,11 +1,11 @@
-//! The books in a file: the requests in the order in which they were seen and done, one JSON line each.
+//! The books in a file: the requests in the order in which they were seen and done, one JSON line for each.
 //!
-//! What the books say follows from the requests and their order alone, so a line holds a request and not what became of it,
-//! and opening the file works them off again. The obvious file, a copy of the books that is written again after each change,
-//! grows with the square of their length and can be caught half written.
+//! The content of the books follows from the requests and their order alone. So a line holds a request and not its
+//! result, and opening the file works off the requests again. The obvious file, a copy of the books that is written
+//! again after each change, grows with the square of their length and can be caught half written.
 //!
-//! Work is written down before it is done, in one write: whoever kills the harbor between the two finds it done. A last line
-//! without its end was not done.
+//! Work is written down before it is done, in one write: where the harbor is killed between the two, the work counts as
+//! done. A last line without its line end counts as not done.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -26,16 +26,16 @@ pub(super) struct Journal {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Line {
-    /// The first: from where ids count.
+    /// The first line: the number at which ids begin.
     Begun { start: u32, made: u64 },
     /// A request was read whole.
     Seen { asked: Asked },
-    /// Its work was done then.
+    /// Its work was done at that time.
     Done { at: Timestamp, asked: Asked },
 }
 
 impl Journal {
-    /// Opens or makes the file, and returns the lines that it holds, which the books work off again. It has none where it is new.
+    /// Opens or makes the file, and returns its lines, which the books work off again. A new file has none.
     pub(super) fn open(path: &Path) -> io::Result<(Journal, Vec<Line>)> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock()?;
@@ -55,7 +55,7 @@ impl Journal {
         Ok((journal, lines))
     }
 
-    /// Begins anew.
+    /// Empties the file.
     pub(super) fn begin(&mut self, start: u32, made: u64) -> io::Result<()> {
         self.cut(0)?;
         self.write(&Line::Begun { start, made })

@@ -13,24 +13,25 @@
 //! | `GET /health`, `GET /v1/ping` | 200 |
 //! | `GET /books`, `DELETE /books` | the [books](Snapshot), uncounted; clears them |
 //!
-//! `Idempotency-Key` is honoured on everything that writes. The same key and bytes again get the saved answer with
-//! `idempotent-replayed: true`; other bytes 422; while the first is being worked on, 409. Only a 2xx is saved.
+//! `Idempotency-Key` is honoured on everything that writes. The same key with the same bytes gets the saved answer,
+//! with `idempotent-replayed: true`. The key with other bytes gets a 422, and while the first request is being worked
+//! on a 409. Only a 2xx is saved.
 //!
 //! # Faults
 //!
-//! The header `harbor-fault: WORD[,WORD][;always]` makes a request go wrong; [`WORDS`] lists the words. It strikes
-//! the first request of its `Idempotency-Key`, or, without one, of its `harbor-id`; with `;always`, each. A request
-//! with neither is struck each time: two equal GETs cannot be told from one GET repeated, so there is no first.
-//! A [`Script`] makes requests go wrong by rate and time; a header that strikes comes before it.
+//! The header `harbor-fault: WORD[,WORD][;always]` makes a request go wrong; [`WORDS`] lists the words. It strikes the
+//! first request of its `Idempotency-Key`, or, without a key, of its `harbor-id`; with `;always` it strikes each of
+//! them. A request with neither is struck each time: two equal GETs cannot be told from one GET repeated, so there is
+//! no first. A [`Script`] makes requests go wrong by rate and time. A fault in the header takes precedence over it.
 //!
 //! A harbor that is killed and started again finds its [books](Books::kept_in) in a file, if they are kept in one.
 //!
-//! A fault without an effect does not hold the key: a repeat finds it free. Work that was begun is finished, also
-//! when the caller leaves during a `delay`, as it is with a real provider.
+//! A fault without an effect does not hold the key: a repeat finds it free. Work that has begun is finished, even when
+//! the caller leaves during a `delay`, as with a real provider.
 //!
-//! On HTTP/2 one stream is struck, not the connection: `reset` and `close` are RST_STREAM (INTERNAL_ERROR, CANCEL),
-//! `garbage` is RST_STREAM (PROTOCOL_ERROR), `truncate` is RST_STREAM in the body, and `slow-head` delays the head
-//! once.
+//! On HTTP/2 a fault strikes one stream and not the connection: `reset` and `close` are RST_STREAM (INTERNAL_ERROR,
+//! CANCEL), `garbage` is RST_STREAM (PROTOCOL_ERROR), `truncate` is RST_STREAM in the body, and `slow-head` delays the
+//! whole head.
 
 mod asked;
 mod books;
@@ -58,12 +59,12 @@ pub use fault::{Fault, FaultError, WORDS};
 pub use pier::{Faults, MOST_BODY};
 pub use script::{Script, ScriptError};
 
-/// Connections open at once; more wait in the backlog.
+/// The most connections that are open at the same time. More connections wait in the backlog.
 pub const MOST_CONNECTIONS: usize = 4096;
-/// Connections that wait to be accepted.
+/// The most connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// A harbor that is bound and not yet running: callers that connect wait, or are refused where it is still closed.
+/// A harbor that is bound and does not run yet. Callers that connect wait, or are refused where it is still closed.
 #[derive(Debug)]
 pub struct Harbor {
     socket: Socket,
@@ -84,13 +85,13 @@ impl Harbor {
         Ok(Harbor { is_open: true, ..closed })
     }
 
-    /// As [`Harbor::bind`], but callers are refused until it runs: the port is taken, and nobody listens.
+    /// As [`Harbor::bind`], but callers are refused until it runs: the port is taken, and nobody listens on it.
     ///
     /// # Errors
     /// Those of binding.
     pub fn closed(address: SocketAddr, script: Option<Script>) -> io::Result<Harbor> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        // A harbor that is started again finds its port free, though connections of the last one linger.
+        // A harbor that is started again finds its port free, even while connections of the last one linger.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
@@ -99,34 +100,34 @@ impl Harbor {
         Ok(Harbor { socket, is_open: false, address, books: Books::default(), faults })
     }
 
-    /// With these books, [kept in a file](Books::kept_in) most likely.
+    /// Uses these books, usually books that are [kept in a file](Books::kept_in).
     #[must_use]
     pub fn with_books(self, books: Books) -> Harbor {
         Harbor { books, ..self }
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its books, for a look from the same process.
+    /// Its books, for tests in the same process.
     #[must_use]
     pub fn books(&self) -> Books {
         self.books.clone()
     }
 
-    /// Its faults, to be changed while it runs.
+    /// Its faults, which can be changed while it runs.
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.faults.clone()
     }
 
-    /// Serves until dropped; then every connection is closed. The times of a script count from here.
+    /// Serves until it is dropped; then every connection is closed. The times of a script count from here.
     ///
     /// # Errors
-    /// The listener could not be handed to the runtime. Failed accepts are logged and tried again.
+    /// The listener could not be handed to the runtime. A failed accept is logged and tried again.
     pub async fn run(self) -> io::Result<()> {
         if !self.is_open {
             self.socket.listen(BACKLOG)?;
@@ -147,7 +148,7 @@ impl Harbor {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "harbor: accept failed");
-                    // Out of descriptors, most likely: that passes only as connections end.
+                    // Most likely there are no descriptors left, which changes only as connections end.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }

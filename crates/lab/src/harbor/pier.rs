@@ -14,8 +14,8 @@ use super::script::Script;
 /// The largest request body, in bytes; a larger one is answered 413.
 pub const MOST_BODY: usize = 1 << 20;
 
-/// The faults of a running harbor, for a test that changes them when it has seen what it waited for; clones change the
-/// same harbor's.
+/// The faults of a running harbor, for a test that changes them when it has seen what it waited for. Clones change the
+/// faults of the same harbor.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Mutex<Option<Script>>>);
 
@@ -24,7 +24,7 @@ impl Faults {
         Faults(Arc::new(Mutex::new(script)))
     }
 
-    /// From now on these and no others. The times of a script still count from the start of the harbor.
+    /// Uses these faults and no others from now on. The times of a script still count from the start of the harbor.
     pub fn set(&self, script: Option<Script>) {
         *self.0.lock() = script;
     }

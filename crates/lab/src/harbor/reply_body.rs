@@ -13,11 +13,11 @@ use super::books::Presence;
 
 /// How the bytes come.
 pub(super) enum Pace {
-    /// At once.
+    /// All of them together.
     Whole,
-    /// One per interval.
+    /// One byte per interval.
     Drip(Pin<Box<Sleep>>, Duration),
-    /// Half of them, then, after a moment, an error, which hyper turns into a reset of the stream.
+    /// Half of them, and after a moment an error, which hyper turns into a reset of the stream.
     Half(Option<Pin<Box<Sleep>>>),
 }
 
@@ -27,7 +27,7 @@ impl Pace {
     }
 }
 
-/// A stream that is reset forgets what it has not yet written, head and all; this long it gets to write.
+/// A stream that is reset forgets what it has not written yet, even the head. It gets this long to write.
 const FLUSHED: Duration = Duration::from_millis(10);
 
 pub(super) struct ReplyBody {

@@ -12,15 +12,15 @@
 //!     rate  = 0.1
 //!     from  = "5s"
 //!     until = "60s"
-//!     times = 100           # strikes no more than so many requests; no bound by default
+//!     times = 100           # the most requests that it strikes; no bound by default
 //! "#.parse()?;
 //! # let _ = script;
 //! # Ok::<(), seawall_lab::harbor::ScriptError>(())
 //! ```
 //!
-//! Each rule draws from a generator of its own, once for each request that it matches, in its time or out of it. So
-//! the n-th charge meets the same fate in each run with the same seed, whatever else was asked between, and a rule
-//! that is added below changes nothing for those above. The first rule that strikes decides.
+//! Each rule draws from its own generator, once for each request that it matches, whether the rule's time is on or not.
+//! So the n-th charge has the same fate in each run with the same seed, whatever else was asked between. A rule that is
+//! added below changes nothing for those above. The first rule that strikes decides.
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,7 +31,7 @@ use serde::Deserialize;
 
 use super::fault::{Fault, duration};
 
-/// The faults of a run. Read from TOML by `parse`.
+/// The faults of a run. It is read from TOML by `parse`.
 #[derive(Clone, Debug)]
 pub struct Script {
     rules: Vec<Rule>,
@@ -44,13 +44,13 @@ struct Rule {
     rate: f64,
     from: Duration,
     until: Duration,
-    /// How many more requests it may strike.
+    /// How many further requests it may strike.
     left: u64,
     draws: fastrand::Rng,
 }
 
 impl Script {
-    /// The fault of one request, asked `at` so long after the start of the run.
+    /// The fault of one request that came `at` this time after the start of the run.
     pub(super) fn strike(&mut self, at: Duration, method: &Method, path: &str) -> Option<Fault> {
         let mut struck = None;
         for rule in self.rules.iter_mut().filter(|rule| rule.matches.covers(method, path)) {
@@ -64,7 +64,7 @@ impl Script {
     }
 }
 
-/// Why a script could not be read: what is wrong, at which line and column.
+/// Why a script could not be read: what is wrong, and at which line and column.
 #[derive(Clone, Debug)]
 pub struct ScriptError(String);
 
@@ -168,7 +168,8 @@ impl TryFrom<String> for Time {
     }
 }
 
-/// Method and path: `POST /v1/charges`, `GET /v1/charges/{id}`, `* /v1/{*rest}`. Everything where none is given.
+/// Method and path: `POST /v1/charges`, `GET /v1/charges/{id}`, `* /v1/{*rest}`. Without one, a rule matches
+/// everything.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(try_from = "String")]
 struct Pattern {

@@ -1,4 +1,4 @@
-//! What a rogue does: with a request it has read, and with a connection that rests.
+//! What a rogue does with a request that it has read, and with a connection that rests.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::load::Load;
 
-/// What is done with one request.
+/// What a rogue does with one request.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Answers.
@@ -15,26 +15,26 @@ pub enum Act {
     Close,
     /// HTTP/1.1: resets the connection. HTTP/2: RST_STREAM with INTERNAL_ERROR.
     Reset,
-    /// Never answers; notes when the caller leaves.
+    /// Never answers, and notes when the caller leaves.
     Hang,
-    /// Waits, noting a caller that leaves, then acts.
+    /// Waits, and then acts. A caller that leaves during the wait is noted.
     After(Duration, Box<Act>),
     /// Writes these bytes as they are. On HTTP/2 they land between two frames.
     Raw(Bytes, Then),
-    /// HTTP/2: RST_STREAM with REFUSED_STREAM, which says that the request was not processed; it is not counted as
+    /// HTTP/2: RST_STREAM with REFUSED_STREAM, which says that the request was not processed, so it is not counted as
     /// processed. HTTP/1.1 has no such word: the connection is closed.
     Refuse,
-    /// HTTP/2: GOAWAY with this last stream id. Streams above it were never processed, and are counted so; those up
-    /// to it go on as their acts say, or are dropped with the connection if `then` says so. HTTP/1.1: closes.
+    /// HTTP/2: GOAWAY with this last stream id. Streams above it were never processed, and are counted so. Those up to
+    /// it go on as their acts say, or are dropped with the connection if `then` says so. HTTP/1.1: closes.
     GoAway {
         /// The highest stream id that was, or may have been, processed.
         last: u32,
-        /// What becomes of the connection.
+        /// What happens to the connection.
         then: Then,
     },
 }
 
-/// What becomes of the connection.
+/// What happens to the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     /// It stays open.
@@ -67,7 +67,7 @@ impl Answer {
         Answer { load: Load::bytes(body), ..Answer::status(200) }
     }
 
-    /// One header field more. The body's framing needs none.
+    /// Adds a header field. The fields that frame the body are written anyway.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Answer {
         self.headers.push((name.to_owned(), value.to_owned()));
@@ -80,8 +80,8 @@ impl Answer {
         Answer { load, ..self }
     }
 
-    /// What becomes of the connection after it, without a word about it in the head. The default is
-    /// [`Then::Keep`]. HTTP/2 connections are kept.
+    /// Sets what happens to the connection after it. The head says nothing about it. The default is [`Then::Keep`].
+    /// HTTP/2 connections are kept.
     #[must_use]
     pub fn then(self, then: Then) -> Answer {
         Answer { then, ..self }
@@ -95,8 +95,8 @@ impl From<Answer> for Act {
 }
 
 /// What is done with an HTTP/1.1 connection that rests: between an answer and the next request, or (as a welcome)
-/// before the first byte. A request that comes in time is served as usual. The timer is looked at first: when both
-/// are due, the connection ends, and the request that lies unread in it is lost with a reset, as with real servers.
+/// before the first byte. A request that comes in time is served as usual. The timer is looked at first: when both are
+/// due, the connection ends, and the request that lies unread in it is lost with a reset, as with real servers.
 #[derive(Clone, Debug, Default)]
 pub enum Idle {
     /// Waits for the next request.
@@ -106,12 +106,12 @@ pub enum Idle {
     Close(Duration),
     /// Resets after this long.
     Reset(Duration),
-    /// Says something that nobody asked for after this long; then the connection is kept, closed or reset.
+    /// Sends something unasked after this long. Then the connection is kept, closed or reset.
     Say(Duration, Bytes, Then),
 }
 
 impl Idle {
-    /// What many servers send on a connection that rested too long: a 408 that answers no request, then a close.
+    /// What many servers send on a connection that has rested too long: a 408 that answers no request, then a close.
     #[must_use]
     pub fn stale_408(after: Duration, then: Then) -> Idle {
         let bytes = "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";

@@ -1,4 +1,4 @@
-//! What the connections of one rogue share: the plan that is asked what to do, and what was seen.
+//! What the connections of one rogue share: the plan that decides each act, and what was seen.
 
 use std::sync::Arc;
 

@@ -14,9 +14,9 @@ use super::load::{Framing, Load, Step};
 use super::log::{Departed, Heard};
 use super::parse::{Body, Head, Reader};
 
-/// How much a caller may send while its answer is on the way, before it is no longer read.
+/// How many bytes a caller may send while its answer is on the way, before reading stops.
 const MOST_AHEAD: usize = 1 << 20;
-/// When what is ready to be written is written.
+/// When bytes that are ready are written.
 const FULL: usize = 64 << 10;
 
 pub(super) async fn serve(mut stream: TcpStream, mut ahead: BytesMut, den: &Den, connection: u64) {
@@ -55,11 +55,11 @@ pub(super) async fn serve(mut stream: TcpStream, mut ahead: BytesMut, den: &Den,
     }
 }
 
-/// Lets the connection rest. False: it is over, and to be dropped.
+/// Lets the connection rest. `false`: it is over and has to be dropped.
 pub(super) async fn rest(stream: &mut TcpStream, idle: Idle) -> bool {
     if let Some(after) = idle.after().filter(|after| !after.is_zero()) {
-        // A request that has arrived is heard first, as by any server that looks at its connections before its clocks.
-        // Else the moment in which requests are lost would be as long as this program stood still.
+        // A request that has arrived is read first, as by any server that looks at its connections before its clocks.
+        // Otherwise requests would be lost for as long as this program was not running.
         tokio::select! {
             biased;
             _ = stream.readable() => return true,
@@ -81,7 +81,7 @@ pub(super) async fn rest(stream: &mut TcpStream, idle: Idle) -> bool {
     then == Then::Keep
 }
 
-/// The next request; whether it is the last of its connection; whether its body was left unread.
+/// The next request, whether it is the last of its connection, and whether its body was left unread.
 async fn request(
     reader: &mut Reader<'_>,
     den: &Den,
@@ -118,7 +118,7 @@ async fn request(
     Ok(Some((heard, last, has_body && den.settings.at_head)))
 }
 
-/// What is done with one request.
+/// Decides what is done with one request, and does it.
 struct Turn<'a> {
     stream: &'a mut TcpStream,
     ahead: &'a mut BytesMut,
@@ -128,14 +128,14 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Does it; the error says how the caller left before it was done.
+    /// Does it. The error says how the caller left before it was done.
     async fn act(&mut self, mut act: Act) -> Result<Then, Departed> {
         while let Act::After(wait, next) = act {
             self.pause(wait).await?;
             act = *next;
         }
         match act {
-            // Taken off above.
+            // The caller has taken waits off.
             Act::After(..) => Ok(Then::Keep),
             Act::Answer(answer) => self.answer(&answer).await,
             Act::Close | Act::GoAway { .. } => Ok(Then::Close),
@@ -160,7 +160,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Waits until the caller leaves. What it sends meanwhile is kept for the next turn.
+    /// Waits until the caller leaves. What it sends meanwhile is kept for the next request.
     async fn departure(&mut self) -> Departed {
         while !self.unread && self.ahead.len() < MOST_AHEAD {
             match self.stream.read_buf(self.ahead).await {
@@ -169,7 +169,7 @@ impl Turn<'_> {
                 Err(error) => return departed(error),
             }
         }
-        // Unread bytes hide an orderly end; a reset shows.
+        // Unread bytes hide an orderly end, but not a reset.
         let _ = self.stream.ready(Interest::ERROR).await;
         Departed::Reset
     }
@@ -187,7 +187,7 @@ impl Turn<'_> {
         Ok(if answer.load.framing() == Framing::UntilClose && !bodiless { Then::Close } else { answer.then })
     }
 
-    /// Writes the body; its last piece stays in `out`. False: it broke off as ordered.
+    /// Writes the body; its last piece stays in `out`. `false`: it broke off as ordered.
     async fn body(&mut self, load: &Load, out: &mut BytesMut) -> Result<bool, Departed> {
         let chunked = load.framing() == Framing::Chunked;
         let mut steps = load.steps();
@@ -226,7 +226,7 @@ impl Turn<'_> {
     }
 }
 
-/// A write that fails, or a read, was met by a reset: an orderly close shows as an end of file.
+/// A write or read that fails was met by a reset, since an orderly close appears as an end of file.
 fn departed(_: io::Error) -> Departed {
     Departed::Reset
 }

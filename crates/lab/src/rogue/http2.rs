@@ -1,7 +1,7 @@
 //! One HTTP/2 connection of a rogue.
 //!
-//! The `h2` crate speaks the protocol, and is too well-behaved for a GOAWAY of our choice: its own names the last
-//! stream that it saw. So that frame is written past it, onto the socket, while it has nothing half-written.
+//! The `h2` crate speaks the protocol, but its GOAWAY always names the last stream that it saw. So a GOAWAY with
+//! another stream is written past it, directly onto the socket, while no frame is half written.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -25,12 +25,12 @@ use super::parse::Body;
 use crate::wire::{Rewound, Shared};
 
 const MOST_STREAMS: u32 = 1000;
-/// A stream that is reset forgets what it has not yet written; this long it gets to write before a cut.
+/// A stream that is reset forgets what it has not written yet. It gets this long to write before a cut.
 const FLUSHED: Duration = Duration::from_millis(10);
-/// How long the streams of a connection that is gone may take to notice.
+/// How long the streams may take to notice that their connection is gone.
 const NOTICED: Duration = Duration::from_secs(1);
 
-/// Bytes to write past the protocol, and what becomes of the connection.
+/// Bytes to write past the protocol, and what happens to the connection then.
 struct Order {
     bytes: Bytes,
     then: Then,
@@ -83,7 +83,7 @@ pub(super) async fn serve(stream: TcpStream, ahead: BytesMut, den: Arc<Den>, con
                 let Some(Ok((request, respond))) = accepted else { break };
                 let mut limb = Limb::new(&trunk, request, respond, on_connection);
                 on_connection += 1;
-                // What is whole already is heard here, in the order in which it came.
+                // Requests that are whole already are taken in here, in the order in which they came.
                 let act = limb.whole().then(|| limb.hear());
                 streams.spawn(limb.live(act));
             }
@@ -152,7 +152,7 @@ impl Limb {
         self.body.is_end_stream() || self.trunk.den.settings.at_head
     }
 
-    /// Enters the request; none if a GOAWAY was sent that leaves it out.
+    /// Enters the request; `None` if a GOAWAY was sent that leaves it out.
     fn hear(&mut self) -> Option<Act> {
         if self.stream > self.trunk.fate.lock().last {
             return None;
@@ -207,7 +207,7 @@ impl Limb {
             act = *next;
         }
         match act {
-            // Taken off above.
+            // The caller has taken waits off.
             Act::After(..) => {}
             Act::Answer(answer) => return self.answer(&answer).await,
             Act::Hang => return Err(departure(&mut self.respond).await),
@@ -224,14 +224,14 @@ impl Limb {
                 if self.stream <= last {
                     return Err(departure(&mut self.respond).await);
                 }
-                // The caller knows what became of this stream; it ends with the connection, without a word more.
+                // The caller knows what became of this stream. It ends with the connection, without another frame.
                 departure(&mut self.respond).await;
             }
         }
         Ok(())
     }
 
-    /// Takes back that the streams above `last` were processed.
+    /// Notes that the streams above `last` were not processed after all.
     fn leave_out(&self, last: u32) {
         let left_out = {
             let mut fate = self.trunk.fate.lock();
@@ -244,7 +244,7 @@ impl Limb {
     }
 
     async fn order(&self, bytes: Bytes, then: Then) {
-        // A connection that takes no orders is over, and this stream with it.
+        // A connection that takes no orders is over, and so is this stream.
         let _ = self.trunk.orders.send(Order { bytes, then }).await;
     }
 
@@ -266,7 +266,7 @@ impl Limb {
     }
 }
 
-/// Sends the body. False: it broke off as ordered.
+/// Sends the body. `false`: it broke off as ordered.
 async fn body(send: &mut SendStream<Bytes>, load: &Load) -> Result<bool, Departed> {
     let mut steps = load.steps();
     loop {

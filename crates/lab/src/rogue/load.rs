@@ -1,4 +1,4 @@
-//! The body of an answer, as a row of steps that either protocol writes.
+//! The body of an answer, as a list of steps that either protocol writes.
 
 use std::time::Duration;
 
@@ -40,9 +40,9 @@ pub(super) enum Step {
     End,
 }
 
-/// How many bytes go out at once where nothing else is said.
+/// How many bytes are written together, unless the body says otherwise.
 const PIECE: usize = 64 << 10;
-/// The pattern's period, a prime, so that no power of two is in step with it.
+/// The pattern's period. It is a prime, so no power of two is in step with it.
 const PERIOD: u64 = 251;
 
 impl Load {
@@ -52,7 +52,7 @@ impl Load {
         Load::new(Source::Bytes(bytes.into()))
     }
 
-    /// `length` bytes of [`pattern`], made on the way.
+    /// `length` bytes of [`pattern`], made while they are sent.
     #[must_use]
     pub fn pattern(length: u64) -> Load {
         Load::new(Source::Pattern(length))
@@ -74,13 +74,13 @@ impl Load {
         Load { framing: Framing::Chunked, ..self }
     }
 
-    /// Ended by the end of the connection, as in HTTP/1.0.
+    /// The body ends with the connection, as in HTTP/1.0.
     #[must_use]
     pub fn until_close(self) -> Load {
         Load { framing: Framing::UntilClose, ..self }
     }
 
-    /// `piece` bytes, a pause, the next piece. A pause comes before each piece but the first.
+    /// Sends `piece` bytes, pauses, and sends the next piece. A pause comes before each piece but the first.
     #[must_use]
     pub fn drip(self, piece: usize, pause: Duration) -> Load {
         Load { piece: piece.max(1), pause: Some(pause), ..self }
@@ -92,7 +92,7 @@ impl Load {
         Load { cut: Some(bytes), ..self }
     }
 
-    /// One trailer field more; HTTP/1.1 sends them only after a chunked body, so the body becomes one.
+    /// Adds a trailer field. HTTP/1.1 sends trailers only after a chunked body, so the body becomes chunked.
     #[must_use]
     pub fn trailer(mut self, name: &str, value: &str) -> Load {
         self.trailers.push((name.to_owned(), value.to_owned()));
@@ -149,7 +149,7 @@ pub fn pattern(offset: u64, length: usize) -> Bytes {
     let mut bytes: Vec<u8> =
         (offset..).take(length.min(PERIOD as usize)).map(|at| (at % PERIOD) as u8).collect();
     while bytes.len() < length {
-        // A whole number of periods is there already, so what is copied fits on.
+        // A whole number of periods is there already, so the copied bytes continue the pattern.
         let more = (length - bytes.len()).min(bytes.len());
         bytes.extend_from_within(..more);
     }
@@ -167,7 +167,7 @@ impl Default for Fingerprint {
 }
 
 impl Fingerprint {
-    /// That of one piece.
+    /// The fingerprint of one piece.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Fingerprint {
         let mut print = Fingerprint::default();
@@ -175,7 +175,7 @@ impl Fingerprint {
         print
     }
 
-    /// Takes the next piece in.
+    /// Takes in the next piece.
     pub fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);

@@ -1,4 +1,4 @@
-//! What a rogue saw. Every list in it is bounded; the counts go on.
+//! What a rogue saw. Every list in it has a bound. The counts go on beyond it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,21 +9,21 @@ use tokio::sync::Notify;
 
 use super::load::Fingerprint;
 
-/// How many identities are kept; more are counted, not kept.
+/// How many identities are kept. Further ones are only counted.
 pub const MOST_IDS: usize = 1_000_000;
-/// How many departures are kept, the first ones.
+/// How many departures are kept; these are the first ones.
 pub const MOST_DEPARTURES: usize = 100_000;
 
-/// A request, read whole (or its head alone, where the rogue acts on that).
+/// A request that was read whole, or only its head where the rogue acts on the head.
 #[derive(Clone, Debug)]
 pub struct Heard {
-    /// Position among all requests of this rogue, from 0.
+    /// Its number among all requests of this rogue, from 0.
     pub number: u64,
-    /// Position of its connection among all connections, from 0.
+    /// The number of its connection among all connections, from 0.
     pub connection: u64,
-    /// Position on its connection, from 0.
+    /// Its number on its connection, from 0.
     pub on_connection: u64,
-    /// Its stream id; none on HTTP/1.1.
+    /// Its stream id; `None` on HTTP/1.1.
     pub stream: Option<u32>,
     /// As sent.
     pub method: String,
@@ -60,7 +60,7 @@ impl Heard {
 pub struct Tally {
     /// How often it came.
     pub received: u32,
-    /// How often it was not refused unprocessed, so that it may have had an effect.
+    /// How often it may have had an effect, because it was not refused as unprocessed.
     pub processed: u32,
     /// How often an answer was sent, up to its last byte.
     pub answered: u32,
@@ -75,9 +75,9 @@ pub struct Departure {
     pub id: Option<String>,
     /// How long after the request was read.
     pub after: Duration,
-    /// When it was noticed.
+    /// When that was noticed.
     pub at: Instant,
-    /// How.
+    /// How the caller left.
     pub how: Departed,
 }
 
@@ -99,7 +99,7 @@ pub struct Counts {
     pub open: u64,
     /// Requests read.
     pub requests: u64,
-    /// The same by method.
+    /// Requests read, by method.
     pub methods: BTreeMap<String, u64>,
     /// Requests that broke off before they were whole.
     pub broken: u64,
@@ -107,7 +107,7 @@ pub struct Counts {
     pub answers: u64,
     /// Body bytes received, those of broken requests too.
     pub body_bytes: u64,
-    /// By the `x-id` header.
+    /// The requests by their `x-id` header.
     pub ids: BTreeMap<String, Tally>,
     /// Callers that left early.
     pub departures: Vec<Departure>,
@@ -157,7 +157,7 @@ impl Log {
         self.write(|counts| {
             heard.number = counts.requests;
             counts.requests += 1;
-            // Methods are the caller's to name, so they are bounded too.
+            // Callers choose the methods, so their number is bounded, too.
             let room = counts.methods.len() < 64;
             if let Some(count) = counts.methods.get_mut(&heard.method) {
                 *count += 1;
@@ -179,7 +179,7 @@ impl Log {
         });
     }
 
-    /// Takes back that a request was processed.
+    /// Notes that a request was not processed after all.
     pub(super) fn unprocess(&self, id: Option<&str>) {
         self.tally(id, |tally| tally.processed = tally.processed.saturating_sub(1));
     }

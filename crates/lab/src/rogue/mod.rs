@@ -1,11 +1,11 @@
-//! An upstream that does what no server should, or what every server does at the worst moment.
+//! An upstream that does what no server should do, or what every server does, but at the worst moment.
 //!
-//! A rogue reads a request whole, asks its **plan** what to do ([`Act`]), and does it; between two requests it asks
+//! A rogue reads a request whole, asks its **plan** what to do ([`Act`]), and does it. Between two requests it asks
 //! what to do with the resting connection ([`Idle`]). Both are closures with a seeded generator, so any mix of
 //! misbehaviour is a line in the test that needs it, and [`Counts`] says afterwards what really arrived.
 //!
-//! It speaks HTTP/1.1 with a parser of its own, loose on purpose, and HTTP/2 (prior knowledge) by the `h2` crate; the
-//! first bytes tell which. It ends, with all its connections, when dropped.
+//! It speaks HTTP/1.1 with its own parser, which is lenient on purpose, and HTTP/2 (prior knowledge) with the `h2`
+//! crate. The first bytes decide between them. It ends with all its connections when it is dropped.
 //!
 //! ```
 //! use std::time::Duration;
@@ -72,7 +72,7 @@ use crate::wire::{self, Speech};
 use den::{Den, Each, Plan, Rest, Settings};
 use log::Log;
 
-/// Connections open at once; more wait in the backlog.
+/// The most connections that are open at the same time. More connections wait in the backlog.
 pub const MOST_CONNECTIONS: usize = 8192;
 
 /// A running rogue. Dropping it ends it.
@@ -84,7 +84,7 @@ pub struct Rogue {
 }
 
 impl Rogue {
-    /// One that answers everything with an empty 200, until told otherwise.
+    /// A rogue that answers every request with an empty 200, until its plan says otherwise.
     #[must_use]
     pub fn builder() -> Builder {
         Builder {
@@ -96,13 +96,13 @@ impl Rogue {
         }
     }
 
-    /// Where it listens, on 127.0.0.1.
+    /// The address on 127.0.0.1 on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A look at what it has seen.
+    /// Looks at what it has seen.
     pub fn read<R>(&self, look: impl FnOnce(&Counts) -> R) -> R {
         self.log.read(look)
     }
@@ -113,7 +113,7 @@ impl Rogue {
         self.log.read(Counts::clone)
     }
 
-    /// Waits until what it has seen satisfies `reached`. Set your own time limit around it.
+    /// Waits until `reached` holds for what it has seen. Set your own time limit around it.
     pub async fn until(&self, reached: impl FnMut(&Counts) -> bool) {
         self.log.until(reached).await;
     }
@@ -125,7 +125,7 @@ impl Drop for Rogue {
     }
 }
 
-/// A rogue in the making.
+/// A rogue that is being built.
 pub struct Builder {
     seed: u64,
     each: Each,
@@ -156,7 +156,8 @@ impl Builder {
         self.each(move |_, _| Act::Answer(answer.clone()))
     }
 
-    /// The n-th request gets the n-th act, and those past the last one the last. None at all: an empty 200.
+    /// The n-th request gets the n-th act, and those past the last act get the last one. Without any act it is an empty
+    /// 200.
     #[must_use]
     pub fn acts(self, acts: impl IntoIterator<Item = Act>) -> Builder {
         let acts: Vec<Act> = acts.into_iter().collect();
@@ -193,21 +194,21 @@ impl Builder {
         self
     }
 
-    /// How many bytes of each body are kept in [`Heard`]. Default 64 KiB; the rest is counted and fingerprinted.
+    /// Sets how many bytes of each body are kept in [`Heard`]. Default 64 KiB. The rest is counted and fingerprinted.
     #[must_use]
     pub fn keep_body(mut self, bytes: usize) -> Builder {
         self.settings.keep_body = bytes;
         self
     }
 
-    /// How many requests are kept in [`Counts`], the first ones. Default 64.
+    /// Sets how many requests are kept in [`Counts`]; these are the first ones. Default 64.
     #[must_use]
     pub fn keep_heard(mut self, requests: usize) -> Builder {
         self.settings.keep_heard = requests;
         self
     }
 
-    /// Binds a free port on 127.0.0.1 and begins, on the tokio runtime it is called in.
+    /// Binds a free port on 127.0.0.1 and begins to serve, on the tokio runtime in which it is called.
     ///
     /// # Errors
     /// Those of binding.
@@ -236,7 +237,7 @@ async fn accept(listener: TcpListener, den: Arc<Den>) {
         }
         match listener.accept().await {
             Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&den)))),
-            // Out of descriptors, most likely: that passes only as connections end.
+            // Most likely there are no descriptors left, which changes only as connections end.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
@@ -254,7 +255,7 @@ async fn connection(mut stream: TcpStream, den: Arc<Den>) {
     if !http1::rest(&mut stream, welcome).await {
         return;
     }
-    // What breaks a connection is the caller's doing, and noted where a request was under way.
+    // What breaks a connection was done by the caller. It is noted where a request was under way.
     if let Ok(Some((speech, ahead))) = wire::listen_in(&mut stream).await {
         match speech {
             Speech::Http1 => http1::serve(stream, ahead, &den, number).await,

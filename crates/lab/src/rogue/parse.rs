@@ -1,6 +1,7 @@
-//! Reading HTTP/1.1 requests, just well enough for well-formed ones.
+//! Reads HTTP/1.1 requests, just well enough for well-formed ones.
 //!
-//! A gateway must never send anything else, so what cannot be read here counts as broken and ends the connection.
+//! A gateway must never send anything else. So a request that cannot be read here counts as broken and ends the
+//! connection.
 
 use std::io;
 
@@ -30,7 +31,7 @@ pub(super) enum BodyFraming {
     Chunked,
 }
 
-/// A request's body, counted and fingerprinted, and kept in part.
+/// A request's body. It is counted and fingerprinted, and a part of it is kept.
 pub(super) struct Body<'a> {
     pub(super) kept: BytesMut,
     pub(super) len: u64,
@@ -53,7 +54,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// What is read from a connection, and what was read ahead of it.
+/// The reading side of a connection, with the bytes that were read ahead.
 pub(super) struct Reader<'a> {
     pub(super) stream: &'a mut TcpStream,
     pub(super) ahead: &'a mut BytesMut,
@@ -67,7 +68,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The next head; none if the connection ended before its first byte.
+    /// The next head; `None` if the connection ended before its first byte.
     pub(super) async fn head(&mut self) -> io::Result<Option<Head>> {
         let mut searched = 0_usize;
         loop {
@@ -87,7 +88,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a body to its end; what comes back are its trailers.
+    /// Reads a body to its end, and returns its trailers.
     pub(super) async fn body(
         &mut self,
         framing: BodyFraming,

@@ -1,10 +1,10 @@
 //! What happens next: the agenda of a simulation, in virtual time.
 //!
-//! A priority queue by time. Two events at one instant come out in the order in which they were put in, so a run is a
-//! function of its seed and nothing else. The obvious heap keeps whole events and compares them; here a key of time and
-//! number is compared as one integer, and the event beside it is a few bytes.
+//! It is a priority queue by time. Two events of the same instant come out in the order in which they were put in, so a
+//! run depends on its seed and on nothing else. The obvious heap keeps whole events and compares them. Here a key of
+//! time and number is compared as one integer, and the event beside it has a few bytes.
 //!
-//! Every event that comes out is mixed into a hash in which the order counts. Two runs with one hash did the same
+//! Every event that comes out is mixed into a hash that depends on the order. Two runs with the same hash did the same
 //! things in the same order.
 
 use std::cmp::{Ordering, Reverse};
@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use seawall_policy::Time;
 
-/// Something that can happen; small, copied, and told apart by a number.
+/// Something that can happen. It is small, it is copied, and a number tells it apart.
 pub trait Event: Copy {
-    /// A number that tells this event from others at the same instant.
+    /// A number that tells this event from others of the same instant.
     fn mark(&self) -> u64;
 }
 
@@ -49,9 +49,9 @@ impl<E> Ord for Due<E> {
 
 /// Events to come.
 ///
-/// Beside the heap there is a lane for timers that all take equally long, as the timeouts of attempts do: they are due
-/// in the order in which they were set, so a plain queue holds them. They are most of what is pending, and nearly all
-/// of them are void when they come.
+/// Beside the heap there is a lane for timers that all take equally long, such as the timeouts of attempts. They are
+/// due in the order in which they were set, so a plain queue holds them. Most pending events are such timers, and
+/// nearly all of them are void when they come.
 pub struct Agenda<E> {
     heap: BinaryHeap<Reverse<Due<E>>>,
     lane: VecDeque<Due<E>>,
@@ -62,7 +62,7 @@ pub struct Agenda<E> {
 }
 
 impl<E: Event> Agenda<E> {
-    /// Nothing is to come, at time zero.
+    /// An empty agenda at time zero.
     #[must_use]
     pub fn new() -> Agenda<E> {
         Agenda {
@@ -81,7 +81,7 @@ impl<E: Event> Agenda<E> {
         self.now
     }
 
-    /// How many events have come out.
+    /// The number of events that have come out.
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.taken
@@ -93,7 +93,7 @@ impl<E: Event> Agenda<E> {
         self.hash
     }
 
-    /// Puts an event in; one in the past happens now.
+    /// Puts an event in. An event in the past happens now.
     #[inline]
     pub fn at(&mut self, time: Time, event: E) {
         let entry = self.entry(time, event);
@@ -106,8 +106,8 @@ impl<E: Event> Agenda<E> {
         self.at(self.now.saturating_add(delay), event);
     }
 
-    /// Puts a timer in. Cheap as long as timers are set in the order in which they are due; any other goes where all
-    /// events go.
+    /// Puts a timer in. This is cheap as long as timers are set in the order in which they are due. Other timers go
+    /// where all events go.
     #[inline]
     pub fn timer(&mut self, time: Time, event: E) {
         let entry = self.entry(time, event);
@@ -149,7 +149,7 @@ impl<E: Event> Default for Agenda<E> {
     }
 }
 
-/// A number mixed into a hash in which the order counts.
+/// Mixes a number into a hash that depends on the order.
 #[must_use]
 #[inline]
 pub fn mixed(hash: u64, value: u64) -> u64 {

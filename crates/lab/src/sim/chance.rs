@@ -1,22 +1,22 @@
-//! Chance, from a seed: streams of random numbers, and the distributions drawn from them.
+//! Random numbers from a seed: streams of them, and the distributions drawn from them.
 //!
-//! One stream for all would make every draw depend on the order of all others: a policy that draws once more would
-//! change the arrivals, and two arms of one seed would no longer meet the same world. So each entity has a stream of its
-//! own, derived from the seed, what the entity is, and its number.
+//! With one stream for everything, every draw would depend on the order of all others: a policy that draws once more
+//! would change the arrivals, and two arms of one seed would no longer meet the same world. So each entity has its own
+//! stream, derived from the seed, the kind of entity, and its number.
 
 use std::time::Duration;
 
 use seawall_policy::Draw;
 
 /// A stream of random numbers (SplitMix64; G. L. Steele, D. Lea, C. H. Flood, *Fast Splittable Pseudorandom Number
-/// Generators*, OOPSLA 2014). Eight bytes, so a hundred thousand of them are nothing.
+/// Generators*, OOPSLA 2014). It has eight bytes, so a hundred thousand streams need little memory.
 #[derive(Clone, Debug)]
 pub struct Stream(u64);
 
 /// Whose stream it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// When calls begin, and who makes them.
+    /// When calls begin, and which caller makes them.
     Arrivals,
     /// A caller's own draws: waits, probes.
     Caller,
@@ -24,7 +24,7 @@ pub enum Whose {
     Provider,
     /// Delays of the network.
     Network,
-    /// Who leaves, and when.
+    /// Which callers leave, and when.
     Leavers,
 }
 
@@ -89,7 +89,7 @@ impl Stream {
 /// How long something takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Spread {
-    /// Always so many seconds.
+    /// Always this number of seconds.
     Fixed(f64),
     /// Exponential: mean in seconds.
     Exponential(f64),
@@ -101,7 +101,7 @@ pub enum Spread {
     Uniform(f64, f64),
     /// The absolute value of a normal: mean and deviation in seconds.
     Normal(f64, f64),
-    /// A share of draws takes the second number of seconds, all others take the first: share, usual, seldom.
+    /// Two numbers of seconds, a usual and a rare one, and the share of the rare one: share, usual, rare.
     Either(f64, f64, f64),
 }
 
@@ -134,7 +134,7 @@ impl Spread {
         seconds(self.seconds(stream))
     }
 
-    /// The mean, in seconds. That of [`Spread::Normal`] is near enough where the mean is well above its deviation.
+    /// The mean, in seconds. For [`Spread::Normal`] it is close enough where the mean is well above the deviation.
     #[must_use]
     pub fn mean(self) -> f64 {
         match self {
@@ -149,7 +149,7 @@ impl Spread {
     }
 }
 
-/// A number of seconds as a span; nothing below zero, and no more than a century.
+/// A number of seconds as a span: at least zero, and at most a century.
 #[must_use]
 #[inline]
 pub fn seconds(seconds: f64) -> Duration {

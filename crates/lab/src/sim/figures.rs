@@ -1,6 +1,6 @@
-//! What a run found out: named figures, each with how sure it is.
+//! What a run found out: named figures, each with its uncertainty.
 //!
-//! A mean over seeds without its spread invites to read noise as news. So every number carries the half width of its
+//! A reader of a mean over seeds without its spread takes noise for news. So every number carries the half width of its
 //! 95 % confidence interval (Student's t over the seeds), and the table prints it.
 
 use serde::Serialize;
@@ -12,9 +12,9 @@ use serde_json::{Value as Json, json};
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
-    /// Half the width of its 95 % confidence interval; zero where there is one seed only.
+    /// Half the width of its 95 % confidence interval; zero where there is only one seed.
     pub half: f64,
-    /// The largest.
+    /// The largest value.
     pub worst: f64,
 }
 
@@ -25,7 +25,7 @@ impl Estimate {
         Estimate { mean: value, half: 0.0, worst: value }
     }
 
-    /// The mean of one number for each seed.
+    /// The mean of the numbers, one for each seed.
     #[must_use]
     pub fn of(values: &[f64]) -> Estimate {
         let n = values.len().max(1) as f64;
@@ -44,7 +44,8 @@ fn student(freedom: usize) -> f64 {
     const TABLE: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
     match TABLE.get(freedom.saturating_sub(1)) {
         Some(quantile) => *quantile,
-        // The expansion of Cornish and Fisher to its first term; 1 % off at eleven, and better beyond.
+        // The expansion of Cornish and Fisher to its first term. It is 1 % off at eleven degrees of freedom, and better
+        // beyond.
         None => 1.960 + 2.4 / freedom as f64,
     }
 }
@@ -58,7 +59,7 @@ pub enum Value {
     List(Vec<Estimate>),
     /// Whether a statement holds.
     Holds(bool),
-    /// What no number says, as "not within 90 s".
+    /// What no number says, such as "not within 90 s".
     Said(String),
 }
 
@@ -91,7 +92,7 @@ impl Figure {
         Figure::new(name, value)
     }
 
-    /// The numbers of it, if any.
+    /// The numbers in it, if there are any.
     #[must_use]
     pub fn numbers(&self) -> &[Estimate] {
         match &self.value {
@@ -102,7 +103,7 @@ impl Figure {
     }
 }
 
-/// Names and values in the order in which they were found; a map of JSON alone would sort them.
+/// Names and values in the order in which they were found. A map of JSON alone would sort them.
 #[derive(Clone, Debug, Default)]
 pub struct Ordered(pub Vec<(String, Json)>);
 
@@ -136,7 +137,7 @@ pub fn to_json(figures: &[Figure]) -> (Ordered, Ordered) {
     (means, halves)
 }
 
-/// Six significant digits: what comes after them is noise.
+/// Six significant digits. What comes after them is noise.
 fn number(value: f64) -> Json {
     if value == 0.0 || !value.is_finite() {
         return json!(if value == 0.0 { Some(0.0) } else { None });

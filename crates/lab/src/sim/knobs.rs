@@ -10,7 +10,7 @@ use std::fmt;
 pub struct Misuse(String);
 
 impl Misuse {
-    /// It is wrong for this reason.
+    /// A misuse with this explanation.
     #[must_use]
     pub fn new(why: impl Into<String>) -> Misuse {
         Misuse(why.into())
@@ -30,15 +30,15 @@ impl std::error::Error for Misuse {}
 pub struct Knob {
     /// Its name.
     pub name: &'static str,
-    /// What it is without being set; empty where each case of the study has its own.
+    /// Its default; empty where each case of the study has its own value.
     pub default: &'static str,
-    /// What it takes.
+    /// Which values it takes.
     pub takes: Takes,
     /// What it means.
     pub what: &'static str,
 }
 
-/// What a setting takes.
+/// Which values a setting takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Takes {
     /// A number within these bounds.
@@ -56,7 +56,7 @@ impl fmt::Display for Takes {
     }
 }
 
-/// A scenario's settings as they hold in a run.
+/// The settings of a scenario, as they hold in a run.
 #[derive(Clone, Debug)]
 pub struct Knobs {
     table: &'static [Knob],
@@ -67,7 +67,7 @@ impl Knobs {
     /// Checks what was asked for against the table.
     ///
     /// # Errors
-    /// A name that is not in the table, or a value that cannot be.
+    /// A name is not in the table, or a value is not possible.
     pub fn read(table: &'static [Knob], asked: &[(String, String)]) -> Result<Knobs, Misuse> {
         let mut set = Vec::new();
         for (name, value) in asked {
@@ -90,25 +90,25 @@ impl Knobs {
         self.set.iter().any(|(known, _)| *known == name)
     }
 
-    /// What was set, in its order.
+    /// The settings that were set, in their order.
     #[must_use]
     pub fn given(&self) -> &[(&'static str, String)] {
         &self.set
     }
 
-    /// A number, as set or by default.
+    /// A number, as it was set or by default.
     #[must_use]
     pub fn number(&self, name: &str) -> f64 {
         self.word(name).parse().expect("checked when it was read, and defaults are numbers")
     }
 
-    /// A number where it was set, else `own`: the number of the study's own case.
+    /// A number where it was set, else `own`, which is the number of the study's own case.
     #[must_use]
     pub fn number_or(&self, name: &str, own: f64) -> f64 {
         if self.is_set(name) { self.number(name) } else { own }
     }
 
-    /// A word, as set or by default.
+    /// A word, as it was set or by default.
     #[must_use]
     pub fn word(&self, name: &str) -> &str {
         let set = self.set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
@@ -140,7 +140,7 @@ impl Knob {
     }
 }
 
-/// The complaint about a wrong name: the nearest right one, and all of them.
+/// The message about a wrong name: the nearest right name, and all names.
 #[must_use]
 pub fn unknown(kind: &str, name: &str, all: &[&str]) -> Misuse {
     let distance = |known: &&&str| strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase());

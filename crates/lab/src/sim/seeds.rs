@@ -1,17 +1,17 @@
-//! Many runs at once: each run has one thread and one seed, and results come back in the order of the runs.
+//! Many runs side by side: each run has one thread and one seed, and results come back in the order of the runs.
 //!
 //! A single run is never split over threads, so the number of threads changes how long it takes and nothing else.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Told how many runs of how many are done.
+/// A function that is told how many of the runs are done.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// Nobody is told.
+/// Tells nobody.
 pub fn silent(_: usize, _: usize) {}
 
-/// `run(0)` to `run(runs - 1)`, on so many threads; the results in this order.
+/// Makes `run(0)` to `run(runs - 1)` on a number of threads. The results are in this order.
 pub fn each<T: Send>(
     runs: usize,
     threads: usize,

@@ -1,4 +1,4 @@
-//! A client that shows everything: what came, byte for byte, and how the connection ended.
+//! A client that shows what came, byte for byte, and how the connection ended.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How a connection ended, as far as was read.
+/// How a connection ended, as far as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// The answer was complete; the connection is open.
@@ -24,7 +24,7 @@ pub(crate) struct Heard {
     pub(crate) status: Option<u16>,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
-    /// Every byte, as it came.
+    /// All bytes, as they came.
     pub(crate) bytes: Vec<u8>,
     pub(crate) ended: Ended,
 }
@@ -130,7 +130,7 @@ fn end_of_answer(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= head_end + length).then_some(head_end + length)
 }
 
-/// One request on a connection of its own.
+/// Makes one request on a connection of its own.
 pub(crate) async fn ask(
     address: SocketAddr,
     method: &str,

@@ -1,4 +1,5 @@
-//! Many actions at once for some seconds, and what they cost; shared by every library that is measured.
+//! Performs many actions at the same time for some seconds, and measures what they cost. Every library that is measured
+//! shares it.
 //!
 //! Prints `begin` when the warm-up is over, and at the end one line of JSON:
 //! `{"actions":N,"seconds":S,"p50_us":…,"p99_us":…,"errors":N}`.
@@ -17,13 +18,13 @@ use tokio::net::TcpStream;
 pub(crate) struct Asked {
     /// The database's URL.
     pub(crate) url: String,
-    /// Where the other side listens.
+    /// Where the provider listens.
     pub(crate) upstream: SocketAddr,
-    /// Actions in flight.
+    /// The number of actions in flight.
     pub(crate) concurrency: usize,
-    /// Before anything counts.
+    /// The seconds before anything counts.
     pub(crate) warm_up: Duration,
-    /// What counts.
+    /// The seconds that count.
     pub(crate) span: Duration,
 }
 
@@ -32,7 +33,7 @@ impl Asked {
     ///
     /// # Panics
     ///
-    /// Where an option is missing or is not what it should be: nobody but the benchmark calls this.
+    /// An option is missing or wrong. Only the benchmark calls this.
     pub(crate) fn from_args() -> Asked {
         let args: Vec<String> = std::env::args().collect();
         let option = |name: &str| {
@@ -51,7 +52,7 @@ impl Asked {
     }
 }
 
-/// Kept connections to the other side.
+/// Kept connections to the provider.
 #[derive(Clone)]
 pub(crate) struct Line {
     upstream: SocketAddr,
@@ -59,12 +60,12 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// None yet.
+    /// No connections yet.
     pub(crate) fn new(upstream: SocketAddr) -> Line {
         Line { upstream, idle: Arc::default() }
     }
 
-    /// One POST and its answer.
+    /// Sends one POST and reads its answer.
     pub(crate) async fn post(&self, key: &str, body: &[u8]) -> std::io::Result<()> {
         let idle = self.idle.lock().expect("nobody panics with it").pop();
         let mut stream = match idle {
@@ -102,7 +103,8 @@ impl Line {
     }
 }
 
-/// Runs `act` over and over in so many tasks; it is given a number that is never used twice, and says whether all was well.
+/// Runs `act` over and over in a number of tasks. `act` is given a number that is never used twice, and says whether it
+/// succeeded.
 pub(crate) async fn drive<F, Fut>(asked: &Asked, act: F)
 where
     F: Fn(u64) -> Fut + Clone + Send + Sync + 'static,

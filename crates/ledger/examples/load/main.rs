@@ -10,7 +10,7 @@ use seawall_ledger::store::postgres::{Postgres, Settings};
 use seawall_ledger::store::sqlite::Sqlite;
 use seawall_ledger::store::{Boxed, Store};
 use seawall_ledger::{
-    Call, End, Found, Ledger, NewAction, Operation, Performed, Remote, Report, Rules, Undone,
+    Delivery, End, Found, Ledger, NewAction, Operation, Performed, Remote, Report, Rules, Undone,
 };
 use seawall_policy::Idempotency;
 use sqlx::ConnectOptions;
@@ -22,12 +22,12 @@ const REQUEST: &[u8] = br#"{"amount":1200,"currency":"EUR","order":"0123456789"}
 struct Provider(Line);
 
 impl Remote for Provider {
-    fn perform<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Performed, Report)> {
+    fn perform<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Performed, Report)> {
         Box::pin(async move {
-            if !call.may_send() {
+            if !delivery.may_send() {
                 return (Performed::NotSent, Report::default());
             }
-            match self.0.post(&call.action.key, &call.action.request).await {
+            match self.0.post(&delivery.action.key, &delivery.action.request).await {
                 Ok(()) => (Performed::Yes(None), Report::default()),
                 Err(error) => {
                     (Performed::Unknown, Report { detail: Some(error.to_string()), ..Report::default() })
@@ -36,11 +36,11 @@ impl Remote for Provider {
         })
     }
 
-    fn confirm<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Found, Report)> {
+    fn confirm<'a>(&'a self, _: Delivery<'a>) -> Boxed<'a, (Found, Report)> {
         Box::pin(async { (Found::Other, Report::default()) })
     }
 
-    fn cancel<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+    fn cancel<'a>(&'a self, _: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {
         Box::pin(async { (Undone::Unknown, Report::default()) })
     }
 }
@@ -57,8 +57,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// The measure of SQLite: insert the intent, update the outcome, each committed before the next, by whoever has his turn. No
-/// ledger and no call.
+/// The measure for SQLite: insert the intent, update the outcome, each committed before the next. Tasks take turns. It
+/// uses no ledger and makes no call.
 async fn raw(asked: &Asked) -> Result<(), Box<dyn std::error::Error>> {
     let options: SqliteConnectOptions = asked.url.parse()?;
     let options = options

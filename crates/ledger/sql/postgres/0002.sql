@@ -1,4 +1,4 @@
--- Reconciliations: one row for each comparison of a window with the other side's list.
+-- Reconciliations: one row for each comparison of a window with the provider's list.
 
 CREATE TABLE seawall.reconciliation (
     id             text    NOT NULL PRIMARY KEY,
@@ -49,7 +49,7 @@ CREATE TABLE seawall.reconciliation (
 
 CREATE INDEX reconciliation_open ON seawall.reconciliation (dependency, id) WHERE status <> 'complete';
 
--- The other side's records while they are compared, and then what differs: on a record, or on an action without one.
+-- The provider's records while they are compared, and then what differs: on a record, or on an action without one.
 
 CREATE TABLE seawall.listed (
     report      text    NOT NULL,

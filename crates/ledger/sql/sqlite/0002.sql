@@ -1,4 +1,4 @@
--- Reconciliations: one row for each comparison of a window with the other side's list.
+-- Reconciliations: one row for each comparison of a window with the provider's list.
 
 CREATE TABLE seawall_reconciliation (
     id             TEXT    NOT NULL PRIMARY KEY,
@@ -49,7 +49,7 @@ CREATE TABLE seawall_reconciliation (
 
 CREATE INDEX seawall_reconciliation_open ON seawall_reconciliation (dependency, id) WHERE status <> 'complete';
 
--- The other side's records while they are compared, and then what differs: on a record, or on an action without one.
+-- The provider's records while they are compared, and then what differs: on a record, or on an action without one.
 
 CREATE TABLE seawall_listed (
     report      TEXT    NOT NULL,

@@ -1,4 +1,4 @@
-//! A row on the bench: what the tests of the machine hold it with.
+//! A row on the bench: what the tests of the machine use to move it.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) fn at(seconds: i64) -> Stamp {
     Stamp::from_micros(1_000_000_000 + seconds * 1_000_000)
 }
 
-/// Asks; refunds add up and have no key: the cautious provider.
+/// This provider can be asked. Its refunds add up and have no key. It is the cautious one.
 pub(super) fn lookup() -> Rules {
     Rules {
         on_unknown: OnUnknown::Confirm,
@@ -32,7 +32,7 @@ pub(super) fn lookup() -> Rules {
     }
 }
 
-/// Honours keys, cannot be asked, and is cancelled by our key, which sets a state.
+/// This provider honours keys, cannot be asked, and is cancelled by our key, which sets a state.
 pub(super) fn keyed() -> Rules {
     Rules { cancel: Some(void()), ..Rules::of(Idempotency::Keyed) }
 }
@@ -47,7 +47,7 @@ pub(super) fn void() -> CancelRules {
     }
 }
 
-/// Neither keys nor questions: cancelled by our key, whether it is there or not.
+/// This provider knows neither keys nor questions. It is cancelled by our key, whether the effect exists or not.
 pub(super) fn net_cancel() -> Rules {
     Rules { on_unknown: OnUnknown::Cancel, cancel: Some(void()), ..Rules::of(Idempotency::None) }
 }
@@ -69,7 +69,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    /// Recorded, and claimed by us.
+    /// A row that is recorded and claimed by us.
     pub(super) fn new(rules: Rules) -> Bench {
         let now = at(0);
         let row = recorded(&rules, now);
@@ -93,7 +93,7 @@ impl Bench {
         plan(&self.row, &self.rules, self.origin, self.now, ME)
     }
 
-    /// Plans and takes what only changes the row, until something is to be done outside, or nothing.
+    /// Plans, and takes what only changes the row, until something is to be done outside, or nothing is to be done.
     pub(super) fn step(&mut self) -> Step {
         for _ in 0..10 {
             match self.plan() {
@@ -157,13 +157,13 @@ impl Bench {
         self.tell(Event::Cancelled(line, how, Report::default()))
     }
 
-    /// Time passes until the row is due, and we claim it.
+    /// Lets time pass until the row is due, and claims it.
     pub(super) fn until_due(&mut self) {
         self.now = self.now.max(self.row.due_at().expect("it will be due"));
         self.claim();
     }
 
-    /// An attempt that ended without an answer, and the row claimed again.
+    /// Ends an attempt without an answer, and claims the row again.
     pub(super) fn lost_attempt(&mut self) -> AttemptRow {
         let line = self.performs();
         self.performed(line.clone(), Performed::Unknown);

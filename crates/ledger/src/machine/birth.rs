@@ -3,7 +3,7 @@
 use super::transition::Draft;
 use super::{AttemptRow, Goal, Known, Owner, Rules, SettleBy, Stamp, State};
 
-/// Recorded in the caller's own transaction; a worker takes it up once that has committed.
+/// Recorded in the caller's own transaction. A worker takes it up once that transaction has committed.
 #[must_use]
 pub fn recorded(rules: &Rules, now: Stamp) -> State {
     State {
@@ -41,8 +41,8 @@ pub fn recorded(rules: &Rules, now: Stamp) -> State {
     }
 }
 
-/// Recorded and leased to the caller, who goes on with [`plan`](super::plan()) himself. Also for whoever records in a
-/// transaction and wants to make the call right after its commit.
+/// Recorded and leased to the caller, which goes on with [`plan`](super::plan()) itself. It is also used by a caller
+/// that records in a transaction and makes the call directly after its commit.
 #[must_use]
 pub fn reserved(rules: &Rules, owner: Owner, now: Stamp) -> State {
     State {
@@ -53,8 +53,8 @@ pub fn reserved(rules: &Rules, owner: Owner, now: Stamp) -> State {
     }
 }
 
-/// Recorded together with its first attempt: one commit before the call instead of two. The attempt may be sent once this is
-/// committed. `None` where the time to settle leaves no room for an attempt.
+/// Recorded together with its first attempt, which means one commit before the call instead of two. The attempt may be
+/// sent once this is committed. `None` where the time to settle leaves no room for an attempt.
 #[must_use]
 pub fn sent(rules: &Rules, owner: Owner, now: Stamp) -> Option<(State, AttemptRow)> {
     let state = reserved(rules, owner, now);
@@ -62,6 +62,6 @@ pub fn sent(rules: &Rules, owner: Owner, now: Stamp) -> Option<(State, AttemptRo
         return None;
     }
     let write = Draft::of(&state, now).perform(rules);
-    // It is born with its attempt: there was no version before.
+    // The row begins together with its attempt, so there was no version before.
     write.attempt.map(|attempt| (State { version: 1, ..write.to }, attempt))
 }

@@ -1,4 +1,4 @@
-//! The table of docs/life-of-an-action.md, its part about performing: each line by what it guards.
+//! The table of docs/life-of-an-action.md, its part about performing. Each test is named for what its line guards.
 
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ fn unknown_is_asked_about_where_that_is_possible_even_with_a_key() {
     for rules in [lookup(), Rules { confirm: lookup().confirm, ..keyed() }] {
         let mut bench = Bench::new(rules);
         bench.lost_attempt();
-        assert_eq!(bench.now, at(2), "not at once");
+        assert_eq!(bench.now, at(2), "not immediately");
         assert_eq!(bench.asks().asked_at, at(2));
     }
 }

@@ -1,8 +1,8 @@
 //! What to do next: a pure function of row and time.
 //!
-//! What it answers with is already the change that allows it: nothing leaves before a store has taken the [`Write`], and the
-//! write is only taken if the row is still the one that was planned from. A plan that says "perform" while a guard says "no"
-//! would go round for ever; here they cannot differ.
+//! The answer is already the change that allows the next step. Nothing is sent before a store has taken the [`Write`],
+//! and the store takes it only if the row is still the one from which it was planned. A plan that says "perform" while
+//! a guard says "no" would go round for ever; here plan and guard cannot differ.
 
 use super::transition::Draft;
 use super::{
@@ -10,24 +10,24 @@ use super::{
 };
 use seawall_policy::Idempotency;
 
-/// After so many unanswered cancels under one key the other side may have saved a failure under it: ask, before anything
-/// else is sent.
+/// After this number of unanswered cancels under one key, ask before anything else is sent: the provider may have saved
+/// a failure under that key.
 const UNANSWERED_BEFORE_ASKING: u32 = 3;
 
 /// What to do next with a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing: the row is somebody else's, has an attempt under way, or is at its end.
+    /// Nothing is to be done: the row belongs to another worker, has an attempt under way, or is at its end.
     Leave,
-    /// Write this; then plan again if the row is still one's own.
+    /// Write this. Then plan again, if the row is still one's own.
     Change(Write),
-    /// Write this; once taken, send the attempt that it records, its first byte before `send_by` or not at all.
+    /// Write this. Once it is taken, send the attempt that it records: its first byte before `send_by`, or not at all.
     Perform(Write),
-    /// Write this; once taken, send the cancel that it records, under the key of its generation.
+    /// Write this. Once it is taken, send the cancel that it records, under the key of its generation.
     Cancel(Write),
-    /// Ask the other side, and tell what it said. Nothing is written before.
+    /// Ask the provider, and tell what it answered. Nothing is written before.
     Ask(Question),
-    /// Settle all members of the scope at once, and tell how it went.
+    /// Settle all members of the scope together, and tell how it went.
     SettleScope,
 }
 
@@ -38,7 +38,8 @@ pub struct Question {
     pub fence: u64,
     /// The line of the attempt log that its answer will be. Another line in between makes the answer worthless.
     pub number: u32,
-    /// When it was asked, at the latest; what decides whether "not found" is believed is this and not when the answer came.
+    /// A time not after the asking. This time decides whether "not found" is believed, and not the time at which the
+    /// answer came.
     pub asked_at: Stamp,
 }
 
@@ -59,8 +60,8 @@ pub fn plan(state: &State, rules: &Rules, origin: Origin, now: Stamp, owner: Own
     if now < state.next_at {
         return view.rest(state.next_at);
     }
-    // The deadline to settle covers every unsettled row, not only applied ones: who waits for `applied` charges only to
-    // refund.
+    // The deadline to settle covers every unsettled row, and not only applied ones. A wait for `applied` would let a
+    // charge happen only to refund it.
     if state.goal == Goal::Perform && state.settle_by.is_some_and(|by| now >= by) {
         return view.change(|draft| {
             draft.turn(rules);
@@ -124,14 +125,14 @@ impl View<'_> {
         }
     }
 
-    /// Nothing that was sent is alive: send, unless it is too late for that.
+    /// No attempt that was sent can still take effect. It is sent again, unless it is too late for that.
     fn first(&self) -> Step {
         let given_up = self.now >= self.origin.created.saturating_add(self.rules.give_up);
         if given_up {
             return self.change(|draft| draft.fail("given up: it could not be sent in time"));
         }
         if self.state.attempts >= self.rules.limits.perform || !self.key_lives() {
-            return self.change(|draft| draft.fail("not known to the other side, and not to be sent again"));
+            return self.change(|draft| draft.fail("not known to the provider, and not to be sent again"));
         }
         if let Some(by) = self.too_late_to_settle() {
             return self.rest(by);
@@ -149,20 +150,20 @@ impl View<'_> {
             return Err("unknown after the last attempt");
         }
         if !self.key_lives() {
-            return Err("unknown, and the other side may have forgotten the key");
+            return Err("unknown, and the provider may have forgotten the key");
         }
         if let Some(by) = self.too_late_to_settle() {
             return Ok(self.rest(by));
         }
         let is_last = self.state.attempts.saturating_add(1) == self.rules.limits.perform;
         match self.quiet_ahead() {
-            // The last answer shall be one that can speak for the earlier attempts.
+            // The last answer has to be one that can speak for the earlier attempts.
             Some(quiet) if is_last => Ok(self.rest(quiet)),
             Some(_) | None => Ok(Step::Perform(self.draft().perform(self.rules))),
         }
     }
 
-    /// The key is still remembered when an attempt recorded now arrives at the latest.
+    /// Whether the key is still remembered when an attempt that is recorded now arrives, even at the latest.
     fn key_lives(&self) -> bool {
         match (self.rules.idempotency, self.state.key_first_at) {
             (Idempotency::Keyed, Some(first)) => {
@@ -174,7 +175,7 @@ impl View<'_> {
         }
     }
 
-    /// An attempt recorded now could end after the deadline to settle: what would be the use of it?
+    /// Whether an attempt that is recorded now could end after the deadline to settle, so that it would be of no use.
     fn too_late_to_settle(&self) -> Option<Stamp> {
         let end = self.now.saturating_add(self.rules.attempt);
         self.state.settle_by.filter(|by| self.state.goal == Goal::Perform && end > *by)
@@ -223,8 +224,8 @@ impl View<'_> {
         }
     }
 
-    /// A cancel of this generation may have left unanswered, and sending it again is wrong or useless: refunds without a key
-    /// add up, and a key may have a failure saved under it.
+    /// A cancel of this generation may have left unanswered, and sending it again is wrong or useless: refunds without
+    /// a key add up, and a key may have a failure saved under it.
     fn must_ask_first(&self, cancel: &CancelRules) -> bool {
         let open = self.state.cancel_open;
         let adds_up = match cancel.kind {
@@ -236,7 +237,7 @@ impl View<'_> {
     }
 
     fn undo_unknown(&self, cancel: &CancelRules) -> Step {
-        // A tombstone refuses what arrives later, so there is nothing to wait for.
+        // A tombstone at the provider refuses what arrives later, so there is nothing to wait for.
         if cancel.tombstone {
             return self.send_cancel();
         }
@@ -272,7 +273,7 @@ impl View<'_> {
                 None => self.stuck("to be undone, but its id was in an answer that was lost"),
             };
         }
-        // Without a key another attempt that is still on its way would apply again what has been undone.
+        // Without a key, another attempt that is still on its way would apply again what has been undone.
         match self.quiet_ahead() {
             Some(quiet) if !self.keyed() && !cancel.tombstone && self.state.open_attempts > 0 => {
                 self.rest(quiet)

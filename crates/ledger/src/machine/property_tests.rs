@@ -1,4 +1,5 @@
-//! What must hold of every change, whatever happens in whatever order; no world around it that keeps to any assumption.
+//! What must hold of every change, whatever happens in whatever order. Nothing around the machine keeps to any
+//! assumption.
 
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ fn rules() -> impl Strategy<Value = Rules> {
     )
 }
 
-/// What may happen: a number that is read as one of the moves below, and a wait before it in seconds.
+/// What may happen: a number that is read as one of the moves below, after a wait in seconds.
 fn moves() -> impl Strategy<Value = Vec<(u8, i64)>> {
     let wait = prop::sample::select(vec![0_i64, 0, 1, 5, 31, 121, 151, 90_000]);
     prop::collection::vec((any::<u8>(), wait), 1..60)
@@ -50,7 +51,7 @@ struct World {
     rules: Rules,
     origin: Origin,
     now: Stamp,
-    /// What was begun and may still be told, also long after.
+    /// What was begun. It may still be told a long time afterwards.
     attempts: Vec<(Owner, AttemptRow, bool)>,
     questions: Vec<(Owner, Question)>,
 }
@@ -158,7 +159,7 @@ impl World {
     }
 }
 
-/// The rules that need nobody's good behaviour.
+/// The rules that do not depend on the good behaviour of anybody else.
 fn check(rules: &Rules, from: &State, write: &Write) {
     let to = &write.to;
     assert_eq!((write.from, to.version), (from.version, from.version + 1), "the version goes up by one");

@@ -9,9 +9,9 @@ use seawall_policy::{Backoff, Idempotency};
 /// What to do with an unknown effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OnUnknown {
-    /// Send it again: same key, same bytes.
+    /// Send it again, with the same key and the same bytes.
     Repeat,
-    /// Ask the status API.
+    /// Ask the provider's status API.
     Confirm,
     /// Undo it, whether or not it took effect.
     Cancel,
@@ -19,12 +19,12 @@ pub enum OnUnknown {
     Hold,
 }
 
-/// Who says that our side has taken the outcome in.
+/// How our side takes the outcome in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SettleBy {
-    /// The answer itself.
+    /// The answer itself settles the action.
     Reply,
-    /// The application, within this time of the record; else the effect is cancelled.
+    /// The application settles it within this time of the record. Otherwise the effect is cancelled.
     Explicit(Duration),
 }
 
@@ -33,42 +33,44 @@ pub enum SettleBy {
 pub struct ConfirmRules {
     /// How long after the attempt's end to ask first. Default 2 s.
     pub after: Duration,
-    /// So many times "absent" after the quiet time, spaced by it, before it is believed. Default 1.
+    /// How many answers "absent" after the quiet time, at least one quiet time apart, it takes to believe it. Default
+    /// 1.
     pub absences: u32,
 }
 
 /// What a second cancel of one effect does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CancelKind {
-    /// Nothing: it sets a state.
+    /// Nothing happens: it sets a state.
     State,
-    /// It undoes once more: refunds add up. The default.
+    /// It undoes once more: refunds add up. This is the default.
     Additive,
 }
 
 /// What undoing means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CancelRules {
-    /// What a second one does.
+    /// What a second cancel does.
     pub kind: CancelKind,
-    /// The provider honours a key on the cancel. Default no.
+    /// Whether the provider honours a key on the cancel. Default no.
     pub keyed: bool,
-    /// A cancel of something unknown is remembered, and a later perform refused. Default no.
+    /// Whether a cancel of something unknown is remembered, so that a later perform is refused. Default no.
     pub tombstone: bool,
-    /// It can be addressed by our own key; otherwise only by an id from the answer or from confirm. Default no.
+    /// Whether it can be addressed by our own key. Otherwise it needs an id from the answer or from confirm. Default
+    /// no.
     pub by_key: bool,
-    /// How long to wait before the first. Default 0.
+    /// How long to wait before the first cancel. Default 0.
     pub after: Duration,
 }
 
 /// How often each thing is tried before a person is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// Perform attempts. Default 5.
+    /// The most perform attempts. Default 5.
     pub perform: u32,
-    /// Cancel attempts. Default 20.
+    /// The most cancel attempts. Default 20.
     pub cancel: u32,
-    /// Questions. Default 50.
+    /// The most questions. Default 50.
     pub confirm: u32,
 }
 
@@ -77,39 +79,41 @@ pub struct Limits {
 pub struct Rules {
     /// What a second delivery does.
     pub idempotency: Idempotency,
-    /// What to do with a doubt. Default: `repeat` for keyed and idempotent, else `confirm` where declared, else `hold`.
+    /// What to do with an unknown effect. Default: `repeat` for keyed and idempotent operations, else `confirm` where
+    /// it is declared, else `hold`.
     pub on_unknown: OnUnknown,
-    /// Who settles. Default: the reply.
+    /// How the action is settled. Default: by the answer.
     pub settle: SettleBy,
-    /// How long what was provably not sent is tried again. Default 10 min.
+    /// How long an attempt that was provably not sent is tried again. Default 10 min.
     pub give_up: Duration,
-    /// After the last possible send: how long until "not found" is believed. Default 2 min.
+    /// How long after the last possible send it takes until "not found" is believed. Default 2 min.
     pub quiet: Duration,
     /// How long the provider remembers a key. Default 24 h.
     pub key_lifetime: Duration,
-    /// How to ask, if one can.
+    /// How to ask, if asking is possible.
     pub confirm: Option<ConfirmRules>,
-    /// How to undo, if one can.
+    /// How to undo, if undoing is possible.
     pub cancel: Option<CancelRules>,
-    /// Statuses that prove that the key was looked up: a "no" of them, sent after the quiet time, speaks for earlier attempts.
+    /// Statuses that prove that the key was looked up. A "no" with one of them, sent after the quiet time, speaks for
+    /// earlier attempts.
     pub refusal_binds: Vec<u16>,
-    /// The provider saves refusals under the key. Default no.
+    /// Whether the provider saves refusals under the key. Default no.
     pub saves_refusals: bool,
-    /// What is absent may be sent again although the provider knows no keys. Default no.
+    /// Whether what is absent may be sent again although the provider knows no keys. Default no.
     pub resend_absent: bool,
-    /// How long after an end by absence to ask once more. Default 24 h.
+    /// How long after an end by absence it is asked once more. Default 24 h.
     pub audit_after: Duration,
-    /// How often.
+    /// How often it is asked then.
     pub limits: Limits,
-    /// D: how long one attempt may take. Default 30 s.
+    /// D: the longest time that one attempt may take. Default 30 s.
     pub attempt: Duration,
-    /// L: how long a claim lasts; longer than `attempt`. Default 2 min.
+    /// L: how long a claim lasts. It is longer than `attempt`. Default 2 min.
     pub lease: Duration,
-    /// N: the longest that a sent request may be on its way. Default 5 s.
+    /// N: the longest time that a sent request may be on its way. Default 5 s.
     pub network: Duration,
     /// P: the longest pause between a check and the write behind it. Default 5 s.
     pub pause: Duration,
-    /// Between tries of any kind. Default 1 s doubling to 60 s.
+    /// The wait between tries of any kind. Default 1 s, doubling to 60 s.
     pub backoff: Backoff,
 }
 

@@ -1,7 +1,7 @@
 //! A point in time on the database's clock.
 //!
-//! Leases and quiet times are compared by several machines whose own clocks differ; the database's is the one that they
-//! share. Microseconds, because that is what PostgreSQL keeps.
+//! Leases and quiet times are compared by several machines whose own clocks differ. The clock that they share is the
+//! database's. Its unit is the microsecond, because that is what PostgreSQL keeps.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Stamp {
         self.0
     }
 
-    /// This moment moved forward; saturates.
+    /// This moment moved forward. The result saturates.
     #[must_use]
     pub fn saturating_add(self, by: Duration) -> Stamp {
         Stamp(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))

@@ -2,38 +2,38 @@
 
 use super::Stamp;
 
-/// What is wanted of the other side. It goes from perform to cancel once, and never back.
+/// What is wanted of the provider. It goes from perform to cancel once, and never back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Goal {
-    /// The effect shall be there.
+    /// The effect is to exist.
     Perform,
-    /// The effect shall not be there, whatever has been sent.
+    /// The effect is not to exist, whatever has been sent.
     Cancel,
 }
 
 /// What is known of the effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Known {
-    /// No attempt may still take effect: none was made, each was proved unsent, or all are believed absent.
+    /// No attempt may still take effect: none was made, or each was proved unsent, or all are believed absent.
     Never,
-    /// An attempt may have taken effect, or may still.
+    /// An attempt may have taken effect, or may still do so.
     Unknown,
-    /// It took effect. Only a cancel that held overwrites this.
+    /// It took effect. Only a cancel that succeeded overwrites this.
     Applied,
-    /// It did not and will not, or it was undone.
+    /// It did not take effect and will not, or it was undone.
     NotApplied(NotApplied),
 }
 
 /// Why it is not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotApplied {
-    /// The other side said no, for every attempt.
+    /// The provider said no, for every attempt.
     Refused,
-    /// It was cancelled, or found cancelled.
+    /// It was cancelled, or it was found to be cancelled.
     Cancelled,
-    /// After the quiet time the other side did not know of it.
+    /// After the quiet time the provider did not know of it.
     Absent,
-    /// A cancel was told "no such" after the quiet time.
+    /// A cancel was answered with "no such" after the quiet time.
     NoSuch,
     /// A person said so.
     Resolved,
@@ -42,22 +42,22 @@ pub enum NotApplied {
 /// Where a row has come to rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
-    /// Applied, and taken in by our side.
+    /// It is applied, and our side has taken that in.
     Done,
-    /// Not applied, and our side is told so.
+    /// It is not applied, and our side has been told.
     Failed,
-    /// Undone, or never done.
+    /// It was undone, or it was never done.
     Cancelled,
-    /// No rule can go on: a person must look.
+    /// No rule can go on, so a person must look at it.
     Stuck,
 }
 
 /// Several actions that settle together or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scope {
-    /// Their common name, as an order's id.
+    /// Their common name, such as the id of an order.
     pub name: String,
-    /// How many there are; fixed when the first is recorded.
+    /// How many there are. The number is fixed when the first one is recorded.
     pub size: u32,
 }
 
@@ -66,11 +66,11 @@ pub struct Scope {
 pub struct Origin {
     /// When it was recorded.
     pub created: Stamp,
-    /// It settles with others or not at all.
+    /// Whether it settles with others or not at all.
     pub scoped: bool,
 }
 
-/// A worker's incarnation: random, so that a restarted worker is another one.
+/// A worker's incarnation. It is random, so that a restarted worker is another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(pub u128);
 
@@ -90,56 +90,60 @@ pub struct State {
     pub open_attempts: u32,
     /// Perform attempts that may have left, since the last retry by a person.
     pub attempts: u32,
-    /// Perform attempts that may have left, ever: an attempt that was proved unsent is taken back from it.
+    /// Perform attempts that may have left, ever. An attempt that was proved unsent is subtracted again.
     pub maybe_sent: u32,
-    /// Lines of the attempt log so far, of every kind; the next one has this number plus one. Never goes back.
+    /// The number of lines in the attempt log, of every kind. The next line has this number plus one. It never
+    /// decreases.
     pub logged: u32,
-    /// The line of the attempt that the owner has under way. An ending of any other attempt is late.
+    /// The line of the attempt that the owner has under way. The ending of any other attempt is late.
     pub in_flight: Option<u32>,
-    /// Questions asked since the last retry by a person, or the last answer that helped.
+    /// Questions asked since the last retry by a person, or since the last answer that helped.
     pub asks: u32,
     /// How often it was absent after the quiet time, since the last attempt.
     pub absences: u32,
     /// Our side has taken the outcome in.
     pub settled: bool,
-    /// Where it rests; `None` while there is something to do.
+    /// Where it rests; `None` while something is to be done.
     pub end: Option<End>,
-    /// Why it is stuck, failed or cancelled: a short phrase for people.
+    /// Why it is stuck, failed or cancelled, as a short phrase for people.
     pub why: Option<String>,
-    /// Who works on it.
+    /// The worker that has it.
     pub owner: Option<Owner>,
-    /// Counts claims.
+    /// The number of claims.
     pub fence: u64,
     /// Until when the owner may work on it.
     pub lease_until: Stamp,
     /// Before this nothing is to be done.
     pub next_at: Stamp,
-    /// From here on "not found" is believed: the latest `send_by` of a perform attempt plus the quiet time.
+    /// From then on "not found" is believed: the latest `send_by` of a perform attempt plus the quiet time.
     pub quiet_until: Option<Stamp>,
-    /// When the first attempt may have left: the other side's memory of the key began no later than this plus the network.
+    /// When the first attempt may have left. The provider's memory of the key began no later than this plus the
+    /// network's time.
     pub key_first_at: Option<Stamp>,
     /// Our side must have settled by then, or the effect is cancelled.
     pub settle_by: Option<Stamp>,
-    /// What the other side answered when it was known to be applied: what `{answer:/…}` and `{confirm:/…}` are read from.
+    /// What the provider answered when the effect became known to be applied. `{answer:/…}` and `{confirm:/…}` are read
+    /// from it.
     pub answer: Option<Vec<u8>>,
     /// The generation of the cancel key, from 0.
     pub cancel_gen: u32,
-    /// The generation in use was first sent before the quiet time: its "no such" is not believed.
+    /// Whether the generation in use was first sent before the quiet time was over. Then its "no such" is not believed.
     pub cancel_gen_early: bool,
-    /// Cancels of this generation that may have left. Zero: its key was never used.
+    /// Cancels of this generation that may have left. At zero its key was never used.
     pub cancel_open: u32,
     /// Cancel attempts since the last retry by a person.
     pub cancel_tries: u32,
-    /// From here on it is believed what confirm says of an unanswered cancel.
+    /// From then on the answer of confirm to an unanswered cancel is believed.
     pub cancel_quiet_until: Option<Stamp>,
-    /// Ended because the other side did not know of it: asked once more at `audit_at`.
+    /// It ended because the provider did not know of it. It is asked about once more at `audit_at`.
     pub closed_by_absence: bool,
     /// When to ask once more after the end.
     pub audit_at: Option<Stamp>,
 }
 
 impl State {
-    /// When a worker should next look at it; `None` where there is nothing to do. A store keeps this in an indexed column.
+    /// When a worker should next look at it; `None` where nothing is to be done. A store keeps this in an indexed
+    /// column.
     #[must_use]
     pub fn due_at(&self) -> Option<Stamp> {
         match self.end {

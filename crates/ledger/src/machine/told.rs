@@ -1,8 +1,8 @@
 //! What an answer means for the row.
 //!
-//! The obvious rule takes the last attempt's answer for the action's outcome. It leaves live charges behind: attempt 1 was
-//! applied and its reply lost, attempt 2 found the connection refused. So an answer speaks for its own attempt; the row says
-//! "not applied" only when no attempt is open.
+//! The obvious rule takes the last attempt's answer for the action's outcome. It leaves charges behind that stand:
+//! attempt 1 was applied and its answer was lost, and attempt 2 found the connection refused. So an answer speaks for
+//! its own attempt. The row says "not applied" only when no attempt is open.
 
 use seawall_policy::{Draw, Idempotency};
 use std::time::Duration;
@@ -14,53 +14,53 @@ use super::{
     Write,
 };
 
-/// Said about a perform or cancel attempt, beside its outcome.
+/// What is reported of a perform or cancel attempt, beside its outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Report {
-    /// The other side's status, where it has one.
+    /// The provider's status, where it has one.
     pub status: Option<u16>,
-    /// What went wrong, in words; no secrets.
+    /// What went wrong, in words, without secrets.
     pub detail: Option<String>,
-    /// How long the other side asked to be left alone.
+    /// How long the provider asked to be left alone.
     pub retry_after: Option<Duration>,
 }
 
 /// How a perform attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Performed {
-    /// Provably no byte left.
+    /// It is proved that no byte left.
     NotSent,
-    /// The other side did it; with what later templates read.
+    /// The provider did it. The value is what later templates read.
     Yes(Option<Vec<u8>>),
-    /// The other side did not, and will not.
+    /// The provider did not do it, and will not.
     No,
-    /// Nobody knows.
+    /// It is not known.
     Unknown,
 }
 
 /// What asking found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Found {
-    /// It is there, and counts; with what later templates read.
+    /// The effect exists, and counts. The value is what later templates read.
     Applied(Option<Vec<u8>>),
-    /// It was there, and is undone.
+    /// The effect existed, and is undone.
     Cancelled,
-    /// It is not there.
+    /// The effect does not exist.
     Absent,
-    /// Pending, or an answer that says nothing, or none.
+    /// It is pending, or the answer says nothing, or there was no answer.
     Other,
 }
 
 /// How a cancel attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Undone {
-    /// It is undone, was so already, or can never be applied any more.
+    /// It is undone, was undone already, or can never be applied any more.
     Yes,
-    /// The other side knows of no such effect.
+    /// The provider knows of no such effect.
     NoSuch,
-    /// Provably no byte left.
+    /// It is proved that no byte left.
     NotSent,
-    /// Nobody knows, or it was refused for now.
+    /// It is not known, or the provider refused for now.
     Unknown,
 }
 
@@ -79,7 +79,7 @@ pub enum Event {
     ScopeBroken,
 }
 
-/// What is to be written of an event.
+/// What is to be written for an event.
 #[expect(
     clippy::large_enum_variant,
     reason = "taken apart where it is made; a box would be an allocation for each action"
@@ -88,13 +88,13 @@ pub enum Event {
 pub enum Told {
     /// A change of the row.
     Write(Write),
-    /// It came too late to change the row: the line of the attempt log is completed, without any condition.
+    /// It came too late to change the row. The line of the attempt log is completed, without any condition.
     Late(AttemptRow),
-    /// Nothing.
+    /// Nothing is to be written.
     Nothing,
 }
 
-/// What an event means. If the store finds another version: read again, and tell again.
+/// What an event means. If the store finds another version, read again and tell again.
 #[must_use]
 pub fn told(
     state: &State,
@@ -128,7 +128,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// The row is still claimed as it was when the thing that ended began.
+    /// Whether the row is still claimed as it was when the thing that ended had begun.
     fn is_mine(&self, fence: u64) -> bool {
         self.state.owner == Some(self.owner) && self.state.fence == fence
     }
@@ -173,7 +173,7 @@ impl Case<'_> {
                 draft.applied(answer);
                 self.wait_before_cancel(&mut draft);
             }
-            // Where it became known meanwhile, from a webhook, a "no" closes its attempt only.
+            // Where the effect became known meanwhile, from a webhook, a "no" closes only its own attempt.
             Performed::No if self.state.known == Known::Unknown && self.speaks_for_all(&line, &report) => {
                 draft.to.open_attempts = 0;
                 draft.to.known = Known::NotApplied(NotApplied::Refused);
@@ -199,7 +199,8 @@ impl Case<'_> {
         }
     }
 
-    /// Nothing of this attempt can arrive any more. If none may have left at all, neither quiet time nor key have begun.
+    /// Nothing of this attempt can arrive any more. If no attempt may have left at all, neither the quiet time nor the
+    /// key's time has begun.
     fn not_sent(&self, draft: &mut Draft, report: &Report) {
         let to = &mut draft.to;
         to.open_attempts = to.open_attempts.saturating_sub(1);
@@ -215,14 +216,14 @@ impl Case<'_> {
         to.next_at = self.later(to.logged, report);
     }
 
-    /// A "no" to a repeat that may have been said before the key was looked up: it is not even about the attempt's own fate
-    /// under that key.
+    /// A "no" to a repeat may have been said before the key was looked up. Then it does not even speak of the attempt's
+    /// own fate under that key.
     fn says_nothing(&self, report: &Report) -> bool {
         self.state.open_attempts > 1 && matches!(report.status, Some(401 | 403 | 422))
     }
 
-    /// This "no" closes the action, and not only its attempt: no other is open, or the other side would give an earlier one
-    /// the same answer.
+    /// Whether this "no" closes the action, and not only its attempt: no other attempt is open, or the provider would
+    /// give an earlier one the same answer.
     fn speaks_for_all(&self, line: &AttemptRow, report: &Report) -> bool {
         let binds = report.status.is_some_and(|status| self.rules.refusal_binds.contains(&status));
         let alone = self.state.open_attempts <= 1;
@@ -247,8 +248,8 @@ impl Case<'_> {
         }
     }
 
-    /// The row went on without this attempt. Its answer is kept as evidence; a "yes" to what was closed as not applied makes
-    /// somebody look.
+    /// The row went on without this attempt. Its answer is kept as evidence. A "yes" to what was closed as not applied
+    /// makes a person look at it.
     fn late(&self, closed: AttemptRow, how: Performed) -> Told {
         match how {
             Performed::Yes(answer) if contradicts(self.state) => {
@@ -304,7 +305,7 @@ impl Case<'_> {
             }
         }
         self.wait_before_cancel(draft);
-        // No cancel of this generation is on its way, and it still stands: the key is used up.
+        // No cancel of this generation is on its way, and the effect still stands: the key is used up.
         if draft.to.cancel_open > 0 && cancel_quiet {
             draft.next_generation();
         }
@@ -312,7 +313,7 @@ impl Case<'_> {
 
     fn found_cancelled(&self, draft: &mut Draft, question: Question) {
         match self.state.known {
-            // Without a key another attempt may still apply it again.
+            // Without a key, another attempt may still apply it again.
             Known::Unknown if self.may_return(question.asked_at) => {
                 draft.to.next_at = self.state.quiet_until.unwrap_or(self.now);
             }
@@ -327,13 +328,13 @@ impl Case<'_> {
         !keyed && self.state.open_attempts > 1 && self.state.quiet_until.is_some_and(|quiet| asked_at < quiet)
     }
 
-    /// "Not found" is believed if it was asked after the quiet time; when the answer came says nothing.
+    /// "Not found" is believed if it was asked after the quiet time. The time at which the answer came says nothing.
     fn found_nothing(&self, draft: &mut Draft, question: Question) {
         let quiet = self.state.quiet_until.unwrap_or(question.asked_at);
         let cancel_quiet = self.state.cancel_quiet_until.unwrap_or(question.asked_at);
         let believable_from = match self.state.known {
             Known::Unknown => quiet,
-            // Gone, if a cancel may have held; else it is no proof against what is known.
+            // It is gone, if a cancel may have succeeded. Otherwise "not found" is no proof against what is known.
             Known::Applied if self.state.goal == Goal::Cancel && self.state.cancel_open > 0 => {
                 quiet.max(cancel_quiet)
             }
@@ -376,11 +377,11 @@ impl Case<'_> {
                 draft.reopen(answer);
                 self.wait_before_cancel(draft);
             }
-            // Meanwhile somebody said otherwise.
+            // Somebody said otherwise meanwhile.
             Found::Absent | Found::Cancelled if moved => {}
             Found::Absent | Found::Cancelled => draft.to.audit_at = None,
-            // No answer is no evidence: after its tries it is asked less often, and never given up. Our side was told that
-            // nothing is there, so nobody else would look.
+            // No answer is no evidence. After its tries it is asked less often, and never given up: our side was told
+            // that nothing exists, so nobody else would look.
             Found::Other if draft.to.asks < self.rules.limits.confirm => {
                 draft.to.audit_at = Some(self.later(draft.to.asks, report));
             }
@@ -424,7 +425,7 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// "No such" uses the generation's key up: the other side may give the same answer for ever. It is believed only of a
+    /// "No such" uses the generation's key up: the provider may give the same answer for ever. It is believed only of a
     /// generation that was first sent after the quiet time.
     fn no_such(&self, draft: &mut Draft, report: &Report) {
         match self.state.known {
@@ -445,7 +446,7 @@ impl Case<'_> {
     }
 }
 
-/// It was closed as not applied, and not because it was undone: a "yes" says otherwise.
+/// The row was closed as not applied, and not because it was undone. A "yes" contradicts that.
 pub(super) fn contradicts(state: &State) -> bool {
     let closed = matches!(state.end, Some(End::Failed | End::Cancelled));
     closed && state.known != Known::NotApplied(NotApplied::Cancelled)

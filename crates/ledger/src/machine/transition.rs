@@ -6,7 +6,7 @@ use super::{
 };
 
 /// How `why` begins while the outcome is known and the application's handler does not take it in. The row is open, and
-/// `asks` counts how often it was tried.
+/// `asks` counts how often the handler was run.
 pub(crate) const HANDLER_FAILED: &str = "the application's handler failed";
 
 /// A change in the making.
@@ -24,7 +24,8 @@ impl Draft {
         Draft { from: state.version, to, now, attempt: None, breaks_scope: false }
     }
 
-    /// Written by somebody who has no claim: application, webhook, person. A worker's claim stands, unless the row ends.
+    /// Written by somebody without a claim: the application, a webhook, a person. A worker's claim stands, unless the
+    /// row ends.
     pub(super) fn written(mut self) -> Write {
         if self.to.end.is_some() {
             self.let_go();
@@ -33,8 +34,8 @@ impl Draft {
         Write { from, to, attempt, breaks_scope }
     }
 
-    /// Written by the owner. Where there is nothing to do at once he lets go in the same write, so that the row is found when
-    /// it is due and not when his lease ends.
+    /// Written by the owner. Where there is nothing to do now, the owner lets go in the same write, so that the row is
+    /// found when it is due and not when its lease ends.
     pub(super) fn rested(mut self) -> Write {
         if self.to.next_at > self.now {
             self.let_go();
@@ -42,7 +43,7 @@ impl Draft {
         self.written()
     }
 
-    /// Written by the owner, who goes on at once.
+    /// Written by the owner, which goes on directly.
     pub(super) fn renewed(self) -> Write {
         let Draft { from, to, attempt, breaks_scope, now: _ } = self;
         Write { from, to, attempt, breaks_scope }
@@ -58,8 +59,8 @@ impl Draft {
         self.attempt = Some(attempt);
     }
 
-    /// Our own side's part once the effect is known. `done` only while the goal is still to perform: evidence is written
-    /// whatever the goal, an outcome is not.
+    /// Our own side's part once the effect is known. `done` is written only while the goal is still to perform:
+    /// evidence is written whatever the goal is, an outcome is not.
     pub(super) fn conclude(&mut self, rules: &Rules, origin: Origin) {
         match (self.to.goal, self.to.known) {
             (Goal::Perform, Known::Applied) => match rules.settle {
@@ -98,7 +99,7 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// What a failing handler was is of no interest once the row goes on.
+    /// Forgets which handler failed, once the row goes on.
     fn forget_handler(&mut self) {
         if self.to.why.as_ref().is_some_and(|why| why.starts_with(HANDLER_FAILED)) {
             self.to.why = None;
@@ -106,16 +107,16 @@ impl Draft {
         }
     }
 
-    /// What is asked once more after the end is asked long after it, however long ago the absence was: right after a cancel a
-    /// lagging status still says "applied", and believing it would undo twice.
+    /// The question after the end is asked long after the end, however long ago the absence was found. Directly after a
+    /// cancel a lagging status still says "applied", and believing it would undo twice.
     fn postpone_audit(&mut self, rules: &Rules) {
         if self.to.audit_at.is_some() {
             self.to.audit_at = Some(self.now.saturating_add(rules.audit_after));
         }
     }
 
-    /// Perform becomes cancel. What was never sent is cancelled with that; everything else stays as it is, for whoever works
-    /// on it will find the goal changed.
+    /// Perform becomes cancel. What was never sent is cancelled with that. Everything else stays as it is: the worker
+    /// that has the row will find the goal changed.
     pub(super) fn turn(&mut self, rules: &Rules) {
         self.to.goal = Goal::Cancel;
         self.to.settled = false;
@@ -131,8 +132,8 @@ impl Draft {
         }
     }
 
-    /// Closes what was believed not to be there, and asks once more later: a slower network than was declared leaves an
-    /// orphan that nobody would look for.
+    /// Closes what is believed to be absent, and asks once more later. Where the network is slower than declared, an
+    /// orphan is left behind for which nobody would look.
     pub(super) fn absent(&mut self, rules: &Rules, known: Known) {
         self.to.known = known;
         self.to.open_attempts = 0;
@@ -150,7 +151,7 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// The effect is there, and stands for one of the attempts that were open.
+    /// The effect exists, and it stands for one of the attempts that were open.
     pub(super) fn applied(&mut self, answer: Option<Vec<u8>>) {
         self.to.known = Known::Applied;
         self.to.open_attempts = self.to.open_attempts.saturating_sub(1);
@@ -161,7 +162,7 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// Moves on to a key that the other side has not answered yet.
+    /// Moves on to a key that the provider has not answered yet.
     pub(super) fn next_generation(&mut self) {
         self.to.cancel_gen = self.to.cancel_gen.saturating_add(1);
         self.to.cancel_gen_early = false;
@@ -169,8 +170,9 @@ impl Draft {
         self.to.cancel_quiet_until = None;
     }
 
-    /// Somebody says that what was closed as not applied is there. It is asked about once the status must show it: asked at
-    /// once, a lagging status says "absent", and nobody would look again. Without a way to ask, it is believed.
+    /// Somebody says that the effect exists although it was closed as not applied. It is asked about once the status
+    /// must show it: earlier, a lagging status says "absent", and nobody would look again. Without a way to ask, it is
+    /// believed.
     pub(super) fn contradicted(&mut self, rules: &Rules, answer: Option<Vec<u8>>) {
         match rules.confirm {
             Some(_) => self.to.audit_at = Some(self.now.saturating_add(rules.quiet)),
@@ -178,7 +180,7 @@ impl Draft {
         }
     }
 
-    /// Found alive after its end: it opens again, to be undone.
+    /// The effect was found after the row's end. The row opens again, so that the effect is undone.
     pub(super) fn reopen(&mut self, answer: Option<Vec<u8>>) {
         self.to.end = None;
         self.to.goal = Goal::Cancel;
@@ -269,7 +271,7 @@ impl Draft {
     }
 }
 
-/// Gives the row to `owner` if it is due and free: the definition of a store's claim, which does the same in SQL with the
+/// Gives the row to `owner` if it is due and free. This defines a store's claim, which does the same in SQL with the
 /// database's statement time.
 #[must_use]
 pub fn claim(state: &State, rules: &Rules, owner: Owner, now: Stamp) -> Option<Write> {
@@ -284,7 +286,7 @@ pub fn claim(state: &State, rules: &Rules, owner: Owner, now: Stamp) -> Option<W
     Some(Write { from: draft.from, to: draft.to, attempt: None, breaks_scope: false })
 }
 
-/// Lets go of a row that one has claimed and does not work on: a drain.
+/// Lets go of a claimed row that is not worked on, as a drain does.
 #[must_use]
 pub fn release(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
     (state.owner == Some(owner) && state.in_flight.is_none()).then(|| {
@@ -296,9 +298,9 @@ pub fn release(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
 
 fn refusal(why: NotApplied) -> &'static str {
     match why {
-        NotApplied::Refused => "refused by the other side",
-        NotApplied::Cancelled => "cancelled on the other side",
-        NotApplied::Absent | NotApplied::NoSuch => "not known to the other side after the quiet time",
+        NotApplied::Refused => "refused by the provider",
+        NotApplied::Cancelled => "cancelled at the provider",
+        NotApplied::Absent | NotApplied::NoSuch => "not known to the provider after the quiet time",
         NotApplied::Resolved => "resolved as not applied",
     }
 }

@@ -1,6 +1,7 @@
-//! What others than a worker want of a row, or know of it: the application, a webhook, a person.
+//! What the application, a webhook or a person wants of a row, or knows of it.
 //!
-//! Application wishes are written in its own transaction, on a row that was read in it, by the same compare-and-set.
+//! The application's wishes are written in its own transaction, on a row that was read in it, by the same
+//! compare-and-set.
 
 use super::told::contradicts;
 use super::transition::Draft;
@@ -9,9 +10,9 @@ use super::{End, Goal, Known, NotApplied, Origin, Rules, Stamp, State, Write};
 /// Why an action could not be settled. The business transaction must roll back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotSettled {
-    /// It is being cancelled: the deadline was first, or a cancel was.
+    /// It is being cancelled: the deadline passed first, or it was cancelled first.
     TooLate,
-    /// Whether it is applied is not known (yet).
+    /// It is not known (yet) whether it is applied.
     NotKnown,
     /// It is not applied.
     Failed,
@@ -22,7 +23,7 @@ pub enum NotSettled {
 /// Why an action cannot be cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotCancelled {
-    /// It is settled, and whoever asks cannot undo the business row with it.
+    /// It is settled, and the caller cannot undo the business row together with it.
     Settled,
 }
 
@@ -31,36 +32,36 @@ pub enum NotCancelled {
 pub enum CancelBy {
     /// The application, in the transaction that takes its own side back.
     Transaction,
-    /// A caller without a transaction of ours: only what is not settled.
+    /// A caller that has no transaction in the ledger's database. It may cancel only what is not settled.
     Caller,
-    /// A person, also from `stuck`.
+    /// A person, who may also cancel what is stuck.
     Person,
 }
 
-/// What a webhook told.
+/// What a webhook reported.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Observed {
-    /// It took effect; with what later templates read.
+    /// It took effect. The value is what later templates read.
     Applied(Option<Vec<u8>>),
-    /// It did not, or it was undone: a reason to ask, not a proof.
+    /// It did not take effect, or it was undone. This is a reason to ask, and not a proof.
     Otherwise,
 }
 
 /// What a person found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resolution {
-    /// It is there.
+    /// The effect exists.
     Applied,
-    /// It is not there.
+    /// The effect does not exist.
     NotApplied,
 }
 
-/// Our side takes the outcome in. `Ok(None)`: it has already.
+/// Takes the outcome in for our side. `Ok(None)`: that was done before.
 ///
 /// # Errors
 ///
-/// When there is no outcome to take in; the transaction that wanted it must roll back, since a "false" is easily overlooked
-/// and leaves an order paid without a charge.
+/// There is no outcome to take in. The transaction that wanted it must roll back. It is an error, since a "false" is
+/// easily overlooked and leaves an order paid without a charge.
 pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
     match (state.goal, state.end, state.known) {
         (Goal::Perform, _, _) if state.settled => Ok(None),
@@ -75,12 +76,12 @@ pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
     }
 }
 
-/// The members of a scope settle together or not at all: the writes are taken in one transaction, or none is.
+/// The members of a scope settle together or not at all: all writes are taken in one transaction, or none is.
 ///
 /// # Errors
 ///
-/// A reason that will not go away, where a member has one; else the first. Who waits for a member that is unknown, while another one
-/// has failed, waits for nothing.
+/// A reason that will not go away, where a member has one; otherwise the first reason. Waiting for an unknown member is
+/// of no use once another one has failed.
 pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Write>, NotSettled> {
     let mut writes = Vec::new();
     let mut not_yet = None;
@@ -99,11 +100,11 @@ pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Writ
     not_yet.map_or(Ok(writes), Err)
 }
 
-/// The effect shall not be there. `Ok(None)`: that is so already, or under way. The same for every member of a scope.
+/// The effect is not to exist. `Ok(None)`: that is so already, or under way. Use the same for every member of a scope.
 ///
 /// # Errors
 ///
-/// When it is settled and the caller may not take that back.
+/// It is settled, and the caller may not take that back.
 pub fn cancel(state: &State, rules: &Rules, by: CancelBy, now: Stamp) -> Result<Option<Write>, NotCancelled> {
     match (state.goal, state.end) {
         (Goal::Perform, Some(End::Failed | End::Cancelled)) => Ok(None),
@@ -163,8 +164,8 @@ pub fn resolve(
     Some(draft.written())
 }
 
-/// What a webhook told. "Applied" is a fact, from whomever it comes, since an effect that was not there cannot be reported;
-/// anything else only makes a worker ask sooner. `None`: it changes nothing.
+/// What a webhook reported. "Applied" is a fact, whichever sender says it, since an effect that does not exist cannot
+/// be reported. Anything else only makes a worker ask sooner. `None`: it changes nothing.
 #[must_use]
 pub fn observe(state: &State, rules: &Rules, origin: Origin, what: Observed, now: Stamp) -> Option<Write> {
     let mut draft = Draft::of(state, now);

@@ -1,14 +1,14 @@
 //! Amounts of money, exact.
 //!
-//! A float is the obvious type and the wrong one: 0.1 + 0.2 is not 0.3, and a sum over a day of payments drifts. So an
-//! amount is a whole number and a count of decimal places, read from the digits as they stand in the JSON text and never
-//! through a float. `10`, `10.00`, `"10.0"` and `1e1` are the same amount.
+//! A float is the obvious type, and the wrong one: 0.1 + 0.2 is not 0.3, and a sum over a day of payments drifts. So an
+//! amount is a whole number and a number of decimal places. It is read from the digits as they stand in the JSON text,
+//! and never through a float. `10`, `10.00`, `"10.0"` and `1e1` are the same amount.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-/// The most decimal places, and the largest power of ten: beyond that it is no amount of money.
+/// The most decimal places, and the largest power of ten. What is beyond that is no amount of money.
 const MOST_PLACES: i32 = 30;
 
 /// An exact decimal.
@@ -41,7 +41,7 @@ impl fmt::Display for NoAmount {
 impl std::error::Error for NoAmount {}
 
 impl Amount {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Amount = Amount { digits: 0, places: 0 };
 
     /// `digits` times ten to the power of `power`.
@@ -64,13 +64,14 @@ impl Amount {
         Some(Amount { digits, places: u8::try_from(-power).ok()? })
     }
 
-    /// This times ten to the power of `by`: 2 makes cents of a currency's units. None where it is too large to be held.
+    /// This amount times ten to the power of `by`: 2 turns units of a currency into cents. `None` where the result is
+    /// too large.
     #[must_use]
     pub fn shifted(self, by: i8) -> Option<Amount> {
         Amount::made(self.digits, i32::from(by) - i32::from(self.places))
     }
 
-    /// The sum; none where it is too large to be held.
+    /// The sum; `None` where it is too large.
     #[must_use]
     pub fn plus(self, other: Amount) -> Option<Amount> {
         let places = self.places.max(other.places);
@@ -169,7 +170,7 @@ mod tests {
         assert_eq!(amount("0.000"), Amount::ZERO);
         assert_ne!(amount("10.001"), amount("10"));
         assert_ne!(amount("-10"), amount("10"));
-        // Two numbers that are one and the same float.
+        // Two numbers that are the same float.
         assert_ne!(amount("9007199254740993"), amount("9007199254740992"));
         assert_ne!(amount("0.12345678901234567890"), amount("0.12345678901234567891"));
     }

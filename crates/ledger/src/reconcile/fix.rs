@@ -1,14 +1,15 @@
-//! What may be done about a difference, and how: through the action protocol, or not at all.
+//! What may be done about a difference, and how. It is done through the action protocol, or not at all.
 //!
-//! A step that writes the ledger's rows itself would be the shortest way to lose what the protocol guards. So a
-//! difference only becomes what the machine is told anyway: an observation, as a webhook brings it, or a person's word on
-//! what is stuck. What the machine makes of it, it makes. Each step stands in the action's own story and beside the
+//! A step that wrote the ledger's rows itself would soon lose what the protocol guards. So a difference only becomes
+//! something that the machine is told anyway: an observation, as a webhook brings it, or a person's word on a stuck
+//! action. The machine decides what follows from it. Each step is written into the action's own story and beside the
 //! difference.
 //!
-//! An effect that the ledger does not know is never undone here, whatever is allowed: nothing says how, nor that it is ours.
+//! An effect that the ledger does not know is never undone here, whatever is allowed: nothing says how to undo it, nor
+//! that it is ours.
 
 use super::report::Entry;
-use super::shelf::Turn;
+use super::shelf::Hold;
 use super::tables::Tables;
 use super::{Corrections, Difference, ListedState, Reconciler};
 use crate::action::{Action, ActionId};
@@ -21,15 +22,15 @@ use crate::wishes::By;
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Correction {
-    /// The other side's "applied" is taken for what we do not know.
+    /// The provider's "applied" is believed for an action whose effect we do not know.
     Adopt,
-    /// The other side's word is taken for what is stuck.
+    /// The provider's word is believed for a stuck action.
     Resolve(Resolution),
-    /// A worker shall ask.
+    /// A worker is to ask.
     Ask,
-    /// What should not be there is found to be: the protocol undoes it.
+    /// The action is told that its unwanted effect exists, and the protocol undoes it.
     Undo,
-    /// It is noted.
+    /// It is only noted.
     Mark,
 }
 
@@ -77,11 +78,11 @@ pub(super) fn step(entry: &Entry, allowed: Corrections) -> Option<Correction> {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Writes a note into an action's story; nothing else of it changes.
+    /// Writes a note into an action's story. Nothing else of the action changes.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's.
+    /// [`Refusal::NotFound`], and the store's errors.
     pub async fn note(&self, id: ActionId, by: &By) -> Result<Action, Error> {
         let wish = |action: &Action, _: &Rules, _: Stamp| {
             let from = action.state.version;
@@ -93,15 +94,15 @@ impl<S: Store> Ledger<S> {
 }
 
 impl<S: Store + Tables> Reconciler<S> {
-    /// Corrects what may be corrected; false where the report was lost.
-    pub(super) async fn fix(&self, turn: &Turn) -> Result<bool, Error> {
+    /// Corrects what may be corrected; `false` where another worker took the report over.
+    pub(super) async fn fix(&self, hold: &Hold) -> Result<bool, Error> {
         let shelf = self.shelf();
         let mut after = String::new();
         loop {
-            if !shelf.keep(turn).await? {
+            if !shelf.keep(hold).await? {
                 return Ok(false);
             }
-            let entries = shelf.entries(turn.report.id, None, &after, self.settings.batch).await?;
+            let entries = shelf.entries(hold.report.id, None, &after, self.settings.batch).await?;
             let Some(last) = entries.last() else { return Ok(true) };
             after.clone_from(&last.name);
             for entry in entries.iter().filter(|entry| entry.correction.is_none()) {
@@ -110,20 +111,20 @@ impl<S: Store + Tables> Reconciler<S> {
                 let (Some(step), Some(id)) = (step(entry, allowed), entry.action) else {
                     continue;
                 };
-                let what = self.correct(turn, entry, id, step).await?;
-                shelf.corrected(turn.report.id, &entry.name, &what).await?;
+                let what = self.correct(hold, entry, id, step).await?;
+                shelf.corrected(hold.report.id, &entry.name, &what).await?;
             }
         }
     }
 
     async fn correct(
         &self,
-        turn: &Turn,
+        hold: &Hold,
         entry: &Entry,
         id: ActionId,
         step: Correction,
     ) -> Result<String, Error> {
-        let report = &turn.report;
+        let report = &hold.report;
         let found = entry.state_there.map_or("not listed", ListedState::as_str);
         let why = format!("reconciliation {}: {}, {found} there", report.id, entry.difference.as_str());
         let by = By::new(report.asked_by.clone(), why);

@@ -1,7 +1,7 @@
-//! A page that comes as JSON, as most do.
+//! A page that comes as JSON, as most pages do.
 //!
-//! Pointers say where things stand; a small table says what the partner's states mean. Numbers are read from their digits:
-//! parsed as floats, `9007199254740993` and `9007199254740992` would be the same amount.
+//! JSON pointers say where things stand, and a small table says what the provider's states mean. Numbers are read from
+//! their digits: parsed as floats, `9007199254740993` and `9007199254740992` would be the same amount.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,22 +13,23 @@ use serde_json::value::RawValue;
 use super::{Amount, Listed, ListedState, NoPage, Page};
 use crate::machine::Stamp;
 
-/// How a partner's list is read. The fields are the settings of `[dependency.NAME.reconcile]`.
+/// How a provider's list is read. The fields are the settings of `[dependency.NAME.reconcile]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JsonList {
-    /// Where a page has its items: a JSON pointer (RFC 6901) to an array; empty where the page is the array.
+    /// Where a page has its items: a JSON pointer (RFC 6901) to an array. Empty where the page itself is the array.
     pub items: String,
-    /// Where a page has the cursor of the next; none where there is one page only. A cursor that is absent, null, empty or
-    /// `false` says that this was the last one.
+    /// Where a page has the cursor of the next page; `None` where there is only one page. A cursor that is absent,
+    /// null, empty or `false` says that this page was the last one.
     pub next: Option<String>,
-    /// Where an item has our key. An item may lack it.
+    /// Where an item has our key. An item may be without it.
     pub key: String,
-    /// Where an item has the other side's own name. Where nothing is named, items are told apart by their key, and those
-    /// without a key by their bytes: then one key that took effect twice cannot be seen.
+    /// Where an item has the provider's own name for it. Where this is `None`, items are told apart by their key, and
+    /// items without a key by their bytes. Then a key that took effect twice cannot be seen.
     pub id: Option<String>,
     /// Where an item has its amount: a number, or a number in a string.
     pub amount: Option<String>,
-    /// Their amounts times ten to the power of this are amounts in our unit: 2 where they say 10.50 and we say 1050.
+    /// Their amounts times ten to the power of this are amounts in our unit: 2 where the list says 10.50 and we say
+    /// 1050.
     pub shift: i8,
     /// Where an item has its state.
     pub state: String,
@@ -36,7 +37,7 @@ pub struct JsonList {
     pub applied: Vec<String>,
     /// States that mean "it was undone".
     pub cancelled: Vec<String>,
-    /// Where an item has the time at which it was made, as RFC 3339; shown to people only.
+    /// Where an item has the time at which it was made, as RFC 3339. It is only shown to people.
     pub at: Option<String>,
 }
 
@@ -44,8 +45,8 @@ impl JsonList {
     /// Reads a page.
     ///
     /// # Errors
-    /// [`NoPage::Unreadable`] where it is not JSON, has no items where they should be, or an item lacks its state or has an
-    /// amount that is none. Nothing is skipped.
+    /// [`NoPage::Unreadable`] where it is not JSON, has no items where they should be, or where an item lacks its state
+    /// or has an amount that is no exact number. No item is skipped.
     pub fn page(&self, body: &[u8]) -> Result<Page, NoPage> {
         let unreadable = |why: &str| NoPage::Unreadable(why.to_owned());
         let whole: &RawValue = serde_json::from_slice(body).map_err(|_| unreadable("it is not JSON"))?;
@@ -101,8 +102,8 @@ impl JsonList {
     }
 }
 
-/// The amount at a JSON pointer of what was recorded of a request, read from its digits: of the JSON body, whether that was
-/// recorded alone or behind the lines that HTTP writes before it.
+/// The amount at a JSON pointer of a recorded request, read from its digits. It is read from the JSON body, whether the
+/// body was recorded alone or behind the lines that HTTP writes before it.
 #[must_use]
 pub fn amount_at(request: &[u8], pointer: &str) -> Option<Amount> {
     // No JSON text begins with a capital letter, and every request line does.
@@ -140,7 +141,7 @@ fn find<'a>(whole: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
     Some(here)
 }
 
-/// A field's name: borrowed, but where it has escapes.
+/// A field's name: borrowed, unless it has escapes.
 #[derive(Deserialize, PartialEq, Eq, Hash)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 

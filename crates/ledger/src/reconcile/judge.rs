@@ -1,9 +1,9 @@
-//! What one key's two sides say together.
+//! What the two sides of one key say together.
 //!
-//! The obvious rule compares the two lists as they are, and reports what is merely late: an action that was sent while the
-//! list was being read, a cancel that held after the page with its charge had gone by, a row whose worker is about to ask.
-//! Each of those is gone in the next report, and people learn to skip the page. So a row that had not come to rest when the
-//! asking began is `pending`, never a difference, unless both sides agree already.
+//! The obvious rule compares the two lists as they are. It then reports what is merely late: an action that was sent
+//! while the list was being read, a cancel that took effect after the page with its charge was read, a row whose worker
+//! is about to ask. Each of these is gone in the next report, and people learn to skip the page. So a row that was not
+//! at rest when the asking began is `pending` and never a difference, unless both sides agree already.
 
 use super::{Amount, ListedState};
 use crate::machine::{End, Goal, Known};
@@ -11,17 +11,17 @@ use crate::machine::{End, Goal, Known};
 /// How the two sides differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Difference {
-    /// Applied and settled here; the other side's list does not have it.
+    /// It is applied and settled here, and the provider's list does not have it.
     OnlyHere,
-    /// The other side has it; the ledger has no such key.
+    /// The provider has it; the ledger has no such key.
     OnlyThere,
     /// Applied on both sides, with different amounts.
     Amount,
-    /// Applied here and not there, or there and not here.
+    /// It is applied here and not there, or there and not here.
     State,
-    /// The other side applied one key more than once.
+    /// The provider applied one key more than once.
     Doubled,
-    /// Not at rest here, and not agreed: the next report will tell.
+    /// The row is not at rest here, and the sides do not agree. The next report will tell.
     Pending,
 }
 
@@ -62,13 +62,13 @@ pub(crate) struct Here {
     pub(crate) goal: Goal,
     pub(crate) known: Known,
     pub(crate) end: Option<End>,
-    /// It came to its end, and its last attempt's quiet time was over, before the other side was asked.
+    /// Before the provider was asked, the action had come to its end and the quiet time of its last attempt was over.
     pub(crate) rested: bool,
     pub(crate) amount: Option<Amount>,
 }
 
 impl Here {
-    /// The ledger takes the effect for granted.
+    /// The ledger holds the effect for applied.
     pub(crate) fn counts(&self) -> bool {
         self.goal == Goal::Perform && self.known == Known::Applied
     }
@@ -81,7 +81,7 @@ pub(crate) struct There {
     pub(crate) amount: Option<Amount>,
 }
 
-/// What two sides of one key, or the one that there is, say; none where they agree.
+/// What the two sides of one key say, or the one side that exists; `None` where they agree.
 pub(crate) fn judge(here: Option<&Here>, there: Option<&There>) -> Option<Difference> {
     let Some(here) = here else { return there.map(|_| Difference::OnlyThere) };
     let Some(end) = here.end else { return unless_agreed(here, there) };
@@ -100,7 +100,7 @@ pub(crate) fn judge(here: Option<&Here>, there: Option<&There>) -> Option<Differ
     }
 }
 
-/// Before its end a row may agree, and otherwise says nothing yet.
+/// Before its end a row may agree. If it does not, it says nothing yet.
 fn unless_agreed(here: &Here, there: Option<&There>) -> Option<Difference> {
     let over = matches!(here.end, Some(End::Failed | End::Cancelled));
     let agreed = match there.map(|there| there.state) {
@@ -110,7 +110,7 @@ fn unless_agreed(here: &Here, there: Option<&There>) -> Option<Difference> {
     if agreed { None } else { Some(Difference::Pending) }
 }
 
-/// An amount that only one side names is not compared: the report says how many were.
+/// An amount that only one side names is not compared. The report counts these.
 fn amounts(here: &Here, there: Option<&There>) -> Option<Difference> {
     match (here.amount, there.and_then(|there| there.amount)) {
         (Some(ours), Some(theirs)) if ours != theirs => Some(Difference::Amount),
@@ -148,7 +148,7 @@ mod tests {
         let undoing = here(Cancel, YES, None, true);
         let stuck = here(Perform, Known::Unknown, Some(End::Stuck), true);
         let moved = |row: Here| Here { rested: false, ..row };
-        // Applied there, cancelled there, anything else there, not there.
+        // The columns: applied there, cancelled there, another state there, not there.
         let table = [
             (done, [None, Some(D::State), Some(D::State), Some(D::OnlyHere)]),
             (failed, [Some(D::State), None, None, None]),

@@ -1,11 +1,11 @@
-//! What the other side's list is asked for, and what a page of it says.
+//! What a question for the provider's list holds, and what a page of it says.
 //!
-//! These are the types of the remote side's `list`. The ledger knows neither HTTP nor the partner's words: whoever asks
-//! over the wire fills window and cursor into a request and turns the answer into a [`Page`]. For answers in JSON,
+//! These are the types of [`Remote::list`](crate::Remote::list). The ledger knows neither HTTP nor the provider's
+//! words: the remote fills window and cursor into a request, and turns the answer into a [`Page`]. For answers in JSON,
 //! [`JsonList`](super::JsonList) does the second half, with exact amounts.
 //!
-//! A list is evidence only as a whole. So anything that cannot be read, or asked, is an error here and never an empty page
-//! or a record left out: half a list would make the other half "only here".
+//! Only a whole list is evidence. So anything that cannot be read or asked is an error here, and never an empty page or
+//! a record left out. Half a list would make the other half "only here".
 
 use std::fmt;
 
@@ -18,39 +18,39 @@ pub const LONGEST_TEXT_BYTES: usize = 1024;
 /// A question for one page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListAsk {
-    /// Whose list.
+    /// The dependency whose list is asked for.
     pub dependency: String,
-    /// Records of this time: `from` included, `to` not, both for the partner's clock.
-    /// [`Window::from_text`] and [`Window::to_text`] write them with the offset of the partner's zone.
+    /// The time whose records are asked for, on the provider's clock: `from` included, `to` not. [`Window::from_text`]
+    /// and [`Window::to_text`] write them with the offset of the provider's zone.
     pub window: Window,
-    /// The `next` of the page before; none asks for the first.
+    /// The `next` of the page before; `None` asks for the first page.
     pub cursor: Option<String>,
 }
 
 /// One page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// In any order; a record that was on an earlier page is taken once.
+    /// The records, in any order. A record that was on an earlier page is taken once.
     pub records: Vec<Listed>,
-    /// How to ask for the next page; none says that this is the last one.
+    /// How to ask for the next page; `None` says that this is the last one.
     pub next: Option<String>,
 }
 
-/// One record of the other side.
+/// One record of the provider.
 ///
-/// It is told from others by its `id`; without one by `key`. One of the two must be there, else the list is not
-/// understood.
+/// Records are told apart by their `id`, and those without one by their `key`. A list with a record that has neither is
+/// not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Our key, where the record has one. A record that was made past the ledger may have none.
+    /// Our key, where the record has one. A record that was made without the ledger may have none.
     pub key: Option<String>,
-    /// The other side's own name for it.
+    /// The provider's own name for it.
     pub id: Option<String>,
     /// In the unit in which our own requests name amounts.
     pub amount: Option<Amount>,
     /// What has become of it there.
     pub state: ListedState,
-    /// When it was made there, as far as the record says. Shown to people; nothing is decided by it.
+    /// When it was made there, if the record says so. It is shown to people; nothing is decided by it.
     pub at: Option<Stamp>,
 }
 
@@ -81,23 +81,23 @@ impl Listed {
     }
 }
 
-/// What has become of a record there, in the ledger's words.
+/// What has become of a record at the provider, in the ledger's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ListedState {
     /// It took effect.
     Applied,
     /// It was undone: cancelled, refunded.
     Cancelled,
-    /// Neither: declined, pending, a word that nobody mapped.
+    /// Neither: declined, pending, or a word that is not mapped.
     Other,
 }
 
-/// Why there is no page. Whichever it is, the list is not complete.
+/// Why there is no page. In each of these cases the list is not complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoPage {
-    /// Asking failed: no answer, or a status that is no page. Asking again may help.
+    /// Asking failed: no answer came, or a status that is no page. Asking again may help.
     Unavailable(String),
-    /// The answer came and is not understood. Asking again helps as little as the first time, unless it was cut.
+    /// The answer came and is not understood. Asking again does not help, unless the answer was cut short.
     Unreadable(String),
     /// No list is declared for this dependency.
     Undeclared,

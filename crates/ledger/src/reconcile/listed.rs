@@ -1,7 +1,7 @@
-//! The other side's records while they are compared, and the differences that stay of them.
+//! The provider's records while they are compared, and the differences that remain.
 //!
-//! Nothing here grows with the list: a page is written as it comes, and both joins walk in the order of an index, some rows
-//! at a time. A record is there once, under its own name, however often it was listed.
+//! The memory used here does not grow with the list: a page is written as it comes, and both joins follow the order of
+//! an index, a batch of rows at a time. A record is stored once, under its own name, however often it was listed.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use serde::Serialize;
 
 use super::judge::Here;
 use super::report::{Entry, ReportId};
-use super::shelf::{Shelf, Turn};
+use super::shelf::{Hold, Shelf};
 use super::tables::{Cells, Statement, Tables, foreign};
 use super::{Amount, Difference, Listed, ListedState, Settings};
 use crate::action::ActionId;
 use crate::machine::{End, Stamp};
 use crate::store::{Result, Standing, words};
 
-/// An action without a record is listed in a stretch of its own.
+/// An action without a record is stored under a stretch of its own.
 const NO_RECORD: u32 = 9;
-/// A request that is longer is not read for its amount.
+/// A longer request is not read for its amount.
 const LONGEST_REQUEST_BYTES: usize = 64 << 10;
-/// How far an application's clock, which makes ids, may be from the database's, which writes `created_at`.
+/// How far the clock of an application, which makes ids, may be from the database's clock, which writes `created_at`.
 const ID_SLACK_MICROS: i64 = 24 * 3600 * 1_000_000;
 
 /// A row of the ledger, as far as it is compared.
@@ -30,7 +30,7 @@ pub(crate) struct OurRow {
     pub(crate) operation: String,
     pub(crate) key: String,
     pub(crate) here: Here,
-    /// Until when what was sent of it may still arrive.
+    /// Until when a request that was sent for it may still arrive.
     pub(crate) quiet_until: Option<Stamp>,
 }
 
@@ -40,14 +40,14 @@ pub(crate) struct Pair {
     pub(crate) name: String,
     pub(crate) state: ListedState,
     pub(crate) amount: Option<Amount>,
-    /// Another record stands for this key: one that is applied where this is not, or the first of several.
+    /// Another record stands for this key: an applied one where this one is not, or the first of several.
     pub(crate) beaten: bool,
     /// How it was judged when it was compared before.
     pub(crate) judged: Option<Difference>,
     pub(crate) ours: Option<OurRow>,
 }
 
-/// What is written of a judged record, or of an action without one.
+/// What is written of a judged record, or of an action without a record.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Judged {
     pub(crate) name: String,
@@ -72,7 +72,7 @@ impl Judged {
         }
     }
 
-    /// Of an action that no record has.
+    /// The entry for an action that no record has.
     pub(crate) fn unlisted(difference: Difference, ours: &OurRow) -> Judged {
         Judged::new(format!("here:{}", ours.id), Some(difference), Some(ours))
     }
@@ -111,8 +111,8 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.dialect().table("listed")
     }
 
-    /// How many of these records have not been seen in this try.
-    pub(crate) async fn fresh(&self, turn: &Turn, page: &[Listed]) -> Result<usize> {
+    /// The number of these records that have not been seen in this try.
+    pub(crate) async fn fresh(&self, hold: &Hold, page: &[Listed]) -> Result<usize> {
         let page = once_each(page);
         let names: Vec<_> = page.keys().map(|name| BTreeMap::from([("name", name)])).collect();
         let text = format!(
@@ -120,14 +120,14 @@ impl<T: Tables> Shelf<'_, T> {
             self.tables.dialect().records("$2", &["name"]),
             self.listed(),
         );
-        let values = [turn.report.id.to_string().into(), json(&names).into(), turn.report.tries.into()];
+        let values = [hold.report.id.to_string().into(), json(&names).into(), hold.report.tries.into()];
         let rows = self.tables.rows(Statement::new(text, values)).await?;
         let seen = rows.into_iter().next().map_or(Ok(0), |mut row| row.must_int())?;
         Ok(page.len().saturating_sub(usize::try_from(seen).unwrap_or(0)))
     }
 
-    /// Stores a page together with where the asking stands after it; false where the report is not ours any more.
-    pub(crate) async fn page(&self, turn: &Turn, span: u32, page: &[Listed]) -> Result<bool> {
+    /// Stores a page together with where the asking goes on; `false` where the report is no longer ours.
+    pub(crate) async fn page(&self, hold: &Hold, span: u32, page: &[Listed]) -> Result<bool> {
         let dialect = self.tables.dialect();
         let records: Vec<Record<'_>> = once_each(page)
             .into_iter()
@@ -141,7 +141,7 @@ impl<T: Tables> Shelf<'_, T> {
             })
             .collect();
         let listed = self.listed();
-        // A record at the edge may be listed on both sides of it: then it is the window's.
+        // A record at an edge may be listed on both sides of it. It then belongs to the window.
         let text = format!(
             "INSERT INTO {listed} AS l (report, name, key, id_there, amount, state, at, span, seen_in) \
              SELECT $1, r.name, r.key, r.id_there, r.amount, r.state, {at}, $3, $4 FROM {records} WHERE 1 = 1 \
@@ -153,23 +153,23 @@ impl<T: Tables> Shelf<'_, T> {
             records = dialect.records("$2", &RECORD),
         );
         let values =
-            [turn.report.id.to_string().into(), json(&records).into(), span.into(), turn.report.tries.into()];
-        self.tables.transact(vec![self.placed(turn), Statement::new(text, values)]).await
+            [hold.report.id.to_string().into(), json(&records).into(), span.into(), hold.report.tries.into()];
+        self.tables.transact(vec![self.placed(hold), Statement::new(text, values)]).await
     }
 
-    /// Deletes what an earlier try listed and this one did not; false where the report is not ours any more.
-    pub(crate) async fn drop_earlier(&self, turn: &Turn) -> Result<bool> {
-        self.drop_while_ours(turn, &format!("seen_in < {} AND span < {NO_RECORD}", turn.report.tries)).await
+    /// Deletes what an earlier try listed and this one did not; `false` where the report is no longer ours.
+    pub(crate) async fn drop_earlier(&self, hold: &Hold) -> Result<bool> {
+        self.drop_while_ours(hold, &format!("seen_in < {} AND span < {NO_RECORD}", hold.report.tries)).await
     }
 
     /// Deletes what an earlier comparison said of actions without a record.
-    pub(crate) async fn drop_unlisted(&self, turn: &Turn) -> Result<bool> {
-        self.drop_while_ours(turn, &format!("span = {NO_RECORD}")).await
+    pub(crate) async fn drop_unlisted(&self, hold: &Hold) -> Result<bool> {
+        self.drop_while_ours(hold, &format!("span = {NO_RECORD}")).await
     }
 
     /// Deletes what agrees.
-    pub(crate) async fn drop_agreed(&self, turn: &Turn) -> Result<bool> {
-        self.drop_while_ours(turn, "difference IS NULL").await
+    pub(crate) async fn drop_agreed(&self, hold: &Hold) -> Result<bool> {
+        self.drop_while_ours(hold, "difference IS NULL").await
     }
 
     fn our_columns(&self, settings: &Settings) -> String {
@@ -187,8 +187,8 @@ impl<T: Tables> Shelf<'_, T> {
         )
     }
 
-    /// Records of the window after `after`, each with the row of its key, whenever that was recorded.
-    pub(crate) async fn pairs(&self, turn: &Turn, settings: &Settings, after: &str) -> Result<Vec<Pair>> {
+    /// The window's records after `after`, each with the row of its key, whenever that row was recorded.
+    pub(crate) async fn pairs(&self, hold: &Hold, settings: &Settings, after: &str) -> Result<Vec<Pair>> {
         let listed = self.listed();
         let text = format!(
             "SELECT l.name, l.state, l.amount, l.difference, \
@@ -202,25 +202,27 @@ impl<T: Tables> Shelf<'_, T> {
             actions = self.tables.dialect().table("action"),
         );
         let values = [
-            turn.report.id.to_string().into(),
+            hold.report.id.to_string().into(),
             after.into(),
-            turn.report.dependency.as_str().into(),
+            hold.report.dependency.as_str().into(),
             settings.batch.into(),
         ];
         let rows = self.tables.rows(Statement::new(text, values)).await?;
-        rows.into_iter().map(|row| pair(row, turn, settings)).collect()
+        rows.into_iter().map(|row| pair(row, hold, settings)).collect()
     }
 
-    /// Rows that were recorded in the window, after `after`, of any operation; each with whether its key is listed anywhere.
+    /// The rows of any operation that were recorded in the window, after `after`. Each says whether its key is listed
+    /// anywhere.
     pub(crate) async fn ours(
         &self,
-        turn: &Turn,
+        hold: &Hold,
         settings: &Settings,
         after: ActionId,
     ) -> Result<Vec<(OurRow, bool)>> {
         let dialect = self.tables.dialect();
-        let window = &turn.report.window;
-        // The dependency is no column to search by here: that would read and sort all its rows for each batch. The ids are.
+        let window = &hold.report.window;
+        // Searching by the dependency's column would read and sort all its rows for each batch, so the ids are
+        // searched.
         let text = format!(
             "SELECT {ours}, CASE WHEN EXISTS (SELECT 1 FROM {listed} l{by_key} WHERE l.report = $1 AND l.key = a.key \
              AND l.span < {NO_RECORD}) THEN 1 ELSE 0 END \
@@ -240,25 +242,25 @@ impl<T: Tables> Shelf<'_, T> {
         let slack =
             |at: Stamp, by: i64| ActionId::lowest_at(Stamp::from_micros(at.as_micros().saturating_add(by)));
         let values = [
-            turn.report.id.to_string().into(),
+            hold.report.id.to_string().into(),
             after.max(slack(window.from(), -ID_SLACK_MICROS)).to_string().into(),
             slack(window.to(), ID_SLACK_MICROS).to_string().into(),
-            turn.report.dependency.as_str().into(),
+            hold.report.dependency.as_str().into(),
             window.from().into(),
             window.to().into(),
             settings.batch.into(),
         ];
         let rows = self.tables.rows(Statement::new(text, values)).await?;
         let read = |mut row: Cells| {
-            let ours = our_row(&mut row, turn, settings)?.ok_or_else(|| foreign("an action", "null"))?;
+            let ours = our_row(&mut row, hold, settings)?.ok_or_else(|| foreign("an action", "null"))?;
             Ok((ours, row.flag()?))
         };
         rows.into_iter().map(read).collect()
     }
 
-    /// Writes verdicts on records, or on actions without one; false where the report is not ours any more.
-    pub(crate) async fn judged(&self, turn: &Turn, judged: &[Judged]) -> Result<bool> {
-        // A record is there, so that it is changed; an action without one is not, and is added.
+    /// Writes verdicts on records, or on actions without one; `false` where the report is no longer ours.
+    pub(crate) async fn judged(&self, hold: &Hold, judged: &[Judged]) -> Result<bool> {
+        // A record exists already, so it is changed. An action without a record has no line yet, so one is added.
         let text = format!(
             "INSERT INTO {} (report, name, key, span, seen_in, difference, action, operation, state_here, \
              amount_here) SELECT $1, r.name, r.key, {NO_RECORD}, $3, r.difference, r.action, r.operation, \
@@ -268,8 +270,8 @@ impl<T: Tables> Shelf<'_, T> {
             self.listed(),
             self.tables.dialect().records("$2", &JUDGED),
         );
-        let values = [turn.report.id.to_string().into(), json(&judged).into(), turn.report.tries.into()];
-        self.tables.transact(vec![self.guard(turn, "", []), Statement::new(text, values)]).await
+        let values = [hold.report.id.to_string().into(), json(&judged).into(), hold.report.tries.into()];
+        self.tables.transact(vec![self.guard(hold, "", []), Statement::new(text, values)]).await
     }
 
     /// Differences of a report, after the one named `after`.
@@ -295,7 +297,7 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().map(entry).collect()
     }
 
-    /// Notes what was done about a difference; false where there is no such difference.
+    /// Notes what was done about a difference; `false` where there is no such difference.
     pub(crate) async fn corrected(&self, report: ReportId, name: &str, what: &str) -> Result<bool> {
         let text = format!(
             "UPDATE {} SET correction = $3 WHERE report = $1 AND name = $2 AND difference IS NOT NULL",
@@ -306,12 +308,12 @@ impl<T: Tables> Shelf<'_, T> {
     }
 }
 
-/// A record that a page lists twice is the later one.
+/// Where a page lists a record twice, the later one is taken.
 fn once_each(page: &[Listed]) -> BTreeMap<String, &Listed> {
     page.iter().filter_map(|record| Some((record.identity()?, record))).collect()
 }
 
-fn our_row(row: &mut Cells, turn: &Turn, settings: &Settings) -> Result<Option<OurRow>> {
+fn our_row(row: &mut Cells, hold: &Hold, settings: &Settings) -> Result<Option<OurRow>> {
     let id = row.parsed("an action's id", ActionId::parse)?;
     let (operation, key) = (row.text()?, row.text()?);
     let (goal, effect, reason, ended) = (row.text()?, row.text()?, row.text()?, row.text()?);
@@ -321,7 +323,7 @@ fn our_row(row: &mut Cells, turn: &Turn, settings: &Settings) -> Result<Option<O
     else {
         return Ok(None);
     };
-    let before = |at: Option<Stamp>| at.is_none_or(|at| at <= turn.began_at);
+    let before = |at: Option<Stamp>| at.is_none_or(|at| at <= hold.began_at);
     let amount = settings.operations.get(&operation).and_then(|compared| compared.amount.as_ref());
     let here = Here {
         goal: words::read_goal(&goal)?,
@@ -333,14 +335,14 @@ fn our_row(row: &mut Cells, turn: &Turn, settings: &Settings) -> Result<Option<O
     Ok(Some(OurRow { id, operation, key, here, quiet_until }))
 }
 
-fn pair(mut row: Cells, turn: &Turn, settings: &Settings) -> Result<Pair> {
+fn pair(mut row: Cells, hold: &Hold, settings: &Settings) -> Result<Pair> {
     Ok(Pair {
         name: row.must_text()?,
         state: row.parsed("a state", ListedState::parse)?.ok_or_else(|| foreign("a state", "null"))?,
         amount: row.parsed("an amount", |text| text.parse().ok())?,
         judged: row.parsed("a difference", Difference::parse)?,
         beaten: row.flag()?,
-        ours: our_row(&mut row, turn, settings)?,
+        ours: our_row(&mut row, hold, settings)?,
     })
 }
 

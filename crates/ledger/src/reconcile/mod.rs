@@ -1,8 +1,8 @@
-//! Reconciliation: the ledger compared with the other side's own list, for a window of time.
+//! Reconciliation: the ledger compared with the provider's own list, for a window of time.
 //!
-//! Whatever the protocol guarantees, it guarantees for what went through the ledger and for a provider that keeps its
-//! word. A charge that somebody made by hand, a refund in the partner's back office, a key that was forgotten early: only
-//! the other side's list shows them.
+//! The protocol's guarantees hold for what went through the ledger, and for a provider that keeps its word. A charge
+//! that somebody made by hand, a refund in the provider's back office, a key that was forgotten early: only the
+//! provider's list shows them.
 //!
 //! What the obvious comparison of two lists gets wrong, and what is done instead:
 //!
@@ -11,12 +11,13 @@
 //! | what came before the error is compared | the rest of the list is "only here" | a list is whole, or the report is incomplete and shows nothing ([`Status`]) |
 //! | both lists for the same window | what was recorded at 23:59 and dated 00:01 is "only here" today and "only there" tomorrow | records are looked up by key whenever the row was recorded; before a row is "only here", the time around is listed, too |
 //! | a row without a record is a difference | so is every action under way | what had not come to rest when the asking began is [`Difference::Pending`] |
-//! | load both into maps | memory grows with the partner's business | a page is stored as it comes; the joins walk an index, [`Settings::batch`] rows at a time |
+//! | load both into maps | memory grows with the provider's business | a page is stored as it comes; the joins walk an index, [`Settings::batch`] rows at a time |
 //! | days of 24 hours, amounts as floats | windows that overlap twice a year; sums that drift | [`Window`], [`Amount`] |
 //! | put right what differs | one wrong mapping cancels a day's business | report only, unless the operation says more ([`Corrections`]) |
 //!
-//! Any number of workers may [watch](Reconciler::watch) the same schedule: the store's unique key says that a window is one
-//! report, a lease says who works on it. On demand a window may be compared as often as one likes ([`Reconciler::run`]).
+//! Any number of workers may [watch](Reconciler::watch) the same schedule: the store's unique key makes one report of a
+//! window, and a lease says which worker has it. On demand a window may be compared any number of times
+//! ([`Reconciler::run`]).
 
 mod amount;
 mod json;

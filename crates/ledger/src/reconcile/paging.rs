@@ -1,41 +1,42 @@
-//! When a list is whole, and when it will never be.
+//! When a list is whole, and when it will never be whole.
 //!
-//! The obvious rule asks until there is no next page. Lists do not always end: a cursor points to its own page, or two to
-//! each other. Remembering every cursor would find that and needs memory without a bound; forbidding one to come twice
-//! refuses a partner who only repeats a page once. What a circle cannot do is bring anything new. So the count is of pages
-//! in a row that brought no new record, and it is short where the cursor did not even move.
+//! The obvious rule asks until there is no next page. Lists do not always end: a cursor points to its own page, or two
+//! cursors point to each other. Remembering every cursor would find that, and needs memory without a bound. Forbidding
+//! a cursor to come twice refuses a provider that only repeats a page once. What a circle cannot do is bring new
+//! records. So the pages in a row that brought no new record are counted. The bound is smaller where the cursor did not
+//! even change.
 
-/// How many pages may follow each other without a new record while the cursor moves: some lists have gaps.
+/// How many pages in a row may be without a new record while the cursor changes. Some lists have gaps.
 const EMPTY_PAGES: u32 = 100;
-/// How often the same cursor may come back at once without a new record.
+/// How often in a row the same cursor may come back without a new record.
 const SAME_CURSOR: u32 = 3;
 
-/// Where the asking stands. All of it is stored with each page, so that another worker goes on from here.
+/// Where the asking stands. All of it is stored with each page, so that another worker can go on from here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Paging {
-    /// The cursor to ask with; none asks for the first page.
+    /// The cursor to ask with; `None` asks for the first page.
     pub(crate) cursor: Option<String>,
     /// Pages taken so far.
     pub(crate) pages: u32,
     /// Pages in a row that brought nothing new.
     pub(crate) barren: u32,
-    /// Of those, the last ones whose cursor pointed to themselves.
+    /// Of those, the last ones whose cursor pointed to its own page.
     pub(crate) still: u32,
 }
 
 /// What a page leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Onward {
-    /// Ask on.
+    /// Ask for the next page.
     Ask(Paging),
     /// This was the last page.
     Whole(Paging),
-    /// The list has no end that could be found.
+    /// No end of the list could be found.
     Endless(&'static str),
 }
 
 impl Paging {
-    /// A page came: how many of its records were new, and how it says to go on.
+    /// Takes in a page: how many of its records were new, and what it says is the next page.
     pub(crate) fn page(&self, fresh: usize, next: Option<String>, most_pages: u32) -> Onward {
         let pages = self.pages.saturating_add(1);
         let Some(next) = next else { return Onward::Whole(Paging { pages, ..Paging::default() }) };
@@ -59,7 +60,7 @@ impl Paging {
 mod tests {
     use super::*;
 
-    /// Follows `next` until the list ends; gives the pages asked for, and why it is endless if it is.
+    /// Follows `next` until the list ends. Returns the number of pages asked for, and why it is endless if it is.
     fn follow(
         next: impl Fn(Option<&str>) -> (usize, Option<String>),
         most: u32,

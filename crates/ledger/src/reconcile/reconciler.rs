@@ -13,7 +13,7 @@ use super::shelf::{Shelf, Wanted};
 use super::tables::Tables;
 use super::{Difference, Entry, Report, ReportId, Settings, Status, Window};
 
-/// Compares one other side's list with the ledger.
+/// Compares the list of one provider with the ledger.
 pub struct Reconciler<S: Store> {
     pub(super) ledger: Ledger<S>,
     pub(super) remote: Arc<dyn Remote>,
@@ -25,7 +25,7 @@ impl<S: Store + Tables> Reconciler<S> {
     ///
     /// # Errors
     ///
-    /// Where the settings contradict each other: no operation, a page that may take longer than the lease, a batch of none.
+    /// The settings contradict each other: no operation, a page that may take longer than the lease, or an empty batch.
     pub fn new(ledger: Ledger<S>, remote: Arc<dyn Remote>, settings: Settings) -> Result<Self, Misuse> {
         let wrong =
             |text: &str| Err(Misuse::Setting(format!("reconciliation of `{}`: {text}", settings.dependency)));
@@ -53,14 +53,15 @@ impl<S: Store + Tables> Reconciler<S> {
         Shelf { tables: self.ledger.store() }
     }
 
-    /// Compares a window now, for `asked_by`; with corrections, where they are wanted and the operation allows them.
+    /// Compares a window now, for `asked_by`. Differences are corrected where `fix` asks for it and the operation
+    /// allows it.
     ///
-    /// An incomplete report is asked again by whoever watches the schedule, or by [`Reconciler::again`]. Dropping the future
-    /// leaves the report to them, too.
+    /// An incomplete report is asked for again by a worker that watches the schedule, or by [`Reconciler::again`].
+    /// Dropping the future leaves the report to them, too.
     ///
     /// # Errors
     ///
-    /// The store's. That the other side could not be asked is no error, but what the report says.
+    /// The store's errors. A provider that could not be asked is no error: the report says so.
     pub async fn run(&self, window: &Window, asked_by: &str, fix: bool) -> Result<Report, Error> {
         let id = ReportId::new();
         let dependency = &self.settings.dependency;
@@ -69,15 +70,15 @@ impl<S: Store + Tables> Reconciler<S> {
         self.again(id).await
     }
 
-    /// Goes on with a report at once, if nobody works on it: one that is incomplete, or whose worker stopped.
+    /// Goes on with a report now, if no worker has it: an incomplete one, or one whose worker stopped.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's.
+    /// [`Refusal::NotFound`], and the store's errors.
     pub async fn again(&self, id: ReportId) -> Result<Report, Error> {
-        let turn = self.shelf().take(id, self.ledger.owner(), self.settings.lease, true).await?;
-        if let Some(turn) = turn {
-            self.work(turn).await?;
+        let hold = self.shelf().take(id, self.ledger.owner(), self.settings.lease, true).await?;
+        if let Some(hold) = hold {
+            self.work(hold).await?;
         }
         self.report(id).await
     }
@@ -86,26 +87,26 @@ impl<S: Store + Tables> Reconciler<S> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's.
+    /// [`Refusal::NotFound`], and the store's errors.
     pub async fn report(&self, id: ReportId) -> Result<Report, Error> {
         self.shelf().report(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// Reports, the latest first, those before `before`; at most so many.
+    /// The latest reports from before `before`, the latest first, up to the given number.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// The store's errors.
     pub async fn reports(&self, before: Option<ReportId>, most: u32) -> Result<Vec<Report>, Error> {
         Ok(self.shelf().list(&self.settings.dependency, before, most.min(1000)).await?)
     }
 
-    /// What differs, a page at a time: after the entry named `after`, which is empty at first. Nothing, unless the report is
-    /// complete.
+    /// The differences, a page at a time: those after the entry named `after`, which is empty for the first page. There
+    /// are none unless the report is complete.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's.
+    /// [`Refusal::NotFound`], and the store's errors.
     pub async fn differences(
         &self,
         id: ReportId,
@@ -119,21 +120,21 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Notes that a person has seen to a difference.
+    /// Notes that a person has dealt with a difference.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`] where the report has no such entry, and the store's.
+    /// [`Refusal::NotFound`] where the report has no such entry, and the store's errors.
     pub async fn mark(&self, id: ReportId, entry: &str, by: &By) -> Result<(), Error> {
         let what = format!("marked by {}: {}", by.who, by.why);
         if self.shelf().corrected(id, entry, &what).await? { Ok(()) } else { Err(Refusal::NotFound.into()) }
     }
 
-    /// Deletes reports of before `before`, in small steps; gives how many.
+    /// Deletes reports from before `before`, in small steps. Returns the number of deleted reports.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// The store's errors.
     pub async fn forget(&self, before: Stamp) -> Result<u64, Error> {
         Ok(self.shelf().forget(&self.settings.dependency, before).await?)
     }

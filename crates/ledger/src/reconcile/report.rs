@@ -9,7 +9,7 @@ use crate::action::ActionId;
 use crate::machine::Stamp;
 use crate::store::Standing;
 
-/// A report's name: a UUID of version 7, so that later ones sort later.
+/// The id of a report: a UUID of version 7, so that later ones sort later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReportId(Uuid);
 
@@ -20,7 +20,7 @@ impl ReportId {
         ReportId(Uuid::now_v7())
     }
 
-    /// Reads what [`fmt::Display`] writes.
+    /// Reads an id as [`fmt::Display`] writes it.
     #[must_use]
     pub fn parse(text: &str) -> Option<ReportId> {
         Uuid::try_parse(text).ok().map(ReportId)
@@ -36,11 +36,11 @@ impl fmt::Display for ReportId {
 /// What a report is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// Somebody works on it, or will take it over once his lease has run out.
+    /// A worker has it, or will take it over once the lease of the last worker has run out.
     Running,
-    /// The other side's list was read whole: the report says what differs, and nothing else does.
+    /// The provider's list was read whole: the report says what differs, and nothing else differs.
     Complete,
-    /// It was not. There are no differences to show, since each could be one that the rest of the list explains.
+    /// The list was not read whole. No differences are shown, since the rest of the list could explain each of them.
     Incomplete,
 }
 
@@ -60,60 +60,60 @@ impl Status {
     }
 }
 
-/// One comparison of the ledger with the other side's list.
+/// One comparison of the ledger with the provider's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// Its name.
     pub id: ReportId,
-    /// The other side.
+    /// The dependency whose provider was asked.
     pub dependency: String,
     /// The time that was compared.
     pub window: Window,
-    /// Who wanted it: a person, or `schedule`.
+    /// The person who asked for it, or `schedule`.
     pub asked_by: String,
-    /// Corrections are made where the operation allows them.
+    /// Whether differences are corrected where the operation allows it.
     pub fix: bool,
-    /// When it was wanted.
+    /// When it was asked for.
     pub asked_at: Stamp,
     /// When it became complete.
     pub finished_at: Option<Stamp>,
     /// What it is worth.
     pub status: Status,
-    /// Why the last asking ended without a whole list.
+    /// Why the last try ended without a whole list.
     pub why: Option<String>,
     /// How often the list was begun from its first page.
     pub tries: u32,
-    /// When it will be asked again; none for a running or complete one, and where the tries are used up.
+    /// When it will be asked for again; `None` for a running or complete report, and where no tries are left.
     pub next_at: Option<Stamp>,
-    /// What was counted; of a complete report.
+    /// What was counted, in a complete report.
     pub totals: Option<Totals>,
 }
 
-/// Counts and sums of a complete report. A sum is none where amounts are not compared, or are too large to be added up.
+/// Counts and sums of a complete report. A sum is `None` where amounts are not compared, or where it is too large.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Records of the window that the other side holds for applied.
+    /// Records of the window that are applied at the provider.
     pub there: u64,
-    /// Their amounts.
+    /// The sum of their amounts.
     pub sum_there: Option<Amount>,
-    /// Actions recorded in the window that the ledger holds for applied.
+    /// Actions recorded in the window that are applied in the ledger.
     pub here: u64,
-    /// Their amounts.
+    /// The sum of their amounts.
     pub sum_here: Option<Amount>,
     /// Records of the window on which both sides agree.
     pub agreed: u64,
-    /// Of those, applied ones whose amounts were not compared since a side named none.
+    /// Of those, applied ones whose amounts were not compared because a side named none.
     pub uncompared: u64,
     /// Differences by kind, in the order of [`Difference::ALL`].
     pub differences: [u64; 6],
-    /// Amounts of what is only here.
+    /// The sum of the amounts that are only here.
     pub sum_only_here: Option<Amount>,
-    /// Amounts of what is only there and applied.
+    /// The sum of the amounts that are only there and applied.
     pub sum_only_there: Option<Amount>,
 }
 
 impl Totals {
-    /// How many differences of this kind there are.
+    /// The number of differences of this kind.
     #[must_use]
     pub fn of(&self, kind: Difference) -> u64 {
         self.differences[place(kind)]
@@ -123,7 +123,7 @@ impl Totals {
         self.differences[place(kind)] += 1;
     }
 
-    /// Nothing differs, and nothing is pending.
+    /// Whether nothing differs and nothing is pending.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.differences.iter().all(|count| *count == 0)
@@ -144,13 +144,13 @@ fn place(kind: Difference) -> usize {
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Names it within its report; entries are listed in its order.
+    /// Its name within the report; entries are listed in this order.
     pub name: String,
     /// How the sides differ.
     pub difference: Difference,
     /// Our key, where there is one.
     pub key: Option<String>,
-    /// The other side's own name for its record.
+    /// The provider's own name for its record.
     pub id_there: Option<String>,
     /// The action, where the ledger has it.
     pub action: Option<ActionId>,
@@ -158,21 +158,21 @@ pub struct Entry {
     pub operation: Option<String>,
     /// How the action stood when it was compared.
     pub state_here: Option<Standing>,
-    /// What had become of the record.
+    /// What had become of the record at the provider.
     pub state_there: Option<ListedState>,
     /// The amount that our request names.
     pub amount_here: Option<Amount>,
     /// The amount of the record.
     pub amount_there: Option<Amount>,
-    /// When the record was made, as the other side says.
+    /// When the record was made, according to the provider.
     pub at_there: Option<Stamp>,
     /// What was done about it, and by whom.
     pub correction: Option<String>,
 }
 
 impl ListedState {
-    /// The word for it. In the order of their weight, the words are in alphabetical order: a key's applied record stands for
-    /// it before a cancelled one does.
+    /// The word for it. The words' alphabetical order is the order of their weight: where a key has several records, an
+    /// applied one stands for it before a cancelled one.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -189,7 +189,7 @@ impl ListedState {
     }
 }
 
-/// Adds up amounts; "none" once one is missing or the sum is too large, so that no sum is shown which is none.
+/// Adds up amounts. Once an amount is missing or the sum is too large, there is no sum, so that no wrong one is shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sum(Option<Amount>);
 

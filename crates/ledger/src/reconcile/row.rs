@@ -7,7 +7,7 @@ use super::{Window, Zone};
 use crate::machine::Stamp;
 use crate::store::Result;
 
-/// The columns of a report, in the order in which they are read: `@` is a time, `?` a truth value.
+/// The columns of a report, in the order in which they are read: `@` marks a time, `?` a truth value.
 pub(super) const REPORT: [&str; 30] = [
     "id",
     "dependency",
@@ -41,19 +41,19 @@ pub(super) const REPORT: [&str; 30] = [
     "span",
 ];
 
-/// What a turn needs beside the report.
-pub(super) const TURN: [&str; 7] = ["@edge_to", "cursor", "pages", "barren", "still", "fence", "owner"];
+/// What the hold on a report needs beside the report.
+pub(super) const HOLD: [&str; 7] = ["@edge_to", "cursor", "pages", "barren", "still", "fence", "owner"];
 
-/// How far a report is.
+/// How far the work on a report is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// The other side is asked.
+    /// The provider is asked.
     List,
     /// Both sides are compared.
     Join,
     /// Differences are corrected, where that is allowed.
     Fix,
-    /// What agrees is thrown away.
+    /// Entries on which both sides agree are deleted.
     Purge,
 }
 

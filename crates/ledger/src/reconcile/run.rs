@@ -1,16 +1,16 @@
 //! One report, from the first page to the last difference.
 //!
-//! In four stages, each of which can be begun again by whoever takes the report over:
+//! It has four stages. A worker that takes the report over can begin each of them again:
 //!
-//! 1. **List.** The other side is asked page by page; each page is stored in one transaction with the cursor behind it. An
-//!    error that stays makes the report incomplete: it is asked again from the first page, later, and shows nothing until
-//!    then.
-//! 2. **Join.** Record by record the row of the same key is looked up, whenever that was recorded. Then row by row of the
-//!    window, those whose key was not listed. If any of them is to be called "only here", the time around the window is
-//!    listed first, as far as its effect can have been dated by a clock that is off or by a late retry, and the join is
-//!    done again.
-//! 3. **Fix**, where that was asked for and the operation allows it.
-//! 4. **Purge** of what agrees.
+//! 1. **List.** The provider is asked page by page. Each page is stored in one transaction with the cursor behind it.
+//!    An error that stays makes the report incomplete: it is asked for again later, from the first page, and shows
+//!    nothing until then.
+//! 2. **Join.** For each record the row of the same key is looked up, whenever that row was recorded. Then each row of
+//!    the window whose key was not listed is looked at. Before any of them is called "only here", the time around the
+//!    window is listed as well, as far as a clock that is off or a late repeat can have moved the date of its effect.
+//!    Then the join is done again.
+//! 3. **Fix**, where it was asked for and the operation allows it.
+//! 4. **Purge** of the entries on which both sides agree.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use super::listed::{Judged, OurRow, Pair};
 use super::paging::{Onward, Paging};
 use super::report::{Sum, Totals};
 use super::row::Stage;
-use super::shelf::{Shelf, Turn};
+use super::shelf::{Hold, Shelf};
 use super::tables::Tables;
 use super::{Difference, ListedState, Reconciler, Window};
 use crate::action::ActionId;
@@ -33,15 +33,15 @@ use crate::store::Store;
 
 /// What became of a stage.
 enum Went {
-    /// On to the next.
+    /// Go on to the next stage.
     On,
-    /// The report is somebody else's by now.
+    /// Another worker has taken the report over.
     Lost,
-    /// The list did not come whole.
+    /// The list could not be read whole.
     Incomplete(String),
 }
 
-/// Where a stage stops when the report is lost.
+/// Leaves a stage when another worker has taken the report over.
 macro_rules! or_lost {
     ($ours:expr) => {
         if !$ours {
@@ -51,23 +51,23 @@ macro_rules! or_lost {
 }
 
 impl<S: Store + Tables> Reconciler<S> {
-    /// Works on a report until it is complete, incomplete or lost.
-    pub(super) async fn work(&self, mut turn: Turn) -> Result<(), Error> {
+    /// Works on a report until it is complete, incomplete or lost to another worker.
+    pub(super) async fn work(&self, mut hold: Hold) -> Result<(), Error> {
         let shelf = self.shelf();
         loop {
-            let went = match turn.stage {
-                Stage::List => self.list(&shelf, &mut turn).await?,
-                Stage::Join => self.join(&shelf, &mut turn).await?,
+            let went = match hold.stage {
+                Stage::List => self.list(&shelf, &mut hold).await?,
+                Stage::Join => self.join(&shelf, &mut hold).await?,
                 Stage::Fix => {
-                    if turn.report.fix && !self.fix(&turn).await? {
+                    if hold.report.fix && !self.fix(&hold).await? {
                         return Ok(());
                     }
-                    turn.stage = Stage::Purge;
-                    if shelf.reach(&turn, Stage::Purge).await? { Went::On } else { Went::Lost }
+                    hold.stage = Stage::Purge;
+                    if shelf.reach(&hold, Stage::Purge).await? { Went::On } else { Went::Lost }
                 }
                 Stage::Purge => {
-                    if shelf.drop_agreed(&turn).await? {
-                        shelf.complete(&turn).await?;
+                    if shelf.drop_agreed(&hold).await? {
+                        shelf.complete(&hold).await?;
                     }
                     return Ok(());
                 }
@@ -76,13 +76,13 @@ impl<S: Store + Tables> Reconciler<S> {
                 Went::On => {}
                 Went::Lost => return Ok(()),
                 Went::Incomplete(why) => {
-                    let tries = turn.report.tries;
+                    let tries = hold.report.tries;
                     let again = tries < self.settings.tries;
                     let wait = self.settings.backoff.wait(tries, None, Draw::new(fastrand::u64(..)));
-                    // At least half of the bound: a list that fails is asked by nobody for a while.
+                    // At least half of the bound: nobody asks for a list that fails for a while.
                     let after = again.then(|| wait.max(self.settings.backoff.base / 2));
-                    tracing::warn!(dependency = %turn.report.dependency, report = %turn.report.id, why, "no whole list");
-                    shelf.incomplete(&turn, &why, after).await?;
+                    tracing::warn!(dependency = %hold.report.dependency, report = %hold.report.id, why, "no whole list");
+                    shelf.incomplete(&hold, &why, after).await?;
                     return Ok(());
                 }
             }
@@ -91,16 +91,16 @@ impl<S: Store + Tables> Reconciler<S> {
 
     // ---- list ----
 
-    async fn list(&self, shelf: &Shelf<'_, S>, turn: &mut Turn) -> Result<Went, Error> {
+    async fn list(&self, shelf: &Shelf<'_, S>, hold: &mut Hold) -> Result<Went, Error> {
         loop {
-            let Some(window) = self.stretch(turn) else {
-                turn.stage = Stage::Join;
-                let placed = shelf.placed(turn);
+            let Some(window) = self.stretch(hold) else {
+                hold.stage = Stage::Join;
+                let placed = shelf.placed(hold);
                 or_lost!(shelf.tables.transact(vec![placed]).await?);
                 return Ok(Went::On);
             };
-            or_lost!(shelf.keep(turn).await?);
-            let page = match self.ask(shelf, turn, &window).await? {
+            or_lost!(shelf.keep(hold).await?);
+            let page = match self.ask(shelf, hold, &window).await? {
                 Some(Ok(page)) => page,
                 Some(Err(why)) => return Ok(Went::Incomplete(why.to_string())),
                 None => return Ok(Went::Lost),
@@ -108,27 +108,27 @@ impl<S: Store + Tables> Reconciler<S> {
             if let Some(why) = page.records.iter().find_map(super::Listed::unreadable) {
                 return Ok(Went::Incomplete(NoPage::Unreadable(why.to_owned()).to_string()));
             }
-            let span = turn.span;
-            let fresh = shelf.fresh(turn, &page.records).await?;
-            match turn.paging.page(fresh, page.next, self.settings.most_pages) {
-                Onward::Ask(paging) => turn.paging = paging,
+            let span = hold.span;
+            let fresh = shelf.fresh(hold, &page.records).await?;
+            match hold.paging.page(fresh, page.next, self.settings.most_pages) {
+                Onward::Ask(paging) => hold.paging = paging,
                 Onward::Whole(paging) => {
-                    turn.paging = Paging { pages: paging.pages, ..Paging::default() };
-                    turn.span += 1;
+                    hold.paging = Paging { pages: paging.pages, ..Paging::default() };
+                    hold.span += 1;
                 }
                 Onward::Endless(why) => return Ok(Went::Incomplete(format!("the list does not end: {why}"))),
             }
-            or_lost!(shelf.page(turn, span, &page.records).await?);
+            or_lost!(shelf.page(hold, span, &page.records).await?);
         }
     }
 
-    /// What is to be asked for now; none where everything was.
-    fn stretch(&self, turn: &Turn) -> Option<Window> {
-        let window = &turn.report.window;
+    /// What is to be asked for now; `None` where everything was asked for.
+    fn stretch(&self, hold: &Hold) -> Option<Window> {
+        let window = &hold.report.window;
         let zone = window.zone();
         let skew = i64::try_from(self.settings.skew.as_micros()).unwrap_or(i64::MAX);
         let before = Stamp::from_micros(window.from().as_micros().saturating_sub(skew));
-        match (turn.span, turn.edge_to) {
+        match (hold.span, hold.edge_to) {
             (0, _) => Some(window.clone()),
             (_, None) => None,
             (1, Some(_)) => Window::new(zone, before, window.from()).ok(),
@@ -137,17 +137,17 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Asks for a page, more than once if need be; none where the report was lost meanwhile.
+    /// Asks for a page, several times if need be; `None` where the report was lost meanwhile.
     async fn ask(
         &self,
         shelf: &Shelf<'_, S>,
-        turn: &Turn,
+        hold: &Hold,
         window: &Window,
     ) -> Result<Option<Result<Page, NoPage>>, Error> {
         let ask = ListAsk {
-            dependency: turn.report.dependency.clone(),
+            dependency: hold.report.dependency.clone(),
             window: window.clone(),
-            cursor: turn.paging.cursor.clone(),
+            cursor: hold.paging.cursor.clone(),
         };
         let mut times = 1;
         loop {
@@ -158,7 +158,7 @@ impl<S: Store + Tables> Reconciler<S> {
                     let wait = self.settings.page_backoff.wait(times, None, Draw::new(fastrand::u64(..)));
                     sleep(wait).await;
                     times += 1;
-                    if !shelf.keep(turn).await? {
+                    if !shelf.keep(hold).await? {
                         return Ok(None);
                     }
                 }
@@ -169,31 +169,31 @@ impl<S: Store + Tables> Reconciler<S> {
 
     // ---- join ----
 
-    async fn join(&self, shelf: &Shelf<'_, S>, turn: &mut Turn) -> Result<Went, Error> {
-        or_lost!(shelf.drop_earlier(turn).await?);
-        or_lost!(shelf.drop_unlisted(turn).await?);
+    async fn join(&self, shelf: &Shelf<'_, S>, hold: &mut Hold) -> Result<Went, Error> {
+        or_lost!(shelf.drop_earlier(hold).await?);
+        or_lost!(shelf.drop_unlisted(hold).await?);
         let mut sums = Sums::default();
-        or_lost!(self.join_theirs(shelf, turn, &mut sums).await?);
-        let Some(latest) = self.join_ours(shelf, turn, &mut sums).await? else { return Ok(Went::Lost) };
-        if sums.totals.of(Difference::OnlyHere) > 0 && turn.edge_to.is_none() {
-            turn.stage = Stage::List;
-            turn.span = 1;
-            turn.edge_to = Some(latest.saturating_add(self.settings.skew).max(turn.report.window.to()));
-            let placed = shelf.placed(turn);
+        or_lost!(self.join_theirs(shelf, hold, &mut sums).await?);
+        let Some(latest) = self.join_ours(shelf, hold, &mut sums).await? else { return Ok(Went::Lost) };
+        if sums.totals.of(Difference::OnlyHere) > 0 && hold.edge_to.is_none() {
+            hold.stage = Stage::List;
+            hold.span = 1;
+            hold.edge_to = Some(latest.saturating_add(self.settings.skew).max(hold.report.window.to()));
+            let placed = shelf.placed(hold);
             or_lost!(shelf.tables.transact(vec![placed]).await?);
             return Ok(Went::On);
         }
         let totals = sums.done(self.settings.compares_amounts());
-        or_lost!(shelf.counted(turn, &totals).await?);
-        turn.stage = Stage::Fix;
+        or_lost!(shelf.counted(hold, &totals).await?);
+        hold.stage = Stage::Fix;
         Ok(Went::On)
     }
 
-    /// From their records to our rows.
-    async fn join_theirs(&self, shelf: &Shelf<'_, S>, turn: &Turn, sums: &mut Sums) -> Result<bool, Error> {
+    /// Goes through the provider's records and looks up our rows.
+    async fn join_theirs(&self, shelf: &Shelf<'_, S>, hold: &Hold, sums: &mut Sums) -> Result<bool, Error> {
         let mut after = String::new();
         loop {
-            let pairs = shelf.pairs(turn, &self.settings, &after).await?;
+            let pairs = shelf.pairs(hold, &self.settings, &after).await?;
             let Some(last) = pairs.last() else { return Ok(true) };
             after.clone_from(&last.name);
             let mut changed = Vec::new();
@@ -204,24 +204,24 @@ impl<S: Store + Tables> Reconciler<S> {
                     changed.push(Judged::new(pair.name.clone(), verdict, pair.ours.as_ref()));
                 }
             }
-            if !shelf.judged(turn, &changed).await? {
+            if !shelf.judged(hold, &changed).await? {
                 return Ok(false);
             }
         }
     }
 
-    /// From our rows to their records. Gives the latest time at which something that is only here can have arrived; none
-    /// where the report was lost.
+    /// Goes through our rows and looks up the provider's records. Returns the latest time at which a request that is
+    /// only here can have arrived; `None` where the report was lost.
     async fn join_ours(
         &self,
         shelf: &Shelf<'_, S>,
-        turn: &Turn,
+        hold: &Hold,
         sums: &mut Sums,
     ) -> Result<Option<Stamp>, Error> {
         let mut after = ActionId::from_u128(0);
-        let mut latest = turn.report.window.to();
+        let mut latest = hold.report.window.to();
         loop {
-            let rows = shelf.ours(turn, &self.settings, after).await?;
+            let rows = shelf.ours(hold, &self.settings, after).await?;
             let Some((last, _)) = rows.last() else { return Ok(Some(latest)) };
             after = last.id;
             let mut unlisted = Vec::new();
@@ -234,18 +234,18 @@ impl<S: Store + Tables> Reconciler<S> {
                 let Some(difference) = judge(Some(&row.here), None) else { continue };
                 sums.unlisted(row, difference);
                 if difference == Difference::OnlyHere {
-                    latest = latest.max(row.quiet_until.unwrap_or(turn.began_at));
+                    latest = latest.max(row.quiet_until.unwrap_or(hold.began_at));
                 }
                 unlisted.push(Judged::unlisted(difference, row));
             }
-            if !shelf.judged(turn, &unlisted).await? {
+            if !shelf.judged(hold, &unlisted).await? {
                 return Ok(None);
             }
         }
     }
 }
 
-/// A record that does not stand for its key is a second effect, or none.
+/// A record that does not stand for its key is a second effect, or none at all.
 fn verdict(pair: &Pair) -> Option<Difference> {
     if pair.beaten {
         return (pair.state == ListedState::Applied).then_some(Difference::Doubled);
@@ -254,7 +254,7 @@ fn verdict(pair: &Pair) -> Option<Difference> {
     judge(pair.ours.as_ref().map(|row| &row.here), Some(&there))
 }
 
-/// What is added up on the way.
+/// What is added up during the comparison.
 #[derive(Default)]
 struct Sums {
     totals: Totals,
@@ -312,5 +312,5 @@ impl Sums {
     }
 }
 
-/// So long a schedule sleeps at most before it looks again.
+/// The longest time that a schedule sleeps before it looks again.
 pub(super) const LOOK: Duration = Duration::from_secs(30);

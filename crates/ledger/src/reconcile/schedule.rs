@@ -1,9 +1,9 @@
-//! Which windows are compared without anybody asking, and by whom.
+//! Which windows are compared without a request, and by which process.
 //!
-//! There is no leader and no timer that must not be missed. Whoever looks computes the windows that have ended, and writes
-//! each down under its own name; the unique key lets one of many writers win. Then he takes whatever report waits: a new one,
-//! an incomplete one whose time has come, or one whose worker stopped. So a day on which no process ran is made up for, and a
-//! crash in the middle of a list costs the lease.
+//! There is no leader, and no timer that must not be missed. Every process that looks computes the windows that have
+//! ended, and writes each of them down under its own name; the unique key lets one of many writers win. Then the
+//! process takes a report that waits: a new one, an incomplete one whose time has come, or one whose worker stopped. So
+//! a day on which no process ran is made up for, and a crash in the middle of a list costs one lease.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -18,15 +18,15 @@ use crate::error::{Error, Misuse};
 use crate::machine::Stamp;
 use crate::store::Store;
 
-/// In whose name the schedule asks.
+/// The name under which the schedule asks.
 const SCHEDULE: &str = "schedule";
 
 impl<S: Store + Tables> Reconciler<S> {
-    /// Does one report that is due, if there is one: of the schedule, or one that was left.
+    /// Works on one report that is due, if there is one: a report of the schedule, or one that its worker left.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// The store's errors.
     pub async fn tick(&self) -> Result<Option<Report>, Error> {
         let now = self.ledger.store().ask_time().await?.now();
         let shelf = self.shelf();
@@ -43,13 +43,13 @@ impl<S: Store + Tables> Reconciler<S> {
             shelf.want(ReportId::new(), &wanted).await?;
         }
         let Some(id) = shelf.due(dependency).await? else { return Ok(None) };
-        let turn = shelf.take(id, self.ledger.owner(), self.settings.lease, false).await?;
-        let Some(turn) = turn else { return Ok(None) };
-        self.work(turn).await?;
+        let hold = shelf.take(id, self.ledger.owner(), self.settings.lease, false).await?;
+        let Some(hold) = hold else { return Ok(None) };
+        self.work(hold).await?;
         self.report(id).await.map(Some)
     }
 
-    /// Windows that have ended and that nobody has written down. The first time that is the last one.
+    /// Windows that have ended and are not written down yet. The first time this is only the last one.
     fn missing(&self, until: Option<Stamp>, now: Stamp) -> Result<VecDeque<Window>, NoWindow> {
         let settings = &self.settings;
         let delay = i64::try_from(settings.delay.as_micros()).unwrap_or(i64::MAX);
@@ -68,7 +68,7 @@ impl<S: Store + Tables> Reconciler<S> {
         Ok(missing)
     }
 
-    /// Keeps to the schedule until `stop` is ready. Errors of the store are logged, and it is tried again.
+    /// Keeps to the schedule until `stop` is ready. An error of the store is logged, and the step is tried again later.
     pub async fn watch(&self, stop: impl Future<Output = ()> + Send) {
         let mut stop = pin!(stop);
         loop {
@@ -83,7 +83,7 @@ impl<S: Store + Tables> Reconciler<S> {
                     tracing::warn!(dependency = %self.settings.dependency, error = %e, "no reconciliation");
                 }
             }
-            // Not all at once: many processes look at one table.
+            // The wait is drawn, so that not all of the processes look at the table at the same time.
             let pause = LOOK / 2 + Duration::from_millis(fastrand::u64(0..15_000));
             tokio::select! {
                 () = &mut stop => return,

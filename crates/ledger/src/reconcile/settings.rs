@@ -12,15 +12,16 @@ use super::{Amount, DAY, Zone, amount_at};
 /// Reads the amount that a stored request asks for, in the unit of [`Listed::amount`](super::Listed::amount).
 pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 
-/// What may be done about a difference. By default nothing: the report is for people.
+/// What may be done about a difference. By default nothing is done: the report is for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Corrections {
-    /// The other side's word is taken for an action whose outcome we do not know: applied there is applied here.
+    /// The provider's word is believed for an action whose outcome we do not know: applied there is applied here.
+    /// Default no.
     pub adopt: bool,
-    /// What failed or was cancelled here and lives there is undone there, by the action protocol.
+    /// What failed or was cancelled here and stands there is undone there, by the action protocol. Default no.
     pub cancel: bool,
-    /// Whatever else differs is noted in the action's own story.
+    /// Every other difference is noted in the action's own story. Default no.
     pub mark: bool,
 }
 
@@ -29,18 +30,18 @@ impl Corrections {
     pub const ALL: Corrections = Corrections { adopt: true, cancel: true, mark: true };
 }
 
-/// An operation whose effects the other side's list shows.
+/// An operation whose effects the provider's list shows.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Compared {
     /// What may be done about a difference.
     pub corrections: Corrections,
-    /// Where a request has its amount; none: amounts are not compared.
+    /// Where a request has its amount; `None`: amounts are not compared.
     pub amount: Option<ReadAmount>,
 }
 
 impl Compared {
-    /// Compares amounts: ours stands at this JSON pointer of the request.
+    /// Compares amounts. Our amount stands at this JSON pointer of the request.
     #[must_use]
     pub fn amount_at(self, pointer: &str) -> Compared {
         let pointer = pointer.to_owned();
@@ -63,44 +64,45 @@ impl fmt::Debug for Compared {
     }
 }
 
-/// How one other side is compared.
+/// How the ledger is compared with one provider.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The other side.
+    /// The dependency.
     pub dependency: String,
-    /// The operations whose effects its list shows, by name. An action of any other is matched by its key, and never
-    /// missed in the list.
+    /// The names of the operations whose effects its list shows. An action of another operation is matched by its key,
+    /// and never missed in the list.
     pub operations: BTreeMap<String, Compared>,
-    /// The partner's time zone. Default UTC.
+    /// The provider's time zone. Default UTC.
     pub zone: Zone,
-    /// How long a window of the schedule is. Default 24 h: the partner's days.
+    /// How long a window of the schedule is. Default 24 h: the provider's days.
     pub every: Duration,
-    /// How long after a window's end it is compared. Default 10 min: what was on its way at its end has arrived, and is
-    /// in the list.
+    /// How long after a window's end it is compared. Default 10 min. By then, what was under way at the window's end
+    /// has arrived, and is in the list.
     pub delay: Duration,
-    /// How far the partner's clock may be from the database's. Default 10 min. It is added to what is looked at around the
-    /// window; a larger one costs a longer list, a smaller one may call "only here" what the partner dates into the next.
+    /// How far the provider's clock may be from the database's. Default 10 min. It is added on both sides of the time
+    /// that is looked at around the window. With a larger value the list is longer. With a smaller one, an action that
+    /// the provider dates into the next window may be called "only here".
     pub skew: Duration,
-    /// How many windows that nobody compared are made up for, the oldest first. Default 31.
+    /// The most windows that are made up for where nobody compared them, the oldest first. Default 31.
     pub catch_up: u32,
-    /// Corrections are made by the schedule, too, where the operation allows them. Default no.
+    /// Whether the schedule corrects, too, where the operation allows it. Default no.
     pub fix: bool,
     /// How long one page may take. Default 30 s.
     pub page: Duration,
-    /// How often a page is asked for before the list is given up for now. Default 3.
+    /// How often a page is asked for before this try is given up. Default 3.
     pub page_tries: u32,
-    /// Between two askings of a page. Default 1 s doubling to 10 s.
+    /// The wait between two tries of a page. Default 1 s, doubling to 10 s.
     pub page_backoff: Backoff,
-    /// How long a worker that says nothing keeps a report. Default 2 min; longer than `page`.
+    /// How long a worker that is silent keeps a report. Default 2 min. It must be longer than `page`.
     pub lease: Duration,
-    /// How often a list is begun anew. Default 10.
+    /// How often a list is begun from its first page. Default 10.
     pub tries: u32,
-    /// Between two tries. Default 5 min doubling to 6 h.
+    /// The wait between two such tries. Default 5 min, doubling to 6 h.
     pub backoff: Backoff,
-    /// How many pages a list may have. Default 100 000.
+    /// The most pages that a list may have. Default 100 000.
     pub most_pages: u32,
-    /// How many rows are held in memory at a time. Default 256; of each, no more than 64 KiB of its request.
+    /// The most rows held in memory at a time. Default 256. Of each row, at most 64 KiB of its request are held.
     pub batch: u32,
 }
 

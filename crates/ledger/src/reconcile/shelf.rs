@@ -1,33 +1,34 @@
-//! The reports' tables: who may work on a report, how far it is, and what it says.
+//! The tables of the reports: which worker may work on a report, how far it is, and what it says.
 //!
-//! One worker among many does a report: its row names an owner, and every write of that owner is in one transaction with
-//! the question whether he still is it. A worker that stopped is replaced once the lease has run out on the database's
-//! clock, and goes on where the last page was stored; what he writes when he wakes up finds another fence, and changes
-//! nothing.
+//! One of many workers does a report. The report's row names an owner, and every write of that owner is in one
+//! transaction with the check that it still is the owner. A worker that stopped is replaced once the lease has run out
+//! on the database's clock. The new worker goes on where the last page was stored. When the old one wakes up, it finds
+//! another fence, and its writes change nothing.
 
 use std::time::Duration;
 
 use super::paging::Paging;
 use super::report::{Report, ReportId, Totals};
-use super::row::{REPORT, Stage, TURN, read};
+use super::row::{HOLD, REPORT, Stage, read};
 use super::tables::{Statement, Tables, Value};
 use super::{Difference, Window};
 use crate::machine::{Owner, Stamp};
 use crate::store::Result;
 
-/// A list that was begun longer ago is begun anew by whoever takes the report over: cursors do not live for ever.
+/// How old a list may be when another worker takes the report over. An older list is begun again, since cursors do not
+/// live for ever.
 const STALE: Duration = Duration::from_secs(3600);
 
 /// The right to work on a report, and where the work stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Turn {
+pub(crate) struct Hold {
     pub(crate) report: Report,
     pub(crate) stage: Stage,
-    /// When the other side was first asked in this try.
+    /// When the provider was first asked in this try.
     pub(crate) began_at: Stamp,
-    /// Which stretch is being asked for: 0 the window, 1 before it, 2 after it.
+    /// The stretch that is being asked for: 0 the window, 1 before it, 2 after it.
     pub(crate) span: u32,
-    /// Up to when the time after the window is looked at, once that is found to be needed.
+    /// The end of the time after the window that is listed, once it is found to be needed.
     pub(crate) edge_to: Option<Stamp>,
     pub(crate) paging: Paging,
     owner: String,
@@ -35,13 +36,13 @@ pub(crate) struct Turn {
     lease_micros: i64,
 }
 
-/// A report that somebody wants.
+/// A report that is asked for.
 pub(crate) struct Wanted<'a> {
     pub(crate) dependency: &'a str,
     pub(crate) window: &'a Window,
     pub(crate) asked_by: &'a str,
     pub(crate) fix: bool,
-    /// It is a window of the schedule, of which there is one report.
+    /// It is a window of the schedule, which has one report.
     pub(crate) scheduled: bool,
 }
 
@@ -61,10 +62,10 @@ impl<T: Tables> Shelf<'_, T> {
             Some(time) => dialect.micros(time),
             None => name.strip_prefix('?').unwrap_or(name).to_owned(),
         };
-        REPORT.iter().chain(&TURN).map(column).collect::<Vec<_>>().join(", ")
+        REPORT.iter().chain(&HOLD).map(column).collect::<Vec<_>>().join(", ")
     }
 
-    /// Writes down that a report is wanted; false where the schedule's is there already.
+    /// Writes down that a report is asked for; `false` where the schedule has it already.
     pub(crate) async fn want(&self, id: ReportId, wanted: &Wanted<'_>) -> Result<bool> {
         let dialect = self.tables.dialect();
         let (from, to) = (wanted.window.from().as_micros(), wanted.window.to().as_micros());
@@ -98,7 +99,7 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().next().map(|row| read(row).map(|(report, _)| report)).transpose()
     }
 
-    /// Reports of a dependency, the latest first; after `before`, at most so many.
+    /// The latest reports of a dependency, the latest first; those from before `before`, at most the given number.
     pub(crate) async fn list(
         &self,
         dependency: &str,
@@ -124,7 +125,7 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().next().map_or(Ok(None), |mut row| row.stamp())
     }
 
-    /// Nobody works on it, and it is time to.
+    /// No worker has it, and its time has come.
     fn free(&self) -> String {
         let now = self.tables.dialect().now();
         format!(
@@ -132,7 +133,7 @@ impl<T: Tables> Shelf<'_, T> {
         )
     }
 
-    /// A report that waits for somebody to work on it.
+    /// A report that waits for a worker.
     pub(crate) async fn due(&self, dependency: &str) -> Result<Option<ReportId>> {
         let text = format!(
             "SELECT id FROM {} WHERE dependency = $1 AND status <> 'complete' AND {} ORDER BY id LIMIT 1",
@@ -144,14 +145,14 @@ impl<T: Tables> Shelf<'_, T> {
         row.parsed("an id", ReportId::parse)
     }
 
-    /// Takes a report, if nobody has it. `now` takes an incomplete one before its time.
+    /// Takes a report, if no worker has it. With `now` an incomplete one is taken before its time.
     pub(crate) async fn take(
         &self,
         id: ReportId,
         owner: Owner,
         lease: Duration,
         at_once: bool,
-    ) -> Result<Option<Turn>> {
+    ) -> Result<Option<Hold>> {
         let dialect = self.tables.dialect();
         let owner = format!("{:032x}", owner.0);
         let lease_micros = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX / 4);
@@ -190,11 +191,11 @@ impl<T: Tables> Shelf<'_, T> {
         let rows = self.tables.rows(Statement::new(text, [id.to_string().into()])).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let (report, rest) = read(row)?;
-        // Taken from us again already: a lease that short is a test's.
+        // Another worker has taken it already. Only tests have leases that are so short.
         if rest.owner.as_ref() != Some(&owner) {
             return Ok(None);
         }
-        Ok(Some(Turn {
+        Ok(Some(Hold {
             report,
             stage: rest.stage,
             began_at: rest.began_at,
@@ -207,56 +208,57 @@ impl<T: Tables> Shelf<'_, T> {
         }))
     }
 
-    /// The first statement of every write: is the report still ours? Its lease begins again. `sets` may use `$5` and on.
-    pub(crate) fn guard<const N: usize>(&self, turn: &Turn, sets: &str, values: [Value; N]) -> Statement {
+    /// The first statement of every write checks that the report is still ours, and begins its lease again. `sets` may
+    /// use `$5` and the following.
+    pub(crate) fn guard<const N: usize>(&self, hold: &Hold, sets: &str, values: [Value; N]) -> Statement {
         let text = format!(
             "UPDATE {} SET lease_until = {}{sets} WHERE id = $1 AND owner = $2 AND fence = $3",
             self.reports(),
             self.tables.dialect().now_plus("$4"),
         );
         let mut all: Vec<Value> = vec![
-            turn.report.id.to_string().into(),
-            turn.owner.clone().into(),
-            turn.fence.into(),
-            turn.lease_micros.into(),
+            hold.report.id.to_string().into(),
+            hold.owner.clone().into(),
+            hold.fence.into(),
+            hold.lease_micros.into(),
         ];
         all.extend(values);
         Statement { text, values: all }
     }
 
-    /// Keeps the report for another lease; false where it is somebody else's by now.
-    pub(crate) async fn keep(&self, turn: &Turn) -> Result<bool> {
-        self.tables.transact(vec![self.guard(turn, "", [])]).await
+    /// Keeps the report for another lease; `false` where another worker has it by now.
+    pub(crate) async fn keep(&self, hold: &Hold) -> Result<bool> {
+        self.tables.transact(vec![self.guard(hold, "", [])]).await
     }
 
-    /// Where the asking stands.
-    pub(crate) fn placed(&self, turn: &Turn) -> Statement {
+    /// Stores where the asking stands.
+    pub(crate) fn placed(&self, hold: &Hold) -> Statement {
         let edge = self.tables.dialect().at("$7");
         let sets = format!(
             ", stage = $5, span = $6, edge_to = {edge}, cursor = $8, pages = $9, barren = $10, still = $11"
         );
         let values = [
-            turn.stage.as_str().into(),
-            turn.span.into(),
-            turn.edge_to.into(),
-            turn.paging.cursor.clone().into(),
-            turn.paging.pages.into(),
-            turn.paging.barren.into(),
-            turn.paging.still.into(),
+            hold.stage.as_str().into(),
+            hold.span.into(),
+            hold.edge_to.into(),
+            hold.paging.cursor.clone().into(),
+            hold.paging.pages.into(),
+            hold.paging.barren.into(),
+            hold.paging.still.into(),
         ];
-        self.guard(turn, &sets, values)
+        self.guard(hold, &sets, values)
     }
 
-    /// The list did not come whole; asked again at `next`, if at all.
-    pub(crate) async fn incomplete(&self, turn: &Turn, why: &str, after: Option<Duration>) -> Result<bool> {
+    /// The list could not be read whole. It is asked for again `after` that time, if at all.
+    pub(crate) async fn incomplete(&self, hold: &Hold, why: &str, after: Option<Duration>) -> Result<bool> {
         let micros = after.map(|after| i64::try_from(after.as_micros()).unwrap_or(i64::MAX / 4));
         let next = self.tables.dialect().now_plus("$6");
         let sets = format!(", status = 'incomplete', owner = NULL, why = $5, next_at = {next}");
-        self.tables.transact(vec![self.guard(turn, &sets, [why.into(), Value::Int(micros)])]).await
+        self.tables.transact(vec![self.guard(hold, &sets, [why.into(), Value::Int(micros)])]).await
     }
 
-    /// The comparison is done: what it counted, and on to corrections.
-    pub(crate) async fn counted(&self, turn: &Turn, totals: &Totals) -> Result<bool> {
+    /// The comparison is done: stores what it counted, and goes on to corrections.
+    pub(crate) async fn counted(&self, hold: &Hold, totals: &Totals) -> Result<bool> {
         let sum = |amount: Option<super::Amount>| Value::Text(amount.map(|amount| amount.to_string()));
         let sets = ", stage = 'fix', there = $5, sum_there = $6, here = $7, sum_here = $8, agreed = $9, \
                     uncompared = $10, only_here = $11, only_there = $12, amount = $13, state = $14, doubled = $15, \
@@ -278,21 +280,21 @@ impl<T: Tables> Shelf<'_, T> {
             sum(totals.sum_only_here),
             sum(totals.sum_only_there),
         ];
-        self.tables.transact(vec![self.guard(turn, sets, values)]).await
+        self.tables.transact(vec![self.guard(hold, sets, values)]).await
     }
 
-    /// What is still to be done, after a stage of the aftermath.
-    pub(crate) async fn reach(&self, turn: &Turn, stage: Stage) -> Result<bool> {
-        self.tables.transact(vec![self.guard(turn, ", stage = $5", [stage.as_str().into()])]).await
+    /// Moves on to another stage.
+    pub(crate) async fn reach(&self, hold: &Hold, stage: Stage) -> Result<bool> {
+        self.tables.transact(vec![self.guard(hold, ", stage = $5", [stage.as_str().into()])]).await
     }
 
-    pub(crate) async fn complete(&self, turn: &Turn) -> Result<bool> {
+    pub(crate) async fn complete(&self, hold: &Hold) -> Result<bool> {
         let now = self.tables.dialect().now();
         let sets = format!(", status = 'complete', owner = NULL, why = NULL, finished_at = {now}");
-        self.tables.transact(vec![self.guard(turn, &sets, [])]).await
+        self.tables.transact(vec![self.guard(hold, &sets, [])]).await
     }
 
-    /// Deletes reports that were finished, or given up, before `before`, with what they list.
+    /// Deletes reports that were finished or given up before `before`, with their entries.
     pub(crate) async fn forget(&self, dependency: &str, before: Stamp) -> Result<u64> {
         let dialect = self.tables.dialect();
         let old = format!(
@@ -314,10 +316,10 @@ impl<T: Tables> Shelf<'_, T> {
         }
     }
 
-    /// Deletes some of what a report lists; false once nothing was left.
+    /// Deletes some of a report's entries; `false` once none was left.
     async fn drop_listed(&self, report: &str, which: &str) -> Result<bool> {
         let listed = self.tables.dialect().table("listed");
-        // Up to the thousandth: a range of the primary key, which no planner takes for a join.
+        // The entries up to the thousandth are a range of the primary key. No planner takes a range for a join.
         let text = format!(
             "SELECT name FROM {listed} WHERE report = $1 AND {which} ORDER BY name LIMIT 1 OFFSET 999"
         );
@@ -333,11 +335,11 @@ impl<T: Tables> Shelf<'_, T> {
 
     /// As [`Shelf::drop_listed`], as long as the report is ours. The condition may use `$5`, which is `bound`.
     ///
-    /// False where the report is not ours any more.
-    pub(crate) async fn drop_while_ours(&self, turn: &Turn, which: &str) -> Result<bool> {
-        let report = turn.report.id.to_string();
+    /// `false` where the report is no longer ours.
+    pub(crate) async fn drop_while_ours(&self, hold: &Hold, which: &str) -> Result<bool> {
+        let report = hold.report.id.to_string();
         loop {
-            if !self.keep(turn).await? {
+            if !self.keep(hold).await? {
                 return Ok(false);
             }
             if !self.drop_listed(&report, which).await? {

@@ -1,11 +1,11 @@
-//! Which time is compared: a window on the partner's calendar.
+//! Which time is compared: a window on the provider's calendar.
 //!
-//! "Yesterday" is the partner's yesterday. The obvious rule, midnight to midnight plus 24 hours, is wrong on the two days
-//! of the year on which a zone's clock is moved: such a day has 23 or 25 hours, and in some zones no midnight. So days
-//! are taken from the zone's own calendar, and the next window begins exactly where the last one ended.
+//! "Yesterday" is the provider's yesterday. The obvious rule, midnight to midnight plus 24 hours, is wrong on the two
+//! days of the year on which a zone's clock is moved: such a day has 23 or 25 hours, and in some zones no midnight. So
+//! days are taken from the zone's own calendar, and each window begins exactly where the one before it ended.
 //!
-//! Windows of a schedule follow from the zone, the interval and the time alone. Every worker computes the same ones, so
-//! that a unique key in the store can say which is taken.
+//! The windows of a schedule follow from the zone, the interval and the time alone. Every worker computes the same
+//! windows, so a unique key in the store can say which ones are taken.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use jiff::{Span, Timestamp, Zoned};
 
 use crate::machine::Stamp;
 
-/// How long a window of the schedule is where nothing else is said: the partner's days.
+/// How long a window of the schedule is by default: a day of the provider's.
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A window is no shorter than this.
 const SHORTEST: Duration = Duration::from_secs(60);
 
-/// A time zone of the IANA database: the system's where there is one, else the one that was built in.
+/// A time zone of the IANA database: from the system's database where there is one, else from the one that is built in.
 #[derive(Clone)]
 pub struct Zone {
     name: String,
@@ -55,7 +55,7 @@ impl Zone {
         Ok(moment.to_zoned(self.zone.clone()))
     }
 
-    /// The first moment of a day; where the clock skips midnight, the first that there is.
+    /// The first moment of a day. Where the clock skips midnight, it is the first moment that exists.
     fn start_of(&self, day: Date) -> Result<Stamp, NoWindow> {
         let start = day.to_zoned(self.zone.clone()).map_err(|_| NoWindow::OffTheCalendar)?;
         Ok(Stamp::from_micros(start.timestamp().as_microsecond()))
@@ -88,9 +88,9 @@ impl Eq for Zone {}
 pub enum NoWindow {
     /// The time zone database has no zone of this name.
     UnknownZone(String),
-    /// It ends before, or where, it begins.
+    /// It ends before it begins, or where it begins.
     Empty,
-    /// Not a date, or none that the calendar has.
+    /// It is not a date, or the calendar does not reach it.
     OffTheCalendar,
 }
 
@@ -106,7 +106,7 @@ impl fmt::Display for NoWindow {
 
 impl std::error::Error for NoWindow {}
 
-/// A stretch of time; `from` belongs to it, `to` does not.
+/// A stretch of time: `from` is part of it, `to` is not.
 ///
 /// ```
 /// use seawall_ledger::reconcile::{Window, Zone};
@@ -132,7 +132,7 @@ impl Window {
         if from < to { Ok(Window { from, to, zone: zone.clone() }) } else { Err(NoWindow::Empty) }
     }
 
-    /// One day of the partner's calendar, written `2026-11-26`.
+    /// One day of the provider's calendar, written `2026-11-26`.
     ///
     /// # Errors
     /// There is no such day.
@@ -140,7 +140,7 @@ impl Window {
         Window::days(zone, day.parse().map_err(|_| NoWindow::OffTheCalendar)?, 1)
     }
 
-    /// The day before the one that it is now, there.
+    /// The day before the current day in this zone.
     ///
     /// # Errors
     /// `now` is beyond the calendar.
@@ -202,19 +202,19 @@ impl Window {
         self.to
     }
 
-    /// The partner's zone.
+    /// The provider's zone.
     #[must_use]
     pub const fn zone(&self) -> &Zone {
         &self.zone
     }
 
-    /// [`Window::from`] as RFC 3339, with the offset that holds there and then.
+    /// [`Window::from`] as RFC 3339, with the offset that the zone has at that moment.
     #[must_use]
     pub fn from_text(&self) -> String {
         self.zone.text(self.from)
     }
 
-    /// [`Window::to`], likewise.
+    /// [`Window::to`] in the same form.
     #[must_use]
     pub fn to_text(&self) -> String {
         self.zone.text(self.to)
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!((hours(&spring), spring.from_text()), (23, "2026-03-29T00:00:00+01:00".into()));
         assert_eq!(spring.to_text(), "2026-03-30T00:00:00+02:00");
         assert_eq!(hours(&Window::day(&berlin, "2026-10-25").unwrap()), 25);
-        // No midnight on this day: the clock went from 23:59:59 to 01:00.
+        // This day has no midnight: the clock went from 23:59:59 to 01:00.
         let cairo = Window::day(&zone("Africa/Cairo"), "2026-04-24").unwrap();
         assert_eq!((hours(&cairo), cairo.from_text()), (23, "2026-04-24T01:00:00+03:00".into()));
     }
@@ -280,7 +280,7 @@ mod tests {
                     let next = window.following(every).unwrap();
                     assert_eq!(window.to, next.from, "{name} {every:?}");
                     assert!(next.from < next.to);
-                    // Whoever asks at whatever moment inside finds the same window.
+                    // Every moment inside the window finds the same window.
                     let middle = Stamp::from_micros(next.to.as_micros() - 1);
                     assert_eq!(Window::around(&zone(name), every, middle), Ok(next.clone()));
                     let step = if every < DAY { 97 } else { 1 };

@@ -1,10 +1,10 @@
 //! The columns of the tables, in the order in which all statements name them.
 
-/// What never changes of an action.
+/// The columns that never change.
 pub(crate) const FIXED: [&str; 8] =
     ["id", "dependency", "operation", "key", "scope", "scope_size", "request", "created_at"];
 
-/// What changes: the machine's state, and when it is due.
+/// The columns that change: the machine's state, and when the action is due.
 pub(crate) const CHANGING: [&str; 30] = [
     "version",
     "goal",
@@ -54,7 +54,7 @@ pub(crate) const ATTEMPT: [&str; 12] = [
     "detail",
 ];
 
-/// What the end of an attempt changes of its line.
+/// The columns of a line that the end of an attempt changes.
 pub(crate) const ENDED: [&str; 4] = ["ended_at", "outcome", "status", "detail"];
 
 /// The columns of an action, comma-separated.

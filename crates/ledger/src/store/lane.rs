@@ -1,12 +1,12 @@
-//! Group commit: what arrives while one commit is under way goes into the next one together.
+//! Group commit: what arrives while one commit is under way is committed together by the next one.
 //!
-//! A commit waits for the disk, some milliseconds, whether it carries one row or a hundred. One transaction for each write
-//! makes a hundred writers stand in line for the disk. Here each writer leaves its job and waits; one task, the lane, takes
-//! all that have gathered, executes them as few statements in one transaction, commits, and answers. Nobody waits for a
-//! batch to fill: an idle lane takes the first job at once.
+//! A commit waits some milliseconds for the disk, whether it carries one row or a hundred. With one transaction for
+//! each write, a hundred writers stand in line for the disk. Here each writer leaves its job and waits. One task, the
+//! lane, takes all jobs that have gathered, executes them with few statements in one transaction, commits, and answers.
+//! Nobody waits for a batch to fill: an idle lane takes the first job immediately.
 //!
-//! A job that the database refuses would take its whole batch with it. So a batch that is refused is run again one by one:
-//! the bad job fails alone.
+//! A job that the database refuses would take its whole batch with it. So a refused batch is run again job by job, and
+//! only the bad job fails.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -21,13 +21,13 @@ use crate::machine::{AttemptRow, NotSettled, Owner, Scope, Stamp};
 
 use super::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, Swept};
 
-/// Jobs in one transaction.
+/// The most jobs in one transaction.
 pub(crate) const BATCH: usize = 128;
 
-/// Jobs that may wait; more wait in their callers.
+/// The most jobs that may wait. Further callers wait until there is room.
 const WAITING: usize = 4096;
 
-/// A transaction that lost against another one is run again so often.
+/// How often a transaction that lost against another one is run again.
 pub(crate) const RUNS: u32 = 12;
 
 /// One thing to do in the writer's transaction.
@@ -41,7 +41,7 @@ pub(crate) enum Task<C> {
     Sweep { before: Stamp, after: Option<ActionId>, most: u32 },
 }
 
-/// What became of it; each task has its own answer.
+/// What became of it. Each kind of task has its own answer.
 pub(crate) enum Answer {
     Recorded(Recorded),
     Changed(Changed),
@@ -62,10 +62,10 @@ pub(crate) struct Job<C> {
     reply: oneshot::Sender<Result<Answer>>,
 }
 
-/// What executes a batch in one transaction: all of it, or none and an error.
+/// What executes a batch in one transaction: the whole batch, or nothing and an error.
 pub(crate) trait Batch<C>: Send + 'static {
-    /// One answer for each job, in their order. A handler that fails in a batch of several is an error of the batch
-    /// (`Trouble::Refused`); alone it is an answer.
+    /// Returns one answer for each job, in their order. A handler that fails in a batch of several jobs is an error of
+    /// the batch (`Trouble::Refused`); alone it is an answer.
     fn execute(&mut self, jobs: &[&Job<C>]) -> impl Future<Output = Result<Vec<Answer>>> + Send;
 }
 
@@ -81,7 +81,7 @@ impl<C> Clone for Lanes<C> {
 }
 
 impl<C: Send + 'static> Lanes<C> {
-    /// Starts one lane for each of `batches` on the current runtime; they end when the last entry is dropped.
+    /// Starts one lane for each of `batches` on the current runtime. The lanes end when the last entry is dropped.
     pub(crate) fn start<B: Batch<C>>(batches: Vec<B>) -> Lanes<C> {
         let (jobs, waiting) = mpsc::channel(WAITING);
         let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
@@ -90,7 +90,7 @@ impl<C: Send + 'static> Lanes<C> {
             tokio::spawn(async move {
                 let mut gathered = Vec::with_capacity(BATCH);
                 loop {
-                    // The lock is held while waiting: another lane has its turn as soon as this one has its batch.
+                    // The lock is held during the wait. Another lane has its turn as soon as this one has its batch.
                     let taken = waiting.lock().await.recv_many(&mut gathered, BATCH).await;
                     if taken == 0 {
                         return;
@@ -104,7 +104,7 @@ impl<C: Send + 'static> Lanes<C> {
 
     /// Leaves a task and waits for its answer.
     ///
-    /// Dropping the future does not undo the task: once left, it is done.
+    /// Dropping the future does not undo the task: once it is left, it is done.
     pub(crate) async fn run(&self, task: Task<C>) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
         let gone = |_| StoreError::new(Trouble::Away, "the ledger's writer has ended");
@@ -124,9 +124,9 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
         match together {
             Ok(answers) => {
                 for (Job { task, reply }, answer) in now.into_iter().zip(answers) {
-                    // Let go of first: whoever waits has it alone then.
+                    // It is let go of before the answer, so that the task that waits is then its only holder.
                     drop(task);
-                    // Whoever left before the answer came does not want it.
+                    // A caller that left before the answer came does not want it.
                     let _ = reply.send(Ok(answer));
                 }
             }
@@ -148,11 +148,11 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
             }
         }
     }
-    // The room is used again.
+    // The buffer is used again.
     *gathered = Vec::with_capacity(BATCH);
 }
 
-/// Runs a batch until it neither lost against another transaction nor did so too often.
+/// Runs a batch until it does not lose against another transaction, or has lost too often.
 async fn run_again<C: Send, B: Batch<C>>(batch: &mut B, jobs: &[&Job<C>]) -> Result<Vec<Answer>> {
     let mut run = 1;
     loop {
@@ -166,19 +166,20 @@ async fn run_again<C: Send, B: Batch<C>>(batch: &mut B, jobs: &[&Job<C>]) -> Res
     }
 }
 
-/// The wait before a transaction is run again: drawn, so that two that met do not meet again.
+/// The wait before a transaction is run again. It is drawn, so that two transactions that collided do not collide
+/// again.
 pub(crate) fn pause(run: u32) -> Duration {
     Duration::from_micros(fastrand::u64(0..(1000 << run.min(6))))
 }
 
-/// Splits off what changes a row that an earlier job changes: one statement changes a row once.
+/// Splits off the jobs that change a row which an earlier job changes: one statement can change a row only once.
 fn without_doubles<C>(jobs: Vec<Job<C>>) -> (Vec<Job<C>>, Vec<Job<C>>) {
     let mut seen = HashSet::with_capacity(jobs.len());
     jobs.into_iter().partition(|job| match &job.task {
         Task::Record(insert) => seen.insert(insert.action.id),
         Task::Change(change) => seen.insert(change.action.id),
         Task::Evidence { id, .. } => seen.insert(*id),
-        // Executed after the others, one by one.
+        // They are executed after the others, one by one.
         Task::Scope { .. } | Task::Claim { .. } | Task::ClaimOne { .. } | Task::Sweep { .. } => true,
     })
 }

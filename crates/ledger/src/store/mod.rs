@@ -1,11 +1,13 @@
 //! Where actions are kept.
 //!
-//! A store decides nothing. It takes whole rows that the machine made, each only if the row it was made from still stands
-//! ([`Store::change`]), and says so. Correctness rests on that comparison and on unique keys alone: locks, leases and
-//! isolation levels only save work. So one contract suite runs on every store (`tests/contract`).
+//! A store decides nothing. The machine makes whole rows. The store takes each of them only if the row that it was made
+//! from still stands ([`Store::change`]), and says whether it did. Correctness rests on that comparison and on unique
+//! keys alone; locks, leases and isolation levels only save work. So one contract suite runs on every store
+//! (`tests/contract`).
 //!
-//! Most calls are small and come many at a time, and a commit costs milliseconds whatever is in it. So records and changes
-//! are gathered by [`lane`]: what arrives while one commit is under way goes into the next one together.
+//! Most calls are small and many come at the same time, and a commit costs milliseconds whatever is in it. So records
+//! and changes are gathered by [`lane`]: what arrives while one commit is under way is committed together by the next
+//! one.
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod columns;
@@ -28,13 +30,13 @@ use crate::clock::DbClock;
 use crate::error::StoreError;
 use crate::machine::{AttemptRow, Known, NotSettled, Owner, Scope, Stamp, State, Write};
 
-/// What a store's operations give.
+/// The result of a store's operations.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// A future that a trait object gives.
+/// A future as a trait object returns it.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What an application does in the transaction that settles, or ends, an action. An error rolls the transaction back.
+/// What an application does in the transaction that settles or ends an action. An error rolls the transaction back.
 pub type Follow<C> = Arc<
     dyn for<'a> Fn(
             &'a mut C,
@@ -44,7 +46,7 @@ pub type Follow<C> = Arc<
         + Sync,
 >;
 
-/// A row to insert, with its first attempt where it is sent at once.
+/// A row to insert, with its first attempt if that is sent directly afterwards.
 #[derive(Clone, Debug)]
 pub struct Insert {
     /// The row.
@@ -58,19 +60,19 @@ pub struct Insert {
 pub enum Recorded {
     /// It was inserted.
     New,
-    /// The key was there: this is its row. Whether it is the same action, the caller compares.
+    /// The key was recorded before, and this is its row. The caller compares whether it is the same action.
     Existing(Box<Action>),
 }
 
-/// A change of one row: taken if the row still stands as the machine saw it.
+/// A change of one row. It is taken if the row still stands as the machine saw it.
 pub struct Change<C> {
-    /// Which row, as it will be; `action.state` is `write.to`.
+    /// The action as it will be; `action.state` is `write.to`.
     pub action: Action,
-    /// What the machine said.
+    /// What the machine decided.
     pub write: Write,
-    /// Who did it by hand, and why.
+    /// The person who did it by hand, and the reason.
     pub mark: Option<Mark>,
-    /// What is done in the same transaction, if the change is taken.
+    /// What is done in the same transaction if the change is taken.
     pub follow: Option<Follow<C>>,
 }
 
@@ -79,7 +81,7 @@ pub struct Change<C> {
 pub enum Changed {
     /// It was taken.
     Taken,
-    /// The row had moved on: this is how it stands, `None` if it is gone. Ask the machine again.
+    /// The row had moved on. This is how it stands; `None` if it is gone. Ask the machine again.
     Stale(Option<Box<Action>>),
     /// The handler failed: nothing was changed.
     HandlerFailed(String),
@@ -88,7 +90,7 @@ pub enum Changed {
 /// The members of a scope, all settled.
 #[derive(Clone, Debug)]
 pub struct ScopeSettled {
-    /// In the order of recording.
+    /// They are in the order of recording.
     pub members: Vec<Action>,
 }
 
@@ -96,50 +98,50 @@ pub struct ScopeSettled {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Filter {
-    /// Of this dependency only.
+    /// Only actions of this dependency.
     pub dependency: Option<String>,
-    /// In this state only.
+    /// Only actions with this standing.
     pub standing: Option<Standing>,
-    /// After this one, in the order of recording.
+    /// Only actions after this one, in the order of recording.
     pub after: Option<ActionId>,
-    /// The most that are given; never more than 1000.
+    /// The most actions that are returned, up to 1000.
     pub most: u32,
 }
 
 impl Filter {
-    /// The first actions of all, at most this many. Those after a certain one have its id in `after`.
+    /// The first actions, at most this many. To go on after a page, set `after` to the id of its last action.
     #[must_use]
     pub fn first(most: u32) -> Filter {
         Filter { most, ..Filter::default() }
     }
 
-    /// Of this dependency only.
+    /// Only actions of this dependency.
     #[must_use]
     pub fn of(self, dependency: impl Into<String>) -> Filter {
         Filter { dependency: Some(dependency.into()), ..self }
     }
 
-    /// In this state only.
+    /// Only actions with this standing.
     #[must_use]
     pub fn standing(self, standing: Standing) -> Filter {
         Filter { standing: Some(standing), ..self }
     }
 }
 
-/// How an action stands, in the words of lists and counts.
+/// How an action stands, in the words that lists and counts use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// Not at its end.
+    /// It is not at its end.
     Open,
-    /// Not at its end, and nobody knows whether it took effect.
+    /// It is not at its end, and it is not known whether it took effect.
     Unknown,
-    /// A person must look.
+    /// A person must look at it.
     Stuck,
-    /// Applied and settled.
+    /// It is applied and settled.
     Done,
-    /// Not applied.
+    /// It is not applied.
     Failed,
-    /// Undone, or never done.
+    /// It was undone, or never done.
     Cancelled,
 }
 
@@ -167,7 +169,7 @@ impl Standing {
         }
     }
 
-    /// How a row stands.
+    /// The standing of a row.
     #[must_use]
     pub fn of(state: &State) -> Standing {
         use crate::machine::End;
@@ -182,44 +184,46 @@ impl Standing {
     }
 }
 
-/// How many actions of a dependency stand how. Counted up to a bound, since counting a backlog costs what the backlog does.
+/// The number of actions of a dependency in each standing. Counting stops at a bound, since it costs more the longer
+/// the backlog is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Not at their end, those of `unknown` among them.
+    /// Actions that are not at their end, those of `unknown` among them.
     pub open: u64,
     /// Of those, the ones whose effect is unknown.
     pub unknown: u64,
-    /// Of the open ones, those whose outcome is known and whose handler fails: the application does not take it in.
+    /// Of the open ones, those whose outcome is known and whose handler fails, so that the application does not take it
+    /// in.
     pub failing: u64,
-    /// A person must look.
+    /// Actions that a person must look at.
     pub stuck: u64,
-    /// The oldest of those that were counted as open or stuck.
+    /// When the oldest of the counted open or stuck actions was recorded.
     pub oldest: Option<Stamp>,
-    /// There are more than were counted.
+    /// Whether there are more than were counted.
     pub more: bool,
 }
 
-/// At most so many rows are looked at for [`Counts`].
+/// The most rows that are looked at for [`Counts`].
 pub const COUNTED: u32 = 10_000;
 
-/// What a sweep did.
+/// What one step of the clean-up did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Swept {
-    /// Rows deleted.
+    /// The number of deleted rows.
     pub deleted: u64,
-    /// Where to go on; `None` at the end.
+    /// Where the next step goes on; `None` at the end.
     pub after: Option<ActionId>,
 }
 
 /// A place that keeps actions.
 ///
-/// What is said of statements, locks and time is in the module's documentation. Methods named `…_in` work on a connection
-/// of the caller, inside the caller's transaction; after an error of theirs the transaction is to be rolled back.
+/// The module's documentation says what holds for statements, locks and time. Methods named `…_in` work on a connection
+/// of the caller, inside the caller's transaction. After an error of theirs that transaction has to roll back.
 pub trait Store: Clone + Send + Sync + 'static {
     /// The caller's connection.
     type Connection: Send + 'static;
 
-    /// Makes or updates the tables. Any number of processes may call it at once.
+    /// Makes or updates the tables. Any number of processes may call it at the same time.
     fn migrate(&self) -> impl Future<Output = Result<()>> + Send;
 
     /// The last answer that carried the database's time.
@@ -228,20 +232,20 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Asks the database for its time.
     fn ask_time(&self) -> impl Future<Output = Result<DbClock>> + Send;
 
-    /// Inserts a row, in a transaction with others.
+    /// Inserts a row, in one transaction with others.
     fn record(&self, insert: Insert) -> impl Future<Output = Result<Recorded>> + Send;
 
-    /// Changes a row, in a transaction with others.
+    /// Changes a row, in one transaction with others.
     fn change(&self, change: Arc<Change<Self::Connection>>) -> impl Future<Output = Result<Changed>> + Send;
 
-    /// Settles all members of a scope, or none and the reason why.
+    /// Settles all members of a scope, or none, and then says why not.
     fn settle_scope(
         &self,
         scope: Scope,
         follow: Option<Follow<Self::Connection>>,
     ) -> impl Future<Output = Result<std::result::Result<ScopeSettled, NotSettled>>> + Send;
 
-    /// Stores how an attempt ended without a word on its action.
+    /// Stores how an attempt ended, without changing its action.
     fn evidence(&self, id: ActionId, attempt: AttemptRow) -> impl Future<Output = Result<()>> + Send;
 
     /// Takes up to `most` due rows of a dependency for `owner`, for the time of a lease.
@@ -282,7 +286,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// How many stand how.
     fn counts(&self, dependency: &str) -> impl Future<Output = Result<Counts>> + Send;
 
-    /// Deletes, of the next `most` rows after `after`, those that ended before `before` and have nothing to come.
+    /// Looks at the next `most` rows after `after`. Deletes those that ended before `before` and have nothing more to
+    /// do.
     fn sweep(
         &self,
         before: Stamp,
@@ -304,7 +309,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         id: ActionId,
     ) -> impl Future<Output = Result<Option<(Action, Stamp)>>> + Send;
 
-    /// Changes a row: was it taken?
+    /// Changes a row, and says whether the change was taken.
     fn change_in(
         &self,
         conn: &mut Self::Connection,

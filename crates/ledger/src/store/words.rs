@@ -1,4 +1,4 @@
-//! The words that stand in the tables: people read them, so they are words.
+//! The words that stand in the tables. They are words and not numbers, since people read them.
 
 use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptKind, AttemptOutcome, End, Goal, Known, NotApplied};

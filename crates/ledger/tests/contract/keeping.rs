@@ -1,4 +1,4 @@
-//! The tests of what is kept, and of who may change it, over any store.
+//! The tests of what is kept, and of which worker may change it, over any store.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::provider::{Fate, Provider};
 use crate::suite::{PATIENCE, SECOND, asking, charge, left_behind};
 use crate::world::{World, ledger, quick};
 
-pub(crate) async fn one_key_is_one_action_whoever_records_it<W: World>(world: W) {
+pub(crate) async fn one_key_is_one_action_in_every_way_of_recording<W: World>(world: W) {
     let provider = Provider::new();
     let one = ledger(world.open().await, quick(Idempotency::Keyed), &provider);
     let two = ledger(world.open().await, quick(Idempotency::Keyed), &provider);
@@ -78,7 +78,7 @@ pub(crate) async fn a_stale_worker_changes_no_row<W: World>(world: W) {
     };
     assert_eq!((claimed.state.fence, claimed.state.owner), (2, Some(Owner(5))));
 
-    // The old worker wakes up with its answer, and knows the row as it was.
+    // The old worker wakes up with its answer, and tries to write it to the row as it was.
     let origin = seawall_ledger::Origin { created: old.created_at, scoped: false };
     let event = seawall_ledger::Event::Performed(line, Performed::Yes(None), Report::default());
     let now = store.clock().now();
@@ -90,7 +90,7 @@ pub(crate) async fn a_stale_worker_changes_no_row<W: World>(world: W) {
         panic!("it was taken")
     };
     assert_eq!(*found, claimed);
-    // Told on the row as it is, the answer is evidence and nothing more.
+    // Told to the machine on the row as it is now, the answer is evidence and nothing more.
     let told = machine::told(&found.state, &rules, origin, Owner(77), event, now, Draw::new(0));
     let seawall_ledger::Told::Late(line) = told else { panic!("{told:?}") };
     store.evidence(old.id, line).await.unwrap();

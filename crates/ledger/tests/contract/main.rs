@@ -55,7 +55,7 @@ macro_rules! suite {
                 what_was_closed_as_absent_is_asked_about_once_more
             }
             on! { keeping, $world:
-                one_key_is_one_action_whoever_records_it
+                one_key_is_one_action_in_every_way_of_recording
                 what_is_too_large_is_refused_before_anything_is_written
                 a_stale_worker_changes_no_row
                 no_row_is_claimed_twice

@@ -98,7 +98,7 @@ until(charge, "ended", "cancelled")
 conn.execute(CANCEL, (charge,))
 refused("too-late", "SW002", SETTLE, charge)
 
-# The other side says no to the second charge.
+# The provider says no to the second charge.
 declined = one(RECORD, "declined", Jsonb({"amount": 402}))
 until(declined, "ended", "failed")
 refused("failed", "SW004", SETTLE, declined)

@@ -1,6 +1,6 @@
-//! Claims find their rows by the index, however many wait.
+//! Claims find their rows by the index, however many rows wait.
 //!
-//! The full size, a million waiting rows, takes minutes, most of them to insert:
+//! The full size, a million waiting rows, takes minutes, most of them for inserting:
 //!
 //! ```sh
 //! SEAWALL_BACKLOG=1000000 cargo test -p seawall-ledger --test contract backlog -- --nocapture
@@ -52,7 +52,7 @@ async fn backlog<W: World>(world: &W, rows: u64) {
     W::execute(&mut conn, "ANALYZE").await;
 }
 
-/// The shortest of some claims: what the statement costs, without what else the machine does.
+/// The shortest of some claims. It is the time of the statement, without what else the machine does.
 async fn claim_time<S: Store>(store: &S) -> Duration {
     let mut shortest = Duration::MAX;
     for _ in 0..30 {
@@ -81,7 +81,8 @@ async fn a_backlog_costs_nothing<W: World>(world: W) -> f64 {
     ratio
 }
 
-// Twice is the goal at a million rows on an idle machine; here a scan of the table would be a hundred times.
+// The goal at a million rows on an idle machine is twice the time. A scan of the table would take a hundred times as
+// long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_does_not_slow_claims_on_sqlite() {
     assert!(a_backlog_costs_nothing(SqliteWorld::new().await).await < 5.0);
@@ -150,7 +151,8 @@ async fn claims_are_planned_over_the_index_of_due_rows() {
     assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{plan}");
 }
 
-/// The usual plan for a table that nobody has analyzed yet scans it: it is believed to be small, and the plan is kept.
+/// The usual plan for a table that was never analyzed scans it: the planner believes that it is small, and the plan is
+/// kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_find_their_rows_by_id_in_a_new_table_too() {
     let world = PostgresWorld::new().await;

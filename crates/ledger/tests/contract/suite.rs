@@ -43,7 +43,7 @@ pub(crate) fn soon() -> WorkerSettings {
     settings
 }
 
-/// Waits until an action is as asked.
+/// Waits until an action is in the wanted state.
 pub(crate) async fn until<S: Store>(
     ledger: &Ledger<S>,
     id: ActionId,
@@ -72,7 +72,7 @@ pub(crate) async fn performs_at_once_and_keeps_the_answer<W: World>(world: W) {
     assert_eq!(done.state.answer.as_deref(), Some(&b"{\"id\":\"ch_1\"}"[..]));
     assert_eq!(ledger.load(done.id).await.unwrap(), done);
     assert_eq!((provider.performs("k1"), provider.effects("k1")), (1, 1));
-    // Two changes in all: the record with its attempt, and the outcome.
+    // There are two changes in all: the record with its attempt, and the outcome.
     assert_eq!(done.state.version, 2);
     let again = ledger.perform(&charge("k1")).await.unwrap();
     assert_eq!((again, provider.performs("k1")), (done, 1));
@@ -111,7 +111,7 @@ pub(crate) async fn what_is_reserved_in_a_transaction_is_run_by_its_caller<W: Wo
     let action = ledger.reserve_in(&mut conn, &charge("k")).await.unwrap();
     W::execute(&mut conn, "COMMIT").await;
     let done = ledger.run(action.id).await.unwrap();
-    // The record, the attempt, the outcome: nobody had to claim it.
+    // There are three: the record, the attempt, the outcome. No claim was needed.
     assert_eq!((done.state.end, done.state.version, done.state.fence), (Some(End::Done), 3, 1));
     drop(worker);
 }
@@ -161,7 +161,7 @@ pub(crate) async fn a_handler_that_keeps_failing_is_counted_and_tried_until_it_i
     let alone = ledger.record(&charge("alone")).await.unwrap().id;
     let one = ledger.record(&charge("one").in_scope("both", 2)).await.unwrap().id;
     ledger.record(&charge("two").in_scope("both", 2)).await.unwrap();
-    // Tried again and again, each wait longer than the last one may be; nothing more is sent for it.
+    // It is tried again and again, with longer and longer waits. Nothing more is sent for it.
     let fourth = |action: &Action| {
         action.state.why.as_deref() == Some("the application's handler failed (4): no such column")
     };
@@ -205,10 +205,10 @@ pub(crate) async fn two_workers_send_each_of_five_hundred_rows_once<W: World>(wo
         ids.push(record.await.unwrap());
     }
     let workers = [one.worker(soon()), two.worker(soon())];
-    // More than one worker has under way: both are at work.
+    // This is more than one worker has under way, so both are at work.
     let end = Instant::now() + PATIENCE;
     while provider.most_at_once() < 64 {
-        assert!(Instant::now() < end, "{} at once", provider.most_at_once());
+        assert!(Instant::now() < end, "{} at the same time", provider.most_at_once());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     provider.release();
@@ -235,7 +235,7 @@ pub(crate) async fn a_reserved_action_is_settled_with_the_business_row_or_undone
     let mut conn = world.connect().await;
 
     let kept = ledger.reserve(&charge("kept")).await.unwrap();
-    // In transactions all of it: behind a pooler, only a transaction keeps its session.
+    // All of it is in transactions: behind a pooler, only a transaction keeps its session.
     W::execute(&mut conn, W::BEGIN).await;
     let early = ledger.settle_in(&mut conn, kept.id).await.unwrap_err();
     assert_eq!(early.refusal(), Some(Refusal::NotKnown));
@@ -354,7 +354,7 @@ pub(crate) async fn a_refusal_fails_the_action_and_tells_the_handler<W: World>(w
     assert_eq!(refused.refusal(), Some(Refusal::Failed));
 }
 
-/// Inserts an action as a worker would have left it that died right after recording its attempt.
+/// Inserts an action as a worker leaves it that died directly after recording its attempt.
 pub(crate) async fn left_behind<S: Store>(store: &S, rules: &Rules, key: &str) -> Action {
     let now = store.ask_time().await.unwrap().now();
     let (state, line) = machine::sent(rules, Owner(77), now).unwrap();
@@ -386,7 +386,7 @@ pub(crate) async fn what_a_dead_worker_left_is_asked_about_after_its_lease<W: Wo
     let ledger = ledger(store, rules, &provider);
     let worker = ledger.worker(soon());
     let done = ended(&ledger, left.id).await;
-    // It had not been sent: asked first, found absent after the quiet time, then sent once.
+    // It had not been sent. It was asked about first, found absent after the quiet time, and then sent once.
     assert_eq!((done.state.end, provider.performs("k"), provider.effects("k")), (Some(End::Done), 1, 1));
     assert!(provider.confirms("k") >= 1);
     let log = ledger.story(done.id).await.unwrap().attempts;
@@ -423,7 +423,7 @@ pub(crate) async fn a_dependency_that_hangs_delays_no_other<W: World>(world: W) 
     let quick = ledger.record(&new).await.unwrap();
     assert_eq!(ended(&ledger, quick.id).await.state.end, Some(End::Done));
     assert_eq!(slow.most_at_once(), 8, "bounded");
-    // What hangs is still under way at the end of the drain, and is said.
+    // The call that hangs is still under way at the end of the drain, and is counted.
     assert_eq!(worker.drain(Duration::from_millis(100)).await, 8);
 }
 
@@ -465,7 +465,7 @@ pub(crate) async fn a_scope_settles_together_or_not_at_all<W: World>(world: W) {
 }
 
 pub(crate) async fn what_was_closed_as_absent_is_asked_about_once_more<W: World>(world: W) {
-    // It takes effect, but the status is blind for so long that it is believed to be absent.
+    // It takes effect, but the status does not show it for so long that it is believed to be absent.
     let provider = Provider::new().script(&[Fate::DoneUnanswered]).blind(1);
     let rules = Rules {
         attempt: Duration::from_millis(200),

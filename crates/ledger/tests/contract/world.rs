@@ -1,4 +1,4 @@
-//! What the suite needs of a store: a fresh one, and connections of the application's own.
+//! What the suite needs from a store: a fresh one, and connections of the application's own.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -28,13 +28,13 @@ pub(crate) trait World: Send + Sync + Sized {
     /// A connection of the application's own.
     fn connect(&self) -> impl Future<Output = <Self::Store as Store>::Connection> + Send;
 
-    /// Begins, commits and rolls back the application's transaction; other statements, too.
+    /// Begins, commits and rolls back the application's transaction, and runs other statements.
     fn execute(conn: &mut <Self::Store as Store>::Connection, sql: &str) -> impl Future<Output = ()> + Send;
 
-    /// One value.
+    /// Reads one value.
     fn number(conn: &mut <Self::Store as Store>::Connection, sql: &str) -> impl Future<Output = i64> + Send;
 
-    /// Marks an order as in `state`, inside whatever transaction the connection is in; there is at most one order of an id.
+    /// Writes `state` into an order, inside the transaction of the connection. There is at most one order with an id.
     fn write_order<'a>(
         conn: &'a mut <Self::Store as Store>::Connection,
         id: &'a str,
@@ -158,7 +158,7 @@ impl World for PostgresWorld {
     }
 }
 
-/// PostgreSQL whose transactions are serializable unless they say otherwise.
+/// PostgreSQL whose transactions are serializable by default.
 pub(crate) struct Serializable(PostgresWorld);
 
 impl World for Serializable {

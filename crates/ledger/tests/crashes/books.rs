@@ -1,6 +1,6 @@
-//! A provider in a process of its own: its books outlive whoever is killed.
+//! A provider in a process of its own: its books outlive every process that is killed.
 //!
-//! A line in, a line out: `perform KEY BYTES`, `confirm KEY BYTES`, `cancel KEY BYTES`.
+//! It reads a line and answers with a line: `perform KEY BYTES`, `confirm KEY BYTES`, `cancel KEY BYTES`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,20 +8,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seawall_ledger::store::Boxed;
-use seawall_ledger::{Call, Found, Performed, Remote, Report, Undone};
+use seawall_ledger::{Delivery, Found, Performed, Remote, Report, Undone};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What the provider knows of one key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Entry {
-    /// Effects that live.
+    /// Effects that stand.
     pub(crate) live: i64,
     /// Requests to perform that arrived.
     pub(crate) performs: u32,
-    /// Requests to perform that arrived while nobody could know what became of an earlier one.
+    /// Requests to perform that arrived while it could not be known what had become of an earlier one.
     pub(crate) blind: u32,
-    /// Requests to perform whose bytes were not those of the first.
+    /// Requests to perform whose bytes differed from those of the first.
     pub(crate) changed: u32,
     asked_since: bool,
     bytes: Option<String>,
@@ -31,11 +31,12 @@ pub(crate) struct Entry {
 #[derive(Clone, Default)]
 pub(crate) struct Books {
     entries: Arc<Mutex<HashMap<String, Entry>>>,
-    /// Answers come so many milliseconds after the effect, at most: whoever is killed meanwhile never hears them.
+    /// The most milliseconds between the effect and its answer. A process that is killed meanwhile never receives the
+    /// answer.
     slow_millis: u64,
-    /// It honours keys: a second delivery changes nothing.
+    /// Whether it honours keys: a second delivery changes nothing.
     keyed: bool,
-    /// No answer to a perform leaves before this is false.
+    /// No answer to a perform is sent before this is false.
     holds: Arc<AtomicBool>,
 }
 
@@ -45,7 +46,7 @@ impl Books {
         Books { slow_millis, ..Books::default() }
     }
 
-    /// Books of a provider that takes requests in, and answers none of them before it is let go.
+    /// Books of a provider that accepts requests, and answers none of them before it is released.
     pub(crate) fn holding(keyed: bool) -> Books {
         Books { keyed, holds: Arc::new(AtomicBool::new(true)), ..Books::default() }
     }
@@ -54,7 +55,7 @@ impl Books {
         self.holds.store(false, Ordering::SeqCst);
     }
 
-    /// Opens the provider; gives its address.
+    /// Opens the provider, and returns its address.
     pub(crate) async fn open(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -123,20 +124,24 @@ impl Books {
     }
 }
 
-/// The way to it. One connection for each request: what was sent and not answered is in doubt.
+/// The way to the provider. Each request has its own connection, so what was sent and not answered is in doubt.
 pub(crate) struct Wire(pub(crate) String);
 
 impl Wire {
     /// `None` where nothing was sent, `Some(None)` where no answer came.
-    async fn ask(&self, call: Call<'_>, verb: &str) -> Option<Option<String>> {
+    async fn ask(&self, delivery: Delivery<'_>, verb: &str) -> Option<Option<String>> {
         let mut stream = TcpStream::connect(&self.0).await.ok()?;
-        if !call.may_send() {
+        if !delivery.may_send() {
             return None;
         }
         let sent = stream
             .write_all(
-                format!("{verb} {} {}\n", call.action.key, String::from_utf8_lossy(&call.action.request))
-                    .as_bytes(),
+                format!(
+                    "{verb} {} {}\n",
+                    delivery.action.key,
+                    String::from_utf8_lossy(&delivery.action.request)
+                )
+                .as_bytes(),
             )
             .await;
         if sent.is_err() {
@@ -148,9 +153,9 @@ impl Wire {
 }
 
 impl Remote for Wire {
-    fn perform<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Performed, Report)> {
+    fn perform<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Performed, Report)> {
         Box::pin(async move {
-            let how = match self.ask(call, "perform").await {
+            let how = match self.ask(delivery, "perform").await {
                 None => Performed::NotSent,
                 Some(Some(_)) => Performed::Yes(None),
                 Some(None) => Performed::Unknown,
@@ -159,9 +164,9 @@ impl Remote for Wire {
         })
     }
 
-    fn confirm<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Found, Report)> {
+    fn confirm<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Found, Report)> {
         Box::pin(async move {
-            let found = match self.ask(call, "confirm").await.flatten().as_deref() {
+            let found = match self.ask(delivery, "confirm").await.flatten().as_deref() {
                 Some("applied") => Found::Applied(None),
                 Some("absent") => Found::Absent,
                 _ => Found::Other,
@@ -170,9 +175,9 @@ impl Remote for Wire {
         })
     }
 
-    fn cancel<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+    fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {
         Box::pin(async move {
-            let undone = match self.ask(call, "cancel").await {
+            let undone = match self.ask(delivery, "cancel").await {
                 None => Undone::NotSent,
                 Some(Some(answer)) if answer == "yes" => Undone::Yes,
                 Some(Some(_)) => Undone::NoSuch,

@@ -1,4 +1,4 @@
-//! Real processes, ended at every step between record and settle, and what the next one makes of what they left.
+//! Real processes, ended at every step between record and settle, and what the next process makes of what they left.
 //!
 //! The larger size of the second half, ten thousand actions and eight workers, takes some minutes:
 //!
@@ -32,7 +32,7 @@ use scratch::Server;
 /// The longest that a process or a wait may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Not a test by itself: the other tests start this binary again with a role for it.
+/// This is not a test by itself: the other tests start this binary again with a role for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn process() {
     process::play().await;
@@ -55,7 +55,7 @@ impl Role {
         self
     }
 
-    /// With `preload.c` before the C library; it is compiled into `folder`.
+    /// The process runs with `preload.c` before the C library. It is compiled into `folder`.
     fn preloaded(self, folder: &Path) -> Role {
         let (source, built) = (folder.join("preload.c"), folder.join("preload.so"));
         std::fs::write(&source, include_str!("preload.c")).unwrap();
@@ -84,7 +84,7 @@ async fn until_sent(books: &Books, key: &str) {
     }
 }
 
-/// Waits for a process's end: did it end well?
+/// Waits for a process's end, and returns whether it ended well.
 async fn wait(mut child: Child) -> bool {
     tokio::time::timeout(PATIENCE, child.wait()).await.expect("a process hangs").unwrap().success()
 }
@@ -143,7 +143,7 @@ async fn crash_everywhere<D: Database>(make: impl Fn(usize) -> String) {
     for (number, (order, point)) in all.enumerate() {
         let db = make(number);
         under_way.spawn(async move { crash::<D>(&db, order, point).await });
-        // A few at a time: each is mostly waiting for a lease to end.
+        // A few run at the same time, since each mostly waits for a lease to end.
         while under_way.len() >= 5 {
             under_way.join_next().await.unwrap().unwrap();
         }
@@ -192,7 +192,7 @@ async fn kill_in_flight<D: Database>(db: &str, dependency: &str) {
     let ledger = process::look::<_, D>(db).await;
     let rows = ledger.list(&Filter::first(1000)).await.unwrap();
     assert_eq!(rows.iter().filter(|row| row.state.end == Some(End::Done)).count(), MANY as usize);
-    // The goal is lease, quiet time and five seconds; a busy machine may need longer.
+    // The goal is lease, quiet time and five seconds. A busy machine may need longer.
     assert!(took < process::WIDE.1 + Duration::from_secs(30), "{took:?}");
 }
 
@@ -210,7 +210,8 @@ async fn calls_killed_in_flight_are_asked_about_or_sent_again_under_their_key_on
     kill_in_flight::<OnPostgres>(&Server::shared().database(), "keyed").await;
 }
 
-/// A worker is stopped past its lease with a call in flight; another one takes over; the first goes on, and writes.
+/// A worker is stopped past its lease with a call in flight. Another one takes over. Then the first goes on, and
+/// writes.
 async fn stopped_past_its_lease<D: Database>(db: &str) {
     prepare::<D>(db).await;
     let books = Books::holding(false);
@@ -292,7 +293,7 @@ async fn killed_workers_and_stopped_ones_leave_one_effect_for_each_key() {
         );
         tokio::time::sleep(Duration::from_millis(random.u64(100..400))).await;
         let victim = random.usize(0..alive.len());
-        // The last ones are left alone, so that it ends.
+        // The last processes are not killed, so that the work ends.
         if kills + stops >= 3 + many / 100 {
             continue;
         }
@@ -301,7 +302,7 @@ async fn killed_workers_and_stopped_ones_leave_one_effect_for_each_key() {
             alive[victim].kill().await.unwrap();
             alive[victim] = start("work", &db, &address, "");
         } else {
-            // Past its lease, and then it goes on as if nothing had been.
+            // It is stopped past its lease, and then goes on.
             stops += 1;
             signal(&alive[victim], "-STOP").await;
             tokio::time::sleep(Duration::from_millis(2500)).await;

@@ -1,7 +1,7 @@
-//! The power is cut right after an intent was committed: what the log holds beyond its last sync is gone.
+//! The power fails directly after an intent was committed: what the log holds beyond its last sync is gone.
 //!
-//! The process notes how long the log was at each sync (`preload.c`). It is killed, the log is cut to that length, and the file
-//! is opened as by a machine that comes up again.
+//! The process notes how long the log was at each sync (`preload.c`). It is killed, the log is cut to that length, and
+//! the file is opened as after a restart of the machine.
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -50,7 +50,7 @@ async fn fresh(folder: &Path) -> String {
     db
 }
 
-/// Cuts the log to what was on the disk; gives how long it was and is.
+/// Cuts the log to what was on the disk. Returns its length before and after.
 fn cut(folder: &Path) -> (u64, u64) {
     let log = OpenOptions::new().write(true).open(folder.join("orders.db-wal")).unwrap();
     let written = log.metadata().unwrap().len();
@@ -62,7 +62,7 @@ fn cut(folder: &Path) -> (u64, u64) {
     (written, synced)
 }
 
-/// Is the intent there, with its order, after the power was cut right after the commit?
+/// Whether the intent and its order are there after the power failed directly after the commit.
 async fn survives(role: &str) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let db = fresh(folder.path()).await;
@@ -90,8 +90,8 @@ async fn intent_survives_the_power_with_full_and_would_be_lost_with_normal() {
     assert!(!survives("power-careless").await, "then this test cuts nothing");
 }
 
-/// Even if the application commits carelessly: what is sent was written by the ledger's own writer, whose sync takes along all
-/// that was in the log before.
+/// This holds even if the application commits carelessly: the ledger's own writer wrote what is sent, and its sync
+/// includes everything that was in the log before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_effect_is_without_its_row_after_the_power_was_cut() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What the processes do that are killed: the same test binary, called again as one of these roles.
+//! What the killed processes do: the same test binary, called again in one of these roles.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,10 +37,11 @@ pub(crate) fn rules(settle: SettleBy) -> Rules {
     }
 }
 
-/// Of calls of which many are in flight at once: an attempt's time, and how long a row is one worker's.
+/// For calls of which many are in flight at the same time: the time of an attempt, and how long a row belongs to one
+/// worker.
 pub(crate) const WIDE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(12));
 
-/// Rules for them: asked about, or sent again under their key.
+/// The rules for them: they are asked about, or sent again under their key.
 fn wide(idempotency: Idempotency) -> Rules {
     let (attempt, lease) = WIDE;
     let base = Rules { attempt, lease, ..rules(SettleBy::Reply) };
@@ -60,7 +61,7 @@ pub(crate) fn ledger<D: Database>(store: D::Store, books: &str) -> Ledger<D::Sto
     let after = Operation::new("pay", "after", rules(SettleBy::Reply), wire.clone())
         .on_settled(|conn, action| D::set_order(conn, &action.key, state(action.state.end)));
     let before = Operation::new("pay", "before", rules(SettleBy::Explicit(SETTLE)), wire.clone());
-    // Dependencies of their own, since a claim's lease is the longest of its dependency.
+    // They have dependencies of their own, since the lease of a claim is the longest one of its dependency.
     let asked = Operation::new("asked", "wide", wide(Idempotency::None), wire.clone());
     let keyed = Operation::new("keyed", "wide", wide(Idempotency::Keyed), wire);
     let all = [after, before, asked, keyed];
@@ -74,7 +75,7 @@ fn state(end: Option<End>) -> &'static str {
     }
 }
 
-/// Runs a role as the environment names it; gives false where none is named.
+/// Runs the role that the environment names. Returns `false` where it names none.
 pub(crate) async fn play() -> bool {
     let Ok(role) = std::env::var("CRASH_ROLE") else { return false };
     let (db, books) = (std::env::var("CRASH_DB").unwrap(), std::env::var("CRASH_BOOKS").unwrap());
@@ -107,7 +108,7 @@ async fn play_on<D: Database>(role: &str, db: &str, books: &str) {
             ledger.settle_in(&mut conn, action.id).await.unwrap();
             D::execute(&mut conn, "COMMIT").await;
         }
-        // Takes up whatever is there until nothing is left.
+        // Takes up actions until none is left.
         "recover" => {
             let worker = ledger.worker(fast(8));
             let open = Filter::first(1).standing(Standing::Open);
@@ -121,7 +122,7 @@ async fn play_on<D: Database>(role: &str, db: &str, books: &str) {
             let _worker = ledger.worker(fast(8));
             std::future::pending::<()>().await;
         }
-        // With one call under way it does nothing beside it.
+        // With one call under way it does nothing else.
         "work-one" => {
             let _worker = ledger.worker(fast(1));
             std::future::pending::<()>().await;
@@ -139,7 +140,7 @@ async fn play_on<D: Database>(role: &str, db: &str, books: &str) {
     }
 }
 
-/// With this many actions under way at a time.
+/// It has this number of actions under way at a time.
 fn fast(wide: u32) -> WorkerSettings {
     let mut settings = WorkerSettings::default();
     settings.scan = Duration::from_millis(50);
@@ -168,7 +169,7 @@ pub(crate) async fn record_many<D: Database>(
     }
 }
 
-/// A ledger to look with.
+/// A ledger for reading.
 pub(crate) async fn look<S, D: Database<Store = S>>(db: &str) -> Ledger<S>
 where
     S: Store,

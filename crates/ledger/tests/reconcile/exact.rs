@@ -1,4 +1,5 @@
-//! Ten thousand records with planted differences of each kind: exactly those are reported, whatever the asking went through.
+//! Ten thousand records with planted differences of each kind. Exactly those are reported, whatever went wrong while
+//! asking.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +83,8 @@ async fn world<S: Store>(store: &S, dependency: &str) -> World {
                 listed.clear();
                 count(&mut wanted, "pending", &key);
             }
-            // Not to be found: recorded before midnight and dated after it, at either end; failed and not listed.
+            // These must not be found: recorded before midnight and dated after it, at either end; failed and not
+            // listed.
             600..605 => listed[0].at = Some(minute(24 * 60 + 1)),
             605..610 => recorded = Some(minute(-2)),
             610..615 => {
@@ -93,7 +95,7 @@ async fn world<S: Store>(store: &S, dependency: &str) -> World {
                 row = Row::Cancelled;
                 listed[0].state = ListedState::Cancelled;
             }
-            // Of another day altogether.
+            // These belong to another day altogether.
             618..620 => {
                 recorded = Some(minute(-3 * 24 * 60));
                 listed.clear();
@@ -118,7 +120,7 @@ async fn world<S: Store>(store: &S, dependency: &str) -> World {
             records.push(one);
         }
     }
-    // The same keys at another partner are another matter.
+    // The same keys at another provider are not concerned.
     rows.push(action("elsewhere", "k100", minute(5), 1, Row::Done));
     plant(store, rows).await;
     World { records, wanted, here, there, sum_here, sum_there }
@@ -159,7 +161,7 @@ async fn check<S: Store + Tables>(reconciler: &Reconciler<S>, report: &Report, w
     assert_eq!(totals.uncompared, 0, "{how}");
 }
 
-/// Item by item, on one ledger: the list as it is; pages repeated; in another order; torn in the middle.
+/// Each kind in turn, on one ledger: the list as it is; pages repeated; in another order; broken off in the middle.
 pub(crate) async fn ten_thousand_records_are_reported_exactly<S: Store + Tables>(store: S) {
     let world = world(&store, "bank").await;
     let ledger = ledger(&store, "bank", Arc::new(Partner::new(Vec::new(), 1)));
@@ -176,7 +178,7 @@ pub(crate) async fn ten_thousand_records_are_reported_exactly<S: Store + Tables>
         let partner = Arc::new(Partner::new(records, 250));
         match how {
             "repeated" => [3, 4, 11, 30].into_iter().for_each(|n| partner.fault(n, Fault::Repeated)),
-            // Once for good, and once so that asking the page again helps.
+            // It fails once for good, and once so that asking for the page again helps.
             "torn" => {
                 [5, 17, 18].into_iter().for_each(|n| partner.fault(n, Fault::Lost));
             }
@@ -194,7 +196,7 @@ pub(crate) async fn ten_thousand_records_are_reported_exactly<S: Store + Tables>
         }
         check(&reconciler, &report, &world, how).await;
         assert_eq!(report.asked_by, "anna");
-        // Bounded by the page: nothing was asked for beyond it, and the asking went page by page.
+        // The page is the bound: nothing was asked for beyond it, and the list was asked for page by page.
         assert_eq!(partner.largest.load(std::sync::atomic::Ordering::SeqCst), 250);
         assert!(partner.asked() >= 40, "{how}: {}", partner.asked());
     }

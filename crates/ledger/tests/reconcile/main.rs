@@ -37,7 +37,7 @@ fn ledger<S: Store>(store: &S, dependency: &str, remote: Arc<dyn Remote>) -> Led
     Ledger::builder(store.clone()).operation(operation).build().unwrap()
 }
 
-/// Generous: the machine may be busy.
+/// It is long, since the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Each behaviour, as a test on one store.
@@ -47,7 +47,7 @@ macro_rules! on {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    // What the store lives in goes when the test has ended.
+                    // The folder of the store is deleted when the test has ended.
                     let (store, _home) = crate::stores::$store().await;
                     crate::$module::$name(store).await;
                 }
@@ -104,7 +104,7 @@ mod stores {
         (on(&Server::shared().database(), Settings::default()).await, ())
     }
 
-    /// Its transactions are serializable unless they say otherwise.
+    /// Its transactions are serializable by default.
     pub(crate) async fn serializable() -> (Postgres, ()) {
         let url = Server::shared().database();
         Server::shared().make_serializable(&url);

@@ -1,4 +1,4 @@
-//! A partner whose list can be long, late, torn and repeated; and rows of the ledger to compare it with.
+//! A provider whose list can be long, late, broken off and repeated; and rows of the ledger to compare it with.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -8,28 +8,29 @@ use seawall_ledger::machine::{self, NotApplied};
 use seawall_ledger::reconcile::{Amount, ListAsk, Listed, ListedState, NoPage, Page};
 use seawall_ledger::store::{Boxed, Insert, Store};
 use seawall_ledger::{
-    Action, ActionId, Call, End, Found, Goal, Known, Performed, Remote, Report, Rules, Stamp, State, Undone,
+    Action, ActionId, Delivery, End, Found, Goal, Known, Performed, Remote, Report, Rules, Stamp, State,
+    Undone,
 };
 use seawall_policy::Idempotency;
 
-/// What goes wrong with one answer, by its number among all that were asked for.
+/// What goes wrong with one answer, by its number among all answers that were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// No answer.
     Lost,
-    /// An answer that is none.
+    /// An answer that cannot be read.
     Garbage,
-    /// The page before this one comes again, and says how to go on from there.
+    /// The page before this one comes again, and names the next page from there.
     Repeated,
-    /// The list says that it goes on where it is.
+    /// The list names its own page as the next one.
     Stuck,
-    /// Nobody ever answers.
+    /// No answer ever comes.
     Silent,
 }
 
 type Hook = Box<dyn Fn(usize) + Send + Sync>;
 
-/// A partner.
+/// A provider.
 pub(crate) struct Partner {
     pub(crate) records: Mutex<Vec<Listed>>,
     pub(crate) page: usize,
@@ -57,7 +58,7 @@ impl Partner {
         }
     }
 
-    /// From here on the `n`th answer, from 1, goes wrong.
+    /// From now on the `n`th answer, counted from 1, goes wrong.
     pub(crate) fn fault(&self, n: usize, fault: Fault) {
         let number = self.asked.load(Ordering::SeqCst) + n;
         self.faults.lock().unwrap().insert(number, fault);
@@ -82,13 +83,13 @@ impl Partner {
 }
 
 impl Remote for Partner {
-    fn perform<'a>(&'a self, _: Call<'a>) -> Boxed<'a, (Performed, Report)> {
+    fn perform<'a>(&'a self, _: Delivery<'a>) -> Boxed<'a, (Performed, Report)> {
         Box::pin(std::future::ready((Performed::Yes(None), Report::default())))
     }
 
-    fn confirm<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Found, Report)> {
+    fn confirm<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Found, Report)> {
         let records = self.records.lock().unwrap();
-        let found = records.iter().find(|record| record.key.as_ref() == Some(&call.action.key));
+        let found = records.iter().find(|record| record.key.as_ref() == Some(&delivery.action.key));
         let found = match found.map(|record| record.state) {
             Some(ListedState::Applied) => Found::Applied(None),
             Some(ListedState::Cancelled) => Found::Cancelled,
@@ -98,10 +99,10 @@ impl Remote for Partner {
         Box::pin(std::future::ready((found, Report::default())))
     }
 
-    fn cancel<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+    fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {
         self.cancels.fetch_add(1, Ordering::SeqCst);
         let mut records = self.records.lock().unwrap();
-        let found = records.iter_mut().find(|record| record.key.as_ref() == Some(&call.action.key));
+        let found = records.iter_mut().find(|record| record.key.as_ref() == Some(&delivery.action.key));
         let undone = match found {
             Some(record) => {
                 record.state = ListedState::Cancelled;
@@ -140,12 +141,12 @@ pub(crate) fn minute(minutes: i64) -> Stamp {
     Stamp::from_micros((1_714_834_800 + minutes * 60) * 1_000_000)
 }
 
-/// An effect that takes what it needs of the rules.
+/// An effect that needs only a part of the rules.
 pub(crate) fn rules() -> Rules {
     Rules::of(Idempotency::Keyed)
 }
 
-/// A record of the partner.
+/// A record of the provider.
 pub(crate) fn record(key: &str, at: Stamp, amount: i64, state: ListedState) -> Listed {
     Listed {
         key: Some(key.to_owned()),
@@ -156,14 +157,14 @@ pub(crate) fn record(key: &str, at: Stamp, amount: i64, state: ListedState) -> L
     }
 }
 
-/// A row as it stands long after.
+/// A row a long time after its attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Row {
     Done,
     Failed,
     Cancelled,
     Unknown,
-    /// Done, and what was sent may still be on its way.
+    /// A row that is done, while what was sent may still be on its way.
     Fresh,
     Stuck,
 }
@@ -226,10 +227,10 @@ pub(crate) async fn plant<S: Store>(store: &S, actions: Vec<Action>) {
     }
 }
 
-/// Names differences as tests compare them: kind and key, or the other side's id where there is no key.
+/// Names differences as tests compare them: kind and key, or the provider's id where there is no key.
 pub(crate) type Named = BTreeMap<(String, String), u32>;
 
-/// One more of a kind.
+/// Adds one of a kind.
 pub(crate) fn count(found: &mut Named, kind: &str, name: &str) {
     *found.entry((kind.to_owned(), name.to_owned())).or_default() += 1;
 }

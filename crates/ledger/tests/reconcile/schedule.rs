@@ -1,4 +1,4 @@
-//! The schedule: one report of a window, whoever of many looks first.
+//! The schedule: there is one report for each window, whichever of many workers looks first.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ fn scheduled(dependency: &str) -> Settings {
     settings(dependency)
 }
 
-/// Eight workers, each with a ledger of its own on one store.
+/// Eight workers, each with its own ledger on one store.
 pub(crate) async fn many_workers_make_one_report_of_a_window<S: Store + Tables>(store: S) {
     let partner = Arc::new(Partner::new(Vec::new(), 10));
     let mut ticks = tokio::task::JoinSet::new();
@@ -42,7 +42,7 @@ pub(crate) async fn many_workers_make_one_report_of_a_window<S: Store + Tables>(
     assert_eq!(reconciler.reports(None, 10).await.unwrap(), done);
 }
 
-/// Also without anybody asking, and until the tries are used up.
+/// It is asked for again without a request, until the tries are used up.
 pub(crate) async fn what_is_incomplete_is_asked_again_when_its_time_has_come<S: Store + Tables>(store: S) {
     let records = vec![record("a", minute(5), 1, ListedState::Applied)];
     let partner = Arc::new(Partner::new(records, 10));
@@ -80,14 +80,14 @@ pub(crate) async fn what_is_incomplete_is_asked_again_when_its_time_has_come<S: 
     stop.send(()).unwrap();
     tokio::time::timeout(PATIENCE, watching).await.unwrap().unwrap();
 
-    // A person may still ask again, and the report becomes whole.
+    // A person may still ask again, and then the report becomes complete.
     *partner.always.lock().unwrap() = None;
     let report = reconciler.again(asked.id).await.unwrap();
     assert_eq!((report.status, report.tries, report.why), (Status::Complete, 4, None));
     assert!(partner.asked.load(Ordering::SeqCst) >= 4);
 }
 
-/// Not those that are under way.
+/// Reports that are under way are not deleted.
 pub(crate) async fn old_reports_are_forgotten_with_what_they_list<S: Store + Tables>(store: S) {
     let records: Vec<_> =
         (0..5).map(|i| record(&format!("a{i}"), minute(i), 1, ListedState::Applied)).collect();

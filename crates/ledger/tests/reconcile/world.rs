@@ -1,4 +1,5 @@
-//! Small random worlds, compared by a model that holds everything in memory and says in a page what a report must say.
+//! Small random worlds, compared by a model that holds everything in memory and states in one page what a report must
+//! say.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,9 +14,9 @@ use seawall_ledger::{Action, Stamp};
 use crate::partner::{Fault, Named, Partner, Row, action, count, minute, plant, record};
 use crate::{day, ledger, settings};
 
-/// A row: its key, the minute of its recording, its amount, how it stands.
+/// A row: its key, the minute of its recording, its amount, and how it stands.
 type ARow = (u8, i64, i64, Row);
-/// A record: its key or none, its id or none, its minute, its amount or none, its state.
+/// A record: its key if it has one, its id if it has one, its minute, its amount if it has one, and its state.
 type ARecord = (Option<u8>, Option<u8>, i64, Option<i64>, ListedState);
 
 #[derive(Clone, Debug)]
@@ -103,7 +104,7 @@ fn model(rows: &BTreeMap<String, (Action, Row)>, records: &[Listed]) -> Named {
     let window = (minute(0), minute(24 * 60));
     let inside = |at: Stamp| window.0 <= at && at < window.1;
     let skew = 10;
-    // One record for each name: the one that stands later in the list.
+    // There is one record for each name: the one that stands later in the list.
     let named = |which: &dyn Fn(Stamp) -> bool| -> BTreeMap<String, Listed> {
         let listed = records.iter().filter(|record| which(record.at.unwrap()));
         listed.map(|record| (name(record), record.clone())).collect()
@@ -160,7 +161,7 @@ async fn found<S: Store + Tables>(store: &S, dependency: &str, plan: &Plan) -> (
             .or_insert_with(|| (action(dependency, &key, minute(*at), *amount, *row), *row));
     }
     plant(store, rows.values().map(|(action, _)| action.clone()).collect()).await;
-    // An id names one record: a second one with it is a later reading of the same, in the same stretch of time.
+    // An id names one record. A second record with it is a later reading of the same one, in the same stretch of time.
     let mut records: Vec<Listed> = Vec::new();
     for record in plan.records.iter().filter_map(listed) {
         if !records.iter().any(|before| name(before) == name(&record)) {

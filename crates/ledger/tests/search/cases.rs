@@ -10,7 +10,8 @@ use crate::provider::Traits;
 use crate::world::{AppKind, Case, TICK, in_ticks};
 
 const CONFIRM: ConfirmRules = ConfirmRules { after: Duration::ZERO, absences: 1 };
-/// Additive, without a key, by an id that the answer or confirm gave: the cautious default.
+/// Refunds add up and have no key. The effect is cancelled by an id that the answer or confirm gave. It is the cautious
+/// default.
 const REFUND: CancelRules = CancelRules {
     kind: CancelKind::Additive,
     keyed: false,
@@ -45,7 +46,7 @@ fn case(name: &'static str, idempotency: Idempotency, with: impl FnOnce(&mut Rul
     Case { name, rules, traits, app: AppKind::Reply, scope: 1, network: 1, faults: 2, cancels: 1, retries: 0 }
 }
 
-/// Keeps what a case has set after the times were.
+/// Keeps what a case has set after the times were set.
 fn in_ticks_but(rules: Rules) -> Rules {
     let kept = (rules.limits, rules.quiet, rules.key_lifetime, rules.give_up, rules.audit_after);
     let mut rules = in_ticks(rules);
@@ -302,12 +303,12 @@ pub(crate) fn scopes_people_and_slow_networks() -> Vec<Case> {
     ]
 }
 
-/// The same with one more piece of bad luck, which takes too long for every day.
+/// The same with one more piece of bad luck. It takes too long to run every day.
 pub(crate) fn larger(cases: Vec<Case>) -> Vec<Case> {
     cases.into_iter().map(|case| Case { faults: case.faults + 1, ..case }).collect()
 }
 
-/// An obvious rule, a case in which it is wrong, and what comes of it. `None`: it is the case itself that is obvious.
+/// An obvious rule, a case in which it is wrong, and what follows. `None`: the case itself is the obvious one.
 pub(crate) fn mistakes() -> Vec<(Option<Obvious>, Case, &'static str)> {
     let late = |mut case: Case| {
         case.name = "lookup, believed one tick after the last possible send";

@@ -1,7 +1,7 @@
-//! Breadth first over all worlds that can be reached; so a bad run that is found is a shortest one.
+//! Searches breadth first over all worlds that can be reached, so a bad run that is found is a shortest one.
 //!
-//! Of a world that has been expanded only its hash is kept. Two worlds of one hash would hide one of them: with 64 bits and two
-//! million worlds the odds are one in ten million.
+//! Only the hash of a world that has been expanded is kept. Two worlds with the same hash would hide one of them. With
+//! 64 bits and two million worlds the odds are one in ten million.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::moves::{Moves, Next};
 use crate::obvious::Machine;
 use crate::world::{Case, Order, World};
 
-/// Multiply and fold: good enough, and five times as fast as what resists an adversary.
+/// Multiply and fold. It is good enough, and five times as fast as a hash that resists an adversary.
 #[derive(Clone, Copy, Default)]
 struct Mix(u64);
 
@@ -87,13 +87,13 @@ struct Search<'a> {
     known: HashMap<u64, u32, BuildHasherDefault<Mix>>,
     hashes: Vec<u64>,
     parents: Vec<u32>,
-    /// Where each world goes if nothing goes wrong any more.
+    /// Where each world goes if nothing more goes wrong.
     lucky: Vec<u32>,
     ahead: VecDeque<World>,
     seen: Seen,
 }
 
-/// Looks at everything, up to `most` worlds.
+/// Explores everything, up to `most` worlds.
 pub(crate) fn explore(case: &Case, machine: &Machine, most: usize) -> Seen {
     let mut search = Search {
         case,
@@ -175,9 +175,9 @@ impl Search<'_> {
         }
     }
 
-    /// A world from which, with nothing going wrong any more, no end is reached.
+    /// Finds a world from which no end is reached although nothing more goes wrong.
     fn hangs(&self) -> Option<BadRun> {
-        // 0: not looked at; otherwise the number of the walk that came by.
+        // 0: not looked at; otherwise the number of the walk that passed it.
         let mut walked = vec![0_u32; self.lucky.len()];
         for start in 0..self.lucky.len() {
             let walk = start as u32 + 1;

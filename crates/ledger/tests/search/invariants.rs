@@ -5,7 +5,7 @@ use seawall_ledger::machine::{AttemptKind, End, Goal, Known, SettleBy, Write};
 use crate::world::{Case, Hand, NOW, Order, Place, World};
 
 impl World {
-    /// Nothing is on its way, and nobody is about to do anything.
+    /// Nothing is on its way, and no party is about to do anything.
     pub(crate) fn is_quiet(&self) -> bool {
         self.net.is_empty()
             && self.workers.iter().all(|worker| worker.hand == Hand::Idle)
@@ -45,7 +45,7 @@ pub(crate) fn check(case: &Case, world: &World) -> Result<(), &'static str> {
     order(world)
 }
 
-/// No effect twice, and none undone twice.
+/// No effect happens twice, and none is undone twice.
 fn books(place: &Place) -> Result<(), &'static str> {
     if place.there.charges > 1 {
         return Err("charged twice");
@@ -56,7 +56,7 @@ fn books(place: &Place) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What the row says is so.
+/// What the row says is true.
 fn truth(place: &Place, may_still_apply: bool) -> Result<(), &'static str> {
     let row = &place.row;
     let is_live = place.there.is_live();
@@ -71,10 +71,10 @@ fn truth(place: &Place, may_still_apply: bool) -> Result<(), &'static str> {
     }
 }
 
-/// What stands when everything has come to rest.
+/// What holds when everything has come to rest.
 fn at_rest(case: &Case, place: &Place) -> Result<(), &'static str> {
     let is_live = place.there.is_live();
-    // Where the network was slower than declared, the question after the end is what finds it.
+    // Where the network was slower than declared, the question after the end finds it.
     let is_final = case.is_strict() || place.row.audit_at.is_none();
     match place.row.end {
         Some(End::Failed) if is_live && is_final => Err("failed, with a live charge"),
@@ -109,7 +109,7 @@ fn ours(place: &Place) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What an application with a database of its own must find in the end.
+/// What an application with its own database must find in the end.
 fn order(world: &World) -> Result<(), &'static str> {
     let place = &world.places[0];
     let at_end = world.is_quiet() && matches!(place.row.end, Some(End::Done | End::Failed | End::Cancelled));
@@ -126,7 +126,7 @@ fn order(world: &World) -> Result<(), &'static str> {
     }
 }
 
-/// What must hold of every change, whoever makes it.
+/// What must hold for every change, whichever party makes it.
 pub(crate) fn check_write(case: &Case, place: &Place, write: &Write) -> Result<(), &'static str> {
     let (from, to) = (&place.row, &write.to);
     if write.from != from.version || to.version != from.version + 1 {

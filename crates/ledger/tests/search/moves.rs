@@ -1,8 +1,9 @@
 //! What can happen next.
 //!
-//! Whatever may be delayed is a move of its own: reading and writing (at the price of one piece of bad luck), recording and
-//! sending, sending and arriving, answering and hearing, asking and being answered. Time passes whenever nobody's declared
-//! bound is overstepped by it, so a worker that is not moved while time passes lags, and may come back as a zombie.
+//! Everything that may be delayed is a move of its own: reading and writing (at the price of one piece of bad luck),
+//! recording and sending, sending and arriving, answering and receiving, asking and being answered. Time passes
+//! whenever no declared bound is overstepped by that. So a worker that is not moved while time passes lags, and may
+//! come back as a zombie.
 
 use seawall_ledger::machine::{
     AttemptKind, AttemptRow, CancelBy, End, Event, Found, NotSettled, Observed, Origin, Performed, Report,
@@ -14,12 +15,12 @@ use crate::obvious::Machine;
 use crate::provider::Answer;
 use crate::world::{AppKind, Case, Hand, NOW, Order, Request, Worker, World, owner};
 
-/// A move and the world after it.
+/// A move, and the world after it.
 pub(crate) struct Next {
     pub(crate) word: &'static str,
     /// The worker, or the place.
     pub(crate) who: usize,
-    /// Lower ones happen first where nothing goes wrong; `None`: bad luck, or somebody's free will.
+    /// Lower ones happen first where nothing goes wrong; `None`: bad luck, or a free decision.
     pub(crate) rank: Option<u8>,
     pub(crate) after: Result<World, &'static str>,
 }
@@ -171,7 +172,7 @@ impl Moves<'_> {
             });
         }
         match hand {
-            // Of two idle workers it makes no difference which one comes.
+            // It makes no difference which one of two idle workers comes.
             Hand::Idle if at == 1 && self.world.workers[0].hand == Hand::Idle => {}
             Hand::Idle => self.claims(at),
             Hand::Owns => {
@@ -276,7 +277,7 @@ impl Moves<'_> {
             number: line.number,
             generation: line.generation,
             by_key: self.world.places[here].row.answer.is_none(),
-            // What is undone arrives in time: refunds without a key are lost where even that is broken.
+            // What is undone arrives in time: refunds without a key are lost where not even that holds.
             left: match line.kind {
                 AttemptKind::Perform => self.case.network,
                 AttemptKind::Cancel | AttemptKind::Confirm => 1,
@@ -341,7 +342,7 @@ impl Moves<'_> {
         }
     }
 
-    /// An application with a database of its own. It may stop anywhere; what it has heard and not committed is then lost.
+    /// An application with its own database. It may stop anywhere. What it has received and not committed is then lost.
     fn caller(&mut self) {
         let goes = |order: Order| {
             move |world: &mut World| {
@@ -384,7 +385,7 @@ impl Moves<'_> {
                     write.map_or(Ok(()), |write| commit(self.case, world, 0, write))
                 });
             }
-            // Not a last word: it is asked again.
+            // This is not final: it asks again.
             Err(NotSettled::NotKnown | NotSettled::ScopeIncomplete) => {}
             Err(NotSettled::TooLate | NotSettled::Failed) => {
                 let order = if early { Order::Paid } else { Order::HeardNo };
@@ -461,7 +462,7 @@ fn unknown(line: AttemptRow) -> Event {
     }
 }
 
-/// A store takes a write, and with it the follow-up of the business.
+/// A store takes a write, and the business does what follows from it.
 fn commit(case: &Case, world: &mut World, index: usize, write: Write) -> Checked {
     let place = &mut world.places[index];
     invariants::check_write(case, place, &write)?;
@@ -470,7 +471,7 @@ fn commit(case: &Case, world: &mut World, index: usize, write: Write) -> Checked
     Ok(())
 }
 
-/// The same for a worker, who then may have to break a scope, in another transaction.
+/// The same for a worker, which then may have to break a scope, in another transaction.
 fn write(
     case: &Case,
     machine: &Machine,

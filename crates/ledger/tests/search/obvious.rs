@@ -1,6 +1,7 @@
 //! The machine, and what it becomes when one of its rules is replaced by the obvious one.
 //!
-//! The machine itself has no switches: the obvious rule is put around it, where its questions go in and its answers come out.
+//! The machine itself has no switches. The obvious rule is put around it, where its questions go in and its answers
+//! come out.
 
 use seawall_ledger::machine::{
     self, AttemptOutcome, CancelBy, CancelKind, End, Event, Found, Goal, Known, NotApplied, NotCancelled,
@@ -8,7 +9,7 @@ use seawall_ledger::machine::{
 };
 use seawall_policy::{Draw, Idempotency};
 
-/// A rule that one would write first.
+/// A rule that would be written first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Obvious {
     /// An attempt's "no" is the action's outcome.
@@ -25,9 +26,9 @@ pub(crate) enum Obvious {
     QuietFromRecord,
     /// Instead of waiting, ask twice.
     AskTwice,
-    /// `settle` returns false, which nobody looks at.
+    /// `settle` returns false, and no caller looks at that.
     SettleReturnsFalse,
-    /// The deadline reads, then writes.
+    /// The deadline is read first, and written later.
     DeadlineReadsThenWrites,
     /// An outcome settles whatever the goal.
     OutcomeSettlesAnyGoal,
@@ -35,7 +36,7 @@ pub(crate) enum Obvious {
     RecordTestsOnlyFence,
     /// The settle deadline matters only once applied.
     DeadlineOnlyOnceApplied,
-    /// Resend until the key's lifetime ends.
+    /// It is sent again until the key's lifetime ends.
     ResendUntilKeyEnds,
     /// The plan says perform, the guard says no.
     PlanAndGuardDiffer,
@@ -45,21 +46,21 @@ pub(crate) enum Obvious {
     RetryPerforms,
     /// "Absent" lets a provider without keys be called again.
     AbsentSendsAgain,
-    /// Nothing after the end.
+    /// Nothing is asked after the end.
     NothingAfterTheEnd,
     /// Cancel by an id that only the lost answer had.
     CancelByLostId,
-    /// The members of a scope settle apart.
+    /// The members of a scope settle one by one.
     ScopeSettlesApart,
     /// A failed member does not tell the others.
     ScopeIsNotTold,
-    /// Whoever is late sends all the same.
+    /// An attempt that is late is sent all the same.
     SendsLate,
-    /// A question that was planned after an absence is asked when it was planned, though a cancel came between.
+    /// A question that was planned after an absence is asked at the planned time, although a cancel came between.
     AuditRightAfterACancel,
-    /// A late "yes" to what was closed is asked about at once.
+    /// A late "yes" to what was closed is asked about immediately.
     LateYesAsksAtOnce,
-    /// Without keys, too, one cancel is enough while another attempt is on its way.
+    /// Even without keys, one cancel is enough while another attempt is on its way.
     UndoesWhatMayReturn,
 }
 
@@ -117,7 +118,8 @@ impl Machine {
         step
     }
 
-    /// What was planned of a row before the application changed it, written with a guard that does not look at that.
+    /// What was planned for a row before the application changed it, written with a guard that does not look at that
+    /// change.
     fn blindly(&self, row: &State, rules: &Rules, origin: Origin, now: Stamp, owner: Owner) -> Option<Step> {
         let goal = if self.is(Obvious::RecordTestsOnlyFence) { Goal::Perform } else { row.goal };
         let before = State { goal, end: None, settled: false, owner: Some(owner), ..row.clone() };
@@ -223,7 +225,7 @@ impl Machine {
         told
     }
 
-    /// Two absences are believed, however soon after one another.
+    /// Two absences are believed, however shortly one follows the other.
     fn ask_twice(
         &self,
         row: &State,
@@ -304,5 +306,5 @@ impl Machine {
     }
 }
 
-/// The longest back-off: just short of a tick.
+/// The longest back-off is just below a tick.
 const LATEST: Draw = Draw::new(u64::MAX);

@@ -1,4 +1,4 @@
-//! A provider as small as can be: one charge, its refund, a memory of keys, and a status index that may lag.
+//! A provider as small as possible: one charge, its refund, a memory of keys, and a status index that may lag.
 
 use seawall_ledger::machine::{AttemptKind, Found, Performed, Report, Undone};
 
@@ -7,31 +7,31 @@ use crate::world::Request;
 /// What a provider is like.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Traits {
-    /// Performs carry a key that is honoured for so many ticks from the first arrival; 255: for ever.
+    /// The number of ticks from the first arrival for which the key of a perform is honoured; 255: for ever.
     pub(crate) keyed: Option<u8>,
     /// A second delivery sets the same state again.
     pub(crate) idempotent: bool,
-    /// Work takes time, and meanwhile the same key is answered 409.
+    /// Work takes time. Meanwhile the same key is answered 409.
     pub(crate) slow: bool,
     /// Refusals are saved under the key.
     pub(crate) saves_refusals: bool,
     /// Failures (500) are saved under the key, whether or not the effect took place.
     pub(crate) saves_failures: bool,
-    /// Somebody before the provider may answer 401, whatever the key.
+    /// A proxy before the provider may answer 401, whatever the key is.
     pub(crate) doorman: bool,
     /// May refuse a charge.
     pub(crate) refuses: bool,
     /// Answers 500 after the effect.
     pub(crate) fails_after: bool,
-    /// Ticks until the status index must show what is so. A cancel by key looks there, too.
+    /// Ticks until the status index must show the truth. A cancel by key looks there, too.
     pub(crate) lag: u8,
     /// Refunds add up.
     pub(crate) additive: bool,
     /// Cancels carry a key that is honoured.
     pub(crate) keyed_cancel: bool,
-    /// A cancel may name our key; otherwise only the provider's own id.
+    /// A cancel may name our key. Otherwise it needs the provider's own id.
     pub(crate) by_key: bool,
-    /// A cancel of what is not there is remembered.
+    /// A cancel of a charge that does not exist is remembered.
     pub(crate) tombstone: bool,
 }
 
@@ -78,7 +78,7 @@ enum SavedCancel {
     Failure,
 }
 
-/// What arriving does: a word for the trace, what it costs in luck, the provider after it, and the answer.
+/// What an arrival does: a word for the trace, its cost in luck, the provider after it, and the answer.
 pub(crate) struct Arrival {
     pub(crate) word: &'static str,
     pub(crate) bad_luck: bool,
@@ -153,14 +153,14 @@ impl Provider {
         }
     }
 
-    /// Nobody will use the key again.
+    /// The key will not be used again.
     pub(crate) fn forget_key(&mut self) {
         if self.saved != Saved::Busy {
             (self.saved, self.key_left) = (Saved::Nothing, 0);
         }
     }
 
-    /// What a question is answered.
+    /// The answer to a question.
     pub(crate) fn status(&self) -> Found {
         match self.shown {
             Shown::Absent => Found::Absent,
@@ -169,7 +169,7 @@ impl Provider {
         }
     }
 
-    /// The status index hears of what has changed since `before`.
+    /// The status index learns what has changed since `before`.
     fn since(mut self, before: &Provider, traits: &Traits) -> Provider {
         if traits.lag == 0 {
             self.catch_up();
@@ -197,7 +197,7 @@ impl Provider {
         self.save(traits, Saved::Yes);
     }
 
-    /// Everything that may come of a request's arrival.
+    /// Everything that may follow from a request's arrival.
     pub(crate) fn arrivals(&self, traits: &Traits, request: &Request) -> Vec<Arrival> {
         match request.kind {
             AttemptKind::Perform => self.performs(traits),
@@ -226,7 +226,7 @@ impl Provider {
             Saved::Nothing => {
                 let mut after = self.clone();
                 if traits.slow {
-                    // The answer comes when the work is done; who asks again meanwhile hears 409.
+                    // The answer comes when the work is done. A repeat that comes meanwhile is answered 409.
                     after.save(traits, Saved::Busy);
                     after.working = Some(1);
                     push("begins to work", false, after, performed(Performed::Unknown, 202));
@@ -252,7 +252,7 @@ impl Provider {
         all
     }
 
-    /// Work that was begun is done.
+    /// The work that was begun is done.
     pub(crate) fn finished(&self, traits: &Traits) -> Provider {
         let mut after = self.clone();
         after.working = None;
@@ -279,7 +279,7 @@ impl Provider {
             return all;
         }
         let mut after = self.clone();
-        // Who leaves tombstones looks where the charges are made, not where they are shown.
+        // A provider that leaves tombstones looks where the charges are made, and not where they are shown.
         let indexed = request.by_key && !traits.tombstone;
         let is_there = if indexed { self.shown != Shown::Absent } else { self.charges > 0 };
         let is_seen = is_there && (traits.by_key || !request.by_key);

@@ -1,8 +1,8 @@
 //! The small world: rows, their providers, two workers, requests on their way, one application, and time in ticks.
 //!
-//! A world is rewritten after each move so that two worlds that will behave alike are equal: the present is always the same
-//! number, counters that only grow are counted back from the present, and what lies too far in the past to matter is moved up to
-//! where it stops mattering. So the search is finite without a horizon.
+//! A world is rewritten after each move, so that two worlds that will behave alike are equal. The present is always the
+//! same number, counters that only grow are counted back from the present, and what lies too far in the past to matter
+//! is moved up to where it stops mattering. So the search is finite without a horizon.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ pub(crate) const TICK: Duration = Duration::from_secs(1);
 const TICK_MICROS: i64 = 1_000_000;
 /// The present, always.
 pub(crate) const NOW: Stamp = Stamp::from_micros(1000 * TICK_MICROS);
-/// Longer than any duration of the rules: what is this old is as good as older.
+/// Longer than any duration of the rules: a time of this age behaves like any older one.
 const FAR: i64 = 14;
 /// Longer than any run: a clock that need not be looked at.
 pub(crate) const FOR_EVER: u32 = 1000;
-/// How far a worker that holds a time may lag: by then it compares with all others as it always will.
+/// How far a worker that holds a time may lag. From then on all comparisons of that time have the same result.
 const LAG: i64 = 6;
-/// Where counters that only grow stand.
+/// The value to which counters that only grow are moved.
 const BASE: u32 = 100;
 
-/// What an incarnation that is gone is called.
+/// The name of an incarnation that is gone.
 const DEAD: Owner = Owner(9);
 
 /// The application's side of the story.
@@ -37,7 +37,7 @@ pub(crate) enum AppKind {
     Reply,
     /// It settles in its own transaction, with the order's row. It may also never do so.
     Transaction,
-    /// It has a database of its own: commits `confirming`, settles over HTTP, then commits what came of it.
+    /// It has its own database: it commits `confirming`, settles over HTTP, and then commits the result.
     Confirming,
     /// The same without `confirming`: commits `paid`, then settles.
     CommitsFirst,
@@ -65,7 +65,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// The network keeps to what is declared, so that nothing wrong may stand even for a moment.
+    /// Whether the network keeps to what is declared, so that nothing wrong may stand even for a moment.
     pub(crate) fn is_strict(&self) -> bool {
         u128::from(self.network) <= self.rules.network.as_secs().into()
     }
@@ -76,7 +76,7 @@ pub(crate) struct Place {
     pub(crate) row: State,
     pub(crate) created: Stamp,
     pub(crate) there: Provider,
-    /// The order's row says that this is paid for; written with `settled` where they share a database.
+    /// Whether the order's row says that this is paid for. It is written with `settled` where they share a database.
     pub(crate) paid: bool,
 }
 
@@ -84,22 +84,22 @@ pub(crate) struct Place {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Hand {
     Idle,
-    /// Has the row; will plan.
+    /// It has the row, and will plan.
     Owns,
-    /// Has read the row and planned; will write.
+    /// It has read the row and planned, and will write.
     Planned {
         version: u64,
         now: Stamp,
     },
-    /// Has recorded; will send.
+    /// It has recorded, and will send.
     Sending(AttemptRow),
-    /// Has sent; waits for the answer.
+    /// It has sent, and waits for the answer.
     Waiting(AttemptRow),
-    /// Is about to ask.
+    /// It is about to ask.
     Asking(Question),
-    /// Knows something; will tell.
+    /// It knows something, and will tell.
     Knows(Event),
-    /// Has read the row and knows what to write; will write.
+    /// It has read the row and knows what to write, and will write.
     Telling {
         event: Event,
         version: u64,
@@ -108,7 +108,8 @@ pub(crate) enum Hand {
 }
 
 impl Hand {
-    /// Goes on to where it will end up anyway. Who has lost the row can change nothing any more; but what was recorded is sent.
+    /// Goes on to where it will end up anyway. A worker that has lost the row can change nothing any more, but what it
+    /// recorded is sent.
     fn shorten(&mut self, row: &State, me: Owner, strict: bool) {
         let lost = |fence: u64| row.owner != Some(me) || row.fence != fence;
         let hand = match self {
@@ -176,23 +177,23 @@ pub(crate) struct Request {
     pub(crate) kind: AttemptKind,
     pub(crate) number: u32,
     pub(crate) generation: u32,
-    /// It was addressed by our key and not by an id.
+    /// Whether it was addressed by our key and not by an id.
     pub(crate) by_key: bool,
     /// Ticks until it must have arrived or be lost.
     pub(crate) left: u8,
 }
 
-/// An application with a database of its own.
+/// An application with its own database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Order {
     New,
     Confirming,
-    /// Was told 200, and has not committed yet.
+    /// It was told 200, and has not committed yet.
     Heard,
-    /// Was told 409, and has not committed yet.
+    /// It was told 409, and has not committed yet.
     HeardNo,
     Paid,
-    /// Committed `paid`, and still has to settle.
+    /// It committed `paid`, and still has to settle.
     PaidEarly,
     Failed,
 }
@@ -333,7 +334,7 @@ impl World {
         if case.rules.give_up.as_secs() > FAR as u64 {
             place.created = NOW;
         }
-        // Only what is unknown, or was never attempted, is ever performed.
+        // Only an action that is unknown, or was never attempted, is ever performed.
         if !performs && matches!(row.known, Known::Applied | Known::NotApplied(_)) {
             place.there.forget_key();
             row.key_first_at = row.key_first_at.map(|_| NOW);
@@ -353,7 +354,7 @@ impl World {
 
     fn normalise_place(&mut self, index: usize, case: &Case) {
         self.forget(index, case);
-        // The earliest time that somebody still holds against the row's own times.
+        // The earliest time that any party still compares with the row's own times.
         let mut oldest = NOW;
         for worker in self.workers.iter_mut().filter(|w| usize::from(w.place) == index) {
             each_time(&mut worker.hand, &mut |stamp| {
@@ -469,13 +470,13 @@ fn each_time(hand: &mut Hand, with: &mut impl FnMut(&mut Stamp)) {
     }
 }
 
-/// Once it is sent, an attempt's times are only for people.
+/// Once an attempt is sent, its times are only for people.
 fn still(line: &mut AttemptRow) {
     line.recorded_at = NOW;
     line.send_by = NOW;
 }
 
-/// Rules in ticks, with the smallest numbers that still tell things apart.
+/// Rules in ticks, with the smallest numbers that still differ where it matters.
 pub(crate) fn in_ticks(mut rules: Rules) -> Rules {
     let ticks = |n: u32| TICK * n;
     rules.attempt = ticks(2);

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seawall_ledger::store::Boxed;
-use seawall_ledger::{Call, Found, Performed, Remote, Report, Undone};
+use seawall_ledger::{Delivery, Found, Performed, Remote, Report, Undone};
 
-/// What one request meets.
+/// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// Done, and answered.
@@ -20,7 +20,7 @@ pub(crate) enum Fate {
     No,
     /// Provably not sent.
     NotSent,
-    /// Nothing for so many milliseconds, then done and answered.
+    /// Done and answered after this number of milliseconds.
     After(u64),
     /// Done and answered once the test says so.
     Held,
@@ -30,7 +30,7 @@ pub(crate) enum Fate {
 
 #[derive(Default)]
 struct Books {
-    /// Live effects by key.
+    /// Effects that stand, by key.
     effects: HashMap<String, u32>,
     /// Requests by key, of each kind.
     performs: HashMap<String, u32>,
@@ -40,9 +40,9 @@ struct Books {
     bytes: HashMap<String, Vec<Vec<u8>>>,
     script: Vec<Fate>,
     cancel_script: Vec<Fate>,
-    /// Status asks find nothing for so many times.
+    /// How often status questions find nothing.
     blind: u32,
-    /// It remembers keys: a second delivery changes nothing.
+    /// Whether it remembers keys: a second delivery changes nothing.
     keyed: bool,
     released: bool,
     most_at_once: u32,
@@ -64,7 +64,7 @@ impl Provider {
         self
     }
 
-    /// What the next performs meet, in order; `Yes` after them.
+    /// What happens to the next performs, in order; `Yes` after them.
     pub(crate) fn script(self, fates: &[Fate]) -> Provider {
         self.0.lock().unwrap().script = fates.iter().rev().copied().collect();
         self
@@ -96,7 +96,7 @@ impl Provider {
         self.0.lock().unwrap().cancels.get(key).copied().unwrap_or(0)
     }
 
-    /// Lets what is held be answered.
+    /// Lets the held requests be answered.
     pub(crate) fn release(&self) {
         self.0.lock().unwrap().released = true;
     }
@@ -105,7 +105,7 @@ impl Provider {
         self.0.lock().unwrap().most_at_once
     }
 
-    /// Was each key always sent with the same bytes?
+    /// Whether each key was always sent with the same bytes.
     pub(crate) fn bytes_never_changed(&self) -> bool {
         let books = self.0.lock().unwrap();
         books.bytes.values().all(|sent| sent.iter().all(|bytes| *bytes == sent[0]))
@@ -124,18 +124,18 @@ fn report(status: u16) -> Report {
 }
 
 impl Remote for Provider {
-    fn perform<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Performed, Report)> {
-        let key = call.action.key.as_str();
+    fn perform<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Performed, Report)> {
+        let key = delivery.action.key.as_str();
         let fate = {
             let mut books = self.0.lock().unwrap();
             *books.performs.entry(key.to_owned()).or_default() += 1;
-            books.bytes.entry(key.to_owned()).or_default().push(call.action.request.clone());
+            books.bytes.entry(key.to_owned()).or_default().push(delivery.action.request.clone());
             books.at_once += 1;
             books.most_at_once = books.most_at_once.max(books.at_once);
             books.script.pop().unwrap_or(Fate::Yes)
         };
         Box::pin(async move {
-            assert!(call.may_send(), "called after its deadline");
+            assert!(delivery.may_send(), "called after its deadline");
             let answer = match fate {
                 Fate::Yes => {
                     self.apply(key);
@@ -167,15 +167,15 @@ impl Remote for Provider {
         })
     }
 
-    fn confirm<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Found, Report)> {
+    fn confirm<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Found, Report)> {
         let mut books = self.0.lock().unwrap();
-        *books.confirms.entry(call.action.key.clone()).or_default() += 1;
+        *books.confirms.entry(delivery.action.key.clone()).or_default() += 1;
         let found = if books.blind > 0 {
             books.blind -= 1;
             Found::Absent
-        } else if books.effects.get(&call.action.key).is_some_and(|live| *live > 0) {
+        } else if books.effects.get(&delivery.action.key).is_some_and(|live| *live > 0) {
             Found::Applied(Some(b"{\"id\":\"ch_1\"}".to_vec()))
-        } else if books.cancels.contains_key(&call.action.key) {
+        } else if books.cancels.contains_key(&delivery.action.key) {
             Found::Cancelled
         } else {
             Found::Absent
@@ -183,11 +183,11 @@ impl Remote for Provider {
         Box::pin(async move { (found, report(200)) })
     }
 
-    fn cancel<'a>(&'a self, call: Call<'a>) -> Boxed<'a, (Undone, Report)> {
+    fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {
         let mut books = self.0.lock().unwrap();
-        *books.cancels.entry(call.action.key.clone()).or_default() += 1;
+        *books.cancels.entry(delivery.action.key.clone()).or_default() += 1;
         let undone = match books.cancel_script.pop().unwrap_or(Fate::Yes) {
-            Fate::Yes => match books.effects.get_mut(&call.action.key) {
+            Fate::Yes => match books.effects.get_mut(&delivery.action.key) {
                 Some(live) if *live > 0 => {
                     *live -= 1;
                     Undone::Yes

@@ -1,11 +1,11 @@
 //! A PostgreSQL for tests alone.
 //!
-//! A test that skips itself where no server runs is green because it ran nothing. So this starts one: a private cluster in a
-//! temporary folder, reached through a socket in it, with a database for each test. Every process that uses it holds a shared
-//! lock; a watcher ends the cluster some seconds after the last lock is gone, and nothing is left behind. A server that is
-//! there already may be named in `SEAWALL_TEST_POSTGRES` as a URL without a database.
+//! A test that skips itself where no server runs is green because it ran nothing. So this starts one: a private cluster
+//! in a temporary folder, reached through a socket in it, with a database for each test. Every process that uses it
+//! holds a shared lock. A watcher ends the cluster some seconds after the last lock is gone, and nothing is left
+//! behind. `SEAWALL_TEST_POSTGRES` may name an existing server, as a URL without a database.
 //!
-//! `fsync` stays on: what commits cost belongs to what is tested.
+//! `fsync` stays on: the cost of commits belongs to what is tested.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Where a server's programs lie, newest first, beside those in PATH.
+/// Where a server's programs are, newest first, beside those on PATH.
 const FOLDERS: &str = "/usr/lib/postgresql";
 
 /// How long the cluster outlives its last user.
@@ -29,18 +29,18 @@ const START: Duration = Duration::from_secs(60);
 pub struct Server {
     /// A URL with `DATABASE` where the database's name goes.
     template: String,
-    /// The folder of its socket, where it is ours.
+    /// The folder of its socket, where it is our own server.
     folder: Option<PathBuf>,
     /// Held as long as this process uses it.
     _use: Option<File>,
 }
 
 impl Server {
-    /// The server of this run: started by the first who asks.
+    /// The server of this run. The first caller starts it.
     ///
     /// # Panics
     ///
-    /// Where there is no PostgreSQL, or it does not start: a test without its database has failed.
+    /// There is no PostgreSQL, or it does not start. A test without its database has failed.
     pub fn shared() -> &'static Server {
         static SERVER: OnceLock<Server> = OnceLock::new();
         SERVER.get_or_init(|| match std::env::var("SEAWALL_TEST_POSTGRES") {
@@ -49,16 +49,16 @@ impl Server {
         })
     }
 
-    /// Makes a database with a name of its own, and gives its URL.
+    /// Makes a database with a name of its own, and returns its URL.
     ///
     /// # Panics
     ///
-    /// Where the server refuses.
+    /// The server refuses.
     #[must_use]
     pub fn database(&self) -> String {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        // A process of the same number may have left a database on a server that outlives the tests.
+        // A process with the same number may have left a database on a server that outlives the tests.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("test_{}_{:x}_{number}", std::process::id(), since.as_nanos());
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
@@ -71,11 +71,11 @@ impl Server {
         self.template.replace("DATABASE", database)
     }
 
-    /// Makes `serializable` the isolation that transactions in a database of this server have unless they say otherwise.
+    /// Makes `serializable` the default isolation of the transactions in a database of this server.
     ///
     /// # Panics
     ///
-    /// Where the server refuses.
+    /// The server refuses.
     pub fn make_serializable(&self, url: &str) {
         let front = url.split('?').next().unwrap_or_default();
         let name = front.rsplit('/').next().unwrap_or_default();
@@ -83,7 +83,7 @@ impl Server {
         self.sql("postgres", &set);
     }
 
-    /// The folder with the server's socket, where it is one of ours.
+    /// The folder with the server's socket, where it is our own server.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
@@ -93,7 +93,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Where one fails.
+    /// A statement fails.
     pub fn sql(&self, database: &str, text: &str) -> String {
         let mut psql = Command::new(program("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database), "-c", text]);
@@ -112,7 +112,7 @@ fn with_database(url: &str) -> String {
     }
 }
 
-/// A program of PostgreSQL: in PATH, or where Debian puts it.
+/// A program of PostgreSQL: on PATH, or where Debian puts it.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -125,8 +125,8 @@ pub fn program(name: &str) -> PathBuf {
     in_path.or(debian).unwrap_or_else(|| PathBuf::from(name))
 }
 
-/// As whom the server runs: it refuses to be root. It outlives this process, so it must not hold what that has inherited, such
-/// as a lock on the build or a pipe that somebody reads to its end.
+/// The user that runs the server, since it refuses to run as root. The server outlives this process. So it must not
+/// hold what this process has inherited, such as a lock on the build or a pipe that another program reads to its end.
 fn as_server(program: &Path) -> Command {
     const ALONE: &str = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec \"$@\"";
     let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0");
@@ -139,7 +139,7 @@ fn as_server(program: &Path) -> Command {
 }
 
 fn start() -> Result<Server, String> {
-    // One cluster for each checkout: the tests of its packages run in many processes.
+    // There is one cluster for each checkout: the tests of its packages run in many processes.
     let tree = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("/"));
     let mark = tree.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -155,7 +155,7 @@ fn start() -> Result<Server, String> {
     let server = Server { template, folder: Some(folder.clone()), _use: Some(in_use) };
     let end = Instant::now() + START;
     while !is_ready(&folder) {
-        // On a busy machine a server may be too slow to answer: starting another one would take its data away.
+        // On a busy machine a server may be too slow to answer. Starting another one would take its data away.
         if !is_alive(&folder) {
             launch(&folder)?;
             break;
@@ -173,7 +173,7 @@ fn open(folder: &Path, name: &str) -> std::io::Result<File> {
     OpenOptions::new().create(true).write(true).truncate(false).open(folder.join(name))
 }
 
-/// Holds the lock that keeps the cluster alive. The watcher may take the folder away in the middle: then from the start.
+/// Holds the lock that keeps the cluster alive. The watcher may delete the folder meanwhile. Then it begins again.
 pub(crate) fn take_part(folder: &Path) -> Result<File, String> {
     let end = Instant::now() + START;
     loop {
@@ -199,11 +199,11 @@ fn is_ready(folder: &Path) -> bool {
     ask.status().is_ok_and(|status| status.success())
 }
 
-/// Is there a process of the server that was started last?
+/// Whether the process of the server that was started last still exists.
 fn is_alive(folder: &Path) -> bool {
     let file = fs::read_to_string(folder.join("data/postmaster.pid")).unwrap_or_default();
     let pid = file.lines().next().unwrap_or_default();
-    // Its number alone may by now be another program's.
+    // The number alone may by now belong to another program.
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     !pid.is_empty() && name.trim() == "postgres"
 }
@@ -239,7 +239,7 @@ fn launch(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The folder belongs to whom the server runs as.
+/// The folder belongs to the user that runs the server.
 fn hand_over(folder: &Path) -> Result<(), String> {
     let mut chown = Command::new("chown");
     chown.args(["-R", "postgres:postgres"]).arg(folder);
@@ -255,13 +255,14 @@ fn ran(command: &mut Command) -> Result<(), String> {
     Err(format!("{command:?}: {}", String::from_utf8_lossy(&out.stderr)))
 }
 
-/// Takes the folder away whole, under its lock (descriptor 9), and empties it without the lock. Emptied where it stands, which
-/// may take a minute with many databases, it would be in the way of whoever comes: in part, or locked for longer than he waits.
+/// Moves the folder away whole, under its lock (descriptor 9), and empties it without the lock. Emptying it in its
+/// place may take a minute with many databases. Meanwhile a new user would find a part of it, or a lock that is held
+/// for longer than that user waits.
 pub(crate) fn removal(folder: &Path) -> String {
     format!("mv '{0}' '{0}'.gone.$$ && exec 9>&- && rm -rf '{0}'.gone.$$", folder.display())
 }
 
-/// Ends the cluster when nobody has used it for a while. A process of its own, so that it outlives every test.
+/// Ends the cluster when it has not been used for a while. It is a separate process, so that it outlives every test.
 fn watch(folder: &Path, data: &Path) -> Result<(), String> {
     let script = format!(
         r#"

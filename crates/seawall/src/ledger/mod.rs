@@ -79,9 +79,9 @@ pub use seawall_ledger::{
 pub mod protocol {
     pub use seawall_ledger::store::Boxed;
     pub use seawall_ledger::{
-        AttemptKind, AttemptOutcome, AttemptRow, Call, CancelKind, CancelRules, ConfirmRules, Found, Goal,
-        Known, Limits, Mark, NotApplied, Operation, Performed, Remote, Report, Rules, SettleBy, Stamp, State,
-        Undone,
+        AttemptKind, AttemptOutcome, AttemptRow, CancelKind, CancelRules, ConfirmRules, Delivery, Found,
+        Goal, Known, Limits, Mark, NotApplied, Operation, Performed, Remote, Report, Rules, SettleBy, Stamp,
+        State, Undone,
     };
 }
 

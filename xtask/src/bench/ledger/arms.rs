@@ -1,4 +1,4 @@
-//! Whoever does actions: the ledger, other engines, and plain SQL as the measure of all.
+//! What performs actions in this benchmark: the ledger, other engines, and plain SQL, to which all are compared.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -55,7 +55,7 @@ impl Arm {
         }
     }
 
-    /// The plain SQL that its ratio is to.
+    /// The arm with plain SQL to which its ratio is taken.
     pub(super) fn base(self) -> Arm {
         if self.on_sqlite() { Arm::Sqlite } else { Arm::Pgbench }
     }
@@ -92,7 +92,7 @@ pub(super) struct Seen {
     pub(super) errors: f64,
     /// CPU-µs of the worker for each action.
     pub(super) worker_us: f64,
-    /// CPU-µs of the database server for each action; none where it is in the worker.
+    /// CPU-µs of the database server for each action; `None` where the database is in the worker.
     pub(super) database_us: f64,
 }
 
@@ -110,7 +110,7 @@ pub(super) struct Size {
     pub(super) seconds: f64,
 }
 
-/// Builds what the arms need, release.
+/// Builds what the arms need, in release.
 pub(super) fn build(arms: &[Arm]) -> Outcome<()> {
     if arms.iter().any(|arm| arm.program().0.ends_with("load")) {
         eprintln!("building the ledger's load, release");
@@ -161,7 +161,8 @@ pub(super) fn cell(arm: Arm, size: Size, cluster: &Cluster, upstream: u16) -> Ou
     until(|line| line == "begin")?;
     let begun = Instant::now();
     let before = (measure::cpu_ns(group), cluster.cpu_ns());
-    // The accounts are read shortly before the window's end: right after it the process is gone, and they with it.
+    // The accounts are read shortly before the window's end: directly after it the process is gone, and its accounts
+    // with it.
     std::thread::sleep(Duration::from_secs_f64(size.seconds * 0.95));
     let after = (measure::cpu_ns(group), cluster.cpu_ns());
     let share = begun.elapsed().as_secs_f64() / size.seconds;

@@ -1,5 +1,5 @@
-//! A PostgreSQL of the run's own: a fresh cluster on a free port of loopback, with Debian's settings but for memory, and
-//! `fsync` on. It ends with this value.
+//! A private PostgreSQL for the run: a fresh cluster on a free port of loopback, with Debian's settings except for
+//! memory, and with `fsync` on. It ends when this value is dropped.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Makes one in `folder`, which is emptied first.
+    /// Makes a cluster in `folder`, which is emptied first.
     pub(super) fn start(folder: &Path) -> Outcome<Cluster> {
         let _ = fs::remove_dir_all(folder);
         fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -68,11 +68,11 @@ impl Cluster {
         }
     }
 
-    /// Makes an empty database, and gives its URL.
+    /// Makes an empty database, and returns its URL.
     pub(super) fn database(&self, name: &str) -> Outcome<String> {
         self.sql("postgres", &format!("DROP DATABASE IF EXISTS {name}"))?;
         self.sql("postgres", &format!("CREATE DATABASE {name}"))?;
-        // What the last cell left to write is not this one's.
+        // What the last cell has left to write must not count for this one.
         self.sql("postgres", "CHECKPOINT")?;
         Ok(self.url(name))
     }
@@ -102,12 +102,12 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // The server writes nothing that is worth keeping; it ends when its field is dropped, right after this.
+        // The server writes nothing that is worth keeping. It ends when its field is dropped, directly after this.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// The program as the one user that may run a server.
+/// A command that runs the program as the one user that may run a server.
 fn as_owner(root: bool, program: &Path) -> Command {
     if !root {
         return Command::new(program);

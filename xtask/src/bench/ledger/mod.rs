@@ -1,11 +1,12 @@
 //! `cargo xtask bench ledger`: what an action costs, beside plain SQL and other durable engines, in one interleaved run.
 //!
 //! One action is an intent, one HTTP call to a fast upstream on loopback, and an outcome. Plain SQL is pgbench with two
-//! transactions that write the same and call nobody: no engine on that database that commits each write by itself can be
-//! faster. On SQLite the same two transactions, one after the other, are a second measure. So there are two ratios: to
-//! pgbench, and to the plain SQL of the same database.
-//! Every round runs all arms one after the other at each concurrency, in an order that turns; a ratio is taken within its
-//! round, and what is shown is the median over the rounds. Nothing is pinned: worker, database and upstream share the cores.
+//! transactions that write the same and make no call: no engine on that database that commits each write by itself can
+//! be faster. On SQLite the same two transactions, one after the other, are a second measure. So there are two ratios:
+//! to pgbench, and to the plain SQL of the same database.
+//! Every round runs all arms one after the other at each concurrency, in an order that rotates. A ratio is taken within
+//! its round, and the median over the rounds is shown. Nothing is pinned: worker, database and upstream share the
+//! cores.
 
 mod arms;
 mod cluster;
@@ -20,13 +21,14 @@ use super::report::{aligned, median};
 use crate::needs;
 use crate::process::{Outcome, Server, free_port, target};
 
-/// How a run is asked for.
+/// The options of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// One round of three seconds a cell, at concurrency 32 alone.
+    /// Run one round of three seconds a cell, only at concurrency 32.
     #[arg(long)]
     quick: bool,
-    /// Who runs, in this order: pgbench, sqlite, seawall-postgres, seawall-sqlite, durare-postgres, durare-sqlite, dbos.
+    /// The arms, in this order: pgbench, sqlite, seawall-postgres, seawall-sqlite, durare-postgres, durare-sqlite,
+    /// dbos.
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
     /// Actions in flight [default: 1,8,32,128].

@@ -1,7 +1,7 @@
 //! Commands that a page tells its reader to type.
 //!
-//! What the two programs take is read from where it is declared: the names of the types that derive clap's traits, and
-//! their fields. A command is right if each of its words is a command there, and each flag one of some command.
+//! What the two programs accept is read from where it is declared: the names of the types that derive clap's traits,
+//! and their fields. A command is right if each of its words is a command there, and each flag is one of some command.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// As the sources below `folder` declare it.
+    /// The commands and flags that the sources below `folder` declare.
     pub(super) fn of(folder: &str, files: &[Source]) -> Program {
         let mut program = Program::default();
         let own = files.iter().filter(|file| file.path.starts_with(folder) && file.path.ends_with(".rs"));
@@ -40,7 +40,7 @@ impl Program {
     /// What is wrong with the words behind the program's name.
     fn wrong(&self, words: &str) -> Option<String> {
         let mut is_command = true;
-        // A comment, a pipe and quotes end what is a command or a flag.
+        // A comment, a pipe and quotes end the part that is a command or a flag.
         for word in words.split(" #").next().unwrap_or_default().split_whitespace() {
             if word == "--" || ["|", ">", "&&", ";", "&"].contains(&word) {
                 break;
@@ -58,7 +58,7 @@ impl Program {
                 if !self.commands.contains(word) {
                     return Some(format!("there is no command `{word}`"));
                 }
-                // What follows these is a value.
+                // What follows these words is a value.
                 is_command = ["lab", "bench"].contains(&word);
             } else {
                 is_command = false;
@@ -95,7 +95,7 @@ pub(super) fn derives(attributes: &[Attribute], name: &str) -> bool {
     })
 }
 
-/// Of `#[arg(long)]` nothing, of `#[arg(long = "name")]` the name.
+/// `None` for `#[arg(long)]`; the name for `#[arg(long = "name")]`.
 fn long(attribute: &Attribute) -> Option<String> {
     let Meta::List(list) = &attribute.meta else { return None };
     let mut words = list.tokens.clone().into_iter().map(|token| token.to_string()).filter(|word| word != ",");
@@ -143,7 +143,7 @@ pub(super) fn unknown(
     found
 }
 
-/// The package, test or example of a cargo command that is not there.
+/// The package, test or example of a cargo command that does not exist.
 fn no_target(text: &str, targets: &BTreeSet<String>) -> Option<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let named = words.windows(2).filter(|pair| ["-p", "--package", "--test", "--example"].contains(&pair[0]));

@@ -1,7 +1,7 @@
 //! Documents are held to the code: every path, command, setting, reason and name in them exists.
 //!
-//! A page that was right once goes wrong without a sound when the code moves. Code in the text, `` `like this` ``, says
-//! by its shape what it is: a path, a command, a setting, a name. What has no such shape is not looked at.
+//! A page that was right once becomes wrong unnoticed when the code moves. Code in the text, `` `like this` ``, shows
+//! by its shape what it is: a path, a command, a setting, a name. Code without such a shape is not checked.
 
 mod commands;
 mod names;
@@ -21,7 +21,7 @@ use self::page::{Page, pages};
 use self::paths::Places;
 use super::source::Source;
 
-/// What the pages among `files` say that does not hold.
+/// What the pages among `files` say that is not true.
 pub(super) fn findings(files: &[Source]) -> Vec<String> {
     let pages = pages(files);
     let places = Places::of(files.iter().map(|file| file.path.as_str()));
@@ -95,7 +95,7 @@ fn unknown_addresses(page: &Page, gateway: &[&str]) -> Vec<String> {
     found
 }
 
-/// Words behind `seawall explain`, or in a header that carries one, that nothing explains.
+/// Words after `seawall explain`, or in a header that carries one, that nothing explains.
 fn unknown_words(page: &Page, words: &BTreeSet<&str>) -> Vec<String> {
     let fronts = ["seawall explain ", "seawall-reason: ", "seawall-retry-stopped: ", "seawall-effect: "];
     let mut found = Vec::new();

@@ -1,6 +1,6 @@
-//! Names of the code that a page tells: `Dependency::call`, `headers::take_said`.
+//! Names of the code on a page: `Dependency::call`, `headers::take_said`.
 //!
-//! A name is held to the code where its first part is a type or module of ours; others are of other libraries.
+//! A name is checked where its first part is a type or module of ours. Other names belong to other libraries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use super::commands::derives;
 use super::page::Page;
 use crate::house::source::Source;
 
-/// Crates of others, whose modules have names that ours have, too.
+/// Crates of others whose modules have names that ours have, too.
 const ELSEWHERE: [&str; 3] = ["std", "tokio", "sqlx"];
 
-/// What belongs to a type or module, by the name of that.
+/// What belongs to a type or module, by its name.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     members: BTreeMap<String, BTreeSet<String>>,
@@ -65,7 +65,7 @@ impl Owners {
     }
 }
 
-/// What a file's module is called: by its own name, and at a crate's root by the crate's.
+/// What a file's module is called: the name of the file, or at a crate's root the name of the crate.
 fn modules(path: &str) -> Vec<String> {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
     let last = |folder: &str| folder.rsplit('/').next().unwrap_or_default().to_owned();
@@ -105,7 +105,7 @@ impl<'ast> Visit<'ast> for Owners {
                     .iter()
                     .filter_map(|field| field.ident.as_ref())
                     .for_each(|name| self.add(&owner, name));
-                // Known as ours, also without a field.
+                // It is known as ours, even without a field.
                 self.members.entry(owner).or_default();
             }
             Item::Trait(item) => {

@@ -1,8 +1,8 @@
-//! A page of Markdown as the checks look at it: code in the text, blocks of code, links and headings.
+//! A page of Markdown as the checks see it: code in the text, blocks of code, links and headings.
 
 use crate::house::source::Source;
 
-/// A page, or the part of it that speaks of today.
+/// A page, or the part of it that speaks of the present.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) path: String,
@@ -35,7 +35,7 @@ impl Spot {
     }
 }
 
-/// The pages that are held to the code. Of the change log only what is not yet released is; the rest is history.
+/// The pages that are checked. Of the change log only the unreleased part is checked; the rest is history.
 pub(super) fn pages(files: &[Source]) -> Vec<Page> {
     let is_page = |path: &str| path.ends_with(".md") && (!path.contains('/') || path.starts_with("docs/"));
     let pages = files.iter().filter(|file| is_page(&file.path));
@@ -71,7 +71,7 @@ fn read(path: &str, text: &str) -> Page {
                 let text = row.split(" | ").next().unwrap_or_default().to_owned();
                 page.cells.push(Spot { line: number, text, language: String::new() });
             }
-            // A span of code does not reach over the end of a paragraph or of a row.
+            // A span of code does not reach over the end of a paragraph or of a table's row.
             if line.is_empty() || line.starts_with('|') || line.starts_with('#') {
                 take(&mut page, begun, &std::mem::take(&mut paragraph));
             }
@@ -119,7 +119,7 @@ pub(super) fn codes(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// As GitHub names the place of a heading.
+/// The name that GitHub gives to the place of a heading.
 pub(super) fn anchor(heading: &str) -> String {
     let kept = heading
         .to_lowercase()

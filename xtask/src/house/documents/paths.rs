@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::page::{Page, Spot, anchor, codes};
 
-/// Files that users have, or that a run makes; no page means one of ours by these.
+/// Files that users have, or that a run makes. No page means one of our files by these names.
 const NOT_OURS: [&str; 3] = ["seawall.toml", "nginx.conf", "target/test-env"];
 
-/// What the end of a name says of a file of ours.
+/// The name endings of our files.
 pub(super) const KINDS: [&str; 8] = [".rs", ".md", ".toml", ".sql", ".py", ".c", ".sh", ".lock"];
 
 /// Every file and folder of the tree.
@@ -27,7 +27,7 @@ impl<'a> Places<'a> {
         Places { files, folders, names }
     }
 
-    /// What a name may mean, written from the root or from any folder below `base`.
+    /// What a name may mean: a path from the root, or from any folder below `base`.
     fn meant(&self, base: &str, name: &str) -> Vec<&'a str> {
         let folder = name.trim_end_matches('/');
         let ends = |path: &str| {
@@ -39,7 +39,7 @@ impl<'a> Places<'a> {
         all.filter(|path| path.starts_with(base) && ends(path)).collect()
     }
 
-    /// Does it look like a path of ours?
+    /// Whether it looks like a path of ours.
     fn is_path(&self, text: &str) -> bool {
         let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
         let ours = !NOT_OURS.contains(&text) && !text.starts_with(['/', '.']) && !text.contains("//");
@@ -91,7 +91,7 @@ pub(super) fn unmapped(map: &Page, places: &Places<'_>) -> Vec<String> {
     for spot in &map.spans {
         if places.is_path(&spot.text) {
             let meant = places.meant(&base(map, spot, places), &spot.text);
-            // To name a crate is not to show what is in it.
+            // Naming a crate does not show what is in it.
             shown.extend(
                 meant.iter().filter(|path| path.matches('/').count() != 1 || !path.starts_with("crates/")),
             );
@@ -110,11 +110,11 @@ fn base(map: &Page, spot: &Spot, places: &Places<'_>) -> String {
     let above = map.headings.iter().rfind(|heading| heading.line <= spot.line);
     let named = above.map(|heading| heading.text.split(':').next().unwrap_or_default()).unwrap_or_default();
     let one = codes(named).next().unwrap_or(named);
-    // A section about two crates, or about none, may name files of any.
+    // A section about two crates, or about none, may name files of any crate.
     if places.folders.contains(one) { format!("{one}/") } else { String::new() }
 }
 
-/// Front pages, and what is tested beside the code.
+/// Front pages, and test files beside the code.
 fn speaks_for_itself(path: &str) -> bool {
     let tests = path.ends_with("_tests.rs") || path.ends_with("/tests.rs") || path.contains("/tests/");
     tests || ["lib.rs", "mod.rs"].iter().any(|name| path.ends_with(&format!("/{name}")))

@@ -1,7 +1,7 @@
 //! Settings that a page names: as `table.key`, in the tables of docs/configuration.md, and in blocks of TOML.
 //!
-//! Held against the gateway's own JSON Schema, which is made of the table that its parser reads by. Only the tests ask:
-//! the commands of this package do without the gateway.
+//! They are checked against the gateway's own JSON Schema, which is made from the table that its parser uses. Only the
+//! tests do this: the commands of this package do without the gateway.
 
 use serde_json::{Map, Value};
 
@@ -30,7 +30,7 @@ impl<'a> Settings<'a> {
         self.tables.iter().filter_map(|table| follow(table, &parts(name))).filter_map(inner).collect()
     }
 
-    /// Is there such a setting in any table? None for what does not begin with a table.
+    /// Whether any table has such a setting. `None` for text that does not begin with a table.
     fn has(&self, name: &str) -> Option<bool> {
         let parts = parts(name);
         let begins = self
@@ -40,7 +40,7 @@ impl<'a> Settings<'a> {
         begins.then(|| self.tables.iter().any(|table| follow(table, &parts).is_some()))
     }
 
-    /// Is there such a table, from the outermost on?
+    /// Whether there is such a table, from the outermost one on.
     fn has_table(&self, name: &str) -> bool {
         follow(self.root, &parts(name)).is_some_and(|table| inner(table).is_some())
     }
@@ -56,7 +56,7 @@ fn keys(table: &Value) -> Option<&Map<String, Value>> {
     table["properties"].as_object()
 }
 
-/// The table behind a key: itself, one of a list, or one of those that users name.
+/// The table behind a key: the value itself, an item of a list, or one of those that users name.
 fn inner(key: &Value) -> Option<&Value> {
     [key, &key["items"], &key["additionalProperties"]].into_iter().find(|table| keys(table).is_some())
 }
@@ -65,7 +65,7 @@ fn inner(key: &Value) -> Option<&Value> {
 fn follow<'a>(table: &'a Value, parts: &[&str]) -> Option<&'a Value> {
     let mut at = table;
     for part in parts {
-        // What a user names stands in capitals, and is one step with the key before it.
+        // A name that the user chooses stands in capitals, and is one step together with the key before it.
         if !part.chars().all(|c| c.is_ascii_uppercase()) {
             at = keys(inner(at)?)?.get(*part)?;
         }
@@ -87,7 +87,7 @@ pub(super) fn unknown(page: &Page, settings: &Settings<'_>) -> Vec<String> {
             found.push(format!("{}: there is no setting `{name}`", span.place(page)));
         }
     }
-    // What stands in a `Cargo.toml` is no setting of ours.
+    // What stands in a `Cargo.toml` is not one of our settings.
     let ours = |line: &&Spot| line.language == "toml" && !line.text.starts_with("[dependencies");
     let blocks = page.blocks.iter().filter(ours);
     for line in blocks.filter(|line| line.text.starts_with('[')) {

@@ -1,4 +1,4 @@
-//! A small tree with pages that are right, and the same with one fault each.
+//! A small tree whose pages are right, and the same tree with one fault each time.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ fn schema() -> Value {
     }))
 }
 
-/// All that is found.
+/// All findings.
 fn faults(files: &[Source]) -> Vec<String> {
     [findings(files), unknown_settings(files, &schema())].concat()
 }

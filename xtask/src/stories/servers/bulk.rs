@@ -23,7 +23,7 @@ pub(super) fn up(case: &Case) -> Outcome<Seen> {
     upload(case, &case.huge(), &["--header", "expect:"])
 }
 
-/// 1.5 MB after an interim answer.
+/// Sends 1.5 MB after an interim answer.
 pub(super) fn expect_continue(case: &Case) -> Outcome<Seen> {
     let file = part(case, "part", 1_500_000)?;
     upload(case, &file, &["--header", "expect: 100-continue"])
@@ -37,7 +37,7 @@ pub(super) fn chunked_upload(case: &Case) -> Outcome<Seen> {
     upload(case, &file, &["--header", "transfer-encoding: chunked", "--header", "expect:"])
 }
 
-/// The first bytes of the huge file in a file of their own.
+/// The first bytes of the huge file, in a file of their own.
 fn part(case: &Case, name: &str, bytes: usize) -> Outcome<std::path::PathBuf> {
     let file = case.folder.join(name);
     let all = fs::read(case.huge()).map_err(|e| format!("{}: {e}", case.huge().display()))?;
@@ -62,7 +62,7 @@ fn upload(case: &Case, file: &Path, args: &[&str]) -> Outcome<Seen> {
         }
         Upload::Store(path) => {
             let answer = send("PUT", path)?;
-            // The first time it is 201, then 204.
+            // The first time the status is 201, and then 204.
             let status = answer.status;
             answer.expect(if status == 201 { 201 } else { 204 }, &[("seawall-attempts", "1")])?;
             (answer, sum_of(&case.folder.join("files").join(path.trim_start_matches('/')))?)
@@ -86,7 +86,7 @@ fn sum_of(file: &Path) -> Outcome<String> {
     Ok(format!("{length} {}", text.split_whitespace().next().unwrap_or_default()))
 }
 
-/// The same of what curl gets, without a file between.
+/// The same for what curl receives, without a file in between.
 fn sum_of_url(url: &str) -> Outcome<String> {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--fail", "--max-time", LONG, "--noproxy", "*", "--http1.1"]);

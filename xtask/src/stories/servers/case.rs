@@ -6,16 +6,16 @@ use super::kinds::Kind;
 use crate::process::Outcome;
 use crate::stories::answer::{Answer, curl};
 
-/// What came of an exchange that did not fail.
+/// The result of an exchange that did not fail.
 pub(super) enum Seen {
     Passed,
-    /// Passed, and something is worth a line.
+    /// It passed, and there is something to note.
     Noted(String),
     /// The server cannot do this.
     NotOffered,
 }
 
-/// One server that runs, before and behind the gateway.
+/// One running server, reached directly and through the gateway.
 pub(super) struct Case<'a> {
     pub(super) kind: &'a Kind,
     pub(super) port: u16,
@@ -32,12 +32,12 @@ impl Case<'_> {
         format!("http://127.0.0.1:{}/{}{path}", self.gateway, self.kind.name)
     }
 
-    /// The same as a dependency of its own, whose breaker may open without harm to other exchanges.
+    /// The same server as a separate dependency, whose breaker may open without harm to other exchanges.
     pub(super) fn through_apart(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}/{}_apart{path}", self.gateway, self.kind.name)
     }
 
-    /// Calls a server by curl with the arguments that this kind wants.
+    /// Calls a server with curl and the arguments that this kind needs.
     pub(super) fn call(&self, url: &str, args: &[&str]) -> Outcome<Answer> {
         curl(&[self.kind.curl, args, &[url]].concat())
     }

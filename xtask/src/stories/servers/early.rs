@@ -1,7 +1,7 @@
 //! A refusal that comes while the upload is under way. These servers send it at the request's head, or after the first
-//! megabyte, and read on; so the caller must read it every time, whether it looks for answers while it sends or not.
+//! megabyte, and read on. So the caller must read it every time, whether it looks for answers while it sends or not.
 //!
-//! The obvious rule, close as soon as the answer is sent, loses it: bytes of the upload that are unread at the close
+//! The obvious rule, close when the answer is sent, loses the answer: bytes of the upload that are unread at the close
 //! make the kernel send a reset, and a caller that is still writing meets the reset first.
 
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use crate::stories::world::{found, story_file};
 /// How often each caller tries.
 const TRIES: usize = 20;
 
-/// What the caller sends that looks for no answer before it is done.
+/// What is sent by the caller that looks for no answer before it is done.
 const BLIND_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long one read or write of that caller may take.
@@ -30,7 +30,7 @@ pub(super) fn to_curl(case: &Case) -> Outcome<Seen> {
     counted(&[(THROUGH, tries(&case.through_apart(path))), (PAST, tries(&case.direct(path)))])
 }
 
-/// Node's HTTP/2 looks for an answer while it sends, too. The servers speak HTTP/1.1 alone, so that there is nothing to
+/// Node's HTTP/2 looks for an answer while it sends, too. The servers speak only HTTP/1.1, so there is nothing to
 /// compare with.
 pub(super) fn over_http2(case: &Case) -> Outcome<Seen> {
     let path = format!("/{}_apart{}", case.kind.name, case.kind.paths.refuse);
@@ -56,7 +56,7 @@ pub(super) fn to_a_blind_caller(case: &Case) -> Outcome<Seen> {
 const THROUGH: &str = "through the gateway";
 const PAST: &str = "past the gateway";
 
-/// An error unless all tries saw the refusal.
+/// An error, unless all tries saw the refusal.
 fn counted(callers: &[(&str, Vec<Outcome<u16>>)]) -> Outcome<Seen> {
     let mut lines = Vec::new();
     let mut lost = 0;

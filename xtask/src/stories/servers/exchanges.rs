@@ -1,4 +1,4 @@
-//! Answers of each framing, asked for past the gateway and through it: what the caller gets must be the same.
+//! Answers of each framing, asked for directly and through the gateway: the caller must get the same.
 
 use std::fs;
 use std::process::Command;
@@ -7,10 +7,10 @@ use super::case::{Case, Seen};
 use crate::process::{Outcome, output};
 use crate::stories::answer::{Answer, curl};
 
-/// Over which versions of HTTP the caller speaks.
+/// The versions of HTTP that the caller speaks.
 const VERSIONS: [&str; 2] = ["--http1.1", "--http2-prior-knowledge"];
 
-/// Fields that belong to one connection, or change with the second.
+/// Fields that belong to one connection, or that change with the second.
 const NOT_COMPARED: [&str; 4] = ["connection", "keep-alive", "transfer-encoding", "date"];
 
 pub(super) fn length(case: &Case) -> Outcome<Seen> {
@@ -52,7 +52,7 @@ pub(super) fn no_content(case: &Case) -> Outcome<Seen> {
     Ok(Seen::Passed)
 }
 
-/// By each of the validators that the server names.
+/// Asks with each of the validators that the server names.
 pub(super) fn not_modified(case: &Case) -> Outcome<Seen> {
     let Some(path) = case.kind.paths.tagged else { return Ok(Seen::NotOffered) };
     let full = both(case, path, &[])?;
@@ -144,7 +144,7 @@ pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     }
     match (before, connections(case)?) {
         (Some(before), Some(after)) => {
-            // The second question was a connection of its own.
+            // The second question used a connection of its own.
             let made = after.saturating_sub(before + 1);
             let note = format!("{} answers, {made} new connections at the server", lines.len());
             if case.kind.keeps && made > 1 { Err(note) } else { Ok(Seen::Noted(note)) }
@@ -153,17 +153,17 @@ pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     }
 }
 
-/// How many connections the server has taken since it started.
+/// The number of connections that the server has accepted since it started.
 fn connections(case: &Case) -> Outcome<Option<u64>> {
     let Some(path) = case.kind.paths.connections else { return Ok(None) };
     let text = curl(&[&case.direct(path)])?.text();
-    // nginx says more; the first number of its third line are the connections that it took.
+    // nginx says more. The first number of its third line is the number of accepted connections.
     let line = text.lines().nth(2).or_else(|| text.lines().next()).unwrap_or_default();
     let number = line.split_whitespace().next().and_then(|word| word.parse().ok());
     number.map(Some).ok_or_else(|| format!("no number of connections in:\n{text}"))
 }
 
-/// The server's own answer; an error if the gateway's differs in status, fields or body.
+/// The server's own answer. It is an error if the gateway's differs in status, fields or body.
 fn both(case: &Case, path: &str, args: &[&str]) -> Outcome<Answer> {
     let direct = case.call(&case.direct(path), args)?;
     for version in VERSIONS {
@@ -186,7 +186,7 @@ fn same(direct: &Answer, through: &Answer) -> Outcome<()> {
         all
     };
     let (theirs, mut ours) = (fields(direct), fields(through));
-    // Chunks that were all there with the head go on as one body with its length.
+    // Chunks that were all there with the head are passed on as one body with its length.
     let length = ("content-length".to_owned(), through.body.len().to_string());
     let chunked = direct.headers().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     if chunked {

@@ -1,4 +1,4 @@
-//! The servers: how each is started, which paths it answers, and what is known of its answers.
+//! The servers: how each is started, which paths it answers, and what is known about its answers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use crate::stories::world::{found, story_file, write};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a program is started before its failure counts: between the choice of a free port and its use, another
-/// program may have taken it.
+/// program may have taken the port.
 const STARTS: usize = 3;
 
 /// The size of the file that goes both ways.
 pub(super) const HUGE_BYTES: usize = 100 * 1024 * 1024;
 
-/// Where a server answers what, as `xtask/stories/servers/README.md` says; none if it cannot.
+/// The paths that a server answers, as `xtask/stories/servers/README.md` describes them; `None` for what it cannot do.
 pub(super) struct Paths {
     pub(super) length: &'static str,
     pub(super) chunked: Option<&'static str>,
@@ -34,12 +34,12 @@ pub(super) struct Paths {
     pub(super) connections: Option<&'static str>,
 }
 
-/// How a server shows what it got.
+/// How a server shows what it received.
 #[derive(Clone, Copy)]
 pub(super) enum Upload {
     /// It answers a POST to this path with `LENGTH SUM`.
     Sum(&'static str),
-    /// It stores what is put to this path under `files` in the folder.
+    /// It stores the body of a PUT to this path, under `files` in the folder.
     Store(&'static str),
 }
 
@@ -48,18 +48,18 @@ type Program = (PathBuf, Vec<String>);
 
 /// A server of the matrix.
 pub(super) struct Kind {
-    /// Also the dependency's name.
+    /// It is also the name of the dependency.
     pub(super) name: &'static str,
     launch: fn(&Path, u16) -> Outcome<Program>,
-    /// What `ready` asks for.
+    /// The path that is asked for until it is ready.
     pub(super) ready: &'static str,
     pub(super) paths: Paths,
-    /// Arguments of every call by curl, and the same as fields of a head.
+    /// Arguments of every call with curl, and the same as fields of a head.
     pub(super) curl: &'static [&'static str],
     pub(super) fields: &'static str,
-    /// Are connections kept from one request to the next?
+    /// Whether connections are kept from one request to the next.
     pub(super) keeps: bool,
-    /// Are uploads in chunks read?
+    /// Whether uploads in chunks are read.
     pub(super) reads_chunks: bool,
     /// What [`super::strict`] finds in its answers.
     pub(super) oddities: &'static [&'static str],
@@ -109,7 +109,7 @@ const HTTPBIN: Paths = Paths {
     connections: Some("/own/connections"),
 };
 
-/// The script is served whole and with its length; what exceeds 1 MiB is refused once that much was read.
+/// The script is served whole and with its length. A body above 1 MiB is refused once that much was read.
 const LOCALSTRIPE: Paths = Paths {
     length: "/js.stripe.com/v3/",
     chunked: None,
@@ -224,7 +224,7 @@ impl Kind {
         Server::start(self.name, None, &program, &args, &log, false)
     }
 
-    /// Name and version for the table.
+    /// The name and version for the table.
     pub(super) fn version(&self) -> String {
         let said = output(&mut (self.version)()).unwrap_or_default();
         let line = said.lines().next().unwrap_or_default().trim().to_owned();
@@ -281,7 +281,7 @@ fn gunicorn(folder: &Path, port: u16) -> Outcome<Program> {
     Ok((python(), fixed.iter().chain(&own).map(|&word| word.to_owned()).collect()))
 }
 
-/// nginx chunks what a filter may change, and stores what is put.
+/// nginx sends in chunks what a filter may change, and stores the body of a PUT.
 fn nginx(folder: &Path, port: u16) -> Outcome<Program> {
     let lines: Vec<String> = (0..1000).map(|n| format!("line {n:05} of the body\n")).collect();
     let body = &lines.concat()[..20_000];
@@ -321,7 +321,7 @@ http {{
     }}
 }}
 ",
-        // Else its workers are another user's, who may not store anything here.
+        // Otherwise its workers run as another user, who may not store anything here.
         user = if is_root() { "user root;\n" } else { "" },
         folder = folder.display(),
         echo = echo.join("\n")

@@ -1,10 +1,10 @@
-//! A matrix of servers and exchanges: each server is called past the gateway and through it, and both answers must be
+//! A matrix of servers and exchanges: each server is called directly and through the gateway, and both answers must be
 //! the same.
 //!
-//! The obvious rule, a server of our own that writes what the specification says, tests what we have read there. These
-//! servers write what their authors have read there, and differ in framing, in the names' case, in when they close,
-//! and in what they do with a request whose answer they know early. [`strict`] looks at their bytes past the gateway,
-//! so that what a server does loosely is known, and `docs/servers.md` lists it.
+//! The obvious rule, a server of our own that writes what the specification says, tests only our reading of the
+//! specification. These servers write what their authors read there. They differ in framing, in the case of names, in
+//! when they close, and in what they do with a request whose answer they know early. [`strict`] looks at their bytes
+//! without the gateway, so that every loose habit of a server is known, and `docs/servers.md` lists it.
 
 mod bulk;
 mod case;
@@ -56,7 +56,7 @@ pub(super) fn names(part: &str) -> Vec<String> {
     all.filter(|name| name.contains(part)).collect()
 }
 
-/// Makes those exchanges whose name contains `part`; returns how many passed and how many failed.
+/// Makes the exchanges whose name contains `part`. Returns how many passed and how many failed.
 pub(super) fn run(part: &str, program: &Path) -> Outcome<(usize, usize)> {
     let chosen = |kind: &Kind| EXCHANGES.iter().any(|exchange| name_of(kind, exchange).contains(part));
     let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| chosen(kind)).collect();

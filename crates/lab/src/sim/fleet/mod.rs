@@ -23,7 +23,7 @@ use super::chance::Stream;
 pub enum Policy {
     /// The real machines of `seawall-policy`.
     Seawall(Arc<SeawallPolicy>),
-    /// A model of others, for comparison.
+    /// A model of what others ship, for comparison.
     Peer(Arc<PeerPolicy>),
 }
 
@@ -104,8 +104,8 @@ impl Caller {
         }
     }
 
-    /// Who made the call gives up waiting for it. With a witness, the attempt in flight goes on to its real ending and nothing is
-    /// sent after it; without one, the call is over.
+    /// The caller of the call gives up waiting. With a witness, the attempt in flight goes on to its real ending and
+    /// nothing is sent after it. Without one, the call is over.
     pub(super) fn leaves(
         &mut self,
         policy: &Policy,
@@ -135,7 +135,7 @@ impl Caller {
         }
     }
 
-    /// Its breakers and its limits.
+    /// The state of its breakers and limits.
     pub(super) fn seen(&mut self, now: Time) -> Seen {
         match &mut self.guards {
             Guarding::Seawall(guards) => guards.seen(now),

@@ -1,7 +1,7 @@
 //! What others ship, as small models: tries, waits, and perhaps a budget, a breaker, a limit, a throttle.
 //!
-//! These are comparison, not code to use. Each part names whose rule it is. Evidence is per attempt, as theirs is; what
-//! is refused locally ends the call.
+//! These models are for comparison, and not code to use. Each part names the product whose rule it is. Evidence is per
+//! attempt, as in those products. A local refusal ends the call.
 
 use std::time::Duration;
 
@@ -26,17 +26,18 @@ pub struct PeerPolicy {
     pub waits: Waits,
     /// Whether a repeat can be afforded.
     pub budget: Option<PeerBudgetPolicy>,
-    /// When nothing is sent at all.
+    /// A breaker, which says when nothing is sent at all.
     pub breaker: Option<PeerBreakerPolicy>,
     /// A breaker for each key instead of one.
     pub by_key: bool,
-    /// How many at once.
+    /// A limit on the attempts at the same time.
     pub limit: Option<AimdPolicy>,
     /// Sheds a share of its own calls.
     pub throttle: Option<ThrottlePolicy>,
-    /// Sheds a share of its own calls, as a controller finds it.
+    /// Sheds a share of its own calls, as a controller decides.
     pub pid: Option<PidPolicy>,
-    /// After a 429 or 503 that names a time it sends nothing until exactly then, and tells that to those that it refuses.
+    /// After a 429 or 503 that names a time it sends nothing until exactly that time, and tells the time to the calls
+    /// that it refuses.
     pub obeys: bool,
 }
 
@@ -67,7 +68,7 @@ impl Waits {
 }
 
 impl PeerPolicy {
-    /// So many tries, and nothing else.
+    /// This number of tries, and nothing else.
     #[must_use]
     pub fn tries(tries: u32, waits: Waits) -> PeerPolicy {
         PeerPolicy {
@@ -127,7 +128,7 @@ pub(super) struct Peer {
     limit: Option<Aimd>,
     throttle: Option<Throttle>,
     pid: Option<Pid>,
-    /// Until when nothing is sent.
+    /// The time until which nothing is sent.
     until: Time,
 }
 
@@ -232,7 +233,7 @@ impl Peer {
         if wait.is_zero() { self.send(policy, call, key, now) } else { Next::Wait(now.saturating_add(wait)) }
     }
 
-    /// Who made the call gave up waiting for it: that is no evidence.
+    /// The caller of the call gave up waiting, which is no evidence.
     pub(super) fn leaves(&mut self, call: &PeerCall) {
         if let Some(limit) = &mut self.limit
             && call.in_flight

@@ -4,26 +4,26 @@ use std::collections::VecDeque;
 
 use seawall_policy::Time;
 
-/// Whose breaker.
+/// Which product's breaker it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PeerBreakerPolicy {
-    /// A share of failures over a window of time (Hystrix, Polly, resilience4j); one trial when the open time is over,
-    /// and what it says decides.
+    /// A share of failures over a window of time (Hystrix, Polly, resilience4j). When the open time is over, one trial
+    /// decides.
     Rate {
         /// The share that opens it.
         share: f64,
-        /// The window must hold so many attempts.
+        /// The number of attempts that the window must hold.
         min_calls: u32,
-        /// Seconds.
+        /// The length of the window, in seconds.
         window: f64,
-        /// Seconds.
+        /// The open time, in seconds.
         open_for: f64,
     },
-    /// So many failures in a row (Go's breakers, Envoy's outlier detection).
+    /// A number of failures in a row (Go's breakers, Envoy's outlier detection).
     Count {
-        /// In a row.
+        /// The number of failures in a row.
         failures: u32,
-        /// Seconds.
+        /// The open time, in seconds.
         open_for: f64,
     },
 }
@@ -34,7 +34,7 @@ enum State {
     Open {
         until: f64,
     },
-    /// The trial is out.
+    /// The trial is under way.
     HalfOpen,
 }
 
@@ -44,11 +44,11 @@ pub(super) struct PeerBreaker {
     state: State,
     era: u32,
     in_row: u32,
-    /// Slot of the window, good, bad.
+    /// A slot of the window, with the number of good and bad endings.
     window: VecDeque<(u64, u32, u32)>,
 }
 
-/// A window is kept in so many parts.
+/// The number of parts in which a window is kept.
 const PARTS: f64 = 10.0;
 
 impl PeerBreaker {
@@ -64,7 +64,7 @@ impl PeerBreaker {
         }
     }
 
-    /// The era of the attempt that may go; `None`: none may.
+    /// The era of the attempt that may go; `None` where none may.
     pub(super) fn admit(&mut self, now: Time) -> Option<u32> {
         match self.state {
             State::Closed => Some(self.era),

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use seawall_policy::Time;
 
-/// Whose budget.
+/// Which product's budget it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PeerBudgetPolicy {
-    /// A bucket of so many tokens that earns a share of one with each success; a repeat costs one.
+    /// A bucket of tokens that earns a part of a token with each success. A repeat costs one token.
     PerSuccess {
         /// Earned.
         per: f64,
@@ -16,7 +16,7 @@ pub enum PeerBudgetPolicy {
         /// At the start.
         initial: f64,
     },
-    /// The same, earned with each call, whatever becomes of it (Finagle's and Linkerd's ratio without their floor).
+    /// The same, but each call earns, whatever its result (Finagle's and Linkerd's ratio without their floor).
     PerRequest {
         /// Earned.
         per: f64,
@@ -25,30 +25,31 @@ pub enum PeerBudgetPolicy {
         /// At the start.
         initial: f64,
     },
-    /// gRPC A6: each failed attempt takes a token, each success gives `ratio`; repeats only above one half.
+    /// gRPC A6: each failed attempt takes a token, each success gives `ratio`, and repeats are allowed only above one
+    /// half.
     Grpc {
         /// `maxTokens`.
         max: f64,
         /// `tokenRatio`.
         ratio: f64,
     },
-    /// The AWS SDKs' standard mode: 500 tokens, 5 for a repeat and 10 after a timeout; a repeat that works out gives its
-    /// price back, any other success one token.
+    /// The AWS SDKs' standard mode: 500 tokens, 5 for a repeat and 10 after a timeout. A repeat that succeeds gives its
+    /// price back; any other success gives one token.
     Aws {
-        /// Tokens.
+        /// The tokens.
         tokens: f64,
-        /// For a repeat after a timeout.
+        /// The price of a repeat after a timeout.
         after_timeout: f64,
-        /// For any other repeat.
+        /// The price of any other repeat.
         other: f64,
     },
-    /// Finagle's default: a share of the calls of the last seconds, and so many a second beside it.
+    /// Finagle's default: a share of the calls of the last seconds, and a fixed number of repeats a second beside it.
     Finagle {
         /// The share.
         ratio: f64,
         /// The floor.
         per_second: f64,
-        /// How long calls count.
+        /// How long a call counts.
         seconds: f64,
     },
 }
@@ -57,9 +58,9 @@ pub enum PeerBudgetPolicy {
 pub(super) struct PeerBudget {
     policy: PeerBudgetPolicy,
     tokens: f64,
-    /// What the last repeat cost.
+    /// The price of the last repeat.
     paid: f64,
-    /// Second, calls, repeats; for Finagle.
+    /// A second with its calls and repeats, for Finagle.
     recent: VecDeque<(u64, f64, f64)>,
 }
 
@@ -98,7 +99,7 @@ impl PeerBudget {
         }
     }
 
-    /// An attempt succeeded; it was a repeat, or not.
+    /// An attempt succeeded, which may have been a repeat.
     pub(super) fn succeeded(&mut self, repeat: bool) {
         let (more, cap) = match self.policy {
             PeerBudgetPolicy::PerSuccess { per, cap, .. } => (per, cap),
@@ -116,7 +117,7 @@ impl PeerBudget {
         }
     }
 
-    /// Whether a repeat can be afforded; pays for it.
+    /// Whether a repeat can be afforded. It is paid for here.
     pub(super) fn spend(&mut self, timed_out: bool, now: Time) -> bool {
         let cost = match self.policy {
             PeerBudgetPolicy::PerSuccess { .. } | PeerBudgetPolicy::PerRequest { .. } => 1.0,

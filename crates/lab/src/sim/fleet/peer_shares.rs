@@ -7,13 +7,13 @@ use seawall_policy::Time;
 /// A concurrency limit by additive increase and multiplicative decrease, at every bad ending.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AimdPolicy {
-    /// At the start.
+    /// The limit at the start.
     pub start: f64,
-    /// The least.
+    /// The smallest limit.
     pub min: f64,
-    /// The most.
+    /// The largest limit.
     pub max: f64,
-    /// What a timeout or an overload answer leaves of it.
+    /// The share of the limit that a timeout or an overload answer leaves.
     pub factor: f64,
 }
 
@@ -51,7 +51,8 @@ impl Aimd {
     }
 }
 
-/// Client-side throttling of Google's SRE book (chapter 21): sheds `max(0, (requests − K · accepts) / (requests + 1))`.
+/// Client-side throttling of Google's SRE book (chapter 21). It sheds `max(0, (requests − K · accepts) / (requests +
+/// 1))`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ThrottlePolicy {
     /// K.
@@ -63,7 +64,7 @@ pub struct ThrottlePolicy {
 /// Such a throttle.
 pub(super) struct Throttle {
     policy: ThrottlePolicy,
-    /// Slot of the window, requests, accepts.
+    /// A slot of the window, with its requests and accepts.
     window: VecDeque<(u64, f64, f64)>,
 }
 
@@ -100,8 +101,8 @@ impl Throttle {
     }
 }
 
-/// A controller that sheds a share, as Shopify's Semian does: once a second it looks at how far the share of errors is
-/// from the ideal, less what it sheds already.
+/// A controller that sheds a share of the calls, as Shopify's Semian does. Once a second it compares the share of
+/// errors with the ideal one, less the share that it sheds already.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PidPolicy {
     /// The share of errors that is normal.

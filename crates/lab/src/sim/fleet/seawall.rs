@@ -1,6 +1,6 @@
-//! A caller that runs Seawall: the real call machine over the real guards, told of virtual time.
+//! A caller that runs Seawall: the real call machine over the real guards, told the virtual time.
 //!
-//! Nothing is decided here. This file hands endings in and takes steps out, as the client does.
+//! Nothing is decided here. This file hands endings to the machine and takes steps from it, as the client does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,25 +47,26 @@ pub struct SeawallPolicy {
     pub guards: GuardSettings,
     /// Breaker and limit for each key, the budget for all.
     pub by_key: bool,
-    /// What a caller who leaves proves.
+    /// What a caller that leaves proves.
     pub leaving: Leaving,
 }
 
-/// What a caller who leaves proves.
+/// What a caller that leaves proves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leaving {
-    /// What the machines say: nothing by itself, and where the question is open, the attempt is followed to its real ending.
+    /// What the machines say: it proves nothing by itself. Where the question is open, the attempt is followed to its
+    /// real ending.
     #[default]
     Witnesses,
-    /// The obvious rule, for comparison, with one endpoint: where the window holds no success, any wait that was given up is a
-    /// slow failure. Nobody is followed.
+    /// The obvious rule, for comparison, with one endpoint: where the window holds no success, any wait that was given
+    /// up counts as a slow failure. No attempt is followed.
     Obvious,
 }
 
 impl SeawallPolicy {
-    /// These settings over so many endpoints, for calls that may be repeated, with this attempt timeout.
+    /// These settings over a number of endpoints, for calls that may be repeated, with this attempt timeout.
     ///
-    /// With `full`, buckets are full at the start, as in a fleet that has run for long.
+    /// With `full`, the buckets are full at the start, as in a fleet that has run for a long time.
     #[must_use]
     pub fn new(settings: &Seawall, endpoints: usize, timeout: Duration, full: bool) -> SeawallPolicy {
         let mut plan = Plan::new(Rules::of(Idempotency::Keyed), endpoints);
@@ -81,7 +82,7 @@ impl SeawallPolicy {
         SeawallPolicy { plan, guards, by_key: false, leaving: Leaving::default() }
     }
 
-    /// The same with breaker and limit for each key.
+    /// The same, with a breaker and a limit for each key.
     #[must_use]
     pub fn by_key(mut self) -> SeawallPolicy {
         self.by_key = true;
@@ -92,7 +93,7 @@ impl SeawallPolicy {
 /// Guards of one caller.
 pub(in crate::sim) struct SeawallGuards {
     guards: DependencyGuards,
-    /// The keys under which breaker and limit are kept; none where they are the endpoint's.
+    /// The keys under which breaker and limit are kept; `None` where they are the endpoint's.
     keys: Vec<Keys>,
     /// The key that is being asked for.
     key: Option<usize>,
@@ -150,7 +151,7 @@ impl SeawallGuards {
         self.next(step, false, None, now)
     }
 
-    /// `told` is the time that the attempt's answer names, if it is the call's last.
+    /// `told` is the time that the attempt's answer names, if it is the last attempt of the call.
     fn next(&mut self, step: Step, ok: bool, told: Option<Time>, now: Time) -> Next {
         match step {
             Step::Send(attempt) => {
@@ -158,7 +159,7 @@ impl SeawallGuards {
                 let total = attempt.end_by < read;
                 Next::Send { endpoint: attempt.endpoint, until: read.min(attempt.end_by), total }
             }
-            // No scenario has a queue yet; in one, a turn would be taken when the wait is over.
+            // No scenario has a queue yet. With one, a turn would be taken when the wait is over.
             Step::Wait(until) | Step::Queue(until) => Next::Wait(until),
             Step::Finish(Finish { refusal: Some(refusal), .. }) => {
                 let draw = if refusal.spread.is_zero() { Draw::new(0) } else { self.stream.draw() };

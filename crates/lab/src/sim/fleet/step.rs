@@ -1,4 +1,4 @@
-//! What a caller does next, and what is seen of its guards, whatever it runs.
+//! What a caller does next, and what can be seen of its guards, whatever it runs.
 
 use seawall_policy::{BreakerState, Ending, Time};
 
@@ -7,11 +7,11 @@ use seawall_policy::{BreakerState, Ending, Time};
 pub enum Next {
     /// It sends an attempt.
     Send {
-        /// Where to.
+        /// The endpoint to which it is sent.
         endpoint: usize,
         /// When it gives the attempt up.
         until: Time,
-        /// That moment is the total deadline.
+        /// Whether that moment is the total deadline.
         total: bool,
     },
     /// It waits, and then repeats.
@@ -20,9 +20,9 @@ pub enum Next {
     Over {
         /// It ended well.
         ok: bool,
-        /// It was refused here before anything was sent.
+        /// It was refused by the caller's own guards, before anything was sent.
         refused: bool,
-        /// When its caller was told to come back.
+        /// The time at which the caller was told to come back.
         told: Option<Time>,
     },
 }
@@ -30,9 +30,9 @@ pub enum Next {
 /// A caller's guards, as they are looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(in crate::sim) struct Seen {
-    /// The state of its breakers: the first that is not closed.
+    /// The state of its breakers: that of the first one that is not closed.
     pub(super) state: Option<BreakerState>,
-    /// Its limits together.
+    /// The sum of its limits.
     pub(in crate::sim) limit: Option<u32>,
     /// The smallest of its limits.
     pub(in crate::sim) least_limit: Option<u32>,
@@ -45,7 +45,7 @@ impl Seen {
     }
 }
 
-/// When an answer says to come back.
+/// The time at which an answer says to come back.
 pub(super) fn told(ending: Ending, now: Time) -> Option<Time> {
     let Ending::Answered(answer) = ending else { return None };
     answer.retry_after.map(|rest| now.saturating_add(rest))

@@ -1,4 +1,4 @@
-//! How the arms of a run went, second by second: what is drawn.
+//! How the arms of a run went, second by second. This is what the plots show.
 
 /// How one arm went, second by second.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,13 +14,13 @@ pub struct Course {
 /// One measure of an arm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// What.
+    /// What is measured.
     pub measure: &'static str,
-    /// For each second.
+    /// The value for each second.
     pub points: Vec<f32>,
 }
 
-/// Text as HTML takes it.
+/// Text, escaped for HTML.
 pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,7 +1,8 @@
-//! A run as one page: figures, and how each arm went second by second, side by side.
+//! A run as one page: its figures, and how each arm went second by second, side by side.
 //!
-//! The page needs nothing but itself: no script, no font, no picture from elsewhere. Plots are small and many, all with one
-//! scale for each measure, so that arms are compared by place and shape; colour says nothing that words and lines do not.
+//! The page needs nothing else: no script, no font, no picture from elsewhere. Plots are small and many, all with the
+//! same scale for each measure, so that arms are compared by place and shape. Colour says nothing that words and lines
+//! do not say.
 
 mod bars;
 mod course;
@@ -33,7 +34,7 @@ svg { display:block; width:100%; height:auto } svg text { fill:var(--quiet); fon
 .bar { fill:var(--line) } .whisker { stroke:var(--ink); stroke-width:1.2 }
 ";
 
-/// What is told of each measure.
+/// The explanation of each measure.
 const MEASURES: [(&str, &str); 6] = [
     ("goodput", "Goodput: the share of the calls begun in a second that ended well"),
     ("load on the provider", "Load on the provider: attempts that reached it, in each second"),
@@ -43,7 +44,7 @@ const MEASURES: [(&str, &str); 6] = [
         "Breakers not closed: the share of the callers whose breaker is open or half-open",
     ),
     ("limit", "Concurrency limit: the mean over the callers"),
-    ("in flight", "In flight: the most attempts of all callers under way at once"),
+    ("in flight", "In flight: the most attempts of all callers under way at the same time"),
 ];
 
 /// The page.

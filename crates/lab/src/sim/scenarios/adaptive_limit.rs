@@ -1,8 +1,8 @@
 //! A limit that follows capacity: half of it goes, and comes back.
 //!
-//! A provider of 500 attempts a second, whose full queue answers 503, is offered 90 %. For a minute it has half of its
-//! capacity: twice as much is offered as it can do. What is wanted then is what it can do, served soon: not a full queue
-//! in front of it. Afterwards the limit must rise again.
+//! A provider of 500 attempts a second, whose full queue answers 503, is offered 90 % of that. For a minute it has half
+//! of its capacity, so nearly twice as much is offered as it can do. A good limit then sends as much as the provider
+//! can do, which is served soon, and does not fill the queue in front of it. Afterwards the limit must rise again.
 
 use super::arms::{note, play};
 use super::scenario::{Findings, Scenario, Study};
@@ -81,10 +81,10 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// In the minute: the share of what the provider could do that was done well, the attempts that waited there, the mean
-/// limit. After it: seconds until goodput stays at 95 %, or -1.
+/// In the minute: the share of what the provider could do that was done well, the attempts that waited there, and the
+/// mean limit. After it: seconds until goodput stays at 95 %, or -1.
 fn row(run: &Record, storm: &Storm) -> Vec<f64> {
-    // The first seconds are the way to a new balance.
+    // The first seconds are left out: the limit is on the way to its new balance.
     let (from, to) = (storm.from as usize + 10, storm.over());
     let span = (to - from) as f64;
     let done = run.sum(from, to, |second| f64::from(second.ok)) / span;

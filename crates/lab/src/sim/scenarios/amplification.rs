@@ -1,7 +1,7 @@
 //! Retries over several tiers multiply.
 //!
 //! Three tiers that each try three times make 27 attempts of one call when the leaf is down: `r^t`. A budget at the top
-//! alone leaves the two below it. A budget that is paid for by successes, at every tier, leaves one attempt.
+//! alone still leaves nine. A budget at every tier that is paid for by successes leaves one attempt.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// Calls a second, seconds before anything is counted, and in all.
+/// Calls a second; the seconds before anything is counted; the seconds in all.
 const PER_SECOND: f64 = 1000.0;
 const WARM: f64 = 20.0;
 const LASTS: f64 = 40.0;
@@ -57,7 +57,7 @@ enum Rule {
 
 struct Setup {
     name: String,
-    /// The top tier first.
+    /// The tiers, the top one first.
     tiers: Vec<Rule>,
     failing: f64,
 }

@@ -1,4 +1,4 @@
-//! Arms of a study: worlds that differ in one thing, and what is measured in each.
+//! The arms of a study: worlds that differ in one thing, and what is measured in each of them.
 
 use seawall_policy::Time;
 
@@ -12,7 +12,7 @@ use crate::sim::world::World;
 use crate::sim::world::record::{Record, Second};
 use crate::sim::world::run::run;
 
-/// One world, and what is asked of it.
+/// One world, and what is measured in it.
 pub(super) struct Arm {
     pub(super) name: String,
     pub(super) world: World,
@@ -22,9 +22,9 @@ pub(super) struct Arm {
 /// What is measured. Numbers are seconds of the run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Measure {
-    /// Seconds from this one until goodput stays at 95 %.
+    /// Seconds from this second until goodput stays at 95 %.
     Recovery(usize),
-    /// The same, and what Seawall promises beside it: the worst seed, refusals before the trouble, peak amplification.
+    /// The same, and what Seawall promises besides: the worst seed, refusals before the trouble, peak amplification.
     Seawall(usize),
     /// Goodput between two seconds.
     Goodput(usize, usize),
@@ -50,14 +50,14 @@ pub(super) fn count(findings: &mut Findings, runs: &[Record]) {
     }
 }
 
-/// Adds up what was run, and keeps its course where somebody wants to see it.
+/// Adds up what was run, and keeps its course where plots are wanted.
 pub(super) fn note(study: &Study<'_>, findings: &mut Findings, arm: &str, world: &World, runs: &[Record]) {
     count(findings, runs);
     if !study.plots {
         return;
     }
     let callers = world.fleet.iter().map(|group| group.callers).sum::<u32>().max(1) as f32;
-    // The last seconds hold calls that have not ended.
+    // The last seconds are left out: they hold calls that have not ended.
     let seconds = runs.iter().map(|run| run.seconds.len().saturating_sub(3)).min().unwrap_or(0);
     let mean = |measure: &'static str, of: &dyn Fn(&Second) -> f32| {
         let at = |second: usize| runs.iter().map(|run| of(&run.seconds[second])).sum::<f32>();

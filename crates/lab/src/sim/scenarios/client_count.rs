@@ -1,7 +1,7 @@
-//! The same load from more callers: what each of them may save up adds up.
+//! The same load from more callers: the savings of all callers add up.
 //!
-//! A bucket of ten tokens is nothing. A hundred thousand of them are a second outage: the fleet may hold
-//! `N · c0 ≤ (1 − ρ) · µ · seconds of recovery`. A floor of retries per second is worse, since it never runs dry.
+//! One bucket of ten tokens does no harm. A hundred thousand of them are a second outage: the fleet may hold `N · c0 ≤
+//! (1 − ρ) · µ · seconds of recovery`. A floor of repeats per second is worse, since it never runs dry.
 
 use super::arms::{Arm, Measure, measure};
 use super::scenario::{Findings, Scenario, Study};

@@ -1,9 +1,9 @@
-//! "Come back later": who obeys, and what happens when later comes.
+//! "Come back later": which policies obey, and what happens when the time is over.
 //!
-//! A provider that has too much to do answers 429 and names a time. A caller that does not obey makes its trouble longer. One
-//! that obeys to the millisecond comes back together with everybody else who was told the same, and does so exactly when the
-//! provider has hardly recovered. And a 429 is often about one tenant only: a caller that silences the whole provider for it
-//! makes an outage of a tenant's quota. Three studies: the return, a second endpoint, and one tenant of several.
+//! A provider that has too much to do answers 429 and names a time. A caller that does not obey prolongs its trouble.
+//! Callers that obey to the millisecond all come back together, exactly when the provider has hardly recovered. And a
+//! 429 is often about one tenant only: a caller that then sends nothing at all to the provider turns a tenant's quota
+//! into an outage. There are three studies: the return, a second endpoint, and one tenant of several.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,17 +54,17 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// How long an attempt is waited for.
+/// How long the caller waits for an attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The second in which the trouble begins.
 const FROM: usize = 30;
-/// How long the provider says no, in the study of the return.
+/// How long the provider answers 429, in the study of the return.
 const LASTS: usize = 1;
-/// How long it says no, in the others.
+/// How long it answers 429, in the other studies.
 const LONG: usize = 60;
-/// What is looked at after it, there.
+/// How long the time after it is observed, in those studies.
 const AFTER: usize = 15;
-/// A call that was told a time is made again so often.
+/// How often a call that was told a time is made again.
 const RETURNS: u8 = 3;
 /// The tenant whose quota is used up.
 const TENANT: u32 = 1;
@@ -110,8 +110,8 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// What Seawall promises of the return: twice the capacity in the largest tenth of a second, and half of the refusals of exact
-/// obedience.
+/// What Seawall promises of the return: at most twice the capacity in the largest tenth of a second, and half of the
+/// refusals of exact obedience.
 fn promises(study: &Study<'_>, findings: &mut Findings) {
     let mean = |name: &str, column: usize| {
         let figure = findings.figures.iter().find(|figure| figure.name == format!("cooling_return/{name}"));
@@ -144,8 +144,8 @@ fn seawall(study: &Study<'_>, endpoints: usize) -> SeawallPolicy {
     SeawallPolicy::new(&study.seawall, endpoints, TIMEOUT, true)
 }
 
-/// For a second, everything is answered 429 until the second `over`. Then the provider serves what comes as fast as it can, in its
-/// order; what is above its quota is answered 429 with one second.
+/// Everything is answered 429 for a second, until the second `over`. Then the provider serves requests as fast as it
+/// can, in their order. Requests above its quota are answered 429 with one second.
 fn returning(study: &Study<'_>, policy: Policy, returns: u8, over: usize) -> World {
     let callers = study.callers.unwrap_or(1000);
     let capacity = study.knobs.number("capacity");
@@ -162,9 +162,9 @@ fn returning(study: &Study<'_>, policy: Policy, returns: u8, over: usize) -> Wor
     world
 }
 
-/// The most that reached the provider in a tenth of a second after the return, calls refused and attempts answered 429, both
-/// from the beginning of the trouble on, attempts that reached it after its trouble and before the named time, and attempts for
-/// each call.
+/// The figures are: the most attempts that reached the provider in a tenth of a second after the return; calls refused
+/// and attempts answered 429, both from the beginning of the trouble on; attempts that reached it after its trouble and
+/// before the named time; and attempts for each call.
 fn came_back(run: &Record, over: usize) -> Vec<f64> {
     let end = run.seconds.len();
     let provider = &run.providers[0];
@@ -179,7 +179,7 @@ fn sum(seconds: &[u32], from: usize, to: usize) -> f64 {
     seconds[from.min(to)..to.min(seconds.len())].iter().copied().map(f64::from).sum()
 }
 
-/// A fleet of a few callers with many calls, for half a minute before the trouble, its time, and half a minute after it.
+/// A fleet of a few callers with many calls: half a minute before the trouble, the trouble, and half a minute after it.
 fn fleet(study: &Study<'_>, endpoints: usize, station: Station) -> World {
     let policy = Policy::Seawall(Arc::new(seawall(study, endpoints)));
     let callers = study.callers.unwrap_or(20);
@@ -210,8 +210,8 @@ fn one_endpoint(study: &Study<'_>, names: Named, tenants: u32, key: Option<u32>)
     world
 }
 
-/// Of the calls during the trouble: the share that ended well, the share that the second endpoint served, and attempts at the
-/// first for each call; then the smallest limit.
+/// Of the calls during the trouble: the share that ended well, the share that the second endpoint served, and the
+/// attempts at the first endpoint for each call. Then the smallest limit.
 fn moved_on(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM, FROM + LONG);
     let begun = run.sum(from, to, |second| f64::from(second.begun)).max(1.0);
@@ -222,8 +222,9 @@ fn moved_on(run: &Record) -> Vec<f64> {
     vec![run.goodput(from, to), second / begun, at_first / begun, limit]
 }
 
-/// Of the other tenants' calls during the trouble: the share that ended well, and that was refused; then, of all calls, the share
-/// that was refused, attempts for each call, the smallest limit, and the share that ended well in the seconds after the trouble.
+/// Of the other tenants' calls during the trouble: the share that ended well, and the share that was refused. Then, of
+/// all calls: the share that was refused, attempts for each call, the smallest limit, and the share that ended well in
+/// the seconds after the trouble.
 fn others(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM, FROM + LONG);
     let spared = run.sum(from, to, |second| f64::from(second.spared)).max(1.0);

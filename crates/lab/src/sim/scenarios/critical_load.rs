@@ -1,8 +1,8 @@
 //! Critical load: above it, an overload that has begun feeds itself for ever.
 //!
-//! While all attempts time out, each call makes `a` of them, and a server at load `aρ ≥ 1` never works its queue off. So
-//! the critical load is `1/a` (`a` attempts a call). It is found here by halving an interval of
-//! loads: does the backlog of a deep trigger shrink, or grow?
+//! While all attempts time out, each call makes `a` attempts, and a server at load `aρ ≥ 1` never works its queue off.
+//! So the critical load is `1/a`. It is found here by halving an interval of loads: does the backlog of a deep trigger
+//! shrink, or does it grow?
 
 use super::arms::count;
 use super::scenario::{Findings, Scenario, Study};
@@ -33,7 +33,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// Intervals of loads are halved down to this.
+/// An interval of loads is halved until it has this width.
 const FINE: f64 = 0.005;
 
 fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
@@ -83,7 +83,7 @@ fn search(storm: Storm, policy: &Policy, seed: u64) -> (f64, Vec<Record>) {
     ((recovers + never) / 2.0, records)
 }
 
-/// Whether it has recovered, or will: the backlog of the last third of the time is shorter than that before.
+/// Whether it has recovered or will recover: the backlog of the last third of the time is shorter than that before it.
 fn shrinks(record: &Record, over: usize) -> bool {
     if record.recovery(over).is_some() {
         return true;

@@ -117,13 +117,13 @@ impl Event for Happens {
 
 struct Ran {
     refused: f64,
-    /// Of those that were not refused, in mean holding times.
+    /// The mean wait of the calls that were not refused, in mean holding times.
     mean_wait: f64,
     hash: u64,
     events: u64,
 }
 
-/// One unit of time is the mean holding time; it stands for a second.
+/// The unit of time is the mean holding time, which is written as one second.
 fn simulate(case: &Case, calls: u64, seed: u64) -> Ran {
     let mut arrivals = Stream::of(seed, Whose::Arrivals, 0);
     let mut holding = Stream::of(seed, Whose::Provider, 0);

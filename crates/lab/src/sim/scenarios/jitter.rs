@@ -1,8 +1,9 @@
 //! Backoff and jitter: N clients want to write one row, each with optimistic concurrency control.
 //!
-//! A client reads the row's version, then writes under it; the write fails if another came between, and the client
+//! A client reads the row's version, then writes under it. The write fails if another one came between, and the client
 //! begins again after a wait. The network takes |N(10, 2)| ms each way. It is the setup of M. Brooker, *Exponential
-//! Backoff and Jitter* (AWS Architecture Blog, 2015): waits without chance keep those together that failed together.
+//! Backoff and Jitter* (AWS Architecture Blog, 2015): without chance in the waits, clients that failed together stay
+//! together.
 
 use seawall_policy::Time;
 
@@ -109,7 +110,7 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// The order that the study found: chance halves the writes of plain doubling, and costs a fraction of its time.
+/// The order that the study found: chance halves the writes of plain doubling, and takes a fraction of its time.
 fn ordered(figure: &dyn Fn(&str) -> (f64, f64)) -> bool {
     let [none, exp, equal, full, decorr] = ["none", "exp", "equal", "full", "decorr"].map(figure);
     let near = (full.0 / equal.0 - 1.0).abs() < 0.1;
@@ -152,7 +153,7 @@ struct Ran {
 struct Client {
     stream: Stream,
     failed: i32,
-    /// The last wait of the decorrelated rule.
+    /// The last wait, which the decorrelated rule needs.
     wait: f64,
 }
 

@@ -1,4 +1,4 @@
-//! The named scenarios, one file each: a question that was asked in public before, and what the simulation answers.
+//! The named scenarios, one file for each: a question that was asked in public before, and what the simulation answers.
 
 mod adaptive_limit;
 mod amplification;
@@ -39,7 +39,7 @@ pub const ALL: &[&Scenario] = &[
 /// The scenario of this name.
 ///
 /// # Errors
-/// There is none; the nearest is named.
+/// There is no such scenario. The error names the nearest one.
 pub fn find(name: &str) -> Result<&'static Scenario, Misuse> {
     let names: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
     ALL.iter()

@@ -1,7 +1,8 @@
-//! One shard of ten is down: does the breaker make a tenth of an outage into a whole one?
+//! One shard of ten is down: does the breaker turn a tenth of an outage into a whole one?
 //!
-//! Twenty instances call a provider with ten shards; one fails at once, or hangs, for 70 seconds. A breaker for the whole
-//! provider that trips at 10 % refuses the nine healthy shards most of the time; one that trips at 50 % never sees it.
+//! Twenty instances call a provider with ten shards. One shard fails immediately, or hangs, for 70 seconds. A breaker
+//! for the whole provider that opens at 10 % refuses the nine healthy shards most of the time. One that opens at 50 %
+//! never notices.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +56,7 @@ enum Kind {
     Fast,
     Slow,
     Random(f64),
-    /// Everything is swallowed for a minute.
+    /// Every request goes unanswered for a minute.
     Whole,
 }
 
@@ -94,10 +95,12 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// Until a policy has seen what is wrong: before that, what is under way is the outage's, not the policy's.
+/// The time that a policy needs to see what is wrong. What is under way before that is the outage's doing, not the
+/// policy's.
 const SETTLES: usize = 5;
 
-/// Goodput, that of the healthy shards, mean latency in ms, and the most attempts under way once the policy has settled.
+/// Goodput, that of the healthy shards, the mean latency in ms, and the most attempts under way once the policy has
+/// settled.
 fn row(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM as usize, TO as usize);
     let spared = run.sum(from, to, |second| f64::from(second.spared));
@@ -151,7 +154,7 @@ fn world(study: &Study<'_>, policy: Policy, kind: Kind) -> World {
     let mut world = World::new(callers, policy, per_second, station, TO + 20.0);
     world.keys = study.knobs.number("shards") as u32;
     world.timeout = timeout(study);
-    // Shard 3 is the one; with two or three shards it is the first.
+    // Shard 3 fails. With two or three shards it is the first one.
     for trouble in &mut world.providers[0].troubles {
         trouble.key = trouble.key.map(|key| if key < world.keys { key } else { 0 });
     }

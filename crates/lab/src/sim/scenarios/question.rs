@@ -1,8 +1,8 @@
-//! The question that users have: *my* settings, *this* trouble: what happens to my callers, when is it over, and what
-//! would another setting do?
+//! The question that users have: with *my* settings and *this* trouble, what happens to my callers, when is it over,
+//! and what would another setting do?
 //!
-//! The provider is modelled, since nobody knows the real one: workers enough for the load that is asked for, first come
-//! first served, and work that goes on after its caller gave up. That is the unkind case, on purpose.
+//! The provider is modelled, since nobody knows the real one: enough workers for the load that is asked for, first come
+//! first served, and work that goes on after its caller gave up. That is the worst case, on purpose.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,16 +65,16 @@ pub const SCENARIO: Scenario = Scenario {
 /// What goes wrong, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct What {
-    /// What.
+    /// The kind of trouble.
     pub wrong: Wrong,
-    /// Seconds.
+    /// Its length in seconds.
     pub lasts: f64,
 }
 
 impl std::str::FromStr for What {
     type Err = Misuse;
 
-    /// `hang 30s`, `slow 10x 60s`, `errors 20% 60s`, `refuse 30s`.
+    /// Reads `hang 30s`, `slow 10x 60s`, `errors 20% 60s`, `refuse 30s`.
     fn from_str(text: &str) -> Result<What, Misuse> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let (wrong, lasts) = match words.as_slice() {
@@ -117,7 +117,7 @@ fn number(digits: Option<&str>, word: &str, takes: &str, low: f64, high: f64) ->
     Err(Misuse::new(format!("`{word}` is impossible: {takes}, {low} to {high}")))
 }
 
-/// Seconds of `30s`, `2m`, `500ms`; up to an hour.
+/// The seconds of `30s`, `2m`, `500ms`; up to an hour.
 fn span(word: &str) -> Result<f64, Misuse> {
     let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0)];
     let unit = units.into_iter().find_map(|(unit, seconds)| Some((word.strip_suffix(unit)?, seconds)));
@@ -136,11 +136,11 @@ pub struct Dependency {
     pub name: String,
     /// Its settings.
     pub seawall: Seawall,
-    /// The longest wait for progress of an attempt.
+    /// The longest that an attempt waits for progress.
     pub read: Duration,
 }
 
-/// What each of the numbers is.
+/// The meaning of each number.
 const COLUMNS: [&str; 6] = [
     "% ok in the trouble",
     "% ok in the minute after",
@@ -163,7 +163,7 @@ const FROM: f64 = 30.0;
 /// Plays the question.
 ///
 /// # Errors
-/// Something asked for cannot be.
+/// What was asked for is not possible.
 pub fn ask(
     dependency: &Dependency,
     what: What,
@@ -182,7 +182,7 @@ pub fn ask(
     Ok(findings)
 }
 
-/// The settings as they are, and others beside them; what is the same already is left out.
+/// The settings as they are, and other settings to compare with them. Those that would be the same are left out.
 fn arms(dependency: &Dependency) -> Vec<Variant> {
     let own = dependency.seawall;
     let read = dependency.read;
@@ -225,7 +225,7 @@ fn world(study: &Study<'_>, dependency: &Dependency, what: What, arm: &Variant) 
     let station = Station::workers(workers as u32, Spread::Exponential(workers / capacity));
     let station = Station { hears_cancels: knobs.word("cancels") == "heard", ..station };
     let station = station.troubled(FROM, FROM + what.lasts, what.wrong);
-    // A call may take its total deadline; one that began at the end must have ended.
+    // A call may take its total deadline, and one that began at the end must have ended.
     let longest = dependency.seawall.total.unwrap_or(arm.read * 3).as_secs_f64().min(600.0);
     let horizon = FROM + what.lasts + knobs.number("after") + longest;
     let mut world = World::new(callers, arm.policy.clone(), per_second, station, horizon);

@@ -1,4 +1,4 @@
-//! A scenario: what it asks, how it is asked for, and what it finds.
+//! A scenario: what it asks, how it is run, and what it finds.
 
 use crate::sim::figures::Figure;
 use crate::sim::fleet::Seawall;
@@ -14,11 +14,11 @@ pub struct Scenario {
     pub question: &'static str,
     /// Where the expected answer comes from.
     pub source: &'static str,
-    /// Seeds where nobody says how many.
+    /// The number of seeds by default.
     pub seeds: u32,
-    /// Whether the number of callers can be chosen; why not.
+    /// Whether the number of callers can be chosen; if not, why.
     pub callers: Result<(), &'static str>,
-    /// Settings of its own.
+    /// Its own settings.
     pub knobs: &'static [Knob],
     pub(super) run: fn(&Study<'_>) -> Result<Findings, Misuse>,
 }
@@ -26,13 +26,13 @@ pub struct Scenario {
 /// How a run is asked for.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// Callers, where the scenario's own number shall not hold.
+    /// The number of callers, where it is not the scenario's own.
     pub callers: Option<u32>,
-    /// How many seeds.
+    /// The number of seeds.
     pub seeds: Option<u32>,
     /// The first seed; the others follow it.
     pub seed: u64,
-    /// Threads; results do not depend on it.
+    /// The number of threads. Results do not depend on it.
     pub threads: usize,
     /// The scenario's own settings, by name.
     pub set: Vec<(String, String)>,
@@ -71,15 +71,15 @@ pub(super) struct Study<'a> {
 /// What a scenario found.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    /// In the order of the scenario's page.
+    /// The figures, in the order of the scenario's page.
     pub figures: Vec<Figure>,
-    /// Over all events of all runs, in the order of the runs.
+    /// The hash over all events of all runs, in the order of the runs.
     pub hash: u64,
-    /// Events of all runs.
+    /// The number of events of all runs.
     pub events: u64,
-    /// What the numbers of a list are, in their order.
+    /// The meaning of the numbers of a list, in their order.
     pub columns: Vec<&'static str>,
-    /// How each arm went, where it was asked for and there is something to see.
+    /// How each arm went, where that was asked for and there is something to show.
     pub courses: Vec<Course>,
 }
 
@@ -87,7 +87,7 @@ impl Scenario {
     /// Runs it.
     ///
     /// # Errors
-    /// Something asked for cannot be.
+    /// What was asked for is not possible.
     pub fn run(&self, ask: &Ask, progress: Progress<'_>) -> Result<Findings, Misuse> {
         (self.run)(&self.study(ask, progress)?)
     }

@@ -1,10 +1,10 @@
-//! The storm that several scenarios share: many callers, one provider, and a while in which it has a part of its
-//! capacity only.
+//! The storm that several scenarios share: many callers, one provider, and a while in which the provider has only a
+//! part of its capacity.
 //!
-//! Ten workers of 20 ms serve 500 attempts a second, first come, first served, and never hear that a caller gave up. For
-//! ten seconds they are five times slower. That is all. What then lasts is made by the callers (N. Bronson et al.,
-//! *Metastable Failures in Distributed Systems*, HotOS 2021; L. Huang et al., *Metastable Failures in the Wild*, OSDI
-//! 2022).
+//! Ten workers of 20 ms serve 500 attempts a second, first come, first served, and never learn that a caller gave up.
+//! For ten seconds they are five times slower. That is all that goes wrong. What lasts longer is caused by the callers
+//! (N. Bronson et al., *Metastable Failures in Distributed Systems*, HotOS 2021; L. Huang et al., *Metastable Failures
+//! in the Wild*, OSDI 2022).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +20,12 @@ use crate::sim::world::{Station, World, Wrong};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Storm {
     pub(super) callers: u32,
-    /// Offered, of capacity.
+    /// Calls offered, as a share of capacity.
     pub(super) load: f64,
     pub(super) workers: u32,
     /// Mean service time in seconds.
     pub(super) service: f64,
-    /// The share of capacity that is left in the trigger.
+    /// The share of capacity that is left during the trigger.
     pub(super) left: f64,
     pub(super) from: f64,
     pub(super) lasts: f64,
@@ -46,7 +46,7 @@ pub(super) const BASE: Storm = Storm {
     timeout: 1.0,
 };
 
-/// Settings of a storm, for scenarios that let it vary.
+/// Settings of a storm, for scenarios in which it can vary.
 pub(super) const LOAD: Knob = Knob {
     name: "load",
     default: "0.7",
@@ -115,17 +115,17 @@ impl Storm {
         world
     }
 
-    /// The second in which the trigger is over.
+    /// The second in which the trigger ends.
     pub(super) fn over(&self) -> usize {
         (self.from + self.lasts).ceil() as usize
     }
 
-    /// Seawall with these settings, its buckets full, as in a fleet that has run for long.
+    /// Seawall with these settings and full buckets, as in a fleet that has run for a long time.
     pub(super) fn seawall(&self, settings: &Seawall) -> Policy {
         Policy::Seawall(Arc::new(SeawallPolicy::new(settings, 1, self.timeout(), true)))
     }
 
-    /// The same of a fleet whose settings say how many it is, unless somebody chose otherwise.
+    /// The same for a fleet whose settings say how many callers it has, unless that was chosen otherwise.
     pub(super) fn seawall_fleet(&self, settings: &Seawall) -> Policy {
         let mut told = *settings;
         if told.guards.instances == Seawall::default().guards.instances {

@@ -1,8 +1,8 @@
 //! The tail at scale: a request that fans out waits for its slowest leaf.
 //!
-//! If one leaf in a hundred stalls, a request to a hundred of them stalls with 63 %. A second request to another replica,
-//! sent only when the first is late, costs little and removes nearly all of it (J. Dean, L. A. Barroso, *The Tail at
-//! Scale*, CACM 2013).
+//! If one leaf in a hundred stalls, a request to a hundred leaves stalls with a probability of 63 %. A second request
+//! to another replica, sent only when the first one is late, costs little and removes nearly all of these stalls (J.
+//! Dean, L. A. Barroso, *The Tail at Scale*, CACM 2013).
 
 use seawall_policy::Time;
 
@@ -38,7 +38,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// A leaf in health; one that stalls; and what counts as slow.
+/// The time of a healthy leaf, that of one that stalls, and the time that counts as slow.
 const LEAF: Spread = Spread::Exponential(0.005);
 const STALL: Spread = Spread::Uniform(1.0, 2.0);
 const SLOW: f64 = 1.0;
@@ -86,13 +86,13 @@ impl Event for Happens {
 struct Ran {
     /// The share of roots that took a second or more.
     slow: f64,
-    /// Leaf requests beside the first ones, as a share of those.
+    /// Leaf requests beyond the first ones, as a share of the first ones.
     extra: f64,
     hash: u64,
     events: u64,
 }
 
-/// One root after the other, so that no leaf waits for another root.
+/// The roots come one after the other, so that no leaf waits for another root.
 fn play(stalls: f64, fan: u32, hedge: Option<f64>, roots: u32, seed: u64) -> Ran {
     let mut stream = Stream::of(seed, Whose::Provider, 0);
     let mut agenda = Agenda::new();

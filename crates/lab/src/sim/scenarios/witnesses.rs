@@ -1,9 +1,10 @@
-//! Callers who leave: is the partner hanging, or are they impatient?
+//! Callers that leave: is the provider hanging, or are the callers impatient?
 //!
-//! A caller who hangs up after 50 ms has proved nothing, and a partner that swallows every request is seen by nobody who hangs
-//! up. The obvious rule, by which any wait that was given up is a failure while the window holds no success, opens breakers
-//! before healthy partners. The machines follow two attempts to their real ending instead. Two studies: a grid of partners,
-//! loads and impatience in which nothing is wrong, and a partner that swallows everything from some second on.
+//! A caller that hangs up after 50 ms has proved nothing, and callers that hang up do not notice a provider that
+//! answers nothing. By the obvious rule, any wait that was given up is a failure while the window holds no success. It
+//! opens breakers before healthy providers. The machines follow two attempts to their real ending instead. There are
+//! two studies: a grid of providers, loads and impatience in which nothing is wrong, and a provider that answers
+//! nothing from some second on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use crate::sim::world::{Leavers, Station, World, Wrong};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "witnesses",
-    question: "Most callers leave early. Does that open the breaker of a healthy partner, and who notices one that hangs?",
+    question: "Most callers leave early. Does that open the breaker of a healthy provider, and is a provider that hangs noticed?",
     source: "an independent simulation of the same grid, with the rule and with the obvious one",
     seeds: 3,
     callers: Err("the grid is about one caller that makes all calls"),
@@ -43,27 +44,27 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// Partners that are well: their names and answer times.
-const PARTNERS: [(&str, Spread); 4] = [
+/// Healthy providers: their names and answer times.
+const PROVIDERS: [(&str, Spread); 4] = [
     ("uniform 0.2 to 0.3 s", Spread::Uniform(0.2, 0.3)),
     ("uniform 2 to 4 s", Spread::Uniform(2.0, 4.0)),
     // A median of 0.2 s is this mean: 0.2 * exp(1 / 2).
     ("lognormal, median 0.2 s, sigma 1", Spread::LogNormal(0.329_744, 1.0)),
     ("90 % 0.1 s, 10 % 5 s", Spread::Either(0.1, 0.1, 5.0)),
 ];
-/// Calls a second, seconds of a run, and how many of three seeds.
+/// Calls a second, the seconds of a run, and the number of runs for three seeds.
 const LOADS: [(f64, f64, u32); 4] = [(0.3, 120.0, 3), (2.0, 120.0, 3), (20.0, 60.0, 2), (100.0, 30.0, 2)];
-/// Shares of calls whose callers are impatient, and how many seconds these wait.
+/// Shares of calls whose callers are impatient, and how many seconds these callers wait.
 const SHARES: [f64; 4] = [0.1, 0.5, 0.9, 0.99];
 const PATIENCE: [f64; 6] = [0.005, 0.05, 0.1, 0.25, 1.0, 3.0];
 
-/// The second in which the partner begins to swallow, how many seconds that is watched at least, and how many calls.
+/// The second in which the provider stops answering, and how many seconds and how many calls are observed at least.
 const HANGS: f64 = 30.0;
 const WATCHED: f64 = 30.0;
 const WATCHED_CALLS: f64 = 36.0;
-/// The patience of callers that leave a partner that hangs.
+/// How long callers wait before they leave a provider that hangs.
 const RESTLESS: Spread = Spread::Uniform(0.05, 1.0);
-/// Runs of this study for each seed: at few calls a second, chance is large.
+/// Runs of this study for each seed. With few calls a second, chance has a large part.
 const HANG_SEEDS: u32 = 8;
 
 const COLUMNS: [&str; 6] =
@@ -82,13 +83,13 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
 /// One run of the grid.
 struct Cell {
     world: World,
-    partner: usize,
+    provider: usize,
     seed: u64,
 }
 
 /// What a run of the grid showed.
 struct Row {
-    partner: usize,
+    provider: usize,
     opened: bool,
     patient: f64,
     refused: f64,
@@ -103,8 +104,8 @@ fn grid(study: &Study<'_>, findings: &mut Findings, name: &str, leaving: Leaving
     let rows = seeds::each(cells.len(), study.threads, study.progress, |index| row(&cells[index]));
     let all: Vec<&Row> = rows.iter().collect();
     findings.figures.push(sums(format!("{name}/all"), &all));
-    for (partner, (told, _)) in PARTNERS.iter().enumerate() {
-        let of: Vec<&Row> = rows.iter().filter(|row| row.partner == partner).collect();
+    for (provider, (told, _)) in PROVIDERS.iter().enumerate() {
+        let of: Vec<&Row> = rows.iter().filter(|row| row.provider == provider).collect();
         findings.figures.push(sums(format!("{name}/{told}"), &of));
     }
     for row in &rows {
@@ -115,7 +116,7 @@ fn grid(study: &Study<'_>, findings: &mut Findings, name: &str, leaving: Leaving
 
 fn cells(study: &Study<'_>, leaving: Leaving, keys: u32) -> Vec<Cell> {
     let mut cells = Vec::new();
-    for (partner, (_, takes)) in PARTNERS.into_iter().enumerate() {
+    for (provider, (_, takes)) in PROVIDERS.into_iter().enumerate() {
         for (per_second, seconds, of_three) in LOADS {
             for share in SHARES {
                 for patience in PATIENCE {
@@ -128,7 +129,7 @@ fn cells(study: &Study<'_>, leaving: Leaving, keys: u32) -> Vec<Cell> {
                     world.watch = true;
                     let seeds = (study.seeds * of_three).div_ceil(3);
                     let each = (0..u64::from(seeds)).map(|number| study.seed + number);
-                    cells.extend(each.map(|seed| Cell { world: world.clone(), partner, seed }));
+                    cells.extend(each.map(|seed| Cell { world: world.clone(), provider, seed }));
                 }
             }
         }
@@ -140,7 +141,7 @@ fn row(cell: &Cell) -> Row {
     let record = play(cell.world.clone(), cell.seed);
     let end = record.seconds.len();
     Row {
-        partner: cell.partner,
+        provider: cell.provider,
         opened: record.opened.is_some(),
         patient: record.sum(0, end, |second| f64::from(second.patient)),
         refused: record.sum(0, end, |second| f64::from(second.patient_refused)),
@@ -170,7 +171,7 @@ fn read(study: &Study<'_>) -> Duration {
     Duration::from_secs_f64(study.knobs.number("read"))
 }
 
-/// Calls that may be given up at any time: they have no effect that would have to be known.
+/// Calls that may be given up at any time, since they have no effect that would have to be known.
 fn policy(study: &Study<'_>, leaving: Leaving, keys: u32) -> SeawallPolicy {
     let mut own = SeawallPolicy::new(&study.seawall, 1, read(study), true);
     own.plan.rules = Rules::of(Idempotency::Safe);
@@ -179,12 +180,12 @@ fn policy(study: &Study<'_>, leaving: Leaving, keys: u32) -> SeawallPolicy {
     own
 }
 
-/// A partner that swallows everything: how long the breaker takes to open where all leave, and where nobody does.
+/// A provider that answers nothing: how long the breaker takes to open where all callers leave, and where none does.
 fn hang(study: &Study<'_>, findings: &mut Findings) {
     let seeds = (study.seeds * HANG_SEEDS) as usize;
-    let cases: Vec<(String, [World; 2])> = [PARTNERS[0], PARTNERS[1]]
+    let cases: Vec<(String, [World; 2])> = [PROVIDERS[0], PROVIDERS[1]]
         .into_iter()
-        .flat_map(|partner| LOADS.map(|(per_second, ..)| (partner, per_second)))
+        .flat_map(|provider| LOADS.map(|(per_second, ..)| (provider, per_second)))
         .map(|((told, takes), per_second)| {
             let name = format!("witnesses_hang/{told}, {per_second} calls a second");
             (name, [1.0, 0.0].map(|share| hanging(study, takes, per_second, share)))
@@ -215,7 +216,8 @@ fn hanging(study: &Study<'_>, takes: Spread, per_second: f64, share: f64) -> Wor
     let station = Station::unbounded(takes).troubled(HANGS, f64::MAX, Wrong::Swallowed);
     let horizon = HANGS + WATCHED.max(WATCHED_CALLS / per_second);
     let mut own = policy(study, Leaving::Witnesses, 1);
-    // The evidence of an attempt that is repeated is held back until the repeat has ended, so that patient callers would be late.
+    // The evidence of an attempt that is repeated is held back until the repeat has ended. With repeats, patient
+    // callers would be late.
     own.plan.attempts = 1;
     let mut world = World::new(1, Policy::Seawall(Arc::new(own)), per_second, station, horizon);
     world.timeout = read(study);

@@ -1,6 +1,6 @@
-//! The world of a run: who calls, how often, whom, and what goes wrong there.
+//! The world of a run: which callers call which providers, how often, and what goes wrong there.
 //!
-//! It is plain data. [`run::run`] plays it; [`record::Record`] is what was seen.
+//! It is plain data. [`run::run`] plays it, and [`record::Record`] is what was seen.
 
 pub mod record;
 pub mod run;
@@ -21,48 +21,49 @@ pub struct World {
     pub fleet: Vec<Group>,
     /// When calls begin.
     pub arrivals: Arrivals,
-    /// Each call is for one of so many keys (tenants, shards), each equally often.
+    /// The number of keys (tenants, shards). Each call is for one of them, each equally often.
     pub keys: u32,
     /// The longest that an attempt waits for its answer.
     pub timeout: Duration,
-    /// How long the network takes for each way; none where it takes no time.
+    /// How long the network takes for each way; `None` where it takes no time.
     pub network: Option<Spread>,
-    /// Callers that do not wait until the end; none where all do.
+    /// Callers that do not wait until the end; `None` where all of them do.
     pub leavers: Option<Leavers>,
-    /// How often a call that was told a time to come back is made again at that time: one that was refused here, or that ended with
-    /// an answer that names a time.
+    /// How often a call that was told a time to come back is made again at that time. Such a call was refused by its
+    /// caller, or ended with an answer that names a time.
     pub returns: u8,
-    /// Times to come back are told in whole seconds, rounded up, as `Retry-After` has them.
+    /// Whether times to come back are told in whole seconds, rounded up, as in `Retry-After`.
     pub whole_seconds: bool,
-    /// Between the callers and the providers, the nearest to the callers first. A call that ends well at one of them is
-    /// answered 200, any other 500.
+    /// Tiers between the callers and the providers, the nearest to the callers first. A call that ends well at one of
+    /// them is answered 200, any other call 500.
     pub middle: Vec<Tier>,
-    /// Whom the last tier calls, in order of preference.
+    /// The providers that the last tier calls, in order of preference.
     pub providers: Vec<Station>,
-    /// When it ends.
+    /// When the run ends.
     pub horizon: Time,
-    /// Whether breakers, limits and latencies are watched; it costs time, and changes nothing.
+    /// Whether breakers, limits and latencies are watched. This costs time, and changes nothing.
     pub watch: bool,
 }
 
 /// Callers that run one policy.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// How many.
+    /// The number of callers.
     pub callers: u32,
-    /// What each of them runs, for itself.
+    /// The policy that each of them runs, for itself.
     pub policy: Policy,
 }
 
 /// When calls begin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arrivals {
-    /// Whatever happens: so many a second in all, as a Poisson stream. Many callers that call seldom and do not know of
-    /// each other make one.
+    /// This number of calls a second in all, whatever happens, as a Poisson stream. Many callers that call seldom and
+    /// do not know of each other make such a stream.
     Open(f64),
-    /// Whatever happens: so many a second in all, but together, in waves of a mean size (Poisson waves, geometric sizes).
+    /// This number of calls a second in all, whatever happens, but in waves of a mean size (Poisson waves, geometric
+    /// sizes).
     Waves(f64, f64),
-    /// Each caller calls again only so long after its last call ended.
+    /// Each caller calls again this time after its last call ended.
     Closed(Spread),
 }
 
@@ -71,16 +72,16 @@ pub enum Arrivals {
 pub struct Leavers {
     /// The share of calls that are impatient.
     pub share: f64,
-    /// How long such a call is waited for, from its beginning.
+    /// How long the caller waits for such a call, from its beginning.
     pub patience: Spread,
 }
 
-/// A tier of servers that serve calls by calling on.
+/// A tier of servers that serve a call by calling on.
 #[derive(Clone, Debug)]
 pub struct Tier {
-    /// How many; each has guards of its own.
+    /// The number of servers. Each has its own guards.
     pub instances: u32,
-    /// What each of them runs.
+    /// The policy that each of them runs.
     pub policy: Policy,
     /// What it does itself before it calls on.
     pub station: Station,
@@ -89,31 +90,31 @@ pub struct Tier {
 /// A place where attempts are served.
 #[derive(Clone, Debug)]
 pub struct Station {
-    /// How many at once; none is no bound, and so no queue.
+    /// How many attempts it serves at the same time; `None` is no bound, and then there is no queue.
     pub workers: Option<u32>,
-    /// How long one takes in health.
+    /// How long one attempt takes in health.
     pub takes: Spread,
-    /// Who is next.
+    /// Which attempt is served next.
     pub order: Discipline,
-    /// The most that wait; more are answered 503 at once.
+    /// The most attempts that wait. Further ones are answered 503 immediately.
     pub bound: Option<u32>,
-    /// What has waited longer than the caller does is not begun.
+    /// An attempt that has waited longer than the caller does is not begun.
     pub drops_expired: bool,
-    /// What was given up by its caller, and that is known here, is not begun.
+    /// An attempt that its caller has given up is not begun, if the station knows that.
     pub hears_cancels: bool,
     /// The share of attempts that fail with 500 in health.
     pub fails: f64,
-    /// Something in front answers for it when it takes longer.
+    /// A proxy in front that answers in its place when it takes longer.
     pub front: Option<Front>,
     /// `Retry-After` of a 503 of a full queue.
     pub retry_after: Option<Duration>,
-    /// How many attempts a second it takes; it takes any number where this is none.
+    /// The number of attempts that it takes in a second; `None` is no bound.
     pub quota: Option<Quota>,
     /// What goes wrong, and when.
     pub troubles: Vec<Trouble>,
 }
 
-/// A proxy in front of a station: it answers in its place after a while, and the work goes on behind it.
+/// A proxy in front of a station. It answers in the station's place after a while, and the work goes on behind it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Front {
     /// How long it waits.
@@ -122,12 +123,12 @@ pub struct Front {
     pub status: u16,
 }
 
-/// A bucket of permissions: what comes while it is empty is answered 429 immediately, and nothing is done.
+/// A bucket of permissions. An attempt that comes while it is empty is answered 429 immediately, and nothing is done.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
-    /// Permissions that come into it in a second.
+    /// The number of permissions that come into it in a second.
     pub per_second: f64,
-    /// The most that it holds; it begins full.
+    /// The most permissions that it holds. It begins full.
     pub burst: f64,
     /// The time that the answer names.
     pub names: Named,
@@ -140,7 +141,7 @@ pub enum Named {
     Nothing,
     /// This number of seconds from the answer.
     After(f64),
-    /// Until this moment; the answer names what is left of it.
+    /// Until this moment: the answer names what is left of the time.
     Until(Time),
 }
 
@@ -154,12 +155,12 @@ impl Named {
     }
 }
 
-/// Who is served next.
+/// Which attempt is served next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Discipline {
-    /// Who came first.
+    /// The one that came first.
     Fifo,
-    /// Who came last.
+    /// The one that came last.
     Lifo,
 }
 
@@ -179,26 +180,27 @@ pub struct Trouble {
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Wrong {
-    /// It has this share of its capacity: whatever is begun takes so much longer. Zero: nothing is begun. Not for one key.
+    /// It has this share of its capacity: whatever is begun takes longer in proportion. At zero nothing is begun. Not
+    /// possible for one key.
     Capacity(f64),
-    /// It is swallowed: nothing is done, and no answer comes.
+    /// Attempts go unanswered: nothing is done.
     Swallowed,
-    /// A share fails with this status so many seconds after it came; nothing else is done.
+    /// A share fails with this status, a number of seconds after it came. Nothing else is done.
     Fails {
         /// The share.
         share: f64,
         /// The status.
         status: u16,
-        /// Seconds.
+        /// The number of seconds.
         after: f64,
     },
-    /// A share is answered with this status immediately: there is too much to do. Nothing else is done.
+    /// A share is answered with this status immediately, as by an overloaded provider. Nothing else is done.
     Busy {
         /// The share.
         share: f64,
         /// The status.
         status: u16,
-        /// The time that it names.
+        /// The time that the answer names.
         names: Named,
     },
     /// A share does its whole work, and then fails with this status.
@@ -213,13 +215,13 @@ pub enum Wrong {
 }
 
 impl Station {
-    /// So many workers, an unbounded queue, first come, first served; nothing goes wrong.
+    /// A number of workers, an unbounded queue, first come, first served. Nothing goes wrong.
     #[must_use]
     pub fn workers(workers: u32, takes: Spread) -> Station {
         Station { workers: Some(workers), ..Station::unbounded(takes) }
     }
 
-    /// Serves any number at once.
+    /// Serves any number at the same time.
     #[must_use]
     pub fn unbounded(takes: Spread) -> Station {
         Station {
@@ -237,7 +239,7 @@ impl Station {
         }
     }
 
-    /// Attempts a second that it can serve in health.
+    /// The number of attempts that it can serve in a second, in health.
     #[must_use]
     pub fn capacity(&self) -> f64 {
         self.workers.map_or(f64::INFINITY, |workers| f64::from(workers) / self.takes.mean())
@@ -252,7 +254,7 @@ impl Station {
 }
 
 impl World {
-    /// Callers that all run one policy, a steady stream of calls, one provider; attempts wait for a second.
+    /// Callers that all run one policy, a steady stream of calls, and one provider. Attempts wait for a second.
     #[must_use]
     pub fn new(callers: u32, policy: Policy, per_second: f64, provider: Station, horizon: f64) -> World {
         World {
@@ -272,7 +274,7 @@ impl World {
     }
 }
 
-/// The moment so many seconds after the origin.
+/// The moment this number of seconds after the origin.
 #[must_use]
 pub fn at_second(second: f64) -> Time {
     Time::from_nanos((second.max(0.0) * 1e9) as u64)

@@ -1,7 +1,8 @@
 //! What was seen of a run, second by second.
 //!
-//! Goodput is counted by when a call *began*: the share of the calls begun in a second that ended well, whenever that
-//! was. Counted by when they end, a server that works off a backlog of dead requests looks busy and well.
+//! Goodput is counted by when a call *began*: the share of the calls begun in a second that ended well, at whatever
+//! time. If it were counted by when calls end, a server that works off a backlog of dead requests would look busy and
+//! healthy.
 
 use seawall_policy::Time;
 
@@ -12,37 +13,37 @@ use crate::sim::fleet::Seen;
 pub struct Second {
     /// Calls begun by the callers.
     pub begun: u32,
-    /// Of those, how many ended well.
+    /// The number of these that ended well.
     pub ok: u32,
-    /// Of those, how many were refused by their own caller before anything was sent.
+    /// The number of these that their own caller refused before anything was sent.
     pub refused: u32,
-    /// Of those refused, how many had a caller who would have waited until the end.
+    /// The number of these refused ones whose caller would have waited until the end.
     pub patient_refused: u32,
-    /// Of those begun, how many had such a caller.
+    /// The number of calls begun whose caller would have waited until the end.
     pub patient: u32,
-    /// Of those begun, how many were left by their caller before they ended.
+    /// The number of calls begun whose caller left before they ended.
     pub left: u32,
-    /// Of those begun, how many were for a key that nothing of its own goes wrong with.
+    /// The number of calls begun for a key without a trouble of its own.
     pub spared: u32,
-    /// Of these, how many ended well.
+    /// The number of these that ended well.
     pub spared_ok: u32,
-    /// Of these, how many were refused.
+    /// The number of these that were refused.
     pub spared_refused: u32,
-    /// Of those begun, how many were made again at the time that they had been told.
+    /// The number of calls begun that were made again at the time that they had been told.
     pub returned: u32,
     /// Attempts that the callers sent.
     pub attempts: u32,
     /// Attempts that reached a provider.
     pub load: u32,
-    /// Attempts waiting at the providers at its end.
+    /// Attempts waiting at the providers at the end of the second.
     pub waiting: u32,
-    /// The most attempts of the callers under way at once.
+    /// The most attempts of the callers under way at the same time.
     pub in_flight: u32,
-    /// Seconds that the calls begun in it took together.
+    /// The seconds that the calls begun in it took, added up.
     pub took: f64,
-    /// Callers whose breaker was not closed at its end; only where watched.
+    /// Callers whose breaker was not closed at the end of the second; only where that is watched.
     pub open: u32,
-    /// Their mean concurrency limit at its end; only where watched.
+    /// Their mean concurrency limit at the end of the second; only where that is watched.
     pub limit: f32,
 }
 
@@ -51,30 +52,30 @@ pub struct Second {
 pub struct Provider {
     /// Attempts that reached it, in each tenth of a second.
     pub tenths: Vec<u32>,
-    /// Attempts that it answered well while somebody waited for them, in each second.
+    /// Attempts that it answered well while their caller still waited, in each second.
     pub served: Vec<u32>,
     /// Attempts that it answered 429 or 503 without any work, in each second.
     pub turned_away: Vec<u32>,
 }
 
-/// A run, as seen.
+/// A run as it was seen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
     /// Second by second.
     pub seconds: Vec<Second>,
-    /// When each call began and how long it took, in seconds, and whether it ended well; only where watched.
+    /// When each call began, how long it took in seconds, and whether it ended well; only where that is watched.
     pub calls: Vec<(f32, f32, bool)>,
     /// Attempts that went on to their real ending although their caller left.
     pub followed: u32,
-    /// The second in which the breaker of a caller was first seen not closed; only where watched.
+    /// The second in which the breaker of a caller was first seen not closed; only where that is watched.
     pub opened: Option<f64>,
-    /// The smallest limit that any caller was seen with; only where watched.
+    /// The smallest limit that any caller was seen with; only where that is watched.
     pub least_limit: Option<u32>,
-    /// Provider by provider.
+    /// The providers, one by one.
     pub providers: Vec<Provider>,
-    /// Over all events.
+    /// The hash over all events.
     pub hash: u64,
-    /// How many events.
+    /// The number of events.
     pub events: u64,
 }
 
@@ -96,9 +97,10 @@ impl Guarded {
     }
 }
 
-/// A share of calls that is "well again".
+/// The share of good calls that counts as "well again".
 const WHOLE: f64 = 0.95;
-/// The last seconds of a run are not judged: calls begun in them may not have ended, and "it stays so" wants to be seen.
+/// The last seconds of a run are not judged: calls begun in them may not have ended, and "it stays so" needs some
+/// seconds to be seen.
 const UNFINISHED_SECONDS: usize = 12;
 
 impl Record {
@@ -123,7 +125,7 @@ impl Record {
         count(&mut self.providers[provider].served, now, 1_000_000_000);
     }
 
-    /// A provider said that it has too much to do.
+    /// A provider answered that it has too much to do.
     pub(super) fn turned_away(&mut self, provider: usize, now: Time) {
         count(&mut self.providers[provider].turned_away, now, 1_000_000_000);
     }
@@ -169,7 +171,7 @@ impl Record {
         self.sum(from, to, |second| f64::from(second.refused)) / begun.max(1.0)
     }
 
-    /// Seconds from `trouble_over` until goodput stays at 95 % or more to the end; `None`: it does not.
+    /// Seconds from `trouble_over` until goodput stays at 95 % or more to the end; `None` if it does not.
     #[must_use]
     pub fn recovery(&self, trouble_over: usize) -> Option<f64> {
         let end = self.seconds.len().saturating_sub(UNFINISHED_SECONDS);
@@ -193,7 +195,7 @@ impl Record {
         self.seconds[from.min(end)..end].windows(10).map(share).fold(0.0, f64::max)
     }
 
-    /// The most attempts under way at once in these seconds.
+    /// The most attempts under way at the same time in these seconds.
     #[must_use]
     pub fn most_in_flight(&self, from: usize, to: usize) -> u32 {
         let end = to.min(self.seconds.len());

@@ -1,7 +1,7 @@
 //! Plays a world: events in virtual time, until the horizon.
 //!
-//! The order of a call is read off [`Play::happens`]: it arrives, its policy says what to do, an attempt reaches a
-//! station, is served or not, and its answer or its timeout comes back to the policy.
+//! [`Play::happens`] shows the order of a call: it arrives, its policy says what to do, an attempt reaches a station,
+//! is served or not, and its answer or its timeout comes back to the policy.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ mod leaving;
 
 #[derive(Clone, Copy)]
 enum Happens {
-    /// The stream of calls brings the next.
+    /// The stream of calls brings the next call.
     Arrives,
     /// A caller of a closed loop calls again.
     Thinks { caller: u32 },
@@ -32,15 +32,15 @@ enum Happens {
     FrontGivesUp(Handle),
     /// An answer reaches the caller; status 0 is a refused connection.
     Answers(Handle, u16),
-    /// The caller's patience is over.
+    /// The caller's wait for the attempt is over.
     TimesOut(Handle),
     /// A wait before a repeat is over.
     Waited(Handle),
     /// Something at a station begins or ends to go wrong.
     Changes { station: u32 },
-    /// Who made the call gives up waiting for it.
+    /// The caller of the call gives up waiting for it.
     Leaves(Handle),
-    /// Who was told to come back makes the call again.
+    /// A caller that was told to come back makes the call again.
     Returns(Return),
 }
 
@@ -64,7 +64,7 @@ impl Event for Happens {
     }
 }
 
-/// A connection that was refused, among statuses.
+/// The status that stands for a refused connection.
 const REFUSED: u16 = 0;
 
 /// A call that is made again.
@@ -92,9 +92,9 @@ struct CallUnderWay {
     machine: Machine,
     /// The attempt under way.
     flight: Option<Handle>,
-    /// Its caller would wait until the end.
+    /// Whether its caller would wait until the end.
     patient: bool,
-    /// Its caller left, and its attempt goes on for this.
+    /// Its caller left, and its attempt goes on for this witness.
     witness: Option<Witness>,
     /// How often it was made before.
     times: u8,
@@ -108,9 +108,9 @@ struct Attempt {
     /// When the caller stops waiting, and whether that is its total deadline.
     until: Time,
     total: bool,
-    /// The caller still waits.
+    /// Whether the caller still waits.
     awaited: bool,
-    /// The station still has it.
+    /// Whether the station still has it.
     held: bool,
     /// The time to come back that its answer names.
     told: Option<Duration>,
@@ -120,7 +120,7 @@ struct Play {
     world: World,
     policies: Vec<Policy>,
     callers: Vec<Caller>,
-    /// Where the callers of each level begin, the edge first; one more for the end.
+    /// Where the callers of each level begin, the outermost level first; one more for the end.
     levels: Vec<u32>,
     stations: Vec<Working>,
     calls: Slab<CallUnderWay>,
@@ -136,7 +136,7 @@ struct Play {
     sampled: usize,
 }
 
-/// Plays it with one seed.
+/// Plays the world with one seed.
 #[must_use]
 pub fn run(world: World, seed: u64) -> Record {
     let mut play = Play::new(world, seed);
@@ -360,7 +360,7 @@ impl Play {
         }
     }
 
-    /// Looks around at the end of each second. It is no event: looking changes nothing.
+    /// Looks at all callers and stations at the end of each second. It is no event: looking changes nothing.
     fn samples(&mut self, now: Time) {
         let passed = ((now.as_nanos() / 1_000_000_000) as usize).min(self.record.seconds.len());
         while self.sampled < passed {
@@ -382,7 +382,7 @@ impl Play {
     }
 }
 
-/// The moment that many whole seconds from now, rounded up.
+/// The moment a whole number of seconds from now, rounded up.
 fn in_whole_seconds(back: Time, now: Time) -> Time {
     let rest = back.since(now);
     now.saturating_add(Duration::from_secs(rest.as_secs() + u64::from(rest.subsec_nanos() > 0)))

@@ -1,7 +1,7 @@
-//! Things that come and go, in reused places. A handle tells apart those that had the same place one after the other, so
-//! a timer of one that is gone finds nobody.
+//! Things that come and go, in places that are used again. A handle tells apart the things that had the same place one
+//! after the other, so a timer of a thing that is gone finds nothing.
 
-/// A thing's place, and its turn there.
+/// A thing's place, and how often that place was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Handle {
     pub(super) place: u32,
@@ -27,7 +27,7 @@ impl<T> Slab<T> {
                 Handle { place, turn: *turn }
             }
             None => {
-                let place = u32::try_from(self.places.len()).expect("fewer than 2^32 at once");
+                let place = u32::try_from(self.places.len()).expect("fewer than 2^32 at the same time");
                 self.places.push((0, Some(thing)));
                 Handle { place, turn: 0 }
             }

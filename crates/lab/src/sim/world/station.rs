@@ -15,23 +15,23 @@ pub(super) struct Working {
     stream: Stream,
     idle: u32,
     queue: VecDeque<Handle>,
-    /// The share of its capacity that it has.
+    /// The share of its capacity that it has now.
     capacity: f64,
-    /// Permissions that its quota had left, and when.
+    /// How much was left of its quota, and at what time.
     permissions: Option<(f64, Time)>,
 }
 
-/// What becomes of an attempt that arrives.
+/// What happens to an attempt that arrives.
 pub(super) enum Met {
-    /// It is worked on, for so long, and then answered.
+    /// It is worked on for this time, and then answered.
     Begun(Duration, u16),
     /// It waits.
     Queued,
-    /// It is answered so, so much later, without any work, and may be told a time to come back.
+    /// It is answered after this time, without any work. The answer may name a time to come back.
     Answered(Duration, u16, Option<Duration>),
     /// The connection is refused.
     Refused,
-    /// Nothing ever happens to it.
+    /// It is never answered.
     Swallowed,
 }
 
@@ -47,12 +47,12 @@ impl Working {
         }
     }
 
-    /// When something begins or ends to go wrong.
+    /// When something begins or ceases to go wrong.
     pub(super) fn changes(&self) -> impl Iterator<Item = Time> + '_ {
         self.setup.troubles.iter().flat_map(|trouble| [trouble.from, trouble.to])
     }
 
-    /// Something began or ended to go wrong.
+    /// Something began or ceased to go wrong.
     pub(super) fn change(&mut self, now: Time) {
         self.capacity = 1.0;
         for trouble in &self.setup.troubles {
@@ -116,7 +116,7 @@ impl Working {
         (!takes).then(|| Met::Answered(Duration::ZERO, 429, quota.names.rest(now)))
     }
 
-    /// A worker begins: for how long, and how it will answer.
+    /// A worker begins: how long it will take, and how it will answer.
     fn begin(&mut self, key: u32, now: Time) -> (Duration, u16) {
         if self.setup.workers.is_some() {
             self.idle -= 1;
@@ -142,7 +142,7 @@ impl Working {
         }
     }
 
-    /// The next to be looked at, if there is somebody to serve it.
+    /// The next attempt in the queue, if a worker is free for it.
     pub(super) fn next(&mut self) -> Option<Handle> {
         if self.idle == 0 || self.capacity <= 0.0 {
             return None;
@@ -153,7 +153,7 @@ impl Working {
         }
     }
 
-    /// One that waited is begun.
+    /// Begins an attempt that has waited.
     pub(super) fn begin_waiting(&mut self, key: u32, now: Time) -> (Duration, u16) {
         self.begin(key, now)
     }

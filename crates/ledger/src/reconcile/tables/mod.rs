@@ -1,7 +1,7 @@
-//! The few things that the reports' tables need of a database, so that their statements are written once.
+//! The few things that the tables of the reports need of a database, so that their statements are written once.
 //!
-//! All writing is a list of statements in one transaction, of which the first says whether the writer still holds the
-//! report. Nothing is decided between two statements, so there is nothing to hold a transaction open for.
+//! Every write is a list of statements in one transaction. The first of them checks that the writer still holds the
+//! report. Nothing is decided between two statements, so no transaction is held open.
 
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -85,7 +85,7 @@ pub enum Cell {
     Bytes(Vec<u8>),
 }
 
-/// The cells of a row, one after the other.
+/// The cells of a row, read one after the other.
 #[derive(Debug)]
 pub struct Cells(std::vec::IntoIter<Cell>);
 
@@ -143,7 +143,7 @@ impl Cells {
         self.must_int().map(Stamp::from_micros)
     }
 
-    /// A word, or an amount: what it is parsed as must be able to read it.
+    /// A word or an amount: the type that it is parsed as must be able to read it.
     pub(crate) fn parsed<T>(
         &mut self,
         what: &str,
@@ -161,9 +161,9 @@ pub(crate) fn foreign(wanted: &str, found: &str) -> StoreError {
 /// One statement.
 #[derive(Clone, Debug)]
 pub struct Statement {
-    /// With `$1`, `$2` for what is bound.
+    /// The text, with `$1`, `$2` for the values.
     pub text: String,
-    /// What is bound.
+    /// The values.
     pub values: Vec<Value>,
 }
 
@@ -175,17 +175,17 @@ impl Statement {
 
 /// A database with the ledger's tables in it.
 pub trait Tables: Send + Sync {
-    /// How it says things.
+    /// Its dialect.
     fn dialect(&self) -> Dialect;
 
     /// Reads.
     fn rows(&self, statement: Statement) -> impl Future<Output = Result<Vec<Cells>>> + Send;
 
-    /// Executes all in one transaction, if the first changes a row; says whether it did.
+    /// Executes all statements in one transaction if the first one changes a row, and says whether it did.
     fn transact(&self, statements: Vec<Statement>) -> impl Future<Output = Result<bool>> + Send;
 }
 
-/// Where the two databases differ.
+/// The places where the two databases differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// Times are microseconds, ids are text.
@@ -205,8 +205,8 @@ impl Dialect {
     /// The database's time at this statement.
     pub(crate) fn now(self) -> String {
         match self {
-            // It has no clock of its own: its processes share the machine's. Its own function rounds to milliseconds, and a
-            // row written just before would seem to come after.
+            // SQLite has no clock of its own: its processes share the machine's. Its time function rounds to
+            // milliseconds, and a row written just before would seem to come after.
             Dialect::Sqlite => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 since.as_micros().to_string()
@@ -215,7 +215,7 @@ impl Dialect {
         }
     }
 
-    /// The database's time, moved by so many microseconds.
+    /// The database's time, moved by a number of microseconds.
     pub(crate) fn now_plus(self, micros: &str) -> String {
         match self {
             Dialect::Sqlite => format!("({} + {micros})", self.now()),
@@ -255,7 +255,7 @@ impl Dialect {
         }
     }
 
-    /// A column of bytes, or null where there are more.
+    /// A column of bytes; null where there are more bytes than the bound.
     pub(crate) fn bytes_within(self, column: &str, most: usize) -> String {
         match self {
             Dialect::Sqlite => format!("CASE WHEN length({column}) <= {most} THEN {column} END"),
@@ -263,8 +263,8 @@ impl Dialect {
         }
     }
 
-    /// Searches the listed records by their key. Without statistics SQLite takes a report for some ten rows, and reads them
-    /// all for each key.
+    /// Makes SQLite search the listed records by their key. Without statistics it expects some ten rows in a report,
+    /// and reads all of them for each key.
     pub(crate) const fn by_key(self) -> &'static str {
         match self {
             Dialect::Sqlite => " INDEXED BY seawall_listed_key",
@@ -272,16 +272,16 @@ impl Dialect {
         }
     }
 
-    /// A column that is compared, and not searched by.
+    /// A column that is compared, but not searched by.
     pub(crate) fn unsearched(self, column: &str) -> String {
         match self {
             Dialect::Sqlite => format!("+{column}"),
-            // Its statistics know better.
+            // PostgreSQL's statistics know better.
             Dialect::Postgres => column.to_owned(),
         }
     }
 
-    /// A table `r` made of a JSON array of objects; a name that begins with `#` is a number's.
+    /// A table `r` made from a JSON array of objects. A name that begins with `#` is that of a number.
     pub(crate) fn records(self, json: &str, fields: &[&str]) -> String {
         let columns = fields.iter().map(|field| match (self, field.strip_prefix('#')) {
             (Dialect::Sqlite, number) => {

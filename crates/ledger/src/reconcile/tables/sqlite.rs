@@ -1,5 +1,5 @@
-//! The reports' tables in an SQLite file: they are written through a connection beside the ledger's one writer, since a
-//! page of a list is one large transaction, and the two wait for each other as any two do.
+//! The tables of the reports in an SQLite file. They are written through a second connection beside the ledger's one
+//! writer, since a page of a list is one large transaction. The two wait for each other as any two connections do.
 
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, Row, TypeInfo, ValueRef};
@@ -9,7 +9,7 @@ use crate::error::Trouble;
 use crate::store::Result;
 use crate::store::sqlite::{Sqlite, failed};
 
-/// How often a transaction that found the file locked is run again; each waits for the lock some seconds.
+/// How often a transaction that found the file locked is run again. Each run waits some seconds for the lock.
 const TIMES: u32 = 5;
 
 impl Tables for Sqlite {

@@ -16,10 +16,10 @@ use crate::store::{Changed, Insert, Recorded, Result};
 
 use super::statements::{Session, failed};
 
-/// Begins a transaction of the ledger's own. A row that another transaction holds is not waited for long.
+/// Begins a transaction of the ledger's own. It waits only shortly for a row that another transaction holds.
 ///
-/// No table is scanned: of arrays the planner does not know how long they are, and of a table that is new or has just grown
-/// not how large it is. It would join the two by a scan, and keep that plan while the table grows.
+/// Scans of whole tables are off. The planner does not know how long an array is, nor how large a table is that is new
+/// or has just grown. It would join the two by a scan, and keep that plan while the table grows.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
      SET LOCAL enable_seqscan = off";
 
@@ -33,7 +33,7 @@ impl SharedClock {
     }
 
     pub(super) fn set(&self, clock: DbClock) {
-        // A plain value: a panic elsewhere leaves it whole.
+        // The value is copied whole, so a panic of another thread leaves it valid.
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = clock;
     }
 
@@ -42,7 +42,7 @@ impl SharedClock {
     }
 }
 
-/// Keeps its connection: giving one back to the pool and taking it again costs a round trip each time.
+/// A lane keeps its connection: giving one back to the pool and taking it again costs a round trip each time.
 pub(super) struct Lane {
     pub(super) pool: PgPool,
     pub(super) conn: Option<PoolConnection<Postgres>>,
@@ -59,7 +59,8 @@ impl Lane {
     }
 }
 
-/// How a row that had moved on stands. As the change would have made it: it was taken before, and its answer was lost.
+/// Says how a row that had moved on stands. If it stands as the change would have made it, the change was taken before
+/// and its answer was lost.
 pub(super) fn stale(found: Option<Action>, write: &Write) -> Changed {
     match found {
         Some(action) if action.state == write.to => Changed::Taken,
@@ -67,7 +68,7 @@ pub(super) fn stale(found: Option<Action>, write: &Write) -> Changed {
     }
 }
 
-/// Was a statement of the application refused in favour of another transaction?
+/// Whether a statement of the application was refused in favour of another transaction.
 pub(super) fn lost_against_another(e: &sqlx::Error) -> bool {
     let code = e.as_database_error().and_then(|said| said.code());
     matches!(code.as_deref(), Some("40001" | "40P01"))
@@ -95,7 +96,7 @@ impl Batch<PgConnection> for Lane {
 
         let was_kept = self.conn.is_some();
         let executed = match self.transaction(&inserts, &writes).await {
-            // A kept connection may have died unnoticed. Nothing can have been written before a transaction had begun.
+            // A kept connection may have died unnoticed. Nothing can have been written before the transaction began.
             Err((Begun::No, e)) if was_kept && e.trouble() == Trouble::Away => {
                 self.give_up();
                 self.transaction(&inserts, &writes).await
@@ -111,7 +112,7 @@ impl Batch<PgConnection> for Lane {
     }
 }
 
-/// Had the transaction begun when it failed?
+/// Whether the transaction had begun when it failed.
 enum Begun {
     No,
     Yes,
@@ -138,7 +139,7 @@ impl Lane {
     }
 }
 
-/// The rows that were there, by their keys; what is not among them was inserted.
+/// The rows that existed before, by their keys. A key that is not among them was inserted.
 type Existing = HashMap<(String, String), Action>;
 
 async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedClock) -> Result<Existing> {
@@ -157,7 +158,7 @@ async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedC
     Ok(found.into_iter().map(|action| ((action.dependency.clone(), action.key.clone()), action)).collect())
 }
 
-/// The rows whose change was not taken, as they stand; `None` where one is gone.
+/// The rows whose change was not taken, as they stand; `None` where a row is gone.
 type Moved = HashMap<ActionId, Option<Action>>;
 
 async fn change(
@@ -191,7 +192,7 @@ fn answer(
         Task::Record(insert) => {
             let key = (insert.action.dependency.clone(), insert.action.key.clone());
             Ok(Answer::Recorded(match recorded.get(&key) {
-                // Its own row, written before: the answer was lost.
+                // The row stands as this change made it: it was taken before, and its answer was lost.
                 Some(found) if found.id == insert.action.id => Recorded::New,
                 Some(found) => Recorded::Existing(Box::new(found.clone())),
                 None => Recorded::New,

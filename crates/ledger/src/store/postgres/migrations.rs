@@ -1,7 +1,8 @@
 //! Makes and updates the tables, one numbered step after the other.
 //!
-//! Any number of processes may do so at once. Even `CREATE … IF NOT EXISTS` fails when two run it together: both look, both
-//! create, one is refused by a unique index of the catalogue. So that is run again; from there on a row lock lets one go first.
+//! Any number of processes may do so at the same time. Even `CREATE … IF NOT EXISTS` fails when two run it together:
+//! both look, both create, and a unique index of the catalogue refuses one of them. So that step is run again. From
+//! there on a row lock lets one process go first.
 
 use sqlx::Row;
 use sqlx::postgres::PgPool;
@@ -12,7 +13,7 @@ use crate::store::lane::{RUNS, pause};
 
 use super::statements::failed;
 
-/// The steps, from the first. One that was released is never edited.
+/// The steps, from the first on. A step that was released is never edited.
 const STEPS: [&str; 2] =
     [include_str!("../../../sql/postgres/0001.sql"), include_str!("../../../sql/postgres/0002.sql")];
 
@@ -35,7 +36,7 @@ pub(super) async fn migrate(pool: &PgPool) -> Result<()> {
 
 async fn try_migrate(pool: &PgPool) -> Result<()> {
     let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(failed)?;
-    // Asked first: whoever may only use the tables must not need the right to make them.
+    // This is asked first, so that a role that may only use the tables does not need the right to make them.
     let there = sqlx::raw_sql("SELECT to_regclass('seawall.schema') IS NOT NULL AS there")
         .fetch_one(&mut *tx)
         .await
@@ -68,7 +69,7 @@ async fn version(conn: &mut sqlx::PgConnection, text: &'static str) -> Result<i6
     row.try_get(0).map_err(failed)
 }
 
-/// Refused because another process made the same thing at the same moment: look again.
+/// Whether it was refused because another process made the same thing at the same moment. Then it is read again.
 fn raced(e: sqlx::Error) -> StoreError {
     let code = e.as_database_error().and_then(|said| said.code()).map(|code| code.into_owned());
     match code.as_deref() {

@@ -1,11 +1,13 @@
 //! PostgreSQL, 15 and newer: any number of workers on one database.
 //!
-//! - Every transaction of the ledger's own sets READ COMMITTED itself: the compare-and-set needs no more, and under
-//!   SERIALIZABLE two thirds of concurrent claims would be run again. Only where a handler of the application runs, the
-//!   database's own default holds, since the application was written for it. What is refused with 40001 or 40P01 is run again.
-//! - Nothing outlives a transaction: no session state, no advisory lock, no listening. With [`Settings::prepared`] off there
-//!   are no named statements either, so it works behind a pooler in transaction mode.
-//! - A batch waits for a row that somebody else holds only shortly; whoever wants that row then waits for it alone.
+//! - Every transaction of the ledger's own sets READ COMMITTED itself. The compare-and-set needs no more, and under
+//!   SERIALIZABLE two thirds of concurrent claims would be run again. Only where a handler of the application runs does
+//!   the database's own default hold, since the application was written for it. What is refused with 40001 or 40P01 is
+//!   run again.
+//! - Nothing outlives a transaction: there is no session state, no advisory lock and no listening. With
+//!   [`Settings::prepared`] off there are no named statements either, so it works behind a pooler in transaction mode.
+//! - A batch waits only shortly for a row that another transaction holds. The job that wants that row then waits for it
+//!   alone.
 
 mod lanes;
 mod migrations;
@@ -31,24 +33,24 @@ use lanes::{BEGIN, SharedClock};
 use statements::Session;
 pub(crate) use statements::failed;
 
-/// Begins one that carries a single change, and may wait.
+/// Begins a transaction that carries a single change, and may wait.
 const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'";
 
-/// Begins one in which a handler runs: under the isolation that the database has by default.
+/// Begins a transaction in which a handler runs: under the isolation that is the database's default.
 const BEGIN_DEFAULT: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
 
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
 
-/// How the database is used. Begin with the defaults, and change what is to be different.
+/// How the database is used. Begin with the defaults, and change what has to be different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Connections at most. Default 8: writers, claims and reads; none is held during a call.
+    /// The most connections. Default 8, for writers, claims and reads. None of them is held during a call.
     pub connections: u32,
-    /// Batches under way at once. Default 2: one gathers while the other waits for the disk.
+    /// The number of batches under way at the same time. Default 2: one gathers while the other waits for the disk.
     pub lanes: u32,
-    /// Keep prepared statements. Default yes; no for a pooler in transaction mode (pgbouncer), behind which the next
-    /// transaction may meet another server session.
+    /// Whether prepared statements are kept. Default yes. Say no for a pooler in transaction mode (pgbouncer), behind
+    /// which the next transaction may meet another server session.
     pub prepared: bool,
 }
 
@@ -58,7 +60,7 @@ impl Default for Settings {
     }
 }
 
-/// Actions in a PostgreSQL database, schema `seawall`.
+/// Actions in a PostgreSQL database, in the schema `seawall`.
 #[derive(Clone)]
 pub struct Postgres {
     pool: PgPool,
@@ -67,10 +69,10 @@ pub struct Postgres {
     prepared: bool,
 }
 
-/// How long connecting may take.
+/// The longest time that connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Connects once outside of a pool, which would say that it waited, and not what for.
+/// Connects once outside of the pool. The pool would only say that it waited, and not for what.
 async fn first_connection(options: &PgConnectOptions) -> Result<()> {
     let at = || format!("{}:{}", options.get_host(), options.get_port());
     match tokio::time::timeout(CONNECT, options.connect()).await {
@@ -94,11 +96,11 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// Where the URL is none, or the database cannot be reached.
+    /// The URL is no such URL, or the database cannot be reached.
     pub async fn connect(url: &str, settings: Settings) -> Result<Postgres> {
         let options: PgConnectOptions =
             url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
-        // A start-up parameter that poolers refuse, and that only matters for floating-point columns.
+        // This start-up parameter is refused by poolers, and matters only for floating-point columns.
         let options = options.extra_float_digits(None).application_name("seawall");
         let options = if settings.prepared { options } else { options.statement_cache_capacity(0) };
         first_connection(&options).await?;
@@ -110,11 +112,11 @@ impl Postgres {
         Postgres::on(pool, settings).await
     }
 
-    /// On a pool of the application's own. It must have room for a connection for each lane, and some more.
+    /// Uses a pool of the application's own. It must have room for a connection for each lane, and for some more.
     ///
     /// # Errors
     ///
-    /// Where the database cannot be reached.
+    /// The database cannot be reached.
     pub async fn on(pool: PgPool, settings: Settings) -> Result<Postgres> {
         let prepared = settings.prepared;
         let mut conn = pool.acquire().await.map_err(failed)?;
@@ -128,7 +130,8 @@ impl Postgres {
         Ok(Postgres { pool, lanes, clock, prepared })
     }
 
-    /// How a transaction of the ledger's own begins; then the statements of a claim, of changes, and of the change of one row.
+    /// How a transaction of the ledger's own begins; then the statements of a claim, of several changes, and of the
+    /// change of one row.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn texts() -> [&'static str; 4] {
@@ -144,21 +147,22 @@ impl Postgres {
         Session { conn, prepared: self.prepared }
     }
 
-    /// A transaction in which is only read: without named statements one needs a transaction for that, too.
+    /// A transaction that only reads. Without named statements even a read needs a transaction.
     pub(crate) async fn reading(&self) -> Result<Transaction<'static, Db>> {
         self.begin(BEGIN_READ).await
     }
 
-    /// Begins a transaction in a task of its own, so that nobody who gives up waiting for it can leave it half begun. sqlx
-    /// would then hand out the connection again, inside a transaction that it knows nothing of: after a read-only one the next
-    /// change fails.
+    /// Begins a transaction in a task of its own, so that a caller that stops waiting cannot leave it half begun.
+    /// Otherwise sqlx would hand out the connection again, inside a transaction that sqlx does not know of. After a
+    /// read-only one the next change would fail.
     async fn begin(&self, statement: &'static str) -> Result<Transaction<'static, Db>> {
         let pool = self.pool.clone();
         let begun = tokio::spawn(async move { pool.begin_with(statement).await });
         begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(failed)
     }
 
-    /// One change in a transaction of its own, with its handler; run again where it lost against another one.
+    /// Makes one change in a transaction of its own, with its handler. It is run again where it lost against another
+    /// transaction.
     async fn change_alone(&self, change: &Change<PgConnection>) -> Result<Changed> {
         let mut run = 1;
         loop {
@@ -272,7 +276,7 @@ impl Store for Postgres {
         match self.lanes.run(Task::Change(change.clone())).await {
             Ok(Answer::Changed(changed)) => Ok(changed),
             Ok(_) => Err(unexpected()),
-            // Somebody holds this row: wait for it where no other row waits along.
+            // Another transaction holds this row, so this change waits for it without making other rows wait.
             Err(e) if e.trouble() == Trouble::Busy => Box::pin(self.change_alone(&change)).await,
             Err(e) => Err(e),
         }

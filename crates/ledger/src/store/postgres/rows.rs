@@ -1,6 +1,6 @@
-//! Between rows of PostgreSQL and values.
+//! Turns rows of PostgreSQL into values, and values into rows.
 //!
-//! Batches travel as one array for each column: the statement's text then does not depend on the number of rows.
+//! A batch is sent as one array for each column, so the text of the statement does not depend on the number of rows.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -20,7 +20,7 @@ pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 /// Microseconds from 1970 to 2000, where PostgreSQL's timestamps begin.
 const EPOCH: i64 = 946_684_800_000_000;
 
-/// A `timestamptz`, as it travels: microseconds since 2000.
+/// A `timestamptz` as it is sent: microseconds since 2000.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct At(pub(super) Stamp);
 
@@ -57,7 +57,7 @@ fn at(stamp: Option<Stamp>) -> Option<At> {
     stamp.map(At)
 }
 
-/// A count as the table keeps it. None comes near the end of an `i64`.
+/// A count as the table keeps it. No count comes near the end of an `i64`.
 pub(super) fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -66,12 +66,12 @@ pub(super) fn uuid(id: ActionId) -> Uuid {
     Uuid::from_u128(id.as_u128())
 }
 
-/// One array of a column.
+/// One array for a column.
 fn column<R, T>(rows: &[&R], value: impl Fn(&R) -> T) -> Vec<T> {
     rows.iter().map(|row| value(row)).collect()
 }
 
-/// Binds [`columns::FIXED`](crate::store::columns::FIXED), an array each.
+/// Binds [`columns::FIXED`](crate::store::columns::FIXED), one array for each.
 pub(super) fn bind_fixed<'q>(query: Statement<'q>, actions: &[&Action]) -> Statement<'q> {
     let texts = |value: fn(&Action) -> &String| -> Vec<&str> {
         actions.iter().map(|action| value(action).as_str()).collect()
@@ -90,7 +90,7 @@ pub(super) fn bind_fixed<'q>(query: Statement<'q>, actions: &[&Action]) -> State
         .bind(column(actions, |action| At(action.created_at)))
 }
 
-/// Binds [`columns::CHANGING`](crate::store::columns::CHANGING), an array each.
+/// Binds [`columns::CHANGING`](crate::store::columns::CHANGING), one array for each.
 pub(super) fn bind_states<'q>(query: Statement<'q>, states: &[&State]) -> Statement<'q> {
     let why: Vec<Option<&str>> = states.iter().map(|state| state.why.as_deref()).collect();
     let answers: Vec<Option<&[u8]>> = states.iter().map(|state| state.answer.as_deref()).collect();
@@ -127,7 +127,7 @@ pub(super) fn bind_states<'q>(query: Statement<'q>, states: &[&State]) -> Statem
         .bind(column(states, |state| at(state.due_at())))
 }
 
-/// Binds [`columns::ATTEMPT`](crate::store::columns::ATTEMPT), an array each.
+/// Binds [`columns::ATTEMPT`](crate::store::columns::ATTEMPT), one array for each.
 pub(super) fn bind_attempts<'q>(query: Statement<'q>, attempts: &[(ActionId, &AttemptRow)]) -> Statement<'q> {
     let ids: Vec<Uuid> = attempts.iter().map(|(id, _)| uuid(*id)).collect();
     let rows: Vec<&AttemptRow> = attempts.iter().map(|(_, attempt)| *attempt).collect();

@@ -1,7 +1,7 @@
 //! The statements. Those over many rows take an array for each column.
 //!
-//! Each answer that writes or claims carries `statement_timestamp()`: the time of the statement, not that of the transaction,
-//! whose start may be long ago.
+//! Each answer that writes or claims carries `statement_timestamp()`. It is the time of the statement. The time of the
+//! transaction may be long ago.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -69,14 +69,14 @@ const ATTEMPT_TYPES: [&str; 12] = [
     "text",
 ];
 
-/// `unnest($n::type[], …)`, its parameters numbered from `first`.
+/// `unnest($n::type[], …)`, with its parameters numbered from `first`.
 fn unnest<'a>(types: impl Iterator<Item = &'a str>, first: usize) -> String {
     let each: Vec<String> =
         types.enumerate().map(|(index, kind)| format!("${}::{kind}[]", first + index)).collect();
     format!("unnest({})", each.join(", "))
 }
 
-/// The insert or completion of lines of the attempt log, for those whose action is in `taken`.
+/// Inserts or completes lines of the attempt log, for those whose action is in `taken`.
 fn logged(first: usize) -> String {
     let all = columns::ATTEMPT.join(", ");
     let assigned = columns::assigned(&columns::ENDED, "excluded");
@@ -112,7 +112,8 @@ static CHANGE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The same for one row, whose plan needs no join: it is found by its id in whatever transaction, and however new the table.
+/// The same for one row. Its plan needs no join: the row is found by its id in any transaction, however new the table
+/// is.
 static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
     let value = |index: usize, kind: &str| format!("(${}::{kind}[])[1]", index + 3);
     let typed = columns::CHANGING.into_iter().zip(CHANGING_TYPES).enumerate();
@@ -129,7 +130,7 @@ static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The rows' columns, before what each select adds.
+/// The columns of a row, before those that a select adds.
 macro_rules! select {
     ($name:ident, $rest:literal) => {
         static $name: LazyLock<String> =
@@ -177,7 +178,7 @@ fn claim(which: &str) -> String {
     )
 }
 
-/// Of a claim, of changes, and of the change of one row: the statements whose plans tests look at.
+/// The statements of a claim, of changes, and of the change of one row. Tests look at their plans.
 #[cfg(feature = "testing")]
 pub(super) fn texts() -> [&'static str; 3] {
     [&CLAIM, &CHANGE, &CHANGE_ONE]
@@ -185,13 +186,14 @@ pub(super) fn texts() -> [&'static str; 3] {
 
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
     let trouble = match &e {
-        // A fatal error ends the connection, or refused it: a server that shuts down, starts, or takes nobody in.
+        // A fatal error ended the connection, or refused it: the server shuts down, starts, or accepts no connections.
         sqlx::Error::Database(said) if ended_the_connection(said.as_ref()) => Trouble::Away,
         sqlx::Error::Database(said) => match said.code().as_deref().unwrap_or_default() {
             "40001" | "40P01" => Trouble::Again,
             "55P03" => Trouble::Busy,
             "42P01" | "42703" | "3F000" | "42883" => Trouble::Foreign,
-            // Connection lost, shutting down, starting up, out of resources, or a standby that cannot write.
+            // The connection was lost, or the server shuts down, starts up, is out of resources, or is a standby that
+            // cannot write.
             code if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") => {
                 Trouble::Away
             }
@@ -214,11 +216,11 @@ fn ended_the_connection(said: &dyn sqlx::error::DatabaseError) -> bool {
 /// A connection in a transaction, and how statements are sent on it.
 pub(super) struct Session<'c> {
     pub(super) conn: &'c mut PgConnection,
-    /// Statements are kept by name. Without it each is parsed again, and none outlives its transaction.
+    /// Whether statements are kept by name. Without names each is parsed again, and none outlives its transaction.
     pub(super) prepared: bool,
 }
 
-/// What a statement over many rows gives: which were taken, and the database's time.
+/// The result of a statement over many rows: which were taken, and the database's time.
 type TakenIds = (HashSet<ActionId>, DbClock);
 
 impl Session<'_> {
@@ -226,7 +228,7 @@ impl Session<'_> {
         sqlx::query(text).persistent(self.prepared)
     }
 
-    /// Inserts rows; gives the ids of those whose key was new.
+    /// Inserts rows. Returns the ids of those whose key was new.
     pub(super) async fn insert(&mut self, inserts: &[&Insert]) -> Result<TakenIds> {
         let actions: Vec<&Action> = inserts.iter().map(|insert| &insert.action).collect();
         let states: Vec<_> = actions.iter().map(|action| &action.state).collect();
@@ -237,7 +239,7 @@ impl Session<'_> {
         self.taken(query).await
     }
 
-    /// Changes rows; gives the ids of those that still stood as their change was made from.
+    /// Changes rows. Returns the ids of those that still stood as the machine saw them.
     pub(super) async fn change(&mut self, writes: &[(ActionId, &Write)]) -> Result<TakenIds> {
         let ids: Vec<Uuid> = writes.iter().map(|(id, _)| rows::uuid(*id)).collect();
         let from: Vec<i64> = writes.iter().map(|(_, write)| rows::count(write.from)).collect();
@@ -372,7 +374,7 @@ impl Session<'_> {
             None => None,
         };
         let readable = rows.iter().filter_map(|row| {
-            // One row that cannot be read must not hold up the others: it is left to its lease.
+            // A row that cannot be read must not hold up the others. It is left until its lease ends.
             rows::action(row).inspect_err(|e| tracing::error!(error = %e, "a row cannot be read")).ok()
         });
         Ok((readable.collect(), clock))
@@ -466,7 +468,7 @@ impl Session<'_> {
         })
     }
 
-    /// Deletes what ended before `before` among the next `most` rows.
+    /// Looks at the next `most` rows, and deletes those that ended before `before`.
     pub(super) async fn sweep(&mut self, before: Stamp, after: Option<ActionId>, most: u32) -> Result<Swept> {
         let query = self.query(
             "WITH page AS (SELECT id, ended, ended_at, due_at FROM seawall.action \

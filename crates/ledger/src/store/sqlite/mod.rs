@@ -1,13 +1,14 @@
 //! SQLite: one file, one writer, many readers.
 //!
-//! The write-ahead log with `synchronous = FULL`: a commit is on the disk when it returns. The often recommended `NORMAL`
-//! loses the last commits with the power, and with them the attempts that were already sent. What FULL costs is one wait for
-//! the disk for each commit, which group commit shares among all that wait.
+//! It uses the write-ahead log with `synchronous = FULL`: a commit is on the disk when it returns. The often
+//! recommended `NORMAL` loses the last commits when the power fails, and with them the attempts that were already sent.
+//! FULL costs one wait for the disk for each commit. Group commit shares that wait among all writers.
 //!
-//! Transactions begin as IMMEDIATE: one that reads first and wants to write later is refused at once when somebody else has
-//! written meanwhile (SQLITE_BUSY_SNAPSHOT), however long it is willing to wait.
+//! Transactions begin as IMMEDIATE. A transaction that reads first and wants to write later is refused without any wait
+//! when another one has written meanwhile (SQLITE_BUSY_SNAPSHOT).
 //!
-//! An application may use the same file with connections of its own; its transactions and the ledger's wait for each other.
+//! An application may use the same file with its own connections. Its transactions and the ledger's wait for each
+//! other.
 
 mod migrations;
 mod rows;
@@ -53,11 +54,11 @@ impl std::fmt::Debug for Sqlite {
 }
 
 impl Sqlite {
-    /// Opens a file, or makes it, and starts the writer on the current runtime.
+    /// Opens or makes a file, and starts the writer on the current runtime.
     ///
     /// # Errors
     ///
-    /// Where the file cannot be opened, or does not take `synchronous = FULL` and the write-ahead log.
+    /// The file cannot be opened, or does not take `synchronous = FULL` and the write-ahead log.
     pub async fn open(file: impl AsRef<Path>) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         Sqlite::with(options).await
@@ -67,7 +68,7 @@ impl Sqlite {
     ///
     /// # Errors
     ///
-    /// As [`Sqlite::open`], and for what is no such URL.
+    /// As [`Sqlite::open`], and for a URL of another form.
     pub async fn connect(url: &str) -> Result<Sqlite> {
         let options: SqliteConnectOptions =
             url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
@@ -89,7 +90,7 @@ impl Sqlite {
         Ok(Sqlite { options, readers, lanes: Lanes::start(vec![writer]) })
     }
 
-    /// How a connection of the application's own to this file is opened so that its commits are as durable.
+    /// How the application opens its own connections to this file, so that their commits are as durable.
     #[must_use]
     pub fn options(&self) -> SqliteConnectOptions {
         self.options.clone()
@@ -244,7 +245,7 @@ impl Store for Sqlite {
 }
 
 impl Sqlite {
-    /// A connection beside the writer's. What writes on it takes the write lock as any other program would.
+    /// A connection beside the writer's. Its writes take the write lock as those of any other program would.
     pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
         self.readers.acquire().await.map_err(failed)
     }

@@ -1,8 +1,8 @@
 //! The statements, each over many rows.
 //!
-//! A statement of several rows costs little more than one of a single row, but its text depends on their number. So there are
-//! texts for a few sizes, whose prepared statements are kept, and what is missing to the next size is filled with rows of
-//! NULLs, which no statement takes: each statement is a way to the writer's thread and back.
+//! Each statement is a way to the writer's thread and back. A statement of several rows costs little more than one of a
+//! single row, but its text depends on their number. So there are texts for a few sizes, and their prepared statements
+//! are kept. What is missing to the next size is filled with rows of NULLs, which no statement takes.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -18,10 +18,10 @@ use crate::store::{Counts, Filter, Insert, Result, Standing, Swept, columns, wor
 
 use super::rows;
 
-/// Rows in one statement; the last is a whole batch.
+/// The numbers of rows in one statement; the last is a whole batch.
 const SIZES: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, BATCH];
 
-/// A statement's text for each of [`SIZES`].
+/// The text of a statement for each of [`SIZES`].
 struct Sized {
     texts: [String; SIZES.len()],
     columns: usize,
@@ -33,7 +33,7 @@ impl Sized {
         Sized { texts: SIZES.map(|size| text(vec![row.as_str(); size].join(", "))), columns }
     }
 
-    /// One statement for each piece of `rows` as large as a batch, its rows bound by `bind`.
+    /// Runs one statement for each piece of `rows`, which is at most a batch; `bind` binds its rows.
     fn each<'r, T>(
         &'static self,
         rows: &'r [T],
@@ -85,7 +85,7 @@ static ATTEMPT: LazyLock<Sized> = LazyLock::new(|| {
     Sized::new(text, columns::ATTEMPT.len())
 });
 
-/// The rows' columns, before what each select adds.
+/// The columns of a row, before those that a select adds.
 macro_rules! select {
     ($name:ident, $rest:literal) => {
         static $name: LazyLock<String> =
@@ -123,7 +123,7 @@ fn claim(which: &str) -> String {
     )
 }
 
-/// Of a claim: the statement whose plan tests look at.
+/// The statement of a claim. Tests look at its plan.
 #[cfg(feature = "testing")]
 pub(super) fn claim_text() -> &'static str {
     &CLAIM
@@ -148,7 +148,7 @@ pub(crate) fn failed(e: sqlx::Error) -> StoreError {
     StoreError::new(trouble, e)
 }
 
-/// Inserts rows; gives the ids of those whose key was new.
+/// Inserts rows. Returns the ids of those whose key was new.
 pub(super) async fn insert(conn: &mut SqliteConnection, inserts: &[&Insert]) -> Result<HashSet<ActionId>> {
     let mut taken = HashSet::with_capacity(inserts.len());
     let bind = |query, insert: &&Insert| {
@@ -164,7 +164,7 @@ pub(super) async fn insert(conn: &mut SqliteConnection, inserts: &[&Insert]) -> 
     Ok(taken)
 }
 
-/// Changes rows; gives the ids of those that still stood as their change was made from.
+/// Changes rows. Returns the ids of those that still stood as the machine saw them.
 pub(super) async fn change(
     conn: &mut SqliteConnection,
     writes: &[(ActionId, &Write)],
@@ -256,7 +256,7 @@ pub(super) async fn claim_due(
         .bind(now.as_micros())
         .bind(most);
     let rows = query.fetch_all(conn).await.map_err(failed)?;
-    // One row that cannot be read must not hold up the others: it is left to its lease.
+    // A row that cannot be read must not hold up the others. It is left until its lease ends.
     let readable = rows.iter().filter_map(|row| {
         rows::action(row).inspect_err(|e| tracing::error!(error = %e, "a row cannot be read")).ok()
     });
@@ -367,7 +367,7 @@ pub(super) async fn counts(conn: &mut SqliteConnection, dependency: &str, most: 
     })
 }
 
-/// Deletes what ended before `before` among the next `most` rows.
+/// Looks at the next `most` rows, and deletes those that ended before `before`.
 pub(super) async fn sweep(
     conn: &mut SqliteConnection,
     before: Stamp,

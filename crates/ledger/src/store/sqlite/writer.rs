@@ -22,19 +22,19 @@ pub(super) fn stamp() -> Stamp {
 
 pub(super) struct Writer {
     options: SqliteConnectOptions,
-    /// None after it broke.
+    /// `None` after the connection broke.
     conn: Option<SqliteConnection>,
 }
 
 impl Writer {
-    /// A writer over `conn`, once that is found to be as durable as asked.
+    /// Makes a writer over `conn`, once its commits are found to be durable.
     pub(super) async fn new(options: SqliteConnectOptions, mut conn: SqliteConnection) -> Result<Writer> {
         verify(&mut conn).await?;
         Ok(Writer { options, conn: Some(conn) })
     }
 }
 
-/// Is a commit on this connection on the disk when it returns?
+/// Whether a commit on this connection is on the disk when it returns.
 async fn verify(conn: &mut SqliteConnection) -> Result<()> {
     let journal: String = pragma(conn, "PRAGMA journal_mode").await?;
     let synchronous: i64 = pragma(conn, "PRAGMA synchronous").await?;
@@ -73,7 +73,7 @@ impl Batch<SqliteConnection> for Writer {
 
 async fn transaction(conn: &mut SqliteConnection, jobs: &[&Job<SqliteConnection>]) -> Result<Vec<Answer>> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    // Read with the write lock held: what was written before was written at an earlier time.
+    // The time is read with the write lock held, so everything written before has an earlier time.
     let now = stamp();
     let inserts: Vec<&Insert> = jobs
         .iter()
@@ -141,7 +141,7 @@ async fn recorded(
     Ok(Answer::Recorded(Recorded::Existing(Box::new(found))))
 }
 
-/// What goes with a change that was taken.
+/// What is written together with a change that was taken.
 async fn followed(
     conn: &mut SqliteConnection,
     change: &Change<SqliteConnection>,
@@ -151,7 +151,7 @@ async fn followed(
     if !changed.contains(&id) {
         let found = statements::load(conn, id).await?;
         return Ok(match found {
-            // The same change, taken before: its answer was lost.
+            // This is the same change: it was taken before, and its answer was lost.
             Some(action) if action.state == change.write.to => Changed::Taken,
             other => Changed::Stale(other.map(Box::new)),
         });
@@ -181,7 +181,7 @@ async fn scope_settled(
         Ok(writes) => writes,
         Err(why) => return Ok(Err(why)),
     };
-    // No other writer is at work, so nothing moved since the members were read.
+    // There is no other writer, so nothing has moved since the members were read.
     settle_members(conn, &mut members, writes, now).await?;
     for member in &members {
         if let Some(follow) = follow {

@@ -1,4 +1,4 @@
-//! The way of one attempt: to its station, through it, and back to the caller who waits for it.
+//! The way of one attempt: to its station, through it, and back to the caller that waits for it.
 
 use seawall_policy::{Answer, Ending, Lost, Time, Unsent};
 
@@ -43,7 +43,7 @@ impl Play {
     }
 
     fn level(&self, caller: u32) -> usize {
-        // Few levels: a scan beats a search.
+        // There are few levels, so a scan is faster than a search.
         self.levels[1..].iter().position(|end| caller < *end).expect("each caller has a level")
     }
 
@@ -81,7 +81,7 @@ impl Play {
         }
     }
 
-    /// The station has no more to do with it.
+    /// The station is done with it.
     fn let_go(&mut self, handle: Handle) {
         if let Some(attempt) = self.attempts.get(handle) {
             attempt.held = false;
@@ -106,7 +106,7 @@ impl Play {
         self.serves_on(at, now);
     }
 
-    /// Idle workers take what waits.
+    /// Idle workers take attempts from the queue.
     pub(super) fn serves_on(&mut self, at: u32, now: Time) {
         while let Some(handle) = self.stations[at as usize].next() {
             let attempt = self.attempts.get(handle).expect("held while it waits");
@@ -181,7 +181,7 @@ impl Play {
         self.goes_on(call, next, now);
     }
 
-    /// Nobody waits for an attempt any more: its call and caller, if somebody did until now.
+    /// Nobody waits for an attempt any more. Returns its call and caller, if the caller waited until now.
     pub(super) fn not_awaited(&mut self, handle: Handle) -> Option<(Handle, u32)> {
         let attempt = self.attempts.get(handle).filter(|attempt| attempt.awaited)?;
         attempt.awaited = false;

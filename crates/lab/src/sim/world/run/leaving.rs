@@ -1,4 +1,4 @@
-//! Callers who do not wait until the end, and callers who come back when they were told.
+//! Callers that do not wait until the end, and callers that come back at the time that they were told.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use super::{Happens, Play, Return};
 use crate::sim::world::slab::Handle;
 
 impl Play {
-    /// How long the next call is waited for; none where its caller waits until the end.
+    /// How long the caller of the next call waits; `None` where it waits until the end.
     pub(super) fn patience(&mut self) -> Option<Duration> {
         let leavers = self.world.leavers?;
         let impatient = self.leavers.chance(leavers.share);
         impatient.then(|| leavers.patience.draw(&mut self.leavers))
     }
 
-    /// The patience of a call's caller is over. The attempt in flight goes on where its guards want to know how it really ends;
-    /// otherwise nobody waits for it any more, while the station still works on it.
+    /// The caller of a call gives up. The attempt in flight goes on where its guards want to know how it really ends.
+    /// Otherwise nobody waits for it any more, while the station still works on it.
     pub(super) fn leaves(&mut self, handle: Handle, now: Time) {
         let Some(call) = self.calls.get(handle) else { return };
         let (caller, began, flight) = (call.caller, call.began, call.flight);

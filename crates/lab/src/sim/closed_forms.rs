@@ -1,14 +1,15 @@
 //! What a storm does, in closed form: how much repetition a dependency survives, and how long it takes to recover.
 //!
-//! The obvious question is whether the callers' repeats "help". These say when they kill: above a load of `1/a`, where `a`
-//! is how many attempts a call makes when all fail, an overload that has begun feeds itself for ever; below it, its end
-//! can be computed. They are fluid limits: many callers, first come first served, work that goes on after its caller has
-//! given up. The simulator checks them over a grid of loads, triggers and budgets.
+//! The obvious question is whether the callers' repeats "help". These formulas say when repeats do harm. Above a load
+//! of `1/a`, where `a` is the number of attempts that a call makes when all fail, an overload that has begun feeds
+//! itself for ever. Below that load its end can be computed. The formulas are fluid limits: many callers, first come
+//! first served, and work that goes on after its caller has given up. The simulator checks them over a grid of loads,
+//! triggers and budgets.
 //!
-//! In all of them the load is what callers offer as a share of capacity, and times are in seconds.
+//! In all of them the load is the calls offered as a share of capacity, and times are in seconds.
 //!
 //! ```
-//! use seawall_policy::storm::{Overload, critical_load};
+//! use seawall_lab::sim::closed_forms::{Overload, critical_load};
 //!
 //! // Three tries: never again whole above a third of the capacity.
 //! assert!((critical_load(3.0) - 1.0 / 3.0).abs() < 1e-9);
@@ -20,14 +21,14 @@
 
 /// The load above which an overload never ends, for callers that make `attempts` attempts of a call while all fail: `1/a`.
 ///
-/// Three tries: 1/3. A budget of `b` repeats for each *request*: `1/(1 + b)`. A budget paid for by *successes* alone, or
-/// none at all: 1.
+/// For three tries it is 1/3. For a budget of `b` repeats for each *request* it is `1/(1 + b)`. For a budget that only
+/// *successes* pay for, and without repeats, it is 1.
 #[must_use]
 pub fn critical_load(attempts: f64) -> f64 {
     1.0 / attempts.max(1.0)
 }
 
-/// A provider that has lost a part of its capacity for a while, and those who call it.
+/// A provider that has lost a part of its capacity for a while, and its callers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Overload {
     /// Calls offered, as a share of capacity; ρ.
@@ -45,11 +46,11 @@ pub struct Overload {
 }
 
 impl Overload {
-    /// Seconds from the end of the trouble until calls are answered in time again: `[T(aρ − d) + B − τ] / (1 − aρ)`, and
-    /// never (`None`) where `aρ ≥ 1`.
+    /// Seconds from the end of the trouble until calls are answered in time again: `[T(aρ − d) + B − τ] / (1 − aρ)`. It
+    /// is `None`, which means never, where `aρ ≥ 1`.
     ///
-    /// What came in and was not served waits in front of what comes now; it is worked off with the capacity that is left
-    /// over. What waits for less than the timeout is answered in time.
+    /// Attempts that came in and were not served wait in front of those that come now. They are worked off with the
+    /// capacity that is left over. An attempt that waits for less than the timeout is answered in time.
     #[must_use]
     pub fn recovery(&self) -> Option<f64> {
         let sent = self.attempts.max(1.0) * self.load;
@@ -66,9 +67,10 @@ impl Overload {
     }
 }
 
-/// Attempts at the last of some tiers for one call at the first, when all fail and each tier tries so often: `r^t`.
+/// The number of attempts at the last of several tiers for one call at the first, when all fail and each tier makes
+/// `tries` attempts: `r^t`.
 ///
-/// A budget at the top tier alone still leaves `r^(t − 1)`; one at every tier that successes pay for, 1.
+/// A budget at the top tier alone still leaves `r^(t − 1)`. A budget at every tier that successes pay for leaves 1.
 #[must_use]
 pub fn amplification(tries: f64, tiers: u32) -> f64 {
     tries.max(1.0).powi(i32::try_from(tiers).unwrap_or(i32::MAX))
@@ -76,15 +78,15 @@ pub fn amplification(tries: f64, tiers: u32) -> f64 {
 
 /// The largest minimum of a caller's own concurrency limit that still protects a provider: `µτ/N`.
 ///
-/// `callers` that each keep at least this many attempts under way fill a queue that takes the timeout to work off, and
-/// then every attempt times out whatever the limit does.
+/// Where `callers` each keep at least this number of attempts under way, they fill a queue that takes the whole timeout
+/// to work off. Then every attempt times out, whatever the limit does.
 #[must_use]
 pub fn largest_minimum_limit(callers: f64, capacity: f64, timeout: f64) -> f64 {
     capacity * timeout / callers.max(1.0)
 }
 
-/// How many repeats a fleet may have saved up, all callers together, if they may cost so many seconds of recovery:
-/// `(1 − ρ) · µ · seconds`.
+/// How many repeats all callers of a fleet together may have saved up, if the repeats may prolong recovery by
+/// `seconds`: `(1 − ρ) · µ · seconds`.
 #[must_use]
 pub fn affordable_credit(load: f64, capacity: f64, seconds: f64) -> f64 {
     (1.0 - load).max(0.0) * capacity * seconds
