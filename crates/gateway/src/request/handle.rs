@@ -19,7 +19,7 @@ use crate::problem::message::REASON;
 use crate::problem::reasons::status;
 use crate::request::headers::{Kinds, Said, has_key, join_cookies, strip_hop, take_said};
 use crate::request::reply::{of_problem, reply};
-use crate::request::reply_body::{ReplyBody, Ticket};
+use crate::request::reply_body::{ReplyBody, Underway};
 use crate::request::request_body::{self, Pace, Taken};
 use crate::running::compiled::CompiledDependency;
 use crate::running::operations::Found;
@@ -136,16 +136,16 @@ async fn answer(
     // The call's own time begins now: what the body took to come is none of it.
     let end_by = if kinds.body { end_of(router, &operation.plan, &wish) } else { end_by };
     exchange.call_begins(end_by);
-    let mut ticket = Ticket::new(compiled, router, exchange);
+    let mut underway = Underway::new(compiled, router, exchange);
     let Found { plan, keep, keys } = operation;
     let via = Some(compiled.via.entry(head.version));
     let call = CallRequest { method: head.method, path, headers: head.headers, via, body, keep, keys };
     let outcome = routes.dependencies[index].call(&plan, call, wish).await;
     compiled.counters[router.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
-    ticket.ended(outcome.finish.effect);
+    underway.ended(outcome.finish.effect);
     #[cfg(test)]
     crate::panics::demanded(&compiled.settings.name, "call");
-    Ok(reply(router, compiled, outcome, &too_large, (end_by, by), ticket))
+    Ok(reply(router, compiled, outcome, &too_large, (end_by, by), underway))
 }
 
 /// Whether the head has one reading, asks for something that is passed on, and may come in by this door.

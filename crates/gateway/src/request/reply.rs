@@ -8,7 +8,7 @@ use seawall_client::{Outcome, draw};
 use seawall_policy::{Ending, Finish, Reason, Time};
 
 use super::headers::{Kinds, strip_hop, strip_ours};
-use super::reply_body::{ReplyBody, Ticket};
+use super::reply_body::{ReplyBody, Underway};
 use super::request_body::TooLarge;
 use crate::problem::Problem;
 use crate::problem::message::put_facts;
@@ -23,7 +23,7 @@ pub(crate) fn reply(
     outcome: Outcome,
     too_large: &TooLarge,
     (end_by, leaves_by): (Time, Option<Time>),
-    ticket: Ticket,
+    underway: Underway,
 ) -> Response<ReplyBody> {
     let told = outcome.reason();
     let Outcome { finish, answer, ending, detail } = outcome;
@@ -35,7 +35,7 @@ pub(crate) fn reply(
             strip_ours(&mut head.headers);
         }
         put_verdict(&mut head.headers, &finish);
-        return Response::from_parts(head, ReplyBody::passed(body, ticket));
+        return Response::from_parts(head, ReplyBody::passed(body, underway));
     }
     let now = router.running.clock.now();
     let reason = reason(&Unanswered {
@@ -59,7 +59,7 @@ pub(crate) fn reply(
     };
     router.running.refusals.note(&problem);
     let mut response = of_problem(problem);
-    response.body_mut().ends(ticket);
+    response.body_mut().ends(underway);
     response
 }
 

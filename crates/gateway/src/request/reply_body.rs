@@ -19,7 +19,7 @@ use crate::running::router::Router;
 pub(crate) struct ReplyBody {
     kind: Kind,
     /// The call that it is the end of.
-    ticket: Option<Ticket>,
+    underway: Option<Underway>,
     /// It broke; told at the next poll.
     broken: Option<Truncated>,
     /// It broke, and that was logged.
@@ -36,7 +36,7 @@ enum Kind {
 }
 
 /// A call under way, until its body is over or given up.
-pub(crate) struct Ticket {
+pub(crate) struct Underway {
     dependency: Arc<CompiledDependency>,
     router: Arc<Router>,
     exchange: Exchange,
@@ -44,15 +44,15 @@ pub(crate) struct Ticket {
     effect: Option<Effect>,
 }
 
-impl Ticket {
+impl Underway {
     pub(crate) fn new(
         dependency: &Arc<CompiledDependency>,
         router: &Arc<Router>,
         exchange: &Exchange,
-    ) -> Ticket {
+    ) -> Underway {
         dependency.counters[router.index].began();
         let (dependency, router) = (Arc::clone(dependency), Arc::clone(router));
-        Ticket { dependency, router, exchange: exchange.clone(), effect: None }
+        Underway { dependency, router, exchange: exchange.clone(), effect: None }
     }
 
     /// The call has come to this effect.
@@ -61,7 +61,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Underway {
     fn drop(&mut self) {
         self.dependency.counters[self.router.index].over();
         self.exchange.call_over();
@@ -74,8 +74,8 @@ impl ReplyBody {
     }
 
     /// The call ends with this body.
-    pub(crate) fn ends(&mut self, ticket: Ticket) {
-        self.ticket = Some(ticket);
+    pub(crate) fn ends(&mut self, underway: Underway) {
+        self.underway = Some(underway);
     }
 
     /// Takes a body of our own out, and gives its length.
@@ -86,12 +86,12 @@ impl ReplyBody {
         }
     }
 
-    pub(crate) fn passed(body: AnswerBody, ticket: Ticket) -> ReplyBody {
-        ReplyBody::new(Kind::Passed(body), Some(ticket))
+    pub(crate) fn passed(body: AnswerBody, underway: Underway) -> ReplyBody {
+        ReplyBody::new(Kind::Passed(body), Some(underway))
     }
 
-    fn new(kind: Kind, ticket: Option<Ticket>) -> ReplyBody {
-        ReplyBody { kind, ticket, broken: None, cut: false, stream: None, held: None }
+    fn new(kind: Kind, underway: Option<Underway>) -> ReplyBody {
+        ReplyBody { kind, underway, broken: None, cut: false, stream: None, held: None }
     }
 
     /// It goes out over HTTP/2.
@@ -103,10 +103,10 @@ impl ReplyBody {
     /// since a plain end of it could be taken for the end of the answer.
     fn cut(&mut self, truncated: &Truncated) {
         self.cut = true;
-        let Some(ticket) = &self.ticket else { return };
-        ticket.exchange.reset_at_the_end();
-        ticket.dependency.counters[ticket.router.index].truncated();
-        let dependency = ticket.dependency.settings.name.as_str();
+        let Some(underway) = &self.underway else { return };
+        underway.exchange.reset_at_the_end();
+        underway.dependency.counters[underway.router.index].truncated();
+        let dependency = underway.dependency.settings.name.as_str();
         let reason = truncated.reason().as_str();
         tracing::warn!(dependency, reason, "truncated: an answer's body broke after its head had gone out");
     }
@@ -115,16 +115,16 @@ impl ReplyBody {
 impl Drop for ReplyBody {
     /// Given up before its end, and not because it broke: the caller left, or its connection failed.
     fn drop(&mut self) {
-        let Some(ticket) = &self.ticket else { return };
+        let Some(underway) = &self.underway else { return };
         // hyper asks for no more of a body of known length when it has that much.
         let whole = self.is_end_stream() || self.size_hint().exact() == Some(0);
         if matches!(self.kind, Kind::Passed(_)) && !self.cut && !whole {
-            let dependency = ticket.dependency.settings.name.as_str();
-            let why = match ticket.exchange.is_late() {
+            let dependency = underway.dependency.settings.name.as_str();
+            let why = match underway.exchange.is_late() {
                 true => "the caller did not take it in time",
                 false => "the caller left, or its connection broke",
             };
-            ticket.router.running.refusals.undelivered(Some(dependency), ticket.effect, why);
+            underway.router.running.refusals.undelivered(Some(dependency), underway.effect, why);
         }
     }
 }
@@ -133,8 +133,8 @@ impl ReplyBody {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
         let this = self;
         #[cfg(test)]
-        if let Some(ticket) = &this.ticket {
-            crate::panics::demanded(&ticket.dependency.settings.name, "body");
+        if let Some(underway) = &this.underway {
+            crate::panics::demanded(&underway.dependency.settings.name, "body");
         }
         if let Some(truncated) = this.broken.take() {
             return Poll::Ready(Some(Err(truncated)));
@@ -143,7 +143,7 @@ impl ReplyBody {
             Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Passed(body) => {
                 let caller =
-                    this.ticket.as_ref().map(|t| t.exchange.caller()).filter(|c| c.streams().is_none());
+                    this.underway.as_ref().map(|t| t.exchange.caller()).filter(|c| c.streams().is_none());
                 // hyper takes the next piece of a body while it still holds the last, and its buffer doubles when it is full:
                 // 900 callers that read slowly cost 70 KiB each. So it gets a piece when the socket has taken the last.
                 if let Some(caller) = caller.filter(|caller| caller.owes()) {
@@ -171,7 +171,7 @@ impl ReplyBody {
                         Poll::Ready(Some(Ok(frame)))
                     }
                     None => {
-                        this.ticket = None;
+                        this.underway = None;
                         Poll::Ready(None)
                     }
                 }
