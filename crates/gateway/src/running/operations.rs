@@ -18,10 +18,10 @@ use crate::paths::Readings;
 
 /// The operations of one dependency.
 pub(crate) struct Operations {
-    declared: Vec<Operation>,
+    declared: Vec<CompiledOperation>,
     routers: Vec<(Method, Router<usize>)>,
     /// For requests that no operation matches, by idempotency in the order of [`Idempotency::ALL`].
-    fallback: [Operation; 4],
+    fallback: [CompiledOperation; 4],
     /// An `Idempotency-Key` makes a POST or PATCH without an operation `keyed`.
     keys: bool,
     /// What is `none` is repeated as if it could not be doubled.
@@ -30,7 +30,7 @@ pub(crate) struct Operations {
 
 /// One operation, ready to call.
 #[derive(Clone, Debug)]
-struct Operation {
+struct CompiledOperation {
     /// The label; `other` for requests that no operation matches.
     name: Arc<str>,
     /// What is declared, before `dangerous`.
@@ -76,7 +76,7 @@ impl Operations {
     /// Two patterns cannot be told apart, in words.
     pub(crate) fn new(settings: &config::Dependency) -> Result<Operations, String> {
         let filed = [Filed::of(&settings.breaker.key), Filed::of(&settings.concurrency.key)];
-        let declared = settings.operations.iter().map(|operation| Operation {
+        let declared = settings.operations.iter().map(|operation| CompiledOperation {
             name: operation.name.as_str().into(),
             idempotency: operation.idempotency,
             plan: Arc::new(operation_plan(settings, operation)),
@@ -84,7 +84,7 @@ impl Operations {
             filed: filed.clone(),
         });
         let other: Arc<str> = "other".into();
-        let fallback = Idempotency::ALL.map(|idempotency| Operation {
+        let fallback = Idempotency::ALL.map(|idempotency| CompiledOperation {
             name: Arc::clone(&other),
             idempotency,
             plan: Arc::new(fallback_plan(settings, idempotency)),
@@ -123,7 +123,7 @@ impl Operations {
         &'a self,
         router: Option<&Router<usize>>,
         readings: &Readings<'_>,
-        undeclared: &'a Operation,
+        undeclared: &'a CompiledOperation,
         headers: &HeaderMap,
     ) -> Found<'a> {
         let at = |path: &str| router.and_then(|router| router.at(path).ok()).map(|found| *found.value);
@@ -153,7 +153,7 @@ impl Operations {
     }
 
     /// What holds where no operation matches.
-    fn undeclared(&self, method: &Method, keyed: bool) -> &Operation {
+    fn undeclared(&self, method: &Method, keyed: bool) -> &CompiledOperation {
         let may_be_keyed = *method == Method::POST || *method == Method::PATCH;
         let idempotency = match Idempotency::of_method(method.as_str()) {
             _ if keyed && may_be_keyed && self.keys => Idempotency::Keyed,
@@ -169,7 +169,7 @@ impl Operations {
     }
 }
 
-impl Operation {
+impl CompiledOperation {
     fn found(&self, at: Option<&Match<'_, '_, &usize>>, headers: &HeaderMap) -> Found<'_> {
         let [breaker, limit] = &self.filed;
         let keys = Keys { breaker: self.key(breaker, at, headers), limit: self.key(limit, at, headers) };
