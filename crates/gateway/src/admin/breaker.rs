@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::changes::{Change, stamp};
 use super::desk::{Desk, Ends};
 use super::door::Who;
-use super::problem::Problem;
+use super::problem::AdminProblem;
 use super::view::DependencyView;
 
 /// Bytes of a request's body.
@@ -75,7 +75,7 @@ pub(super) async fn force(
     Extension(ends): Extension<Ends>,
     Extension(Who(who)): Extension<Who>,
     body: Body,
-) -> Result<Json<Done>, Problem> {
+) -> Result<Json<Done>, AdminProblem> {
     if desk.running.compiled.load().by_name(&name).is_none() {
         return Err(desk.no_dependency(&name));
     }
@@ -127,16 +127,16 @@ fn result(endpoint: usize, state: &str, enabled: bool) -> String {
     format!("endpoint {endpoint} is {state}: {means}")
 }
 
-fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, detail)
+fn bad(detail: impl Into<String>) -> AdminProblem {
+    AdminProblem::new(StatusCode::BAD_REQUEST, detail)
 }
 
-async fn read(body: Body) -> Result<Order, Problem> {
+async fn read(body: Body) -> Result<Order, AdminProblem> {
     let Ok(read) = tokio::time::timeout(BODY_TIME, to_bytes(body, MOST_BODY)).await else {
-        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come"));
+        return Err(AdminProblem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come"));
     };
     let bytes = read.map_err(|_| {
-        Problem::new(
+        AdminProblem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the body broke off, or is larger than {MOST_BODY} bytes"),
         )

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 
 use super::changes::Changes;
-use super::problem::Problem;
+use super::problem::AdminProblem;
 use super::token::AdminToken;
 use crate::running::process::Running;
 
@@ -28,10 +28,10 @@ pub(super) struct Ends {
 }
 
 impl Desk {
-    pub(super) fn no_dependency(&self, name: &str) -> Problem {
+    pub(super) fn no_dependency(&self, name: &str) -> AdminProblem {
         let compiled = self.running.compiled.load();
         let known: Vec<&str> = compiled.dependencies.iter().map(|d| d.settings.name.as_str()).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        Problem::new(StatusCode::NOT_FOUND, format!("there is no dependency `{name}`; there is {known}"))
+        AdminProblem::new(StatusCode::NOT_FOUND, format!("there is no dependency `{name}`; there is {known}"))
     }
 }

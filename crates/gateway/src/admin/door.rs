@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::desk::{Desk, Ends};
-use super::problem::Problem;
+use super::problem::AdminProblem;
 use crate::callers::gate::{Gate, Kept};
 
 /// The name of the token that was shown. There on every request that carries a good one.
@@ -36,7 +36,7 @@ pub(super) async fn pass(
 
 impl Desk {
     /// The order matters: a page is refused before its token is looked at.
-    fn judge(&self, ends: Ends, request: &Request) -> Result<Option<Who>, Problem> {
+    fn judge(&self, ends: Ends, request: &Request) -> Result<Option<Who>, AdminProblem> {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let compiled = self.running.compiled.load();
         let gate = Gate::new(ends.local, &compiled.settings.gateway.hosts, None);
@@ -44,8 +44,8 @@ impl Desk {
         let only_host = reads.then(|| hosts_of(request.headers()));
         let headers = only_host.as_ref().unwrap_or(request.headers());
         gate.admit(request.version(), request.uri(), headers).map_err(|kept| match kept {
-            Kept::Malformed(why) => Problem::new(StatusCode::BAD_REQUEST, why),
-            Kept::Outside(why) => Problem::new(StatusCode::FORBIDDEN, why),
+            Kept::Malformed(why) => AdminProblem::new(StatusCode::BAD_REQUEST, why),
+            Kept::Outside(why) => AdminProblem::new(StatusCode::FORBIDDEN, why),
         })?;
 
         let shown = request.headers().get(AUTHORIZATION);
@@ -58,7 +58,7 @@ impl Desk {
                 "{what}: send `Authorization: Bearer TOKEN` with the token of {}",
                 self.token.source()
             );
-            return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
+            return Err(AdminProblem::new(StatusCode::UNAUTHORIZED, detail));
         }
         Ok(who)
     }

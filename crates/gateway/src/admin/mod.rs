@@ -45,7 +45,7 @@ use crate::callers::descriptors::admin_seats;
 use crate::running::process::Running;
 use changes::Changes;
 use desk::{Desk, Ends};
-use problem::Problem;
+use problem::AdminProblem;
 use seats::{Asked, Seats};
 
 /// Connections at the same time; for one more, the one that has asked nothing for the longest time is closed. People and a
@@ -145,7 +145,7 @@ async fn dependencies(State(desk): State<Arc<Desk>>) -> Json<Overview> {
 async fn dependency(
     State(desk): State<Arc<Desk>>,
     Path(name): Path<String>,
-) -> Result<Json<DependencyView>, Problem> {
+) -> Result<Json<DependencyView>, AdminProblem> {
     let compiled = desk.running.compiled.load();
     let Some((_, found)) = compiled.by_name(&name) else { return Err(desk.no_dependency(&name)) };
     Ok(Json(desk.dependency(found)))
@@ -155,16 +155,16 @@ async fn changed(State(desk): State<Arc<Desk>>) -> Json<serde_json::Value> {
     Json(serde_json::json!({ "changes": desk.changes.newest_first() }))
 }
 
-async fn unknown_path(uri: Uri) -> Problem {
-    Problem::new(
+async fn unknown_path(uri: Uri) -> AdminProblem {
+    AdminProblem::new(
         StatusCode::NOT_FOUND,
         format!("there is no `{}` here; `GET /` lists what there is", uri.path()),
     )
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Problem {
+async fn wrong_method(method: Method, uri: Uri) -> AdminProblem {
     let detail = format!("`{}` does not take {method}; `GET /` lists what there is", uri.path());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+    AdminProblem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
 /// What is true now is not to be shown later, nor to be taken for a page.
