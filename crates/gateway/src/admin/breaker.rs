@@ -62,7 +62,7 @@ impl Word {
 
 /// What was done, and how it stands now.
 #[derive(Debug, Serialize)]
-pub(super) struct Done {
+pub(super) struct BreakerAnswer {
     change: Change,
     /// For each endpoint, the state that results, and what it means for calls.
     results: Vec<String>,
@@ -75,7 +75,7 @@ pub(super) async fn force(
     Extension(ends): Extension<Ends>,
     Extension(Who(who)): Extension<Who>,
     body: Body,
-) -> Result<Json<Done>, AdminProblem> {
+) -> Result<Json<BreakerAnswer>, AdminProblem> {
     if desk.running.compiled.load().by_name(&name).is_none() {
         return Err(desk.no_dependency(&name));
     }
@@ -108,7 +108,7 @@ pub(super) async fn force(
     let touched = dependency.endpoints.iter().filter(|it| order.endpoint.is_none_or(|no| no == it.endpoint));
     let enabled = found.settings.breaker.settings.enabled;
     let results = touched.map(|it| result(it.endpoint, &it.breaker.state, enabled)).collect();
-    Ok(Json(Done { change, results, dependency }))
+    Ok(Json(BreakerAnswer { change, results, dependency }))
 }
 
 /// What a state means, for somebody who has just asked for it.

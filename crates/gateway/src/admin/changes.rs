@@ -31,11 +31,11 @@ pub struct Change {
 
 /// The last changes.
 #[derive(Debug, Default)]
-pub(super) struct Changes {
+pub(super) struct OperatorChanges {
     list: Mutex<VecDeque<Change>>,
 }
 
-impl Changes {
+impl OperatorChanges {
     pub(super) fn record(&self, change: Change) {
         let mut list = self.list.lock();
         if list.len() >= MOST_CHANGES {
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_when_it_is_full() {
-        let changes = Changes::default();
+        let changes = OperatorChanges::default();
         (0..MOST_CHANGES + 3).for_each(|n| changes.record(change("pay", None, &n.to_string())));
         let kept = changes.newest_first();
         assert_eq!(kept.len(), MOST_CHANGES);
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_last_word_is_about_this_endpoint_or_all() {
-        let changes = Changes::default();
+        let changes = OperatorChanges::default();
         changes.record(change("pay", None, "all"));
         changes.record(change("pay", Some(1), "one"));
         changes.record(change("mail", None, "mail"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 
-use super::changes::Changes;
+use super::changes::OperatorChanges;
 use super::problem::AdminProblem;
 use super::token::AdminToken;
 use crate::running::process::Running;
@@ -15,7 +15,7 @@ use crate::running::process::Running;
 pub(super) struct Desk {
     pub(super) running: Arc<Running>,
     pub(super) token: AdminToken,
-    pub(super) changes: Changes,
+    pub(super) changes: OperatorChanges,
 }
 
 /// The two ends of the connection that a request came in by.

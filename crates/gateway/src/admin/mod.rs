@@ -43,7 +43,7 @@ pub use words::in_words;
 
 use crate::callers::descriptors::admin_seats;
 use crate::running::process::Running;
-use changes::Changes;
+use changes::OperatorChanges;
 use desk::{Desk, Ends};
 use problem::AdminProblem;
 use seats::{Asked, Seats};
@@ -59,7 +59,7 @@ const HEAD_TIME: Duration = Duration::from_secs(30);
 /// # Errors
 /// None at present: failed accepts are logged and tried again.
 pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminToken) -> io::Result<()> {
-    let desk = Arc::new(Desk { running, token, changes: Changes::default() });
+    let desk = Arc::new(Desk { running, token, changes: OperatorChanges::default() });
     let router = routes(Arc::clone(&desk));
     let mut seats = Seats::new(MOST_CONNECTIONS.min(admin_seats()));
     loop {

@@ -168,7 +168,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::running::tokens::Kind;
+    use crate::running::tokens::TokenKind;
 
     fn bearer(token: &str) -> HeaderValue {
         HeaderValue::from_str(&format!("Bearer {token}")).unwrap()
@@ -217,7 +217,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens");
         std::fs::write(&path, "# who\nplain-token-of-sixteen\nana  token-of-anna-sixteen\n\n").unwrap();
-        let token = AdminToken { source: Source::Named(TokenFile::open(&path, Kind::Named).unwrap()) };
+        let token = AdminToken { source: Source::Named(TokenFile::open(&path, TokenKind::Named).unwrap()) };
         for (shown, name) in [
             (bearer("plain-token-of-sixteen"), Some("admin")),
             (bearer("token-of-anna-sixteen"), Some("ana")),

@@ -359,10 +359,10 @@ const MOST_KEYS: usize = 100;
 
 /// What was read of one endpoint's guards under their lock; the words are made after it.
 struct SeenEndpoint {
-    own: Seen,
+    own: SeenBreaker,
     cooling: Option<CoolingSeen>,
     limit: LimitSeen,
-    breakers: Vec<(Option<Arc<str>>, Seen, Option<CoolingSeen>)>,
+    breakers: Vec<(Option<Arc<str>>, SeenBreaker, Option<CoolingSeen>)>,
     limits: Vec<(Option<Arc<str>>, LimitSeen)>,
     keys: usize,
 }
@@ -375,7 +375,7 @@ impl SeenEndpoint {
             let flows = breaker.is_closed() && cooling.is_none();
             let list = if flows { &mut flowing } else { &mut breakers };
             if list.len() < MOST_KEYS {
-                list.push((key.cloned(), Seen::of(breaker, now), cooling));
+                list.push((key.cloned(), SeenBreaker::of(breaker, now), cooling));
             }
         });
         let room = MOST_KEYS - breakers.len();
@@ -388,7 +388,7 @@ impl SeenEndpoint {
         });
         let keys = guards.keys();
         SeenEndpoint {
-            own: Seen::of(guards.breaker(), now),
+            own: SeenBreaker::of(guards.breaker(), now),
             cooling: guards.cooling(now),
             limit: guards.limit_seen(),
             breakers,
@@ -435,7 +435,7 @@ fn limit(seen: LimitSeen) -> LimitView {
 }
 
 /// One breaker.
-struct Seen {
+struct SeenBreaker {
     state: BreakerState,
     enabled: bool,
     since: Time,
@@ -445,10 +445,10 @@ struct Seen {
     window: WindowView,
 }
 
-impl Seen {
-    fn of(breaker: &mut Breaker, now: Time) -> Seen {
+impl SeenBreaker {
+    fn of(breaker: &mut Breaker, now: Time) -> SeenBreaker {
         let (counts, failures) = (breaker.counts(now), breaker.failures(now));
-        Seen {
+        SeenBreaker {
             state: breaker.state(now),
             enabled: breaker.settings().enabled,
             since: breaker.state_since(now),

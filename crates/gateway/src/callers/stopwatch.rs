@@ -23,7 +23,7 @@ pub(crate) struct Lap {
     pub(crate) others: usize,
 }
 
-struct Running {
+struct RunningLap {
     caller: Arc<Caller>,
     /// What its connection had written before.
     written: u64,
@@ -34,7 +34,7 @@ struct Running {
 
 #[derive(Default)]
 struct Laps {
-    running: Vec<Running>,
+    running: Vec<RunningLap>,
     over: Vec<Lap>,
     schedule: Option<File>,
 }
@@ -65,7 +65,7 @@ pub(crate) fn head_parsed(caller: &Arc<Caller>) {
     LAPS.with_borrow_mut(|laps| {
         laps.running.iter_mut().for_each(|lap| lap.others += 1);
         let (caller, written, displaced) = (Arc::clone(caller), caller.written(), laps.displaced());
-        laps.running.push(Running { caller, written, began: Instant::now(), displaced, others: 0 });
+        laps.running.push(RunningLap { caller, written, began: Instant::now(), displaced, others: 0 });
     });
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::failure::Failure;
-use super::remote::{Gateway, Remote, segment};
+use super::remote::{Remote, RemoteGateway, segment};
 use super::status::table;
 use super::terminal;
 use crate::admin::DependencyView;
@@ -23,7 +23,7 @@ pub(super) enum Setting {
 
 /// The part of the answer that is shown.
 #[derive(Deserialize)]
-struct Done {
+struct ShownAnswer {
     /// Not told by an older gateway.
     #[serde(default)]
     results: Vec<String>,
@@ -31,7 +31,7 @@ struct Done {
 }
 
 pub(super) fn run(
-    gateway: &Gateway,
+    gateway: &RemoteGateway,
     dependency: &str,
     state: Setting,
     endpoint: Option<usize>,
@@ -49,7 +49,7 @@ pub(super) fn run(
         order["endpoint"] = endpoint.into();
     }
     let answer = remote.post(&format!("/api/dependencies/{}/breaker", segment(dependency)), &order)?;
-    let done: Done = serde_json::from_str(&answer)
+    let done: ShownAnswer = serde_json::from_str(&answer)
         .map_err(|error| Failure::failed(format!("{}: not what a gateway tells: {error}", gateway.admin)))?;
     let mut out = table(vec![done.dependency], terminal::colour_on_output());
     done.results.iter().for_each(|result| out.push_str(&format!("{result}\n")));

@@ -26,7 +26,7 @@ use crate::config;
 use crate::serve;
 use breaker::Setting;
 use failure::Failure;
-use remote::Gateway;
+use remote::RemoteGateway;
 
 /// Stands between a backend and the systems it does not own.
 ///
@@ -77,7 +77,7 @@ enum Command {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        gateway: Gateway,
+        gateway: RemoteGateway,
     },
     /// Open or close a dependency's breaker by hand, or give it back to the evidence
     Breaker {
@@ -93,7 +93,7 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: String,
         #[command(flatten)]
-        gateway: Gateway,
+        gateway: RemoteGateway,
     },
     /// Failures on demand
     Lab {
@@ -122,7 +122,7 @@ enum Lab {
         script: Option<PathBuf>,
     },
     /// Try storms in virtual time: the real policies, up to a hundred thousand callers
-    Simulate(simulate::Arguments),
+    Simulate(simulate::SimulateArguments),
 }
 
 #[derive(Debug, Args)]

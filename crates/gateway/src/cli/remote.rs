@@ -26,7 +26,7 @@ const DEFAULT_PORT: u16 = 80;
 
 /// Which gateway to talk to, and as whom.
 #[derive(Debug, Args)]
-pub(super) struct Gateway {
+pub(super) struct RemoteGateway {
     /// The gateway's admin side
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8401")]
     pub(super) admin: String,
@@ -48,7 +48,7 @@ pub(super) struct Remote {
 
 impl Remote {
     /// Reads `--admin` and `--token-file`.
-    pub(super) fn new(gateway: &Gateway) -> Result<Remote, Failure> {
+    pub(super) fn new(gateway: &RemoteGateway) -> Result<Remote, Failure> {
         let wrong = |why: &str| Failure::misuse(format!("--admin {}: {why}", gateway.admin));
         let uri: Uri = gateway.admin.parse().map_err(|_| wrong("not a URL, as http://127.0.0.1:8401"))?;
         match uri.scheme_str() {
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     fn remote(admin: &str) -> Result<Remote, Failure> {
-        Remote::new(&Gateway { admin: admin.to_owned(), token_file: None })
+        Remote::new(&RemoteGateway { admin: admin.to_owned(), token_file: None })
     }
 
     #[test]

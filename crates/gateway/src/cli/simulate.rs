@@ -21,7 +21,7 @@ use crate::running::compiled::guard_settings;
 #[command(after_help = "Start with: seawall lab simulate --list
 Then:       seawall lab simulate metastable --report storm.html
 Your own:   seawall lab simulate -c seawall.toml --dependency payments --what \"slow 10x 60s\"")]
-pub(super) struct Arguments {
+pub(super) struct SimulateArguments {
     /// Which one; `--list` names them
     scenario: Option<String>,
     /// Say which scenarios there are, and what each asks and takes
@@ -59,7 +59,7 @@ pub(super) struct Arguments {
     report: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: &SimulateArguments) -> Result<(), Failure> {
     if arguments.list {
         return terminal::print(&list());
     }
@@ -97,7 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     terminal::print(&out)
 }
 
-fn named(arguments: &Arguments) -> Result<&str, Failure> {
+fn named(arguments: &SimulateArguments) -> Result<&str, Failure> {
     arguments.scenario.as_deref().ok_or_else(|| {
         let names: Vec<&str> = scenarios::ALL.iter().map(|scenario| scenario.name).collect();
         Failure::misuse(format!(
@@ -141,7 +141,7 @@ fn misuse(why: Misuse) -> Failure {
     Failure::misuse(why.to_string())
 }
 
-fn ask(arguments: &Arguments) -> Result<Ask, Failure> {
+fn ask(arguments: &SimulateArguments) -> Result<Ask, Failure> {
     let set = arguments.set.iter().map(|text| match text.split_once('=') {
         Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
         None => Err(Failure::misuse(format!("--set takes NAME=VALUE: `{text}`"))),

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::failure::Failure;
-use super::remote::{Gateway, Remote};
+use super::remote::{Remote, RemoteGateway};
 use super::terminal;
 use crate::admin::{DependencyView, EndpointView, Overview, in_words};
 
-pub(super) fn run(gateway: &Gateway, json: bool) -> Result<(), Failure> {
+pub(super) fn run(gateway: &RemoteGateway, json: bool) -> Result<(), Failure> {
     let answer = Remote::new(gateway)?.get("/api/dependencies")?;
     if json {
         return terminal::print(&format!("{}\n", answer.trim_end()));

@@ -20,9 +20,9 @@ use crate::problem::reasons::status;
 use crate::request::headers::{Kinds, Said, has_key, join_cookies, strip_hop, take_said};
 use crate::request::reply::{of_problem, reply};
 use crate::request::reply_body::{ReplyBody, Underway};
-use crate::request::request_body::{self, Pace, Taken};
+use crate::request::request_body::{self, Pace, TakenBody};
 use crate::running::compiled::CompiledDependency;
-use crate::running::operations::Found;
+use crate::running::operations::FoundOperation;
 use crate::running::router::Router;
 
 /// Answers one request.
@@ -123,21 +123,21 @@ async fn answer(
     let limit = limits.body;
     let taken = request_body::take(head.version, &head.headers, body, operation.keep, limit, pace).await;
     let (body, too_large) = match taken {
-        Taken::Body(body, too_large) => (body, too_large),
-        Taken::TooLarge => {
+        TakenBody::Body(body, too_large) => (body, too_large),
+        TakenBody::TooLarge => {
             let limit = limit.unwrap_or(u64::MAX);
             let why = format!("the body is longer than `gateway.limits.body` allows, {limit} bytes");
             return Err(in_words(compiled, Reason::BodyTooLarge, why));
         }
-        Taken::Stalled(why) => return Err(in_words(compiled, Reason::CallerStalled, why)),
-        Taken::Broken => return Err(in_words(compiled, Reason::BadRequest, "the body broke off")),
+        TakenBody::Stalled(why) => return Err(in_words(compiled, Reason::CallerStalled, why)),
+        TakenBody::Broken => return Err(in_words(compiled, Reason::BadRequest, "the body broke off")),
     };
 
     // The call's own time begins now: what the body took to come is none of it.
     let end_by = if kinds.body { end_of(router, &operation.plan, &wish) } else { end_by };
     exchange.call_begins(end_by);
     let mut underway = Underway::new(compiled, router, exchange);
-    let Found { plan, keep, keys } = operation;
+    let FoundOperation { plan, keep, keys } = operation;
     let via = Some(compiled.via.entry(head.version));
     let call = CallRequest { method: head.method, path, headers: head.headers, via, body, keep, keys };
     let outcome = routes.dependencies[index].call(&plan, call, wish).await;

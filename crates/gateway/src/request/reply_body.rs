@@ -17,7 +17,7 @@ use crate::running::router::Router;
 
 /// A body of our own, or the dependency's.
 pub(crate) struct ReplyBody {
-    kind: Kind,
+    kind: BodyKind,
     /// The call that it is the end of.
     underway: Option<Underway>,
     /// It broke; told at the next poll.
@@ -30,7 +30,7 @@ pub(crate) struct ReplyBody {
     held: Option<Bytes>,
 }
 
-enum Kind {
+enum BodyKind {
     Own(Option<Bytes>),
     Passed(AnswerBody),
 }
@@ -70,7 +70,7 @@ impl Drop for Underway {
 
 impl ReplyBody {
     pub(crate) fn own(bytes: Bytes) -> ReplyBody {
-        ReplyBody::new(Kind::Own((!bytes.is_empty()).then_some(bytes)), None)
+        ReplyBody::new(BodyKind::Own((!bytes.is_empty()).then_some(bytes)), None)
     }
 
     /// The call ends with this body.
@@ -81,16 +81,16 @@ impl ReplyBody {
     /// Takes a body of our own out, and gives its length.
     pub(crate) fn take_own(&mut self) -> Option<usize> {
         match &mut self.kind {
-            Kind::Own(bytes) => bytes.take().map(|bytes| bytes.len()),
-            Kind::Passed(_) => None,
+            BodyKind::Own(bytes) => bytes.take().map(|bytes| bytes.len()),
+            BodyKind::Passed(_) => None,
         }
     }
 
     pub(crate) fn passed(body: AnswerBody, underway: Underway) -> ReplyBody {
-        ReplyBody::new(Kind::Passed(body), Some(underway))
+        ReplyBody::new(BodyKind::Passed(body), Some(underway))
     }
 
-    fn new(kind: Kind, underway: Option<Underway>) -> ReplyBody {
+    fn new(kind: BodyKind, underway: Option<Underway>) -> ReplyBody {
         ReplyBody { kind, underway, broken: None, cut: false, stream: None, held: None }
     }
 
@@ -118,7 +118,7 @@ impl Drop for ReplyBody {
         let Some(underway) = &self.underway else { return };
         // hyper asks for no more of a body of known length when it has that much.
         let whole = self.is_end_stream() || self.size_hint().exact() == Some(0);
-        if matches!(self.kind, Kind::Passed(_)) && !self.cut && !whole {
+        if matches!(self.kind, BodyKind::Passed(_)) && !self.cut && !whole {
             let dependency = underway.dependency.settings.name.as_str();
             let why = match underway.exchange.is_late() {
                 true => "the caller did not take it in time",
@@ -140,8 +140,8 @@ impl ReplyBody {
             return Poll::Ready(Some(Err(truncated)));
         }
         match &mut this.kind {
-            Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Passed(body) => {
+            BodyKind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            BodyKind::Passed(body) => {
                 let caller =
                     this.underway.as_ref().map(|t| t.exchange.caller()).filter(|c| c.streams().is_none());
                 // hyper takes the next piece of a body while it still holds the last, and its buffer doubles when it is full:
@@ -228,15 +228,15 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         self.held.is_none()
             && match &self.kind {
-                Kind::Own(bytes) => bytes.is_none(),
-                Kind::Passed(body) => body.is_end_stream(),
+                BodyKind::Own(bytes) => bytes.is_none(),
+                BodyKind::Passed(body) => body.is_end_stream(),
             }
     }
 
     fn size_hint(&self) -> SizeHint {
         let hint = match &self.kind {
-            Kind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Kind::Passed(body) => body.size_hint(),
+            BodyKind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            BodyKind::Passed(body) => body.size_hint(),
         };
         match (&self.held, hint.exact()) {
             (Some(held), Some(rest)) => SizeHint::with_exact(rest + held.len() as u64),

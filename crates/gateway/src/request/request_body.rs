@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 use crate::request::headers::strip_trailers;
 
 /// A body as it was taken in.
-pub(crate) enum Taken {
+pub(crate) enum TakenBody {
     /// To be sent.
     Body(RequestBody, TooLarge),
     /// Longer than allowed, by its own word.
@@ -51,7 +51,7 @@ impl Pace {
     }
 
     /// The next part of a body, unless it does not come in time.
-    async fn next(&mut self, body: &mut Incoming) -> Result<Option<Frame<Bytes>>, Taken> {
+    async fn next(&mut self, body: &mut Incoming) -> Result<Option<Frame<Bytes>>, TakenBody> {
         let mut sleep: Option<Pin<Box<Sleep>>> = None;
         let next = std::future::poll_fn(|cx| {
             if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
@@ -62,11 +62,11 @@ impl Pace {
             std::future::Future::poll(sleep.as_mut(), cx).map(|()| None)
         });
         match next.await {
-            None => Err(Taken::Stalled(format!(
+            None => Err(TakenBody::Stalled(format!(
                 "the body did not come in time: nothing for {:?}, less than {LEAST_RATE} bytes a second, or past the deadline",
                 self.pause
             ))),
-            Some(Some(Err(_))) => Err(Taken::Broken),
+            Some(Some(Err(_))) => Err(TakenBody::Broken),
             Some(None) => Ok(None),
             Some(Some(Ok(frame))) => {
                 self.received += frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -105,20 +105,20 @@ pub(crate) async fn take(
     keep: usize,
     limit: Option<u64>,
     mut pace: Pace,
-) -> Taken {
+) -> TakenBody {
     let too_large = TooLarge::default();
     if body.is_end_stream() {
-        return Taken::Body(RequestBody::Empty, too_large);
+        return TakenBody::Body(RequestBody::Empty, too_large);
     }
     let length = body.size_hint().exact().filter(|_| !headers.contains_key(header::TRAILER));
     if let (Some(length), Some(limit)) = (length, limit)
         && length > limit
     {
-        return Taken::TooLarge;
+        return TakenBody::TooLarge;
     }
     match length {
         Some(length) if length <= keep as u64 => match whole(body, length, &mut pace).await {
-            Ok(bytes) => Taken::Body(RequestBody::Full(bytes), too_large),
+            Ok(bytes) => TakenBody::Body(RequestBody::Full(bytes), too_large),
             Err(taken) => taken,
         },
         _ => {
@@ -129,19 +129,19 @@ pub(crate) async fn take(
             if length.is_none() && version < Version::HTTP_2 {
                 match pace.next(&mut body.body).await {
                     Err(taken) => return taken,
-                    Ok(None) => return Taken::Body(RequestBody::Empty, too_large),
+                    Ok(None) => return TakenBody::Body(RequestBody::Empty, too_large),
                     Ok(Some(first)) => match body.pass(first) {
                         Ok(first) => body.ahead = Some(first),
-                        Err(_) => return Taken::TooLarge,
+                        Err(_) => return TakenBody::TooLarge,
                     },
                 }
             }
-            Taken::Body(RequestBody::Stream(Box::pin(body)), too_large)
+            TakenBody::Body(RequestBody::Stream(Box::pin(body)), too_large)
         }
     }
 }
 
-async fn whole(mut body: Incoming, length: u64, pace: &mut Pace) -> Result<Bytes, Taken> {
+async fn whole(mut body: Incoming, length: u64, pace: &mut Pace) -> Result<Bytes, TakenBody> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(frame) = pace.next(&mut body).await? {
@@ -160,7 +160,7 @@ async fn whole(mut body: Incoming, length: u64, pace: &mut Pace) -> Result<Bytes
         }
     }
     let bytes = first.unwrap_or_else(|| all.freeze());
-    if bytes.len() as u64 == length { Ok(bytes) } else { Err(Taken::Broken) }
+    if bytes.len() as u64 == length { Ok(bytes) } else { Err(TakenBody::Broken) }
 }
 
 struct Bounded {

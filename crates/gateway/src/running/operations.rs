@@ -60,7 +60,7 @@ const MOST_KEY: usize = 128;
 
 /// What holds for one request.
 #[derive(Debug)]
-pub(crate) struct Found<'a> {
+pub(crate) struct FoundOperation<'a> {
     /// What calls of its operation have in common. Borrowed: all workers share it, and counting references costs more.
     pub(crate) plan: Cow<'a, Arc<Plan>>,
     /// Bytes of the request's body that are kept for a repeat.
@@ -107,7 +107,7 @@ impl Operations {
         readings: &Readings<'_>,
         keyed: bool,
         headers: &HeaderMap,
-    ) -> Found<'_> {
+    ) -> FoundOperation<'_> {
         let router = self.routers.iter().find(|(known, _)| known == method).map(|(_, router)| router);
         if readings.others.is_empty() {
             return match router.and_then(|router| router.at(readings.sent).ok()) {
@@ -125,7 +125,7 @@ impl Operations {
         readings: &Readings<'_>,
         undeclared: &'a CompiledOperation,
         headers: &HeaderMap,
-    ) -> Found<'a> {
+    ) -> FoundOperation<'a> {
         let at = |path: &str| router.and_then(|router| router.at(path).ok()).map(|found| *found.value);
         let sent = at(readings.sent);
         let places: Vec<usize> =
@@ -170,10 +170,10 @@ impl Operations {
 }
 
 impl CompiledOperation {
-    fn found(&self, at: Option<&Match<'_, '_, &usize>>, headers: &HeaderMap) -> Found<'_> {
+    fn found(&self, at: Option<&Match<'_, '_, &usize>>, headers: &HeaderMap) -> FoundOperation<'_> {
         let [breaker, limit] = &self.filed;
         let keys = Keys { breaker: self.key(breaker, at, headers), limit: self.key(limit, at, headers) };
-        Found { plan: Cow::Borrowed(&self.plan), keep: self.keep, keys }
+        FoundOperation { plan: Cow::Borrowed(&self.plan), keep: self.keep, keys }
     }
 
     /// None where the request has no such thing: then it is the endpoint's own guard.

@@ -16,11 +16,11 @@ const MOST: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Parked<T> {
     /// The oldest first.
-    places: Vec<Place<T>>,
+    places: Vec<ParkedState<T>>,
 }
 
 #[derive(Debug)]
-struct Place<T> {
+struct ParkedState<T> {
     name: String,
     state: T,
     until: Time,
@@ -39,7 +39,7 @@ impl<T> Parked<T> {
         if self.places.len() >= MOST {
             self.places.remove(0);
         }
-        self.places.push(Place { name: name.to_owned(), state, until: now.saturating_add(KEPT_FOR) });
+        self.places.push(ParkedState { name: name.to_owned(), state, until: now.saturating_add(KEPT_FOR) });
     }
 
     /// The state of a name, if it is still kept.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::compiled::{Before, Compiled, CompiledDependency};
 use super::parked::Parked;
-use super::tokens::{Kind, TokenFile};
+use super::tokens::{TokenFile, TokenKind};
 use crate::config;
 use crate::problem::refusals::Refusals;
 
@@ -92,8 +92,8 @@ impl Running {
         };
         let gateway = &settings.gateway;
         let clients = gateway.clients.as_ref().and_then(|clients| clients.tokens_file.as_ref());
-        let clients_tokens = open(CLIENTS_TOKENS, clients, Kind::Plain)?;
-        let admin_tokens = open(ADMIN_TOKENS, gateway.admin_token_file.as_ref(), Kind::Named)?;
+        let clients_tokens = open(CLIENTS_TOKENS, clients, TokenKind::Plain)?;
+        let admin_tokens = open(ADMIN_TOKENS, gateway.admin_token_file.as_ref(), TokenKind::Named)?;
         let compiled = Compiled::new(settings, workers, &Before::Nothing, clock)?;
         let generation = compiled.generation;
         Ok(Running {

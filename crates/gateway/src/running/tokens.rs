@@ -14,7 +14,7 @@ const SHORTEST: usize = 16;
 
 /// What a line of a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum TokenKind {
     /// A token: those of callers.
     Plain,
     /// A token, or a name and a token: those of operators.
@@ -25,7 +25,7 @@ pub(crate) enum Kind {
 #[derive(Clone)]
 pub(crate) struct TokenFile {
     path: PathBuf,
-    kind: Kind,
+    kind: TokenKind,
     lines: Arc<ArcSwap<Vec<Vec<u8>>>>,
 }
 
@@ -47,7 +47,7 @@ impl TokenFile {
     ///
     /// # Errors
     /// In words: it cannot be read, others may write it, it holds no token, or one that is too short.
-    pub(crate) fn open(path: &Path, kind: Kind) -> Result<TokenFile, String> {
+    pub(crate) fn open(path: &Path, kind: TokenKind) -> Result<TokenFile, String> {
         let lines = Arc::new(ArcSwap::from_pointee(read_tokens(path, kind)?));
         Ok(TokenFile { path: path.to_owned(), kind, lines })
     }
@@ -55,7 +55,11 @@ impl TokenFile {
     #[cfg(test)]
     pub(crate) fn of(tokens: &[&str]) -> TokenFile {
         let lines = tokens.iter().map(|token| token.as_bytes().to_vec()).collect();
-        TokenFile { path: PathBuf::new(), kind: Kind::Plain, lines: Arc::new(ArcSwap::from_pointee(lines)) }
+        TokenFile {
+            path: PathBuf::new(),
+            kind: TokenKind::Plain,
+            lines: Arc::new(ArcSwap::from_pointee(lines)),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -91,7 +95,7 @@ impl Fresh {
 }
 
 /// The tokens of a file: one on each line; empty lines and those that begin with `#` are none.
-fn read_tokens(path: &Path, kind: Kind) -> Result<Vec<Vec<u8>>, String> {
+fn read_tokens(path: &Path, kind: TokenKind) -> Result<Vec<Vec<u8>>, String> {
     let text = files::read(path).map_err(|why| format!("{}: {why}", path.display()))?;
     let mut tokens = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -100,8 +104,8 @@ fn read_tokens(path: &Path, kind: Kind) -> Result<Vec<Vec<u8>>, String> {
             continue;
         }
         let token = match kind {
-            Kind::Plain => line,
-            Kind::Named => line.split_once(char::is_whitespace).map_or(line, |(_, token)| token.trim()),
+            TokenKind::Plain => line,
+            TokenKind::Named => line.split_once(char::is_whitespace).map_or(line, |(_, token)| token.trim()),
         };
         check_length(token).map_err(|why| format!("{}: line {}: {why}", path.display(), number + 1))?;
         tokens.push(line.as_bytes().to_vec());
@@ -133,10 +137,10 @@ mod tests {
         let path = folder.path().join("tokens");
         let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            read_tokens(&path, Kind::Named).map(|tokens| tokens.len())
+            read_tokens(&path, TokenKind::Named).map(|tokens| tokens.len())
         };
         assert_eq!(read("# who\n\nsixteen-and-more\nana  sixteen-and-more\n"), Ok(2));
-        assert_eq!(read_tokens(&path, Kind::Plain).map(|tokens| tokens.len()), Ok(2));
+        assert_eq!(read_tokens(&path, TokenKind::Plain).map(|tokens| tokens.len()), Ok(2));
         for text in ["sixteen-and-more\n#\nhunter2\n", "sixteen-and-more\n\nsomebody-of-ours hunter2\n"] {
             let why = read(text).unwrap_err();
             assert!(
@@ -154,7 +158,7 @@ mod tests {
         let path = folder.path().join("tokens");
         std::fs::write(&path, "the-first-token-of-all\n").unwrap();
         let (file, listener) = {
-            let file = TokenFile::open(&path, Kind::Plain).unwrap();
+            let file = TokenFile::open(&path, TokenKind::Plain).unwrap();
             (file.clone(), file)
         };
         std::fs::write(&path, "the-second-token-of-all\n").unwrap();

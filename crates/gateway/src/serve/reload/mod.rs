@@ -160,7 +160,7 @@ impl Reloader {
     }
 
     /// Puts a text in force with everything that it names, or changes nothing.
-    fn put_in_force(&mut self, running: &Running, text: &str) -> Result<Taken, String> {
+    fn put_in_force(&mut self, running: &Running, text: &str) -> Result<TakenConfig, String> {
         let loaded = config::parse(&self.name(), text, &environment).map_err(|report| report.to_string())?;
         let restart = needs_restart(running, &loaded.settings);
         let changes = running.replace(loaded.settings)?;
@@ -173,13 +173,13 @@ impl Reloader {
         }
         self.named_watch.taken(files::number(&self.named), running.clock.now());
         let notes = loaded.notes.iter().map(ToString::to_string).collect();
-        Ok(Taken { restart, notes, changes })
+        Ok(TakenConfig { restart, notes, changes })
     }
 }
 
 /// What is to be said of a reload.
 #[derive(Debug)]
-struct Taken {
+struct TakenConfig {
     restart: Vec<&'static str>,
     notes: Vec<String>,
     changes: Changes,
@@ -190,7 +190,7 @@ pub(crate) fn environment(name: &str) -> Option<String> {
 }
 
 /// Tells what changed, once every worker follows it.
-async fn announce(running: &Running, file: &Path, taken: Taken) {
+async fn announce(running: &Running, file: &Path, taken: TakenConfig) {
     for what in taken.restart {
         tracing::warn!(what, "takes effect at the next start only");
     }

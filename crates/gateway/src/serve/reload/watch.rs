@@ -37,11 +37,11 @@ pub(super) struct FileWatch {
     /// The content that was taken or refused last.
     known: Option<u64>,
     /// Another one, that was not.
-    seen: Option<Seen>,
+    seen: Option<SeenContent>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct SeenContent {
     content: u64,
     since: Time,
     loses: Option<bool>,
@@ -65,7 +65,7 @@ impl FileWatch {
             return Step::Wait;
         };
         let Some(seen) = self.seen.as_ref().filter(|seen| seen.content == content) else {
-            self.seen = Some(Seen { content, since: now, loses: None });
+            self.seen = Some(SeenContent { content, since: now, loses: None });
             return Step::Wait;
         };
         let rested = now.since(seen.since);
