@@ -99,7 +99,7 @@ impl Caller {
     }
 
     /// A head has been read; what follows must be over at `end_by`.
-    pub(crate) fn call_begins(&self, end_by: Time) {
+    pub(crate) fn ends_by(&self, end_by: Time) {
         self.phase.store(CALL, Relaxed);
         self.marked.store(end_by.as_nanos(), Relaxed);
     }

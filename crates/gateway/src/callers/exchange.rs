@@ -33,10 +33,10 @@ impl Exchange {
     }
 
     /// A head has been read; what follows must be over at `end_by`.
-    pub(crate) fn call_begins(&self, end_by: Time) {
+    pub(crate) fn ends_by(&self, end_by: Time) {
         match &self.stream {
             Some(stream) => stream.ends_by(end_by),
-            None => self.caller.call_begins(end_by),
+            None => self.caller.ends_by(end_by),
         }
     }
 

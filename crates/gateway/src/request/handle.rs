@@ -116,8 +116,8 @@ async fn answer(
     }
     let by = leaving.map(|leaving| leaving.end_by);
     let wish = Wish { within: said.within, by, no_repeats: said.no_repeats };
-    let end_by = end_of(router, &operation.plan, &wish);
-    exchange.call_begins(end_by);
+    let end_by = latest_end(router, &operation.plan, &wish);
+    exchange.ends_by(end_by);
     let limits = &routes.compiled.settings.gateway.limits;
     let pace = Pace::new(router.running.clock, limits.header_time, end_by);
     let limit = limits.body;
@@ -134,8 +134,8 @@ async fn answer(
     };
 
     // The call's own time begins now: what the body took to come is none of it.
-    let end_by = if kinds.body { end_of(router, &operation.plan, &wish) } else { end_by };
-    exchange.call_begins(end_by);
+    let end_by = if kinds.body { latest_end(router, &operation.plan, &wish) } else { end_by };
+    exchange.ends_by(end_by);
     let mut underway = Underway::new(compiled, router, exchange);
     let FoundOperation { plan, keep, keys } = operation;
     let via = Some(compiled.via.entry(head.version));
@@ -191,7 +191,7 @@ fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version) {
 }
 
 /// When a call must be over at the latest, for whoever looks after the connection.
-fn end_of(router: &Router, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
+fn latest_end(router: &Router, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
     let total = match (plan.timeouts.total, wish.within) {
         (Some(total), Some(within)) => Some(total.min(within)),
         (total, within) => total.or(within),
