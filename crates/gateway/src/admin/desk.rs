@@ -1,4 +1,4 @@
-//! What all admin requests share.
+//! What all requests to the admin side share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::problem::AdminProblem;
 use super::token::AdminToken;
 use crate::running::process::Running;
 
-/// What all admin requests share.
+/// The state that all requests to the admin side share.
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) running: Arc<Running>,
@@ -18,12 +18,12 @@ pub(super) struct Desk {
     pub(super) changes: OperatorChanges,
 }
 
-/// The two ends of the connection that a request came in by.
+/// The addresses of the two ends of the connection that a request came in by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
     /// Our end of the connection.
     pub(super) local: SocketAddr,
-    /// The other end.
+    /// The caller's end of the connection.
     pub(super) peer: SocketAddr,
 }
 

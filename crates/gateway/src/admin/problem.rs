@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// A request that was not carried out, and why, in words for the one who made it.
+/// A request that was not carried out, and the reason, in words for the person who made it.
 #[derive(Debug)]
 pub(super) struct AdminProblem {
     status: StatusCode,
