@@ -47,7 +47,7 @@ enum State {
 struct Head {
     /// The number of bytes in its complete lines.
     bytes: usize,
-    /// Whether it has only one reading so far.
+    /// Whether it has two readings.
     doubtful: bool,
     /// Whether there is a `#` in the request line.
     fragment: bool,

@@ -1,4 +1,4 @@
-//! `seawall breaker`: an operator's word.
+//! `seawall breaker`: an operator opens or closes a breaker by hand, or gives it back to the evidence.
 
 use clap::ValueEnum;
 use serde::Deserialize;
@@ -10,21 +10,21 @@ use super::status::table;
 use super::terminal;
 use crate::admin::DependencyView;
 
-/// What the breaker shall be.
+/// What the breaker is set to.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Setting {
     /// Refuse every call
     Open,
     /// Let every call pass, whatever happens
     Closed,
-    /// Decide by evidence
+    /// Let evidence decide: how calls end opens it and closes it
     Auto,
 }
 
-/// The part of the answer that is shown.
+/// The part of the admin side's answer that is shown.
 #[derive(Deserialize)]
 struct ShownAnswer {
-    /// Not told by an older gateway.
+    /// Absent in the answer of an older gateway.
     #[serde(default)]
     results: Vec<String>,
     dependency: DependencyView,
@@ -50,7 +50,7 @@ pub(super) fn run(
     }
     let answer = remote.post(&format!("/api/dependencies/{}/breaker", segment(dependency)), &order)?;
     let done: ShownAnswer = serde_json::from_str(&answer)
-        .map_err(|error| Failure::failed(format!("{}: not what a gateway tells: {error}", gateway.admin)))?;
+        .map_err(|error| Failure::failed(format!("{}: the answer is not that of a gateway: {error}", gateway.admin)))?;
     let mut out = table(vec![done.dependency], terminal::colour_on_output());
     done.results.iter().for_each(|result| out.push_str(&format!("{result}\n")));
     terminal::print(&out)

@@ -15,18 +15,18 @@ use crate::request::headers::strip_trailers;
 use crate::running::compiled::CompiledDependency;
 use crate::running::router::Router;
 
-/// A body of our own, or the dependency's.
+/// The body of an answer: our own, or the dependency's.
 pub(crate) struct ReplyBody {
     kind: BodyKind,
-    /// The call that it is the end of.
+    /// The call that ends with this body.
     underway: Option<Underway>,
-    /// It broke; told at the next poll.
+    /// The dependency's body broke. The next poll returns this error.
     broken: Option<Truncated>,
-    /// It broke, and that was logged.
+    /// Whether the dependency's body broke, which has been logged then.
     cut: bool,
-    /// The stream that it goes out on, over HTTP/2.
+    /// The stream that the body is sent on, over HTTP/2.
     stream: Option<Arc<Stream>>,
-    /// The last byte of a piece, over HTTP/2.
+    /// The last byte of a piece, which is held back over HTTP/2.
     held: Option<Bytes>,
 }
 
@@ -35,12 +35,12 @@ enum BodyKind {
     Passed(AnswerBody),
 }
 
-/// A call under way, until its body is over or given up.
+/// A call under way. It is over when the body of its answer ends or is given up.
 pub(crate) struct Underway {
     dependency: Arc<CompiledDependency>,
     router: Arc<Router>,
     exchange: Exchange,
-    /// What the answer's head says.
+    /// The effect that the answer's head tells.
     effect: Option<Effect>,
 }
 
@@ -55,7 +55,7 @@ impl Underway {
         Underway { dependency, router, exchange: exchange.clone(), effect: None }
     }
 
-    /// The call has come to this effect.
+    /// Notes the effect of the call.
     pub(crate) fn ended(&mut self, effect: Effect) {
         self.effect = Some(effect);
     }
@@ -73,12 +73,12 @@ impl ReplyBody {
         ReplyBody::new(BodyKind::Own((!bytes.is_empty()).then_some(bytes)), None)
     }
 
-    /// The call ends with this body.
+    /// Lets this call end with this body.
     pub(crate) fn ends(&mut self, underway: Underway) {
         self.underway = Some(underway);
     }
 
-    /// Takes a body of our own out, and gives its length.
+    /// Removes a body of our own, and returns its length.
     pub(crate) fn take_own(&mut self) -> Option<usize> {
         match &mut self.kind {
             BodyKind::Own(bytes) => bytes.take().map(|bytes| bytes.len()),
@@ -94,13 +94,13 @@ impl ReplyBody {
         ReplyBody { kind, underway, broken: None, cut: false, stream: None, held: None }
     }
 
-    /// It goes out over HTTP/2.
+    /// Notes that the body is sent on this stream of HTTP/2.
     pub(crate) fn goes_out_on(&mut self, stream: &Arc<Stream>) {
         self.stream = Some(Arc::clone(stream));
     }
 
-    /// The head is out: whatever follows can only be cut, never explained. On HTTP/1 the caller's connection is reset,
-    /// since a plain end of it could be taken for the end of the answer.
+    /// Cuts the answer. Its head has been sent, so nothing can be explained any more. On HTTP/1 the caller's connection is reset,
+    /// since a plain end of the connection could be taken for the end of the answer.
     fn cut(&mut self, truncated: &Truncated) {
         self.cut = true;
         let Some(underway) = &self.underway else { return };
@@ -113,10 +113,10 @@ impl ReplyBody {
 }
 
 impl Drop for ReplyBody {
-    /// Given up before its end, and not because it broke: the caller left, or its connection failed.
+    /// Logs an answer that was given up before its end, though it did not break: the caller left, or its connection failed.
     fn drop(&mut self) {
         let Some(underway) = &self.underway else { return };
-        // hyper asks for no more of a body of known length when it has that much.
+        // When hyper has as much of a body as its known length, it asks for no more.
         let whole = self.is_end_stream() || self.size_hint().exact() == Some(0);
         if matches!(self.kind, BodyKind::Passed(_)) && !self.cut && !whole {
             let dependency = underway.dependency.settings.name.as_str();
@@ -144,8 +144,8 @@ impl ReplyBody {
             BodyKind::Passed(body) => {
                 let caller =
                     this.underway.as_ref().map(|t| t.exchange.caller()).filter(|c| c.streams().is_none());
-                // hyper takes the next piece of a body while it still holds the last, and its buffer doubles when it is full:
-                // 900 callers that read slowly cost 70 KiB each. So it gets a piece when the socket has taken the last.
+                // hyper takes the next piece of a body while it still holds the last one, and its buffer doubles when it is full.
+                // 900 callers that read slowly cost 70 KiB each. So hyper gets a piece only when the socket has taken the last one.
                 if let Some(caller) = caller.filter(|caller| caller.owes()) {
                     caller.wake_when_taken(cx.waker());
                     body.poll_upload(cx);
@@ -158,8 +158,8 @@ impl ReplyBody {
                 match polled {
                     Some(Err(truncated)) => {
                         this.cut(&truncated);
-                        // Not yet: hyper throws away what it has not written, be it the head with the effect in it. While
-                        // the body has nothing to give, it writes.
+                        // The error is not returned yet, since hyper would then throw away what it has not written, perhaps even
+                        // the head with the effect. While the body returns nothing, hyper writes.
                         this.broken = Some(truncated);
                         cx.waker().wake_by_ref();
                         Poll::Pending
@@ -179,12 +179,12 @@ impl ReplyBody {
         }
     }
 
-    /// The next piece for a stream. What may be the last piece is given without its last byte first.
+    /// The next piece for a stream. If it may be the last piece, its last byte is held back and given alone.
     ///
-    /// hyper waits until the caller's window has room for a byte, takes the piece, and takes the next one when the window
-    /// has room for all of the last. Behind the last piece it waits for nothing: such a stream would be over for us, and be
-    /// kept, with its bytes, for as long as its caller grants no window. When hyper takes a last piece of one byte, there is
-    /// room for all of the body.
+    /// hyper waits until the caller's window has room for one byte, and takes a piece. It takes the next piece when the window
+    /// has room for all of the one before. After the last piece it does not wait: the stream would be over for us, but hyper
+    /// would keep it with its bytes for as long as its caller grants no window. If the last piece is a single byte, then the
+    /// window has room for all of the body when hyper takes it.
     fn poll_for_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
         if let Some(stream) = &self.stream {
             stream.has_taken();

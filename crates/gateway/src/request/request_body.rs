@@ -16,48 +16,48 @@ use tokio::time::Sleep;
 
 use crate::request::headers::strip_trailers;
 
-/// A body as it was taken in.
+/// What became of a request's body.
 pub(crate) enum TakenBody {
-    /// To be sent.
+    /// The body can be sent.
     Body(RequestBody, TooLarge),
-    /// Longer than allowed, by its own word.
+    /// The body is longer than allowed, by the length that it names or by its first chunk.
     TooLarge,
-    /// The caller broke off.
+    /// The caller broke off in the middle of the body.
     Broken,
-    /// It did not come in time: what was missing.
+    /// The body did not come in time; the text says what was missing.
     Stalled(String),
 }
 
 /// How long a body that is read before anything is sent may take.
 ///
-/// A pause alone is no bound: a caller that sends a byte before each pause is over holds its connection for as long as it likes.
-/// So a body must also come with a least rate behind the first pause, as with Apache's `RequestReadTimeout`.
+/// A longest pause alone bounds nothing: a caller that sends a byte before each pause is over holds its connection for as
+/// long as it likes. So after the first pause a body must also come at a least rate, as with Apache's `RequestReadTimeout`.
 pub(crate) struct Pace {
     clock: Clock,
     pause: Duration,
     end_by: Time,
-    /// When it was waited for first.
+    /// When the body was first waited for.
     began: Option<Time>,
     received: u64,
 }
 
-/// Bytes a second that a body must come with behind the first pause.
+/// The least rate of a body after the first pause, in bytes per second.
 const LEAST_RATE: u64 = 500;
 
 impl Pace {
-    /// Nothing may be missing for longer than `pause`, and all must be there by `end_by`.
+    /// No pause may be longer than `pause`, and the whole body must be there by `end_by`.
     pub(crate) fn new(clock: Clock, pause: Duration, end_by: Time) -> Pace {
         Pace { clock, pause, end_by, began: None, received: 0 }
     }
 
-    /// The next part of a body, unless it does not come in time.
+    /// Returns the next part of a body; fails if it does not come in time.
     async fn next(&mut self, body: &mut Incoming) -> Result<Option<Frame<Bytes>>, TakenBody> {
         let mut sleep: Option<Pin<Box<Sleep>>> = None;
         let next = std::future::poll_fn(|cx| {
             if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
                 return Poll::Ready(Some(frame));
             }
-            // Most bodies are there with their heads, and need no timer.
+            // Most bodies arrive together with their heads, and need no timer.
             let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.due())));
             std::future::Future::poll(sleep.as_mut(), cx).map(|()| None)
         });
@@ -95,9 +95,9 @@ impl TooLarge {
     }
 }
 
-/// Takes a body in. A short one of known length is read first, so that the dependency's time is not spent on a caller that
-/// sends slowly, and a caller that breaks off in the middle has asked for nothing. All else streams; of chunks, the first
-/// is waited for, so that what only looks like chunks never reaches the dependency.
+/// Takes a body in. A short body of known length is read whole before anything is sent. So the dependency's time is not spent
+/// on a caller that sends slowly, and a request that breaks off in the middle never reaches it. Every other body streams. Of
+/// a body in chunks the first chunk is waited for, so that bytes that are no chunks never reach the dependency.
 pub(crate) async fn take(
     version: Version,
     headers: &HeaderMap,
@@ -165,18 +165,19 @@ async fn whole(mut body: Incoming, length: u64, pace: &mut Pace) -> Result<Bytes
 
 struct Bounded {
     body: Incoming,
-    /// Read already, of a body of unknown length.
+    /// The first part of a body of unknown length, which has been read already.
     ahead: Option<Frame<Bytes>>,
     left: u64,
-    /// Its length goes out with it. Not where trailers were announced: on HTTP/1.1 only a chunked body has them.
+    /// Whether the body's length is sent with it. It is not where trailers were announced, since on HTTP/1.1 only a chunked body
+    /// can have them.
     known: bool,
-    /// It comes over HTTP/2.
+    /// Whether the body comes over HTTP/2.
     streams: bool,
     too_large: TooLarge,
 }
 
 impl Bounded {
-    /// A part of it on its way through.
+    /// Checks a part of the body on its way through.
     fn pass(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
         if let Some(trailers) = frame.trailers_mut() {
             strip_trailers(trailers);
@@ -203,7 +204,7 @@ impl Body for Bounded {
             return Poll::Ready(Some(Ok(first)));
         }
         let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            // A stream that its caller resets with NO_ERROR looks like the end of a whole one. It is one only with END_STREAM.
+            // A stream that its caller resets with NO_ERROR looks like a complete body. It is complete only with END_STREAM.
             None if self.streams && !self.body.is_end_stream() => {
                 return Poll::Ready(Some(Err("the caller reset its stream before the body's end".into())));
             }
