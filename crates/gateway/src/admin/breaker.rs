@@ -86,7 +86,9 @@ pub(super) async fn force(
     let endpoints = found.settings.endpoints.len();
     if let Some(no) = order.endpoint.filter(|endpoint| *endpoint >= endpoints) {
         let last = endpoints.saturating_sub(1);
-        return Err(bad(format!("`endpoint` is {no}, but the endpoints of `{name}` are numbered from 0 to {last}")));
+        return Err(bad(format!(
+            "`endpoint` is {no}, but the endpoints of `{name}` are numbered from 0 to {last}"
+        )));
     }
     let change = Change {
         at: stamp(SystemTime::now()),
@@ -133,7 +135,10 @@ fn bad(detail: impl Into<String>) -> AdminProblem {
 
 async fn read(body: Body) -> Result<Order, AdminProblem> {
     let Ok(read) = tokio::time::timeout(BODY_TIME, to_bytes(body, MOST_BODY)).await else {
-        return Err(AdminProblem::new(StatusCode::REQUEST_TIMEOUT, "the request's body did not arrive in time"));
+        return Err(AdminProblem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the request's body did not arrive in time",
+        ));
     };
     let bytes = read.map_err(|_| {
         AdminProblem::new(

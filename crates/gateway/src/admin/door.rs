@@ -53,7 +53,8 @@ impl Desk {
         let open_to_all = !request.uri().path().starts_with("/api/");
         let free = reads && (ends.local.ip().is_loopback() || open_to_all);
         if who.is_none() && !free {
-            let what = if shown.is_some() { "this token is not known here" } else { "this request needs a token" };
+            let what =
+                if shown.is_some() { "this token is not known here" } else { "this request needs a token" };
             let detail = format!(
                 "{what}: send `Authorization: Bearer TOKEN` with the token of {}",
                 self.token.source()

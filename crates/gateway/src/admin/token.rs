@@ -94,7 +94,8 @@ impl AdminToken {
 
     fn make(path: PathBuf) -> Result<(AdminToken, MadeFile), String> {
         let mut random = [0_u8; RANDOM_BYTES];
-        getrandom::fill(&mut random).map_err(|error| format!("no random bytes for an admin token: {error}"))?;
+        getrandom::fill(&mut random)
+            .map_err(|error| format!("no random bytes for an admin token: {error}"))?;
         let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         write_private(&path, &secret).map_err(|error| {
             format!("the admin token cannot be written to {}: {error}; name a file of your own with `admin_token_file`", path.display())

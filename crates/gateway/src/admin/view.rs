@@ -122,7 +122,7 @@ pub struct EndpointView {
 /// The breaker of one key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakerKeyView {
-    /// The key; `null` for the one that all keys over the bound share.
+    /// The key; `null` for the one that all keys beyond `max_keys` share.
     pub key: Option<String>,
     /// The breaker: whether calls with this key may be made.
     pub breaker: BreakerView,
@@ -136,7 +136,7 @@ pub struct BreakerKeyView {
 /// The limit of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitKeyView {
-    /// The key; `null` for the one that all keys over the bound share.
+    /// The key; `null` for the one that all keys beyond `max_keys` share.
     pub key: Option<String>,
     /// The limit: how many attempts with this key may be in flight.
     pub limit: LimitView,

@@ -77,7 +77,9 @@ pub(super) fn run(arguments: &SimulateArguments) -> Result<(), Failure> {
             if let Some(path) = &arguments.config {
                 ask.seawall = dependency(path, arguments.dependency.as_deref())?.seawall;
             } else if arguments.dependency.is_some() {
-                return Err(Failure::misuse("--dependency names a dependency of a configuration: add -c FILE"));
+                return Err(Failure::misuse(
+                    "--dependency names a dependency of a configuration: add -c FILE",
+                ));
             }
             (scenario, scenario.run(&ask, &progress(scenario.name)))
         }

@@ -13,8 +13,9 @@ pub(super) fn run(gateway: &RemoteGateway, json: bool) -> Result<(), Failure> {
     if json {
         return terminal::print(&format!("{}\n", answer.trim_end()));
     }
-    let overview: Overview = serde_json::from_str(&answer)
-        .map_err(|error| Failure::failed(format!("{}: the answer is not that of a gateway: {error}", gateway.admin)))?;
+    let overview: Overview = serde_json::from_str(&answer).map_err(|error| {
+        Failure::failed(format!("{}: the answer is not that of a gateway: {error}", gateway.admin))
+    })?;
     for word in banner(&overview) {
         terminal::complain(&word);
     }

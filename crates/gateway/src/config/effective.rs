@@ -117,7 +117,11 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
         page.line(1, "health", format!("{} {}", health.method, without_query(&health.target)));
     }
     if let Some(header) = &dependency.deadline_header {
-        page.line(1, "deadline", format!("the header `{header}` tells the dependency how many milliseconds are left"));
+        page.line(
+            1,
+            "deadline",
+            format!("the header `{header}` tells the dependency how many milliseconds are left"),
+        );
     }
     page.line(1, "budget", rows::show(keys::BUDGET, &[], &dependency.budget));
     page.line(1, "overload", show_overload(dependency));
@@ -204,7 +208,10 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
         page.line(
             2,
             "refuses",
-            format!("{}: such an answer means that nothing was processed, and every call may be repeated", all.join(", ")),
+            format!(
+                "{}: such an answer means that nothing was processed, and every call may be repeated",
+                all.join(", ")
+            ),
         );
     }
     let answers = &operation.answers;
@@ -322,6 +329,10 @@ fn follows(
         );
     }
     if timeout.total.is_none() {
-        page.line(2, "so", "nothing bounds the whole call: it ends only when nothing moves for the read timeout");
+        page.line(
+            2,
+            "so",
+            "nothing bounds the whole call: it ends only when nothing moves for the read timeout",
+        );
     }
 }

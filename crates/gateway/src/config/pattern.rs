@@ -61,7 +61,9 @@ impl Pattern {
             return Err(Wrong::new("a pattern matches the path only, and has no query or fragment"));
         }
         let (inner, slash) = match inner.strip_suffix("{/}") {
-            Some("") => return Err(Wrong::new("the path of a pattern begins with a slash that is always there")),
+            Some("") => {
+                return Err(Wrong::new("the path of a pattern begins with a slash that is always there"));
+            }
             Some(inner) => (inner, true),
             None => (inner, false),
         };

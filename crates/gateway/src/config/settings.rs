@@ -151,7 +151,7 @@ pub struct Dangerous {
     pub retry_none: bool,
 }
 
-/// Repeats.
+/// The settings of repeats.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
     /// Whether calls are repeated at all.
@@ -210,7 +210,7 @@ impl fmt::Display for GuardKey {
     }
 }
 
-/// How many calls at once.
+/// How many calls may be in flight at the same time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Concurrency {
     /// The settings of the limit.
@@ -221,16 +221,16 @@ pub struct Concurrency {
     pub key: GuardKey,
     /// The most keys that have a limit of their own.
     pub max_keys: u32,
-    }
-    
-    impl Default for Concurrency {
+}
+
+impl Default for Concurrency {
     fn default() -> Self {
         let GuardSettings { limit, queue, limit_keys, .. } = GuardSettings::default();
         Concurrency { limit, queue, key: GuardKey::Endpoint, max_keys: limit_keys }
     }
 }
 
-/// When to stop calling.
+/// When to stop calling an endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Breaker {
     /// When it opens, and how it closes again.
@@ -251,9 +251,9 @@ impl Default for Breaker {
 /// The settings of requests that match no operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fallback {
-    /// Deadlines.
+    /// The deadlines of a call.
     pub timeout: Timeouts,
-    /// Repeats.
+    /// How calls are repeated.
     pub retry: Retry,
     /// As in [`BreakerSettings::slow_call`].
     pub slow_call: Option<Duration>,
@@ -268,9 +268,9 @@ pub struct Operation {
     pub pattern: Pattern,
     /// What a second delivery of a request does.
     pub idempotency: Idempotency,
-    /// Deadlines.
+    /// The deadlines of a call.
     pub timeout: Timeouts,
-    /// Repeats.
+    /// How calls are repeated.
     pub retry: Retry,
     /// A call longer than this counts as a failure to the breaker.
     pub slow_call: Option<Duration>,

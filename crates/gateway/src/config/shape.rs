@@ -26,9 +26,8 @@ pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
         }),
         Kind::Tables(_) => one(match found {
             DeValue::Array(_) => Ok(()),
-            _ => {
-                Err(values::wrong_kind("a list of tables", found).help("a list of tables is written with double brackets, [[…]]"))
-            }
+            _ => Err(values::wrong_kind("a list of tables", found)
+                .help("a list of tables is written with double brackets, [[…]]")),
         }),
         Kind::Headers => headers(value),
         Kind::Json(purpose) => json(value, *purpose).1,
@@ -163,9 +162,8 @@ fn list_of(
 fn host_name(name: &str) -> Result<(), Wrong> {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
     if name.is_empty() || !name.bytes().all(fine) {
-        return Err(
-            Wrong::new("this is not a host name").help("write it without scheme, port and path: \"seawall.internal\"")
-        );
+        return Err(Wrong::new("this is not a host name")
+            .help("write it without scheme, port and path: \"seawall.internal\""));
     }
     Ok(())
 }
@@ -174,9 +172,8 @@ fn zone(name: &str) -> Result<(), Wrong> {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b"_+-/".contains(&b);
     let letter = name.starts_with(|c: char| c.is_ascii_uppercase());
     if !letter || !name.bytes().all(fine) || name.ends_with('/') || !(name.contains('/') || name == "UTC") {
-        return Err(
-            Wrong::new("this is not the name of a time zone").help("write an IANA name: \"Asia/Seoul\", \"UTC\"")
-        );
+        return Err(Wrong::new("this is not the name of a time zone")
+            .help("write an IANA name: \"Asia/Seoul\", \"UTC\""));
     }
     Ok(())
 }

@@ -36,9 +36,7 @@ pub(super) fn repeats(idempotency: Idempotency, retry: &Retry, retry_none: bool)
 pub(super) fn otherwise(answers: &Answers) -> Option<&'static str> {
     match answers.otherwise {
         Some(Otherwise::Unknown) => Some("unknown (safe: only what is declared counts as applied)"),
-        Some(Otherwise::Applied) => {
-            Some("applied, for every 2xx whose body was read, even if it is no JSON")
-        }
+        Some(Otherwise::Applied) => Some("applied, for every 2xx whose body was read, even if it is no JSON"),
         None if answers.read_bodies() => Some(
             "as the status says; a 2xx whose body should decide and is no JSON is unknown (safer: otherwise = \"unknown\")",
         ),
@@ -69,7 +67,9 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<Str
         all.push("it cannot be undone: a cancel ends with a person".to_owned());
     }
     if !durable.resend_absent && operation.idempotency == Idempotency::None {
-        all.push("an action that is believed absent has failed: without a key it is not sent again".to_owned());
+        all.push(
+            "an action that is believed absent has failed: without a key it is not sent again".to_owned(),
+        );
     }
     all
 }

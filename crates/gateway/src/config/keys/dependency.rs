@@ -10,17 +10,41 @@ pub(super) static DEPENDENCY: Spec = Spec {
     groups: &[
         &[
             key("url", Kind::EndpointUrl, "The URL of the endpoint: http or https, host, port, base path."),
-            key("endpoint", Kind::Tables(&ENDPOINT), "Instead of `url`: several endpoints, in order of preference."),
-            key("listen", Kind::Socket, "An address of its own to listen on. Paths there are without the dependency's name."),
-            key("headers", Kind::Headers, "Header fields that are set on each request; ${env:NAME} and ${file:PATH} are filled in."),
-            key("health", Kind::Request(Purpose::Health), "The request that asks whether an endpoint is well. It is sent only while a breaker is open."),
+            key(
+                "endpoint",
+                Kind::Tables(&ENDPOINT),
+                "Instead of `url`: several endpoints, in order of preference.",
+            ),
+            key(
+                "listen",
+                Kind::Socket,
+                "An address of its own to listen on. Paths there are without the dependency's name.",
+            ),
+            key(
+                "headers",
+                Kind::Headers,
+                "Header fields that are set on each request; ${env:NAME} and ${file:PATH} are filled in.",
+            ),
+            key(
+                "health",
+                Kind::Request(Purpose::Health),
+                "The request that asks whether an endpoint is well. It is sent only while a breaker is open.",
+            ),
             key(
                 "keys",
                 Kind::Flag,
                 "Whether an Idempotency-Key makes a POST or PATCH that matches no operation keyed. Default false.",
             ),
-            key("deadline_header", Kind::HeaderName, "The header that tells the dependency how many milliseconds are left. Default: none."),
-            key("tls", Kind::Table(&TLS), "TLS towards the dependency. Default: the system's authorities are trusted."),
+            key(
+                "deadline_header",
+                Kind::HeaderName,
+                "The header that tells the dependency how many milliseconds are left. Default: none.",
+            ),
+            key(
+                "tls",
+                Kind::Table(&TLS),
+                "TLS towards the dependency. Default: the system's authorities are trusted.",
+            ),
             key("dangerous", Kind::Table(&DANGEROUS), "Settings that can double effects."),
             key("operation", Kind::Tables(&OPERATION), "What holds for requests of one kind."),
             key("reconcile", Kind::Table(&RECONCILE), "Comparison with the provider's own list."),
@@ -35,7 +59,11 @@ static ENDPOINT: Spec = Spec {
     doc: "One endpoint of a dependency.",
     groups: &[&[
         must("url", Kind::EndpointUrl, "The URL of the endpoint: http or https, host, port, base path."),
-        key("headers", Kind::Headers, "Header fields that are set on each request. They take the place of the dependency's fields of the same names."),
+        key(
+            "headers",
+            Kind::Headers,
+            "Header fields that are set on each request. They take the place of the dependency's fields of the same names.",
+        ),
     ]],
 };
 

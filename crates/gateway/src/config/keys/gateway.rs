@@ -17,7 +17,11 @@ pub(super) static GATEWAY: Spec = Spec {
         ),
         key("drain", TIME_OR_ZERO, "How long accepted work may take to finish after SIGTERM. Default 30s."),
         key("hosts", Kind::HostNames, "Further names by which callers may address the gateway (Host)."),
-        key("clients", Kind::Table(&CLIENTS), "Who may call. It is needed where the gateway listens on more than loopback."),
+        key(
+            "clients",
+            Kind::Table(&CLIENTS),
+            "Who may call. It is needed where the gateway listens on more than loopback.",
+        ),
         key("admin_token_file", Kind::File, "A file with admin tokens. Default: a token is made at start."),
         key("limits", Kind::Table(&LIMITS), "Limits on what callers send."),
     ]],
@@ -28,7 +32,11 @@ static CLIENTS: Spec = Spec {
     doc: "Who may call.",
     groups: &[&[
         key("tokens_file", Kind::File, "A file with the callers' tokens, one on each line."),
-        key("ca_file", Kind::File, "A PEM file with the authorities that client certificates must come from."),
+        key(
+            "ca_file",
+            Kind::File,
+            "A PEM file with the authorities that client certificates must come from.",
+        ),
     ]],
 };
 
@@ -37,8 +45,16 @@ static LIMITS: Spec = Spec {
     doc: "Limits on what callers send.",
     groups: &[&[
         key("header_bytes", Kind::Size, "The most bytes of a request's head. Default 32KiB."),
-        key("headers", Kind::Whole { min: 1, max: 10_000 }, "The most header fields of a request. Default 100."),
-        key("body", Kind::SizeOrOff, "The most bytes of a request's body, or off. Default off: bodies stream."),
+        key(
+            "headers",
+            Kind::Whole { min: 1, max: 10_000 },
+            "The most header fields of a request. Default 100.",
+        ),
+        key(
+            "body",
+            Kind::SizeOrOff,
+            "The most bytes of a request's body, or off. Default off: bodies stream.",
+        ),
         key("connections", COUNT, "The most connections of callers at the same time. Default 10000."),
         key("header_time", TIME, "How long a head may take to arrive. Default 10s."),
     ]],

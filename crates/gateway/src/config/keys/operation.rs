@@ -8,20 +8,32 @@ pub(super) static OPERATION: Spec = Spec {
     doc: "What holds for requests of one kind.",
     groups: &[
         &[
-            must("name", Kind::Name, "The operation's name, a label of metrics and logs. It is unique in its dependency."),
+            must(
+                "name",
+                Kind::Name,
+                "The operation's name, a label of metrics and logs. It is unique in its dependency.",
+            ),
             must(
                 "match",
                 Kind::Pattern,
                 "Method and path; {name} matches one segment, {*rest} the rest; {/} at the end matches a slash or none.",
             ),
-            key("idempotency", Kind::Choice(&["safe", "idempotent", "keyed", "none"]), "What a second delivery of a request does. Default: by the method."),
+            key(
+                "idempotency",
+                Kind::Choice(&["safe", "idempotent", "keyed", "none"]),
+                "What a second delivery of a request does. Default: by the method.",
+            ),
             key(
                 "refuses",
                 Kind::Statuses,
                 "The statuses that mean that nothing was done, although they look like overload.",
             ),
             key("answers", Kind::Table(&ANSWERS), "What answers mean, by status and JSON body."),
-            key("slow_call", Kind::TimeOrOff, "A call that takes longer than this counts as a failure to the breaker, or off. Default: that of the breaker."),
+            key(
+                "slow_call",
+                Kind::TimeOrOff,
+                "A call that takes longer than this counts as a failure to the breaker, or off. Default: that of the breaker.",
+            ),
             key("confirm", Kind::Table(&CONFIRM), "How to ask the provider what became of it."),
             key("cancel", Kind::Table(&CANCEL), "How to undo it."),
         ],
@@ -33,7 +45,11 @@ pub(super) static OPERATION: Spec = Spec {
 
 /// Keys that have an effect only where the operation is durable.
 const DURABLE: &[Key] = &[
-    key("durable", Kind::Flag, "Whether a request is recorded in the ledger before it is sent. Default false."),
+    key(
+        "durable",
+        Kind::Flag,
+        "Whether a request is recorded in the ledger before it is sent. Default false.",
+    ),
     key(
         "settle",
         Kind::Choice(&["reply", "explicit"]),
@@ -44,7 +60,11 @@ const DURABLE: &[Key] = &[
         TIME,
         "How long an explicit settle may take; after that the effect is cancelled. Default: total timeout + 30s.",
     ),
-    key("give_up", TIME_OR_ZERO, "How long a request that was provably not sent is tried again. Default 10m."),
+    key(
+        "give_up",
+        TIME_OR_ZERO,
+        "How long a request that was provably not sent is tried again. Default 10m.",
+    ),
     key(
         "on_unknown",
         Kind::Choice(&["repeat", "confirm", "cancel", "hold"]),
@@ -56,7 +76,11 @@ const DURABLE: &[Key] = &[
         "How long after the last possible send \"not found\" is believed. Default 2m.",
     ),
     key("key_lifetime", TIME, "How long the provider remembers a key. Default 24h."),
-    key("refusal_binds", Kind::Statuses, "The statuses of a refusal that prove that the provider looked the key up."),
+    key(
+        "refusal_binds",
+        Kind::Statuses,
+        "The statuses of a refusal that prove that the provider looked the key up.",
+    ),
     key("saves_refusals", Kind::Flag, "Whether the provider saves refusals under the key. Default false."),
     key(
         "resend_absent",
@@ -105,7 +129,11 @@ static CONFIRM: Spec = Spec {
         key("after", TIME_OR_ZERO, "How long to wait before the first question. Default 2s."),
         must("applied", Kind::Predicates, "Answers that mean that it took effect."),
         key("cancelled", Kind::Predicates, "Answers that mean that it was undone at the provider."),
-        key("absent", Kind::Predicates, "Answers that mean that it was not found. Default: no answer is taken to mean that."),
+        key(
+            "absent",
+            Kind::Predicates,
+            "Answers that mean that it was not found. Default: no answer is taken to mean that.",
+        ),
         key(
             "id",
             Kind::Pointer,
@@ -126,7 +154,11 @@ static CANCEL: Spec = Spec {
             "What a second cancel does: it adds up (additive), or it sets a state. Default additive.",
         ),
         key("after", TIME_OR_ZERO, "How long to wait before the first cancel. Default 0s."),
-        key("keyed", Kind::Flag, "Whether the provider honours an idempotency key on a cancel. Default false."),
+        key(
+            "keyed",
+            Kind::Flag,
+            "Whether the provider honours an idempotency key on a cancel. Default false.",
+        ),
         key(
             "tombstone",
             Kind::Flag,

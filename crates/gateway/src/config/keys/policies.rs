@@ -65,7 +65,11 @@ pub(super) const PER_DEPENDENCY: &[Key] = &[
     key("pool", Kind::Table(&POOL_TABLE), "Connections kept."),
     key("answer", Kind::Table(&ANSWER_TABLE), "Limits of an answer's head."),
     key("dns", Kind::Table(&DNS_TABLE), "How names are looked up."),
-    key("http", Kind::HttpVersion, "The version of HTTP that is spoken to the dependency: auto, 1.1 or 2. Default auto."),
+    key(
+        "http",
+        Kind::HttpVersion,
+        "The version of HTTP that is spoken to the dependency: auto, 1.1 or 2. Default auto.",
+    ),
     key("proxy", Kind::ProxyUrl, "An outgoing proxy, http://…, or off."),
     key("bind", Kind::IpOrOff, "The local address of outgoing connections, or off."),
 ];

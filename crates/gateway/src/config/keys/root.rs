@@ -11,7 +11,11 @@ pub(in crate::config) static ROOT: Spec = Spec {
     groups: &[&[
         key("gateway", Kind::Table(&GATEWAY), "The gateway's own process."),
         key("ledger", Kind::Table(&LEDGER), "Where durable operations are recorded."),
-        key("defaults", Kind::Table(&DEFAULTS), "Settings for every dependency. A dependency or an operation may override each of them, key by key."),
+        key(
+            "defaults",
+            Kind::Table(&DEFAULTS),
+            "Settings for every dependency. A dependency or an operation may override each of them, key by key.",
+        ),
         key("dependency", Kind::Named(&DEPENDENCY), "The systems that are called, by name."),
     ]],
 };

@@ -86,7 +86,10 @@ fn operations<'a>(
             if name.is_some() && name == *other_name {
                 let message =
                     format!("the operation `{}` stands twice in this dependency", name.unwrap_or_default());
-                child.wrong("name", Wrong::new(message).help("names are labels, so each operation needs its own"));
+                child.wrong(
+                    "name",
+                    Wrong::new(message).help("names are labels, so each operation needs its own"),
+                );
             }
             if let (Some(one), Some(two)) = (&pattern, other)
                 && one.is_ambiguous_with(two)
@@ -122,9 +125,10 @@ fn endpoints(section: &Section<'_>) -> Option<Vec<Endpoint>> {
     }
     if section.lacks("url") && section.lacks("endpoint") && !section.book.broken {
         let message = "this dependency has neither `url` nor `endpoint`";
-        section
-            .book
-            .wrong(section.at.clone(), Wrong::new(message).help("for example url = \"https://api.pay.example\""));
+        section.book.wrong(
+            section.at.clone(),
+            Wrong::new(message).help("for example url = \"https://api.pay.example\""),
+        );
     }
     if section.has("endpoint") && several.is_empty() {
         section.wrong(

@@ -227,7 +227,7 @@ fn the_check_says_what_counts_as_applied() {
         ),
         (
             format!("{coded}answers.otherwise = \"applied\""),
-            "applied, for every 2xx whose body was read, also one that is no JSON",
+            "applied, for every 2xx whose body was read, even if it is no JSON",
         ),
         (coded.to_owned(), "as the status says; a 2xx whose body should decide and is no JSON is unknown"),
         ("answers.not_applied = { status = 409 }".to_owned(), "as the status says\n"),

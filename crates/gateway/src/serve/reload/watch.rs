@@ -233,7 +233,11 @@ mod tests {
     fn half_a_pair_is_waited_for_and_told_once() {
         let mut watch = NamedWatch::new(1, at(0));
         watch.look(2, at(10_000));
-        assert_eq!(watch.look(2, at(11_000)), Move::Try, "the certificate is new, and the key does not fit yet");
+        assert_eq!(
+            watch.look(2, at(11_000)),
+            Move::Try,
+            "the certificate is new, and the key does not fit yet"
+        );
         let mut now = 12_000;
         while now < 70_000 {
             assert_eq!(watch.look(2, at(now)), Move::Wait, "{now}");
