@@ -99,7 +99,7 @@ pub(super) enum Move {
     Wait,
     /// Try to take them. They may not fit together yet.
     Try,
-    /// They have not fitted together for too long: report that.
+    /// They have not fitted together for a minute: report that.
     Tell,
 }
 
