@@ -246,7 +246,7 @@ mod tests {
             last_reload: Some(ReloadView { at: "T".into(), refused: Some("line 3".into()), changed: vec![] }),
             dependencies: vec![dependency("pay", vec![endpoint(0, "closed", 0, 0)])],
         };
-        assert!(banner(&overview)[0].ends_with("are in force: line 3"));
+        assert!(banner(&overview)[0].ends_with("are still in force: line 3"));
         overview.last_reload = None;
         assert_eq!(banner(&overview), Vec::<String>::new());
         overview.panics = 3;
