@@ -1,20 +1,20 @@
 //! The host that a request names, read strictly (RFC 9112, section 3.2; RFC 3986, section 3.2).
 //!
-//! What a lenient reader takes for a name with something behind it (`localhost:80x`, `user@localhost`, `[::1`) another one
-//! before us may have taken for another name. So what does not fit the grammar is refused as malformed, not compared.
+//! A lenient reader takes `localhost:80x`, `user@localhost` or `[::1` for a name with something behind it. A proxy before us
+//! may have taken the same bytes for another name. So what does not fit the grammar is refused as malformed, not compared.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderMap, Uri, Version, header};
 
-/// `host[:port]`, taken apart.
+/// The parts of `host[:port]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Authority<'a> {
     pub(crate) host: Host<'a>,
     pub(crate) port: Option<u16>,
 }
 
-/// A host.
+/// A host: a name or an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Host<'a> {
     Ip(IpAddr),
@@ -22,7 +22,8 @@ pub(crate) enum Host<'a> {
 }
 
 impl<'a> Authority<'a> {
-    /// Reads an authority; none where it is malformed. Percent-encodings are refused: no name that is reached here has one.
+    /// Reads an authority; returns nothing where it is malformed. A percent-encoding counts as malformed, since no name of a
+    /// gateway has one.
     pub(crate) fn parse(text: &'a str) -> Option<Authority<'a>> {
         let (host, behind) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -38,7 +39,7 @@ impl<'a> Authority<'a> {
         let port = match behind.strip_prefix(':') {
             None if behind.is_empty() => None,
             None => return None,
-            // A colon with nothing behind it stands for the usual port.
+            // A colon without a port behind it stands for the usual port.
             Some("") => None,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
             Some(_) => return None,
@@ -59,12 +60,12 @@ impl<'a> Host<'a> {
 
 /// The authority that a request is meant for.
 ///
-/// The target's own counts where it has one, as in `GET http://host/path`; the `Host` beside it is then ignored, but must be
-/// there once and well-formed (RFC 9112, section 3.2.2). Over HTTP/2 `:authority` is the target's, and a `Host` that differs
-/// is refused (RFC 9113, section 8.3.1).
+/// Where the target has an authority, as in `GET http://host/path`, that one counts. The `Host` beside it is then ignored,
+/// but must be there once and well-formed (RFC 9112, section 3.2.2). Over HTTP/2 the target's authority is `:authority`, and
+/// a `Host` that differs from it is refused (RFC 9113, section 8.3.1).
 ///
 /// # Errors
-/// There is none, or more than one, or it is malformed; in words.
+/// In words: there is no authority, or more than one, or it is malformed.
 pub(crate) fn of_request<'a>(
     version: Version,
     uri: &'a Uri,

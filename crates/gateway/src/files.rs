@@ -1,9 +1,9 @@
-//! Files with secrets, certificates and tokens: who may have written what is read from them.
+//! Files with secrets, certificates and tokens, and the check that only their owner may have written them.
 //!
-//! The obvious `fs::read` follows whatever stands at a path. In the shared folder for temporary files that lets any user of the
-//! machine plant a link to a file of ours, whose first line would go out as a token, or a pipe that is waited for without
-//! end. So the file that Seawall makes there is read only where it is one that Seawall could have made. A file that somebody
-//! named may be a link, since that is how secrets are mounted, but must not be writable for others than its owner.
+//! The obvious `fs::read` opens whatever a path leads to. In the shared folder for temporary files, any user of the machine
+//! could then put a link to a file of ours there, whose first line would be sent as a token, or a pipe that would be waited
+//! for without end. So the file that Seawall makes in that folder is read only if it is one that Seawall could have made. A
+//! file that a person named may be a link, since that is how secrets are mounted, but only its owner may be able to write it.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -14,19 +14,19 @@ use std::sync::OnceLock;
 
 use rustix::fs::OFlags;
 
-/// The longest secret, or list of tokens.
+/// The most bytes of a secret, or of a list of tokens.
 const LONGEST_TEXT: u64 = 64 << 10;
-/// The longest file whose content is compared: all authorities of a system are a fiftieth of it.
+/// The number of bytes of a file that are compared. A file with all authorities of a system is a fiftieth of it.
 const LONGEST: u64 = 16 << 20;
-/// Permission bits: what others than the owner may write by.
+/// The permission bits that let others than the owner write.
 const WRITABLE: u32 = 0o022;
-/// Permission bits of a file that Seawall made.
+/// The permission bits of a file that Seawall made.
 const MADE: u32 = 0o600;
 
 /// Opens a file that the configuration names.
 ///
 /// # Errors
-/// In words: it cannot be opened, is no file, or others may write it.
+/// In words: it cannot be opened, it is not a file, or others may write it.
 pub(crate) fn open(path: &Path) -> Result<File, String> {
     let file = open_with(path, OFlags::NONBLOCK).map_err(|error| error.to_string())?;
     let about = file.metadata().map_err(|error| error.to_string())?;
@@ -40,15 +40,15 @@ pub(crate) fn open(path: &Path) -> Result<File, String> {
 /// The text of a file that the configuration names, up to 64 KiB.
 ///
 /// # Errors
-/// As [`open`]; it is longer, or no UTF-8 text.
+/// Those of [`open`]; or it is longer, or not UTF-8 text.
 pub(crate) fn read(path: &Path) -> Result<String, String> {
     text_of(open(path)?)
 }
 
-/// The text of a file that a person named on the command line. It may be a pipe, as shells make them.
+/// The text of a file that a person named on the command line. It may be a pipe, since shells make such.
 ///
 /// # Errors
-/// As [`read`].
+/// Those of [`read`].
 pub(crate) fn read_given(path: &Path) -> Result<String, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     unwritable(&file.metadata().map_err(|error| error.to_string())?)?;
@@ -58,7 +58,8 @@ pub(crate) fn read_given(path: &Path) -> Result<String, String> {
 /// The text of a file that Seawall made in a folder that others may write to.
 ///
 /// # Errors
-/// In words: it cannot be read, or is not what Seawall makes: a file of its own, with one name, which its owner alone may read.
+/// In words: it cannot be read, or Seawall did not make it. A file that Seawall made has one name, and only its owner may read
+/// it.
 pub(crate) fn read_made(path: &Path) -> Result<String, String> {
     let file = open_with(path, OFlags::NOFOLLOW | OFlags::NONBLOCK).map_err(|error| {
         match error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
@@ -71,22 +72,22 @@ pub(crate) fn read_made(path: &Path) -> Result<String, String> {
     if !about.is_file() {
         Err("it is not a file, so no gateway made it".to_owned())
     } else if !ours {
-        Err("it belongs to another user, whose gateway this is, or who planted it".to_owned())
+        Err("it belongs to another user, who runs that gateway or put the file there".to_owned())
     } else if about.mode() & 0o777 != MADE || about.nlink() != 1 {
-        Err("others may reach it, so no gateway made it so".to_owned())
+        Err("others may read it, or it has a second name, so no gateway made it so".to_owned())
     } else {
         text_of(file)
     }
 }
 
-/// A number that differs where the file's content does; `None` where there is none to be read.
+/// A number for the file's content: it differs where the content does. `None` where the file cannot be read.
 pub(crate) fn stamp(path: &Path) -> Option<u64> {
     let mut content = Vec::new();
     open(path).ok()?.take(LONGEST).read_to_end(&mut content).ok()?;
     Some(number(&content[..]))
 }
 
-/// A number by which contents are told apart without keeping them. It is good for this process only.
+/// A number by which contents can be told apart without keeping them. It has a meaning in this process only.
 pub(crate) fn number<T: Hash + ?Sized>(content: &T) -> u64 {
     static STATE: OnceLock<RandomState> = OnceLock::new();
     STATE.get_or_init(RandomState::new).hash_one(content)
@@ -100,7 +101,7 @@ fn unwritable(about: &Metadata) -> Result<(), String> {
     match about.mode() & WRITABLE {
         0 => Ok(()),
         _ => Err(format!(
-            "others than its owner may write it (mode {:03o}); `chmod go-w` takes that from them",
+            "others than its owner may write it (mode {:03o}); `chmod go-w` changes that",
             about.mode() & 0o777
         )),
     }
@@ -149,11 +150,11 @@ mod tests {
         assert!(read_made(&folder.join("link")).unwrap_err().contains("link"));
         assert!(
             read_made(&pipe(folder)).unwrap_err().contains("not a file"),
-            "and does not wait for a writer"
+            "reading it does not wait for a writer"
         );
         assert!(read_made(folder).is_err());
         fs::hard_link(&good, folder.join("second-name")).unwrap();
-        assert!(read_made(&good).is_err(), "somebody gave a file of ours a second name");
+        assert!(read_made(&good).is_err(), "a file with a second name is refused");
     }
 
     #[test]
@@ -170,7 +171,7 @@ mod tests {
             }
             assert_eq!(stamp(&path), None);
         }
-        assert!(read(&pipe(folder)).is_err(), "and does not wait for a writer");
+        assert!(read(&pipe(folder)).is_err(), "reading it does not wait for a writer");
     }
 
     #[test]

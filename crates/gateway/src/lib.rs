@@ -1,7 +1,7 @@
 //! Seawall's gateway: the program's parts, as a library so that tests can reach them.
 //!
-//! The way of one request leads downhill: [`serve`] starts the workers that accept connections, [`callers`] holds what is
-//! between a caller's socket and its request, [`request`] answers one request, and [`running`] holds what it is answered with.
+//! A request passes these parts in order. [`serve`] starts the workers that accept connections. [`callers`] holds what is
+//! between a caller's socket and its request. [`request`] answers one request. [`running`] holds what the answer needs, and
 //! [`config`] reads the file that is compiled there.
 
 pub mod admin;

@@ -1,10 +1,11 @@
-//! What a panic costs: the connection that it happened in, a line of the log, and a number that people can see.
+//! What a panic costs: the connection that it happened in and a line of the log. Panics are counted, and the admin side shows
+//! their number.
 //!
-//! Each connection is a task of its own, and a task that panics takes nothing with it: all that it holds (its place among the
-//! connections, its place in a limit, its permit, its call in the counters) is held by values that give it back when they are
-//! dropped, and unwinding drops them. On HTTP/2 each stream is such a task.
+//! Each connection is a task of its own. When a task panics, all that it holds is given back: its place among the connections,
+//! its slot in a limit, its permit, its call in the counters. Each of these is held by a value that gives it back when it is
+//! dropped, and unwinding drops them all. On HTTP/2 each stream is such a task.
 //!
-//! The message of a panic is not logged, only its place: a message may quote what was being read, secrets among it.
+//! Only the place of a panic is logged, not its message. A message may quote what was being read, which may be a secret.
 
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 static SEEN: AtomicU64 = AtomicU64::new(0);
-/// When a line was written last, and how many panics had been seen then.
+/// When a line was last written, and how many panics had been seen by then.
 static SAID: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -22,14 +23,14 @@ pub(crate) fn watch() {
     std::panic::set_hook(Box::new(note));
 }
 
-/// How many there were.
+/// The number of panics so far.
 pub(crate) fn seen() -> u64 {
     SEEN.load(Ordering::Relaxed)
 }
 
 fn note(info: &PanicHookInfo<'_>) {
     let seen = SEEN.fetch_add(1, Ordering::Relaxed) + 1;
-    // Never waits: the thread may panic again while it writes this.
+    // This lock is never waited for, since the thread may panic again while it writes the line.
     let Some(mut said) = SAID.try_lock() else { return };
     let now = Instant::now();
     if said.is_some_and(|(at, _)| now.duration_since(at) < EVERY) {
@@ -42,7 +43,7 @@ fn note(info: &PanicHookInfo<'_>) {
     tracing::error!(place, seen, suppressed, "a fault of Seawall's own ended one connection or task");
 }
 
-/// Panics where a test wants it: the dependency is named for the place.
+/// Panics at the place that a test wants: the dependency is named after it.
 #[cfg(test)]
 pub(crate) fn demanded(dependency: &str, place: &str) {
     assert!(dependency.strip_prefix("panics-") != Some(place), "as the test wants it");

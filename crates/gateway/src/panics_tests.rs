@@ -13,7 +13,7 @@ use crate::config;
 use crate::running::process::Running;
 use crate::serve::worker::Worker;
 
-/// Where a panic is wanted: behind the routing, behind the dependency's answer, in the midst of the answer's body.
+/// Where a panic is wanted: after the routing, after the dependency's answer, and in the middle of the answer's body.
 const PLACES: [&str; 3] = ["head", "call", "body"];
 const CONNECTIONS: usize = 8;
 
@@ -24,7 +24,7 @@ struct Stage {
     stop: watch::Sender<bool>,
 }
 
-/// One worker on a thread of its own, before an upstream that answers well.
+/// Starts one worker on a thread of its own, in front of an upstream that answers well.
 fn start(upstream: SocketAddr) -> Stage {
     let mut text = format!("[gateway]\nlimits = {{ connections = {CONNECTIONS} }}\n");
     for name in PLACES.map(|place| format!("panics-{place}")).iter().map(String::as_str).chain(["fine"]) {
@@ -48,7 +48,7 @@ fn start(upstream: SocketAddr) -> Stage {
 }
 
 impl Stage {
-    /// What is under way, by every count that there is.
+    /// What is under way, by every counter that there is.
     fn under_way(&self) -> Vec<(String, u64)> {
         let mut counts = vec![("connections".to_owned(), self.running.connections.load(Ordering::Relaxed))];
         for dependency in &self.running.compiled.load().dependencies {
@@ -73,7 +73,7 @@ impl Stage {
     }
 }
 
-/// Sends a request, and gives all that comes until the connection ends, or until the answer's body is there.
+/// Sends a request, and returns all that comes until the connection ends or the answer's body is complete.
 async fn ask(caller: &mut TcpStream, method: &str, name: &str) -> String {
     let request = format!("{method} /{name}/x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n");
     caller.write_all(request.as_bytes()).await.unwrap();
@@ -86,7 +86,7 @@ async fn ask(caller: &mut TcpStream, method: &str, name: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// As [`watch`], and prints them too, since other tests of this process may fail meanwhile.
+/// Like [`watch`], but panics are printed, too, since other tests of this process may fail meanwhile.
 fn watch_beside() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -105,7 +105,7 @@ async fn a_panic_ends_its_own_connection_and_gives_back_what_it_held() {
     let mut wanted = 0;
     for place in PLACES {
         for method in ["GET", "POST"] {
-            // More often than there are places for connections, and than there are in the limit.
+            // There are more panics than places for connections, and more than slots in the limit.
             for _ in 0..2 * CONNECTIONS {
                 let mut caller = TcpStream::connect(stage.address).await.unwrap();
                 let heard = ask(&mut caller, method, &format!("panics-{place}")).await;

@@ -1,17 +1,17 @@
-//! How a path is read: as it was sent, and as servers read it.
+//! The readings of a path: as it was sent, and as servers read it.
 //!
-//! A path goes out byte for byte, since a signature may cover it. But `/v1/./charges`, `/v1//charges`, `/v1/%63harges` and
-//! `/v1/charges` are one thing to most servers, and matching operations on the bytes alone, the obvious rule, lets the first
+//! A path is sent on byte for byte, since a signature may cover it. But to most servers `/v1/./charges`, `/v1//charges`,
+//! `/v1/%63harges` and `/v1/charges` are the same. The obvious rule, to match operations on the bytes alone, lets the first
 //! three pass without the answers and timeouts that the file declares for the fourth. So an operation is looked for under
-//! every reading that servers in use have, and a path that climbs above where it began in any of them is refused.
+//! every reading that servers in use have. A path that leads above its beginning in any of them is refused.
 //!
-//! The readings, each of which decodes what needs no encoding and writes the digits of the rest in upper case:
+//! These are the readings. Each decodes what needs no encoding, and writes the digits of all other encodings in upper case:
 //!
-//! 1. Empty segments and `.` are left out, and `..` takes the segment before it away. The case that RFC 3986, section 5.2.4,
-//!    reads otherwise is `a//../b`: there `..` takes the empty segment. That is the second reading.
-//! 3. `%2F`, `\` and `%5C` are slashes too, and what follows a `;` in a segment is no part of it (Java's servers).
+//! 1. Empty segments and `.` are left out, and `..` removes the segment before it.
+//! 2. As RFC 3986, section 5.2.4, says: in `a//../b` the `..` removes the empty segment. All else is as in the first reading.
+//! 3. `%2F`, `\` and `%5C` are slashes too, and what follows a `;` in a segment is not part of it (servers written in Java).
 //!
-//! What is encoded twice (`%252e`) is decoded once, as HTTP says. A slash at the end is never left out or added.
+//! A character that is encoded twice (`%252e`) is decoded once, as HTTP says. A slash at the end is never left out or added.
 
 use std::borrow::Cow;
 
@@ -20,14 +20,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 /// The readings of one path.
 #[derive(Debug)]
 pub(crate) struct Readings<'p> {
-    /// As it was sent.
+    /// The path as it was sent.
     pub(crate) sent: &'p str,
-    /// As servers read it, the most common reading first; empty where all read it as it was sent.
+    /// The path as servers read it, the most common reading first; empty where all servers read it as it was sent.
     pub(crate) others: Vec<String>,
 }
 
 impl<'p> Readings<'p> {
-    /// The readings of a path, without its query. Most paths have one, and one look at each byte is all that they cost.
+    /// The readings of a path without its query. Most paths have only one, and cost no more than one look at each byte.
     pub(crate) fn of(sent: &'p str) -> Readings<'p> {
         let mut others = Vec::new();
         if !is_plain(sent) {
@@ -43,9 +43,9 @@ impl<'p> Readings<'p> {
 
     /// Whether some server could read this path as one that leads above where it began.
     ///
-    /// Each segment is read in the way that leads furthest up: as a whole, and cut at encoded slashes and backslashes, with and
-    /// without its parameters. An empty segment leads nowhere down. The readings may be mixed, so a path that stays inside in
-    /// each of them can still be refused; no client that builds a path from names makes such a one.
+    /// Each segment is read in the way that leads furthest up: as a whole, or cut at encoded slashes and backslashes, with or
+    /// without its parameters. An empty segment does not lead down. Since the readings are mixed here, a path can be refused that
+    /// stays inside in each of them. No client that builds a path from names makes such a path.
     pub(crate) fn climb_out(&self) -> bool {
         !self.others.is_empty() && climbs_out(self.sent)
     }
@@ -56,7 +56,7 @@ fn is_plain(path: &str) -> bool {
     let mut before = b'.';
     for byte in path.bytes() {
         let plain = match byte {
-            // An empty segment, or one that begins with a dot and may be `.` or `..`.
+            // Behind a slash, a slash ends an empty segment, and a dot begins a segment that may be `.` or `..`.
             b'/' | b'.' => before != b'/',
             b';' => false,
             byte => is_literal(byte),
@@ -69,10 +69,10 @@ fn is_plain(path: &str) -> bool {
     true
 }
 
-/// What stands for itself in a path and needs no encoding there, beside letters and digits: `pchar` of RFC 3986.
+/// The characters beside letters and digits that need no encoding in a path: `pchar` of RFC 3986.
 const MARKS: &[u8] = b"-._~!$&'()*+,;=:@";
 
-/// All that needs an encoding in a path.
+/// All characters that need an encoding in a path.
 const ENCODED: &AsciiSet = &{
     let (mut set, mut at) = (NON_ALPHANUMERIC.remove(MARKS[0]), 1);
     while at < MARKS.len() {
@@ -82,7 +82,7 @@ const ENCODED: &AsciiSet = &{
     set
 };
 
-/// Whether this byte stands for itself in a path and needs no encoding there.
+/// Whether this byte needs no encoding in a path.
 fn is_literal(byte: u8) -> bool {
     const LITERAL: [bool; 256] = {
         let mut table = [false; 256];
@@ -101,12 +101,12 @@ fn is_literal(byte: u8) -> bool {
     LITERAL[usize::from(byte)]
 }
 
-/// How a server reads what can be read in several ways.
+/// How a server reads a path that can be read in several ways.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
-    /// Empty segments are left out before dots are looked at.
+    /// Empty segments are left out before dots are followed.
     Merged,
-    /// Empty segments are left out behind that.
+    /// Empty segments are left out after dots are followed.
     Rfc3986,
     /// Encoded slashes and backslashes are slashes, and parameters of a segment are left out.
     Loose,
@@ -155,9 +155,9 @@ fn split(path: &str, style: Style) -> impl Iterator<Item = Cow<'_, str>> {
     })
 }
 
-/// One segment in its normal form: what stands for itself in a path is decoded, all else encoded with digits in upper case.
+/// A segment in its normal form: what needs no encoding is decoded, and everything else is encoded with digits in upper case.
 ///
-/// A percent sign that begins no encoding is one itself.
+/// A percent sign that begins no encoding stands for itself.
 pub(crate) fn segment(raw: &str) -> Cow<'_, str> {
     if raw.bytes().all(is_literal) {
         return Cow::Borrowed(raw);
@@ -183,7 +183,7 @@ fn climbs_out(path: &str) -> bool {
     false
 }
 
-/// How far down a segment leads, at least.
+/// How many levels down a segment leads at least: -1, 0 or 1.
 fn step(segment: &str) -> i64 {
     let bare = segment.split(';').next().unwrap_or_default();
     match bare {
@@ -290,7 +290,7 @@ mod tests {
         }
     }
 
-    /// Whether a server that reads in this one way is led out.
+    /// Whether this path leads a server that reads in this one way above its beginning.
     fn naive(path: &str, slashes: bool, parameters: bool, merges: bool) -> bool {
         let mut depth = 0_i64;
         let text = segments(path, slashes);

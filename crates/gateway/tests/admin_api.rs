@@ -1,4 +1,4 @@
-//! The admin side over a real port: what it shows, whom it lets change something, and that the guards obey.
+//! The admin side over a real port: what it shows, who may change something there, and that the guards obey.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -27,7 +27,7 @@ match = "POST /v1/charges"
 url = "http://127.0.0.1:9"
 "#;
 
-/// An admin side in this process.
+/// An admin side that runs in this process.
 struct Side {
     running: Arc<Running>,
     address: SocketAddr,
@@ -60,7 +60,7 @@ impl Side {
         Caller::connect(self.address).await.ask("POST", target, headers, body).await
     }
 
-    /// With the token.
+    /// Sets a breaker, with the token.
     async fn order(&self, dependency: &str, body: &str) -> Heard {
         let bearer = format!("Bearer {TOKEN}");
         let target = format!("/api/dependencies/{dependency}/breaker");
@@ -76,7 +76,7 @@ impl Side {
         })
     }
 
-    /// Calls to the first endpoint that time out.
+    /// Makes calls to the first endpoint time out.
     fn time_out(&self, dependency: &str, times: usize) {
         let compiled = self.running.compiled.load();
         let (_, found) = compiled.by_name(dependency).unwrap();
@@ -179,7 +179,7 @@ async fn forcing_it_closed_clears_what_the_limit_learned() {
     read::<serde_json::Value>(&side.order("pay", r#"{"state":"open","reason":"x"}"#).await);
     let compiled = side.running.compiled.load_full();
     let (_, found) = compiled.by_name("pay").unwrap();
-    // Eight of sixteen were bad before; without the clearing, the ninth would cut the limit.
+    // Eight of sixteen calls were bad before. If the window had not been cleared, the ninth bad call would cut the limit.
     let bad = |times: usize| {
         found.shared.with(|guards| {
             let limit = guards.endpoint(0).unwrap().limit();
@@ -219,7 +219,7 @@ async fn whoever_shows_no_good_token_changes_nothing() {
         ("sec-fetch-site", "same-site"),
     ] {
         assert_problem(&side.post(target, &[("authorization", &good), page], body).await, 403, "web pages");
-        // A page is told so, and learns nothing of tokens.
+        // A web page is refused as such, and learns nothing of tokens.
         assert_problem(&side.post(target, &[page], body).await, 403, "web pages");
     }
     assert_eq!(side.states("pay"), [BreakerState::Closed, BreakerState::Closed]);

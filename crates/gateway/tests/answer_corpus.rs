@@ -1,10 +1,10 @@
-//! Answers of a dependency that are whole, broken, or readable in two ways: a broken one is never complete to its caller,
-//! whatever was asked and however its bytes arrived, and the next call has its own answer.
+//! Answers of a dependency that are whole, broken, or readable in two ways. A broken answer is never complete to its caller,
+//! whatever was asked and however its bytes arrived, and the next call gets its own answer.
 //!
-//! Each case names a sentence of RFC 9112 (sections 2 to 7) or RFC 9113 (section 8) about those who receive an answer, or a
-//! decision of our own. The dependency is a socket that writes the case's bytes. Each case is asked for by GET and by POST
-//! (whose effect is in doubt when the answer breaks), by an operation with declared `answers` and by one without, over
-//! HTTP/1.1 and over HTTP/2, with its bytes in one segment and apart. Two good calls on the same connection follow each.
+//! Each case names a sentence of RFC 9112 (sections 2 to 7) or RFC 9113 (section 8) about recipients of an answer, or a
+//! decision of our own. The dependency is a socket that writes the case's bytes. Each case is asked for by GET and by POST,
+//! whose effect is in doubt when the answer breaks; by an operation with declared `answers` and by one without; over HTTP/1.1
+//! and over HTTP/2; with its bytes in one segment and in several. Two good calls on the same connection follow each case.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(missing_docs, unreachable_pub, reason = "modules of a test")]
 
@@ -54,7 +54,7 @@ use oracle::{Facts, Fault, Kind};
 use support::Gateway;
 use table::Row;
 
-/// Calls that are made at the same time, each to a dependency of its own.
+/// The number of calls that are made at the same time, each to a dependency of its own.
 const LANES: usize = 12;
 
 const SECTION: &str = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 2\n\
@@ -72,7 +72,7 @@ struct Run {
     caller: Speech,
 }
 
-/// The lines of a dependency.
+/// The lines that configure a dependency.
 fn dependency(name: &str, address: SocketAddr, two: bool) -> String {
     let version = if two { "2" } else { "1.1" };
     let mut lines = support::dependency(name, address, &format!("http = \"{version}\""));
@@ -93,7 +93,7 @@ fn runs(cases: &[Case]) -> VecDeque<Run> {
             for judged in [false, true] {
                 for &split in case.splits() {
                     for caller in [Speech::One, Speech::Two] {
-                        // Single bytes are slow, and who asks makes no difference to how they are read.
+                        // Single bytes are slow, and the kind of caller makes no difference to how they are read.
                         let often = judged == (*method == "POST") && caller == Speech::One;
                         if split != Split::Bytes || often {
                             runs.push_back(Run { case: number, method, judged, split, caller });
@@ -106,7 +106,7 @@ fn runs(cases: &[Case]) -> VecDeque<Run> {
     runs
 }
 
-/// A dependency of the gateway, and the socket behind it.
+/// A way to ask: a dependency of the gateway, and the socket behind it.
 struct Way {
     name: String,
     lane: Arc<Lane>,
@@ -115,8 +115,8 @@ struct Way {
 }
 
 impl Way {
-    /// How many broken answers of this dependency the gateway has noted: bodies that were cut, each with a line of the log, and
-    /// refusals, of which each second's first has a line that counts the others.
+    /// The number of broken answers of this dependency that the gateway has noted. Each body that was cut has a line of the log. Of
+    /// the refusals in one second, only the first has a line, and the next line counts the others.
     async fn noted(&self, case: &Case) -> u64 {
         if matches!(case.expect, Expect::Whole(..)) {
             return 0;
@@ -144,7 +144,7 @@ impl Way {
         for next in 0..2 {
             let body = format!("{{\"code\":\"GOOD\",\"of\":\"{number}-{next}\"}}");
             self.lane.set(good(&body, &case.answer), Split::Together);
-            // A busy machine may deliver the end of a connection late, and only a GET is then asked again.
+            // A busy machine may deliver the end of a connection late. Then only a GET is repeated.
             let gets = case.ends_connection() || (number + next).is_multiple_of(2);
             let method = if gets { "GET" } else { "POST" };
             let seen = caller.ask(method, &format!("{target}/{next}"), &self.lane).await;
@@ -155,7 +155,7 @@ impl Way {
     }
 }
 
-/// A good answer in the words of the dependency.
+/// A good answer in the version of HTTP that the dependency speaks.
 fn good(body: &str, like: &Answer) -> Answer {
     let case = match like {
         Answer::One(_) => {
@@ -192,7 +192,7 @@ async fn work(
     }
 }
 
-/// Plays all cases, which are of one version of HTTP, and gives a row for each.
+/// Plays all cases, which are of one version of HTTP, and returns a row for each.
 async fn play(cases: Vec<Case>) -> Vec<Row> {
     let two = cases.iter().any(|case| matches!(case.answer, Answer::Two(_)));
     let (mut text, mut lanes) = (SECTION.to_owned(), Vec::new());
@@ -218,7 +218,8 @@ async fn play(cases: Vec<Case>) -> Vec<Row> {
     std::mem::take(&mut *rows.lock().unwrap())
 }
 
-/// Plays the cases, prints the table, and holds the four counts to zero. `CASES` plays only those whose name contains it.
+/// Plays the cases, prints the table, and checks that the four counts are zero. With the environment variable `CASES`, only
+/// cases are played whose name contains its value.
 async fn hold(mut cases: Vec<Case>) {
     if let Ok(only) = std::env::var("CASES") {
         cases.retain(|case| case.id.contains(&only));

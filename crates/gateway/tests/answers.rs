@@ -1,4 +1,4 @@
-//! Operations that say themselves what their answers mean.
+//! Operations that declare what their answers mean.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use seawall_lab::rogue::{Answer, Load, Rogue};
 use support::{Gateway, dependency, harbor};
 
-/// The operation by which these tests judge: the code in the body decides.
+/// The operation of these tests, whose answers are judged by the code in their body.
 fn charge() -> String {
     let operation = r#"
 [[dependency.up.operation]]
@@ -35,7 +35,7 @@ async fn the_code_in_a_200_decides_the_effect() {
         caller.ask("POST", "/up/v1/charges", &[], r#"{"amount":5,"metadata":{"decline":true}}"#).await;
     assert_eq!(declined.verdict(), (200, "not-applied", "1", ""));
     assert_eq!(declined.json()["code"], "DECLINED");
-    assert_eq!(books.snapshot().effects, 1, "as the effects said");
+    assert_eq!(books.snapshot().effects, 1, "the books agree with the effects");
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_declared_unknown_is_passed_and_not_repeated() {
     let heard = gateway.ask("GET", "/up/v1/charges", &headers, "").await;
     assert_eq!(heard.status, Some(200));
     let asked = rogue.read(|counts| counts.heard[1].header("accept-encoding").map(str::to_owned));
-    assert_eq!(asked.as_deref(), Some("gzip, br"), "elsewhere it is the caller's");
+    assert_eq!(asked.as_deref(), Some("gzip, br"), "elsewhere the caller's own value is sent");
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn a_body_too_long_to_be_judged_passes_whole_and_unknown() {
         assert_eq!(heard.verdict(), (200, "unknown", "1", ""));
         assert!(heard.text() == body, "{} bytes came", heard.body().len());
     }
-    // One that just fits is judged.
+    // A body that just fits is judged.
     let body = format!("{{\"pad\":\"{}\",\"code\":\"DECLINED\"}}", "x".repeat(255 << 10));
     let rogue = Rogue::builder().answer(Answer::ok(body.clone())).bind().unwrap();
     let heard = before(&rogue).await.ask("POST", "/up/v1/charges", &[], "{}").await;

@@ -1,4 +1,4 @@
-//! Bodies in both directions: large ones stream, short ones can be sent again.
+//! Bodies in both directions: large bodies stream, and short ones can be sent again.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -10,7 +10,7 @@ use seawall_lab::rogue::{Answer, Fingerprint, Load, Rogue, pattern};
 use support::{Gateway, dependency, soon};
 
 const LARGE: u64 = 100_000_000;
-/// The memory that a large body may cost the gateway.
+/// The most memory that a large body may cost the gateway.
 const MOST_GROWTH: u64 = 64 << 20;
 
 fn print_of_pattern(length: u64) -> Fingerprint {
@@ -24,7 +24,7 @@ fn print_of_pattern(length: u64) -> Fingerprint {
     print
 }
 
-/// Starts and takes a short answer, so that what is measured is the large one's alone.
+/// Starts a gateway and takes a short answer, so that only the memory for the large body is measured.
 async fn warm(rogue: &Rogue, lines: &str) -> (Gateway, u64) {
     let gateway = Gateway::start(&dependency("up", rogue.address(), lines)).await;
     assert_eq!(gateway.ask("GET", "/up/short", &[], "").await.status, Some(200));
@@ -48,11 +48,11 @@ async fn downloads(lines: &str, chunked: bool) {
     caller.send("GET", "/up/large", &[], "").await;
     let head = caller.hear_head().await;
     assert_eq!(head.header("content-length"), (!chunked).then_some("100000000"));
-    // A caller that rests, while the other side would send all it has.
+    // The caller rests, while the dependency would send all that it has.
     tokio::time::sleep(Duration::from_millis(700)).await;
     let mut print = Fingerprint::default();
     if chunked {
-        // The chunks are not looked at: the answer must be whole, and that many bytes.
+        // The chunks are not looked at. The answer must be whole, and have at least this number of bytes.
         let mut seen = 0;
         let mut last = Vec::new();
         while seen < LARGE || !last.ends_with(b"0\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! What opens a breaker, what does not, and how it comes back; through the whole program.
+//! What opens a breaker, what does not, and how it closes again, seen through the whole program.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use seawall_lab::rogue::{Act, Answer, Counts, Rogue};
 use support::{Call, Caller, Gateway, Load, Pace, dependency, soon};
 
-/// Sixteen callers, 800 calls a second. A build that is not optimised makes half of them, in half of the time.
+/// The number of calls. Sixteen callers make 800 calls a second. A build that is not optimised makes half as many calls.
 const CALLS: u64 = if cfg!(debug_assertions) { 3_200 } else { 6_400 };
 
 async fn breaker(gateway: &Gateway) -> serde_json::Value {
@@ -28,7 +28,7 @@ async fn until_state(gateway: &Gateway, wanted: &str) {
     .await;
 }
 
-/// A rogue that answers 503 until it is healed, and when each request came.
+/// A rogue that answers 503 until it is healed, and that notes when each request came.
 fn ailing() -> (Rogue, Arc<AtomicBool>, Arc<Mutex<Vec<Instant>>>) {
     let (healed, came) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
     let (well, log) = (Arc::clone(&healed), Arc::clone(&came));
@@ -52,10 +52,10 @@ async fn few_calls_reach_what_only_fails_and_it_is_whole_soon_after_it_heals() {
     let reached = came.lock().unwrap().clone();
     let share = reached.len() as f64 * 100.0 / CALLS as f64;
     println!("{} of {CALLS} calls reached it, {share:.2} %", reached.len());
-    // 0.75 % of 6 400; of fewer calls the same number opens it, and fewer probes follow.
+    // This is 0.75 % of 6 400 calls. With fewer calls in all, the same number opens the breaker, and fewer probes follow.
     assert!(reached.len() < 48, "{} of {CALLS}", reached.len());
     assert!(calls.iter().filter(|call| call.reason == "breaker-open").count() as u64 > CALLS - 48);
-    // Those in flight when it opened came together; then each probe is alone, at least 2.4 s from the last.
+    // The calls in flight when the breaker opened came together. After that each probe comes alone, at least 2.4 s after the last.
     let burst =
         reached.iter().take_while(|at| at.duration_since(reached[0]) < Duration::from_secs(2)).count();
     for pair in reached[burst - 1..].windows(2) {
@@ -70,7 +70,8 @@ async fn few_calls_reach_what_only_fails_and_it_is_whole_soon_after_it_heals() {
     let whole = last_refused.map_or(Duration::ZERO, |at| calls[at].at.duration_since(began));
     println!("whole {whole:?} after it healed");
     assert!(whole < Duration::from_secs(10), "{whole:?}");
-    // It closed once and stayed closed: behind the first good answer only the rest of the three probes was refused for.
+    // The breaker closed once and stayed closed. After the first good answer, calls were refused only until all three probes
+    // had passed.
     let first_good = calls.iter().position(|call| call.status == 200).unwrap();
     let after = calls[first_good..].iter().filter(|call| call.status != 200);
     let after =
@@ -78,8 +79,8 @@ async fn few_calls_reach_what_only_fails_and_it_is_whole_soon_after_it_heals() {
     assert_eq!(after, 0, "a second trip");
 }
 
-/// How long a read may take in the two tests below. A caller who gives up proves nothing by itself, so the endpoint is known to
-/// hang when two of the attempts that were given up have reached this, and not at the second that is given up.
+/// The read timeout in the two tests below. A caller that gives up proves nothing by itself. So the endpoint is known to hang
+/// when two of the abandoned attempts have lasted for this long, and not when the second caller gives up.
 const READ: Duration = Duration::from_secs(1);
 
 #[tokio::test]
@@ -145,7 +146,7 @@ async fn a_hundred_callers_in_half_open_are_one_probe() {
         })
         .bind()
         .unwrap();
-    // The health request begins half-open; no second probe goes while the first is out for less than `open_for`.
+    // The health request makes the breaker half-open. No second probe is sent before the first has been out for `open_for`.
     let lines = "breaker = { consecutive = 1, open_for = \"2m\" }\nhealth = \"GET /health\"\n\
                  timeout = { read = \"30s\", total = \"60s\" }";
     let gateway = Gateway::start(&dependency("up", rogue.address(), lines)).await;
@@ -161,10 +162,10 @@ async fn a_hundred_callers_in_half_open_are_one_probe() {
         let heard = soon("a refusal", callers.join_next()).await.unwrap().unwrap();
         assert_eq!(heard.verdict(), (503, "not-applied", "0", "breaker-open"));
     }
-    // The probe is on its way while the others are refused.
+    // The probe is on its way while the other calls are refused.
     let posts = |counts: &Counts| counts.methods["POST"];
     soon("the probe", rogue.until(|counts| posts(counts) >= 2)).await;
-    assert_eq!(rogue.read(posts), 2, "the failure, and one probe");
+    assert_eq!(rogue.read(posts), 2, "the failure and one probe came");
 }
 
 #[tokio::test]
@@ -184,7 +185,7 @@ async fn the_health_request_is_asked_only_while_open_and_ends_the_wait() {
     let lines = "breaker = { consecutive = 2, open_for = \"2m\" }\nhealth = \"GET /health\"";
     let gateway = Gateway::start(&dependency("up", rogue.address(), lines)).await;
     assert_eq!(gateway.ask("POST", "/up/x", &[], "").await.status, Some(503));
-    assert!(!asked.load(Ordering::SeqCst), "not while it is closed");
+    assert!(!asked.load(Ordering::SeqCst), "no health request is sent while the breaker is closed");
     assert_eq!(gateway.ask("POST", "/up/x", &[], "").await.status, Some(503));
     until_state(&gateway, "open").await;
     soon(

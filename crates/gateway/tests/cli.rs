@@ -1,4 +1,4 @@
-//! The commands, run as their users run them.
+//! The commands, run as users run them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -32,7 +32,7 @@ fn run(arguments: &[&str]) -> Ran {
     seawall(arguments).output().unwrap().into()
 }
 
-/// Runs it where the gateway's token is found.
+/// Runs a command where it finds the gateway's token.
 fn run_beside(folder: &Path, arguments: &[&str]) -> Ran {
     seawall(arguments).env("XDG_RUNTIME_DIR", folder).output().unwrap().into()
 }
@@ -40,7 +40,7 @@ fn run_beside(folder: &Path, arguments: &[&str]) -> Ran {
 fn check(text: &str) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("seawall.toml"), text).unwrap();
-    // Without -c: the file of this folder.
+    // Without -c, the file in this folder is used.
     seawall(&["check"]).current_dir(folder.path()).output().unwrap().into()
 }
 
@@ -275,7 +275,7 @@ async fn the_made_token_goes_when_the_gateway_ends() {
     let mut gateway = Gateway::start(&dependency("pay", address, "")).await;
     let file = gateway.folder().join(format!("seawall-{}.token", gateway.admin().port()));
     assert!(file.exists());
-    // Once it answers, it also listens to signals.
+    // Once it answers, it listens to signals, too.
     let ready = Caller::connect(gateway.admin()).await.ask("GET", "/readyz", &[], "").await;
     assert_eq!(ready.status, Some(200));
     gateway.signal("TERM");

@@ -1,4 +1,4 @@
-//! "Come back later", remembered: what the calls after such an answer meet.
+//! The gateway remembers an answer that says "come back later": what becomes of the calls after such an answer.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use seawall_lab::rogue::{Answer, Rogue};
 use support::{Caller, Gateway, dependency, soon};
 
-/// Answers everything so.
+/// A rogue that answers every request with this status and these fields.
 fn says(status: u16, fields: &'static [(&'static str, &'static str)]) -> Rogue {
     let answer = move || {
         fields.iter().fold(Answer::status(status), |answer, (name, value)| answer.header(name, value))
@@ -58,7 +58,7 @@ async fn after_one_answer_none_of_a_hundred_calls_reaches_it_and_all_are_told_th
             waits.push(began.elapsed() + Duration::from_millis(millis));
         }
         assert_eq!(requests(&rogue), 1);
-        // Nobody is told to come before the provider's time, and they do not come together.
+        // No caller is told to come back before the provider's time, and the callers are not told the same time.
         waits.sort();
         let (first, last) = (waits[0], waits[99]);
         assert!(
@@ -83,7 +83,7 @@ async fn where_another_endpoint_takes_the_calls_all_are_served_by_it() {
     for fields in [&[("retry-after", "8")] as &[_], &[]] {
         let (first, second) =
             (says(429, fields), Rogue::builder().answer(Answer::ok("well")).bind().unwrap());
-        // No token is left, so that a move that costs one would be refused.
+        // No token is left, so a move to the other endpoint would be refused if it cost one.
         let poor = "budget = { per_success = 0, burst = 1, initial = 0 }";
         let gateway = Gateway::start(&two(first.address(), second.address(), poor)).await;
         let mut caller = gateway.connect().await;
@@ -97,7 +97,7 @@ async fn where_another_endpoint_takes_the_calls_all_are_served_by_it() {
             );
             assert_eq!(heard.header("seawall-attempts"), Some(if call == 0 { "2" } else { "1" }));
         }
-        // A second's cooling may be over by the end on a busy machine; eight seconds' are not.
+        // On a busy machine a cooling of one second may be over before the test ends. One of eight seconds is not.
         let most = if fields.is_empty() { 3 } else { 1 };
         assert!(requests(&first) <= most, "{}", requests(&first));
     }
@@ -155,7 +155,7 @@ async fn turned_off_a_time_binds_only_the_call_that_was_told_it() {
         assert_eq!((heard.status, heard.header("seawall-reason")), (Some(429), None));
         assert_eq!(requests(&rogue), call);
     }
-    // And so it is with a status that the dependency does not call an overload.
+    // The same holds for a status that the dependency does not declare as overload.
     let lines = "overload = [503]\nretry = { attempts = 1 }";
     let gateway = Gateway::start(&dependency("up", rogue.address(), lines)).await;
     for _ in 0..20 {
@@ -181,7 +181,7 @@ async fn while_it_cools_its_health_is_not_asked() {
     let lines = "health = \"GET /health\"\nretry = { attempts = 1 }\nbreaker = { consecutive = 1, open_for = \"1s\" }";
     let gateway = Gateway::start(&dependency("up", rogue.address(), lines)).await;
     assert_eq!(gateway.ask("GET", "/up/x", &[], "").await.status, Some(503));
-    // The breaker is open, too, and would probe after a second.
+    // The breaker is open as well, and would probe after a second.
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(1_600) {
         let heard = gateway.ask("GET", "/up/x", &[], "").await;

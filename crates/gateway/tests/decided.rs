@@ -1,4 +1,4 @@
-//! Decisions are made on what goes out, and no input ends more than its own connection.
+//! Decisions depend on what is sent to the dependency, and no input ends more than its own connection.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use seawall_lab::rogue::{Act, Answer, Rogue};
 use support::{Gateway, dependency};
 
-/// A server that answers every other request only.
+/// A server that answers only every second request.
 async fn forgetful() -> (Rogue, Gateway) {
     let acts = [Act::Close, Answer::ok("fine").into()];
     let rogue = Rogue::builder().acts(acts).bind().unwrap();
@@ -80,7 +80,7 @@ async fn a_path_that_is_too_long_behind_the_endpoints_own_ends_only_its_request(
         );
         let gateway = Gateway::start_with(&text).await;
         let long = format!("/up/{}", "x".repeat(65_000));
-        // More often than there are places for connections.
+        // There are more requests than places for connections.
         for _ in 0..30 {
             let heard = gateway.ask("GET", &long, &[], "").await;
             assert!(heard.status.is_some(), "http {http}: an answer, whatever it says");

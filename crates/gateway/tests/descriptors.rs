@@ -1,4 +1,4 @@
-//! A gateway that has no file descriptor left: its own trouble, which its dependencies do not pay for.
+//! A gateway that has no file descriptor left. That is its own trouble, and does not count against its dependencies.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -12,13 +12,13 @@ use support::{Caller, Gateway, Multiplexed, dependency, soon};
 
 const ONE_WORKER: &str = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 1\n";
 
-/// In a line of the log about an answer.
+/// The part of a log line that names the reason of an answer.
 const REASON: &str = "\"reason\":\"out-of-descriptors\"";
 
-/// Long enough that a busy machine does not let the window roll on.
+/// A breaker whose window is so long that no calls leave it during a test, even on a busy machine.
 const WINDOW: &str = "breaker = { window = \"60s\" }";
 
-/// Hangs under `/hang`, and is well elsewhere.
+/// A rogue that hangs under `/hang`, and answers well elsewhere.
 fn rogue() -> Rogue {
     let each = |heard: &seawall_lab::rogue::Heard| match heard.target.as_str() {
         "/hang" => Act::Hang,
@@ -32,7 +32,7 @@ async fn endpoint(gateway: &Gateway) -> serde_json::Value {
     admin.ask("GET", "/api/dependencies/up", &[], "").await.json()["endpoints"][0].clone()
 }
 
-/// The admin side answers, and so does `seawall status`.
+/// Checks that the admin side answers, and that `seawall status` works.
 async fn admin_answers(gateway: &Gateway) {
     let began = Instant::now();
     let heard = Caller::connect(gateway.admin()).await.ask("GET", "/livez", &[], "").await;
@@ -60,7 +60,7 @@ async fn until_well(gateway: &Gateway) {
     .await;
 }
 
-/// At most one line a second of a class.
+/// The most log lines of one class since then: one for each second.
 fn lines_since(gateway: &Gateway, began: Instant) -> usize {
     let said = gateway.said(REASON).len();
     let most = began.elapsed().as_secs() as usize + 1;
@@ -71,7 +71,7 @@ fn lines_since(gateway: &Gateway, began: Instant) -> usize {
 #[tokio::test]
 async fn calls_without_a_descriptor_say_so_and_the_dependency_does_not_pay() {
     let rogue = rogue();
-    // So patient that callers who leave at the end have not waited for long.
+    // The read timeout is so long that callers that leave at the end have not waited for long compared with it.
     let up = dependency(
         "up",
         rogue.address(),
@@ -80,7 +80,7 @@ async fn calls_without_a_descriptor_say_so_and_the_dependency_does_not_pay() {
     let gateway = Gateway::start_under("-n 64", &format!("{ONE_WORKER}{up}")).await;
     let mut caller = Multiplexed::connect(gateway.address()).await;
     assert_eq!(caller.ask("GET", "/up/x", &[], "").await.verdict(), (200, "applied", "1", ""));
-    // One caller, and a connection to the dependency for each of its calls.
+    // There is one caller, and each of its calls has a connection to the dependency.
     let began = Instant::now();
     let mut hanging = Vec::new();
     for _ in 0..64 {
@@ -102,7 +102,7 @@ async fn calls_without_a_descriptor_say_so_and_the_dependency_does_not_pay() {
     let seen = endpoint(&gateway).await;
     assert_eq!(seen["breaker"]["state"], "closed");
     assert_eq!((&seen["window"]["ok"], &seen["window"]["bad"]), (&1.into(), &0.into()), "{seen}");
-    // All leave, and the descriptors come back.
+    // All callers leave, and their descriptors are given back.
     drop(caller);
     hanging.iter().for_each(tokio::task::JoinHandle::abort);
     until_well(&gateway).await;
@@ -121,7 +121,7 @@ async fn callers_for_whom_there_is_no_descriptor_are_told_and_those_let_in_are_s
     );
     let began = Instant::now();
     let (mut served, mut told) = (Vec::new(), 0);
-    // They stay connected.
+    // These callers stay connected.
     for _ in 0..300 {
         let mut caller = gateway.connect().await;
         let heard = caller.ask("GET", "/up/x", &[], "").await;
@@ -136,7 +136,7 @@ async fn callers_for_whom_there_is_no_descriptor_are_told_and_those_let_in_are_s
     assert!(served.len() > 8 && served.len() < 32 && told > 200, "{} served, {told} told", served.len());
     assert!(lines_since(&gateway, began) > 0);
     admin_answers(&gateway).await;
-    // Each of them finds a descriptor for its call, all at the same time.
+    // Each of them finds a descriptor for its call, although all call at the same time.
     let all = served.drain(..).map(|mut caller| {
         tokio::spawn(async move {
             let heard = caller.ask("POST", "/up/x", &[], "amount=5").await;
@@ -213,7 +213,7 @@ async fn a_crowd_at_both_sides_keeps_nobody_from_the_admin_side() {
     assert_eq!(gateway.said("could not be accepted"), Vec::<String>::new());
 }
 
-/// Lowers or raises its soft limit while it runs.
+/// Changes the gateway's soft limit while it runs.
 fn limit_to(gateway: &Gateway, current: u64) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(gateway.pid()).unwrap());
     let new = Rlimit { current: Some(current), maximum: Some(64) };
@@ -242,7 +242,7 @@ async fn where_nothing_at_all_is_left_it_neither_spins_nor_fills_the_log() {
     }
     let (before, watched) = (gateway.processor_ticks(), Instant::now());
     while watched.elapsed() < Duration::from_millis(1_200) {
-        // The idle connection is taken first, or given up in vain.
+        // An idle connection is used first, or was given up in vain.
         let heard = caller.ask("POST", "/up/x", &[], "").await;
         if heard.head.status() != 200 {
             assert_eq!(heard.verdict(), (503, "not-applied", "1", "out-of-descriptors"));
@@ -251,7 +251,7 @@ async fn where_nothing_at_all_is_left_it_neither_spins_nor_fills_the_log() {
     }
     let (ticks, took) = (gateway.processor_ticks() - before, watched.elapsed());
     println!("{ticks} ticks of the processor in {took:?}");
-    // A hundredth of a second each; a loop that spins takes all of them.
+    // Each tick is a hundredth of a second. A loop that spins would use all ticks of this time.
     assert!(u128::from(ticks) * 10 < took.as_millis() / 2, "{ticks} ticks in {took:?}");
     lines_since(&gateway, began);
     for side in sides {

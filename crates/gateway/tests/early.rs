@@ -1,4 +1,4 @@
-//! Answers that come before the request has ended, and answers that their callers do not wait for.
+//! Answers that come before their request has ended, and answers for which the callers do not wait.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -59,7 +59,7 @@ fn upload_head() -> String {
     format!("POST /up/x HTTP/1.1\r\nhost: localhost\r\ncontent-length: {UPLOAD}\r\n\r\n")
 }
 
-/// Reads until `part` has come.
+/// Reads until `part` has come, and returns all that was read.
 async fn until(stream: &mut TcpStream, part: &str) -> String {
     let (mut seen, mut piece) = (String::new(), [0; 4096]);
     while !seen.contains(part) {
@@ -78,7 +78,7 @@ async fn an_upload_goes_on_while_its_early_answer_flows() {
     let mut caller = gateway.connect().await;
     caller.write(upload_head()).await;
     caller.write(vec![b'x'; 1000]).await;
-    // The rest of the request is sent when the answer has begun, so a gateway that waits for it waits for ever.
+    // The rest of the request is sent only when the answer has begun, so a gateway that waits for it would wait for ever.
     soon("the early part", until(&mut caller.stream, "early")).await;
     caller.write(vec![b'x'; UPLOAD - 1000]).await;
     soon("the late part", until(&mut caller.stream, "late\r\n0\r\n\r\n")).await;
@@ -90,7 +90,7 @@ async fn an_upload_goes_on_while_its_caller_reads_nothing() {
     const ANSWER: usize = 6 << 20;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    // It answers at once with more than all buffers on the way hold, and reads the request beside that.
+    // The server answers immediately with more than all buffers on the way can hold, and reads the request at the same time.
     let serves = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut read = head(&mut stream).await;
@@ -118,7 +118,7 @@ async fn an_upload_goes_on_while_its_caller_reads_nothing() {
     soon("the whole upload", caller.write(vec![b'x'; UPLOAD])).await;
     let heard = caller.hear().await;
     assert_eq!((heard.status, heard.raw_body.len(), heard.ended), (Some(200), ANSWER, Ended::Open));
-    // The upload ends with the answer, wherever it has come to.
+    // The upload ends with the answer, even in its middle.
     assert!(serves.await.unwrap() > 0);
 }
 
@@ -135,7 +135,7 @@ async fn a_callers_pause_in_an_answered_upload_is_not_the_servers() {
     let mut caller = gateway.connect().await;
     caller.write(upload_head()).await;
     soon("the early part", until(&mut caller.stream, "early")).await;
-    // What waits for four times the read timeout has ended before the caller goes on.
+    // This call takes four times the read timeout of `up`, so the caller's pause in its upload is longer than that timeout.
     assert_eq!(gateway.ask("GET", "/hangs/x", &[], "").await.status, Some(504));
     caller.write(vec![b'x'; UPLOAD]).await;
     soon("the late part", until(&mut caller.stream, "late\r\n0\r\n\r\n")).await;
@@ -177,7 +177,7 @@ async fn a_refusal_of_an_upload_reaches_callers_that_send_before_they_read() {
         let gateway = before(address).await;
         let mut caller = gateway.connect().await;
         caller.write(upload_head()).await;
-        // All of it, without a look at what comes back.
+        // The caller sends all of it without reading what comes back.
         caller.write(vec![b'x'; UPLOAD]).await;
         let heard = caller.hear().await;
         assert_eq!((heard.status, heard.text().as_str()), (Some(413), "too long"), "{heard:?}");

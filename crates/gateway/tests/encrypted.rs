@@ -1,4 +1,4 @@
-//! Answers under TLS, where bytes can be out of the socket and not yet read.
+//! Answers over TLS, where bytes can have left the socket without having been read.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -11,8 +11,9 @@ use support::tls::{Asks, Authority};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// What the gateway reads by one system call. The answer below ends with it, and one byte follows in the same TLS record:
-/// that byte is decrypted together with the answer, and then neither in the socket nor among what was read.
+/// The number of bytes that the gateway reads by one system call. The answer below ends there, and one more byte follows in the
+/// same TLS record. That byte is decrypted together with the answer. It is then neither in the socket nor among the bytes
+/// that were read.
 const READ_BYTES: usize = 15 << 10;
 
 fn answer() -> Vec<u8> {
@@ -54,7 +55,7 @@ async fn a_byte_that_was_decrypted_and_not_read_is_no_part_of_the_next_answer() 
     for _ in 0..3 {
         let heard = gateway.ask("GET", "/up/x", &[], "").await;
         assert_eq!(heard.verdict(), (200, "applied", "1", ""), "{}", heard.head);
-        assert!(heard.body().iter().all(|byte| *byte == b'x'), "nothing of another answer");
+        assert!(heard.body().iter().all(|byte| *byte == b'x'), "no byte comes from another answer");
     }
-    assert_eq!(connections.load(Ordering::Relaxed), 3, "none is used again");
+    assert_eq!(connections.load(Ordering::Relaxed), 3, "no connection is used again");
 }

@@ -1,4 +1,4 @@
-//! Whole exchanges from a seeded generator, held against the model of `fuzz/targets/exchange`.
+//! Whole exchanges from a seeded generator, compared with the model in `fuzz/targets/exchange`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(unreachable_pub, reason = "shared with the fuzz target")]
 
@@ -20,9 +20,9 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
 }
 
-/// `EXCHANGE_SECONDS` (default 60) says how long; `EXCHANGE_SEED` where to begin (default 1, so
-/// that a failure is the program's and not the draw's; `random` draws one); `EXCHANGE_BYTES` plays one scenario;
-/// `EXCHANGE_GO_ON` collects what is found, one of each kind, instead of stopping at the first.
+/// `EXCHANGE_SECONDS` says how long to play (default 60). `EXCHANGE_SEED` is the seed to begin with. Its default is 1, so that
+/// a new failure comes from the program and not from the draw; `random` draws a seed. `EXCHANGE_BYTES` plays one scenario.
+/// `EXCHANGE_GO_ON` collects the failures, one of each kind, instead of stopping at the first.
 #[test]
 fn any_exchange_is_answered_as_the_model_allows() {
     if let Some(bytes) = setting("EXCHANGE_BYTES").map(|text| unhex(&text)) {

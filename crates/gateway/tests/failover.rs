@@ -1,4 +1,4 @@
-//! Two endpoints: what goes to the second, and what never does.
+//! Two endpoints: which calls go to the second, and which never do.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -35,7 +35,7 @@ async fn what_was_never_sent_goes_to_the_second_at_once() {
     assert!(calls.iter().all(|call| call.status == 200 && call.effect == "applied"), "{:?}", calls[0]);
     assert!(
         calls.iter().any(|call| call.attempts == 1),
-        "the first one's breaker opened, and was not asked again"
+        "the first endpoint's breaker opened, and it was not called again"
     );
     assert_eq!(second.counts().doubled(), Vec::<&str>::new());
     assert_eq!(second.read(|counts| counts.requests), 301);
@@ -72,10 +72,10 @@ async fn a_keyed_charge_and_a_read_go_on_to_the_second() {
     assert_eq!(read.verdict(), (200, "applied", "2", ""));
 }
 
-/// One token, which the first call that fails may spend.
+/// A budget of one token, which the first call that fails may spend.
 const ONE_TOKEN: &str = "budget = { per_success = 0, burst = 1, initial = 1 }\n";
 
-/// The first answers 500, and no token is left: what the caller is told of why the second was not tried.
+/// The first endpoint answers 500, and no token is left. Returns what the caller is told of why the second was not tried.
 async fn not_moved(gateway: &Gateway) -> String {
     let heard = gateway.ask("GET", "/up/x", &[], "").await;
     assert_eq!((heard.status, heard.header("seawall-endpoint")), (Some(500), Some("0")));
@@ -87,14 +87,14 @@ async fn not_moved(gateway: &Gateway) -> String {
 async fn a_call_that_cannot_move_on_is_told_what_the_next_endpoint_would_have_said() {
     let first = Rogue::builder().acts([Answer::status(500).into()]).bind().unwrap();
 
-    // It would have taken the call, and only the token is missing.
+    // The second endpoint would have taken the call, and only the token is missing.
     let second = Rogue::builder().acts([Answer::status(500).into()]).bind().unwrap();
     let gateway = Gateway::start(&two(first.address(), second.address(), ONE_TOKEN)).await;
     let spent = gateway.ask("GET", "/up/x", &[], "").await;
     assert_eq!((spent.header("seawall-endpoint"), spent.header("seawall-attempts")), (Some("1"), Some("2")));
     assert_eq!(not_moved(&gateway).await, "budget");
 
-    // An operator holds its breaker open.
+    // An operator holds the second endpoint's breaker open.
     let mut breaker = std::process::Command::new(env!("CARGO_BIN_EXE_seawall"));
     breaker.args(["breaker", "up", "open", "--endpoint", "1", "--reason", "a test"]);
     breaker.args(["--admin", &format!("http://{}", gateway.admin())]);
@@ -103,7 +103,7 @@ async fn a_call_that_cannot_move_on_is_told_what_the_next_endpoint_would_have_sa
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(not_moved(&gateway).await, "breaker");
 
-    // It cools.
+    // The second endpoint cools.
     let second = Answer::status(503).header("retry-after", "60");
     let second = Rogue::builder().acts([second.into()]).bind().unwrap();
     let gateway = Gateway::start(&two(first.address(), second.address(), ONE_TOKEN)).await;
@@ -111,7 +111,7 @@ async fn a_call_that_cannot_move_on_is_told_what_the_next_endpoint_would_have_sa
     assert_eq!(not_moved(&gateway).await, "cooling");
     assert_eq!(second.read(|counts| counts.requests), 1);
 
-    // All places of its limit are taken.
+    // All slots of the second endpoint's limit are taken.
     let second = Rogue::builder().acts([Act::Hang]).bind().unwrap();
     let one = format!("{ONE_TOKEN}concurrency = {{ max = 1 }}");
     let gateway = Gateway::start(&two(first.address(), second.address(), &one)).await;

@@ -1,4 +1,4 @@
-//! Connections that ask nothing: floods of control frames, and connections that are only held open.
+//! Connections that ask nothing: floods of control frames, and connections that are only kept open.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -18,10 +18,10 @@ const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
 const PRIORITY: [u8; 14] = [0, 0, 5, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 16];
 const WINDOW_UPDATE: [u8; 13] = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-/// `cache-digest`, say: of a type that nobody knows.
+/// A frame of a type that the gateway does not know, for example `cache-digest`.
 const UNKNOWN: [u8; 9] = [0, 0, 0, 0xd, 0, 0, 0, 0, 0];
 
-/// The error code of the GOAWAY in these bytes.
+/// The error code of the GOAWAY frame in these bytes.
 fn goaway(mut bytes: &[u8]) -> Option<u8> {
     while let [a, b, c, kind, ..] = *bytes {
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
@@ -34,7 +34,8 @@ fn goaway(mut bytes: &[u8]) -> Option<u8> {
     None
 }
 
-/// Sends a frame again and again until the connection ends; gives what was sent, in frames, and the code of the GOAWAY.
+/// Sends a frame again and again until the connection ends. Returns the number of frames that were sent, and the code of the
+/// GOAWAY.
 async fn flood(address: SocketAddr, frame: &[u8]) -> (usize, Option<u8>) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&[PREFACE, &SETTINGS].concat()).await.unwrap();
@@ -65,7 +66,7 @@ async fn a_flood_of_control_frames_ends_its_connection_and_says_why() {
         let (sent, code) = flood(gateway.address(), frame).await;
         println!("{name}: ended after at most {sent} frames");
         assert!(sent < 5_000_000, "{name} was never ended");
-        // ENHANCE_YOUR_CALM.
+        // The code is ENHANCE_YOUR_CALM.
         assert_eq!(code, Some(0x0b), "{name}");
     }
     gateway.until_said("control frames").await;
@@ -98,12 +99,12 @@ async fn a_head_over_http2_that_never_ends_is_given_up() {
     let section = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nlimits = { header_time = \"300ms\" }\n";
     let gateway = Gateway::start_with(&format!("{section}{up}")).await;
     let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
-    // HEADERS with END_STREAM and without END_HEADERS: a method, and no more.
+    // A HEADERS frame with END_STREAM and without END_HEADERS, which holds a method and no more.
     let begun = [0, 0, 1, 1, 1, 0, 0, 0, 1, 0x82];
     let began = Instant::now();
     stream.write_all(&[PREFACE, &SETTINGS, &begun].concat()).await.unwrap();
     let mut bytes = Vec::new();
-    // A reset is an end, too.
+    // A reset counts as an end, too.
     let _ = soon("the end of the connection", stream.read_to_end(&mut bytes)).await;
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
@@ -130,7 +131,7 @@ async fn monitoring_does_not_wait_behind_idle_admin_connections() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
-/// A gateway on a clock that stands still while anybody has something to do, so that minutes cost nothing.
+/// Runs a gateway on a clock that moves only while no task has anything to do, so that minutes cost nothing.
 fn in_no_time<F: Future<Output = ()>>(up: SocketAddr, lines: &str, play: impl FnOnce(SocketAddr) -> F) {
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build().unwrap();
@@ -158,7 +159,7 @@ fn a_connection_that_answers_pings_and_asks_nothing_is_closed_after_two_minutes(
     });
 }
 
-/// Reads requests: `/held` gets an answer without an end, all others a short one.
+/// Reads requests. `/held` gets an answer without an end, and every other target a short one.
 async fn upstream(listener: std::net::TcpListener) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     while let Ok((mut stream, _)) = listener.accept().await {
@@ -175,7 +176,7 @@ async fn upstream(listener: std::net::TcpListener) {
     }
 }
 
-/// What a caller without a deadline may hold while it takes nothing.
+/// A caller without a deadline takes nothing of its answer. Checks that it gives its slot back in the end.
 fn nothing_taken(multiplexed: bool) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();

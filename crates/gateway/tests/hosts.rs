@@ -1,4 +1,4 @@
-//! Whom a request is meant for: its Host, and the authority of its target.
+//! Which host a request is meant for: its Host, and the authority of its target.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use seawall_lab::rogue::{Answer, Rogue};
 use support::{Caller, Gateway, Heard, dependency};
 
-/// Sends a head as it is, and hears what comes.
+/// Sends a head as it is, and reads the answer.
 async fn send(address: std::net::SocketAddr, head: &str) -> Heard {
     let mut caller = Caller::connect(address).await;
     caller.write(head).await;

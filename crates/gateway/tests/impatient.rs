@@ -1,5 +1,5 @@
-//! Callers who leave early, or whose own deadline is short: they open no breaker of a partner that is only slower than they
-//! are patient, and hide none that hangs.
+//! Callers that leave early, or whose own deadline is short. They open no breaker of a provider that is only slower than they
+//! are patient, and they do not hide a provider that hangs.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -13,7 +13,7 @@ use seawall_lab::rogue::{Act, Answer, Rogue};
 use support::http2::hear;
 use support::{Caller, Gateway, Multiplexed, dependency, soon};
 
-/// How long a healthy partner takes here; every impatient caller is gone by then.
+/// How long a healthy provider takes here. Every impatient caller is gone by then.
 const TAKES: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -27,7 +27,7 @@ async fn endpoint(gateway: &Gateway) -> serde_json::Value {
     told.json()["endpoints"][0].clone()
 }
 
-/// Nothing was refused, nothing opened, and the limit is what it was.
+/// Checks that no call was refused, no breaker opened, and the limit is what it was.
 async fn is_untouched(gateway: &Gateway) {
     let seen = endpoint(gateway).await;
     assert_eq!(seen["breaker"]["state"], "closed", "{seen}");
@@ -38,11 +38,11 @@ async fn is_untouched(gateway: &Gateway) {
 enum Leaves {
     Closes,
     HalfCloses,
-    /// It says `seawall-timeout`, and waits for the answer to that.
+    /// It sends `seawall-timeout`, and waits for the answer that comes when that time is over.
     Deadline,
 }
 
-/// One call that is given up after a while.
+/// Makes one call, and gives it up after a while.
 async fn impatient(gateway: &Gateway, method: &str, way: Leaves, patience: Duration) {
     let mut caller = gateway.connect().await;
     let within = format!("{}ms", patience.as_millis());
@@ -77,7 +77,7 @@ async fn callers_who_leave_open_nothing_though_nobody_has_succeeded_yet() {
     }
 }
 
-/// Patient calls, one after the other from each of ten callers, beside as many impatient ones; how many were refused.
+/// Ten callers make patient calls, one after the other, beside as many impatient ones. Returns how many were refused.
 async fn refused_beside(gateway: &Arc<Gateway>, patient: usize, way: Leaves) -> usize {
     let done = Arc::new(AtomicBool::new(false));
     let mut impatients = Vec::new();
@@ -140,7 +140,7 @@ async fn what_hangs_is_noticed_though_every_caller_leaves_early() {
         .await;
         let took = began.elapsed();
         assert!(took >= Duration::from_secs(1), "{way:?}: the real ending of a witness: {took:?}");
-        // As soon as a patient caller would notice it, and a second.
+        // This is as soon as a patient caller would notice it, and a second.
         assert!(took < Duration::from_secs(2), "{way:?}: {took:?}");
         let seen = endpoint(&gateway).await;
         assert!(seen["breaker"].to_string().contains("2 timeouts"), "{seen}");
@@ -157,7 +157,7 @@ async fn what_hangs_after_quick_answers_is_noticed_before_the_read_timeout() {
     };
     let rogue = Rogue::builder().keep_heard(0).each(act).bind().unwrap();
     let read = Duration::from_secs(5);
-    // The successes are out of the window before the witnesses end.
+    // The successes have left the window before the witnesses end.
     let settings = "timeout = { read = \"5s\" }\nbreaker = { window = \"2s\" }";
     let gateway = Gateway::start(&dependency("up", rogue.address(), settings)).await;
     for _ in 0..3 {
@@ -224,7 +224,7 @@ async fn who_hangs_up_before_a_deadline_of_its_own_is_followed_past_it() {
         }
     })
     .await;
-    assert_eq!(rogue.read(|counts| counts.requests), 2, "those two alone");
+    assert_eq!(rogue.read(|counts| counts.requests), 2, "only those two were sent");
 }
 
 #[tokio::test]
@@ -247,10 +247,10 @@ async fn two_abandoned_reads_are_followed_and_all_others_are_given_up() {
         impatient(&gateway, "GET", Leaves::Closes, PATIENCE / 10).await;
     }
     soon("the others' end", rogue.until(|counts| counts.departures.len() == 8)).await;
-    // What was given up before this answer is known to be so by now.
+    // By the time of this answer, the gateway knows of all calls that were given up before it.
     endpoint(&gateway).await;
     assert_eq!(rogue.read(|counts| (counts.requests, counts.departures.len())), (10, 8));
-    assert_eq!(endpoint(&gateway).await["limit"]["in_flight"], 2, "they keep their places");
+    assert_eq!(endpoint(&gateway).await["limit"]["in_flight"], 2, "they keep their slots");
 }
 
 #[tokio::test]
@@ -286,7 +286,11 @@ async fn the_end_of_the_gateway_does_not_wait_for_a_witness() {
     let rogue = Rogue::builder().acts([Act::Hang]).bind().unwrap();
     let mut gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
     impatient(&gateway, "GET", Leaves::Closes, PATIENCE).await;
-    assert_eq!(rogue.read(|counts| (counts.requests, counts.departures.len())), (1, 0), "it is followed");
+    assert_eq!(
+        rogue.read(|counts| (counts.requests, counts.departures.len())),
+        (1, 0),
+        "the attempt is followed"
+    );
     let asked = Instant::now();
     gateway.signal("TERM");
     assert_eq!(gateway.until_exit().await.code(), Some(0));

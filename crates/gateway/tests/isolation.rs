@@ -1,4 +1,4 @@
-//! One dependency's trouble is not another's, and one shard's not that of the other nine.
+//! The trouble of one dependency does not reach another, and that of one shard does not reach the other nine.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -8,9 +8,9 @@ use std::time::Duration;
 use seawall_lab::rogue::{Act, Answer, Rogue};
 use support::{Call, Gateway, Load, Pace, dependency, percentile};
 
-/// A build that is not optimised looks on for a shorter time, and its times are not compared.
+/// Whether the build is optimised. Other builds run for a shorter time, and their times are not compared.
 const FULL: bool = !cfg!(debug_assertions);
-/// How long one hangs in each pair, while a thousand calls a second go to the other.
+/// How long one dependency of a pair hangs, while a thousand calls a second go to the other one.
 const HANGS: Duration = Duration::from_secs(if FULL { 30 } else { 2 });
 const PAIRS: usize = if FULL { 3 } else { 1 };
 
@@ -24,7 +24,7 @@ async fn steady(gateway: &Gateway, lasts: Duration) -> Vec<Call> {
         .await
 }
 
-/// By how much the second 99th percentile is beyond what the first allows: 10 % or 2 ms more.
+/// By how much the second 99th percentile exceeds what the first one allows: 10 % or 2 ms more.
 fn beyond((before, after): &(Duration, Duration)) -> f64 {
     let allowed = *before + (*before / 10).max(Duration::from_millis(2));
     after.as_secs_f64() - allowed.as_secs_f64()
@@ -35,14 +35,14 @@ async fn a_hung_dependency_does_not_touch_a_healthy_one() {
     let soon = Act::After(Duration::from_millis(2), Box::new(Answer::ok("fine").into()));
     let well = Rogue::builder().each(move |_, _| soon.clone()).keep_heard(0).bind().unwrap();
     let hung = Rogue::builder().acts([Act::Hang]).keep_heard(0).bind().unwrap();
-    // Its callers fill its limit; then they wait for the read timeout, until its breaker opens.
+    // Its callers fill its limit. Then they wait for the read timeout, until its breaker opens.
     let lines = if FULL { "" } else { "timeout = { read = \"500ms\", total = \"5s\" }" };
     let both = "[defaults]\nconcurrency.max = 100\n".to_owned()
         + &dependency("well", well.address(), "")
         + &dependency("hung", hung.address(), lines);
     let mut pairs = Vec::new();
     for pair in 0..PAIRS {
-        // Fresh for each pair, so that its breaker has not learned yet.
+        // The gateway is new for each pair, so that its breaker has not learned anything yet.
         let gateway = Gateway::start(&both).await;
         let alone = steady(&gateway, HANGS / 6).await;
         let pace = Pace::Rests(Duration::from_millis(200));
@@ -73,7 +73,7 @@ async fn a_hung_dependency_does_not_touch_a_healthy_one() {
     assert!(!FULL || beyond(&pairs[PAIRS / 2]) <= 0.0, "the median of {pairs:?}");
 }
 
-/// A dead shard of ten: how many calls of each of the others succeed, and how many of all; requests that reached it.
+/// One of ten shards is dead. Returns the thousandths of good calls of each shard, and the requests that reached the dead one.
 async fn ten_shards(lines: &str) -> (Gateway, Vec<u64>, u64) {
     const EACH: u64 = if FULL { 2_000 } else { 300 };
     let rogue = Rogue::builder()
@@ -152,7 +152,7 @@ async fn keys_beyond_the_bound_share_one_breaker() {
         (vec![false, false], vec![false, false]),
         "each has its own: {told:?}"
     );
-    // Both are open and so stay known: the newcomers share one, which their two failures opened.
+    // Both breakers are open, so their keys are kept. The new keys share one breaker, which their two failures opened.
     assert_eq!(
         (ours("c"), ours("d"), ours("e"), ours("calm")),
         (vec![false], vec![false], vec![true], vec![true])

@@ -1,4 +1,4 @@
-//! The caller leaves before its answer: what is given up, and what is followed to its end.
+//! The caller leaves before its answer: which calls are given up, and which are followed to their end.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -9,17 +9,17 @@ use seawall_lab::dead_end::BlackHole;
 use seawall_lab::rogue::{Act, Answer, Departed, Rogue};
 use support::{Caller, Ended, Gateway, Multiplexed, dependency, harbor, soon};
 
-/// The rule is 20 ms; what is asked of a busy machine is this.
+/// How soon the connection must be given up. The rule is 20 ms; a busy machine may take this long.
 const RELEASED_WITHIN: Duration = Duration::from_millis(100);
 const FOLLOWED: &str = "followed to its end";
 
-/// One worker, so that what it did before an answer is said before it.
+/// A gateway with one worker, so that what it did before an answer stands in the log before that answer.
 async fn before(rogue: &Rogue) -> Gateway {
     let section = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 1\n";
     Gateway::start_with(&format!("{section}{}", dependency("up", rogue.address(), ""))).await
 }
 
-/// Makes sure that no call was followed so far: all that was said until a later line is known.
+/// Checks that no call was followed so far. It waits for a later line of the log, so that all lines before it are known.
 async fn nothing_was_followed(gateway: &Gateway) {
     assert_eq!(gateway.ask("GET", "/nobody/x", &[], "").await.status, Some(404));
     gateway.until_said("nobody").await;
@@ -31,7 +31,7 @@ async fn nothing_was_followed(gateway: &Gateway) {
 enum Leaves {
     Closes,
     Resets,
-    /// It sends nothing more and would still listen; that counts as leaving, too.
+    /// It sends nothing more, but would still read. That counts as leaving, too.
     HalfCloses,
 }
 
@@ -52,7 +52,7 @@ impl Leaves {
 #[tokio::test]
 async fn abandoned_get_is_given_up_at_once() {
     let rogue = Rogue::builder().acts([Act::Hang]).bind().unwrap();
-    // With a breaker that is turned off, no attempt is followed to learn whether the endpoint hangs.
+    // The breaker is turned off, so no attempt is followed to learn whether the endpoint hangs.
     let gateway = Gateway::start(&dependency("up", rogue.address(), "breaker = { enabled = false }")).await;
     let mut times = Vec::new();
     for round in 0..51 {
@@ -136,7 +136,7 @@ async fn the_effect_of_a_followed_post_is_known() {
 
 #[tokio::test]
 async fn abandoned_post_is_not_repeated_after_its_caller() {
-    // A keyed call may be repeated, but nobody waits for it any more.
+    // A keyed call may be repeated, but no caller waits for it any more.
     let late = Act::After(Duration::from_millis(200), Box::new(Answer::status(500).into()));
     let rogue = Rogue::builder().acts([late]).bind().unwrap();
     let gateway = Gateway::start(&dependency("up", rogue.address(), "keys = true")).await;
@@ -151,7 +151,7 @@ async fn abandoned_post_is_not_repeated_after_its_caller() {
 
 #[tokio::test]
 async fn post_whose_body_was_not_complete_is_aborted() {
-    // Larger than what is kept, so that it streams; or of unknown length.
+    // The body is larger than what is kept, so that it streams, or its length is unknown.
     let long = format!(
         "POST /up/charge HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n{}",
         "x".repeat(100_000)
@@ -187,7 +187,7 @@ async fn short_body_that_breaks_off_never_reaches_the_dependency() {
         caller.write("POST /up/charge HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nfive").await;
         let _stays = way.leave(caller).await;
     }
-    // What came before is done with by the time that this one is answered.
+    // By the time that this call is answered, the calls before it are over.
     for _ in 0..3 {
         assert_eq!(gateway.ask("GET", "/up/x", &[], "").await.status, Some(200));
     }
@@ -219,7 +219,7 @@ async fn stream_that_is_cancelled_leaves_like_a_connection() {
     let line = gateway.until_said(FOLLOWED).await;
     assert!(line.contains("applied") && !line.contains("not-applied"), "{line}");
     assert_eq!(rogue.read(|counts| (counts.answers, counts.departures.len())), (1, 1));
-    // The connection serves on.
+    // The connection can still be used.
     assert_eq!(caller.ask("GET", "/up/slow", &[("seawall-timeout", "400ms")], "").await.verdict().0, 200);
 }
 
@@ -233,7 +233,7 @@ async fn post_that_was_not_sent_is_given_up() {
     let mut caller = gateway.connect().await;
     caller.send("POST", "/up/charge", &[], "amount=5").await;
     drop(caller);
-    // A later call meets the same end; by then the first would have been followed to its own.
+    // A later call ends in the same way. By then the first one would have been followed to its end.
     let heard = gateway.ask("POST", "/up/charge", &[], "amount=5").await;
     assert_eq!(heard.verdict(), (504, "not-applied", "1", "connect-timeout"));
     nothing_was_followed(&gateway).await;

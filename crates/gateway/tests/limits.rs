@@ -12,10 +12,10 @@ use support::{Caller, Gateway, Gauge, Heard, Load, Pace, dependency, percentile,
 use tokio::sync::Barrier;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A build that is not optimised has fewer callers, and its times are not compared.
+/// Whether the build is optimised. Other builds have fewer callers, and their times are not compared.
 const FULL: bool = !cfg!(debug_assertions);
 
-/// What the gateway tells of the endpoint's limit.
+/// What the admin side tells of the endpoint's limit.
 async fn limit(gateway: &Gateway) -> serde_json::Value {
     let told = Caller::connect(gateway.admin()).await.ask("GET", "/api/dependencies/up", &[], "").await;
     told.json()["endpoints"][0]["limit"].clone()
@@ -43,7 +43,7 @@ async fn a_limit_of_ten_is_never_passed_and_the_rest_is_refused_at_once() {
     let lines = "concurrency = { max = 10, adaptive = false }\nbreaker.enabled = false";
     let gateway = Gateway::start(&dependency("up", gauge.address, lines)).await;
     let address = gateway.address();
-    // All are connected before the first of them asks, and stay so.
+    // All callers are connected before the first of them asks, and stay connected.
     let start = Arc::new(Barrier::new(callers));
     let mut all = JoinSet::new();
     for _ in 0..callers {
@@ -60,7 +60,7 @@ async fn a_limit_of_ten_is_never_passed_and_the_rest_is_refused_at_once() {
     }
     gauge.until(10).await;
     let (mut took, mut connected) = (Vec::new(), Vec::new());
-    // Ten wait for their answers, so the next that come back are all refusals.
+    // Ten callers wait for their answers, so the next answers are all refusals.
     for _ in 0..callers - 10 {
         let (told, elapsed, caller) = soon("a refusal", all.join_next()).await.unwrap().unwrap();
         assert_eq!(told, (503, "not-applied".to_owned(), "concurrency-limit".to_owned()));
@@ -75,7 +75,7 @@ async fn a_limit_of_ten_is_never_passed_and_the_rest_is_refused_at_once() {
     took.sort_unstable();
     let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
     println!("{callers} at once, as they see it: refused in {median:?} (median), {worst:?} (worst)");
-    // One of them alone: what a refusal takes, without the crowd before it.
+    // One of them asks alone. This measures how long a refusal takes without a crowd before it.
     let held: Vec<_> = (0..10).map(|_| ask(&gateway, "/up/x", &[])).collect();
     gauge.until(20).await;
     let calls = if FULL { 5_000 } else { 200 };
@@ -126,10 +126,10 @@ async fn who_waits_too_long_or_leaves_gives_its_place_up() {
     let late = ask(&gateway, "/up/late", &[]).await.unwrap();
     assert_eq!(late.verdict(), (503, "not-applied", "0", "queue-timeout"));
     assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
-    // Its own deadline is nearer than the queue's.
+    // Its own deadline comes before that of the queue.
     let hurried = ask(&gateway, "/up/hurried", &[("seawall-timeout", "50ms")]).await.unwrap();
     assert_eq!(hurried.verdict(), (504, "not-applied", "0", "no-time-left"));
-    // Who hangs up leaves the queue at once.
+    // A caller that closes its connection leaves the queue immediately.
     let leaver = ask(&gateway, "/up/leaver", &[]);
     until(&gateway, "waiting", |waiting| waiting == 1).await;
     leaver.abort();
@@ -137,11 +137,11 @@ async fn who_waits_too_long_or_leaves_gives_its_place_up() {
     gauge.answer(2);
     assert_eq!(first.await.unwrap().status, Some(200));
     assert_eq!(ask(&gateway, "/up/next", &[]).await.unwrap().status, Some(200));
-    assert_eq!(gauge.targets(), ["/0", "/next"], "nothing was sent for those who left");
+    assert_eq!(gauge.targets(), ["/0", "/next"], "nothing was sent for the callers that left");
     until(&gateway, "in_flight", |in_flight| in_flight == 0).await;
 }
 
-/// So many callers, each asking again a moment after it was answered. They end with the test.
+/// Starts this number of callers. Each asks again a moment after it was answered. They end with the test.
 fn pressing(gateway: &Gateway, callers: usize) -> (JoinSet<()>, Arc<AtomicU64>) {
     let (address, good) = (gateway.address(), Arc::new(AtomicU64::new(0)));
     let mut all = JoinSet::new();
@@ -159,7 +159,8 @@ fn pressing(gateway: &Gateway, callers: usize) -> (JoinSet<()>, Arc<AtomicU64>) 
     (all, good)
 }
 
-/// The partner's capacity falls: how long until the limit is at most this, and, when it is whole again, until it is back.
+/// The provider's capacity falls and returns. Measures how long it takes until the limit is at most this, and, after the
+/// capacity has returned, until the limit is back.
 async fn falls_and_returns(
     gateway: &Gateway,
     gauge: &Gauge,
@@ -174,7 +175,7 @@ async fn falls_and_returns(
     let began = Instant::now();
     until(gateway, "limit", |limit| limit <= to).await;
     let fell = began.elapsed();
-    // It is still of use.
+    // The provider still answers some calls.
     let before = good.load(Ordering::Relaxed);
     soon("good answers of what is left of it", async {
         while good.load(Ordering::Relaxed) < before + 50 {
@@ -191,7 +192,7 @@ async fn falls_and_returns(
     assert!(fell < seconds && back < seconds, "{fell:?}, {back:?}");
 }
 
-// In these two the breaker would do it, too; here the limit is on its own.
+// In these two tests the breaker would help, too, so it is turned off.
 
 #[tokio::test]
 async fn the_adaptive_limit_falls_with_a_partner_that_sheds_load_and_returns() {
@@ -204,8 +205,8 @@ async fn the_adaptive_limit_falls_with_a_partner_that_sheds_load_and_returns() {
 
 #[tokio::test]
 async fn the_adaptive_limit_falls_with_a_partner_that_grows_slow_and_returns() {
-    // 60 callers make 2 400 calls a second; then it does 250, and works on those that were given up, too. Within the read
-    // timeout it does 25.
+    // 60 callers make 2 400 calls a second. Then the provider does 250 a second, and also works on calls that were given up.
+    // Within the read timeout it does 25.
     let gauge = Gauge::holding(Duration::from_millis(20)).await;
     let lines = "breaker.enabled = false\nconcurrency = { max = 64 }\n\
                  timeout = { read = \"100ms\", total = \"5s\" }";

@@ -1,5 +1,5 @@
-//! Requests that are malformed, oversized, or read one way by one program and another way by the next: each gets a 4xx
-//! and none reaches the upstream.
+//! Requests that are malformed, too large, or read in different ways by different programs. Each gets a 4xx, and none reaches
+//! the upstream.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -18,7 +18,7 @@ async fn guarded() -> (Rogue, Gateway) {
     (rogue, gateway)
 }
 
-/// Nothing came through, and the gateway still serves.
+/// Checks that nothing reached the upstream, and that the gateway still serves.
 async fn untouched(rogue: &Rogue, gateway: &Gateway, case: &str) {
     rogue.read(|counts| {
         assert_eq!(
@@ -31,11 +31,11 @@ async fn untouched(rogue: &Rogue, gateway: &Gateway, case: &str) {
     assert_eq!(gateway.ask("GET", "/none/x", &[], "").await.status, Some(404), "after {case}");
 }
 
-/// Sends the bytes piece by piece, each in a packet of its own, and hears one answer.
+/// Sends the bytes piece by piece, each in a packet of its own, and reads one answer.
 async fn tell(gateway: &Gateway, pieces: &[&[u8]]) -> (Caller, support::Heard) {
     let mut caller = gateway.connect().await;
     for piece in pieces {
-        // It may have been refused already.
+        // The request may have been refused already.
         if tokio::io::AsyncWriteExt::write_all(&mut caller.stream, piece).await.is_err() {
             break;
         }
@@ -50,7 +50,7 @@ fn post(lines: &str, body: &str) -> Vec<u8> {
     format!("POST /up/x HTTP/1.1\r\nhost: localhost\r\n{lines}\r\n{body}").into_bytes()
 }
 
-/// A second request, for whoever thinks that the first ended early.
+/// A second request, which only a reader sees that takes the first one to end early.
 const HIDDEN: &str = "GET /up/hidden HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn chunks_that_are_none_are_refused_before_anything_is_sent() {
 #[tokio::test]
 async fn bad_chunk_behind_good_ones_never_makes_a_whole_request() {
     let (rogue, gateway) = guarded().await;
-    // Nor does it open the breaker: it is not the upstream that failed.
+    // It does not open the breaker either, since the upstream did not fail.
     for body in [
         "5\r\nabcdeX\r\n0\r\n\r\n",
         "5\r\nabcde\r\n-1\r\n",
@@ -240,17 +240,17 @@ async fn oversized_requests_are_refused() {
         ("a large chunk", post("transfer-encoding: chunked\r\n", &chunk), 413),
     ] {
         let (_, heard) = tell(&gateway, &[&request]).await;
-        // hyper tells a path that is too long apart from a head that is.
+        // hyper has one status for a path that is too long, and another for a head that is too long.
         let status = if case == "a long path" && heard.status == Some(414) { 414 } else { status };
         assert_eq!(heard.status, Some(status), "{case}");
         untouched(&rogue, &gateway, case).await;
     }
-    // What grows past the bound on its way is cut: the upstream never has it whole.
+    // A body that grows past the bound on its way is cut, so the upstream never gets all of it.
     let chunks = format!("1f4\r\n{0}\r\n1f4\r\n{0}\r\n1\r\nx\r\n0\r\n\r\n", "x".repeat(500));
     let (_, heard) = tell(&gateway, &[&post("transfer-encoding: chunked\r\n", &chunks)]).await;
     assert_eq!((heard.status, heard.header("seawall-reason")), (Some(413), Some("body-too-large")));
     assert_eq!(rogue.read(|counts| counts.requests), 0);
-    // At the bound it passes.
+    // A body of exactly the bound passes.
     let whole = post("content-length: 1000\r\n", &one[1..]);
     assert_eq!(tell(&gateway, &[&whole]).await.1.status, Some(200));
 }
@@ -280,7 +280,7 @@ async fn a_head_that_cannot_be_read_is_answered_with_the_reason_and_logged() {
         untouched(&rogue, &gateway, case).await;
     }
     gateway.until_said("bad-request").await;
-    // Behind a good request on the same connection, too.
+    // The same holds behind a good request on the same connection.
     let mut caller = gateway.connect().await;
     caller.write(&late).await;
     assert_eq!(caller.hear().await.status, Some(200));
@@ -331,7 +331,7 @@ async fn encoded_line_ends_stay_encoded() {
 #[tokio::test]
 async fn slow_head_is_cut() {
     let (rogue, gateway) = guarded().await;
-    // The last ones begin as HTTP/2 does.
+    // The last cases begin like HTTP/2.
     for beginning in ["GET /up/x HTTP/1.1\r\nhost: loc", "G", "P", "PRI * HT", "PRI * HTTP/2.0\r\n\r\n"] {
         let mut caller = gateway.connect().await;
         let began = Instant::now();
@@ -339,13 +339,13 @@ async fn slow_head_is_cut() {
         let heard = caller.hear().await;
         let took = began.elapsed();
         assert_ne!(heard.ended, Ended::Open, "{beginning:?}");
-        // 300 ms, looked at every 250 ms; the rest is head-room.
+        // The limit is 300 ms, and connections are looked at every 250 ms. The rest is for a busy machine.
         assert!(
             took >= Duration::from_millis(290) && took < Duration::from_secs(3),
             "{beginning:?}: {took:?}"
         );
     }
-    // Behind an answered request it is no better.
+    // The same holds behind a request that was answered.
     let mut caller = gateway.connect().await;
     caller.write("GET /none/x HTTP/1.1\r\nhost: localhost\r\n\r\nGET /up").await;
     assert_eq!(caller.hear().await.status, Some(404));

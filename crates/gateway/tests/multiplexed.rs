@@ -1,4 +1,4 @@
-//! HTTP/2 to the dependency: what a stream that was not processed proves, and what a lost one does not.
+//! HTTP/2 to the dependency: a stream that was not processed proves that nothing took effect; a lost one proves nothing.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use seawall_lab::rogue::{Act, Answer, Load, Rogue, Then};
 use support::{Gateway, Multiplexed, dependency, soon};
 
-/// One worker, so that all calls share one connection.
+/// A gateway with one worker, so that all calls share one connection.
 async fn before(rogue: &Rogue, more: &str) -> Gateway {
     let section = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 1\n";
     let up = dependency("up", rogue.address(), &format!("http = \"2\"\n{more}"));
@@ -42,7 +42,8 @@ async fn plain_post_on_a_reset_stream_is_in_doubt() {
 #[tokio::test]
 async fn streams_above_goaways_last_are_repeated_and_those_below_are_in_doubt() {
     for then in [Then::Close, Then::Reset] {
-        // Stream 1 is answered; 3, 5 and 7 wait; with 9 comes the end: up to 5 it may have been processed.
+        // Stream 1 is answered. Streams 3, 5 and 7 wait. With stream 9 the connection ends, and streams up to 5 may have been
+        // processed.
         let rogue = Rogue::builder()
             .each(move |heard, _| match (heard.connection, heard.on_connection) {
                 (0, 0) => Answer::ok("first").into(),
@@ -52,7 +53,7 @@ async fn streams_above_goaways_last_are_repeated_and_those_below_are_in_doubt() 
             })
             .bind()
             .unwrap();
-        // What a connection's end left out is repeated for nothing: there is no token in the budget.
+        // A call that was not processed is repeated without a token: there is none in the budget.
         let gateway = before(&rogue, "budget = { initial = 0, per_success = 0.0 }").await;
         assert_eq!(gateway.ask("GET", "/up/first", &[], "").await.status, Some(200));
         let mut callers = Vec::new();

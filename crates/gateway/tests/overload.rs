@@ -1,4 +1,4 @@
-//! A dependency in trouble: how much more load repeats make, and how much trouble reaches the caller.
+//! A dependency in trouble: how much load repeats add, and how many failures reach the callers.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use seawall_lab::rogue::{Act, Answer, Rogue};
 use support::{Call, Gateway, Load, Pace, dependency};
 
-/// A build that is not optimised makes fewer of them, so that the suite stays short; release builds make them all.
+/// The number of calls. A build that is not optimised makes fewer, so that the tests stay short.
 const CALLS: u64 = if cfg!(debug_assertions) { 5_000 } else { 20_000 };
 
-/// In these the shares are exact, and four loads are made.
+/// The number of calls in tests whose shares are exact and that make four loads.
 const FAILING: u64 = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
 
 async fn calls(gateway: &Gateway, calls: u64, connections: u64) -> Vec<Call> {
@@ -35,7 +35,7 @@ async fn when_every_call_fails_repeats_add_little() {
                 seen * 10 <= FAILING * 12,
                 "{name}, guarded: {guarded}: {seen} requests for {FAILING} calls"
             );
-            // One repeat is there at the start, and none is earned by failing.
+            // The budget pays for one repeat at the start, and failures earn none.
             assert!(guarded || seen == FAILING + 1, "{name}: {seen} requests for {FAILING} calls");
             assert!(!guarded || seen < FAILING / 10, "{name}: {seen} were let through");
         }
@@ -57,7 +57,7 @@ async fn few_of_random_failures_reach_the_caller() {
     let leaked = calls.iter().filter(|call| call.status != 200).count() as u64;
     let seen = rogue.read(|counts| counts.requests);
     println!("{leaked} of {CALLS} calls failed, {seen} requests");
-    // The mean is 1 %: of fewer calls the share wanders more (four standard deviations).
+    // The mean is 1 %. With fewer calls the share varies more; the bound is four standard deviations.
     let room = if cfg!(debug_assertions) { 156 } else { 125 };
     assert!(leaked * 10_000 <= CALLS * room, "{leaked} of {CALLS} calls failed");
     assert!(seen * 100 <= CALLS * 112, "{seen} requests for {CALLS} calls");

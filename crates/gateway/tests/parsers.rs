@@ -1,5 +1,5 @@
-//! The parsers that are ours, on the seeds of the fuzz targets, on what is left of them when they are bent, and on
-//! anything else. The targets themselves, in `fuzz`, look longer and deeper; see CONTRIBUTING.md.
+//! Our own parsers, on the seeds of the fuzz targets, on changed seeds, and on any bytes. The targets in `fuzz` themselves look
+//! for longer and deeper; see CONTRIBUTING.md.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 #[path = "../../../fuzz/targets/checks.rs"]
@@ -19,7 +19,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// One way to bend bytes: at a place, up to so many are taken out, and others put in.
+/// One way to change bytes: at a place, up to this number of bytes are removed, and others are put in.
 type Bend = (Index, usize, Vec<u8>);
 
 fn bends() -> impl Strategy<Value = Vec<Bend>> {

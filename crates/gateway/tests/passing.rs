@@ -1,4 +1,4 @@
-//! What passes through unchanged, and what is told on the way.
+//! What passes unchanged, and what the gateway adds.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -40,7 +40,7 @@ async fn chunked_upload_and_its_trailers_pass() {
     assert_eq!(request.body, "some bytes".as_bytes());
     assert_eq!(request.trailers, fields(&[("x-mine", "7")]));
     assert_eq!(request.header("transfer-encoding"), Some("chunked"));
-    // Between callers of either protocol it is the same.
+    // The same holds for callers of either version of HTTP.
     let mut caller = Multiplexed::connect(gateway.address()).await;
     let (answer, mut send) = caller
         .open("PUT", "/up/x", &[("trailer", "x-mine"), ("te", "trailers"), ("content-length", "10")], false)
@@ -119,7 +119,7 @@ async fn expect_is_answered_here_and_goes_no_further() {
             "POST /up/x HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
         );
         caller.write(head).await;
-        // The body is sent only once it was asked for.
+        // The body is sent only after the gateway has asked for it.
         let mut interim = Vec::new();
         while !interim.ends_with(b"\r\n\r\n") {
             interim.extend(caller.piece().await.unwrap());
@@ -151,7 +151,7 @@ async fn the_remaining_time_goes_out_where_a_header_is_named_for_it() {
         told.collect()
     });
     assert!(told[0] <= 3000 && told[0] > 2000, "{told:?}");
-    assert!(told[1] <= told[0] - 120, "what was spent is gone: {told:?}");
+    assert!(told[1] <= told[0] - 120, "the time that was spent is no longer offered: {told:?}");
     assert!(told[2] <= 1500 && told[2] > 500, "{told:?}");
 }
 
@@ -164,13 +164,13 @@ async fn the_callers_own_time_cuts_the_call() {
     ];
     for (method, header, value, effect) in table {
         let rogue = Rogue::builder().acts([Act::Hang]).bind().unwrap();
-        // Where a breaker asks whether the endpoint hangs, the attempt would go on after its caller was answered.
+        // If the breaker were on, the attempt would go on after its caller was answered, to learn whether the endpoint hangs.
         let gateway = before(&rogue, "breaker = { enabled = false }").await;
         let began = Instant::now();
         let heard = gateway.ask(method, "/up/x", &[(header, value)], "").await;
         let took = began.elapsed();
         assert_eq!(heard.verdict(), (504, effect, "1", "total-timeout"), "{header}");
-        // As soon as the time is over; the rest is head-room for a busy machine.
+        // The answer comes as soon as the time is over. The rest is for a busy machine.
         assert!(
             took >= Duration::from_millis(300) && took < Duration::from_millis(1300),
             "{header} {took:?}"

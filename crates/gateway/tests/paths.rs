@@ -1,4 +1,4 @@
-//! A path goes out as it came, and is judged as servers read it.
+//! A path is sent on as it came, and is judged as servers read it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use seawall_lab::rogue::{Act, Answer, Rogue};
 use support::{Gateway, Multiplexed, dependency};
 
-/// What most servers read as `/v1/charges`.
+/// Paths that most servers read as `/v1/charges`.
 const DETOURS: [&str; 10] = [
     "/v1/./charges",
     "/v1/x/../charges",

@@ -12,7 +12,7 @@ use support::{Gateway, dependency, soon};
 const TAKEN: &str = "the configuration was reloaded";
 const REFUSED: &str = "the new configuration was refused";
 
-/// Ports are the kernel's choice, so a file that names none other needs no restart.
+/// A whole file. The kernel chooses the ports, so a file with other dependencies needs no restart.
 fn settings(dependencies: &str) -> String {
     format!(
         "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 2\ndrain = \"5s\"\n{dependencies}"
@@ -27,7 +27,7 @@ fn both(one: &Rogue, two: &Rogue) -> (String, String) {
     (settings(&dependency("up", one.address(), "")), settings(&dependency("up", two.address(), "")))
 }
 
-/// Who answers, over new connections to all workers.
+/// Which upstream answers, over new connections to all workers.
 async fn who(gateway: &Gateway) -> String {
     let mut said = Vec::new();
     for _ in 0..8 {
@@ -61,7 +61,7 @@ async fn changed_file_is_noticed() {
     std::fs::write(gateway.file(), &second).unwrap();
     gateway.until_said(TAKEN).await;
     assert_eq!(who(&gateway).await, "two");
-    // As editors do it: a new file in the place of the old one.
+    // Editors do it this way: a new file takes the place of the old one.
     let other = gateway.folder().join("new.toml");
     std::fs::write(&other, &first).unwrap();
     std::fs::rename(&other, gateway.file()).unwrap();
@@ -69,7 +69,7 @@ async fn changed_file_is_noticed() {
     assert_eq!(who(&gateway).await, "one");
 }
 
-/// What Kubernetes does with a mounted ConfigMap: the file is a link through `..data`, and `..data` is replaced.
+/// Kubernetes mounts a ConfigMap like this: the file is a link through `..data`, and `..data` is replaced.
 #[tokio::test]
 async fn swapped_link_is_noticed() {
     let (one, two) = (answering("one"), answering("two"));
@@ -105,7 +105,8 @@ async fn broken_file_keeps_the_old_settings_and_says_why() {
     let gateway = Gateway::start_with(&first).await;
     std::fs::write(gateway.folder().join("ca.pem"), "no certificate").unwrap();
     let broken = [
-        // Not TOML; an unknown key; a file without a certificate, which only compiling finds; all good but the last line.
+        // The files: one that is not TOML; one with an unknown key; one whose certificate is missing, which only compiling finds;
+        // one with a mistake in its last line.
         "[gateway\n".to_owned(),
         first.replace("workers", "wrokers"),
         format!("{first}[dependency.up.tls]\nca_file = \"ca.pem\"\n").replace("http:", "https:"),
@@ -120,14 +121,14 @@ async fn broken_file_keeps_the_old_settings_and_says_why() {
     }
     assert!(
         gateway.said(REFUSED)[1].contains("workers"),
-        "it names the nearest: {}",
+        "it names the nearest key: {}",
         gateway.said(REFUSED)[1]
     );
-    // One that is found by looking, not by a signal, is refused in the same way, and only once.
+    // A wrong file that is found by a look and not by a signal is refused in the same way, and only once.
     std::fs::write(gateway.file(), "[dependency.up]\nurl = 7\n").unwrap();
     gateway.until_said_times(REFUSED, broken.len() + 1).await;
     assert_eq!(who(&gateway).await, "one");
-    // No file at all is no reason to forget anything.
+    // When the file is gone, nothing is forgotten.
     std::fs::remove_file(gateway.file()).unwrap();
     gateway.signal("HUP");
     gateway.until_said_times(REFUSED, broken.len() + 2).await;
@@ -153,7 +154,7 @@ async fn what_needs_a_restart_is_said() {
     for what in ["gateway.workers", "gateway.admin", "gateway.hosts", "dependency.*.listen"] {
         assert!(said.contains(what), "{what} in:\n{said}");
     }
-    assert!(!said.contains("gateway.listen\""), "what did not change is not named:\n{said}");
+    assert!(!said.contains("gateway.listen\""), "a setting that did not change is not named:\n{said}");
     assert_eq!(who(&gateway).await, "one");
 }
 

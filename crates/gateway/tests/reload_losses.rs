@@ -1,4 +1,4 @@
-//! A file that was emptied, or written by half: what it loses, and what is kept of that.
+//! A file that was emptied or only half written: what it loses, and what is kept of that.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -20,7 +20,7 @@ fn answering(body: &'static str) -> Rogue {
     Rogue::builder().answer(Answer::ok(body)).bind().unwrap()
 }
 
-/// Dependencies `a` and `b`, and `a` alone.
+/// Two files: one with the dependencies `a` and `b`, and one with `a` alone.
 fn both(a: &Rogue, b: &Rogue) -> (String, String) {
     let one = format!("{SECTION}{}", dependency("a", a.address(), ""));
     (format!("{one}{}", dependency("b", b.address(), "")), one)
@@ -30,7 +30,7 @@ async fn said_of(gateway: &Gateway, target: &str) -> serde_json::Value {
     Caller::connect(gateway.admin()).await.ask("GET", target, &[], "").await.json()
 }
 
-/// Holds a breaker open by the program's own command.
+/// Holds a breaker open with `seawall breaker`.
 fn hold_open(gateway: &Gateway, dependency: &str) {
     let done = Command::new(env!("CARGO_BIN_EXE_seawall"))
         .args(["breaker", dependency, "open", "--reason", "a test", "--admin"])
@@ -62,7 +62,7 @@ async fn file_without_a_dependency_is_refused_by_all() {
             .unwrap();
         assert_eq!(checked.status.code(), Some(2), "{checked:?}");
         assert!(String::from_utf8_lossy(&checked.stderr).contains("no dependency is declared"));
-        assert!(checked.stdout.is_empty(), "not a word of `no mistakes`");
+        assert!(checked.stdout.is_empty(), "it does not say `no mistakes`");
     }
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("seawall.toml"), "").unwrap();
@@ -127,10 +127,10 @@ async fn what_a_signal_removes_is_gone_immediately_and_comes_back_as_it_was() {
     let line = gateway.until_said(REMOVED).await;
     assert!(line.contains("\"level\":\"WARN\"") && line.contains("\"b\""), "{line}");
     gateway.until_said(TAKEN).await;
-    assert!(asked.elapsed() < Duration::from_secs(8), "an operator is not waited for");
+    assert!(asked.elapsed() < Duration::from_secs(8), "an operator does not have to wait");
     assert_eq!(gateway.ask("GET", "/b/x", &[], "").await.status, Some(404));
 
-    // With other settings than before: what was learned is kept all the same.
+    // The settings are different from before, but what was learned is kept all the same.
     std::fs::write(gateway.file(), format!("{whole}timeout = {{ read = \"7s\" }}\n")).unwrap();
     gateway.signal("HUP");
     gateway.until_said_times(TAKEN, 2).await;

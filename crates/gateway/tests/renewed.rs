@@ -1,4 +1,4 @@
-//! Certificates, keys, tokens and secrets that change under the same path.
+//! Certificates, keys, tokens and secrets that change while their path stays the same.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -16,10 +16,10 @@ use tokio::net::TcpListener;
 const TAKEN: &str = "the configuration was reloaded";
 const REFUSED: &str = "the new configuration was refused";
 
-/// Who called a server: the certificate of each connection, the newest last.
+/// Who called a server, by the certificate of each connection; the newest is last.
 type Seen = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// A server that wants a certificate of this authority, and keeps its connections.
+/// A server that wants a certificate of this authority, and keeps its connections open.
 async fn wants_a_certificate(authority: &Authority) -> (u16, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -44,7 +44,7 @@ async fn wants_a_certificate(authority: &Authority) -> (u16, Seen) {
     (port, seen)
 }
 
-/// Files as a cluster mounts them: links through `..data`, which is replaced.
+/// Files as a cluster mounts them: as links through `..data`, which is replaced.
 struct Mounted {
     folder: tempfile::TempDir,
     version: usize,
@@ -128,18 +128,21 @@ async fn signal_takes_a_new_certificate_and_refuses_half_a_pair() {
     gateway.until_said(TAKEN).await;
     assert_eq!(gateway.said("the content of its tls files").len(), 1);
     ask(&gateway).await;
-    assert!(connections(&seen) > before, "connections that were made as somebody else are not used again");
+    assert!(
+        connections(&seen) > before,
+        "connections that were made with another certificate are not used again"
+    );
     assert_eq!(newest(&seen), new.der);
 
-    // Nothing has changed: the connections stay.
+    // Nothing has changed, so the connections stay.
     let before = connections(&seen);
     gateway.signal("HUP");
     gateway.until_said_times(TAKEN, 2).await;
     ask(&gateway).await;
-    assert!(connections(&seen) <= before + 1, "one more at most, of the worker that had none");
+    assert!(connections(&seen) <= before + 1, "there is at most one more, made by the worker that had none");
 }
 
-/// The key is written a moment after the certificate, and nobody sends a signal.
+/// The key is written a moment after the certificate, and no signal is sent.
 #[tokio::test]
 async fn pair_that_is_written_one_after_the_other_is_waited_for() {
     let authority = Authority::new();

@@ -1,4 +1,4 @@
-//! Connections that end at the worst moment: what is sent twice, what is said of it, how often a caller sees it.
+//! Connections that end at the worst moment: which calls are sent twice, what callers are told, and how often they notice.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use seawall_lab::rogue::{Act, Answer, Idle, Rogue, Then};
 use support::{Call, Gateway, Load, Pace, dependency};
 
-/// A build that is not optimised makes fewer of them, so that the suite stays short; release builds make them all.
+/// The number of calls. A build that is not optimised makes fewer, so that the tests stay short.
 const CALLS: u64 = if cfg!(debug_assertions) { 5_000 } else { 20_000 };
-/// The errors that callers may see in so many calls.
+/// The most errors that callers may see in this number of calls.
 const MOST_SEEN: usize = if cfg!(debug_assertions) { 2 } else { 5 };
-/// A server that is not optimised, on a busy machine, may close a good while later than it wanted to.
+/// A server that is not optimised may close a connection late on a busy machine, so connections settle for longer.
 const SETTLE: &str = if cfg!(debug_assertions) { "pool = { settle = \"100ms\" }" } else { "" };
-/// The callers that call once a second, each so many times.
+/// The number of callers that call once a second. Each makes [`TIMES`] calls.
 const CALLERS: u64 = CALLS / 20;
 const TIMES: u64 = if cfg!(debug_assertions) { 10 } else { 20 };
 
@@ -87,7 +87,7 @@ async fn posts_do_not_see_that_connections_close_behind_an_answer() {
     seldom_closed("POST", seed()).await;
 }
 
-/// Many callers, each a second after its last call, and every connection closed a second after its last answer.
+/// Many callers call a second after their last call, and the server closes every connection a second after its last answer.
 async fn closed_in_step(method: &'static str, seed: u64) {
     let rogue = Rogue::builder()
         .seed(seed)
@@ -116,7 +116,7 @@ async fn callers_do_not_see_that_connections_close_just_when_they_are_wanted() {
     tokio::join!(closed_in_step("GET", seed), closed_in_step("POST", seed));
 }
 
-/// One caller that makes one call after the other, so that each meets what the last one left.
+/// One caller makes one call after the other, so that each call meets the connection that the last one left.
 async fn before_stale_408s(method: &'static str, then: Then) {
     let rogue = Rogue::builder()
         .answer(Answer::ok("fine"))
@@ -124,7 +124,7 @@ async fn before_stale_408s(method: &'static str, then: Then) {
         .bind()
         .unwrap();
     let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
-    // Long enough that the 408 is there, for a POST also that the connection has settled.
+    // This is long enough for the 408 to arrive, and for a connection to settle before a POST.
     let pace = Pace::Rests(Duration::from_millis(40));
     let calls =
         Load { method, target: "/up/x", calls: 40, connections: 1, pace }.run(gateway.address()).await;
@@ -160,7 +160,7 @@ async fn many_posts_share_few_connections() {
 
 #[tokio::test]
 async fn a_lost_request_teaches_how_long_connections_live() {
-    // The second request of the first connection is read, and the connection closed.
+    // The second request of the first connection is read, and then the connection is closed.
     let rogue = Rogue::builder()
         .each(|heard, _| match (heard.connection, heard.on_connection) {
             (0, 1) => Act::Close,
@@ -178,6 +178,6 @@ async fn a_lost_request_teaches_how_long_connections_live() {
         attempts.push(heard.header("seawall-attempts").unwrap().to_owned());
     }
     assert_eq!(attempts, ["1", "2", "1"]);
-    // The third found one that had rested for longer than the lost one, and did not take it.
+    // The third call found a connection that had been idle for longer than the lost one, and did not take it.
     assert_eq!(rogue.read(|counts| (counts.requests, counts.connections)), (4, 3));
 }

@@ -1,4 +1,4 @@
-//! Answers whose body should decide the effect and cannot be read: HTML, other charsets, half a text, nothing.
+//! Answers whose body should decide the effect but cannot be read: HTML, other character sets, half a text, or nothing.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use seawall_lab::rogue::{Answer, Load, Rogue};
 use support::{Gateway, dependency};
 
-/// An operation whose code in the body decides, with more lines of its own.
+/// An operation whose answers are judged by the code in their body, with further lines.
 fn charge(lines: &str) -> String {
     format!(
         r#"
@@ -20,7 +20,7 @@ answers.not_applied = [ {{ json = {{ "/code" = ["DECLINED", "LIMIT"] }} }} ]
     )
 }
 
-/// What the caller is told of one answer: status, effect, attempts, reason.
+/// What the caller is told of one answer.
 async fn told(answer: &Answer, lines: &str) -> (u16, String, String) {
     let rogue = Rogue::builder().answer(answer.clone()).bind().unwrap();
     let gateway = Gateway::start(&dependency("up", rogue.address(), &charge(lines))).await;
@@ -31,7 +31,7 @@ async fn told(answer: &Answer, lines: &str) -> (u16, String, String) {
     (status, effect.to_owned(), heard.text())
 }
 
-/// The same with `otherwise` absent, unknown and applied.
+/// The same with `otherwise` absent, `unknown` and `applied`.
 async fn in_each_form(answer: &Answer) -> (u16, [String; 3]) {
     let (status, absent, _) = told(answer, "").await;
     let (_, unknown, _) = told(answer, "answers.otherwise = \"unknown\"").await;
@@ -116,7 +116,7 @@ async fn a_byte_order_mark_does_not_hide_the_code() {
     let (_, effects) = in_each_form(&marked).await;
     assert_eq!(effects.each_ref().map(String::as_str), ["not-applied"; 3]);
     let (_, _, body) = told(&marked, "").await;
-    assert!(body.starts_with('\u{feff}'), "it passes unchanged");
+    assert!(body.starts_with('\u{feff}'), "the body passes unchanged");
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn a_promise_that_can_be_asked_about_stays_unknown() {
         }
     }
     let (_, effect, _) = told(&Answer::status(202), "answers.otherwise = \"applied\"").await;
-    assert_eq!(effect, "applied", "nothing can be asked");
+    assert_eq!(effect, "applied", "without `confirm` the provider cannot be asked");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Whatever comes, from callers and dependencies: nothing panics, and what was given is given back.
+//! Whatever callers and dependencies send, nothing panics, and everything that a call holds is given back.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use seawall_lab::rogue::{Act, Answer, Rogue, Then};
 use support::{Caller, Gateway, Multiplexed, dependency, soon};
 
-/// The gateway's own view: panics, and connections once the caller of this has gone.
+/// The number of panics that the gateway has counted.
 async fn panics(gateway: &Gateway) -> u64 {
     let heard = Caller::connect(gateway.admin()).await.ask("GET", "/api/dependencies", &[], "").await;
     heard.json()["panics"].as_u64().unwrap()
@@ -22,7 +22,7 @@ async fn more_fields_than_a_map_of_headers_holds_are_refused() {
     );
     let gateway = Gateway::start_with(&text).await;
     let names: Vec<String> = (0..24_576).map(|number| format!("x{number}")).collect();
-    // As many as fit, and some fewer, so that those that are added here do not fit.
+    // The number of fields is the most that fit, or a few less, so that the fields that the gateway adds do not fit.
     for count in [24_576, 24_575, 24_570, 10_001] {
         let headers: Vec<(&str, &str)> = names[..count].iter().map(|name| (name.as_str(), "1")).collect();
         let mut caller = Multiplexed::connect(gateway.address()).await;

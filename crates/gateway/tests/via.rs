@@ -1,4 +1,4 @@
-//! `Via`: where a request has passed, and loops.
+//! `Via`: which proxies a request has passed, and how loops are found.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -22,11 +22,11 @@ async fn requests_say_where_they_passed() {
     let heard = gateway.ask("GET", "/a/x", &headers, "").await;
     assert_eq!((heard.status, heard.header("via")), (Some(200), None), "answers carry none");
     let lines = heard_via(&rogue);
-    assert_eq!(lines[..2], ["1.0 fred", "1.1 p.example.net (a, note)"], "in their order");
+    assert_eq!(lines[..2], ["1.0 fred", "1.1 p.example.net (a, note)"], "the entries stay in their order");
     assert!(lines[2].starts_with("1.1 seawall-") && lines[2].ends_with("-a"), "{lines:?}");
     assert_eq!(lines.len(), 3);
 
-    // The same process on its way to another dependency is no loop.
+    // A request that passes the same process on its way to another dependency is not a loop.
     let passed = [("via", lines[2].as_str())];
     assert_eq!(gateway.ask("GET", "/b/x", &passed, "").await.status, Some(200));
     let before = rogue.read(|counts| counts.requests);
@@ -48,7 +48,7 @@ async fn requests_say_where_they_passed() {
 
 #[tokio::test]
 async fn a_gateway_that_calls_itself_is_asked_once() {
-    // Its ports are free ones, so that it cannot be seen in the file; a second one leads back to the first.
+    // The gateway takes free ports, so its file cannot show the loop. A second gateway leads back to the first.
     let first = Gateway::start("[dependency.never]\nurl = \"http://127.0.0.1:9\"\n").await;
     let back = Gateway::start(&dependency("back", first.address(), "")).await;
     let text = format!(
@@ -56,7 +56,7 @@ async fn a_gateway_that_calls_itself_is_asked_once() {
          [dependency.round]\nurl = \"http://{}/back/round\"\n",
         back.address()
     );
-    // The file changes under the first: now it leads to the second, which leads to it.
+    // The first gateway's file changes: now it leads to the second gateway, which leads back to the first.
     std::fs::write(first.file(), text).unwrap();
     first.signal("HUP");
     first.until_said("was reloaded").await;

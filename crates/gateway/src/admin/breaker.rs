@@ -1,4 +1,4 @@
-//! An operator's word on a breaker.
+//! An operator opens or closes a breaker by hand, or gives it back to the evidence.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,22 +13,22 @@ use serde::{Deserialize, Serialize};
 use super::changes::{Change, stamp};
 use super::desk::{Desk, Ends};
 use super::door::Who;
-use super::problem::Problem;
+use super::problem::AdminProblem;
 use super::view::DependencyView;
 
-/// Bytes of a request's body.
+/// The most bytes that a request's body may have.
 const MOST_BODY: usize = 16 << 10;
-/// A body must be there by then.
+/// How long a request's body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
-/// Characters of a reason.
+/// The most characters that a reason may have.
 const MOST_REASON: usize = 500;
 
-/// What is asked for.
+/// What an operator asks for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Order {
     state: Word,
-    /// Absent: all of them.
+    /// The endpoint's number; absent: all endpoints.
     #[serde(default)]
     endpoint: Option<usize>,
     reason: String,
@@ -60,11 +60,11 @@ impl Word {
     }
 }
 
-/// What was done, and how it stands now.
+/// What was changed, and the state of the dependency after it.
 #[derive(Debug, Serialize)]
-pub(super) struct Done {
+pub(super) struct BreakerAnswer {
     change: Change,
-    /// For each endpoint, the state that results, and what it means for calls.
+    /// For each endpoint that was changed: its breaker's new state, and what that means for calls.
     results: Vec<String>,
     dependency: DependencyView,
 }
@@ -75,18 +75,20 @@ pub(super) async fn force(
     Extension(ends): Extension<Ends>,
     Extension(Who(who)): Extension<Who>,
     body: Body,
-) -> Result<Json<Done>, Problem> {
+) -> Result<Json<BreakerAnswer>, AdminProblem> {
     if desk.running.compiled.load().by_name(&name).is_none() {
         return Err(desk.no_dependency(&name));
     }
     let order = read(body).await?;
-    // Looked up again: a reload may have come while the body was read.
+    // The dependency is looked up again, since a reload may have come while the body was read.
     let compiled = desk.running.compiled.load_full();
     let Some((_, found)) = compiled.by_name(&name) else { return Err(desk.no_dependency(&name)) };
     let endpoints = found.settings.endpoints.len();
     if let Some(no) = order.endpoint.filter(|endpoint| *endpoint >= endpoints) {
         let last = endpoints.saturating_sub(1);
-        return Err(bad(format!("`endpoint` is {no}, but those of `{name}` are numbered from 0 to {last}")));
+        return Err(bad(format!(
+            "`endpoint` is {no}, but the endpoints of `{name}` are numbered from 0 to {last}"
+        )));
     }
     let change = Change {
         at: stamp(SystemTime::now()),
@@ -108,54 +110,57 @@ pub(super) async fn force(
     let touched = dependency.endpoints.iter().filter(|it| order.endpoint.is_none_or(|no| no == it.endpoint));
     let enabled = found.settings.breaker.settings.enabled;
     let results = touched.map(|it| result(it.endpoint, &it.breaker.state, enabled)).collect();
-    Ok(Json(Done { change, results, dependency }))
+    Ok(Json(BreakerAnswer { change, results, dependency }))
 }
 
-/// What a state means, for somebody who has just asked for it.
+/// What a state means for calls, told to the operator who has just asked for it.
 fn result(endpoint: usize, state: &str, enabled: bool) -> String {
     let means = match state {
         "forced-open" => "every call is refused, until it is set to auto or closed",
         "forced-closed" => "every call passes, however many fail, until it is set to auto or open",
         "half-open" => {
-            "evidence decides again; it was held open, so single calls go as probes, and good answers close it"
+            "evidence decides again; it was held open, so single calls are let through as probes, and their good answers close it"
         }
-        "open" => "evidence decides, and too many calls have failed: refused until the next probe",
+        "open" => "evidence decides, and too many calls have failed: calls are refused until the next probe",
         "closed" if !enabled => "every call passes: the breaker is turned off by `breaker.enabled = false`",
-        "closed" => "evidence decides: calls pass, and it opens when too many fail",
+        "closed" => "evidence decides: calls pass, and the breaker opens when too many fail",
         _ => "see `seawall status`",
     };
     format!("endpoint {endpoint} is {state}: {means}")
 }
 
-fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, detail)
+fn bad(detail: impl Into<String>) -> AdminProblem {
+    AdminProblem::new(StatusCode::BAD_REQUEST, detail)
 }
 
-async fn read(body: Body) -> Result<Order, Problem> {
+async fn read(body: Body) -> Result<Order, AdminProblem> {
     let Ok(read) = tokio::time::timeout(BODY_TIME, to_bytes(body, MOST_BODY)).await else {
-        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come"));
+        return Err(AdminProblem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the request's body did not arrive in time",
+        ));
     };
     let bytes = read.map_err(|_| {
-        Problem::new(
+        AdminProblem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the body broke off, or is larger than {MOST_BODY} bytes"),
         )
     })?;
     let mut order: Order = serde_json::from_slice(&bytes).map_err(|error| {
         let shape = r#"{"state":"open|closed|auto","endpoint":0,"reason":"why"}"#;
-        bad(format!("the body is not {shape} (`endpoint` may be absent: all of them): {error}"))
+        bad(format!("the body is not {shape} (without `endpoint` all endpoints are meant): {error}"))
     })?;
     order.reason = order.reason.trim().to_owned();
     if order.reason.is_empty() {
-        return Err(bad("`reason` is empty: say why, for whoever finds the breaker so"));
+        return Err(bad("`reason` is empty: say why, for the people who find the breaker in this state"));
     }
     if order.reason.chars().count() > MOST_REASON || order.reason.chars().any(char::is_control) {
-        return Err(bad(format!("`reason` is one line of at most {MOST_REASON} characters")));
+        return Err(bad(format!("`reason` must be one line of at most {MOST_REASON} characters")));
     }
     Ok(order)
 }
 
-/// Sets one endpoint's breaker, or all.
+/// Sets the breaker of one endpoint, or of all endpoints where none is named.
 fn apply(guards: &mut DependencyGuards, force: Force, endpoint: Option<usize>, now: Time) {
     let all = 0..guards.len();
     for at in all.filter(|at| endpoint.is_none_or(|which| which == *at)) {

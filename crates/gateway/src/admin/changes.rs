@@ -1,4 +1,4 @@
-//! What operators changed: who, when, what and why. Bounded; what is older is in the log.
+//! What operators changed: who, when, what and why. Only the last changes are kept here; older ones are in the log.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
@@ -6,36 +6,36 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-/// So many changes are kept.
+/// The number of changes that are kept.
 pub const MOST_CHANGES: usize = 256;
 
 /// One change by an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// When, RFC 3339.
+    /// When it was made, in the form of RFC 3339.
     pub at: String,
-    /// The name of the token that was shown.
+    /// The name of the token that the operator showed.
     pub who: String,
-    /// From where, address and port.
+    /// The address and port that the request came from.
     pub peer: String,
-    /// Whose breaker.
+    /// The dependency whose breaker was changed.
     pub dependency: String,
-    /// Which endpoint's; absent: all of them.
+    /// The number of the endpoint whose breaker was changed; absent: those of all endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<usize>,
     /// What it was set to: `open`, `closed` or `auto`.
     pub state: String,
-    /// Why, in the operator's words.
+    /// The reason, in the operator's words.
     pub reason: String,
 }
 
 /// The last changes.
 #[derive(Debug, Default)]
-pub(super) struct Changes {
+pub(super) struct OperatorChanges {
     list: Mutex<VecDeque<Change>>,
 }
 
-impl Changes {
+impl OperatorChanges {
     pub(super) fn record(&self, change: Change) {
         let mut list = self.list.lock();
         if list.len() >= MOST_CHANGES {
@@ -48,7 +48,7 @@ impl Changes {
         self.list.lock().iter().rev().cloned().collect()
     }
 
-    /// The last word on one endpoint's breaker.
+    /// The last change that concerns this endpoint's breaker.
     pub(super) fn last_word(&self, dependency: &str, endpoint: usize) -> Option<Change> {
         let list = self.list.lock();
         let about = |change: &&Change| {
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_when_it_is_full() {
-        let changes = Changes::default();
+        let changes = OperatorChanges::default();
         (0..MOST_CHANGES + 3).for_each(|n| changes.record(change("pay", None, &n.to_string())));
         let kept = changes.newest_first();
         assert_eq!(kept.len(), MOST_CHANGES);
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_last_word_is_about_this_endpoint_or_all() {
-        let changes = Changes::default();
+        let changes = OperatorChanges::default();
         changes.record(change("pay", None, "all"));
         changes.record(change("pay", Some(1), "one"));
         changes.record(change("mail", None, "mail"));

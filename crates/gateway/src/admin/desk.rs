@@ -1,37 +1,37 @@
-//! What all admin requests share.
+//! What all requests to the admin side share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
 
-use super::changes::Changes;
-use super::problem::Problem;
+use super::changes::OperatorChanges;
+use super::problem::AdminProblem;
 use super::token::AdminToken;
 use crate::running::process::Running;
 
-/// What all admin requests share.
+/// The state that all requests to the admin side share.
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) running: Arc<Running>,
     pub(super) token: AdminToken,
-    pub(super) changes: Changes,
+    pub(super) changes: OperatorChanges,
 }
 
-/// The two ends of the connection that a request came in by.
+/// The addresses of the two ends of the connection that a request came in by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
     /// Our end of the connection.
     pub(super) local: SocketAddr,
-    /// The other end.
+    /// The caller's end of the connection.
     pub(super) peer: SocketAddr,
 }
 
 impl Desk {
-    pub(super) fn no_dependency(&self, name: &str) -> Problem {
+    pub(super) fn no_dependency(&self, name: &str) -> AdminProblem {
         let compiled = self.running.compiled.load();
         let known: Vec<&str> = compiled.dependencies.iter().map(|d| d.settings.name.as_str()).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        Problem::new(StatusCode::NOT_FOUND, format!("there is no dependency `{name}`; there is {known}"))
+        AdminProblem::new(StatusCode::NOT_FOUND, format!("there is no dependency `{name}`; there is {known}"))
     }
 }

@@ -1,4 +1,4 @@
-//! Who may look, and who may change something.
+//! Decides who may read the admin side, and who may change something there.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::desk::{Desk, Ends};
-use super::problem::Problem;
+use super::problem::AdminProblem;
 use crate::callers::gate::{Gate, Kept};
 
-/// The name of the token that was shown. There on every request that carries a good one.
+/// The name of the token that a request carried. Every request with a valid token has it.
 #[derive(Clone, Debug)]
 pub(super) struct Who(pub(super) String);
 
-/// Lets a request in, or says why not. Nothing behind it needs to ask again.
+/// Lets a request in, or answers why not. No handler behind it needs to check the request again.
 pub(super) async fn pass(
     State(desk): State<Arc<Desk>>,
     Extension(ends): Extension<Ends>,
@@ -35,17 +35,17 @@ pub(super) async fn pass(
 }
 
 impl Desk {
-    /// The order matters: a page is refused before its token is looked at.
-    fn judge(&self, ends: Ends, request: &Request) -> Result<Option<Who>, Problem> {
+    /// The order of the checks matters: a web page is refused before its token is looked at.
+    fn judge(&self, ends: Ends, request: &Request) -> Result<Option<Who>, AdminProblem> {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let compiled = self.running.compiled.load();
         let gate = Gate::new(ends.local, &compiled.settings.gateway.hosts, None);
-        // A link on another site may lead here; what it shows, that site cannot read.
+        // A link on another site may lead here, since that site cannot read what the admin side shows.
         let only_host = reads.then(|| hosts_of(request.headers()));
         let headers = only_host.as_ref().unwrap_or(request.headers());
         gate.admit(request.version(), request.uri(), headers).map_err(|kept| match kept {
-            Kept::Malformed(why) => Problem::new(StatusCode::BAD_REQUEST, why),
-            Kept::Outside(why) => Problem::new(StatusCode::FORBIDDEN, why),
+            Kept::Malformed(why) => AdminProblem::new(StatusCode::BAD_REQUEST, why),
+            Kept::Outside(why) => AdminProblem::new(StatusCode::FORBIDDEN, why),
         })?;
 
         let shown = request.headers().get(AUTHORIZATION);
@@ -53,12 +53,13 @@ impl Desk {
         let open_to_all = !request.uri().path().starts_with("/api/");
         let free = reads && (ends.local.ip().is_loopback() || open_to_all);
         if who.is_none() && !free {
-            let what = if shown.is_some() { "this token is not known here" } else { "this needs a token" };
+            let what =
+                if shown.is_some() { "this token is not known here" } else { "this request needs a token" };
             let detail = format!(
                 "{what}: send `Authorization: Bearer TOKEN` with the token of {}",
                 self.token.source()
             );
-            return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
+            return Err(AdminProblem::new(StatusCode::UNAUTHORIZED, detail));
         }
         Ok(who)
     }

@@ -1,9 +1,9 @@
 //! The admin side: where people and monitoring look, and where an operator changes something.
 //!
-//! Reading needs no token on loopback; whatever changes something needs one, wherever it comes from. The obvious
-//! admin port trusts its network and checks nothing else, and then a web page that an operator has open can reach it
-//! through that operator's browser. So the Host is checked on every request (a page's own name may be made to point
-//! here), and what changes something is refused to pages of another origin even with a token.
+//! Reading needs no token on loopback. A request that changes something needs one, wherever it comes from. The obvious
+//! admin port trusts its network and checks nothing else. Then a web page that an operator has open can reach it
+//! through that operator's browser. So the Host is checked on every request, because the page's own name may be made to
+//! point here. And a page of another origin may change nothing, even with a token.
 //!
 //! Who changed what, when and why is kept ([`changes`]) and logged.
 
@@ -43,23 +43,23 @@ pub use words::in_words;
 
 use crate::callers::descriptors::admin_seats;
 use crate::running::process::Running;
-use changes::Changes;
+use changes::OperatorChanges;
 use desk::{Desk, Ends};
-use problem::Problem;
+use problem::AdminProblem;
 use seats::{Asked, Seats};
 
-/// Connections at the same time; for one more, the one that has asked nothing for the longest time is closed. People and a
-/// few scrapers.
+/// The most connections at the same time. It is enough for people and a few scrapers. When one more comes, the connection
+/// that has asked nothing for the longest time is closed.
 const MOST_CONNECTIONS: usize = 256;
-/// A head must be there by then; an idle connection is closed after it.
+/// How long a head may take to arrive, and how long an idle connection is kept.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 
-/// Serves until dropped; then every connection is closed.
+/// Serves until this future is dropped. Then every connection is closed.
 ///
 /// # Errors
 /// None at present: failed accepts are logged and tried again.
 pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminToken) -> io::Result<()> {
-    let desk = Arc::new(Desk { running, token, changes: Changes::default() });
+    let desk = Arc::new(Desk { running, token, changes: OperatorChanges::default() });
     let router = routes(Arc::clone(&desk));
     let mut seats = Seats::new(MOST_CONNECTIONS.min(admin_seats()));
     loop {
@@ -69,7 +69,7 @@ pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminTok
             }
             Err(error) => {
                 desk.running.refusals.not_accepted("admin", &error);
-                // Out of descriptors, most likely: that passes only as connections end.
+                // Most likely no file descriptor is left, and one becomes free only when a connection ends.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -95,7 +95,7 @@ async fn attend(stream: TcpStream, peer: SocketAddr, router: Router, asked: Aske
     }
 }
 
-/// An IPv4 address that came over an IPv6 socket is an IPv4 address.
+/// Turns an IPv4 address that came over an IPv6 socket back into an IPv4 address.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -129,7 +129,7 @@ async fn listing() -> String {
     format!("Seawall {}, the admin side\n\n{PATHS}", env!("CARGO_PKG_VERSION"))
 }
 
-/// The gateway's own health: an open breaker is the dependency's, and never makes the gateway unready.
+/// The gateway's own health. An open breaker says something about a dependency, and never makes the gateway unready.
 async fn ready(State(desk): State<Arc<Desk>>) -> (StatusCode, &'static str) {
     if desk.running.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
@@ -145,7 +145,7 @@ async fn dependencies(State(desk): State<Arc<Desk>>) -> Json<Overview> {
 async fn dependency(
     State(desk): State<Arc<Desk>>,
     Path(name): Path<String>,
-) -> Result<Json<DependencyView>, Problem> {
+) -> Result<Json<DependencyView>, AdminProblem> {
     let compiled = desk.running.compiled.load();
     let Some((_, found)) = compiled.by_name(&name) else { return Err(desk.no_dependency(&name)) };
     Ok(Json(desk.dependency(found)))
@@ -155,19 +155,19 @@ async fn changed(State(desk): State<Arc<Desk>>) -> Json<serde_json::Value> {
     Json(serde_json::json!({ "changes": desk.changes.newest_first() }))
 }
 
-async fn unknown_path(uri: Uri) -> Problem {
-    Problem::new(
+async fn unknown_path(uri: Uri) -> AdminProblem {
+    AdminProblem::new(
         StatusCode::NOT_FOUND,
         format!("there is no `{}` here; `GET /` lists what there is", uri.path()),
     )
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Problem {
+async fn wrong_method(method: Method, uri: Uri) -> AdminProblem {
     let detail = format!("`{}` does not take {method}; `GET /` lists what there is", uri.path());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+    AdminProblem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
-/// What is true now is not to be shown later, nor to be taken for a page.
+/// Tells browsers and proxies not to store an answer, and not to take it for a web page: it is true only now.
 async fn never_stored(response: Response) -> impl IntoResponse {
     let headers = [
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),

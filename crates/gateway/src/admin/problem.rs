@@ -5,20 +5,20 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// A request that was not carried out, and why, in words for the one who made it.
+/// A request that was not carried out, and the reason, in words for the person who made it.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct AdminProblem {
     status: StatusCode,
     detail: String,
 }
 
-impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into() }
+impl AdminProblem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> AdminProblem {
+        AdminProblem { status, detail: detail.into() }
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for AdminProblem {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Error");
         let facts = json!({

@@ -1,8 +1,9 @@
-//! The admin side's connections: their number is bounded, and monitoring never waits for a place.
+//! The admin side's connections: their number is bounded, and monitoring never waits for one of them to end.
 //!
-//! A bound alone lets a caller that opens that many connections first, and asks nothing, keep everybody else waiting in the backlog:
-//! with 300 idle ones `/livez` took thirty seconds, as long as an idle connection is kept, and an orchestrator restarts what
-//! does not answer in less. So when all seats are taken, the connection that has asked nothing for the longest time goes.
+//! A bound alone is not enough. A caller that opens all the connections and asks nothing keeps everybody else waiting in
+//! the backlog. With 300 idle connections `/livez` took thirty seconds, which is how long an idle connection is kept, and an
+//! orchestrator restarts a program that needs as long as that. So when all seats are taken, the connection that has asked
+//! nothing for the longest time is closed.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,18 +12,18 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// When a connection was made, or asked last.
+/// When a connection last sent a request, or was made if it has sent none.
 #[derive(Clone, Debug)]
 pub(super) struct Asked(Arc<Mutex<Instant>>);
 
 impl Asked {
-    /// It asks now.
+    /// Notes that the connection sends a request now.
     pub(super) fn now(&self) {
         *self.0.lock() = Instant::now();
     }
 }
 
-/// All connections.
+/// All connections of the admin side.
 pub(super) struct Seats {
     most: usize,
     tasks: JoinSet<()>,
@@ -34,7 +35,7 @@ impl Seats {
         Seats { most, tasks: JoinSet::new(), taken: Vec::new() }
     }
 
-    /// Gives a connection its seat; if there is none, that of the connection which has asked nothing for the longest time.
+    /// Gives a connection a seat. If none is free, the connection that has asked nothing for the longest time loses its seat.
     pub(super) async fn seat<F>(&mut self, attend: impl FnOnce(Asked) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -45,7 +46,7 @@ impl Seats {
             let longest = self.taken.iter().enumerate().min_by_key(|(_, (_, asked))| *asked.0.lock());
             if let Some((at, _)) = longest {
                 self.taken.swap_remove(at).0.abort();
-                // Its socket is closed before the next one is accepted.
+                // The socket of the connection that lost its seat is closed before the next connection is accepted.
                 let _ = self.tasks.join_next().await;
             }
         }

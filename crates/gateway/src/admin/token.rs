@@ -1,8 +1,8 @@
-//! The token that lets somebody change something.
+//! The token that a request needs to change something.
 //!
-//! The obvious default, no token on loopback, lets every process and every page on the machine open a breaker. So
-//! there always is one: from `gateway.admin_token_file`, or made at start and written where only the owner of the
-//! process can read it. `seawall breaker` finds it there.
+//! The obvious default, no token on loopback, lets every process and every web page on the machine open a breaker. So
+//! there always is a token. It comes from `gateway.admin_token_file`, or it is made at start and written to a file that
+//! only the owner of the process can read. `seawall breaker` finds it there.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -18,22 +18,22 @@ use crate::files::read_made;
 use crate::running::process::Running;
 use crate::running::tokens::TokenFile;
 
-/// Random bytes of a token that is made here.
+/// The number of random bytes in a token that is made here.
 const RANDOM_BYTES: usize = 32;
-/// Who it is when the token has no name of its own.
+/// The name of an operator whose token has no name of its own.
 const NAMELESS: &str = "admin";
 
-/// Tokens that may change something, each with a name.
+/// The tokens whose owners may change something, each with a name.
 #[derive(Debug)]
 pub struct AdminToken {
     source: Source,
 }
 
-/// Where they are.
+/// Where the tokens come from.
 enum Source {
-    /// In `gateway.admin_token_file`; as it was read last.
+    /// The tokens of `gateway.admin_token_file`, as it was read last.
     Named(TokenFile),
-    /// One, made here.
+    /// One token that was made here.
     Made { path: PathBuf, secret: String },
 }
 
@@ -47,8 +47,8 @@ impl fmt::Debug for Source {
     }
 }
 
-/// The file of a token that was made here. Dropping this removes it.
-#[must_use = "the file goes when this is dropped"]
+/// The file of a token that was made here. Dropping this value removes the file.
+#[must_use = "the file is removed when this value is dropped"]
 pub struct MadeFile {
     path: PathBuf,
     secret: String,
@@ -62,7 +62,7 @@ impl fmt::Debug for MadeFile {
 
 impl Drop for MadeFile {
     fn drop(&mut self) {
-        // The next gateway on this port may have written its own there already.
+        // The next gateway on this port may have written its own token to this path already.
         if read_made(&self.path).is_ok_and(|text| text.trim_end() == self.secret) {
             let _ = std::fs::remove_file(&self.path);
         }
@@ -70,14 +70,15 @@ impl Drop for MadeFile {
 }
 
 impl AdminToken {
-    /// The tokens of `gateway.admin_token_file`, or one that is made here and written to [`default_token_path`]; then with the
-    /// file, which goes when the gateway ends. `admin` is the address that the admin side listens on.
+    /// Returns the tokens of `gateway.admin_token_file`. If none is configured, makes a token and writes it to
+    /// [`default_token_path`], and returns that file too; it is removed when the gateway ends. `admin` is the address that the
+    /// admin side listens on.
     ///
-    /// Each line of the file holds `TOKEN` or `NAME TOKEN`; the name stands beside what its owner changed. Empty lines
-    /// and those that begin with `#` hold none.
+    /// Each line of the file holds `TOKEN` or `NAME TOKEN`. The name is shown beside what its owner changed. Empty lines
+    /// and lines that begin with `#` are skipped.
     ///
     /// # Errors
-    /// In words: the made one cannot be written; the address is not loopback and no file is named.
+    /// In words: the token that was made cannot be written, or the address is not loopback and no file is configured.
     pub fn prepare(running: &Running, admin: SocketAddr) -> Result<(AdminToken, Option<MadeFile>), String> {
         match running.admin_tokens() {
             Some(file) => Ok((AdminToken { source: Source::Named(file) }, None)),
@@ -93,7 +94,8 @@ impl AdminToken {
 
     fn make(path: PathBuf) -> Result<(AdminToken, MadeFile), String> {
         let mut random = [0_u8; RANDOM_BYTES];
-        getrandom::fill(&mut random).map_err(|error| format!("no randomness for an admin token: {error}"))?;
+        getrandom::fill(&mut random)
+            .map_err(|error| format!("no random bytes for an admin token: {error}"))?;
         let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         write_private(&path, &secret).map_err(|error| {
             format!("the admin token cannot be written to {}: {error}; name a file of your own with `admin_token_file`", path.display())
@@ -103,8 +105,8 @@ impl AdminToken {
         Ok((AdminToken { source: Source::Made { path, secret } }, file))
     }
 
-    /// The name of the token in this `Authorization` value. All are compared, and each whole, so that the time
-    /// tells nothing.
+    /// The name of the token in this `Authorization` value, if it is known. Every known token is compared, and each to its
+    /// end, so that the time that this takes tells nothing about them.
     pub(super) fn name_of(&self, authorization: &HeaderValue) -> Option<String> {
         let (scheme, shown) = authorization.to_str().ok()?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -132,7 +134,7 @@ impl AdminToken {
         found
     }
 
-    /// Where to find the token, in words. Paths of a configured file are not told to whoever asks.
+    /// Where to find the token, in words. The path of a configured file is not part of it, since any caller may read this.
     pub(super) fn source(&self) -> String {
         match &self.source {
             Source::Made { path, .. } => path.display().to_string(),
@@ -141,7 +143,7 @@ impl AdminToken {
     }
 }
 
-/// Where the token is of a gateway whose admin side listens on this port, if none is configured:
+/// The file with the token of a gateway whose admin side listens on this port, if no file is configured:
 /// `$XDG_RUNTIME_DIR/seawall-PORT.token`, or in the folder for temporary files.
 #[must_use]
 pub fn default_token_path(port: u16) -> PathBuf {
@@ -151,8 +153,8 @@ pub fn default_token_path(port: u16) -> PathBuf {
     folder.join(format!("seawall-{port}.token"))
 }
 
-/// Writes a file that only its owner can read. One that stands there is from a gateway that is gone, since the
-/// port is ours now; it is removed, not written over: it may be a link, or readable for others.
+/// Writes a file that only its owner can read. A file that is there already comes from a gateway that is gone, since
+/// the port is ours now. It is removed, not written over, because it may be a link, or readable for others.
 fn write_private(path: &Path, secret: &str) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -168,7 +170,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::running::tokens::Kind;
+    use crate::running::tokens::TokenKind;
 
     fn bearer(token: &str) -> HeaderValue {
         HeaderValue::from_str(&format!("Bearer {token}")).unwrap()
@@ -217,7 +219,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens");
         std::fs::write(&path, "# who\nplain-token-of-sixteen\nana  token-of-anna-sixteen\n\n").unwrap();
-        let token = AdminToken { source: Source::Named(TokenFile::open(&path, Kind::Named).unwrap()) };
+        let token = AdminToken { source: Source::Named(TokenFile::open(&path, TokenKind::Named).unwrap()) };
         for (shown, name) in [
             (bearer("plain-token-of-sixteen"), Some("admin")),
             (bearer("token-of-anna-sixteen"), Some("ana")),

@@ -1,6 +1,6 @@
-//! What the gateway sees, as the API tells it. `seawall status` reads the same structures back.
+//! What the gateway sees, as its API tells it. `seawall status` reads the same structures back.
 //!
-//! Each fact stands in two forms: a figure for programs and, where a person asks "why" or "what next", words.
+//! A figure is for programs. Where a person asks "why" or "what next", the same fact is told in words as well.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,31 +23,31 @@ use crate::running::process::Reload;
 /// The whole gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Overview {
-    /// Shutting down.
+    /// Whether the gateway is shutting down.
     pub draining: bool,
-    /// Counts the configurations that were taken, from 1.
+    /// The number of configurations that have been taken since the start, the first one included.
     pub generation: u64,
-    /// Connections of callers.
+    /// The number of callers' connections.
     pub connections: u64,
-    /// Faults of Seawall's own that ended one connection or task each, since the start.
+    /// The number of faults of Seawall's own since the start. Each ended one connection or task.
     #[serde(default)]
     pub panics: u64,
     /// What became of the last reload; absent before the first.
     #[serde(default)]
     pub last_reload: Option<ReloadView>,
-    /// In the order of the names.
+    /// The dependencies, in the order of their names.
     pub dependencies: Vec<DependencyView>,
 }
 
 /// What became of a reload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReloadView {
-    /// When, RFC 3339.
+    /// When it happened, in the form of RFC 3339.
     pub at: String,
-    /// Why it was refused, the old configuration then being in force; `null` where it was taken.
+    /// Why the new configuration was refused, so that the old one is still in force; `null` where it was taken.
     #[serde(default)]
     pub refused: Option<String>,
-    /// What it changed, one line each; no values.
+    /// The settings that it changed, one line for each, without their values.
     #[serde(default)]
     pub changed: Vec<String>,
 }
@@ -55,135 +55,135 @@ pub struct ReloadView {
 /// One dependency.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DependencyView {
-    /// Its name.
+    /// The dependency's name.
     pub name: String,
     /// The worst of its endpoints' breaker states.
     pub state: String,
-    /// In order of preference.
+    /// The endpoints, in order of preference.
     pub endpoints: Vec<EndpointView>,
-    /// Repeats that can be paid for.
+    /// The tokens in the budget for repeats. A repeat costs one.
     pub retry_tokens: f64,
-    /// Calls by what is known of their effect.
+    /// The number of calls, by what is known of their effect.
     pub calls: CallsView,
-    /// Calls that ended without an answer of the dependency, by reason; those that occurred.
+    /// The number of calls that ended without an answer of the dependency, by reason. A reason that never occurred is absent.
     pub reasons: BTreeMap<String, u64>,
-    /// What was said last instead of an answer of the dependency, and why; the newest first.
+    /// The last refusals: what callers were told instead of an answer of the dependency, the newest first.
     #[serde(default)]
     pub last_refusals: Vec<RefusalView>,
-    /// Attempts made.
+    /// The number of attempts that were made.
     pub attempts: u64,
-    /// Answers whose body broke after its head had gone out.
+    /// The number of answers whose body broke after the head had been sent to the caller.
     pub truncated: u64,
-    /// In the order of the file; the last, `other`, is for requests that none of them matches.
+    /// The operations, in the order of the file. The last one, `other`, is for requests that match none of them.
     pub operations: Vec<OperationView>,
 }
 
-/// Calls since the start, or since the dependency's settings changed.
+/// The number of calls since the start, or since the dependency's settings changed, by what is known of their effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CallsView {
-    /// They took effect.
+    /// Calls that took effect.
     pub applied: u64,
-    /// They did not.
+    /// Calls that took no effect.
     pub not_applied: u64,
-    /// Nobody knows.
+    /// Calls of which nobody knows whether they took effect.
     pub unknown: u64,
-    /// Under way.
+    /// Calls under way.
     pub in_flight: u64,
 }
 
 /// One endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EndpointView {
-    /// Its number, from 0.
+    /// The endpoint's number, from 0.
     pub endpoint: usize,
-    /// Where it is.
+    /// The endpoint's URL.
     pub url: String,
-    /// Whether it may be called.
+    /// Its breaker: whether it may be called.
     pub breaker: BreakerView,
-    /// What the breaker looks back on.
+    /// The calls that its breaker looks back on.
     pub window: WindowView,
-    /// Seconds until it takes calls again, where the provider asked to come back later; absent where it did not.
+    /// Seconds until the endpoint is called again, where the provider asked for time; absent where it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooling_seconds: Option<f64>,
-    /// How many calls at once.
+    /// Its limit: how many attempts it may have in flight.
     pub limit: LimitView,
-    /// Breakers of keys, those that do not flow first, then those used last; absent where none is kept.
+    /// The breakers of keys; absent where there are none. Those that hold calls back come first, then those used last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breaker_keys: Vec<BreakerKeyView>,
-    /// Limits of keys, those used last first.
+    /// The limits of keys, those used last first; absent where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limit_keys: Vec<LimitKeyView>,
-    /// How many keys have a breaker or a limit of their own; more than are listed, perhaps.
+    /// The number of keys that have a breaker or a limit of their own. It may be more than are listed.
     #[serde(default)]
     pub keys: usize,
 }
 
-/// A key's breaker.
+/// The breaker of one key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakerKeyView {
-    /// The key; `null` for the one that all keys over the bound share.
+    /// The key; `null` for the one that all keys beyond `max_keys` share.
     pub key: Option<String>,
-    /// Whether calls of this key may be made.
+    /// The breaker: whether calls with this key may be made.
     pub breaker: BreakerView,
-    /// What its breaker looks back on.
+    /// The calls that this breaker looks back on.
     pub window: WindowView,
     /// As [`EndpointView::cooling_seconds`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooling_seconds: Option<f64>,
 }
 
-/// A key's limit.
+/// The limit of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitKeyView {
-    /// The key; `null` for the one that all keys over the bound share.
+    /// The key; `null` for the one that all keys beyond `max_keys` share.
     pub key: Option<String>,
-    /// How many calls of this key at once.
+    /// The limit: how many attempts with this key may be in flight.
     pub limit: LimitView,
 }
 
 /// A breaker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakerView {
-    /// `closed` (flowing), `open` (refusing), `half-open` (probing), `forced-open`, `forced-closed`.
+    /// Its state: `closed` (flowing), `open` (refusing), `half-open` (probing), `forced-open` or `forced-closed`.
     pub state: String,
-    /// It may open by itself.
+    /// Whether it may open by itself.
     pub enabled: bool,
-    /// When the state began, RFC 3339.
+    /// When the state began, in the form of RFC 3339.
     pub since: String,
-    /// How long ago that was.
+    /// How many seconds ago the state began.
     pub for_seconds: f64,
-    /// When it last left closed; absent while it is closed or forced.
+    /// When it left the state `closed`, in the form of RFC 3339; absent while it is closed or forced.
     #[serde(default)]
     pub opened_at: Option<String>,
-    /// How long ago that was: longer than the state lasts where probes failed since.
+    /// How many seconds ago it left the state `closed`. This is longer than `for_seconds` where probes have failed since.
     #[serde(default)]
     pub opened_seconds: Option<f64>,
-    /// Why it is not closed.
+    /// Why it is not closed; absent while it is.
     #[serde(default)]
     pub why: Option<String>,
-    /// Open: when the next probe may go. Half-open: when, if the one that is out never returns. RFC 3339.
+    /// When the next probe may be sent, in the form of RFC 3339. While half-open: when, if the probe that is out never ends.
     #[serde(default)]
     pub until: Option<String>,
-    /// How long until then.
+    /// Seconds until the next probe may be sent.
     #[serde(default)]
     pub until_seconds: Option<f64>,
-    /// What happens next.
+    /// What happens next, in words.
     #[serde(default)]
     pub next: Option<String>,
-    /// The operator's word that it obeys.
+    /// The operator's change that forced it; absent where nobody did.
     #[serde(default)]
     pub forced: Option<Change>,
 }
 
-/// What a breaker looks back on.
+/// The calls that a breaker looks back on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowView {
-    /// Good calls.
+    /// The number of good calls.
     pub ok: u32,
-    /// Bad calls.
+    /// The number of bad calls.
     pub bad: u32,
-    /// The bad ones by kind, as `31 timeouts, 4 × 503`; absent where there are none.
+    /// The bad calls by kind, for example `31 timeouts, 4 × 503`; absent where there are none.
     #[serde(default)]
     pub failures: Option<String>,
 }
@@ -191,58 +191,58 @@ pub struct WindowView {
 /// A concurrency limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitView {
-    /// Whether anything is refused for it.
+    /// Whether a full limit refuses calls.
     pub enabled: bool,
-    /// The limit that stands.
+    /// The limit now.
     pub limit: u32,
-    /// The most it can be.
+    /// The most that the limit can be.
     pub max: u32,
-    /// Attempts in flight.
+    /// The number of attempts in flight.
     pub in_flight: u32,
-    /// Calls that wait for a place.
+    /// The number of calls that wait for a slot.
     #[serde(default)]
     pub waiting: u32,
-    /// The most that may wait.
+    /// The most calls that may wait.
     #[serde(default)]
     pub queue: u32,
 }
 
-/// A refusal of ours.
+/// What callers were last told instead of an answer of the dependency, for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalView {
-    /// The word.
+    /// The reason, as in the header `seawall-reason`.
     pub reason: String,
-    /// When it was last said, RFC 3339.
+    /// When a caller was last told so, in the form of RFC 3339.
     pub at: String,
-    /// Why, as that caller was told.
+    /// The explanation that this caller got.
     pub why: String,
-    /// How often since the start.
+    /// How often callers were told so since the start.
     pub times: u64,
 }
 
-/// One operation's settings, in brief. Times in milliseconds.
+/// The most important settings of one operation. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationView {
-    /// The label.
+    /// The operation's name.
     pub name: String,
-    /// Method and path; absent for `other`.
+    /// The method and the path that it matches; absent for `other`.
     #[serde(default, rename = "match")]
     pub pattern: Option<String>,
     /// `safe`, `idempotent`, `keyed` or `none`; absent for `other`, where the method decides.
     #[serde(default)]
     pub idempotency: Option<String>,
-    /// Attempts in all.
+    /// The most attempts that a call may make.
     pub attempts: u32,
-    /// For a connection.
+    /// How long a connection may take to be made.
     pub connect_ms: u64,
-    /// Without progress.
+    /// The longest time without progress.
     pub read_ms: u64,
-    /// Over all; `null` is no bound.
+    /// How long the whole call may take; `null` where nothing bounds it.
     #[serde(default)]
     pub total_ms: Option<u64>,
 }
 
-/// Now, by the clock of the guards and by the wall's, read together.
+/// The time now by two clocks that are read together: that of the guards and the wall clock.
 #[derive(Clone, Copy)]
 struct Moment {
     time: Time,
@@ -340,7 +340,7 @@ fn operations(settings: &config::Dependency) -> Vec<OperationView> {
     named.chain([other]).collect()
 }
 
-/// The settings of requests that no operation matches, with these values.
+/// What is told of an operation with these settings, as if it had no pattern: `other`.
 fn brief(timeout: &Timeouts, retry: &config::Retry) -> OperationView {
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     OperationView {
@@ -354,28 +354,28 @@ fn brief(timeout: &Timeouts, retry: &config::Retry) -> OperationView {
     }
 }
 
-/// The most keys that are told of each endpoint.
+/// The most keys that are listed for each endpoint.
 const MOST_KEYS: usize = 100;
 
-/// What was read of one endpoint's guards under their lock; the words are made after it.
+/// What was read of one endpoint's guards under their lock. The words are made after the lock is released.
 struct SeenEndpoint {
-    own: Seen,
+    own: SeenBreaker,
     cooling: Option<CoolingSeen>,
     limit: LimitSeen,
-    breakers: Vec<(Option<Arc<str>>, Seen, Option<CoolingSeen>)>,
+    breakers: Vec<(Option<Arc<str>>, SeenBreaker, Option<CoolingSeen>)>,
     limits: Vec<(Option<Arc<str>>, LimitSeen)>,
     keys: usize,
 }
 
 impl SeenEndpoint {
     fn of(guards: &mut EndpointGuards, now: Time) -> SeenEndpoint {
-        // Those that matter most first, and no more than are told: every call waits meanwhile.
+        // The keys that matter most are read first, and no more than are listed, since every call waits meanwhile.
         let (mut breakers, mut flowing) = (Vec::new(), Vec::new());
         guards.each_breaker(now, |key, breaker, cooling| {
             let flows = breaker.is_closed() && cooling.is_none();
             let list = if flows { &mut flowing } else { &mut breakers };
             if list.len() < MOST_KEYS {
-                list.push((key.cloned(), Seen::of(breaker, now), cooling));
+                list.push((key.cloned(), SeenBreaker::of(breaker, now), cooling));
             }
         });
         let room = MOST_KEYS - breakers.len();
@@ -388,7 +388,7 @@ impl SeenEndpoint {
         });
         let keys = guards.keys();
         SeenEndpoint {
-            own: Seen::of(guards.breaker(), now),
+            own: SeenBreaker::of(guards.breaker(), now),
             cooling: guards.cooling(now),
             limit: guards.limit_seen(),
             breakers,
@@ -434,8 +434,8 @@ fn limit(seen: LimitSeen) -> LimitView {
     LimitView { enabled, limit, max, in_flight, waiting, queue }
 }
 
-/// One breaker.
-struct Seen {
+/// What was read of one breaker.
+struct SeenBreaker {
     state: BreakerState,
     enabled: bool,
     since: Time,
@@ -445,10 +445,10 @@ struct Seen {
     window: WindowView,
 }
 
-impl Seen {
-    fn of(breaker: &mut Breaker, now: Time) -> Seen {
+impl SeenBreaker {
+    fn of(breaker: &mut Breaker, now: Time) -> SeenBreaker {
         let (counts, failures) = (breaker.counts(now), breaker.failures(now));
-        Seen {
+        SeenBreaker {
             state: breaker.state(now),
             enabled: breaker.settings().enabled,
             since: breaker.state_since(now),
@@ -494,8 +494,8 @@ impl Seen {
     }
 }
 
-/// How bad a state is for the callers; a forced one that refuses is worse only than one that probes, since somebody
-/// knows of it.
+/// How bad a state is for the callers; a higher number is worse. A breaker that was forced open counts as less bad than one
+/// that opened by itself, since an operator knows of it.
 fn badness(state: BreakerState) -> u8 {
     match state {
         BreakerState::Open => 4,
@@ -506,7 +506,7 @@ fn badness(state: BreakerState) -> u8 {
     }
 }
 
-/// Why a breaker left closed.
+/// Why a breaker left the state `closed`, in words.
 fn why(opening: &Opening) -> String {
     let failures = &opening.failures;
     let mut words = match opening.by {
@@ -523,7 +523,7 @@ fn why(opening: &Opening) -> String {
     words
 }
 
-/// What happens next.
+/// What happens next to a breaker, in words.
 fn next(state: BreakerState, left: Option<Duration>, probes: u32) -> Option<String> {
     let good = if probes == 1 {
         "1 good answer closes it".to_owned()
@@ -590,6 +590,6 @@ mod tests {
         let now = Moment { time: Time::from_millis(5_000), wall };
         assert_eq!(now.stamp(Time::from_millis(3_000)), "1970-01-01T00:16:38.000Z");
         assert_eq!(now.stamp(Time::from_millis(7_500)), "1970-01-01T00:16:42.500Z");
-        assert_eq!(now.stamp(Time::NEVER).len(), 24, "far away, and no panic");
+        assert_eq!(now.stamp(Time::NEVER).len(), 24, "a time far away does not panic");
     }
 }

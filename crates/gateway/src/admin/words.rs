@@ -1,4 +1,4 @@
-//! Spans of time, as people say them.
+//! Lengths of time, as people say them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What happens to a connection before its first request, and to those that come too many or too late.
+//! What happens to a connection before its first request, and to connections that are too many or come too late.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use tokio::sync::watch;
 
 use super::patience::{IDLE, SETTLE};
 
-/// Whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4); none where it says too little.
+/// Whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4); nothing where it ends, or sends too little
+/// in time.
 ///
-/// The first byte may take as long as between two calls, or until the drain has let idle connections go; the rest of
-/// a preface no longer than a head may.
+/// The first byte may take as long as the pause between two calls, or until a drain closes idle connections. The rest of a
+/// preface may take as long as a head.
 pub(crate) async fn speaks_http2(
     tcp: &TcpStream,
     header_time: Duration,
@@ -21,7 +22,7 @@ pub(crate) async fn speaks_http2(
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut seen = [0; PREFACE.len()];
     let leaving = async {
-        // A sender that is gone means the same as its word.
+        // If the sender is gone, the gateway stops, too.
         let _ = stop.wait_for(|stop| *stop).await;
         tokio::time::sleep(SETTLE).await;
     };
@@ -42,14 +43,14 @@ pub(crate) async fn speaks_http2(
         if tokio::time::Instant::now() >= end {
             return None;
         }
-        // Part of it. The socket stays readable, so nobody tells when there is more.
+        // A part of the preface is here. The socket stays readable, so nothing wakes this task when more comes.
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
         n = tcp.peek(&mut seen).await.ok()?;
     }
 }
 
-/// More connections than allowed: said, not shown by silence.
+/// Tells a caller that there are more connections than are allowed. Without that, it would wait in silence.
 pub(crate) fn turn_away(tcp: &TcpStream, reason: Reason) {
     let full = format!(
         "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 1\r\n\
@@ -59,8 +60,9 @@ pub(crate) fn turn_away(tcp: &TcpStream, reason: Reason) {
     let _ = tcp.try_write(full.as_bytes());
 }
 
-/// The kernel drops what asks for a new connection from now on, so that nothing is accepted behind our back and then
-/// reset by the close of the listener; who asked asks again, and meets another instance or a refusal.
+/// Makes the kernel drop every request for a new connection from now on. Otherwise it would accept connections that nobody
+/// takes, and reset them when the listener is closed. A caller whose request is dropped asks again, and then reaches another
+/// instance or is refused.
 pub(crate) fn refuse_new(listener: &TcpListener) {
     let drop_all = [libc_filter()];
     if let Err(error) = SockRef::from(listener).attach_filter(&drop_all) {
@@ -68,7 +70,7 @@ pub(crate) fn refuse_new(listener: &TcpListener) {
     }
 }
 
-/// `return 0`: a filter that keeps no byte of any packet (BPF_RET | BPF_K).
+/// The filter `return 0`, which keeps no byte of any packet (BPF_RET | BPF_K).
 fn libc_filter() -> socket2::SockFilter {
     const RETURN: u16 = 0x06;
     socket2::SockFilter::new(RETURN, 0, 0, 0)

@@ -1,8 +1,9 @@
-//! One caller's connection, as others see it who are not its task: what it does, since when, and for how long it may.
+//! One caller's connection, as it is seen from outside its task: what it does, since when, and for how long it may do so.
 //!
-//! Whatever a caller holds must have an end that does not depend on the caller. A deadline in a future that hyper polls is
-//! none: hyper does not ask a body for more while its caller takes nothing, and does not look at the socket while an upload
-//! stands still. So each worker looks at its connections four times a second ([`Caller::look_after`]).
+//! Everything that a caller holds must be given back at a time that does not depend on the caller. A deadline in a future
+//! that hyper polls does not ensure that. hyper does not ask a body for more while its caller takes nothing, and does not look
+//! at the socket while an upload stands still. So each worker looks at its connections four times a second
+//! ([`Caller::look_after`]).
 
 pub(crate) mod io;
 
@@ -21,37 +22,37 @@ use super::patience::{self, Patience};
 use super::streams::Streams;
 use super::unread;
 
-/// What is known of a caller's connection outside of its task.
+/// What is known of a caller's connection outside its task.
 #[derive(Debug)]
 pub(crate) struct Caller {
     meter: Arc<Meter>,
     probe: Probe,
     task: Task,
     phase: AtomicU8,
-    /// When the phase began, or when what is under way must be over; nanoseconds of the clock.
+    /// During a call: when the call must be over. In every other phase: when the phase began. Nanoseconds of the clock.
     marked: AtomicU64,
-    /// Requests handed over so far.
+    /// The number of requests that hyper has handed over so far.
     requests: AtomicU64,
-    /// From this request on, counted from 1, there are two readings of what was sent.
+    /// The first request, counted from 1, from which on the bytes that were sent have two readings.
     doubtful_from: AtomicU64,
-    /// That is so because of a `#` in its target.
+    /// Whether that request has two readings because of a `#` in its target.
     fragment: AtomicBool,
-    /// A head has begun and is not complete.
+    /// Whether a head has begun and is not complete.
     in_head: AtomicBool,
-    /// On HTTP/2.
+    /// The streams, on HTTP/2.
     streams: Option<Box<Streams>>,
-    /// The connection was closed because of too many control frames.
+    /// Whether the connection was closed because of too many control frames.
     flooded: AtomicBool,
-    /// The status with which hyper refused a head that it could not read; zero: none.
+    /// The status with which hyper refused a head that it could not read; zero where it refused none.
     unread: AtomicU16,
-    /// The socket takes nothing at the moment.
+    /// Whether the socket takes nothing at the moment.
     blocked: AtomicBool,
     standstill: Mutex<Standstill>,
-    /// Bytes could not be written.
+    /// Whether bytes could not be written.
     write_failed: AtomicBool,
-    /// So far the socket must come until it has taken the last piece of a body.
+    /// The number of bytes that the socket will have accepted when it has taken the last piece of a body.
     owed: AtomicU64,
-    /// A body waits until the socket has taken what hyper holds of it.
+    /// Whether a body waits until the socket has taken the piece that hyper holds.
     body_waits: AtomicBool,
     body: Mutex<Option<Waker>>,
 }
@@ -59,7 +60,7 @@ pub(crate) struct Caller {
 /// The task that a connection lives in, once it is known.
 pub(crate) type Task = Arc<OnceLock<AbortHandle>>;
 
-/// Since when nothing has moved that waits to be written, as those who look have seen it.
+/// Since when the bytes that wait to be written have not moved, as far as the looks from outside have seen.
 #[derive(Debug, Default)]
 struct Standstill {
     moved: u64,
@@ -69,9 +70,9 @@ struct Standstill {
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const CALL: u8 = 2;
-/// Idle since some moment after the last look.
+/// The call is over, and the connection has been idle since some moment after the last look.
 const FREED: u8 = 3;
-/// It was told that it is to be closed.
+/// The connection has been told to close.
 const LEAVING: u8 = 4;
 
 impl Caller {
@@ -98,41 +99,41 @@ impl Caller {
         }
     }
 
-    /// A head has been read; what follows must be over at `end_by`.
-    pub(crate) fn call_begins(&self, end_by: Time) {
+    /// A head has been read, and the call must be over at `end_by`. A later time takes the place of an earlier one.
+    pub(crate) fn ends_by(&self, end_by: Time) {
         self.phase.store(CALL, Relaxed);
         self.marked.store(end_by.as_nanos(), Relaxed);
     }
 
-    /// The answer is handed over to be written. The clock is not asked: whoever looks next notes the time.
+    /// The answer is handed over to be written. The next look from outside notes the time, so that the clock is not asked here.
     pub(crate) fn call_over(&self) {
         self.phase.store(FREED, Relaxed);
     }
 
-    /// Counts a request that hyper hands over, and says whether it has two readings. HTTP/1 only: there, requests come
-    /// in the order in which they were read, and from one task.
+    /// Counts a request that hyper hands over, and returns whether it has two readings. For HTTP/1 only, where requests are
+    /// handed over in the order in which they were read, and by one task.
     pub(crate) fn next_is_doubtful(&self) -> bool {
         let number = self.requests.load(Relaxed) + 1;
         self.requests.store(number, Relaxed);
         number >= self.doubtful_from.load(Relaxed)
     }
 
-    /// Whether the first request that has two readings has them for a `#` in its target.
+    /// Whether the first request with two readings has them because of a `#` in its target.
     pub(crate) fn sent_fragment(&self) -> bool {
         self.fragment.load(Relaxed)
     }
 
-    /// When the connection ends, it ends with a reset: what was sent is not whole.
+    /// Lets the connection end with a reset, since the answer that was sent is not whole.
     pub(crate) fn reset_at_the_end(&self) {
         self.meter.reset_on_drop(true);
     }
 
-    /// A piece of a body of this length is handed to be written.
+    /// Notes that a piece of a body of this length is handed over to be written.
     pub(crate) fn owe(&self, bytes: usize) {
         self.owed.store(self.meter.accepted() + bytes as u64, Relaxed);
     }
 
-    /// Whether the socket has not taken the last piece yet.
+    /// Whether the socket has yet to take some of the last piece.
     pub(crate) fn owes(&self) -> bool {
         self.meter.accepted() < self.owed.load(Relaxed)
     }
@@ -143,7 +144,7 @@ impl Caller {
         self.body_waits.store(true, Relaxed);
     }
 
-    /// The socket has taken more, or failed.
+    /// Wakes the body that waits, because the socket has taken more, or has failed.
     fn has_taken(&self) {
         if self.body_waits.load(Relaxed) {
             self.body_waits.store(false, Relaxed);
@@ -153,7 +154,7 @@ impl Caller {
         }
     }
 
-    /// Whether bytes that were to be written never were. Asked when the connection is over.
+    /// Whether some bytes of an answer were never written. It is asked when the connection is over.
     pub(crate) fn lost_bytes(&self) -> bool {
         self.write_failed.load(Relaxed) || self.owes() || self.meter.unwritten() > 0
     }
@@ -168,7 +169,7 @@ impl Caller {
         self.streams.as_deref()
     }
 
-    /// Why hyper refused a head on this connection; none where it read all of them.
+    /// Why hyper refused a head on this connection; nothing where it read all of them.
     pub(crate) fn unread(&self) -> Option<&'static str> {
         let status = StatusCode::from_u16(self.unread.load(Relaxed)).ok()?;
         Some(unread::why(status))
@@ -179,8 +180,8 @@ impl Caller {
         self.flooded.load(Relaxed)
     }
 
-    /// Looks after a connection from outside: a head that takes too long, a call that is long past its end because its
-    /// caller does not read, a caller that has left or takes nothing, an idle connection.
+    /// Looks after the connection from outside its task. Ends it where a head takes too long, where a call is past its deadline
+    /// because its caller does not read, where the caller has left or takes nothing, and where it has been idle for too long.
     pub(crate) fn look_after(&self, now: Time, limits: &Patience) {
         let still = self.stands_still(now);
         if still.is_some_and(|still| still > patience::UNREAD) {
@@ -223,7 +224,7 @@ impl Caller {
             self.marked.store(now.as_nanos(), Relaxed);
         };
         match phase {
-            // Nothing is left but what a caller that was late does not take.
+            // All that is left is the answer that a late caller does not take.
             _ if !busy && forlorn => self.end(),
             HEAD if self.in_head.load(Relaxed) => {
                 if since > limits.head {
@@ -245,8 +246,8 @@ impl Caller {
         }
     }
 
-    /// For how long the socket has taken nothing of what waits to be written, where something waits. Of a body's piece it must
-    /// take all.
+    /// For how long the socket has taken nothing, where bytes wait to be written; nothing where none wait. Of a piece of a body it
+    /// must take all to count as moving.
     fn stands_still(&self, now: Time) -> Option<Duration> {
         let owes = self.owes();
         if !owes && !self.blocked.load(Relaxed) && self.meter.unwritten() == 0 {
@@ -261,7 +262,8 @@ impl Caller {
         Some(now.since(*seen.since.get_or_insert(now)))
     }
 
-    /// The caller is gone. hyper does not look at the socket while an upload stands still, so it is not told by that.
+    /// Ends the task of a caller that is gone. hyper does not look at the socket while an upload stands still, so it would not
+    /// notice.
     fn left(&self) {
         if let Some(task) = self.task.get() {
             task.abort();

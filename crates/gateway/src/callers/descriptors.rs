@@ -1,15 +1,16 @@
-//! File descriptors: how many there may be, and for whom the last ones are kept.
+//! File descriptors: how many there may be, and what the last ones are kept for.
 //!
-//! The obvious gateway takes callers in until `accept` fails. By then it has nothing left for the connections to its
-//! dependencies, so those whom it let in wait for nothing, and its operators cannot ask it what is the matter. Here the
-//! limit is raised as far as the system allows when the program starts, and what there is, is divided:
+//! The obvious gateway lets callers in until `accept` fails. By then no descriptor is left for connections to its
+//! dependencies. The callers that it let in wait in vain, and its operators cannot ask it what is wrong. So this program
+//! raises the limit at its start as far as the system allows, and divides the descriptors:
 //!
-//! - A few descriptors at the top are kept for the admin side, for lookups and for files. Callers' connections and those to
-//!   dependencies never use them (`reserve_descriptors`), and the admin side takes no more connections than they allow.
-//! - Of the rest, callers get what the configured dependencies cannot want, and half in any case: a caller over HTTP/1.1 has
-//!   one call at a time, so a caller that is let in finds a descriptor for its call.
+//! - A few descriptors, those with the highest numbers, are kept for the admin side, for lookups and for files. Connections of
+//!   callers and to dependencies never use them (`reserve_descriptors`), and the admin side takes no more connections than
+//!   they allow.
+//! - Of the rest, callers get what the configured dependencies cannot use, and at least half in any case. A caller over
+//!   HTTP/1.1 makes one call at a time, so a caller that is let in finds a descriptor for its call.
 //!
-//! A caller for whom there is no room is told so and sees no silence: there is a descriptor for as long as that takes.
+//! A caller for which there is no room gets an answer that says so: for as long as that takes, there is a descriptor.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -26,33 +27,34 @@ use seawall_client::connect::HttpVersion;
 use crate::config::Settings;
 use crate::problem::Problem;
 
-/// At most this many callers' connections, whatever `gateway.limits.connections` allows.
+/// The most connections of callers, even where `gateway.limits.connections` allows more.
 static MOST_CALLERS: AtomicU64 = AtomicU64::new(u64::MAX);
 
-/// At most this many connections of the admin side.
+/// The most connections of the admin side.
 static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// What one worker's runtime holds: the poll, twice, its waker, and its end of the signals' pipe.
+/// The descriptors that one worker's runtime holds: two for the poll, its waker, and its end of the signals' pipe.
 const OF_A_RUNTIME: u64 = 4;
-/// Connections of the admin side, a file and a lookup, which have low numbers, too, where these are free.
+/// Descriptors for connections of the admin side, a file and a lookup. They too get low numbers where such are free.
 const PASSING: u64 = 4;
-/// An eighth of the limit is kept back, but no less than this: a look at `/livez`, a reload and a lookup at the same time.
+/// The least that is kept back, where an eighth of the limit is less. It is enough for a look at `/livez`, a reload and a
+/// lookup at the same time.
 const LEAST_KEPT: u64 = 16;
-/// And no more than this: all connections that the admin side ever takes, and a quarter of that for the rest.
+/// The most that is kept back: all connections that the admin side ever takes, and a quarter of that number for the rest.
 const MOST_KEPT: u64 = 320;
 
 /// How the descriptors are divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Share {
-    /// The limit that stands now, for numbers of descriptors.
+    /// The limit of the process's descriptors, as it is now.
     limit: u64,
-    /// Of these, for the admin side, lookups and files.
+    /// Of these, the descriptors that are kept for the admin side, lookups and files.
     kept: u64,
-    /// Of these, what the program holds without any call.
+    /// Of these, the descriptors that the program holds without any call.
     own: u64,
-    /// Of the rest, the most for callers.
+    /// Of the rest, the most that callers may use.
     callers: u64,
-    /// What the rest would have to be for this configuration: its callers, and its connections to dependencies.
+    /// What this configuration may need of the rest: for its callers, and for its connections to dependencies.
     wanted: (u64, u64),
 }
 
@@ -64,7 +66,7 @@ impl Share {
         Share { limit, kept, own, callers, wanted }
     }
 
-    /// The most connections of the admin side: of what is kept back all but a fifth, which stays for lookups and files.
+    /// The most connections of the admin side: four fifths of what is kept back. The last fifth is for lookups and files.
     fn seats(&self) -> u64 {
         self.kept * 4 / 5
     }
@@ -73,7 +75,7 @@ impl Share {
         self.limit.saturating_sub(self.kept).saturating_sub(self.own)
     }
 
-    /// What is wrong with the limit, where it is too small.
+    /// What is wrong with the limit, in words, where it is too small.
     fn too_small(&self, hard: u64) -> Option<String> {
         let Share { limit, kept, own, callers, wanted: (of_callers, of_dependencies) } = *self;
         if of_callers.saturating_add(of_dependencies) <= self.rest() {
@@ -91,7 +93,8 @@ impl Share {
     }
 }
 
-/// Raises the limit as far as may be, divides what there is, and says where that is too little. Before anything listens.
+/// Raises the limit as far as the system allows, divides the descriptors, and warns where they are too few. It is called
+/// before anything listens.
 pub(crate) fn divide(settings: &Settings, workers: usize) {
     let (limit, hard) = raise();
     let workers = workers as u64;
@@ -105,17 +108,18 @@ pub(crate) fn divide(settings: &Settings, workers: usize) {
     }
 }
 
-/// At most this many connections of the admin side find a descriptor, however many callers there are.
+/// The most connections of the admin side, for which there are always descriptors, however many callers there are.
 pub(crate) fn admin_seats() -> usize {
     ADMIN_SEATS.load(Ordering::Relaxed)
 }
 
-/// Why there is no descriptor for a caller that was just accepted, where there is none. `connected` are there without it.
+/// Why there is no descriptor for a caller that was just accepted; nothing where there is one. `connected` is the number of
+/// the other callers.
 pub(crate) fn no_room(tcp: &TcpStream, connected: u64) -> Option<Problem> {
     let why = if connected >= MOST_CALLERS.load(Ordering::Relaxed) {
         format!("{connected} callers are connected, as many as there are file descriptors for")
     } else if is_reserved(tcp) {
-        // So that there is room when this one comes back.
+        // Idle connections are given up, so that there is room when this caller comes back.
         let _freed = give_up_idle();
         "a caller was turned away: all file descriptors but those kept for the admin side are in use"
             .to_owned()
@@ -125,7 +129,7 @@ pub(crate) fn no_room(tcp: &TcpStream, connected: u64) -> Option<Problem> {
     Some(Problem::refused(Reason::OutOfDescriptors, None, why))
 }
 
-/// Raises the soft limit to the hard one. Both, as they are then.
+/// Raises the soft limit to the hard one, and returns both as they are then.
 fn raise() -> (u64, u64) {
     let before = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: before.maximum, maximum: before.maximum };
@@ -135,27 +139,27 @@ fn raise() -> (u64, u64) {
         tracing::warn!(%error, "the limit of open files cannot be raised to its hard limit");
     }
     let now = getrlimit(Resource::Nofile);
-    // None is no limit.
+    // `None` means that there is no limit.
     (now.current.unwrap_or(u64::MAX), now.maximum.unwrap_or(u64::MAX))
 }
 
-/// What the program holds once it serves, without any call.
+/// The descriptors that the program holds once it serves, without any call.
 fn own(settings: &Settings, workers: u64) -> u64 {
-    // The kernel gives out the lowest number that is free.
+    // The kernel gives out the lowest free number, so this file's number is the count of those in use.
     let now = File::open("/dev/null").map_or(0, |file| file.as_raw_fd());
     let doors =
         1 + settings.dependencies.iter().filter(|dependency| dependency.listen.is_some()).count() as u64;
     u64::try_from(now).unwrap_or(0) + workers * (doors + OF_A_RUNTIME) + 1 + PASSING
 }
 
-/// The most connections of callers, and to dependencies, that the configuration allows.
+/// The most connections that the configuration allows: those of callers, and those to dependencies.
 fn wanted(settings: &Settings, workers: u64) -> (u64, u64) {
     let callers = settings.gateway.limits.connections as u64;
     let dependencies = settings.dependencies.iter().map(|dependency| {
         let limit = dependency.concurrency.limit;
         let calls = if limit.enabled { u64::from(limit.max) } else { callers };
         let each = match dependency.http == HttpVersion::Http2 {
-            // Many calls share a connection; each worker has its own.
+            // Many calls share a connection, and each worker has its own connections.
             true => workers.min(calls),
             false => calls + workers * dependency.pool.max_idle as u64,
         };
@@ -171,13 +175,13 @@ mod tests {
     #[test]
     fn callers_get_what_dependencies_cannot_want_and_at_least_half() {
         for (limit, own, wanted, kept, callers) in [
-            // Room for all: nobody is kept out but by the configuration.
+            // There is room for all: only the configuration bounds the callers.
             (20_000, 40, (10_000, 1_128), 320, 18_512),
             (1_048_576, 40, (10_000, 1_128), 320, 1_047_088),
             (1_024, 40, (10_000, 1_128), 128, 428),
             (256, 31, (50, 1_000), 32, 96),
             (64, 15, (10_000, 1_128), 16, 16),
-            // Even where there is nothing to divide, one may try.
+            // Even where there is nothing to divide, one caller may try.
             (32, 40, (10_000, 1_128), 16, 1),
             (8, 40, (10, 10), 16, 1),
             (u64::MAX, 40, (10_000, u64::MAX), 320, (u64::MAX - 360) / 2),

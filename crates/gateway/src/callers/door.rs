@@ -1,5 +1,5 @@
-//! A door of the gateway: the listener that callers come in by, the gate that says who may, and the dependency that a request
-//! is meant for.
+//! A door of the gateway: the listener that callers come in by, the gate that decides who may come in, and the dependency that
+//! a request is meant for.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -11,30 +11,30 @@ use crate::problem::Problem;
 use crate::running::compiled::Compiled;
 use crate::running::tokens::TokenFile;
 
-/// A bound listener and what comes in by it.
+/// A bound listener, and what is configured for it.
 #[derive(Debug)]
 pub(crate) struct Entrance {
     pub(crate) listener: TcpListener,
     pub(crate) address: SocketAddr,
-    /// The dependency whose own port it is.
+    /// The dependency whose own port this is; none for the port that all dependencies share.
     pub(crate) own: Option<String>,
     pub(crate) tokens: Option<TokenFile>,
 }
 
-/// What a listener lets in, and where that goes.
+/// What a listener lets in, and which dependency it leads to.
 pub(crate) struct Door {
     pub(crate) gate: Gate,
     own: Option<String>,
 }
 
 impl Door {
-    /// The door behind an entrance; `hosts` are the names by which callers may know the gateway.
+    /// Makes the door behind an entrance. `hosts` are the names by which callers may know the gateway.
     pub(crate) fn new(entrance: Entrance, hosts: &[String]) -> (TcpListener, Door) {
         let Entrance { listener, address, own, tokens } = entrance;
         (listener, Door { gate: Gate::new(address, hosts, tokens), own })
     }
 
-    /// The dependency's index, and the path as the dependency knows it.
+    /// Returns the dependency's index, and the path as the dependency knows it.
     pub(crate) fn route(
         &self,
         compiled: &Compiled,
@@ -46,7 +46,7 @@ impl Door {
         let unknown = |name: &str| {
             let why = match name {
                 "" => "the first segment of the path names the dependency, and there is none".to_owned(),
-                "-" => "paths under /-/ are Seawall's own, and there is none of this name".to_owned(),
+                "-" => "paths under /-/ are Seawall's own, and this one does not exist".to_owned(),
                 name => format!("there is no dependency `{name}`"),
             };
             Problem::refused(Reason::UnknownDependency, None, why)
@@ -62,7 +62,7 @@ impl Door {
     }
 }
 
-/// The part of a path behind its first segment, and that segment.
+/// The first segment of a path, and the path without it.
 fn split_prefix(path: &PathAndQuery) -> Option<(&str, PathAndQuery)> {
     let text = path.as_str().strip_prefix('/')?;
     let end = text.find(['/', '?']).unwrap_or(text.len());

@@ -1,5 +1,5 @@
-//! One request of a caller and its answer, as the connection knows them: over HTTP/1.1 one after the other, over HTTP/2 each a
-//! stream.
+//! One request of a caller and its answer, as the connection knows them. Over HTTP/1.1 exchanges follow one another; over
+//! HTTP/2 each exchange is a stream.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use seawall_policy::Time;
 use super::caller::Caller;
 use super::streams::{Stream, Streams};
 
-/// One exchange of a caller, as it is known outside of its future.
+/// One exchange of a caller, as it is known outside its future.
 #[derive(Clone, Debug)]
 pub(crate) struct Exchange {
     caller: Arc<Caller>,
-    /// On HTTP/2.
+    /// The exchange's stream, on HTTP/2.
     stream: Option<Arc<Stream>>,
 }
 
 impl Exchange {
-    /// The next one of a connection.
+    /// The next exchange of a connection.
     pub(crate) fn next(caller: &Arc<Caller>) -> Exchange {
         Exchange { caller: Arc::clone(caller), stream: caller.streams().map(Streams::next) }
     }
@@ -32,15 +32,15 @@ impl Exchange {
         self.stream.as_ref()
     }
 
-    /// A head has been read; what follows must be over at `end_by`.
-    pub(crate) fn call_begins(&self, end_by: Time) {
+    /// A head has been read, and the call must be over at `end_by`. A later time takes the place of an earlier one.
+    pub(crate) fn ends_by(&self, end_by: Time) {
         match &self.stream {
             Some(stream) => stream.ends_by(end_by),
-            None => self.caller.call_begins(end_by),
+            None => self.caller.ends_by(end_by),
         }
     }
 
-    /// It was refused, and its answer is handed over to be written.
+    /// The request was refused, and the refusal is handed over to be written.
     pub(crate) fn refused(&self, now: impl FnOnce() -> Time) {
         match &self.stream {
             Some(stream) => stream.ends_by(now()),
@@ -55,20 +55,20 @@ impl Exchange {
         }
     }
 
-    /// When the connection ends, it ends with a reset: what was sent is not whole. A stream has a reset of its own.
+    /// Lets the connection end with a reset, since the answer that was sent is not whole. A stream has a reset of its own.
     pub(crate) fn reset_at_the_end(&self) {
         if self.stream.is_none() {
             self.caller.reset_at_the_end();
         }
     }
 
-    /// Whether it was ended because it was late.
+    /// Whether the exchange was ended because it was late.
     pub(crate) fn is_late(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.is_late())
     }
 }
 
-/// Spawns the task of each stream, and keeps hold of it.
+/// Spawns the task of each stream, and keeps a handle to end it.
 #[derive(Clone)]
 pub(crate) struct Spawner(pub(crate) Arc<Caller>);
 
@@ -79,7 +79,7 @@ where
 {
     fn execute(&self, future: F) {
         let task = tokio::spawn(future);
-        // hyper hands the stream over directly after it called the service, which has put the stream's facts there.
+        // hyper hands the stream's future over directly after it called the service, and the service has noted the stream by then.
         if let Some(streams) = self.0.streams() {
             streams.watch(task.abort_handle());
         }

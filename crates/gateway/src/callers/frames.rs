@@ -1,17 +1,17 @@
 //! The frames of an HTTP/2 connection, counted beside hyper.
 //!
-//! A PING, a SETTINGS or a PRIORITY frame costs its sender nothing and us an answer or some work. hyper's HTTP/2 code bounds
-//! floods of resets and of CONTINUATION frames, and answers every PING and SETTINGS frame, so one connection that sends
-//! nothing else keeps a worker busy. A limit on their rate alone is wrong in both directions: clients that measure the
-//! connection send a PING for each piece of an answer, thousands in a second over loopback, and a slow flood would pass. So
-//! control frames are paid for by what a connection is for: requests, and the bytes of bodies in both directions earn
-//! tokens, control frames use them up, and time gives a few.
+//! A PING, a SETTINGS or a PRIORITY frame costs its sender nothing, and costs us an answer or some work. hyper's HTTP/2 code
+//! bounds floods of resets and of CONTINUATION frames, but answers every PING and SETTINGS frame. So one connection that
+//! sends nothing else keeps a worker busy. A limit on the rate of such frames is wrong in both directions. Clients that
+//! measure the connection send a PING for each piece of an answer, thousands in a second over loopback; and a slow flood
+//! would pass. So control frames are paid for by what a connection is for. Requests and the bytes of bodies in both
+//! directions earn tokens, control frames use them up, and time gives a few.
 //!
-//! Only the nine bytes before each frame are read here (RFC 9113, section 4.1). What is malformed is left to hyper.
+//! Only the nine bytes before each frame are read here (RFC 9113, section 4.1). Malformed frames are left to hyper.
 
 use seawall_policy::Time;
 
-/// What stands before each frame.
+/// The head of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHead {
     pub(crate) length: u32,
@@ -30,33 +30,33 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const HEAD: usize = 9;
-/// What a client sends before its first frame (RFC 9113, section 3.4).
+/// The number of bytes that a client sends before its first frame (RFC 9113, section 3.4).
 const PREFACE: u32 = 24;
 
-/// Follows one direction of a connection.
+/// Follows the frames of one direction of a connection.
 #[derive(Debug)]
 pub(crate) struct Frames {
     head: [u8; HEAD],
-    /// The bytes of `head` that are there.
+    /// The number of bytes of `head` that have been read.
     have: usize,
-    /// The bytes of the frame's payload, or of the preface, that are still to come.
+    /// The number of bytes of the frame's payload, or of the preface, that are still to come.
     left: u32,
     in_headers: bool,
     last_stream: u32,
 }
 
 impl Frames {
-    /// What the caller sends.
+    /// Follows what the caller sends.
     pub(crate) fn inbound() -> Frames {
         Frames { left: PREFACE, ..Frames::outbound() }
     }
 
-    /// What the caller gets.
+    /// Follows what the caller gets.
     pub(crate) fn outbound() -> Frames {
         Frames { head: [0; HEAD], have: 0, left: 0, in_headers: false, last_stream: 0 }
     }
 
-    /// Follows the next bytes, and tells of each frame when its head is there.
+    /// Follows the next bytes, and calls `tell` for each frame as soon as its head is complete.
     pub(crate) fn read(&mut self, mut bytes: &[u8], mut tell: impl FnMut(FrameHead)) {
         while !bytes.is_empty() {
             if self.left > 0 {
@@ -81,7 +81,7 @@ impl Frames {
         }
     }
 
-    /// Whether a frame may begin here.
+    /// Whether the next byte begins a frame.
     pub(crate) fn is_between(&self) -> bool {
         self.have == 0 && self.left == 0
     }
@@ -91,7 +91,7 @@ impl Frames {
         self.in_headers
     }
 
-    /// The highest stream that was opened.
+    /// The highest number of a stream that was opened.
     pub(crate) fn last_stream(&self) -> u32 {
         self.last_stream
     }
@@ -111,17 +111,18 @@ pub(crate) fn enough(last_stream: u32) -> [u8; HEAD + 8] {
     [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, 0x0b]
 }
 
-/// What a connection may still spend on control frames. All figures are quarters of a PING.
+/// What a connection may still spend on control frames. All figures are in quarters of a PING.
 #[derive(Debug)]
 pub(crate) struct Purse {
     tokens: i64,
-    /// When time last gave some.
+    /// When tokens were last added for the time that had passed.
     filled: Time,
 }
 
-/// The most that is kept: two thousand PINGs, a few milliseconds of work.
+/// The most that can be saved: two thousand PINGs, which are a few milliseconds of work.
 const MOST: i64 = 4 * 2000;
-/// A hundred PINGs a second are no work, and more than any client sends that has nothing else to do.
+/// What time gives: a hundred PINGs a second. That is hardly any work, and more than any client sends that has nothing else
+/// to do.
 const EACH_SECOND: i64 = 4 * 100;
 
 impl Purse {
@@ -129,23 +130,23 @@ impl Purse {
         Purse { tokens: MOST, filled: now }
     }
 
-    /// A frame came from the caller.
+    /// Counts a frame that came from the caller.
     pub(crate) fn came(&mut self, frame: FrameHead) {
         self.add(match frame.kind {
             HEADERS => 4 * 16,
             DATA if frame.length > 0 => earned(frame.length),
             DATA if frame.flags & END_STREAM != 0 => 0,
-            // Their floods are bounded by hyper's own HTTP/2 code.
+            // hyper's own HTTP/2 code bounds floods of these frames.
             RST_STREAM | CONTINUATION => 0,
-            // Clients send several for each piece of an answer that they take.
+            // Clients send several of these for each piece of an answer that they take.
             WINDOW_UPDATE => -1,
-            // Each is applied to all streams, and acknowledged.
+            // Each of these is applied to all streams, and acknowledged.
             SETTINGS => -8,
             _ => -4,
         });
     }
 
-    /// A frame went to the caller.
+    /// Counts a frame that went to the caller.
     pub(crate) fn went(&mut self, frame: FrameHead) {
         if frame.kind == DATA && frame.length > 0 {
             self.add(earned(frame.length));
@@ -156,7 +157,7 @@ impl Purse {
         self.tokens = self.tokens.saturating_add(tokens).min(MOST);
     }
 
-    /// Whether it is used up. The clock is asked only when it would be.
+    /// Whether the purse is used up. The clock is asked only when it would be without the tokens that time gives.
     pub(crate) fn is_empty(&mut self, now: impl FnOnce() -> Time) -> bool {
         if self.tokens >= 0 {
             return false;
@@ -169,7 +170,7 @@ impl Purse {
     }
 }
 
-/// What this number of bytes of a body pays for: a PING, and one more for each 256 bytes.
+/// What this number of bytes of a body earns: a PING, and one more for each 256 bytes.
 fn earned(bytes: u32) -> i64 {
     4 * (1 + i64::from(bytes / 256))
 }
@@ -217,7 +218,7 @@ mod tests {
 
     const PING: FrameHead = FrameHead { length: 8, kind: 6, flags: 0, stream: 0 };
 
-    /// The PINGs that pass before it is empty, at a time.
+    /// The number of PINGs that pass at this time before the purse is empty.
     fn pings(purse: &mut Purse, now: Time) -> usize {
         (0..10_000)
             .take_while(|_| {
@@ -232,7 +233,7 @@ mod tests {
         let mut purse = Purse::new(Time::from_millis(0));
         assert_eq!(pings(&mut purse, Time::from_millis(0)), 2000);
         assert_eq!(pings(&mut purse, Time::from_millis(1000)), 99);
-        // The one that finds it empty, and then as many as there ever are.
+        // One PING finds the purse empty. A long time later it is as full as it can ever be.
         assert_eq!(pings(&mut purse, Time::from_millis(3_600_000)), 2001);
     }
 
@@ -249,6 +250,6 @@ mod tests {
         for _ in 0..10_000 {
             purse.came(FrameHead { length: 0, kind: DATA, flags: 0, stream: 1 });
         }
-        assert!(purse.is_empty(|| Time::from_millis(0)), "frames without bytes pay for nothing");
+        assert!(purse.is_empty(|| Time::from_millis(0)), "frames without bytes earn nothing");
     }
 }

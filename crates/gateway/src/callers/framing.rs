@@ -1,61 +1,62 @@
 //! Where one message of a caller ends and the next head begins, read strictly.
 //!
-//! hyper reads heads as leniently as RFC 9112 allows: with both `Transfer-Encoding` and `Content-Length` it takes the
+//! hyper reads heads as leniently as RFC 9112 allows. With both `Transfer-Encoding` and `Content-Length` it takes the
 //! first and drops the second, two equal lengths become one, and a line may end without its carriage return. A proxy
-//! before us may have read the same bytes the other way round, and that difference is how requests are smuggled. hyper
-//! has dropped the evidence by the time that it calls us. Looking at the first bytes after each answer, the obvious
-//! cure, misses the heads that travel behind another request in one packet. So every byte is followed here: heads line
-//! by line, bodies by their length or their chunks.
+//! before us may have read the same bytes the other way round, and that difference is how requests are smuggled. By the
+//! time that hyper calls us, it has dropped the evidence. The obvious cure, a look at the first bytes after each answer,
+//! misses the heads that travel behind another request in one packet. So every byte is followed here: heads line by line,
+//! bodies by their length or their chunks.
 //!
-//! It never answers; it only notes from which request on the bytes have two readings. When it loses the thread, every
-//! later request is doubtful: where hyper and this disagree, the request is refused.
+//! This code never answers a request. It only notes from which request on the bytes have two readings. When it can no longer
+//! tell where a message ends, every later request is doubtful. So a request that hyper and this code read differently is
+//! refused.
 
-/// The framing of one connection's requests.
+/// Follows the requests of one connection.
 #[derive(Debug)]
 pub struct Framing {
     state: State,
     head: Head,
-    /// The beginning of a line that is not complete.
+    /// The beginning of a line that is not complete yet.
     line: Vec<u8>,
     /// The longest head, in bytes; hyper refuses a longer one by itself.
     head_limit: usize,
     heads: u64,
     doubtful: Option<u64>,
-    /// What makes it doubtful is a fragment in its target.
+    /// Whether the doubtful request is so because of a fragment in its target.
     fragment: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// In a head, or before one.
+    /// Within a head, or before one.
     Head,
-    /// So many bytes of a body are left.
+    /// Within a body, with this number of bytes left.
     Data(u64),
-    /// The line that tells a chunk's size.
+    /// Within the line that tells a chunk's size.
     Size,
-    /// A chunk's data and the line end behind it.
+    /// Within a chunk, with this number of bytes left of its data and the line end behind them.
     Chunk(u64),
-    /// Behind the last chunk.
+    /// Behind the last chunk, where trailers may come.
     Trailers,
-    /// What comes has no meaning that could be relied on.
+    /// What comes has no meaning that can be relied on.
     Lost,
 }
 
 /// What a head has said so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
-    /// Bytes of its complete lines.
+    /// The number of bytes in its complete lines.
     bytes: usize,
-    /// It gives one reading only, so far.
+    /// Whether it has two readings.
     doubtful: bool,
-    /// There is a `#` in the request line.
+    /// Whether there is a `#` in the request line.
     fragment: bool,
     chunked: bool,
     length: Option<u64>,
 }
 
 impl Framing {
-    /// Before the first byte.
+    /// The state before the first byte of a connection.
     #[must_use]
     pub fn new(head_limit: usize) -> Framing {
         Framing {
@@ -69,13 +70,13 @@ impl Framing {
         }
     }
 
-    /// The number of the first request that has two readings, from 1; so have all behind it.
+    /// The number of the first request that has two readings, counted from 1. All requests behind it count as doubtful, too.
     #[must_use]
     pub fn doubtful_from(&self) -> Option<u64> {
         self.doubtful
     }
 
-    /// Whether the doubtful request is so because of a `#` in its target. hyper cuts the target there.
+    /// Whether the doubtful request is so because of a `#` in its target, where hyper cuts the target off.
     #[must_use]
     pub fn is_fragment(&self) -> bool {
         self.fragment
@@ -114,7 +115,7 @@ impl Framing {
         }
     }
 
-    /// Takes the rest of a line, if it is there, and gives what is behind it.
+    /// Takes the rest of a line, as far as it is there, and returns the bytes behind it.
     fn read_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             if self.head.bytes + self.line.len() + bytes.len() > self.head_limit {
@@ -137,7 +138,7 @@ impl Framing {
         rest
     }
 
-    /// A whole line, with its end.
+    /// Takes a whole line, with its line end.
     fn line_ended(&mut self, line: &[u8]) {
         let strict = line.strip_suffix(b"\r\n");
         match self.state {
@@ -188,7 +189,7 @@ impl Framing {
         }
     }
 
-    /// What comes from here on cannot be told apart.
+    /// From here on nobody can tell where a message ends.
     fn lose(&mut self) {
         self.line = Vec::new();
         self.state = State::Lost;
@@ -201,7 +202,7 @@ fn after_data(left: u64) -> State {
 }
 
 impl Head {
-    /// A line without its end.
+    /// Takes a line without its line end.
     fn line(&mut self, line: &[u8]) {
         let first = self.bytes == 0;
         self.bytes += line.len() + 2;
@@ -212,7 +213,7 @@ impl Head {
         let value = match line[0] {
             b't' | b'T' => field(line, b"transfer-encoding"),
             b'c' | b'C' => field(line, b"content-length"),
-            // A line that goes on with the one before it.
+            // This line continues the one before it.
             b' ' | b'\t' => {
                 self.doubtful = true;
                 None
@@ -231,8 +232,8 @@ impl Head {
     }
 }
 
-/// The value of a line whose name is `name`. With whitespace before the colon, which some take for a part of the name
-/// and some for nothing, it is the whole rest, which is no good value of anything.
+/// The value of a line whose name is `name`. Where whitespace stands before the colon, some programs take it for a part of
+/// the name and some ignore it. The value is then all that follows the name, which is no valid value of any field.
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (found, rest) = line.split_at_checked(name.len())?;
     if !found.eq_ignore_ascii_case(name) {
@@ -244,7 +245,7 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     }
 }
 
-/// Without the spaces and tabs around it.
+/// The value without the spaces and tabs around it.
 fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;
@@ -262,7 +263,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// The size in a chunk's line: hexadecimal digits, then perhaps an extension.
+/// The size in a chunk's line, which consists of hexadecimal digits and perhaps an extension.
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let end = line.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(line.len());
     let (digits, extension) = line.split_at(end);
@@ -355,7 +356,7 @@ mod tests {
             assert_eq!(doubtful(bytes.as_bytes()), Some(2), "{before:?}");
         }
         let inside = post(&format!("content-length: {}\r\n", twice.len()), &twice);
-        assert_eq!(doubtful(inside.as_bytes()), None, "what looks like a head in a body is none");
+        assert_eq!(doubtful(inside.as_bytes()), None, "what looks like a head within a body is not one");
     }
 
     #[test]
@@ -383,7 +384,7 @@ mod tests {
         assert_eq!(framing.doubtful_from(), Some(1));
     }
 
-    /// A request in bytes, and whether it has one reading.
+    /// A request in bytes.
     fn request() -> impl Strategy<Value = Vec<u8>> {
         let data = proptest::collection::vec(any::<u8>(), 0..40);
         prop_oneof![
@@ -406,7 +407,7 @@ mod tests {
         ]
     }
 
-    /// Feeds it in pieces.
+    /// Follows these bytes in pieces of these sizes.
     fn follow(bytes: &[u8], sizes: &[usize]) -> Framing {
         let mut framing = Framing::new(LIMIT);
         let (mut rest, mut sizes) = (bytes, sizes.iter().cycle());

@@ -1,5 +1,5 @@
-//! Who may call. The data port adds credentials to what passes, so it must not be reached from a web page: neither by
-//! a page of another origin, nor by one whose own name was made to point here (DNS rebinding).
+//! Decides who may call. The data port adds credentials to what passes, so no web page may reach it: neither a page of
+//! another origin, nor a page whose own name was made to point here (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,7 +16,7 @@ const TOKEN: HeaderName = HeaderName::from_static("seawall-token");
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     listen: IpAddr,
-    /// The listener's address with its port: what nearly every caller says, so it is compared first.
+    /// The listener's address with its port. Nearly every caller names this as its Host, so it is compared first.
     usual: String,
     hosts: Vec<String>,
     tokens: Option<TokenFile>,
@@ -25,9 +25,9 @@ pub(crate) struct Gate {
 /// Why a request is not let through, in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// It does not say, or not in one way only, whom it is meant for.
+    /// The request does not name its host, or names more than one.
     Malformed(&'static str),
-    /// It may not come in.
+    /// The request may not come in.
     Outside(&'static str),
 }
 
@@ -36,7 +36,7 @@ impl Gate {
         Gate { listen: listen.ip(), usual: listen.to_string(), hosts: hosts.to_vec(), tokens }
     }
 
-    /// Lets a request through, or says why not.
+    /// Lets a request through, or returns why not.
     pub(crate) fn admit(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Kept> {
         let host = match self.says_the_usual(uri, headers) {
             true => &self.usual,
@@ -45,7 +45,7 @@ impl Gate {
         self.admit_host(host, headers).map_err(Kept::Outside)
     }
 
-    /// Whether the request names this listener in its one Host and nowhere else: there is nothing to take apart.
+    /// Whether the request names this listener in its one Host and nowhere else. Then there is nothing to parse.
     fn says_the_usual(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(header::HOST).iter();
         let usual = hosts.next().is_some_and(|host| host.as_bytes() == self.usual.as_bytes());

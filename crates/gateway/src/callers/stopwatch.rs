@@ -1,8 +1,9 @@
-//! For tests: what stands between a request's parsed head and its written answer.
+//! For tests: the time between a request's parsed head and its written answer.
 //!
-//! A caller's own clock shows the crowd before it, too, and its own turn to run. Here the worker's thread looks itself,
-//! each time that a head was parsed and each time that it parks, at what its connections have written since. The time
-//! in which it was ready and the processor was another's, as the thousand callers' of a test, is told apart.
+//! A caller's own clock also measures how long the callers before it took, and how long the caller waited for the processor.
+//! So the worker's thread measures by itself. Each time that a head was parsed, and each time that the thread parks, it
+//! looks at what its connections have written since. The time in which the thread was ready, but something else had the
+//! processor, for example a test's thousand callers, is counted separately.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -17,15 +18,15 @@ use crate::callers::caller::Caller;
 pub(crate) struct Lap {
     /// From the parsed head until its answer was seen to be with the kernel.
     pub(crate) took: Duration,
-    /// For so long of it the thread was ready to run and did not.
+    /// The part of this time in which the thread was ready to run and did not run.
     pub(crate) displaced: Duration,
-    /// So many other heads were parsed meanwhile.
+    /// The number of other heads that were parsed meanwhile.
     pub(crate) others: usize,
 }
 
-struct Running {
+struct RunningLap {
     caller: Arc<Caller>,
-    /// What its connection had written before.
+    /// The number of bytes that its connection had written before.
     written: u64,
     began: Instant,
     displaced: Duration,
@@ -34,13 +35,13 @@ struct Running {
 
 #[derive(Default)]
 struct Laps {
-    running: Vec<Running>,
+    running: Vec<RunningLap>,
     over: Vec<Lap>,
     schedule: Option<File>,
 }
 
 impl Laps {
-    /// For how long this thread has been ready to run and did not, by the kernel's accounts; nothing where it keeps none.
+    /// For how long this thread has been ready to run and did not run, as the kernel counts it; zero where it does not count.
     fn displaced(&mut self) -> Duration {
         let mut told = || {
             let file = match &self.schedule {
@@ -59,17 +60,17 @@ thread_local! {
     static LAPS: RefCell<Laps> = RefCell::default();
 }
 
-/// A head was parsed.
+/// Notes that a head was parsed.
 pub(crate) fn head_parsed(caller: &Arc<Caller>) {
     look();
     LAPS.with_borrow_mut(|laps| {
         laps.running.iter_mut().for_each(|lap| lap.others += 1);
         let (caller, written, displaced) = (Arc::clone(caller), caller.written(), laps.displaced());
-        laps.running.push(Running { caller, written, began: Instant::now(), displaced, others: 0 });
+        laps.running.push(RunningLap { caller, written, began: Instant::now(), displaced, others: 0 });
     });
 }
 
-/// Notes what has been written.
+/// Notes which answers have been written.
 pub(crate) fn look() {
     LAPS.with_borrow_mut(|laps| {
         let (now, displaced) = (Instant::now(), laps.displaced());
@@ -85,7 +86,7 @@ pub(crate) fn look() {
     });
 }
 
-/// What this thread has noted.
+/// Takes what this thread has noted.
 pub(crate) fn take_laps() -> Vec<Lap> {
     LAPS.take().over
 }

@@ -1,10 +1,10 @@
-//! The streams of a caller's HTTP/2 connection, each with a deadline that somebody else watches.
+//! The streams of a caller's HTTP/2 connection, each with a deadline that the worker's round watches.
 //!
-//! The obvious place for an answer's deadline is its body, which is asked for the next piece. hyper asks a body for nothing
-//! while its caller grants no window, so such a deadline never fires: one connection with twenty streams kept all twenty
-//! places of a dependency for as long as it liked. Here each stream is a task of its own, and the worker's round, which looks
-//! at all connections four times a second, ends the task when the stream is late. With the task go the dependency's
-//! connection, the place in its limit, and what was buffered; the caller gets a reset.
+//! The obvious place for an answer's deadline is its body, which hyper asks for the next piece. But hyper asks a body for
+//! nothing while its caller grants no window, so such a deadline never fires. One connection with twenty streams kept all
+//! twenty slots of a dependency for as long as it liked. Here each stream is a task of its own. The worker's round, which
+//! looks at all connections four times a second, ends the task of a late stream. With the task, the connection to the
+//! dependency, the slot of its limit and the buffered bytes are given back. The caller gets a reset.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -19,33 +19,33 @@ use super::patience::{LATE, UNREAD};
 /// One stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// Nanoseconds of the clock.
+    /// When the stream must be over, in nanoseconds of the clock.
     end_by: AtomicU64,
-    /// Pieces of the answer that were handed over.
+    /// The number of pieces of the answer that were handed over.
     pieces: AtomicU64,
-    /// The last of them has not been taken yet.
+    /// Whether the last of them has not been taken yet.
     owes: AtomicBool,
-    /// It is being ended because it is late.
+    /// Whether the stream is being ended because it is late.
     late: AtomicBool,
 }
 
 impl Stream {
-    /// It must be over at `end_by`.
+    /// The stream must be over at `end_by`.
     pub(super) fn ends_by(&self, end_by: Time) {
         self.end_by.store(end_by.as_nanos(), Relaxed);
     }
 
-    /// Whether it was ended because it was late.
+    /// Whether the stream was ended because it was late.
     pub(super) fn is_late(&self) -> bool {
         self.late.load(Relaxed)
     }
 
-    /// The caller has taken what was handed over before.
+    /// Notes that the caller has taken the pieces that were handed over before.
     pub(crate) fn has_taken(&self) {
         self.owes.store(false, Relaxed);
     }
 
-    /// A piece of the answer is handed over.
+    /// Notes that a piece of the answer is handed over.
     pub(crate) fn handed(&self) {
         self.pieces.store(self.pieces.load(Relaxed) + 1, Relaxed);
         self.owes.store(true, Relaxed);
@@ -55,10 +55,10 @@ impl Stream {
 /// All streams of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
-    /// The one whose task is about to be spawned.
+    /// The stream whose task is about to be spawned.
     next: Mutex<Option<Arc<Stream>>>,
     all: Mutex<Vec<Watched>>,
-    /// A stream was ended because it was late, and since then something has always waited to be written.
+    /// Whether a stream was ended because it was late, and some bytes have waited to be written ever since.
     late: AtomicBool,
     leave: Notify,
 }
@@ -68,16 +68,16 @@ pub(crate) struct Streams {
 struct Watched {
     task: AbortHandle,
     stream: Arc<Stream>,
-    /// The pieces at an earlier look, and when that was.
+    /// The number of pieces at an earlier look, and the time of that look.
     seen: u64,
     since: Time,
 }
 
-/// From this length on, tasks that have ended are taken out of the list without waiting for the next round.
+/// The length of the list from which on tasks that have ended are taken out without waiting for the next round.
 const LONG: usize = 256;
 
 impl Streams {
-    /// A new one, whose task is about to be spawned.
+    /// A new stream, whose task is about to be spawned.
     pub(super) fn next(&self) -> Arc<Stream> {
         let stream = Arc::new(Stream {
             end_by: AtomicU64::new(Time::NEVER.as_nanos()),
@@ -99,7 +99,7 @@ impl Streams {
         all.push(Watched { task, stream, seen: 0, since: Time::ZERO });
     }
 
-    /// Ends the streams that are late, and says whether there was any since the last look.
+    /// Ends the streams that are late, and returns whether there were any streams since the last look.
     pub(crate) fn look_after(&self, now: Time) -> bool {
         let mut all = self.all.lock();
         let any = !all.is_empty();
@@ -117,22 +117,22 @@ impl Streams {
         any
     }
 
-    /// Nothing waits to be written.
+    /// Notes that no bytes wait to be written.
     pub(crate) fn all_written(&self) {
         self.late.store(false, Relaxed);
     }
 
-    /// Whether what waits to be written waits for a caller that was late.
+    /// Whether the bytes that wait to be written wait for a caller that was late.
     pub(crate) fn waits_for_late(&self) -> bool {
         self.late.load(Relaxed)
     }
 
-    /// The connection is to be closed when its streams are over.
+    /// Tells the connection to close when its streams are over.
     pub(crate) fn leave(&self) {
         self.leave.notify_one();
     }
 
-    /// Waits until the connection is to be closed.
+    /// Waits until the connection is told to close.
     pub(crate) async fn told_to_leave(&self) {
         self.leave.notified().await;
     }

@@ -1,27 +1,28 @@
 //! A head that hyper cannot read.
 //!
-//! hyper answers it by itself, with a status and nothing else, and nobody learns why. Its answer is known by what it lacks: all
-//! that goes out through our hands says `seawall-effect`. It is replaced by one that says the same status, and the reason.
+//! hyper answers such a head by itself, with a status and nothing else, so nobody learns the reason. Its answer can be
+//! recognised by what it lacks: every answer that we write has the header `seawall-effect`. It is replaced by an answer with
+//! the same status and the reason.
 
 use http::StatusCode;
 use seawall_policy::Reason;
 
 use crate::problem::Problem;
 
-/// The longest answer that hyper makes by itself is shorter.
+/// More bytes than the longest answer that hyper makes by itself.
 const BARE: usize = 256;
 
-/// hyper's own answer, told in our words.
+/// Our answer in place of hyper's own.
 pub(crate) struct Retold {
     message: Vec<u8>,
     pub(crate) written: usize,
-    /// How long hyper's was.
+    /// The length of hyper's answer.
     pub(crate) stands_for: usize,
     pub(crate) status: StatusCode,
 }
 
 impl Retold {
-    /// hyper's own refusal in these bytes, in our words; none where they are anything else.
+    /// Our answer in place of hyper's own refusal, where these bytes are one.
     pub(crate) fn of(bytes: &[u8]) -> Option<Retold> {
         let begins = bytes.starts_with(b"HTTP/1.") && bytes.get(8..10) == Some(b" 4");
         if !begins || bytes.len() > BARE || !bytes.ends_with(b"\r\n\r\n") {
@@ -34,7 +35,7 @@ impl Retold {
         Some(Retold { message, written: 0, stands_for: bytes.len(), status })
     }
 
-    /// What is still to be written.
+    /// The bytes that are still to be written.
     pub(crate) fn rest(&self) -> &[u8] {
         &self.message[self.written..]
     }

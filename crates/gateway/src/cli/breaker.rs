@@ -1,37 +1,37 @@
-//! `seawall breaker`: an operator's word.
+//! `seawall breaker`: an operator opens or closes a breaker by hand, or gives it back to the evidence.
 
 use clap::ValueEnum;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::failure::Failure;
-use super::remote::{Gateway, Remote, segment};
+use super::remote::{Remote, RemoteGateway, segment};
 use super::status::table;
 use super::terminal;
 use crate::admin::DependencyView;
 
-/// What the breaker shall be.
+/// What the breaker is set to.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Setting {
     /// Refuse every call
     Open,
     /// Let every call pass, whatever happens
     Closed,
-    /// Decide by evidence
+    /// Let evidence decide: how calls end opens it and closes it
     Auto,
 }
 
-/// The part of the answer that is shown.
+/// The part of the admin side's answer that is shown.
 #[derive(Deserialize)]
-struct Done {
-    /// Not told by an older gateway.
+struct ShownAnswer {
+    /// Absent in the answer of an older gateway.
     #[serde(default)]
     results: Vec<String>,
     dependency: DependencyView,
 }
 
 pub(super) fn run(
-    gateway: &Gateway,
+    gateway: &RemoteGateway,
     dependency: &str,
     state: Setting,
     endpoint: Option<usize>,
@@ -49,8 +49,9 @@ pub(super) fn run(
         order["endpoint"] = endpoint.into();
     }
     let answer = remote.post(&format!("/api/dependencies/{}/breaker", segment(dependency)), &order)?;
-    let done: Done = serde_json::from_str(&answer)
-        .map_err(|error| Failure::failed(format!("{}: not what a gateway tells: {error}", gateway.admin)))?;
+    let done: ShownAnswer = serde_json::from_str(&answer).map_err(|error| {
+        Failure::failed(format!("{}: the answer is not that of a gateway: {error}", gateway.admin))
+    })?;
     let mut out = table(vec![done.dependency], terminal::colour_on_output());
     done.results.iter().for_each(|result| out.push_str(&format!("{result}\n")));
     terminal::print(&out)

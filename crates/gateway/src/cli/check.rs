@@ -1,4 +1,4 @@
-//! `seawall check`: every mistake at once, or the settings in force.
+//! `seawall check`: prints all mistakes together, or the settings in force.
 
 use std::path::Path;
 
@@ -11,7 +11,8 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let loaded = config::load(path, &env)
         .map_err(|report| Failure::misuse(report.render(terminal::colour_on_errors())))?;
-    // What only a start would find: a certificate that cannot be read, two operations that cannot be told apart.
+    // This finds what otherwise only a start would find: a certificate that cannot be read, two operations that cannot be told
+    // apart.
     Running::new(loaded.settings.clone(), 1)
         .map_err(|why| Failure::misuse(format!("{}: {why}", path.display())))?;
 

@@ -1,7 +1,7 @@
-//! `seawall explain`: the page for a reason.
+//! `seawall explain`: prints the page of a reason.
 //!
-//! The pages are `docs/reasons/WORD.md` and `docs/words/WORD.md`, built into the program, so that they answer where there is no network and
-//! always speak of this version.
+//! The pages are `docs/reasons/WORD.md` and `docs/words/WORD.md`. They are built into the program, so that they can be read
+//! without a network and always describe this version.
 
 use std::fmt::Write;
 
@@ -18,7 +18,7 @@ macro_rules! pages {
     };
 }
 
-/// Every word with its page: reasons, why a repeat did not happen, and how an answer may break.
+/// Every word with its page: the reasons, the words for why a call was not repeated, and how an answer may break.
 const PAGES: &[(&str, &str)] = pages!["reasons":
     "breaker-open",
     "concurrency-limit",
@@ -58,7 +58,7 @@ const PAGES: &[(&str, &str)] = pages!["reasons":
     "caller",
 ];
 
-/// Words that are no reasons and stand beside them: the effects, and what a breaker says of callers.
+/// Words with a page that are not reasons: the effects, and what a breaker says of callers.
 const NOTIONS: &[(&str, &str)] = pages!["words": "applied", "not-applied", "unknown", "callers-left",];
 
 /// All pages.
@@ -66,7 +66,7 @@ fn pages() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     PAGES.iter().chain(NOTIONS)
 }
 
-/// `words` are those of one name: `callers left` is found as `callers-left` is.
+/// Prints the page of one word. `words` are the parts of its name: `callers left` means `callers-left`.
 pub(super) fn run(words: &[String]) -> Result<(), Failure> {
     let word = words.join(" ");
     let asked = word.trim().to_lowercase().replace(['_', ' '], "-");
@@ -82,7 +82,7 @@ pub(super) fn run(words: &[String]) -> Result<(), Failure> {
     }
 }
 
-/// The reasons that an answer of Seawall's own has this status for.
+/// The reasons for which an answer of Seawall's own has this status.
 fn of_status(status: StatusCode) -> String {
     let reasons = Reason::ALL.iter().filter(|reason| reasons::status(**reason) == status);
     let lines: Vec<String> = reasons
@@ -103,7 +103,7 @@ fn of_status(status: StatusCode) -> String {
     )
 }
 
-/// All words, each with what its page says first.
+/// All words, each with the first paragraph of its page.
 fn list() -> String {
     pages().fold(String::new(), |mut out, (word, page)| {
         let _ = writeln!(out, "{word:<20} {}", gist(page));
@@ -124,7 +124,7 @@ fn unknown(word: &str, asked: &str) -> String {
         .min();
     let near = near.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default();
     let all: Vec<&str> = pages().map(|(known, _)| *known).collect();
-    format!("`{word}` is no reason{near}\nThere are: {}, and statuses as 503", all.join(", "))
+    format!("`{word}` is not a reason{near}\nThere are: {}, and statuses such as 503", all.join(", "))
 }
 
 #[cfg(test)]
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_page_states_what_the_caller_sees() {
-        // Programs that hold a connection see that reason, and callers of the gateway never.
+        // Programs that use the library see `connection-held`. Callers of the gateway never do.
         for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::ConnectionHeld) {
             let page = page(reason.as_str());
             let status = reasons::status(*reason).as_u16();

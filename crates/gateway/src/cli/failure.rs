@@ -1,6 +1,6 @@
-//! How a command ends that did not do what it was asked for.
+//! How a command ends that did not do what it was told to do.
 
-/// Why a command did not do what it was asked for.
+/// Why a command did not do what it was told to do.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) code: u8,
@@ -8,12 +8,12 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// It was asked for rightly, and went wrong.
+    /// The command was right, and it failed.
     pub(super) fn failed(message: impl Into<String>) -> Failure {
         Failure { code: 1, message: message.into() }
     }
 
-    /// It was asked for wrongly, or the configuration is wrong.
+    /// The command or the configuration is wrong.
     pub(super) fn misuse(message: impl Into<String>) -> Failure {
         Failure { code: 2, message: message.into() }
     }

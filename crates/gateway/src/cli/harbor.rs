@@ -1,4 +1,4 @@
-//! `seawall lab harbor`: the misbehaving provider on a port of its own.
+//! `seawall lab harbor`: runs the misbehaving provider on a port of its own.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,7 +13,7 @@ pub(super) fn run(listen: SocketAddr, script: Option<&Path>) -> Result<(), Failu
     let script = script.map(read).transpose()?;
     logs::begin();
     let harbor = Harbor::bind(listen, script)
-        .map_err(|error| Failure::failed(format!("{listen} cannot be listened on: {error}")))?;
+        .map_err(|error| Failure::failed(format!("cannot listen on {listen}: {error}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -22,7 +22,7 @@ pub(super) fn run(listen: SocketAddr, script: Option<&Path>) -> Result<(), Failu
         let no_signals = |error| Failure::failed(format!("no signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-        // Told only now: who reads it may connect, and may send a signal.
+        // This is printed only now, since a program that reads it may connect and send a signal immediately.
         terminal::print(&format!(
             "harbor listens on http://{}; its books are at /books; Ctrl-C ends it\n",
             harbor.address()

@@ -1,4 +1,4 @@
-//! Logs: JSON lines on standard error for whoever collects them, readable ones where a person looks.
+//! Logs on standard error: readable lines on a terminal, and JSON lines for a program that collects them.
 
 use std::io::IsTerminal;
 
@@ -6,12 +6,12 @@ use tracing::level_filters::LevelFilter;
 
 use super::terminal;
 
-/// Begins to log, once for the process.
+/// Begins to log. It may be called once in a process.
 pub(super) fn begin() {
     let logs = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(LevelFilter::INFO)
-        // A closed standard error must not end the gateway: the complaint about it would panic.
+        // A closed standard error must not end the gateway, and the message about it would panic.
         .log_internal_errors(false)
         .with_ansi(terminal::colour_on_errors());
     if std::io::stderr().is_terminal() {

@@ -1,18 +1,18 @@
-//! Completions and the manual page, from the one definition of the arguments.
+//! Shell completions and the manual page, both made from the one definition of the arguments.
 
 use clap::{Arg, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-/// The completion script.
+/// The completion script for a shell.
 pub(super) fn completions(mut command: Command, shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "seawall", &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// One page for the whole program. The generator makes one page for each command and mentions the others; a person
-/// who types `man seawall` wants all of them there, so each command becomes a part of the section COMMANDS.
+/// The manual page, one for the whole program. The generator makes one page for each command, which mentions the others. A
+/// person who types `man seawall` wants all commands there, so each becomes a part of the section COMMANDS.
 pub(super) fn page(mut command: Command) -> String {
     command.build();
     let man = Man::new(command.clone());
@@ -72,11 +72,11 @@ fn named(argument: &Arg) -> String {
     format!("{short}{argument}")
 }
 
-/// Text that roff takes as it is.
+/// Text that roff prints unchanged.
 fn plain(text: &str) -> String {
     let escaped = text.replace('\\', "\\e").replace('-', "\\-");
     let lines = escaped.lines().filter(|line| !line.trim().is_empty()).map(|line| {
-        // A point or an apostrophe at the beginning would be a request.
+        // At the beginning of a line, roff takes a point or an apostrophe for a request.
         if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() }
     });
     lines.collect::<Vec<_>>().join("\n.br\n")

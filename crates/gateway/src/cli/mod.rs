@@ -1,7 +1,7 @@
-//! The command line: one file for each command, and here what they are called and how they end.
+//! The command line: each command has a file of its own, and their names and exit codes stand here.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. A reader that goes away (`| head`) is no error, and
-//! what is not a terminal gets no colour.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. It is no error when the reader of the output goes away
+//! (`| head`). Colour is for terminals only.
 
 mod breaker;
 mod check;
@@ -26,7 +26,7 @@ use crate::config;
 use crate::serve;
 use breaker::Setting;
 use failure::Failure;
-use remote::Gateway;
+use remote::RemoteGateway;
 
 /// Stands between a backend and the systems it does not own.
 ///
@@ -47,8 +47,8 @@ struct Arguments {
 enum Command {
     /// Run the gateway
     ///
-    /// SIGHUP or a changed file reloads the configuration, whole or not at all; SIGTERM finishes accepted work and
-    /// ends.
+    /// SIGHUP or a changed file reloads the configuration, whole or not at all. On SIGTERM the gateway finishes accepted
+    /// work and ends.
     Serve {
         #[command(flatten)]
         file: ConfigFile,
@@ -65,44 +65,44 @@ enum Command {
     Schema,
     /// Say what a reason means, why it happens and what to do
     ///
-    /// REASON is a word of the headers `seawall-reason`, `seawall-retry-stopped` or `seawall-effect`, or of a log line, or an
-    /// HTTP status. Without it, all are listed.
+    /// REASON is a word of the headers `seawall-reason`, `seawall-retry-stopped` or `seawall-effect`, a word of a log line, or an
+    /// HTTP status. Without it, all words are listed.
     Explain {
-        /// As in `seawall explain breaker-open`, `explain unknown`, `explain 503`, `explain callers left`
+        /// For example `seawall explain breaker-open`, `explain unknown`, `explain 503`, `explain callers left`
         reason: Vec<String>,
     },
     /// Show what a running gateway sees, one line for each dependency, the worst first
     Status {
-        /// Print the admin side's own JSON
+        /// Print what the admin side answers, in JSON
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        gateway: Gateway,
+        gateway: RemoteGateway,
     },
     /// Open or close a dependency's breaker by hand, or give it back to the evidence
     Breaker {
-        /// Whose breaker
+        /// The dependency whose breaker is set
         dependency: String,
-        /// What it shall be
+        /// What the breaker is set to
         #[arg(value_enum)]
         state: Setting,
-        /// Only this endpoint's, numbered from 0; without it all of them
+        /// Set only this endpoint's breaker; endpoints are numbered from 0. Without it, those of all endpoints are set
         #[arg(long, value_name = "N")]
         endpoint: Option<usize>,
-        /// Why; kept, logged and shown to whoever looks
+        /// Why; it is kept, logged, and shown beside the breaker's state
         #[arg(long, value_name = "TEXT")]
         reason: String,
         #[command(flatten)]
-        gateway: Gateway,
+        gateway: RemoteGateway,
     },
-    /// Failures on demand
+    /// Make failures on demand
     Lab {
         #[command(subcommand)]
         command: Lab,
     },
     /// Print a completion script for a shell
     Completions {
-        /// Which shell
+        /// The shell that the script is for
         #[arg(value_enum)]
         shell: Shell,
     },
@@ -114,20 +114,20 @@ enum Command {
 enum Lab {
     /// Run a payment provider that misbehaves on request and keeps its own books (GET /books)
     Harbor {
-        /// Where it listens; port 0 takes a free one
+        /// Where it listens; port 0 takes a free port
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8402")]
         listen: SocketAddr,
-        /// Faults by rate and time, TOML
+        /// A TOML file that says which faults come when, and how often
         #[arg(long, value_name = "FILE")]
         script: Option<PathBuf>,
     },
-    /// Try storms in virtual time: the real policies, up to a hundred thousand callers
-    Simulate(simulate::Arguments),
+    /// Simulate storms in virtual time, with the real policies and up to a hundred thousand callers
+    Simulate(simulate::SimulateArguments),
 }
 
 #[derive(Debug, Args)]
 struct ConfigFile {
-    /// The configuration
+    /// The configuration file
     #[arg(
         short = 'c',
         long = "config",
@@ -138,7 +138,7 @@ struct ConfigFile {
     path: PathBuf,
 }
 
-/// The program: reads the arguments, does what they say, and tells how it ended.
+/// Runs the program: reads the arguments, does what they say, and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     match run(Arguments::parse().command) {

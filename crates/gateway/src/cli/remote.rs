@@ -1,7 +1,7 @@
-//! Talks to a gateway's admin side: one request for each connection, plain HTTP, no runtime.
+//! Talks to a gateway's admin side over plain HTTP, with one request on each connection and without an async runtime.
 //!
-//! HTTP/1.0 is enough and keeps this short: the answer ends where the connection does. An HTTP client library would
-//! bring a second TLS stack and a pool for one request.
+//! HTTP/1.0 is enough and keeps this short, since an answer then ends with its connection. An HTTP client library would
+//! bring a second TLS stack, and a pool for a single request.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
@@ -20,17 +20,17 @@ use crate::running::tokens::check_length;
 
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(15);
-/// Bytes of an answer; a thousand dependencies fit many times.
+/// The most bytes that an answer may have. The answer for a thousand dependencies is many times smaller.
 const MOST_ANSWER: u64 = 64 << 20;
 const DEFAULT_PORT: u16 = 80;
 
-/// Which gateway to talk to, and as whom.
+/// Which gateway to talk to, and with which token.
 #[derive(Debug, Args)]
-pub(super) struct Gateway {
-    /// The gateway's admin side
+pub(super) struct RemoteGateway {
+    /// The URL of the gateway's admin side
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8401")]
     pub(super) admin: String,
-    /// A file with the admin token; without it, the one that a gateway on this machine made at start
+    /// A file with the admin token. Without it, the token is used that a gateway on this machine made at start
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
 }
@@ -39,7 +39,7 @@ pub(super) struct Gateway {
 #[derive(Debug)]
 pub(super) struct Remote {
     shown: String,
-    /// Without the brackets of an IPv6 address.
+    /// The host's name or address; an IPv6 address has no brackets here.
     host: String,
     port: u16,
     prefix: String,
@@ -48,17 +48,17 @@ pub(super) struct Remote {
 
 impl Remote {
     /// Reads `--admin` and `--token-file`.
-    pub(super) fn new(gateway: &Gateway) -> Result<Remote, Failure> {
+    pub(super) fn new(gateway: &RemoteGateway) -> Result<Remote, Failure> {
         let wrong = |why: &str| Failure::misuse(format!("--admin {}: {why}", gateway.admin));
-        let uri: Uri = gateway.admin.parse().map_err(|_| wrong("not a URL, as http://127.0.0.1:8401"))?;
+        let uri: Uri = gateway.admin.parse().map_err(|_| wrong("not a URL such as http://127.0.0.1:8401"))?;
         match uri.scheme_str() {
             Some("http") => {}
             Some("https") => {
                 return Err(wrong("the admin side speaks plain HTTP; reach it through a tunnel"));
             }
-            Some(_) | None => return Err(wrong("not an http:// URL, as http://127.0.0.1:8401")),
+            Some(_) | None => return Err(wrong("not an http:// URL such as http://127.0.0.1:8401")),
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("no host in it"))?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("it names no host"))?;
         let mut remote = Remote {
             shown: gateway.admin.clone(),
             host: host.trim_matches(['[', ']']).to_owned(),
@@ -72,7 +72,7 @@ impl Remote {
                     .and_then(|text| token_in(&text))
                     .map_err(|why| Failure::misuse(format!("--token-file {}: {why}", path.display())))?,
             ),
-            // Not to another machine: whoever listens there would learn a token of this one.
+            // A token that was made on this machine is not sent to another one, where the program that listens would learn it.
             None if remote.is_loopback() => made_token(&default_token_path(remote.port)).ok(),
             None => None,
         };
@@ -84,7 +84,7 @@ impl Remote {
             || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
-    /// What is missing, before anything is sent.
+    /// Fails if there is no token, before anything is sent.
     pub(super) fn need_token(&self) -> Result<(), Failure> {
         if self.token.is_some() {
             return Ok(());
@@ -99,16 +99,16 @@ impl Remote {
             String::new()
         };
         Err(Failure::failed(format!(
-            "this needs the gateway's admin token{looked}: name its file with --token-file; the gateway's log says where it is"
+            "this command needs the gateway's admin token{looked}: name its file with --token-file; the gateway's log says where it is"
         )))
     }
 
-    /// Asks. The answer's JSON, as text.
+    /// Sends a GET, and returns the JSON of the answer as text.
     pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
         self.exchange("GET", path, None)
     }
 
-    /// Tells. The answer's JSON, as text.
+    /// Sends a POST with this JSON, and returns the JSON of the answer as text.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<String, Failure> {
         self.exchange("POST", path, Some(body.to_string()))
     }
@@ -134,14 +134,14 @@ impl Remote {
         let mut answer = Vec::new();
         stream.take(MOST_ANSWER).read_to_end(&mut answer).map_err(lost)?;
         let (status, body) = split(&answer)
-            .ok_or_else(|| Failure::failed(format!("{}: what answers there is not HTTP", self.shown)))?;
+            .ok_or_else(|| Failure::failed(format!("{}: the answer is not HTTP", self.shown)))?;
         judge(status, body, &self.shown)
     }
 
     fn connect(&self) -> Result<TcpStream, Failure> {
         let unreachable = |why: String| {
             Failure::failed(format!(
-                "no gateway answers at {}: {why} (is it running? --admin URL names another)",
+                "no gateway answers at {}: {why} (is it running? `--admin URL` names another gateway)",
                 self.shown
             ))
         };
@@ -165,7 +165,7 @@ impl Remote {
     }
 }
 
-/// The status and the body of a whole answer.
+/// The status and the body of a complete answer.
 fn split(answer: &[u8]) -> Option<(u16, String)> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
@@ -173,7 +173,7 @@ fn split(answer: &[u8]) -> Option<(u16, String)> {
     Some((status, String::from_utf8_lossy(&answer[end + 4..]).into_owned()))
 }
 
-/// What was wrong with the question is wrong usage; all else is a failure.
+/// A mistake in the request counts as wrong usage; everything else is a failure.
 fn judge(status: u16, body: String, shown: &str) -> Result<String, Failure> {
     if status == 200 {
         return Ok(body);
@@ -189,27 +189,27 @@ fn judge(status: u16, body: String, shown: &str) -> Result<String, Failure> {
     }
 }
 
-/// A path's segment.
+/// This text as a segment of a path, percent-encoded where needed.
 pub(super) fn segment(text: &str) -> String {
     const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// The token that a gateway on this machine made.
+/// Reads the token that a gateway on this machine made.
 fn made_token(path: &Path) -> Result<String, String> {
     read_made(path).and_then(|text| token_in(&text))
 }
 
-/// The first token of a file: its lines are `TOKEN` or `NAME TOKEN`.
+/// The first token of a file, whose lines are `TOKEN` or `NAME TOKEN`.
 fn token_in(text: &str) -> Result<String, String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
-    let line = line.ok_or("no token in it")?;
+    let line = line.ok_or("it holds no token")?;
     let token = line.split_whitespace().last().unwrap_or_default();
     check_length(token)?;
     if token.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(token.to_owned())
     } else {
-        Err("not a token".to_owned())
+        Err("its first token has a character that no token has".to_owned())
     }
 }
 
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     fn remote(admin: &str) -> Result<Remote, Failure> {
-        Remote::new(&Gateway { admin: admin.to_owned(), token_file: None })
+        Remote::new(&RemoteGateway { admin: admin.to_owned(), token_file: None })
     }
 
     #[test]

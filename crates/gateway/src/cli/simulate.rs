@@ -1,4 +1,4 @@
-//! `seawall lab simulate`: storms in virtual time.
+//! `seawall lab simulate`: simulates storms in virtual time.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -21,45 +21,45 @@ use crate::running::compiled::guard_settings;
 #[command(after_help = "Start with: seawall lab simulate --list
 Then:       seawall lab simulate metastable --report storm.html
 Your own:   seawall lab simulate -c seawall.toml --dependency payments --what \"slow 10x 60s\"")]
-pub(super) struct Arguments {
-    /// Which one; `--list` names them
+pub(super) struct SimulateArguments {
+    /// The scenario; `--list` names them all
     scenario: Option<String>,
-    /// Say which scenarios there are, and what each asks and takes
+    /// List the scenarios, with the question that each asks and the settings that it takes
     #[arg(long)]
     list: bool,
-    /// Seawall's settings for the arms that run it, from a configuration
+    /// A configuration, whose settings the arms that run Seawall use
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Whose settings in it
+    /// The dependency of the configuration whose settings are used
     #[arg(long, value_name = "NAME")]
     dependency: Option<String>,
     /// What goes wrong: "hang 30s", "slow 10x 60s", "errors 20% 60s", "refuse 30s"
     #[arg(long, value_name = "TEXT", conflicts_with = "scenario")]
     what: Option<String>,
-    /// How many callers, instead of the scenario's own number
+    /// The number of callers, instead of the scenario's own
     #[arg(long, value_name = "N")]
     callers: Option<u32>,
-    /// How many seeds; more narrow the intervals
+    /// The number of seeds; more seeds make the intervals narrower
     #[arg(long, value_name = "K")]
     seeds: Option<u32>,
     /// The first seed; the others follow it
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// How many runs at once; results do not depend on it [default: the machine's cores]
+    /// The number of runs at the same time; results do not depend on it [default: the machine's cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// One of the scenario's own settings
+    /// Change one of the scenario's own settings
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Write a page with plots here
+    /// Write an HTML page with plots to this file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: &SimulateArguments) -> Result<(), Failure> {
     if arguments.list {
         return terminal::print(&list());
     }
@@ -77,7 +77,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             if let Some(path) = &arguments.config {
                 ask.seawall = dependency(path, arguments.dependency.as_deref())?.seawall;
             } else if arguments.dependency.is_some() {
-                return Err(Failure::misuse("--dependency names one in a configuration: add -c FILE"));
+                return Err(Failure::misuse(
+                    "--dependency names a dependency of a configuration: add -c FILE",
+                ));
             }
             (scenario, scenario.run(&ask, &progress(scenario.name)))
         }
@@ -97,7 +99,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     terminal::print(&out)
 }
 
-fn named(arguments: &Arguments) -> Result<&str, Failure> {
+fn named(arguments: &SimulateArguments) -> Result<&str, Failure> {
     arguments.scenario.as_deref().ok_or_else(|| {
         let names: Vec<&str> = scenarios::ALL.iter().map(|scenario| scenario.name).collect();
         Failure::misuse(format!(
@@ -107,7 +109,7 @@ fn named(arguments: &Arguments) -> Result<&str, Failure> {
     })
 }
 
-/// A dependency's settings, as a simulation needs them.
+/// Reads a dependency's settings, as a simulation needs them.
 fn dependency(path: &Path, name: Option<&str>) -> Result<Dependency, Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let loaded = config::load(path, &env)
@@ -141,7 +143,7 @@ fn misuse(why: Misuse) -> Failure {
     Failure::misuse(why.to_string())
 }
 
-fn ask(arguments: &Arguments) -> Result<Ask, Failure> {
+fn ask(arguments: &SimulateArguments) -> Result<Ask, Failure> {
     let set = arguments.set.iter().map(|text| match text.split_once('=') {
         Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
         None => Err(Failure::misuse(format!("--set takes NAME=VALUE: `{text}`"))),
@@ -158,7 +160,7 @@ fn ask(arguments: &Arguments) -> Result<Ask, Failure> {
     })
 }
 
-/// Only a terminal is told how far it is.
+/// Shows how far the simulation is, on a terminal only.
 fn progress(name: &'static str) -> impl Fn(usize, usize) + Sync {
     let shown = std::io::stderr().is_terminal();
     move |done, runs| {
@@ -197,7 +199,7 @@ struct Told<'a> {
     callers: Option<u32>,
     seed: u64,
     seeds: u32,
-    /// What the numbers of a list are.
+    /// What the numbers in a list mean.
     columns: &'a [&'a str],
     figures: Ordered,
     /// Half the width of each figure's 95 % confidence interval.

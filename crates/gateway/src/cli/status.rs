@@ -1,26 +1,28 @@
-//! `seawall status`: one line for each dependency, the worst first. State, since when, why, what next.
+//! `seawall status`: prints one line for each dependency, the worst first, with its state, since when, why, and what comes
+//! next.
 
 use std::time::Duration;
 
 use super::failure::Failure;
-use super::remote::{Gateway, Remote};
+use super::remote::{Remote, RemoteGateway};
 use super::terminal;
 use crate::admin::{DependencyView, EndpointView, Overview, in_words};
 
-pub(super) fn run(gateway: &Gateway, json: bool) -> Result<(), Failure> {
+pub(super) fn run(gateway: &RemoteGateway, json: bool) -> Result<(), Failure> {
     let answer = Remote::new(gateway)?.get("/api/dependencies")?;
     if json {
         return terminal::print(&format!("{}\n", answer.trim_end()));
     }
-    let overview: Overview = serde_json::from_str(&answer)
-        .map_err(|error| Failure::failed(format!("{}: not what a gateway tells: {error}", gateway.admin)))?;
+    let overview: Overview = serde_json::from_str(&answer).map_err(|error| {
+        Failure::failed(format!("{}: the answer is not that of a gateway: {error}", gateway.admin))
+    })?;
     for word in banner(&overview) {
         terminal::complain(&word);
     }
     terminal::print(&table(overview.dependencies, terminal::colour_on_output()))
 }
 
-/// What concerns the gateway itself.
+/// What there is to say about the gateway itself.
 fn banner(overview: &Overview) -> Vec<String> {
     let mut words = Vec::new();
     if overview.draining {
@@ -30,7 +32,7 @@ fn banner(overview: &Overview) -> Vec<String> {
         && let Some(why) = &reload.refused
     {
         words.push(format!(
-            "the reload at {} was refused, and the settings before it are in force: {why}",
+            "the reload at {} was refused, and the settings before it are still in force: {why}",
             reload.at
         ));
     }
@@ -46,7 +48,7 @@ fn banner(overview: &Overview) -> Vec<String> {
     words
 }
 
-/// A line for each, aligned.
+/// One line for each dependency, in aligned columns.
 pub(super) fn table(mut dependencies: Vec<DependencyView>, colour: bool) -> String {
     dependencies.sort_by(|a, b| {
         let key =
@@ -66,7 +68,7 @@ pub(super) fn table(mut dependencies: Vec<DependencyView>, colour: bool) -> Stri
     lines.collect()
 }
 
-/// The endpoint that a line is about: of two equally bad ones the first.
+/// The worst endpoint, which the line is about; of two that are equally bad, the first.
 fn worst(dependency: &DependencyView) -> Option<&EndpointView> {
     dependency
         .endpoints
@@ -82,7 +84,7 @@ fn badness(state: &str) -> u8 {
         "half-open" => 3,
         "forced-closed" => 1,
         "closed" => 0,
-        // A word of a newer gateway.
+        // A state that only a newer gateway knows.
         _ => 2,
     }
 }
@@ -96,7 +98,7 @@ fn facts(dependency: &DependencyView) -> String {
     let mut facts = Vec::new();
     if let Some(endpoint) = worst(dependency) {
         let breaker = &endpoint.breaker;
-        // Each failed probe begins the state anew; what a person asks is how long it has been away.
+        // Each failed probe begins the state anew, but a person wants to know for how long the endpoint has been away.
         let span = breaker.opened_seconds.unwrap_or(breaker.for_seconds);
         let span = Duration::try_from_secs_f64(span).unwrap_or_default();
         let of = dependency.endpoints.len();
@@ -126,11 +128,11 @@ fn facts(dependency: &DependencyView) -> String {
     facts.join("; ")
 }
 
-/// The keys whose breakers do not flow, and the first of them.
+/// How many keys have a breaker that holds calls back, and the first of them.
 fn keys(endpoint: &EndpointView) -> Option<String> {
     let away: Vec<_> = endpoint.breaker_keys.iter().filter(|of| badness(&of.breaker.state) > 1).collect();
     let first = away.first()?;
-    let name = first.key.as_deref().unwrap_or("(keys over the bound)");
+    let name = first.key.as_deref().unwrap_or("(the keys beyond `max_keys`)");
     let why = first.breaker.why.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
     let more = if away.len() > 1 { format!(" and {} more", away.len() - 1) } else { String::new() };
     Some(format!("key {name} {}{why}{more} of {}", first.breaker.state, endpoint.keys))
@@ -147,7 +149,7 @@ fn lately(endpoint: &EndpointView) -> String {
     }
 }
 
-/// Colour stands beside the word, never instead of it.
+/// The text in the colour of a state. The word of the state is always there, too.
 fn painted(text: &str, state: &str) -> String {
     let colour = match badness(state) {
         0 => "32",
@@ -244,7 +246,7 @@ mod tests {
             last_reload: Some(ReloadView { at: "T".into(), refused: Some("line 3".into()), changed: vec![] }),
             dependencies: vec![dependency("pay", vec![endpoint(0, "closed", 0, 0)])],
         };
-        assert!(banner(&overview)[0].ends_with("are in force: line 3"));
+        assert!(banner(&overview)[0].ends_with("are still in force: line 3"));
         overview.last_reload = None;
         assert_eq!(banner(&overview), Vec::<String>::new());
         overview.panics = 3;

@@ -18,7 +18,7 @@ pub struct Ledger {
     pub lease: Duration,
 }
 
-/// What to do when nobody knows, by the word in the file.
+/// What to do when the effect is unknown, by the word in the file.
 pub(super) const ON_UNKNOWN: [(&str, OnUnknown); 4] = [
     ("repeat", OnUnknown::Repeat),
     ("confirm", OnUnknown::Confirm),
@@ -29,10 +29,10 @@ pub(super) const ON_UNKNOWN: [(&str, OnUnknown); 4] = [
 /// `[dependency.NAME.reconcile]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reconcile {
-    /// How often.
+    /// The time between two comparisons.
     pub every: Duration,
-    /// The partner's time zone, an IANA name.
+    /// The provider's time zone, an IANA name.
     pub zone: String,
-    /// The provider's list.
+    /// How to read the provider's list.
     pub listing: Listing,
 }

@@ -1,6 +1,7 @@
-//! What holds where the file is silent, and why.
+//! The value of each setting that the file does not name, and the reason for that value.
 //!
-//! What decides and what sends has its defaults where its types are (`seawall_policy`, `seawall_client`). Here are the rest.
+//! The settings of policies and connections have their defaults beside their types, in `seawall_policy` and
+//! `seawall_client`. The rest are here.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,27 +10,29 @@ use super::settings::Limits;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Applications call here. Loopback: the data port adds credentials, so nobody else may reach it unasked.
+/// Where applications call. It is on loopback, since the data port adds credentials and no other machine may reach it unless
+/// the operator says so.
 pub const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8400);
-/// People and monitoring look here. Apart from the data port, so that a firewall can tell them apart.
+/// Where people and monitoring look. It is a port of its own, so that a firewall can tell it from the data port.
 pub const ADMIN: SocketAddr = SocketAddr::new(LOOPBACK, 8401);
-/// One copy. A larger number makes each copy repeat more carefully; too small a number is what storms are made of,
-/// too large a one only loses some repeats.
+/// The number of copies of the gateway. With a larger number, each copy repeats more carefully. Too small a number lets
+/// repeats add up to a storm; too large a number only loses some repeats.
 pub const INSTANCES: u32 = 1;
-/// Accepted work may take this long to finish: the default total timeout, so that no call is cut by a restart.
+/// How long accepted work may take to finish. It is as long as the default total timeout, so that a restart cuts no call.
 pub const DRAIN: Duration = Duration::from_secs(30);
 
 /// Limits on what callers send.
 pub const LIMITS: Limits = Limits {
-    // Cookies and tokens of large sites stay below 16 KiB; twice that is room.
+    // Cookies and tokens of large sites stay below 16 KiB. Twice that leaves room.
     header_bytes: 32 << 10,
-    // What hyper and most servers allow.
+    // hyper and most servers allow as many.
     headers: 100,
-    // Bodies stream, so a large one costs time, which the total timeout bounds, and no memory.
+    // Bodies stream, so a large body costs no memory. It costs time, which the total timeout bounds.
     body: None,
-    // Each idle connection costs some kilobytes: 10 000 are bounded by about a hundred megabytes.
+    // Each idle connection costs some kilobytes, so 10 000 cost at most about a hundred megabytes.
     connections: 10_000,
-    // A head comes in one packet. Ten seconds are generous to a slow network and mean to a slow sender.
+    // A head usually comes in one packet. Ten seconds are long for a slow network, and short for a caller that sends slowly on
+    // purpose.
     header_time: Duration::from_secs(10),
 };
 

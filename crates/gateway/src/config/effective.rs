@@ -1,7 +1,7 @@
-//! What `seawall check` prints: the settings in force for every operation, and in words what follows from them.
+//! What `seawall check` prints: the settings in force for every operation, and what follows from them, in words.
 //!
-//! Nobody reads a merged table of forty numbers and sees that a plain POST is sent once. So each operation ends in
-//! sentences. Values of headers are shown as `***`.
+//! Nobody reads a merged table of forty numbers and sees that a plain POST is sent once. So each operation ends with a few
+//! sentences. The values of headers are shown as `***`.
 
 mod policies;
 mod words;
@@ -21,7 +21,7 @@ use super::values::{show_size, show_time};
 use policies::{show_breaker, show_concurrency, show_retry};
 use words::{durable_follows, otherwise, repeats};
 
-/// The settings in force, as text. Ends in a line end.
+/// The settings in force, as text that ends in a line end.
 #[must_use]
 pub fn effective(settings: &Settings) -> String {
     let mut page = Page::default();
@@ -41,7 +41,7 @@ pub fn effective(settings: &Settings) -> String {
     page.out
 }
 
-/// Lines of a label and a text, indented.
+/// A page of indented lines, each with a label and a text.
 #[derive(Default)]
 struct Page {
     out: String,
@@ -117,7 +117,11 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
         page.line(1, "health", format!("{} {}", health.method, without_query(&health.target)));
     }
     if let Some(header) = &dependency.deadline_header {
-        page.line(1, "deadline", format!("the remaining milliseconds go out in `{header}`"));
+        page.line(
+            1,
+            "deadline",
+            format!("the header `{header}` tells the dependency how many milliseconds are left"),
+        );
     }
     page.line(1, "budget", rows::show(keys::BUDGET, &[], &dependency.budget));
     page.line(1, "overload", show_overload(dependency));
@@ -145,7 +149,7 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
     fallback(page, dependency);
 }
 
-/// A request whose query shows names and placeholders. What else stands in it may be a credential.
+/// A request of whose query only names and placeholders are shown, since anything else may be a credential.
 fn without_query(request: &str) -> String {
     let Some((path, query)) = request.split_once('?') else { return request.to_owned() };
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
@@ -156,12 +160,12 @@ fn without_query(request: &str) -> String {
     format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
-/// Which answers say "come back later", and what comes of it.
+/// Which answers say "come back later", and what follows from them.
 fn show_overload(dependency: &Dependency) -> String {
     let statuses: Vec<String> = dependency.overload.iter().map(u16::to_string).collect();
     match (statuses.is_empty(), dependency.cooldown) {
         (true, _) => "no status".to_owned(),
-        (false, true) => format!("{}; cools until the time that it names", statuses.join(", ")),
+        (false, true) => format!("{}; cools until the time that the answer names", statuses.join(", ")),
         (false, false) => format!("{}; cooldown off", statuses.join(", ")),
     }
 }
@@ -196,7 +200,7 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     page.line(2, "timeout", rows::show(keys::TIMEOUT, &[], &operation.timeout));
     page.line(2, "retry", show_retry(&operation.retry));
     if let Some(slow) = operation.slow_call {
-        // That of the breaker holds for every operation.
+        // Only a value that the operation has is shown. The breaker's own holds for every operation.
         page.line(2, "slow_call", show_time(slow));
     }
     if !operation.refuses.is_empty() {
@@ -204,7 +208,10 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
         page.line(
             2,
             "refuses",
-            format!("{}: means not processed, may be repeated by anyone", all.join(", ")),
+            format!(
+                "{}: such an answer means that nothing was processed, and every call may be repeated",
+                all.join(", ")
+            ),
         );
     }
     let answers = &operation.answers;
@@ -227,7 +234,7 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     }
 }
 
-/// What is declared for asking, undoing and recording.
+/// Shows what is declared for asking, undoing and recording.
 fn action(page: &mut Page, operation: &Operation) {
     if let Some(confirm) = &operation.confirm {
         let shown = format!(
@@ -275,7 +282,7 @@ fn action(page: &mut Page, operation: &Operation) {
     page.line(2, "durable", shown);
 }
 
-/// Requests that no operation matches.
+/// Shows what holds for requests that match no operation.
 fn fallback(page: &mut Page, dependency: &Dependency) {
     let settings = &dependency.fallback;
     page.title(1, "other requests: the method decides");
@@ -299,12 +306,12 @@ fn fallback(page: &mut Page, dependency: &Dependency) {
         page.line(
             2,
             "so",
-            "an Idempotency-Key counts for nothing here: `keys = true` says that the other side honours it",
+            "an Idempotency-Key has no meaning here: `keys = true` says that the dependency honours it",
         );
     }
 }
 
-/// Sentences on one operation.
+/// Adds the sentences that follow from the settings of one operation.
 fn follows(
     page: &mut Page,
     idempotency: Idempotency,
@@ -322,6 +329,10 @@ fn follows(
         );
     }
     if timeout.total.is_none() {
-        page.line(2, "so", "nothing bounds the whole call: only silence for the read timeout ends it");
+        page.line(
+            2,
+            "so",
+            "nothing bounds the whole call: it ends only when nothing moves for the read timeout",
+        );
     }
 }

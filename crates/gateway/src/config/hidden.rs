@@ -13,7 +13,7 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The text itself, for the one who connects with it.
+    /// The text itself, for the code that connects with it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

@@ -1,29 +1,29 @@
-//! What is accepted, and not acted upon yet.
+//! The settings that are accepted but have no effect yet.
 //!
-//! The whole file is parsed and checked from the first release on, so that a file written for a later one is not an
-//! error. But a setting that is accepted in silence and wired to nothing is a lie: each one found in a file is said
-//! at start and by `seawall check`. A feature that lands is taken out of the one table here.
+//! The whole file is parsed and checked from the first release on, so that a file that was written for a later release is not
+//! an error. But to accept a setting in silence and to do nothing about it would be a lie. So each such setting in a file is
+//! named at start and by `seawall check`. A feature that is built is taken out of the one table here.
 
 use toml::de::DeValue;
 
 /// A setting that has no effect yet.
 struct NotYet {
-    /// Its key.
+    /// The setting's key.
     key: &'static str,
-    /// The tables in which it may stand, as `keys` names them.
+    /// The tables in which the key may stand, by the names that `keys` gives them.
     tables: &'static [&'static str],
-    /// The one value that says what happens anyway.
+    /// The one value that needs no note, if there is one.
     but: But,
-    /// What happens instead; reads on from the key.
+    /// What happens instead: the rest of a sentence that begins with the key.
     says: &'static str,
 }
 
-/// A value that needs no note, since it asks for what happens anyway.
+/// A value that needs no note, because it asks for what happens anyway.
 #[derive(Clone, Copy)]
 enum But {
-    /// Every value has one.
+    /// There is none: every value needs a note.
     Nothing,
-    /// `false`.
+    /// The value `false`.
     False,
 }
 
@@ -56,7 +56,7 @@ const NOT_YET: &[NotYet] = &[
         key: "confirm",
         tables: OPERATION,
         but: But::Nothing,
-        says: "is not in force yet, but for one thing: an answer of 202 is unknown. Nothing is asked",
+        says: "is not in force yet, except that an answer of 202 is unknown. Nothing is asked",
     },
     NotYet {
         key: "cancel",
@@ -78,19 +78,19 @@ const NOT_YET: &[NotYet] = &[
     },
 ];
 
-/// What to say of a key that is in the file, with this value, and not in force.
+/// What to say of a key that stands in the file with this value, where it is not in force.
 pub(super) fn not_yet(table: &str, key: &str, value: &DeValue<'_>) -> Option<&'static str> {
     let entry = NOT_YET.iter().find(|entry| entry.key == key && entry.tables.contains(&table))?;
     (!entry.but.is(value)).then_some(entry.says)
 }
 
-/// Whether the setting of this name is acted upon in every table in which it may stand.
+/// Whether the setting of this name is in force in every table in which it may stand.
 #[must_use]
 pub fn is_in_force(key: &str) -> bool {
     !NOT_YET.iter().any(|entry| entry.key == key)
 }
 
-/// What to add to a setting that has no effect yet.
+/// The remark that is added to a setting that has no effect yet; empty for every other setting.
 pub(super) fn pending(key: &str) -> &'static str {
     if is_in_force(key) { "" } else { "  (not in force yet)" }
 }

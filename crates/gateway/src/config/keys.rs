@@ -1,7 +1,7 @@
-//! The one table of what may stand in a file.
+//! The one table of all that may stand in a file.
 //!
-//! Unknown keys, the nearest valid name, the shape of every value and the JSON Schema all come from here, so none of
-//! them can disagree with another. The reader (`read`) asks for values by these names only.
+//! Unknown keys, the nearest valid name, the form of every value and the JSON Schema all come from here, so none of them can
+//! disagree with another. The reader (`read`) asks for values by these names only.
 
 mod dependency;
 mod gateway;
@@ -20,10 +20,10 @@ pub(super) use root::ROOT;
 /// One table of the file.
 #[derive(Debug)]
 pub(super) struct Spec {
-    /// How messages call it.
+    /// The table's name in messages.
     pub(super) name: &'static str,
     pub(super) doc: &'static str,
-    /// Groups of keys; several so that tables can share some.
+    /// The keys, in groups, so that tables can share some of them.
     pub(super) groups: &'static [&'static [Key]],
 }
 
@@ -56,9 +56,9 @@ impl Spec {
 pub(super) enum Kind {
     /// A table.
     Table(&'static Spec),
-    /// `[[…]]`: a list of tables.
+    /// A list of tables: `[[…]]`.
     Tables(&'static Spec),
-    /// Tables under names of the user's own.
+    /// Tables whose names the user chooses.
     Named(&'static Spec),
     /// Header names and values.
     Headers,
@@ -71,9 +71,9 @@ pub(super) enum Kind {
         min: u64,
         max: u64,
     },
-    /// Tokens: a number, zero or more.
+    /// A number of tokens, zero or more.
     Tokens,
-    /// 0 to 1; zero only where it makes sense.
+    /// A ratio from 0 to 1. Zero is accepted only where it makes sense.
     Ratio {
         zero: bool,
     },
@@ -88,7 +88,7 @@ pub(super) enum Kind {
     },
     SizeOrOff,
     Choice(&'static [&'static str]),
-    /// What an answer means that fits nothing that is declared.
+    /// What an answer means that fits no declared answer.
     Otherwise,
     HttpVersion,
     Socket,
@@ -99,7 +99,7 @@ pub(super) enum Kind {
     HeaderName,
     HostNames,
     Statuses,
-    /// Statuses of failures, 400 to 599; a list, which may be empty.
+    /// A list of statuses of failures, 400 to 599. It may be empty.
     Failures,
     File,
     Pattern,
@@ -107,7 +107,7 @@ pub(super) enum Kind {
     Pointer,
     GuardKey,
     Zone,
-    /// A name: a label of metrics.
+    /// A name that becomes a label of metrics.
     Name,
     Texts,
 }

@@ -1,11 +1,12 @@
 //! The configuration of the gateway: bytes in, settings or a full report out.
 //!
-//! A file is read in two passes. The first ([`walk`]) knows every key from one table ([`keys`]) and judges each
-//! value by itself; the second ([`read`]) merges `[defaults]`, dependency and operation key by key, and checks what
-//! depends on two values. Both collect: a file with ten mistakes gives ten reports, each at its line. The obvious
-//! way, deserialising into structures, stops at the first mistake and loses the places of what is flattened.
+//! A file is read in two passes. The first ([`walk`]) knows every key from one table ([`keys`]), and judges each value by
+//! itself. The second ([`read`]) merges `[defaults]`, dependency and operation key by key, and checks what depends on two
+//! values. Both collect all mistakes: a file with ten mistakes gives ten reports, each at its line. The obvious way,
+//! deserialising into structures, stops at the first mistake, and loses the places of values in flattened structures.
 //!
-//! What is accepted and not acted upon yet is never silent: it comes back as notes ([`Loaded::notes`]).
+//! A setting that is accepted but has no effect yet is never passed over in silence: it comes back as a note
+//! ([`Loaded::notes`]).
 //!
 //! ```
 //! let text = "[dependency.pay]\nurl = 'https://api.pay.example'\ntimeout = { raed = '1s' }\n";
@@ -67,15 +68,16 @@ use values::Wrong;
 pub struct Loaded {
     /// The settings in force.
     pub settings: Settings,
-    /// What is accepted and not in force yet, and what follows that one may not expect; in the order of the file.
+    /// Remarks, in the order of the file: which settings are not in force yet, and which settings have effects that one may not
+    /// expect.
     pub notes: Vec<Note>,
-    /// The files that the settings name and that are read (secrets, certificates, keys, tokens), with a number for what was in
-    /// them: it changes when the content does, and is good for this process only.
+    /// The files that the settings name and that are read (secrets, certificates, keys, tokens), each with a number for its
+    /// content. The number changes when the content does, and has a meaning in this process only.
     pub files: BTreeMap<PathBuf, Option<u64>>,
 }
 
-/// Reads a file. `env` looks up environment variables for `${env:NAME}`; relative paths in the file begin at the
-/// file's own folder.
+/// Reads a file. `env` looks up environment variables for `${env:NAME}`. Relative paths in the file begin at the file's own
+/// folder.
 ///
 /// # Errors
 /// Every mistake of the file, or that it cannot be read.
@@ -83,10 +85,10 @@ pub fn load(path: &Path, env: &Environment<'_>) -> Result<Loaded, Report> {
     parse(&path.display().to_string(), &text(path)?, env)
 }
 
-/// The text of a file.
+/// Reads the text of a file.
 ///
 /// # Errors
-/// It cannot be read, or is no text.
+/// The file cannot be read, or is not UTF-8 text.
 pub fn text(path: &Path) -> Result<String, Report> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
@@ -101,7 +103,7 @@ pub fn text(path: &Path) -> Result<String, Report> {
     })
 }
 
-/// Reads a text. `name` is the file's name, for messages and for the folder that relative paths begin at.
+/// Reads a text. `name` is the name of its file, for messages and for the folder where relative paths begin.
 ///
 /// # Errors
 /// Every mistake of the text.
@@ -136,7 +138,7 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
     }
     let mut mistakes = without_echoes(text, mistakes, unreadable);
     if mistakes.is_empty() && settings.dependencies.is_empty() {
-        // An emptied file, most likely. Taken, it would refuse every call.
+        // Most likely the file was emptied. If it were taken, every call would be refused.
         let wrong = Wrong::new("no dependency is declared, so there is nothing to call")
             .help("as in [dependency.payments] with url = \"https://api.pay.example\"");
         mistakes.push(Mistake::at(0..0, wrong));
@@ -149,7 +151,7 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
     Ok(Loaded { settings, notes, files: book.files.take() })
 }
 
-/// The text with its open brackets and quotes closed, where it is no TOML and that helps.
+/// The text with its open brackets and quotes closed, where it is not TOML and closing them makes it so.
 fn repaired(text: &str) -> Option<Repaired> {
     let complaints = |text: &str| DeTable::parse_recoverable(text).1.len();
     let before = complaints(text);
@@ -165,8 +167,8 @@ fn syntax_mistake(source: &str, error: &toml::de::Error) -> Mistake {
     Mistake::at(span, Wrong::new(error.message()))
 }
 
-/// Adds what is not even TOML: one complaint for each line, the first, which is the cause of the others. On such a
-/// line nothing else is believed.
+/// Adds the places that are not even TOML. Of several mistakes on one line only the first is kept, since it is the cause of
+/// the others. Other mistakes on such a line are dropped.
 fn without_echoes(text: &str, mut mistakes: Vec<Mistake>, unreadable: Vec<Mistake>) -> Vec<Mistake> {
     let line = |mistake: &Mistake| Place::of(text, mistake.span.start).line;
     let mut first = BTreeMap::new();

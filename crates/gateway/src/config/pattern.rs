@@ -1,11 +1,11 @@
-//! `match = "POST /v1/charges/{id}"`: which requests are an operation.
+//! `match = "POST /v1/charges/{id}"`: which requests belong to an operation.
 //!
-//! Of two patterns that match one path the narrower one wins, whatever their order in the file. Where neither is
-//! narrower, as with `/a/{x}` and `/{y}/b`, the file is refused: an order that nobody wrote down would otherwise
-//! decide whether a charge is repeated.
+//! Of two patterns that match one path the narrower one wins, whatever their order in the file. Where neither is narrower, as
+//! with `/a/{x}` and `/{y}/b`, the file is refused. Otherwise an order that nobody wrote down would decide whether a charge
+//! is repeated.
 //!
-//! Text in a pattern matches what servers read as the same text, however it is encoded; [`crate::paths`] says how a path is
-//! read.
+//! Text in a pattern matches every path that servers read as the same text, however it is encoded. [`crate::paths`] says how
+//! a path is read.
 
 use std::fmt;
 
@@ -20,16 +20,16 @@ use crate::paths;
 pub struct Pattern {
     /// The method, matched exactly.
     pub method: Method,
-    /// The parts of the path between slashes. Empty for `/`; a path that ends in a slash ends in an empty literal.
+    /// The parts of the path between slashes. For `/` there are none. A path that ends in a slash ends in an empty literal.
     pub segments: Vec<Segment>,
-    /// It ends with `{/}`: the path may have a slash at the end that it could also do without.
+    /// Whether it ends with `{/}`: the path may end in a slash or not.
     pub slash: bool,
 }
 
 /// One part of a pattern's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
-    /// This text.
+    /// Exactly this text.
     Literal(String),
     /// `{name}`: any one segment that is not empty.
     One(String),
@@ -37,10 +37,10 @@ pub enum Segment {
     Rest(String),
 }
 
-/// Methods that a pattern may name. CONNECT is not passed on at all.
+/// The methods that a pattern may name. CONNECT is never passed on.
 pub(super) const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
 
-/// A method by name, or advice.
+/// The method of this name. The error advises the nearest name.
 pub(super) fn method(written: &str) -> Result<Method, Wrong> {
     if METHODS.contains(&written) {
         return Method::from_bytes(written.as_bytes()).map_err(|_| Wrong::new("this is not a method"));
@@ -51,17 +51,19 @@ pub(super) fn method(written: &str) -> Result<Method, Wrong> {
 impl Pattern {
     pub(super) fn parse(written: &str) -> Result<Pattern, Wrong> {
         let (name, path) = written.split_once(' ').ok_or_else(|| {
-            Wrong::new("a pattern is a method and a path").help("as in \"POST /v1/charges\"")
+            Wrong::new("a pattern is a method and a path").help("for example \"POST /v1/charges\"")
         })?;
         let method = method(name)?;
         let Some(inner) = path.strip_prefix('/') else {
             return Err(Wrong::new("the path of a pattern begins with `/`"));
         };
         if path.contains(['?', '#']) {
-            return Err(Wrong::new("a pattern matches the path alone, without query or fragment"));
+            return Err(Wrong::new("a pattern matches the path only, and has no query or fragment"));
         }
         let (inner, slash) = match inner.strip_suffix("{/}") {
-            Some("") => return Err(Wrong::new("a path is never without its first slash")),
+            Some("") => {
+                return Err(Wrong::new("the path of a pattern begins with a slash that is always there"));
+            }
             Some(inner) => (inner, true),
             None => (inner, false),
         };
@@ -85,15 +87,15 @@ impl Pattern {
         Ok(Pattern { method, segments, slash })
     }
 
-    /// The path as it is written, without the method.
+    /// The path without the method, as it is written.
     #[must_use]
     pub fn path(&self) -> String {
         let parts: Vec<String> = self.segments.iter().map(Segment::to_string).collect();
         format!("/{}{}", parts.join("/"), if self.slash { "{/}" } else { "" })
     }
 
-    /// The path in the syntax of the router, in each form that it can be asked for: as it is written and in its normal form,
-    /// and with an optional slash at the end also with it.
+    /// The path in the syntax of the router, in each form in which it can be asked for: as it is written, in its normal form,
+    /// and, where a slash at the end is optional, with that slash too.
     pub(crate) fn routes(&self) -> Vec<String> {
         let mut routes = Vec::new();
         for segments in self.forms() {
@@ -109,13 +111,13 @@ impl Pattern {
         routes
     }
 
-    /// Whether this pattern has exactly the paths of some form of `other`.
+    /// Whether this pattern matches exactly the paths of one form of `other`.
     pub(crate) fn takes_a_form_of(&self, other: &Pattern) -> bool {
         let same = |form: &Vec<Segment>| covers(&self.segments, form) && covers(form, &self.segments);
         !self.slash && other.slash && self.method == other.method && other.forms().iter().any(same)
     }
 
-    /// The segments, and where a slash may follow, the segments with it.
+    /// The segments; where a slash may follow, also the segments with that slash.
     fn forms(&self) -> Vec<Vec<Segment>> {
         let mut forms = vec![self.segments.clone()];
         if self.slash {
@@ -131,7 +133,7 @@ impl Pattern {
         self.segments.iter().filter_map(Segment::name)
     }
 
-    /// Whether some request matches both and neither pattern is the narrower one.
+    /// Whether some request matches both patterns, and neither is the narrower one.
     pub(super) fn is_ambiguous_with(&self, other: &Pattern) -> bool {
         let (mine, others) = (self.forms(), other.forms());
         let meet = mine.iter().any(|one| others.iter().any(|two| overlap(one, two)));
@@ -184,12 +186,12 @@ impl Segment {
                 .help("percent-encode it, as in %20"));
         }
         if matches!(paths::segment(part).as_ref(), "." | "..") {
-            return Err(Wrong::new("servers read this segment as a step, not as a name"));
+            return Err(Wrong::new("servers read this segment as a step to another folder, not as a name"));
         }
         Ok(Segment::Literal(part.to_owned()))
     }
 
-    /// As it is written, with text in its normal form.
+    /// The segment as it is written, with text in its normal form.
     fn normal(&self) -> String {
         match self {
             Segment::Literal(text) => paths::segment(text).into_owned(),
@@ -217,7 +219,7 @@ impl fmt::Display for Segment {
     }
 }
 
-/// Whether some path matches both.
+/// Whether some path matches both lists of segments.
 fn overlap(a: &[Segment], b: &[Segment]) -> bool {
     match (a, b) {
         ([], []) => true,
@@ -227,7 +229,7 @@ fn overlap(a: &[Segment], b: &[Segment]) -> bool {
     }
 }
 
-/// Whether what is left can match at least one character, as `{*rest}` does.
+/// Whether the segments that are left can match at least one character, as `{*rest}` does.
 fn takes_something(rest: &[Segment]) -> bool {
     match rest {
         [] => false,

@@ -1,4 +1,4 @@
-//! `{ status = 200, json = { "/code" = ["DECLINED", "LIMIT"] } }`: a condition on an answer.
+//! A condition on an answer, for example `{ status = 200, json = { "/code" = ["DECLINED", "LIMIT"] } }`.
 
 use seawall_actions::field_pointer;
 use seawall_actions::nearest::advice;
@@ -14,7 +14,7 @@ pub(super) type Misplaced = (std::ops::Range<usize>, Wrong);
 
 const KEYS: [&str; 2] = ["status", "json"];
 
-/// One predicate or a list of them; any may match. All mistakes at once.
+/// Reads one predicate, or a list of which any may match. Returns all mistakes together.
 pub(super) fn predicates(value: &Spanned<DeValue<'_>>) -> (Vec<Predicate>, Vec<Misplaced>) {
     let mut wrong = Vec::new();
     let found = match value.get_ref() {
@@ -60,7 +60,7 @@ fn predicate(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>) -> Predic
     found
 }
 
-/// One status or a list of them.
+/// Reads one status or a list of statuses.
 pub(super) fn statuses(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>) -> Vec<u16> {
     let items: Vec<&Spanned<DeValue<'_>>> = match value.get_ref() {
         DeValue::Array(items) => items.iter().collect(),
@@ -76,8 +76,8 @@ pub(super) fn statuses(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>)
     found
 }
 
-/// What a success means that fits nothing that is declared. There is no third word: no success proves that nothing was
-/// done, so the nearest word is not guessed.
+/// Reads what a success means that fits no declared answer. There is no third word, and `not_applied` is not taken for a
+/// misspelling, because no success proves that nothing was done.
 pub(super) fn otherwise(value: &DeValue<'_>) -> Result<Otherwise, Wrong> {
     let both = [Otherwise::Unknown, Otherwise::Applied];
     let written = values::text(value)?;
@@ -118,7 +118,7 @@ fn scalar(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>) -> Option<Sc
     found.map_err(|error| wrong.push((value.span(), error))).ok()
 }
 
-/// A predicate as it would be written.
+/// A predicate as it would be written in the file.
 pub(super) fn show(predicate: &Predicate) -> String {
     let mut parts = Vec::new();
     if !predicate.statuses.is_empty() {

@@ -1,25 +1,25 @@
-//! Brackets and quotes that are never closed.
+//! Repairs brackets and quotes that are never closed.
 //!
-//! A parser that meets one swallows the lines after it and complains about each of them, and the one line that is
-//! wrong is not named. Here the opening mark is found and closed at the end of its line, so that the report names it
-//! alone and the rest of the file is judged as it was meant.
+//! A parser that meets such a mark swallows the lines after it and complains about each of them, and does not name the one
+//! line that is wrong. Here the opening mark is found and closed at the end of its line. So the report names only that mark,
+//! and the rest of the file is judged as it was meant.
 
 use std::ops::Range;
 
 use super::values::Wrong;
 
-/// A text whose open marks were closed.
+/// A text whose open marks have been closed.
 pub(super) struct Repaired {
     /// The text to read instead.
     pub(super) text: String,
-    /// Where each open mark stands in the original, and which it is.
+    /// The open marks, each with its place in the original.
     open: Vec<(usize, char)>,
-    /// Places of the original where characters (one byte each) were added, in order.
+    /// The places in the original where characters of one byte each were added, in order.
     added: Vec<usize>,
 }
 
 impl Repaired {
-    /// The text with its open marks closed; `None` where all are closed.
+    /// The text with its open marks closed; `None` where no mark is open.
     pub(super) fn of(text: &str) -> Option<Repaired> {
         let open = open_marks(text);
         if open.is_empty() {
@@ -42,12 +42,12 @@ impl Repaired {
         Some(repaired)
     }
 
-    /// What to say of the open marks: one report for each line.
+    /// The mistakes to report, one for each open mark.
     pub(super) fn mistakes(&self) -> impl Iterator<Item = (Range<usize>, Wrong)> {
         self.open.iter().map(|(at, mark)| (*at..at + 1, Wrong::new(format!("this `{mark}` is not closed"))))
     }
 
-    /// A place of the repaired text, in the original.
+    /// The place in the original that belongs to a place in the repaired text.
     pub(super) fn original(&self, at: usize) -> usize {
         let before = self.added.iter().enumerate().take_while(|(index, place)| *place + index < at).count();
         at - before
@@ -62,7 +62,7 @@ fn closing(mark: char) -> char {
     }
 }
 
-/// A line without its comment and the spaces before it.
+/// A line without its comment and the spaces before that.
 fn code_of(line: &str) -> &str {
     let mut quote = None;
     let mut escaped = false;
@@ -80,7 +80,7 @@ fn code_of(line: &str) -> &str {
     line.trim_end()
 }
 
-/// Marks that are still open at their end: a bracket at the end of the text, a quote at the end of its line.
+/// The marks that are never closed: brackets that are open at the end of the text, and quotes at the end of their line.
 fn open_marks(text: &str) -> Vec<(usize, char)> {
     let mut brackets: Vec<(usize, char)> = Vec::new();
     let mut quotes = Vec::new();
@@ -114,8 +114,8 @@ fn open_marks(text: &str) -> Vec<(usize, char)> {
     brackets
 }
 
-/// How long the string at the beginning of `text` is, and whether it is closed. A string of several lines that is
-/// not closed counts as closed: where it was meant to end, nobody knows.
+/// The length of the string at the beginning of `text`, and whether it is closed. A string of several lines that is not closed
+/// counts as closed, since nobody knows where it was meant to end.
 fn string_length(text: &str, quote: char) -> (usize, bool) {
     let triple: String = std::iter::repeat_n(quote, 3).collect();
     if let Some(inner) = text.strip_prefix(&triple) {

@@ -1,8 +1,8 @@
-//! Every mistake of a file at once, each where it stands.
+//! All mistakes of a file in one report, each at its place.
 //!
-//! The obvious loader stops at the first mistake, and a person repairs a file by running it ten times. Here all are
+//! The obvious loader stops at the first mistake, so a person has to run it ten times to repair a file. Here all mistakes are
 //! collected, sorted by place, and shown with file, line, column and the line itself. What may be a secret is never shown
-//! ([`super::shown`]): its characters are replaced by stars before anything is rendered, so a report may go into a log.
+//! ([`super::shown`]). Its characters are replaced by stars before anything is rendered, so a report may go into a log.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use super::shown::{masked, masked_offset};
 use super::values::Wrong;
 
-/// A line and column of a text, both from 1; the column counts characters, not bytes.
+/// A line and a column of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The line, from 1.
@@ -22,7 +22,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of byte `at` of `text`; past the end it is the end.
+    /// The place of byte `at` of `text`. If `at` is beyond the end, the place is the end.
     #[must_use]
     pub fn of(text: &str, at: usize) -> Place {
         let mut at = at.min(text.len());
@@ -41,12 +41,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something to know about an accepted file.
+/// A remark on an accepted file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// Where in the file.
+    /// The place in the file, if the remark has one.
     pub place: Option<Place>,
-    /// What, in words.
+    /// The remark, in words.
     pub text: String,
 }
 
@@ -59,14 +59,14 @@ impl fmt::Display for Note {
     }
 }
 
-/// One mistake: where, what, and how to repair it.
+/// One mistake: its place, what is wrong, and how to repair it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// Where it begins; `None` where the file itself could not be read.
+    /// Where the mistake begins; `None` where the file itself could not be read.
     pub place: Option<Place>,
     /// What is wrong.
     pub message: String,
-    /// The nearest valid name, the list of valid ones, or what to write instead.
+    /// The nearest valid name, the list of valid names, or what to write instead.
     pub help: Option<String>,
     pub(super) span: Range<usize>,
 }
@@ -77,17 +77,17 @@ impl Mistake {
     }
 }
 
-/// All mistakes of one file. Never empty.
+/// All mistakes of one file. There is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     name: String,
-    /// The text with every secret character starred out.
+    /// The text, in which a star stands for every character that may be secret.
     text: String,
     mistakes: Vec<Mistake>,
 }
 
 impl Report {
-    /// A report on `text`. `shown` are the byte ranges that may be shown.
+    /// Makes a report on `text`. `shown` are the byte ranges that may be shown.
     pub(super) fn new(name: &str, text: &str, shown: &[Range<usize>], mut mistakes: Vec<Mistake>) -> Report {
         mistakes.sort_by(|a, b| (a.span.start, &a.message).cmp(&(b.span.start, &b.message)));
         mistakes.dedup_by(|a, b| a.span.start == b.span.start && a.message == b.message);
@@ -99,7 +99,7 @@ impl Report {
         Report { name: name.to_owned(), text: masked(text, shown), mistakes }
     }
 
-    /// A report on a file that could not be read at all.
+    /// Makes a report on a file that could not be read at all.
     pub(super) fn unreadable(name: &str, message: String, help: Option<String>) -> Report {
         let mistake = Mistake { place: None, message, help, span: 0..0 };
         Report { name: name.to_owned(), text: String::new(), mistakes: vec![mistake] }
@@ -126,7 +126,8 @@ impl Report {
         })
     }
 
-    /// The whole report for a person: each mistake with its line, and a count at the end. Colour only if asked.
+    /// The whole report for a person: each mistake with its line, and the number of mistakes at the end. `colour` says whether
+    /// to use colour.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.term_width(WIDTH);
@@ -157,7 +158,7 @@ impl Report {
     }
 }
 
-/// Columns before a line is shortened. Generous: the line itself is what a person wants to see.
+/// The number of columns beyond which a line is shortened. It is large, since a person wants to see the line itself.
 const WIDTH: usize = 400;
 
 impl fmt::Display for Report {
@@ -168,7 +169,7 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// The end of the part of `span` that lies on its first line.
+/// The end of that part of `span` that lies on its first line.
 fn line_bound(text: &str, span: &Range<usize>) -> usize {
     let start = span.start.min(text.len());
     let line_end =
@@ -191,7 +192,7 @@ mod tests {
         assert_eq!(Place::of(text, at), Place { line: 2, column: 10 });
         assert_eq!(Place::of(text, 0), Place { line: 1, column: 1 });
         assert_eq!(Place::of(text, 10_000), Place { line: 3, column: 1 });
-        assert_eq!(Place::of("é", 1), Place { line: 1, column: 1 }, "inside a character");
+        assert_eq!(Place::of("é", 1), Place { line: 1, column: 1 }, "a byte within a character");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! JSON Schema (draft-07) of the file, for editors. Made from the table of keys, so it knows what the parser knows.
+//! The JSON Schema (draft-07) of the file, for editors. It is made from the table of keys, so it knows what the parser knows.
 
 use serde_json::{Map, Value, json};
 

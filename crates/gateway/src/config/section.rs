@@ -1,7 +1,7 @@
-//! Tables of the file, asked by name.
+//! Reads values from the tables of the file by their names.
 //!
-//! A mistake in one value must not cause a second report elsewhere: where a key is misspelt or its value malformed,
-//! what is checked against it falls silent. That is why an answer here has three cases, not two.
+//! A mistake in one value must not cause a second report elsewhere. Where a key is misspelt or its value is malformed, checks
+//! that need this value are skipped. That is why an answer here has three cases, not two.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,17 +18,17 @@ use super::secret::{self, Environment};
 use super::shape;
 use super::values::{Value, Wrong};
 
-/// The file that is being read, and what was found wrong with it so far.
+/// The file that is being read, and the mistakes found in it so far.
 pub(super) struct Book<'a> {
     pub(super) text: &'a str,
     pub(super) env: &'a Environment<'a>,
     /// Where relative paths begin.
     pub(super) base: &'a Path,
-    /// Whether the text is not even TOML: then what seems to be missing may only be unreadable.
+    /// Whether the text is not even TOML. Then a key that seems to be missing may only be unreadable.
     pub(super) broken: bool,
     pub(super) mistakes: RefCell<Vec<Mistake>>,
     pub(super) notes: RefCell<Vec<Note>>,
-    /// Files that are named and read, with a number for their content.
+    /// The files that are named and read, each with a number for its content.
     pub(super) files: RefCell<BTreeMap<PathBuf, Option<u64>>>,
     /// Every key that the reader asked for.
     #[cfg(test)]
@@ -48,7 +48,7 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// Fills `${…}`; a mistake is told at `value`.
+    /// Fills every `${…}`. A mistake is reported at the place of `value`.
     pub(super) fn fill(&self, value: &Value<'_>) -> Option<String> {
         let written = value.get_ref().as_str()?;
         let mut files = self.files.borrow_mut();
@@ -58,22 +58,22 @@ impl<'a> Book<'a> {
     }
 }
 
-/// What a table says of a key.
+/// What a table holds under a key.
 #[derive(Clone, Debug)]
 pub(super) enum Found<T> {
     Absent,
-    /// Something is there and wrong, and was reported.
+    /// A value is there, but it is wrong, and has been reported.
     Broken,
     Value(T, Range<usize>),
 }
 
-/// A table of the file, or the place where it could be.
+/// A table of the file, or the place where it could stand.
 #[derive(Clone)]
 pub(super) struct Section<'a> {
     pub(super) book: &'a Book<'a>,
     pub(super) spec: &'static Spec,
     table: Option<&'a DeTable<'a>>,
-    /// Where messages about the whole table point.
+    /// The place that messages about the whole table name.
     pub(super) at: Range<usize>,
 }
 
@@ -114,7 +114,7 @@ impl<'a> Section<'a> {
         self.raw(name).is_some()
     }
 
-    /// Whether the key is truly not there: absent, and no misspelling of it either.
+    /// Whether the key is truly absent, and no misspelling of it is there either.
     pub(super) fn lacks(&self, name: &str) -> bool {
         let Some(table) = self.table else { return true };
         !self.has(name)
@@ -189,7 +189,7 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// A path of the file system, from the place of the configuration file; one that cannot be opened is a mistake.
+    /// A path of the file system, relative to the configuration file. A file that cannot be opened is a mistake.
     pub(super) fn file(&self, name: &str) -> Option<PathBuf> {
         let path = self.book.base.join(self.opt(name, super::values::text)?);
         if let Err(why) = crate::files::open(&path) {
@@ -201,23 +201,23 @@ impl<'a> Section<'a> {
     }
 }
 
-/// One table as it stands in `[defaults]`, in a dependency and in an operation: the later one wins, key by key.
+/// One table as it stands in `[defaults]`, in a dependency and in an operation. The later one wins, key by key.
 #[derive(Clone)]
 pub(super) struct Layers<'a>(pub(super) Vec<Section<'a>>);
 
 /// A merged value.
 pub(super) struct Picked<T> {
     pub(super) value: T,
-    /// The layer that said it, counted from 1; 0 is nobody.
+    /// The layer that the value comes from, counted from 1; 0 where it is the default.
     pub(super) layer: usize,
-    /// Where it is said.
+    /// The value's place in the file.
     pub(super) at: Range<usize>,
-    /// Whether something that would have counted more was unreadable.
+    /// Whether no value that would have overridden this one was unreadable.
     pub(super) sound: bool,
 }
 
 impl<T> Picked<T> {
-    /// Where it was said, alone.
+    /// The place of the value, without the value.
     pub(super) fn without_value(self) -> Picked<()> {
         let Picked { layer, at, sound, .. } = self;
         Picked { value: (), layer, at, sound }
@@ -254,7 +254,7 @@ impl<'a> Layers<'a> {
         Layers(all)
     }
 
-    /// Where the most particular layer begins.
+    /// The file that these layers are read from.
     pub(super) fn book(&self) -> &'a Book<'a> {
         self.0.last().expect("layers are made with at least one section").book
     }

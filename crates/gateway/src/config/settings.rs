@@ -1,5 +1,5 @@
-//! The settings in force: resolved, merged, checked. Plain values that can be compared, so that a reload knows what
-//! changed. Values of headers are marked sensitive and never appear in `Debug`.
+//! The settings in force: resolved, merged and checked. They are plain values that can be compared, so that a reload knows
+//! what changed. Values of headers are marked sensitive and never appear in `Debug`.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -24,30 +24,30 @@ use super::pattern::Pattern;
 pub struct Settings {
     /// `[gateway]`.
     pub gateway: Gateway,
-    /// `[ledger]`; used only where an operation is durable.
+    /// `[ledger]`. It is used only where an operation is durable.
     pub ledger: Ledger,
     /// `[dependency.NAME]`, by name.
     pub dependencies: Vec<Dependency>,
 }
 
-/// The process itself.
+/// The settings of the gateway's own process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gateway {
-    /// Where applications call.
+    /// The address that applications call.
     pub listen: SocketAddr,
-    /// Where people and monitoring look.
+    /// The address where people and monitoring look.
     pub admin: SocketAddr,
-    /// Worker threads; `None` is one for each core of the machine.
+    /// The number of worker threads; `None` means one for each core of the machine.
     pub workers: Option<usize>,
-    /// How many copies of this gateway run.
+    /// The number of copies of this gateway that run.
     pub instances: u32,
     /// How long accepted work may take to finish after SIGTERM.
     pub drain: Duration,
-    /// Further Host names to answer to, in lower case, without a port.
+    /// Further names by which callers may address the gateway, in lower case and without a port.
     pub hosts: Vec<String>,
-    /// Who may call; needed off loopback.
+    /// Who may call. It is needed where the gateway listens on more than loopback.
     pub clients: Option<Clients>,
-    /// A file with the admin token; `None`: one is made at start.
+    /// A file with admin tokens; `None` means that a token is made at start.
     pub admin_token_file: Option<PathBuf>,
     /// Limits on what callers send.
     pub limits: Limits,
@@ -56,113 +56,113 @@ pub struct Gateway {
 /// Who may call. At least one of the two is set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clients {
-    /// A file with one token on each line.
+    /// A file with the callers' tokens, one on each line.
     pub tokens_file: Option<PathBuf>,
-    /// Certificates of the authorities that client certificates must come from.
+    /// A file with the authorities that client certificates must come from.
     pub ca_file: Option<PathBuf>,
 }
 
 /// Limits on what callers send.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// Bytes of a request's head.
+    /// The most bytes of a request's head.
     pub header_bytes: u64,
-    /// Header fields of a request.
+    /// The most header fields of a request.
     pub headers: usize,
-    /// Bytes of a request's body; `None` is no bound.
+    /// The most bytes of a request's body; `None` means no bound.
     pub body: Option<u64>,
-    /// Connections at once.
+    /// The most connections of callers at the same time.
     pub connections: usize,
     /// How long a head may take to arrive.
     pub header_time: Duration,
 }
 
-/// A system that the callers do not own.
+/// The settings of a dependency: a system that applications do not own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dependency {
-    /// The first segment of the path, and the label everywhere.
+    /// The first segment of the path, and the dependency's label in metrics and logs.
     pub name: String,
-    /// In order of preference; at least one. Headers of the dependency are merged in already.
+    /// The endpoints, in order of preference. There is at least one. The headers of the dependency are merged in already.
     pub endpoints: Vec<Endpoint>,
-    /// A port of its own, without the prefix.
+    /// An address of its own to listen on, where paths are without the dependency's name.
     pub listen: Option<SocketAddr>,
-    /// Asked only while a breaker is open.
+    /// The request that asks whether an endpoint is well. It is sent only while a breaker is open.
     pub health: Option<Health>,
-    /// Whether an `Idempotency-Key` makes a POST or PATCH without an operation `keyed`.
+    /// Whether an `Idempotency-Key` makes a POST or PATCH that matches no operation `keyed`.
     pub keys: bool,
-    /// HTTP's version towards it.
+    /// The version of HTTP that is spoken to it.
     pub http: HttpVersion,
-    /// An outgoing proxy.
+    /// The outgoing proxy.
     pub proxy: Option<Uri>,
     /// The local address of outgoing connections.
     pub bind: Option<IpAddr>,
-    /// TLS towards it.
+    /// The settings of TLS towards it.
     pub tls: TlsSettings,
-    /// The header in which the remaining milliseconds go out.
+    /// The header that tells the dependency how many milliseconds are left.
     pub deadline_header: Option<HeaderName>,
-    /// What is possible only on demand.
+    /// Settings that can double effects.
     pub dangerous: Dangerous,
-    /// How repeats are paid for.
+    /// The budget that repeats are paid from.
     pub budget: BudgetSettings,
-    /// Statuses that mean "come back later".
+    /// The statuses that mean "come back later".
     pub overload: Vec<u16>,
-    /// Whether nothing is sent until the time that such an answer names is over.
+    /// Whether an endpoint gets no calls until the time is over that such an answer of it names.
     pub cooldown: bool,
-    /// How many calls at once.
+    /// How many calls may be in flight at the same time.
     pub concurrency: Concurrency,
-    /// When to stop calling.
+    /// When to stop calling an endpoint.
     pub breaker: Breaker,
-    /// Connections kept.
+    /// Which connections are kept.
     pub pool: PoolSettings,
-    /// How long the head of an answer may be.
+    /// The limits of an answer's head.
     pub answer: AnswerLimits,
-    /// Names looked up.
+    /// How names are looked up.
     pub dns: DnsSettings,
-    /// Comparison with the other side's own list.
+    /// The comparison with the provider's own list.
     pub reconcile: Option<Reconcile>,
-    /// For requests that no operation matches; the method decides the idempotency.
+    /// The settings of requests that match no operation. Their method decides the idempotency.
     pub fallback: Fallback,
-    /// In the order of the file.
+    /// The operations, in the order of the file.
     pub operations: Vec<Operation>,
 }
 
-/// One place where a dependency is reached.
+/// The settings of one endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
-    /// Scheme, authority, and perhaps a base path; no query.
+    /// The scheme, the authority and perhaps a base path, without a query.
     pub url: Uri,
-    /// Set on each request, over what the caller sent. The values are marked sensitive.
+    /// Header fields that are set on each request, in place of the caller's. The values are marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The request that asks whether an endpoint is well.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Health {
-    /// GET, HEAD or OPTIONS.
+    /// The method: GET, HEAD or OPTIONS.
     pub method: Method,
-    /// Path and query.
+    /// The path and the query.
     pub target: String,
 }
 
-/// Each of these can double effects. All are off by default.
+/// Settings that can double effects. All are off by default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dangerous {
-    /// Repeat what is `none` even where nobody knows whether it took effect.
+    /// Whether calls whose idempotency is `none` are repeated, even if nobody knows whether they took effect.
     pub retry_none: bool,
 }
 
-/// Repeats.
+/// The settings of repeats.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
-    /// Whether there are any.
+    /// Whether calls are repeated at all.
     pub enabled: bool,
-    /// Attempts in all, 1 to 10.
+    /// The most attempts of a call, 1 to 10.
     pub attempts: u32,
-    /// The wait between them.
+    /// The waits between attempts.
     pub backoff: Backoff,
     /// The longest time that an answer may cool an endpoint for.
     pub after_max: Duration,
-    /// Bytes of a request's body that are kept so that it can be sent again.
+    /// The most bytes of a request's body that are kept so that it can be sent again.
     pub buffer: usize,
 }
 
@@ -179,7 +179,7 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Attempts in all, as in force: 1 where repeats are off.
+    /// The most attempts of a call; 1 where repeats are off.
     #[must_use]
     pub fn attempts_in_force(&self) -> u32 {
         if self.enabled { self.attempts } else { 1 }
@@ -189,13 +189,13 @@ impl Retry {
 /// What a breaker or a limit is kept for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GuardKey {
-    /// Each endpoint.
+    /// One for each endpoint.
     Endpoint,
-    /// Each operation.
+    /// One for each endpoint and operation.
     Operation,
-    /// Each value of a request header.
+    /// One for each endpoint and value of this request header.
     Header(HeaderName),
-    /// Each value of a named part of the path.
+    /// One for each endpoint and value of this named part of the path.
     Path(String),
 }
 
@@ -210,16 +210,16 @@ impl fmt::Display for GuardKey {
     }
 }
 
-/// How many calls at once.
+/// How many calls may be in flight at the same time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Concurrency {
-    /// How the limit decides.
+    /// The settings of the limit.
     pub limit: LimitSettings,
-    /// Who may wait for their turn.
+    /// The settings of the queue, where calls wait for their turn.
     pub queue: QueueSettings,
     /// What the limit is kept for.
     pub key: GuardKey,
-    /// The number of keys that have one of their own.
+    /// The most keys that have a limit of their own.
     pub max_keys: u32,
 }
 
@@ -230,14 +230,14 @@ impl Default for Concurrency {
     }
 }
 
-/// When to stop calling.
+/// When to stop calling an endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Breaker {
-    /// How it decides.
+    /// When it opens, and how it closes again.
     pub settings: BreakerSettings,
     /// What the breaker is kept for.
     pub key: GuardKey,
-    /// The number of keys that have one of their own.
+    /// The most keys that have a breaker of their own.
     pub max_keys: u32,
 }
 
@@ -248,40 +248,40 @@ impl Default for Breaker {
     }
 }
 
-/// Settings of requests that no operation matches.
+/// The settings of requests that match no operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fallback {
-    /// Deadlines.
+    /// The deadlines of a call.
     pub timeout: Timeouts,
-    /// Repeats.
+    /// How calls are repeated.
     pub retry: Retry,
     /// As in [`BreakerSettings::slow_call`].
     pub slow_call: Option<Duration>,
 }
 
-/// Requests of one kind.
+/// The settings of an operation: what holds for requests of one kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
-    /// The label; unique in its dependency.
+    /// Its name, a label of metrics and logs. It is unique in its dependency.
     pub name: String,
-    /// Which requests.
+    /// The requests that belong to it.
     pub pattern: Pattern,
-    /// What a second delivery does.
+    /// What a second delivery of a request does.
     pub idempotency: Idempotency,
-    /// Deadlines.
+    /// The deadlines of a call.
     pub timeout: Timeouts,
-    /// Repeats.
+    /// How calls are repeated.
     pub retry: Retry,
     /// A call longer than this counts as a failure to the breaker.
     pub slow_call: Option<Duration>,
-    /// Statuses that mean "not processed".
+    /// The statuses that mean "not processed".
     pub refuses: Vec<u16>,
-    /// What answers mean by status and body.
+    /// What answers mean, by status and body.
     pub answers: Answers,
-    /// How to ask what became of it.
+    /// How to ask the provider what became of a request.
     pub confirm: Option<Confirm>,
-    /// How to undo it.
+    /// How to undo a request.
     pub cancel: Option<Cancel>,
-    /// The ledger's rules, where it is recorded before it is sent.
+    /// The ledger's rules, where requests are recorded before they are sent.
     pub durable: Option<Rules>,
 }

@@ -1,4 +1,4 @@
-//! What each kind of value must be, judged by itself; and the values that both passes read.
+//! What each kind of value must be, judged by itself, and the values that both passes read.
 
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
@@ -14,7 +14,7 @@ use super::predicate::{self, Misplaced};
 use super::settings::GuardKey;
 use super::values::{self, Value, Wrong};
 
-/// What is wrong with a value that is not a table of ours.
+/// Returns what is wrong with a value. Our own tables are judged key by key elsewhere.
 pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
     let found = value.get_ref();
     let one =
@@ -26,9 +26,8 @@ pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
         }),
         Kind::Tables(_) => one(match found {
             DeValue::Array(_) => Ok(()),
-            _ => {
-                Err(values::wrong_kind("a list of tables", found).help("written with double brackets, [[…]]"))
-            }
+            _ => Err(values::wrong_kind("a list of tables", found)
+                .help("a list of tables is written with double brackets, [[…]]")),
         }),
         Kind::Headers => headers(value),
         Kind::Json(purpose) => json(value, *purpose).1,
@@ -109,7 +108,7 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
     }
 }
 
-/// A URL that may begin with, or hold, `${…}`.
+/// Checks a URL that may begin with `${…}` or contain it.
 pub(super) fn url_with_secrets(written: &str, schemes: &[&str]) -> Result<(), Wrong> {
     let filled_in = written.starts_with("${");
     if filled_in || schemes.iter().any(|scheme| written.len() > scheme.len() && written.starts_with(scheme)) {
@@ -163,9 +162,8 @@ fn list_of(
 fn host_name(name: &str) -> Result<(), Wrong> {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
     if name.is_empty() || !name.bytes().all(fine) {
-        return Err(
-            Wrong::new("this is not a host name").help("without scheme, port and path: \"seawall.internal\"")
-        );
+        return Err(Wrong::new("this is not a host name")
+            .help("write it without scheme, port and path: \"seawall.internal\""));
     }
     Ok(())
 }
@@ -174,9 +172,8 @@ fn zone(name: &str) -> Result<(), Wrong> {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b"_+-/".contains(&b);
     let letter = name.starts_with(|c: char| c.is_ascii_uppercase());
     if !letter || !name.bytes().all(fine) || name.ends_with('/') || !(name.contains('/') || name == "UTC") {
-        return Err(
-            Wrong::new("this is not the name of a time zone").help("an IANA name: \"Asia/Seoul\", \"UTC\"")
-        );
+        return Err(Wrong::new("this is not the name of a time zone")
+            .help("write an IANA name: \"Asia/Seoul\", \"UTC\""));
     }
     Ok(())
 }
@@ -209,7 +206,8 @@ pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
     }
 }
 
-/// Values of a key are shown by the admin side and kept in memory, so credentials are none.
+/// Reads the header that is a guard's key. A header with credentials is refused, since the admin side shows the values of
+/// keys, and they are kept in memory.
 fn key_header(name: &str) -> Result<GuardKey, Wrong> {
     let secret = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
     let name: HeaderName = name
@@ -222,7 +220,7 @@ fn key_header(name: &str) -> Result<GuardKey, Wrong> {
     Ok(GuardKey::Header(name))
 }
 
-/// A JSON body with placeholders.
+/// Reads a JSON body with placeholders.
 pub(super) fn json(value: &Value<'_>, purpose: Purpose) -> (JsonTemplate, Vec<Misplaced>) {
     let mut wrong = Vec::new();
     let body = json_value(value, purpose, &mut wrong);

@@ -1,10 +1,10 @@
 //! Which parts of a file a report may show.
 //!
-//! A report quotes the line that a mistake is on, and goes to terminals, logs and the admin side. The obvious rule stars out the
-//! values of keys that hold secrets, and fails where it matters: a secret under a misspelt key (`headerz`) stands under no
-//! key that is known to hold one. So the rule is turned around. Everything is starred out, comments too, except for
-//! the words of our own table of keys, the values of keys that are known to be harmless, `${env:NAME}` and
-//! `${file:PATH}`, and the marks that TOML is made of.
+//! A report quotes the line that a mistake is on, and goes to terminals, logs and the admin side. The obvious rule replaces
+//! the values of keys that hold secrets by stars. It fails where it matters: a secret under a misspelt key (`headerz`)
+//! does not stand under a key that is known to hold one. So the rule is turned around. Everything is replaced by stars,
+//! comments too, except for the words of our own table of keys, the values of keys that are known to be harmless,
+//! `${env:NAME}` and `${file:PATH}`, and the marks that TOML is made of.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -16,16 +16,17 @@ use super::keys::{Kind, ROOT, Spec};
 use super::shape::judge;
 use super::values::Value;
 
-/// A longer value is not shown, however harmless its key: a quote that was not closed may have swallowed what follows.
+/// The longest value that is shown. A longer value is hidden even if its key is harmless, since a quote that is not closed may
+/// have swallowed the lines behind it.
 const LONGEST_VALUE: usize = 200;
-/// Whether this may be the name of an environment variable. Nobody writes one with digits and lowercase letters, and
-/// many secrets look so.
+/// Whether this may be the name of an environment variable. A text with both digits and lowercase letters may not: nobody
+/// names a variable so, and many secrets look like that.
 pub(super) fn is_variable(name: &str) -> bool {
     let upper = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
     is_word(name) || (name.len() <= 64 && name.bytes().all(upper))
 }
 
-/// The byte ranges of `text` that may be shown, for the table that was read from it. `broken`: it is not even TOML.
+/// The byte ranges of `text` that may be shown. `table` was read from it. `broken` says that it is not even TOML.
 pub(super) fn ranges(text: &str, table: &DeTable<'_>, broken: bool) -> Vec<Range<usize>> {
     let mut shown = Shown { text, broken, ranges: Vec::new(), names: BTreeSet::new() };
     shown.table(&ROOT, table);
@@ -34,13 +35,13 @@ pub(super) fn ranges(text: &str, table: &DeTable<'_>, broken: bool) -> Vec<Range
     shown.ranges
 }
 
-/// `text` with a star for every character that is in none of the ranges. Line ends stay, so places stay.
+/// The text, with a star for every character outside the ranges. Line ends stay, so that places stay the same.
 pub(super) fn masked(text: &str, shown: &[Range<usize>]) -> String {
     let visible = visible(text, shown);
     text.char_indices().map(|(at, c)| if visible[at] { c } else { '*' }).collect()
 }
 
-/// Where byte `at` of `text` lies in the masked text: a star may be shorter than what it stands for.
+/// Where byte `at` of `text` lies in the masked text. A star may have fewer bytes than the character that it stands for.
 pub(super) fn masked_offset(text: &str, shown: &[Range<usize>], at: usize) -> usize {
     let visible = visible(text, shown);
     text.char_indices()
@@ -49,7 +50,7 @@ pub(super) fn masked_offset(text: &str, shown: &[Range<usize>], at: usize) -> us
         .sum()
 }
 
-/// For each byte, whether the character that begins there is shown.
+/// For each byte of the text, whether the character that begins there is shown.
 fn visible(text: &str, shown: &[Range<usize>]) -> Vec<bool> {
     let mut visible = vec![false; text.len()];
     for range in shown {
@@ -74,7 +75,7 @@ struct Shown<'t> {
     text: &'t str,
     broken: bool,
     ranges: Vec<Range<usize>>,
-    /// Words that a headline (`[dependency.pay]`) may show.
+    /// The words that a headline (`[dependency.pay]`) may show.
     names: BTreeSet<String>,
 }
 
@@ -107,7 +108,7 @@ impl Shown<'_> {
         }
     }
 
-    /// Drops the ranges from `first` on that lie on other lines than a key. A bracket that was not closed makes the lines after
+    /// Drops those ranges from `first` on that lie on other lines than a key. A bracket that is not closed makes the lines behind
     /// it part of a value that they do not belong to.
     fn keep_to_the_line_of(&mut self, key: Range<usize>, first: usize) {
         let end = self.text[key.end..].find('\n').map_or(self.text.len(), |n| key.end + n);
@@ -123,7 +124,7 @@ impl Shown<'_> {
         self.ranges.push(span);
     }
 
-    /// Names of dependencies are no secrets: they are the first segment of every path.
+    /// Shows the names of dependencies. They are not secrets, since each is the first segment of its paths.
     fn named(&mut self, spec: &'static Spec, tables: &DeTable<'_>) {
         for (name, value) in tables {
             let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
@@ -157,14 +158,14 @@ impl Shown<'_> {
             (Kind::Headers | Kind::EndpointUrl | Kind::ProxyUrl | Kind::LedgerUrl, _)
             | (Kind::Table(_) | Kind::Tables(_) | Kind::Named(_), _) => {}
             (Kind::Pattern | Kind::Pointer | Kind::File, _) => self.scalar(value),
-            // What is no number, time or word of ours, and long, belongs somewhere else.
+            // A long text that is not valid here probably belongs to another key.
             _ if value.get_ref().as_str().is_some_and(|text| text.len() > LONGEST_WORD)
                 && !judge(kind, value).is_empty() => {}
             _ => self.scalar(value),
         }
     }
 
-    /// A value that is no list and no table, on one line.
+    /// Shows a value on one line that is neither a list nor a table.
     fn scalar(&mut self, value: &Value<'_>) {
         let span = value.span();
         let short = span.len() <= LONGEST_VALUE;
@@ -174,7 +175,7 @@ impl Shown<'_> {
         }
     }
 
-    /// A value with everything in it.
+    /// Shows a value with everything in it.
     fn all(&mut self, value: &Value<'_>) {
         match value.get_ref() {
             DeValue::Array(items) => items.iter().for_each(|item| self.all(item)),
@@ -190,7 +191,7 @@ impl Shown<'_> {
         }
     }
 
-    /// A body's names and placeholders. What else stands in it is sent to the provider, and may be a credential.
+    /// Shows the names and placeholders of a body. Everything else in it is sent to the provider, and may be a credential.
     fn json(&mut self, value: &Value<'_>) {
         match value.get_ref() {
             DeValue::Array(items) => items.iter().for_each(|item| self.json(item)),
@@ -210,7 +211,7 @@ impl Shown<'_> {
         }
     }
 
-    /// Method, path and placeholders. What else stands in the query may be a credential.
+    /// Shows the method, the path and the placeholders. Everything else in the query may be a credential.
     fn request(&mut self, value: &Value<'_>) {
         let inner = inner_of(self.text, value.span());
         let written = &self.text[inner.clone()];
@@ -222,7 +223,7 @@ impl Shown<'_> {
         self.placeholders(inner.start + path..inner.end);
     }
 
-    /// `{…}` without what is not a name or a pointer.
+    /// Shows each `{…}` that holds a name or a pointer.
     fn placeholders(&mut self, within: Range<usize>) {
         let written = &self.text[within.clone()];
         let mut at = 0;
@@ -237,7 +238,7 @@ impl Shown<'_> {
         }
     }
 
-    /// A URL without user, password, query and fragment.
+    /// Shows a URL without its user, password, query and fragment.
     fn url(&mut self, value: &Value<'_>, filled_in: bool) {
         let inner = inner_of(self.text, value.span());
         let written = &self.text[inner.clone()];
@@ -254,7 +255,7 @@ impl Shown<'_> {
         let scheme = scheme.map_or(0, |end| end + 1);
         let slashes = written[scheme..].len() - written[scheme..].trim_start_matches('/').len();
         let scheme = scheme + slashes.min(2);
-        // Without a scheme it may be anything; a host has a dot or a port.
+        // A text without a scheme may be anything. It is taken for a host only if it has a dot or a port.
         let behind = match written.find("://") {
             Some(at) => at + 3,
             None if written.contains(['.', ':']) => scheme,
@@ -266,7 +267,7 @@ impl Shown<'_> {
         self.ranges.push(inner.start + start..inner.start + end);
     }
 
-    /// `${env:NAME}` and `${file:PATH}` in a text that is hidden otherwise.
+    /// Shows `${env:NAME}` and `${file:PATH}` in a text that is hidden otherwise.
     fn holes(&mut self, value: &Value<'_>) {
         if !value.get_ref().is_str() {
             return;
@@ -290,7 +291,7 @@ impl Shown<'_> {
         }
     }
 
-    /// The parser keeps the place of a table's name once, and headlines repeat it.
+    /// Shows the names of tables in all headlines. The parser keeps only one place of a name, and headlines repeat it.
     fn headlines(&mut self) {
         let mut start = 0;
         for line in self.text.split_inclusive('\n') {
@@ -318,7 +319,7 @@ fn is_header(name: &str) -> bool {
     is_word(name) || (name.contains('-') && name.len() <= 40 && name.split('-').all(part))
 }
 
-/// A string's place without its quotes.
+/// The place of a string without its quotes.
 fn inner_of(text: &str, span: Range<usize>) -> Range<usize> {
     let written = text.get(span.clone()).unwrap_or_default();
     let quotes = written.len() - written.trim_start_matches(['"', '\'']).len();

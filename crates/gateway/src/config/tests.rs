@@ -41,12 +41,12 @@ fn refuse(text: &str) -> Vec<(usize, String)> {
     report.mistakes().iter().map(|it| (it.place.unwrap().line, it.message.clone())).collect()
 }
 
-/// A dependency with these lines.
+/// A file with a dependency that has these lines.
 fn dependency(lines: &str) -> String {
     format!("[dependency.pay]\nurl = \"https://pay.example\"\n{lines}\n")
 }
 
-/// A keyed operation with these lines; they begin at line 7.
+/// A file with a keyed operation that has these lines, which begin at line 7.
 fn operation(lines: &str) -> String {
     dependency(&format!(
         "[[dependency.pay.operation]]\nname = \"charge\"\nmatch = \"POST /charges\"\nidempotency = \"keyed\"\n{lines}"

@@ -1,7 +1,7 @@
-//! Single values: a TOML value in, a plain one out, or what is wrong with it.
+//! Single values. Each function takes a TOML value and returns a plain one, or what is wrong with it.
 //!
-//! Units are written out (`"20ms"`, `"64KiB"`): a bare number of seconds in one place and of milliseconds in another
-//! is the mistake that every operator has made once.
+//! Units are written out (`"20ms"`, `"64KiB"`). With bare numbers that are seconds in one place and milliseconds in another,
+//! every operator makes the same mistake once.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -22,14 +22,14 @@ pub(super) use seawall_policy::{Wrong, show_time};
 /// A value with its place.
 pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
-/// A value of another kind than the one that is expected.
+/// Says that a value is of another kind than the expected one.
 pub(super) fn wrong_kind(expected: &str, found: &DeValue<'_>) -> Wrong {
     Wrong::new(format!("expected {expected}, found {}", kind_of(found)))
 }
 
 type Outcome<T> = Result<T, Wrong>;
 
-/// What a value is, in words.
+/// The kind of a value, in words.
 fn kind_of(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
@@ -60,7 +60,7 @@ pub(super) fn whole(value: &DeValue<'_>) -> Outcome<u64> {
     u64::try_from(integer(value)?).map_err(|_| Wrong::new("this number must not be negative"))
 }
 
-/// A number of things.
+/// A number of things, at most that of a `u32`.
 pub(super) fn count_u32(value: &DeValue<'_>) -> Outcome<u32> {
     whole(value).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
@@ -95,7 +95,7 @@ pub(super) fn ratio_ppm(value: &DeValue<'_>) -> Outcome<u32> {
 /// The longest time that is accepted: ten years. Sums of such times stay far from overflow.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
-/// A length of time: a number and a unit, as in `"20ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"1d"`. Zero is accepted here.
+/// A length of time: a number and a unit, for example `"20ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"1d"`. Zero is accepted here.
 pub(super) fn time(value: &DeValue<'_>) -> Outcome<Duration> {
     let wrong = || {
         Wrong::new("this is not a length of time")
@@ -155,7 +155,7 @@ pub(super) fn size_or_off(value: &DeValue<'_>) -> Outcome<Option<u64>> {
     if is_off(value) { Ok(None) } else { size(value).map(Some) }
 }
 
-/// `"1.5s"` as (15, 1, "s"): digits without the point, how many of them follow it, and the unit.
+/// Splits `"1.5s"` into (15, 1, "s"): the digits without the point, the number of digits behind the point, and the unit.
 fn split_quantity(written: &str) -> Option<(u128, u32, &str)> {
     let unit_at = written.find(|c: char| c.is_ascii_alphabetic())?;
     let (digits, unit) = written.split_at(unit_at);
@@ -192,7 +192,7 @@ pub(super) fn endpoint_url(value: &DeValue<'_>) -> Outcome<Uri> {
     url(text(value)?, &["http", "https"])
 }
 
-/// The URL of an outgoing proxy: http, a host, perhaps a port. `"off"` is `None`.
+/// The URL of an outgoing proxy: http, a host, perhaps a port. `"off"` reads as `None`.
 pub(super) fn proxy_url(value: &DeValue<'_>) -> Outcome<Option<Uri>> {
     if is_off(value) {
         return Ok(None);
@@ -235,7 +235,7 @@ fn url(written: &str, schemes: &[&str]) -> Outcome<Uri> {
     Ok(uri)
 }
 
-/// `"auto"`, `"1.1"`, `"2"`, and the bare numbers that people write.
+/// The version of HTTP: `"auto"`, `"1.1"`, `"2"`, or the bare numbers that people write.
 pub(super) fn http_version(value: &DeValue<'_>) -> Outcome<HttpVersion> {
     let wrong = || Wrong::new("this is not a version of HTTP").help("\"auto\", \"1.1\" or \"2\"");
     match value {
@@ -261,17 +261,17 @@ pub(super) fn status(value: &DeValue<'_>) -> Outcome<u16> {
     }
 }
 
-/// The status of a failure.
+/// The status of a failure, from 400 to 599.
 pub(super) fn failure(value: &DeValue<'_>) -> Outcome<u16> {
     match status(value)? {
         status @ 400..=599 => Ok(status),
         other => Err(Wrong::new(format!(
-            "{other} is no failure: a status that can be an overload lies between 400 and 599"
+            "{other} is no failure: the status of an overload lies between 400 and 599"
         ))),
     }
 }
 
-/// The statuses of failures in a list.
+/// A list of statuses of failures.
 pub(super) fn failures(value: &DeValue<'_>) -> Outcome<Vec<u16>> {
     match value {
         DeValue::Array(items) => items.iter().map(|item| failure(item.get_ref())).collect(),
@@ -279,7 +279,7 @@ pub(super) fn failures(value: &DeValue<'_>) -> Outcome<Vec<u16>> {
     }
 }
 
-/// One of some words.
+/// One of these words.
 pub(super) fn choice<'a>(value: &'a DeValue<'_>, words: &[&'static str]) -> Outcome<&'a str> {
     let written = text(value)?;
     if words.contains(&written) {

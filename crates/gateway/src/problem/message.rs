@@ -1,8 +1,8 @@
-//! A problem as its caller gets it: headers, and a body.
+//! A problem as its caller gets it: headers and a body.
 //!
-//! Words and numbers on the wire are the contract's: `seawall-reason`, `-origin`, `-effect`, `-attempts`, `-endpoint`,
-//! `-retry-stopped`; the same facts as `application/problem+json` (RFC 9457) and, for proxies and their tools, as
-//! `Proxy-Status` (RFC 9209).
+//! The words and numbers that are sent are part of the contract. They are sent as the headers `seawall-reason`, `-origin`,
+//! `-effect`, `-attempts`, `-endpoint` and `-retry-stopped`, in the body as `application/problem+json` (RFC 9457), and, for
+//! proxies and their tools, as `Proxy-Status` (RFC 9209).
 
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 impl Problem {
-    /// The whole message for HTTP/1.1 with this status, behind which the connection ends. `date`: the line that says when.
+    /// The whole message over HTTP/1.1 with this status. It says that the connection ends. `date` is the header line with the
+    /// date.
     pub(crate) fn into_message(self, status: StatusCode, date: Option<&str>) -> Vec<u8> {
         let (headers, body) = self.tell(status);
         let mut out = format!("HTTP/1.1 {status}\r\n").into_bytes();
@@ -40,7 +41,7 @@ impl Problem {
         out
     }
 
-    /// Its headers and its body.
+    /// The headers and the body that tell the problem.
     pub(crate) fn tell(self, status: StatusCode) -> (HeaderMap, String) {
         let (_, proxy_status, title) = in_http(self.reason);
         let mut facts = json!({
@@ -81,7 +82,7 @@ impl Problem {
     }
 }
 
-/// Puts the headers of every answer.
+/// Sets the headers that every answer has.
 pub(crate) fn put_facts(
     headers: &mut HeaderMap,
     effect: Effect,
@@ -97,7 +98,7 @@ pub(crate) fn put_facts(
     }
 }
 
-/// A number as a header value; the usual ones without a conversion.
+/// A number as a header value. The usual numbers need no conversion.
 fn small(number: usize) -> HeaderValue {
     const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
     match DIGITS.get(number) {
@@ -106,12 +107,12 @@ fn small(number: usize) -> HeaderValue {
     }
 }
 
-/// Seconds for `Retry-After`: rounded up, at least one, so that nobody comes back too early.
+/// The seconds for `Retry-After`. They are rounded up and at least one, so that no caller comes back too early.
 fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
-/// The same in milliseconds, for those who read that.
+/// The same in milliseconds, for callers that read `retry-after-ms`.
 fn whole_millis(wait: Duration) -> u64 {
     u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

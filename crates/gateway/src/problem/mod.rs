@@ -1,7 +1,7 @@
-//! What Seawall answers in place of a dependency: the facts, apart from how they are shown.
+//! What Seawall answers in place of a dependency: the facts alone, without their form.
 //!
-//! [`message`] makes headers and a body of them, [`reasons`] knows the status and title of each reason, and [`refusals`] logs
-//! them. None of these knows how an answer is written.
+//! [`message`] makes headers and a body of these facts, [`reasons`] knows the status and title of each reason, and
+//! [`refusals`] logs them. None of these knows how an answer is written to a socket.
 
 pub(crate) mod message;
 pub(crate) mod reasons;
@@ -11,24 +11,24 @@ use std::time::Duration;
 
 use seawall_policy::{Effect, Reason, Stopped};
 
-/// What an answer of our own says.
+/// The facts that an answer of our own tells.
 #[derive(Debug)]
 pub(crate) struct Problem {
     pub(crate) reason: Reason,
     pub(crate) effect: Effect,
     pub(crate) attempts: u32,
     pub(crate) endpoint: usize,
-    /// None before a dependency was found.
+    /// The dependency's name; none where the request was refused before its dependency was known.
     pub(crate) dependency: Option<String>,
     pub(crate) detail: String,
     pub(crate) retry_after: Option<Duration>,
-    /// The provider said it first, by 429, and so do we.
+    /// Whether the provider answered 429, so that the caller gets a 429, too.
     pub(crate) too_many: bool,
     pub(crate) stopped: Option<Stopped>,
 }
 
 impl Problem {
-    /// Refused before anything was attempted.
+    /// A request that was refused before anything was attempted.
     pub(crate) fn refused(reason: Reason, dependency: Option<&str>, detail: impl Into<String>) -> Problem {
         Problem {
             reason,

@@ -1,5 +1,5 @@
-//! One log line for each class of refusal and second; the rest is counted. An outage would otherwise fill the disk with
-//! the same sentence.
+//! Logs refusals: at most one line in a second for each class of refusal. The others are only counted, since an outage would
+//! otherwise fill the disk with the same sentence.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,16 +12,16 @@ use super::Problem;
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What was said when.
+/// What has been logged of each class, and when.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     classes: Mutex<HashMap<(Option<String>, What), Class>>,
 }
 
-/// What a line is about.
+/// What a line of the log is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum What {
-    /// An answer of ours, made for this reason.
+    /// An answer of our own, made for this reason.
     Refused(Reason),
     /// An answer that could not be written to its caller.
     Undelivered,
@@ -36,7 +36,7 @@ struct Class {
     last: Last,
 }
 
-/// What was said last of a class, and how often.
+/// The last refusal of a class, and how many there have been.
 #[derive(Clone, Debug)]
 pub(crate) struct Last {
     pub(crate) at: SystemTime,
@@ -45,7 +45,7 @@ pub(crate) struct Last {
 }
 
 impl Refusals {
-    /// Says it, or counts it. Bounded by the configuration: dependencies times reasons.
+    /// Logs a problem, or counts it. The number of classes is bounded by the number of dependencies times that of reasons.
     pub(crate) fn note(&self, problem: &Problem) {
         let class = (problem.dependency.clone(), What::Refused(problem.reason));
         let Some(suppressed) = self.may_say(class, &problem.detail, Instant::now()) else { return };
@@ -55,7 +55,8 @@ impl Refusals {
         tracing::warn!(dependency, reason, effect, attempts, endpoint, suppressed, "{detail}");
     }
 
-    /// Says that an answer did not reach its caller whole, or counts it. The effect stands: only the caller does not know it.
+    /// Logs that an answer did not reach its caller whole, or counts it. The effect stays what it is, but the caller does not know
+    /// it.
     pub(crate) fn undelivered(&self, dependency: Option<&str>, effect: Option<Effect>, why: &str) {
         let class = (dependency.map(str::to_owned), What::Undelivered);
         let Some(suppressed) = self.may_say(class, why, Instant::now()) else { return };
@@ -68,14 +69,14 @@ impl Refusals {
         );
     }
 
-    /// Says that a connection could not be accepted on this side, `data` or `admin`, or counts it.
+    /// Logs that a connection could not be accepted on this side, `data` or `admin`, or counts it.
     pub(crate) fn not_accepted(&self, side: &'static str, error: &io::Error) {
         let class = (Some(side.to_owned()), What::NotAccepted);
         let Some(suppressed) = self.may_say(class, &error.to_string(), Instant::now()) else { return };
         tracing::warn!(side, %error, suppressed, "a connection could not be accepted");
     }
 
-    /// How many were suppressed before this one, if it may be said.
+    /// Counts a refusal. If it may be logged, returns the number of refusals that were suppressed before it.
     fn may_say(&self, class: (Option<String>, What), why: &str, now: Instant) -> Option<u64> {
         let mut classes = self.classes.lock();
         let Some(class) = classes.get_mut(&class) else {
@@ -94,7 +95,7 @@ impl Refusals {
         Some(std::mem::take(&mut class.suppressed))
     }
 
-    /// What was said last of each reason of a dependency.
+    /// The last refusal of a dependency for each reason.
     pub(crate) fn of(&self, dependency: &str) -> Vec<(Reason, Last)> {
         let classes = self.classes.lock();
         let its = classes.iter().filter(|((whose, _), _)| whose.as_deref() == Some(dependency));

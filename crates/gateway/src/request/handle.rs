@@ -1,4 +1,4 @@
-//! One request, from its head to its answer, top to bottom.
+//! One request, from its head to its answer. The functions stand in the order in which they are needed.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::problem::message::REASON;
 use crate::problem::reasons::status;
 use crate::request::headers::{Kinds, Said, has_key, join_cookies, strip_hop, take_said};
 use crate::request::reply::{of_problem, reply};
-use crate::request::reply_body::{ReplyBody, Ticket};
-use crate::request::request_body::{self, Pace, Taken};
+use crate::request::reply_body::{ReplyBody, Underway};
+use crate::request::request_body::{self, Pace, TakenBody};
 use crate::running::compiled::CompiledDependency;
-use crate::running::operations::Found;
+use crate::running::operations::FoundOperation;
 use crate::running::router::Router;
 
 /// Answers one request.
@@ -52,23 +52,23 @@ pub(crate) async fn handle(
         response.body_mut().goes_out_on(stream);
     }
     if asks_head {
-        // hyper leaves it out on HTTP/1 and would send it on HTTP/2.
+        // hyper leaves the body of an answer to HEAD out on HTTP/1, but would send it on HTTP/2.
         without_body(&mut response);
     }
-    // What follows a malformed or unfinished request may be part of it.
+    // The bytes behind a malformed or unfinished request may be part of it.
     if http1 && (unfinished || router.running.is_draining()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }
 
-/// Whether it is an answer of our own with this reason.
+/// Whether this is an answer of our own with this reason.
 fn says(response: &Response<ReplyBody>, reason: Reason) -> bool {
     response.status() == status(reason)
         && response.headers().get(REASON).is_some_and(|said| said.as_bytes() == reason.as_str().as_bytes())
 }
 
-/// The answer to a HEAD: it tells the length of the body, and has none.
+/// Makes an answer one to a HEAD: it tells the length of the body, and has none.
 fn without_body(response: &mut Response<ReplyBody>) {
     if let Some(length) = response.body_mut().take_own() {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -103,12 +103,12 @@ async fn answer(
         true => take_said(&mut head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?,
         false => Said::default(),
     };
-    // What follows is decided on what goes out, not on what came in.
+    // From here on, decisions depend on what is sent to the dependency, not on what came in.
     pass_on(&mut head.headers, kinds, head.version);
     let keyed = kinds.key && has_key(&head.headers).map_err(refused)?;
     let operation = compiled.operations.find(&head.method, &readings, keyed, &head.headers);
 
-    // Answers that come too late to be heard are no use to anybody.
+    // A call that begins now would probably be cut by the end of the drain.
     let leaving = router.running.leaving();
     if leaving.is_some_and(|leaving| router.running.clock.now() >= leaving.begin_by) {
         let why = "the gateway is about to end, and takes no new calls";
@@ -116,45 +116,45 @@ async fn answer(
     }
     let by = leaving.map(|leaving| leaving.end_by);
     let wish = Wish { within: said.within, by, no_repeats: said.no_repeats };
-    let end_by = end_of(router, &operation.plan, &wish);
-    exchange.call_begins(end_by);
+    let end_by = latest_end(router, &operation.plan, &wish);
+    exchange.ends_by(end_by);
     let limits = &routes.compiled.settings.gateway.limits;
     let pace = Pace::new(router.running.clock, limits.header_time, end_by);
     let limit = limits.body;
     let taken = request_body::take(head.version, &head.headers, body, operation.keep, limit, pace).await;
     let (body, too_large) = match taken {
-        Taken::Body(body, too_large) => (body, too_large),
-        Taken::TooLarge => {
+        TakenBody::Body(body, too_large) => (body, too_large),
+        TakenBody::TooLarge => {
             let limit = limit.unwrap_or(u64::MAX);
             let why = format!("the body is longer than `gateway.limits.body` allows, {limit} bytes");
             return Err(in_words(compiled, Reason::BodyTooLarge, why));
         }
-        Taken::Stalled(why) => return Err(in_words(compiled, Reason::CallerStalled, why)),
-        Taken::Broken => return Err(in_words(compiled, Reason::BadRequest, "the body broke off")),
+        TakenBody::Stalled(why) => return Err(in_words(compiled, Reason::CallerStalled, why)),
+        TakenBody::Broken => return Err(in_words(compiled, Reason::BadRequest, "the body broke off")),
     };
 
-    // The call's own time begins now: what the body took to come is none of it.
-    let end_by = if kinds.body { end_of(router, &operation.plan, &wish) } else { end_by };
-    exchange.call_begins(end_by);
-    let mut ticket = Ticket::new(compiled, router, exchange);
-    let Found { plan, keep, keys } = operation;
+    // The call's own time begins now. The time that the body took to arrive does not count.
+    let end_by = if kinds.body { latest_end(router, &operation.plan, &wish) } else { end_by };
+    exchange.ends_by(end_by);
+    let mut underway = Underway::new(compiled, router, exchange);
+    let FoundOperation { plan, keep, keys } = operation;
     let via = Some(compiled.via.entry(head.version));
     let call = CallRequest { method: head.method, path, headers: head.headers, via, body, keep, keys };
     let outcome = routes.dependencies[index].call(&plan, call, wish).await;
     compiled.counters[router.index].ended(outcome.finish.effect, outcome.reason(), outcome.finish.attempts);
-    ticket.ended(outcome.finish.effect);
+    underway.ended(outcome.finish.effect);
     #[cfg(test)]
     crate::panics::demanded(&compiled.settings.name, "call");
-    Ok(reply(router, compiled, outcome, &too_large, (end_by, by), ticket))
+    Ok(reply(router, compiled, outcome, &too_large, (end_by, by), underway))
 }
 
-/// Whether the head has one reading, asks for something that is passed on, and may come in by this door.
+/// Checks that the head has only one reading, asks for something that is passed on, and may come in by this door.
 fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Problem> {
     let caller = exchange.caller();
     if head.version < Version::HTTP_2 && caller.next_is_doubtful() {
         return Err(bad_request(match caller.sent_fragment() {
             true => "the target has a fragment (`#`), which is never sent; in a path it is written %23",
-            false => "where the request ends can be read in two ways, or in none",
+            false => "the end of the request can be read in two ways, or in none",
         }));
     }
     if head.method == Method::CONNECT {
@@ -174,10 +174,11 @@ fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Proble
     })
 }
 
-/// The most fields of a head that are taken, whatever `gateway.limits` allows: a map of headers that is full refuses ours.
+/// The most fields that a head may have, even where `gateway.limits` allows more: a map of headers that is full would have no
+/// room for ours.
 const MOST_FIELDS: usize = 10_000;
 
-/// The caller's headers as the dependency gets them.
+/// Changes the caller's headers into those that the dependency gets.
 fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version) {
     strip_hop(headers, kinds);
     if kinds.cookie && version >= Version::HTTP_2 {
@@ -185,13 +186,13 @@ fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version) {
     }
     if kinds.body {
         headers.remove(CONTENT_LENGTH);
-        // Answered here: the caller's body is asked for when it is needed.
+        // The gateway itself answers this field: it asks for the caller's body when it is needed.
         headers.remove(EXPECT);
     }
 }
 
-/// When a call must be over at the latest, for whoever looks after the connection.
-fn end_of(router: &Router, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
+/// When a call that begins now must be over at the latest. The worker's round watches this time.
+fn latest_end(router: &Router, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
     let total = match (plan.timeouts.total, wish.within) {
         (Some(total), Some(within)) => Some(total.min(within)),
         (total, within) => total.or(within),

@@ -1,4 +1,4 @@
-//! Which headers pass, and what ours say.
+//! Which headers are passed on, and what our own headers say.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ const TIMEOUT: HeaderName = HeaderName::from_static("seawall-timeout");
 const RETRY: HeaderName = HeaderName::from_static("seawall-retry");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// Which kinds of headers a head has. Most heads have few, so one look at each name spares asking for every header
-/// that might be there.
+/// Which kinds of headers a head has. Most heads have few fields, so one look at each name is cheaper than a search for every
+/// header that might be there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kinds {
-    /// There is a `Connection`.
+    /// Whether there is a `Connection`.
     pub(crate) connection: bool,
-    /// Others belong to one hop.
+    /// Whether other fields belong to one hop.
     pub(crate) one_hop: bool,
-    /// Some are for us.
+    /// Whether some fields are for us.
     pub(crate) ours: bool,
-    /// There is an `Idempotency-Key`.
+    /// Whether there is an `Idempotency-Key`.
     pub(crate) key: bool,
-    /// Some tell of a body.
+    /// Whether some fields describe a body.
     pub(crate) body: bool,
-    /// There is a `Cookie`.
+    /// Whether there is a `Cookie`.
     pub(crate) cookie: bool,
-    /// There is a `Via`.
+    /// Whether there is a `Via`.
     pub(crate) via: bool,
 }
 
@@ -49,7 +49,7 @@ impl Kinds {
     }
 }
 
-/// Headers of one hop (RFC 9110, section 7.6.1), and those that are made anew for the next one.
+/// Whether this header belongs to one hop (RFC 9110, section 7.6.1), or is made anew for the next hop.
 fn is_one_hop(name: &str) -> bool {
     matches!(
         name,
@@ -65,8 +65,8 @@ fn is_one_hop(name: &str) -> bool {
     )
 }
 
-/// Takes what belongs to one hop out, and what the `Connection` header names. `TE: trailers` stays: the next hop is
-/// told that trailers are welcome.
+/// Removes the headers that belong to one hop, and those that the `Connection` header names. `TE: trailers` stays, so that the
+/// next hop knows that trailers are welcome.
 pub(crate) fn strip_hop(headers: &mut HeaderMap, kinds: Kinds) {
     if kinds.connection {
         strip_named(headers);
@@ -84,7 +84,7 @@ pub(crate) fn strip_hop(headers: &mut HeaderMap, kinds: Kinds) {
     }
 }
 
-/// Takes `Connection` out, and the fields that it names.
+/// Removes `Connection`, and the fields that it names.
 fn strip_named(headers: &mut HeaderMap) {
     let Entry::Occupied(connection) = headers.entry(header::CONNECTION) else { return };
     let is_plain = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close" | b"Keep-Alive");
@@ -97,14 +97,14 @@ fn strip_named(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().map(str::to_owned).ok())
         .flat_map(|text| text.split(',').filter_map(|n| n.trim().parse().ok()).collect::<Vec<_>>())
         .collect();
-    // Taking these away would change what is asked, not how it travels.
+    // Without these, the request itself would change, and not only the way that it travels.
     for name in named.into_iter().filter(|n| *n != header::HOST && *n != header::TE) {
         headers.remove(name);
     }
 }
 
-/// Joins the lines of `Cookie` to one. HTTP/2 lets a caller send each cookie in a line of its own, and servers of HTTP/1.1 read
-/// the first line only (RFC 9113, section 8.2.3).
+/// Joins the lines of `Cookie` to one. HTTP/2 lets a caller send each cookie in a line of its own, but servers of HTTP/1.1
+/// read only the first line (RFC 9113, section 8.2.3).
 pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     let Entry::Occupied(mut cookies) = headers.entry(header::COOKIE) else { return };
     let mut lines = cookies.iter();
@@ -114,15 +114,15 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
         joined.extend_from_slice(b"; ");
         joined.extend_from_slice(line.as_bytes());
     }
-    // What is joined of values with a separator that is allowed in values is one.
+    // This does not fail: values that are joined by characters that a value may have are a value.
     if let Ok(mut joined) = HeaderValue::from_bytes(&joined) {
         joined.set_sensitive(secret);
         cookies.insert(joined);
     }
 }
 
-/// Takes out of a body's trailers what has no meaning behind a body, or would be taken for something that was checked in the
-/// head: framing, routing, credentials, what tells how to read the body (RFC 9110, section 6.5.1), and all that is ours.
+/// Removes the trailers that have no meaning behind a body, or that a reader could take for fields that were checked in the
+/// head: framing, routing, credentials, how to read the body (RFC 9110, section 6.5.1), and all fields of our own.
 pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
     let refused = |name: &&HeaderName| {
         let name = name.as_str();
@@ -161,10 +161,10 @@ const NOT_IN_TRAILERS: [&str; 24] = [
     "www-authenticate",
 ];
 
-/// Whether the request carries an idempotency key. An empty one is none.
+/// Whether the request carries an idempotency key. An empty value does not count.
 ///
 /// # Errors
-/// There are two that differ, and the server may honour either.
+/// There are two different keys, and the server may honour either.
 pub(crate) fn has_key(headers: &HeaderMap) -> Result<bool, &'static str> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(first) = values.next() else { return Ok(false) };
@@ -178,7 +178,7 @@ fn welcomes_trailers(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case("trailers")))
 }
 
-/// What the caller said in our own headers, which go no further.
+/// What the caller said in our own headers, which are not passed on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
     pub(crate) within: Option<Duration>,
@@ -214,8 +214,8 @@ pub(crate) fn take_said(headers: &mut HeaderMap) -> Result<Said, String> {
     Ok(said)
 }
 
-/// Takes out what only we may say, or read: every name that begins with `seawall-`. A dependency could otherwise speak in
-/// our place, and a token of ours would reach it.
+/// Removes the headers that only Seawall may write or read: every name that begins with `seawall-`. Otherwise a dependency
+/// could speak in our place, and would get tokens that are meant for us.
 pub(crate) fn strip_ours(headers: &mut HeaderMap) {
     let is_ours = |name: &&HeaderName| name.as_str().starts_with("seawall-");
     while let Some(name) = headers.keys().find(is_ours).cloned() {
@@ -223,7 +223,7 @@ pub(crate) fn strip_ours(headers: &mut HeaderMap) {
     }
 }
 
-/// `1500ms`, `1.5s`, `2m`, `1h`, `0s`.
+/// Reads a time such as `1500ms`, `1.5s`, `2m`, `1h`, `0s`.
 #[must_use]
 pub fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
@@ -243,7 +243,7 @@ pub fn duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// At most eight digits and a unit (gRPC over HTTP/2, "Timeout").
+/// Reads a time of gRPC: at most eight digits and a unit (gRPC over HTTP/2, "Timeout").
 #[must_use]
 pub fn grpc_timeout(text: &str) -> Option<Duration> {
     let unit = text.chars().next_back()?;

@@ -1,4 +1,4 @@
-//! The answer to a request: the dependency's, with the headers of the verdict, or one of our own.
+//! The answer to a request: that of the dependency with the headers of the verdict, or one of our own.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use seawall_client::{Outcome, draw};
 use seawall_policy::{Ending, Finish, Reason, Time};
 
 use super::headers::{Kinds, strip_hop, strip_ours};
-use super::reply_body::{ReplyBody, Ticket};
+use super::reply_body::{ReplyBody, Underway};
 use super::request_body::TooLarge;
 use crate::problem::Problem;
 use crate::problem::message::put_facts;
@@ -16,14 +16,15 @@ use crate::problem::reasons::status;
 use crate::running::compiled::CompiledDependency;
 use crate::running::router::Router;
 
-/// The answer to a request whose call has ended. The call is over at `end_by`; where the gateway drains, at `leaves_by`.
+/// The answer to a request whose call has ended. The call had to be over at `end_by`. While the gateway drains, `leaves_by` is
+/// the time by which the drain wants calls to be over.
 pub(crate) fn reply(
     router: &Router,
     compiled: &Arc<CompiledDependency>,
     outcome: Outcome,
     too_large: &TooLarge,
     (end_by, leaves_by): (Time, Option<Time>),
-    ticket: Ticket,
+    underway: Underway,
 ) -> Response<ReplyBody> {
     let told = outcome.reason();
     let Outcome { finish, answer, ending, detail } = outcome;
@@ -35,7 +36,7 @@ pub(crate) fn reply(
             strip_ours(&mut head.headers);
         }
         put_verdict(&mut head.headers, &finish);
-        return Response::from_parts(head, ReplyBody::passed(body, ticket));
+        return Response::from_parts(head, ReplyBody::passed(body, underway));
     }
     let now = router.running.clock.now();
     let reason = reason(&Unanswered {
@@ -59,7 +60,7 @@ pub(crate) fn reply(
     };
     router.running.refusals.note(&problem);
     let mut response = of_problem(problem);
-    response.body_mut().ends(ticket);
+    response.body_mut().ends(underway);
     response
 }
 
@@ -82,11 +83,11 @@ struct Unanswered {
     /// The reason of the refusal, or of the last attempt's ending.
     told: Option<Reason>,
     ending: Option<Ending>,
-    /// The request's body grew longer than `gateway.limits.body` while it was passed on.
+    /// Whether the request's body grew longer than `gateway.limits.body` while it was passed on.
     too_large: bool,
-    /// The call's end has passed.
+    /// Whether the time by which the call had to be over has passed.
     past_its_end: bool,
-    /// The call's end is the one that the gateway's drain sets.
+    /// Whether that time was set by the gateway's drain.
     drain_ends_it: bool,
 }
 
@@ -95,7 +96,7 @@ fn reason(call: &Unanswered) -> Reason {
     let no_time_left = if call.drain_ends_it { Reason::Draining } else { Reason::NoTimeLeft };
     match (call.ending, call.told) {
         _ if call.too_large => Reason::BodyTooLarge,
-        // Its own deadline passed while a connection was made, before a byte was sent.
+        // The call's own deadline passed while a connection was made, before a byte was sent.
         (Some(Ending::CallerLeft { sent: false }), _) if call.past_its_end => no_time_left,
         (Some(Ending::CallerLeft { .. }), _) => Reason::BadRequest,
         (_, Some(Reason::NoTimeLeft)) => no_time_left,
@@ -104,7 +105,7 @@ fn reason(call: &Unanswered) -> Reason {
     }
 }
 
-/// A guard's "no", in words.
+/// Why a guard refused the call, in words.
 fn refusal_detail(compiled: &CompiledDependency, endpoint: usize, reason: Reason) -> String {
     compiled.shared.with(|guards| {
         let Some(guards) = guards.endpoint(endpoint) else { return String::new() };
@@ -115,17 +116,17 @@ fn refusal_detail(compiled: &CompiledDependency, endpoint: usize, reason: Reason
                 None if guards.keys().0 > 0 => {
                     format!("endpoint {endpoint} is not called for this key for now")
                 }
-                None => format!("endpoint {endpoint} is not called for now: an operator said so"),
+                None => format!("endpoint {endpoint} is not called for now: an operator opened its breaker"),
             },
             Reason::CoolingDown => "the provider asked to come back later, and it is not yet time".to_owned(),
             Reason::ConcurrencyLimit if guards.keys().1 > 0 => {
-                "as many calls of this key are in flight as may be".to_owned()
+                "as many calls of this key are in flight as are allowed".to_owned()
             }
             Reason::ConcurrencyLimit => {
                 format!("{} calls are in flight, the limit is {}", limit.in_flight, limit.limit)
             }
-            Reason::QueueFull => format!("{} calls wait already, as many as may", limit.queue),
-            Reason::QueueTimeout => "no place came free while it waited".to_owned(),
+            Reason::QueueFull => format!("{} calls wait already, as many as are allowed", limit.queue),
+            Reason::QueueTimeout => "no slot came free while the call waited".to_owned(),
             Reason::NoTimeLeft => "the caller's deadline has passed".to_owned(),
             Reason::Draining => "the gateway ends before the call could begin".to_owned(),
             _ => String::new(),
@@ -167,7 +168,7 @@ mod tests {
         let refused = Some(Ending::Unsent(Unsent::Refused));
         let (no_time, open) = (Some(Reason::NoTimeLeft), Some(Reason::BreakerOpen));
         let read = Some(Reason::ReadTimeout);
-        // What is told, the last ending, a body that grew too large, past its end, an end set by the drain.
+        // The reason so far, the last ending, whether the body grew too large, whether the end has passed, whether the drain set it.
         for (told, ending, too_large, past_its_end, drain_ends_it, expected) in [
             (open, None, false, false, false, Reason::BreakerOpen),
             (open, refused, false, true, true, Reason::BreakerOpen),

@@ -15,53 +15,53 @@ use crate::request::headers::strip_trailers;
 use crate::running::compiled::CompiledDependency;
 use crate::running::router::Router;
 
-/// A body of our own, or the dependency's.
+/// The body of an answer: our own, or the dependency's.
 pub(crate) struct ReplyBody {
-    kind: Kind,
-    /// The call that it is the end of.
-    ticket: Option<Ticket>,
-    /// It broke; told at the next poll.
+    kind: BodyKind,
+    /// The call that ends with this body.
+    underway: Option<Underway>,
+    /// The dependency's body broke. The next poll returns this error.
     broken: Option<Truncated>,
-    /// It broke, and that was logged.
+    /// Whether the dependency's body broke, which has been logged then.
     cut: bool,
-    /// The stream that it goes out on, over HTTP/2.
+    /// The stream that the body is sent on, over HTTP/2.
     stream: Option<Arc<Stream>>,
-    /// The last byte of a piece, over HTTP/2.
+    /// The last byte of a piece, which is held back over HTTP/2.
     held: Option<Bytes>,
 }
 
-enum Kind {
+enum BodyKind {
     Own(Option<Bytes>),
     Passed(AnswerBody),
 }
 
-/// A call under way, until its body is over or given up.
-pub(crate) struct Ticket {
+/// A call under way. It is over when the body of its answer ends or is given up.
+pub(crate) struct Underway {
     dependency: Arc<CompiledDependency>,
     router: Arc<Router>,
     exchange: Exchange,
-    /// What the answer's head says.
+    /// The effect that the answer's head tells.
     effect: Option<Effect>,
 }
 
-impl Ticket {
+impl Underway {
     pub(crate) fn new(
         dependency: &Arc<CompiledDependency>,
         router: &Arc<Router>,
         exchange: &Exchange,
-    ) -> Ticket {
+    ) -> Underway {
         dependency.counters[router.index].began();
         let (dependency, router) = (Arc::clone(dependency), Arc::clone(router));
-        Ticket { dependency, router, exchange: exchange.clone(), effect: None }
+        Underway { dependency, router, exchange: exchange.clone(), effect: None }
     }
 
-    /// The call has come to this effect.
+    /// Notes the effect of the call.
     pub(crate) fn ended(&mut self, effect: Effect) {
         self.effect = Some(effect);
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Underway {
     fn drop(&mut self) {
         self.dependency.counters[self.router.index].over();
         self.exchange.call_over();
@@ -70,61 +70,61 @@ impl Drop for Ticket {
 
 impl ReplyBody {
     pub(crate) fn own(bytes: Bytes) -> ReplyBody {
-        ReplyBody::new(Kind::Own((!bytes.is_empty()).then_some(bytes)), None)
+        ReplyBody::new(BodyKind::Own((!bytes.is_empty()).then_some(bytes)), None)
     }
 
-    /// The call ends with this body.
-    pub(crate) fn ends(&mut self, ticket: Ticket) {
-        self.ticket = Some(ticket);
+    /// Lets this call end with this body.
+    pub(crate) fn ends(&mut self, underway: Underway) {
+        self.underway = Some(underway);
     }
 
-    /// Takes a body of our own out, and gives its length.
+    /// Removes a body of our own, and returns its length.
     pub(crate) fn take_own(&mut self) -> Option<usize> {
         match &mut self.kind {
-            Kind::Own(bytes) => bytes.take().map(|bytes| bytes.len()),
-            Kind::Passed(_) => None,
+            BodyKind::Own(bytes) => bytes.take().map(|bytes| bytes.len()),
+            BodyKind::Passed(_) => None,
         }
     }
 
-    pub(crate) fn passed(body: AnswerBody, ticket: Ticket) -> ReplyBody {
-        ReplyBody::new(Kind::Passed(body), Some(ticket))
+    pub(crate) fn passed(body: AnswerBody, underway: Underway) -> ReplyBody {
+        ReplyBody::new(BodyKind::Passed(body), Some(underway))
     }
 
-    fn new(kind: Kind, ticket: Option<Ticket>) -> ReplyBody {
-        ReplyBody { kind, ticket, broken: None, cut: false, stream: None, held: None }
+    fn new(kind: BodyKind, underway: Option<Underway>) -> ReplyBody {
+        ReplyBody { kind, underway, broken: None, cut: false, stream: None, held: None }
     }
 
-    /// It goes out over HTTP/2.
+    /// Notes that the body is sent on this stream of HTTP/2.
     pub(crate) fn goes_out_on(&mut self, stream: &Arc<Stream>) {
         self.stream = Some(Arc::clone(stream));
     }
 
-    /// The head is out: whatever follows can only be cut, never explained. On HTTP/1 the caller's connection is reset,
-    /// since a plain end of it could be taken for the end of the answer.
+    /// Cuts the answer. Its head has been sent, so nothing can be explained any more. On HTTP/1 the caller's connection is reset,
+    /// since a plain end of the connection could be taken for the end of the answer.
     fn cut(&mut self, truncated: &Truncated) {
         self.cut = true;
-        let Some(ticket) = &self.ticket else { return };
-        ticket.exchange.reset_at_the_end();
-        ticket.dependency.counters[ticket.router.index].truncated();
-        let dependency = ticket.dependency.settings.name.as_str();
+        let Some(underway) = &self.underway else { return };
+        underway.exchange.reset_at_the_end();
+        underway.dependency.counters[underway.router.index].truncated();
+        let dependency = underway.dependency.settings.name.as_str();
         let reason = truncated.reason().as_str();
         tracing::warn!(dependency, reason, "truncated: an answer's body broke after its head had gone out");
     }
 }
 
 impl Drop for ReplyBody {
-    /// Given up before its end, and not because it broke: the caller left, or its connection failed.
+    /// Logs an answer that was given up before its end, though it did not break: the caller left, or its connection failed.
     fn drop(&mut self) {
-        let Some(ticket) = &self.ticket else { return };
-        // hyper asks for no more of a body of known length when it has that much.
+        let Some(underway) = &self.underway else { return };
+        // When hyper has as much of a body as its known length, it asks for no more.
         let whole = self.is_end_stream() || self.size_hint().exact() == Some(0);
-        if matches!(self.kind, Kind::Passed(_)) && !self.cut && !whole {
-            let dependency = ticket.dependency.settings.name.as_str();
-            let why = match ticket.exchange.is_late() {
+        if matches!(self.kind, BodyKind::Passed(_)) && !self.cut && !whole {
+            let dependency = underway.dependency.settings.name.as_str();
+            let why = match underway.exchange.is_late() {
                 true => "the caller did not take it in time",
                 false => "the caller left, or its connection broke",
             };
-            ticket.router.running.refusals.undelivered(Some(dependency), ticket.effect, why);
+            underway.router.running.refusals.undelivered(Some(dependency), underway.effect, why);
         }
     }
 }
@@ -133,19 +133,19 @@ impl ReplyBody {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
         let this = self;
         #[cfg(test)]
-        if let Some(ticket) = &this.ticket {
-            crate::panics::demanded(&ticket.dependency.settings.name, "body");
+        if let Some(underway) = &this.underway {
+            crate::panics::demanded(&underway.dependency.settings.name, "body");
         }
         if let Some(truncated) = this.broken.take() {
             return Poll::Ready(Some(Err(truncated)));
         }
         match &mut this.kind {
-            Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Passed(body) => {
+            BodyKind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            BodyKind::Passed(body) => {
                 let caller =
-                    this.ticket.as_ref().map(|t| t.exchange.caller()).filter(|c| c.streams().is_none());
-                // hyper takes the next piece of a body while it still holds the last, and its buffer doubles when it is full:
-                // 900 callers that read slowly cost 70 KiB each. So it gets a piece when the socket has taken the last.
+                    this.underway.as_ref().map(|t| t.exchange.caller()).filter(|c| c.streams().is_none());
+                // hyper takes the next piece of a body while it still holds the last one, and its buffer doubles when it is full.
+                // 900 callers that read slowly cost 70 KiB each. So hyper gets a piece only when the socket has taken the last one.
                 if let Some(caller) = caller.filter(|caller| caller.owes()) {
                     caller.wake_when_taken(cx.waker());
                     body.poll_upload(cx);
@@ -158,8 +158,8 @@ impl ReplyBody {
                 match polled {
                     Some(Err(truncated)) => {
                         this.cut(&truncated);
-                        // Not yet: hyper throws away what it has not written, be it the head with the effect in it. While
-                        // the body has nothing to give, it writes.
+                        // The error is not returned yet, since hyper would then throw away what it has not written, perhaps even
+                        // the head with the effect. While the body returns nothing, hyper writes.
                         this.broken = Some(truncated);
                         cx.waker().wake_by_ref();
                         Poll::Pending
@@ -171,7 +171,7 @@ impl ReplyBody {
                         Poll::Ready(Some(Ok(frame)))
                     }
                     None => {
-                        this.ticket = None;
+                        this.underway = None;
                         Poll::Ready(None)
                     }
                 }
@@ -179,12 +179,12 @@ impl ReplyBody {
         }
     }
 
-    /// The next piece for a stream. What may be the last piece is given without its last byte first.
+    /// The next piece for a stream. If it may be the last piece, its last byte is held back and given alone.
     ///
-    /// hyper waits until the caller's window has room for a byte, takes the piece, and takes the next one when the window
-    /// has room for all of the last. Behind the last piece it waits for nothing: such a stream would be over for us, and be
-    /// kept, with its bytes, for as long as its caller grants no window. When hyper takes a last piece of one byte, there is
-    /// room for all of the body.
+    /// hyper waits until the caller's window has room for one byte, and takes a piece. It takes the next piece when the window
+    /// has room for all of the one before. After the last piece it does not wait: the stream would be over for us, but hyper
+    /// would keep it with its bytes for as long as its caller grants no window. If the last piece is a single byte, then the
+    /// window has room for all of the body when hyper takes it.
     fn poll_for_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
         if let Some(stream) = &self.stream {
             stream.has_taken();
@@ -228,15 +228,15 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         self.held.is_none()
             && match &self.kind {
-                Kind::Own(bytes) => bytes.is_none(),
-                Kind::Passed(body) => body.is_end_stream(),
+                BodyKind::Own(bytes) => bytes.is_none(),
+                BodyKind::Passed(body) => body.is_end_stream(),
             }
     }
 
     fn size_hint(&self) -> SizeHint {
         let hint = match &self.kind {
-            Kind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Kind::Passed(body) => body.size_hint(),
+            BodyKind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            BodyKind::Passed(body) => body.size_hint(),
         };
         match (&self.held, hint.exact()) {
             (Some(held), Some(rest)) => SizeHint::with_exact(rest + held.len() as u64),

@@ -16,57 +16,57 @@ use tokio::time::Sleep;
 
 use crate::request::headers::strip_trailers;
 
-/// A body as it was taken in.
-pub(crate) enum Taken {
-    /// To be sent.
+/// What became of a request's body.
+pub(crate) enum TakenBody {
+    /// The body can be sent.
     Body(RequestBody, TooLarge),
-    /// Longer than allowed, by its own word.
+    /// The body is longer than allowed, by the length that it names or by its first chunk.
     TooLarge,
-    /// The caller broke off.
+    /// The caller broke off in the middle of the body.
     Broken,
-    /// It did not come in time: what was missing.
+    /// The body did not come in time; the text says what was missing.
     Stalled(String),
 }
 
 /// How long a body that is read before anything is sent may take.
 ///
-/// A pause alone is no bound: a caller that sends a byte before each pause is over holds its connection for as long as it likes.
-/// So a body must also come with a least rate behind the first pause, as with Apache's `RequestReadTimeout`.
+/// A longest pause alone bounds nothing: a caller that sends a byte before each pause is over holds its connection for as
+/// long as it likes. So after the first pause a body must also come at a least rate, as with Apache's `RequestReadTimeout`.
 pub(crate) struct Pace {
     clock: Clock,
     pause: Duration,
     end_by: Time,
-    /// When it was waited for first.
+    /// When the body was first waited for.
     began: Option<Time>,
     received: u64,
 }
 
-/// Bytes a second that a body must come with behind the first pause.
+/// The least rate of a body after the first pause, in bytes per second.
 const LEAST_RATE: u64 = 500;
 
 impl Pace {
-    /// Nothing may be missing for longer than `pause`, and all must be there by `end_by`.
+    /// No pause may be longer than `pause`, and the whole body must be there by `end_by`.
     pub(crate) fn new(clock: Clock, pause: Duration, end_by: Time) -> Pace {
         Pace { clock, pause, end_by, began: None, received: 0 }
     }
 
-    /// The next part of a body, unless it does not come in time.
-    async fn next(&mut self, body: &mut Incoming) -> Result<Option<Frame<Bytes>>, Taken> {
+    /// Returns the next part of a body; fails if it does not come in time.
+    async fn next(&mut self, body: &mut Incoming) -> Result<Option<Frame<Bytes>>, TakenBody> {
         let mut sleep: Option<Pin<Box<Sleep>>> = None;
         let next = std::future::poll_fn(|cx| {
             if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
                 return Poll::Ready(Some(frame));
             }
-            // Most bodies are there with their heads, and need no timer.
+            // Most bodies arrive together with their heads, and need no timer.
             let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.due())));
             std::future::Future::poll(sleep.as_mut(), cx).map(|()| None)
         });
         match next.await {
-            None => Err(Taken::Stalled(format!(
+            None => Err(TakenBody::Stalled(format!(
                 "the body did not come in time: nothing for {:?}, less than {LEAST_RATE} bytes a second, or past the deadline",
                 self.pause
             ))),
-            Some(Some(Err(_))) => Err(Taken::Broken),
+            Some(Some(Err(_))) => Err(TakenBody::Broken),
             Some(None) => Ok(None),
             Some(Some(Ok(frame))) => {
                 self.received += frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -95,9 +95,9 @@ impl TooLarge {
     }
 }
 
-/// Takes a body in. A short one of known length is read first, so that the dependency's time is not spent on a caller that
-/// sends slowly, and a caller that breaks off in the middle has asked for nothing. All else streams; of chunks, the first
-/// is waited for, so that what only looks like chunks never reaches the dependency.
+/// Takes a body in. A short body of known length is read whole before anything is sent. So the dependency's time is not spent
+/// on a caller that sends slowly, and a request that breaks off in the middle never reaches it. Every other body streams. Of
+/// a body in chunks the first chunk is waited for, so that bytes that are no chunks never reach the dependency.
 pub(crate) async fn take(
     version: Version,
     headers: &HeaderMap,
@@ -105,20 +105,20 @@ pub(crate) async fn take(
     keep: usize,
     limit: Option<u64>,
     mut pace: Pace,
-) -> Taken {
+) -> TakenBody {
     let too_large = TooLarge::default();
     if body.is_end_stream() {
-        return Taken::Body(RequestBody::Empty, too_large);
+        return TakenBody::Body(RequestBody::Empty, too_large);
     }
     let length = body.size_hint().exact().filter(|_| !headers.contains_key(header::TRAILER));
     if let (Some(length), Some(limit)) = (length, limit)
         && length > limit
     {
-        return Taken::TooLarge;
+        return TakenBody::TooLarge;
     }
     match length {
         Some(length) if length <= keep as u64 => match whole(body, length, &mut pace).await {
-            Ok(bytes) => Taken::Body(RequestBody::Full(bytes), too_large),
+            Ok(bytes) => TakenBody::Body(RequestBody::Full(bytes), too_large),
             Err(taken) => taken,
         },
         _ => {
@@ -129,19 +129,19 @@ pub(crate) async fn take(
             if length.is_none() && version < Version::HTTP_2 {
                 match pace.next(&mut body.body).await {
                     Err(taken) => return taken,
-                    Ok(None) => return Taken::Body(RequestBody::Empty, too_large),
+                    Ok(None) => return TakenBody::Body(RequestBody::Empty, too_large),
                     Ok(Some(first)) => match body.pass(first) {
                         Ok(first) => body.ahead = Some(first),
-                        Err(_) => return Taken::TooLarge,
+                        Err(_) => return TakenBody::TooLarge,
                     },
                 }
             }
-            Taken::Body(RequestBody::Stream(Box::pin(body)), too_large)
+            TakenBody::Body(RequestBody::Stream(Box::pin(body)), too_large)
         }
     }
 }
 
-async fn whole(mut body: Incoming, length: u64, pace: &mut Pace) -> Result<Bytes, Taken> {
+async fn whole(mut body: Incoming, length: u64, pace: &mut Pace) -> Result<Bytes, TakenBody> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(frame) = pace.next(&mut body).await? {
@@ -160,23 +160,24 @@ async fn whole(mut body: Incoming, length: u64, pace: &mut Pace) -> Result<Bytes
         }
     }
     let bytes = first.unwrap_or_else(|| all.freeze());
-    if bytes.len() as u64 == length { Ok(bytes) } else { Err(Taken::Broken) }
+    if bytes.len() as u64 == length { Ok(bytes) } else { Err(TakenBody::Broken) }
 }
 
 struct Bounded {
     body: Incoming,
-    /// Read already, of a body of unknown length.
+    /// The first part of a body of unknown length, which has been read already.
     ahead: Option<Frame<Bytes>>,
     left: u64,
-    /// Its length goes out with it. Not where trailers were announced: on HTTP/1.1 only a chunked body has them.
+    /// Whether the body's length is sent with it. It is not where trailers were announced, since on HTTP/1.1 only a chunked body
+    /// can have them.
     known: bool,
-    /// It comes over HTTP/2.
+    /// Whether the body comes over HTTP/2.
     streams: bool,
     too_large: TooLarge,
 }
 
 impl Bounded {
-    /// A part of it on its way through.
+    /// Checks a part of the body on its way through.
     fn pass(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
         if let Some(trailers) = frame.trailers_mut() {
             strip_trailers(trailers);
@@ -203,7 +204,7 @@ impl Body for Bounded {
             return Poll::Ready(Some(Ok(first)));
         }
         let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            // A stream that its caller resets with NO_ERROR looks like the end of a whole one. It is one only with END_STREAM.
+            // A stream that its caller resets with NO_ERROR looks like a complete body. It is complete only with END_STREAM.
             None if self.streams && !self.body.is_end_stream() => {
                 return Poll::Ready(Some(Err("the caller reset its stream before the body's end".into())));
             }

@@ -1,4 +1,4 @@
-//! What a reload changed, in words: which dependency, and which of its settings. Values are never part of it.
+//! What a reload changed, in words: which dependency, and which of its settings. Values of settings are never part of it.
 
 use crate::config::{Dependency, Gateway, Operation, Settings};
 
@@ -7,12 +7,12 @@ use crate::config::{Dependency, Gateway, Operation, Settings};
 pub struct Changes {
     /// Dependencies that are gone.
     pub removed: Vec<String>,
-    /// Everything else, one line each.
+    /// Everything else that changed, one line each.
     pub others: Vec<String>,
 }
 
 impl Changes {
-    /// The differences of two files. `kept` says whether the state of a name that is new is still known.
+    /// The differences between two files. `kept` says whether the state of a new dependency is still known from before.
     pub(crate) fn between(old: &Settings, new: &Settings, kept: impl Fn(&str) -> bool) -> Changes {
         let mut changes = Changes::default();
         let mut say = |what: &str, fields: Vec<String>| {
@@ -36,14 +36,14 @@ impl Changes {
         changes
     }
 
-    /// All of it, one line each.
+    /// All changes, one line each.
     pub fn lines(&self) -> Vec<String> {
         let removed = self.removed.iter().map(|name| format!("dependency `{name}`: removed"));
         removed.chain(self.others.iter().cloned()).collect()
     }
 }
 
-/// What a new file loses, in words: a dependency, an endpoint or an operation.
+/// What a new file no longer has, in words: a dependency, an endpoint or an operation.
 pub(crate) fn losses(old: &Settings, new: &Settings) -> Vec<String> {
     let mut losses = Vec::new();
     for before in &old.dependencies {
@@ -66,7 +66,7 @@ fn named<'a>(settings: &'a Settings, name: &str) -> Option<&'a Dependency> {
     settings.dependencies.iter().find(|dependency| dependency.name == name)
 }
 
-/// The names of those that differ; something in any case where `differs`.
+/// The names of the fields that differ. Where `differs` is set, at least one name is returned.
 fn fields(differs: bool, all: &[(&str, bool)]) -> Vec<String> {
     let mut found: Vec<String> =
         all.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();
@@ -219,7 +219,7 @@ mod tests {
     fn loss_is_a_dependency_an_endpoint_or_an_operation() {
         let lost = |after: &str| losses(&settings(BEFORE), &settings(after));
         assert!(lost(BEFORE).is_empty());
-        assert!(lost(&BEFORE.replace("/refunds", "/refund")).is_empty(), "what changes is not lost");
+        assert!(lost(&BEFORE.replace("/refunds", "/refund")).is_empty(), "a changed operation is not lost");
         assert_eq!(lost(BEFORE.split("[dependency.ship]").next().unwrap()), ["dependency `ship`"]);
         let cut = BEFORE.split("[[dependency.pay.operation]]\nname = \"refund\"").next().unwrap();
         assert_eq!(lost(cut), ["operation `refund` of `pay`", "dependency `ship`"]);

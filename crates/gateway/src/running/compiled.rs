@@ -1,4 +1,4 @@
-//! The configuration as it runs: compiled once, shared by all workers, replaced whole at a reload.
+//! The configuration as it runs. It is compiled once, shared by all workers, and replaced as a whole at a reload.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,32 +14,32 @@ use super::parked::Parked;
 use super::via::Via;
 use crate::config;
 
-/// A configuration, ready to route by.
+/// A compiled configuration, by which requests are routed.
 #[derive(Debug)]
 pub struct Compiled {
-    /// Counts up with each reload.
+    /// A number that grows by one with each reload.
     pub generation: u64,
     /// The settings that it was made of.
     pub settings: config::Settings,
-    /// In the order of the settings.
+    /// The dependencies, in the order of the settings.
     pub dependencies: Vec<Arc<CompiledDependency>>,
-    /// Names with their indices, sorted: a few string comparisons beat a hash.
+    /// The names with their indices, sorted: a few string comparisons are faster than a hash.
     by_name: Vec<(String, usize)>,
 }
 
-/// One dependency, ready to call.
+/// One compiled dependency, which can be called.
 pub struct CompiledDependency {
     /// The settings that it was made of.
     pub settings: config::Dependency,
-    /// Breakers, limits and budget.
+    /// The breakers, the limits and the budget.
     pub shared: Arc<Shared>,
-    /// One for each worker.
+    /// The counters, one set for each worker.
     pub counters: Arc<[Counters]>,
-    /// How to reach it.
+    /// How to reach the dependency.
     pub client: DependencySettings,
-    /// What can be asked of it.
+    /// The operations of the dependency.
     pub(crate) operations: Operations,
-    /// How it is told that a request passed here.
+    /// How requests to the dependency say that they passed here (`Via`).
     pub(crate) via: Via,
 }
 
@@ -49,11 +49,11 @@ impl std::fmt::Debug for CompiledDependency {
     }
 }
 
-/// What a configuration replaces.
+/// What was there before a configuration.
 pub(crate) enum Before<'a> {
-    /// Nothing: it is the first.
+    /// Nothing: the configuration is the first one.
     Nothing,
-    /// The one in force, and what is left of dependencies that earlier ones had.
+    /// The configuration in force, and what is kept of dependencies that earlier configurations had.
     Ran { old: &'a Compiled, parked: &'a Parked<Arc<CompiledDependency>>, now: Time },
 }
 
@@ -65,7 +65,7 @@ impl<'a> Before<'a> {
         }
     }
 
-    /// The dependency of this name, as it is or was.
+    /// The dependency of this name, as it is now or as it was before it was removed.
     pub(crate) fn dependency(&self, name: &str) -> Option<&'a Arc<CompiledDependency>> {
         let Before::Ran { old, parked, now } = self else { return None };
         old.by_name(name).map(|(_, found)| found).or_else(|| parked.get(name, *now))
@@ -87,7 +87,7 @@ impl Compiled {
             let wrong = |wrong: ConfigError| format!("dependency.{}: {wrong}", dependency.name);
             let client = client_settings(dependency).map_err(wrong)?;
             let compiled = match before.dependency(&dependency.name) {
-                // What its files hold is part of the client's settings.
+                // The content of the dependency's files is part of the client's settings.
                 Some(same)
                     if same.settings == *dependency
                         && same.client.connect.tls == client.connect.tls
@@ -110,7 +110,7 @@ impl Compiled {
         Ok(Compiled { generation, settings, dependencies, by_name })
     }
 
-    /// Gives new settings to the guards that are kept from before.
+    /// Gives the new settings to the guards that are kept from before.
     pub(crate) fn adopt_guards(&self, before: &Before<'_>) {
         let Before::Ran { now, .. } = before else { return };
         let instances = self.settings.gateway.instances;
@@ -123,7 +123,7 @@ impl Compiled {
         }
     }
 
-    /// The dependencies whose certificates or keys have another content than in `old`, in words.
+    /// The dependencies whose files of certificates or keys have another content than in `old`, in words.
     pub(crate) fn other_tls_files(&self, old: &Compiled) -> Vec<String> {
         let differs = |new: &&Arc<CompiledDependency>| {
             old.by_name(&new.settings.name).is_some_and(|(_, before)| {
@@ -155,15 +155,15 @@ impl CompiledDependency {
     ) -> Result<CompiledDependency, ConfigError> {
         let endpoints = settings.endpoints.len();
         let guards = guard_settings(settings, instances);
-        // What was learned of the same endpoints stays, whatever credentials they are given; the new settings come into it
-        // when all has compiled.
+        // What was learned of the same endpoints is kept, even if their credentials change. The guards get the new settings
+        // when everything has compiled.
         let urls = |of: &config::Dependency| of.endpoints.iter().map(|it| it.url.clone()).collect::<Vec<_>>();
         let kept = before.filter(|before| urls(&before.settings) == urls(settings));
         let shared = match kept {
             Some(before) => Arc::clone(&before.shared),
             None => Shared::new(guards, endpoints),
         };
-        // Made once here, so that what could never work is found before anything is replaced.
+        // A client is made here once, so that settings that could never work are found before anything is replaced.
         seawall_client::Dependency::new(client.clone(), Arc::clone(&shared), clock)?;
 
         let operations =
@@ -187,7 +187,7 @@ pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> G
     let from = settings.breaker.settings;
     GuardSettings {
         breaker: BreakerSettings {
-            // Every plan carries the one in force, so that an operation can turn it off.
+            // Every plan carries the value in force, so that an operation can turn it off.
             slow_call: None,
             health: settings.health.as_ref().map(|_| health_interval(from.open_for)),
             ..from
@@ -202,8 +202,9 @@ pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> G
     }
 }
 
-/// Asked about three times in an open time, so that a good answer can shorten it; never in a hurry, and at least every two
-/// seconds, or a long open time would be waited out for nothing.
+/// How often the health of an endpoint is asked for while its breaker is open. It is about three times in an open time, so
+/// that a good answer can shorten that time, but not too often. It is at least every two seconds, since otherwise a long open
+/// time would be waited for in vain.
 fn health_interval(open_for: Duration) -> Duration {
     (open_for / 4).clamp(Duration::from_millis(200), Duration::from_secs(2))
 }
@@ -212,7 +213,7 @@ fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, 
     let connect = connect::Settings {
         proxy: settings.proxy.as_ref().map(|uri| uri.to_string().parse()).transpose()?,
         bind: settings.bind,
-        // Read once, so that all workers have the same.
+        // The files are read once, so that all workers have the same content.
         tls: TlsSettings { files: Some(settings.tls.read()?), ..settings.tls.clone() },
         http: settings.http,
         dns: settings.dns,

@@ -1,11 +1,11 @@
-//! What each worker counted of each dependency. One set for each worker, so that counting never waits; whoever shows them
-//! adds them up.
+//! What each worker counts of each dependency. Each worker has a set of its own, so that counting never waits. The sets are
+//! added up when they are shown.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use seawall_policy::{Effect, Reason};
 
-/// Counts of one dependency in one worker.
+/// The counts of one dependency in one worker.
 #[derive(Debug, Default)]
 pub struct Counters {
     effects: [AtomicU64; 3],
@@ -15,33 +15,33 @@ pub struct Counters {
     in_flight: AtomicU64,
 }
 
-/// A sum over workers.
+/// The sum of the counts of all workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Calls that ended applied, not applied, unknown.
+    /// The numbers of calls that ended applied, not applied and unknown.
     pub effects: [u64; 3],
-    /// Calls that ended without an answer of the dependency, by reason, in the order of [`Reason::ALL`].
+    /// The number of calls that ended without an answer of the dependency, for each reason in the order of [`Reason::ALL`].
     pub reasons: [u64; Reason::ALL.len()],
-    /// Attempts made.
+    /// The number of attempts that were made.
     pub attempts: u64,
-    /// Answers whose body broke after the head had gone out.
+    /// The number of answers whose body broke after the head had been sent to the caller.
     pub truncated: u64,
-    /// Calls under way.
+    /// The number of calls under way.
     pub in_flight: u64,
 }
 
 impl Counters {
-    /// A call began.
+    /// Counts a call that begins.
     pub fn began(&self) {
         add(&self.in_flight, 1);
     }
 
-    /// A call that had begun is over, answered or not.
+    /// Counts a call that had begun and is over, with or without an answer.
     pub fn over(&self) {
         self.in_flight.store(self.in_flight.load(Relaxed).saturating_sub(1), Relaxed);
     }
 
-    /// A call's verdict.
+    /// Counts the verdict of a call.
     pub fn ended(&self, effect: Effect, reason: Option<Reason>, attempts: u32) {
         add(&self.effects[effect as usize], 1);
         if let Some(reason) = reason {
@@ -50,7 +50,7 @@ impl Counters {
         add(&self.attempts, u64::from(attempts));
     }
 
-    /// An answer's body broke.
+    /// Counts an answer whose body broke.
     pub fn truncated(&self) {
         add(&self.truncated, 1);
     }
@@ -68,12 +68,12 @@ impl Counters {
     }
 }
 
-/// Only one worker writes, so a load and a store do.
+/// Adds to a counter. Only one worker writes it, so a load and a store are enough.
 fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
 }
 
-/// The counts of all workers together.
+/// Adds up the counts of all workers.
 #[must_use]
 pub fn tally(counters: &[Counters]) -> Tally {
     let mut tally = Tally::default();

@@ -1,4 +1,4 @@
-//! What is in force: the configuration, compiled, and what every worker and the admin side share of it.
+//! What is in force: the compiled configuration, and what all workers and the admin side share.
 
 pub mod changes;
 pub mod compiled;

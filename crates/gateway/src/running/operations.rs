@@ -1,10 +1,11 @@
 //! Which operation a request belongs to, and what its calls have in common.
 //!
-//! A request is matched under every reading of its path ([`crate::paths`]), so that `/v1/./charges` is held to what the file
-//! declares for `/v1/charges`. The obvious danger of that is the other direction: an operation that allows more than the
-//! method does (`keyed` for a POST) would then allow it to paths that nobody wrote down. So what matches in another reading
-//! gets all that the operation declares but its idempotency, of which it gets the most careful: the operation's, that of every
-//! other operation that some reading belongs to, and what the request would have without any operation.
+//! A request is matched under every reading of its path ([`crate::paths`]), so that what the file declares for `/v1/charges`
+//! holds for `/v1/./charges` too. The obvious danger lies in the other direction. An operation may allow more than its method
+//! does, for example `keyed` for a POST, and would then allow it for paths that nobody wrote down. So a request that matches
+//! in another reading gets all that the operation declares, except for the idempotency. Of the idempotency it gets the most
+//! careful of these: that of the operation, that of every other operation that matches in some reading, and that of the
+//! request without any operation.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,54 +19,55 @@ use crate::paths::Readings;
 
 /// The operations of one dependency.
 pub(crate) struct Operations {
-    declared: Vec<Operation>,
+    declared: Vec<CompiledOperation>,
     routers: Vec<(Method, Router<usize>)>,
-    /// For requests that no operation matches, by idempotency in the order of [`Idempotency::ALL`].
-    fallback: [Operation; 4],
-    /// An `Idempotency-Key` makes a POST or PATCH without an operation `keyed`.
+    /// What holds for requests that match no operation, by idempotency in the order of [`Idempotency::ALL`].
+    fallback: [CompiledOperation; 4],
+    /// Whether an `Idempotency-Key` makes a POST or PATCH without an operation `keyed`.
     keys: bool,
-    /// What is `none` is repeated as if it could not be doubled.
+    /// Whether calls whose idempotency is `none` are repeated as if they could not be doubled.
     retry_none: bool,
 }
 
-/// One operation, ready to call.
+/// One compiled operation.
 #[derive(Clone, Debug)]
-struct Operation {
-    /// The label; `other` for requests that no operation matches.
+struct CompiledOperation {
+    /// The operation's name; `other` for requests that match no operation.
     name: Arc<str>,
-    /// What is declared, before `dangerous`.
+    /// The declared idempotency, before `dangerous` changes it.
     idempotency: Idempotency,
     plan: Arc<Plan>,
-    /// Bytes of a request's body that are kept for a repeat.
+    /// The most bytes of a request's body that are kept for a repeat.
     keep: usize,
-    /// What its breaker and its limit are kept for.
+    /// What its breaker is kept for, and what its limit is kept for.
     filed: [Filed; 2],
 }
 
-/// What a guard is kept for, for one operation.
+/// What a guard of one operation is kept for.
 #[derive(Clone, Debug)]
 enum Filed {
-    /// The endpoint alone.
+    /// The endpoint, without a key.
     Endpoint,
     /// This operation.
     Operation,
-    /// What this header says.
+    /// The value of this header.
     Header(HeaderName),
-    /// This part of the path.
+    /// The value of this part of the path.
     Path(String),
 }
 
-/// Bytes of a key; a longer one counts as none. It is kept for each guard, and shown.
+/// The most bytes of a key. A longer one counts as none, since keys are kept for each guard and shown.
 const MOST_KEY: usize = 128;
 
 /// What holds for one request.
 #[derive(Debug)]
-pub(crate) struct Found<'a> {
-    /// What calls of its operation have in common. Borrowed: all workers share it, and counting references costs more.
+pub(crate) struct FoundOperation<'a> {
+    /// What all calls of its operation have in common. It is borrowed, because all workers share it and counting references would
+    /// cost more.
     pub(crate) plan: Cow<'a, Arc<Plan>>,
-    /// Bytes of the request's body that are kept for a repeat.
+    /// The most bytes of the request's body that are kept for a repeat.
     pub(crate) keep: usize,
-    /// Under which keys its guards are kept.
+    /// The keys under which its guards are kept.
     pub(crate) keys: Keys,
 }
 
@@ -73,10 +75,10 @@ impl Operations {
     /// Compiles the operations of a dependency.
     ///
     /// # Errors
-    /// Two patterns cannot be told apart, in words.
+    /// In words: two patterns match the same requests.
     pub(crate) fn new(settings: &config::Dependency) -> Result<Operations, String> {
         let filed = [Filed::of(&settings.breaker.key), Filed::of(&settings.concurrency.key)];
-        let declared = settings.operations.iter().map(|operation| Operation {
+        let declared = settings.operations.iter().map(|operation| CompiledOperation {
             name: operation.name.as_str().into(),
             idempotency: operation.idempotency,
             plan: Arc::new(operation_plan(settings, operation)),
@@ -84,7 +86,7 @@ impl Operations {
             filed: filed.clone(),
         });
         let other: Arc<str> = "other".into();
-        let fallback = Idempotency::ALL.map(|idempotency| Operation {
+        let fallback = Idempotency::ALL.map(|idempotency| CompiledOperation {
             name: Arc::clone(&other),
             idempotency,
             plan: Arc::new(fallback_plan(settings, idempotency)),
@@ -100,14 +102,14 @@ impl Operations {
         })
     }
 
-    /// What holds for a request of this method and path. `keyed`: it carries an `Idempotency-Key`.
+    /// What holds for a request with this method and path. `keyed` says that it carries an `Idempotency-Key`.
     pub(crate) fn find(
         &self,
         method: &Method,
         readings: &Readings<'_>,
         keyed: bool,
         headers: &HeaderMap,
-    ) -> Found<'_> {
+    ) -> FoundOperation<'_> {
         let router = self.routers.iter().find(|(known, _)| known == method).map(|(_, router)| router);
         if readings.others.is_empty() {
             return match router.and_then(|router| router.at(readings.sent).ok()) {
@@ -118,21 +120,21 @@ impl Operations {
         self.find_careful(router, readings, self.undeclared(method, keyed), headers)
     }
 
-    /// What holds for a path that servers read in another way than it is written.
+    /// What holds for a path that servers read differently from how it is written.
     fn find_careful<'a>(
         &'a self,
         router: Option<&Router<usize>>,
         readings: &Readings<'_>,
-        undeclared: &'a Operation,
+        undeclared: &'a CompiledOperation,
         headers: &HeaderMap,
-    ) -> Found<'a> {
+    ) -> FoundOperation<'a> {
         let at = |path: &str| router.and_then(|router| router.at(path).ok()).map(|found| *found.value);
         let sent = at(readings.sent);
         let places: Vec<usize> =
             readings.others.iter().map(String::as_str).filter_map(at).chain(sent).collect();
         let Some(first) = places.first().copied() else { return undeclared.found(None, headers) };
         let operation = &self.declared[first];
-        // Keys are taken from the reading that matched, so that one tenant written in two ways has one guard.
+        // Keys are taken from the reading that matched, so that a tenant whose name is written in two ways has one guard.
         let mut written = readings.others.iter().map(String::as_str).chain([readings.sent]);
         let reading = written.find_map(|path| router.and_then(|router| router.at(path).ok()));
         let mut found = operation.found(reading.as_ref(), headers);
@@ -152,8 +154,8 @@ impl Operations {
         found
     }
 
-    /// What holds where no operation matches.
-    fn undeclared(&self, method: &Method, keyed: bool) -> &Operation {
+    /// What holds for a request that matches no operation.
+    fn undeclared(&self, method: &Method, keyed: bool) -> &CompiledOperation {
         let may_be_keyed = *method == Method::POST || *method == Method::PATCH;
         let idempotency = match Idempotency::of_method(method.as_str()) {
             _ if keyed && may_be_keyed && self.keys => Idempotency::Keyed,
@@ -169,14 +171,14 @@ impl Operations {
     }
 }
 
-impl Operation {
-    fn found(&self, at: Option<&Match<'_, '_, &usize>>, headers: &HeaderMap) -> Found<'_> {
+impl CompiledOperation {
+    fn found(&self, at: Option<&Match<'_, '_, &usize>>, headers: &HeaderMap) -> FoundOperation<'_> {
         let [breaker, limit] = &self.filed;
         let keys = Keys { breaker: self.key(breaker, at, headers), limit: self.key(limit, at, headers) };
-        Found { plan: Cow::Borrowed(&self.plan), keep: self.keep, keys }
+        FoundOperation { plan: Cow::Borrowed(&self.plan), keep: self.keep, keys }
     }
 
-    /// None where the request has no such thing: then it is the endpoint's own guard.
+    /// The key of a guard; none where the request has no such header or part, so that the endpoint's own guard is used.
     fn key(
         &self,
         filed: &Filed,
@@ -204,10 +206,10 @@ impl Filed {
     }
 }
 
-/// A router for each method that some pattern names.
+/// Makes a router for each method that some pattern names.
 fn routers(settings: &config::Dependency) -> Result<Vec<(Method, Router<usize>)>, String> {
     let mut routers: Vec<(Method, Router<usize>)> = Vec::new();
-    // Patterns without an optional slash first: they are the narrower ones.
+    // Patterns without an optional slash come first, since they are narrower.
     let mut in_order: Vec<_> = settings.operations.iter().enumerate().collect();
     in_order.sort_by_key(|(_, operation)| operation.pattern.slash);
     for (index, operation) in in_order {
@@ -217,7 +219,7 @@ fn routers(settings: &config::Dependency) -> Result<Vec<(Method, Router<usize>)>
             routers.push((pattern.method.clone(), Router::new()));
             routers.len() - 1
         });
-        // A narrower pattern has one of its two forms to itself.
+        // Some narrower pattern may have taken one of this pattern's two forms.
         let shared = settings.operations.iter().any(|other| other.pattern.takes_a_form_of(pattern));
         for route in pattern.routes() {
             match routers[at].1.insert(route, index) {
@@ -264,7 +266,7 @@ fn fallback_plan(dependency: &config::Dependency, idempotency: Idempotency) -> P
     }
 }
 
-/// `dangerous.retry_none` treats what may be doubled as if it could not be.
+/// The idempotency in force. With `dangerous.retry_none`, a call that may be doubled is treated as if it could not be.
 fn in_force(retry_none: bool, idempotency: Idempotency) -> Idempotency {
     match idempotency {
         Idempotency::None if retry_none => Idempotency::Idempotent,
@@ -288,7 +290,7 @@ mod tests {
         )
     }
 
-    /// The operation's name and what holds for a POST to this path.
+    /// The name of the operation that a POST to this path belongs to, and the idempotency that holds for it.
     fn post(operations: &Operations, path: &str) -> (String, Idempotency) {
         let found = operations.find(&Method::POST, &Readings::of(path), false, &HeaderMap::new());
         let name = found.keys.breaker.as_deref().unwrap_or_default().to_owned();
@@ -308,7 +310,7 @@ mod tests {
         for path in ["/v1/./charges", "/v1//charges", "/v1/%63harges", "/x/../v1/charges"] {
             assert_eq!(post(&both, path), narrow(Idempotency::None), "{path}");
         }
-        // Few servers read these so: the operation stays, and is repeated no more than the other.
+        // Few servers read these paths so. The operation stays the same, but its calls are repeated no more than those of the other.
         for path in ["/v1%2Fcharges", "/v1/charges;x"] {
             assert_eq!(post(&both, path), wide(Idempotency::None), "{path}");
         }

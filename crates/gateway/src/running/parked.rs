@@ -1,7 +1,7 @@
 //! What is kept of a dependency that a reload took away.
 //!
-//! A name that is lost by a slip of an editor, or by a file that was written by half, comes back minutes later. Forgetting its
-//! breakers at once would send every call to a system that is known to be down.
+//! A dependency may be lost because a person made a slip in an editor, or because a file was only half written. It then comes
+//! back minutes later. If its breakers were forgotten immediately, every call would go to a system that is known to be down.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use seawall_policy::Time;
 
 /// How long a removed dependency's state is kept.
 const KEPT_FOR: Duration = Duration::from_secs(600);
-/// More are not kept; the oldest goes first.
+/// The most states that are kept. When there are more, the oldest is dropped.
 const MOST: usize = 1000;
 
-/// State by name, each until its time is over.
+/// States by name, each kept until its time is over.
 #[derive(Debug)]
 pub(crate) struct Parked<T> {
-    /// The oldest first.
-    places: Vec<Place<T>>,
+    /// The states, the oldest first.
+    places: Vec<ParkedState<T>>,
 }
 
 #[derive(Debug)]
-struct Place<T> {
+struct ParkedState<T> {
     name: String,
     state: T,
     until: Time,
@@ -33,13 +33,13 @@ impl<T> Default for Parked<T> {
 }
 
 impl<T> Parked<T> {
-    /// Keeps the state of a name that is gone from now on.
+    /// Keeps the state of a dependency that is removed now.
     pub(crate) fn put(&mut self, name: &str, state: T, now: Time) {
         self.places.retain(|place| place.name != name);
         if self.places.len() >= MOST {
             self.places.remove(0);
         }
-        self.places.push(Place { name: name.to_owned(), state, until: now.saturating_add(KEPT_FOR) });
+        self.places.push(ParkedState { name: name.to_owned(), state, until: now.saturating_add(KEPT_FOR) });
     }
 
     /// The state of a name, if it is still kept.
@@ -48,7 +48,7 @@ impl<T> Parked<T> {
         (now < place.until).then_some(&place.state)
     }
 
-    /// Forgets whose time is over, and the names that are there again.
+    /// Forgets the states whose time is over, and those of names that are there again.
     pub(crate) fn sweep(&mut self, now: Time, is_back: impl Fn(&str) -> bool) {
         self.places.retain(|place| now < place.until && !is_back(&place.name));
     }
@@ -66,7 +66,7 @@ mod tests {
         parked.put("b", 2, at(100));
         assert_eq!((parked.get("a", at(599)), parked.get("a", at(600))), (Some(&1), None));
         parked.put("a", 3, at(599));
-        assert_eq!(parked.get("a", at(600)), Some(&3), "gone a second time");
+        assert_eq!(parked.get("a", at(600)), Some(&3), "the name was removed a second time");
         parked.sweep(at(700), |_| false);
         assert_eq!((parked.get("a", at(700)), parked.places.len()), (Some(&3), 1));
         parked.sweep(at(701), |name| name == "a");

@@ -1,4 +1,4 @@
-//! One gateway process: what its workers and its admin side share.
+//! The gateway's process: what its workers and its admin side share.
 
 mod replace;
 
@@ -15,56 +15,56 @@ use tokio::sync::watch;
 
 use super::compiled::{Before, Compiled, CompiledDependency};
 use super::parked::Parked;
-use super::tokens::{Kind, TokenFile};
+use super::tokens::{TokenFile, TokenKind};
 use crate::config;
 use crate::problem::refusals::Refusals;
 
-/// One gateway process, as its workers and its admin side see it.
+/// The gateway's process, as its workers and its admin side see it.
 #[derive(Debug)]
 pub struct Running {
-    /// What is in force.
+    /// The configuration in force.
     pub compiled: ArcSwap<Compiled>,
-    /// The clock of all guards.
+    /// The clock that all guards use.
     pub clock: Clock,
-    /// How many workers there are.
+    /// The number of workers.
     pub workers: usize,
-    /// Shutting down: no longer ready, and every answer says that its connection ends.
+    /// Whether the gateway is shutting down: it is no longer ready, and every answer says that its connection ends.
     draining: AtomicBool,
-    /// When the drain is over, in nanoseconds of the clock; before `draining` is set it says nothing.
+    /// When the drain is over, in nanoseconds of the clock. Before `draining` is set, it has no meaning.
     drained_by: AtomicU64,
     /// What became of the last reload.
     pub last_reload: Mutex<Option<Reload>>,
-    /// Connections of callers, over all workers.
+    /// The number of callers' connections, over all workers.
     pub connections: AtomicU64,
-    /// What was answered instead of a dependency's answer, for the log and for people.
+    /// What callers were told instead of a dependency's answer, for the log and for the admin side.
     pub(crate) refusals: Refusals,
-    /// The generation of what is in force, for workers to wait for.
+    /// The generation of the configuration in force. Workers wait for it to change.
     newest: watch::Sender<u64>,
-    /// The generation that each worker routes by.
+    /// The generation of the configuration that each worker routes by.
     taken: Vec<AtomicU64>,
-    /// Tokens of callers, from the file that was named at the start.
+    /// The tokens of callers, from the file that was named at the start.
     clients_tokens: Option<TokenFile>,
-    /// Tokens of operators, likewise.
+    /// The tokens of operators, from the file that was named at the start.
     admin_tokens: Option<TokenFile>,
-    /// What is left of dependencies that a reload removed.
+    /// What is kept of dependencies that a reload removed.
     parked: Mutex<Parked<Arc<CompiledDependency>>>,
 }
 
 /// What became of a reload.
 #[derive(Clone, Debug)]
 pub struct Reload {
-    /// When, by the wall clock.
+    /// When it happened, by the wall clock.
     pub at: std::time::SystemTime,
-    /// Why it was refused; `None` where it was taken.
+    /// Why the configuration was refused; `None` where it was taken.
     pub refused: Option<String>,
-    /// What it changed, one line each.
+    /// What the reload changed, one line each.
     pub changed: Vec<String>,
 }
 
-/// The last moments of a drain, in which no call begins any more: most would be cut by its end. Of a short drain, the
-/// second half.
+/// The last part of a drain, in which no call begins any more, since its end would cut most of them. Of a short drain it is
+/// the second half.
 const LAST_CALLS: Duration = Duration::from_secs(1);
-/// An answer that is made so long before the end of a drain still reaches its caller.
+/// How long before the end of a drain calls are ended, so that their answers still reach their callers.
 const LAST_WORD: Duration = Duration::from_millis(100);
 
 const CLIENTS_TOKENS: &str = "gateway.clients.tokens_file";
@@ -73,17 +73,17 @@ const ADMIN_TOKENS: &str = "gateway.admin_token_file";
 /// What holds for calls that begin while the gateway shuts down.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leaving {
-    /// Later ones are refused.
+    /// Calls that would begin later than this are refused.
     pub(crate) begin_by: Time,
-    /// So that their callers are told what became of them, instead of being cut off.
+    /// Calls end by this time, so that their callers are told what became of them and are not cut off.
     pub(crate) end_by: Time,
 }
 
 impl Running {
-    /// Starts with `settings`.
+    /// Compiles these settings.
     ///
     /// # Errors
-    /// A setting that could never work, as a certificate that cannot be read; named as dependency and setting.
+    /// A setting could never work, for example a certificate that cannot be read. The text names the dependency and the setting.
     pub fn new(settings: config::Settings, workers: usize) -> Result<Running, String> {
         let clock = Clock::new();
         let open = |key: &str, path: Option<&PathBuf>, kind| match path {
@@ -92,8 +92,8 @@ impl Running {
         };
         let gateway = &settings.gateway;
         let clients = gateway.clients.as_ref().and_then(|clients| clients.tokens_file.as_ref());
-        let clients_tokens = open(CLIENTS_TOKENS, clients, Kind::Plain)?;
-        let admin_tokens = open(ADMIN_TOKENS, gateway.admin_token_file.as_ref(), Kind::Named)?;
+        let clients_tokens = open(CLIENTS_TOKENS, clients, TokenKind::Plain)?;
+        let admin_tokens = open(ADMIN_TOKENS, gateway.admin_token_file.as_ref(), TokenKind::Named)?;
         let compiled = Compiled::new(settings, workers, &Before::Nothing, clock)?;
         let generation = compiled.generation;
         Ok(Running {
@@ -113,17 +113,17 @@ impl Running {
         })
     }
 
-    /// Tells when there is something new to route by.
+    /// Tells when there is a new configuration to route by.
     pub(crate) fn replaced(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }
 
-    /// A worker routes by this generation from now on.
+    /// Notes that a worker routes by this generation from now on.
     pub(crate) fn taken_over(&self, worker: usize, generation: u64) {
         self.taken[worker].store(generation, Ordering::Release);
     }
 
-    /// Whether every worker routes by what is in force.
+    /// Whether every worker routes by the configuration in force.
     #[must_use]
     pub fn all_taken_over(&self) -> bool {
         let newest = self.compiled.load().generation;
@@ -136,13 +136,13 @@ impl Running {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// The gateway shuts down, and is gone after this long at the latest.
+    /// Begins to shut the gateway down. It is gone after `limit` at the latest.
     pub fn drain(&self, limit: Duration) {
         self.drained_by.store(self.clock.now().saturating_add(limit).as_nanos(), Ordering::Relaxed);
         self.draining.store(true, Ordering::Release);
     }
 
-    /// What holds for calls that begin while it shuts down; `None` while it does not.
+    /// What holds for calls that begin while the gateway shuts down; `None` while it does not shut down.
     pub(crate) fn leaving(&self) -> Option<Leaving> {
         if !self.draining.load(Ordering::Acquire) {
             return None;

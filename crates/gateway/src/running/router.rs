@@ -1,4 +1,4 @@
-//! Where one worker's requests go: the configuration that it has taken over, with connections of its own to each dependency.
+//! Where one worker's requests go: the configuration that it has taken over, with its own connections to each dependency.
 
 use std::sync::{Arc, Weak};
 
@@ -21,12 +21,12 @@ pub(crate) struct Router {
     pub(crate) index: usize,
     pub(crate) running: Arc<Running>,
     routes: ArcSwap<Routes>,
-    /// Dependencies of former configurations that may still have calls.
+    /// The dependencies of former configurations, which may still have calls.
     retired: Mutex<Vec<Weak<Dependency>>>,
 }
 
 impl Router {
-    /// Makes connections for what is in force.
+    /// Makes the clients for the configuration in force.
     pub(crate) fn new(index: usize, running: Arc<Running>) -> Result<Router, String> {
         let routes = Routes::new(running.compiled.load_full(), None, running.clock, index)?;
         Ok(Router { index, running, routes: ArcSwap::from_pointee(routes), retired: Mutex::default() })
@@ -36,19 +36,19 @@ impl Router {
         self.routes.load_full()
     }
 
-    /// Begins to ask for the health of the dependencies.
+    /// Begins to ask for the health of the dependencies where that is configured.
     pub(crate) fn watch_health(&self) {
         self.routes().watch_health(None);
     }
 
-    /// Whether calls go on without a caller's connection: each holds its dependency.
+    /// Whether calls go on that have no caller's connection any more. Each such call holds its dependency.
     pub(crate) fn follows_calls(&self) -> bool {
         let now = self.routes();
         now.dependencies.iter().any(|dependency| Arc::strong_count(dependency) > 1)
             || self.retired.lock().iter().any(|dependency| dependency.strong_count() > 0)
     }
 
-    /// Attempts that are followed only to learn whether an endpoint hangs do not hold up the end.
+    /// Ends the attempts that are followed only to learn whether an endpoint hangs, since they must not delay the end.
     pub(crate) fn end_witnesses(&self) {
         self.routes().dependencies.iter().for_each(|dependency| dependency.end_witnesses());
         for retired in self.retired.lock().iter().filter_map(Weak::upgrade) {
@@ -114,7 +114,7 @@ impl Routes {
         Ok(Routes { compiled, dependencies })
     }
 
-    /// Watches those that were not there before, until nobody calls them any more.
+    /// Asks for the health of those dependencies that were not there before, until nobody calls them any more.
     fn watch_health(&self, old: Option<&Routes>) {
         let known =
             |d: &Arc<Dependency>| old.is_some_and(|old| old.dependencies.iter().any(|o| Arc::ptr_eq(o, d)));

@@ -1,4 +1,4 @@
-//! Files with tokens: those of callers, and those of operators.
+//! The files with tokens: those of callers and those of operators.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,23 +9,24 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::files;
 
-/// The fewest characters of a token. A shorter one can be found by trying.
+/// The least number of characters in a token. A shorter token can be found by trying.
 const SHORTEST: usize = 16;
 
 /// What a line of a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A token: those of callers.
+pub(crate) enum TokenKind {
+    /// A token, as in files for callers.
     Plain,
-    /// A token, or a name and a token: those of operators.
+    /// A token, or a name and a token, as in files for operators.
     Named,
 }
 
-/// The tokens of a file, as they were read last. Copies share them, so that a listener knows a new token as soon as it is read.
+/// The tokens of a file, as they were last read. Clones share them, so that a listener knows a new token as soon as it is in
+/// force.
 #[derive(Clone)]
 pub(crate) struct TokenFile {
     path: PathBuf,
-    kind: Kind,
+    kind: TokenKind,
     lines: Arc<ArcSwap<Vec<Vec<u8>>>>,
 }
 
@@ -35,7 +36,7 @@ impl fmt::Debug for TokenFile {
     }
 }
 
-/// What was read of a file, before it is in force.
+/// The tokens that were read of a file and are not in force yet.
 #[derive(Debug)]
 pub(crate) struct Fresh {
     file: TokenFile,
@@ -43,11 +44,11 @@ pub(crate) struct Fresh {
 }
 
 impl TokenFile {
-    /// Reads a file.
+    /// Reads a file of tokens.
     ///
     /// # Errors
-    /// In words: it cannot be read, others may write it, it holds no token, or one that is too short.
-    pub(crate) fn open(path: &Path, kind: Kind) -> Result<TokenFile, String> {
+    /// In words: it cannot be read, others may write it, it holds no token, or a token is too short.
+    pub(crate) fn open(path: &Path, kind: TokenKind) -> Result<TokenFile, String> {
         let lines = Arc::new(ArcSwap::from_pointee(read_tokens(path, kind)?));
         Ok(TokenFile { path: path.to_owned(), kind, lines })
     }
@@ -55,34 +56,38 @@ impl TokenFile {
     #[cfg(test)]
     pub(crate) fn of(tokens: &[&str]) -> TokenFile {
         let lines = tokens.iter().map(|token| token.as_bytes().to_vec()).collect();
-        TokenFile { path: PathBuf::new(), kind: Kind::Plain, lines: Arc::new(ArcSwap::from_pointee(lines)) }
+        TokenFile {
+            path: PathBuf::new(),
+            kind: TokenKind::Plain,
+            lines: Arc::new(ArcSwap::from_pointee(lines)),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its lines, without those that are empty or begin with `#`.
+    /// The lines of the file, without those that are empty or begin with `#`.
     pub(crate) fn lines(&self) -> Arc<Vec<Vec<u8>>> {
         self.lines.load_full()
     }
 
-    /// Whether one of its lines is this token. Every one is compared whole, so that the time tells nothing but lengths.
+    /// Whether one of its lines is this token. Every line is compared to its end, so that the time tells nothing but lengths.
     pub(crate) fn knows(&self, shown: &[u8]) -> bool {
         self.lines.load().iter().fold(Choice::from(0), |known, token| known | token.ct_eq(shown)).into()
     }
 
-    /// Reads it again; nothing is changed yet.
+    /// Reads the file again, and changes nothing yet.
     ///
     /// # Errors
-    /// As [`TokenFile::open`].
+    /// Those of [`TokenFile::open`].
     pub(crate) fn read_again(&self) -> Result<Fresh, String> {
         Ok(Fresh { file: self.clone(), lines: read_tokens(&self.path, self.kind)? })
     }
 }
 
 impl Fresh {
-    /// Puts it in force. Whether anything is different.
+    /// Puts the tokens in force. Returns whether anything changed.
     pub(crate) fn take(self) -> bool {
         let differs = **self.file.lines.load() != self.lines;
         self.file.lines.store(Arc::new(self.lines));
@@ -90,8 +95,8 @@ impl Fresh {
     }
 }
 
-/// The tokens of a file: one on each line; empty lines and those that begin with `#` are none.
-fn read_tokens(path: &Path, kind: Kind) -> Result<Vec<Vec<u8>>, String> {
+/// The tokens of a file, one on each line. Empty lines and lines that begin with `#` are skipped.
+fn read_tokens(path: &Path, kind: TokenKind) -> Result<Vec<Vec<u8>>, String> {
     let text = files::read(path).map_err(|why| format!("{}: {why}", path.display()))?;
     let mut tokens = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -100,19 +105,19 @@ fn read_tokens(path: &Path, kind: Kind) -> Result<Vec<Vec<u8>>, String> {
             continue;
         }
         let token = match kind {
-            Kind::Plain => line,
-            Kind::Named => line.split_once(char::is_whitespace).map_or(line, |(_, token)| token.trim()),
+            TokenKind::Plain => line,
+            TokenKind::Named => line.split_once(char::is_whitespace).map_or(line, |(_, token)| token.trim()),
         };
         check_length(token).map_err(|why| format!("{}: line {}: {why}", path.display(), number + 1))?;
         tokens.push(line.as_bytes().to_vec());
     }
-    if tokens.is_empty() { Err(format!("{}: no token in it", path.display())) } else { Ok(tokens) }
+    if tokens.is_empty() { Err(format!("{}: it holds no token", path.display())) } else { Ok(tokens) }
 }
 
 /// Refuses a token that is too short.
 ///
 /// # Errors
-/// In words, without the token.
+/// In words, in which the token does not appear.
 pub(crate) fn check_length(token: &str) -> Result<(), String> {
     let length = token.chars().count();
     if length >= SHORTEST {
@@ -133,10 +138,10 @@ mod tests {
         let path = folder.path().join("tokens");
         let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            read_tokens(&path, Kind::Named).map(|tokens| tokens.len())
+            read_tokens(&path, TokenKind::Named).map(|tokens| tokens.len())
         };
         assert_eq!(read("# who\n\nsixteen-and-more\nana  sixteen-and-more\n"), Ok(2));
-        assert_eq!(read_tokens(&path, Kind::Plain).map(|tokens| tokens.len()), Ok(2));
+        assert_eq!(read_tokens(&path, TokenKind::Plain).map(|tokens| tokens.len()), Ok(2));
         for text in ["sixteen-and-more\n#\nhunter2\n", "sixteen-and-more\n\nsomebody-of-ours hunter2\n"] {
             let why = read(text).unwrap_err();
             assert!(
@@ -145,7 +150,7 @@ mod tests {
             );
             assert!(!why.contains("hunter2"), "{why}");
         }
-        assert!(read("# none\n").unwrap_err().contains("no token in it"));
+        assert!(read("# none\n").unwrap_err().contains("it holds no token"));
     }
 
     #[test]
@@ -154,7 +159,7 @@ mod tests {
         let path = folder.path().join("tokens");
         std::fs::write(&path, "the-first-token-of-all\n").unwrap();
         let (file, listener) = {
-            let file = TokenFile::open(&path, Kind::Plain).unwrap();
+            let file = TokenFile::open(&path, TokenKind::Plain).unwrap();
             (file.clone(), file)
         };
         std::fs::write(&path, "the-second-token-of-all\n").unwrap();

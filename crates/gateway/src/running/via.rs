@@ -1,12 +1,12 @@
-//! `Via` (RFC 9110, section 7.6.3): how a request says that it passed here, and how one that comes round again is known.
+//! `Via` (RFC 9110, section 7.6.3): how a request says that it passed here, and how a request that comes back is recognised.
 //!
-//! A configuration can lead a call back to the gateway that made it: over another proxy, or over a name that points here.
-//! One GET then becomes a call within a call for as long as there are connections. Counting hops would stop that late, and
-//! would stop honest chains of gateways too. So each process draws a name of its own, and writes it together with the
-//! dependency's name: a request that passed this process on its way to another dependency is an honest one, and the same
-//! pair a second time is a loop.
+//! A configuration can lead a call back to the gateway that made it, over another proxy or over a name that points here. One
+//! GET then makes a call within a call for as long as there are connections. To count hops, the obvious rule, would stop that
+//! late, and would stop honest chains of gateways too. So each process draws a name of its own, and writes it together with
+//! the name of the dependency. A request may pass this process again on its way to another dependency. But a request that
+//! carries the same pair already is a loop.
 //!
-//! Answers carry none: the RFC leaves that to a gateway, and its callers know whom they asked.
+//! Answers carry no `Via`. The RFC leaves that to a gateway, and its callers know whom they asked.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ use http::header::VIA;
 use http::{HeaderMap, Version};
 use parking_lot::Mutex;
 
-/// What tells this process from all others: 64 random bits.
+/// The name of this process, which tells it from all others: 64 random bits.
 static PROCESS: LazyLock<u64> = LazyLock::new(|| {
     let mut bytes = [0; 8];
     match getrandom::fill(&mut bytes) {
@@ -24,17 +24,17 @@ static PROCESS: LazyLock<u64> = LazyLock::new(|| {
     }
 });
 
-/// What requests to one dependency carry.
+/// The entries that requests to one dependency carry.
 #[derive(Clone, Debug)]
 pub(crate) struct Via {
-    /// The process and the dependency.
+    /// The pair of the process and the dependency.
     name: String,
-    /// The whole entry, by the version in which the request came: 1.0, 1.1, 2.
+    /// The whole entry for each version in which a request can come: 1.0, 1.1 and 2.
     entries: [&'static str; 3],
 }
 
-/// The entries of each name that was ever configured. They are never freed, so that a request that carries one counts no
-/// references to what all workers share.
+/// The entries for each dependency's name that was ever configured. They are never freed. So a request can carry an entry
+/// without counting references to memory that all workers share.
 static ENTRIES: Mutex<BTreeMap<String, [&'static str; 3]>> = Mutex::new(BTreeMap::new());
 
 impl Via {
@@ -45,9 +45,9 @@ impl Via {
         Via { name, entries }
     }
 
-    /// Whether a request with these headers passed here on its way to the same dependency before.
+    /// Whether a request with these headers has passed here before, on its way to the same dependency.
     ///
-    /// Comments are not told apart from names: nobody has a reason to write ours into one.
+    /// Comments are not told apart from names, since nobody has a reason to write our entry into a comment.
     pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
         let separates = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"-_.".contains(byte));
         headers
@@ -56,7 +56,7 @@ impl Via {
             .any(|line| line.as_bytes().split(separates).any(|word| word == self.name.as_bytes()))
     }
 
-    /// The entry for a request that came in this version.
+    /// The entry for a request that came in this version of HTTP.
     pub(crate) fn entry(&self, version: Version) -> &'static str {
         let [old, usual, two] = self.entries;
         match version {
@@ -80,7 +80,7 @@ mod tests {
         assert!(!pay.is_in(&headers));
         headers.append(VIA, HeaderValue::from_static(payments.entry(Version::HTTP_11)));
         assert!(payments.is_in(&headers));
-        assert!(!pay.is_in(&headers), "a name that begins like it is another");
+        assert!(!pay.is_in(&headers), "a longer name that begins like it is another name");
         headers.append(VIA, HeaderValue::from_static("1.1 behind"));
         assert!(payments.is_in(&headers));
         let lines: Vec<&HeaderValue> = headers.get_all(VIA).iter().collect();

@@ -1,4 +1,4 @@
-//! `seawall serve --demo`: a provider that misbehaves on request, behind the gateway, and three commands to try.
+//! `seawall serve --demo`: the gateway in front of a provider that misbehaves on request, and three commands to try.
 
 use std::net::SocketAddr;
 
@@ -31,7 +31,7 @@ impl Demo {
         Ok(Demo { harbor })
     }
 
-    /// The configuration: the provider as dependency `harbor`.
+    /// The configuration of the demo, with the provider as the dependency `harbor`.
     pub(crate) fn configuration(&self) -> String {
         format!(
             r#"[gateway]
@@ -47,7 +47,7 @@ timeout = {{ connect = "1s", read = "2s", total = "10s" }}
         )
     }
 
-    /// Says what to try.
+    /// Prints what to try.
     pub(crate) fn tell(&self, gateway: SocketAddr, admin: SocketAddr) {
         println!(
             r#"

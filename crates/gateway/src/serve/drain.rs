@@ -1,4 +1,4 @@
-//! Drain: accepted work is done, and nothing new is taken.
+//! The drain: accepted work is finished, and nothing new is taken.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::running::process::Running;
 
-/// Lets accepted work finish, within the time that is set for it. Whether all of it did.
+/// Lets accepted work finish within the configured time. Returns whether all of it did.
 pub(super) async fn drain(
     running: &Arc<Running>,
     stop: &watch::Sender<bool>,
@@ -17,7 +17,7 @@ pub(super) async fn drain(
     let limit = running.compiled.load().settings.gateway.drain;
     running.drain(limit);
     tracing::info!(?limit, "draining");
-    // Nobody listening means that the workers are gone already.
+    // If nobody receives this, the workers are gone already.
     let _ = stop.send(true);
     let done =
         tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));

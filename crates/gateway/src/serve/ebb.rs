@@ -1,20 +1,21 @@
-//! When freed memory is worth giving back: after a crowd of connections has left.
+//! Decides when it is worth giving freed memory back to the system: after a crowd of connections has left.
 //!
-//! Each connection takes and frees its buffers many times, and giving memory back that is needed again a moment later would
-//! only cost. A crowd that leaves frees what nobody asks for again.
+//! Each connection takes and frees its buffers many times. To give memory back that is needed again a moment later would only
+//! cost time. But when a crowd leaves, it frees memory that nobody needs again soon.
 
-/// Fewer connections that have ended are no crowd.
+/// The number of connections that make a crowd.
 const CROWD: u64 = 64;
 
 /// Watches the number of open connections.
 #[derive(Debug, Default)]
 pub(crate) struct Ebb {
-    /// The most that were open since memory was last given back.
+    /// The most connections that were open since memory was last given back.
     most: u64,
 }
 
 impl Ebb {
-    /// Whether at least half of the most connections have ended, and a crowd of them, since this last said so.
+    /// Whether memory is to be given back now: since it last was, at least half of the connections have ended, and at least a
+    /// crowd.
     pub(crate) fn is_due(&mut self, open: u64) -> bool {
         self.most = self.most.max(open);
         let due = self.most - open >= CROWD && open <= self.most / 2;

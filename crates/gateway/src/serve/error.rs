@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-/// Why it did not start.
+/// Why the gateway did not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// The configuration is wrong: the report, ready to print.
+    /// The configuration is wrong. This is the report, ready to print.
     Config(String),
-    /// The machine would not have it: a port in use, a file that cannot be written.
+    /// The machine does not allow it: a port is in use, or a file cannot be written.
     Machine(String),
 }
 
 impl StartError {
-    /// The exit code: 2 for the configuration, 1 for the rest.
+    /// The exit code: 2 for a wrong configuration, 1 for everything else.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -1,4 +1,4 @@
-//! The listeners: those of callers, once for each worker, and that of the admin side.
+//! Opens the listeners: those of callers, once for each worker, and that of the admin side.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -9,10 +9,10 @@ use super::error::StartError;
 use crate::callers::door::Entrance;
 use crate::running::process::Running;
 
-/// Connections that the kernel keeps for us until they are accepted.
+/// The most connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// Every listener, once for each worker.
+/// Opens every listener of callers, once for each worker.
 pub(super) fn open_doors(running: &Running, workers: usize) -> Result<Vec<Vec<Entrance>>, StartError> {
     let compiled = running.compiled.load();
     let gateway = &compiled.settings.gateway;
@@ -25,7 +25,7 @@ pub(super) fn open_doors(running: &Running, workers: usize) -> Result<Vec<Vec<En
         let mut address = address;
         for entrances in &mut doors {
             let listener = listen(address, true)?;
-            // Port 0 becomes one port for all workers.
+            // Where port 0 is configured, all workers use the port that the first one got.
             address = listener.local_addr().map_err(|e| in_use(address, &e))?;
             entrances.push(Entrance { listener, address, own: own.clone(), tokens: tokens.clone() });
         }
@@ -33,7 +33,8 @@ pub(super) fn open_doors(running: &Running, workers: usize) -> Result<Vec<Vec<En
     Ok(doors)
 }
 
-/// With SO_REUSEPORT two gateways could share a port in silence, each with half of the calls; so it is asked first without.
+/// Checks that no other program uses this address. With SO_REUSEPORT alone, two gateways could share a port in silence, each
+/// with half of the calls. So the port is first opened without it.
 fn probe(address: SocketAddr) -> Result<(), StartError> {
     if address.port() == 0 { Ok(()) } else { listen(address, false).map(drop) }
 }
@@ -58,7 +59,7 @@ fn in_use(address: SocketAddr, error: &io::Error) -> StartError {
         io::ErrorKind::AddrInUse => {
             format!("{address} is in use: is another gateway running? Choose another address, or stop it")
         }
-        _ => format!("{address} cannot be listened on: {error}"),
+        _ => format!("cannot listen on {address}: {error}"),
     })
 }
 

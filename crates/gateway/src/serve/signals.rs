@@ -1,4 +1,4 @@
-//! What the main thread does while workers serve: it waits for signals, and looks at the file.
+//! What the main thread does while workers serve: it waits for signals, and looks at the configuration file.
 
 use std::sync::atomic::Ordering;
 
@@ -9,7 +9,7 @@ use super::error::StartError;
 use super::reload::{LOOK, Reloader};
 use crate::running::process::Running;
 
-/// The signals that are listened to.
+/// The signals that the gateway listens to.
 pub(super) struct Signals {
     term: Signal,
     int: Signal,
@@ -27,7 +27,7 @@ impl Signals {
     }
 }
 
-/// Waits for the signal to stop; reloads on SIGHUP and when a file's content changes.
+/// Waits for the signal to stop. Meanwhile it reloads, on SIGHUP and when the content of a file changes.
 pub(super) async fn until_told_to_stop(
     running: &Running,
     mut signals: Signals,

@@ -1,4 +1,4 @@
-//! Start: the configuration is read, the listeners are opened, and each worker gets a thread of its own.
+//! The start: the configuration is read, the listeners are opened, and each worker gets a thread of its own.
 
 use std::io;
 use std::net::TcpListener;
@@ -27,14 +27,14 @@ use crate::running::process::Running;
 pub struct Options {
     /// The configuration file.
     pub config: PathBuf,
-    /// No file: the built-in provider, and three commands to try.
+    /// Whether to run the demo: the built-in provider and three commands to try, without a file.
     pub demo: bool,
 }
 
-/// Runs until SIGTERM or SIGINT, and then until accepted work is done.
+/// Runs until SIGTERM or SIGINT comes, and then until accepted work is finished.
 ///
 /// # Errors
-/// It could not start; nothing was served.
+/// The gateway could not start, and nothing was served.
 pub fn run(options: &Options) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -43,11 +43,11 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     runtime.block_on(start(options))
 }
 
-/// One worker with one listener, on the runtime of whoever calls, until `stop` says so: no signals, no admin side, no file.
-/// For tests and fuzz targets that keep callers, gateway and dependencies on one thread.
+/// Runs one worker with one listener on the runtime of the calling task, until `stop` says so. There are no signals, no admin
+/// side and no file. This is for tests and fuzz targets that keep callers, gateway and dependencies on one thread.
 ///
 /// # Errors
-/// It could not start; nothing was served.
+/// The worker could not start, and nothing was served.
 #[doc(hidden)]
 pub async fn work_here(
     settings: config::Settings,
@@ -63,7 +63,7 @@ pub async fn work_here(
 }
 
 async fn start(options: &Options) -> Result<(), StartError> {
-    // Before anything is announced, so that a program that reads of the start may send a signal immediately.
+    // This comes before the start is logged, so that a program that reads the log may send a signal immediately.
     let signals = Signals::install()?;
     let demo = if options.demo { Some(Demo::start().map_err(StartError::Machine)?) } else { None };
     let (name, text) = match &demo {
@@ -105,7 +105,7 @@ async fn start(options: &Options) -> Result<(), StartError> {
     admin_side.abort();
     drop(made);
     if !whole {
-        // Workers still have work, and their threads would be waited for.
+        // Workers still have work, and a normal end would wait for their threads.
         std::process::exit(0);
     }
     Ok(())

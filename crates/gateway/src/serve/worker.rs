@@ -1,8 +1,8 @@
 //! One worker: a single-threaded runtime on a thread of its own, with its own listeners and its own connections.
 //!
 //! The kernel spreads callers over the workers (SO_REUSEPORT), and a request stays on one core from its first byte to its
-//! last: measured, that costs less than a runtime that moves work between cores. What must be decided together, breakers,
-//! limits and budgets, is shared.
+//! last. Measurements show that this costs less than a runtime that moves work between cores. Breakers, limits and budgets
+//! are shared, since all workers must decide by them together.
 
 use std::io;
 use std::sync::Arc;
@@ -38,11 +38,11 @@ const ROUND: Duration = Duration::from_millis(250);
 pub(crate) struct Worker {
     pub(crate) router: Arc<Router>,
     callers: Mutex<Vec<Option<Arc<Caller>>>>,
-    /// Connections that were accepted and are not over.
+    /// The number of connections that were accepted and are not over.
     open: AtomicU64,
 }
 
-/// A connection that is counted. What a panic ends is not counted for ever.
+/// A connection that is counted until this is dropped, so that a panic ends the count, too.
 struct Counted(Arc<Worker>);
 
 impl Drop for Counted {
@@ -52,7 +52,7 @@ impl Drop for Counted {
     }
 }
 
-/// A connection that is looked after from outside.
+/// A connection in the list of those that the worker looks after from outside.
 struct Registered {
     worker: Arc<Worker>,
     place: usize,
@@ -65,13 +65,13 @@ impl Drop for Registered {
 }
 
 impl Worker {
-    /// Makes a worker with connections for what is in force.
+    /// Makes a worker for the configuration in force.
     pub(crate) fn new(index: usize, running: Arc<Running>) -> Result<Worker, String> {
         let router = Arc::new(Router::new(index, running)?);
         Ok(Worker { router, callers: Mutex::default(), open: AtomicU64::new(0) })
     }
 
-    /// Serves until `stop` says so, and then until the last accepted work is done.
+    /// Serves until `stop` says so, and then until the last accepted work is finished.
     pub(crate) async fn serve(
         self: Arc<Self>,
         entrances: Vec<Entrance>,
@@ -83,14 +83,14 @@ impl Worker {
         for entrance in entrances {
             doors.push(tokio::spawn(Arc::clone(&self).accept(entrance, stop.clone())));
         }
-        // A sender that is gone means the same as its word.
+        // If the sender is gone, the worker stops, too.
         let _ = stop.wait_for(|stop| *stop).await;
         self.router.end_witnesses();
         for door in doors {
             let _ = door.await;
         }
         while self.open.load(Ordering::Relaxed) > 0 || self.router.follows_calls() {
-            // Those of a configuration that came during the drain, too.
+            // This includes witnesses of a configuration that came during the drain.
             self.router.end_witnesses();
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -111,7 +111,7 @@ impl Worker {
             match accepted {
                 Ok((tcp, _)) => {
                     self.welcome(tcp, &door, &stop);
-                    // Answers do not wait for all of a crowd to be taken in.
+                    // Other tasks get their turn, so that answers do not wait until a whole crowd has been accepted.
                     send_overdue();
                 }
                 Err(error) => {
@@ -120,8 +120,8 @@ impl Worker {
                 }
             }
         }
-        // New connections go elsewhere; those that the kernel has accepted already are still served. It is asked for them
-        // directly: the reactor has not heard of the last of them yet.
+        // New connections go elsewhere, but those that the kernel has accepted already are still served. The kernel is asked
+        // directly, since the reactor does not know of the last ones yet.
         refuse_new(&listener);
         let Ok(listener) = listener.into_std() else { return };
         while let Ok((tcp, _)) = listener.accept() {
@@ -150,7 +150,7 @@ impl Worker {
         let task = Task::default();
         let its = Arc::clone(&task);
         let spawned = tokio::spawn(async move { counted.0.converse(tcp, its, door, limits, stop).await });
-        // It has not run yet, and nobody else sets it.
+        // The task has not run yet, and nothing else sets this.
         let _ = task.set(spawned.abort_handle());
     }
 
@@ -202,13 +202,13 @@ impl Worker {
             }
         } else {
             let mut builder = http1::Builder::new();
-            // One buffer for head and body. Not `pipeline_flush`, which brings that too: it holds an answer back while
-            // more of the caller's bytes are at hand, and loses it when they are the reason to close.
+            // Head and body go into one buffer. `pipeline_flush` would do that too, but is not used: it holds an answer back
+            // while more of the caller's bytes are there, and loses the answer when these bytes are the reason to close.
             builder.writev(false).max_buf_size(head_limit.max(MIN_BUFFER));
             if limits.headers != HYPERS_HEADERS {
                 builder.max_headers(limits.headers);
             }
-            // Not one service for both versions: where it is called once, it is made in its place, and not copied there.
+            // Each version has a service of its own: a service that is used in one place only is built there, and not copied.
             let service = service_fn(move |request| {
                 handle(Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller), request)
             });
@@ -216,7 +216,7 @@ impl Worker {
             if let Some(why) = caller_seen.unread() {
                 self.router.running.refusals.note(&Problem::refused(Reason::BadRequest, None, why));
             }
-            // The caller cannot be told any more, but whoever looks for its answer can.
+            // The caller cannot be told any more, but the log can help a person who looks for the answer.
             if caller_seen.lost_bytes() {
                 let why = served
                     .err()
@@ -237,16 +237,16 @@ impl Worker {
         Registered { worker: Arc::clone(self), place }
     }
 
-    /// Looks after all connections, and takes over a new configuration when there is one.
+    /// Looks after all connections four times a second, and takes over a new configuration when there is one.
     async fn look_after(self: Arc<Self>) {
         let mut replaced = self.router.running.replaced();
-        // What was replaced between this worker's making and its start is told by nobody.
+        // Nothing tells of a configuration that came after this worker was made and before it started.
         self.router.take_over();
         let mut round = tokio::time::interval(ROUND);
         loop {
             tokio::select! {
                 _ = round.tick() => {}
-                // It cannot be gone while the worker holds it.
+                // The sender cannot be gone while the worker holds it.
                 _ = replaced.changed() => {
                     self.router.take_over();
                     continue;
@@ -262,7 +262,7 @@ impl Worker {
     }
 }
 
-/// hyper's own number of header fields; any other costs an allocation for each request.
+/// The number of header fields that hyper allows by itself. Any other number costs an allocation for each request.
 const HYPERS_HEADERS: usize = 100;
 /// hyper's smallest read buffer.
 const MIN_BUFFER: usize = 8192;

@@ -7,12 +7,12 @@ use super::*;
 use crate::callers::stopwatch::{self, Lap};
 use crate::config;
 
-/// A build that is not optimised has fewer callers, and its times are not compared.
+/// Whether the build is optimised. Other builds have fewer callers, and their times are not compared.
 const FULL: bool = !cfg!(debug_assertions);
 const CALLERS: usize = if FULL { 1_000 } else { 200 };
 const HELD: usize = 10;
 
-/// One worker on a thread of its own, until it is told to stop; gives what its stopwatch noted.
+/// Runs one worker on a thread of its own until it is told to stop, and returns what its stopwatch noted.
 fn work(
     running: Arc<Running>,
     entrance: Entrance,
@@ -35,7 +35,7 @@ async fn ask(caller: &mut TcpStream) {
     caller.write_all(b"GET /up/x HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
 }
 
-/// Reads a refusal, to the end of its body.
+/// Reads a refusal to the end of its body.
 async fn refused(mut caller: TcpStream) -> TcpStream {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"}") {
@@ -47,8 +47,8 @@ async fn refused(mut caller: TcpStream) -> TcpStream {
     caller
 }
 
-/// A crowd that asks all at once, five times, which is the worst for a thread that sends its answers together: none of them
-/// may wait until all others are read.
+/// A crowd of callers asks at the same moment, five times. That is the worst case for a thread that sends its answers
+/// together: no answer may wait until all other requests are read.
 #[tokio::test]
 async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     let hung = Rogue::builder().acts([Act::Hang]).bind().unwrap();
@@ -59,12 +59,12 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     let settings = config::parse("test", &text, &|_| None).unwrap().settings;
     let running = Arc::new(Running::new(settings, 1).unwrap());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    // The kernel keeps as many connections as the program's own listeners have it keep.
+    // The kernel keeps as many connections as for the program's own listeners.
     socket2::SockRef::from(&listener).listen(1024).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
 
-    // They have all asked before the worker begins.
+    // All callers have sent their requests before the worker begins.
     let mut crowd = Vec::new();
     for _ in 0..CALLERS {
         let mut caller = TcpStream::connect(address).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     let entrance = Entrance { listener, address, own: None, tokens: None };
     let worker = work(Arc::clone(&running), entrance, stopped);
     let mut answers: JoinSet<TcpStream> = crowd.into_iter().map(refused).collect();
-    // Ten wait for what never comes.
+    // Ten calls wait for an answer that never comes.
     for round in 1..=5 {
         let mut crowd = Vec::new();
         while crowd.len() < CALLERS - HELD {
@@ -98,7 +98,8 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     assert!(laps.len() >= 5 * (CALLERS - HELD), "{}", laps.len());
     let others = laps.iter().map(|lap| lap.others).max().unwrap();
     println!("{CALLERS} callers, from head to answer, with at most {others} other heads between");
-    // Those that were taken in while they asked; whether their answers are out is seldom looked at then.
+    // Callers that were accepted while they asked are counted apart: meanwhile the stopwatch seldom looks whether their answers
+    // have been written.
     let connected = laps.split_off(CALLERS - HELD);
     figures("while they connect, by the clock", &mut laps, |lap| lap.took);
     let mut laps = connected;
@@ -109,7 +110,7 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     assert!(!FULL || p99 < Duration::from_millis(1), "{p99:?}");
 }
 
-/// Prints a figure of the laps, and gives its 99th percentile.
+/// Prints a figure of the laps, and returns its 99th percentile.
 fn figures(what: &str, laps: &mut [Lap], figure: fn(&Lap) -> Duration) -> Duration {
     laps.sort_unstable_by_key(figure);
     let at = |share: usize| figure(&laps[laps.len() * share / 1000]);

@@ -1,8 +1,8 @@
-//! RFC 9112, sections 6.3 and 9: what comes behind a complete answer is not the next one.
+//! RFC 9112, sections 6.3 and 9: bytes behind a complete answer are not the next answer.
 
 use super::case::{After, Case, DECLINED};
 
-/// An answer that nobody may have.
+/// An answer that no caller may get.
 const EVIL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"code\":\"EVIL\"}";
 const STALE: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 const LENGTH: &str = "HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n";
@@ -16,7 +16,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// In the same write as the answer's body.
+/// The bytes come in the same write as the answer's body.
 fn with_it() -> Vec<Case> {
     let sentence = "Bytes behind an answer are not processed, kept or passed on as another answer.";
     let mut cases = Vec::new();
@@ -48,7 +48,7 @@ fn with_it() -> Vec<Case> {
     cases
 }
 
-/// On the idle connection, once the caller has its answer.
+/// The bytes come on the idle connection, once the caller has its answer.
 fn later() -> Vec<Case> {
     let sentence = "What comes on an idle connection answers no request.";
     let mut cases = Vec::new();

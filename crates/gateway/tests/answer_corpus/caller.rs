@@ -1,4 +1,4 @@
-//! Callers that note everything: what came, whether it was complete, and how it broke if it was not.
+//! Callers that note everything: what came, whether it was complete, and otherwise how it broke.
 
 use std::time::Duration;
 
@@ -11,34 +11,34 @@ use super::lane::Lane;
 use super::reading::{self, Reading};
 use super::support::Multiplexed;
 
-/// Longer than the gateway may take for any answer.
+/// How long a caller waits. It is longer than the gateway may take for any answer.
 const PATIENCE: Duration = Duration::from_secs(12);
 
 /// What a caller has seen of an answer.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// 0 where no head came.
+    /// The status; 0 where no head came.
     pub status: u16,
-    /// The version is not the one that the gateway speaks.
+    /// Whether the version is not the one that the gateway speaks.
     pub foreign_version: bool,
-    /// Interim answers before it.
+    /// The number of interim answers before it.
     pub interim: usize,
     pub fields: Vec<(String, String)>,
     pub trailers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub end: End,
-    /// Bytes behind the answer.
+    /// The number of bytes behind the answer.
     pub left: usize,
 }
 
-/// How it ended.
+/// How an answer ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum End {
-    /// By its own framing.
+    /// It ended by its own framing.
     Complete,
-    /// Before that, in a way that every client sees: the connection or the stream ended.
+    /// It ended before that, in a way that every client sees: the connection or the stream ended.
     Cut(String),
-    /// In a way that clients read differently, or not at all.
+    /// It ended in a way that clients read differently, or not at all.
     Unreadable(String),
     /// It did not end in time.
     #[default]
@@ -51,14 +51,14 @@ impl Seen {
     }
 }
 
-/// One of two kinds of callers.
+/// The two kinds of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speech {
     One,
     Two,
 }
 
-/// A connection of a caller, made anew where the gateway ended the last one.
+/// A caller with its connection, which is made anew after the gateway ended it.
 pub struct Caller {
     address: std::net::SocketAddr,
     speech: Speech,
@@ -118,7 +118,7 @@ impl Caller {
             Ok(Err(error)) => broken_stream(&error),
             Err(_) => End::Never,
         };
-        // A stream that broke leaves the connection as it was; whatever else happened may not.
+        // A broken stream leaves the connection usable. After any other error it may not be.
         if matches!(&seen.end, End::Complete) || matches!(&seen.end, End::Cut(_)) {
             self.two = Some(caller);
         }
@@ -175,7 +175,7 @@ async fn hear_two(
     Ok(())
 }
 
-/// What an error of a stream means: only a reset by the gateway, with an error in it, is seen by every client.
+/// What an error of a stream means. Every client sees a reset by the gateway with an error code, and nothing else.
 fn broken_stream(error: &h2::Error) -> End {
     let says_so = error.is_remote() && error.reason().is_some_and(|reason| reason != h2::Reason::NO_ERROR);
     if says_so && error.is_reset() {

@@ -1,20 +1,20 @@
-//! One answer of a dependency, the sentence that it is about, and what must become of it.
+//! A case: one answer of a dependency, the sentence that it is about, and what must become of it.
 
 use super::one;
 use super::two;
 
-/// A body whose code says that nothing was done. Where `answers` declares that code, the effect depends on it.
+/// A body with a code that says that nothing was done. Where `answers` declares that code, the effect depends on it.
 pub const DECLINED: &str = r#"{"code":"DECLINED"}"#;
 
-/// The same with spaces behind it, 26 bytes, so that its length in hexadecimal digits has a letter.
+/// The same body with spaces behind it. It has 26 bytes, so that its length in hexadecimal digits has a letter.
 pub const PADDED: &str = r#"{"code":"DECLINED"}       "#;
 
 /// One answer, and what must become of it.
 #[derive(Clone)]
 pub struct Case {
-    /// The section, and a name.
+    /// The section of the RFC and a name.
     pub id: String,
-    /// What the specification, or our own decision, demands.
+    /// What the specification or our own decision demands.
     pub sentence: &'static str,
     pub answer: Answer,
     pub expect: Expect,
@@ -23,7 +23,7 @@ pub struct Case {
     pub absent: &'static [&'static str],
 }
 
-/// The bytes of an answer, and what the dependency does behind them.
+/// The bytes of an answer, and what the dependency does after them.
 #[derive(Clone)]
 pub enum Answer {
     One(one::Script),
@@ -33,40 +33,40 @@ pub enum Answer {
 /// What must become of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// The caller has exactly this status and this body.
+    /// The caller gets exactly this status and this body.
     Whole(u16, String),
-    /// The caller has a 502, or the head and a body that visibly breaks.
+    /// The caller gets a 502, or the head and a body that visibly breaks.
     Broken,
-    /// The caller has a 502 whose reason is `bad-answer`.
+    /// The caller gets a 502 whose reason is `bad-answer`.
     BadAnswer,
-    /// One of the first two. The specification leaves the choice, and nobody can be misled by either.
+    /// The caller gets one of the first two. The specification leaves the choice, and neither can mislead a caller.
     Either(u16, String),
-    /// What is wrong comes behind all that the head's length announced, so that a caller who was sent the head has a complete
-    /// answer before anybody can know. Where the body is judged first, nothing is passed on: [`Expect::Broken`].
+    /// The mistake comes behind all bytes that the head announced. So a caller that was sent the head has a complete answer before
+    /// the mistake can be known. Where the body is judged first, nothing is passed on, as with [`Expect::Broken`].
     Behind(u16, String),
 }
 
-/// What the dependency does with the connection when the answer is written.
+/// What the dependency does with the connection when the answer has been written.
 #[derive(Clone, Debug)]
 pub enum After {
     /// It waits for the next request.
     Keep,
     Close,
     Reset,
-    /// It writes these bytes once the caller has heard the answer, and waits for the next request.
+    /// It writes these bytes once the caller has the answer, and waits for the next request.
     Late(Vec<u8>),
-    /// The same, and it closes.
+    /// It writes these bytes once the caller has the answer, and closes the connection.
     LateClose(Vec<u8>),
 }
 
 impl Case {
-    /// An answer over HTTP/1.1, in two parts, that is broken unless something else is said.
+    /// An answer over HTTP/1.1 in two parts. It counts as broken unless the case says something else.
     pub fn one(id: &str, sentence: &'static str, head: impl AsRef<[u8]>, rest: impl AsRef<[u8]>) -> Case {
         let (head, rest) = (head.as_ref().to_vec(), rest.as_ref().to_vec());
         Case::new(id, sentence, Answer::One(one::Script { head, rest, after: After::Keep }))
     }
 
-    /// An answer over HTTP/2, frame by frame, that is broken unless something else is said.
+    /// An answer over HTTP/2, frame by frame. It counts as broken unless the case says something else.
     pub fn two(id: &str, sentence: &'static str, frames: impl IntoIterator<Item = two::Frame>) -> Case {
         let frames = frames.into_iter().collect();
         Case::new(id, sentence, Answer::Two(two::Script { frames, after: After::Keep }))
@@ -77,7 +77,7 @@ impl Case {
         Case { id, sentence, answer, expect, methods, absent: &[] }
     }
 
-    /// A 200 with [`DECLINED`].
+    /// The answer is a 200 with [`DECLINED`].
     pub fn whole(self) -> Case {
         self.is(200, DECLINED)
     }
@@ -90,8 +90,8 @@ impl Case {
         Case { expect: Expect::Either(status, body.to_owned()), ..self }
     }
 
-    /// It is malformed, and the crate `h2` drops what makes it so, or passes it on, without a word. No two readers find different
-    /// ends in it, so that a whole answer is let pass, too.
+    /// The answer is malformed, but the crate `h2` drops or passes on the malformed part without an error. No two readers find
+    /// different ends in it, so a whole answer is accepted as well.
     pub fn passed_by_h2(mut self, body: &str) -> Case {
         self.id.push_str(" (passed by h2)");
         self.either(200, body)
@@ -105,7 +105,7 @@ impl Case {
         Case { expect: Expect::BadAnswer, ..self }
     }
 
-    /// It is the answer to a HEAD.
+    /// The case is the answer to a HEAD.
     pub fn for_head(self) -> Case {
         Case { methods: &["HEAD"], ..self }
     }
@@ -130,7 +130,7 @@ impl Case {
         self
     }
 
-    /// The dependency ends the connection.
+    /// Whether the dependency ends the connection.
     pub fn ends_connection(&self) -> bool {
         let after = match &self.answer {
             Answer::One(script) => &script.after,
@@ -139,10 +139,10 @@ impl Case {
         matches!(after, After::Close | After::Reset | After::LateClose(_))
     }
 
-    /// How its bytes can be divided over writes.
+    /// The ways in which its bytes can be divided over writes.
     pub fn splits(&self) -> &'static [Split] {
         match &self.answer {
-            // A reset discards what has not left the socket, and many small segments may not have.
+            // A reset discards bytes that have not left the socket, which may happen with many small segments.
             Answer::One(script) if script.long() || matches!(script.after, After::Reset) => {
                 &[Split::Together, Split::Apart]
             }
@@ -152,7 +152,7 @@ impl Case {
         }
     }
 
-    /// What is sent, for people.
+    /// The bytes that are sent, for people to read.
     pub fn input(&self) -> String {
         let (text, after) = match &self.answer {
             Answer::One(script) => {
@@ -182,7 +182,7 @@ impl Case {
 pub enum Split {
     /// All of it in one write.
     Together,
-    /// Head (or first frame) and the rest.
+    /// The head (or the first frame) in one write, and the rest in another.
     Apart,
     /// Each byte in a write of its own.
     Bytes,

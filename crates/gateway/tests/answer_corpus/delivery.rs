@@ -1,10 +1,10 @@
 //! Whether the kernel has delivered what was written to a connection.
 //!
-//! The obvious way, the table in `/proc/net/tcp`, lists every connection of the machine, those in TIME_WAIT included, of
+//! The obvious way, the table in `/proc/net/tcp`, lists every connection of the machine, including those in TIME_WAIT, of
 //! which other tests leave tens of thousands. With 26,000 of them and a busy machine, one look took between 0.4 and 1.0
-//! seconds. The thread that looks also plays all dependencies: during that time none of them answered or ended a
+//! seconds. The thread that looks also plays all dependencies. During that time none of them answered or ended a
 //! connection, and the gateway rightly reported a read timeout. So the kernel is asked for one connection, by its two
-//! addresses (`sock_diag(7)`), which costs the same however many there are.
+//! addresses (`sock_diag(7)`). That costs the same however many connections there are.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -21,18 +21,18 @@ const NLM_F_REQUEST: u16 = 1;
 const AF_INET: u8 = 2;
 const IPPROTO_TCP: u8 = 6;
 const REQUEST_BYTES: u32 = 72;
-/// Where a request and an answer name the two ports.
+/// Where a request names the two ports. An answer names them at [`PORTS`].
 const ASKED_PORTS: Range<usize> = 24..28;
 const PORTS: Range<usize> = 20..24;
-/// Where an answer says how many bytes, and the end if there was one, are not acknowledged: `idiag_wqueue`.
+/// Where an answer says how many bytes are not acknowledged, the end of the connection included: `idiag_wqueue`.
 const UNACKNOWLEDGED: Range<usize> = 76..80;
 
-/// Waits until the kernel has delivered what was written to a connection, and its end if it was closed. A busy machine may
-/// deliver later than it returns from the call, and the next request could then be sent before anybody can know. A
-/// connection that was reset is gone immediately, and is not waited for.
+/// Waits until the kernel has delivered the bytes that were written to a connection, and its end if it was closed. A busy
+/// machine may return from the call before it has delivered them. The next request could then be sent before the gateway can
+/// know of them. A connection that was reset is gone immediately, and is not waited for.
 pub async fn delivered(ours: SocketAddr, theirs: SocketAddr) {
     soon("the bytes to be delivered", async {
-        // Where the kernel does not tell, there is nothing to wait for.
+        // Where the kernel does not answer, there is nothing to wait for.
         while unacknowledged(ours, theirs).unwrap_or(false) {
             tokio::task::yield_now().await;
         }
@@ -40,7 +40,7 @@ pub async fn delivered(ours: SocketAddr, theirs: SocketAddr) {
     .await;
 }
 
-/// Whether the socket with these two addresses has bytes on their way. An error where there is none.
+/// Whether the socket with these two addresses has bytes on their way. Fails where there is no such socket.
 fn unacknowledged(ours: SocketAddr, theirs: SocketAddr) -> io::Result<bool> {
     let kernel = Socket::new(Domain::from(AF_NETLINK), Type::DGRAM, Some(Protocol::from(NETLINK_SOCK_DIAG)))?;
     kernel.set_nonblocking(true)?;
@@ -51,7 +51,7 @@ fn unacknowledged(ours: SocketAddr, theirs: SocketAddr) -> io::Result<bool> {
     if read < UNACKNOWLEDGED.end || answer[4..6] != SOCK_DIAG_BY_FAMILY.to_ne_bytes() {
         return Err(io::ErrorKind::NotFound.into());
     }
-    // In place of a connection that is gone, the kernel shows the listener that it came from.
+    // If the connection is gone, the kernel answers with the listener that it came from.
     if answer[PORTS] != request[ASKED_PORTS] {
         return Err(io::ErrorKind::NotFound.into());
     }
@@ -67,7 +67,7 @@ fn request(ours: SocketAddr, theirs: SocketAddr) -> io::Result<Vec<u8>> {
     request.extend(REQUEST_BYTES.to_ne_bytes());
     request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request.extend(NLM_F_REQUEST.to_ne_bytes());
-    // Sequence number and port of the sender: the kernel's answer is the only one on this socket.
+    // The sequence number and the port of the sender may be zero, since the kernel's answer is the only one on this socket.
     request.extend([0; 8]);
     // No extensions, one byte of padding, and every state of a connection.
     request.extend([AF_INET, IPPROTO_TCP, 0, 0]);
@@ -115,7 +115,7 @@ mod tests {
         }
         assert!(unacknowledged(us, them).unwrap(), "{written} bytes were written, and none was read");
 
-        // The end is behind them.
+        // The end of the connection comes behind the bytes.
         drop(ours);
         assert!(unacknowledged(us, them).unwrap());
         let reader = std::thread::spawn(move || io::copy(&mut theirs, &mut io::sink()).unwrap());
@@ -134,7 +134,7 @@ mod tests {
         assert!(unacknowledged(us, them).is_err());
     }
 
-    /// Bytes that this thread has taken from files so far.
+    /// The number of bytes that this thread has read from files so far.
     fn taken() -> u64 {
         let io = std::fs::read_to_string("/proc/thread-self/io").unwrap();
         io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()

@@ -1,7 +1,7 @@
-//! A dependency that does what its script says, whatever is asked of it.
+//! A dependency that does what its script says, whatever the request is.
 //!
-//! A lane belongs to one dependency of the gateway, and only one call is made on it at a time. So whatever request comes is
-//! a request of that call, and the script needs no path to be found by.
+//! A lane belongs to one dependency of the gateway, and only one call is made on it at a time. So every request that comes
+//! belongs to that call, and no path is needed to find its script.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,18 +24,18 @@ pub struct Lane {
 #[derive(Default)]
 struct State {
     script: Option<(Answer, Split)>,
-    /// Whole requests since the script was set.
+    /// The number of whole requests since the script was set.
     requests: usize,
-    /// Scripts that were played to their end, or to that of the connection.
+    /// The number of scripts that were played to their end, or to that of the connection.
     played: usize,
-    /// The caller has seen a head.
+    /// Whether the caller has seen a head.
     head_seen: bool,
-    /// The caller has heard the answer to its end.
+    /// Whether the caller has seen the answer to its end.
     heard: bool,
 }
 
 impl Lane {
-    /// A lane whose dependency listens on a port of its own, and speaks HTTP/2 if `two` says so.
+    /// Opens a lane whose dependency listens on a port of its own, and speaks HTTP/2 if `two` says so.
     pub async fn open(two: bool) -> (Arc<Lane>, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -61,7 +61,7 @@ impl Lane {
         *self.state.lock().unwrap() = State { script: Some((answer, split)), ..State::default() };
     }
 
-    /// A whole request is here: what to do.
+    /// Counts a whole request, and returns what to do with it.
     pub fn take(&self) -> Option<(Answer, Split)> {
         let mut state = self.state.lock().unwrap();
         state.requests += 1;
@@ -86,7 +86,7 @@ impl Lane {
         self.changed.notify_waiters();
     }
 
-    /// Gives the gateway a chance to take what was written so far. It is over early once the caller has seen the head.
+    /// Gives the gateway time to take the bytes that were written so far. It returns early once the caller has seen the head.
     pub async fn chance(&self, turns: usize) {
         for _ in 0..turns {
             if self.state.lock().unwrap().head_seen {

@@ -1,4 +1,4 @@
-//! A dependency that reads requests over HTTP/1.1, and writes whatever bytes it was told to.
+//! A dependency that reads requests over HTTP/1.1, and writes the bytes that it was told to write.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::case::{After, Answer, Split};
 use super::delivery::delivered;
 use super::lane::Lane;
 
-/// An answer's bytes.
+/// The bytes of an answer.
 #[derive(Clone)]
 pub struct Script {
     pub head: Vec<u8>,
@@ -19,7 +19,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Too long to be sent byte by byte.
+    /// Whether the answer is too long to be sent byte by byte.
     pub fn long(&self) -> bool {
         self.head.len() + self.rest.len() > 2_000
     }
@@ -57,7 +57,7 @@ pub async fn serve(mut stream: TcpStream, lane: &Lane) {
     }
 }
 
-/// Writes the answer. False when the connection is over.
+/// Writes the answer. Returns false when the connection is over.
 async fn play(stream: &mut TcpStream, lane: &Lane, script: &Script, split: Split) -> bool {
     let turns = if split == Split::Bytes { 2 } else { 60 };
     for (number, piece) in script.pieces(split).into_iter().enumerate() {
@@ -82,7 +82,7 @@ async fn play(stream: &mut TcpStream, lane: &Lane, script: &Script, split: Split
     }
 }
 
-/// Reads a request whole. False at the end of the connection.
+/// Reads a whole request. Returns false at the end of the connection.
 async fn next_request(stream: &mut TcpStream, read: &mut Vec<u8>) -> bool {
     loop {
         if let Some(end) = end_of_request(read) {
@@ -96,7 +96,7 @@ async fn next_request(stream: &mut TcpStream, read: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Where the first request ends, once it is whole. The gateway sends every body of the corpus with its length.
+/// Where the first request ends, once it is whole. The gateway sends every body in this corpus with its length.
 fn end_of_request(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();

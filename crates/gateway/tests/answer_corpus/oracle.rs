@@ -1,4 +1,4 @@
-//! What may be seen of an answer, and what may not.
+//! Decides what a caller may see of an answer, and what it may not.
 
 use super::caller::{End, Seen};
 use super::case::{Case, Expect};
@@ -10,7 +10,7 @@ pub enum Kind {
     CompleteThoughBroken,
     /// A caller has bytes that are not of its own answer.
     MixedUp,
-    /// There was no status, or an end that is neither complete nor visibly broken, or no log line.
+    /// There was no status, an end that is neither complete nor visibly broken, or no line of the log.
     Silent,
     /// Status, effect, reason, fields or the number of requests are not what they must be.
     Misjudged,
@@ -22,18 +22,18 @@ pub struct Fault {
     pub text: String,
 }
 
-/// What else is known of a run.
+/// The other facts of a run.
 pub struct Facts<'a> {
     pub method: &'a str,
-    /// The operation declares what `DECLINED` means.
+    /// Whether the operation declares what `DECLINED` means.
     pub judged: bool,
-    /// Requests that reached the dependency.
+    /// The number of requests that reached the dependency.
     pub requests: usize,
-    /// Lines of the log, or counts that stand for them.
+    /// The number of broken answers that the log tells of, in lines and in counts.
     pub noted: u64,
 }
 
-/// Fields that speak about the message, the caller or the gateway, and have no business behind a body.
+/// Fields that describe the message, the caller or the gateway, and must not come behind a body.
 const NEVER_BEHIND: [&str; 8] = [
     "seawall-effect",
     "seawall-reason",
@@ -56,7 +56,7 @@ pub enum Told {
     Nothing,
 }
 
-/// In one word, for the table.
+/// What the caller was told, also in one word for the table.
 pub fn told(seen: &Seen) -> (Told, String) {
     let reason = seen.field("seawall-reason");
     match &seen.end {
@@ -79,7 +79,7 @@ struct Judge<'a> {
     faults: Vec<Fault>,
 }
 
-/// All that is wrong with what was seen of a case's answer.
+/// All faults in what a caller has seen of a case's answer.
 pub fn judge(case: &Case, seen: &Seen, facts: &Facts<'_>) -> Vec<Fault> {
     let mut judge = Judge { case, seen, facts, faults: Vec::new() };
     judge.always();
@@ -105,7 +105,7 @@ pub fn judge(case: &Case, seen: &Seen, facts: &Facts<'_>) -> Vec<Fault> {
     judge.faults
 }
 
-/// All that is wrong with the answer to a good call behind a case.
+/// All faults in the answer to a good call after a case.
 pub fn judge_good(seen: &Seen, body: &str) -> Vec<Fault> {
     let fault = |kind, text| vec![Fault { kind, text }];
     let (told, words) = told(seen);
@@ -123,7 +123,7 @@ impl Judge<'_> {
         self.faults.push(Fault { kind, text: text.into() });
     }
 
-    /// What holds of every answer.
+    /// Checks what holds for every answer.
     fn always(&mut self) {
         if self.seen.left > 0 {
             self.fault(Kind::MixedUp, format!("{} bytes behind the answer", self.seen.left));
@@ -166,7 +166,7 @@ impl Judge<'_> {
         if effect.is_some_and(|effect| effect != said) {
             self.fault(Kind::Misjudged, format!("effect {said}, not {effect:?}"));
         }
-        // A GET may be asked again where the answer was a failure, or where its body should have decided and says nothing.
+        // A GET may be repeated where the answer was a failure, or where its body should have decided and says nothing.
         let doubtful = status >= 500 || (self.facts.judged && !body.contains("code"));
         let most = if self.facts.method != "POST" && doubtful { 2 } else { 1 };
         if !(1..=most).contains(&self.facts.requests) {
@@ -196,7 +196,7 @@ impl Judge<'_> {
         self.broken();
     }
 
-    /// What holds of every broken answer.
+    /// Checks what holds for every broken answer.
     fn broken(&mut self) {
         if self.facts.noted == 0 {
             self.fault(Kind::Silent, "no log line");
@@ -206,7 +206,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The effect of a whole answer; none where it depends on a body that cannot be judged.
+    /// The effect that a whole answer has; none where it depends on a body that cannot be judged.
     fn effect_of(&self, status: u16, body: &str) -> Option<&'static str> {
         let reads = self.facts.method != "POST";
         Some(match status {

@@ -1,8 +1,8 @@
-//! How a strict HTTP/1.1 client reads what the gateway writes.
+//! Reads what the gateway writes, as a strict HTTP/1.1 client does.
 
 use super::caller::{End, Seen};
 
-/// An answer while it is read.
+/// An answer while it is being read.
 pub struct Reading {
     seen: Seen,
     to_head: bool,
@@ -29,7 +29,7 @@ impl Reading {
         self.seen.status != 0
     }
 
-    /// The end of the connection is the end of the body.
+    /// Whether the end of the connection is the end of the body.
     pub fn until_end(&self) -> bool {
         self.body == Some(Framing::UntilEnd)
     }
@@ -38,7 +38,7 @@ impl Reading {
         Seen { end, left: self.left, ..self.seen }
     }
 
-    /// Takes what can be taken from the front of these bytes. True once the answer is complete.
+    /// Takes as much as it can from the front of these bytes. Returns true once the answer is complete.
     pub fn take(&mut self, bytes: &mut Vec<u8>) -> Step {
         loop {
             let Some(framing) = self.body else {
@@ -74,7 +74,7 @@ impl Reading {
         }
     }
 
-    /// Reads a head, if it is all there.
+    /// Reads a head, if all of it is there.
     fn head(&mut self, bytes: &mut Vec<u8>) -> Step {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(false) };
         let mut head: Vec<u8> = bytes.drain(..end + 4).collect();
@@ -99,7 +99,7 @@ impl Reading {
         Ok(true)
     }
 
-    /// Reads a chunk, if it is all there.
+    /// Reads a chunk, if all of it is there.
     fn chunk(&mut self, bytes: &mut Vec<u8>) -> Step {
         let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else { return Ok(false) };
         let digits = std::str::from_utf8(&bytes[..end]).map_err(|_| "a chunk size that is no text")?;
@@ -125,7 +125,7 @@ impl Reading {
     }
 }
 
-/// The framing of an answer's body, in one reading or none.
+/// The framing of an answer's body. Fails where it has more than one reading, or none.
 fn framing(status: u16, fields: &[(String, String)], to_head: bool) -> Result<Framing, &'static str> {
     let all = |wanted: &str| -> Vec<&str> {
         fields.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.as_str()).collect()
@@ -161,12 +161,12 @@ fn field(line: &str) -> Result<(String, String), &'static str> {
     Ok((name.to_lowercase(), value.trim_matches([' ', '\t']).to_owned()))
 }
 
-/// Bytes as characters, one each, so that no two values become equal.
+/// These bytes as characters, one for each byte, so that different values stay different.
 fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// The fields of a map, in the same form.
+/// The fields of a map of headers, in the same form.
 pub fn listed(fields: &http::HeaderMap) -> Vec<(String, String)> {
     fields.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect()
 }

@@ -66,7 +66,7 @@ fn resets() -> Vec<Case> {
         cases.push(Case::two(&id("behind half the length"), early, [length, data(DECLINED), reset(code)]));
         let length = ok(&[("content-length", "19")]);
         let case = Case::two(&id("behind all of the length"), early, [length, data(DECLINED), reset(code)]);
-        // Decided: an answer that is as long as it said is whole. What comes behind END_STREAM hides that from h2's users.
+        // Decided: an answer that is as long as it said is whole. h2 does not tell its users whether END_STREAM came before a reset.
         cases.push(if code == 0 { case.whole() } else { case.behind(200, DECLINED) });
     }
     cases.push(
@@ -262,7 +262,7 @@ fn without_body() -> Vec<Case> {
 
 fn frames() -> Vec<Case> {
     let block = "Nothing comes between HEADERS and their CONTINUATION.";
-    let push = "Who does not want pushes takes a PUSH_PROMISE for an error.";
+    let push = "A client that does not want pushes treats a PUSH_PROMISE as an error.";
     let other = "Frames of unknown kinds are ignored.";
     let unreadable = "A header block that cannot be decoded, and padding that is too long, are errors.";
     let rest = Frame::new(two::CONTINUATION, END_HEADERS, &two::block(&[(b"x", b"1")]));

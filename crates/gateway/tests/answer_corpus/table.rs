@@ -1,4 +1,4 @@
-//! What came of every case, for people.
+//! A table of what came of every case, for people to read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use super::case::Case;
 use super::oracle::{Fault, Kind};
 
-/// Faults of one case that are shown in full.
+/// The number of faults of one case that are shown in full.
 const SHOWN: usize = 3;
 
 /// One line of the table.
@@ -25,7 +25,7 @@ impl Row {
         Row { id, sentence, input, runs: 0, outcomes: BTreeMap::new(), faults: Vec::new() }
     }
 
-    /// A run, in words: how it was made, what was told, and what was wrong.
+    /// Adds a run: how it was made, what the caller was told, and what was wrong.
     pub fn add(&mut self, run: &str, outcome: String, faults: Vec<Fault>) {
         self.runs += 1;
         *self.outcomes.entry(outcome).or_default() += 1;
@@ -36,7 +36,7 @@ impl Row {
         self.runs
     }
 
-    /// Faults of this kind.
+    /// The number of faults of this kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.faults.iter().filter(|(_, fault)| fault.kind == kind).count()
     }

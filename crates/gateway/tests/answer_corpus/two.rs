@@ -1,7 +1,7 @@
-//! A dependency that reads requests over HTTP/2, and writes whatever frames it was told to.
+//! A dependency that reads requests over HTTP/2, and writes the frames that it was told to write.
 //!
-//! The frames are written by hand, since no library agrees to send the wrong ones. Header blocks are literals without
-//! Huffman coding and without an index (RFC 7541, section 6.2.2).
+//! The frames are made by hand, since no library sends wrong ones. Header blocks are literals without Huffman coding and
+//! without an index (RFC 7541, section 6.2.2).
 
 use std::fmt;
 use std::time::Duration;
@@ -29,22 +29,22 @@ pub const PADDED: u8 = 8;
 const ACK: u8 = 1;
 const PREFACE: usize = 24;
 
-/// An answer's frames.
+/// The frames of an answer.
 #[derive(Clone)]
 pub struct Script {
     pub frames: Vec<Frame>,
     pub after: After,
 }
 
-/// A frame, on the stream of the request unless it is the connection's.
+/// A frame on the stream of the request, or on that of the connection.
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub kind: u8,
     pub flags: u8,
     pub payload: Vec<u8>,
-    /// It is about the connection: stream 0.
+    /// Whether the frame is about the connection, on stream 0.
     pub on_connection: bool,
-    /// Its payload begins with the number of the request's stream.
+    /// Whether its payload begins with the number of the request's stream.
     names_stream: bool,
     shown: String,
 }
@@ -76,7 +76,7 @@ pub fn reset(code: u32) -> Frame {
     Frame { shown: format!("RST_STREAM({code})"), ..Frame::new(RST_STREAM, 0, &code.to_be_bytes()) }
 }
 
-/// GOAWAY whose last stream is that of the request.
+/// A GOAWAY frame whose last stream is that of the request.
 pub fn goaway(code: u32) -> Frame {
     let frame = Frame::new(GOAWAY, 0, &code.to_be_bytes());
     Frame { shown: format!("GOAWAY({code})"), on_connection: true, names_stream: true, ..frame }
@@ -89,7 +89,7 @@ impl Frame {
         Frame { kind, flags, payload, on_connection: false, names_stream: false, shown }
     }
 
-    /// It is the last of its stream.
+    /// The frame is the last one of its stream.
     pub fn end(mut self) -> Frame {
         self.flags |= END_STREAM;
         self.shown.push_str(" END");
@@ -100,7 +100,7 @@ impl Frame {
         Frame { on_connection: true, ..self }
     }
 
-    /// Its header block goes on in a CONTINUATION.
+    /// The header block of the frame continues in a CONTINUATION.
     pub fn unfinished(mut self) -> Frame {
         self.flags &= !END_HEADERS;
         self.shown.push_str(" unfinished");
@@ -192,7 +192,7 @@ pub async fn serve(mut stream: TcpStream, lane: &Lane) {
     }
 }
 
-/// Writes the answer. False when the connection is over.
+/// Writes the answer. Returns false when the connection is over.
 async fn play(stream: &mut TcpStream, lane: &Lane, script: &Script, split: Split, number: u32) -> bool {
     let frames: Vec<Vec<u8>> = script.frames.iter().map(|frame| frame.bytes(number)).collect();
     let first = if split == Split::Apart { 1 } else { frames.len() };
@@ -207,7 +207,7 @@ async fn play(stream: &mut TcpStream, lane: &Lane, script: &Script, split: Split
     matches!(script.after, After::Keep)
 }
 
-/// Kind, flags, stream and payload of the next frame; none at the end of the connection.
+/// The kind, flags, stream and payload of the next frame; none at the end of the connection.
 async fn next_frame(stream: &mut TcpStream) -> Option<(u8, u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await.ok()?;

@@ -1,4 +1,4 @@
-//! One running program.
+//! One running gateway.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::raw::{Caller, Heard};
 use super::soon;
 
-/// What stands before the dependencies where a test says nothing else.
+/// The section `[gateway]` of a test that does not bring its own.
 const SECTION: &str =
     "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 2\ndrain = \"5s\"\n";
 
@@ -38,12 +38,12 @@ struct Lines {
 }
 
 impl Gateway {
-    /// Starts with these dependencies behind a free port, and waits until it listens.
+    /// Starts a gateway with these dependencies on a free port, and waits until it listens.
     pub async fn start(dependencies: &str) -> Gateway {
         Gateway::start_with(&format!("{SECTION}{dependencies}")).await
     }
 
-    /// Starts with this whole file, and waits until it listens.
+    /// Starts a gateway with this whole file, and waits until it listens.
     pub async fn start_with(text: &str) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("seawall.toml"), text).unwrap();
@@ -52,7 +52,7 @@ impl Gateway {
         gateway
     }
 
-    /// Starts with this whole file under these limits, as `ulimit` takes them, and waits until it listens.
+    /// Starts a gateway with this whole file under these limits, in the form that `ulimit` takes, and waits until it listens.
     pub async fn start_under(limits: &str, text: &str) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("seawall.toml"), text).unwrap();
@@ -90,20 +90,20 @@ impl Gateway {
         Gateway { child, log, folder }
     }
 
-    /// Where applications call.
+    /// The address that applications call.
     pub fn address(&self) -> SocketAddr {
         let said = self.said("listening");
         let line = said.iter().find(|line| !line.contains("dependency") && !line.contains("admin"));
         address_in(line.unwrap())
     }
 
-    /// A dependency's own port.
+    /// The address of a dependency's own port.
     pub fn own_address(&self, dependency: &str) -> SocketAddr {
         let said = self.said("listening");
         address_in(said.iter().find(|line| line.contains(dependency)).unwrap())
     }
 
-    /// Where people and monitoring look.
+    /// The address of the admin side.
     pub fn admin(&self) -> SocketAddr {
         address_in(&self.said("admin listening")[0])
     }
@@ -121,7 +121,7 @@ impl Gateway {
         Caller::connect(self.address()).await
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a connection of its own.
     pub async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Heard {
         self.connect().await.ask(method, target, headers, body).await
     }
@@ -132,12 +132,12 @@ impl Gateway {
         lines.said.iter().filter(|line| line.contains(part)).cloned().collect()
     }
 
-    /// Waits for a line of the log, and gives the first.
+    /// Waits for a line of the log with this part, and returns the first one.
     pub async fn until_said(&self, part: &str) -> String {
         self.until_said_times(part, 1).await
     }
 
-    /// Waits for the n-th line of the log with this part.
+    /// Waits until the log has this number of lines with this part, and returns the last of them.
     pub async fn until_said_times(&self, part: &str, times: usize) -> String {
         let waited = soon(part, async {
             loop {
@@ -157,13 +157,13 @@ impl Gateway {
         self.child.id()
     }
 
-    /// Sends a signal by its name, as in `TERM`.
+    /// Sends a signal by its name, for example `TERM`.
     pub fn signal(&self, name: &str) {
         let done = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
         assert!(done.unwrap().success(), "kill -{name}");
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the program has ended by itself.
     pub async fn until_exit(&mut self) -> ExitStatus {
         soon("the end of the program", async {
             loop {
@@ -176,24 +176,24 @@ impl Gateway {
             }
         })
         .await;
-        // Its stderr is closed, so that it is ending.
+        // The program's stderr is closed, so it is about to end.
         self.child.wait().unwrap()
     }
 
-    /// The most memory that it has held so far, in bytes.
+    /// The most memory that the program has held so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
         self.memory("VmHWM:")
     }
 
-    /// The memory that it holds now, in bytes.
+    /// The memory that the program holds now, in bytes.
     pub fn memory_now(&self) -> u64 {
         self.memory("VmRSS:")
     }
 
-    /// The processor's time that it has used, in hundredths of a second.
+    /// The processor time that the program has used, in hundredths of a second.
     pub fn processor_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        // The second field, in brackets, may hold anything.
+        // The second field is in brackets and may contain any characters, so the rest is read behind it.
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
@@ -224,7 +224,7 @@ impl Log {
     }
 }
 
-/// The value of a log line's field `address`, in JSON or not.
+/// The value of the field `address` in a log line, which may be JSON or not.
 fn address_in(line: &str) -> SocketAddr {
     let (_, rest) = line.split_once("address").unwrap_or_else(|| panic!("no address in {line}"));
     let rest = rest.trim_start_matches(['"', ':', '=', ' ']);

@@ -1,4 +1,4 @@
-//! An upstream that counts what is in flight at it, and holds answers back until it is told.
+//! An upstream that counts the requests in flight at it, and holds answers back until it is told.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::soon;
 
-/// Requests without a body, over HTTP/1.1; it ends with its runtime.
+/// The upstream. It takes requests without a body over HTTP/1.1, and ends with its runtime.
 pub struct Gauge {
     pub address: SocketAddr,
     seen: Arc<Seen>,
@@ -20,26 +20,26 @@ pub struct Gauge {
 struct Seen {
     in_flight: AtomicUsize,
     most: AtomicUsize,
-    /// Targets in the order in which they came.
+    /// The targets of all requests, in the order in which they came.
     targets: std::sync::Mutex<Vec<String>>,
-    /// Answers that may go out; without it they go after `hold`.
+    /// The number of answers that may be sent. Without it, answers are sent after `hold`.
     leave: Option<Semaphore>,
     hold: Duration,
-    /// More at once are answered 503.
+    /// The most requests at the same time; any more are answered 503.
     capacity: AtomicUsize,
-    /// So long is the work of each request; they are worked on one after the other. Zero: all at once.
+    /// How long the work on each request takes. Requests are worked on one after the other; with zero, all at the same time.
     work: std::sync::Mutex<Duration>,
-    /// When what has come so far will be done, whoever still waits for it.
+    /// When the work on all requests so far will be done, even on those that were given up.
     done: std::sync::Mutex<Instant>,
 }
 
 impl Gauge {
-    /// Answers each request after this long.
+    /// A gauge that answers each request after this time.
     pub async fn holding(hold: Duration) -> Gauge {
         Gauge::start(hold, None).await
     }
 
-    /// Answers when it is told to.
+    /// A gauge that answers when it is told to.
     pub async fn gated() -> Gauge {
         Gauge::start(Duration::ZERO, Some(Semaphore::new(0))).await
     }
@@ -61,23 +61,23 @@ impl Gauge {
         Gauge { address, seen }
     }
 
-    /// The most that were in flight at once.
+    /// The most requests that were in flight at the same time.
     pub fn most(&self) -> usize {
         self.seen.most.load(Ordering::SeqCst)
     }
 
-    /// Lets so many answers go.
+    /// Lets this number of answers be sent.
     pub fn answer(&self, answers: usize) {
         self.seen.leave.as_ref().expect("it is gated").add_permits(answers);
     }
 
-    /// More at once are answered 503 from now on.
+    /// From now on, any more requests at the same time than this are answered 503.
     pub fn takes(&self, capacity: usize) {
         self.seen.capacity.store(capacity, Ordering::SeqCst);
     }
 
-    /// From now on one request is worked on after the other, each for so long, and all of them wait for their turn; what was
-    /// given up is worked on, too. Zero: all at once.
+    /// From now on requests are worked on one after the other, each for this time, and all of them wait for their turn. Requests
+    /// that were given up are worked on, too. With zero, all are worked on at the same time.
     pub fn works(&self, each: Duration) {
         *self.seen.work.lock().unwrap() = each;
         *self.seen.done.lock().unwrap() = Instant::now();
@@ -87,7 +87,7 @@ impl Gauge {
         self.seen.targets.lock().unwrap().clone()
     }
 
-    /// Waits until so many requests have come.
+    /// Waits until this number of requests has come.
     pub async fn until(&self, requests: usize) {
         soon("requests at the gauge", async {
             while self.seen.targets.lock().unwrap().len() < requests {

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::soon;
 
-/// One connection; each call is a stream of its own.
+/// One connection, on which each call is a stream of its own.
 pub struct Multiplexed {
     send: SendRequest<Bytes>,
     address: SocketAddr,
@@ -31,7 +31,7 @@ impl Stream {
         self.head.headers().get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
-    /// Status, `seawall-effect`, `seawall-attempts`, `seawall-reason` (empty where there is none).
+    /// The status, `seawall-effect`, `seawall-attempts` and `seawall-reason`, each empty where there is none.
     pub fn verdict(&self) -> (u16, &str, &str, &str) {
         let header = |name| self.header(name);
         (
@@ -48,7 +48,7 @@ impl Multiplexed {
         Multiplexed::with_window(address, 65_535).await
     }
 
-    /// A caller that grants each answer this many bytes before it takes any.
+    /// A caller that grants each answer this number of bytes before it takes any.
     pub async fn with_window(address: SocketAddr, bytes: u32) -> Multiplexed {
         let tcp = TcpStream::connect(address).await.unwrap();
         tcp.set_nodelay(true).unwrap();
@@ -58,7 +58,7 @@ impl Multiplexed {
         Multiplexed { send, address }
     }
 
-    /// Sends a head; the body is the caller's to send.
+    /// Sends a head. The body is left for the test to send.
     pub async fn open(
         &mut self,
         method: &str,

@@ -1,4 +1,4 @@
-//! Many calls at once, and what each caller was told.
+//! Many calls at the same time, and what each caller was told.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,30 +10,30 @@ use tokio::time::MissedTickBehavior;
 
 use super::raw::{Caller, Ended};
 
-/// What a caller was told of one call.
+/// One call, and what its caller was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The `x-id` that it carried.
+    /// The value of `x-id` that the call carried.
     pub id: String,
-    /// 0 where no answer came.
+    /// The status; 0 where no answer came.
     pub status: u16,
     pub effect: String,
     pub attempts: u32,
     pub reason: String,
-    /// When it was made.
+    /// When the call was made.
     pub at: Instant,
     /// How long the caller waited.
     pub took: Duration,
 }
 
-/// The time within which this share of the calls was answered, in parts per hundred.
+/// The time within which this percentage of the calls was answered.
 pub fn percentile<'a>(calls: impl IntoIterator<Item = &'a Call>, percent: usize) -> Duration {
     let mut took: Vec<Duration> = calls.into_iter().map(|call| call.took).collect();
     took.sort_unstable();
     took[(took.len() * percent / 100).min(took.len() - 1)]
 }
 
-/// A load: so many calls over so many connections, each a closed loop.
+/// A load: a number of calls over a number of connections. Each connection makes one call after the other.
 pub struct Load {
     pub method: &'static str,
     pub target: &'static str,
@@ -46,16 +46,16 @@ pub struct Load {
 /// The time between the calls of one caller.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
-    /// At once after the answer.
+    /// Immediately after the answer.
     AtOnce,
-    /// So long after it began the last one.
+    /// This long after the last call began.
     Every(Duration),
-    /// So long after the answer.
+    /// This long after the answer.
     Rests(Duration),
 }
 
 impl Load {
-    /// Makes the calls, and gives what came of each, in no order.
+    /// Makes the calls, and returns what came of each, in no particular order.
     pub async fn run(self, gateway: SocketAddr) -> Vec<Call> {
         let load = Arc::new(self);
         let next = Arc::new(AtomicU64::new(0));

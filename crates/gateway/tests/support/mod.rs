@@ -1,6 +1,6 @@
-//! The program as its users meet it: started with a file, called over sockets, told to stop by signals.
+//! The program as its users use it: started with a file, called over sockets, and stopped by signals.
 //!
-//! A test waits for what the program says (its log) or for what an upstream saw, never for a time to pass.
+//! A test waits for a line in the program's log, or for what an upstream has seen, but never for a time to pass.
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(missing_docs, unreachable_pub, reason = "shared by tests only")]
@@ -27,7 +27,7 @@ use seawall_lab::harbor::{Books, Harbor};
 /// No test waits longer than this for anything on loopback.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits for what must come; `what` says in the panic what did not.
+/// Waits for an event that must come. If it does not come, the panic names it by `what`.
 #[track_caller]
 pub fn soon<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
     let place = std::panic::Location::caller();
@@ -39,12 +39,12 @@ pub fn soon<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output>
     }
 }
 
-/// A dependency with this name and address, and these further lines.
+/// The lines of a dependency with this name and address, and these further lines.
 pub fn dependency(name: &str, address: SocketAddr, lines: &str) -> String {
     format!("[dependency.{name}]\nurl = \"http://{address}\"\n{lines}\n")
 }
 
-/// A harbor on the runtime of the test.
+/// Starts a harbor on the runtime of the test.
 pub fn harbor() -> (SocketAddr, Books) {
     let harbor = Harbor::bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
     let (address, books) = (harbor.address(), harbor.books());

@@ -1,4 +1,4 @@
-//! A client that shows everything: what came, byte for byte, and how the connection ended.
+//! A client that shows everything: each byte that came, and how the connection ended.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::soon;
 
-/// How a connection ended, as far as was read.
+/// How a connection ended, as far as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The answer was complete; the connection is open.
@@ -22,16 +22,16 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Heard {
     pub status: Option<u16>,
-    /// Statuses of interim answers that came before.
+    /// The statuses of the interim answers that came before.
     pub interim: Vec<u16>,
     pub head: String,
-    /// As it came, with its chunks, as far as it came.
+    /// The body with its chunks, exactly as it came and as far as it came.
     pub raw_body: Vec<u8>,
     pub ended: Ended,
 }
 
 impl Heard {
-    /// The only value of a header. Panics where it came twice.
+    /// The only value of a header. Panics where the header came twice.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         let mut values = lines.by_ref().filter(|(found, _)| found.eq_ignore_ascii_case(name));
@@ -66,7 +66,7 @@ impl Heard {
         serde_json::from_slice(&self.body()).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// Status, `seawall-effect`, `seawall-attempts`, `seawall-reason` (empty where there is none).
+    /// The status, `seawall-effect`, `seawall-attempts` and `seawall-reason`, each empty where there is none.
     pub fn verdict(&self) -> (u16, &str, &str, &str) {
         (
             self.status.unwrap_or_default(),
@@ -81,7 +81,7 @@ impl Heard {
 pub struct Caller {
     pub stream: TcpStream,
     ahead: Vec<u8>,
-    /// The answer that comes next has no body, whatever its head says.
+    /// Whether the next answer has no body, whatever its head says, because a HEAD was sent.
     asked_head: bool,
 }
 
@@ -97,7 +97,7 @@ impl Caller {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
-    /// Sends a request; a body goes with its length.
+    /// Sends a request. A body is sent with its length.
     pub async fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) {
         let mut request = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\n");
         for (name, value) in headers {
@@ -117,7 +117,7 @@ impl Caller {
         soon("an answer or an end", self.hear_patiently()).await
     }
 
-    /// Reads one answer without giving up.
+    /// Reads one answer without a time limit.
     pub async fn hear_patiently(&mut self) -> Heard {
         let mut bytes = std::mem::take(&mut self.ahead);
         let mut interim = Vec::new();
@@ -144,7 +144,7 @@ impl Caller {
         Heard { status, interim, head: String::from_utf8_lossy(&bytes).into_owned(), raw_body, ended }
     }
 
-    /// Reads only the head of an answer; what is behind it stays to be read.
+    /// Reads only the head of an answer. The bytes behind it can be read later.
     pub async fn hear_head(&mut self) -> Heard {
         let mut bytes = std::mem::take(&mut self.ahead);
         let mut ended = Ended::Open;
@@ -164,7 +164,7 @@ impl Caller {
         Heard { status, interim: Vec::new(), head, raw_body: Vec::new(), ended }
     }
 
-    /// The next piece of whatever comes; empty at an orderly end.
+    /// The next piece of the bytes that come; empty at an orderly end.
     pub async fn piece(&mut self) -> io::Result<Vec<u8>> {
         if !self.ahead.is_empty() {
             return Ok(std::mem::take(&mut self.ahead));
@@ -190,12 +190,12 @@ impl Caller {
         self.hear().await
     }
 
-    /// Leaves with a reset.
+    /// Ends the connection with a reset.
     pub fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     }
 
-    /// Says that nothing more will be sent, and stays to listen.
+    /// Says that nothing more will be sent, and can still read.
     pub async fn half_close(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
@@ -209,7 +209,7 @@ fn head_of(bytes: &[u8]) -> Option<(u16, usize)> {
     Some((status.filter(|_| versioned).unwrap_or(0), end))
 }
 
-/// Where the first answer ends, once it is whole. `searched` remembers how far its chunks were followed.
+/// Where the first answer ends, once it is whole. `searched` remembers how far its chunks have been followed.
 fn end_of_answer(bytes: &[u8], no_body: bool, searched: &mut usize) -> Option<usize> {
     let (status, head_end) = head_of(bytes)?;
     let head = String::from_utf8_lossy(&bytes[..head_end]).to_lowercase();
@@ -244,10 +244,10 @@ fn chunk(bytes: &[u8]) -> Option<(usize, usize)> {
     Some((usize::from_str_radix(size.trim(), 16).ok()?, line + 2))
 }
 
-/// Name and value of header or trailer fields.
+/// The names and values of header or trailer fields.
 pub type Fields = Vec<(String, String)>;
 
-/// Body and trailers of a chunked body; none where it is not whole.
+/// The body and the trailers of a chunked body; none where it is not whole.
 pub fn dechunked(mut raw: &[u8]) -> Option<(Vec<u8>, Fields)> {
     let mut body = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! An upstream behind TLS: a private authority, and a server that decrypts and passes on.
+//! An upstream behind TLS: a private authority, and a server that decrypts bytes and passes them on.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub struct Pair {
     pub der: Vec<u8>,
 }
 
-/// Does the server want to know who calls?
+/// Whether the server asks for the caller's certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Asks {
     Nobody,
@@ -46,7 +46,7 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
-    /// The files of a certificate for a caller, and of its key.
+    /// Writes a certificate for a caller and its key to files, and returns their paths.
     pub fn client_files(&self) -> (PathBuf, PathBuf) {
         let (certificate, key) = self.issue("client");
         let files = (self.folder.path().join("client.pem"), self.folder.path().join("client.key"));
@@ -55,12 +55,12 @@ impl Authority {
         files
     }
 
-    /// Decrypts for `name` and passes on to `upstream`; gives its port on 127.0.0.1.
+    /// Starts a server that decrypts for `name` and passes on to `upstream`. Returns its port on 127.0.0.1.
     pub async fn before(&self, upstream: SocketAddr, name: &str, asks: Asks) -> u16 {
         self.accept(upstream, self.acceptor(name, asks)).await
     }
 
-    /// Decrypts by this acceptor, likewise.
+    /// The same with this acceptor.
     pub async fn accept(&self, upstream: SocketAddr, acceptor: TlsAcceptor) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -77,7 +77,7 @@ impl Authority {
         port
     }
 
-    /// A certificate for a caller of this name, and its key.
+    /// Makes a certificate for a caller of this name, and its key.
     pub fn pair(&self, name: &str) -> Pair {
         let (certificate, key) = self.issue(name);
         Pair {
@@ -93,12 +93,12 @@ impl Authority {
         (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 
-    /// Takes TLS connections for `name`.
+    /// An acceptor of TLS connections for `name`.
     pub fn acceptor(&self, name: &str, asks: Asks) -> TlsAcceptor {
         self.acceptor_of(name, asks, rustls::ALL_VERSIONS, &[])
     }
 
-    /// Likewise, in these versions of TLS, and with these protocols on offer.
+    /// The same with these versions of TLS and these protocols on offer.
     pub fn acceptor_of(
         &self,
         name: &str,

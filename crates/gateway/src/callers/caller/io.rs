@@ -1,7 +1,7 @@
 //! The byte stream of a caller's connection, between the socket and hyper.
 //!
-//! The bytes are followed on their way in by [`Framing`], so that a request with two readings is known as such when
-//! hyper hands it over. On HTTP/2 its frames are counted ([`Purse`]).
+//! On HTTP/1.1, [`Framing`] follows the bytes on their way in, so that a request with two readings is known as such when hyper
+//! hands it over. On HTTP/2 the frames are counted ([`Purse`]).
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -28,20 +28,21 @@ pub(crate) struct CallerIo {
     caller: Arc<Caller>,
     clock: Clock,
     follows: Follows,
-    /// Until when the rest of a request is read that was answered before it had ended.
+    /// Until when the rest of a request is read and thrown away, where the answer came before the request had ended.
     lingers: Option<Pin<Box<Sleep>>>,
-    /// What is written in the place of an answer that hyper made by itself.
+    /// What is written in place of an answer that hyper made by itself.
     retold: Option<Box<Retold>>,
 }
 
-/// What is followed of a connection's bytes.
+/// What follows the bytes of a connection.
 enum Follows {
     Requests(Framing),
     Frames {
         inbound: Frames,
         outbound: Frames,
         purse: Purse,
-        /// There were too many: nothing is read or written any more until this ends, so that the caller hears why.
+        /// Set once there were too many control frames. Until this ends nothing is read or written, so that the caller has time to
+        /// read why.
         enough: Option<Pin<Box<Sleep>>>,
     },
 }
@@ -71,7 +72,7 @@ impl CallerIo {
         Arc::clone(&self.caller)
     }
 
-    /// Reads through a buffer of our own.
+    /// Reads through a buffer of our own, so that the bytes can be followed.
     fn poll_read_seen(
         &mut self,
         cx: &mut Context<'_>,
@@ -99,19 +100,19 @@ impl CallerIo {
         Poll::Ready(Ok(()))
     }
 
-    /// Tells the caller that it sends too many control frames, where a frame may begin.
+    /// Tells the caller that it sends too many control frames, if a frame may begin at this place.
     fn say_enough(&mut self, cx: &mut Context<'_>) {
         self.caller.flooded.store(true, Relaxed);
         let Follows::Frames { inbound, outbound, enough: until, .. } = &mut self.follows else { return };
         if outbound.is_between() {
-            // It is lost where the socket is full, and then nobody reads.
+            // If the socket is full, this frame is lost; but then the caller does not read anyway.
             let _ = Write::poll_write(Pin::new(&mut self.stream), cx, &enough(inbound.last_stream()));
             let _ = Write::poll_flush(Pin::new(&mut self.stream), cx);
         }
         *until = Some(Box::pin(tokio::time::sleep(HEAR)));
     }
 
-    /// After too many control frames: nothing for a while, and then the end.
+    /// Waits for a while after too many control frames, and then ends the connection.
     fn poll_enough(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Follows::Frames { enough: Some(until), .. } = &mut self.follows else {
             return Poll::Ready(Ok(()));
@@ -126,8 +127,8 @@ impl CallerIo {
 
     /// Reads and throws away what the caller still sends of a request that was answered before it had ended.
     ///
-    /// A connection that is closed with bytes unread is reset by the kernel, and the reset can destroy the answer before the
-    /// caller has read it (RFC 9112, section 9.6). So our side is ended first, and then the caller gets some time to hear that.
+    /// The kernel resets a connection that is closed with unread bytes, and the reset can destroy the answer before the caller has
+    /// read it (RFC 9112, section 9.6). So our direction is ended first, and then the caller gets some time to notice that.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !matches!(&self.follows, Follows::Requests(framing) if framing.is_in_body()) {
             return Poll::Ready(Ok(()));
@@ -146,7 +147,7 @@ impl CallerIo {
         Poll::Ready(Ok(()))
     }
 
-    /// Follows what the socket has taken of these pieces.
+    /// Follows the bytes of these pieces that the socket has taken.
     fn follow_written(&mut self, written: &Poll<io::Result<usize>>, pieces: &[IoSlice<'_>]) {
         let Follows::Frames { outbound, purse, .. } = &mut self.follows else { return };
         let &Poll::Ready(Ok(mut left)) = written else { return };
@@ -157,7 +158,7 @@ impl CallerIo {
         }
     }
 
-    /// Writes our words for hyper's refusal of a head, and then says that hyper's were written.
+    /// Writes our own answer in place of hyper's refusal of a head, and then tells hyper that its bytes were written.
     fn poll_retold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         while let Some(retold) = &mut self.retold {
             if retold.rest().is_empty() {
@@ -185,7 +186,7 @@ impl CallerIo {
         written
     }
 
-    /// Tells those outside what the framing has come to.
+    /// Notes what the framing has found, so that it can be seen from outside.
     fn note_framing(&self) {
         let Follows::Requests(framing) = &self.follows else { return };
         let caller = &self.caller;
@@ -216,16 +217,16 @@ impl Read for CallerIo {
     }
 }
 
-/// How long a caller may take to hear that its request was answered, and to stop sending it.
+/// How long a caller may take to notice that its request was answered, and to stop sending it.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long a caller may take to hear that it has sent too many control frames.
+/// How long a caller may take to read that it has sent too many control frames.
 const HEAR: Duration = Duration::from_millis(500);
-/// The most that is read by one system call: one less than a power of two, since hyper's buffer grows to the next one with
-/// each read that fills it.
+/// The most bytes that one system call reads. It is one less than a power of two, since hyper's buffer grows to the next
+/// power with each read that fills it.
 const PIECE_BYTES: usize = (16 << 10) - 1;
 
 thread_local! {
-    /// What is read passes through here on its way to hyper, since what was put into hyper's buffer cannot be looked at.
+    /// Bytes that are read pass through here on their way to hyper, since bytes in hyper's own buffer cannot be looked at.
     static PIECE: RefCell<[u8; PIECE_BYTES]> = const { RefCell::new([0; PIECE_BYTES]) };
 }
 
@@ -275,7 +276,7 @@ impl Write for CallerIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.caller.meter.resets_on_drop() {
-            // No orderly end before the reset.
+            // An orderly end must not come before the reset.
             return Poll::Ready(Ok(()));
         }
         if self.lingers.is_none() {

@@ -1,4 +1,4 @@
-//! What follows from the settings, in sentences.
+//! What follows from the settings, in whole sentences.
 
 use seawall_ledger::{OnUnknown, Rules, SettleBy};
 use seawall_policy::{Answers, Idempotency, Otherwise};
@@ -32,13 +32,11 @@ pub(super) fn repeats(idempotency: Idempotency, retry: &Retry, retry_none: bool)
     }
 }
 
-/// What a success means that fits none of the declared answers; nothing where none is declared.
+/// What a success means that fits none of the declared answers; nothing where no answers are declared.
 pub(super) fn otherwise(answers: &Answers) -> Option<&'static str> {
     match answers.otherwise {
         Some(Otherwise::Unknown) => Some("unknown (safe: only what is declared counts as applied)"),
-        Some(Otherwise::Applied) => {
-            Some("applied, for every 2xx whose body was read, also one that is no JSON")
-        }
+        Some(Otherwise::Applied) => Some("applied, for every 2xx whose body was read, even if it is no JSON"),
         None if answers.read_bodies() => Some(
             "as the status says; a 2xx whose body should decide and is no JSON is unknown (safer: otherwise = \"unknown\")",
         ),
@@ -52,9 +50,9 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<Str
     let mut all = Vec::new();
     let quiet = show_time(durable.quiet);
     all.push(match durable.on_unknown {
-        OnUnknown::Repeat => format!("unknown: the same is sent again, for at most {}", show_time(durable.key_lifetime)),
+        OnUnknown::Repeat => format!("unknown: the same request is sent again, for at most {}", show_time(durable.key_lifetime)),
         OnUnknown::Confirm => {
-            format!("unknown: the other side is asked; \"not found\" is believed {quiet} after the last possible send")
+            format!("unknown: the provider is asked; \"not found\" is believed {quiet} after the last possible send")
         }
         OnUnknown::Cancel => format!("unknown: cancelled now, and once more after {quiet}"),
         OnUnknown::Hold => "unknown: it waits for a person".to_owned(),
@@ -69,7 +67,9 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<Str
         all.push("it cannot be undone: a cancel ends with a person".to_owned());
     }
     if !durable.resend_absent && operation.idempotency == Idempotency::None {
-        all.push("what is believed absent has failed: without a key it is not sent again".to_owned());
+        all.push(
+            "an action that is believed absent has failed: without a key it is not sent again".to_owned(),
+        );
     }
     all
 }

@@ -6,24 +6,48 @@ use super::{Kind, Purpose, Spec, TIME, key, must};
 
 pub(super) static DEPENDENCY: Spec = Spec {
     name: "[dependency.NAME]",
-    doc: "A system that is called.",
+    doc: "A system that applications call through the gateway.",
     groups: &[
         &[
-            key("url", Kind::EndpointUrl, "Where it is: http or https, host, port, base path."),
-            key("endpoint", Kind::Tables(&ENDPOINT), "Or several places, in order of preference."),
-            key("listen", Kind::Socket, "A port of its own, without the prefix."),
-            key("headers", Kind::Headers, "Set on each request; ${env:NAME} and ${file:PATH} are filled in."),
-            key("health", Kind::Request(Purpose::Health), "Asked only while a breaker is open."),
+            key("url", Kind::EndpointUrl, "The URL of the endpoint: http or https, host, port, base path."),
+            key(
+                "endpoint",
+                Kind::Tables(&ENDPOINT),
+                "Instead of `url`: several endpoints, in order of preference.",
+            ),
+            key(
+                "listen",
+                Kind::Socket,
+                "An address of its own to listen on. Paths there are without the dependency's name.",
+            ),
+            key(
+                "headers",
+                Kind::Headers,
+                "Header fields that are set on each request; ${env:NAME} and ${file:PATH} are filled in.",
+            ),
+            key(
+                "health",
+                Kind::Request(Purpose::Health),
+                "The request that asks whether an endpoint is well. It is sent only while a breaker is open.",
+            ),
             key(
                 "keys",
                 Kind::Flag,
-                "Whether an Idempotency-Key makes a POST or PATCH without operation keyed. Default false.",
+                "Whether an Idempotency-Key makes a POST or PATCH that matches no operation keyed. Default false.",
             ),
-            key("deadline_header", Kind::HeaderName, "The remaining milliseconds go out in it."),
-            key("tls", Kind::Table(&TLS), "TLS towards it; system roots otherwise."),
-            key("dangerous", Kind::Table(&DANGEROUS), "What can double effects."),
-            key("operation", Kind::Tables(&OPERATION), "Requests of one kind."),
-            key("reconcile", Kind::Table(&RECONCILE), "Comparison with the other side's own list."),
+            key(
+                "deadline_header",
+                Kind::HeaderName,
+                "The header that tells the dependency how many milliseconds are left. Default: none.",
+            ),
+            key(
+                "tls",
+                Kind::Table(&TLS),
+                "TLS towards the dependency. Default: the system's authorities are trusted.",
+            ),
+            key("dangerous", Kind::Table(&DANGEROUS), "Settings that can double effects."),
+            key("operation", Kind::Tables(&OPERATION), "What holds for requests of one kind."),
+            key("reconcile", Kind::Table(&RECONCILE), "Comparison with the provider's own list."),
         ],
         PER_CALL,
         PER_DEPENDENCY,
@@ -32,10 +56,14 @@ pub(super) static DEPENDENCY: Spec = Spec {
 
 static ENDPOINT: Spec = Spec {
     name: "[[dependency.NAME.endpoint]]",
-    doc: "One place where a dependency is reached.",
+    doc: "One endpoint of a dependency.",
     groups: &[&[
-        must("url", Kind::EndpointUrl, "Where it is: http or https, host, port, base path."),
-        key("headers", Kind::Headers, "Set on each request, over those of the dependency."),
+        must("url", Kind::EndpointUrl, "The URL of the endpoint: http or https, host, port, base path."),
+        key(
+            "headers",
+            Kind::Headers,
+            "Header fields that are set on each request. They take the place of the dependency's fields of the same names.",
+        ),
     ]],
 };
 
@@ -43,37 +71,37 @@ static TLS: Spec = Spec {
     name: "`tls`",
     doc: "TLS towards a dependency.",
     groups: &[&[
-        key("ca_file", Kind::File, "Authorities to trust instead of the system's, PEM."),
-        key("client_cert", Kind::File, "The certificate chain shown to the other side, PEM."),
+        key("ca_file", Kind::File, "A PEM file with the authorities to trust instead of the system's."),
+        key("client_cert", Kind::File, "A PEM file with the certificate chain that is shown to the server."),
         key("client_key", Kind::File, "Its key, PEM."),
     ]],
 };
 
 static DANGEROUS: Spec = Spec {
     name: "`dangerous`",
-    doc: "What can double effects. All off by default.",
+    doc: "Settings that can double effects. All are off by default.",
     groups: &[&[key(
         "retry_none",
         Kind::Flag,
-        "Repeat what is `none` even where nobody knows whether it took effect. Default false.",
+        "Repeat calls whose idempotency is `none`, even if nobody knows whether they took effect. Default false.",
     )]],
 };
 
 static RECONCILE: Spec = Spec {
     name: "[dependency.NAME.reconcile]",
-    doc: "Comparison with the other side's own list.",
+    doc: "Comparison with the provider's own list.",
     groups: &[&[
         key("every", TIME, "How often. Default 24h."),
-        key("zone", Kind::Zone, "The partner's time zone, an IANA name. Default UTC."),
+        key("zone", Kind::Zone, "The provider's time zone, an IANA name. Default UTC."),
         must(
             "list",
             Kind::Request(Purpose::List),
-            "The other side's list; {from}, {to} and {next} are filled in.",
+            "The request for the provider's list; {from}, {to} and {next} are filled in.",
         ),
-        must("items", Kind::Pointer, "Where a page has its items."),
-        key("next", Kind::Pointer, "Where a page has the cursor of the next."),
-        must("key", Kind::Pointer, "Where an item has our key."),
-        key("amount", Kind::Pointer, "Where an item has its amount."),
+        must("items", Kind::Pointer, "Where a page has its items, as a JSON pointer."),
+        key("next", Kind::Pointer, "Where a page has the cursor of the next page, as a JSON pointer."),
+        must("key", Kind::Pointer, "Where an item has our idempotency key, as a JSON pointer."),
+        key("amount", Kind::Pointer, "Where an item has its amount, as a JSON pointer."),
         must(
             "state",
             Kind::Table(&RECONCILE_STATE),
@@ -84,10 +112,10 @@ static RECONCILE: Spec = Spec {
 
 static RECONCILE_STATE: Spec = Spec {
     name: "`state`",
-    doc: "States of the other side's list.",
+    doc: "The states in the provider's list.",
     groups: &[&[
-        must("pointer", Kind::Pointer, "Where an item has it."),
-        must("applied", Kind::Texts, "States that mean: it took effect."),
-        key("cancelled", Kind::Texts, "States that mean: it was undone."),
+        must("pointer", Kind::Pointer, "Where an item has its state, as a JSON pointer."),
+        must("applied", Kind::Texts, "The states that mean that it took effect."),
+        key("cancelled", Kind::Texts, "The states that mean that it was undone."),
     ]],
 };

@@ -5,24 +5,36 @@ use super::{COUNT, Key, Kind, Purpose, Spec, TIME, TIME_OR_ZERO, key, must};
 
 pub(super) static OPERATION: Spec = Spec {
     name: "[[dependency.NAME.operation]]",
-    doc: "Requests of one kind.",
+    doc: "What holds for requests of one kind.",
     groups: &[
         &[
-            must("name", Kind::Name, "The label; unique in its dependency."),
+            must(
+                "name",
+                Kind::Name,
+                "The operation's name, a label of metrics and logs. It is unique in its dependency.",
+            ),
             must(
                 "match",
                 Kind::Pattern,
-                "Method and path; {name} matches one segment, {*rest} the rest; {/} at the end, a slash or none.",
+                "Method and path; {name} matches one segment, {*rest} the rest; {/} at the end matches a slash or none.",
             ),
-            key("idempotency", Kind::Choice(&["safe", "idempotent", "keyed", "none"]), "Default by method."),
+            key(
+                "idempotency",
+                Kind::Choice(&["safe", "idempotent", "keyed", "none"]),
+                "What a second delivery of a request does. Default: by the method.",
+            ),
             key(
                 "refuses",
                 Kind::Statuses,
-                "Statuses that mean \"not done\" although they look like overload.",
+                "The statuses that mean that nothing was done, although they look like overload.",
             ),
             key("answers", Kind::Table(&ANSWERS), "What answers mean, by status and JSON body."),
-            key("slow_call", Kind::TimeOrOff, "Longer calls count as failures to the breaker."),
-            key("confirm", Kind::Table(&CONFIRM), "How to ask what became of it."),
+            key(
+                "slow_call",
+                Kind::TimeOrOff,
+                "A call that takes longer than this counts as a failure to the breaker, or off. Default: that of the breaker.",
+            ),
+            key("confirm", Kind::Table(&CONFIRM), "How to ask the provider what became of it."),
             key("cancel", Kind::Table(&CANCEL), "How to undo it."),
         ],
         PER_CALL,
@@ -31,46 +43,58 @@ pub(super) static OPERATION: Spec = Spec {
     ],
 };
 
-/// Have an effect only where the operation is durable.
+/// Keys that have an effect only where the operation is durable.
 const DURABLE: &[Key] = &[
-    key("durable", Kind::Flag, "Recorded in the ledger before it is sent. Default false."),
+    key(
+        "durable",
+        Kind::Flag,
+        "Whether a request is recorded in the ledger before it is sent. Default false.",
+    ),
     key(
         "settle",
         Kind::Choice(&["reply", "explicit"]),
-        "Who says that the outcome was taken in. Default reply.",
+        "Whether the reply itself settles an action, or the caller says so explicitly. Default reply.",
     ),
     key(
         "settle_within",
         TIME,
-        "An explicit settle comes before this, or the effect is cancelled. Default: total timeout + 30s.",
+        "How long an explicit settle may take; after that the effect is cancelled. Default: total timeout + 30s.",
     ),
-    key("give_up", TIME_OR_ZERO, "How long what was provably not sent is tried again. Default 10m."),
+    key(
+        "give_up",
+        TIME_OR_ZERO,
+        "How long a request that was provably not sent is tried again. Default 10m.",
+    ),
     key(
         "on_unknown",
         Kind::Choice(&["repeat", "confirm", "cancel", "hold"]),
-        "What to do when nobody knows.",
+        "What to do when nobody knows the effect.",
     ),
     key(
         "quiet",
         TIME_OR_ZERO,
-        "After the last possible send: how long until \"not found\" is believed. Default 2m.",
+        "How long after the last possible send \"not found\" is believed. Default 2m.",
     ),
     key("key_lifetime", TIME, "How long the provider remembers a key. Default 24h."),
-    key("refusal_binds", Kind::Statuses, "Statuses of a refusal that prove that the key was looked up."),
+    key(
+        "refusal_binds",
+        Kind::Statuses,
+        "The statuses of a refusal that prove that the provider looked the key up.",
+    ),
     key("saves_refusals", Kind::Flag, "Whether the provider saves refusals under the key. Default false."),
     key(
         "resend_absent",
         Kind::Flag,
-        "Whether what is believed absent may be sent again without a key. Default false.",
+        "Whether a request that is believed absent may be sent again without a key. Default false.",
     ),
     key(
         "audit_after",
         TIME_OR_ZERO,
-        "What was closed by absence is asked about once more after this. Default 24h.",
+        "How long after an action was closed by absence the provider is asked once more. Default 24h.",
     ),
 ];
 
-/// Names of settings that need `durable = true`.
+/// The names of settings that need `durable = true`.
 pub(in crate::config) fn needs_durable() -> impl Iterator<Item = &'static str> {
     DURABLE.iter().skip(1).chain(ACTION_BOUNDS).map(|key| key.name)
 }
@@ -83,11 +107,11 @@ pub(in crate::config) fn operation_doc(key: &str) -> &'static str {
 
 static ANSWERS: Spec = Spec {
     name: "`answers`",
-    doc: "What answers mean. Asked in this order: applied, not_applied, unknown; the first match wins.",
+    doc: "What answers mean. They are compared in this order: applied, not_applied, unknown. The first match wins.",
     groups: &[&[
-        key("applied", Kind::Predicates, "It took effect."),
-        key("not_applied", Kind::Predicates, "It did not."),
-        key("unknown", Kind::Predicates, "Neither is said."),
+        key("applied", Kind::Predicates, "Answers that mean that it took effect."),
+        key("not_applied", Kind::Predicates, "Answers that mean that it took no effect."),
+        key("unknown", Kind::Predicates, "Answers that say neither."),
         key(
             "otherwise",
             Kind::Otherwise,
@@ -98,18 +122,22 @@ static ANSWERS: Spec = Spec {
 
 static CONFIRM: Spec = Spec {
     name: "`confirm`",
-    doc: "How to ask what became of it.",
+    doc: "How to ask the provider what became of it.",
     groups: &[&[
         must("request", Kind::Request(Purpose::Confirm), "The question, with placeholders."),
         key("json", Kind::Json(Purpose::Confirm), "Its body."),
-        key("after", TIME_OR_ZERO, "When it is first asked. Default 2s."),
-        must("applied", Kind::Predicates, "Answers that mean: it took effect."),
-        key("cancelled", Kind::Predicates, "Answers that mean: it was undone there."),
-        key("absent", Kind::Predicates, "Answers that mean: not found. Default: none is believed to."),
+        key("after", TIME_OR_ZERO, "How long to wait before the first question. Default 2s."),
+        must("applied", Kind::Predicates, "Answers that mean that it took effect."),
+        key("cancelled", Kind::Predicates, "Answers that mean that it was undone at the provider."),
+        key(
+            "absent",
+            Kind::Predicates,
+            "Answers that mean that it was not found. Default: no answer is taken to mean that.",
+        ),
         key(
             "id",
             Kind::Pointer,
-            "Where the answer has the other side's own id; {answer:/…} may come from it.",
+            "Where the answer has the provider's own id, as a JSON pointer; {answer:/…} may come from it.",
         ),
     ]],
 };
@@ -123,21 +151,25 @@ static CANCEL: Spec = Spec {
         key(
             "kind",
             Kind::Choice(&["additive", "state"]),
-            "What a second one does. Default additive: it adds up.",
+            "What a second cancel does: it adds up (additive), or it sets a state. Default additive.",
         ),
-        key("after", TIME_OR_ZERO, "How long to wait before the first. Default 0s."),
-        key("keyed", Kind::Flag, "Whether the provider honours a key on it. Default false."),
+        key("after", TIME_OR_ZERO, "How long to wait before the first cancel. Default 0s."),
+        key(
+            "keyed",
+            Kind::Flag,
+            "Whether the provider honours an idempotency key on a cancel. Default false.",
+        ),
         key(
             "tombstone",
             Kind::Flag,
             "Whether a cancel that comes first makes the provider refuse the operation. Default false.",
         ),
-        key("not_found", Kind::Predicates, "Answers that mean: there is no such thing."),
-        key("already", Kind::Predicates, "Answers that mean: that is cancelled already."),
+        key("not_found", Kind::Predicates, "Answers that mean that there is no such thing."),
+        key("already", Kind::Predicates, "Answers that mean that it is cancelled already."),
     ]],
 };
 
-/// Stand in `[ledger]` for all operations, or in one operation.
+/// Keys that may stand in `[ledger]`, for all operations, or in one operation.
 pub(super) const ACTION_BOUNDS: &[Key] = &[
     key(
         "attempts",

@@ -1,5 +1,5 @@
-//! Tables that are merged key by key. A row says all that the gateway knows of a setting of a policy: how it is written, where
-//! its value stands, and what it does.
+//! Tables that are merged key by key. A row holds all that the gateway knows of a setting of a policy: how it is written,
+//! where its value stands, and what it does.
 
 use seawall_client::connect::DnsSettings;
 use seawall_client::{AnswerLimits, PoolSettings};
@@ -9,7 +9,7 @@ use super::super::rows::{self, At, Row};
 use super::super::settings::{Breaker, Concurrency, Retry};
 use super::{COUNT, Key, Kind, Spec, TIME, TIME_OR_ZERO, key};
 
-/// The bounds that the client sets.
+/// The bounds of the setting, as the client defines them.
 const ANSWER_BYTES: (u64, u64) =
     (*AnswerLimits::HEADER_BYTES.start() as u64, *AnswerLimits::HEADER_BYTES.end() as u64);
 const ANSWER_FIELDS: (u64, u64) =
@@ -19,8 +19,8 @@ const KEYS: Kind = Kind::Whole { min: 1, max: 100_000 };
 const COUNT_OR_ZERO: Kind = Kind::Whole { min: 0, max: 1_000_000 };
 const GUARD_KEY: &str = "endpoint (default), operation, header:NAME or path:{name}.";
 
-/// A table of the file, made of rows: the key, what its value must be, what it does, and where the value stands in the settings
-/// and how it is written. A row without the last is read by a function of its own.
+/// A table of the file, made of rows. A row holds the key, what its value must be, what it does, where the value stands in
+/// the settings, and how it is written. A row without the last two is read by a function of its own.
 macro_rules! table {
     ($spec:ident, $name:literal, $doc:literal, $rows:ident: $of:ty,
      $($key:literal, $kind:expr, $key_doc:expr $(=> $($field:ident).+: $form:ident)?;)*) => {
@@ -41,107 +41,111 @@ macro_rules! table {
     };
 }
 
-/// May stand in `[defaults]`, in a dependency, and in an operation.
+/// Keys that may stand in `[defaults]`, in a dependency, and in an operation.
 pub(super) const PER_CALL: &[Key] = &[
     key("timeout", Kind::Table(&TIMEOUT_TABLE), "Deadlines."),
     key("retry", Kind::Table(&RETRY_TABLE), "Repeats."),
 ];
 
-/// May stand in `[defaults]` and in a dependency.
+/// Keys that may stand in `[defaults]` and in a dependency.
 pub(super) const PER_DEPENDENCY: &[Key] = &[
-    key("budget", Kind::Table(&BUDGET_TABLE), "How repeats are paid for."),
+    key("budget", Kind::Table(&BUDGET_TABLE), "How repeats are paid for: successful calls earn tokens."),
     key(
         "overload",
         Kind::Failures,
-        "Statuses that mean \"come back later\": they count against the limit, and cool. Default [429, 503, 529].",
+        "The statuses that mean \"come back later\". They lower the limit, and cool the endpoint. Default [429, 503, 529].",
     ),
     key(
         "cooldown",
         Kind::Flag,
-        "Whether nothing is sent until the time that an overload answer names is over. Default true.",
+        "Whether an endpoint gets no calls until the time is over that its overload answer names. Default true.",
     ),
-    key("concurrency", Kind::Table(&CONCURRENCY_TABLE), "How many calls at once."),
-    key("breaker", Kind::Table(&BREAKER_TABLE), "When to stop calling."),
+    key("concurrency", Kind::Table(&CONCURRENCY_TABLE), "How many calls may be in flight at the same time."),
+    key("breaker", Kind::Table(&BREAKER_TABLE), "When to stop calling an endpoint."),
     key("pool", Kind::Table(&POOL_TABLE), "Connections kept."),
-    key("answer", Kind::Table(&ANSWER_TABLE), "Limits of the head of an answer."),
-    key("dns", Kind::Table(&DNS_TABLE), "Names looked up."),
-    key("http", Kind::HttpVersion, "HTTP's version: auto, 1.1 or 2. Default auto."),
+    key("answer", Kind::Table(&ANSWER_TABLE), "Limits of an answer's head."),
+    key("dns", Kind::Table(&DNS_TABLE), "How names are looked up."),
+    key(
+        "http",
+        Kind::HttpVersion,
+        "The version of HTTP that is spoken to the dependency: auto, 1.1 or 2. Default auto.",
+    ),
     key("proxy", Kind::ProxyUrl, "An outgoing proxy, http://…, or off."),
     key("bind", Kind::IpOrOff, "The local address of outgoing connections, or off."),
 ];
 
 table!(TIMEOUT_TABLE, "`timeout`", "Deadlines.", TIMEOUT: Timeouts,
-    "connect", TIME, "DNS, TCP and TLS together. Default 3s." => connect: TIME;
-    "read", TIME, "The longest time without progress in either direction. Default 10s. Below total." => read: TIME;
+    "connect", TIME, "The longest time for a connection: DNS, TCP and TLS together. Default 3s." => connect: TIME;
+    "read", TIME, "The longest time without progress in either direction. Default 10s. It must be below total." => read: TIME;
     "total", Kind::TimeOrOff,
-        "Over all attempts and the body. Default 30s; off for endless streams." => total: TIME_OR_OFF_TOLD;
+        "The longest time for all attempts and the body together. Default 30s; off for endless streams." => total: TIME_OR_OFF_TOLD;
 );
 
 table!(RETRY_TABLE, "`retry`", "Repeats.", RETRY: Retry,
     "enabled", Kind::Flag, "Default true." => enabled: FLAG;
     "attempts", Kind::Whole { min: *Plan::ATTEMPTS.start() as u64, max: *Plan::ATTEMPTS.end() as u64 },
-        "Attempts in all. Default 2." => attempts: COUNT;
-    "base", TIME_OR_ZERO, "Bound of the first wait. Default 50ms." => backoff.base: TIME;
-    "cap", TIME_OR_ZERO, "Bound of every wait. Default 2s." => backoff.cap: TIME;
+        "The most attempts of a call. Default 2." => attempts: COUNT;
+    "base", TIME_OR_ZERO, "The bound of the first wait before a repeat. Default 50ms." => backoff.base: TIME;
+    "cap", TIME_OR_ZERO, "The bound of every wait before a repeat. Default 2s." => backoff.cap: TIME;
     "after_max", TIME,
-        "The longest time that an answer may cool an endpoint for, and that a call without total waits. Default 60s." => after_max: TIME;
-    "buffer", Kind::Size, "Bytes of a request's body that are kept to be sent again. Default 64KiB." => buffer: SIZE;
+        "The longest time that an answer may cool an endpoint for, and that a call without total waits for it. Default 60s." => after_max: TIME;
+    "buffer", Kind::Size, "The most bytes of a request's body that are kept to be sent again. Default 64KiB." => buffer: SIZE;
 );
 
-table!(BUDGET_TABLE, "`budget`", "How repeats are paid for. A repeat costs one token.", BUDGET: BudgetSettings,
+table!(BUDGET_TABLE, "`budget`", "How repeats are paid for: successful calls earn tokens. A repeat costs one token.", BUDGET: BudgetSettings,
     "per_success", Kind::Ratio { zero: true },
         "Tokens that a successful call earns. Default 0.2." => per_success_milli: THOUSANDTHS;
     "burst", Kind::Tokens, "The most tokens that can be saved. Default 10." => burst_milli: THOUSANDTHS;
     "initial", Kind::Tokens, "Tokens at start. Default 1." => initial_milli: THOUSANDTHS;
 );
 
-table!(CONCURRENCY_TABLE, "`concurrency`", "How many calls at once.", CONCURRENCY: Concurrency,
+table!(CONCURRENCY_TABLE, "`concurrency`", "How many calls may be in flight at the same time.", CONCURRENCY: Concurrency,
     "enabled", Kind::Flag, "Default true." => limit.enabled: FLAG;
-    "max", COUNT, "The most calls at once. Default 1000." => limit.max: COUNT;
+    "max", COUNT, "The most calls in flight at the same time. Default 1000." => limit.max: COUNT;
     "adaptive", Kind::Flag, "Whether the limit falls under overload. Default true." => limit.adaptive: FLAG;
-    "queue", COUNT_OR_ZERO, "How many calls may wait for their turn. Default 0." => queue.length: COUNT;
-    "queue_wait", TIME_OR_ZERO, "How long they wait. Default 0s." => queue.wait: TIME;
+    "queue", COUNT_OR_ZERO, "The most calls that may wait for their turn. Default 0." => queue.length: COUNT;
+    "queue_wait", TIME_OR_ZERO, "The longest time that a call waits for its turn. Default 0s." => queue.wait: TIME;
     "key", Kind::GuardKey, GUARD_KEY;
     "max_keys", KEYS,
-        "The number of keys that have a limit of their own; those beyond share one. Default 1024." => max_keys: COUNT;
+        "The most keys that have a limit of their own; all other keys share one. Default 1024." => max_keys: COUNT;
 );
 
-table!(BREAKER_TABLE, "`breaker`", "When to stop calling.", BREAKER: Breaker,
+table!(BREAKER_TABLE, "`breaker`", "When to stop calling an endpoint.", BREAKER: Breaker,
     "enabled", Kind::Flag, "Default true." => settings.enabled: FLAG;
     "failure_rate", Kind::Ratio { zero: false },
-        "The share of failures that opens it. Default 0.5." => settings.failure_rate_ppm: PPM;
-    "min_calls", COUNT, "Fewer calls say nothing. Default 20." => settings.min_calls: COUNT;
-    "window", TIME, "The time it looks back on. Default 5s.";
-    "window_calls", Kind::Whole { min: 1, max: MAX_WINDOW_CALLS as u64 }, "Or the number of calls.";
-    "open_for", TIME, "How long it stays open. Default 3s." => settings.open_for: TIME;
-    "probes", COUNT, "Successes that close it. Default 3." => settings.probes: COUNT;
+        "The share of failures that opens the breaker. Default 0.5." => settings.failure_rate_ppm: PPM;
+    "min_calls", COUNT, "The least number of calls in the window that can open the breaker by their failures. Default 20." => settings.min_calls: COUNT;
+    "window", TIME, "The time that the breaker looks back on. Default 5s.";
+    "window_calls", Kind::Whole { min: 1, max: MAX_WINDOW_CALLS as u64 }, "Instead of `window`: the number of calls that the breaker looks back on.";
+    "open_for", TIME, "How long the breaker stays open before it probes. Default 3s." => settings.open_for: TIME;
+    "probes", COUNT, "The number of good answers to probes that close the breaker. Default 3." => settings.probes: COUNT;
     "consecutive", COUNT,
-        "This number of failures in a row opens it immediately." => settings.consecutive: COUNT_OR_NONE;
-    "slow_call", Kind::TimeOrOff, "Longer calls count as failures. Default off." => settings.slow_call: TIME_OR_OFF;
+        "This number of failures in a row opens the breaker immediately." => settings.consecutive: COUNT_OR_NONE;
+    "slow_call", Kind::TimeOrOff, "Calls that take longer than this count as failures. Default off." => settings.slow_call: TIME_OR_OFF;
     "open_max", Kind::TimeOrOff,
-        "With it, the open time doubles up to this. Default off." => settings.open_max: TIME_OR_OFF;
-    "ramp", Kind::TimeOrOff, "With it, traffic comes back over this time. Default off." => settings.ramp: TIME_OR_OFF;
+        "With it, the open time doubles after each failed probe, up to this. Default off." => settings.open_max: TIME_OR_OFF;
+    "ramp", Kind::TimeOrOff, "With it, calls come back gradually over this time. Default off." => settings.ramp: TIME_OR_OFF;
     "key", Kind::GuardKey, GUARD_KEY;
     "max_keys", KEYS,
-        "The number of keys that have a breaker of their own; those beyond share one. Default 1024." => max_keys: COUNT;
+        "The most keys that have a breaker of their own; all other keys share one. Default 1024." => max_keys: COUNT;
 );
 
 table!(POOL_TABLE, "`pool`", "Connections kept.", POOL: PoolSettings,
     "settle", TIME_OR_ZERO,
-        "What must not be doubled takes no connection whose last answer is younger than this. Default 20ms." => settle: TIME;
-    "idle", TIME_OR_ZERO, "Idle for longer, a connection is closed. Default 60s." => idle: TIME;
-    "max_idle", Kind::Whole { min: 0, max: 100_000 }, "The most idle ones. Default 64." => max_idle: NUMBER;
-    "max_age", TIME, "Older, a connection is not used again. Default 1h." => max_age: TIME;
+        "A call that must not be doubled takes no connection whose last answer is younger than this. Default 20ms." => settle: TIME;
+    "idle", TIME_OR_ZERO, "A connection that is idle for longer than this is closed. Default 60s." => idle: TIME;
+    "max_idle", Kind::Whole { min: 0, max: 100_000 }, "The most idle connections. Default 64." => max_idle: NUMBER;
+    "max_age", TIME, "A connection that is older than this is not used again. Default 1h." => max_age: TIME;
 );
 
-table!(ANSWER_TABLE, "`answer`", "Limits of the head of an answer; one beyond is a bad-answer.", ANSWER: AnswerLimits,
+table!(ANSWER_TABLE, "`answer`", "Limits of an answer's head; an answer beyond them is a bad-answer.", ANSWER: AnswerLimits,
     "header_bytes", Kind::SizeWithin { min: ANSWER_BYTES.0, max: ANSWER_BYTES.1 },
-        "Bytes of an answer's head. Default 256KiB." => header_bytes: SIZE;
+        "The most bytes of an answer's head. Default 256KiB." => header_bytes: SIZE;
     "headers", Kind::Whole { min: ANSWER_FIELDS.0, max: ANSWER_FIELDS.1 },
-        "Header fields of an answer. Default 100." => headers: NUMBER;
+        "The most header fields of an answer. Default 100." => headers: NUMBER;
 );
 
-table!(DNS_TABLE, "`dns`", "Names looked up.", DNS: DnsSettings,
-    "refresh", TIME, "Names are looked up again after this. Default 30s." => refresh: TIME;
-    "stale", TIME_OR_ZERO, "The last good answer is used for this long when lookups fail. Default 1h." => stale: TIME;
+table!(DNS_TABLE, "`dns`", "How names are looked up.", DNS: DnsSettings,
+    "refresh", TIME, "The time after which a name is looked up again. Default 30s." => refresh: TIME;
+    "stale", TIME_OR_ZERO, "How long the last good answer is used while lookups fail. Default 1h." => stale: TIME;
 );

@@ -1,5 +1,5 @@
-//! What makes an operation an action: recording, asking, undoing, comparing. What is wrong with it is found by the crate
-//! `seawall-actions`, and told here at its place.
+//! What makes an operation an action: recording, asking, undoing, comparing. The crate `seawall-actions` finds what is wrong
+//! with it, and the mistake is reported here at its place.
 
 use seawall_actions::template::{Pointer, Purpose, RequestTemplate};
 use seawall_actions::{Cancel, Confirm, Declared, Listing};
@@ -16,7 +16,7 @@ use super::super::values;
 use super::gateway::count_u32;
 use super::readers::{Inherited, predicates, statuses, word};
 
-/// A request with its body. Where the body cannot be read, what is checked against it would be wrong.
+/// Reads a request with its body. A body that cannot be read has been reported, and checks that need it are skipped.
 fn request(section: &Section<'_>, key: &str, purpose: Purpose) -> Option<RequestTemplate> {
     let mut request = section.opt(key, |value| RequestTemplate::parse(values::text(value)?, purpose))?;
     if let Some(body) = section.spec.key("json").and_then(|_| section.raw("json")) {
@@ -55,7 +55,8 @@ pub(super) fn cancel(section: &Section<'_>) -> Option<Cancel> {
     })
 }
 
-/// The rules of an operation that is durable, none where it is not; and what is wrong with what is declared of it.
+/// Returns the rules of a durable operation, and nothing where the operation is not durable. Reports what is wrong with its
+/// declaration.
 pub(super) fn durable<'a>(
     section: &Section<'a>,
     operation: &Operation,
@@ -99,7 +100,7 @@ fn at<'a, 's>(section: &Section<'a>, setting: &'s str) -> (Section<'a>, &'s str)
     }
 }
 
-/// Whether something was told already of a setting: that it is missing, or cannot be read.
+/// Whether a setting was reported already, as missing or as unreadable.
 fn is_unread(section: &Section<'_>, setting: &str) -> bool {
     let (table, key) = at(section, setting);
     let required = table.spec.key(key).is_some_and(|key| key.required);
@@ -108,7 +109,7 @@ fn is_unread(section: &Section<'_>, setting: &str) -> bool {
 
 fn tell(section: &Section<'_>, problem: Problem) {
     let (table, key) = match problem.setting {
-        // They may stand in other tables, and it is this operation that cannot do with them.
+        // These settings may stand in other tables, but it is this operation that they do not fit.
         "lease" | "timeout.total" => (section.clone(), "durable"),
         setting => at(section, setting),
     };

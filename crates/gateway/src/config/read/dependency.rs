@@ -1,4 +1,4 @@
-//! `[dependency.NAME]`: where it is, how it is reached, and its operations.
+//! `[dependency.NAME]`: where the dependency is, how it is reached, and its operations.
 
 use http::{HeaderName, HeaderValue, Uri};
 use seawall_actions::template::{Purpose, RequestTemplate, header_name};
@@ -12,14 +12,14 @@ use super::super::settings::{Breaker, Dangerous, Dependency, Endpoint, Fallback,
 use super::super::values::{self, Wrong};
 use super::{action, operation, policies, readers};
 
-/// What a dependency inherits.
+/// What a dependency inherits from the rest of the file.
 pub(super) struct Context<'a, 's> {
     pub(super) defaults: Layers<'a>,
     pub(super) ledger: &'s Ledger,
     pub(super) ledger_table: &'s Section<'a>,
 }
 
-/// The dependency; `None` where nothing of it is usable, which was reported.
+/// Reads a dependency. Returns `None` where nothing of it is usable; that has been reported then.
 pub(super) fn dependency<'a>(
     name: &str,
     section: &Section<'a>,
@@ -30,7 +30,7 @@ pub(super) fn dependency<'a>(
     let dangerous = Dangerous { retry_none: dangerous.opt("retry_none", values::flag).unwrap_or(false) };
     if dangerous.retry_none {
         let says = format!(
-            "dangerous: calls of `{name}` that may have taken effect are repeated, and may take effect twice"
+            "dangerous: calls of `{name}` that may have taken effect are repeated, so they may take effect twice"
         );
         section.book.note(section.key_span("dangerous"), says);
     }
@@ -86,7 +86,10 @@ fn operations<'a>(
             if name.is_some() && name == *other_name {
                 let message =
                     format!("the operation `{}` stands twice in this dependency", name.unwrap_or_default());
-                child.wrong("name", Wrong::new(message).help("names are labels: each operation has its own"));
+                child.wrong(
+                    "name",
+                    Wrong::new(message).help("names are labels, so each operation needs its own"),
+                );
             }
             if let (Some(one), Some(two)) = (&pattern, other)
                 && one.is_ambiguous_with(two)
@@ -122,9 +125,10 @@ fn endpoints(section: &Section<'_>) -> Option<Vec<Endpoint>> {
     }
     if section.lacks("url") && section.lacks("endpoint") && !section.book.broken {
         let message = "this dependency has neither `url` nor `endpoint`";
-        section
-            .book
-            .wrong(section.at.clone(), Wrong::new(message).help("as in url = \"https://api.pay.example\""));
+        section.book.wrong(
+            section.at.clone(),
+            Wrong::new(message).help("for example url = \"https://api.pay.example\""),
+        );
     }
     if section.has("endpoint") && several.is_empty() {
         section.wrong(
@@ -148,7 +152,7 @@ fn endpoints(section: &Section<'_>) -> Option<Vec<Endpoint>> {
                 child.wrong(
                     "url",
                     Wrong::new("two endpoints have this URL")
-                        .help("moving on from one to itself helps nobody"),
+                        .help("a call that moves on to the same URL gains nothing"),
                 );
             }
             warn_of_plain_text(child, &url, &merged);
@@ -158,7 +162,7 @@ fn endpoints(section: &Section<'_>) -> Option<Vec<Endpoint>> {
     (!found.is_empty()).then_some(found)
 }
 
-/// Credentials over plain HTTP to another machine can be read on the way.
+/// Warns of credentials that are sent to another machine over plain HTTP, since they can be read on the way.
 fn warn_of_plain_text(section: &Section<'_>, url: &Uri, headers: &[(HeaderName, HeaderValue)]) {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let near = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
@@ -168,7 +172,7 @@ fn warn_of_plain_text(section: &Section<'_>, url: &Uri, headers: &[(HeaderName, 
     }
 }
 
-/// Names and filled-in values, marked sensitive, in the order of the file.
+/// The names and the filled-in values, in the order of the file. The values are marked sensitive.
 fn headers(section: &Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let Some(table) = section.raw("headers").and_then(|value| value.get_ref().as_table()) else {
         return Vec::new();

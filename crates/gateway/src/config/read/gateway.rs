@@ -57,7 +57,7 @@ fn limits(section: &Section<'_>) -> Limits {
 pub(super) fn ledger(section: &Section<'_>) -> Ledger {
     let url = section.raw("url").and_then(|value| {
         let filled = section.book.fill(value)?;
-        // The raw text was checked already; this is for what was filled in.
+        // The written text was checked already. This checks it again with its variables filled in.
         if let Err(wrong) = url_with_secrets(&filled, &["sqlite:", "postgres://", "postgresql://"])
             && value.get_ref().as_str().is_some_and(|raw| raw.starts_with("${"))
         {
@@ -73,7 +73,7 @@ pub(super) fn ledger(section: &Section<'_>) -> Ledger {
     }
 }
 
-/// Addresses: none twice, and none off loopback without somebody who checks who calls.
+/// Checks the addresses: none may be used twice, and none off loopback without a check of who calls.
 pub(super) fn check_addresses(
     gateway: &Section<'_>,
     dependencies: &[(&str, Section<'_>)],
@@ -90,7 +90,7 @@ pub(super) fn check_addresses(
             Found::Broken => return,
         };
         if let Some((_, other, there)) = taken.iter().find(|(other, ..)| clashes(address, *other)) {
-            // Told at the one that somebody wrote; both cannot be silent.
+            // The mistake is reported at the address that was written in the file. At least one of the two was.
             let (span, by) = match (&at, there) {
                 (Some(at), _) => (at.clone(), other),
                 (None, there) => (there.clone().unwrap_or_default(), &owner),
@@ -126,7 +126,7 @@ fn check_exposure(
             section.book.wrong(
                 at,
                 Wrong::new("an admin listener off loopback needs `admin_token_file`")
-                    .help("whoever reaches it could otherwise open and close breakers"),
+                    .help("anybody who reaches it could otherwise open and close breakers"),
             );
         }
     } else if settings.clients.is_none() && gateway.lacks("clients") {
@@ -145,7 +145,7 @@ fn check_exposure(
     }
 }
 
-/// Whether two listeners cannot both be had. Port 0 takes any free port.
+/// Whether two listeners cannot both be opened. Port 0 takes any free port.
 fn clashes(a: SocketAddr, b: SocketAddr) -> bool {
     let wide = |ip: std::net::IpAddr| ip.is_unspecified();
     let same_host = a.ip() == b.ip() || wide(a.ip()) || wide(b.ip());

@@ -1,7 +1,7 @@
 //! Second pass: values become settings, tables are merged, and what depends on two values is checked.
 //!
-//! Everything here may assume nothing of the first pass but that what is malformed was reported: such a value reads
-//! as absent, and checks against it fall silent.
+//! The code here may rely on one thing only: that the first pass has reported every malformed value. Such a value reads as
+//! absent, and checks that need it are skipped.
 
 mod action;
 mod dependency;
@@ -14,7 +14,7 @@ mod readers;
 use super::section::{Layers, Section};
 use super::settings::Settings;
 
-/// The settings of a file.
+/// Reads the settings of a file.
 pub(super) fn settings(root: &Section<'_>) -> Settings {
     let gateway = gateway::gateway(&root.child("gateway"));
     let ledger_table = root.child("ledger");

@@ -15,7 +15,8 @@ pub(super) fn pattern(section: &Section<'_>) -> Option<Pattern> {
     section.opt("match", |value| Pattern::parse(values::text(value)?))
 }
 
-/// The operation. Where name or pattern cannot be read something stands in, so that the rest is checked all the same.
+/// Reads an operation. A name or pattern that cannot be read is replaced by some other one, so that the rest is still
+/// checked.
 pub(super) fn operation<'a>(
     name: &str,
     pattern: Option<Pattern>,
@@ -47,7 +48,7 @@ pub(super) fn operation<'a>(
     operation
 }
 
-/// Says where no answer could ever count as applied. That may be meant, where every outcome is asked about.
+/// Adds a note where no answer could ever count as applied. That can be intended, if the provider is asked after every call.
 fn nothing_is_applied(answers: &Section<'_>, operation: &Operation) {
     if operation.answers.otherwise == Some(Otherwise::Unknown) && answers.lacks("applied") {
         let says =
@@ -56,8 +57,8 @@ fn nothing_is_applied(answers: &Section<'_>, operation: &Operation) {
     }
 }
 
-/// As declared, else by the method. Where neither can be read the most permissive stands in, so that the one report
-/// of it is not followed by others.
+/// The idempotency as declared, or by the method. Where neither can be read the most permissive one is used, so that one
+/// report does not lead to others.
 fn idempotency(section: &Section<'_>, pattern: Option<&Pattern>) -> Idempotency {
     let words = Idempotency::ALL.map(|it| (it.as_str(), it));
     match section.get("idempotency", |value| word(&words, value)) {

@@ -1,7 +1,7 @@
-//! A dependency that leads back to this gateway.
+//! Finds a dependency that leads back to this gateway.
 //!
-//! Such a call makes another one, and that one the next, until no connection is left. Where it can be seen in the file it is a
-//! mistake; where it cannot (a name, another proxy), the calls themselves show it (`Via`).
+//! A call to such a dependency makes another call, and that one the next, until no connection is left. Where the file shows
+//! it, it is a mistake. Where the file does not show it, because of a name or another proxy, the calls themselves do (`Via`).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -12,7 +12,7 @@ use super::super::settings::{Dependency, Gateway};
 use super::super::values::{self, Wrong};
 use crate::authority::{Authority, Host};
 
-/// Reports each endpoint, and each proxy, that is one of our own listeners.
+/// Reports each endpoint and each proxy that is one of our own listeners.
 pub(super) fn check(named: &[(&str, Section<'_>)], gateway: &Gateway, dependencies: &[Dependency]) {
     let mut listeners = vec![
         (gateway.listen, "`listen` of [gateway]".to_owned()),
@@ -28,11 +28,11 @@ pub(super) fn check(named: &[(&str, Section<'_>)], gateway: &Gateway, dependenci
         };
         if let Some(proxy) = &dependency.proxy {
             if let Some(owner) = own(proxy, &listeners) {
-                // It may stand in `[defaults]`, which every dependency has.
+                // The proxy may stand in `[defaults]`, and then every dependency has it.
                 let span = if section.has("proxy") { section.key_span("proxy") } else { section.at.clone() };
                 section.book.wrong(span, wrong("the proxy", owner));
             }
-            // Behind a proxy the same address means the proxy's own machine.
+            // To a proxy, the same address means the proxy's own machine.
             continue;
         }
         for place in section.children("endpoint").iter().chain([section]) {
@@ -58,7 +58,7 @@ fn own<'l>(url: &Uri, listeners: &'l [(SocketAddr, String)]) -> Option<&'l str> 
     listeners.iter().find(|(listener, _)| is_it(*listener)).map(|(_, owner)| owner.as_str())
 }
 
-/// Whether a connection to this host reaches a listener at this address, as far as can be told without a lookup.
+/// Whether a connection to this host reaches a listener at this address, as far as this is known without a lookup.
 fn leads_to(host: Host<'_>, listener: IpAddr) -> bool {
     let listener = listener.to_canonical();
     match host {
@@ -68,7 +68,7 @@ fn leads_to(host: Host<'_>, listener: IpAddr) -> bool {
             local && (listener.is_loopback() || listener.is_unspecified())
         }
         Host::Ip(ip) => {
-            // The kernel takes a connection to the unspecified address for one to loopback.
+            // The kernel treats a connection to the unspecified address as one to loopback.
             let ip = match ip.to_canonical() {
                 ip if ip.is_unspecified() => match ip {
                     IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -76,7 +76,7 @@ fn leads_to(host: Host<'_>, listener: IpAddr) -> bool {
                 },
                 ip => ip,
             };
-            // A listener at `[::]` takes connections of both kinds; the addresses of its interfaces are not known here.
+            // A listener at `[::]` takes connections over IPv4 and IPv6. The addresses of the machine's interfaces are not known here.
             let any = listener.is_unspecified() && (listener.is_ipv6() || ip.is_ipv4());
             ip == listener || (any && ip.is_loopback())
         }
@@ -87,7 +87,7 @@ fn leads_to(host: Host<'_>, listener: IpAddr) -> bool {
 mod tests {
     use super::super::super::parse;
 
-    /// What is told of endpoints and proxies that are this gateway.
+    /// The mistakes that are reported of endpoints and proxies that are this gateway.
     fn mistakes(listen: &str, lines: &str) -> Vec<String> {
         let text = format!(
             "[gateway]\nlisten = \"{listen}\"\nclients = {{ tokens_file = \"t\" }}\n[dependency.up]\n{lines}\n"

@@ -1,5 +1,5 @@
-//! Tables that are merged key by key: deadlines, repeats, guards, connections. What their settings mean, what holds where the
-//! file is silent, and what could never work, their types say; here they are read, and it is told where they are wrong.
+//! Tables that are merged key by key: deadlines, repeats, guards, connections. Their types define the meaning and the default
+//! of each setting, and which values could never work. Here the tables are read, and mistakes are reported at their places.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use super::super::settings::{Breaker, Concurrency, GuardKey, Retry};
 use super::super::shape;
 use super::super::values::{self, Wrong, count_u32, show_time};
 
-/// A table as it was merged, and where each of its values was said.
+/// A merged table, and the place in the file that each of its values comes from.
 struct Merged<'a, S> {
     layers: Layers<'a>,
     settings: S,
@@ -45,7 +45,7 @@ impl<'a, S> Merged<'a, S> {
         &found.expect("the types name their settings as the file does").1
     }
 
-    /// Tells what is wrong at the value that was said last, where both that do not fit can be read.
+    /// Reports each problem at the most particular value that is part of it, if all values that are part of it could be read.
     fn checked(self, problems: Vec<Problem>) -> S {
         for Problem { setting, wrong, gravity, with } in problems {
             let said: Vec<_> = with.iter().chain([&setting]).map(|name| self.picked(name)).collect();
@@ -70,7 +70,7 @@ pub(super) fn timeout(layers: &Layers<'_>) -> Timeouts {
     let Timeouts { connect, total, .. } = read.settings;
     if let Some(bound) = total.filter(|bound| connect > *bound) {
         let (said, bounded) = (read.picked("connect"), read.picked("total"));
-        // A total that was said in a more particular place cuts a general connect timeout short: nobody wrote both.
+        // A total timeout in a more particular place may cut a general connect timeout short: nobody wrote the two together.
         if said.layer >= bounded.layer && said.sound && bounded.sound {
             let message = format!("connect {} is longer than total {}", show_time(connect), show_time(bound));
             read.layers.book().wrong(said.at.clone(), Wrong::new(message));
@@ -109,7 +109,7 @@ pub(super) fn breaker(layers: &Layers<'_>, paths: &[&str]) -> Breaker {
     read.checked(problems)
 }
 
-/// By time or by calls: the more particular table decides, and one table says only one of them.
+/// Reads the window, by time or by calls. The more particular table decides, and one table may name only one of the two.
 fn window(breaker: &mut Merged<'_, Breaker>) {
     let layers = &breaker.layers;
     for section in &layers.0 {
@@ -134,7 +134,7 @@ fn window(breaker: &mut Merged<'_, Breaker>) {
     breaker.picked.push(("window_calls", by_calls.without_value()));
 }
 
-/// What a guard is kept for; a part of the path must be named by some operation.
+/// Reads what a guard is kept for. A part of the path must be named by some operation.
 fn guard_key(layers: &Layers<'_>, paths: &[&str]) -> GuardKey {
     let read = |value: &DeValue<'_>| values::text(value).and_then(shape::guard_key);
     let picked = layers.pick("key", read, GuardKey::Endpoint);
@@ -181,7 +181,7 @@ pub(super) fn bind(layers: &Layers<'_>) -> Option<IpAddr> {
     layers.pick("bind", values::ip_or_off, None).value
 }
 
-/// `slow_call` of an operation, over that of the breaker.
+/// The `slow_call` of an operation, which overrides that of the breaker.
 pub(super) fn slow_call(operation: Option<&Section<'_>>, breaker: &Breaker) -> Option<Duration> {
     match operation.map_or(Found::Absent, |section| section.get("slow_call", values::time_or_off)) {
         Found::Value(value, _) => value,

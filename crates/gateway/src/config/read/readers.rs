@@ -1,4 +1,4 @@
-//! What several tables of an operation are read with.
+//! Functions that read several tables of an operation.
 
 use seawall_policy::Predicate;
 use toml::de::DeValue;
@@ -9,7 +9,7 @@ use super::super::section::{Layers, Section};
 use super::super::settings::{Breaker, Dangerous};
 use super::super::values::{self, Wrong};
 
-/// What an operation inherits.
+/// What an operation inherits from its dependency and the rest of the file.
 pub(super) struct Inherited<'a, 's> {
     pub(super) layers: &'s Layers<'a>,
     pub(super) breaker: &'s Breaker,
@@ -26,7 +26,7 @@ pub(super) fn predicates(section: &Section<'_>, key: &str) -> Vec<Predicate> {
     section.raw(key).map(|value| predicate::predicates(value).0).unwrap_or_default()
 }
 
-/// A word of a list, as one of our own values.
+/// Reads a word of this list, and returns the value that it stands for.
 pub(super) fn word<T: Copy>(words: &[(&str, T)], value: &DeValue<'_>) -> Result<T, Wrong> {
     let written = values::text(value)?;
     let found = words.iter().find(|(word, _)| *word == written);

@@ -227,7 +227,7 @@ fn the_check_says_what_counts_as_applied() {
         ),
         (
             format!("{coded}answers.otherwise = \"applied\""),
-            "applied, for every 2xx whose body was read, also one that is no JSON",
+            "applied, for every 2xx whose body was read, even if it is no JSON",
         ),
         (coded.to_owned(), "as the status says; a 2xx whose body should decide and is no JSON is unknown"),
         ("answers.not_applied = { status = 409 }".to_owned(), "as the status says\n"),
@@ -260,7 +260,7 @@ fn a_file_is_loaded_with_paths_beside_it() {
     assert!(load(&path, &|_| None).unwrap_err().to_string().contains("1:6"));
 }
 
-/// The text on a key is for editors. Its default is the one that its type has.
+/// The text on a key is for editors. The default that it names is the one that the setting's type has.
 #[test]
 fn what_is_said_of_a_default_is_the_default() {
     fn look<S: Clone>(rows: &[Row<S>], silent: &S) {

@@ -1,4 +1,4 @@
-//! Wrong declarations of durable operations: the table that the library's builders are tested by, too.
+//! Wrong declarations of durable operations. The library's builders are tested by the same table.
 
 use serde::Deserialize;
 
@@ -14,7 +14,7 @@ struct Row {
     lines: String,
     #[serde(default)]
     ledger: String,
-    /// Each with its setting and words of its message.
+    /// Each mistake as the setting that it names, and words of its message.
     problems: Vec<(String, String)>,
 }
 
@@ -32,7 +32,7 @@ impl Row {
     }
 }
 
-/// The key at which a problem of a setting is told.
+/// The key at which a problem of a setting is reported.
 fn key(setting: &str) -> &str {
     match setting {
         "lease" | "timeout.total" => "durable",
@@ -54,7 +54,7 @@ fn the_file_finds_the_problems_of_the_table_at_their_places() {
             let found = report.mistakes().iter().zip(&told).find(|(_, line)| line.contains(says.as_str()));
             let (mistake, _) = found.unwrap_or_else(|| panic!("{setting}: {says}\n{file}\n{told:#?}"));
             let line = file.lines().nth(mistake.place.unwrap().line - 1).unwrap();
-            // A setting that is not written is told where its operation begins.
+            // A problem of a setting that is not written is reported where its operation begins.
             let key = if file.contains(key(setting)) { key(setting) } else { "operation" };
             assert!(line.contains(key), "{setting} is told at `{line}`\n{file}");
         }

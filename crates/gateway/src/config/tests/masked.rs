@@ -1,12 +1,12 @@
-//! No report shows a secret, wherever in the file somebody put it.
+//! No report shows a secret, wherever in the file it stands.
 
 use super::{CONTRACT, accept, dependency, read};
 use crate::config::effective;
 
-/// Looks like a key of an API.
+/// A secret that looks like the key of an API.
 const SECRET: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
 
-/// Everything that is said of a text that is refused.
+/// Everything that a report says of a text that is refused.
 fn told(text: &str) -> String {
     let report = read(text).expect_err("the text is accepted");
     let lines: Vec<String> = report.lines().collect();
@@ -18,7 +18,7 @@ fn secret_is_shown_nowhere() {
     let s = SECRET;
     let head = "[dependency.pay]\nurl = \"https://pay.example\"\n";
     let cases = [
-        // Under a misspelt key, in each way to write it, and in a table that does not exist.
+        // The secret stands under a misspelt key, in each way to write it, and in a table that does not exist.
         format!("{head}headerz = {{ authorization = \"Bearer {s}\" }}\n"),
         format!("{head}headerz.authorization = \"Bearer {s}\"\n"),
         format!("{head}[dependency.pay.headerz]\nauthorization = \"Bearer {s}\"\n"),
@@ -28,7 +28,7 @@ fn secret_is_shown_nowhere() {
         format!("{head}headers = [\"authorization\", \"Bearer {s}\"]\n"),
         format!("{head}headers = \"authorization: Bearer {s}\"\n"),
         format!("{head}tls = \"{s}\"\n"),
-        // As a key, and as the name of a variable.
+        // It stands as a key, and as the name of a variable.
         format!("{head}{s} = 1\n"),
         format!("{head}headers = {{ {s} = 7 }}\n"),
         format!("{head}headers = {{ {}-0 = 7 }}\n", &s[8..]),
@@ -36,7 +36,7 @@ fn secret_is_shown_nowhere() {
         format!("{head}headers = {{ authorization = \"Bearer ${{{s}:x}}\" }}\n"),
         format!("{head}headers = {{ authorization = \"Bearer ${{{s}\" }}\n"),
         format!("{head}headers = {{ authorization = \"Bearer ${{file:/nonexistent/{s} x}}\" }}\n"),
-        // In URLs.
+        // It stands in URLs.
         format!("[dependency.pay]\nurl = \"https://user:{s}@pay.example\"\n"),
         format!("[dependency.pay]\nurl = \"https://pay.example?key={s}\"\n"),
         format!("[dependency.pay]\nurl = \"https://pay.example#{s}\"\n"),
@@ -48,10 +48,10 @@ fn secret_is_shown_nowhere() {
         format!("[ledger]\nurl = \"host=db password={s}\"\n{head}"),
         format!("[ledger]\nurl = \"mysql://u:{s}@db/x\"\n{head}"),
         format!("[ledger]\nurl = \"mysql://db/x?password={s}\"\n{head}"),
-        // In requests and bodies of our own.
+        // It stands in requests and bodies of our own.
         format!("{head}health = \"POST /h?key={s}\"\n"),
         format!("{head}health = \"GET /h?{{{s}}}\"\n"),
-        // What is no TOML: quotes and brackets that are not closed, strings of several lines, bare words, comments.
+        // The text is not TOML: quotes and brackets that are not closed, strings of several lines, bare words, comments.
         format!("{head}headers = {{ authorization = \"Bearer {s}\n"),
         format!("{head}headers = {{ authorization = \"Bearer {s} }}\nworkers = 1\n"),
         format!("{head}headers = {{ authorization = \"Bearer\n{s}\" }}\n"),
@@ -94,7 +94,7 @@ fn what_is_harmless_is_shown() {
 
 #[test]
 fn each_line_of_a_good_file_with_a_slip_shows_its_words() {
-    // A letter too many in a key: the rest of the line is told as it stands, but for what headers and queries carry.
+    // A key has a letter too many. The rest of the line is shown as it stands, except for the values in headers and queries.
     let text = CONTRACT.replace("idempotency = ", "idempotencyy = ");
     assert!(text != CONTRACT);
     let shown = read(&text).unwrap_err().render(false);

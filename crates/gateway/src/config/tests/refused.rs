@@ -40,7 +40,7 @@ fn columns_are_right_after_characters_of_several_bytes() {
     let text = dependency("headers = { x-a = \"日本語ö\", \"X-ß\" = \"1\" }");
     let report = read(&text).unwrap_err();
     let places: Vec<String> = report.mistakes().iter().map(|it| it.place.unwrap().to_string()).collect();
-    // A value may have such bytes, a name may not.
+    // A value may have such bytes, but a name may not.
     assert_eq!(places, ["3:27"], "{report}");
     let report = read("# 日本\n\"ключ\" = 1\n[gateway]\n  workers = 0 # ö\n").unwrap_err();
     let places: Vec<String> = report.mistakes().iter().map(|it| it.place.unwrap().to_string()).collect();
@@ -74,7 +74,7 @@ fn a_bracket_or_quote_that_is_not_closed_is_one_report_and_hides_no_other() {
 #[test]
 fn one_mistake_is_one_report() {
     let cases = [
-        // A misspelt or malformed value does not make its neighbour wrong.
+        // A misspelt or malformed value does not lead to reports on its neighbours.
         dependency("timeout = { read = \"60s\", totl = \"90s\" }"),
         dependency("timeout = { read = \"60s\", total = \"90x\" }"),
         dependency("").replace("url", "ulr"),
@@ -83,7 +83,7 @@ fn one_mistake_is_one_report() {
             "durable = true\non_unknown = \"confirm\"\nconfrim = { request = \"GET /\", applied = { status = 200 } }",
         ),
         operation("durable = true\nsettle = \"explicit\"\ncancle = { request = \"POST /\" }"),
-        // The same general mistake, inherited by an operation, is told once.
+        // A general mistake that an operation inherits is reported only once.
         operation("")
             .replace("[dependency.pay]\n", "[defaults]\ntimeout = { read = \"40s\" }\n[dependency.pay]\n"),
     ];
@@ -92,7 +92,7 @@ fn one_mistake_is_one_report() {
     }
 }
 
-/// Each text has one mistake: its line, and words of its message.
+/// Texts that have one mistake each, with its line and words of its message.
 #[test]
 fn every_rule_is_checked() {
     let reconcile = |list: &str, more: &str| {

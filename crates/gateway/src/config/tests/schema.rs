@@ -1,4 +1,4 @@
-//! The schema against the parser: each knows what the other knows.
+//! The schema compared with the parser: each knows what the other knows.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,8 @@ use super::super::keys::{Kind, ROOT, Spec};
 use super::super::*;
 use super::{CONTRACT, EVERYTHING, MISTAKES, env, name};
 
-/// The part of draft-07 that our schema uses. What it does not know is an error, so that nothing is skipped.
+/// Checks a value by the part of draft-07 that our schema uses. A rule that is not known here is an error, so that none is
+/// skipped.
 fn violations(schema: &Value, root: &Value, value: &Value, path: &str, out: &mut Vec<String>) {
     let Value::Object(rules) = schema else { panic!("a schema is an object: {schema}") };
     for (rule, given) in rules {
@@ -153,7 +154,7 @@ fn all_keys(spec: &'static Spec, out: &mut BTreeSet<(&'static str, &'static str)
     }
 }
 
-/// A key that stands in the table and is read by nobody would be accepted and wired to nothing.
+/// A key that stands in the table, but that no code reads, would be accepted and have no effect.
 #[test]
 fn the_reader_asks_for_every_key_of_the_table() {
     let document = toml::de::DeTable::parse(EVERYTHING).unwrap();
@@ -168,7 +169,7 @@ fn the_reader_asks_for_every_key_of_the_table() {
         files: Default::default(),
         asked: Default::default(),
     };
-    // The second pass alone: the first asks for whatever the file has.
+    // Only the second pass counts, since the first asks for everything that the file has.
     read::settings(&Section::new(&book, &ROOT, document.get_ref(), 0..0));
     let mut known = BTreeSet::new();
     all_keys(&ROOT, &mut known);

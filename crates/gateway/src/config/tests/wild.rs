@@ -1,11 +1,11 @@
-//! Whatever the text is: no panic, and every report can be shown. proptest prints the failing case and its seed.
+//! Any text at all: reading it never panics, and every report can be shown. proptest prints the failing case and its seed.
 
 use proptest::prelude::*;
 
 use super::super::*;
 use super::{CONTRACT, EVERYTHING, env};
 
-/// Reads, and shows whatever came of it.
+/// Reads a text, and shows the settings or the report.
 fn survive(text: &str) {
     match parse("seawall.toml", text, &env) {
         Ok(loaded) => assert!(effective(&loaded.settings).ends_with('\n')),
@@ -24,7 +24,7 @@ fn survive(text: &str) {
     }
 }
 
-/// Bits that break things in interesting places.
+/// Pieces of text that break a file in interesting places.
 fn splinter() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("\"".to_owned()),
@@ -78,7 +78,7 @@ proptest! {
         survive(&text.into_iter().collect::<String>());
     }
 
-    /// A secret in a header stays hidden, whatever happens to the file around it. Sixteen characters are as good as all.
+    /// A secret in a header stays hidden, whatever happens to the file around it. Sixteen of its characters count as the secret.
     #[test]
     fn a_secret_in_a_broken_file_is_not_shown(
         everything in any::<bool>(),
@@ -105,7 +105,7 @@ proptest! {
         }
     }
 
-    /// A value of one key put under another: every kind of value meets every kind of place.
+    /// The value of one key is put under another, so that every kind of value stands in every kind of place.
     #[test]
     fn swapped_values_are_read_or_reported(from in any::<prop::sample::Index>(), to in any::<prop::sample::Index>()) {
         let lines: Vec<&str> = EVERYTHING.lines().collect();

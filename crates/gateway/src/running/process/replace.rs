@@ -1,4 +1,4 @@
-//! Taking a new configuration: all of it with the files that it names, or nothing.
+//! Takes a new configuration: all of it with the files that it names, or nothing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::running::compiled::{Before, Compiled};
 use crate::running::tokens::TokenFile;
 
 impl Running {
-    /// Takes new settings whole with the files that they name, or refuses them whole. Says what changed.
+    /// Takes new settings with the files that they name, all of them or none. Returns what changed.
     ///
     /// # Errors
-    /// As [`Running::new`]; the old settings then stay in force.
+    /// Those of [`Running::new`]. The old settings then stay in force.
     pub fn replace(&self, settings: config::Settings) -> Result<Changes, String> {
         let now = self.clock.now();
         let old = self.compiled.load_full();
@@ -50,17 +50,17 @@ impl Running {
         self.parked.lock().sweep(now, |_| false);
     }
 
-    /// Tokens of callers; `None` where the file that was read at the start names none.
+    /// The tokens of callers; `None` where the file that was read at the start names none.
     pub(crate) fn clients_tokens(&self) -> Option<TokenFile> {
         self.clients_tokens.clone()
     }
 
-    /// Tokens of operators, likewise.
+    /// The tokens of operators; `None` where the file that was read at the start names none.
     pub(crate) fn admin_tokens(&self) -> Option<TokenFile> {
         self.admin_tokens.clone()
     }
 
-    /// The files of both.
+    /// The files of the callers' tokens and of the operators' tokens.
     pub(crate) fn token_paths(&self) -> impl Iterator<Item = PathBuf> {
         [&self.clients_tokens, &self.admin_tokens].into_iter().flatten().map(|file| file.path().to_owned())
     }

@@ -1,7 +1,7 @@
-//! Reload: the configuration's file and the files that it names, taken whole or refused whole, and what is said of it.
+//! Reload: takes the configuration file with the files that it names, all or nothing, and logs what came of it.
 //!
-//! SIGHUP takes what is there now. Without it, [`watch`] decides when a changed file is taken. Either way nothing is in force
-//! before all of it has been read, checked and compiled, certificates and tokens included.
+//! On SIGHUP the files are taken as they are now. Without it, [`watch`] decides when a changed file is taken. In both cases
+//! nothing is in force before all of it has been read, checked and compiled, including certificates and tokens.
 
 mod watch;
 
@@ -15,29 +15,30 @@ use crate::running::changes::{Changes, losses};
 use crate::running::process::{Reload, Running};
 use watch::{FileWatch, Move, NamedWatch, Step};
 
-/// How often the configuration's file is looked at. Its content is compared, so that a swapped link (as Kubernetes mounts do) counts.
+/// How often the configuration file is looked at. Its content is compared, so that a link that is replaced, as in Kubernetes
+/// mounts, is noticed.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
-/// Workers take a new configuration over at once; one that is busy for longer than this is not waited for.
+/// How long to wait until all workers have taken a new configuration over. They do so immediately unless they are busy.
 const TAKE_OVER: Duration = Duration::from_secs(2);
 
 /// Reloads one configuration file.
 #[derive(Debug)]
 pub(crate) struct Reloader {
     file: PathBuf,
-    /// The text in force.
+    /// The text of the file in force.
     text: String,
-    /// The text that stands in the file and was refused.
+    /// The text that stands in the file now and was refused.
     refused: Option<String>,
     watch: FileWatch,
-    /// The files that the text in force names, and what was in them when they were read.
+    /// The files that the text in force names, each with a number for its content when it was read.
     named: BTreeMap<PathBuf, Option<u64>>,
     named_watch: NamedWatch,
-    /// Why the named files could not be taken.
+    /// Why the named files could not be taken, as it was last logged.
     unfit: Option<String>,
 }
 
 impl Reloader {
-    /// For a file whose text is in force.
+    /// A reloader for a file whose text is in force.
     pub(crate) fn new(file: &Path, text: String, loaded: &Loaded, running: &Running) -> Reloader {
         let named = loaded.files.clone();
         Reloader {
@@ -51,18 +52,18 @@ impl Reloader {
         }
     }
 
-    /// How soon the next look should be, where the usual time is too long.
+    /// How soon the next look should come, where the usual time would be too long.
     pub(crate) fn hurry(&self) -> Option<Duration> {
         self.watch.is_settling().then_some(watch::SETTLE)
     }
 
-    /// Takes what is there now: an operator asked for it.
+    /// Takes the files as they are now, because an operator asked for it.
     pub(crate) async fn take_now(&mut self, running: &Running) {
         let content = std::fs::read(&self.file).ok();
         self.take(running, content).await;
     }
 
-    /// Looks whether something changed, and takes it when it is time.
+    /// Looks whether something changed, and takes it when the time has come.
     pub(crate) async fn look(&mut self, running: &Running) {
         let now = running.clock.now();
         running.forget_the_long_gone(now);
@@ -81,7 +82,7 @@ impl Reloader {
         }
     }
 
-    /// Says of a content whether it loses something. One that will be refused loses nothing.
+    /// Judges whether a content loses something. A content that will be refused anyway loses nothing.
     fn judge(&mut self, running: &Running, content: &[u8]) {
         let text = str::from_utf8(content).unwrap_or_default();
         let old = running.compiled.load();
@@ -107,7 +108,7 @@ impl Reloader {
         let number = content.as_ref().map(|content| files::number(&content[..]));
         let text = match content.map(String::from_utf8) {
             Some(Ok(text)) => text,
-            // Read again for the words that say why.
+            // The file is read again, to report why it cannot be read.
             Some(Err(_)) | None => match config::text(&self.file) {
                 Ok(text) => text,
                 Err(report) => {
@@ -134,7 +135,7 @@ impl Reloader {
         match self.named_watch.look(files::number(&contents), now) {
             Move::Wait => {}
             Move::Try => {
-                // A file that was refused may have been so because of what was in these.
+                // If the configuration file was refused, the reason may have been the old content of these files.
                 let texts = [self.refused.clone(), Some(self.text.clone())];
                 for text in texts.into_iter().flatten() {
                     match self.put_in_force(running, &text) {
@@ -159,8 +160,8 @@ impl Reloader {
         self.file.display().to_string()
     }
 
-    /// Puts a text in force with everything that it names, or changes nothing.
-    fn put_in_force(&mut self, running: &Running, text: &str) -> Result<Taken, String> {
+    /// Puts a text in force with all files that it names, or changes nothing.
+    fn put_in_force(&mut self, running: &Running, text: &str) -> Result<TakenConfig, String> {
         let loaded = config::parse(&self.name(), text, &environment).map_err(|report| report.to_string())?;
         let restart = needs_restart(running, &loaded.settings);
         let changes = running.replace(loaded.settings)?;
@@ -173,13 +174,13 @@ impl Reloader {
         }
         self.named_watch.taken(files::number(&self.named), running.clock.now());
         let notes = loaded.notes.iter().map(ToString::to_string).collect();
-        Ok(Taken { restart, notes, changes })
+        Ok(TakenConfig { restart, notes, changes })
     }
 }
 
-/// What is to be said of a reload.
+/// What there is to say of a reload that was taken.
 #[derive(Debug)]
-struct Taken {
+struct TakenConfig {
     restart: Vec<&'static str>,
     notes: Vec<String>,
     changes: Changes,
@@ -189,8 +190,8 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Tells what changed, once every worker follows it.
-async fn announce(running: &Running, file: &Path, taken: Taken) {
+/// Logs what changed, once every worker routes by it.
+async fn announce(running: &Running, file: &Path, taken: TakenConfig) {
     for what in taken.restart {
         tracing::warn!(what, "takes effect at the next start only");
     }
@@ -225,7 +226,7 @@ fn refuse(running: &Running, report: &str) {
     *running.last_reload.lock() = Some(Reload { at: SystemTime::now(), refused, changed: Vec::new() });
 }
 
-/// What changed and is only read at the start.
+/// The settings that changed although they are only read at the start.
 fn needs_restart(running: &Running, new: &Settings) -> Vec<&'static str> {
     let compiled = running.compiled.load();
     let (old, new_gateway) = (&compiled.settings.gateway, &new.gateway);

@@ -1,71 +1,72 @@
-//! When a changed file is taken: two machines that are told what was seen and at what time, and answer what to do.
+//! Decides when a changed file is taken. Two machines are told what was seen and at what time, and answer what to do.
 //!
-//! The obvious watcher takes a file as soon as it differs. But files are emptied before they are written, written in pieces, and
-//! deployed by programs that fail halfway; what is taken then routes nothing. And a certificate and its key are two files, which
-//! nothing replaces in the same moment. So a file must rest before it is taken: shortly where it only changes something, for ten
-//! seconds where it loses something, and a pair that does not fit is waited for.
+//! The obvious watcher takes a file as soon as it differs. But files are emptied before they are written, they are written in
+//! pieces, and they are deployed by programs that fail halfway. A file that is taken at such a moment routes nothing. And a
+//! certificate and its key are two files, which nobody can replace at the same moment. So a file must be unchanged for a while
+//! before it is taken: for a short time if it only changes something, and for ten seconds if it loses something. A
+//! certificate and a key that do not fit together are waited for.
 
 use std::time::Duration;
 
 use seawall_policy::Time;
 
-/// A changed file must rest for this long: somebody may be writing it.
+/// How long a changed file must be unchanged before it is taken, since a program may be writing it.
 pub(super) const SETTLE: Duration = Duration::from_millis(100);
-/// One that loses something must rest for this long: it may have been written by half.
+/// How long a file that loses something must be unchanged before it is taken, since it may be only half written.
 pub(super) const LOSS: Duration = Duration::from_secs(10);
-/// How often the files are looked at that the configuration names.
+/// How often the files that the configuration names are looked at.
 const LOOK: Duration = Duration::from_secs(10);
-/// How often, while they change.
+/// How often they are looked at while they change.
 const LOOK_CLOSER: Duration = Duration::from_secs(1);
-/// How long files that do not fit together are waited for in silence.
+/// How long files that do not fit together are waited for before that is reported.
 pub(super) const HALF: Duration = Duration::from_secs(60);
 
-/// What to do after a look at the configuration's file.
+/// What to do after a look at the configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Nothing, for now.
     Wait,
-    /// It rests: say by [`FileWatch::judged`] whether it loses something.
+    /// The file is unchanged for a while: tell by [`FileWatch::judged`] whether it loses something.
     Judge,
-    /// Take it.
+    /// Take the file.
     Take,
 }
 
-/// Watches the configuration's file. Contents are told apart by a number.
+/// Watches the configuration file. Each content has a number, by which contents are told apart.
 #[derive(Debug)]
 pub(super) struct FileWatch {
-    /// The content that was taken or refused last.
+    /// The content that was last taken or refused.
     known: Option<u64>,
-    /// Another one, that was not.
-    seen: Option<Seen>,
+    /// Another content, which was seen later and has been neither taken nor refused.
+    seen: Option<SeenContent>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct SeenContent {
     content: u64,
     since: Time,
     loses: Option<bool>,
 }
 
 impl FileWatch {
-    /// `known`: the content that is in force.
+    /// `known` is the content in force.
     pub(super) fn new(known: Option<u64>) -> FileWatch {
         FileWatch { known, seen: None }
     }
 
-    /// Whether the next look should come as soon as the file may have settled.
+    /// Whether the next look should come early, because the file may soon have been unchanged for long enough.
     pub(super) fn is_settling(&self) -> bool {
         self.seen.as_ref().is_some_and(|seen| seen.loses.is_none())
     }
 
-    /// The file holds this now. A file that is gone for a moment is about to be replaced, and is no change.
+    /// Tells that the file has this content now. A file that is gone for a moment is about to be replaced, which is no change.
     pub(super) fn look(&mut self, content: Option<u64>, now: Time) -> Step {
         let Some(content) = content.filter(|content| self.known != Some(*content)) else {
             self.seen = None;
             return Step::Wait;
         };
         let Some(seen) = self.seen.as_ref().filter(|seen| seen.content == content) else {
-            self.seen = Some(Seen { content, since: now, loses: None });
+            self.seen = Some(SeenContent { content, since: now, loses: None });
             return Step::Wait;
         };
         let rested = now.since(seen.since);
@@ -77,14 +78,14 @@ impl FileWatch {
         }
     }
 
-    /// Whether what was seen last loses something.
+    /// Tells whether the content that was seen last loses something.
     pub(super) fn judged(&mut self, loses: bool) {
         if let Some(seen) = &mut self.seen {
             seen.loses = Some(loses);
         }
     }
 
-    /// This content was taken or refused, so it is not looked at again.
+    /// Tells that this content was taken or refused, so that it is not looked at again.
     pub(super) fn done(&mut self, content: Option<u64>) {
         self.known = content;
         self.seen = None;
@@ -96,26 +97,26 @@ impl FileWatch {
 pub(super) enum Move {
     /// Nothing, for now.
     Wait,
-    /// Take them; they may not fit together yet.
+    /// Try to take them. They may not fit together yet.
     Try,
-    /// They did not fit together for too long: say so.
+    /// They have not fitted together for a minute: report that.
     Tell,
 }
 
 /// Watches the files that the configuration names: secrets, certificates, keys and tokens.
 #[derive(Debug)]
 pub(super) struct NamedWatch {
-    /// The contents that are in force.
+    /// The contents in force.
     known: u64,
     other: Option<Other>,
     next: Time,
 }
 
-/// Contents that are not in force.
+/// The contents that were seen last and are not in force.
 #[derive(Debug)]
 struct Other {
     contents: u64,
-    /// When the first of them was seen.
+    /// When a content that is not in force was first seen.
     first: Time,
     since: Time,
     tried: bool,
@@ -123,7 +124,7 @@ struct Other {
 }
 
 impl NamedWatch {
-    /// `known`: the contents that are in force.
+    /// `known` are the contents in force.
     pub(super) fn new(known: u64, now: Time) -> NamedWatch {
         NamedWatch { known, other: None, next: now.saturating_add(LOOK) }
     }
@@ -133,7 +134,7 @@ impl NamedWatch {
         now >= self.next
     }
 
-    /// The files hold this now.
+    /// Tells that the files have these contents now.
     pub(super) fn look(&mut self, contents: u64, now: Time) -> Move {
         if contents == self.known {
             self.other = None;
@@ -162,7 +163,7 @@ impl NamedWatch {
         Move::Wait
     }
 
-    /// These contents are in force.
+    /// Tells that these contents are in force.
     pub(super) fn taken(&mut self, contents: u64, now: Time) {
         *self = NamedWatch::new(contents, now);
     }
@@ -184,13 +185,13 @@ mod tests {
         assert_eq!(watch.look(Some(1), at(0)), Step::Wait);
         assert_eq!(watch.look(Some(2), at(500)), Step::Wait);
         assert!(watch.is_settling());
-        assert_eq!(watch.look(Some(3), at(600)), Step::Wait, "it still changes");
+        assert_eq!(watch.look(Some(3), at(600)), Step::Wait, "the file still changes");
         assert_eq!(watch.look(Some(3), at(699)), Step::Wait);
         assert_eq!(watch.look(Some(3), at(700)), Step::Judge);
         watch.judged(false);
         assert_eq!(watch.look(Some(3), at(700)), Step::Take);
         watch.done(Some(3));
-        assert_eq!(watch.look(Some(3), at(5000)), Step::Wait, "it is not taken twice");
+        assert_eq!(watch.look(Some(3), at(5000)), Step::Wait, "a content is not taken twice");
     }
 
     #[test]
@@ -202,7 +203,7 @@ mod tests {
         assert!(!watch.is_settling());
         assert_eq!(watch.look(Some(2), at(9999)), Step::Wait);
         assert_eq!(watch.look(Some(2), at(10_000)), Step::Take);
-        // A change, a file that is gone, and the old content begin anew.
+        // After a change, after a file that is gone, and after the old content, the time begins anew.
         for between in [Some(3), None, Some(1)] {
             let mut watch = FileWatch::new(Some(1));
             watch.look(Some(2), at(0));
@@ -232,7 +233,11 @@ mod tests {
     fn half_a_pair_is_waited_for_and_told_once() {
         let mut watch = NamedWatch::new(1, at(0));
         watch.look(2, at(10_000));
-        assert_eq!(watch.look(2, at(11_000)), Move::Try, "the certificate; the key does not fit yet");
+        assert_eq!(
+            watch.look(2, at(11_000)),
+            Move::Try,
+            "the certificate is new, and the key does not fit yet"
+        );
         let mut now = 12_000;
         while now < 70_000 {
             assert_eq!(watch.look(2, at(now)), Move::Wait, "{now}");
@@ -240,11 +245,11 @@ mod tests {
         }
         assert_eq!(watch.look(2, at(70_000)), Move::Tell);
         assert_eq!(watch.look(2, at(71_000)), Move::Wait);
-        assert!(!watch.is_due(at(80_999)) && watch.is_due(at(81_000)), "there is no hurry any more");
-        // The key comes after all.
+        assert!(!watch.is_due(at(80_999)) && watch.is_due(at(81_000)), "looks are no longer more frequent");
+        // The right key comes in the end.
         assert_eq!(watch.look(3, at(90_000)), Move::Wait);
         assert_eq!(watch.look(3, at(91_000)), Move::Try);
-        // It never was a key for it: another minute in silence.
+        // It was not the right key, so another minute passes before that is reported.
         assert_eq!(watch.look(3, at(149_000)), Move::Wait);
         assert_eq!(watch.look(3, at(150_000)), Move::Tell);
     }
