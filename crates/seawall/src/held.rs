@@ -20,9 +20,9 @@
 //! - The branches of a `join!` or `select!` are one task, so a connection held in one branch counts against a call in
 //!   another. Put each branch into a [`scope`] where that is wrong.
 //! - A connection that is moved to another task counts for the task that took it, until it is given back.
-//! What runs on the pool itself, as `query.fetch_all(&*pool)` does, is not seen: it holds a connection only while it is
-//! awaited. That is not so for `fetch`, whose stream of rows holds one until it is dropped: acquire a connection for
-//! it.
+//! - What runs on the pool itself, as `query.fetch_all(&*pool)` does, is not seen: it holds a connection only while it is
+//!   awaited. That is not so for `fetch`, whose stream of rows holds one until it is dropped: acquire a connection for
+//!   it.
 //! - Where a future runs on an executor other than tokio's, outside of a scope, nothing is seen.
 
 mod holder;

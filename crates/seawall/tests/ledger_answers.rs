@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use seawall::ledger::protocol::{Call, Found, Performed, Undone};
+use seawall::ledger::protocol::{Delivery, Found, Performed, Undone};
 use seawall::ledger::{Cancel, Confirm, Durable, Ledger, Sqlite};
 use seawall::{Dependency, Effect, Idempotency, When};
 use seawall_lab::rogue::{Act, Answer, Load, Rogue};
@@ -96,7 +96,7 @@ async fn an_answer_that_cannot_be_read_is_neither_applied_nor_absent_nor_cancell
     assert_eq!(outcome.effect(), Effect::Applied);
 
     let (row, remote) = (outcome.action().clone(), charge.remote());
-    let call = Call { action: &row, number: 1, deadline: Instant::now() + Duration::from_secs(60) };
+    let call = Delivery { action: &row, number: 1, deadline: Instant::now() + Duration::from_secs(60) };
     for (name, answer) in unreadable(200) {
         provider.answers(answer);
         assert_eq!(remote.perform(call).await.0, Performed::Unknown, "{name}");
