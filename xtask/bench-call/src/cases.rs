@@ -142,7 +142,9 @@ fn guards() -> Vec<Case> {
     ]
 }
 
-fn seawall(settings: impl Fn(seawall::Builder) -> seawall::Builder + 'static) -> impl Fn() -> Calls {
+fn seawall(
+    settings: impl Fn(seawall::DependencyBuilder) -> seawall::DependencyBuilder + 'static,
+) -> impl Fn() -> Calls {
     move || {
         let dependency = settings(Dependency::builder("bench")).build().expect("good settings");
         Arc::new(move |calls| {
