@@ -209,7 +209,12 @@ impl Dependency {
                     now = at;
                     next
                 }
-                Step::Finish(finish) => return outcome(&mut walk, finish, last),
+                Step::Finish(finish) => {
+                    if walk.proved_well() && keys.breaker.is_none() {
+                        self.shared.succeeds(now);
+                    }
+                    return outcome(&mut walk, finish, last);
+                }
             };
         }
     }

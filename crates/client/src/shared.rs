@@ -60,8 +60,9 @@ impl Shared {
         ended != 0 && now.since(Time::from_nanos(ended)) + COARSE < RECENT_SUCCESS
     }
 
+    /// An attempt without a key that was no probe succeeded.
     #[inline]
-    fn succeeds(&self, now: Time) {
+    pub(crate) fn succeeds(&self, now: Time) {
         let before = Time::from_nanos(self.succeeded.load(Ordering::Relaxed));
         if before == Time::ZERO || now.since(before) > COARSE {
             self.succeeded.store(now.as_nanos(), Ordering::Relaxed);
@@ -145,12 +146,19 @@ pub(crate) struct CallGuards<'a> {
     clock: Clock,
     /// The slot of an answered attempt, held until its body is over.
     answered: Option<LimitSlot>,
+    /// The last attempt that ended succeeded, and was no probe.
+    proved_well: bool,
 }
 
 impl<'a> CallGuards<'a> {
     #[inline]
     pub(crate) fn new(shared: &'a Arc<Shared>, keys: &'a Keys, clock: Clock) -> CallGuards<'a> {
-        CallGuards { shared, keys, clock, answered: None }
+        CallGuards { shared, keys, clock, answered: None, proved_well: false }
+    }
+
+    /// Whether the last attempt that ended succeeded, and was no probe.
+    pub(crate) fn proved_well(&self) -> bool {
+        self.proved_well
     }
 
     /// The slot of the answered attempt, to be held by its body.
@@ -210,9 +218,7 @@ impl Guards for CallGuards<'_> {
 
     #[inline]
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass> {
-        if report.is_success() && self.keys.breaker.is_none() && !permit.is_probe() {
-            self.shared.succeeds(now);
-        }
+        self.proved_well = report.is_success() && !permit.is_probe();
         let remains = self.shared.change(|guards| guards.settle(permit, report, after, now, draw));
         self.answered = remains.slot;
         remains.pass

@@ -83,6 +83,11 @@ impl<'a> Walk<'a> {
         self.call.caller_left();
     }
 
+    /// Whether the last attempt that ended succeeded, and was no probe.
+    pub(crate) fn proved_well(&self) -> bool {
+        self.guards.proved_well()
+    }
+
     /// The slot of the answered attempt, to be held by its body.
     pub(crate) fn take_slot(&mut self) -> Option<Slot> {
         self.guards.take_slot()

@@ -139,6 +139,17 @@ impl Breaker {
             State::Closed(Closed { ramp: None, .. }) | State::ForcedClosed => {
                 Ok(Pass { era: self.era, probe: 0 })
             }
+            _ => self.admit_unusual(now),
+        }
+    }
+
+    /// Apart from the usual case, so that this one is small enough to be compiled into its callers.
+    #[cold]
+    fn admit_unusual(&mut self, now: Time) -> Result<Pass, BreakerRefusal> {
+        match self.state {
+            State::Closed(Closed { ramp: None, .. }) | State::ForcedClosed => {
+                Ok(Pass { era: self.era, probe: 0 })
+            }
             State::Closed(closed @ Closed { ramp: Some(ramp), .. }) => self.admit_ramping(closed, ramp, now),
             State::Open { until, .. } if now < until => Err(self.refusal(Some(until))),
             State::Open { until, .. } => {

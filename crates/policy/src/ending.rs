@@ -226,7 +226,7 @@ impl Rules {
                 verdict.effect = declared;
                 verdict.decision = if declared == Unknown { Open } else { Definite };
             }
-            None if self.refuses.contains(&answer.status) => {
+            None if !self.refuses.is_empty() && self.refuses.contains(&answer.status) => {
                 (verdict.effect, verdict.decision) = (NotApplied, Unprocessed);
             }
             None => {}
