@@ -149,6 +149,9 @@ impl Declared<'_> {
             fields("cancel.not_found", &cancel.not_found);
             fields("cancel.already", &cancel.already);
         }
+        if self.confirm.is_some_and(|confirm| confirm.absences == 0) {
+            error("confirm.absences", Wrong::new("this number must be at least 1"));
+        }
         if self.confirm.is_some_and(|confirm| confirm.applied.is_empty()) {
             let wrong = Wrong::new("no answer would mean \"it took effect\"");
             error("confirm.applied", wrong.help("say which answers do"));

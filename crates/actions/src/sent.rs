@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use seawall_policy::{Idempotency, Wrong};
 
-use crate::template::{RequestTemplate, header_name, stored_header};
+use crate::template::{RequestTemplate, stored_header};
 
 /// The header from which most providers read the key.
 pub(crate) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
@@ -46,9 +46,9 @@ impl Sent {
     /// The key goes out in this header.
     ///
     /// # Errors
-    /// It is not a header.
+    /// It is not a header, or one that carries credentials: those of the endpoint would take the place of the key.
     pub fn key_in(&mut self, name: &str) -> Result<(), Wrong> {
-        self.key_header = Some(header_name(name)?);
+        self.key_header = Some(stored_header(name)?);
         Ok(())
     }
 }

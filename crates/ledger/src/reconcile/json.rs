@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::{Amount, Listed, ListedState, NoPage, Page};
 use crate::machine::Stamp;
 
-/// How a provider's list is read. The fields are the settings of `[dependency.NAME.reconcile]`.
+/// How a provider's list is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JsonList {
     /// Where a page has its items: a JSON pointer (RFC 6901) to an array. Empty where the page itself is the array.
@@ -49,7 +49,7 @@ impl JsonList {
     /// or has an amount that is no exact number. No item is skipped.
     pub fn page(&self, body: &[u8]) -> Result<Page, NoPage> {
         let unreadable = |why: &str| NoPage::Unreadable(why.to_owned());
-        let whole: &RawValue = serde_json::from_slice(body).map_err(|_| unreadable("it is not JSON"))?;
+        let whole = whole(body).ok_or_else(|| unreadable("it is not JSON"))?;
         let items = find(whole, &self.items).ok_or_else(|| unreadable("there are no items"))?;
         let items: Vec<&RawValue> =
             serde_json::from_str(items.get()).map_err(|_| unreadable("its items are no array"))?;
@@ -114,12 +114,18 @@ pub fn amount_at(request: &[u8], pointer: &str) -> Option<Amount> {
     } else {
         request
     };
-    let whole: &RawValue = serde_json::from_slice(body).ok()?;
-    text(find(whole, pointer)?)?.parse().ok()
+    text(find(whole(body)?, pointer)?)?.parse().ok()
 }
 
-/// What stands at a JSON pointer, as it is written.
-fn find<'a>(whole: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
+/// A whole JSON text, as it is written. A byte order mark before it is passed over, as in every answer.
+#[must_use]
+pub fn whole(text: &[u8]) -> Option<&RawValue> {
+    serde_json::from_slice(text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)).ok()
+}
+
+/// The value at a JSON pointer (RFC 6901), as it is written.
+#[must_use]
+pub fn find<'a>(whole: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
     let mut here = whole;
     if pointer.is_empty() {
         return Some(here);
@@ -151,8 +157,9 @@ impl std::borrow::Borrow<str> for Name<'_> {
     }
 }
 
-/// A string's content, a number's digits, `true` or `false`.
-fn text(raw: &RawValue) -> Option<String> {
+/// The content of a string, the digits of a number, `true` or `false`; `None` for `null`, a list or an object.
+#[must_use]
+pub fn text(raw: &RawValue) -> Option<String> {
     match raw.get().as_bytes().first()? {
         b'"' => serde_json::from_str(raw.get()).ok(),
         b'{' | b'[' | b'n' => None,
@@ -197,6 +204,13 @@ mod tests {
 
     fn why(list: &JsonList, body: &str) -> String {
         list.page(body.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_page_or_a_recorded_body_is_passed_over() {
+        let page = list().page("\u{feff}{\"data\": []}".as_bytes()).unwrap();
+        assert!(page.records.is_empty());
+        assert_eq!(amount_at("\u{feff}{\"amount\": 7}".as_bytes(), "/amount"), "7".parse().ok());
     }
 
     #[test]

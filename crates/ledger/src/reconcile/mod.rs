@@ -25,7 +25,7 @@ mod list;
 mod window;
 
 pub use amount::{Amount, NoAmount};
-pub use json::{JsonList, amount_at};
+pub use json::{JsonList, amount_at, find, text, whole};
 pub use list::{LONGEST_TEXT_BYTES, ListAsk, Listed, ListedState, NoPage, Page};
 pub use window::{DAY, NoWindow, Window, Zone};
 

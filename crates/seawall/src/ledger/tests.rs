@@ -64,6 +64,18 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
+fn a_key_in_a_header_of_credentials_and_an_absence_believed_for_nothing_are_refused() {
+    let said = |durable: DurableBuilder| {
+        let misuse = durable.build().unwrap_err();
+        misuse.problems().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    };
+    let credentials = said(keyed().key_header("authorization"));
+    assert!(credentials.contains("`authorization` carries credentials"), "{credentials}");
+    let absences = said(keyed().confirm(confirm().absences(0)));
+    assert!(absences.contains("absences") && absences.contains("at least 1"), "{absences}");
+}
+
+#[test]
 fn defaults_are_the_cautious_ones() {
     let on_unknown = |durable: DurableBuilder| durable.build().unwrap().rules().on_unknown;
     assert_eq!(on_unknown(keyed()), OnUnknown::Repeat);
