@@ -38,6 +38,8 @@ fn what_only_a_builder_can_say_is_checked_too() {
         (keyed().header("x-a b", "1"), "header: this is not a header name"),
         (keyed().header("x-order", "\n"), "header: the value of `x-order` is not ASCII text"),
         (keyed().key_header("not a header"), "key_header: this is not a header name"),
+        (keyed().key_header("authorization"), "key_header: `authorization` carries credentials"),
+        (keyed().confirm(confirm().absences(0)), "confirm.absences: this number must be at least 1"),
         (keyed().confirm(confirm().id("id")).cancel(refund("{kye}")), "confirm.id: the JSON pointer `id`"),
     ];
     for (builder, expected) in rows {
@@ -64,15 +66,19 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
-fn a_key_in_a_header_of_credentials_and_an_absence_believed_for_nothing_are_refused() {
-    let said = |durable: DurableBuilder| {
-        let misuse = durable.build().unwrap_err();
-        misuse.problems().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-    };
-    let credentials = said(keyed().key_header("authorization"));
-    assert!(credentials.contains("`authorization` carries credentials"), "{credentials}");
-    let absences = said(keyed().confirm(confirm().absences(0)));
-    assert!(absences.contains("absences") && absences.contains("at least 1"), "{absences}");
+fn a_builder_that_is_told_nothing_has_the_default_rules() {
+    for idempotency in [Idempotency::Idempotent, Idempotency::Keyed, Idempotency::None] {
+        let durable = operation(idempotency).durable("POST /v1/charges").build().unwrap();
+        let declared = seawall_actions::Declared {
+            idempotency,
+            total: Some(secs(30)),
+            repeats_in_doubt: false,
+            confirm: None,
+            cancel: None,
+            durable: None,
+        };
+        assert_eq!(*durable.rules(), declared.default_rules(), "{idempotency:?}");
+    }
 }
 
 #[test]
