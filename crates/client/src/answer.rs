@@ -53,7 +53,7 @@ impl std::error::Error for Truncated {}
 pub struct AnswerBody(Kind);
 
 enum Kind {
-    /// All of it came with the head.
+    /// The whole body came with the head.
     Whole(Option<Bytes>),
     Flowing(Box<Flowing>),
 }
@@ -80,7 +80,7 @@ struct Flowing {
 }
 
 enum Way {
-    /// The line is gone when the body is over.
+    /// An HTTP/1.1 connection. `line` is `None` once the body has ended.
     Line {
         line: Option<Box<Line>>,
         pool: Arc<Pool>,
@@ -147,7 +147,7 @@ impl AnswerBody {
         AnswerBody(Kind::Flowing(Box::new(flowing)))
     }
 
-    /// Whether more of it is to come.
+    /// Whether more of the body is to come.
     pub(crate) fn is_flowing(&self) -> bool {
         match &self.0 {
             Kind::Whole(_) => false,

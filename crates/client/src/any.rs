@@ -32,14 +32,14 @@ pub struct Site {
     pub shared: Arc<Shared>,
     /// The clock that gives the guards their time.
     pub clock: Clock,
-    /// How calls go.
+    /// The plan for all calls of the operation.
     pub plan: Arc<Plan>,
 }
 
 /// One attempt, as it is described to the closure that makes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Try {
-    /// 1 for the first.
+    /// The number of the attempt; 1 for the first.
     pub number: u32,
     /// Which endpoint, in order of preference, from 0.
     pub endpoint: usize,
@@ -49,41 +49,41 @@ pub struct Try {
     pub clock: Clock,
 }
 
-/// What an attempt came to.
+/// The result of an attempt, and what it means.
 #[derive(Debug)]
 pub struct Judged<T> {
-    /// What it means.
+    /// How the attempt ended, as the guards see it.
     pub ending: Ending,
-    /// Whether it could be made again.
+    /// Whether the attempt could be made again.
     pub again: bool,
     /// What the caller gets.
     pub value: T,
 }
 
-/// How a call came out.
+/// How a call ended.
 #[derive(Debug)]
 pub struct Concluded<T> {
-    /// The verdict.
+    /// The end of the call, as the machine tells it.
     pub finish: Finish,
     /// How the last attempt ended; `None` if there was no attempt.
     pub ending: Option<Ending>,
     /// What the last attempt returned to the caller; `None` if it was aborted or if there was no attempt.
     pub value: Option<T>,
-    /// When it was over.
+    /// The time at which the call ended.
     pub at: Time,
 }
 
 /// Makes attempts, and says what their results mean.
 pub trait Work {
-    /// One attempt.
+    /// The future of one attempt.
     type Attempt: Future;
-    /// What the caller gets of it.
+    /// What the caller gets from an attempt.
     type Value;
 
     /// Makes an attempt.
     fn attempt(&mut self, attempt: Try) -> Self::Attempt;
 
-    /// Says what an attempt came to.
+    /// Says what the output of an attempt means.
     fn judge(&mut self, output: <Self::Attempt as Future>::Output) -> Judged<Self::Value>;
 
     /// Whether an attempt that was aborted could be made again.

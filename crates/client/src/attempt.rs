@@ -50,7 +50,7 @@ pub(crate) struct Sending<'a> {
     pub(crate) clock: Clock,
 }
 
-/// How an attempt came out.
+/// How an attempt ended, and its answer if there is one.
 pub(crate) struct Tried {
     pub(crate) ending: Ending,
     pub(crate) answer: Option<Response<AnswerBody>>,

@@ -58,9 +58,9 @@ struct KeptState {
     passed: Option<Vec<Frame<Bytes>>>,
     bytes: usize,
     bound: usize,
-    /// The caller has delivered all of it.
+    /// Whether the caller has delivered the whole body.
     complete: bool,
-    /// The caller's body broke.
+    /// Whether the caller's body broke.
     broken: bool,
     /// The number of frames that the attempt in flight has taken. A change means progress.
     taken: u64,

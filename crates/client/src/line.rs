@@ -60,7 +60,7 @@ pub(crate) struct Line {
     pub(crate) idle_since: Time,
     /// The longest idle time after which it was seen open, since its last exchange.
     pub(crate) seen_open: Duration,
-    /// It has carried an exchange before.
+    /// Whether it has carried an exchange before.
     pub(crate) used: bool,
 }
 
@@ -95,7 +95,7 @@ pub(crate) enum Broke {
     Ended,
     /// The connection failed.
     Io(io::Error),
-    /// What came is no answer.
+    /// The bytes that came are no valid answer.
     Misread(Misread),
     /// The caller's body broke.
     Body(BodyError),
@@ -259,7 +259,7 @@ impl Line {
         }
     }
 
-    /// Sends what there is of the request.
+    /// Sends what is available of the request.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<(), Broke> {
         match self.upload.poll(&mut self.io, cx) {
             Poll::Ready(Err(Unfinished::Body(error))) => {

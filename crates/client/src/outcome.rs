@@ -1,14 +1,14 @@
-//! How a call came out.
+//! How a call ended.
 
 use http::Response;
 use seawall_policy::{Ending, Finish, Reason};
 
 use crate::answer::AnswerBody;
 
-/// How a call came out.
+/// How a call ended.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The verdict.
+    /// The end of the call, as the machine tells it.
     pub finish: Finish,
     /// The dependency's answer, if there is one to pass on.
     pub answer: Option<Response<AnswerBody>>,

@@ -208,7 +208,7 @@ impl Pool {
         }
     }
 
-    /// A connection is free again.
+    /// Takes back a connection whose exchange has ended.
     pub(crate) fn put(self: &Arc<Self>, mut line: Box<Line>, now: Time) {
         // If the request was not sent whole, nobody will finish it, so the connection is ended with a reset.
         line.meter.reset_on_drop(!line.has_sent_whole());

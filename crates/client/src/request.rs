@@ -36,7 +36,7 @@ impl CallRequest {
     pub const KEEP: usize = 64 << 10;
 }
 
-/// What is asked while a breaker is open.
+/// The health request, which is sent only while a breaker is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthRequest {
     /// GET, HEAD or OPTIONS.
@@ -45,7 +45,7 @@ pub struct HealthRequest {
     pub path: PathAndQuery,
 }
 
-/// What repeats of one request share.
+/// What all attempts of one call's request share.
 pub(crate) struct Template {
     pub(crate) method: Method,
     pub(crate) path: PathAndQuery,

@@ -68,9 +68,9 @@ impl Drop for Following {
 
 /// Why a call goes on although its future was dropped.
 pub(crate) enum Stays {
-    /// Its effect is to be known.
+    /// So that its effect becomes known.
     ForItsEffect,
-    /// It tells whether the endpoint hangs.
+    /// As a witness, to learn whether the endpoint hangs.
     AsWitness(Following),
 }
 
@@ -100,14 +100,14 @@ impl Tracks {
         }
     }
 
-    /// The last byte of the request has left.
+    /// Is called when the last byte of the request has left.
     pub(crate) fn sent_whole(&self) {
         if let Some(flight) = &mut self.state.lock().flight {
             flight.sent_whole = true;
         }
     }
 
-    /// The attempt is over.
+    /// Is called when the attempt has ended.
     pub(crate) fn over(&self) {
         self.state.lock().flight = None;
     }
@@ -145,7 +145,7 @@ impl Tracks {
         self.state.lock().cut.take()
     }
 
-    /// The future is dropped.
+    /// Is called when the call's future is dropped. Returns why the call goes on; `None` if it ends here.
     pub(crate) fn leaves(&self) -> Option<Stays> {
         let mut state = self.state.lock();
         let flight = state.flight.as_ref().filter(|flight| self.can_go_on(flight))?;

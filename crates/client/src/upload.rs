@@ -26,12 +26,12 @@ thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// How a body's length is told.
+/// How a body's length is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sized {
     /// There is no body, and this needs no field, since the method usually has none.
     Nothing,
-    /// The number of its bytes is told.
+    /// The number of bytes is declared.
     Length(u64),
     /// The body is sent in chunks, and its length is not declared.
     Chunks,
@@ -53,7 +53,7 @@ pub(crate) struct Upload {
     source: Option<UploadSource>,
     /// Bytes that are ready to be sent, and that the socket has not taken yet.
     out: Vec<u8>,
-    /// The bytes of `out` that were taken.
+    /// The number of bytes of `out` that the socket has taken.
     taken: usize,
     /// A piece that is sent after `out`. If it is a chunk, a line end follows it.
     piece: Bytes,

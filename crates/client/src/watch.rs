@@ -21,7 +21,7 @@ use crate::tracks::Tracks;
 pub(crate) enum Lapse {
     /// There was no progress for the time of the read timeout.
     Read,
-    /// The end of the exchange's time.
+    /// The exchange's end has passed.
     End,
 }
 
@@ -62,7 +62,7 @@ impl Watch {
         self
     }
 
-    /// The last byte of the request has left.
+    /// Is called when the last byte of the request has left.
     pub(crate) fn sent_whole(&self) {
         if let Some((tracks, _)) = &self.call {
             tracks.sent_whole();

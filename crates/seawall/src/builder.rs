@@ -1,4 +1,4 @@
-//! Describing a dependency.
+//! The builder of a dependency.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -166,13 +166,13 @@ impl DependencyBuilder {
         self
     }
 
-    /// What repeats cost.
+    /// What repeats cost, so that they stay few when most calls fail.
     pub fn budget(mut self, budget: Budget) -> DependencyBuilder {
         self.budget = budget;
         self
     }
 
-    /// How many calls may be in flight.
+    /// How many calls may be in flight at each endpoint.
     pub fn concurrency(mut self, concurrency: Concurrency) -> DependencyBuilder {
         self.concurrency = concurrency;
         self
@@ -216,7 +216,7 @@ impl DependencyBuilder {
         self
     }
 
-    /// Which HTTP is spoken.
+    /// Which version of HTTP is used. Default: [`HttpVersion::Auto`].
     pub fn http_version(mut self, version: HttpVersion) -> DependencyBuilder {
         self.http = version;
         self
@@ -232,7 +232,7 @@ impl DependencyBuilder {
         Ok(self)
     }
 
-    /// Sends from this local address.
+    /// Connects from this local address. Only endpoint addresses of the same family are used.
     pub fn bind(mut self, address: IpAddr) -> DependencyBuilder {
         self.bind = Some(address);
         self

@@ -23,7 +23,7 @@ use crate::judge::{ByClosure, Judge, Plain};
 pub struct Attempt(Try);
 
 impl Attempt {
-    /// 1 for the first.
+    /// The number of the attempt; 1 for the first.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.0.number

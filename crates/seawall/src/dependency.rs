@@ -30,7 +30,7 @@ pub(crate) struct Inner {
     pub(crate) sites: [Site; 4],
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: Retry,
-    /// `None` without an endpoint.
+    /// The connections; `None` if the dependency has no endpoint.
     #[cfg(feature = "http")]
     pub(crate) lines: Option<Lines>,
     #[cfg(feature = "http")]
@@ -44,7 +44,7 @@ impl fmt::Debug for Dependency {
 }
 
 impl Dependency {
-    /// Its name.
+    /// The dependency's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name

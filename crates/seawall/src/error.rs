@@ -164,7 +164,7 @@ impl Error {
         self
     }
 
-    /// An answer came.
+    /// Notes the status of the answer that came.
     #[cfg(feature = "http")]
     pub(crate) fn answered(mut self, status: u16) -> Error {
         self.0.status = Some(status);

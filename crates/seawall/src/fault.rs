@@ -22,7 +22,7 @@ pub struct Meaning(Ending);
 const OF_ITS_OWN: u16 = 599;
 
 impl Meaning {
-    /// It took effect; the endpoint is well.
+    /// The attempt took effect, and the endpoint counts as healthy.
     #[must_use]
     pub fn applied() -> Meaning {
         Meaning(Ending::Answered(Answer::of_status(200)))
@@ -121,7 +121,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// An error that means this.
+    /// An error with this meaning.
     pub fn new(meaning: Meaning, error: impl Into<BoxError>) -> Fault {
         Fault { meaning, error: error.into() }
     }
@@ -146,7 +146,7 @@ impl Fault {
         Fault::new(Meaning::unknown(), error)
     }
 
-    /// What it means.
+    /// What the error means.
     #[must_use]
     pub fn meaning(&self) -> Meaning {
         self.meaning

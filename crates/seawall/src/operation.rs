@@ -49,7 +49,7 @@ impl Dependency {
 }
 
 impl Operation {
-    /// Its name.
+    /// The operation's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.declared.name
@@ -157,7 +157,7 @@ impl OperationBuilder {
         self
     }
 
-    /// How long its calls may take.
+    /// How long calls of this operation may take. Default: the dependency's timeouts.
     pub fn timeout(mut self, timeouts: Timeouts) -> OperationBuilder {
         self.timeouts = timeouts;
         self

@@ -98,13 +98,13 @@ impl Budget {
         self
     }
 
-    /// The most tokens that can be saved.
+    /// The most tokens that can be saved. Default 10.
     pub fn burst(mut self, tokens: u32) -> Budget {
         self.0.burst_milli = tokens.saturating_mul(1000);
         self
     }
 
-    /// Tokens at the start.
+    /// The number of tokens at the start. Default 1.
     pub fn initial(mut self, tokens: u32) -> Budget {
         self.0.initial_milli = tokens.saturating_mul(1000);
         self
@@ -121,12 +121,12 @@ pub struct Concurrency {
 }
 
 impl Concurrency {
-    /// At most `max`, fewer under overload.
+    /// At most `max` calls, and fewer under overload.
     pub fn adaptive(max: u32) -> Concurrency {
         Concurrency { limit: policy::LimitSettings::adaptive(max), ..Concurrency::default() }
     }
 
-    /// Always `max`.
+    /// At most `max` calls, at all times.
     pub fn fixed(max: u32) -> Concurrency {
         Concurrency { limit: policy::LimitSettings::fixed(max), ..Concurrency::default() }
     }
@@ -156,7 +156,7 @@ impl Concurrency {
 pub struct Breaker(pub(crate) policy::BreakerSettings);
 
 impl Breaker {
-    /// It never opens.
+    /// The breaker never opens.
     pub fn off() -> Breaker {
         Breaker(policy::BreakerSettings::off())
     }
@@ -173,13 +173,13 @@ impl Breaker {
         self
     }
 
-    /// Looks back for this time.
+    /// The window holds the calls of this last span of time. Default 5 s.
     pub fn window(mut self, span: Duration) -> Breaker {
         self.0.window = policy::WindowSpan::Time(span);
         self
     }
 
-    /// Looks at this number of the last calls.
+    /// The window holds this number of the last calls, instead of those of a span of time.
     pub fn window_calls(mut self, calls: u32) -> Breaker {
         self.0.window = policy::WindowSpan::Calls(calls);
         self
@@ -247,7 +247,7 @@ impl Pool {
         self
     }
 
-    /// No connection is used longer than this.
+    /// No connection is used for longer than this. Default 1 h.
     pub fn max_age(mut self, time: Duration) -> Pool {
         self.0.max_age = time;
         self
@@ -266,7 +266,7 @@ impl AnswerHead {
         self
     }
 
-    /// Header fields; 1 to 1000.
+    /// The most header fields, from 1 to 1000. Default 100.
     pub fn headers(mut self, fields: usize) -> AnswerHead {
         self.0.headers = fields;
         self

@@ -83,7 +83,7 @@ impl Counted {
 }
 
 impl Counted {
-    /// Sends what waits from an earlier turn.
+    /// Sends the bytes that wait from an earlier turn of the runtime.
     fn poll_outbox(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match self.outbox.send() {

@@ -44,7 +44,7 @@ impl Default for DnsSettings {
 }
 
 impl DnsSettings {
-    /// What could never work.
+    /// The settings that could never work.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let what = "`refresh` is zero: every connection would wait for a lookup";
@@ -84,9 +84,9 @@ type Addresses = Arc<[IpAddr]>;
 /// What to do at one moment, depending on the answer that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Advice {
-    /// Use it.
+    /// Use this answer.
     Serve(Addresses),
-    /// Use it, and look up in the background.
+    /// Use this answer, and look up in the background.
     ServeAndRenew(Addresses),
     /// Look up, and wait a little. Use this old answer if the lookup brings nothing in that time.
     Prefer(Addresses),
@@ -138,7 +138,7 @@ type Ending = Option<Result<Addresses, Failed>>;
 #[derive(Debug, Clone)]
 struct Failed {
     why: Arc<str>,
-    /// This process had no descriptors for it.
+    /// Whether this process had no descriptors for the lookup.
     starved: bool,
 }
 

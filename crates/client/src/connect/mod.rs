@@ -73,7 +73,7 @@ pub struct Settings {
 pub struct Connection {
     /// The byte stream, for an HTTP/1.1 line or for hyper's HTTP/2.
     pub io: Stream,
-    /// What to speak over it.
+    /// The HTTP version to use on this connection.
     pub version: NegotiatedVersion,
     /// The peer of the TCP connection: the proxy if there is one, else the server.
     pub peer: SocketAddr,
@@ -81,7 +81,7 @@ pub struct Connection {
     pub absolute_form: Option<AbsoluteForm>,
     /// Counts the bytes of `io`.
     pub meter: Arc<Meter>,
-    /// Looks at `io` without owning it.
+    /// Inspects `io` without owning it.
     pub probe: Probe,
 }
 

@@ -127,7 +127,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// One system call, never blocks.
+    /// Inspects the connection by one system call, which never blocks.
     pub fn peek(&self) -> Peek {
         let Some(socket) = self.socket.upgrade() else { return Peek::Ended };
         let Some(tcp) = socket.tcp() else { return Peek::Ended };

@@ -304,7 +304,7 @@ async fn peek_tells_quiet_readable_ended_and_broken() {
     assert_eq!(ours.probe.peek(), Peek::Quiet);
     theirs.write_all(b"late").await.unwrap();
     wait_for(&ours.probe, Peek::Readable).await;
-    // Looking takes nothing.
+    // A peek takes no bytes.
     assert_eq!((ours.probe.peek(), ours.meter.read()), (Peek::Readable, 0));
     let mut got = [0; 4];
     ours.io.read_exact(&mut got).await.unwrap();
@@ -529,7 +529,7 @@ fn broken_tls_files_are_named_when_the_connector_is_made() {
         let error = Connector::new(target("https://localhost"), settings.clone()).unwrap_err();
         assert_eq!(error.setting(), setting, "{error}");
         assert!(error.message().contains(part), "{error}");
-        // Without TLS nobody reads them.
+        // Without TLS the files are not read.
         assert!(Connector::new(target("http://localhost"), settings).is_ok());
     }
 }

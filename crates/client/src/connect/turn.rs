@@ -34,7 +34,7 @@ const WAIT: Duration = Duration::from_micros(200);
 struct Turn {
     queued: Vec<Arc<Outbox>>,
     messages: usize,
-    /// When the first message was made.
+    /// The time at which the first message was made.
     began: Option<Instant>,
 }
 
@@ -92,7 +92,7 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     bytes: Vec<u8>,
-    /// In the turn of some thread.
+    /// Whether this is queued in the turn of some thread.
     queued: bool,
     /// The task that made the last message. It is woken if not all bytes could be sent.
     task: Option<Waker>,
@@ -100,11 +100,11 @@ struct State {
 
 /// What became of a message.
 pub(super) enum Posted {
-    /// It goes out with the turn.
+    /// It is queued, and is sent with the turn.
     Taken,
     /// The caller sends it immediately; no other message waits before it.
     Direct,
-    /// What waits must go first.
+    /// It was not taken, because bytes that wait must be sent first.
     Full,
 }
 
@@ -165,7 +165,7 @@ impl Outbox {
         self.state.lock().send(&self.socket, &self.meter)
     }
 
-    /// What waits is not to be sent any more.
+    /// Drops the bytes that wait, so that they are never sent.
     pub(super) fn discard(&self) {
         self.state.lock().bytes.clear();
     }

@@ -1,4 +1,4 @@
-//! Which HTTP is spoken.
+//! Versions of HTTP.
 
 use std::fmt;
 

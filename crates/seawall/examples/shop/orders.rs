@@ -41,7 +41,7 @@ pub(crate) trait Engine: sqlx::Database {
     /// the database is reached (PostgreSQL only).
     fn open(url: &str, socket: Option<&Path>) -> impl Future<Output = Result<Shelves<Self>, Failure>> + Send;
 
-    /// Inserts an order, unless it is there.
+    /// Inserts an order if it does not exist yet.
     fn insert(
         conn: &mut Self::Connection,
         id: &str,
@@ -49,14 +49,14 @@ pub(crate) trait Engine: sqlx::Database {
         state: &str,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Changes where an order stands.
+    /// Changes the state of an order.
     fn set_state(
         conn: &mut Self::Connection,
         id: &str,
         state: &str,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Where an order stands.
+    /// The state of an order.
     fn state(
         conn: &mut Self::Connection,
         id: &str,

@@ -42,7 +42,7 @@ impl Detour {
         self.folder.path()
     }
 
-    /// The server is gone for this time.
+    /// Makes the server unavailable for this time.
     pub(crate) async fn cut(&self, time: Duration) {
         self.open.send_replace(false);
         tokio::time::sleep(time).await;

@@ -43,7 +43,7 @@ impl Called {
 /// What a customer puts into an order.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Cart {
-    /// In cents.
+    /// The amount in cents.
     pub(crate) amount: i64,
     /// Whether the article is sold out, which the shop finds out only in the middle of its transaction.
     pub(crate) sold_out: bool,
@@ -198,7 +198,7 @@ impl<E: Engine> Shop<E> {
     }
 }
 
-/// What goes to the provider.
+/// The body of the charge for the provider.
 fn charge(cart: &Cart) -> Value {
     json!({ "amount": cart.amount, "currency": "EUR" })
 }

@@ -211,7 +211,7 @@ fn plain() -> Vec<Story> {
     ]
 }
 
-/// What goes wrong beside the failure.
+/// Every trouble that can come together with a failure.
 fn troubles() -> Vec<(String, Story)> {
     let mut all = vec![
         ("lost-reply", Story { script: LOST, ..story("", "the answer is lost") }),
@@ -248,7 +248,7 @@ fn troubles() -> Vec<(String, Story)> {
     .map(|(name, story)| (name.to_owned(), story))
     .collect::<Vec<_>>();
     all.extend(POINTS.into_iter().map(|point| {
-        // Nobody asks where the answer came.
+        // A question is sent only if the answer was lost.
         let script = if point.ends_with("confirm") || point == "claimed" { LOST } else { "" };
         (
             format!("crash-{point}"),

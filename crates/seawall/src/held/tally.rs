@@ -20,7 +20,7 @@ const WARN_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldTotal {
-    /// Its name.
+    /// The dependency's name.
     pub dependency: String,
     /// How long connections were held during calls to this dependency, added up over all connections. It is updated at
     /// the end of each call. It is also the metric `seawall_held_connection_seconds_total`.
@@ -41,7 +41,7 @@ pub struct HeldPlace {
     pub acquired: Place,
     /// Where the call is made.
     pub called: Place,
-    /// How often, refusals included.
+    /// The number of calls with this pair, refused ones included.
     pub times: u64,
 }
 

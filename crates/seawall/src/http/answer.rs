@@ -62,7 +62,7 @@ impl Answer {
         self.finish.effect
     }
 
-    /// Attempts made.
+    /// The number of attempts that were made.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.finish.attempts

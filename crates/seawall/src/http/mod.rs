@@ -43,12 +43,12 @@ impl Http {
         Request::new(self.0.clone(), method, path)
     }
 
-    /// Reads.
+    /// A GET request, which reads.
     pub fn get(&self, path: &str) -> Request {
         self.request(Method::GET, path)
     }
 
-    /// Reads the head alone.
+    /// A HEAD request, which reads only the head.
     pub fn head(&self, path: &str) -> Request {
         self.request(Method::HEAD, path)
     }

@@ -121,7 +121,7 @@ impl DurableBuilder {
         self
     }
 
-    /// How to undo an action.
+    /// How to undo an action at the provider.
     pub fn cancel(mut self, cancel: Cancel) -> DurableBuilder {
         self.cancel = Some(cancel);
         self

@@ -49,7 +49,7 @@ impl ActionError {
         }
     }
 
-    /// Whose doing it is.
+    /// Which party the error comes from.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.reason().map_or(Origin::Caller, Reason::origin)

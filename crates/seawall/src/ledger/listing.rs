@@ -57,7 +57,7 @@ impl Listing {
         self
     }
 
-    /// Where an item has our key.
+    /// Where our key is in an item.
     pub fn key(mut self, pointer: impl Into<String>) -> Listing {
         self.form.key = pointer.into();
         self
@@ -69,7 +69,7 @@ impl Listing {
         self
     }
 
-    /// Where an item has its amount.
+    /// Where the amount is in an item.
     pub fn amount(mut self, pointer: impl Into<String>) -> Listing {
         self.form.amount = Some(pointer.into());
         self

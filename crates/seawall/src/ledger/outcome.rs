@@ -56,7 +56,7 @@ impl Outcome {
         self.action.state.why.as_deref()
     }
 
-    /// Its name in the ledger.
+    /// The action's id in the ledger.
     #[must_use]
     pub fn id(&self) -> ActionId {
         self.action.id
@@ -77,7 +77,7 @@ impl Outcome {
         Some(serde_json::from_slice(&self.answer()?.body))
     }
 
-    /// The whole row.
+    /// The action's whole row.
     #[must_use]
     pub fn action(&self) -> &Action {
         &self.action

@@ -16,7 +16,7 @@ pub struct Http<C = Cloned> {
     copies: C,
 }
 
-/// How to get a request's body once more.
+/// How to copy a request's body for a repeat.
 pub trait BodyCopy<B> {
     /// The same body, or `None` if it cannot be copied.
     fn copy(&self, body: &B) -> Option<B>;
@@ -57,7 +57,7 @@ impl Default for Http<Cloned> {
 }
 
 impl Http<Never> {
-    /// For bodies that stream, as tonic's.
+    /// For bodies that stream, such as tonic's.
     #[must_use]
     pub fn streaming() -> Http<Never> {
         Http { keys: false, always: None, copies: Never }

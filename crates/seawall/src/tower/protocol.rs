@@ -15,7 +15,7 @@ pub trait Protocol<Req, Res, E> {
     /// A copy of the request, which is sent if the first attempt fails; `None` if it cannot be copied.
     fn copy(&self, request: &Req) -> Option<Req>;
 
-    /// What an ending means.
+    /// What the result of an attempt means.
     fn meaning(&self, result: &Result<Res, E>) -> Meaning;
 }
 

@@ -33,7 +33,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 enum Provider {
     /// It can be asked what became of a charge.
     Asked,
-    /// It knows keys.
+    /// It knows idempotency keys.
     Keyed,
 }
 

@@ -96,7 +96,7 @@ macro_rules! orders {
 orders!(SqliteOrders, SqlitePool, sqlx::Sqlite, Sqlite, sqlx::SqliteConnection, "BEGIN IMMEDIATE");
 orders!(PostgresOrders, PgPool, sqlx::Postgres, Postgres, sqlx::PgConnection, "BEGIN");
 
-/// Everything of one story.
+/// Everything that one story needs.
 pub(crate) struct Stage<S: Store, D> {
     store: S,
     pub(crate) orders: D,
@@ -171,7 +171,7 @@ fn quick(charge: DurableBuilder) -> DurableBuilder {
 }
 
 impl<S: Store, D: Orders<S>> Stage<S, D> {
-    /// From now on these go wrong.
+    /// From now on the harbor follows this script of faults.
     pub(crate) fn faults(&self, script: &str) {
         self.faults.set(Some(script.parse::<Script>().unwrap()));
     }
