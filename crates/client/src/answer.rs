@@ -1,11 +1,11 @@
 //! The body of an answer, as it streams through.
 //!
-//! It is complete when its framing says so, and only then: on HTTP/1.1 [`seawall_wire::Body`] counts, on HTTP/2 the
-//! stream must have ended with END_STREAM. If nothing more comes, that is no end.
+//! A body is complete only when its framing says so: on HTTP/1.1 [`seawall_wire::Body`] counts the bytes, and on HTTP/2
+//! the stream must have ended with END_STREAM. A connection that ends earlier does not complete the body.
 //!
-//! The connection goes back to its pool with the last byte, or is reset when the body is dropped earlier: a caller that
-//! leaves gives the server's work up immediately. The read timeout counts only while the caller waits for the server; a
-//! caller that reads slowly is not the server's fault.
+//! The connection goes back to its pool with the last byte. If the body is dropped earlier, the connection is reset, so
+//! that the server stops its work as soon as the caller leaves. The read timeout counts only while the caller waits for
+//! the server, because a caller that reads slowly is not the server's fault.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,7 +26,7 @@ use crate::shared::Slot;
 use crate::trunk::TrunkStream;
 use crate::watch::{Lapse, Timer, Watch};
 
-/// An answer's body broke after its head was passed on: a timeout, or the connection was lost.
+/// An answer's body broke after the answer's head was passed on: a timeout passed, or the connection was lost.
 #[derive(Debug)]
 pub struct Truncated {
     reason: Reason,
@@ -53,7 +53,7 @@ impl std::error::Error for Truncated {}
 pub struct AnswerBody(Kind);
 
 enum Kind {
-    /// All of it came with the head.
+    /// The whole body came with the head.
     Whole(Option<Bytes>),
     Flowing(Box<Flowing>),
 }
@@ -68,10 +68,11 @@ impl fmt::Debug for Kind {
 }
 
 struct Flowing {
-    /// Bytes that were read already, to be passed first.
+    /// Frames that were read already. They are returned before anything else is read.
     ahead: VecDeque<Frame<Bytes>>,
     over: bool,
-    /// The consumer has not asked since the last frame.
+    /// Whether the consumer has not asked for more since the last frame. The time until it asks does not count against
+    /// the server.
     resumed: bool,
     watch: Watch,
     way: Way,
@@ -79,7 +80,7 @@ struct Flowing {
 }
 
 enum Way {
-    /// The line is gone when the body is over.
+    /// An HTTP/1.1 connection. `line` is `None` once the body has ended.
     Line {
         line: Option<Box<Line>>,
         pool: Arc<Pool>,
@@ -146,7 +147,7 @@ impl AnswerBody {
         AnswerBody(Kind::Flowing(Box::new(flowing)))
     }
 
-    /// Whether more of it is to come.
+    /// Whether more of the body is to come.
     pub(crate) fn is_flowing(&self) -> bool {
         match &self.0 {
             Kind::Whole(_) => false,
@@ -154,8 +155,8 @@ impl AnswerBody {
         }
     }
 
-    /// Lets the request go on while nobody reads its answer. Otherwise a caller that sends all before it reads would
-    /// wait for us, and we for it.
+    /// Goes on sending the request while nobody reads its answer. Otherwise a caller that sends its whole body before
+    /// it reads would wait for us, and we for the caller.
     pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
         if let Kind::Flowing(flowing) = &mut self.0
             && let Way::Line { line: Some(line), .. } = &mut flowing.way
@@ -172,11 +173,11 @@ impl AnswerBody {
         }
     }
 
-    /// Reads up to `bound` bytes ahead, without taking them from the consumer. `Some` with the whole body if it is no
-    /// longer than that.
+    /// Reads up to `bound` bytes ahead and keeps them for the consumer. Returns the whole body, or `None` if it is
+    /// longer than `bound`.
     ///
     /// # Errors
-    /// The body broke on the way.
+    /// If the body broke before that.
     pub(crate) async fn peek_whole(&mut self, bound: usize) -> Result<Option<Bytes>, Truncated> {
         let flowing = match &mut self.0 {
             Kind::Whole(bytes) => return Ok(Some(bytes.clone().unwrap_or_default())),
@@ -249,7 +250,7 @@ impl Flowing {
         let lapse = match &mut self.way {
             Way::Line { line: Some(line), .. } => {
                 if line.waits_for_caller() {
-                    // A two-way stream on which it is the caller's turn: no server can be blamed for that silence.
+                    // The caller owes the next part of its body, so the server cannot be blamed for its silence.
                     self.watch.resume();
                 }
                 let progress = line.progress();
@@ -267,7 +268,7 @@ impl Flowing {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // On HTTP/1.1 only a body whose length is not told can have trailers.
+        // On HTTP/1.1 only a body without a declared length can have trailers.
         if self.ahead.iter().any(Frame::is_trailers) {
             return SizeHint::default();
         }
@@ -279,7 +280,7 @@ impl Flowing {
         left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + ahead as u64))
     }
 
-    /// The last byte is here. The connection is free for the next request, if HTTP says so.
+    /// Is called when the body has ended. The connection goes back to the pool if HTTP allows another request on it.
     fn finish(&mut self) {
         if let Way::Line { line, pool, clock } = &mut self.way
             && let Some(line) = line.take()
@@ -292,14 +293,14 @@ impl Flowing {
     fn broken(&mut self, reason: Reason) -> Truncated {
         self.over = true;
         if let Way::Line { line, .. } = &mut self.way {
-            // It was dropped in the middle of an exchange, so the connection ends with a reset.
+            // The exchange was not finished, so dropping the line resets the connection.
             *line = None;
         }
         Truncated { reason }
     }
 }
 
-/// The next frame of a body over HTTP/1.1. Trailers that come with the last of it are put behind it.
+/// The next frame of a body over HTTP/1.1. If trailers come with the last bytes, they are put into `ahead`.
 fn poll_line(
     line: &mut Line,
     ahead: &mut VecDeque<Frame<Bytes>>,
@@ -321,10 +322,10 @@ fn poll_line(
 
 /// The next frame of a body over HTTP/2.
 ///
-/// hyper gives a stream that was reset with NO_ERROR the end of a complete one. A server resets in this way when it has
-/// answered before the request had ended (RFC 9113, section 8.1), and then the answer is complete. But nothing keeps a
-/// server from resetting in the middle of an answer. So the end counts only if END_STREAM was seen, or as many bytes as
-/// the answer had declared.
+/// For a stream that was reset with NO_ERROR, hyper reports the same end as for a complete one. A server resets in this
+/// way when it has answered before the request had ended (RFC 9113, section 8.1), and then the answer is complete. But
+/// a server may also reset in the middle of an answer. So the end counts only if END_STREAM was seen, or if as many
+/// bytes came as the answer had declared.
 fn poll_trunk(
     incoming: &mut Incoming,
     over: &mut bool,

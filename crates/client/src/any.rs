@@ -1,14 +1,15 @@
 //! The call machine around any future.
 //!
-//! [`crate::Dependency`] knows how a request goes over a connection. Here an attempt is whatever the caller's closure
-//! makes, and the caller says what its ending means. The same machine decides. Only time is different: a future shows
-//! no progress, so the read timeout bounds the whole attempt, and there is no connect timeout.
+//! [`crate::Dependency`] sends requests over connections. Here the caller's closure makes each attempt, and the caller
+//! says what its ending means. The machine that decides is the same. Only the timeouts differ: a future shows no
+//! progress, so the read timeout bounds the whole attempt, and there is no connect timeout.
 //!
-//! A call that never waits should cost next to nothing, so the attempt is polled before anything is set up for waiting:
-//! the timer is made when the attempt is first pending. Dropping the call abandons it, and the permit goes back without
-//! a verdict. A future that belongs to its caller cannot be followed to its real ending, so such a wait counts only
-//! beside successes ([`seawall_policy::Evidence::Abandoned`]). A program whose callers all give up earlier than the
-//! read timeout must set a shorter one, or nobody learns that an endpoint hangs.
+//! A call that never waits should cost next to nothing. So the attempt is polled before anything is set up for waiting,
+//! and the timer is made when the attempt is first pending. Dropping the call abandons it: the permit goes back without
+//! a verdict. The future belongs to its caller and cannot be followed to its real ending, so an abandoned wait is
+//! evidence only together with successes ([`seawall_policy::Evidence::Abandoned`]). If all callers of a program give up
+//! earlier than the read timeout, the program must set a shorter read timeout; otherwise the breaker never learns that
+//! an endpoint hangs.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -29,63 +30,63 @@ use crate::shared::{CallGuards, Shared, draw};
 pub struct Site {
     /// Breaker, limit and budget.
     pub shared: Arc<Shared>,
-    /// The clock by which they are told the time.
+    /// The clock that gives the guards their time.
     pub clock: Clock,
-    /// How calls go.
+    /// The plan for all calls of the operation.
     pub plan: Arc<Plan>,
 }
 
-/// One attempt to be made, as the closure that makes it sees it.
+/// One attempt, as it is described to the closure that makes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Try {
-    /// 1 for the first.
+    /// The number of the attempt; 1 for the first.
     pub number: u32,
     /// Which endpoint, in order of preference, from 0.
     pub endpoint: usize,
-    /// When it is cut; [`Time::NEVER`] where it is not.
+    /// When the attempt is aborted; [`Time::NEVER`] if it has no deadline.
     pub by: Time,
     /// The clock that `by` refers to.
     pub clock: Clock,
 }
 
-/// What an attempt came to.
+/// The result of an attempt, and what it means.
 #[derive(Debug)]
 pub struct Judged<T> {
-    /// What it means.
+    /// How the attempt ended, as the guards see it.
     pub ending: Ending,
-    /// Whether it could be made again.
+    /// Whether the attempt could be made again.
     pub again: bool,
     /// What the caller gets.
     pub value: T,
 }
 
-/// How a call came out.
+/// How a call ended.
 #[derive(Debug)]
 pub struct Concluded<T> {
-    /// The verdict.
+    /// The end of the call, as the machine tells it.
     pub finish: Finish,
-    /// How the last attempt ended; `None` where nothing was attempted.
+    /// How the last attempt ended; `None` if there was no attempt.
     pub ending: Option<Ending>,
-    /// What the last attempt came to; `None` where it was cut, or nothing was attempted.
+    /// What the last attempt returned to the caller; `None` if it was aborted or if there was no attempt.
     pub value: Option<T>,
-    /// When it was over.
+    /// The time at which the call ended.
     pub at: Time,
 }
 
-/// Makes attempts, and says what they came to.
+/// Makes attempts, and says what their results mean.
 pub trait Work {
-    /// One attempt.
+    /// The future of one attempt.
     type Attempt: Future;
-    /// What the caller gets of it.
+    /// What the caller gets from an attempt.
     type Value;
 
     /// Makes an attempt.
     fn attempt(&mut self, attempt: Try) -> Self::Attempt;
 
-    /// Says what an attempt came to.
+    /// Says what the output of an attempt means.
     fn judge(&mut self, output: <Self::Attempt as Future>::Output) -> Judged<Self::Value>;
 
-    /// Whether an attempt that was cut could be made again.
+    /// Whether an attempt that was aborted could be made again.
     fn can_repeat(&self) -> bool {
         true
     }
@@ -99,7 +100,7 @@ pin_project! {
         S: Deref<Target = Site>,
         W: Work,
     {
-        // Dropped first, so that an attempt is gone before its permit goes back.
+        // This field is dropped first, so that the attempt has ended before its permit goes back.
         #[pin]
         state: State<W::Attempt>,
         run: Run<S>,
@@ -138,12 +139,12 @@ impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
         call
     }
 
-    /// The keys under which its guards are kept. Has an effect until the call is first polled.
+    /// The keys under which the call's guards are kept. A change has an effect only before the first poll.
     pub fn keys(&mut self) -> &mut Keys {
         &mut self.run.keys
     }
 
-    /// What the caller says of its call. Has an effect until the call is first polled.
+    /// The caller's own wishes for this call. A change has an effect only before the first poll.
     pub fn wish(&mut self) -> &mut Wish {
         &mut self.wish
     }
@@ -175,7 +176,8 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                     this.state.set(State::Over);
                     let step = this.run.ended(ended, now);
                     if let Step::Finish(finish) = step {
-                        // The same as below, but what was just built is not stored in `last` first.
+                        // A short form of the `Step::Finish` arm below: the value is returned directly, without being
+                        // stored in `last`.
                         let ending = Some(ended.ending);
                         return Poll::Ready(Concluded { finish, ending, value, at: now });
                     }
@@ -221,7 +223,7 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
     }
 }
 
-/// What it means when an attempt's time is over.
+/// The ending of an attempt that is aborted because its time is over.
 fn cut(attempt: &Attempt, now: Time) -> Ending {
     match (now >= attempt.end_by, attempt.callers_deadline) {
         (true, true) => Ending::CallerDeadline,
@@ -230,14 +232,14 @@ fn cut(attempt: &Attempt, now: Time) -> Ending {
     }
 }
 
-/// The one sleep of a call, and what it was set for.
+/// The one timer of a call, and the time for which it is set.
 struct CallTimer {
     until: Time,
     sleep: Pin<Box<Sleep>>,
 }
 
-/// Waits until then. The clock is trusted, not the timer: a timer that fires early, or for an earlier wait, is set
-/// again.
+/// Waits until `until`. The clock decides, not the timer: a timer that fires early, or that was set for an earlier
+/// wait, is set again.
 fn poll_until(timer: &mut Option<CallTimer>, clock: Clock, until: Time, cx: &mut Context<'_>) -> Poll<Time> {
     if until == Time::NEVER {
         return Poll::Pending;
@@ -260,7 +262,7 @@ fn poll_until(timer: &mut Option<CallTimer>, clock: Clock, until: Time, cx: &mut
     }
 }
 
-/// A call and what it shares with others. Dropping it gives its permit back.
+/// A call, with its site and its keys. Dropping it gives its permit back.
 struct Run<S: Deref<Target = Site>> {
     site: S,
     keys: Keys,

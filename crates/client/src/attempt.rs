@@ -1,7 +1,8 @@
 //! One attempt: a connection, the request, the head of the answer.
 //!
-//! A pooled connection that turns out dead before a byte was written costs nothing: the request goes immediately on a
-//! fresh one, within the same attempt. Once a byte may have left, nothing is assumed.
+//! If a pooled connection turns out to be dead before a byte of the request was written, nothing is lost: the request
+//! goes out on a fresh connection immediately, within the same attempt. Once a byte may have left, the request may have
+//! been received, and it is not sent again here.
 
 use std::fmt;
 use std::pin::pin;
@@ -28,7 +29,7 @@ use crate::trunk::{Trunk, TrunkFailure, TrunkStream};
 use crate::upload::Sized;
 use crate::watch::{Lapse, Timer, Watch};
 
-/// The longest answer that is read to be judged by its fields.
+/// The longest answer, in bytes, whose body is read to judge the answer by its fields.
 const JUDGED_BYTES: usize = 256 * 1024;
 
 const TOO_LATE: &str = "the caller's deadline passed before a byte was sent";
@@ -49,25 +50,25 @@ pub(crate) struct Sending<'a> {
     pub(crate) clock: Clock,
 }
 
-/// How an attempt came out.
+/// How an attempt ended, and its answer if there is one.
 pub(crate) struct Tried {
     pub(crate) ending: Ending,
     pub(crate) answer: Option<Response<AnswerBody>>,
-    /// What went wrong, for the log and for people.
+    /// What went wrong, for the log and for people. It decides nothing.
     pub(crate) detail: Option<String>,
     pub(crate) pooled: Pooled,
-    /// The time of the ending, where the clock was read already.
+    /// The time of the ending, if the clock was read already.
     pub(crate) at: Option<Time>,
 }
 
-/// What the attempt says of the pooled connection that it took.
+/// What the attempt learned about the pooled connection that it took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pooled {
-    /// Nothing bad, or the connection was a fresh one.
+    /// Nothing is wrong with it, or the connection was a fresh one.
     Fine,
-    /// It broke, or its answer says nothing: the next attempt takes a fresh one.
+    /// The connection broke, or its answer leaves the effect unknown. The next attempt takes a fresh connection.
     Broke,
-    /// It broke before anything of an answer came.
+    /// The connection broke before any byte of an answer came.
     Stale,
 }
 
@@ -77,7 +78,7 @@ impl Tried {
     }
 }
 
-/// One exchange's outcome on one connection; `None` where the connection proved dead before a byte was written.
+/// The outcome of one exchange on one connection; `None` if the connection was dead before a byte was written.
 type Exchanged = Option<Tried>;
 
 impl Sending<'_> {
@@ -94,14 +95,14 @@ impl Sending<'_> {
             let pooled = idle.and_then(|now| endpoint.pool.take_idle(self.rules.idempotency, now));
             let (channel, now) = match pooled {
                 Some(channel) => (channel, now),
-                // Boxed, since most attempts find a connection and should not carry the room that making one needs.
+                // This future is boxed to keep the attempt's own future small: most attempts find a pooled connection.
                 None => match Box::pin(self.connect(endpoint, attempt)).await {
                     Ok(channel) => (channel, self.clock.now()),
                     Err(tried) => return tried,
                 },
             };
-            // The clock is read again directly before the first byte: a caller that promised that no byte leaves later
-            // means it.
+            // The clock is read again directly before the first byte, because no byte may leave after the caller's
+            // deadline.
             if attempt.callers_deadline
                 && self.clock.now() >= attempt.end_by
                 && !self.goes_on_without_caller(attempt)
@@ -121,8 +122,7 @@ impl Sending<'_> {
         }
     }
 
-    /// A new connection. The caller's own deadline says nothing of the endpoint: if it passes before the connection is
-    /// made, that is no failure of the endpoint.
+    /// Makes a new connection. If the caller's own deadline passes first, that is no failure of the endpoint.
     async fn connect(&self, endpoint: &Endpoint, attempt: &Attempt) -> Result<Channel, Tried> {
         let mut connecting = pin!(endpoint.pool.connect(attempt.own_connect_by));
         if !attempt.callers_deadline || attempt.own_connect_by < attempt.end_by {
@@ -140,7 +140,7 @@ impl Sending<'_> {
         connecting.await.map_err(|error| unconnected(&error))
     }
 
-    /// The caller's deadline passed. Returns whether the attempt goes on as a witness.
+    /// Is called when the caller's deadline has passed. Returns whether the attempt goes on as a witness.
     fn goes_on_without_caller(&self, attempt: &Attempt) -> bool {
         attempt.end_by < attempt.own_end_by && self.tracks.is_some_and(|tracks| tracks.deadline_passed())
     }
@@ -176,7 +176,7 @@ impl Sending<'_> {
         let request = line::Request { head, body, sized, asked };
         let mut watch = self.watch(attempt, now, line.progress());
         let exchanged = match line.exchange(request, &mut watch).await {
-            // It was there before the request, so it is a late answer to something else.
+            // These bytes were there before the request was sent, so they are a late answer to something else.
             Ok(_) if line.meter.written() == base => {
                 Err(LineFailure::Broke(Broke::Misread(Misread::Unasked)))
             }
@@ -242,7 +242,7 @@ impl Sending<'_> {
                 }
                 let wordless = self.template.method == Method::HEAD
                     || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-                // What a server sends behind a head that has no body belongs to nobody: the stream ends here.
+                // Whatever a server sends after a head that has no body belongs to no request, so the stream ends here.
                 let body = match wordless {
                     true => AnswerBody::whole(Bytes::new()),
                     false => AnswerBody::on_trunk(incoming, watch, timer, stream),
@@ -251,7 +251,8 @@ impl Sending<'_> {
                 *response.status_mut() = head.status;
                 *response.headers_mut() = head.headers;
                 if head.status == StatusCode::NO_CONTENT {
-                    // RFC 9110, section 8.6: it must not be sent with this status, and is not passed on.
+                    // RFC 9110, section 8.6: this status must not have a `Content-Length`, so the field is not passed
+                    // on.
                     response.headers_mut().remove(CONTENT_LENGTH);
                 }
                 let now = self.clock.now();
@@ -280,7 +281,7 @@ impl Sending<'_> {
         Some((name, remaining_millis(attempt.end_by, now)))
     }
 
-    /// `callers`: the body that broke is the caller's.
+    /// The ending of an exchange that broke. `callers`: the body that broke is the caller's.
     fn broke(
         &self,
         ending: Ending,
@@ -304,7 +305,8 @@ impl Sending<'_> {
         Some(Tried { pooled, ..Tried::ended(ending, detail) })
     }
 
-    /// Reads what the answer means from its head, and from the body where the operation's answers ask for it.
+    /// Reads from the head what the answer means. The body is read only if the operation's declared answers depend on
+    /// it.
     async fn judge(&self, attempt: &Attempt, mut response: Response<AnswerBody>, now: Time) -> Tried {
         let status = response.status().as_u16();
         let rules = self.rules;
@@ -312,13 +314,14 @@ impl Sending<'_> {
         let declared = if self.template.method == Method::HEAD {
             rules.declared(status, &KnownBody::ABSENT)
         } else if !rules.answers.need_body(status) || is_coded(response.headers()) {
-            // It is compressed though the request did not ask for that: as unreadable as a body that is too long.
+            // The body is compressed although the request did not ask for that. It counts as unread, like one that is
+            // too long.
             rules.declared(status, &KnownBody::UNREAD)
         } else {
             at = None;
             match response.body_mut().peek_whole(JUDGED_BYTES).await {
                 Ok(Some(bytes)) => rules.declared(status, &reading::known(&bytes)),
-                // It is too long to be read: the code that decides is in there, and nobody knows which it is.
+                // The body is too long to be read. The code that decides is in it, and stays unknown.
                 Ok(None) => rules.declared(status, &KnownBody::UNREAD),
                 Err(truncated) => return broken_judgement(truncated.reason(), attempt),
             }
@@ -328,14 +331,14 @@ impl Sending<'_> {
             false => None,
         };
         let ending = Ending::Answered(Answer { status, retry_after, declared });
-        // The call is repeated on another connection: what may still follow this answer must not be taken for the next
-        // one.
+        // The call is repeated on another connection, because what still follows this answer must not be taken for the
+        // next answer.
         let pooled = if declared == Some(Effect::Unknown) { Pooled::Broke } else { Pooled::Fine };
         Tried { ending, answer: Some(response), detail: None, pooled, at }
     }
 }
 
-/// Whether a body is compressed, or the like.
+/// Whether a body has a content coding, such as compression.
 fn is_coded(headers: &HeaderMap) -> bool {
     headers
         .get_all(CONTENT_ENCODING)
@@ -354,7 +357,8 @@ fn misread(fields: &HeaderMap, limits: Limits) -> Option<Misread> {
     }
 }
 
-/// A deadline passed while the caller owed more of its body. `sent`: a byte of the request may have left.
+/// The ending if a deadline passed while the caller still owed a part of its body. `sent`: a byte of the request may
+/// have left.
 fn stalled(lapse: Lapse, attempt: &Attempt, sent: bool) -> Tried {
     let why = match lapse {
         Lapse::Read => format!("nothing came of the caller's body for {:?}", attempt.read),
@@ -376,7 +380,7 @@ fn unconnected(error: &ConnectError) -> Tried {
     Tried::ended(endings::of_connect(error), chain(error))
 }
 
-/// The head came, but the body that says what it means broke.
+/// The ending if the head came, but the body that decides what the answer means broke.
 fn broken_judgement(reason: Reason, attempt: &Attempt) -> Tried {
     let ending = match reason {
         Reason::ReadTimeout => Ending::Lost(Lost::ReadTimeout),

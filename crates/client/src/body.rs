@@ -1,8 +1,9 @@
 //! Request bodies: sent once, or kept so that the same bytes can be sent again.
 //!
-//! A body of unknown or great length streams. What passes is kept until it grows past the bound, and then it is
-//! dropped. Until then a repeat sends what was kept and goes on with the rest. The obvious way, reading it all first,
-//! makes a two-way stream wait for ever and a large upload fill the memory.
+//! A body of unknown or great length is streamed. What has passed is also kept, so that a repeat can send it again and
+//! go on with the rest. When the kept part grows beyond the bound, it is dropped, and the body can no longer be
+//! repeated. The obvious way is to read the whole body first. It makes a two-way stream wait for ever, and a large
+//! upload fill the memory.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -13,13 +14,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
-/// An error of a body: that of the caller, while it sends.
+/// An error of the caller's body, raised while it is sent.
 pub type BodyError = Box<dyn Error + Send + Sync>;
 
 /// A streaming body of the caller.
 pub type BodyStream = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;
 
-/// The body of a request, kept for a repeat as far as allowed.
+/// The body of a request. It is kept for a repeat up to a bound.
 pub enum RequestBody {
     /// No body.
     Empty,
@@ -57,13 +58,13 @@ struct KeptState {
     passed: Option<Vec<Frame<Bytes>>>,
     bytes: usize,
     bound: usize,
-    /// The caller has delivered all of it.
+    /// Whether the caller has delivered the whole body.
     complete: bool,
-    /// The caller's body broke.
+    /// Whether the caller's body broke.
     broken: bool,
-    /// Frames taken by the attempt in flight; also a sign of progress.
+    /// The number of frames that the attempt in flight has taken. A change means progress.
     taken: u64,
-    /// The caller had nothing when it was last asked.
+    /// Whether the caller had nothing to send when it was last asked.
     waits: bool,
 }
 
@@ -110,7 +111,7 @@ impl Source {
         }
     }
 
-    /// Whether the caller has delivered all of it, so that the caller is not needed to finish sending it.
+    /// Whether the caller has delivered the whole body. If so, it can be sent without the caller.
     pub(crate) fn complete(&self) -> bool {
         match self {
             Source::Empty | Source::Full(_) => true,
@@ -226,7 +227,8 @@ impl KeptState {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // Exact lengths survive (they become Content-Length). Only the first attempt may ask the stream itself.
+        // An exact length is passed on, since it becomes `Content-Length`. Only the first attempt may ask the stream
+        // itself for it.
         match self.rest.size_hint().exact() {
             Some(rest) => SizeHint::with_exact(rest + self.bytes as u64),
             None => SizeHint::default(),

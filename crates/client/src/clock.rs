@@ -1,11 +1,11 @@
-//! The one clock. `policy` counts time from an origin that the driver chooses; here it is chosen.
+//! The one clock. The crate `policy` counts time from an origin that the driver chooses; this module chooses it.
 //!
-//! There are two to choose from. The runtime's clock is the system's, and tests can pause it. A call around a future
-//! that is ready immediately costs less than two readings of it. So such calls count the processor's own ticks
-//! (`quanta`: measured, about half the price), where the kernel itself trusts them for its clock.
+//! There are two clocks. The runtime's clock is the system's, and tests can pause it. But a call around a future that
+//! is ready immediately costs less than two readings of that clock. So such calls count the processor's own ticks
+//! (`quanta`: measured, about half the price), if the kernel trusts these ticks for its own clock.
 //!
-//! The two clocks drift apart by some millionths. So a moment of one is never kept as a moment of the other: a deadline
-//! becomes the runtime's moment only when it is waited for, as what is left from now on.
+//! The two clocks drift apart by some millionths. So a moment of one is never kept as a moment of the other. When a
+//! deadline is waited for, the time that is left is added to the runtime's current moment.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use seawall_policy::Time;
 use tokio::time::Instant;
 
-/// Turns a clock's readings into [`Time`] and back. All machines that are shared must be told the time by one clock, so
-/// it is copied, never made twice.
+/// Turns a clock's readings into [`Time`] and back. All machines that share state must get their time from one clock.
+/// So a clock is copied and never made twice.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Origin,
@@ -27,7 +27,7 @@ enum Origin {
     Ticks(u64),
 }
 
-/// Measures once, when it is first asked, how long a tick is.
+/// The tick counter. On its first use it measures how long a tick is.
 static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
 
 /// The origin lies this far in the past, so that no early moment is [`Time::ZERO`].
@@ -41,8 +41,8 @@ impl Clock {
         Clock { origin: Origin::Runtime(now.checked_sub(EARLIER).unwrap_or(now)) }
     }
 
-    /// The processor's ticks, where they can be trusted. Otherwise the runtime's clock; also where that stands still at
-    /// this moment, as in a test that has paused it.
+    /// The processor's ticks, if they can be trusted. Otherwise, or if the runtime's clock is paused at this moment (as
+    /// in a test), the runtime's clock.
     #[must_use]
     pub fn ticks() -> Clock {
         if stands_still() || !kernel_trusts_ticks() {
@@ -64,7 +64,7 @@ impl Clock {
         }
     }
 
-    /// The runtime's moment for `time`; thirty years from now for a moment that is never reached.
+    /// The runtime's moment for `time`. For a time that is never reached, this is thirty years from now.
     #[must_use]
     pub fn instant(&self, time: Time) -> Instant {
         const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -90,7 +90,8 @@ fn stands_still() -> bool {
     Instant::now() == paused
 }
 
-/// Linux measures the processors' ticks against each other all the time, and takes another clock where they disagree.
+/// Whether the kernel trusts the processor's ticks. Linux compares the processors' ticks with each other all the time,
+/// and uses another clock source if they disagree.
 fn kernel_trusts_ticks() -> bool {
     let source = std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     source.is_ok_and(|source| matches!(source.trim(), "tsc" | "arch_sys_counter"))
@@ -118,8 +119,8 @@ mod tests {
         }
         let (ticked, ran) = (ticks.now().since(first), runtime.now().since(second));
         let apart = ticked.abs_diff(ran);
-        // A thread that is interrupted between two readings is apart by that time; a wrong rate is apart by more than
-        // half.
+        // The two may differ by the time for which the thread was interrupted between the readings. With a wrong rate
+        // they would differ by more than half.
         assert!(apart < ran / 2, "{ticked:?} and {ran:?}");
         let soon = ticks.now().saturating_add(Duration::from_secs(60));
         let left = ticks.instant(soon).duration_since(Instant::now());

@@ -1,53 +1,53 @@
-//! When to come back, as answers say it.
+//! Reads from an answer when to come back.
 //!
-//! The standard has one field with two forms: `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3). Providers have
-//! more: milliseconds in `retry-after-ms`; the reset of a limit in `x-ratelimit-reset…`, `ratelimit-reset` and
-//! `anthropic-ratelimit-…-reset`, as seconds, as a span such as `6m0s` or `12ms`, as a Unix time in seconds or milliseconds, or
-//! as a date of RFC 3339. All of them are read as a time from now.
+//! The standard has one field with two forms: `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
+//! Providers have more: milliseconds in `retry-after-ms`; the reset of a limit in `x-ratelimit-reset…`,
+//! `ratelimit-reset` and `anthropic-ratelimit-…-reset`, as seconds, as a span such as `6m0s` or `12ms`, as a Unix time
+//! in seconds or milliseconds, or as a date of RFC 3339. All of them are read as a time from now.
 //!
-//! The most exact field wins, then the standard one. A reset counts only where its limit is used up: an answer lists every
-//! limit of an account, and the one that has something left did not cause it.
+//! The milliseconds win over the standard field, and that wins over a reset. A reset counts only if its limit is used
+//! up: an answer lists every limit of an account, and a limit that is not used up did not cause the answer.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, header};
 
 const MILLISECONDS: &str = "retry-after-ms";
-/// What stands before and behind the name of a limit in the field of its reset, and the same for the field of what is
-/// left of the limit.
+/// The field names, in parts: the text before and after the name of a limit in the field of its reset, and the text
+/// before and after it in the field that says what is left of the limit.
 const RESETS: [(&str, &str, &str); 4] = [
     ("x-ratelimit-reset", "", "x-ratelimit-remaining"),
     ("x-rate-limit-reset", "", "x-rate-limit-remaining"),
     ("ratelimit-reset", "", "ratelimit-remaining"),
     ("anthropic-ratelimit-", "-reset", "anthropic-ratelimit-"),
 ];
-/// A larger number of seconds is no span but a Unix time: it lies in the year 2001.
+/// A number of seconds from this one on is read as a Unix time, not as a span. As a Unix time it lies in the year 2001.
 const UNIX_SECONDS: f64 = 1e9;
 /// The same bound for a number of milliseconds.
 const UNIX_MILLISECONDS: f64 = 1e12;
-/// The longest span that is returned: nobody waits for longer.
+/// The longest span that is returned, in seconds.
 const MOST_SECONDS: f64 = u32::MAX as f64;
 
-/// When an answer says to come back, as a time from `now`. A moment in the past gives zero; what cannot be read gives
-/// `None`.
+/// When an answer says to come back, as a time from `now`. A moment in the past gives zero. The result is `None` if
+/// nothing can be read.
 pub fn come_back(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let exact = headers.get(MILLISECONDS).and_then(number).and_then(|millis| span(millis / 1e3));
     let standard = || headers.get(header::RETRY_AFTER).and_then(|value| moment(value, now));
     exact.or_else(standard).or_else(|| reset(headers, now))
 }
 
-/// The longest reset of the limits that are used up.
+/// The longest reset among the limits that are used up.
 fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let resets = headers.iter().filter_map(|(name, value)| {
         let left = left_of(name.as_str())?;
-        // Where no field says what is left, the answer itself says that it is too little.
+        // If no field says what is left, the limit counts as used up.
         let used_up = headers.get(left.as_str()).and_then(number).is_none_or(|left| left <= 0.0);
         if used_up { moment(value, now) } else { None }
     });
     resets.max()
 }
 
-/// The field that says what is left of the limit that this field says the reset of.
+/// The name of the field that says what is left of a limit. `name` is the field of the limit's reset.
 fn left_of(name: &str) -> Option<String> {
     RESETS.iter().find_map(|(before, behind, left)| {
         let limit = name.strip_prefix(before)?.strip_suffix(behind)?;
@@ -81,7 +81,7 @@ fn number(value: &HeaderValue) -> Option<f64> {
     decimal(value.to_str().ok()?.trim())
 }
 
-/// Digits, and perhaps a fraction: no sign, no exponent. One provider sends -1 for "nobody knows".
+/// Reads digits, perhaps with a fraction, but no sign and no exponent: one provider sends -1 for "not known".
 fn decimal(text: &str) -> Option<f64> {
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -90,7 +90,7 @@ fn decimal(text: &str) -> Option<f64> {
         .flatten()
 }
 
-/// A span in units, as in `1h2m3s`, `6m0s`, `1.5s`, `12ms`: the largest first, each once.
+/// Reads a span in units, such as `1h2m3s`, `6m0s`, `1.5s`, `12ms`. The largest unit comes first, and each comes once.
 fn spelled(text: &str) -> Option<f64> {
     const UNITS: [(&str, f64); 5] = [("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), ("s", 1.0), ("ms", 1e-3)];
     let (mut rest, mut seconds, mut smallest) = (text, 0.0, f64::INFINITY);
@@ -113,7 +113,7 @@ fn since(unix: f64, now: SystemTime) -> Option<Duration> {
     Some(at.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
-/// More digits than fit mean "a very long time", not nonsense.
+/// More digits than fit mean a very long time. They are not an error.
 fn span(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.min(MOST_SECONDS)).ok()
 }

@@ -1,4 +1,4 @@
-//! One dependency, and the walk of a call to it.
+//! One dependency, and the steps of a call to it.
 
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ use crate::walk::Walk;
 /// One endpoint of a dependency.
 #[derive(Clone, Debug)]
 pub struct EndpointSettings {
-    /// `http://` or `https://`, host, port, and perhaps a path that goes before every request's.
+    /// `http://` or `https://`, host, port, and perhaps a path that is put before the path of every request.
     pub url: Uri,
-    /// Headers for this endpoint, its credentials among them; they replace the caller's of the same name.
+    /// Headers for this endpoint, such as its credentials. They replace the caller's headers of the same name.
     pub headers: HeaderMap,
 }
 
@@ -38,7 +38,7 @@ pub struct DependencySettings {
     pub connect: ConnectSettings,
     /// How idle connections are kept.
     pub pool: PoolSettings,
-    /// The header in which the remaining milliseconds go out.
+    /// The header that tells the dependency the remaining time in milliseconds.
     pub deadline_header: Option<HeaderName>,
     /// The request that is sent only while a breaker is open, by [`Dependency::watch_health`]. The breaker's settings
     /// say when it is due.
@@ -47,8 +47,8 @@ pub struct DependencySettings {
     pub answer: Limits,
 }
 
-/// A system that one does not own. Holds connections. The guards are in [`Shared`], so that several runtimes, each with
-/// its own `Dependency`, decide together.
+/// A system that one does not own. It holds connections. The guards are in [`Shared`], so that several runtimes, each
+/// with its own `Dependency`, decide together.
 pub struct Dependency {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) shared: Arc<Shared>,
@@ -68,7 +68,7 @@ impl Dependency {
     /// Prepares connectors and pools; nothing is connected yet.
     ///
     /// # Errors
-    /// A setting that could never work: a bad URL, a missing certificate.
+    /// If a setting could never work, such as a bad URL or a missing certificate.
     pub fn new(
         settings: DependencySettings,
         shared: Arc<Shared>,
@@ -93,7 +93,8 @@ impl Dependency {
         })
     }
 
-    /// Has calls told that end after their caller has left. Without it, only the log tells of them.
+    /// Sets the function that is called when a call ends after its caller has left. Without it, such endings are only
+    /// logged.
     #[must_use]
     pub fn on_followed(mut self, tell: OnFollowed) -> Dependency {
         self.followers = Followers::new(self.followers.name.clone(), Some(tell));
@@ -106,24 +107,24 @@ impl Dependency {
         &self.shared
     }
 
-    /// The clock by which the guards are told the time.
+    /// The clock that gives the guards their time.
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// Ends the attempts that are followed only to learn whether an endpoint hangs, those of now and those of later.
-    /// For a program that is about to end.
+    /// Ends all attempts that are followed only to learn whether an endpoint hangs. Later ones are ended immediately
+    /// too. A program calls this when it is about to end.
     pub fn end_witnesses(&self) {
         self.followers.end_witnesses();
     }
 
     /// Makes one call.
     ///
-    /// Dropping the future means that the caller left. An attempt that is not `safe` and was sent whole is followed to
-    /// its end in the background, so that the guards and the log learn its effect; one whose body was not complete is
-    /// aborted. A `safe` attempt is cancelled immediately and its connection reset, unless the guards want it as a
-    /// witness: at most two for each endpoint or key are followed.
+    /// Dropping the future means that the caller has left. If the attempt in flight is `safe`, it is cancelled
+    /// immediately and its connection is reset, unless the guards want it as a witness; at most two witnesses are
+    /// followed for each endpoint or key. If it is not `safe` and its body was complete, it is followed to its end in
+    /// the background, so that the guards and the log learn its effect. If its body was not complete, it is aborted.
     pub async fn call(self: &Arc<Self>, plan: &Arc<Plan>, request: CallRequest, wish: Wish) -> Outcome {
         let now = self.clock.now();
         if self.needs_nobody_else(plan, &request, now) {
@@ -136,8 +137,8 @@ impl Dependency {
     }
 
     /// Whether this call surely ends with its caller: it is safe, and no attempt that begins now can become a witness.
-    /// Such a call needs no allocation for its future, and nothing of it is kept for others. Where there are several
-    /// endpoints or keys, it is not known here which one the call goes to.
+    /// Such a call needs no allocation for its future, and no state that is shared with the background. With several
+    /// endpoints or a breaker key the answer is `false`, because it is not known yet where the call goes.
     #[inline]
     fn needs_nobody_else(&self, plan: &Plan, request: &CallRequest, now: Time) -> bool {
         plan.rules.idempotency == Idempotency::Safe
@@ -146,7 +147,7 @@ impl Dependency {
             && self.shared.succeeded_lately(now)
     }
 
-    /// The walk of a call: does what the machine says, until the call is over.
+    /// Carries a call out: does what the machine says, until the call is over.
     async fn drive(
         &self,
         plan: &Plan,

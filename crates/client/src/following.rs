@@ -1,10 +1,9 @@
 //! A call that goes on without its caller.
 //!
-//! There are two causes. An attempt that may have an effect, and that was sent whole, goes on so that its effect is
-//! known. Any other attempt goes on only as a witness ([`seawall_policy::DependencyGuards::follow`]): where nobody
-//! knows whether the endpoint hangs, its real ending is the answer. Each is driven to its end by a task of its own. A
-//! caller leaves in one of two ways: it drops the future, or its own deadline passes, and then it is answered while the
-//! attempt goes on.
+//! There are two causes. An attempt that may have an effect, and that was sent whole, goes on so that its effect
+//! becomes known. Any other attempt goes on only as a witness ([`seawall_policy::DependencyGuards::follow`]), to learn
+//! whether the endpoint hangs. Each is driven to its end by a task of its own. A caller leaves in one of two ways. It
+//! drops the future, or its own deadline passes; in the second case it is answered while the attempt goes on.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,10 +16,10 @@ use tokio::sync::watch;
 use crate::outcome::Outcome;
 use crate::tracks::{Cut, DEADLINE_PASSED, Following, Stays, Tracks};
 
-/// Is told how a call ended that was followed after its caller had left.
+/// A function that is called with the outcome of a call that ended after its caller had left.
 pub type OnFollowed = Arc<dyn Fn(&Outcome) + Send + Sync>;
 
-/// What follows the calls of one dependency.
+/// What the followed calls of one dependency share.
 pub(crate) struct Followers {
     /// The dependency's name, for logs.
     pub(crate) name: String,
@@ -105,7 +104,7 @@ fn spawn_followed(drive: Drive, followers: &Arc<Followers>) {
     });
 }
 
-/// A witness holds up neither the end of the program nor that of its dependency.
+/// Follows a witness in a task of its own. The task ends early when the program or the dependency is about to end.
 fn spawn_witness(drive: Drive, following: Following, followers: &Arc<Followers>) {
     let (name, mut ends) = (followers.name.clone(), followers.end.subscribe());
     tokio::spawn(async move {

@@ -1,8 +1,8 @@
 //! Waits and sends: the driver of Seawall's call machine over real connections.
 //!
-//! [`Dependency::call`] walks a call: the machine of `seawall-policy` says what to do, and this crate does it.
-//! Connections are made in [`connect`], kept in a pool that knows which request may take which, and watched by one
-//! timer each. [`Shared`] holds the guards that calls share, behind the only lock on the way.
+//! [`Dependency::call`] carries a call out: the machine of `seawall-policy` says what to do, and this crate does it.
+//! Connections are made in [`connect`]. They are kept in a pool, which knows which request may use which connection.
+//! Each exchange is watched by one timer. [`Shared`] holds the guards that all calls share, behind one lock.
 
 mod answer;
 pub mod any;

@@ -1,11 +1,12 @@
 //! One HTTP/1.1 connection, driven by the task that uses it.
 //!
-//! The usual way spawns a task for each connection and talks to it through channels, which costs two wake-ups and two
-//! queue operations for each request. Here the exchange reads and writes by itself. An idle connection is not polled;
-//! it is looked at before it is used again.
+//! The usual way is a task for each connection that is reached through channels. This costs two wake-ups and two queue
+//! operations for each request. Here the exchange itself reads and writes. An idle connection is not polled, but
+//! checked before it is used again.
 //!
-//! The connection is free for another request when four facts hold, and each is a field: the server keeps it, the
-//! answer is complete, nothing was read beyond it, and the request went out whole. None of them is asked of a library.
+//! A connection is free for another request if four facts hold: the server keeps the connection, the answer is
+//! complete, nothing was read beyond the answer, and the whole request was sent. Each is known from a field here, and
+//! none from a library.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -27,27 +28,27 @@ use crate::connect::{AbsoluteForm, Connection, Meter, Peek, Probe, Stream};
 use crate::upload::{Sized, Unfinished, Upload};
 use crate::watch::{Lapse, Timer, Watch};
 
-/// The most that is read by one system call. A piece of this length and what goes before it fit into 16 KiB, which matters
-/// to a caller that reads slowly: the buffer behind which the piece waits doubles when it is full.
+/// The most bytes that one system call reads. Such a piece and what goes before it fit into 16 KiB. This matters to a
+/// caller that reads slowly: the piece waits behind a buffer that doubles when it is full.
 const READ_BYTES: usize = 15 << 10;
 
 thread_local! {
-    /// What is read passes through here. What is used immediately is copied once, to where it goes; a connection holds bytes
-    /// of its own only for a head that is not complete.
+    /// What is read passes through this buffer. Bytes that are used immediately are copied once, to their destination.
+    /// A connection has bytes of its own only while a head is incomplete.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
 pub(crate) struct Line {
     io: Stream,
     upload: Upload,
-    /// Bytes that were read and not used: the beginning of a head, or what no exchange has asked for.
+    /// Bytes that were read and not used yet: the beginning of a head, or bytes that no exchange has asked for.
     ahead: Vec<u8>,
     head_end: HeadEnd,
-    /// The bytes of interim answers before the head that is being read.
+    /// The number of bytes of interim answers before the head that is being read.
     interim: usize,
     /// What is left of the answer.
     body: Body,
-    /// The server keeps the connection, and nothing has gone wrong on it.
+    /// Whether the server keeps the connection and nothing has gone wrong on it.
     keep: bool,
     limits: Limits,
     pub(crate) meter: Arc<Meter>,
@@ -57,25 +58,25 @@ pub(crate) struct Line {
     absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
-    /// How long it had been idle when it was last seen open.
+    /// The longest idle time after which it was seen open, since its last exchange.
     pub(crate) seen_open: Duration,
-    /// It has carried an exchange before.
+    /// Whether it has carried an exchange before.
     pub(crate) used: bool,
 }
 
 /// A request that goes out on a line.
 pub(crate) struct Request<W> {
-    /// Writes the head, with its empty line, in the form that the connection wants.
+    /// Writes the head, with its final empty line, in the form that the connection needs.
     pub(crate) head: W,
     pub(crate) body: Outgoing,
     pub(crate) sized: Sized,
     pub(crate) asked: Asked,
 }
 
-/// The head of an answer, and what came with it.
+/// The head of an answer, and the bytes that came with it.
 pub(crate) struct Answered {
     pub(crate) head: AnswerHead,
-    /// The part of the body that was there already.
+    /// The part of the body that came with the head.
     pub(crate) first: Vec<u8>,
 }
 
@@ -90,11 +91,11 @@ pub(crate) enum LineFailure {
 /// How a connection broke in an exchange.
 #[derive(Debug)]
 pub(crate) enum Broke {
-    /// The server ended it before the answer was whole.
+    /// The server ended the connection before the answer was complete.
     Ended,
     /// The connection failed.
     Io(io::Error),
-    /// What came is no answer.
+    /// The bytes that came are no valid answer.
     Misread(Misread),
     /// The caller's body broke.
     Body(BodyError),
@@ -140,22 +141,22 @@ impl Line {
         })
     }
 
-    /// Bytes in either direction: grows while there is progress.
+    /// The number of bytes in both directions. It grows while there is progress.
     pub(crate) fn progress(&self) -> u64 {
         self.meter.progress()
     }
 
-    /// Whether another request may go out on this connection, as far as HTTP is concerned.
+    /// Whether HTTP allows another request on this connection.
     pub(crate) fn is_ready(&self) -> bool {
         self.keep && self.body.is_over() && self.ahead.is_empty() && self.has_sent_whole()
     }
 
-    /// Whether the kernel has the request, to its last byte.
+    /// Whether the kernel has taken the whole request.
     pub(crate) fn has_sent_whole(&self) -> bool {
         self.upload.is_over() && self.meter.unwritten() == 0
     }
 
-    /// Whether the request's body goes on when its caller does.
+    /// Whether the request's body waits for more from its caller.
     pub(crate) fn waits_for_caller(&self) -> bool {
         self.upload.waits_for_caller()
     }
@@ -165,14 +166,14 @@ impl Line {
         &self.body
     }
 
-    /// Whether an idle connection is still what it was: open, and nothing has come unasked. What waits to be read on a plain
-    /// connection (a late 408, say) would be taken for the next answer. Under TLS it may be a session ticket, so it is read
-    /// first, and the connection is not used if it holds more than that.
+    /// Whether an idle connection is still usable: it is open, and nothing has come unasked. On a plain connection,
+    /// bytes that came unasked (such as a late 408) would be taken for the next answer. Under TLS they may be a session
+    /// ticket, so they are read first, and the connection is not used if there is anything else.
     pub(crate) fn is_quiet(&mut self) -> bool {
         const ROUNDS: usize = 4;
         for _ in 0..ROUNDS {
             match self.probe.peek() {
-                // What TLS has decrypted and nobody has read is not in the socket any more.
+                // Bytes that TLS has decrypted and nobody has read are no longer in the socket.
                 Peek::Quiet => return self.is_ready() && !(self.tls && self.has_unread(false)),
                 Peek::Readable if self.tls && self.is_ready() => {
                     if self.has_unread(true) {
@@ -185,8 +186,8 @@ impl Line {
         false
     }
 
-    /// Whether there is a byte to read, or the connection has ended. `force`: also ask the kernel, which may know more
-    /// than the reactor has seen.
+    /// Whether there is a byte to read, or the connection has ended. `force`: the kernel is asked too, which may know
+    /// more than the reactor has seen.
     fn has_unread(&mut self, force: bool) -> bool {
         self.meter.force_read(force);
         let mut byte = [0];
@@ -205,7 +206,7 @@ impl Line {
     ) -> Result<Answered, LineFailure> {
         self.used = true;
         (self.head_end, self.interim) = (HeadEnd::default(), 0);
-        // If the exchange is dropped from here on, it gives the work up; the pool turns this off again.
+        // If the exchange is dropped from here on, the connection is reset. The pool turns this off again.
         self.meter.reset_on_drop(true);
         let Request { head, body, sized, asked } = request;
         self.upload.begin(body, sized, |out| head(self.absolute_form.as_ref(), out));
@@ -222,7 +223,7 @@ impl Line {
             }
             let progress = self.meter.progress();
             if !std::mem::replace(&mut begun, true) {
-                // It was written at the time that the watch began with, so the clock need not be read.
+                // The head was written at the moment for which the watch was set, so the clock need not be read again.
                 watch.has_seen(progress);
             }
             watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(LineFailure::Lapsed(lapse)))
@@ -230,7 +231,7 @@ impl Line {
         .await
     }
 
-    /// The next part of the answer's body; nothing after its end.
+    /// The next part of the answer's body; `None` after its end.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broke>>> {
         self.go_on(cx);
         while !self.body.is_over() {
@@ -250,23 +251,23 @@ impl Line {
         self.body.take_trailers()
     }
 
-    /// Sends what there is of a request that is answered already. If its caller breaks it off, that says nothing of the
-    /// answer.
+    /// Sends what is available of a request that is answered already. If the caller breaks its body off, the answer is
+    /// still valid.
     pub(crate) fn go_on(&mut self, cx: &mut Context<'_>) {
         if self.send(cx).is_err() {
             self.upload.stop();
         }
     }
 
-    /// Sends what there is of the request.
+    /// Sends what is available of the request.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<(), Broke> {
         match self.upload.poll(&mut self.io, cx) {
             Poll::Ready(Err(Unfinished::Body(error))) => {
                 self.keep = false;
                 Err(Broke::Body(error))
             }
-            // The server may have answered before it stopped reading. Its answer is worth having; without one, the end
-            // of the connection says what went wrong.
+            // The server may have answered before it stopped reading, and that answer is wanted. If there is none, the
+            // end of the connection tells what went wrong.
             Poll::Ready(Err(Unfinished::Io(error))) => {
                 tracing::debug!(%error, "a request could not be sent whole");
                 self.upload.stop();
@@ -285,10 +286,11 @@ impl Line {
             });
             let Some(mut answered) = ready!(found)? else { continue };
             if answered.head.status.as_u16() >= 400 && self.upload.stop() {
-                // The server has refused the request, so the rest of it would be sent in vain.
+                // The server has refused the request, so the rest of the request is not sent, and the connection is not
+                // kept.
                 self.keep = false;
             }
-            // What is there already is looked at before the head is passed on, so that an answer that broke in the same
+            // What is there of the body is read before the head is passed on. So an answer that broke in the same
             // moment is not passed on as one that began well.
             if !self.body.is_over()
                 && let Poll::Ready(more) = self.poll_more(&mut answered.first, cx)
@@ -299,7 +301,7 @@ impl Line {
         }
     }
 
-    /// Reads a head from the bytes that were read; `None` where they end before the head does.
+    /// Reads a head from the bytes that were read; `None` if they end before the head does.
     fn head_in(&mut self, read: &[u8], asked: Asked) -> Result<Option<Answered>, Broke> {
         if read.is_empty() {
             return Err(Broke::Ended);
@@ -318,7 +320,7 @@ impl Line {
             if whole_read {
                 self.ahead = rest.to_vec();
             } else {
-                // The bytes stay where they are, so that a head in many small pieces is not copied for each of them.
+                // The bytes stay in their buffer. Otherwise a head in many small pieces would be copied for each piece.
                 ahead.drain(..used);
                 self.ahead = ahead;
             }
@@ -335,8 +337,8 @@ impl Line {
         Ok(Some(Answered { head, first }))
     }
 
-    /// The head of the final answer and the number of bytes up to its end; or no head, and the number of bytes that interim
-    /// answers took.
+    /// The head of the final answer, and the number of bytes up to its end. If that head is not complete yet: no head,
+    /// and the number of bytes of the interim answers.
     fn final_head(&mut self, bytes: &[u8], asked: Asked) -> Result<(Option<AnswerHead>, usize), Misread> {
         let mut at = 0;
         loop {
@@ -355,7 +357,8 @@ impl Line {
                 return Ok((Some(head), at));
             }
             if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                // If it were passed on, it would turn the caller's connection into something that nobody reads as HTTP.
+                // If this answer were passed on, the caller's connection would change to a protocol that nobody here
+                // reads.
                 return Err(Misread::Switched);
             }
             self.interim += end;
@@ -363,14 +366,15 @@ impl Line {
         }
     }
 
-    /// One read of the body, put behind `data`.
+    /// Reads once from the body, and appends the bytes to `data`.
     fn poll_more(&mut self, data: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Result<(), Broke>> {
         BUFFER.with_borrow_mut(|buffer| {
             let read = ready!(poll_read(&mut self.io, buffer, cx))?;
             if read.is_empty() {
                 return Poll::Ready(if self.body.closed() { Ok(()) } else { Err(Broke::Ended) });
             }
-            // The room is reserved once, not by doubling: most of what is read of a body is content.
+            // The room is reserved at its exact size, not by doubling, because most bytes that are read here are
+            // content.
             data.reserve_exact(read.len());
             let eaten = self.body.read(read, data).map_err(Broke::Misread)?;
             self.ahead.extend_from_slice(&read[eaten..]);
@@ -379,7 +383,7 @@ impl Line {
     }
 }
 
-/// Reads what there is; nothing at the connection's end.
+/// Reads what is available. Returns no bytes at the connection's end.
 fn poll_read<'b>(
     io: &mut Stream,
     buffer: &'b mut [u8],

@@ -1,14 +1,14 @@
 //! The idle connections of one endpoint.
 //!
-//! Which idle connection a request may take depends on what a second delivery of it would do. A read takes the newest:
-//! if it is lost, it is sent again. A plain POST takes one that has settled after its last answer and is young beside
-//! the server's idle lifetime ([`IdleLifetime`]); where there is none, it gets a fresh one. A sweep looks at the idle
-//! connections a few times a second, ends those that are dead or old, and learns the lifetime from what it sees. There
-//! is no sweep while nothing is idle.
+//! Which idle connection a request may take depends on what a second delivery of the request would do. A read takes the
+//! newest: if the request is lost, it is sent again. A plain POST takes one that has settled after its last answer and
+//! has been idle for much less than the server's idle lifetime ([`IdleLifetime`]); if there is none, it gets a fresh
+//! one. A sweep checks the idle connections a few times a second. It closes those that are dead or old, and learns the
+//! lifetime from what it sees. There is no sweep while nothing is idle.
 //!
-//! An idle connection saves a handshake that may never come. Where no file descriptor is left, a request that is there
-//! already has more use for the descriptor. So all pools of the process are known to each other, and the connection
-//! that has been idle for longest goes first, whichever dependency it leads to ([`give_up_idle`]).
+//! An idle connection saves a handshake for a request that may never come. If no file descriptor is left, a request
+//! that is there already needs the descriptor more. So all pools of the process are registered in one list, and the
+//! connection that has been idle for longest is closed first, whichever dependency it belongs to ([`give_up_idle`]).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,15 +27,15 @@ use crate::trunk::{Trunk, TrunkStream};
 /// How idle connections are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// A plain POST takes no connection whose last answer is younger than this. Default 20 ms: servers that close
-    /// behind an answer do it within a few milliseconds.
+    /// A plain POST takes no connection whose last answer is younger than this. Default 20 ms: servers that close a
+    /// connection after an answer do it within a few milliseconds.
     pub settle: Duration,
-    /// An idle connection is closed after this time. Default 60 s: common servers close after 60 s to 75 s. A server's
-    /// shorter time is learned.
+    /// An idle connection is closed after this time. Default 60 s: common servers close after 60 s to 75 s. If a server
+    /// closes earlier, that shorter time is learned.
     pub idle: Duration,
-    /// The most settled idle connections that are kept; of more, the oldest are closed. Default 64.
+    /// The most settled idle connections that are kept. If there are more, the oldest are closed. Default 64.
     pub max_idle: usize,
-    /// No connection is used longer than this, so that a change behind the name is noticed. Default 1 h.
+    /// No connection is used for longer than this, so that a change of the name's addresses takes effect. Default 1 h.
     pub max_age: Duration,
 }
 
@@ -51,7 +51,7 @@ impl Default for PoolSettings {
 }
 
 impl PoolSettings {
-    /// What could never work, or works hardly as anybody wants it.
+    /// The settings that could never work, or that hardly anybody wants.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
@@ -70,12 +70,12 @@ impl PoolSettings {
     }
 }
 
-/// How often idle connections are looked at.
+/// How often idle connections are checked.
 const SWEEP: Duration = Duration::from_millis(250);
-/// The most idle connections that are given up for one that is to be made.
+/// The most idle connections that are closed to make room for one new connection.
 const GIVEN_UP: u32 = 3;
 
-/// Pools that have had an idle connection, of all workers.
+/// All pools of all workers that have had an idle connection.
 static POOLS: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
 
 pub(crate) struct Pool {
@@ -85,11 +85,11 @@ pub(crate) struct Pool {
     clock: Clock,
     idle: Mutex<Idle>,
     trunks: Mutex<Vec<Trunk>>,
-    /// One HTTP/2 connection is opened at a time, so that a burst shares it.
+    /// Held while an HTTP/2 connection is opened. One is opened at a time, so that calls that come together share it.
     opening: tokio::sync::Mutex<()>,
     multiplexed: AtomicBool,
     sweeping: AtomicBool,
-    /// The pool is known to those that need descriptors.
+    /// Whether the pool is in the list of pools that can give up idle connections.
     lent: AtomicBool,
 }
 
@@ -106,7 +106,8 @@ pub(crate) enum Channel {
 }
 
 impl Pool {
-    /// `multiplexed`: the connections are known to speak HTTP/2, so that the first burst shares one, too.
+    /// `multiplexed`: the connections are known to speak HTTP/2, so that even the first calls that come together share
+    /// one.
     pub(crate) fn new(
         connector: Connector,
         settings: PoolSettings,
@@ -157,7 +158,7 @@ impl Pool {
             .find_map(|trunk| Some(Channel::Trunk(trunk.clone(), trunk.take()?)))
     }
 
-    /// A fresh connection, or, on HTTP/2, a place on one that another call has just opened.
+    /// A fresh connection. On HTTP/2 it can also be a stream on a connection that another call has just opened.
     pub(crate) async fn connect(&self, by: Time) -> Result<Channel, ConnectError> {
         if !self.multiplexed.load(Ordering::Relaxed) {
             return self.open(by).await;
@@ -172,10 +173,10 @@ impl Pool {
         }
     }
 
-    /// A fresh connection. Where no descriptor is left, idle connections are closed for it.
+    /// A fresh connection. If no descriptor is left, idle connections are closed to free one.
     async fn connection(&self, by: Time) -> Result<Connection, ConnectError> {
         let deadline = self.clock.instant(by);
-        // Bounded, since others may take the descriptor that was given up.
+        // The number of tries is bounded, since others may take the descriptor that was freed.
         for _ in 0..GIVEN_UP {
             let connected = self.connector.connect(deadline).await;
             let starved = |error: &ConnectError| error.kind() == ConnectErrorKind::OutOfDescriptors;
@@ -207,9 +208,9 @@ impl Pool {
         }
     }
 
-    /// A connection is free again.
+    /// Takes back a connection whose exchange has ended.
     pub(crate) fn put(self: &Arc<Self>, mut line: Box<Line>, now: Time) {
-        // A request that nobody finishes sending is given up with a reset.
+        // If the request was not sent whole, nobody will finish it, so the connection is ended with a reset.
         line.meter.reset_on_drop(!line.has_sent_whole());
         if !line.is_ready() {
             return;
@@ -227,23 +228,23 @@ impl Pool {
         }
     }
 
-    /// A connection that had been idle for `age` was closed just as a request went out on it.
+    /// Is called when a connection that had been idle for `age` was closed just as a request went out on it.
     pub(crate) fn lost(&self, age: Duration) {
         self.idle.lock().lifetime.seen_closed(age);
     }
 
-    /// The server said how long it keeps idle connections.
+    /// Is called when the server has said how long it keeps idle connections.
     pub(crate) fn announce(&self, lifetime: Duration) {
         self.idle.lock().lifetime.announce(lifetime);
     }
 
-    /// How long its oldest idle connection has been idle; `None` where there is none.
+    /// How long the pool's oldest idle connection has been idle; `None` if there is none.
     fn longest_idle(&self) -> Option<Duration> {
         let now = self.clock.now();
         self.idle.lock().lines.front().map(|line| now.since(line.idle_since))
     }
 
-    /// Closes its oldest idle connection. Returns whether there was one.
+    /// Closes the pool's oldest idle connection. Returns whether there was one.
     fn give_up_oldest(&self) -> bool {
         let oldest = self.idle.lock().lines.pop_front();
         oldest.is_some()
@@ -265,7 +266,7 @@ impl Pool {
         });
     }
 
-    /// Looks at every idle connection; `false` when there is none left to look at.
+    /// Checks every idle connection. Returns `false` if none is left to check.
     fn sweep(&self, now: Time) -> bool {
         let mut idle = self.idle.lock();
         let Idle { lines, lifetime } = &mut *idle;
@@ -274,7 +275,8 @@ impl Pool {
             let Some(mut line) = lines.pop_front() else { break };
             let age = now.since(line.idle_since);
             if !line.is_quiet() {
-                // It is not known when it was closed, only that it was open at that time.
+                // The time at which it was closed is not known. It is only known that it was still open after this idle
+                // time.
                 lifetime.seen_closed(line.seen_open);
                 ended.push(line);
             } else if age >= self.settings.idle || now.since(line.born) >= self.settings.max_age {
@@ -287,7 +289,7 @@ impl Pool {
         }
         let more = !lines.is_empty();
         if !more {
-            // Under the lock, so that no connection comes in between unseen.
+            // Set under the lock. Otherwise a connection could become idle in between, and no sweep would check it.
             self.sweeping.store(false, Ordering::Relaxed);
         }
         more
@@ -304,8 +306,9 @@ impl Idle {
         self.lines.remove(found)
     }
 
-    /// Closes the connections that are too many. Those that have not settled do not count: a stream of POSTs needs as
-    /// many of them as it sends in the settle time, and closing them would mean a fresh connection for each.
+    /// Takes out the oldest connection if there are too many. Connections that have not settled do not count: a stream
+    /// of POSTs needs as many of them as it sends in the settle time, and without them it would need a fresh connection
+    /// for each.
     fn over(&mut self, settings: &PoolSettings, now: Time) -> Option<Box<Line>> {
         let too_many = settings.max_idle == 0
             || self.lines.get(settings.max_idle).is_some_and(|l| now.since(l.idle_since) >= settings.settle);
@@ -313,7 +316,8 @@ impl Idle {
     }
 }
 
-/// From now on the pool's idle connections may be given up for others. To be called once for each pool.
+/// Adds the pool to the list of pools whose idle connections may be closed for others. Must be called once for each
+/// pool.
 fn lend(pool: &Arc<Pool>) {
     let mut pools = POOLS.lock();
     pools.retain(|pool| pool.strong_count() > 0);
@@ -324,7 +328,7 @@ fn lend(pool: &Arc<Pool>) {
 /// whether there was one.
 #[must_use]
 pub fn give_up_idle() -> bool {
-    // The lock is not held here, since the last reference to a pool may end here, with all its connections.
+    // The lock is released here: the last reference to a pool may be dropped below, and with it all its connections.
     let pools: Vec<Arc<Pool>> = POOLS.lock().iter().filter_map(Weak::upgrade).collect();
     let longest = pools.iter().filter_map(|pool| Some((pool.longest_idle()?, pool)));
     longest.max_by_key(|(idle, _)| *idle).is_some_and(|(_, pool)| pool.give_up_oldest())

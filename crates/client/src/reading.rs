@@ -1,4 +1,4 @@
-//! Reading what answers say: `Keep-Alive`, JSON fields.
+//! Reads what answers say: the field `Keep-Alive`, and JSON bodies.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ pub fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
 }
 
-/// What is known of a body that was read whole. It is JSON only if it is one whole JSON text in UTF-8: an HTML page,
-/// another charset, half a text and an empty body are not.
+/// What is known of a body that was read whole. It counts as JSON only if it is one complete JSON text in UTF-8. An
+/// HTML page, another charset, an incomplete text and an empty body are not JSON.
 #[must_use]
 pub fn known(body: &[u8]) -> KnownBody<impl Fn(&str) -> Option<Scalar> + use<>> {
     match serde_json::from_slice::<Value>(without_mark(body)) {
@@ -35,7 +35,7 @@ pub fn known(body: &[u8]) -> KnownBody<impl Fn(&str) -> Option<Scalar> + use<>> 
     }
 }
 
-/// The scalar at a JSON pointer; `None` where there is nothing, or an object or array.
+/// The scalar at a JSON pointer; `None` if there is nothing, or an object or array.
 pub fn scalar(value: &Value, pointer: &str) -> Option<Scalar> {
     Some(match value.pointer(pointer)? {
         Value::Null => Scalar::Null,

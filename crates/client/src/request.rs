@@ -9,33 +9,34 @@ use crate::body::{Outgoing, RequestBody};
 use crate::connect::{AbsoluteForm, ConfigError};
 use crate::upload::Sized;
 
-/// What is to be sent. It holds no hop-by-hop headers, no `Host` and no `Content-Length`: they are made anew.
+/// What is to be sent. It has no hop-by-hop headers, no `Host` and no `Content-Length`, because these are made anew for
+/// each attempt.
 #[derive(Debug)]
 pub struct CallRequest {
     /// The method.
     pub method: Method,
-    /// Path and query, as the dependency knows them.
+    /// Path and query, without the path of the endpoint's URL.
     pub path: PathAndQuery,
     /// Headers that pass from end to end.
     pub headers: HeaderMap,
-    /// An entry of `Via` that goes out behind those in `headers`. It stands apart, since a map of headers that was made
-    /// for those of the caller would grow for one more.
+    /// A `Via` entry that is sent after those in `headers`. It is kept apart because one more entry would make the map
+    /// `headers` allocate again.
     pub via: Option<&'static str>,
     /// The body.
     pub body: RequestBody,
-    /// The number of bytes of a streaming body that are kept for a repeat.
+    /// The most bytes of a streaming body that are kept for a repeat.
     pub keep: usize,
-    /// The keys under which its breaker and limit are kept.
+    /// The keys under which the call's breaker and limit are kept.
     pub keys: Keys,
 }
 
 impl CallRequest {
-    /// How many bytes of a body are kept by default. Most calls of APIs are smaller than these 64 KiB, and a thousand
-    /// such calls in flight hold 64 MiB.
+    /// The default of `keep`, in bytes. Most calls of APIs are smaller than these 64 KiB, and a thousand such calls in
+    /// flight hold 64 MiB.
     pub const KEEP: usize = 64 << 10;
 }
 
-/// What is asked while a breaker is open.
+/// The health request, which is sent only while a breaker is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthRequest {
     /// GET, HEAD or OPTIONS.
@@ -44,7 +45,7 @@ pub struct HealthRequest {
     pub path: PathAndQuery,
 }
 
-/// What repeats of one request share.
+/// What all attempts of one call's request share.
 pub(crate) struct Template {
     pub(crate) method: Method,
     pub(crate) path: PathAndQuery,
@@ -58,13 +59,13 @@ pub(crate) struct Address {
     scheme: Scheme,
     authority: Authority,
     host: HeaderValue,
-    /// A path that goes before every request's; empty where there is none.
+    /// A path that is put before the path of every request; empty if there is none.
     base: String,
-    /// Headers of this endpoint, its credentials among them; they replace the caller's.
+    /// Headers of this endpoint, such as its credentials. They replace the caller's.
     headers: HeaderMap,
 }
 
-/// The header that tells the remaining time, and the time in milliseconds.
+/// The header that tells the remaining time, and that time in milliseconds.
 pub(crate) type Deadline<'a> = Option<(&'a HeaderName, u64)>;
 
 impl Address {
@@ -81,7 +82,8 @@ impl Address {
 
     /// Writes the head of one attempt's request over HTTP/1.1.
     ///
-    /// The fields that say where the message ends are made here, from what will be sent, and never passed on.
+    /// The fields that say where the message ends are made here from the body that will be sent. The caller's are not
+    /// passed on.
     pub(crate) fn write(
         &self,
         out: &mut Vec<u8>,
@@ -130,8 +132,8 @@ impl Address {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// The request of one attempt over HTTP/2; `None` where its path, with the endpoint's before it, is longer than a
-    /// URI can be (65534 bytes).
+    /// The request of one attempt over HTTP/2. The result is `None` if its path, together with the endpoint's path, is
+    /// longer than a URI can be (65534 bytes).
     pub(crate) fn request(
         &self,
         template: &Template,
@@ -146,7 +148,7 @@ impl Address {
         for name in self.headers.keys() {
             headers.remove(name);
         }
-        // No field of these names is left, so appending, as this does, is replacing.
+        // `extend` appends. The fields with these names were removed above, so no field is there twice.
         headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         if let Some((name, millis)) = deadline {
             headers.insert(name.clone(), HeaderValue::from(millis));
@@ -174,22 +176,22 @@ impl Address {
     }
 }
 
-/// Writes a field that passes from end to end. The fields of the message's framing and of one hop are made elsewhere.
+/// Writes a field that goes to the final receiver. Fields that frame the message or concern one hop are made elsewhere.
 fn pass(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     let made_here = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
     if made_here.contains(name) {
         return;
     }
     if *name == header::TE {
-        // RFC 9110, section 10.1.4: it is meant for the next hop alone.
+        // RFC 9110, section 10.1.4: the field `TE` is meant only for the next hop, so `Connection` must name it.
         out.extend_from_slice(b"connection: te\r\n");
     }
     field(out, name, value);
 }
 
 impl Sized {
-    /// How the length of this body is told. A method that usually has a body says so where it has none: some servers answer
-    /// 411 otherwise (RFC 9110, section 8.6).
+    /// How the length of this body is declared. POST, PUT and PATCH declare a length of zero if they have no body,
+    /// since some servers answer 411 otherwise (RFC 9110, section 8.6).
     pub(crate) fn of(method: &Method, body: &Outgoing) -> Sized {
         match http_body::Body::size_hint(body).exact() {
             None => Sized::Chunks,
@@ -199,7 +201,7 @@ impl Sized {
     }
 }
 
-/// Whole milliseconds that are left before `end_by`.
+/// The time until `end_by`, in whole milliseconds.
 pub(crate) fn remaining_millis(end_by: Time, now: Time) -> u64 {
     u64::try_from(end_by.since(now).as_millis()).unwrap_or(u64::MAX)
 }

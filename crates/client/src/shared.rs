@@ -1,9 +1,9 @@
 //! The one place where calls share state: each dependency's guards behind one lock.
 //!
-//! This is a lock and not atomics: breaker, limit, window and budget change together, and one uncontended lock costs
-//! less than the five atomics it replaces. It is taken once to begin an attempt and once to end it, is held for a few
-//! field updates, and never across a wait. A call that waits in a queue leaves its waker here; those whose turn came
-//! are woken after the lock is free.
+//! This is a lock and not a set of atomics: breaker, limit, window and budget change together, and one uncontended lock
+//! costs less than the five atomics that it replaces. The lock is taken once to begin an attempt and once to end it. It
+//! is held for a few field updates, and never across a wait. A call that waits in a queue leaves its waker here. When
+//! its turn comes, it is woken after the lock is released.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,17 +23,18 @@ use crate::sync::Mutex;
 /// The guards of one dependency, shared by every worker's [`crate::Dependency`].
 pub struct Shared {
     state: Mutex<State>,
-    /// When an attempt without a key that was no probe last succeeded, in nanoseconds. Up to [`COARSE`] too early, so
-    /// that workers do not write to it for each call. Zero: none has succeeded. It is read before the lock is taken.
+    /// The time of the last success, in nanoseconds; zero if there was none. Attempts with a key and probes do not
+    /// count. The stored time can be up to [`COARSE`] too early, so that workers do not write it for every call. It is
+    /// read before the lock is taken.
     succeeded: AtomicU64,
 }
 
-/// How exactly the time of a success is known outside the lock.
+/// The most by which the stored time of the last success can be too early.
 const COARSE: Duration = Duration::from_millis(10);
 
 struct State {
     guards: DependencyGuards,
-    /// The calls that wait in a queue; never more than the queues hold.
+    /// The wakers of the calls that wait in a queue. There are never more than the queues' settings allow.
     waiting: HashMap<Ticket, Waker>,
 }
 
@@ -44,7 +45,7 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Closed breakers, open limits, a fresh budget.
+    /// New guards: closed breakers, limits with free slots, and a budget with its initial tokens.
     #[must_use]
     pub fn new(settings: GuardSettings, endpoints: usize) -> Arc<Shared> {
         let guards = DependencyGuards::new(settings, endpoints);
@@ -52,15 +53,15 @@ impl Shared {
         Arc::new(Shared { state, succeeded: AtomicU64::new(0) })
     }
 
-    /// Whether an attempt that begins now needs no witness, since one succeeded just before ([`RECENT_SUCCESS`]). Holds
-    /// for a dependency with one endpoint, and says nothing of calls with a key.
+    /// Whether an attempt that begins now needs no witness, because another succeeded just before ([`RECENT_SUCCESS`]).
+    /// It is only right for a dependency with one endpoint and for calls without a key.
     #[inline]
     pub(crate) fn succeeded_lately(&self, now: Time) -> bool {
         let ended = self.succeeded.load(Ordering::Relaxed);
         ended != 0 && now.since(Time::from_nanos(ended)) + COARSE < RECENT_SUCCESS
     }
 
-    /// An attempt without a key that was no probe succeeded.
+    /// Notes that an attempt succeeded that had no key and was not a probe.
     #[inline]
     pub(crate) fn succeeds(&self, now: Time) {
         let before = Time::from_nanos(self.succeeded.load(Ordering::Relaxed));
@@ -69,12 +70,12 @@ impl Shared {
         }
     }
 
-    /// Looks at the guards, or lets an operator change them. It must be short: every call waits for it.
+    /// Reads the guards, or lets an operator change them. `look` must be short, because every call waits for it.
     pub fn with<R>(&self, look: impl FnOnce(&mut DependencyGuards) -> R) -> R {
         self.change(look)
     }
 
-    /// Changes the guards, and wakes the callers whose turn has come by that.
+    /// Changes the guards, and wakes the callers whose turn comes by this change.
     #[inline]
     fn change<R>(&self, change: impl FnOnce(&mut DependencyGuards) -> R) -> R {
         let mut state = self.state.lock();
@@ -97,7 +98,7 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Changes the guards for a caller that waits no longer.
+    /// Changes the guards for a caller that no longer waits.
     fn resolve<R>(&self, ticket: Ticket, change: impl FnOnce(&mut DependencyGuards) -> R) -> R {
         self.state.lock().waiting.remove(&ticket);
         self.change(change)
@@ -138,15 +139,15 @@ impl Drop for Slot {
     }
 }
 
-/// One call's view of the guards. It is borrowed, and made anew for each step where that is easier: cloning the
-/// reference that all workers share would cost more than the guards do.
+/// One call's access to the guards. It borrows, and is made anew for each step where that is easier. Cloning the
+/// reference, which all workers share, would cost more than the guards do.
 pub(crate) struct CallGuards<'a> {
     shared: &'a Arc<Shared>,
     keys: &'a Keys,
     clock: Clock,
     /// The slot of an answered attempt, held until its body is over.
     answered: Option<LimitSlot>,
-    /// The last attempt that ended succeeded, and was no probe.
+    /// Whether the last attempt that ended was a success and not a probe.
     proved_well: bool,
 }
 
@@ -156,18 +157,18 @@ impl<'a> CallGuards<'a> {
         CallGuards { shared, keys, clock, answered: None, proved_well: false }
     }
 
-    /// Whether the last attempt that ended succeeded, and was no probe.
+    /// Whether the last attempt that ended was a success and not a probe.
     pub(crate) fn proved_well(&self) -> bool {
         self.proved_well
     }
 
-    /// The slot of the answered attempt, to be held by its body.
+    /// Takes the slot of the answered attempt, for the answer's body to hold.
     pub(crate) fn take_slot(&mut self) -> Option<Slot> {
         let slot = self.answered.take()?;
         Some(Slot { shared: Arc::clone(self.shared), clock: self.clock, slot: Some(slot) })
     }
 
-    /// The answered attempt's body is not passed on.
+    /// Gives the slot back, because the answered attempt's body is not passed on.
     #[cold]
     pub(crate) fn free_slot(&mut self) {
         if let Some(slot) = self.answered.take() {

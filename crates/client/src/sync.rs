@@ -1,3 +1,3 @@
-//! The lock and the atomics for what is shared. The loom models (`crates/client/loom`) put their own in this place.
+//! The lock and the atomics for shared state. The loom models (`crates/client/loom`) replace this file by their own.
 
 pub(crate) use parking_lot::Mutex;

@@ -1,4 +1,4 @@
-//! What is known of a call from outside its future: whether it can be left alone to finish.
+//! What is known of a call outside of its future: whether it can go on without its caller.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,10 +17,10 @@ pub(crate) const DEADLINE_PASSED: &str = "the deadline passed before an answer c
 /// What is known of one call from outside.
 pub(crate) struct Tracks {
     shared: Arc<Shared>,
-    /// A second delivery has no effect, and neither has one that nobody waits for.
+    /// Whether the call is safe: it may be repeated, and it may be cancelled when nobody waits for it.
     safe: bool,
     left: AtomicBool,
-    /// How long a witness waits for progress, in nanoseconds. [`u64::MAX`] while the call is no witness.
+    /// How long a witness waits for progress, in nanoseconds. [`u64::MAX`] while the call is not a witness.
     patience: AtomicU64,
     state: Mutex<State>,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Tracks {
 struct State {
     flight: Option<Flight>,
     cut: Option<Cut>,
-    /// It goes on as a witness: its caller has left, or was answered, or is about to be.
+    /// Whether the call goes on as a witness: its caller has left, or was answered, or is about to be answered.
     is_witness: bool,
 }
 
@@ -40,19 +40,19 @@ struct Flight {
     /// How the call would end if its caller's deadline passed now.
     finish: Finish,
     source: Source,
-    /// The connection's meter, and what it showed before the request.
+    /// The connection's meter, and the number of bytes that it showed before the request.
     sent: Option<(Arc<Meter>, u64)>,
-    /// The last byte of the request has left. This is not known over HTTP/2.
+    /// Whether the last byte of the request has left. This is not known over HTTP/2.
     sent_whole: bool,
 }
 
-/// The caller's deadline passed, and its attempt goes on.
+/// Says that the caller's deadline passed and that its attempt goes on.
 pub(crate) struct Cut {
     pub(crate) finish: Finish,
     pub(crate) following: Following,
 }
 
-/// A witness's place, which is given back when it is dropped.
+/// The right to go on as a witness. It is given back when this is dropped.
 pub(crate) struct Following {
     shared: Arc<Shared>,
     witness: Option<Witness>,
@@ -66,11 +66,11 @@ impl Drop for Following {
     }
 }
 
-/// Why a call goes on whose future was dropped.
+/// Why a call goes on although its future was dropped.
 pub(crate) enum Stays {
-    /// Its effect is to be known.
+    /// So that its effect becomes known.
     ForItsEffect,
-    /// It tells whether the endpoint hangs.
+    /// As a witness, to learn whether the endpoint hangs.
     AsWitness(Following),
 }
 
@@ -85,47 +85,47 @@ impl Tracks {
         })
     }
 
-    /// An attempt begins, with this read timeout. `finish` tells how the call ends if its caller's deadline passes
-    /// before the attempt ends.
+    /// Is called when an attempt begins. `read` is its read timeout. `finish` tells how the call ends if its caller's
+    /// deadline passes before the attempt ends.
     pub(crate) fn begins(&self, underway: Underway, read: Duration, finish: Finish, source: &Source) {
         let source = source.clone();
         let flight = Flight { underway, read, finish, source, sent: None, sent_whole: false };
         self.state.lock().flight = Some(flight);
     }
 
-    /// The attempt has this connection, and begins to write to it.
+    /// Is called when the attempt has this connection and begins to write to it.
     pub(crate) fn sending(&self, meter: &Arc<Meter>) {
         if let Some(flight) = &mut self.state.lock().flight {
             flight.sent = Some((Arc::clone(meter), meter.written()));
         }
     }
 
-    /// The last byte of the request has left.
+    /// Is called when the last byte of the request has left.
     pub(crate) fn sent_whole(&self) {
         if let Some(flight) = &mut self.state.lock().flight {
             flight.sent_whole = true;
         }
     }
 
-    /// The attempt is over.
+    /// Is called when the attempt has ended.
     pub(crate) fn over(&self) {
         self.state.lock().flight = None;
     }
 
-    /// How long the attempt whose read timeout is `read` waits for progress.
+    /// How long an attempt waits for progress. `read` is its read timeout; a witness may wait less.
     #[inline]
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         read.min(Duration::from_nanos(self.patience.load(Ordering::Relaxed)))
     }
 
-    /// Whether the caller went away: nothing is sent after the attempt in flight.
+    /// Whether the caller has left. If so, no attempt is sent after the one that is in flight.
     pub(crate) fn has_left(&self) -> bool {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// The caller's own deadline passed. Returns whether the attempt goes on as a witness; if not, it is to be
-    /// cancelled. One that is not safe goes on only where nothing of it is left to be sent: no byte of it leaves after
-    /// the deadline.
+    /// Is called when the caller's own deadline has passed. Returns whether the attempt goes on as a witness; if not,
+    /// the caller of this function must cancel it. An attempt that is not safe goes on only if it was sent whole,
+    /// because no byte of it may leave after the deadline.
     pub(crate) fn deadline_passed(&self) -> bool {
         let mut state = self.state.lock();
         if state.is_witness {
@@ -140,12 +140,12 @@ impl Tracks {
         true
     }
 
-    /// Tells once that the caller's deadline passed and the attempt goes on.
+    /// Returns once that the caller's deadline passed and that the attempt goes on.
     pub(crate) fn take_cut(&self) -> Option<Cut> {
         self.state.lock().cut.take()
     }
 
-    /// The future is dropped.
+    /// Is called when the call's future is dropped. Returns why the call goes on; `None` if it ends here.
     pub(crate) fn leaves(&self) -> Option<Stays> {
         let mut state = self.state.lock();
         let flight = state.flight.as_ref().filter(|flight| self.can_go_on(flight))?;
@@ -158,7 +158,7 @@ impl Tracks {
         Some(stays)
     }
 
-    /// Whether an attempt needs nothing more of its caller. One that is not safe must have been sent.
+    /// Whether an attempt can go on without its caller: its body is complete, and it is safe or was sent.
     fn can_go_on(&self, flight: &Flight) -> bool {
         let sent = flight.sent.as_ref().is_some_and(|(meter, base)| meter.written() > *base);
         flight.source.complete() && (self.safe || sent)
@@ -172,7 +172,8 @@ impl Tracks {
     }
 }
 
-/// How a call ends whose caller's deadline cuts the attempt in flight: the attempt counts as ended by that deadline.
+/// How a call ends if its caller's deadline passes while an attempt is in flight. The attempt counts as ended by that
+/// deadline.
 pub(crate) fn cut_now(plan: &Plan, effect: Effect, attempts: u32, endpoint: usize) -> Finish {
     let effect = effect.and(plan.rules.judge(&Ending::CallerDeadline).effect);
     Finish { effect, attempts, endpoint, refusal: None, stopped: None }

@@ -1,7 +1,7 @@
 //! One HTTP/2 connection, shared by many exchanges.
 //!
-//! A task of its own drives it, since no single exchange could. The server may take a stream back (REFUSED_STREAM) or
-//! say which streams it never looked at (GOAWAY); both prove that nothing was done.
+//! A task of its own drives it, because no single exchange could. The server may refuse a stream (REFUSED_STREAM) or
+//! say which streams it did not process (GOAWAY). Both prove that nothing was done.
 
 use std::future::Future;
 use std::pin::pin;
@@ -20,13 +20,13 @@ use crate::body::{Outgoing, Source};
 use crate::connect::{Connection, Meter, Peek, Probe};
 use crate::watch::{Lapse, Timer, Watch};
 
-/// Streams on one connection before another is opened: what servers commonly allow (RFC 9113 recommends at least
-/// 100).
+/// When a connection has this number of streams, another connection is opened. Servers commonly allow this number (RFC
+/// 9113 recommends at least 100).
 const STREAMS: u32 = 100;
 
 /// Why an exchange has no answer.
 pub(crate) enum TrunkFailure {
-    /// The stream or the connection broke; the request may come back with the error, which proves that it was not sent.
+    /// The stream or the connection broke. If hyper returns the request, that proves that it was not sent.
     Broke { error: hyper::Error, returned: Option<Box<Request<Outgoing>>> },
     /// A deadline passed.
     Lapsed(Lapse),
@@ -41,7 +41,7 @@ pub(crate) struct Trunk {
     pub(crate) born: Time,
 }
 
-/// One exchange's place on a trunk. It is free again when the answer's body is dropped.
+/// One exchange's stream on a trunk. Its place is free again when the answer's body is dropped.
 pub(crate) struct TrunkStream(Arc<AtomicU32>);
 
 impl Drop for TrunkStream {
@@ -76,7 +76,7 @@ impl Trunk {
         })
     }
 
-    /// Takes a place, if there is one and the connection is still there.
+    /// Takes a stream, if one is free and the connection is still open.
     pub(crate) fn take(&self) -> Option<TrunkStream> {
         if self.sender.is_closed() {
             return None;
@@ -96,8 +96,8 @@ impl Trunk {
         self.sender.is_closed()
     }
 
-    /// Sends a request and waits for the head of its answer. Progress is that of the request's own body: what others
-    /// send on the same connection is not progress of this exchange.
+    /// Sends a request and waits for the head of its answer. Only the request's own body counts as progress, not what
+    /// others send on the same connection.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Outgoing>,

@@ -1,7 +1,7 @@
-//! What goes out on an HTTP/1.1 connection: a request's head, and its body as it comes.
+//! What is sent on an HTTP/1.1 connection: a request's head, and its body as it comes.
 //!
-//! The bytes of a head are made in a buffer of the thread and taken by the socket in the same poll, so a connection
-//! holds a buffer of its own only while the socket is full.
+//! A head is written into a buffer of the thread, and the socket takes it in the same poll. So a connection has a
+//! buffer of its own only while the socket is full.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -16,23 +16,24 @@ use tokio::io::AsyncWrite;
 use crate::body::{BodyError, Outgoing};
 use crate::connect::Stream;
 
-/// Pieces of a body up to this length are copied behind what stands before them; longer ones go out as they are.
+/// In bytes. Pieces of a body up to this length are copied behind the bytes that wait; longer ones are sent without a
+/// copy.
 const COPIED: usize = 2048;
-/// A thread's buffer that has grown beyond this is not kept.
+/// In bytes. A thread's buffer that has grown beyond this is not kept.
 const KEPT: usize = 64 << 10;
 
 thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// How a body's length is told.
+/// How a body's length is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sized {
-    /// There is no body, and the method says so.
+    /// There is no body, and this needs no field, since the method usually has none.
     Nothing,
-    /// The number of its bytes is told.
+    /// The number of bytes is declared.
     Length(u64),
-    /// It is sent in chunks, and its length is not told.
+    /// The body is sent in chunks, and its length is not declared.
     Chunks,
 }
 
@@ -41,7 +42,7 @@ pub(crate) enum Sized {
 pub(crate) enum Unfinished {
     /// The connection takes no more.
     Io(io::Error),
-    /// The caller's body broke, or is not as long as it said.
+    /// The caller's body broke, or its length is not the declared one.
     Body(BodyError),
 }
 
@@ -50,28 +51,28 @@ pub(crate) enum Unfinished {
 pub(crate) struct Upload {
     /// What is still to come of the body.
     source: Option<UploadSource>,
-    /// Bytes that were made, and that the socket has not taken yet.
+    /// Bytes that are ready to be sent, and that the socket has not taken yet.
     out: Vec<u8>,
-    /// The bytes of `out` that were taken.
+    /// The number of bytes of `out` that the socket has taken.
     taken: usize,
-    /// A piece that goes behind `out`, and then a line end if it is a chunk.
+    /// A piece that is sent after `out`. If it is a chunk, a line end follows it.
     piece: Bytes,
     ends_chunk: bool,
-    /// Everything that was handed to the socket has also been flushed.
+    /// Whether everything that was handed to the socket was also flushed.
     flushed: bool,
-    /// The caller had nothing when it was last asked.
+    /// Whether the caller had nothing to send when it was last asked.
     waits: bool,
 }
 
 struct UploadSource {
     body: Outgoing,
     sized: Sized,
-    /// The bytes still to come, as the caller declared.
+    /// The number of bytes still to come, by the caller's declaration.
     left: u64,
 }
 
 impl Upload {
-    /// Begins with what `head` writes; `body` follows.
+    /// Begins with the head that `head` writes; `body` follows.
     pub(crate) fn begin(&mut self, body: Outgoing, sized: Sized, head: impl FnOnce(&mut Vec<u8>)) {
         let mut out = SPARE.take();
         out.clear();
@@ -95,7 +96,7 @@ impl Upload {
         self.flushed && !self.has_more()
     }
 
-    /// Whether the body goes on when its caller does.
+    /// Whether the body waits for more from its caller.
     pub(crate) fn waits_for_caller(&self) -> bool {
         self.waits
     }
@@ -104,7 +105,7 @@ impl Upload {
         self.source.is_some() || self.taken < self.out.len() || !self.piece.is_empty()
     }
 
-    /// Gives up what has not been handed to the socket. `false` if there was nothing.
+    /// Drops everything that has not been handed to the socket. Returns `false` if there was nothing.
     pub(crate) fn stop(&mut self) -> bool {
         let unfinished = self.has_more();
         self.source = None;
@@ -114,7 +115,8 @@ impl Upload {
         unfinished
     }
 
-    /// Hands over what there is. Ready when the socket has all of it, and it is flushed.
+    /// Writes to the socket what is available of the request. It is ready when the socket has taken the whole request
+    /// and is flushed.
     pub(crate) fn poll(&mut self, io: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), Unfinished>> {
         loop {
             ready!(self.poll_out(io, cx)).map_err(Unfinished::Io)?;

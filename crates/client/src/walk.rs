@@ -1,8 +1,9 @@
-//! A call under way over shared guards: the machine, its guards and its waits, in one value that can be dropped anywhere.
+//! A call under way over shared guards: the machine, its guards and its waits, in one value that can be dropped
+//! anywhere.
 //!
-//! The machine says what to do next ([`Step`]). The owner of the walk does it: it sends and tells how that ended
-//! ([`Walk::ended`]), or waits ([`Walk::wait`], [`Walk::queue`]). A walk that is dropped before its end gives back what
-//! it holds: a permit as abandoned, a place in a queue, a slot of a limit.
+//! The machine says what to do next ([`Step`]). The owner of the walk does it. It sends the attempt and tells the walk
+//! how that ended ([`Walk::ended`]), or it waits ([`Walk::wait`], [`Walk::queue`]). A walk that is dropped before its
+//! end gives back what it holds: a permit (as abandoned), a place in a queue, or a slot of a limit.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -24,7 +25,8 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Begins a call and returns its first step. `now` is read by the caller, which needs it for the first attempt.
+    /// Begins a call and returns its first step. `now` is a parameter because the caller needs the same time for the
+    /// first attempt.
     pub(crate) fn begin(
         shared: &'a Arc<Shared>,
         keys: &'a Keys,
@@ -39,13 +41,13 @@ impl<'a> Walk<'a> {
         (Walk { call, guards, plan, clock, over }, step)
     }
 
-    /// The attempt that [`Step::Send`] asked for ended at `now`.
+    /// Is called when the attempt that [`Step::Send`] asked for has ended at `now`. Returns the next step.
     pub(crate) fn ended(&mut self, ended: Ended, now: Time) -> Step {
         let step = self.call.ended(self.plan, &mut self.guards, ended, draw, now);
         self.told(step)
     }
 
-    /// Waits as [`Step::Wait`] asks. Returns the next step, and the time.
+    /// Waits as [`Step::Wait`] asks. Returns the next step and the current time.
     pub(crate) async fn wait(&mut self, until: Time) -> (Step, Time) {
         tokio::time::sleep_until(self.clock.instant(until)).await;
         let now = self.clock.now().max(until);
@@ -53,7 +55,7 @@ impl<'a> Walk<'a> {
         (self.told(step), now)
     }
 
-    /// Waits in the queue as [`Step::Queue`] asks. Returns the next step, and the time.
+    /// Waits in the queue as [`Step::Queue`] asks. Returns the next step and the current time.
     pub(crate) async fn queue(&mut self, until: Time) -> (Step, Time) {
         if let Some(ticket) = self.call.ticket() {
             let mut over = pin!(tokio::time::sleep_until(self.clock.instant(until)));
@@ -68,7 +70,7 @@ impl<'a> Walk<'a> {
         (self.told(step), now)
     }
 
-    /// The attempt in flight, as it is known outside this call.
+    /// The attempt in flight, as code outside of this call sees it.
     pub(crate) fn underway(&self) -> Option<Underway> {
         self.call.underway()
     }
@@ -78,22 +80,22 @@ impl<'a> Walk<'a> {
         self.call.effect()
     }
 
-    /// The caller went away: the attempt in flight may end, and nothing is sent after it.
+    /// Is called when the caller has left: the attempt in flight may end, but nothing is sent after it.
     pub(crate) fn caller_left(&mut self) {
         self.call.caller_left();
     }
 
-    /// Whether the last attempt that ended succeeded, and was no probe.
+    /// Whether the last attempt that ended was a success and not a probe.
     pub(crate) fn proved_well(&self) -> bool {
         self.guards.proved_well()
     }
 
-    /// The slot of the answered attempt, to be held by its body.
+    /// Takes the slot of the answered attempt, for the answer's body to hold.
     pub(crate) fn take_slot(&mut self) -> Option<Slot> {
         self.guards.take_slot()
     }
 
-    /// The answered attempt's body is not passed on.
+    /// Gives the slot back, because the answered attempt's body is not passed on.
     pub(crate) fn free_slot(&mut self) {
         self.guards.free_slot();
     }

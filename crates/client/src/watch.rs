@@ -1,8 +1,8 @@
-//! The one sleep of an exchange: no progress for too long, or past the end.
+//! The one timer of an exchange. It fires if there was no progress for too long, or if the end has passed.
 //!
-//! A timer that is set anew on each read costs more than the read. So the timer of a connection stays as it is as long
-//! as it fires early enough, and the clock is trusted, not the timer. When the timer fires, the real deadline is worked
-//! out, and the timer is moved there if that lies ahead.
+//! To set a timer again at each read costs more than the read. So the timer of a connection stays as it is, as long as
+//! it fires early enough. When it fires, the real deadline is computed by the clock. If that deadline is later, the
+//! timer is moved to it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,9 +19,9 @@ use crate::tracks::Tracks;
 /// Which deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lapse {
-    /// There was no progress for as long as the read timeout.
+    /// There was no progress for the time of the read timeout.
     Read,
-    /// The end of the exchange's time.
+    /// The exchange's end has passed.
     End,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Watch {
     clock: Clock,
     read: Duration,
     end_by: Time,
-    /// A call that can go on without its caller, and the end that it has without the caller's own deadline.
+    /// The call, if it can go on without its caller, and its end if the caller's own deadline is not counted.
     call: Option<(Arc<Tracks>, Time)>,
     last: Time,
     seen: u64,
@@ -55,31 +55,31 @@ impl Watch {
         Watch { clock, read, end_by, call: None, last: now, seen }
     }
 
-    /// The exchange can go on without its caller. As a witness it goes on past the caller's own deadline, until
-    /// `own_end_by`, and waits for progress for as long as its guards said.
+    /// Says that the exchange can go on without its caller. As a witness it goes on past the caller's own deadline,
+    /// until `own_end_by`, and waits for progress for the time that its guards allow.
     pub(crate) fn of_call(mut self, tracks: &Arc<Tracks>, own_end_by: Time) -> Watch {
         self.call = Some((Arc::clone(tracks), own_end_by));
         self
     }
 
-    /// The last byte of the request has left.
+    /// Is called when the last byte of the request has left.
     pub(crate) fn sent_whole(&self) {
         if let Some((tracks, _)) = &self.call {
             tracks.sent_whole();
         }
     }
 
-    /// Whether an exchange may go on past the caller's deadline, and so must be told [`Watch::sent_whole`].
+    /// Whether the exchange may go on past the caller's deadline, so that [`Watch::sent_whole`] must be called.
     pub(crate) fn asks_what_was_sent(&self) -> bool {
         self.call.as_ref().is_some_and(|(_, own_end_by)| self.end_by < *own_end_by)
     }
 
-    /// There was progress at the time of the last reading of the clock, so the clock is not read again.
+    /// Notes progress at the time of the last reading of the clock. The clock is not read again.
     pub(crate) fn has_seen(&mut self, seen: u64) {
         self.seen = seen;
     }
 
-    /// Call when there is nothing to do but wait. `seen` is the progress counter's value now.
+    /// Must be called when there is nothing to do but wait. `seen` is the progress counter's present value.
     pub(crate) fn poll(&mut self, timer: &mut Timer, seen: u64, cx: &mut Context<'_>) -> Poll<Lapse> {
         if seen != self.seen {
             self.seen = seen;
@@ -114,7 +114,8 @@ impl Watch {
         self.last.saturating_add(read).min(self.end_by)
     }
 
-    /// Time in which nobody waits for the server does not count against the server.
+    /// Begins the read timeout anew, because the time in which nobody waited for the server does not count against the
+    /// server.
     pub(crate) fn resume(&mut self) {
         self.last = self.clock.now();
     }

@@ -21,7 +21,7 @@ use seawall_policy::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Answers 503, then 200 with a body that comes after its head, and so on, and pauses before each thing that it does.
+/// A server that answers 503, then 200 with a body that comes after its head, and so on. It pauses before each step.
 async fn upstream() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -82,7 +82,7 @@ fn request() -> CallRequest {
     }
 }
 
-/// Calls in flight and waiting, over the endpoint's own limit and those of its keys.
+/// The number of calls in flight and of calls waiting, in the endpoint's own limit and in those of its keys together.
 fn held(dependency: &Dependency) -> (u32, u32) {
     dependency.shared().with(|guards| {
         let endpoint = guards.endpoint(0).unwrap();
@@ -96,7 +96,7 @@ fn held(dependency: &Dependency) -> (u32, u32) {
     })
 }
 
-/// Polls a call this number of times and drops it. Returns whether it was over by then.
+/// Polls a call `polls` times and drops it. Returns whether the call had ended by then.
 async fn drop_after(polls: u32, call: impl Future) -> bool {
     let mut call = pin!(call);
     for _ in 0..polls {
@@ -145,7 +145,7 @@ async fn who_is_dropped_in_the_queue_makes_room_and_its_turn_goes_on() {
     let mut third = Box::pin(dependency.call(&plan, request(), Wish::default()));
     assert!(second.as_mut().poll(&mut cx).is_pending() && third.as_mut().poll(&mut cx).is_pending());
     assert_eq!(held(&dependency), (1, 2));
-    // The first leaves, so it is the second's turn. The second leaves before it takes its turn.
+    // The first call leaves, so the second call's turn comes. The second call leaves before it takes its turn.
     drop(first);
     assert_eq!(held(&dependency), (1, 1));
     drop(second);

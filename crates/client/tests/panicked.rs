@@ -1,4 +1,4 @@
-//! A call that panics gives back what it holds, and is not driven any further.
+//! A call that panics gives back what it holds, and is not polled again.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use seawall_client::{
 use seawall_policy::{GuardSettings, Idempotency, Keys, Plan, Rules, Wish};
 use tokio::net::TcpListener;
 
-/// Gives one piece, and panics when it is asked for the next.
+/// A body that gives one piece, and panics when it is asked for the next.
 struct Trap {
     asked: Arc<AtomicUsize>,
 }
@@ -57,7 +57,7 @@ async fn a_body_that_panics_leaves_no_place_taken() {
         answer: AnswerLimits::default(),
     };
     let mut guards = GuardSettings::default();
-    // A call that is given up counts as one that its caller left.
+    // Each panic counts as a call that its caller has left. The breaker is off, so that these calls do not open it.
     guards.breaker.enabled = false;
     let shared = Shared::new(guards, 1);
     let dependency = Arc::new(Dependency::new(settings, Arc::clone(&shared), Clock::new()).unwrap());

@@ -1,7 +1,7 @@
-//! An axum service with two dependencies, one of which hangs: the other goes on as usual.
+//! An axum service with two dependencies. One of them hangs, and calls to the other work as usual.
 //!
 //! `cargo run -p seawall --example bulkheads` starts both dependencies and the service in this process, calls the
-//! service as its users would, prints what they got, and ends. With `LISTEN=127.0.0.1:3000` it goes on serving.
+//! service as its users would, prints what they got, and ends. With `LISTEN=127.0.0.1:3000` the service keeps running.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use seawall::{Concurrency, Dependency, Effect, Origin, Timeouts, millis, secs};
 use seawall_lab::harbor::Harbor;
 use serde_json::{Value, json};
 
-/// What the handlers share: one dependency for each system that is not ours.
+/// What the handlers share: one `Dependency` for each system that belongs to somebody else.
 struct Shop {
     payments: Dependency,
     shipping: Dependency,
@@ -26,7 +26,7 @@ struct Shop {
 async fn main() -> Result<(), Box<dyn Error>> {
     let shop = Arc::new(Shop {
         payments: Dependency::builder("payments").endpoint(provider()?)?.build()?,
-        // Shipping has ten slots of its own and short timeouts. A call that hangs here takes nothing from payments.
+        // Shipping has ten slots of its own and short timeouts. Calls that hang here take no slot from payments.
         shipping: Dependency::builder("shipping")
             .endpoint(provider()?)?
             .timeout(Timeouts::default().connect(secs(1)).read(millis(800)).total(secs(2)))
@@ -79,9 +79,9 @@ impl IntoResponse for Failed {
     }
 }
 
-/// Forty users ask about shipping at the same time; meanwhile others pay.
+/// Forty users ask about shipping while forty others pay.
 async fn visit(at: &str) -> Result<(), Box<dyn Error>> {
-    // The visitor's own guards are out of the way, so that the service's guards are seen.
+    // The visitor's own guards are switched off, so that only the service's guards have an effect.
     let visitor = Dependency::builder("service")
         .endpoint(at)?
         .breaker(seawall::Breaker::off())

@@ -1,7 +1,4 @@
-//! A plain program: timeouts, a read, a payment with a key, and a payment of which nobody knows the effect.
-//!
-//! `cargo run -p seawall --example payments` runs it against a payment provider that misbehaves on request, started in
-//! this same process. With `PAYMENTS_URL` it calls the provider at that URL.
+//! A plain program: timeouts, a read, a payment with a key, and a payment whose effect stays unknown at first.
 
 use std::error::Error;
 
@@ -19,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .endpoint(url)?
         .timeout(Timeouts::default().connect(secs(3)).read(secs(10)).total(secs(20)))
         .build()?;
-    // This is said once: what a second delivery does, and what the provider's result codes mean.
+    // This is declared once: what a second delivery does, and what the provider's result codes mean.
     let charges = payments
         .operation("charge")
         .idempotency(Idempotency::Keyed)
@@ -33,11 +30,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let health = payments.http().get("/health").send().await?;
     println!("health: {} after {} attempt(s)", health.status(), health.attempts());
 
-    // The reply is lost after the money has moved. The charge carries a key, so it is sent again, and done once.
+    // The reply is lost after the money has moved. The charge carries a key, so it is sent again, and still takes
+    // effect only once.
     pay(&charges, "order-1", 1200, Some("close-after-effect")).await?;
     pay(&charges, "order-2", 402, None).await?;
 
-    // The same without a key: sending it again could charge twice, so it is not sent again.
+    // The same without a key: a second delivery could charge twice, so the charge is not sent again.
     let charge = json!({"amount": 700, "currency": "EUR", "metadata": {"order": "order-3"}});
     let request = payments.http().post("/v1/charges").json(&charge);
     match request.header("harbor-fault", "close-after-effect").send().await {
@@ -51,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Charges, and does what each of the three endings asks for.
+/// Charges, and handles each of the three possible effects.
 async fn pay(
     charges: &Operation,
     order: &str,
@@ -77,7 +75,7 @@ async fn pay(
     Ok(())
 }
 
-/// Asks the provider's own list what became of an order.
+/// Looks the order up in the provider's own list, to learn whether it was charged.
 async fn ask(payments: &Dependency, order: &str) -> Result<bool, Box<dyn Error>> {
     let list = payments.http().get("/v1/charges").query("from", "2020-01-01").send().await?;
     let list: Value = list.error_for_status()?.json().await?;

@@ -1,6 +1,4 @@
-//! The layer among others, around a service of one's own.
-//!
-//! `cargo run -p seawall --features tower --example tower_stack`
+//! The layer together with other layers, around a service of the program's own.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -43,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Stands for the service that sends the request.
+/// Plays the service that sends the request.
 async fn answer(path: String) -> Result<Response<&'static str>, BoxError> {
     match path.as_str() {
         "/hang" => std::future::pending().await,

@@ -1,4 +1,4 @@
-//! Describing a dependency.
+//! The builder of a dependency.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An `http://` or `https://` URL, perhaps with a path that goes before every request's.
+    /// Reads an `http://` or `https://` URL. If it has a path, that is put before the path of every request.
     ///
     /// # Errors
-    /// It is not such a URL.
+    /// If `url` is not such a URL.
     pub fn new(url: &str) -> Result<Endpoint, Misuse> {
-        // The text may hold a password, so it is not repeated.
+        // The text is not repeated in the error, since it may contain a password.
         let parsed: Uri =
             url.parse().map_err(|wrong| Misuse::new(format!("endpoint: not a URL ({wrong})")))?;
         connect::Target::try_from(&parsed)
@@ -38,11 +38,11 @@ impl Endpoint {
         Ok(Endpoint { url: parsed, headers: HeaderMap::new() })
     }
 
-    /// A header of every request to this endpoint, such as its credentials. It replaces the request's own header of
-    /// that name. Its value is never logged.
+    /// Adds a header to every request to this endpoint, such as its credentials. It replaces the request's own header
+    /// of that name. Its value is never logged.
     ///
     /// # Errors
-    /// It is not a header.
+    /// If `name` is not a valid header name or `value` is not a valid header value.
     pub fn header(mut self, name: &str, value: &str) -> Result<Endpoint, Misuse> {
         let (name, value) = header(name, value)?;
         self.headers.append(name, value);
@@ -66,7 +66,7 @@ impl TryFrom<String> for Endpoint {
     }
 }
 
-/// The settings of a [`Dependency`]. A setting that is left out has the gateway's default.
+/// The settings of a [`Dependency`]. For a setting that is left out, the default is the same as the gateway's.
 #[derive(Clone, Debug)]
 #[must_use = "`build` makes the dependency"]
 pub struct DependencyBuilder {
@@ -93,11 +93,11 @@ pub struct DependencyBuilder {
     instances: u32,
 }
 
-/// Answers of APIs are kilobytes. A longer one is a mistake, or is to be streamed.
+/// In bytes. The answers of APIs are kilobytes long. A longer one is a mistake, or should be streamed.
 const ANSWER_LIMIT: usize = 16 << 20;
 
 impl Dependency {
-    /// Begins to describe a dependency. Errors and logs show the name.
+    /// Begins to describe a dependency. The name is shown in errors and logs.
     pub fn builder(name: impl Into<String>) -> DependencyBuilder {
         DependencyBuilder::new(name.into())
     }
@@ -130,11 +130,11 @@ impl DependencyBuilder {
         }
     }
 
-    /// Adds an endpoint. Called again, it adds the next in order of preference. Only HTTP calls need an endpoint; calls
-    /// around a future of yours see its number in [`crate::Attempt::endpoint`].
+    /// Adds an endpoint. Further calls add further endpoints, in order of preference. Only HTTP calls need an endpoint;
+    /// calls around a future of yours see its number in [`crate::Attempt::endpoint`].
     ///
     /// # Errors
-    /// The URL is not valid.
+    /// If the URL is not valid.
     pub fn endpoint<E>(mut self, endpoint: E) -> Result<DependencyBuilder, Misuse>
     where
         E: TryInto<Endpoint>,
@@ -144,17 +144,17 @@ impl DependencyBuilder {
         Ok(self)
     }
 
-    /// A header of every request to every endpoint, such as a credential; it is never logged.
+    /// Adds a header to every request to every endpoint, such as a credential. Its value is never logged.
     ///
     /// # Errors
-    /// It is not a header.
+    /// If `name` is not a valid header name or `value` is not a valid header value.
     pub fn header(mut self, name: &str, value: &str) -> Result<DependencyBuilder, Misuse> {
         let (name, value) = header(name, value)?;
         self.headers.append(name, value);
         Ok(self)
     }
 
-    /// How long calls may take. Default: [`Timeouts`].
+    /// How long calls may take. The defaults are described in [`Timeouts`].
     pub fn timeout(mut self, timeouts: Timeouts) -> DependencyBuilder {
         self.timeouts = timeouts;
         self
@@ -166,33 +166,33 @@ impl DependencyBuilder {
         self
     }
 
-    /// What repeats cost.
+    /// What repeats cost, so that they stay few when most calls fail.
     pub fn budget(mut self, budget: Budget) -> DependencyBuilder {
         self.budget = budget;
         self
     }
 
-    /// How many calls may be in flight.
+    /// How many calls may be in flight at each endpoint.
     pub fn concurrency(mut self, concurrency: Concurrency) -> DependencyBuilder {
         self.concurrency = concurrency;
         self
     }
 
-    /// When an endpoint is not called at all for a while.
+    /// When calls to an endpoint are refused for a while.
     pub fn breaker(mut self, breaker: Breaker) -> DependencyBuilder {
         self.breaker = breaker;
         self
     }
 
-    /// Statuses of answers that mean "come back later". They count against the limit, and cool the endpoint. Default:
-    /// 429, 503 and 529.
+    /// The statuses of answers that mean "come back later". Such answers can lower the limit, and can hold calls to the
+    /// endpoint back for a while. Default: 429, 503 and 529.
     pub fn overload(mut self, statuses: impl IntoIterator<Item = u16>) -> DependencyBuilder {
         self.overload = statuses.into_iter().collect();
         self
     }
 
-    /// Whether nothing is sent to an endpoint until the time that such an answer names is over. Default `true`. With
-    /// `false` the time binds only the call that was told it.
+    /// Whether all calls to an endpoint are held back if such an answer names a time, until that time is over. Default
+    /// `true`. With `false`, only the call that got the answer waits.
     pub fn cooldown(mut self, on: bool) -> DependencyBuilder {
         self.cooldown = on;
         self
@@ -216,32 +216,32 @@ impl DependencyBuilder {
         self
     }
 
-    /// Which HTTP is spoken.
+    /// Which version of HTTP is used. Default: [`HttpVersion::Auto`].
     pub fn http_version(mut self, version: HttpVersion) -> DependencyBuilder {
         self.http = version;
         self
     }
 
-    /// Goes through this proxy: `http://[user:password@]host:port`.
+    /// Connects through this proxy: `http://[user:password@]host:port`.
     ///
     /// # Errors
-    /// It does not have this form. The message does not repeat it, since it may hold a password.
+    /// If `proxy` does not have this form. The message does not repeat it, since it may contain a password.
     pub fn proxy(mut self, proxy: &str) -> Result<DependencyBuilder, Misuse> {
         self.proxy =
             Some(proxy.parse().map_err(|wrong: connect::ConfigError| Misuse::new(wrong.to_string()))?);
         Ok(self)
     }
 
-    /// Sends from this local address.
+    /// Connects from this local address. Only endpoint addresses of the same family are used.
     pub fn bind(mut self, address: IpAddr) -> DependencyBuilder {
         self.bind = Some(address);
         self
     }
 
-    /// The header in which the remaining milliseconds go out.
+    /// The header that tells the dependency the remaining time in milliseconds. Default: none.
     ///
     /// # Errors
-    /// It is not a header's name.
+    /// If `name` is not a valid header name.
     pub fn deadline_header(mut self, name: &str) -> Result<DependencyBuilder, Misuse> {
         let name = name
             .parse()
@@ -250,7 +250,7 @@ impl DependencyBuilder {
         Ok(self)
     }
 
-    /// How long the head of an answer may be; a longer one is a `bad-answer`.
+    /// How long the head of an answer may be. A longer one ends the attempt with the reason `bad-answer`.
     pub fn answer_head(mut self, head: AnswerHead) -> DependencyBuilder {
         self.answer_head = head;
         self
@@ -262,14 +262,14 @@ impl DependencyBuilder {
         self
     }
 
-    /// The number of keys ([`crate::Call::key`]) that have a breaker and a limit of their own at each endpoint; those
-    /// beyond share one. Default 1024.
+    /// The number of keys ([`crate::Call::key`]) that have a breaker and a limit of their own at each endpoint. All
+    /// further keys share one breaker and one limit. Default 1024.
     pub fn max_keys(mut self, keys: u32) -> DependencyBuilder {
         self.max_keys = keys;
         self
     }
 
-    /// How many copies of this program run. A large fleet repeats more carefully. Default 1.
+    /// How many copies of this program run. Each copy of a large fleet makes fewer repeats. Default 1.
     pub fn instances(mut self, instances: u32) -> DependencyBuilder {
         self.instances = instances;
         self
@@ -278,7 +278,7 @@ impl DependencyBuilder {
     /// Makes the dependency. Nothing is connected yet.
     ///
     /// # Errors
-    /// Settings that could never work; the error names all of them.
+    /// If a setting could never work. The error names all such settings.
     pub fn build(self) -> Result<Dependency, Misuse> {
         let mut problems = self.problems();
         let clock = Clock::ticks();
@@ -286,7 +286,7 @@ impl DependencyBuilder {
         let shared = Shared::new(self.guards(), endpoints);
         let settings = (!self.endpoints.is_empty()).then(|| self.http_side());
         if let Some(settings) = settings.clone() {
-            // It is made once here, so that a certificate that cannot be read is found now.
+            // A client is made here once, so that a certificate that cannot be read is found now.
             let made = seawall_client::Dependency::new(settings, Arc::clone(&shared), clock);
             problems.extend(made.err().map(|wrong| wrong.to_string()));
         }

@@ -23,7 +23,7 @@ use crate::judge::{ByClosure, Judge, Plain};
 pub struct Attempt(Try);
 
 impl Attempt {
-    /// 1 for the first.
+    /// The number of the attempt; 1 for the first.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.0.number
@@ -35,20 +35,20 @@ impl Attempt {
         self.0.endpoint
     }
 
-    /// When the attempt is cut; thirty years from now where it is not.
+    /// The moment at which the attempt is aborted. If it has no deadline, this is thirty years from now.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.0.clock.instant(self.0.by).into_std()
     }
 
-    /// How long it is until then; `None` where the attempt is not cut.
+    /// The time until the attempt is aborted; `None` if it has no deadline.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         (self.0.by != Time::NEVER).then(|| self.0.by.since(self.0.clock.now()))
     }
 }
 
-/// A closure that makes attempts, and a judge of what they come to.
+/// A closure that makes attempts, and a judge that says what their results mean.
 pub(crate) struct Around<F, J> {
     make: F,
     judge: J,
@@ -75,7 +75,7 @@ where
 }
 
 pin_project! {
-    /// A call, to be awaited. It begins when it is first polled; dropping it gives it up.
+    /// A call, to be awaited. It begins when it is first polled. Dropping it abandons it.
     #[must_use = "a call does nothing unless it is awaited"]
     pub struct Call<'d, F, Fut, J>
     where
@@ -114,27 +114,27 @@ where
     Fut: Future,
     J: Judge<Fut::Output>,
 {
-    /// The caller's own remaining time, where it is shorter than the total timeout.
+    /// Sets the caller's own remaining time. It has an effect if it is shorter than the total timeout.
     pub fn within(mut self, time: Duration) -> Self {
         self.call.wish().within = Some(time);
         self
     }
 
-    /// The key (a tenant, a shard) whose breaker and limit the call uses, apart from those of all other keys. Where a
-    /// partner fails in shards, one dead shard then blocks no other.
+    /// Sets the key (such as a tenant or a shard) of this call. Each key has a breaker and a limit of its own. So if
+    /// one shard of a partner fails, calls to its other shards are not refused.
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
         let key = key.into();
         *self.call.keys() = Keys { breaker: Some(Arc::clone(&key)), limit: Some(key) };
         self
     }
 
-    /// Makes one attempt only, since a program further up repeats already.
+    /// Makes at most one attempt. Use it if a program above this one repeats the call already.
     pub fn once(mut self) -> Self {
         self.call.wish().no_repeats = true;
         self
     }
 
-    /// Says with a closure what each ending means, in place of [`Fault`].
+    /// Lets a closure say what each result means. [`Fault`] is then not used.
     pub fn classify<C, T, E>(self, meaning: C) -> Call<'d, F, Fut, ByClosure<C>>
     where
         Fut: Future<Output = Result<T, E>>,

@@ -1,9 +1,9 @@
-//! Which call it is: what errors and the connection guard know of it before it begins.
+//! Identifies a call: what errors and the connection guard know of it before it begins.
 
 use std::panic::Location;
 use std::sync::Arc;
 
-/// A call, by its dependency and its place in the program.
+/// A call, identified by its dependency and its place in the program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallSite<'a> {
     /// The dependency's name.

@@ -15,19 +15,22 @@ use crate::http::lines::Lines;
 use crate::judge::Plain;
 use crate::settings::Retry;
 
-/// A system that one does not own. Clones are the same one: they share breaker, limit, budget and connections.
+/// A system that one does not own. All clones are the same dependency: they share breaker, limit, budget and
+/// connections.
 ///
-/// Made once by [`Dependency::builder`] and kept for the life of the program: what it learns is in it.
+/// Make it once by [`Dependency::builder`], and keep it for the life of the program, because it holds what was learned
+/// about the system.
 #[derive(Clone)]
 pub struct Dependency(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
-    /// The plans for calls of no declared operation, by idempotency in the order of [`Idempotency::ALL`].
+    /// The plans for calls without a declared operation: one for each idempotency, in the order of
+    /// [`Idempotency::ALL`].
     pub(crate) sites: [Site; 4],
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: Retry,
-    /// `None` without an endpoint.
+    /// The connections; `None` if the dependency has no endpoint.
     #[cfg(feature = "http")]
     pub(crate) lines: Option<Lines>,
     #[cfg(feature = "http")]
@@ -41,7 +44,7 @@ impl fmt::Debug for Dependency {
 }
 
 impl Dependency {
-    /// Its name.
+    /// The dependency's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
@@ -49,8 +52,9 @@ impl Dependency {
 
     /// Makes a call of any kind: the closure makes each attempt, under deadline, breaker, limit and budget.
     ///
-    /// `idempotency` says what a second delivery would do, and so decides when an attempt may be repeated. An attempt that
-    /// returns `Ok` took effect. One that returns an error may have, unless the error is a [`Fault`] that says better.
+    /// `idempotency` says what a second delivery would do, and so decides when an attempt may be repeated. An attempt
+    /// that returns `Ok` took effect. An attempt that returns an error may have taken effect, unless the error is a
+    /// [`Fault`] that says otherwise.
     #[track_caller]
     pub fn call<F, Fut, T, E>(&self, idempotency: Idempotency, attempt: F) -> Call<'_, F, Fut, Plain>
     where

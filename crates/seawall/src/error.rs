@@ -14,7 +14,8 @@ use crate::held::ConnectionHeld;
 
 /// A call that did not succeed.
 ///
-/// What matters first is [`Error::effect`]: whether the provider did what was asked, did not, or may have.
+/// Look first at [`Error::effect`]. It says whether the provider did what was asked, did not do it, or may have done
+/// it.
 ///
 /// ```
 /// # fn roll_back() {} fn ask_later() {}
@@ -50,27 +51,28 @@ impl Error {
         self.0.effect
     }
 
-    /// The reason, in the word that `seawall explain` explains. `None` where the last attempt ended in an answer or in
-    /// an error of its own: that error is the source, and [`Error::status`] may tell more. But an error for lack of
-    /// file descriptors has its word, too, since it is not the dependency's.
+    /// The reason, as a word that `seawall explain` explains. It is `None` if the last attempt ended in an answer or in
+    /// an error of its own. That error is then the source, and [`Error::status`] may tell more. One error of an attempt
+    /// has a reason all the same: a lack of file descriptors, since the dependency is not its cause.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason
     }
 
-    /// Whose doing it is: ours, to protect the caller or the dependency; the dependency's; or the caller's.
+    /// Which party the error comes from: the caller, the dependency, or Seawall, which refuses calls to protect the
+    /// other two.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.0.origin
     }
 
-    /// After what time another try may be worth it, from the moment of the error; `None` where that is not known.
+    /// How long after the error another try may be worth it; `None` if that is not known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Attempts made; 0 where the call was refused here.
+    /// The number of attempts that were made; 0 if the call was refused here.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
@@ -82,7 +84,7 @@ impl Error {
         self.0.stopped
     }
 
-    /// The status of the answer, where the dependency gave one.
+    /// The status of the answer, if the dependency gave one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
@@ -100,16 +102,16 @@ impl Error {
         self.0.place
     }
 
-    /// The last attempt's own error, as the closure or the service below gave it.
+    /// The last attempt's own error, as the closure or the wrapped service returned it.
     #[must_use]
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
         self.0.source.as_deref()?.downcast_ref()
     }
 
-    /// The last attempt's own error.
+    /// Takes out the last attempt's own error.
     ///
     /// # Errors
-    /// This error again, where it has no error of that type.
+    /// This error itself, if it has no source of that type.
     pub fn downcast<E: StdError + 'static>(mut self) -> Result<E, Error> {
         match self.0.source.take().map(|source| source.downcast::<E>()) {
             Some(Ok(found)) => Ok(*found),
@@ -130,7 +132,7 @@ impl Error {
         error
     }
 
-    /// The service below cannot be called at all; nothing was sent.
+    /// The wrapped service cannot be called at all. Nothing was sent.
     #[cfg(feature = "tower")]
     pub(crate) fn not_ready(site: CallSite<'_>, source: BoxError) -> Error {
         let mut error = Error::unsent(site, Origin::Dependency);
@@ -162,7 +164,7 @@ impl Error {
         self
     }
 
-    /// An answer came.
+    /// Notes the status of the answer that came.
     #[cfg(feature = "http")]
     pub(crate) fn answered(mut self, status: u16) -> Error {
         self.0.status = Some(status);
@@ -178,7 +180,7 @@ impl Error {
         self
     }
 
-    /// The call was not begun: its task holds a database connection.
+    /// The call was not begun, because its task holds a database connection.
     pub(crate) fn held(site: CallSite<'_>, held: ConnectionHeld) -> Error {
         Error(Box::new(Inner {
             dependency: Arc::clone(site.dependency),
@@ -213,7 +215,7 @@ impl Error {
             Some(no) => no.come_back(now, seawall_client::draw()),
             None => answer.and_then(|answer| answer.retry_after),
         };
-        // An error of the closure's own says more than the reason that it stands for.
+        // An error of the closure's own says more than the reason, so the reason is left out.
         let ours = reason == Some(Reason::OutOfDescriptors);
         let reason = if source.is_some() && !ours { None } else { reason };
         Error(Box::new(Inner {

@@ -1,8 +1,8 @@
-//! What an ending means, said by the code that can read it.
+//! What an ending means, as said by the code that can read it.
 //!
-//! Around any future only the closure knows what happened. An error that says nothing more is taken for the worst: it
-//! may have taken effect, and the endpoint has failed. A closure that knows better says so, and gets repeats that a
-//! doubt forbids.
+//! Around any future, only the closure knows what happened. If its error says nothing more, the worst is assumed: the
+//! attempt may have taken effect, and the endpoint has failed. A closure that knows better can say so. Then the call
+//! can also be repeated in cases in which a doubt would forbid it.
 
 use std::error::Error;
 use std::fmt;
@@ -18,38 +18,40 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meaning(Ending);
 
-/// An answer that is not HTTP is told by a status that has the same meaning.
+/// The status that stands for a failed attempt that was not made over HTTP: its meaning is the same.
 const OF_ITS_OWN: u16 = 599;
 
 impl Meaning {
-    /// It took effect; the endpoint is well.
+    /// The attempt took effect, and the endpoint counts as healthy.
     #[must_use]
     pub fn applied() -> Meaning {
         Meaning(Ending::Answered(Answer::of_status(200)))
     }
 
-    /// A definite "no" (a declined card, a wrong argument): no effect, not repeated; the endpoint is well.
+    /// A definite "no" (such as a declined card or a wrong argument). There is no effect, it is not repeated, and the
+    /// endpoint counts as healthy.
     #[must_use]
     pub fn not_applied() -> Meaning {
         let answer = Answer { declared: Some(Effect::NotApplied), ..Answer::of_status(422) };
         Meaning(Ending::Answered(answer))
     }
 
-    /// Nothing reached the dependency: there is no effect, anybody may repeat it, and it is a failure of the endpoint.
+    /// Nothing reached the dependency. There is no effect, a call of any idempotency may be repeated, and it is a
+    /// failure of the endpoint.
     #[must_use]
     pub fn unsent() -> Meaning {
         Meaning(Ending::Unsent(Unsent::Refused))
     }
 
-    /// This program had no file descriptor left, or lacked something else that a socket needs: there is no effect, and
-    /// it is not repeated. It says nothing of the endpoint, which was not asked.
+    /// This program had no file descriptor left, or lacked something else that a socket needs. There is no effect, and
+    /// the call is not repeated. It says nothing about the endpoint, because nothing was sent to it.
     #[must_use]
     pub fn out_of_descriptors() -> Meaning {
         Meaning(Ending::Unsent(Unsent::OutOfDescriptors))
     }
 
-    /// Nothing reached the dependency, because no connection was made. If the system gave the error because of this
-    /// program, that is [`Meaning::out_of_descriptors`]; every other error is [`Meaning::unsent`].
+    /// Nothing reached the dependency, because no connection was made. If the system refused because of this program,
+    /// this is [`Meaning::out_of_descriptors`]. Every other error is [`Meaning::unsent`].
     #[must_use]
     pub fn unconnected(error: &(dyn Error + 'static)) -> Meaning {
         let mut next = Some(error);
@@ -62,21 +64,21 @@ impl Meaning {
         Meaning::unsent()
     }
 
-    /// The server says that it did not look at the request: there is no effect, anybody may repeat it, and it says
-    /// nothing of the endpoint.
+    /// The server says that it did not process the request. There is no effect, a call of any idempotency may be
+    /// repeated, and it says nothing about the endpoint.
     #[must_use]
     pub fn unprocessed() -> Meaning {
         Meaning(Ending::Unprocessed)
     }
 
-    /// The server has too much to do. The effect is unknown: many load balancers say so when they have lost the answer
-    /// of a server that did the work. The call is repeated no earlier than `retry_after`.
+    /// The server has too much to do. The effect is unknown, because many load balancers answer in this way when they
+    /// have lost the answer of a server that did the work. The call is repeated no earlier than `retry_after` from now.
     #[must_use]
     pub fn overloaded(retry_after: Option<Duration>) -> Meaning {
         Meaning(Ending::Answered(Answer { retry_after, ..Answer::of_status(503) }))
     }
 
-    /// It may have taken effect, and it is a failure of the endpoint.
+    /// The attempt may have taken effect, and it is a failure of the endpoint.
     #[must_use]
     pub fn unknown() -> Meaning {
         Meaning(Ending::Answered(Answer::of_status(OF_ITS_OWN)))
@@ -88,8 +90,8 @@ impl Meaning {
         Meaning(Ending::Answered(Answer::of_status(status)))
     }
 
-    /// The same meaning, but the call is repeated no earlier than this from now. Only answers carry such a time;
-    /// nothing else changes.
+    /// The same meaning, but the call is repeated no earlier than `wait` from now. It has an effect only if the meaning
+    /// is that of an answer, because only answers carry such a time.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Meaning {
         match self.0 {
@@ -112,14 +114,14 @@ impl Meaning {
 
 /// An error of an attempt, with what it means.
 ///
-/// Any error becomes one by `?` or `into`, as [`Fault::unknown`].
+/// Any error becomes one by `?` or `into`. It is then a [`Fault::unknown`].
 pub struct Fault {
     pub(crate) meaning: Meaning,
     pub(crate) error: BoxError,
 }
 
 impl Fault {
-    /// An error that means this.
+    /// An error with this meaning.
     pub fn new(meaning: Meaning, error: impl Into<BoxError>) -> Fault {
         Fault { meaning, error: error.into() }
     }
@@ -139,12 +141,12 @@ impl Fault {
         Fault::new(Meaning::overloaded(retry_after), error)
     }
 
-    /// It may have taken effect ([`Meaning::unknown`]).
+    /// The attempt may have taken effect ([`Meaning::unknown`]).
     pub fn unknown(error: impl Into<BoxError>) -> Fault {
         Fault::new(Meaning::unknown(), error)
     }
 
-    /// What it means.
+    /// What the error means.
     #[must_use]
     pub fn meaning(&self) -> Meaning {
         self.meaning
@@ -163,7 +165,7 @@ impl fmt::Display for Fault {
     }
 }
 
-// `Fault` itself does not implement `Error`: only so can every error become one.
+// `Fault` itself does not implement `Error`, because otherwise this conversion from every error could not exist.
 impl<E: Error + Send + Sync + 'static> From<E> for Fault {
     fn from(error: E) -> Fault {
         Fault::unknown(error)
@@ -177,7 +179,7 @@ mod tests {
     #[test]
     fn want_of_descriptors_is_found_below_other_errors() {
         let inner = |kind: i32| io::Error::from_raw_os_error(kind);
-        // std has no kinds for EMFILE and ECONNREFUSED that tell them apart from others.
+        // std has no error kinds of their own for these codes.
         assert_eq!(Meaning::unconnected(&inner(24)), Meaning::out_of_descriptors());
         let wrapped = Outer(inner(24));
         assert_eq!(Meaning::unconnected(&wrapped), Meaning::out_of_descriptors());

@@ -1,29 +1,29 @@
-//! The connection guard: no database connection is held while an external call waits.
+//! The connection guard: no database connection should be held while an external call waits.
 //!
-//! A pool of ten connections carries thousands of queries a second, as long as each is held for a millisecond. A
-//! request that asks a slow partner in the middle of its transaction holds one for as long as the partner takes. Ten
-//! such requests stop every query of the program, also those that have nothing to do with the partner.
+//! A pool of ten connections carries thousands of queries a second if each connection is held for a millisecond. A
+//! request that calls a slow partner in the middle of its transaction holds a connection for as long as the partner
+//! takes. Ten such requests block every query of the program, even those that have nothing to do with the partner.
 //!
-//! The obvious rule, "review the code for it", fails on the call three functions deeper. So the pool knows which task
-//! holds a connection ([`crate::GuardedPool`]), every external call of this crate asks before it sends anything, and
-//! both places in the code are named.
+//! The obvious rule is to find such calls in code review. It misses the call that is three functions deeper. So the
+//! pool knows which task holds a connection ([`crate::GuardedPool`]), and every external call of this crate asks the
+//! guard before it sends anything. If the task holds a connection, both places in the code are named.
 //!
 //! # Which task holds a connection
 //!
-//! A connection belongs to the task that took it: tokio's task, or, where there is none (`block_on`, and so `main`
-//! under `#[tokio::main]`), the thread that blocks. [`scope`] makes a part of a task count for itself. A connection
-//! that is taken outside of a scope counts as held inside of it, too. One that is taken in a scope does not count as
-//! held outside of it, nor in the scope beside it.
+//! A connection belongs to the task that took it. This is tokio's task, or, if there is none (`block_on`, and so `main`
+//! under `#[tokio::main]`), the thread that blocks. [`scope`] makes a part of a task a holder of its own. A connection
+//! that is taken outside of a scope also counts as held inside of it. A connection that is taken inside of a scope does
+//! not count as held outside of it, nor in a scope beside it.
 //!
 //! # Limits
 //!
 //! - The branches of a `join!` or `select!` are one task, so a connection held in one branch counts against a call in
-//!   another. Put each branch into a [`scope`] where that is wrong.
-//! - A connection that is moved to another task counts for the task that took it, until it is given back.
-//! - What runs on the pool itself, as `query.fetch_all(&*pool)` does, is not seen: it holds a connection only while it is
-//!   awaited. That is not so for `fetch`, whose stream of rows holds one until it is dropped: acquire a connection for
-//!   it.
-//! - Where a future runs on an executor other than tokio's, outside of a scope, nothing is seen.
+//!   another. If that is wrong, put each branch into a [`scope`].
+//! - A connection that is moved to another task still counts for the task that took it, until it is given back.
+//! - A query that runs on the pool itself, such as `query.fetch_all(&*pool)`, is not seen. This is harmless, because it
+//!   holds a connection only while it is awaited. But the stream of rows of `fetch` holds one until the stream is
+//!   dropped: acquire a connection for it.
+//! - If a future runs on an executor other than tokio's and outside of a scope, its connections are not seen.
 
 mod holder;
 mod tally;
@@ -47,17 +47,17 @@ pub use violation::{ConnectionHeld, Place};
 pub enum OnHeld {
     /// The call is made, and counted.
     Count,
-    /// The call is made and counted, and a warning names both places in the code. It comes at most once a second for
-    /// each pair.
+    /// The call is made and counted, and a warning names both places in the code. For each pair of places there is at
+    /// most one warning a second.
     #[default]
     Warn,
     /// The call is refused before anything is sent.
     Deny,
 }
 
-/// Makes a future count for itself: a connection that is taken in it is not held outside of it.
+/// Makes a future a holder of its own: a connection that is taken inside of it does not count as held outside.
 ///
-/// For the branches of a `join!`, and for executors that have no tasks that tokio knows.
+/// Use it for the branches of a `join!`, and for executors whose tasks tokio does not know.
 ///
 /// ```
 /// # async fn left() {} async fn right() {}
@@ -81,10 +81,10 @@ struct Held {
 /// All connections that are held, by holder.
 static REGISTER: LazyLock<Mutex<HashMap<Holder, Vec<Arc<Held>>>>> = LazyLock::new(Mutex::default);
 
-/// The number of connections that are held, so that a call pays one load while there are none.
+/// The number of connections that are held. While it is zero, the check of a call costs only one atomic load.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
-/// The mark of a connection that is held; dropped when the connection is given back.
+/// Marks a connection as held. It is dropped when the connection is given back.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "pool"), allow(dead_code, reason = "taken by the pool only"))]
 pub(crate) struct Hold {
@@ -94,7 +94,7 @@ pub(crate) struct Hold {
 
 #[cfg_attr(not(feature = "pool"), allow(dead_code, reason = "taken by the pool only"))]
 impl Hold {
-    /// The current task holds a connection from now on.
+    /// Marks a connection as held by the current task from now on.
     pub(crate) fn take(on: OnHeld, acquired: Place) -> Hold {
         let held = Arc::new(Held { on, acquired, since: Instant::now(), released: OnceLock::new() });
         let holder = holder::current();
@@ -121,7 +121,7 @@ impl Drop for Hold {
     }
 }
 
-/// A call that waits while its task holds connections; dropped at its end.
+/// Counts the time of a call that waits while its task holds connections. It is dropped when the call ends.
 #[derive(Debug)]
 #[must_use = "the time is counted when it is dropped"]
 pub(crate) struct Waiting(Option<Box<Overlap>>);
@@ -133,24 +133,24 @@ struct Overlap {
     held: Vec<Arc<Held>>,
 }
 
-/// Asks the guard at the moment at which the current task starts a call.
+/// Asks the guard whether the current task may start a call now.
 ///
 /// # Errors
-/// The task holds a connection of a pool that denies it. Nothing may be sent.
+/// If the task holds a connection of a pool that denies external calls. Nothing may be sent then.
 #[inline]
 pub(crate) fn enter(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
-    // A task takes a connection and makes a call one after the other, so it sees its own count.
+    // A relaxed load is enough: a task always sees the connections that it took itself.
     if NUMBER.load(Ordering::Relaxed) == 0 {
         return Ok(Waiting(None));
     }
     enter_holding(dependency, called)
 }
 
-/// Some task holds a connection, perhaps the current one.
+/// The rest of `enter`, if some task holds a connection. It may be another task.
 #[cold]
 fn enter_holding(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
     let held = held_now();
-    // The strictest mode decides; of equal ones, that of the connection that is held for longest.
+    // The strictest mode decides. Among equal modes, the connection that is held for longest decides.
     let Some(worst) = held.iter().max_by_key(|held| (held.on, std::cmp::Reverse(held.since))) else {
         return Ok(Waiting(None));
     };

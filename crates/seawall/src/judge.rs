@@ -1,10 +1,10 @@
-//! The step from what an attempt came to, to what it means.
+//! Turns the result of an attempt into what it means.
 
 use seawall_client::any::Judged;
 
 use crate::fault::{BoxError, Fault, Meaning};
 
-/// Reads the output of an attempt: what it means, and what the caller gets.
+/// Reads the result of an attempt: what it means, and what the caller gets.
 ///
 /// The trait is sealed: [`Plain`] and [`ByClosure`] are the only two.
 pub trait Judge<O>: sealed::Sealed {
@@ -19,7 +19,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// `Ok` took effect; `Err` means what its [`Fault`] says.
+/// `Ok` took effect. `Err` means what its [`Fault`] says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 

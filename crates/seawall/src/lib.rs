@@ -1,7 +1,7 @@
 //! Calls to systems one does not own.
 //!
 //! A call to a payment provider ends in one of three ways: it took effect, it did not, or nobody knows. Here the third
-//! is a value ([`Effect::Unknown`]), and everything else follows from it: what may be repeated, and what may not.
+//! is a value ([`Effect::Unknown`]). Everything else follows from it, such as what may be repeated and what may not.
 //!
 //! ```no_run
 //! # async fn fetch_rate(by: std::time::Instant) -> Result<f64, std::io::Error> { Ok(1.0) }
@@ -29,9 +29,10 @@
 //! # }
 //! ```
 //!
-//! Programs hold a [`Dependency`] for each system. [`Dependency::call`] goes around any future, `http` makes HTTP calls
-//! that know what was sent, and `layer` (feature `tower`) goes around tower services. [`Operation`] says once what an
-//! API's answers mean. [`Error`] says what is known of the effect. `docs/library.md` tells all of it.
+//! A program holds a [`Dependency`] for each system. [`Dependency::call`] makes calls around any future, `http` makes
+//! HTTP calls and knows what was sent, and `layer` (feature `tower`) puts the same guards around tower services.
+//! [`Operation`] declares once what an API's answers mean. [`Error`] says what is known of the effect.
+//! `docs/library.md` describes all of this.
 
 mod builder;
 mod call;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use seawall_policy::{Gravity, Problem};
 
-/// Settings that could never work, all of them together: what is wrong, where, and what to do.
+/// The settings that could never work, all in one error. For each it says what is wrong, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misuse {
     problems: Vec<String>,
@@ -41,7 +41,8 @@ impl From<Infallible> for Misuse {
     }
 }
 
-/// Tells what is wrong with the settings that `whose` builds. What works but is odd is left to the program.
+/// Adds what is wrong with the settings that `whose` builds to `found`. Settings that are odd but work are not
+/// reported.
 pub(crate) fn tell(whose: &str, problems: Vec<Problem>, found: &mut Vec<String>) {
     let grave = problems.into_iter().filter(|problem| problem.gravity == Gravity::Error);
     found.extend(grave.map(|problem| format!("{whose}: {}", problem.wrong)));

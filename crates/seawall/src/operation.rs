@@ -17,7 +17,7 @@ use crate::misuse::Misuse;
 use crate::settings::Retry;
 use seawall_policy::Timeouts;
 
-/// One thing that a dependency can do: how it is called and what its answers mean. Clones are the same one.
+/// One thing that a dependency can do: how it is called and what its answers mean. All clones are the same operation.
 #[derive(Clone)]
 pub struct Operation {
     pub(crate) dependency: Dependency,
@@ -41,15 +41,15 @@ impl fmt::Debug for Operation {
 }
 
 impl Dependency {
-    /// Declares one thing that this dependency can do: what a second delivery does, how long it may take, what its
-    /// answers mean.
+    /// Declares one thing that this dependency can do: what a second delivery does, how long a call may take, and what
+    /// the answers mean.
     pub fn operation(&self, name: impl Into<String>) -> OperationBuilder {
         OperationBuilder::new(self.clone(), name.into())
     }
 }
 
 impl Operation {
-    /// Its name.
+    /// The operation's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.declared.name
@@ -67,7 +67,7 @@ impl Operation {
     }
 }
 
-/// Which answers are meant: statuses (any, where none is named), and fields of the JSON body.
+/// Describes a set of answers by statuses (all, if none is named) and by fields of the JSON body.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
 pub struct When(pub(crate) policy::Predicate);
@@ -89,7 +89,7 @@ impl When {
         self
     }
 
-    /// Matches only answers whose JSON body has one of these values at this pointer (RFC 6901, as in `/error/code`).
+    /// Matches only answers whose JSON body has one of these values at this pointer (RFC 6901, such as `/error/code`).
     pub fn field<V: Into<Value>>(mut self, pointer: &str, any_of: impl IntoIterator<Item = V>) -> When {
         let any_of = any_of.into_iter().map(|value| value.into().0).collect();
         self.0.fields.push(Field { pointer: pointer.to_owned(), any_of });
@@ -131,7 +131,7 @@ impl From<bool> for Value {
     }
 }
 
-/// Declares an [`Operation`]. What is left out is as the dependency says.
+/// Declares an [`Operation`]. For a setting that is left out, the dependency's value is used.
 #[derive(Clone, Debug)]
 #[must_use = "`build` makes the operation"]
 pub struct OperationBuilder {
@@ -151,13 +151,13 @@ impl OperationBuilder {
         OperationBuilder { dependency, name, rules, otherwise: None, timeouts, retry }
     }
 
-    /// What a second delivery does. Default: [`Idempotency::None`], it may be a second effect.
+    /// What a second delivery does. Default: [`Idempotency::None`], which means that it may be a second effect.
     pub fn idempotency(mut self, idempotency: Idempotency) -> OperationBuilder {
         self.rules.idempotency = idempotency;
         self
     }
 
-    /// How long its calls may take.
+    /// How long calls of this operation may take. Default: the dependency's timeouts.
     pub fn timeout(mut self, timeouts: Timeouts) -> OperationBuilder {
         self.timeouts = timeouts;
         self
@@ -169,17 +169,18 @@ impl OperationBuilder {
         self
     }
 
-    /// Statuses that mean "not done" although they look like overload: 429, 503.
+    /// Statuses that look like overload, such as 429 and 503, but that mean "not done" here.
     pub fn refuses(mut self, statuses: impl IntoIterator<Item = u16>) -> OperationBuilder {
         self.rules.refuses.extend(statuses);
         self
     }
 
-    /// What these answers mean for the effect, whatever their status says. They are asked in the order applied, not
-    /// applied, unknown; the first match wins. [`otherwise`](Self::otherwise) says what holds for the other answers.
+    /// What these answers mean for the effect, whatever their status says. The declared answers are compared in this
+    /// order: applied, not applied, unknown. The first match wins. [`otherwise`](Self::otherwise) says what the other
+    /// answers mean.
     ///
-    /// They count for HTTP requests ([`Operation::http`]) and for the ledger. A closure and a tower layer see the answer
-    /// themselves, and say what it means.
+    /// They hold for HTTP requests ([`Operation::http`]) and for the ledger. A closure or a tower layer sees the answer
+    /// itself, and must say what it means.
     pub fn answers(mut self, effect: Effect, when: When) -> OperationBuilder {
         let answers = &mut self.rules.answers;
         match effect {
@@ -193,10 +194,10 @@ impl OperationBuilder {
     /// What an answer with a status of 2xx means that matches none of the declared [`answers`](Self::answers):
     /// [`Effect::Applied`] or [`Effect::Unknown`].
     ///
-    /// Default: the status decides, but the effect is unknown where a field of the body should have decided and the
-    /// body is no JSON. `Unknown` is the safe form: declare which answers mean applied, and no new result code, error
-    /// page or maintenance page of the provider counts as applied. With `Applied` a body that is no JSON counts as
-    /// applied; one that was not read, since it is longer than 256 KiB or compressed, is unknown all the same.
+    /// Default: the status decides. But if a field of the body should have decided and the body is not JSON, the effect
+    /// is unknown. `Unknown` is the safe choice: declare which answers mean applied, and then no new result code, error
+    /// page or maintenance page of the provider counts as applied. With `Applied`, a body that is not JSON counts as
+    /// applied. A body that was not read, because it is longer than 256 KiB or compressed, is always unknown.
     pub fn otherwise(mut self, effect: Effect) -> OperationBuilder {
         self.otherwise = Some(effect);
         self
@@ -205,7 +206,7 @@ impl OperationBuilder {
     /// Makes the operation.
     ///
     /// # Errors
-    /// Settings that could never work; the error names all of them.
+    /// If a setting could never work. The error names all such settings.
     pub fn build(mut self) -> Result<Operation, Misuse> {
         let mut problems = Vec::new();
         let at = format!("operation {}: ", self.name);

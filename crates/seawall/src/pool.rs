@@ -1,10 +1,11 @@
 //! A pool of sqlx that knows which tasks hold its connections.
 //!
 //! [`GuardedPool`] is used like `sqlx::Pool`: queries run on `&*pool`, `acquire` gives a connection, `begin` a
-//! transaction, and both are used as `&mut *connection`. What it adds is in [`crate::held`].
+//! transaction, and both are used as `&mut *connection`. What it adds is described in [`crate::held`].
 //!
-//! It is not an `Executor` itself: that trait has one method more as soon as any crate of the build turns on sqlx's
-//! macros. So it lends the pool inside. A query that runs on that pool holds its connection only while it is awaited.
+//! It does not implement `Executor`: that trait has one method more as soon as any crate of the build turns on sqlx's
+//! macros. So `&*pool` gives access to sqlx's own pool. A query that runs there holds its connection only while it is
+//! awaited.
 
 use std::fmt;
 use std::future::Future;
@@ -64,10 +65,11 @@ impl<DB: Database> GuardedPool<DB> {
         GuardedPool { on, ..self }
     }
 
-    /// Takes a connection, as [`Pool::acquire`] does. The task that awaits this holds it until it is dropped.
+    /// Takes a connection, as [`Pool::acquire`] does. The task that awaits this is the holder until the connection is
+    /// dropped.
     ///
     /// # Errors
-    /// Those of the pool.
+    /// The errors of the pool.
     #[track_caller]
     pub fn acquire(&self) -> impl Future<Output = Result<GuardedConnection<DB>, Error>> + Send + 'static {
         let (place, on, acquired) = (Location::caller(), self.on, self.pool.acquire());
@@ -88,7 +90,7 @@ impl<DB: Database> GuardedPool<DB> {
     /// Begins a transaction if a connection is idle, as [`Pool::try_begin`] does.
     ///
     /// # Errors
-    /// Those of the database.
+    /// The errors of the database.
     #[track_caller]
     pub fn try_begin(&self) -> impl Future<Output = Result<Option<GuardedTransaction<DB>>, Error>> + Send {
         let taken = self.try_acquire();
@@ -102,17 +104,17 @@ impl<DB: Database> GuardedPool<DB> {
     /// Takes a connection and begins a transaction on it, as [`Pool::begin`] does.
     ///
     /// # Errors
-    /// Those of the pool and of the database.
+    /// The errors of the pool and of the database.
     #[track_caller]
     pub fn begin(&self) -> impl Future<Output = Result<GuardedTransaction<DB>, Error>> + Send {
         self.transaction(Location::caller(), None)
     }
 
-    /// Takes a connection and begins a transaction with a statement of one's own, as [`Pool::begin_with`] does: SQLite
-    /// wants `BEGIN IMMEDIATE` where a transaction reads before it writes.
+    /// Takes a connection and begins a transaction with this statement, as [`Pool::begin_with`] does. SQLite needs
+    /// `BEGIN IMMEDIATE` if a transaction reads before it writes.
     ///
     /// # Errors
-    /// Those of the pool and of the database.
+    /// The errors of the pool and of the database.
     #[track_caller]
     pub fn begin_with(
         &self,
@@ -144,9 +146,9 @@ impl<DB: Database> Deref for GuardedPool<DB> {
     }
 }
 
-/// A connection of a [`GuardedPool`]; used as `&mut *connection`. It is given back when dropped.
+/// A connection of a [`GuardedPool`], used as `&mut *connection`. It is given back when it is dropped.
 pub struct GuardedConnection<DB: Database> {
-    // Given back before the hold ends, so that nobody finds the pool empty while no task holds a connection.
+    // This field is dropped first. Otherwise the pool could be empty for a moment while no task counts as a holder.
     connection: PoolConnection<DB>,
     hold: Hold,
 }
@@ -177,9 +179,10 @@ impl<DB: Database> AsMut<PoolConnection<DB>> for GuardedConnection<DB> {
     }
 }
 
-/// A transaction of a [`GuardedPool`]; used as `&mut *transaction`. It is rolled back when dropped without a commit.
+/// A transaction of a [`GuardedPool`], used as `&mut *transaction`. If it is dropped without a commit, it is rolled
+/// back.
 ///
-/// A function that was written for `&mut sqlx::Transaction` takes `transaction.as_mut()`.
+/// For a function that takes `&mut sqlx::Transaction`, use `transaction.as_mut()`.
 pub struct GuardedTransaction<DB: Database> {
     transaction: Transaction<'static, DB>,
     hold: Hold,
@@ -192,10 +195,10 @@ impl<DB: Database> fmt::Debug for GuardedTransaction<DB> {
 }
 
 impl<DB: Database> GuardedTransaction<DB> {
-    /// Commits. The connection is given back, whether that succeeds or not.
+    /// Commits. The connection is given back, even if the commit fails.
     ///
     /// # Errors
-    /// Those of the database.
+    /// The errors of the database.
     pub async fn commit(self) -> Result<(), Error> {
         let GuardedTransaction { transaction, hold } = self;
         let committed = transaction.commit().await;
@@ -203,10 +206,10 @@ impl<DB: Database> GuardedTransaction<DB> {
         committed
     }
 
-    /// Rolls back. The connection is given back, whether that succeeds or not.
+    /// Rolls back. The connection is given back, even if the rollback fails.
     ///
     /// # Errors
-    /// Those of the database.
+    /// The errors of the database.
     pub async fn rollback(self) -> Result<(), Error> {
         let GuardedTransaction { transaction, hold } = self;
         let rolled_back = transaction.rollback().await;

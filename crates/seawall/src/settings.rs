@@ -1,5 +1,5 @@
-//! How a dependency is called: builders of the settings that `seawall_policy` and `seawall_client` define, with their
-//! defaults and their checks. So every default is the gateway's default, too.
+//! How a dependency is called. These builders wrap the settings of `seawall_policy` and `seawall_client`, with their
+//! defaults and their checks. So every default is the same as the gateway's.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,20 +8,20 @@ use seawall_client::connect::{DnsSettings, TlsSettings};
 use seawall_client::{AnswerLimits, CallRequest, PoolSettings};
 use seawall_policy::{self as policy, Problem, Wrong};
 
-/// A time of this many seconds, for a setting that takes a time or one that may have no end.
+/// A time of this many seconds. It also works for a setting whose time may be "no end".
 #[must_use]
 pub fn secs<T: From<Duration>>(seconds: u64) -> T {
     Duration::from_secs(seconds).into()
 }
 
-/// A time of this many milliseconds, for a setting that takes a time or one that may have no end.
+/// A time of this many milliseconds. It also works for a setting whose time may be "no end".
 #[must_use]
 pub fn millis<T: From<Duration>>(milliseconds: u64) -> T {
     Duration::from_millis(milliseconds).into()
 }
 
-/// How a call is repeated. Default: two attempts in all, waits of up to 50 ms that double up to 2 s, and bodies of up
-/// to 64 KiB kept for a repeat.
+/// How a call is repeated. Default: two attempts in all, waits of up to 50 ms that double up to 2 s, and up to 64 KiB
+/// of a streaming body kept for a repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Retry {
@@ -54,20 +54,21 @@ impl Retry {
         self
     }
 
-    /// The wait before the first repeat is drawn from zero to `base`; the bound doubles up to `cap`.
+    /// The wait before the first repeat is drawn between zero and `base`. For each further repeat the bound doubles, up
+    /// to `cap`. Default 50 ms and 2 s.
     pub fn backoff(mut self, base: Duration, cap: Duration) -> Retry {
         self.backoff = policy::Backoff { base, cap };
         self
     }
 
-    /// The longest time for which an answer may cool an endpoint. It is also the longest that a call without a total
-    /// timeout waits for the time that an answer names. Default 60 s.
+    /// The longest time for which an answer can hold calls back from an endpoint. If a call has no total timeout, this
+    /// is also the longest time that it waits because an answer named a time. Default 60 s.
     pub fn after_max(mut self, time: Duration) -> Retry {
         self.after_max = time;
         self
     }
 
-    /// How many bytes of a streaming request body are kept for a repeat.
+    /// The most bytes of a streaming request body that are kept for a repeat. Default 64 KiB.
     pub fn buffer(mut self, bytes: usize) -> Retry {
         self.buffer = bytes;
         self
@@ -84,34 +85,34 @@ impl Retry {
     }
 }
 
-/// What repeats cost: each takes a token, and successes earn them. Default: a fifth of a token for each success, at most 10
-/// saved, 1 at the start.
+/// What repeats cost: each repeat takes a token, and successes earn tokens. Default: a success earns a fifth of a
+/// token, at most 10 tokens are saved, and there is 1 token at the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Budget(pub(crate) policy::BudgetSettings);
 
 impl Budget {
-    /// The share of a token that one success earns, in thousandths.
+    /// The part of a token that one success earns, in thousandths. Default 200.
     pub fn per_success_milli(mut self, thousandths: u32) -> Budget {
         self.0.per_success_milli = thousandths;
         self
     }
 
-    /// The most tokens that can be saved.
+    /// The most tokens that can be saved. Default 10.
     pub fn burst(mut self, tokens: u32) -> Budget {
         self.0.burst_milli = tokens.saturating_mul(1000);
         self
     }
 
-    /// Tokens at the start.
+    /// The number of tokens at the start. Default 1.
     pub fn initial(mut self, tokens: u32) -> Budget {
         self.0.initial_milli = tokens.saturating_mul(1000);
         self
     }
 }
 
-/// How many calls may be in flight at each endpoint. Default: a thousand, fewer while most attempts end in timeouts or
-/// overload answers.
+/// How many calls may be in flight at each endpoint. Default: a thousand, and fewer while most attempts end in timeouts
+/// or overload answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Concurrency {
@@ -120,12 +121,12 @@ pub struct Concurrency {
 }
 
 impl Concurrency {
-    /// At most `max`, fewer under overload.
+    /// At most `max` calls, and fewer under overload.
     pub fn adaptive(max: u32) -> Concurrency {
         Concurrency { limit: policy::LimitSettings::adaptive(max), ..Concurrency::default() }
     }
 
-    /// Always `max`.
+    /// At most `max` calls, at all times.
     pub fn fixed(max: u32) -> Concurrency {
         Concurrency { limit: policy::LimitSettings::fixed(max), ..Concurrency::default() }
     }
@@ -148,104 +149,105 @@ impl Concurrency {
     }
 }
 
-/// When an endpoint is not called at all for a while. Default: the breaker opens when half of at least 20 calls in 5 s
+/// When calls to an endpoint are refused for a while. Default: the breaker opens when half of at least 20 calls in 5 s
 /// are bad, stays open for 3 s, and closes after 3 probes have succeeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Breaker(pub(crate) policy::BreakerSettings);
 
 impl Breaker {
-    /// It never opens.
+    /// The breaker never opens.
     pub fn off() -> Breaker {
         Breaker(policy::BreakerSettings::off())
     }
 
-    /// Opens at this share of failures, in parts per million: 500 000 is one half.
+    /// The breaker opens at this share of bad calls, in parts per million. Default 500 000, which is one half.
     pub fn failure_rate_ppm(mut self, ppm: u32) -> Breaker {
         self.0.failure_rate_ppm = ppm;
         self
     }
 
-    /// With fewer calls than this in the window, the share of failures says nothing.
+    /// If fewer calls than this are in the window, their share of bad calls does not open the breaker. Default 20.
     pub fn min_calls(mut self, calls: u32) -> Breaker {
         self.0.min_calls = calls;
         self
     }
 
-    /// Looks back for this time.
+    /// The window holds the calls of this last span of time. Default 5 s.
     pub fn window(mut self, span: Duration) -> Breaker {
         self.0.window = policy::WindowSpan::Time(span);
         self
     }
 
-    /// Looks at this number of the last calls.
+    /// The window holds this number of the last calls, instead of those of a span of time.
     pub fn window_calls(mut self, calls: u32) -> Breaker {
         self.0.window = policy::WindowSpan::Calls(calls);
         self
     }
 
-    /// Stays open this long, give or take a fifth.
+    /// The breaker stays open for this time, ± 20 %. Default 3 s.
     pub fn open_for(mut self, time: Duration) -> Breaker {
         self.0.open_for = time;
         self
     }
 
-    /// The number of successes that close it, with one probe at a time.
+    /// The number of successful probes that close the breaker. Probes are sent one at a time. Default 3.
     pub fn probes(mut self, probes: u32) -> Breaker {
         self.0.probes = probes;
         self
     }
 
-    /// A good call that took longer counts as bad.
+    /// A successful call that took longer than `bound` counts as bad. Default: none does.
     pub fn slow_call(mut self, bound: Duration) -> Breaker {
         self.0.slow_call = Some(bound);
         self
     }
 
-    /// This number of failures in a row opens it immediately.
+    /// This number of failures in a row opens the breaker immediately. Default: off.
     pub fn consecutive(mut self, failures: u32) -> Breaker {
         self.0.consecutive = Some(failures);
         self
     }
 
-    /// Each opening in a row is longer than the last, up to this.
+    /// After each failed probe the breaker stays open for twice as long as before, up to this time. Default: off.
     pub fn open_max(mut self, time: Duration) -> Breaker {
         self.0.open_max = Some(time);
         self
     }
 
-    /// After it has closed, a growing share of the calls passes for this long.
+    /// After the breaker has closed, the share of calls that pass grows over this time until all pass. Default: off.
     pub fn ramp(mut self, time: Duration) -> Breaker {
         self.0.ramp = Some(time);
         self
     }
 }
 
-/// How idle connections are kept. Default: settled after 20 ms, closed after 60 s idle or 1 h of life, at most 64.
+/// How idle connections are kept. Default: a connection is settled after 20 ms, it is closed after 60 s idle or 1 h of
+/// life, and at most 64 are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Pool(pub(crate) PoolSettings);
 
 impl Pool {
-    /// A plain POST takes no connection whose last answer is younger than this.
+    /// A plain POST takes no connection whose last answer is younger than this. Default 20 ms.
     pub fn settle(mut self, time: Duration) -> Pool {
         self.0.settle = time;
         self
     }
 
-    /// An idle connection is closed after this.
+    /// A connection that is idle for this time is closed. Default 60 s.
     pub fn idle(mut self, time: Duration) -> Pool {
         self.0.idle = time;
         self
     }
 
-    /// The most settled idle connections that are kept; of more, the oldest are closed.
+    /// The most settled idle connections that are kept. If there are more, the oldest are closed. Default 64.
     pub fn max_idle(mut self, connections: usize) -> Pool {
         self.0.max_idle = connections;
         self
     }
 
-    /// No connection is used longer than this.
+    /// No connection is used for longer than this. Default 1 h.
     pub fn max_age(mut self, time: Duration) -> Pool {
         self.0.max_age = time;
         self
@@ -258,13 +260,13 @@ impl Pool {
 pub struct AnswerHead(pub(crate) AnswerLimits);
 
 impl AnswerHead {
-    /// Bytes of status line and header fields, line ends included; 1 KiB to 1 MiB.
+    /// The most bytes of status line and header fields, line ends included, from 1 KiB to 1 MiB. Default 256 KiB.
     pub fn header_bytes(mut self, bytes: usize) -> AnswerHead {
         self.0.header_bytes = bytes;
         self
     }
 
-    /// Header fields; 1 to 1000.
+    /// The most header fields, from 1 to 1000. Default 100.
     pub fn headers(mut self, fields: usize) -> AnswerHead {
         self.0.headers = fields;
         self
@@ -287,20 +289,20 @@ impl AnswerHead {
     }
 }
 
-/// How long a name's addresses are used. Default: they are looked up again every 30 s, and kept for 1 h while lookups
-/// fail.
+/// How long a name's addresses are used. Default: they are looked up again every 30 s, and used for up to 1 h while
+/// lookups fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Dns(pub(crate) DnsSettings);
 
 impl Dns {
-    /// They are looked up again after this time.
+    /// The addresses are looked up again after this time. Default 30 s.
     pub fn refresh(mut self, time: Duration) -> Dns {
         self.0.refresh = time;
         self
     }
 
-    /// They are used for this long while lookups fail.
+    /// The addresses are used for up to this time while lookups fail. Default 1 h.
     pub fn stale(mut self, time: Duration) -> Dns {
         self.0.stale = time;
         self
@@ -319,7 +321,7 @@ impl Tls {
         self
     }
 
-    /// Shows this certificate, proved by this key (PEM files).
+    /// Uses this client certificate, with the private key of this file (both PEM).
     pub fn client(mut self, certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Tls {
         self.0.client_cert = Some(certificate.as_ref().to_owned());
         self.0.client_key = Some(key.as_ref().to_owned());

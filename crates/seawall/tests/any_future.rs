@@ -1,4 +1,4 @@
-//! Calls around any future: what an ending means, what is repeated, what the caller is told.
+//! Calls around any future: what a result means, what is repeated, and what the caller gets.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -24,7 +24,8 @@ async fn a_good_attempt_yields_its_value() {
     assert_eq!(value.unwrap(), 7);
 }
 
-/// Each row: what the first attempt ends in, attempts of a `none` call, of a `safe` call, effect of the `none` call.
+/// Each row: the first attempt's result, the number of attempts of a `none` call and of a `safe` call, and the effect
+/// of the `none` call.
 #[tokio::test(start_paused = true)]
 async fn what_an_error_means_decides_about_repeats_and_effect() {
     type Make = fn() -> Fault;

@@ -1,8 +1,8 @@
-//! The connection guard over real pools: each mode, on SQLite and PostgreSQL, and its purpose: a slow partner does not
-//! empty the pool.
+//! The connection guard over real pools, on SQLite and PostgreSQL: each of its modes, and its purpose, which is that a
+//! slow partner does not empty the pool.
 //!
-//! `SEAWALL_FULL=1 cargo test -p seawall --all-features --test connection_guard` makes the calls last 2 s each and holds the
-//! business queries to p99 < 50 ms.
+//! `SEAWALL_FULL=1 cargo test -p seawall --all-features --test connection_guard` makes the calls last 2 s each and
+//! requires of the business queries p99 < 50 ms.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -30,7 +30,7 @@ fn total(name: &str) -> HeldTotal {
     held::snapshot().totals.into_iter().find(|total| total.dependency == name).unwrap_or_default()
 }
 
-/// Makes a call with what the task holds. Returns how often something was sent, and how the call came out.
+/// Makes a call while the task holds what it holds. Returns how often something was sent, and the call's result.
 async fn call(partner: &Dependency) -> (u32, Result<(), seawall::Error>) {
     let sent = Cell::new(0);
     let made = partner.call(Idempotency::None, |_| {
@@ -91,7 +91,7 @@ async fn call_inside_an_open_transaction_is_seen_in_each_mode_on_postgres() {
     each_mode(postgres_pool(&postgres(), 5).await, "postgres").await;
 }
 
-/// How long the calls take, and the bound for business queries where one is held.
+/// How long each call takes, and the bound for the business queries, if there is one.
 fn size() -> (Duration, Option<Duration>) {
     match std::env::var_os("SEAWALL_FULL") {
         Some(_) => (Duration::from_secs(2), Some(Duration::from_millis(50))),
@@ -105,7 +105,7 @@ const CONNECTIONS: u32 = 5;
 /// How long a query waits for a connection before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// 50 orders, each with a slow call, on 5 connections, and business queries while all 50 calls are in flight.
+/// Makes 50 orders on 5 connections, each with a slow call, and runs business queries while all 50 calls are in flight.
 async fn calls_in_flight<DB: Database>(pool: Pool<DB>, name: &'static str)
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
@@ -175,7 +175,7 @@ async fn slow_calls_leave_the_pool_to_business_queries_on_postgres() {
     calls_in_flight(postgres_pool(&postgres(), CONNECTIONS).await, "in-flight-postgres").await;
 }
 
-/// What the guard is for: the same calls made inside of transactions empty the pool.
+/// What the guard prevents: if the same calls are made inside of transactions, they empty the pool.
 #[tokio::test]
 async fn calls_inside_transactions_empty_the_pool_and_are_counted() {
     let file = File::new();

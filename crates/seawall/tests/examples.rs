@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Built with the tests, beside them, unless only some tests are asked for.
+/// Runs an example. It was built together with the tests, except if only some tests were asked for.
 fn run(example: &str) -> String {
     let here = std::env::current_exe().unwrap();
     let folder: PathBuf = here.ancestors().nth(2).unwrap().join("examples");

@@ -1,4 +1,4 @@
-//! What the ledger makes of answers to performs, questions and cancels that cannot be read.
+//! What the ledger concludes from unreadable answers to performs, questions and cancels.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -11,7 +11,7 @@ use seawall::{Dependency, Effect, Idempotency, When};
 use seawall_lab::rogue::{Act, Answer, Load, Rogue};
 use serde_json::json;
 
-/// A provider that answers everything with what it was last told.
+/// A provider that gives the same answer to every request, until the test sets another.
 struct Provider {
     rogue: Rogue,
     next: Arc<Mutex<Answer>>,
@@ -48,7 +48,7 @@ impl Provider {
     }
 }
 
-/// Gives each status in the body, and decides the rest by the status of the answer.
+/// Each status in the body has a meaning. For all other bodies, the status of the answer decides.
 fn confirm() -> Confirm {
     Confirm::by("GET /v1/charges?key={key}")
         .cancelled(When::status(200).field("/status", ["refunded"]))
@@ -64,7 +64,7 @@ fn cancel() -> Cancel {
         .not_found(When::status(200).field("/error", ["no_such_charge"]))
 }
 
-/// Bodies that should decide and cannot be read, named by what is wrong with them.
+/// Bodies that should decide but cannot be read, each with a name for what is wrong with it.
 fn unreadable(status: u16) -> Vec<(&'static str, Answer)> {
     let code = "{\"status\":\"refunded\",\"error\":\"no_such_charge\"}";
     let wide: Vec<u8> = code.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -105,7 +105,7 @@ async fn an_answer_that_cannot_be_read_is_neither_applied_nor_absent_nor_cancell
     }
     for (name, answer) in unreadable(404) {
         provider.answers(answer);
-        // Both predicates that are asked of it say the same, so its body makes no difference, unless it broke.
+        // Both predicates that fit this status mean the same, so the body makes no difference, unless it broke.
         let found = if name == "broken" { Found::Other } else { Found::Absent };
         assert_eq!(remote.confirm(call).await.0, found, "{name}");
     }
@@ -113,10 +113,11 @@ async fn an_answer_that_cannot_be_read_is_neither_applied_nor_absent_nor_cancell
     for (body, undone) in
         [(r#"{"status":"refunded"}"#, Undone::Yes), (r#"{"error":"no_such_charge"}"#, Undone::NoSuch)]
     {
-        // With a byte order mark it is the same as without.
+        // A body with a byte order mark has the same meaning as one without.
         for body in [body.to_owned(), format!("\u{feff}{body}")] {
             provider.answers(Answer::ok(body.clone()));
-            // A refunded charge says so; any other 200 is declared as applied, before "no such charge" is looked for.
+            // A refunded charge is recognised by its body. Any other 200 is declared as applied, which is tried before
+            // "no such charge".
             let refunded = remote.confirm(call).await.0 == Found::Cancelled;
             assert_eq!(refunded, body.contains("refunded"), "{body}");
             assert_eq!(remote.cancel(call).await.0, undone, "{body}");

@@ -1,6 +1,7 @@
-//! Actions against the harbor, over HTTP, on a real store: what went wrong there, and what both say in the end.
+//! Actions against the harbor, over HTTP, on a real store: what goes wrong at the harbor, and what both sides say in
+//! the end.
 //!
-//! The harbor keeps its own books; what the ledger believes is compared with them.
+//! The harbor keeps its own books. What the ledger believes is compared with them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -59,7 +60,7 @@ fn order() -> serde_json::Value {
     json!({ "amount": 1000, "currency": "eur" })
 }
 
-/// Records in a transaction with an order, commits, runs.
+/// Records an action in one transaction with an order, commits, and runs the action.
 async fn order_and_run<S: Store, D: stage::Orders<S>>(
     stage: &Stage<S, D>,
     charges: &Actions<S>,
@@ -115,7 +116,8 @@ where
     S: Store,
     D: stage::Orders<S>,
 {
-    // The id that the refund needs was in the answer, and there is no status API, so the same key asks for it again.
+    // The refund needs the id from the lost answer, and there is no status API. So the operation is sent again with the
+    // same key to get the id.
     let rig =
         stage.rig_unasked(|it| it.header("harbor-fault", "close-after-effect").on_unknown(OnUnknown::Cancel));
     let outcome = stage.resolved(&rig, order_and_run(&stage, &rig.charges, "k1").await).await;
@@ -167,7 +169,7 @@ async fn not_found_that_is_found_later_is_never_sent_again<S: Store, D: stage::O
     stage.orders.insert(&mut tx, "k1").await;
     let action = rig.charges.record(stage.orders.connection(&mut tx), "k1", &order()).await.unwrap();
     stage.orders.commit(tx).await;
-    // The worker takes it up. The first question comes long before the quiet time after the last possible send ends.
+    // The worker goes on with the action. It asks for the first time long before the quiet time is over.
     stage.until("it was asked about and not found", async || stage.books.snapshot().reads >= 1).await;
     stage.heal();
     let outcome = rig.charges.load(action).await.unwrap();
@@ -216,7 +218,7 @@ async fn rolled_back_business_cancels_the_charge<S: Store, D: stage::Orders<S>>(
     assert_eq!((outcome.effect(), outcome.end()), (Effect::NotApplied, Some(End::Cancelled)));
     let books = stage.books.snapshot();
     assert_eq!((books.charges[0].status, books.refunds), (Status::Refunded, 1));
-    // And an application that settles too late is told so.
+    // An application that settles too late gets an error that says so.
     let mut tx = stage.orders.begin().await;
     let late = rig.charges.settle(stage.orders.connection(&mut tx), action).await.unwrap_err();
     assert_eq!(late.refusal(), Some(Refusal::TooLate));

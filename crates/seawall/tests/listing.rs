@@ -1,4 +1,4 @@
-//! The provider's list, page by page, over HTTP.
+//! The provider's list, read page by page over HTTP.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 

@@ -1,7 +1,8 @@
-//! The front page of the library and the README show the same program; the front page is compiled as a doc test.
+//! The front page of the library and the README show the same program. The one on the front page is compiled as a doc
+//! test.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-/// The lines of the first Rust block that are shown, without what a doc test hides.
+/// The shown lines of the first Rust block, without those that a doc test hides.
 fn shown(text: &str, fence: &str) -> Vec<String> {
     let begins = text.lines().position(|line| line == fence).unwrap();
     let block = text.lines().skip(begins + 1).take_while(|line| *line != "```");

@@ -36,6 +36,6 @@ async fn what_reqwest_proves_decides_about_repeats() {
 
     let nobody = Refused::open().unwrap();
     let refused = guard.oneshot(charge(nobody.address(), None)).await.unwrap_err();
-    // Anybody may repeat it; the first repeat took the only token.
+    // A call of any idempotency may be repeated in this case, but the first repeat has taken the only token.
     assert_eq!((refused.effect(), refused.stopped()), (Effect::NotApplied, Some(Stopped::Budget)));
 }

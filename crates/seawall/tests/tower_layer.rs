@@ -1,4 +1,4 @@
-//! What the tower layer promises to its neighbours, each in both directions.
+//! What the tower layer promises to the layer above it and to the service below it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::fmt;
@@ -33,8 +33,8 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// Answers with the number of its polls for readiness; a clone has not been polled. It panics when it is called
-/// unready.
+/// A service that answers with the number of its polls for readiness. A clone has not been polled. It panics if it is
+/// called before it is ready.
 #[derive(Debug, Default)]
 struct Picky {
     ready: u32,
@@ -110,7 +110,7 @@ async fn the_error_below_is_kept() {
     assert_eq!((error.effect(), error.stopped()), (Effect::Unknown, Some(Stopped::NotRepeatable)));
     assert!(error.place().file().ends_with("tower_layer.rs"));
     assert_eq!(error.downcast::<Broken>().unwrap(), Broken(7));
-    // A boxed error, which most stacks have, is not boxed once more.
+    // The error is boxed already, as in most stacks. It is not boxed a second time.
     let boxed = service_fn(|()| ready(Err::<(), tower::BoxError>(Box::new(Broken(8)))));
     let error = below.layer(Each(Idempotency::None)).layer(boxed).oneshot(()).await.unwrap_err();
     assert_eq!(error.downcast_ref::<Broken>(), Some(&Broken(8)));
@@ -144,7 +144,8 @@ async fn a_repeat_waits_for_readiness_and_never_holds_two_places_below() {
         let number = counts.fetch_add(1, Ordering::SeqCst);
         ready(if number == 0 { Err(Broken(0)) } else { Ok(number) })
     });
-    // The limit below is one: a repeat that still held the first attempt's slot would wait for itself.
+    // The service below allows one request at a time. A repeat that still held the first attempt's slot would wait for
+    // ever.
     let below = ServiceBuilder::new().layer(ConcurrencyLimitLayer::new(1)).service(once_broken);
     let guard = limited(1).layer(Each(Idempotency::Safe)).layer(below);
     let answered =
@@ -185,7 +186,7 @@ fn answers(
     Dependency::builder("api").build().unwrap().layer(Http::new().keys()).layer(inner)
 }
 
-/// Status, gRPC status, method and key; then how often it was called.
+/// Each row: status, gRPC status, method and key, and the number of calls that they lead to.
 #[tokio::test(start_paused = true)]
 async fn http_answers_are_read_by_status_method_and_key() {
     for (status, grpc, method, key, calls) in [

@@ -1,4 +1,4 @@
-//! Wrong declarations of durable operations. The gateway's configuration is tested by the same table.
+//! Wrong declarations of durable operations. The gateway's configuration is tested with the same table.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -19,7 +19,7 @@ struct Row {
     lines: String,
     #[serde(default)]
     ledger: String,
-    /// Each with its setting and words of its message.
+    /// The expected problems: for each the setting, and some words of its message.
     problems: Vec<(String, String)>,
 }
 
@@ -72,7 +72,7 @@ fn cancel(table: &Value) -> Cancel {
     cancel
 }
 
-/// The builder that says what the lines say.
+/// The builder with the same settings as these lines.
 fn builder(row: &Row) -> DurableBuilder {
     let (lines, ledger): (Table, Table) =
         (toml::from_str(&row.lines).unwrap(), toml::from_str(&row.ledger).unwrap());

@@ -1,8 +1,8 @@
-//! Stands in the place of the client's `clock.rs`.
+//! Replaces the client's `clock.rs`.
 
 use seawall_policy::Time;
 
-/// A clock that stands still: what is modelled is order, not time.
+/// A clock whose time never changes. The models check the order of events, not their times.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock;
 

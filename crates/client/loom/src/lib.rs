@@ -1,4 +1,4 @@
-//! The client's sharing, under a checker that tries every order in which threads can meet.
+//! What the client's threads share, run under a checker that tries every order of their steps.
 #![cfg(loom)]
 #![allow(dead_code, reason = "the files are the client's, and hold more than is modelled here")]
 

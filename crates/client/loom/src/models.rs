@@ -1,4 +1,4 @@
-//! Each model is one run; the checker repeats it in every order.
+//! Each function is one run of a model. The checker repeats the run in every order of its threads' steps.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ fn wait(shared: &Arc<Shared>, ticket: Ticket) -> Permit {
     }
 }
 
-/// A slot that comes free while a call begins to wait for it is not lost: the waiter is woken.
+/// A call begins to wait for a slot in the moment in which the slot comes free. It is woken all the same.
 pub fn no_turn_is_lost() {
     let shared = shared();
     let permit = guards(&shared).admit(0, NOW).expect("it is free");
@@ -102,7 +102,7 @@ pub fn no_turn_is_lost() {
     assert_eq!(in_flight(&shared), 0);
 }
 
-/// A call that leaves as its turn comes passes the slot on.
+/// A call that leaves just when its turn comes passes the slot on.
 pub fn a_turn_that_nobody_takes_is_free_again() {
     let shared = shared();
     let permit = guards(&shared).admit(0, NOW).expect("it is free");

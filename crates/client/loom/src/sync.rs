@@ -1,4 +1,4 @@
-//! Stands in the place of the client's `sync.rs`.
+//! Replaces the client's `sync.rs`.
 
 #[derive(Debug)]
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);

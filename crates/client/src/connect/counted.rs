@@ -1,4 +1,4 @@
-//! A TCP stream that counts what passes, and can be dropped with a reset.
+//! A TCP stream that counts the bytes that pass, and that can be dropped with a reset.
 
 use std::io::{self, IoSlice, Read};
 use std::net::Shutdown;
@@ -17,16 +17,17 @@ use super::turn::{Outbox, Posted};
 
 /// A TCP stream that counts.
 ///
-/// Reads go through tokio's own read half, since that one knows that a short read has emptied the socket
-/// and spares the system call that would only say so.
+/// Reads go through tokio's own read half. It knows that a short read has emptied the socket, and spares the next
+/// system call, which would find nothing.
 #[derive(Debug)]
 pub(super) struct Counted {
     reader: OwnedReadHalf,
     socket: Arc<Socket>,
     meter: Arc<Meter>,
     outbox: Arc<Outbox>,
-    /// Another program made the connection: what waits when it ends is an answer, and is sent. What waits on a
-    /// connection of ours is a request that nobody wants any more, or that was taken for unsent.
+    /// Whether another program made the connection. Then the bytes that wait when it ends are part of an answer, and
+    /// are sent. On a connection that we made, they are part of a request that nobody wants any more or that counts as
+    /// unsent, and are not sent.
     accepted: bool,
 }
 
@@ -82,7 +83,7 @@ impl Counted {
 }
 
 impl Counted {
-    /// Sends what waits from an earlier turn.
+    /// Sends the bytes that wait from an earlier turn of the runtime.
     fn poll_outbox(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match self.outbox.send() {
@@ -93,19 +94,19 @@ impl Counted {
         }
     }
 
-    /// One message, now or at the end of the turn.
+    /// Writes one message, now or at the end of the turn of the runtime.
     fn poll_post(&self, cx: &mut Context<'_>, message: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_post_all(cx, &[IoSlice::new(message)])
     }
 
-    /// A message in pieces, now or at the end of the turn; perhaps only the first of them.
+    /// Writes a message in pieces, now or at the end of the turn of the runtime. Perhaps only the first piece is taken.
     fn poll_post_all(&self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut rest = pieces.iter().filter(|piece| !piece.is_empty());
         let Some(first) = rest.next() else { return Poll::Ready(Ok(0)) };
         loop {
             match self.outbox.post(first, cx.waker()) {
                 Posted::Taken => break,
-                // One piece goes by `send`, which costs the kernel less than `writev`.
+                // A single piece is written by `send`, which costs the kernel less than `writev`.
                 Posted::Direct if rest.clone().next().is_none() => {
                     return self.poll_write_with(cx, |tcp| tcp.try_write(first));
                 }
@@ -128,12 +129,12 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         if self.accepted {
-            // Sends as much as the socket takes: nobody is left to wait.
+            // Sends what the socket takes immediately. The rest is lost, since nobody will poll this stream again.
             let _ = self.outbox.send();
         }
         self.outbox.discard();
         if self.meter.resets_on_drop() {
-            // This fails only where the connection is gone already, and then there is nothing to reset.
+            // This fails only if the connection has ended already. Then there is nothing to reset.
             let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
         }
     }
@@ -149,7 +150,7 @@ impl AsyncRead for Counted {
                     this.meter.add_read(bytes);
                     return Poll::Ready(Ok(()));
                 }
-                // The ordinary way is used then, which also sees to it that we are woken.
+                // The read then takes the ordinary way below, which also registers the waker.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -180,7 +181,8 @@ impl AsyncWrite for Counted {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What goes out with this turn counts as flushed: nothing waits longer than that.
+        // Bytes that wait for the end of this turn of the runtime count as flushed: they are sent then without a
+        // further flush.
         if self.outbox.is_settled() { Poll::Ready(Ok(())) } else { self.poll_outbox(cx) }
     }
 

@@ -1,13 +1,14 @@
-//! Whether it is our own fault that there is no connection: this process has no file descriptor left, or lacks
-//! something else that a socket needs.
+//! Tells whether this process itself is the reason why a connection could not be made: it has no file descriptor left,
+//! or lacks something else that a socket needs.
 //!
-//! The obvious reading takes every error of `connect` for the provider's. A process that runs out of descriptors then
-//! finds all its providers dead in the same moment, opens all their breakers, and keeps them open for a while after it
-//! has descriptors again. So errors that the kernel gives because of this process are told apart here.
+//! The obvious way counts every error of `connect` as the provider's. If a process runs out of descriptors, all its
+//! providers then seem dead in the same moment. All its breakers open, and stay open for a while after it has
+//! descriptors again. So the errors that the kernel gives because of this process are told apart here.
 //!
-//! A process that must stay reachable for its operators keeps some descriptors back ([`reserve_descriptors`]). The kernel
-//! gives out the lowest number that is free, so a socket with a number above the line says, without any counting, that
-//! everything below is in use: it is closed, and the attempt ends as it would have without that room.
+//! A process that must stay reachable for its operators reserves some descriptors ([`reserve_descriptors`]). The kernel
+//! always gives out the lowest number that is free. So if a new socket gets a reserved number, all lower ones are in
+//! use, and nothing has to be counted. The socket is closed, and the attempt ends as it would if there were no
+//! descriptor left.
 
 use std::error::Error;
 use std::fmt;
@@ -17,25 +18,25 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use socket2::{Domain, Socket, Type};
 
-/// The first number that connections do not use.
+/// The lowest number that is reserved. Connections do not use it, nor any higher one.
 static LINE: AtomicI32 = AtomicI32::new(RawFd::MAX);
 
-/// What a lookup of the system's resolver may hold open at the same time: its files and its sockets.
+/// The number of descriptors that a lookup of the system's resolver may hold open: its files and its sockets.
 const OF_A_LOOKUP: usize = 4;
 
-/// From now on no connection of this process uses a descriptor with this number or a higher one. These descriptors stay
-/// for files, for lookups, and for the people who look after the process. By default there is no such bound.
+/// From now on no connection of this process uses a descriptor with the number `from` or a higher one. These
+/// descriptors are reserved for files, for lookups, and for the operators' connections. By default none are reserved.
 pub fn reserve_descriptors(from: RawFd) {
     LINE.store(from, Ordering::Relaxed);
 }
 
-/// Whether a descriptor is one of those that are kept back. If so, all others are in use.
+/// Whether a descriptor is a reserved one. If so, all lower numbers are in use.
 #[must_use]
 pub fn is_reserved(held: &impl AsRawFd) -> bool {
     held.as_raw_fd() >= LINE.load(Ordering::Relaxed)
 }
 
-/// Returns the socket, or an error if it took a descriptor that is kept for others.
+/// Returns the socket, or an error if its descriptor is a reserved one.
 pub(super) fn unreserved<S: AsRawFd>(socket: S) -> io::Result<S> {
     if is_reserved(&socket) {
         let why = "all file descriptors but those kept for the process itself are in use";
@@ -44,7 +45,7 @@ pub(super) fn unreserved<S: AsRawFd>(socket: S) -> io::Result<S> {
     Ok(socket)
 }
 
-/// An error of our own making, in words, which replace the kernel's code.
+/// An error for lack of a resource in this process, in words instead of the kernel's code.
 #[derive(Debug)]
 struct Exhausted(String);
 
@@ -56,7 +57,7 @@ impl fmt::Display for Exhausted {
 
 impl Error for Exhausted {}
 
-/// The same error with more words, which is still told from others by [`is_ours`].
+/// The same error with more words. [`is_ours`] still recognises it.
 pub(super) fn in_words(error: &io::Error, text: String) -> io::Error {
     match is_ours(error) {
         true => io::Error::other(Exhausted(text)),
@@ -69,8 +70,9 @@ pub(super) fn no_port(text: &str) -> io::Error {
     io::Error::other(Exhausted(format!("{text} (no local port is free)")))
 }
 
-/// Whether the kernel refused this because of us: no descriptor in this process (EMFILE) or on this machine (ENFILE),
-/// no memory for sockets (ENOBUFS, ENOMEM), or no room to watch one more (ENOSPC, of epoll).
+/// Whether the kernel refused this because of our side: no descriptor is left in this process (EMFILE) or on this
+/// machine (ENFILE), there is no memory for sockets (ENOBUFS, ENOMEM), or epoll can watch no further descriptor
+/// (ENOSPC).
 #[must_use]
 pub fn is_ours(error: &io::Error) -> bool {
     let code = error.raw_os_error();
@@ -78,9 +80,9 @@ pub fn is_ours(error: &io::Error) -> bool {
     said || matches!(code, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC))
 }
 
-/// Whether a lookup that failed had no descriptors to work with. The resolver's own error often does not say so: where
-/// it cannot open its files, it knows no name server, and the name "does not exist". So this tries to do what the
-/// lookup did.
+/// Whether a lookup failed because it had no descriptors. The resolver's own error often does not say so: if it cannot
+/// open its files, it knows no name server, and reports that the name does not exist. So this function tries to open
+/// what the lookup needs.
 pub(super) fn starved_lookup(error: &io::Error) -> bool {
     let sockets = || -> io::Result<Vec<Socket>> {
         (0..OF_A_LOOKUP).map(|_| Socket::new(Domain::IPV4, Type::DGRAM, None)).collect()

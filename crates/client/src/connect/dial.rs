@@ -1,8 +1,9 @@
 //! TCP: one address, or several that race.
 //!
-//! Trying addresses one after the other lets one dead address eat the whole connect timeout; trying all at the same
-//! time triples the load on a provider. So each next one starts when the one before has failed or has taken 250 ms (RFC
-//! 8305, "connection attempt delay"). The address families take turns, and the first to connect wins.
+//! If addresses are tried one after the other, one dead address can use up the whole connect timeout. If all are tried
+//! at the same time, a provider gets three times the load. So each next attempt starts when the one before has failed
+//! or has taken 250 ms (RFC 8305, "connection attempt delay"). The address families alternate, and the first to connect
+//! wins.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -18,8 +19,7 @@ use tokio::net::{TcpSocket, TcpStream};
 /// The delay that RFC 8305, section 8, recommends.
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// The order in which addresses are tried: the families take turns, and the resolver's order stands
-/// within each.
+/// The order in which addresses are tried: the families alternate, and each keeps the resolver's order.
 fn interleaved(addresses: &[IpAddr], bind: Option<IpAddr>) -> Vec<IpAddr> {
     let usable = |ip: &&IpAddr| bind.is_none_or(|from| from.is_ipv4() == ip.is_ipv4());
     let first_is_v4 = addresses.first().is_some_and(IpAddr::is_ipv4);
@@ -35,8 +35,8 @@ fn interleaved(addresses: &[IpAddr], bind: Option<IpAddr>) -> Vec<IpAddr> {
     order
 }
 
-/// Connects to the first of these that answers. If none does, returns the first error, or one of our own making: an
-/// address that could not be tried might have answered.
+/// Connects to the first of these that answers. If none does, returns the first error. But an error of our own making
+/// is preferred, because an address that we could not try might have answered.
 pub(super) async fn dial(addresses: &[IpAddr], port: u16, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     let order = interleaved(addresses, bind);
     if order.is_empty() {
@@ -54,17 +54,18 @@ async fn dial_one(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpSt
         let from = SocketAddr::new(from, 0);
         socket.bind(from).map_err(|error| {
             let text = format!("bind to {}: {error}", from.ip());
-            // Any port was asked for, so all ports are in use.
+            // No particular port was asked for, so this error means that all ports are in use.
             if error.kind() == io::ErrorKind::AddrInUse { no_port(&text) } else { in_words(&error, text) }
         })?;
     }
     let tcp = socket.connect(address).await.map_err(|error| match error.kind() {
-        // With IPv6 this error also says that this machine has no address from which the other could be reached.
+        // With IPv6 this error can also mean that this machine has no address from which the target can be reached. So
+        // only IPv4 is handled here.
         io::ErrorKind::AddrNotAvailable if address.is_ipv4() => no_port(&format!("{address}: {error}")),
         _ => named(error),
     })?;
     tcp.set_nodelay(true).map_err(named)?;
-    // Finds a peer that vanished within two minutes, and costs nothing while a connection is in use.
+    // Detects within two minutes that a peer has vanished. Costs nothing while a connection is in use.
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15))
@@ -100,7 +101,7 @@ where
     }
 }
 
-/// Waits for the first of these to end, and takes it out.
+/// Waits until one of these ends, and removes it from the list.
 async fn first_ended<T, F>(trying: &mut Vec<Pin<Box<F>>>) -> io::Result<T>
 where
     F: Future<Output = io::Result<T>>,
@@ -145,8 +146,8 @@ mod tests {
         }
     }
 
-    /// Each address: milliseconds until it answers, and whether it connects. Returns who won or lost
-    /// first, and when each was started.
+    /// Runs a race. Each entry is one address: the milliseconds until it answers, and whether it connects. Returns the
+    /// winner or the first error, when each was started, and how long the race took.
     async fn run(plan: &[(u64, bool)]) -> (io::Result<usize>, Vec<u64>, u64) {
         let order: Vec<IpAddr> = (0..plan.len()).map(|n| IpAddr::from([10, 0, 0, n as u8])).collect();
         let began = Instant::now();

@@ -1,14 +1,15 @@
-//! Names to addresses: asked in the background, and the last good answer kept in service.
+//! Turns names into addresses. Lookups run in the background, and the last good answer stays in use.
 //!
-//! The obvious rule, a lookup for each connection, makes every call wait for the name server and turns its outage into
-//! one's own. The next obvious rule, a cache that drops an answer when its time is over, only delays that until the
-//! answer expires. Here an answer is renewed in the background while it serves, and one that cannot be renewed goes on
-//! serving for `stale`: a provider's address outlives most outages of name servers.
+//! The obvious rule is a lookup for each connection. It makes every call wait for the name server, and an outage of the
+//! name server becomes our own. The next obvious rule is a cache that drops an answer when its time is over. It only
+//! delays the outage until the answer expires. Here an answer is renewed in the background while it is in use. If it
+//! cannot be renewed, it is used further for the time `stale`, since a provider's address outlives most outages of name
+//! servers.
 //!
-//! An answer may also be old because no call needed it for a while. Then the address may have moved without any
-//! failure. So a lookup is waited for first, but briefly, and the old answer is used if the lookup takes longer.
+//! An answer may also be old because no call needed it for a while. Then the address may have changed without any
+//! failed lookup. So a call waits briefly for a new lookup first, and uses the old answer if the lookup takes longer.
 //!
-//! At most one lookup is under way. Callers share it, and it goes on when they leave.
+//! At most one lookup is under way. All callers share it, and it goes on when they leave.
 
 use std::future::Future;
 use std::io;
@@ -28,11 +29,11 @@ use super::error::{ConnectError, ConnectErrorKind};
 /// How long answers of the name service are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DnsSettings {
-    /// From this age on an answer is renewed in the background. 30 s: short enough to follow a provider that moves, and
-    /// two lookups a minute are a burden to nobody.
+    /// The age from which an answer is renewed in the background. Default 30 s: short enough to follow a provider that
+    /// moves, and two lookups a minute are no burden.
     pub refresh: Duration,
-    /// Up to this age an answer serves while lookups fail. 1 h: longer than most outages of name servers, and shorter
-    /// than it usually takes until a cloud gives the address to another customer.
+    /// The age up to which an answer is used while lookups fail. Default 1 h: longer than most outages of name servers,
+    /// and shorter than it usually takes until a cloud gives the address to another customer.
     pub stale: Duration,
 }
 
@@ -43,7 +44,7 @@ impl Default for DnsSettings {
 }
 
 impl DnsSettings {
-    /// What could never work.
+    /// The settings that could never work.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let what = "`refresh` is zero: every connection would wait for a lookup";
@@ -51,7 +52,7 @@ impl DnsSettings {
     }
 }
 
-/// How long callers together wait for a lookup when an old answer could serve instead.
+/// How long callers wait for a lookup if there is an old answer to use instead. It is counted from the lookup's start.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How soon after a failed lookup the next one is made in the background.
@@ -80,24 +81,24 @@ impl Lookup for SystemLookup {
 
 type Addresses = Arc<[IpAddr]>;
 
-/// What to do about an answer, at one moment.
+/// What to do at one moment, depending on the answer that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Advice {
-    /// Use it.
+    /// Use this answer.
     Serve(Addresses),
-    /// Use it, and look up in the background.
+    /// Use this answer, and look up in the background.
     ServeAndRenew(Addresses),
-    /// Look up and wait a little; use it when nothing better comes.
+    /// Look up, and wait a little. Use this old answer if the lookup brings nothing in that time.
     Prefer(Addresses),
-    /// There is nothing to use: look up and wait.
+    /// There is no answer to use: look up, and wait.
     Ask,
 }
 
-/// The rule that says what to serve when. Time is passed in.
+/// The rule that decides which answer is used when. It gets the time as an argument.
 #[derive(Debug, Default)]
 struct Answers {
     good: Option<(Addresses, Instant)>,
-    /// The last failure since the last good answer.
+    /// The time of the last failure since the last good answer.
     failed: Option<Instant>,
 }
 
@@ -137,7 +138,7 @@ type Ending = Option<Result<Addresses, Failed>>;
 #[derive(Debug, Clone)]
 struct Failed {
     why: Arc<str>,
-    /// This process had no descriptors for it.
+    /// Whether this process had no descriptors for the lookup.
     starved: bool,
 }
 
@@ -174,7 +175,7 @@ impl Resolver {
         Resolver(Arc::new(Shared { name, settings, lookup, state }))
     }
 
-    /// The addresses to try now. Waits only where the rule has nothing to serve, or only an old answer.
+    /// The addresses to try now. Waits only if there is no answer to use, or only an old one.
     pub(super) async fn resolve(&self, deadline: Instant) -> Result<Addresses, ConnectError> {
         let now = Instant::now();
         let mut flight = None;
@@ -191,15 +192,16 @@ impl Resolver {
             });
             (advice, running.since, running.ending.clone())
         };
-        // Outside the lock: a runtime that is going down drops the task immediately, and the drop locks.
+        // Spawned outside of the lock: a runtime that shuts down drops the task immediately, and that drop takes the
+        // lock.
         if let Some(flight) = flight {
             tokio::spawn(flight.run());
         }
         match advice {
             Advice::Serve(addresses) | Advice::ServeAndRenew(addresses) => Ok(addresses),
             Advice::Prefer(old) => {
-                // Half of what is left stays for the connection itself. It is counted from the lookup's start, so a
-                // lookup that hangs costs this once, and not for each caller.
+                // Half of the time that is left stays for the connection itself. The wait is counted from the lookup's
+                // start, so that a lookup that hangs delays the callers once in all, and not each of them.
                 let half = now + deadline.saturating_duration_since(now) / 2;
                 match ended(&mut ending, half.min(since + PATIENCE)).await {
                     Some(Ok(addresses)) => Ok(addresses),
@@ -222,7 +224,7 @@ impl Resolver {
     }
 }
 
-/// Waits for a lookup to end, until `limit`; `None` when that comes first.
+/// Waits until a lookup ends; `None` if `limit` comes first.
 async fn ended(ending: &mut watch::Receiver<Ending>, limit: Instant) -> Option<Result<Addresses, Failed>> {
     match timeout_at(limit, ending.wait_for(Option::is_some)).await {
         Ok(Ok(known)) => known.clone(),
@@ -231,8 +233,8 @@ async fn ended(ending: &mut watch::Receiver<Ending>, limit: Instant) -> Option<R
     }
 }
 
-/// The lookup under way, as its task owns it. If it is dropped without an end (its runtime went down), it makes room
-/// for the next.
+/// The lookup under way, owned by its task. If it is dropped before its end (because its runtime shut down), another
+/// lookup can begin.
 struct DnsFlight {
     shared: Arc<Shared>,
     announce: watch::Sender<Ending>,
@@ -256,8 +258,8 @@ impl DnsFlight {
                 Ok(addresses) => answers.succeeded(Arc::clone(addresses), now),
                 Err(Failed { why, starved }) => {
                     answers.failed(now);
-                    // One line for each lookup would be one for each call where nothing is known yet. A call that ends
-                    // for lack of descriptors is told where refusals are told.
+                    // This is logged at `debug`: while no address is known, there would be a line for each call. A lack
+                    // of descriptors is reported where the refused calls are reported.
                     match starved {
                         true => tracing::debug!(name = %self.shared.name, error = %why, "lookup failed"),
                         false => tracing::warn!(name = %self.shared.name, error = %why, "lookup failed"),
@@ -298,7 +300,7 @@ mod tests {
         let old = addresses(1);
         let (serve, renew, prefer) =
             (Advice::Serve(old.clone()), Advice::ServeAndRenew(old.clone()), Advice::Prefer(old.clone()));
-        // Age of the good answer in ms, time since the last failure in ms, advice.
+        // The age of the good answer in ms, the time since the last failure in ms, and the advice.
         let table = [
             (None, None, Advice::Ask),
             (None, Some(1), Advice::Ask),
@@ -339,7 +341,7 @@ mod tests {
         assert_eq!(advice, Advice::Prefer(addresses(1)));
     }
 
-    /// Each lookup waits for its script: an answer, a failure, or nothing until told.
+    /// A resolver whose lookups end when the test says so: with an answer or a failure.
     #[derive(Default)]
     struct Scripted {
         waiting: Mutex<VecDeque<oneshot::Sender<io::Result<Vec<IpAddr>>>>>,
@@ -446,7 +448,7 @@ mod tests {
         });
         assert_eq!(first.unwrap(), addresses(1));
         settled(&resolver).await;
-        // It is renewed in the background: this caller does not wait, although the lookup does not end.
+        // The answer is renewed in the background: this caller does not wait, although the lookup does not end.
         advance(secs(31)).await;
         let before = Instant::now();
         assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(1));
@@ -454,7 +456,7 @@ mod tests {
         script.reach(2).await;
         script.answer(Err("name server away"));
         settled(&resolver).await;
-        // Lookups still fail much later, but not past `stale`.
+        // Much later, lookups still fail, and the answer is still used, until the time `stale` is over.
         advance(secs(3000)).await;
         assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(1));
         script.reach(3).await;

@@ -1,6 +1,6 @@
-//! Two errors: [`ConfigError`], a setting that could never work, found once when a connector is made, and
-//! [`ConnectError`], a connection that could not be made this time. The first belongs to the author of the settings,
-//! the second to the dependency, to the network in between, or to this process. Neither ever carries a secret.
+//! Two errors. [`ConfigError`] is a setting that could never work, found once when a connector is made; it is a mistake
+//! of the settings' author. [`ConnectError`] is a connection that could not be made this time; its cause is the
+//! dependency, the network in between, or this process. Neither ever carries a secret.
 
 use std::fmt;
 use std::io;
@@ -37,18 +37,20 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Which part of getting a connection went wrong. Nothing of a request was sent in any of them.
+/// Which part of connecting went wrong. In all cases nothing of a request was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConnectErrorKind {
-    /// The name was not found, or its lookup outlasted the deadline: `dns-failure`.
+    /// The name was not found, or the deadline passed during its lookup. The reason is `dns-failure`.
     Dns,
-    /// The server, or the proxy before it, refused or could not be reached: `connect-refused`.
+    /// The server, or the proxy before it, refused or could not be reached. The reason is `connect-refused`.
     Refused,
-    /// The deadline passed after the name was known, in TCP, in the proxy or in TLS: `connect-timeout`.
+    /// The deadline passed after the name was resolved: during the TCP connect, the proxy's handshake or the TLS
+    /// handshake. The reason is `connect-timeout`.
     Timeout,
-    /// The TLS handshake ended badly, certificates included: `tls-failure`.
+    /// The TLS handshake failed, for example because of a certificate. The reason is `tls-failure`.
     Tls,
-    /// This process has no file descriptor left, or lacks something else that a socket needs: `out-of-descriptors`.
+    /// This process has no file descriptor left, or lacks something else that a socket needs. The reason is
+    /// `out-of-descriptors`.
     OutOfDescriptors,
 }
 

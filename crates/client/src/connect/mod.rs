@@ -1,17 +1,17 @@
 //! Getting a connection: lookup, TCP, proxy and TLS, under one deadline.
 //!
 //! A [`Connector`] is made once for an endpoint: it reads the certificates and keeps the name's addresses fresh.
-//! [`Connector::connect`] either returns a [`Connection`], over which no byte of a request has gone, or a
-//! [`ConnectError`] that says which part failed. In both cases the call has had no effect yet, which is why this part
-//! stands apart from sending.
+//! [`Connector::connect`] returns a [`Connection`], over which no byte of a request has gone, or a [`ConnectError`]
+//! that says which part failed. In both cases the call has had no effect yet. This is why connecting and sending are
+//! separate.
 //!
-//! The obvious way, a ready-made connector of an HTTP library, hides what the rest needs to know: whether
-//! a byte was written to the socket, whether an idle connection is still what it was, and which of DNS,
-//! TCP and TLS used up the time. Here the socket counts ([`Meter`]), can be looked at ([`Probe`]), and
-//! can be dropped with a reset.
+//! The obvious way is a ready-made connector of an HTTP library. It hides what the rest of this crate needs to know:
+//! whether a byte was written to the socket, whether an idle connection is still open and silent, and which of DNS, TCP
+//! and TLS used up the time. Here the socket counts its bytes ([`Meter`]), can be inspected ([`Probe`]), and can be
+//! dropped with a reset.
 //!
-//! A connection is made in this order: `dns` finds addresses, `dial` races them, `proxy` opens a tunnel where one is
-//! needed, `tls` shakes hands.
+//! A connection is made in this order: `dns` finds addresses, `dial` races them, `proxy` opens a tunnel if one is
+//! needed, and `tls` does the handshake.
 
 mod counted;
 mod descriptors;
@@ -59,7 +59,7 @@ pub struct Settings {
     pub proxy: Option<Proxy>,
     /// Send from this local address (static egress). Only addresses of its family are tried.
     pub bind: Option<IpAddr>,
-    /// Certificates; read only for `https` targets.
+    /// Certificates. They are read only for `https` targets.
     pub tls: TlsSettings,
     /// Which HTTP to speak.
     pub http: HttpVersion,
@@ -73,19 +73,19 @@ pub struct Settings {
 pub struct Connection {
     /// The byte stream, for an HTTP/1.1 line or for hyper's HTTP/2.
     pub io: Stream,
-    /// What to speak over it.
+    /// The HTTP version to use on this connection.
     pub version: NegotiatedVersion,
-    /// The other end of the TCP connection: the proxy, where there is one.
+    /// The peer of the TCP connection: the proxy if there is one, else the server.
     pub peer: SocketAddr,
-    /// Set where requests go to a proxy that forwards them: they must name the whole URL, and carry this.
+    /// Set if requests go to a proxy that forwards them. They must then name the whole URL, and carry this credential.
     pub absolute_form: Option<AbsoluteForm>,
     /// Counts the bytes of `io`.
     pub meter: Arc<Meter>,
-    /// Looks at `io` without owning it.
+    /// Inspects `io` without owning it.
     pub probe: Probe,
 }
 
-/// What a forwarding proxy needs in a request: the absolute form of its target, and perhaps a credential.
+/// What a forwarding proxy needs in a request: the absolute form of the target, and perhaps a credential.
 #[derive(Debug, Clone)]
 pub struct AbsoluteForm {
     /// The value for `Proxy-Authorization`, marked as sensitive.
@@ -123,7 +123,7 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Reads certificates and prepares everything that does not need the network. No lookup is made yet.
+    /// Reads certificates and prepares everything that does not need the network. Makes no lookup yet.
     pub fn new(target: Target, settings: Settings) -> Result<Connector, ConfigError> {
         Connector::with_lookup(target, settings, Arc::new(SystemLookup))
     }
@@ -159,8 +159,8 @@ impl Connector {
         &self.target
     }
 
-    /// Makes one connection, or says by `deadline` why not. Dropping the future gives the connection up;
-    /// a lookup under way goes on for the next caller. Runs inside a tokio runtime with IO and time.
+    /// Makes one connection, or returns by `deadline` why it could not. Dropping the future gives the connection up; a
+    /// lookup that is under way goes on for the next caller. Must run inside a tokio runtime with IO and time.
     pub async fn connect(&self, deadline: Instant) -> Result<Connection, ConnectError> {
         let addresses = match &self.addresses {
             Addresses::Fixed(addresses) => Arc::clone(addresses),
@@ -185,7 +185,7 @@ impl Connector {
 
         let mut absolute_form = None;
         if let Some(proxy) = &self.proxy {
-            // A forwarding proxy speaks HTTP/1.1 to us, so TLS and plain HTTP/2 alike need a tunnel.
+            // A forwarding proxy speaks HTTP/1.1 to us. So TLS and plain HTTP/2 both need a tunnel.
             if self.tls.is_some() || self.http == HttpVersion::Http2 {
                 proxy::tunnel(&mut socket, &self.target, proxy.authorization())
                     .await
@@ -207,7 +207,7 @@ impl Connector {
         Ok(Connection { io, version, peer, absolute_form, meter, probe })
     }
 
-    /// The kernel gives up by itself after some minutes; that, too, is a timeout.
+    /// If there is no earlier deadline, the kernel gives up after some minutes. That counts as a timeout, too.
     fn unreachable(&self, error: io::Error) -> ConnectError {
         let kind = match error.kind() {
             _ if is_ours(&error) => ConnectErrorKind::OutOfDescriptors,

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::error::ConfigError;
 use super::target::{Host, Target, port_of};
 
-/// A proxy's answer to CONNECT is a status line and a few headers. What is longer is not one.
+/// The limits of a proxy's answer to CONNECT, which is a status line and a few headers. A longer answer is not valid.
 const LIMITS: Limits = Limits { header_bytes: 8 * 1024, headers: 100 };
 
 /// An HTTP proxy: `http://[user:password@]host:port`. Its `Debug` shows no user and no password.
@@ -26,7 +26,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// The value of `Proxy-Authorization`, marked as sensitive; `None` without a user in the URL.
+    /// The value of `Proxy-Authorization`, marked as sensitive; `None` if the URL has no user.
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
     }
@@ -42,8 +42,8 @@ impl fmt::Debug for Proxy {
 impl FromStr for Proxy {
     type Err = ConfigError;
 
-    /// User and password may hold percent escapes. The port must be there: proxies have no usual one.
-    /// Messages never repeat the text, since it may hold a password.
+    /// User and password may contain percent escapes. The port is required, since proxies have no usual one. Error
+    /// messages never repeat the text, since it may contain a password.
     fn from_str(text: &str) -> Result<Proxy, ConfigError> {
         let wrong = |message: &str| ConfigError::new("proxy", message);
         let rest = match text.split_once("://") {
@@ -99,8 +99,8 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-/// Asks the proxy at the other end of `io` for a tunnel to `target`. An error's text is the proxy's
-/// status or the failure of the connection to it.
+/// Asks the proxy for a tunnel to `target`; `io` is the connection to the proxy. The text of an error is the proxy's
+/// status or the failure of that connection.
 pub(super) async fn tunnel<S>(
     io: &mut S,
     target: &Target,
@@ -135,7 +135,7 @@ where
     let answer = seawall_wire::answer(&head[..end], Asked::Other, LIMITS).map_err(not_http)?;
     match answer.status.as_u16() {
         200..=299 if end == head.len() => Ok(()),
-        // Through a tunnel we speak first: whatever is there already is not from the target.
+        // Through a tunnel we send first. So bytes that are there already are not from the target.
         200..=299 => Err(io::Error::other("the proxy sent more than an answer to CONNECT")),
         status => Err(io::Error::other(format!("the proxy answered CONNECT with status {status}"))),
     }

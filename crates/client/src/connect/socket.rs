@@ -1,12 +1,12 @@
-//! A connection's socket, as others than its owner can look at it: what passed ([`Meter`]), and what it looks like now
-//! ([`Probe`]).
+//! A connection's socket, as code other than its owner can see it: the bytes that passed ([`Meter`]), and its present
+//! state ([`Probe`]).
 //!
-//! Whether a failed request may be repeated depends on whether a byte of it left. Counting above TLS, or
-//! asking an HTTP library, answers another question: bytes that sit in a TLS buffer were not sent, and a
-//! request that a library took was perhaps never written. So the count is kept here, at the system call.
+//! Whether a failed request may be repeated depends on whether a byte of it left. A count above TLS, or the word of an
+//! HTTP library, does not tell that: bytes in a TLS buffer were not sent, and a request that a library took was perhaps
+//! never written. So the count is kept here, at the system call.
 //!
-//! A pooled connection is looked at before it is used again. The obvious way, tokio's own readiness, tells what the
-//! reactor saw when it last ran; an end-of-file that arrived since is not in it. [`Probe`] asks the kernel.
+//! A pooled connection is checked before it is used again. The obvious way is to ask tokio's readiness. But that is
+//! what the reactor saw when it last ran, and it misses an end-of-file that arrived since. [`Probe`] asks the kernel.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,9 +20,9 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
-/// What passed through one connection's socket, TLS and proxy handshakes included: take the count when a request
-/// begins, and compare. It also holds two switches. All its atomics are relaxed: a task that learns of a request's end
-/// learns it after the write.
+/// Counts what passed through one connection's socket, TLS and proxy handshakes included. To measure a request, note
+/// the count when the request begins, and compare later. It also holds two switches and a flag. All its atomics are
+/// relaxed, because a task that learns of a request's end learns of it after the write.
 #[derive(Debug, Default)]
 pub struct Meter {
     written: AtomicU64,
@@ -34,32 +34,34 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Bytes that the kernel took from us since the connection was made.
+    /// The number of bytes that the kernel has taken from us since the connection was made.
     pub fn written(&self) -> u64 {
         self.written.load(Relaxed)
     }
 
-    /// A number that grows while there is progress in either direction: what was read, and what was taken to be written.
+    /// A number that grows while there is progress in either direction: the bytes that were read, plus those that were
+    /// accepted for writing.
     pub fn progress(&self) -> u64 {
         self.accepted() + self.read()
     }
 
-    /// Bytes that were taken to be written, now or at the end of the thread's turn.
+    /// The number of bytes that were accepted for writing, now or at the end of the turn of the runtime.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Relaxed)
     }
 
-    /// Bytes that were to be written and that the kernel has not taken: they wait, or will never be written.
+    /// The number of bytes that were accepted for writing and that the kernel has not taken. They wait, or are never
+    /// written.
     pub fn unwritten(&self) -> u64 {
         self.accepted().saturating_sub(self.written())
     }
 
-    /// Bytes that we took from the kernel since the connection was made.
+    /// The number of bytes that we have taken from the kernel since the connection was made.
     pub fn read(&self) -> u64 {
         self.read.load(Relaxed)
     }
 
-    /// When on, dropping the connection sends a reset instead of an orderly end, so that the server stops working
+    /// If on, dropping the connection sends a reset instead of an orderly end, so that the server stops working
     /// immediately. Off at first.
     pub fn reset_on_drop(&self, on: bool) {
         self.reset_on_drop.store(on, Relaxed);
@@ -70,8 +72,8 @@ impl Meter {
         self.reset_on_drop.load(Relaxed)
     }
 
-    /// While on, each read asks the kernel, even where the reactor has not seen the socket become readable. It is meant
-    /// for the one poll after a [`Probe`] said [`Peek::Readable`]. Off at first.
+    /// While on, each read asks the kernel, even if the reactor has not seen that the socket is readable. This is for
+    /// the one poll after a [`Probe`] returned [`Peek::Readable`]. Off at first.
     pub fn force_read(&self, on: bool) {
         self.force_read.store(on, Relaxed);
     }
@@ -80,8 +82,8 @@ impl Meter {
         self.force_read.load(Relaxed)
     }
 
-    /// Whether the server ended a TLS 1.3 connection, before any byte of an answer, because of our certificate or the
-    /// lack of one. It has then taken nothing of what was sent.
+    /// Whether the server ended a TLS 1.3 connection because of our certificate or the lack of one, before any byte of
+    /// an answer. If so, it has not processed anything of what was sent.
     pub fn certificate_refused(&self) -> bool {
         self.certificate_refused.load(Relaxed)
     }
@@ -90,7 +92,7 @@ impl Meter {
         self.certificate_refused.store(true, Relaxed);
     }
 
-    // Each counter has one writer, the owner of the socket, so no read-modify-write is needed.
+    // Each counter has one writer, the owner of the socket, so an atomic read-modify-write is not needed.
     pub(super) fn add_written(&self, bytes: usize) {
         self.written.store(self.written() + bytes as u64, Relaxed);
     }
@@ -109,8 +111,8 @@ impl Meter {
 pub enum Peek {
     /// Open, with nothing to read: the only state in which a plain connection may be used again.
     Quiet,
-    /// Something waits to be read. On a plain connection it is an answer to nothing; under TLS or HTTP/2 it may be a
-    /// session ticket or a PING.
+    /// There are bytes to read. On a plain connection they belong to no request of ours; under TLS or HTTP/2 they may
+    /// be a session ticket or a PING.
     Readable,
     /// The peer has ended the connection, or our side has dropped it.
     Ended,
@@ -118,14 +120,14 @@ pub enum Peek {
     Broken(io::ErrorKind),
 }
 
-/// Looks at a connection without taking anything from it. Does not keep it open.
+/// Inspects a connection without reading anything from it. It does not keep the connection open.
 #[derive(Debug, Clone)]
 pub struct Probe {
     socket: Weak<Socket>,
 }
 
 impl Probe {
-    /// One system call, never blocks.
+    /// Inspects the connection by one system call, which never blocks.
     pub fn peek(&self) -> Peek {
         let Some(socket) = self.socket.upgrade() else { return Peek::Ended };
         let Some(tcp) = socket.tcp() else { return Peek::Ended };
@@ -145,8 +147,8 @@ impl Probe {
     }
 
     /// Whether the peer has reset the connection, as far as the reactor has seen. Unlike [`Probe::peek`] it also sees a
-    /// reset behind bytes that nobody has read, and costs no system call. It also says so after [`Probe::shut_down`]
-    /// has ended our side.
+    /// reset that follows bytes which nobody has read, and it needs no system call. It is also `true` after
+    /// [`Probe::shut_down`] has ended our side.
     pub fn is_reset(&self) -> bool {
         let Some(socket) = self.socket.upgrade() else { return true };
         let Some(tcp) = socket.tcp() else { return true };
@@ -158,12 +160,13 @@ impl Probe {
         }
     }
 
-    /// Ends the connection from outside: its owner reads an end-of-file and can write no more.
+    /// Ends the connection from outside: its owner reads an end-of-file, and can no longer write.
     pub fn shut_down(&self) {
         self.shut(Shutdown::Both);
     }
 
-    /// Its owner reads what has arrived, and then an end-of-file; the peer sees nothing of it.
+    /// Ends only the reading: the connection's owner reads what has arrived, and then an end-of-file. The peer does not
+    /// notice.
     pub fn shut_down_reading(&self) {
         self.shut(Shutdown::Read);
     }
@@ -171,14 +174,14 @@ impl Probe {
     fn shut(&self, how: Shutdown) {
         let socket = self.socket.upgrade();
         if let Some(tcp) = socket.as_ref().and_then(|socket| socket.tcp()) {
-            // This fails only where the connection is gone already.
+            // This fails only if the connection has ended already.
             let _ = SockRef::from(tcp).shutdown(how);
         }
     }
 }
 
-/// A share in the TCP stream for the probe. tokio's write half is the handle that can be shared. Left to itself it
-/// would send an end-of-file before the close, also where a reset is wanted, so the drop prevents that.
+/// The probe's reference to the TCP stream. tokio's write half is the handle that can be shared. By itself it would
+/// send an end-of-file when it is dropped, even if a reset is wanted. The drop code here prevents that.
 #[derive(Debug)]
 pub(super) struct Socket(Option<OwnedWriteHalf>);
 

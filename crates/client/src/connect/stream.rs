@@ -16,14 +16,14 @@ use super::counted::Counted;
 use super::socket::{Meter, Probe};
 use super::tls::refuses_our_certificate;
 
-/// One connection's byte stream. Speaks tokio's traits, and hyper's where hyper drives it.
+/// One connection's byte stream. It implements tokio's traits, and hyper's for connections that hyper drives.
 ///
-/// Every request passes here, so there is no dynamic call on the way. Plain streams write several buffers in one system
+/// Every request passes through here, so there is no dynamic call. Plain streams write several buffers in one system
 /// call.
 pub struct Stream(TokioIo<Transport>);
 
 impl Stream {
-    /// A connection that another program made to us: it is counted and looked at like our own.
+    /// A connection that another program made to us. It has a meter and a probe, like a connection of our own.
     pub fn accepted(tcp: tokio::net::TcpStream) -> (Stream, Arc<Meter>, Probe) {
         let socket = Counted::accepted(tcp);
         let (meter, probe) = (socket.meter(), socket.probe());
@@ -49,17 +49,17 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// TLS state is over a kilobyte. It stands apart, so that plain connections do not carry its size.
+/// The TLS state is larger than a kilobyte. It is boxed, so that plain connections stay small.
 enum Transport {
     Plain(Counted),
     Tls(Box<Secured>),
 }
 
-/// A TLS connection that notices when the server refuses our certificate after our side of the handshake is over.
+/// A TLS connection that notices if the server refuses our certificate after our side of the handshake has ended.
 struct Secured {
     stream: TlsStream<Counted>,
     meter: Arc<Meter>,
-    /// TLS 1.3, and nothing was read yet: the server may still be at the handshake.
+    /// Whether this is TLS 1.3 and nothing was read yet. The server may then still be busy with the handshake.
     unconfirmed: bool,
 }
 

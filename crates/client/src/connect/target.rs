@@ -1,4 +1,4 @@
-//! Where a connection goes: scheme, host and port of an endpoint, taken from its URL once.
+//! Where a connection goes: the scheme, host and port of an endpoint, read once from its URL.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,9 +10,9 @@ use super::error::ConfigError;
 /// With or without TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// Plain TCP; port 80 where the URL names none.
+    /// Plain TCP. The default port is 80.
     Http,
-    /// TLS over TCP; port 443 where the URL names none.
+    /// TLS over TCP. The default port is 443.
     Https,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// Scheme, host and port of an endpoint. Path and query of the URL are not part of it.
+/// Scheme, host and port of an endpoint. The path and the query of the URL are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     /// With or without TLS.
@@ -72,7 +72,7 @@ pub struct Target {
     pub port: u16,
 }
 
-/// `host:port`, with the port always there, as CONNECT wants it.
+/// `host:port`. The port is always written, as CONNECT requires.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
@@ -82,8 +82,8 @@ impl fmt::Display for Target {
 impl TryFrom<&Uri> for Target {
     type Error = ConfigError;
 
-    /// Takes an absolute `http://` or `https://` URL. Refuses a user name or password in it: a URL is
-    /// logged and shown, so secrets belong into headers.
+    /// Reads an absolute `http://` or `https://` URL. A URL with a user name or password is refused: URLs are logged
+    /// and shown, so secrets belong in headers.
     fn try_from(uri: &Uri) -> Result<Target, ConfigError> {
         let wrong = |message: String| ConfigError::new("url", message);
         let scheme = match uri.scheme_str() {
@@ -114,8 +114,8 @@ impl TryFrom<&Uri> for Target {
     }
 }
 
-/// The text after the colon that ends the host, if there is one. (`Authority::port_u16` says `None` both
-/// for "no port" and for "not a port".)
+/// The text after the colon that ends the host; `None` if there is no colon. (`Authority::port_u16` returns `None` both
+/// for "no port" and for "not a number".)
 pub(super) fn port_of(authority: &str) -> Option<&str> {
     let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
     authority[after_brackets..].split_once(':').map(|(_, port)| port)

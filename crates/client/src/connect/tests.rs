@@ -1,5 +1,5 @@
-//! Connections over real sockets on loopback: each ending, TLS with its certificates, a proxy, and what
-//! the meter and the probe tell.
+//! Connections over real sockets on loopback: every way to fail, TLS with its certificates, a proxy, and what the meter
+//! and the probe report.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ async fn pair(settings: Settings) -> (Connection, TcpStream) {
     (ours.unwrap(), theirs.unwrap().0)
 }
 
-/// Peeks until the connection looks like this: the kernel delivers soon, not immediately.
+/// Peeks until the connection is in this state: the kernel delivers soon, but not immediately.
 async fn wait_for(probe: &Probe, expected: Peek) {
     tokio::time::timeout(Duration::from_secs(10), async {
         while probe.peek() != expected {
@@ -134,8 +134,8 @@ impl Authority {
     }
 }
 
-/// Accepts one connection with TLS, greets with `hi`, then echoes. Returns how many client certificates
-/// came, or the failure of the handshake.
+/// Accepts one connection with TLS, sends `hi`, then echoes. Returns the number of client certificates, or the failure
+/// of the handshake.
 async fn greeter(acceptor: TlsAcceptor) -> (u16, JoinHandle<Result<usize, String>>) {
     let (listener, port) = listener().await;
     let task = tokio::spawn(async move {
@@ -236,7 +236,7 @@ async fn bind_address_is_the_one_seen_by_the_other_side() {
 
 #[tokio::test]
 async fn bind_address_that_cannot_serve_is_named() {
-    // 192.0.2.1 is for documentation, and on no machine.
+    // 192.0.2.1 is reserved for documentation, so no machine has it.
     for (bind, part) in [("192.0.2.1", "bind to 192.0.2.1"), ("::1", "same family")] {
         let settings = Settings { bind: Some(bind.parse().unwrap()), ..Settings::default() };
         let port = deaf_port().await;
@@ -282,7 +282,7 @@ async fn only_what_the_kernel_took_is_counted() {
     let (mut ours, theirs) = pair(Settings::default()).await;
     let chunk = vec![0; 256 * 1024];
     let mut taken = 0;
-    // Nobody reads: the buffers fill, and the write that does not fit stays pending.
+    // Nobody reads: the buffers fill up, and the write that no longer fits stays pending.
     let full = std::future::poll_fn(|cx| {
         loop {
             match Pin::new(&mut ours.io).poll_write(cx, &chunk) {
@@ -304,7 +304,7 @@ async fn peek_tells_quiet_readable_ended_and_broken() {
     assert_eq!(ours.probe.peek(), Peek::Quiet);
     theirs.write_all(b"late").await.unwrap();
     wait_for(&ours.probe, Peek::Readable).await;
-    // Looking takes nothing.
+    // A peek takes no bytes.
     assert_eq!((ours.probe.peek(), ours.meter.read()), (Peek::Readable, 0));
     let mut got = [0; 4];
     ours.io.read_exact(&mut got).await.unwrap();
@@ -347,7 +347,7 @@ async fn shutdown_ends_our_direction_alone() {
     assert_eq!(ours.io.read(&mut [0; 1]).await.unwrap(), 1);
 }
 
-/// The reactor learns of new bytes only when its thread is idle; a forced read does not wait for that.
+/// The reactor learns of new bytes only when its thread is idle; a forced read does not wait for the reactor.
 #[tokio::test]
 async fn forced_read_asks_the_kernel_and_else_the_reactor_is_believed() {
     use std::io::Write;
@@ -374,7 +374,7 @@ async fn forced_read_asks_the_kernel_and_else_the_reactor_is_believed() {
     assert_eq!(ours.meter.read(), 3);
     assert!(poll(&mut ours.io).is_pending());
     ours.meter.force_read(false);
-    // The ordinary way still wakes after that.
+    // The ordinary way still wakes after a forced read.
     theirs.write_all(b"then").unwrap();
     let mut got = [0; 4];
     ours.io.read_exact(&mut got).await.unwrap();
@@ -414,7 +414,7 @@ async fn server_that_does_not_speak_tls_is_a_tls_failure() {
 async fn wrong_certificates_are_tls_failures() {
     let (ours, foreign) = (Authority::new(), Authority::new());
     let table = [
-        // Both authorities bear the same name; only the key tells them apart.
+        // Both authorities have the same name; only their keys differ.
         (ours.trusted(), foreign.acceptor("localhost", &[], false), "BadSignature"),
         (ours.trusted(), ours.acceptor("other.example", &[], false), "not valid for name"),
         (Settings::default(), ours.acceptor("localhost", &[], false), "UnknownIssuer"),
@@ -529,7 +529,7 @@ fn broken_tls_files_are_named_when_the_connector_is_made() {
         let error = Connector::new(target("https://localhost"), settings.clone()).unwrap_err();
         assert_eq!(error.setting(), setting, "{error}");
         assert!(error.message().contains(part), "{error}");
-        // Without TLS nobody reads them.
+        // Without TLS the files are not read.
         assert!(Connector::new(target("http://localhost"), settings).is_ok());
     }
 }

@@ -1,7 +1,7 @@
-//! TLS by rustls with the ring provider, named here and never taken from the process: a library that
-//! installs another default must not change what protects these connections.
+//! TLS by rustls with the ring provider. The provider is named here and not taken from the process's default, because
+//! another library could install a different one and change what protects these connections.
 //!
-//! Sessions are resumed; early data (0-RTT) is never sent, since a network can replay it.
+//! Sessions are resumed. Early data (0-RTT) is never sent, since a network can replay it.
 
 use std::fmt;
 use std::io;
@@ -23,23 +23,24 @@ use super::version::{HttpVersion, NegotiatedVersion};
 /// Which servers to trust, and which certificate is ours. All files hold PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// The certificates to trust *instead of* the system's: a person who names a private authority does not want any
-    /// public one to be able to speak in its place.
+    /// The certificates to trust *instead of* the system's. The system's are not trusted as well, because a person who
+    /// names a private authority does not want a public one to be able to act in its place.
     pub ca_file: Option<PathBuf>,
     /// Our certificate, with its chain, for servers that ask for one. Needs `client_key`.
     pub client_cert: Option<PathBuf>,
     /// The private key of `client_cert`.
     pub client_key: Option<PathBuf>,
-    /// What is in these files, where they were read already ([`TlsSettings::read`]). All connectors that are made with
-    /// it use the same content, whatever becomes of the files. Without it, a connector reads them when it is made.
+    /// The content of these files, if it was read already ([`TlsSettings::read`]). All connectors that are made with it
+    /// use this content, even if the files change or vanish. Without it, each connector reads the files when it is
+    /// made.
     pub files: Option<TlsFiles>,
 }
 
 impl TlsSettings {
-    /// Reads the files. What is in them is judged when a connector is made.
+    /// Reads the files. Their content is checked when a connector is made.
     ///
     /// # Errors
-    /// One of them cannot be read.
+    /// If one of them cannot be read.
     pub fn read(&self) -> Result<TlsFiles, ConfigError> {
         let read =
             |setting: &'static str, path: &Option<PathBuf>| -> Result<Option<Arc<[u8]>>, ConfigError> {
@@ -56,7 +57,7 @@ impl TlsSettings {
     }
 }
 
-/// The content of the files of [`TlsSettings`]. Two values are equal where every file has the same content.
+/// The content of the files of [`TlsSettings`]. Two values are equal if every file has the same content.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
     ca: Option<Arc<[u8]>>,
@@ -70,12 +71,12 @@ impl fmt::Debug for TlsFiles {
     }
 }
 
-/// What TLS needs of one endpoint, made once.
+/// What TLS needs for one endpoint. It is made once.
 pub(super) struct Tls {
     connector: TlsConnector,
     name: ServerName<'static>,
     http: HttpVersion,
-    /// What is added to the error of a failed handshake if there is nothing to trust at all.
+    /// Whether no certificate is trusted at all. The error of a failed handshake then says so.
     rootless: bool,
 }
 
@@ -107,12 +108,13 @@ impl Tls {
             HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
             HttpVersion::Http2 => vec![b"h2".to_vec()],
         };
-        // There is one server, so the tickets of one are enough (rustls keeps up to eight for each).
+        // There is only one server, so room for the tickets of one is enough (rustls keeps up to eight tickets for each
+        // server).
         config.resumption = Resumption::in_memory_sessions(8);
         Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name, http, rootless })
     }
 
-    /// Shakes hands over a connection, and says which HTTP was agreed on.
+    /// Does the handshake over a connection. Returns the TLS stream and the HTTP version that was agreed on.
     pub(super) async fn handshake<S>(&self, io: S) -> io::Result<(TlsStream<S>, NegotiatedVersion)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -174,7 +176,7 @@ impl WithClientIdentity for rustls::ConfigBuilder<ClientConfig, rustls::client::
     }
 }
 
-/// The certificates in a PEM file; at least one.
+/// The certificates in a PEM file. Fails if there is none.
 fn certificates(
     setting: &'static str,
     path: &Path,
@@ -190,8 +192,8 @@ fn certificates(
     Ok(found)
 }
 
-/// What is wrong with a PEM file. The library's own words are not used, since they can quote the file, and a key that
-/// has lost its line ends stands on the line that is quoted.
+/// Says in our own words what is wrong with a PEM file. The library's error text is not used, because it can quote a
+/// line of the file. In a file without line breaks that line contains the whole key.
 fn words(error: &pem::Error, what: &str) -> String {
     match error {
         pem::Error::NoItemsFound => format!("no {what} in it"),
@@ -215,13 +217,13 @@ fn roots_in(path: &Path, content: &[u8]) -> Result<RootCertStore, ConfigError> {
     Ok(roots)
 }
 
-/// Whether this end of a connection says that the server did not take our certificate, or wants one.
+/// Whether this error of a connection means that the server refused our certificate, or demands one.
 ///
-/// Under TLS 1.3 our side of the handshake is over before the server has looked at our certificate, so the request may
-/// be on its way when the server refuses. The server has not worked on it: it takes no application data before it has
-/// taken the handshake's last message, which follows the certificate (RFC 8446, section 4.4.4). Certificates are asked
-/// for later only of clients that offer it (section 4.6.2), and ours do not. Under TLS 1.2 the handshake ends after the
-/// server's verdict, so such an alert in the middle of a connection says something else.
+/// Under TLS 1.3 our side of the handshake ends before the server has looked at our certificate. So the request may be
+/// on its way when the server refuses. The server has not worked on it: it takes no application data before it has
+/// taken the handshake's last message, which follows the certificate (RFC 8446, section 4.4.4). A server may ask for a
+/// certificate later only if the client offers that (section 4.6.2), and our clients do not. Under TLS 1.2 the
+/// handshake ends after the server's decision, so such an alert in the middle of a connection means something else.
 pub(super) fn refuses_our_certificate(error: &io::Error) -> bool {
     let alert = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(alert)) => *alert,
@@ -236,13 +238,13 @@ pub(super) fn refuses_our_certificate(error: &io::Error) -> bool {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
-            // A signature of the handshake is wrong, the certificate's own among them.
+            // A signature of the handshake is wrong, perhaps that of the certificate.
             | AlertDescription::DecryptError
     )
 }
 
-/// The system's root certificates, read when they are first needed, once in a process. A system without any is no
-/// reason to refuse a whole configuration: the handshakes fail, and say so.
+/// The system's root certificates, read once in a process, when they are first needed. If a system has none, the
+/// configuration is still accepted: the handshakes fail, and their errors say why.
 fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     Arc::clone(ROOTS.get_or_init(|| {
@@ -251,7 +253,7 @@ fn system_roots() -> Arc<RootCertStore> {
             tracing::warn!(%error, "system root certificates");
         }
         let mut roots = RootCertStore::empty();
-        // Some systems carry roots that no longer parse. Such a root is not trusted, and the others still serve.
+        // Some systems have roots that no longer parse. These are not trusted, and the others are still used.
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
             tracing::warn!("no system root certificates found: TLS works only where `tls.ca_file` is set");

@@ -1,13 +1,13 @@
-//! The writes of one turn, sent together.
+//! Sends all writes of one turn of the runtime together.
 //!
 //! The obvious way sends each message when it is made. A proxy makes them one by one, some microseconds apart, and each
-//! finds its receiver asleep: waking a process on another core costs the sender more than the message itself (measured:
-//! an eighth of a request's CPU went there). If they are sent together at the end of a turn of the event loop, the
-//! first wakes the receiver, and the rest find it awake.
+//! finds its receiver asleep. Waking a process on another core costs the sender more than the message itself (measured:
+//! an eighth of a request's CPU). If the messages are sent together at the end of a turn of the event loop, the first
+//! wakes the receiver, and the others find it awake.
 //!
-//! A thread takes part when it says so ([`join_turns`]) and its runtime calls [`send_turn`] before it parks; all other
-//! threads send immediately. What waits here has not been sent, and [`super::Meter::written`] does not count it: if a
-//! connection of ours is given up in between, its messages are never sent.
+//! A thread takes part if it calls [`join_turns`] and its runtime calls [`send_turn`] before it parks. All other
+//! threads send immediately. A message that waits here has not been sent, and [`super::Meter::written`] does not count
+//! it. If a connection that we made is given up while messages wait, they are never sent.
 
 use std::cell::RefCell;
 use std::io;
@@ -20,20 +20,21 @@ use tokio::net::TcpStream;
 
 use super::socket::{Meter, Socket};
 
-/// Longer messages are sent immediately: copying them would cost more than it saves.
+/// In bytes. A longer message is sent immediately, because copying it would cost more than is saved.
 const MESSAGE_BYTES: usize = 16 << 10;
-/// A turn is sent when this number of messages were made in it, so that its first does not wait for many others: an
-/// event loop that always has something ready never parks.
+/// The messages of a turn are sent when there are this many. Otherwise an event loop that always has something ready
+/// would never park, and the first message would wait for long.
 const MESSAGES: usize = 32;
-/// A turn is also sent when its first message has waited this long at the next one. Messages that are quick to make,
-/// like those of a fast proxy, come 10 µs apart, so a score of them still go together; slow ones do not add up.
+/// When a message is made and the turn's first message has waited for this time, the turn is sent. A fast proxy makes a
+/// message every 10 µs, so about twenty of them still go together. Messages that take longer to make do not add up to a
+/// long wait.
 const WAIT: Duration = Duration::from_micros(200);
 
 #[derive(Default)]
 struct Turn {
     queued: Vec<Arc<Outbox>>,
     messages: usize,
-    /// When the first message was made.
+    /// The time at which the first message was made.
     began: Option<Instant>,
 }
 
@@ -47,15 +48,16 @@ thread_local! {
     static TURN: RefCell<Option<Turn>> = const { RefCell::new(None) };
 }
 
-/// From here on, connections driven by this thread send their messages at the end of its turns.
+/// From now on, the connections of this thread do not send each message immediately. They send all of them together at
+/// the end of each turn of the runtime.
 pub fn join_turns() {
     TURN.with_borrow_mut(|turn| {
         turn.get_or_insert_with(Turn::default);
     });
 }
 
-/// Sends what this turn has made. The runtime calls it before its thread parks. An early return of the event loop
-/// leaves nothing behind, since what was queued stays queued until it was sent.
+/// Sends the messages of this turn. The runtime calls it before its thread parks. If the event loop returns early,
+/// nothing is lost: the messages stay queued until they are sent.
 pub fn send_turn() {
     let Some(Turn { mut queued, .. }) = TURN.with_borrow_mut(|turn| turn.as_mut().map(std::mem::take)) else {
         return;
@@ -63,7 +65,7 @@ pub fn send_turn() {
     for outbox in queued.drain(..) {
         outbox.send_queued();
     }
-    // The allocation is kept for the next turn.
+    // The vector's allocation is kept for the next turn.
     TURN.with_borrow_mut(|turn| {
         if let Some(turn) = turn.as_mut().filter(|turn| turn.queued.is_empty()) {
             turn.queued = queued;
@@ -71,8 +73,8 @@ pub fn send_turn() {
     });
 }
 
-/// Sends what this turn has made if its first message has waited for long. For work that makes no message of its own
-/// and may take many times as long as a message, such as accepting many connections.
+/// Sends the messages of this turn if they are many or if the first has waited for too long. It is for work that makes
+/// no messages and takes much longer than a message, such as accepting many connections.
 pub fn send_overdue() {
     if TURN.with_borrow(|turn| turn.as_ref().is_some_and(Turn::is_full)) {
         send_turn();
@@ -90,19 +92,19 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     bytes: Vec<u8>,
-    /// In the turn of some thread.
+    /// Whether this is queued in the turn of some thread.
     queued: bool,
-    /// The task that made the last message; it is woken when not all of it could be sent.
+    /// The task that made the last message. It is woken if not all bytes could be sent.
     task: Option<Waker>,
 }
 
 /// What became of a message.
 pub(super) enum Posted {
-    /// It goes out with the turn.
+    /// It is queued, and is sent with the turn.
     Taken,
-    /// It is to be sent immediately; nothing waits before it.
+    /// The caller sends it immediately; no other message waits before it.
     Direct,
-    /// What waits must go first.
+    /// It was not taken, because bytes that wait must be sent first.
     Full,
 }
 
@@ -111,7 +113,7 @@ impl Outbox {
         Outbox { socket, meter, state: Mutex::default() }
     }
 
-    /// Takes a message for the end of the turn, if this thread has turns and the message fits.
+    /// Queues a message for the end of the turn, if this thread has turns and the message fits.
     pub(super) fn post(self: &Arc<Self>, message: &[u8], task: &Waker) -> Posted {
         let mut state = self.state.lock();
         let room = MESSAGE_BYTES.saturating_sub(state.bytes.len());
@@ -130,7 +132,8 @@ impl Outbox {
                 Posted::Taken
             }
             true => Posted::Taken,
-            // A connection that sends immediately must not do so again and again before those that wait.
+            // The messages of this turn are sent first. Otherwise a connection that sends immediately could overtake
+            // them again and again.
             false => {
                 send_turn();
                 if waits { Posted::Full } else { Posted::Direct }
@@ -138,7 +141,7 @@ impl Outbox {
         }
     }
 
-    /// Counts a message into the thread's turn; `false` where the thread has none.
+    /// Adds this outbox and one message to the thread's turn. Returns `false` if the thread has no turns.
     fn join_turn(self: &Arc<Self>, queued: &mut bool) -> bool {
         TURN.with_borrow_mut(|turn| {
             let Some(turn) = turn else { return false };
@@ -151,18 +154,18 @@ impl Outbox {
         })
     }
 
-    /// Nothing waits, or it goes out with the turn.
+    /// Whether nothing waits, or what waits is sent with the turn.
     pub(super) fn is_settled(&self) -> bool {
         let state = self.state.lock();
         state.queued || state.bytes.is_empty()
     }
 
-    /// Sends what waits, as far as the socket takes it; `WouldBlock` where some is left.
+    /// Sends as many of the waiting bytes as the socket takes. Fails with `WouldBlock` if some are left.
     pub(super) fn send(&self) -> io::Result<()> {
         self.state.lock().send(&self.socket, &self.meter)
     }
 
-    /// What waits is not to be sent any more.
+    /// Drops the bytes that wait, so that they are never sent.
     pub(super) fn discard(&self) {
         self.state.lock().bytes.clear();
     }
@@ -173,7 +176,7 @@ impl Outbox {
         if state.send(&self.socket, &self.meter).is_err()
             && let Some(task) = state.task.take()
         {
-            // Not all of it, or none: its task flushes the rest, or learns from the socket what is wrong.
+            // Not all bytes were sent. The task flushes the rest, or learns from the socket what is wrong.
             drop(state);
             task.wake();
         }

@@ -1,4 +1,4 @@
-//! Which HTTP is spoken.
+//! Versions of HTTP.
 
 use std::fmt;
 
@@ -11,8 +11,8 @@ pub enum HttpVersion {
     Auto,
     /// HTTP/1.1 only.
     Http1,
-    /// HTTP/2 only: a server that does not negotiate it under TLS is a TLS failure; on plain TCP it is
-    /// spoken without asking (prior knowledge).
+    /// HTTP/2 only. Under TLS, a server that does not negotiate it is a TLS failure. On plain TCP, HTTP/2 is used
+    /// without negotiation (prior knowledge).
     Http2,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for HttpVersion {
 }
 
 impl HttpVersion {
-    /// What is spoken where nothing negotiates.
+    /// The version that is used if nothing is negotiated.
     pub(super) fn without_tls(self) -> NegotiatedVersion {
         match self {
             HttpVersion::Auto | HttpVersion::Http1 => NegotiatedVersion::Http1,

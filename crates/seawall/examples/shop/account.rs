@@ -1,4 +1,4 @@
-//! What the provider and the shop say in the end.
+//! What the provider and the shop report at the end of a story.
 
 use std::fmt::Write;
 
@@ -10,12 +10,12 @@ use serde::Serialize;
 use super::shop::Called;
 use super::stories::Story;
 
-/// The end of a story. The fields up to `agree` are its JSON.
+/// The end of a story. The fields up to `agree` are printed as JSON.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Account {
     pub(crate) story: String,
     pub(crate) order: Called,
-    /// Charges of this order that the harbor's books hold and that were not given back.
+    /// The number of charges for this order in the harbor's books that were not given back.
     pub(crate) effects_there: u64,
     /// `paid`, `cancelled`, `failed`, `confirming`, or `none`.
     pub(crate) order_state: String,
@@ -32,9 +32,9 @@ pub(crate) struct Account {
 pub(crate) struct Detail {
     pub(crate) about: String,
     pub(crate) key: String,
-    /// What happened while it was told; empty where it had been told earlier.
+    /// What happened in this run; empty if the story had been told to its end before.
     pub(crate) events: Vec<String>,
-    /// The ledger's own account, where there is a row.
+    /// The ledger's log of the action, if there is a row for it.
     pub(crate) log: Option<Log>,
     pub(crate) books: Snapshot,
 }

@@ -1,4 +1,5 @@
-//! What the shop declares of its payment provider. This is all that it says about lost replies and crashes.
+//! What the shop declares about its payment provider. This is all the code that the shop needs for lost replies and
+//! crashes.
 
 use std::time::Duration;
 
@@ -11,23 +12,24 @@ pub(crate) const PROVIDER: &str = "harbor";
 
 /// The longest time of one attempt.
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(1);
-/// How long a worker that died keeps its actions.
+/// How long the claims of a worker that died keep other workers from its actions.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
-/// How long after the last possible send "no such charge" is not believed.
+/// The quiet time: for this long after the last possible send, "no such charge" is not believed.
 pub(crate) const QUIET: Duration = Duration::from_secs(2);
-/// How long the shop has to take in a charge that was made before its order.
+/// How long the shop has to settle a charge that was made before its order was committed.
 pub(crate) const SETTLE: Duration = Duration::from_secs(6);
 
 /// The two operations of the shop: the same charge, settled in two ways.
 pub(crate) struct Charges {
-    /// The charge is made after the order was committed; the provider's answer settles it.
+    /// The charge is made after the order was committed. The provider's answer settles it.
     pub(crate) after: Durable,
-    /// The charge is made before the order is committed; the order's transaction settles it, or it is cancelled.
+    /// The charge is made before the order is committed. The order's transaction settles it; otherwise it is cancelled.
     pub(crate) before: Durable,
 }
 
 impl Charges {
-    /// Declares them. The times are short, so that a story ends soon; the defaults are the cautious ones.
+    /// Declares both. The times are short, so that a story ends soon. A real shop should keep the more cautious
+    /// defaults.
     pub(crate) fn at(url: &str) -> Result<Charges, Misuse> {
         let provider = Dependency::builder(PROVIDER)
             .endpoint(url)?

@@ -1,4 +1,4 @@
-//! Keeps the shop running: starts its process, and starts it again when it dies.
+//! Keeps the shop running: starts its process, and starts it again if it dies.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -14,7 +14,7 @@ use super::orders::Failure;
 use super::shop::Settings;
 use super::stage::Play;
 
-/// The environment variable that says how the shop is started.
+/// The environment variable that holds the settings with which the shop's process starts.
 pub(crate) const SHOP: &str = "SEAWALL_SHOP";
 /// An address where no server listens.
 const NOWHERE: &str = "http://127.0.0.1:1";
@@ -65,7 +65,7 @@ impl Address {
     }
 }
 
-/// Starts the shop, and starts it again when it dies.
+/// Starts the shop, and starts it again if it dies.
 pub(crate) struct Keeper {
     program: (PathBuf, Vec<String>),
     settings: String,
@@ -105,12 +105,12 @@ impl Keeper {
                         break line[at..].to_owned();
                     }
                 }
-                // It died before it listened, so it is started again.
+                // The shop died before it listened, so it is started again.
                 None => break NOWHERE.to_owned(),
             }
         };
         self.address.set(&url, shop.id());
-        // The shop lives for as long as this is open.
+        // The shop ends when this pipe is closed.
         self.lifeline = shop.stdin.take();
         self.shop = Some(shop);
         Ok(())

@@ -1,4 +1,4 @@
-//! A shop that charges through a payment provider which misbehaves, and what both sides say in the end.
+//! A shop that charges through a payment provider which misbehaves. At the end it prints what both sides say.
 //!
 //! ```text
 //! cargo run --example shop -- --list
@@ -6,8 +6,8 @@
 //! cargo run --example shop -- --db postgres://localhost/shop --story lost-reply --order before --json
 //! ```
 //!
-//! Copy from `shop.rs` and `charges.rs`. The rest makes the trouble: `stage.rs` starts the harbor and the shop, which
-//! remember only by their books and their database, and kills what the story says.
+//! Copy from `shop.rs` and `charges.rs`. The other files cause the failures. `stage.rs` starts the harbor and the shop,
+//! and kills what the story says. Both keep what they know only in the harbor's books and in the database.
 
 mod account;
 mod charges;

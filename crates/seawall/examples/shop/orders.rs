@@ -1,6 +1,6 @@
 //! The shop's orders in its own database, and what differs between the two databases.
 //!
-//! Everything above this file is written once for both. SQLite understands `$1` as PostgreSQL does.
+//! The rest of the example is written once for both databases. SQLite understands `$1` as PostgreSQL does.
 
 use std::future::Future;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(crate) enum Told {
 
 /// The shop's database: its own tables and the ledger's.
 pub(crate) struct Shelves<E: Engine> {
-    /// The shop's own connections. A call made while one is held is refused before a byte is sent.
+    /// The shop's own connections. While a task holds one, its external calls are refused before a byte is sent.
     pub(crate) pool: GuardedPool<E>,
     /// The ledger's tables in the same database.
     pub(crate) store: E::Store,
@@ -37,11 +37,11 @@ pub(crate) trait Engine: sqlx::Database {
     /// Begins a transaction that will write.
     const BEGIN: &'static str;
 
-    /// Opens the database, and makes what is missing. `socket`: the database is reached through the socket in this
-    /// folder (PostgreSQL).
+    /// Opens the database, and creates the tables that are missing. `socket`: a folder with the socket through which
+    /// the database is reached (PostgreSQL only).
     fn open(url: &str, socket: Option<&Path>) -> impl Future<Output = Result<Shelves<Self>, Failure>> + Send;
 
-    /// Inserts an order, unless it is there.
+    /// Inserts an order if it does not exist yet.
     fn insert(
         conn: &mut Self::Connection,
         id: &str,
@@ -49,20 +49,20 @@ pub(crate) trait Engine: sqlx::Database {
         state: &str,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Changes where an order stands.
+    /// Changes the state of an order.
     fn set_state(
         conn: &mut Self::Connection,
         id: &str,
         state: &str,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Where an order stands.
+    /// The state of an order.
     fn state(
         conn: &mut Self::Connection,
         id: &str,
     ) -> impl Future<Output = Result<Option<String>, sqlx::Error>> + Send;
 
-    /// The id of a story's order, which the first call decides, and how far the story was told.
+    /// Returns the id of a story's order, which is decided by the first call, and how far the story was told.
     fn begin_story(
         conn: &mut Self::Connection,
         story: &str,
@@ -76,8 +76,7 @@ pub(crate) trait Engine: sqlx::Database {
         id: &str,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// From here on the database refuses to take in that an order is paid, as a full disk would; or it does so no
-    /// longer.
+    /// Makes the database refuse from now on to record that an order is paid, as a full disk would. Or ends that.
     fn refuse_payments(
         conn: &mut Self::Connection,
         refuses: bool,
@@ -198,7 +197,7 @@ async fn open_postgres(url: &str, socket: Option<&Path>) -> Result<Shelves<sqlx:
         options = options.socket(folder).port(super::outage::PORT);
     }
     let at = format!("{}:{}", options.get_host(), options.get_port());
-    // There is one pool for both: neither the shop nor the ledger holds a connection during a call.
+    // One pool is enough for both, because neither the shop nor the ledger holds a connection during a call.
     let pool = PgPoolOptions::new()
         .max_connections(8)
         .acquire_timeout(seawall::secs(15))

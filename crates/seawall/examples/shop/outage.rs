@@ -1,8 +1,8 @@
-//! A database that goes away, and comes back.
+//! A database that becomes unavailable for a while.
 //!
-//! PostgreSQL is reached through a socket of our own, which can be cut: connections break in the middle, and new ones
-//! fail. An SQLite file cannot go away. There another connection holds its only write lock for longer than any caller
-//! waits.
+//! PostgreSQL is reached through a socket of this program. When it is closed, connections break in the middle, and new
+//! ones fail. An SQLite file cannot become unavailable in this way. So another connection holds its only write lock for
+//! longer than any caller waits.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub(crate) struct Detour {
 }
 
 impl Detour {
-    /// Opens a socket to the server of this URL.
+    /// Opens a socket that leads to the server of this URL.
     pub(crate) fn to(url: &str) -> Result<Detour, super::orders::Failure> {
         let options: PgConnectOptions = url.parse()?;
         let folder = tempfile::Builder::new().prefix("shop-").tempdir()?;
@@ -42,7 +42,7 @@ impl Detour {
         self.folder.path()
     }
 
-    /// The server is gone for this time.
+    /// Makes the server unavailable for this time.
     pub(crate) async fn cut(&self, time: Duration) {
         self.open.send_replace(false);
         tokio::time::sleep(time).await;

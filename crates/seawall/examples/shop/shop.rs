@@ -1,6 +1,6 @@
 //! The shop: orders over HTTP, each with a charge at a provider that the shop does not own.
 //!
-//! Both orders of call and commit are here, side by side; [`Shop::call_after_commit`] is the one to begin with.
+//! Both orders of call and commit are here, side by side. Read [`Shop::call_after_commit`] first.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::charges::Charges;
 use super::orders::{Engine, Failure};
 
-/// Which comes first, the call or the commit.
+/// Which comes first: the call or the commit.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Called {
@@ -43,9 +43,9 @@ impl Called {
 /// What a customer puts into an order.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Cart {
-    /// In cents.
+    /// The amount in cents.
     pub(crate) amount: i64,
-    /// Whether the shop finds out only in the middle of its transaction that the article is sold out.
+    /// Whether the article is sold out, which the shop finds out only in the middle of its transaction.
     pub(crate) sold_out: bool,
 }
 
@@ -69,7 +69,7 @@ struct Shop<E: Engine> {
     called: Called,
 }
 
-/// Serves until its standard input ends, so the shop does not outlive the process that started it.
+/// Serves until its standard input ends. So the shop does not outlive the process that started it.
 pub(crate) async fn serve<E: Engine>(settings: Settings) -> Result<(), Failure> {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -77,7 +77,8 @@ pub(crate) async fn serve<E: Engine>(settings: Settings) -> Result<(), Failure> 
     });
     let shelves = E::open(&settings.url, settings.socket.as_deref()).await?;
     let charges = Charges::at(&settings.provider)?;
-    // What the ledger finds out by itself, long after the customer has left, is written together with the order.
+    // If the ledger learns the outcome only after the customer has left, the outcome is written in one transaction with
+    // the order.
     let after = charges.after.declare::<E::Store>().on_settled(|conn, action| {
         Box::pin(async move {
             let state = match action.state.end {
@@ -90,7 +91,7 @@ pub(crate) async fn serve<E: Engine>(settings: Settings) -> Result<(), Failure> 
         })
     });
     let ledger = Ledger::builder(shelves.store).operation(after).operation(&charges.before).build()?;
-    // Goes on with everything that a crash or a lost answer left behind, now and later.
+    // The worker continues all actions that a crash or a lost answer has left open, now and later.
     let mut often = WorkerSettings::default();
     often.scan = millis(200);
     let _worker = ledger.worker(often);
@@ -129,30 +130,30 @@ async fn cancel<E: Engine>(
 }
 
 impl<E: Engine> Shop<E> {
-    /// Call after commit: the intent to charge is written with the order. Whatever happens from then on, it is found
-    /// again.
+    /// Call after commit: the intent to charge is written in one transaction with the order. So the charge is not
+    /// forgotten, whatever fails afterwards.
     async fn call_after_commit(&self, id: &str, cart: &Cart) -> Result<Response, Trouble> {
         let mut tx = self.pool.begin_with(E::BEGIN).await?;
         E::insert(&mut tx, id, cart.amount, "confirming").await?;
         let action = self.after.record(&mut tx, id, &charge(cart)).await?;
         tx.commit().await?;
 
-        // No connection is held meanwhile. An answer is taken in by the handler of `on_settled`.
+        // No connection is held during the call. The handler of `on_settled` writes the outcome into the order.
         self.after.run_within(action, secs(5)).await?;
 
         let mut conn = self.pool.acquire().await?;
         let state = E::state(&mut conn, id).await?.unwrap_or_default();
         let status = match state.as_str() {
             "paid" => StatusCode::OK,
-            // Not known yet. The worker goes on, and the customer is told when it is.
+            // The outcome is not known yet. The worker goes on, and the order gets its state when the outcome is known.
             "confirming" => StatusCode::ACCEPTED,
             _ => StatusCode::CONFLICT,
         };
         Ok(said(status, id, &state))
     }
 
-    /// Call before commit: the order exists only if the charge does. The charge exists only if the order does, since one that
-    /// is not settled in time is cancelled.
+    /// Call before commit: the order is written only if the charge was made. The charge lasts only if the order is
+    /// committed, because a charge that is not settled in time is cancelled.
     async fn call_before_commit(&self, id: &str, cart: &Cart) -> Result<Response, Trouble> {
         let action = self.before.reserve(id, &charge(cart)).await?;
         let outcome = self.before.run_within(action, secs(5)).await?;
@@ -164,13 +165,14 @@ impl<E: Engine> Shop<E> {
         }
 
         let mut tx = self.pool.begin_with(E::BEGIN).await?;
-        // The action's row is locked first, as the ledger does it: two transactions that lock in one order do not
+        // The action's row is locked first, as the ledger does it. Transactions that lock in the same order do not
         // deadlock.
         self.before.settle(&mut tx, action).await?;
         E::insert(&mut tx, id, cart.amount, "paid").await?;
         if cart.sold_out {
             tx.rollback().await?;
-            // This is not needed, since the deadline would do it. But the customer gets the money back sooner.
+            // This call is not needed, since the deadline would cancel the charge too. But the customer gets the money
+            // back sooner.
             self.before.cancel_unsettled(action).await?;
             return Ok(said(StatusCode::CONFLICT, id, "none"));
         }
@@ -178,7 +180,8 @@ impl<E: Engine> Shop<E> {
         Ok(said(StatusCode::OK, id, "paid"))
     }
 
-    /// Takes an order back that may be paid, or about to be: the charge is undone, whatever is known of it.
+    /// Takes an order back that is paid, or may be paid soon. The charge is undone, even if its effect is not known
+    /// yet.
     async fn take_back(&self, id: &str) -> Result<Response, Trouble> {
         let mut conn = self.pool.acquire().await?;
         let state = E::state(&mut conn, id).await?;
@@ -195,7 +198,7 @@ impl<E: Engine> Shop<E> {
     }
 }
 
-/// What goes to the provider.
+/// The body of the charge for the provider.
 fn charge(cart: &Cart) -> Value {
     json!({ "amount": cart.amount, "currency": "EUR" })
 }
@@ -204,7 +207,7 @@ fn said(status: StatusCode, id: &str, state: &str) -> Response {
     (status, Json(json!({ "order": id, "state": state }))).into_response()
 }
 
-/// Something failed in the middle. The transaction, if there was one, is rolled back; the ledger knows the rest.
+/// Something failed in the middle. The transaction is rolled back, if there was one. The ledger has everything else.
 struct Trouble(Failure);
 
 impl From<ActionError> for Trouble {

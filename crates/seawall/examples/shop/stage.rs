@@ -1,7 +1,7 @@
-//! Tells a story: the harbor in this process, the shop in a process of its own that may die, and the customer.
+//! Tells a story. The harbor and the customer are in this process. The shop is in a process of its own, which may die.
 //!
-//! Everything that must outlive a crash is in the database and in the harbor's books. So this process may be killed as
-//! well, and the story started again: it goes on where it stopped.
+//! Everything that must outlive a crash is in the database and in the harbor's books. So this process may be killed
+//! too. If the story is started again, it goes on where it stopped.
 
 use std::fs;
 use std::io;
@@ -27,18 +27,18 @@ pub(crate) struct Play {
     pub(crate) story: Story,
     pub(crate) called: Called,
     pub(crate) url: String,
-    /// The harbor's books; beside an SQLite file by default.
+    /// The file of the harbor's books. By default it is beside the SQLite file.
     pub(crate) books: Option<PathBuf>,
-    /// The program and arguments that become the shop when [`SHOP`](super::keeper::SHOP) is in the environment.
+    /// The program and arguments that start the shop if [`SHOP`](super::keeper::SHOP) is in the environment.
     pub(crate) program: (PathBuf, Vec<String>),
 }
 
-/// After this time the story counts as not ended.
+/// If a story takes longer than this, it counts as not ended.
 const MOST: Duration = Duration::from_secs(27);
-/// How long the database is away or refuses.
+/// How long the database is unavailable, or refuses.
 const OUTAGE: Duration = Duration::from_secs(2);
 
-/// Tells the story, or what came of it if it has been told.
+/// Tells the story. If it has been told before, only reports how it ended.
 pub(crate) async fn tell<E: Engine>(play: &Play) -> Result<Account, Failure> {
     let shelves = E::open(&play.url, None).await?;
     let (key, told) = begin(&shelves, play).await?;
@@ -67,7 +67,7 @@ impl Play {
                 Ok(PathBuf::from(format!("{file}.harbor")))
             }
             None => {
-                // A server's database has no place beside it for a file.
+                // There is no folder beside a server's database in which the file could be.
                 let options: PgConnectOptions = self.url.parse()?;
                 let name = options.get_database().unwrap_or_else(|| options.get_username());
                 let name = format!("{}-{}-{name}", options.get_host(), options.get_port());
@@ -83,7 +83,7 @@ impl Play {
 
 async fn begin<E: Engine>(shelves: &Shelves<E>, play: &Play) -> Result<(String, Told), Failure> {
     let called = play.called.as_str();
-    // A story must not begin anew in a new database beside old books.
+    // The key is drawn anew, so that a story in a new database does not find its charges in old books.
     let fresh = format!("{}-{called}-{:08x}", play.story.name, fastrand::u32(..));
     let mut tx = shelves.pool.begin_with(E::BEGIN).await?;
     let begun = E::begin_story(&mut tx, &play.story.name, called, &fresh).await?;
@@ -91,7 +91,7 @@ async fn begin<E: Engine>(shelves: &Shelves<E>, play: &Play) -> Result<(String, 
     Ok(begun)
 }
 
-/// A process that was just killed may hold the books for a moment.
+/// Opens the harbor's books. A process that was just killed may keep them locked for a moment.
 async fn open_books(file: &Path) -> Result<Books, Failure> {
     let until = Instant::now() + secs(5);
     loop {
@@ -173,7 +173,7 @@ async fn run<E: Engine>(
     Ok(())
 }
 
-/// Waits until the charge is there, and makes the trouble that begins then.
+/// Waits until the charge is made, and then causes the trouble that the story names.
 async fn make_trouble<E: Engine>(
     story: &Story,
     shelves: &Shelves<E>,
@@ -187,7 +187,7 @@ async fn make_trouble<E: Engine>(
     if !(story.away || story.refuses || kills) {
         return Ok(());
     }
-    // An order that is never charged ends without this trouble.
+    // If the order is never charged, there is no such trouble.
     let until = Instant::now() + secs(8);
     while live(&books.snapshot(), key).next().is_none() && Instant::now() < until {
         tokio::time::sleep(millis(10)).await;
@@ -208,7 +208,7 @@ async fn make_trouble<E: Engine>(
         events.add("the database is back".to_owned());
     }
     if story.refuses {
-        // Long enough for a worker that takes over from a shop that died.
+        // With a crash, the outage also lasts until another worker can take over the actions of the shop that died.
         tokio::time::sleep(if story.crash.is_some() { LEASE + OUTAGE } else { OUTAGE }).await;
         refuse_payments(shelves, false).await?;
         events.add("the database takes payments in again".to_owned());
@@ -222,7 +222,8 @@ async fn refuse_payments<E: Engine>(shelves: &Shelves<E>, refuses: bool) -> Resu
     Ok(tx.commit().await?)
 }
 
-/// Orders, and takes back what the story says. A customer that gets no answer asks again, if the story says so.
+/// Plays the customer: orders, and takes the order back if the story says so. A customer who gets no answer asks again,
+/// if the story says so.
 async fn be_customer(play: &Play, key: &str, address: &Address, events: &Events) {
     let story = &play.story;
     let before = play.called == Called::Before;
@@ -273,7 +274,7 @@ async fn ask(
     Ok(format!("{} {body}", status.as_u16()))
 }
 
-/// The shop and the harbor are at rest: nothing is under way, nothing is left to do.
+/// Whether the shop and the harbor have finished: nothing is under way, and nothing is left to do.
 async fn is_over<E: Engine>(shelves: &Shelves<E>, key: &str) -> Result<bool, Failure> {
     let action = shelves.store.find(PROVIDER, key).await?;
     let order = order_state(shelves, key).await?;

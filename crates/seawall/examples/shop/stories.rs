@@ -1,7 +1,8 @@
 //! The stories: what goes wrong, and what the customer does meanwhile.
 //!
-//! Two stories are often done wrong by hand: `rolled-back-…` (the shop takes the order back, the charge is there) and
-//! `database-failed-…` (the charge is there, the shop's database does not take it in). Each is told with every trouble.
+//! Two stories are often handled wrongly in code written by hand. In `rolled-back-…` the shop takes the order back, but
+//! the charge was made. In `database-failed-…` the charge was made, but the shop's database does not record it. Each of
+//! the two is told with every trouble.
 
 use std::time::Duration;
 
@@ -17,15 +18,15 @@ pub(crate) struct Story {
     pub(crate) script: &'static str,
     /// How long the harbor's port is closed.
     pub(crate) closed: Duration,
-    /// The database goes away once the charge is there.
+    /// Whether the database becomes unavailable once the charge is made.
     pub(crate) away: bool,
-    /// The database does not take in that an order is paid, until some time after the charge is there.
+    /// Whether the database refuses to record that an order is paid, until some time after the charge was made.
     pub(crate) refuses: bool,
     /// Where the shop's process is killed.
     pub(crate) crash: Option<Crash>,
     /// How long the customer waits for an answer.
     pub(crate) patience: Duration,
-    /// Whether the customer asks again when the shop died.
+    /// Whether the customer asks again if the shop has died.
     pub(crate) repeats: bool,
     /// Whether the order is taken back: by the shop's own transaction (call before commit), or afterwards (call after
     /// commit).
@@ -35,13 +36,13 @@ pub(crate) struct Story {
 /// Where the shop dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Crash {
-    /// At this point of the ledger's code, the first time that it gets there.
+    /// When the ledger's code gets to this point for the first time.
     At(&'static str),
-    /// By SIGKILL, once the charge is in the harbor's books and its answer is on its way.
+    /// By SIGKILL, when the charge is in the harbor's books and its answer is on its way.
     InFlight,
 }
 
-/// Every point between the record and the settle.
+/// All points of the ledger's code at which the shop can die, from the record to the settle.
 pub(crate) const POINTS: [&str; 15] = [
     "before-record",
     "after-record",
@@ -74,7 +75,7 @@ const LOST_AND_NOT_FOUND: &str = "
     [[fault]]\nmatch = 'POST /v1/charges'\nfault = 'close-after-effect'\ntimes = 1
     [[fault]]\nmatch = 'GET /v1/charges'\nfault = 'status=404'\ntimes = 1";
 
-/// The story in which the provider says no, as it does to an amount of 402.
+/// The story in which the provider declines the charge, as it does for an amount of 402.
 pub(crate) const DECLINED: &str = "declined";
 
 /// All stories.
@@ -103,7 +104,7 @@ pub(crate) fn named(name: &str) -> Option<Story> {
     all().into_iter().find(|story| story.name == name)
 }
 
-/// The name that is nearest to what was written.
+/// The name of a story that is most similar to `name`.
 pub(crate) fn nearest(name: &str) -> String {
     let near = |known: &Story| strsim::jaro_winkler(name, &known.name);
     let best = all().into_iter().max_by(|one, other| near(one).total_cmp(&near(other)));
@@ -210,7 +211,7 @@ fn plain() -> Vec<Story> {
     ]
 }
 
-/// What goes wrong beside the failure.
+/// Every trouble that can come together with a failure.
 fn troubles() -> Vec<(String, Story)> {
     let mut all = vec![
         ("lost-reply", Story { script: LOST, ..story("", "the answer is lost") }),
@@ -247,7 +248,7 @@ fn troubles() -> Vec<(String, Story)> {
     .map(|(name, story)| (name.to_owned(), story))
     .collect::<Vec<_>>();
     all.extend(POINTS.into_iter().map(|point| {
-        // Nobody asks where the answer came.
+        // A question is sent only if the answer was lost.
         let script = if point.ends_with("confirm") || point == "claimed" { LOST } else { "" };
         (
             format!("crash-{point}"),

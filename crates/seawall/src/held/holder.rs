@@ -1,4 +1,4 @@
-//! What holds a connection: a scope, a task, or a thread that blocks on a future.
+//! What can hold a connection: a scope, a task, or a thread that blocks on a future.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use tokio::task;
 pub(super) enum Holder {
     Scope(u64),
     Task(task::Id),
-    /// `block_on` has no task; its future never leaves the thread.
+    /// In `block_on` there is no task. Its future never leaves the thread, so the thread is the holder.
     Thread(ThreadId),
 }
 
-/// A scope, and the scope that it was opened in.
+/// A scope, and the scope around it.
 struct Scope {
     id: u64,
     outer: Option<Arc<Scope>>,
@@ -35,7 +35,7 @@ pub(super) async fn scope<F: Future>(future: F) -> F::Output {
     SCOPE.scope(Arc::new(Scope { id, outer }), future).await
 }
 
-/// What takes a connection now: the innermost scope, task or thread.
+/// The holder of a connection that is taken now: the innermost scope, else the task, else the thread.
 pub(super) fn current() -> Option<Holder> {
     SCOPE.try_with(|scope| Holder::Scope(scope.id)).ok().or_else(outermost)
 }

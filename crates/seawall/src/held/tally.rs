@@ -1,4 +1,4 @@
-//! What was seen: connection-seconds for each dependency, and the pairs of places.
+//! What the guard has seen: the connection-seconds of each dependency, and the pairs of places in the code.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,29 +9,29 @@ use parking_lot::Mutex;
 
 use super::violation::{ConnectionHeld, Place};
 
-/// The most pairs of places that are kept. A program has few. One that makes them up by the thousand is counted on,
-/// without their names.
+/// The most pairs of places that are kept. A program has few. If a program has more, its calls are still counted, but
+/// further pairs are neither kept nor warned of.
 const MOST_PLACES: usize = 1024;
 
-/// The time between two warnings of the same pair of places.
+/// The shortest time between two warnings for the same pair of places.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
 /// What the guard has seen of one dependency since the program began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldTotal {
-    /// Its name.
+    /// The dependency's name.
     pub dependency: String,
-    /// How long connections were held while it was waited for, added up over connections; counted at the end of each
-    /// call. The metric `seawall_held_connection_seconds_total`.
+    /// How long connections were held during calls to this dependency, added up over all connections. It is updated at
+    /// the end of each call. It is also the metric `seawall_held_connection_seconds_total`.
     pub waited: Duration,
-    /// Calls that were made while a connection was held.
+    /// The number of calls that were made while a connection was held.
     pub calls: u64,
-    /// Calls that were refused because a connection was held.
+    /// The number of calls that were refused because a connection was held.
     pub denied: u64,
 }
 
-/// A pair of places in the code: one takes a connection, the other calls while it is held.
+/// A pair of places in the code: one takes a connection, and the other makes a call while it is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldPlace {
@@ -41,7 +41,7 @@ pub struct HeldPlace {
     pub acquired: Place,
     /// Where the call is made.
     pub called: Place,
-    /// How often, refusals included.
+    /// The number of calls with this pair, refused ones included.
     pub times: u64,
 }
 
@@ -51,11 +51,11 @@ pub struct HeldPlace {
 pub struct Snapshot {
     /// By dependency, in the order of names.
     pub totals: Vec<HeldTotal>,
-    /// Pairs of places, the most frequent first; the first 1024 that were seen.
+    /// Pairs of places, the most frequent first. Only the first 1024 pairs that were seen are kept.
     pub places: Vec<HeldPlace>,
 }
 
-/// What the guard has seen of one dependency, or of all.
+/// What the guard has seen since the program began.
 ///
 /// ```
 /// for total in seawall::held::snapshot().totals {
@@ -102,7 +102,7 @@ struct Pair {
 
 static TALLY: LazyLock<Mutex<Tally>> = LazyLock::new(Mutex::default);
 
-/// Counts one call. If it is time for a warning, returns how many warnings were left out since the last.
+/// Counts one call. If a warning is due, returns how many warnings were left out since the last one.
 pub(super) fn note(violation: &ConnectionHeld, denied: bool, now: Instant) -> Option<u64> {
     let mut tally = TALLY.lock();
     let total = tally.totals.entry(Arc::clone(&violation.dependency)).or_default();

@@ -68,7 +68,7 @@ async fn moved_connection_follows_its_acquirer() {
     let (taken, moved) = tokio::sync::oneshot::channel();
     let acquirer = tokio::spawn(async move {
         taken.send(take(OnHeld::Deny)).unwrap();
-        // Its connection is with another task now, and still counts here.
+        // The connection was moved to another task, and still counts for this one.
         std::future::pending::<()>().await;
     });
     let hold = moved.await.unwrap();

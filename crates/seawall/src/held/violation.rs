@@ -8,7 +8,7 @@ use std::time::Duration;
 /// A place in the code.
 pub type Place = &'static Location<'static>;
 
-/// An external call was to be made while its task held a database connection, and the pool says
+/// An external call was refused because its task held a connection of a pool with
 /// [`OnHeld::Deny`](crate::held::OnHeld::Deny). Nothing was sent.
 #[derive(Clone, Debug)]
 pub struct ConnectionHeld {

@@ -15,7 +15,7 @@ use super::whom::Whom;
 use crate::call_site::CallSite;
 use crate::error::Error;
 
-/// An answer of the dependency, whatever its status. Its body streams in as it is read.
+/// An answer of the dependency, with any status. Its body is received as it is read.
 #[derive(Debug)]
 pub struct Answer {
     response: Response<AnswerBody>,
@@ -62,13 +62,13 @@ impl Answer {
         self.finish.effect
     }
 
-    /// Attempts made.
+    /// The number of attempts that were made.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.finish.attempts
     }
 
-    /// Which endpoint answered, in order of preference, from 0.
+    /// The number of the endpoint that answered, in order of preference, from 0.
     #[must_use]
     pub fn endpoint(&self) -> usize {
         self.finish.endpoint
@@ -80,18 +80,18 @@ impl Answer {
         self.finish.stopped
     }
 
-    /// The answer, where its status is 2xx.
+    /// Returns the answer if its status is 2xx.
     ///
     /// # Errors
-    /// Any other status. The error has the effect that the call is known to have had, and no body.
+    /// If the status is any other. The error has the known effect of the call, and no body.
     pub fn error_for_status(self) -> Result<Answer, Error> {
         if self.status().is_success() { Ok(self) } else { Err(self.error(|error| error)) }
     }
 
-    /// The next piece of the body; `None` after its last.
+    /// The next piece of the body; `None` after the last.
     ///
     /// # Errors
-    /// The body broke on the way. What is known of the effect stays the same.
+    /// If the body broke on the way. What is known of the effect stays the same.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             match self.response.body_mut().frame().await {
@@ -110,8 +110,8 @@ impl Answer {
     /// The whole body.
     ///
     /// # Errors
-    /// It broke on the way, or is longer than the dependency's `answer_limit`. What is known of the effect stays the
-    /// same.
+    /// If the body broke on the way, or is longer than the dependency's `answer_limit`. What is known of the effect
+    /// stays the same.
     pub async fn bytes(mut self) -> Result<Bytes, Error> {
         let most = self.whom.answer_limit();
         let too_long = |answer: &Answer| {
@@ -138,7 +138,7 @@ impl Answer {
         }
     }
 
-    /// The whole body as text; bytes that are not UTF-8 are replaced.
+    /// The whole body as text. Bytes that are not UTF-8 are replaced.
     ///
     /// # Errors
     /// As [`Answer::bytes`].
@@ -150,7 +150,7 @@ impl Answer {
     /// The whole body, read as JSON, whatever the status.
     ///
     /// # Errors
-    /// As [`Answer::bytes`], or the body is not the JSON that is asked for. What is known of the effect stays the same.
+    /// As [`Answer::bytes`], or if the body is not JSON of type `T`. What is known of the effect stays the same.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let (finish, ending, whom, place, clock) =
             (self.finish, self.ending, self.whom.clone(), self.place, self.clock);
@@ -163,7 +163,7 @@ impl Answer {
         })
     }
 
-    /// Head and body apart, for code that streams the body on.
+    /// The answer as an `http` response, for code that passes the body on as a stream.
     #[must_use]
     pub fn into_http(self) -> Response<AnswerBody> {
         self.response

@@ -1,14 +1,15 @@
 //! The connections of one dependency, for each runtime that uses it.
 //!
-//! A socket belongs to the runtime that opened it and dies with it. Most programs have one runtime. Tests have one
-//! each, and would get each other's dead sockets.
+//! A socket belongs to the runtime that opened it, and is dead when that runtime ends. Most programs have one runtime.
+//! But each test has its own runtime, and would get the dead sockets of other tests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use seawall_client::{Clock, Dependency, DependencySettings, Shared};
 use tokio::runtime::{Handle, Id};
 
-/// The number of runtimes that keep their connections. Beyond it, the runtime that came first has to open new ones.
+/// The number of runtimes that keep their connections. If there are more, the connections of the oldest are dropped,
+/// and it has to open new ones.
 const RUNTIMES: usize = 16;
 
 pub(crate) struct Lines {
@@ -19,12 +20,12 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Settings from which a client was made once already.
+    /// `settings` must have been tried before: a client was already made from them without an error.
     pub(crate) fn new(settings: DependencySettings, shared: Arc<Shared>, clock: Clock) -> Lines {
         Lines { settings, shared, clock, made: Mutex::default() }
     }
 
-    /// The connections of this runtime; `None` outside of one.
+    /// The connections of the current runtime; `None` outside of a runtime.
     pub(crate) fn here(&self) -> Option<Arc<Dependency>> {
         let id = Handle::try_current().ok()?.id();
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);

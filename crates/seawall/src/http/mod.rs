@@ -1,7 +1,7 @@
-//! HTTP calls: Seawall itself knows what was sent.
+//! HTTP calls, for which Seawall itself knows what was sent.
 //!
-//! Around any future the closure says what an ending means. Here Seawall knows it: bytes are counted below the HTTP
-//! library, so "nothing was sent" is proved and never guessed.
+//! Around any future, the closure must say what an ending means. Here Seawall knows it: bytes are counted below the
+//! HTTP library, so "nothing was sent" is always proved and never guessed.
 
 mod answer;
 pub(crate) mod lines;
@@ -17,12 +17,12 @@ use crate::dependency::Dependency;
 use crate::operation::Operation;
 use whom::Whom;
 
-/// Makes HTTP requests to one dependency. Made by [`crate::Dependency::http`] or [`crate::Operation::http`].
+/// Makes HTTP requests to one dependency. Get one from [`crate::Dependency::http`] or [`crate::Operation::http`].
 #[derive(Clone, Debug)]
 pub struct Http(pub(crate) Whom);
 
 impl Dependency {
-    /// Makes HTTP requests, under deadline, breaker, limit and budget.
+    /// A value that makes HTTP requests, under deadline, breaker, limit and budget.
     #[must_use]
     pub fn http(&self) -> Http {
         Http(Whom::Dependency(self.clone()))
@@ -38,38 +38,39 @@ impl Operation {
 }
 
 impl Http {
-    /// A request with this method. The path begins with `/`, and may carry a query.
+    /// A request with this method. The path begins with `/`, and may contain a query.
     pub fn request(&self, method: Method, path: &str) -> Request {
         Request::new(self.0.clone(), method, path)
     }
 
-    /// Reads.
+    /// A GET request, which reads.
     pub fn get(&self, path: &str) -> Request {
         self.request(Method::GET, path)
     }
 
-    /// Reads the head alone.
+    /// A HEAD request, which reads only the head.
     pub fn head(&self, path: &str) -> Request {
         self.request(Method::HEAD, path)
     }
 
-    /// Makes the provider do something. It is not repeated after a doubt, unless it carries a key
-    /// ([`Request::idempotency_key`]).
+    /// A POST request: makes the provider do something. If an attempt may have taken effect, it is not repeated, unless
+    /// the request carries a key ([`Request::idempotency_key`]).
     pub fn post(&self, path: &str) -> Request {
         self.request(Method::POST, path)
     }
 
-    /// Puts something at the path. Doing it twice is the same as doing it once.
+    /// A PUT request: puts something at the path. A second delivery changes nothing more.
     pub fn put(&self, path: &str) -> Request {
         self.request(Method::PUT, path)
     }
 
-    /// Changes something. It is not repeated after a doubt, unless it carries a key.
+    /// A PATCH request: changes something. If an attempt may have taken effect, it is not repeated, unless the request
+    /// carries a key.
     pub fn patch(&self, path: &str) -> Request {
         self.request(Method::PATCH, path)
     }
 
-    /// Takes something away. Doing it twice is the same as doing it once.
+    /// A DELETE request: removes something. A second delivery changes nothing more.
     pub fn delete(&self, path: &str) -> Request {
         self.request(Method::DELETE, path)
     }

@@ -26,7 +26,7 @@ use crate::fault::BoxError;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// These headers are made anew for each attempt, so a request does not carry them.
+/// These headers are made anew for each attempt, so they cannot be set on a request.
 const OURS: [HeaderName; 6] = [
     header::HOST,
     header::CONTENT_LENGTH,
@@ -36,7 +36,7 @@ const OURS: [HeaderName; 6] = [
     header::TE,
 ];
 
-/// A request that is being put together. The error of [`Request::send`] tells of a mistake in it.
+/// A request that is being built. If something in it is wrong, [`Request::send`] returns that as its error.
 #[derive(Debug)]
 #[must_use = "`send` sends it"]
 pub struct Request {
@@ -66,7 +66,7 @@ impl Request {
         }
     }
 
-    /// Adds a header. Those that frame a message (`Host`, `Content-Length` and the like) are made by Seawall.
+    /// Adds a header. The headers that frame a message (such as `Host` and `Content-Length`) are made by Seawall.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Request {
         let (name, value) = (name.as_ref(), value.as_ref());
         match (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
@@ -84,7 +84,7 @@ impl Request {
         self
     }
 
-    /// Adds a name and a value to the query, encoded.
+    /// Adds a name and a value to the query. Both are percent-encoded.
     pub fn query(mut self, name: &str, value: impl AsRef<str>) -> Request {
         self.path.push(if self.path.contains('?') { '&' } else { '?' });
         percent_encode(name, &mut self.path);
@@ -93,8 +93,9 @@ impl Request {
         self
     }
 
-    /// Carries this key in `Idempotency-Key`: the provider does the work once for each key. So a POST or PATCH may be
-    /// repeated after a doubt, with the same key and the same bytes. Use it only for APIs that honour the key.
+    /// Sends this key in `Idempotency-Key`, for APIs that do the work only once for each key. Then a POST or PATCH is
+    /// also repeated if an attempt may have taken effect, with the same key and the same bytes. Do not use it for other
+    /// APIs.
     pub fn idempotency_key(mut self, key: impl AsRef<str>) -> Request {
         if matches!(self.method, Method::POST | Method::PATCH) && self.idempotency.is_none() {
             self.idempotency = Some(Idempotency::Keyed);
@@ -109,7 +110,7 @@ impl Request {
         self
     }
 
-    /// Says what a second delivery does, in place of what the method or the operation says.
+    /// Says what a second delivery of this request does. It overrides what the method or the operation says.
     pub fn idempotency(mut self, idempotency: Idempotency) -> Request {
         self.idempotency = Some(idempotency);
         self
@@ -125,13 +126,13 @@ impl Request {
         self
     }
 
-    /// A body whose bytes are at hand. It can be sent again.
+    /// Sets a body whose bytes are at hand. It can be sent again.
     pub fn body(mut self, bytes: impl Into<Bytes>) -> Request {
         self.body = RequestBody::Full(bytes.into());
         self
     }
 
-    /// A body that streams. What passes is kept for a repeat, up to the bound in [`crate::Retry::buffer`].
+    /// Sets a body that streams. What has passed is kept for a repeat, up to the bound of [`crate::Retry::buffer`].
     pub fn stream<B>(mut self, body: B) -> Request
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -141,30 +142,30 @@ impl Request {
         self
     }
 
-    /// The caller's own remaining time, where it is shorter than the total timeout.
+    /// Sets the caller's own remaining time. It has an effect if it is shorter than the total timeout.
     pub fn within(mut self, time: Duration) -> Request {
         self.wish.within = Some(time);
         self
     }
 
-    /// The key (a tenant, a shard) whose breaker and limit the call uses, apart from those of all other keys.
+    /// Sets the key (such as a tenant or a shard) of this call. Each key has a breaker and a limit of its own.
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Request {
         let key = key.into();
         self.keys = Keys { breaker: Some(Arc::clone(&key)), limit: Some(key) };
         self
     }
 
-    /// Makes one attempt only, since a program further up repeats already.
+    /// Makes at most one attempt. Use it if a program above this one repeats the call already.
     pub fn once(mut self) -> Request {
         self.wish.no_repeats = true;
         self
     }
 
-    /// Sends it, and waits for the head of the answer. Whatever its status, an answer of the dependency is returned as
-    /// one ([`Answer::error_for_status`]).
+    /// Sends the request, and waits for the head of the answer. Every answer of the dependency is returned as `Ok`,
+    /// whatever its status; [`Answer::error_for_status`] turns a bad status into an error.
     ///
-    /// If the future is dropped, a read is given up immediately. Any other request that was sent whole is followed to
-    /// its end in the background, so that breaker and limit learn of it.
+    /// If the future is dropped, a read is aborted immediately. Any other request that was sent whole is followed to
+    /// its end in the background, so that breaker and limit learn how it ended.
     #[track_caller]
     pub fn send(self) -> Sending {
         let place = Location::caller();

@@ -1,4 +1,4 @@
-//! What an HTTP request is for: a dependency, or one of its operations.
+//! Where an HTTP request belongs: to a dependency, or to one of its operations.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::operation::Operation;
 /// What an HTTP request is for.
 #[derive(Clone, Debug)]
 pub(crate) enum Whom {
-    /// A dependency; the method decides what a second delivery does.
+    /// To a dependency. The method decides what a second delivery does.
     Dependency(Dependency),
     /// One of its operations.
     Operation(Operation),
@@ -38,7 +38,7 @@ impl Whom {
         self.dependency().answer_limit
     }
 
-    /// How many bytes of a streaming request are kept for a repeat.
+    /// The most bytes of a streaming request that are kept for a repeat.
     pub(crate) fn keep(&self) -> usize {
         match self {
             Whom::Dependency(dependency) => dependency.0.retry.buffer,
@@ -46,7 +46,7 @@ impl Whom {
         }
     }
 
-    /// What holds for a request of this method. `said` is what the request says itself.
+    /// The plan for a request of this method. `said` is the idempotency that the request itself declares.
     pub(crate) fn plan(&self, said: Option<Idempotency>, method: &http::Method) -> Arc<Plan> {
         match self {
             Whom::Dependency(dependency) => {

@@ -1,4 +1,4 @@
-//! The actions of one operation, as the application works with them.
+//! The actions of one operation, for the application's code.
 
 use std::future::Future;
 use std::panic::Location;
@@ -14,18 +14,18 @@ use crate::call_site::CallSite;
 use crate::entry::{self, Entered};
 
 impl Durable {
-    /// What a ledger is told of this operation. [`super::LedgerBuilder::operation`] takes the operation itself. This is
-    /// for a handler that runs in the transaction in which the ledger writes an end:
-    /// `charge.declare::<Sqlite>().on_settled(…)`.
+    /// The declaration of this operation for a ledger's builder. [`super::LedgerBuilder::operation`] also takes the
+    /// operation itself. Use this function to add a handler that runs in the transaction in which the ledger writes an
+    /// end: `charge.declare::<Sqlite>().on_settled(…)`.
     #[must_use]
     pub fn declare<S: Store>(&self) -> Operation<S> {
         Operation::new(self.dependency(), self.operation(), self.rules().clone(), self.remote())
     }
 
-    /// Its actions in a ledger.
+    /// The actions of this operation in a ledger.
     ///
     /// # Errors
-    /// The operation was not given to the ledger's builder, so no worker would go on with its actions.
+    /// If the operation was not given to the ledger's builder. No worker would continue its actions.
     pub fn actions<S: Store>(&self, ledger: &Ledger<S>) -> Result<Actions<S>, Misuse> {
         ledger.declares(self.dependency(), self.operation())?;
         Ok(Actions { ledger: ledger.clone(), durable: self.clone(), name: Arc::from(self.dependency()) })
@@ -38,7 +38,7 @@ impl<S: Store> From<&Durable> for Operation<S> {
     }
 }
 
-/// The actions of one durable operation. Clones are the same.
+/// The actions of one durable operation. Clones are handles to the same actions.
 pub struct Actions<S: Store> {
     ledger: Ledger<S>,
     durable: Durable,
@@ -58,7 +58,7 @@ impl<S: Store> std::fmt::Debug for Actions<S> {
 }
 
 impl<S: Store> Actions<S> {
-    /// The ledger beneath: lists, stories, what a person may do.
+    /// The ledger itself: its lists and stories, and what a person may do with an action.
     #[must_use]
     pub fn ledger(&self) -> &Ledger<S> {
         &self.ledger
@@ -70,13 +70,13 @@ impl<S: Store> Actions<S> {
         &self.durable
     }
 
-    /// Call after commit, first half: records the action in the caller's transaction. The action exists if and only if
-    /// that commits. [`Actions::run`] or a worker then makes the call. The same key and body again give the same
-    /// action.
+    /// The first half of call after commit: records the action in the caller's transaction. The action exists if and
+    /// only if that transaction commits. Then [`Actions::run`] or a worker makes the call. If the same key and body are
+    /// recorded again, the result is the same action.
     ///
     /// # Errors
-    /// The key was recorded with another body; the body is too large, or lacks what a later request is filled with; the
-    /// database failed. The transaction is to be rolled back.
+    /// If the key was recorded with another body; if the body is too large, or lacks a field that a later request
+    /// needs; or if the database failed. Roll the transaction back in all these cases.
     pub fn record<'a, T: Serialize + ?Sized>(
         &'a self,
         conn: &'a mut S::Connection,
@@ -86,8 +86,8 @@ impl<S: Store> Actions<S> {
         self.record_in(conn, self.new_action(key, body))
     }
 
-    /// As [`Actions::record`], for one of several actions that settle together or not at all. `scope` says their common
-    /// name, such as an order's id, and how many there are.
+    /// As [`Actions::record`], for one of several actions that settle together or not at all. `scope` has their common
+    /// name, such as an order's id, and their number.
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -110,8 +110,8 @@ impl<S: Store> Actions<S> {
         recorded.map(|action| action.id).map_err(ActionError::before)
     }
 
-    /// Call before commit, first half: records the action in a transaction of the ledger's own. [`Actions::run`] and
-    /// [`Actions::settle`] follow.
+    /// The first half of call before commit: records the action in a transaction of the ledger's own. Call
+    /// [`Actions::run`] and then [`Actions::settle`] after it.
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -141,11 +141,13 @@ impl<S: Store> Actions<S> {
         reserved.map(|action| action.id).map_err(ActionError::before)
     }
 
-    /// Makes the call, and goes on until there is an outcome, or for the time of one attempt. No database connection
-    /// may be held meanwhile; the connection guard checks that. Dropping the future does not stop what has begun.
+    /// Makes the call, and goes on until there is an outcome, but at most for the time of one attempt. The task must
+    /// not hold a database connection meanwhile; the connection guard checks that. Dropping the future does not stop a
+    /// call that has begun.
     ///
     /// # Errors
-    /// There is no such action; the database failed; the task holds a connection of a pool that denies it.
+    /// If there is no such action, if the database failed, or if the task holds a connection of a pool that denies
+    /// external calls.
     #[track_caller]
     pub fn run(
         &self,
@@ -176,8 +178,8 @@ impl<S: Store> Actions<S> {
         }
     }
 
-    /// Records the action and makes the call immediately, for a caller that has no transaction of its own. The same key
-    /// and body again give the action as it stands.
+    /// Records the action and makes the call immediately, for a caller that has no transaction of its own. If the key
+    /// was recorded before with the same body, the result is that action in its present state.
     ///
     /// # Errors
     /// As [`Actions::record`] and [`Actions::run`].
@@ -195,55 +197,56 @@ impl<S: Store> Actions<S> {
         }
     }
 
-    /// Takes the outcome into the application's data, in the transaction that writes the business row: both are
-    /// committed or neither is. For an operation that is declared with [`super::DurableBuilder::settle_within`]. All
-    /// members of a scope settle together.
+    /// Settles the action in the caller's transaction, which also writes the business row: both are committed or
+    /// neither is. This is for an operation that is declared with [`super::DurableBuilder::settle_within`]. All members
+    /// of a scope settle together.
     ///
     /// # Errors
-    /// [`super::Refusal::TooLate`], [`super::Refusal::NotKnown`], [`super::Refusal::Failed`], and the database's
-    /// errors. The business transaction must roll back.
+    /// [`super::Refusal::TooLate`], [`super::Refusal::NotKnown`], [`super::Refusal::Failed`], or an error of the
+    /// database. Roll the transaction back in all these cases.
     pub async fn settle(&self, conn: &mut S::Connection, action: ActionId) -> Result<(), ActionError> {
         self.ledger.settle_in(conn, action).await.map_err(ActionError::before)
     }
 
-    /// Takes an action back, settled or not, in the transaction that takes the business row back: what was done at the
-    /// provider is undone, whatever is known of it. All members of a scope are taken back.
+    /// Takes an action back in the caller's transaction, which also takes the business row back. The action may be
+    /// settled or not. Its effect at the provider is undone, even if it is not known yet whether there is one. All
+    /// members of a scope are taken back.
     ///
     /// # Errors
-    /// There is no such action; the database failed. The transaction is to be rolled back.
+    /// If there is no such action, or if the database failed. Roll the transaction back.
     pub async fn cancel(&self, conn: &mut S::Connection, action: ActionId) -> Result<(), ActionError> {
         self.ledger.cancel_in(conn, action).await.map_err(ActionError::before)
     }
 
-    /// Takes an action back that is not settled, in a transaction of the ledger's own.
+    /// Takes back an action that is not settled, in a transaction of the ledger's own.
     ///
     /// # Errors
-    /// [`super::Refusal::Settled`]: the application has taken it in. To take that back, cancel it in the transaction
-    /// that does so.
+    /// [`super::Refusal::Settled`], if the application has settled the action. Then use [`Actions::cancel`], in the
+    /// transaction that takes the business row back.
     pub async fn cancel_unsettled(&self, action: ActionId) -> Result<Outcome, ActionError> {
         self.ledger.cancel(action).await.map(Outcome::of).map_err(ActionError::before)
     }
 
-    /// Lets a stuck action go on, with all its tries again.
+    /// Lets a stuck action go on. It gets its full number of tries again.
     ///
     /// # Errors
-    /// It is not stuck.
+    /// If the action is not stuck.
     pub async fn retry(&self, action: ActionId, by: &By) -> Result<Outcome, ActionError> {
         self.ledger.retry(action, by).await.map(Outcome::of).map_err(ActionError::before)
     }
 
-    /// An action as it stands.
+    /// The present state of an action.
     ///
     /// # Errors
-    /// There is no such action; the database failed.
+    /// If there is no such action, or if the database failed.
     pub async fn load(&self, action: ActionId) -> Result<Outcome, ActionError> {
         self.ledger.load(action).await.map(Outcome::of).map_err(ActionError::under_way)
     }
 
-    /// The action with this key, for an application that has only the key after a crash.
+    /// The action with this key. Use it if the application has only the key after a crash.
     ///
     /// # Errors
-    /// There is no such action; the database failed.
+    /// If there is no such action, or if the database failed.
     pub async fn find(&self, key: &str) -> Result<Outcome, ActionError> {
         let found = self.ledger.find(self.durable.dependency(), key).await;
         found.map(Outcome::of).map_err(ActionError::under_way)

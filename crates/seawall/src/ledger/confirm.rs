@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::operation::When;
 
-/// A declaration that is being put together, and what could not be read of it.
+/// A declaration that is being built, and the problems of those settings that could not be read.
 #[derive(Clone, Debug)]
 struct Draft<T> {
-    /// `None` where the request could not be read.
+    /// `None` if the request could not be read.
     read: Option<T>,
     unread: Vec<Problem>,
 }
@@ -30,7 +30,7 @@ impl<T> Draft<T> {
         }
     }
 
-    /// Changes the declaration by what was read of a setting.
+    /// Puts the value of a setting into the declaration. If the value could not be read, notes the problem.
     fn set<V>(&mut self, setting: &'static str, value: Result<V, Wrong>, change: impl FnOnce(&mut T, V)) {
         match (value, &mut self.read) {
             (Ok(value), Some(read)) => change(read, value),
@@ -48,7 +48,7 @@ impl<T> Draft<T> {
     }
 }
 
-/// How the provider is asked what became of an action: its status API.
+/// How the provider is asked what became of an action, by its status API.
 ///
 /// ```
 /// use seawall::ledger::Confirm;
@@ -66,48 +66,51 @@ impl<T> Draft<T> {
 pub struct Confirm(Draft<actions::Confirm>);
 
 impl Confirm {
-    /// Asks with this request: a method and a path with holes (`{key}`, `{request:/ptr}`, `{request-header:NAME}`).
+    /// Asks with this request: a method and a path, which may contain the holes `{key}`, `{request:/ptr}` and
+    /// `{request-header:NAME}`.
     pub fn by(request: impl AsRef<str>) -> Confirm {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Confirm);
         Confirm(Draft::by(request, "confirm.request", actions::Confirm::new))
     }
 
-    /// Gives the request a JSON body, whose strings may have holes.
+    /// Gives the request a JSON body. Its strings may contain holes.
     pub fn json(mut self, body: Value) -> Confirm {
         let body = JsonTemplate::parse(&body, Purpose::Confirm);
         self.0.set("confirm.json", body, |confirm, body| confirm.request.set_body(body));
         self
     }
 
-    /// How long after an attempt's end the provider is first asked. Default 2 s. This is not the quiet time: an early
-    /// "not found" is not believed.
+    /// How long after an attempt's end the provider is first asked. Default 2 s. This is not the quiet time: an answer
+    /// "not found" that comes before the end of the quiet time is not believed.
     pub fn after(self, wait: Duration) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.after = wait))
     }
 
-    /// An answer that means "it took effect", never "it is on its way". Called again, any of the answers means so.
+    /// Declares an answer that means "it took effect", not "it is on its way". If this is called several times, each of
+    /// the answers has this meaning.
     pub fn applied(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.applied.push(when.0)))
     }
 
-    /// An answer that means "it was undone there": a charge that was refunded is not a paid one. It is looked for
-    /// before `applied`.
+    /// Declares an answer that means "it was undone at the provider": a charge that was refunded is not a paid one.
+    /// These answers are tried before those of `applied`.
     pub fn cancelled(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.cancelled.push(when.0)))
     }
 
-    /// An answer that means "there is no such thing". It is believed only if it was asked for after the quiet time.
+    /// Declares an answer that means "there is no such thing". It is believed only if the question was sent after the
+    /// quiet time.
     pub fn absent(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.absent.push(when.0)))
     }
 
-    /// How many times "absent" must be answered before it is believed: first after the quiet time, then each a quiet
-    /// time after the last. Default 1.
+    /// The number of times that the provider must answer "absent" before it is believed. Only answers after the quiet
+    /// time count, and they must be at least one quiet time apart. Default 1.
     pub fn absences(self, times: u32) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.absences = times))
     }
 
-    /// Where the answer has the provider's own id. It fills `{answer:/…}` of a cancel when the operation's own answer
+    /// Where the provider's own id is in the answer. It fills `{answer:/…}` in a cancel if the operation's own answer
     /// was lost.
     pub fn id(mut self, pointer: impl AsRef<str>) -> Confirm {
         let pointer = Pointer::parse(pointer.as_ref());
@@ -115,7 +118,7 @@ impl Confirm {
         self
     }
 
-    /// What was read. Adds what could not be read to `unread`.
+    /// What was read. Adds the problems of what could not be read to `unread`.
     pub(super) fn read(self, unread: &mut Vec<Problem>) -> Option<actions::Confirm> {
         unread.extend(self.0.unread);
         self.0.read
@@ -138,33 +141,34 @@ impl Confirm {
 pub struct Cancel(Draft<actions::Cancel>);
 
 impl Cancel {
-    /// Undoes with this request: a method and a path with holes (`{key}`, `{cancel_key}`, `{request:/ptr}`,
-    /// `{request-header:NAME}`, `{confirm:/ptr}`, `{answer:/ptr}`).
+    /// Undoes with this request: a method and a path, which may contain the holes `{key}`, `{cancel_key}`,
+    /// `{request:/ptr}`, `{request-header:NAME}`, `{confirm:/ptr}` and `{answer:/ptr}`.
     pub fn by(request: impl AsRef<str>) -> Cancel {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Cancel);
         Cancel(Draft::by(request, "cancel.request", actions::Cancel::new))
     }
 
-    /// Gives the request a JSON body, whose strings may have holes.
+    /// Gives the request a JSON body. Its strings may contain holes.
     pub fn json(mut self, body: Value) -> Cancel {
         let body = JsonTemplate::parse(&body, Purpose::Cancel);
         self.0.set("cancel.json", body, |cancel, body| cancel.request.set_body(body));
         self
     }
 
-    /// A second cancel changes nothing: cancelled stays cancelled. Without this, two refunds count as two effects, and
-    /// one that was not answered is not sent again before the provider was asked about it.
+    /// Says that a second cancel changes nothing, because "cancelled" is a state. Without this, two refunds count as
+    /// two effects. A cancel whose answer was lost is then not sent again until the provider was asked about it.
     pub fn sets_a_state(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.kind = CancelKind::State))
     }
 
-    /// The cancel carries a key of its own that the provider honours, and so may be sent again under it.
+    /// Says that the cancel carries a key of its own and that the provider honours it. So it may be sent again with
+    /// that key.
     pub fn keyed(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.keyed = true))
     }
 
-    /// The provider remembers a cancel of what is not there, for the quiet time at least, and refuses the operation if
-    /// it comes later.
+    /// Says that the provider remembers a cancel of something that it does not know, at least for the quiet time. If
+    /// the operation itself comes later, the provider refuses it.
     pub fn leaves_a_tombstone(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.tombstone = true))
     }
@@ -174,17 +178,19 @@ impl Cancel {
         Cancel(self.0.with(|cancel| cancel.after = wait))
     }
 
-    /// An answer that means "there is no such thing to undo". Called again, any of the answers means so.
+    /// Declares an answer that means "there is no such thing to undo". If this is called several times, each of the
+    /// answers has this meaning.
     pub fn not_found(self, when: When) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.not_found.push(when.0)))
     }
 
-    /// An answer that means "that is undone already". Called again, any of the answers means so.
+    /// Declares an answer that means "it is undone already". If this is called several times, each of the answers has
+    /// this meaning.
     pub fn already(self, when: When) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.already.push(when.0)))
     }
 
-    /// What was read. Adds what could not be read to `unread`.
+    /// What was read. Adds the problems of what could not be read to `unread`.
     pub(super) fn read(self, unread: &mut Vec<Problem>) -> Option<actions::Cancel> {
         unread.extend(self.0.unread);
         self.0.read

@@ -13,7 +13,8 @@ use crate::dependency::Dependency;
 use crate::misuse::Misuse;
 use crate::operation::Operation;
 
-/// An operation that is recorded before it is sent: its rules, and how the provider is reached. Clones are the same one.
+/// An operation that is recorded before it is sent: its rules, and how the provider is reached. All clones are the same
+/// operation.
 #[derive(Clone)]
 pub struct Durable {
     operation: Operation,
@@ -32,37 +33,37 @@ impl std::fmt::Debug for Durable {
 }
 
 impl Durable {
-    /// The dependency's name, as it stands in the ledger.
+    /// The dependency's name, as it is written in the ledger.
     #[must_use]
     pub fn dependency(&self) -> &str {
         self.operation.dependency.name()
     }
 
-    /// The operation's name, as it stands in the ledger.
+    /// The operation's name, as it is written in the ledger.
     #[must_use]
     pub fn operation(&self) -> &str {
         self.operation.name()
     }
 
-    /// The provider, as the ledger reaches it: each question is one request, without repeats.
+    /// The provider, as the ledger reaches it. Each question is sent as one request, without repeats.
     #[must_use]
     pub fn remote(&self) -> Arc<dyn seawall_ledger::Remote> {
         Arc::clone(&self.remote) as _
     }
 
-    /// What the ledger's machine knows of this operation.
+    /// The rules by which the ledger's machine handles this operation.
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// What follows from its declaration that its author may not expect.
+    /// Consequences of the declaration that its author may not expect.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         self.notes.iter().map(String::as_str)
     }
 }
 
-/// Declares a [`Durable`]. Made by [`Operation::durable`]. Its defaults are the cautious ones.
+/// Declares a [`Durable`]. It is made by [`Operation::durable`]. Its defaults are cautious.
 #[derive(Clone, Debug)]
 #[must_use = "`build` makes it"]
 pub struct DurableBuilder {
@@ -71,15 +72,16 @@ pub struct DurableBuilder {
     confirm: Option<Confirm>,
     cancel: Option<Cancel>,
     on_unknown: Option<OnUnknown>,
-    /// Whether the application settles the operation, and within which time.
+    /// `Some` if the application settles the operation. The inner value is the time within which it must, if one was
+    /// given.
     explicit: Option<Option<Duration>>,
     rules: Rules,
     unread: Vec<Problem>,
 }
 
 impl Operation {
-    /// An operation that is recorded in a ledger before it is sent, by this request: a method and a path, which may have
-    /// holes (`{key}`, `{request:/ptr}`).
+    /// Declares that this operation is recorded in a ledger before it is sent. `request` is a method and a path, which
+    /// may contain the holes `{key}` and `{request:/ptr}`.
     pub fn durable(&self, request: impl AsRef<str>) -> DurableBuilder {
         let idempotency = self.declared.site.plan.rules.idempotency;
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Perform);
@@ -98,15 +100,15 @@ impl Operation {
 }
 
 impl DurableBuilder {
-    /// A header that goes out with the request and is recorded. Credentials belong to the endpoint and are never
-    /// recorded.
+    /// Adds a header that is recorded and sent with the request. Do not use it for credentials: these belong to the
+    /// endpoint, and are never recorded.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> DurableBuilder {
         let read = self.sent.header(name.as_ref(), value.as_ref());
         self.unread.extend(read.err().map(|wrong| Problem::error("header", wrong)));
         self
     }
 
-    /// The header that carries the action's key. Default: `Idempotency-Key` where the operation is keyed, none otherwise.
+    /// The header that carries the action's key. Default: `Idempotency-Key` if the operation is keyed, else none.
     pub fn key_header(mut self, name: impl AsRef<str>) -> DurableBuilder {
         let read = self.sent.key_in(name.as_ref());
         self.unread.extend(read.err().map(|wrong| Problem::error("key_header", wrong)));
@@ -119,39 +121,41 @@ impl DurableBuilder {
         self
     }
 
-    /// How to undo an action.
+    /// How to undo an action at the provider.
     pub fn cancel(mut self, cancel: Cancel) -> DurableBuilder {
         self.cancel = Some(cancel);
         self
     }
 
-    /// What to do when nobody knows the effect. Default: repeat where the operation is keyed or idempotent, else
-    /// confirm where that is declared, else hold.
+    /// What to do if the effect is unknown. Default: repeat if the operation is keyed or idempotent; else confirm if a
+    /// confirm is declared; else hold.
     pub fn on_unknown(mut self, what: OnUnknown) -> DurableBuilder {
         self.on_unknown = Some(what);
         self
     }
 
-    /// The application settles the action in a transaction of its own, within the total timeout and 30 s of the record;
-    /// otherwise the action is cancelled. Without this the answer settles it.
+    /// The application settles the action in a transaction of its own. If it has not done so when the total timeout and
+    /// another 30 s have passed since the record, the action is cancelled. Without this setting, the provider's answer
+    /// settles it.
     pub fn settled_by_application(mut self) -> DurableBuilder {
         self.explicit.get_or_insert(None);
         self
     }
 
-    /// As [`DurableBuilder::settled_by_application`], within this time of the record.
+    /// As [`DurableBuilder::settled_by_application`], but with this time since the record.
     pub fn settle_within(mut self, time: Duration) -> DurableBuilder {
         self.explicit = Some(Some(time));
         self
     }
 
-    /// How long a request that was provably not sent is tried again. Default 10 min.
+    /// How long a request is tried again if it was provably not sent. Default 10 min.
     pub fn give_up(mut self, time: Duration) -> DurableBuilder {
         self.rules.give_up = time;
         self
     }
 
-    /// How long after the last possible send "not found" is not believed. Default 2 min.
+    /// The quiet time: for this long after the last possible send, the answer "not found" is not believed. Default 2
+    /// min.
     pub fn quiet(mut self, time: Duration) -> DurableBuilder {
         self.rules.quiet = time;
         self
@@ -163,57 +167,57 @@ impl DurableBuilder {
         self
     }
 
-    /// Statuses of a "no" that prove that the provider looked the key up, so that the "no" speaks for earlier attempts
-    /// as well.
+    /// The statuses of refusals that prove that the provider has looked the key up. Such a refusal also holds for
+    /// earlier attempts with the key. Default: none.
     pub fn refusal_binds(mut self, statuses: impl IntoIterator<Item = u16>) -> DurableBuilder {
         self.rules.refusal_binds.extend(statuses);
         self
     }
 
-    /// The provider saves refusals under the key, as it saves successes.
+    /// Says that the provider saves refusals under the key, as it saves successes.
     pub fn saves_refusals(mut self) -> DurableBuilder {
         self.rules.saves_refusals = true;
         self
     }
 
-    /// An action that is believed absent is sent again, although the provider knows no keys.
+    /// Sends an action again if it is believed absent, although the provider knows no keys.
     pub fn resend_absent(mut self) -> DurableBuilder {
         self.rules.resend_absent = true;
         self
     }
 
-    /// How long after an end by absence the provider is asked once more. Default 24 h.
+    /// How long after an action was ended as absent the provider is asked about it once more. Default 24 h.
     pub fn audit_after(mut self, time: Duration) -> DurableBuilder {
         self.rules.audit_after = time;
         self
     }
 
-    /// How often performs, cancels and questions are tried before a person is asked. Default 5, 20 and 50.
+    /// How often the operation, its cancel and its questions are tried before a person is asked. Default 5, 20 and 50.
     pub fn attempts(mut self, perform: u32, cancel: u32, confirm: u32) -> DurableBuilder {
         self.rules.limits = Limits { perform, cancel, confirm };
         self
     }
 
-    /// How long a claim on an action lasts; longer than the operation's total timeout. Default 2 min.
+    /// How long a claim on an action lasts. It must be longer than the operation's total timeout. Default 2 min.
     pub fn lease(mut self, time: Duration) -> DurableBuilder {
         self.rules.lease = time;
         self
     }
 
-    /// The longest that a sent request may be on its way. Default 5 s.
+    /// The longest time that a sent request may be on its way. Default 5 s.
     pub fn network(mut self, time: Duration) -> DurableBuilder {
         self.rules.network = time;
         self
     }
 
-    /// The longest that a process may stand still between a check and the send behind it. Default 5 s.
+    /// The longest time that a process may be suspended between a check and the send that follows it. Default 5 s.
     pub fn pause(mut self, time: Duration) -> DurableBuilder {
         self.rules.pause = time;
         self
     }
 
-    /// The wait between tries of any kind: drawn from zero to a bound that doubles from `base` to `cap`. Default 1 s
-    /// and 60 s.
+    /// The wait between tries of any kind. It is drawn between zero and a bound that doubles from `base` up to `cap`.
+    /// Default 1 s and 60 s.
     pub fn backoff(mut self, base: Duration, cap: Duration) -> DurableBuilder {
         self.rules.backoff = Backoff { base, cap };
         self
@@ -222,7 +226,7 @@ impl DurableBuilder {
     /// Checks everything, and makes the operation.
     ///
     /// # Errors
-    /// Everything that contradicts itself or could not be filled in when it is needed.
+    /// If settings contradict each other, or if a hole could not be filled when it is needed.
     pub fn build(self) -> Result<Durable, Misuse> {
         let plan = &self.operation.declared.site.plan;
         let mut problems = self.unread;
@@ -270,7 +274,7 @@ impl DurableBuilder {
 }
 
 impl Misuse {
-    /// The notes among what a check found, or all of its errors.
+    /// Returns the notes among the problems that a check found, or an error with all of its errors.
     pub(super) fn of_problems(at: &str, problems: Vec<Problem>) -> Result<Vec<String>, Misuse> {
         let (errors, notes): (Vec<Problem>, Vec<Problem>) =
             problems.into_iter().partition(|problem| problem.gravity == Gravity::Error);
@@ -283,7 +287,7 @@ impl Misuse {
 }
 
 impl Dependency {
-    /// The operation's connections, in the runtime that asks; `None` without an endpoint.
+    /// The connections of the operation's dependency in the current runtime; `None` without an endpoint.
     pub(super) fn connections(&self) -> Option<Connections> {
         self.0.lines.as_ref()?;
         let dependency = self.clone();

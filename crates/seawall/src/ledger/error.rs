@@ -6,10 +6,10 @@ use std::fmt;
 use seawall_ledger::{Error as LedgerError, Refusal, Trouble};
 use seawall_policy::{Effect, Origin, Reason};
 
-/// An action that was not recorded, run, settled or cancelled as asked. What became of an action that was recorded is
-/// an [`super::Outcome`], also where that is bad news.
+/// An action could not be recorded, run, settled or cancelled as asked. What became of a recorded action is an
+/// [`super::Outcome`], even if the action failed.
 ///
-/// Where this comes in a transaction of the caller, roll it back.
+/// If this error comes while a transaction of the caller is open, roll the transaction back.
 #[derive(Debug)]
 pub struct ActionError(Box<Inner>);
 
@@ -29,14 +29,14 @@ enum Kind {
 }
 
 impl ActionError {
-    /// What is known of the effect. [`Effect::Unknown`]: the database failed after the action was recorded; the worker
-    /// goes on with it.
+    /// What is known of the effect. [`Effect::Unknown`] means that the database failed after the action was recorded;
+    /// the worker goes on with the action.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.0.effect
     }
 
-    /// The reason, in the word that `seawall explain` explains, where there is one.
+    /// The reason, as a word that `seawall explain` explains, if there is one.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match &self.0.kind {
@@ -49,13 +49,14 @@ impl ActionError {
         }
     }
 
-    /// Whose doing it is.
+    /// Which party the error comes from.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.reason().map_or(Origin::Caller, Reason::origin)
     }
 
-    /// The ledger's own "no", if it is one: too late, not known, failed.
+    /// The refusal, if the ledger itself refused (for example because it is too late, or because the effect is not
+    /// known yet). `None` for every other error.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         match &self.0.kind {
@@ -64,7 +65,7 @@ impl ActionError {
         }
     }
 
-    /// What the database's "no" means, if it is one: [`Trouble::Again`] asks for the transaction to be run again.
+    /// What kind of trouble the database had, if it was the cause. With [`Trouble::Again`], run the transaction again.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         match &self.0.kind {
@@ -73,12 +74,12 @@ impl ActionError {
         }
     }
 
-    /// The error of a question that was put before anything was sent.
+    /// The error of a request to the ledger that failed before anything was sent to the provider.
     pub(super) fn before(error: LedgerError) -> ActionError {
         ActionError(Box::new(Inner { effect: Effect::NotApplied, kind: Kind::Ledger(error) }))
     }
 
-    /// The error of an action that may be under way.
+    /// The error of an action whose call may be under way.
     pub(super) fn under_way(error: LedgerError) -> ActionError {
         let effect = match &error {
             LedgerError::Store(_) => Effect::Unknown,

@@ -1,4 +1,4 @@
-//! The provider's own list, as a program describes it.
+//! How a program describes the provider's own list.
 
 use std::sync::Arc;
 
@@ -34,55 +34,55 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Lists with this request: a method and a path with holes (`{from}`, `{to}`, `{next}`).
+    /// Lists with this request: a method and a path, which may contain the holes `{from}`, `{to}` and `{next}`.
     pub fn by(request: impl Into<String>) -> Listing {
         Listing { request: request.into(), json: None, form: JsonList::default() }
     }
 
-    /// Gives the request a JSON body, whose strings may have holes.
+    /// Gives the request a JSON body. Its strings may contain holes.
     pub fn json(mut self, body: Value) -> Listing {
         self.json = Some(body);
         self
     }
 
-    /// Where a page has its items. Default: the page is the list.
+    /// Where the items are in a page. Default: the page itself is the list.
     pub fn items(mut self, pointer: impl Into<String>) -> Listing {
         self.form.items = pointer.into();
         self
     }
 
-    /// Where a page has the cursor of the next. Default: there is one page.
+    /// Where the cursor of the next page is in a page. Default: there is only one page.
     pub fn next(mut self, pointer: impl Into<String>) -> Listing {
         self.form.next = Some(pointer.into());
         self
     }
 
-    /// Where an item has our key.
+    /// Where our key is in an item.
     pub fn key(mut self, pointer: impl Into<String>) -> Listing {
         self.form.key = pointer.into();
         self
     }
 
-    /// Where an item has the provider's own name.
+    /// Where the provider's own id is in an item.
     pub fn id(mut self, pointer: impl Into<String>) -> Listing {
         self.form.id = Some(pointer.into());
         self
     }
 
-    /// Where an item has its amount.
+    /// Where the amount is in an item.
     pub fn amount(mut self, pointer: impl Into<String>) -> Listing {
         self.form.amount = Some(pointer.into());
         self
     }
 
-    /// The provider's amounts times ten to the power of this are amounts in our unit: 2 where the provider says 10.50
+    /// The power of ten by which the provider's amounts are multiplied to get our unit: 2 if the provider says 10.50
     /// and we say 1050.
     pub fn shift(mut self, by: i8) -> Listing {
         self.form.shift = by;
         self
     }
 
-    /// Where an item has its state, and which states mean "it took effect" and "it was undone".
+    /// Where the state is in an item, and which states mean "it took effect" and "it was undone".
     pub fn state<A, C>(mut self, pointer: impl Into<String>, applied: A, cancelled: C) -> Listing
     where
         A: IntoIterator<Item: Into<String>>,
@@ -94,7 +94,7 @@ impl Listing {
         self
     }
 
-    /// Where an item has the time at which it was made, as RFC 3339; shown to people only.
+    /// Where the time of creation is in an item, as RFC 3339. It is only shown to people.
     pub fn at(mut self, pointer: impl Into<String>) -> Listing {
         self.form.at = Some(pointer.into());
         self
@@ -105,7 +105,7 @@ impl Dependency {
     /// The provider's own list, for a reconciler.
     ///
     /// # Errors
-    /// Everything that could never work.
+    /// If something in the description could never work. The error names all such problems.
     pub fn listing(&self, listing: Listing) -> Result<Arc<dyn Remote>, Misuse> {
         let Listing { request, json, form } = listing;
         let mut problems = Vec::new();

@@ -1,9 +1,9 @@
 //! Actions: external effects that must not be lost or doubled, recorded in the program's own database.
 //!
-//! A payment whose answer was lost, an order that was rolled back after its charge went through: with an operation that
-//! is declared *durable*, both are resolved. It is written down before it is sent, and a worker goes on with it until
-//! the application and the provider agree, whatever crashed in between. `docs/ledger.md` has the whole protocol, and
-//! what it assumes.
+//! Two examples are a payment whose answer was lost, and an order that was rolled back after its charge was made.
+//! Declare the operation *durable*, and both are resolved. The action is recorded before it is sent, and a worker goes
+//! on with it until the application and the provider agree, whatever crashed in between. `docs/ledger.md` describes the
+//! whole protocol, and what it assumes.
 //!
 //! ```no_run
 //! # #[cfg(feature = "ledger-sqlite")]
@@ -45,8 +45,9 @@
 //! # }
 //! ```
 //!
-//! The other order, call before commit, uses [`Actions::reserve`], [`Actions::run`], and [`Actions::settle`] in the
-//! transaction that writes the business row. If that transaction never comes, the effect is cancelled at the provider.
+//! The other order is call before commit. It uses [`Actions::reserve`], then [`Actions::run`], then [`Actions::settle`]
+//! in the transaction that writes the business row. If that transaction is never committed, the effect is undone at the
+//! provider.
 
 mod actions;
 mod confirm;
@@ -74,8 +75,8 @@ pub use seawall_ledger::{
     Resolution, Scope, Sizes, StoreError, Story, Trouble, Worker, WorkerSettings,
 };
 
-/// What stands in an action's row, and how to reach a provider that does not speak HTTP. For programs that look
-/// beneath, or have a [`Remote`](protocol::Remote) of their own.
+/// The contents of an action's row, and what is needed to reach a provider that does not speak HTTP. It is for programs
+/// that read these rows, or that have a [`Remote`](protocol::Remote) of their own.
 pub mod protocol {
     pub use seawall_ledger::store::Boxed;
     pub use seawall_ledger::{

@@ -5,7 +5,7 @@ use seawall_ledger::{Action, ActionId, End, Known};
 use seawall_policy::Effect;
 use serde::de::DeserializeOwned;
 
-/// An action as it stands, for the code that waits for it.
+/// The present state of an action, for the code that waits for it.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     action: Action,
@@ -16,8 +16,8 @@ impl Outcome {
         Outcome { action }
     }
 
-    /// What is known of the effect at the provider. [`Effect::Unknown`]: nothing is final yet. The worker goes on, and
-    /// [`super::Actions::run`] may be called again.
+    /// What is known of the effect at the provider. With [`Effect::Unknown`], nothing is final yet. The worker goes on,
+    /// and [`super::Actions::run`] may be called again.
     #[must_use]
     pub fn effect(&self) -> Effect {
         let state = &self.action.state;
@@ -30,53 +30,54 @@ impl Outcome {
         }
     }
 
-    /// The end where it rests; `None` while there is something to do: to find out, or to be settled by the application.
+    /// How the action ended. It is `None` while something is left to do: the effect is not known yet, or the
+    /// application has not settled the action.
     #[must_use]
     pub fn end(&self) -> Option<End> {
         self.action.state.end
     }
 
-    /// Whether the application has taken the outcome in.
+    /// Whether the action is settled: the application has taken the outcome into its data.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.action.state.settled
     }
 
-    /// Whether it took effect, and waits for the application to settle it.
+    /// Whether the action took effect and waits for the application to settle it.
     #[must_use]
     pub fn awaits_settling(&self) -> bool {
         let state = &self.action.state;
         state.known == Known::Applied && state.end.is_none() && state.goal == seawall_ledger::Goal::Perform
     }
 
-    /// Why it is stuck, failed or cancelled, for people.
+    /// Why the action is stuck, failed or cancelled, in words for people.
     #[must_use]
     pub fn why(&self) -> Option<&str> {
         self.action.state.why.as_deref()
     }
 
-    /// Its name in the ledger.
+    /// The action's id in the ledger.
     #[must_use]
     pub fn id(&self) -> ActionId {
         self.action.id
     }
 
-    /// What the provider said when the action was known to be applied: its reply, or the answer to the question about
-    /// it.
+    /// The provider's answer by which the action was known to be applied: its answer to the operation, or to a question
+    /// about the action.
     #[must_use]
     pub fn answer(&self) -> Option<StoredAnswer> {
         StoredAnswer::decode(self.action.state.answer.as_deref()?)
     }
 
-    /// The JSON body of that reply or answer.
+    /// The JSON body of that answer; `None` if there is no answer.
     ///
     /// # Errors
-    /// It is not JSON of this type.
+    /// If the body is not JSON of type `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Option<Result<T, serde_json::Error>> {
         Some(serde_json::from_slice(&self.answer()?.body))
     }
 
-    /// The whole row.
+    /// The action's whole row.
     #[must_use]
     pub fn action(&self) -> &Action {
         &self.action

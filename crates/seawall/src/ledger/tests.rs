@@ -25,7 +25,7 @@ fn refund(charge: &str) -> Cancel {
     Cancel::by("POST /v1/refunds").json(json!({ "charge": charge }))
 }
 
-/// `tests/wrong_declarations.rs` has those that a configuration file can have as well.
+/// `tests/wrong_declarations.rs` tests the mistakes that a configuration file can contain as well.
 #[test]
 fn what_only_a_builder_can_say_is_checked_too() {
     let rows: Vec<(DurableBuilder, &str)> = vec![

@@ -1,4 +1,4 @@
-//! Services that take and give `http` messages.
+//! What the layer knows about services that take requests and return responses of the crate `http`.
 
 use http::header::{HeaderMap, RETRY_AFTER};
 use http::{Method, Request, Response};
@@ -7,8 +7,8 @@ use seawall_policy::Idempotency;
 use super::Protocol;
 use crate::fault::Meaning;
 
-/// `http` services. The method says what a second delivery does, and the status (and gRPC's, where there is one) what
-/// an answer means. An error of the service may have taken effect.
+/// The protocol of `http` services. The method says what a second delivery does. The status, and gRPC's status if there
+/// is one, say what an answer means. If the service returns an error, it may have taken effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Http<C = Cloned> {
     keys: bool,
@@ -16,9 +16,9 @@ pub struct Http<C = Cloned> {
     copies: C,
 }
 
-/// How to get a request's body once more.
+/// How to copy a request's body for a repeat.
 pub trait BodyCopy<B> {
-    /// The same body, or `None` where there is no way to get it.
+    /// The same body, or `None` if it cannot be copied.
     fn copy(&self, body: &B) -> Option<B>;
 }
 
@@ -32,7 +32,7 @@ impl<B: Clone> BodyCopy<B> for Cloned {
     }
 }
 
-/// Bodies stream, and are sent once: a call that has begun is not repeated.
+/// Bodies stream and cannot be copied, so that a call is made with one attempt only.
 #[derive(Clone, Copy, Debug)]
 pub struct Never;
 
@@ -57,7 +57,7 @@ impl Default for Http<Cloned> {
 }
 
 impl Http<Never> {
-    /// For bodies that stream, as tonic's.
+    /// For bodies that stream, such as tonic's.
     #[must_use]
     pub fn streaming() -> Http<Never> {
         Http { keys: false, always: None, copies: Never }
@@ -65,14 +65,15 @@ impl Http<Never> {
 }
 
 impl<C> Http<C> {
-    /// The server honours `Idempotency-Key`: a POST or PATCH that carries one may be repeated after a doubt.
+    /// Says that the server honours `Idempotency-Key`. A POST or PATCH that carries one is then also repeated if an
+    /// attempt may have taken effect.
     #[must_use]
     pub fn keys(mut self) -> Http<C> {
         self.keys = true;
         self
     }
 
-    /// All requests have this idempotency, whatever their method says. For gRPC, where all are POST.
+    /// Gives all requests this idempotency, whatever their method says. Use it for gRPC, where all requests are POST.
     #[must_use]
     pub fn always(mut self, idempotency: Idempotency) -> Http<C> {
         self.always = Some(idempotency);
@@ -103,7 +104,7 @@ impl<C: BodyCopy<B>, B, R, E> Protocol<Request<B>, Response<R>, E> for Http<C> {
     }
 }
 
-/// What a second delivery does, by method and key.
+/// What a second delivery of a request does, by its method and its key.
 pub(super) fn of_request(method: &Method, headers: &HeaderMap, keys: bool) -> Idempotency {
     let keyed =
         keys && matches!(*method, Method::POST | Method::PATCH) && headers.contains_key("idempotency-key");
@@ -124,17 +125,18 @@ pub(super) fn of_head(status: u16, headers: &HeaderMap) -> Meaning {
     }
 }
 
-/// The HTTP status that says the same of the effect as a gRPC code. A server that refuses before it begins answers with
-/// a head only, and yet `UNAVAILABLE` also comes from proxies that lost the answer of a server that did the work.
+/// The HTTP status that means the same for the effect as a gRPC code. A server that refuses before it begins answers
+/// with a head only. But `UNAVAILABLE` in such an answer can also come from a proxy that lost the answer of a server
+/// that did the work.
 fn of_grpc(code: &str) -> u16 {
     match code {
         "0" => 200,
         // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE,
-        // UNIMPLEMENTED, UNAUTHENTICATED: a definite "no".
+        // UNIMPLEMENTED and UNAUTHENTICATED are a definite "no".
         "3" | "5" | "6" | "7" | "9" | "11" | "12" | "16" => 400,
         // RESOURCE_EXHAUSTED
         "8" => 429,
-        // ABORTED: another request was in the way; nobody knows which.
+        // ABORTED: this request conflicted with another. It is not known which of the two took effect.
         "10" => 409,
         // UNAVAILABLE
         "14" => 503,

@@ -1,15 +1,15 @@
 //! One layer for any tower service: deadline, breaker, limit, budget and repeats around it.
 //!
-//! The obvious layer keeps a permit from `poll_ready` until `call`. A caller that asks and never calls then holds a
-//! slot for ever, and a service that is cloned between the two spends one slot twice, or two for one. Here readiness is
-//! only that of the service below. The guards are asked when the call runs, and its future holds what they gave: when
-//! the future is dropped, that goes back.
+//! The obvious layer keeps a permit from `poll_ready` until `call`. But a caller that polls and never calls then holds
+//! a slot for ever. And a service that is cloned between the two uses one slot twice, or two slots for one call. Here
+//! readiness is only that of the wrapped service. The guards are asked when the call runs, and the call's future holds
+//! the permit. When the future is dropped, the permit goes back.
 //!
-//! `call` uses the very service that said it is ready, and leaves a clone in its place. Repeats use clones of their own, and
-//! wait until those are ready.
+//! `call` uses the very service that said that it is ready, and leaves a clone in its place. Repeats use further
+//! clones, and wait until these are ready.
 //!
-//! A [`Protocol`] tells the layer what it must know of requests and answers: [`Each`] for requests of any kind,
-//! [`Http`] for `http` services (tonic's channels among them), and `Reqwest` for reqwest's client.
+//! A [`Protocol`] tells the layer what it must know about requests and answers. There is [`Each`] for requests of any
+//! kind, [`Http`] for `http` services (such as tonic's channels), and `Reqwest` for reqwest's client.
 
 #[cfg(feature = "http")]
 mod http;

@@ -1,4 +1,4 @@
-//! What a layer must know of what passes through it.
+//! What a layer must know about the requests and answers that pass through it.
 
 use std::sync::Arc;
 
@@ -8,13 +8,14 @@ use crate::fault::Meaning;
 
 /// Reads requests and answers.
 pub trait Protocol<Req, Res, E> {
-    /// What a second delivery of this request does. If an operation made the layer, the operation decides.
+    /// What a second delivery of this request does. If the layer was made by an operation, the operation decides
+    /// instead.
     fn idempotency(&self, request: &Req) -> Idempotency;
 
-    /// The same request once more, to be sent if the first attempt fails; `None` where there is no way to get it.
+    /// A copy of the request, which is sent if the first attempt fails; `None` if it cannot be copied.
     fn copy(&self, request: &Req) -> Option<Req>;
 
-    /// What an ending means.
+    /// What the result of an attempt means.
     fn meaning(&self, result: &Result<Res, E>) -> Meaning;
 }
 
@@ -32,8 +33,8 @@ impl<P: Protocol<Req, Res, E> + ?Sized, Req, Res, E> Protocol<Req, Res, E> for A
     }
 }
 
-/// Requests of any kind that can be cloned, all of one idempotency. `Ok` took effect; of an error nobody knows whether
-/// it took effect.
+/// Requests of any kind that can be cloned and that all have this idempotency. `Ok` took effect. An error may have
+/// taken effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Each(pub Idempotency);
 

@@ -1,4 +1,4 @@
-//! reqwest's client as the service below the layer.
+//! What the layer knows about reqwest's client.
 
 use reqwest::{Error, Request, Response};
 use seawall_policy::Idempotency;
@@ -7,8 +7,8 @@ use super::Protocol;
 use super::http::{of_head, of_request};
 use crate::fault::Meaning;
 
-/// reqwest's client. The method says what a second delivery does, and the status what an answer means. Only an error of
-/// connecting proves that nothing was sent.
+/// The protocol of reqwest's client. The method says what a second delivery does, and the status says what an answer
+/// means. Only an error while connecting proves that nothing was sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reqwest {
     keys: bool,
@@ -21,14 +21,15 @@ impl Reqwest {
         Reqwest::default()
     }
 
-    /// The server honours `Idempotency-Key`: a POST or PATCH that carries one may be repeated after a doubt.
+    /// Says that the server honours `Idempotency-Key`. A POST or PATCH that carries one is then also repeated if an
+    /// attempt may have taken effect.
     #[must_use]
     pub fn keys(mut self) -> Reqwest {
         self.keys = true;
         self
     }
 
-    /// What an ending means; also for [`crate::Call::classify`].
+    /// What the result of a request means. It can also be used in [`crate::Call::classify`].
     pub fn read(result: &Result<Response, Error>) -> Meaning {
         match result {
             Ok(answer) => of_head(answer.status().as_u16(), answer.headers()),

@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::fault::BoxError;
 use crate::operation::Operation;
 
-/// Puts a dependency's guards around services. Made by [`Dependency::layer`] or [`Operation::layer`].
+/// Puts a dependency's guards around services. It is made by [`Dependency::layer`] or [`Operation::layer`].
 #[derive(Clone, Debug)]
 pub struct GuardLayer<P> {
     whom: Whom,
@@ -37,8 +37,8 @@ enum Whom {
 }
 
 impl Dependency {
-    /// A layer that puts this dependency's guards around a service. Where errors name a place in the program, it is the
-    /// place of this call.
+    /// A layer that puts this dependency's guards around a service. If an error names a place in the program, it is the
+    /// place where this function was called.
     #[track_caller]
     pub fn layer<P>(&self, protocol: P) -> GuardLayer<P> {
         let place = Location::caller();
@@ -47,7 +47,7 @@ impl Dependency {
 }
 
 impl Operation {
-    /// A layer around a service whose requests are all of this operation.
+    /// A layer around a service whose requests all belong to this operation.
     #[track_caller]
     pub fn layer<P>(&self, protocol: P) -> GuardLayer<P> {
         let place = Location::caller();
@@ -136,7 +136,7 @@ impl Whom {
     }
 }
 
-/// A call site that its holder keeps alive.
+/// A site, together with the handle that keeps it alive.
 enum Held {
     Dependency(Dependency, Idempotency),
     Operation(Operation),
@@ -157,7 +157,7 @@ impl Deref for Held {
 struct Repeats<S, P, Req> {
     /// The service that is cloned for each repeat.
     spare: S,
-    /// The service that said that it is ready; for the first attempt.
+    /// The service that said that it is ready. The first attempt uses it.
     ready: Option<S>,
     /// The request for the next attempt.
     request: Option<Req>,

@@ -1,7 +1,7 @@
 //! Every story, in both orders of call and commit, on both stores: the shop and the harbor agree in the end.
 //!
-//! Some stories are told at the same time, since most of each is waiting. Each has a database of its own, so that none
-//! waits for the lock of another.
+//! Some stories are told at the same time, since each mostly waits. Each has a database of its own, so that none waits
+//! for another's lock.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ async fn all_agree(place: fn() -> Place, prefix: &[&str], called: Called) {
             let turns = Arc::clone(&turns);
             tokio::spawn(async move {
                 let _turn = turns.acquire().await;
-                // Making a database blocks, and the harbors run on these threads.
+                // Making a database blocks the thread, and the harbors run on these threads.
                 let place = tokio::task::spawn_blocking(place).await.unwrap();
                 tell(&place.play(&name, called)).await
             })

@@ -1,9 +1,9 @@
-//! `kill -9` with 200 calls in flight: nothing is sent again blindly, nothing is done twice, and every outcome is
-//! learned.
+//! `kill -9` with 200 calls in flight. No call is sent again blindly, nothing takes effect twice, and every outcome
+//! becomes known.
 //!
-//! The usual durable engines, killed in this way, send all calls again. Here the provider is asked first about a call
-//! whose attempt is open. A provider that cannot be asked but knows keys gets it again under the same key with the same
-//! bytes.
+//! The usual durable engines send all calls again after such a kill. Here the provider is asked first about each call
+//! whose attempt has no known ending. If a provider cannot be asked but knows keys, the call is sent to it again with
+//! the same key and the same bytes.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -20,20 +20,20 @@ use tokio::process::{Child, Command};
 use crate::orders::Engine;
 use crate::{Place, program};
 
-/// The environment variable by which the process with the calls is told from the test.
+/// The environment variable that tells a process to make the calls. The test itself runs without it.
 pub(crate) const FLIGHT: &str = "SEAWALL_FLIGHT";
 
 const CALLS: usize = 200;
 const LEASE: Duration = Duration::from_secs(9);
 const QUIET: Duration = Duration::from_secs(2);
-/// How much longer than lease and quiet time the ledger may take.
+/// How much longer than the lease and the quiet time the ledger may take.
 const MARGIN: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 enum Provider {
     /// It can be asked what became of a charge.
     Asked,
-    /// It knows keys.
+    /// It knows idempotency keys.
     Keyed,
 }
 
@@ -74,7 +74,7 @@ fn declared(flight: &Flight) -> Durable {
     }
 }
 
-/// The process that records, and works until it is killed.
+/// The body of the process that records actions and works on them until it is killed.
 pub(crate) async fn fly(flight: &str) {
     let flight: Flight = serde_json::from_str(flight).unwrap();
     match flight.url.starts_with("sqlite:") {
@@ -149,7 +149,7 @@ async fn killed_in_flight<E: Engine>(place: Place, provider: Provider) {
     wait("all are resolved", async || done().await == CALLS).await;
     let took = killed.elapsed();
     println!("{CALLS} calls resolved {took:?} after the kill; lease {LEASE:?}, quiet {QUIET:?}");
-    // Three times the margin: other tests run on the same machine.
+    // The bound has three times the margin, because other tests run on the same machine.
     assert!(took < LEASE + QUIET + 3 * MARGIN, "{took:?}");
     judge(&books, provider);
 }

@@ -1,4 +1,5 @@
-//! The whole example is killed in the middle, with its harbor, and started again: it finishes, and then only reports.
+//! The whole example is killed in the middle, together with its harbor, and started again. It goes on to the end.
+//! Started once more, it only reports.
 
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use crate::{Place, tell};
 
 async fn finishes(place: Place, called: Called) {
     let play = place.play("rolled-back-lost-reply", called);
-    // It is dropped after this time: the shop's process is killed, and the harbor and the customer are gone.
+    // The future is dropped after this number of milliseconds. The shop's process is then killed, and the harbor and
+    // the customer end.
     for cut in [50, 400, 900, 1600] {
         let _ = tokio::time::timeout(Duration::from_millis(cut), tell(&play)).await;
     }

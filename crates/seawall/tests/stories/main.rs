@@ -1,6 +1,6 @@
-//! The failure stories, told by the example `shop` with real processes: what each must end in, and what must not happen.
+//! The failure stories, told by the example `shop` with real processes: how each must end, and what must not happen.
 //!
-//! The modules of the example are part of this program, and so is its shop: a test starts this same file again as the
+//! This program contains the modules of the example, and so its shop. A test starts this same program again as the
 //! process that dies.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
@@ -40,7 +40,7 @@ use scratch::Server;
 use shop::{Called, Settings};
 use stage::Play;
 
-/// This is not a test but the process that dies, if a test has started it for that.
+/// This is not a test: if a test has started this program for it, this is the process that dies.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn process_of_a_story() {
     if let Ok(settings) = std::env::var(SHOP) {
@@ -55,7 +55,7 @@ async fn process_of_a_story() {
     }
 }
 
-/// This program and the arguments by which it becomes [`process_of_a_story`].
+/// This program, and the arguments with which it runs [`process_of_a_story`].
 fn program() -> (PathBuf, Vec<String>) {
     let words = ["process_of_a_story", "--exact", "--nocapture", "--test-threads=1"];
     (std::env::current_exe().unwrap(), words.map(str::to_owned).to_vec())
@@ -82,7 +82,7 @@ impl Place {
             story: stories::named(story).unwrap_or_else(|| panic!("no story `{story}`")),
             called,
             url: self.url.clone(),
-            // Each story has its own, since they are told at the same time.
+            // Each story has books of its own, since several are told at the same time.
             books: Some(self.folder.path().join(format!("{story}-{}", called.as_str()))),
             program: program(),
         }

@@ -1,4 +1,4 @@
-//! A cancel API that fails for ever: a person is asked within the budget, and no other action waits for it.
+//! A cancel API that always fails: a person is asked after the set number of tries, and no other action is delayed.
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ async fn is_stuck_within_its_budget<E: Engine>(place: Place) {
     let tries = story.attempts.iter().filter(|attempt| attempt.kind == AttemptKind::Cancel).count();
     assert_eq!(tries, BUDGET, "{story:?}");
     let asked = books.snapshot().requests;
-    // Nothing is tried any more: a few scans pass without a request.
+    // Nothing is tried any more: some further scans of the worker pass without a request.
     for _ in 0..5 {
         charges.ledger().counts("harbor").await.unwrap();
         tokio::time::sleep(millis(60)).await;

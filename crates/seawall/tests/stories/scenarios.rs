@@ -1,5 +1,5 @@
-//! What a failure must end in, one line each: call after commit, on both stores. docs/ledger-scenarios.md lists these
-//! scenarios, and those that are tested elsewhere.
+//! How each failure must end, one scenario a line: call after commit, on both stores. docs/ledger-scenarios.md lists
+//! these scenarios, and those that are tested elsewhere.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::charges::QUIET;
 use crate::shop::Called;
 use crate::{Place, tell};
 
-/// A scenario: its name, the order, action and live effects in the end, and what must not have happened.
+/// A scenario: its name, how the order, the action and the live effects must be in the end, and what must not happen.
 struct Scenario {
     id: &'static str,
     order: &'static str,
@@ -26,7 +26,7 @@ struct Scenario {
 struct Seen {
     account: Account,
     attempts: Vec<AttemptRow>,
-    /// Requests for the charge that the harbor has read.
+    /// The number of requests for the charge that the harbor has read.
     sent: u64,
     refunds: u64,
 }
@@ -166,7 +166,7 @@ async fn hold(place: fn() -> Place) {
             let turns = Arc::clone(&turns);
             tokio::spawn(async move {
                 let _turn = turns.acquire().await;
-                // Making a database blocks, and the harbors run on these threads.
+                // Making a database blocks the thread, and the harbors run on these threads.
                 let place = tokio::task::spawn_blocking(place).await.unwrap();
                 tell(&place.play(scenario.id, Called::After)).await
             })
@@ -233,7 +233,7 @@ fn source(suite: &str) -> String {
         .collect()
 }
 
-/// On which stores a test runs: on both, on one, or there is none.
+/// The number of stores on which a test runs; 0 if there is no such test.
 fn stores(source: &str, name: &str) -> u32 {
     let is_test = |name: &str| {
         let at = source.find(&format!("async fn {name}()"));
@@ -241,7 +241,7 @@ fn stores(source: &str, name: &str) -> u32 {
             source[..at].trim_end().rsplit('\n').next().is_some_and(|line| line.starts_with("#[tokio::test"))
         })
     };
-    // A behaviour over any store, which the suite's list names.
+    // A function that is generic over the store. The suite's list names it, and runs it on both stores.
     let generic = source.contains(&format!("async fn {name}<"));
     let named =
         source.lines().any(|line| line.trim().trim_end_matches(',').rsplit("::").next() == Some(name));

@@ -1,5 +1,5 @@
-//! Databases for tests: an SQLite file in a temporary folder, and a database of a PostgreSQL that the tests start for
-//! themselves.
+//! Databases for tests: an SQLite file in a temporary folder, and a database on a PostgreSQL server that the tests
+//! start.
 
 #![allow(dead_code, reason = "each test file uses some of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
@@ -19,7 +19,7 @@ use scratch::Server;
 const ORDERS: &str =
     "CREATE TABLE orders (id BIGINT NOT NULL PRIMARY KEY, state TEXT NOT NULL DEFAULT 'new')";
 
-/// An SQLite file that is deleted with this.
+/// An SQLite file, which is deleted when this is dropped.
 pub(crate) struct File(tempfile::TempDir);
 
 impl File {
@@ -45,12 +45,12 @@ impl File {
     }
 }
 
-/// The URL of a fresh database on the shared server.
+/// The URL of a new database on the shared server.
 pub(crate) fn postgres() -> String {
     Server::shared().database()
 }
 
-/// A pool on such a database, with a table of orders.
+/// A pool for such a database, which gets a table of orders.
 pub(crate) async fn postgres_pool(url: &str, connections: u32) -> PgPool {
     let pool = PoolOptions::new().max_connections(connections);
     let pool = pool.acquire_timeout(Duration::from_secs(90)).connect(url).await.unwrap();

@@ -1,4 +1,4 @@
-//! A shop's database, a ledger in it, and a harbor: what the stories need, on either store.
+//! A shop's database, a ledger in it, and a harbor, as the stories need them. It works on both stores.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -19,19 +19,19 @@ use tokio::task::JoinHandle;
 
 use super::databases;
 
-/// How long anything may take before a test gives up: only a test that fails waits for it.
+/// How long a test waits for something before it fails. A test that passes never waits this long.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The time of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// Long enough for one attempt, short enough to wait for.
+/// Long enough for one attempt, and short enough for a test to wait for it.
 pub(crate) const SHORT_SETTLE: Duration = Duration::from_secs(6);
 
 type Followed<'a> =
     std::pin::Pin<Box<dyn Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send + 'a>>;
 
-/// The business side: a table of orders beside the ledger.
+/// The business data: a table of orders in the same database as the ledger.
 #[allow(async_fn_in_trait, reason = "of tests alone")]
 pub(crate) trait Orders<S: Store> {
     type Tx;
@@ -41,7 +41,7 @@ pub(crate) trait Orders<S: Store> {
     async fn commit(&self, tx: Self::Tx);
     async fn rollback(&self, tx: Self::Tx);
     async fn state(&self, key: &str) -> String;
-    /// What is written in the transaction of an end.
+    /// What the business writes in the transaction in which the ledger writes an end.
     fn follow<'a>(conn: &'a mut S::Connection, action: &'a Action) -> Followed<'a>;
 }
 
@@ -96,7 +96,7 @@ macro_rules! orders {
 orders!(SqliteOrders, SqlitePool, sqlx::Sqlite, Sqlite, sqlx::SqliteConnection, "BEGIN IMMEDIATE");
 orders!(PostgresOrders, PgPool, sqlx::Postgres, Postgres, sqlx::PgConnection, "BEGIN");
 
-/// Everything of one story.
+/// Everything that one story needs.
 pub(crate) struct Stage<S: Store, D> {
     store: S,
     pub(crate) orders: D,
@@ -108,7 +108,7 @@ pub(crate) struct Stage<S: Store, D> {
     _file: Option<databases::File>,
 }
 
-/// A harbor, which ends when this is dropped.
+/// A harbor, which is stopped when this is dropped.
 pub(crate) struct Running(JoinHandle<()>);
 
 impl Drop for Running {
@@ -117,7 +117,7 @@ impl Drop for Running {
     }
 }
 
-/// A ledger at work, and the handle to its one operation.
+/// A running ledger, and the handle to its one operation.
 pub(crate) struct Rig<S: Store> {
     pub(crate) charges: Actions<S>,
     worker: Worker,
@@ -171,7 +171,7 @@ fn quick(charge: DurableBuilder) -> DurableBuilder {
 }
 
 impl<S: Store, D: Orders<S>> Stage<S, D> {
-    /// From now on these go wrong.
+    /// From now on the harbor follows this script of faults.
     pub(crate) fn faults(&self, script: &str) {
         self.faults.set(Some(script.parse::<Script>().unwrap()));
     }
@@ -234,7 +234,7 @@ impl<S: Store, D: Orders<S>> Stage<S, D> {
         self.rig_at(self.address, with)
     }
 
-    /// The same, with the provider at another address.
+    /// The same as `rig`, with the provider at another address.
     pub(crate) fn rig_at(
         &self,
         at: SocketAddr,
@@ -244,7 +244,7 @@ impl<S: Store, D: Orders<S>> Stage<S, D> {
         self.started(&charge, &charge)
     }
 
-    /// The same, with what is written in the transaction of an end.
+    /// The same as `rig`, with a handler that writes in the transaction of an end.
     pub(crate) fn rig_following(&self, with: impl FnOnce(DurableBuilder) -> DurableBuilder) -> Rig<S>
     where
         D: 'static,
@@ -271,7 +271,7 @@ impl<S: Store, D: Orders<S>> Stage<S, D> {
         assert!(!self.harbor.0.is_finished(), "the harbor runs");
     }
 
-    /// The action at its end, which the worker finds by itself.
+    /// Waits until the action has ended by the worker's own work, and returns it.
     pub(crate) async fn resolved(&self, rig: &Rig<S>, outcome: Outcome) -> Outcome {
         self.at(rig, outcome, |end| end.is_some()).await
     }

@@ -2,8 +2,7 @@
 
 use super::*;
 
-/// A proxy for one CONNECT: answers `answer`, and on a 2xx passes bytes to `to`. Returns what it was
-/// asked.
+/// A proxy for one CONNECT. It answers `answer`, and on a 2xx passes bytes to `to`. Returns the request that it got.
 async fn connect_proxy(answer: &'static str, to: u16) -> (u16, JoinHandle<String>) {
     let (listener, port) = listener().await;
     let task = tokio::spawn(async move {

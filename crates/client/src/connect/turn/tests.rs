@@ -19,7 +19,7 @@ fn in_turns<F: Future<Output = ()> + Send + 'static>(body: F) {
     thread.join().unwrap();
 }
 
-/// A connection that we made, and its other end.
+/// A connection that we made, and its peer.
 async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (ours, theirs) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
@@ -92,7 +92,7 @@ fn an_answer_is_sent_though_its_connection_ends() {
     in_turns(async {
         let (mut ours, theirs) = pair().await;
         let mut theirs = Counted::accepted(theirs);
-        // The reactor learns that the socket can be written to.
+        // The reactor sees that the socket is writable.
         theirs.write_all(&[b'-'; MESSAGE_BYTES + 1]).await.unwrap();
         write_now(&mut theirs, b"done");
         drop(theirs);
@@ -125,7 +125,7 @@ fn what_a_full_socket_leaves_behind_follows_in_order() {
         let sender = tokio::spawn(async move {
             let mut sent = 0_usize;
             while sent < TOTAL {
-                // Messages of many lengths, each byte telling its place.
+                // Messages of many lengths. Each byte's value depends on its position.
                 let length = (1 + sent % 15_000).min(TOTAL - sent);
                 let message: Vec<u8> = (sent..sent + length).map(|at| (at % 251) as u8).collect();
                 ours.write_all(&message).await.unwrap();
