@@ -41,7 +41,7 @@ enum Taken {
     Refused,
 }
 
-/// How often a change is offered again that the database refuses.
+/// If the database refuses a change, the change is offered again this number of times.
 const OFFERS: u32 = 5;
 
 impl<S: Store> Inner<S> {

@@ -293,7 +293,7 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     ///
-    /// The store's errors.
+    /// An error of the store.
     pub async fn list(&self, filter: &Filter) -> Result<Vec<Action>, Error> {
         Ok(self.inner.store.list(filter).await?)
     }
@@ -303,7 +303,7 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     ///
-    /// The store's errors.
+    /// An error of the store.
     pub async fn counts(&self, dependency: &str) -> Result<Counts, Error> {
         Ok(self.inner.store.counts(dependency).await?)
     }

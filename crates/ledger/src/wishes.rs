@@ -44,7 +44,7 @@ impl By {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Takes the outcome in, in the transaction that writes the business row: both are committed or neither is. If the
+    /// Settles an action in the transaction that writes the business row: both are committed or neither is. If the
     /// action is settled already, nothing changes. All members of a scope settle together.
     ///
     /// # Errors

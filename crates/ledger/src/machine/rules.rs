@@ -85,8 +85,8 @@ pub struct Rules {
     pub on_unknown: OnUnknown,
     /// How the action is settled. Default: by the provider's answer.
     pub settle: SettleBy,
-    /// For how long after the record an action is tried that cannot have taken effect. Default 10 min. After that it
-    /// fails.
+    /// As long as no attempt can have taken effect, the action is tried for this time after it was recorded, and then
+    /// fails. Default 10 min.
     pub give_up: Duration,
     /// How long after the last possible send an attempt may still take effect. "Not found" is believed only after this
     /// time. Default 2 min.

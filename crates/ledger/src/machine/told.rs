@@ -219,8 +219,8 @@ impl Case<'_> {
         to.next_at = self.later(to.logged, report);
     }
 
-    /// Whether a "no" says nothing even about its own attempt. It may have been said before the provider looked up the
-    /// key, when an earlier attempt with the same key is still open.
+    /// Whether a "no" says nothing even about its own attempt. If an earlier attempt is still open, a 401, 403 or 422
+    /// may have been said before the provider looked up the key.
     fn says_nothing(&self, report: &Report) -> bool {
         self.state.open_attempts > 1 && matches!(report.status, Some(401 | 403 | 422))
     }
@@ -430,9 +430,8 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// Takes the answer "no such effect". Its generation of the key is of no more use, since the provider may give the
-    /// same answer to that key for ever. The answer is believed only if the generation was first sent after the quiet
-    /// time.
+    /// Takes the answer "no such effect". The key of this generation is not used again, since the provider may give the
+    /// same answer to it for ever. The answer is believed only if the generation was first sent after the quiet time.
     fn no_such(&self, draft: &mut Draft, report: &Report) {
         match self.state.known {
             Known::Unknown if self.state.cancel_gen_early => {

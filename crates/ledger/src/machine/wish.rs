@@ -102,8 +102,8 @@ pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Writ
     not_yet.map_or(Ok(writes), Err)
 }
 
-/// The change after which the effect is not wanted any more. `Ok(None)` means that it is cancelled already, or is being
-/// cancelled. For a scope, call this for every member.
+/// The change that cancels an action, so that its effect is not to exist any more. `Ok(None)` means that the action is
+/// cancelled already, or is being cancelled. For a scope, call this for every member.
 ///
 /// # Errors
 ///
@@ -168,8 +168,9 @@ pub fn resolve(
     Some(draft.written())
 }
 
-/// The change that follows from a webhook's report; `None` if nothing changes. "Applied" is taken as a fact whoever
-/// reports it, since nobody can see an effect that does not exist. Every other report only makes a worker ask sooner.
+/// The change that follows from a webhook's report; `None` if nothing changes. "Applied" is taken as a fact, whichever
+/// sender reports it, since nobody can see an effect that does not exist. Every other report only makes a worker ask
+/// sooner.
 #[must_use]
 pub fn observe(state: &State, rules: &Rules, origin: Origin, what: Observed, now: Stamp) -> Option<Write> {
     let mut draft = Draft::of(state, now);

@@ -97,7 +97,7 @@ impl<S: Store + Tables> Reconciler<S> {
     ///
     /// # Errors
     ///
-    /// The store's errors.
+    /// An error of the store.
     pub async fn reports(&self, before: Option<ReportId>, most: u32) -> Result<Vec<Report>, Error> {
         Ok(self.shelf().list(&self.settings.dependency, before, most.min(1000)).await?)
     }
@@ -136,7 +136,7 @@ impl<S: Store + Tables> Reconciler<S> {
     ///
     /// # Errors
     ///
-    /// The store's errors.
+    /// An error of the store.
     pub async fn forget(&self, before: Stamp) -> Result<u64, Error> {
         Ok(self.shelf().forget(&self.settings.dependency, before).await?)
     }

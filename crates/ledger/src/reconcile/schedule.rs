@@ -27,7 +27,7 @@ impl<S: Store + Tables> Reconciler<S> {
     ///
     /// # Errors
     ///
-    /// The store's errors.
+    /// An error of the store.
     pub async fn tick(&self) -> Result<Option<Report>, Error> {
         let now = self.ledger.store().ask_time().await?.now();
         let shelf = self.shelf();
