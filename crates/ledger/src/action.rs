@@ -1,7 +1,7 @@
 //! What is recorded of an action, and how large it may be.
 //!
-//! Sizes are checked before anything is written. Otherwise a row that one store takes and another one cuts, or that
-//! fits the table but not an index, would fail inside the caller's transaction, at the worst moment.
+//! Sizes are checked before anything is written. Otherwise a row could be too large for one of the databases or for an
+//! index. The error would then come inside the caller's transaction, at the worst moment.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use uuid::Uuid;
 use crate::error::Misuse;
 use crate::machine::{AttemptRow, Scope, Stamp, State};
 
-/// An action's name in the ledger: a UUID of version 7, which is made where the action is recorded.
+/// The id of an action in the ledger: a UUID of version 7. It is made when the action is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionId(Uuid);
 
 impl ActionId {
-    /// A new id. To the millisecond, later ids sort after earlier ones.
+    /// Makes a new id. Ids sort by the time at which they were made, to the millisecond.
     #[must_use]
     pub fn new() -> ActionId {
         ActionId(Uuid::now_v7())
@@ -27,7 +27,7 @@ impl ActionId {
         ActionId(Uuid::from_u128(bits))
     }
 
-    /// Its bits.
+    /// The bits of the id.
     #[must_use]
     pub const fn as_u128(self) -> u128 {
         self.0.as_u128()
@@ -59,18 +59,18 @@ impl fmt::Display for ActionId {
     }
 }
 
-/// An action as its caller states it.
+/// An action that is to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAction {
     /// The name of the dependency in the configuration.
     pub dependency: String,
-    /// The name of the operation there.
+    /// The name of the operation in that dependency.
     pub operation: String,
     /// The name of the action, for the provider and for the caller. It is unique within a dependency.
     pub key: String,
     /// What is sent, in the form that the remote understands. It is kept and sent unchanged, and holds no credentials.
     pub request: Vec<u8>,
-    /// The actions with which this one settles, if there are any.
+    /// The scope, if the action settles together with others.
     pub scope: Option<Scope>,
 }
 
@@ -92,7 +92,7 @@ impl NewAction {
         }
     }
 
-    /// An action that settles together with others: `size` actions have the scope `name`.
+    /// An action that settles together with others. All of them name the same scope, and `size` is their number.
     #[must_use]
     pub fn in_scope(mut self, name: impl Into<String>, size: u32) -> NewAction {
         self.scope = Some(Scope { name: name.into(), size });
@@ -100,20 +100,21 @@ impl NewAction {
     }
 }
 
-/// How large what is recorded may be. Begin with the defaults, and change what has to be different.
+/// The bounds on the sizes of what is recorded. Begin with the defaults, and change what has to be different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sizes {
-    /// The most bytes of a key, and of a scope's name. Default 255: no provider takes more, and it fits every index.
+    /// The most bytes of a key, and of a scope's name. Default 255: no provider takes more, and every index can hold
+    /// it.
     pub key: usize,
     /// The most bytes of a dependency's or an operation's name. Default 100.
     pub name: usize,
-    /// The most bytes of a request. Default 1 MiB: it is read and written with the row.
+    /// The most bytes of a request. Default 1 MiB, since the whole request is read and written with the row.
     pub request: usize,
-    /// The most bytes of an answer that is kept. Default 256 KiB. A longer answer is not kept at all, since one half of
-    /// it would be read wrongly.
+    /// The most bytes of an answer that is kept. Default 256 KiB. Nothing is kept of a longer answer, since a part of
+    /// it could be read wrongly.
     pub answer: usize,
-    /// The most members of a scope. Default 64: all of them are locked together.
+    /// The most members of a scope. Default 64, since all members are locked together.
     pub scope: u32,
 }
 
@@ -124,7 +125,7 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    /// Checks whether `new` fits. The error says what does not fit, and how large it is.
+    /// Checks that `new` is within the bounds. The error says what is too large, and how large it is.
     pub fn check(&self, new: &NewAction) -> Result<(), Misuse> {
         word("dependency", &new.dependency, self.name)?;
         word("operation", &new.operation, self.name)?;
@@ -157,21 +158,21 @@ fn word(what: &'static str, text: &str, most: usize) -> Result<(), Misuse> {
 /// An action as it stands in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
-    /// Its name in the ledger.
+    /// The id of the action in the ledger.
     pub id: ActionId,
     /// The name of the dependency.
     pub dependency: String,
-    /// The name of the operation there.
+    /// The name of the operation in that dependency.
     pub operation: String,
-    /// Its key.
+    /// The key of the action: its name for the provider and for the caller.
     pub key: String,
-    /// The actions with which it settles, if there are any.
+    /// The scope, if the action settles together with others.
     pub scope: Option<Scope>,
-    /// What is sent.
+    /// The request that is sent, unchanged, with every attempt.
     pub request: Vec<u8>,
     /// When it was recorded, on the database's clock.
     pub created_at: Stamp,
-    /// Everything of it that changes.
+    /// The part of the action that changes.
     pub state: State,
 }
 
@@ -190,13 +191,14 @@ impl Action {
         }
     }
 
-    /// The key of its cancel in the current generation. One key asks one question and gets one definite answer.
+    /// The key under which the cancel of the current generation is sent. A new generation has a new key, since a
+    /// provider may give the same answer to one key for ever.
     #[must_use]
     pub fn cancel_key(&self) -> String {
         format!("{}:c:{}", self.key, self.state.cancel_gen)
     }
 
-    /// Whether `new` says the same as this action, so that recording it again gives this one.
+    /// Whether `new` describes this action. If so, recording `new` again returns this action.
     #[must_use]
     pub fn is_of(&self, new: &NewAction) -> bool {
         self.dependency == new.dependency
@@ -212,22 +214,22 @@ impl Action {
 pub struct Mark {
     /// When, on the database's clock.
     pub at: Stamp,
-    /// A person, the name of a token, or a program.
+    /// The person, the name of a token, or the program that did it.
     pub who: String,
     /// What was done, in one word: `retry`, `resolve`, `observe`, `orphan`.
     pub what: String,
-    /// The reason given.
+    /// The reason that was given.
     pub why: String,
 }
 
-/// An action with its whole story.
+/// An action with its attempts and with the changes made by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Story {
     /// The action.
     pub action: Action,
     /// Its attempts, in the order of their recording.
     pub attempts: Vec<AttemptRow>,
-    /// What people did with it.
+    /// The changes made by hand.
     pub marks: Vec<Mark>,
 }
 

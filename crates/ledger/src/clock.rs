@@ -1,15 +1,16 @@
 //! The database's time, known without asking the database each time.
 //!
-//! Several workers whose own clocks differ share one clock: the database's. Asking it before each decision would cost a
-//! round trip. The obvious short cut is the machine's own wall clock. With it, a worker whose clock is fast believes
-//! that a quiet time is over which still runs. So each answer that carries the database's time is kept together with
-//! two moments of the monotonic clock: before the question and after the answer. Both directions are then bounded on
-//! the safe side:
+//! The workers' own clocks differ, so all of them use the database's clock. Asking the database before each decision
+//! would cost a round trip. The obvious short cut is the machine's own wall clock. But a worker whose clock is ahead
+//! would then believe that a quiet time is over while it still runs. So each answer that carries the database's time is
+//! kept together with two moments of the monotonic clock: before the question and after the answer. These give two
+//! bounds, and both are on the safe side:
 //!
 //! - [`DbClock::now`] counts from the moment at which the answer had *arrived*. It is never later than the database's
 //!   own clock, so deadlines that are computed from it come out earlier.
-//! - [`DbClock::instant_of`] counts from the moment *before the question*. The database's clock does not show that time
-//!   before this machine reaches the moment. A byte that was sent before the moment was sent before the deadline.
+//! - [`DbClock::instant_of`] counts from the moment *before the question*. The moment that it returns is never later
+//!   than the one at which the database's clock shows the given time. So a byte that is sent before the returned moment
+//!   is sent before the deadline.
 
 use std::time::{Duration, Instant};
 
@@ -24,13 +25,13 @@ pub struct DbClock {
 }
 
 impl DbClock {
-    /// An answer of the database: its clock showed `stamp` at some moment between `asked` and now.
+    /// Keeps an answer of the database: its clock showed `stamp` at some moment between `asked` and now.
     #[must_use]
     pub fn heard(stamp: Stamp, asked: Instant) -> DbClock {
         DbClock { stamp, asked, heard: Instant::now() }
     }
 
-    /// The database's time, or an earlier one.
+    /// The database's time at this moment, or an earlier time.
     #[must_use]
     pub fn now(&self) -> Stamp {
         self.now_at(Instant::now())
@@ -40,7 +41,8 @@ impl DbClock {
         self.stamp.saturating_add(instant.saturating_duration_since(self.heard))
     }
 
-    /// The moment on this machine's monotonic clock at which the database's clock shows `stamp`, or an earlier one.
+    /// The moment at which the database's clock will show `stamp`, or an earlier moment, on this machine's monotonic
+    /// clock.
     #[must_use]
     pub fn instant_of(&self, stamp: Stamp) -> Instant {
         let ahead = stamp.since(self.stamp);
@@ -52,7 +54,7 @@ impl DbClock {
         moved.unwrap_or(self.asked)
     }
 
-    /// How old the answer is. An old one is worth less, since two clocks drift apart.
+    /// How old the answer is. The older it is, the less exact it is, since the two clocks drift apart.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.heard.elapsed()
@@ -68,11 +70,11 @@ mod tests {
         let asked = Instant::now();
         let clock =
             DbClock { stamp: Stamp::from_micros(1_000_000), asked, heard: asked + Duration::from_millis(40) };
-        // The database looked at its clock at some moment of those 40 ms. A second after the answer it shows at least
-        // this.
+        // The database read its clock at some moment of those 40 ms. One second after the answer its clock shows at
+        // least this time.
         let later = asked + Duration::from_millis(1040);
         assert_eq!(clock.now_at(later), Stamp::from_micros(2_000_000));
-        // And it shows two seconds no earlier than one second after the question.
+        // And it shows two seconds one second after the question at the earliest.
         assert_eq!(clock.instant_of(Stamp::from_micros(2_000_000)), asked + Duration::from_secs(1));
         assert!(
             clock.now_at(clock.instant_of(Stamp::from_micros(2_000_000))) <= Stamp::from_micros(2_000_000)

@@ -1,8 +1,8 @@
-//! Executes what the machine plans for one row, until there is nothing more to do now.
+//! Executes what the machine plans for one row, until nothing more is to be done now.
 //!
-//! Nothing is sent before the store has taken the write that records it. No database connection is held during the wait
-//! for the provider. The provider's answer is kept here until it is written, however long the database is away, since
-//! nothing else knows it by then. If the row has moved on meanwhile, the machine says what the answer is still worth.
+//! Nothing is sent before the store has taken the write that records it. No database connection is held while the
+//! provider is asked. The provider's answer is kept in memory until it is written, however long the database is away,
+//! since it is stored nowhere else. If the row has changed meanwhile, the machine decides what the answer still means.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,8 @@ use crate::operation::{Operation, origin};
 use crate::remote::Delivery;
 use crate::store::{Change, Changed, Follow, Store};
 
-/// How long an answer of the database with its time is used. After that it is asked again, since clocks drift.
+/// How long an answer of the database with its time is used. An older answer is replaced by a new one, since clocks
+/// drift.
 const CLOCK_AGE: Duration = Duration::from_secs(5);
 
 /// The longest wait between two tries to write while the database is away.
@@ -30,17 +31,17 @@ const AWAY_CAP: Duration = Duration::from_secs(1);
 
 /// What became of a write.
 enum Taken {
-    /// The row is as the write made it.
+    /// It was taken; this is the action as it is now.
     Yes(Box<Action>),
-    /// The row had moved on.
+    /// It was not taken, since the row had changed. This is the row as it is now; `None` if it is gone.
     No(Option<Box<Action>>),
-    /// The application's handler failed.
+    /// The application's handler failed, so nothing was written. Here are the write and the reason.
     HandlerFailed(Box<Write>, String),
-    /// The database does not take the write, however often it is offered. The row is left until its lease ends.
+    /// The database refused the write each time that it was offered. The row stays as it is until its lease ends.
     Refused,
 }
 
-/// How often a change that the database refuses is offered.
+/// If the database refuses a change, the change is offered again this number of times.
 const OFFERS: u32 = 5;
 
 impl<S: Store> Inner<S> {
@@ -50,8 +51,8 @@ impl<S: Store> Inner<S> {
         if clock.age() < CLOCK_AGE { Ok(clock) } else { self.store.ask_time().await }
     }
 
-    /// Goes on with a row that this incarnation has claimed. Returns the row as it stands when there is nothing more to
-    /// do now, or when the row is no longer ours; `None` if it is gone.
+    /// Works on a row that this process has claimed. Returns the row as it is when nothing more is to be done now, or
+    /// when the row is no longer ours; `None` if the row is gone or a write was refused.
     pub(crate) async fn drive(&self, mut action: Action) -> Option<Action> {
         let Ok(operation) = self.operations.of(&action).cloned() else {
             return Some(self.lay_aside(action).await);
@@ -65,8 +66,8 @@ impl<S: Store> Inner<S> {
             let step = plan(&action.state, &operation.rules, origin(&action), now, self.owner);
             action = match step {
                 Step::Leave => return Some(action),
-                // In boxes, so that the future that waits for the provider does not reserve the room of every other
-                // step.
+                // Each step is in a box, because otherwise the future that waits for the provider would reserve memory
+                // for all the other steps.
                 Step::Change(write) => Box::pin(self.change(&operation, action, write)).await?,
                 Step::Perform(write) => Box::pin(self.perform(&operation, action, write)).await?,
                 Step::Cancel(write) => Box::pin(self.undo(&operation, action, write)).await?,
@@ -76,7 +77,7 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// As [`Inner::time`], but it waits for as long as the database is away.
+    /// As [`Inner::time`], but if the database is away, it waits until the database is back.
     async fn patient_time(&self) -> DbClock {
         let mut tries = 0;
         loop {
@@ -96,7 +97,8 @@ impl<S: Store> Inner<S> {
         tokio::time::sleep(Draw::new(fastrand::u64(..)).share_of(bound)).await;
     }
 
-    /// A row of an operation that is not declared here. Another worker may know the operation.
+    /// Puts a row off for a minute, since its operation is not declared in this process. Another worker may know the
+    /// operation.
     async fn lay_aside(&self, action: Action) -> Action {
         tracing::warn!(action = %action.id, dependency = %action.dependency, operation = %action.operation,
             "an action of an operation that is not declared here is left for a minute");
@@ -110,12 +112,12 @@ impl<S: Store> Inner<S> {
             ..action.state.clone()
         };
         let write = Write { from: action.state.version, to, attempt: None, breaks_scope: false };
-        // If this fails the lease ends by itself.
+        // If this write fails, another worker can claim the row when the lease ends.
         let _ = self.offer(&action, write, None).await;
         action
     }
 
-    /// Offers a write to the store, and again while the database is away.
+    /// Offers a write to the store. While the database is away, the write is offered again and again.
     async fn offer(&self, action: &Action, write: Write, follow: Option<Follow<S::Connection>>) -> Taken {
         let mut tries = 0;
         let changed = action.in_state(write.to.clone());
@@ -123,7 +125,7 @@ impl<S: Store> Inner<S> {
         loop {
             match self.store.change(change.clone()).await {
                 Ok(Changed::Taken) => {
-                    // Usually the store has already let go of its own handle by now.
+                    // Usually the store has dropped its own reference by now, so nothing is copied.
                     let action =
                         Arc::try_unwrap(change).map_or_else(|shared| shared.action.clone(), |own| own.action);
                     return Taken::Yes(Box::new(action));
@@ -150,7 +152,7 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// The application's handler, where this write ends the action.
+    /// The application's handler, if this write ends the action.
     fn follow_of(&self, operation: &Operation<S>, write: &Write) -> Option<Follow<S::Connection>> {
         match write.to.end {
             Some(End::Done | End::Failed | End::Cancelled) => operation.follow.clone(),
@@ -158,7 +160,7 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Has a write taken, and returns the row as it stands then.
+    /// Offers a write to the store, and returns the row as it is then.
     async fn change(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
         let (follow, breaks_scope) = (self.follow_of(operation, &write), write.breaks_scope);
         match self.offer(&action, write, follow).await {
@@ -180,9 +182,10 @@ impl<S: Store> Inner<S> {
         action
     }
 
-    /// The handler failed, and with it the write that ends the action. What was learned is written all the same. The
-    /// end is tried again later, for as long as it takes: the mistake is in the application, and mending the program
-    /// usually mends all rows together. So the row does not become `stuck`. It says what is wrong, and is counted.
+    /// Is called when the handler failed, so that the write that ends the action was not taken. What was learned from
+    /// the provider is written without that end. The end is tried again later, without a bound on the tries: the
+    /// mistake is in the application, and correcting the program usually helps all rows at the same time. So the row
+    /// does not become `stuck`. Its `why` says what is wrong, and it is counted as failing.
     async fn without_handler(
         &self,
         operation: &Arc<Operation<S>>,
@@ -299,12 +302,12 @@ impl<S: Store> Inner<S> {
         self.tell(operation, action, Event::Confirmed(question, found, report)).await
     }
 
-    /// An answer that is too long is not kept at all, since one half of it would be read wrongly.
+    /// Nothing is kept of an answer that is too long, since a part of it could be read wrongly.
     fn kept(&self, answer: Option<Vec<u8>>) -> Option<Vec<u8>> {
         answer.filter(|answer| answer.len() <= self.sizes.answer)
     }
 
-    /// Writes what an event means. The machine is asked again each time that the row has moved on.
+    /// Writes what an event means. If the row has changed, the machine is asked again.
     async fn tell(&self, operation: &Arc<Operation<S>>, mut action: Action, event: Event) -> Option<Action> {
         let mut tries = 0;
         loop {
@@ -338,7 +341,7 @@ impl<S: Store> Inner<S> {
         let settled = loop {
             match self.store.settle_scope(scope.clone(), self.follow_any()).await {
                 Ok(settled) => break settled,
-                // The handler of a member fails, or the database refuses.
+                // The handler of a member failed, or the database refused.
                 Err(e) if e.trouble() == Trouble::Refused => {
                     let version = action.state.version.saturating_add(1);
                     let to = State { version, ..action.state.clone() };
@@ -362,7 +365,7 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// The handler of the operation that an action is of.
+    /// A handler that calls the handler of each action's own operation.
     fn follow_any(&self) -> Option<Follow<S::Connection>> {
         if !self.operations.any_follows() {
             return None;
@@ -376,8 +379,8 @@ impl<S: Store> Inner<S> {
         }))
     }
 
-    /// The other members of a broken scope are to be cancelled. A member that is missed here finds out when it tries to
-    /// settle.
+    /// Cancels the other members of a broken scope. A member that is missed is cancelled when its worker tries to
+    /// settle the scope.
     async fn break_scope(&self, action: &Action) {
         let Some(scope) = &action.scope else { return };
         let members = match self.store.members(&scope.name).await {
@@ -393,15 +396,15 @@ impl<S: Store> Inner<S> {
             let wish = cancel(&member.state, &operation.rules, CancelBy::Transaction, now);
             if let Ok(Some(write)) = wish {
                 let follow = self.follow_of(operation, &write);
-                // A member that has moved on meanwhile is being worked on. That worker will find the scope broken.
+                // If a member has changed meanwhile, another worker is working on it, and will find the scope broken.
                 let _ = self.offer(&member, write, follow).await;
             }
         }
     }
 }
 
-/// An action that was recorded by plain SQL was made without the rules of its operation, so its time to settle is still
-/// missing.
+/// Sets the time to settle if it is missing. It is missing in an action that was recorded by plain SQL, since SQL does
+/// not know the rules of the operation.
 fn with_deadline(action: &Action, rules: &Rules) -> Option<Write> {
     match (rules.settle, action.state.settle_by, action.state.end) {
         (SettleBy::Explicit(within), None, None) if action.state.goal == Goal::Perform => {
@@ -426,7 +429,7 @@ pub(crate) fn has_outcome(state: &State) -> bool {
     state.end.is_some() || waits_for_caller
 }
 
-/// The wait from now until a moment of the monotonic clock.
+/// How long it takes from now until the database's clock shows `stamp`, or a shorter time.
 pub(crate) fn until(clock: &DbClock, stamp: Stamp) -> Duration {
     clock.instant_of(stamp).saturating_duration_since(Instant::now())
 }

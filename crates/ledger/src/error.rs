@@ -1,33 +1,33 @@
-//! There are three kinds of "no", and three types: a refusal is the ledger's own, a store's error is the database's,
-//! and a misuse is the caller's mistake.
+//! The errors of the ledger have three types. A refusal is the ledger's own "no", a store's error comes from the
+//! database, and a misuse is a mistake of the caller.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// The ledger said no. In a transaction this means that it has to roll back.
+/// The ledger said no. If this happens in a transaction, the transaction has to roll back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The key was recorded before, with another request.
     KeyConflict,
-    /// The action is being cancelled, or was cancelled: its deadline passed, or somebody asked for it.
+    /// The action is being cancelled, or was cancelled, since its deadline had passed or somebody asked for it.
     TooLate,
-    /// It is not known yet whether it took effect.
+    /// It is not known yet whether the action took effect.
     NotKnown,
-    /// It did not take effect, and will not.
+    /// The action did not take effect, and will not.
     Failed,
-    /// It is settled. Only a caller that can undo the settled business row as well may undo it.
+    /// The action is settled. It can be cancelled only in a transaction that also takes the business row back.
     Settled,
     /// There is no such action.
     NotFound,
     /// Only a stuck action can be retried or resolved.
     NotStuck,
-    /// Another worker is working on it.
+    /// Other writers changed the action again and again, so that this change could not be written.
     InProgress,
 }
 
 impl Refusal {
-    /// The word for it.
+    /// The word for this refusal.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,35 +53,35 @@ impl fmt::Display for Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// Something is longer than it may be.
+    /// Something is larger than allowed.
     TooLarge {
-        /// What is too long.
+        /// What is too large.
         what: &'static str,
-        /// How long it is.
+        /// Its size in bytes.
         bytes: usize,
-        /// How long it may be.
+        /// The most bytes that are allowed.
         most: usize,
     },
-    /// A name is empty.
+    /// A name must not be empty.
     Empty {
         /// Which name.
         what: &'static str,
     },
-    /// A name holds a control character.
+    /// A name must not contain a control character.
     ControlCharacter {
         /// Which name.
         what: &'static str,
     },
-    /// A scope without members, or with more than the bound.
+    /// A scope has no members, or more members than allowed.
     ScopeSize {
         /// Its size.
         size: u32,
         /// The most members that it may have.
         most: u32,
     },
-    /// The scope was recorded before with another size.
+    /// The scope was recorded before, with another size.
     ScopeChanged {
-        /// The size it has.
+        /// The size with which the scope was recorded.
         size: u32,
     },
     /// No such operation was declared.
@@ -118,16 +118,16 @@ impl StdError for Misuse {}
 /// What an error of the database means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trouble {
-    /// The database cannot be reached, or went away in the middle. What was written may stand or not: read it before
-    /// writing again.
+    /// The database could not be reached, or the connection was lost in the middle. It is not known whether the write
+    /// was made, so read the row before writing again.
     Away,
-    /// Another transaction holds what was wanted. Nothing was changed; a later try may work.
+    /// Another transaction holds the row. Nothing was changed. A later try may succeed.
     Busy,
     /// The database refused the transaction in favour of another one (40001, 40P01). Nothing was changed; run it again.
     Again,
     /// The database refused. Nothing was changed, and the same statement will be refused again.
     Refused,
-    /// A row or the schema is not of this version.
+    /// The row or the schema was written by another version of the program.
     Foreign,
 }
 
@@ -139,19 +139,19 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// An error with this meaning.
+    /// Makes an error with this meaning, from the error that caused it.
     #[must_use]
     pub fn new(trouble: Trouble, source: impl Into<Box<dyn StdError + Send + Sync>>) -> StoreError {
         StoreError { trouble, source: source.into() }
     }
 
-    /// What it means.
+    /// What the error means for the caller.
     #[must_use]
     pub fn trouble(&self) -> Trouble {
         self.trouble
     }
 
-    /// The same error for another caller, where one statement carried the writes of many.
+    /// The same error once more. It is used when one statement carried the writes of several callers.
     #[must_use]
     pub fn repeated(&self) -> StoreError {
         StoreError::new(self.trouble, self.source.to_string())
@@ -183,16 +183,16 @@ impl StdError for StoreError {
 pub enum Error {
     /// The ledger refused.
     Refused(Refusal),
-    /// It was the caller's mistake.
+    /// The caller made a mistake.
     Misused(Misuse),
     /// The database failed.
     Store(StoreError),
-    /// A handler of the application failed; its transaction was rolled back.
+    /// A handler of the application failed, and its transaction was rolled back.
     Handler(Box<dyn StdError + Send + Sync>),
 }
 
 impl Error {
-    /// The ledger's own refusal, if it is one.
+    /// The refusal, if the ledger itself refused. `None` for every other error.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
@@ -201,7 +201,7 @@ impl Error {
         }
     }
 
-    /// What the database's error means, if it is one.
+    /// What the error means for the caller, if it comes from the database. `None` for every other error.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         match self {

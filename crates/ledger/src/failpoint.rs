@@ -1,11 +1,11 @@
-//! Points, each with a name, at which a test can end the process or stop a task.
+//! Named points at which a test can end the process or stop a task.
 //!
 //! They exist only with the feature `testing`; without it a point does nothing. `SEAWALL_FAILPOINTS` says what happens
-//! where: `after-attempt=abort`, `after-answer=hold`, several with `;` between them. `abort` ends the process
-//! immediately and runs nothing more, as `kill -9` does. `hold` stops that task for good, so that a test can kill the
-//! process while it is there. `NAME=abort@3` takes effect the third time only.
+//! at which point, such as `after-attempt=abort` or `after-answer=hold`; several settings are separated by `;`. `abort`
+//! ends the process immediately, as `kill -9` does. `hold` stops the task for ever, so that a test can kill the process
+//! while the task is at this point. `NAME=abort@3` takes effect only when the point is reached for the third time.
 
-/// Ends the process or stops the task here, if a test says so.
+/// Ends the process or stops the task, if a test has asked for it at this point.
 #[cfg(not(feature = "testing"))]
 #[inline(always)]
 pub(crate) async fn point(_: &str) {}
@@ -26,7 +26,7 @@ mod armed {
 
     struct Point {
         what: What,
-        /// The time at which it takes effect, counted from 1; 0 is every time.
+        /// Which time the point takes effect, counted from 1; 0 means every time.
         at: u64,
         passed: AtomicU64,
     }

@@ -12,17 +12,17 @@ use crate::store::Store;
 pub(crate) struct Inner<S: Store> {
     pub(crate) store: S,
     pub(crate) operations: Arc<Operations<S>>,
-    /// This process's incarnation.
+    /// The random id of this process.
     pub(crate) owner: Owner,
     pub(crate) sizes: Sizes,
-    /// A row was written by this process: each task that waits for it reads it again.
+    /// Wakes the tasks that wait for a row when this process has written the row.
     pub(crate) changes: Changes,
-    /// Something was recorded by this process that a worker may take up.
+    /// Wakes the workers when this process has recorded an action that they may claim.
     pub(crate) recorded: Notify,
 }
 
-/// The tasks that wait for rows, by a hash of the row's id. Some rows share a bell, so that a task is now and then
-/// woken in vain.
+/// Wakes the tasks that wait for a row, by a hash of the row's id. Several rows share one of the 64 entries, so a task
+/// is sometimes woken for another row. It then reads its row once more.
 pub(crate) struct Changes([Notify; 64]);
 
 impl Default for Changes {

@@ -1,13 +1,13 @@
 //! The ledger as an application uses it.
 //!
-//! There are two orders of call and commit:
+//! An application can make the call after its own commit, or before it:
 //!
-//! - **Call after commit.** [`Ledger::record_in`] writes the intent in the transaction of the business row. After its
-//!   commit [`Ledger::run`] or a worker makes the call. The outcome is written together with what
+//! - **Call after commit.** [`Ledger::record_in`] writes the intent in the transaction of the business row. After that
+//!   transaction has committed, [`Ledger::run`] or a worker makes the call. The outcome is written together with what
 //!   [`Operation::on_settled`](crate::Operation::on_settled) does.
 //! - **Call before commit.** [`Ledger::reserve`] records first, [`Ledger::run`] makes the call, and the business
-//!   transaction takes the outcome in with [`Ledger::settle_in`]. If that never happens, the effect is cancelled at the
-//!   provider.
+//!   transaction takes the outcome in with [`Ledger::settle_in`]. If the business transaction never does so, the effect
+//!   is cancelled at the provider.
 //!
 //! [`Ledger::perform`] records and calls in one step, for a caller without a transaction of its own.
 
@@ -25,7 +25,7 @@ use crate::machine::{self, Owner, State};
 use crate::operation::{Operation, Operations};
 use crate::store::{Counts, Filter, Insert, Recorded, Store};
 
-/// Actions in one store, and the operations that they are of. A clone is another handle to the same ledger.
+/// The actions in one store, and the operations that they belong to. A clone is another handle to the same ledger.
 pub struct Ledger<S: Store> {
     pub(crate) inner: Arc<Inner<S>>,
 }
@@ -36,7 +36,7 @@ impl<S: Store> Clone for Ledger<S> {
     }
 }
 
-/// Collects what a ledger is made of.
+/// Builds a [`Ledger`]: takes its store, its operations and its limits on sizes.
 pub struct LedgerBuilder<S: Store> {
     store: S,
     operations: Vec<Operation<S>>,
@@ -44,14 +44,14 @@ pub struct LedgerBuilder<S: Store> {
 }
 
 impl<S: Store> LedgerBuilder<S> {
-    /// Declares an operation.
+    /// Declares an operation. Each operation is declared once.
     #[must_use]
     pub fn operation(mut self, operation: impl Into<Operation<S>>) -> LedgerBuilder<S> {
         self.operations.push(operation.into());
         self
     }
 
-    /// Sets how large what is recorded may be.
+    /// Sets the bounds on the sizes of keys, names, requests and answers.
     #[must_use]
     pub fn sizes(mut self, sizes: Sizes) -> LedgerBuilder<S> {
         self.sizes = sizes;
@@ -62,7 +62,7 @@ impl<S: Store> LedgerBuilder<S> {
     ///
     /// # Errors
     ///
-    /// An operation is declared twice, or its rules contradict each other.
+    /// If an operation is declared twice, or if the rules of an operation contradict each other.
     pub fn build(self) -> Result<Ledger<S>, Misuse> {
         let mut incarnation = [0; 16];
         getrandom::fill(&mut incarnation)
@@ -90,30 +90,31 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     ///
-    /// [`Misuse::UnknownOperation`].
+    /// [`Misuse::UnknownOperation`] if it was not declared.
     pub fn declares(&self, dependency: &str, operation: &str) -> Result<(), Misuse> {
         self.inner.operations.get(dependency, operation).map(drop)
     }
 
-    /// The store below.
+    /// The store that holds the actions.
     #[must_use]
     pub fn store(&self) -> &S {
         &self.inner.store
     }
 
-    /// This process's incarnation, as it stands in the rows that it works on.
+    /// The random id of this process, as it is written into the rows that the process works on.
     #[must_use]
     pub fn owner(&self) -> Owner {
         self.inner.owner
     }
 
-    /// Records an action in the caller's transaction: the action exists if and only if that transaction commits. Then a
-    /// worker takes it up, or the first caller of [`Ledger::run`]. The same key and request again give the same action.
+    /// Records an action in the caller's transaction: the action exists if and only if that transaction commits. After
+    /// the commit, a worker makes the call, or the first caller of [`Ledger::run`]. If the same key and request were
+    /// recorded before, the existing action is returned.
     ///
     /// # Errors
     ///
-    /// [`Refusal::KeyConflict`] where the key was recorded with another request; a misuse where something is too large
-    /// or not declared; the store's errors. After any of them the transaction has to roll back.
+    /// [`Refusal::KeyConflict`] if the key was recorded with another request, a misuse if something is too large or not
+    /// declared, or an error of the store. After any of them the transaction has to roll back.
     pub async fn record_in(&self, conn: &mut S::Connection, new: &NewAction) -> Result<Action, Error> {
         let now = self.inner.time().await?.now();
         let operation = self.inner.checked(new)?;
@@ -125,8 +126,8 @@ impl<S: Store> Ledger<S> {
         same(new, action, recorded).map(|(action, _)| action)
     }
 
-    /// As [`Ledger::record_in`], for a caller that will use [`Ledger::run`] directly after the commit: no worker takes
-    /// the action up for the time of a lease, and no claim is needed.
+    /// As [`Ledger::record_in`], for a caller that will use [`Ledger::run`] directly after the commit. The action is
+    /// leased to this process: until the lease ends no worker takes it, and [`Ledger::run`] needs no claim.
     ///
     /// # Errors
     ///
@@ -143,7 +144,7 @@ impl<S: Store> Ledger<S> {
         same(new, action, recorded).map(|(action, _)| action)
     }
 
-    /// Records an action in a transaction of the ledger's own; a worker takes it up.
+    /// Records an action in a transaction of the ledger's own. A worker then makes the call.
     ///
     /// # Errors
     ///
@@ -157,8 +158,8 @@ impl<S: Store> Ledger<S> {
         Ok(action)
     }
 
-    /// Records an action in a transaction of the ledger's own, and leases it to the caller. The caller goes on with
-    /// [`Ledger::run`], and settles in a transaction of its own.
+    /// Records an action in a transaction of the ledger's own, and leases it to the caller. The caller then makes the
+    /// call with [`Ledger::run`], and settles the action in a transaction of its own.
     ///
     /// # Errors
     ///
@@ -171,15 +172,16 @@ impl<S: Store> Ledger<S> {
         self.inner.insert(new, action, None).await.map(|(action, _)| action)
     }
 
-    /// Records an action together with its first attempt, sends it, and writes how it ended: two commits in all. The
-    /// same key and request again give the action as it stands, once it has an outcome or the time of one attempt is
-    /// over.
+    /// Records an action together with its first attempt, sends the attempt, and writes how it ended. This takes two
+    /// commits. If the same key and request were recorded before, no second action is made: the call waits until the
+    /// existing action has an outcome, but no longer than the time of one attempt, and returns the action.
     ///
     /// Dropping the future does not stop what has begun.
     ///
     /// # Errors
     ///
-    /// As [`Ledger::record_in`]. Where an action is returned, its state says what is known.
+    /// As [`Ledger::record_in`]. A failed call to the provider is no error: the state of the returned action says what
+    /// is known.
     pub async fn perform(&self, new: &NewAction) -> Result<Action, Error> {
         let now = self.inner.time().await?.now();
         let operation = self.inner.checked(new)?.clone();
@@ -205,13 +207,14 @@ impl<S: Store> Ledger<S> {
         self.inner.driven(id, driven).await
     }
 
-    /// Goes on with an action until it has an outcome, or for the time of one attempt. No connection is held meanwhile.
+    /// Works on an action until it has an outcome, or until the time of one attempt is over. No database connection is
+    /// held during the call to the provider.
     ///
     /// Dropping the future does not stop what has begun. An action that has no outcome yet is left to a worker.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's errors.
+    /// [`Refusal::NotFound`] if there is no such action, or an error of the store.
     pub async fn run(&self, id: ActionId) -> Result<Action, Error> {
         let action = self.load(id).await?;
         let patience = self.inner.operations.of(&action).map(|operation| operation.rules.attempt)?;
@@ -236,7 +239,7 @@ impl<S: Store> Ledger<S> {
             if has_outcome(&action.state) {
                 return Ok(action);
             }
-            // Every write from here on wakes this task.
+            // Registered before the row is read again, so that no later write of this process is missed.
             let changed = inner.changes.of(id).notified();
             if let Some(mine) = inner.take_up(&action).await? {
                 let inner = inner.clone();
@@ -258,48 +261,49 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    /// One action.
+    /// The action with this id.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's errors.
+    /// [`Refusal::NotFound`] if there is no such action, or an error of the store.
     pub async fn load(&self, id: ActionId) -> Result<Action, Error> {
         self.inner.store.load(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// The action with this key.
+    /// The action of this dependency with this key.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's errors.
+    /// [`Refusal::NotFound`] if there is no such action, or an error of the store.
     pub async fn find(&self, dependency: &str, key: &str) -> Result<Action, Error> {
         self.inner.store.find(dependency, key).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// One action with its attempts and with what people did with it.
+    /// One action with its attempts and with the changes that people made by hand.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's errors.
+    /// [`Refusal::NotFound`] if there is no such action, or an error of the store.
     pub async fn story(&self, id: ActionId) -> Result<Story, Error> {
         self.inner.store.story(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// Actions in the order of their recording, one page at a time: the id of a page's last action is the `after` of
-    /// the next page.
+    /// Actions in the order of their recording, one page at a time. To get the next page, set [`Filter::after`] to the
+    /// id of the last action of this page.
     ///
     /// # Errors
     ///
-    /// The store's errors.
+    /// An error of the store.
     pub async fn list(&self, filter: &Filter) -> Result<Vec<Action>, Error> {
         Ok(self.inner.store.list(filter).await?)
     }
 
-    /// The number of actions of a dependency in each standing, counted up to [`COUNTED`](crate::store::COUNTED).
+    /// The number of a dependency's actions in each [`Standing`](crate::store::Standing). At most
+    /// [`COUNTED`](crate::store::COUNTED) rows are counted.
     ///
     /// # Errors
     ///
-    /// The store's errors.
+    /// An error of the store.
     pub async fn counts(&self, dependency: &str) -> Result<Counts, Error> {
         Ok(self.inner.store.counts(dependency).await?)
     }
@@ -347,7 +351,7 @@ impl<S: Store> Inner<S> {
     ) -> Result<Action, Error> {
         match driven.await {
             Ok(Some(action)) => Ok(action),
-            // The row is gone, its write was refused, or the remote panicked. How it stands says what is known.
+            // The row is gone, its write was refused, or the remote panicked. The stored row says what is known.
             Ok(None) | Err(_) => self.store.load(id).await?.ok_or(Refusal::NotFound.into()),
         }
     }

@@ -1,8 +1,8 @@
-//! Remembers: external actions that are never lost and never doubled.
+//! Remembers external actions, so that none is lost and none is done twice.
 //!
 //! An *action* is an effect on a system one does not own. Its row says what is wanted ([`Goal`]), what is known
-//! ([`Known`]) and whether our own side has taken the outcome in. What to do next is a pure function of row and time;
-//! a worker only executes it.
+//! ([`Known`]), and whether our own side has taken the outcome in. What to do next is a pure function of the row and
+//! the time. A worker only executes what this function decides.
 
 mod action;
 mod clock;

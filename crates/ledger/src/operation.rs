@@ -1,4 +1,5 @@
-//! What is declared of each operation: its rules, how its provider is reached, and what the application does at an end.
+//! What is declared of each operation: its rules, how its provider is reached, and what the application does when an
+//! action ends.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ impl<S: Store> Clone for Operation<S> {
 }
 
 impl<S: Store> Operation<S> {
-    /// An operation.
+    /// An operation of a dependency, with its rules and the way to its provider.
     #[must_use]
     pub fn new(
         dependency: impl Into<String>,
@@ -42,13 +43,13 @@ impl<S: Store> Operation<S> {
         Operation { dependency: dependency.into(), name: name.into(), rules, remote, follow: None }
     }
 
-    /// Sets what happens in the transaction in which the ledger writes that an action is at its end: done, failed or
-    /// cancelled (`action.state.end` says which). Both are committed or neither is. A handler that fails is run again
-    /// later.
+    /// Sets a handler. The ledger runs it when an action ends as done, failed or cancelled; `action.state.end` says
+    /// which. The handler runs in the transaction that writes this end, so both are committed or neither is. If the
+    /// handler fails, it is run again later.
     ///
-    /// It runs only for ends that the ledger writes by itself. A caller that settles or cancels in its own transaction
-    /// does there what has to be done. The handler must not make calls to other systems, since the row is locked while
-    /// it runs.
+    /// The handler runs only for ends that the ledger writes by itself. A caller that settles or cancels in its own
+    /// transaction does its own work there. The handler must not make calls to other systems, since the row is locked
+    /// while it runs.
     #[must_use]
     pub fn on_settled<F>(mut self, handler: F) -> Operation<S>
     where

@@ -1,8 +1,9 @@
 //! What an application, a webhook or a person wants of an action.
 //!
-//! All of them are the same loop: read the row, ask the machine, offer the change, and begin again if the row has moved
-//! on meanwhile. In a caller's transaction the row is read in that transaction. So the first commit of two that
-//! contradict each other wins, and the other caller is told.
+//! Each of these wishes is handled in the same way. The row is read, the machine is asked for the change, and the
+//! change is offered to the store. If the row has changed meanwhile, this begins again. In a caller's transaction the
+//! row is read in that transaction. So if two wishes contradict each other, the one that commits first wins, and the
+//! other caller gets an error.
 
 use std::sync::Arc;
 
@@ -18,20 +19,20 @@ use crate::machine::{
 use crate::operation::origin;
 use crate::store::{Change, Changed, Store};
 
-/// How often a row is read again before the wish is given up. A row moves on a few times meanwhile, but not for ever.
+/// How often a row is read again before the wish is given up. Other writers change a row only a few times meanwhile.
 const LOOKS: u32 = 16;
 
 /// The person who does something by hand, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct By {
-    /// A person, the name of a token, or a program.
+    /// The person, the name of a token, or the program that does it.
     pub who: String,
     /// The reason.
     pub why: String,
 }
 
 impl By {
-    /// This person or program, for this reason.
+    /// Names the person or program, and the reason.
     #[must_use]
     pub fn new(who: impl Into<String>, why: impl Into<String>) -> By {
         By { who: who.into(), why: why.into() }
@@ -43,12 +44,13 @@ impl By {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Takes the outcome in, in the transaction that writes the business row: both are committed or neither is. Where
-    /// it is settled already, nothing changes. All members of a scope settle together.
+    /// Settles an action in the transaction that writes the business row: both are committed or neither is. If the
+    /// action is settled already, nothing changes. All members of a scope settle together.
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooLate`], [`Refusal::NotKnown`], [`Refusal::Failed`]: the business transaction must roll back.
+    /// [`Refusal::TooLate`], [`Refusal::NotKnown`] or [`Refusal::Failed`]. After each of them the business transaction
+    /// must roll back.
     pub async fn settle_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<(), Error> {
         point("before-settle").await;
         for _ in 0..LOOKS {
@@ -80,20 +82,21 @@ impl<S: Store> Ledger<S> {
         let unsettled = members.iter().filter(|member| !member.state.settled);
         for (taken, (member, write)) in unsettled.zip(&writes).enumerate() {
             if !self.inner.store.change_in(conn, member.id, write, None).await? {
-                // While nothing is changed yet, the members are read again. A change can only be undone by rolling
-                // back.
+                // If no member was changed yet, the members are read again. If one was changed, only a rollback can
+                // undo that.
                 return if taken == 0 { Ok(false) } else { Err(Refusal::InProgress.into()) };
             }
         }
         Ok(true)
     }
 
-    /// Takes an action back in the transaction that takes the business row back, whether it is settled or not. All
-    /// members of its scope are taken back with it.
+    /// Cancels an action in the transaction that also takes the business row back, whether the action is settled or
+    /// not. All members of its scope are cancelled with it.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's errors: the transaction has to roll back.
+    /// [`Refusal::NotFound`] if there is no such action, or an error of the store. After each of them the transaction
+    /// has to roll back.
     pub async fn cancel_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<(), Error> {
         let (action, _) = self.inner.read_in(conn, id).await?;
         let members = match &action.scope {
@@ -120,7 +123,7 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Settles in a transaction of the ledger's own, for a caller whose business rows are in another database. That
-    /// caller commits `confirming` before and `paid` after.
+    /// caller commits `confirming` in its own database before this call, and `paid` after it.
     ///
     /// # Errors
     ///
@@ -139,7 +142,8 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Settled`], [`Refusal::NotFound`], and the store's errors.
+    /// [`Refusal::Settled`] if the action is settled, [`Refusal::NotFound`] if there is no such action, or an error of
+    /// the store.
     pub async fn cancel(&self, id: ActionId) -> Result<Action, Error> {
         let action = self.load(id).await?;
         let ids = match &action.scope {
@@ -162,11 +166,13 @@ impl<S: Store> Ledger<S> {
         self.load(id).await
     }
 
-    /// Lets a stuck action go on, and all its tries begin again. Its goal stays: a new charge is a new action.
+    /// Starts a stuck action again, with the full number of tries. Its goal does not change: an action that was being
+    /// cancelled is cancelled. For a new charge, record a new action.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotStuck`], [`Refusal::NotFound`], and the store's errors.
+    /// [`Refusal::NotStuck`] if the action is not stuck, [`Refusal::NotFound`] if there is no such action, or an error
+    /// of the store.
     pub async fn retry(&self, id: ActionId, by: &By) -> Result<Action, Error> {
         let wish = |action: &Action, _: &Rules, now: Stamp| {
             machine::retry(&action.state, now).map(Some).ok_or(Refusal::NotStuck.into())
@@ -180,7 +186,8 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotStuck`], [`Refusal::NotFound`], and the store's errors.
+    /// [`Refusal::NotStuck`] if the action is not stuck, [`Refusal::NotFound`] if there is no such action, or an error
+    /// of the store.
     pub async fn resolve(&self, id: ActionId, as_what: Resolution, by: &By) -> Result<Action, Error> {
         let wish = |action: &Action, rules: &Rules, now: Stamp| {
             let write = machine::resolve(&action.state, rules, origin(action), as_what, &by.why, now);
@@ -191,11 +198,12 @@ impl<S: Store> Ledger<S> {
         Ok(action)
     }
 
-    /// Takes in what a webhook reported. "Applied" is a fact; anything else is a reason to ask sooner.
+    /// Records what a webhook reported. "Applied" is taken as a fact. Every other report only makes a worker ask the
+    /// provider sooner.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's errors.
+    /// [`Refusal::NotFound`] if there is no such action, or an error of the store.
     pub async fn observe(&self, id: ActionId, what: Observed, by: &By) -> Result<Action, Error> {
         let wish = |action: &Action, rules: &Rules, now: Stamp| {
             Ok(machine::observe(&action.state, rules, origin(action), what.clone(), now))
@@ -205,7 +213,8 @@ impl<S: Store> Ledger<S> {
         Ok(action)
     }
 
-    /// Reads the row, forms the wish and offers it, until it is taken or there is nothing to change.
+    /// Reads the row, asks `wish` for the change and offers it to the store, until it is taken or nothing is to be
+    /// changed.
     pub(crate) async fn amend<W>(
         &self,
         id: ActionId,
@@ -223,13 +232,13 @@ impl<S: Store> Ledger<S> {
             let amended = Action { state: write.to.clone(), ..action.clone() };
             let over = |state: &State| matches!(state.end, Some(End::Done | End::Failed | End::Cancelled));
             let ends = !over(&action.state) && over(&amended.state);
-            // A caller that settles by its own wish does in its own transaction what has to be done.
+            // A caller that settles without naming a person does the work of the handler in its own transaction.
             let own = by.is_none() && amended.state.settled;
             let change = Change {
                 action: amended.clone(),
                 write,
                 mark: by.map(|(by, what)| by.mark(what, now)),
-                // An end that this wish brings about is followed by the handler, as any other end is.
+                // If this wish ends the action, the handler runs, as it does for every other end.
                 follow: if ends && !own { operation.follow.clone() } else { None },
             };
             match self.inner.store.change(Arc::new(change)).await? {
@@ -267,7 +276,7 @@ fn not_cancelled(why: NotCancelled) -> Error {
     }
 }
 
-/// This is no wish, but callers ask it together with one.
+/// A question about an action. It is here because callers use it together with the wishes.
 impl Action {
     /// Whether it has an outcome for its caller: an end, or an effect that the caller has to settle.
     #[must_use]

@@ -1,8 +1,9 @@
-//! The worker: takes up rows that are due, and goes on with them.
+//! The worker: claims rows that are due, and works on them.
 //!
-//! Recovery is not a step at start-up: every scan finds all rows that are due, whichever process left them. Each
-//! dependency has its own loop and its own bound, so that a dependency whose calls hang or whose rows pile up delays no
-//! other one. A row that keeps failing backs off by its own `next_at`, and the other rows go on meanwhile.
+//! Recovery is not a step at start-up: every scan finds all rows that are due, whichever process worked on them before.
+//! Each dependency has its own loop and its own bound. So a dependency with hanging calls or with many waiting rows
+//! does not delay another one. A row that keeps failing waits until its own `next_at`, while the worker goes on with
+//! the other rows.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,13 +21,15 @@ use crate::store::Store;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerSettings {
-    /// The most actions of one dependency under way at the same time. Default 32. The others wait in the database.
+    /// The most actions of one dependency that are under way at the same time. Default 32. Further actions wait in the
+    /// database.
     pub concurrency: usize,
-    /// The longest time between two scans. Default 1 s. What another process recorded is found by scanning.
+    /// The longest time between two scans. Default 1 s. Rows that another process has recorded are found by a scan.
     pub scan: Duration,
-    /// The most rows in one claim. Default 32. After a crash, claimed rows wait until their lease ends.
+    /// The most rows in one claim. Default 32. If the process crashes, the rows that it has claimed wait until their
+    /// lease ends.
     pub claim: u32,
-    /// How long ended actions are kept. Default 90 days, which is longer than a disputed charge takes to come back.
+    /// How long ended actions are kept. Default 90 days, since a charge can be disputed for that long.
     pub keep: Duration,
     /// The number of rows in one step of the clean-up. Default 500, so that none of its transactions is long.
     pub sweep: u32,
@@ -47,7 +50,7 @@ impl Default for WorkerSettings {
     }
 }
 
-/// A worker at work. Dropping it stops the taking up of rows; actions under way go on.
+/// A running worker. Dropping it stops it from claiming rows; actions that are under way go on.
 #[derive(Debug)]
 pub struct Worker {
     stop: watch::Sender<bool>,
@@ -55,7 +58,7 @@ pub struct Worker {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Starts a worker for all declared operations on the current runtime. One worker for each process is enough.
+    /// Starts a worker for all declared operations on the current runtime. A process needs only one worker.
     #[must_use]
     pub fn worker(&self, settings: WorkerSettings) -> Worker {
         let (stop, stopped) = watch::channel(false);
@@ -79,11 +82,12 @@ impl<S: Store> Ledger<S> {
 }
 
 impl Worker {
-    /// Takes up nothing more, and waits at most `within` until the actions under way have come to rest. Returns the
-    /// number of those that have not: another worker takes up their rows when their leases end.
+    /// Claims no more rows, and waits at most `within` for the actions that are under way. Returns the number of
+    /// actions that are still under way after that. They are aborted, and another worker claims their rows when the
+    /// leases end.
     pub async fn drain(self, within: Duration) -> usize {
         let end = Instant::now() + within;
-        // Nobody listens any more if all loops have ended.
+        // Sending fails if all loops have ended, and then there is nothing to stop.
         let _ = self.stop.send(true);
         let mut left = 0;
         for one in self.loops {
@@ -123,7 +127,7 @@ impl<S: Store> Looper<S> {
             let Some(first) = self.permit(&permits).await else { return under_way };
             let mut free = take_free(first, &permits, self.settings.claim);
             let wanted = u32::try_from(free.len()).unwrap_or(u32::MAX);
-            // Registered before the scan, so that nothing recorded after it is missed.
+            // Registered before the scan, so that no row that is recorded after the scan is missed.
             let inner = self.inner.clone();
             let recorded = inner.recorded.notified();
             let claim = self.inner.store.claim(&self.dependency, self.inner.owner, wanted, lease);
@@ -160,10 +164,10 @@ impl<S: Store> Looper<S> {
         }
     }
 
-    /// Waits for a free place; `None` once the worker is stopped.
+    /// Waits until one more action may be under way; `None` if the worker was stopped.
     async fn permit(&mut self, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         loop {
-            // An error says that the worker was dropped.
+            // An error means that the worker was dropped.
             if *self.stopped.borrow() || self.stopped.has_changed().is_err() {
                 return None;
             }
@@ -174,7 +178,7 @@ impl<S: Store> Looper<S> {
         }
     }
 
-    /// The time until the next row is due, as far as it is known now; at most the time between two scans.
+    /// The time until the next row is due, but at most the time between two scans.
     async fn until_due(&self) -> Duration {
         let scan = self.settings.scan;
         match self.inner.store.next_due(&self.dependency).await {
@@ -184,7 +188,7 @@ impl<S: Store> Looper<S> {
     }
 }
 
-/// All places that are free now, up to the size of a claim.
+/// Takes all permits that are free now, at most as many as one claim may have rows.
 fn take_free(first: OwnedSemaphorePermit, permits: &Arc<Semaphore>, most: u32) -> Vec<OwnedSemaphorePermit> {
     let mut free = vec![first];
     while free.len() < usize::try_from(most).unwrap_or(usize::MAX) {
@@ -194,7 +198,7 @@ fn take_free(first: OwnedSemaphorePermit, permits: &Arc<Semaphore>, most: u32) -
     free
 }
 
-/// Goes through the table, the oldest rows first, and deletes what ended long ago, a few rows at a time.
+/// Goes through the table, the oldest rows first, a few at a time, and deletes the actions that ended long ago.
 async fn clean<S: Store>(
     inner: Arc<Inner<S>>,
     settings: WorkerSettings,

@@ -1,7 +1,7 @@
-//! Performs many actions at the same time for some seconds, and measures what they cost. Every library that is measured
-//! shares it.
+//! Performs many actions at the same time for some seconds, and measures what they cost. The programs for all measured
+//! libraries share this file.
 //!
-//! Prints `begin` when the warm-up is over, and at the end one line of JSON:
+//! It prints `begin` when the warm-up is over, and one line of JSON at the end:
 //! `{"actions":N,"seconds":S,"p50_us":…,"p99_us":…,"errors":N}`.
 
 use std::future::Future;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What the command line asks for; every option is `--name=value`.
+/// The options of the command line. Each is written `--name=value`.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     /// The database's URL.
@@ -22,9 +22,9 @@ pub(crate) struct Asked {
     pub(crate) upstream: SocketAddr,
     /// The number of actions in flight.
     pub(crate) concurrency: usize,
-    /// The seconds before anything counts.
+    /// The time before the measurement begins.
     pub(crate) warm_up: Duration,
-    /// The seconds that count.
+    /// The length of the measurement.
     pub(crate) span: Duration,
 }
 
@@ -33,7 +33,7 @@ impl Asked {
     ///
     /// # Panics
     ///
-    /// An option is missing or wrong. Only the benchmark calls this.
+    /// If an option is missing or wrong. Only the benchmark calls this.
     pub(crate) fn from_args() -> Asked {
         let args: Vec<String> = std::env::args().collect();
         let option = |name: &str| {
@@ -52,7 +52,7 @@ impl Asked {
     }
 }
 
-/// Kept connections to the provider.
+/// Open connections to the provider, which are used again.
 #[derive(Clone)]
 pub(crate) struct Line {
     upstream: SocketAddr,
@@ -60,7 +60,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// No connections yet.
+    /// Begins without a connection.
     pub(crate) fn new(upstream: SocketAddr) -> Line {
         Line { upstream, idle: Arc::default() }
     }
@@ -86,7 +86,7 @@ impl Line {
         stream.write_all(&message).await?;
         let mut answer = [0; 1024];
         let mut filled = 0;
-        // The upstream's small answer is a head and one hundred bytes.
+        // The provider's answer is short: a head and one hundred bytes.
         loop {
             let read = stream.read(&mut answer[filled..]).await?;
             if read == 0 {
@@ -103,7 +103,7 @@ impl Line {
     }
 }
 
-/// Runs `act` over and over in a number of tasks. `act` is given a number that is never used twice, and says whether it
+/// Calls `act` again and again in several tasks. `act` gets a number that is never used twice, and returns whether it
 /// succeeded.
 pub(crate) async fn drive<F, Fut>(asked: &Asked, act: F)
 where

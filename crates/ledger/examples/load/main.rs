@@ -57,8 +57,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// The measure for SQLite: insert the intent, update the outcome, each committed before the next. Tasks take turns. It
-/// uses no ledger and makes no call.
+/// What SQLite itself costs, without the ledger and without a call: the intent is inserted and the outcome is updated,
+/// each in a commit of its own. The tasks share one connection.
 async fn raw(asked: &Asked) -> Result<(), Box<dyn std::error::Error>> {
     let options: SqliteConnectOptions = asked.url.parse()?;
     let options = options

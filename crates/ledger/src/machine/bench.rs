@@ -1,4 +1,4 @@
-//! A row on the bench: what the tests of the machine use to move it.
+//! A test bench: a row that the tests of the machine can move through its states.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) fn at(seconds: i64) -> Stamp {
     Stamp::from_micros(1_000_000_000 + seconds * 1_000_000)
 }
 
-/// This provider can be asked. Its refunds add up and have no key. It is the cautious one.
+/// A provider that can be asked. Its refunds add up and have no key. These are the cautious rules.
 pub(super) fn lookup() -> Rules {
     Rules {
         on_unknown: OnUnknown::Confirm,
@@ -32,7 +32,7 @@ pub(super) fn lookup() -> Rules {
     }
 }
 
-/// This provider honours keys, cannot be asked, and is cancelled by our key, which sets a state.
+/// A provider that honours keys and cannot be asked. A cancel names our key and sets a state.
 pub(super) fn keyed() -> Rules {
     Rules { cancel: Some(void()), ..Rules::of(Idempotency::Keyed) }
 }
@@ -47,7 +47,8 @@ pub(super) fn void() -> CancelRules {
     }
 }
 
-/// This provider knows neither keys nor questions. It is cancelled by our key, whether the effect exists or not.
+/// A provider that knows no keys and cannot be asked. A cancel names our key, and is sent whether the effect exists or
+/// not.
 pub(super) fn net_cancel() -> Rules {
     Rules { on_unknown: OnUnknown::Cancel, cancel: Some(void()), ..Rules::of(Idempotency::None) }
 }
@@ -93,7 +94,7 @@ impl Bench {
         plan(&self.row, &self.rules, self.origin, self.now, ME)
     }
 
-    /// Plans, and takes what only changes the row, until something is to be done outside, or nothing is to be done.
+    /// Plans and takes each change, until a request is to be sent or nothing is to be done.
     pub(super) fn step(&mut self) -> Step {
         for _ in 0..10 {
             match self.plan() {
@@ -157,7 +158,7 @@ impl Bench {
         self.tell(Event::Cancelled(line, how, Report::default()))
     }
 
-    /// Lets time pass until the row is due, and claims it.
+    /// Lets time pass until the row is due, and claims the row.
     pub(super) fn until_due(&mut self) {
         self.now = self.now.max(self.row.due_at().expect("it will be due"));
         self.claim();

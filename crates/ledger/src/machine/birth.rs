@@ -3,7 +3,7 @@
 use super::transition::Draft;
 use super::{AttemptRow, Goal, Known, Owner, Rules, SettleBy, Stamp, State};
 
-/// Recorded in the caller's own transaction. A worker takes it up once that transaction has committed.
+/// The row of an action that is recorded for a worker. A worker takes it once the transaction has committed.
 #[must_use]
 pub fn recorded(rules: &Rules, now: Stamp) -> State {
     State {
@@ -41,8 +41,8 @@ pub fn recorded(rules: &Rules, now: Stamp) -> State {
     }
 }
 
-/// Recorded and leased to the caller, which goes on with [`plan`](super::plan()) itself. It is also used by a caller
-/// that records in a transaction and makes the call directly after its commit.
+/// The row of an action that is recorded and leased to its caller, which then follows [`plan`](super::plan()) itself.
+/// It is also used by a caller that records in its own transaction and makes the call directly after the commit.
 #[must_use]
 pub fn reserved(rules: &Rules, owner: Owner, now: Stamp) -> State {
     State {
@@ -53,8 +53,9 @@ pub fn reserved(rules: &Rules, owner: Owner, now: Stamp) -> State {
     }
 }
 
-/// Recorded together with its first attempt, which means one commit before the call instead of two. The attempt may be
-/// sent once this is committed. `None` where the time to settle leaves no room for an attempt.
+/// The row of an action that is recorded together with its first attempt. This takes one commit before the call instead
+/// of two. The attempt may be sent once this is committed. `None` if the action must be settled before an attempt could
+/// end.
 #[must_use]
 pub fn sent(rules: &Rules, owner: Owner, now: Stamp) -> Option<(State, AttemptRow)> {
     let state = reserved(rules, owner, now);
@@ -62,6 +63,6 @@ pub fn sent(rules: &Rules, owner: Owner, now: Stamp) -> Option<(State, AttemptRo
         return None;
     }
     let write = Draft::of(&state, now).perform(rules);
-    // The row begins together with its attempt, so there was no version before.
+    // The row is inserted together with its attempt, so there is no earlier version.
     write.attempt.map(|attempt| (State { version: 1, ..write.to }, attempt))
 }

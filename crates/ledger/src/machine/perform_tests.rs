@@ -1,4 +1,4 @@
-//! The table of docs/life-of-an-action.md, its part about performing. Each test is named for what its line guards.
+//! The first half of the table in docs/life-of-an-action.md: performing. Each test is named for what its line guards.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! What to do next: a pure function of row and time.
+//! What to do next, as a pure function of the row and the time.
 //!
-//! The answer is already the change that allows the next step. Nothing is sent before a store has taken the [`Write`],
-//! and the store takes it only if the row is still the one from which it was planned. A plan that says "perform" while
-//! a guard says "no" would go round for ever; here plan and guard cannot differ.
+//! The result is the change that allows the next step. Nothing is sent before a store has taken this [`Write`], and the
+//! store takes it only if the row has not changed since it was planned. If plan and guard were two rules, the plan
+//! could say "perform" and the guard "no", for ever. Here they are one rule and cannot differ.
 
 use super::transition::Draft;
 use super::{
@@ -10,8 +10,8 @@ use super::{
 };
 use seawall_policy::Idempotency;
 
-/// After this number of unanswered cancels under one key, ask before anything else is sent: the provider may have saved
-/// a failure under that key.
+/// After this number of cancels under one key without an answer, the provider is asked before anything else is sent,
+/// since it may have saved a failure under that key.
 const UNANSWERED_BEFORE_ASKING: u32 = 3;
 
 /// What to do next with a row.
@@ -19,27 +19,29 @@ const UNANSWERED_BEFORE_ASKING: u32 = 3;
 pub enum Step {
     /// Nothing is to be done: the row belongs to another worker, has an attempt under way, or is at its end.
     Leave,
-    /// Write this. Then plan again, if the row is still one's own.
+    /// Write this. Then plan again, if this worker still has the row.
     Change(Write),
-    /// Write this. Once it is taken, send the attempt that it records: its first byte before `send_by`, or not at all.
+    /// Write this. Once the store has taken it, send the attempt that it records. Its first byte is sent before
+    /// `send_by`, or not at all.
     Perform(Write),
-    /// Write this. Once it is taken, send the cancel that it records, under the key of its generation.
+    /// Write this. Once the store has taken it, send the cancel that it records, under the key of its generation.
     Cancel(Write),
-    /// Ask the provider, and tell what it answered. Nothing is written before.
+    /// Ask the provider, and tell the machine the answer. Nothing is written before the question.
     Ask(Question),
-    /// Settle all members of the scope together, and tell how it went.
+    /// Settle all members of the scope together, and tell the machine how that ended.
     SettleScope,
 }
 
 /// A question that is about to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
-    /// The claim under which it is asked.
+    /// The fence number of the claim under which it is asked.
     pub fence: u64,
-    /// The line of the attempt log that its answer will be. Another line in between makes the answer worthless.
+    /// The number of the line that its answer will have in the attempt log. If another line is written before the
+    /// answer, the answer is ignored.
     pub number: u32,
-    /// A time not after the asking. This time decides whether "not found" is believed, and not the time at which the
-    /// answer came.
+    /// When the question was asked, or an earlier time. This time decides whether "not found" is believed; the time of
+    /// the answer does not matter.
     pub asked_at: Stamp,
 }
 
@@ -60,8 +62,8 @@ pub fn plan(state: &State, rules: &Rules, origin: Origin, now: Stamp, owner: Own
     if now < state.next_at {
         return view.rest(state.next_at);
     }
-    // The deadline to settle covers every unsettled row, and not only applied ones. A wait for `applied` would let a
-    // charge happen only to refund it.
+    // The deadline to settle also covers rows that are not applied yet. Otherwise a charge could still be made after
+    // the deadline, only to be refunded.
     if state.goal == Goal::Perform && state.settle_by.is_some_and(|by| now >= by) {
         return view.change(|draft| {
             draft.turn(rules);
@@ -112,7 +114,7 @@ impl View<'_> {
             Known::Unknown => match self.rules.on_unknown {
                 OnUnknown::Hold => self.stuck("unknown, and declared to be left to a person"),
                 OnUnknown::Cancel => self.change(|draft| draft.turn(self.rules)),
-                // Where asking is possible nothing is sent again blindly, whatever the key promises.
+                // If the provider can be asked, nothing is sent again before it was asked, whatever its keys promise.
                 OnUnknown::Repeat | OnUnknown::Confirm if self.rules.confirm.is_some() => self.ask(),
                 OnUnknown::Repeat => self.repeat().unwrap_or_else(|why| self.stuck(why)),
                 OnUnknown::Confirm => self.stuck("unknown, and there is no way to ask"),
@@ -125,7 +127,8 @@ impl View<'_> {
         }
     }
 
-    /// No attempt that was sent can still take effect. It is sent again, unless it is too late for that.
+    /// Sends the first attempt, or a new one when no earlier attempt can still take effect. If it is too late for that,
+    /// the action fails.
     fn first(&self) -> Step {
         let given_up = self.now >= self.origin.created.saturating_add(self.rules.give_up);
         if given_up {
@@ -140,7 +143,7 @@ impl View<'_> {
         Step::Perform(self.draft().perform(self.rules))
     }
 
-    /// Sends again although an attempt is open, or says why that is not allowed.
+    /// Sends again although an earlier attempt is open, or says why that is not allowed.
     fn repeat(&self) -> Result<Step, &'static str> {
         match self.rules.idempotency {
             Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed => {}
@@ -157,13 +160,15 @@ impl View<'_> {
         }
         let is_last = self.state.attempts.saturating_add(1) == self.rules.limits.perform;
         match self.quiet_ahead() {
-            // The last answer has to be one that can speak for the earlier attempts.
+            // After the last attempt, only a "no" that also holds for the earlier attempts can close the action. So the
+            // last attempt waits for the quiet time.
             Some(quiet) if is_last => Ok(self.rest(quiet)),
             Some(_) | None => Ok(Step::Perform(self.draft().perform(self.rules))),
         }
     }
 
-    /// Whether the key is still remembered when an attempt that is recorded now arrives, even at the latest.
+    /// Whether the provider still remembers the key when an attempt that is recorded now arrives at the latest possible
+    /// time.
     fn key_lives(&self) -> bool {
         match (self.rules.idempotency, self.state.key_first_at) {
             (Idempotency::Keyed, Some(first)) => {
@@ -175,7 +180,8 @@ impl View<'_> {
         }
     }
 
-    /// Whether an attempt that is recorded now could end after the deadline to settle, so that it would be of no use.
+    /// The deadline to settle, if an attempt that is recorded now could end after it. Such an attempt would be of no
+    /// use.
     fn too_late_to_settle(&self) -> Option<Stamp> {
         let end = self.now.saturating_add(self.rules.attempt);
         self.state.settle_by.filter(|by| self.state.goal == Goal::Perform && end > *by)
@@ -195,7 +201,7 @@ impl View<'_> {
     }
 
     fn ask_now(&self) -> Step {
-        // The answer must find the row still leased, or it is worth nothing.
+        // If the lease ended before the answer came, the answer would be ignored. So the lease is renewed first.
         if self.now.saturating_add(self.rules.attempt) > self.state.lease_until {
             let mut draft = self.draft();
             draft.renew(self.rules);
@@ -224,8 +230,9 @@ impl View<'_> {
         }
     }
 
-    /// A cancel of this generation may have left unanswered, and sending it again is wrong or useless: refunds without
-    /// a key add up, and a key may have a failure saved under it.
+    /// Whether the provider must be asked before another cancel is sent, since a cancel of this generation may have
+    /// been sent and got no answer. Refunds without a key add up, so a second one could undo twice. If there is a key,
+    /// a failure may be saved under it, so that sending again is useless.
     fn must_ask_first(&self, cancel: &CancelRules) -> bool {
         let open = self.state.cancel_open;
         let adds_up = match cancel.kind {
@@ -237,14 +244,14 @@ impl View<'_> {
     }
 
     fn undo_unknown(&self, cancel: &CancelRules) -> Step {
-        // A tombstone at the provider refuses what arrives later, so there is nothing to wait for.
+        // The provider remembers the cancel and refuses an attempt that arrives later, so there is nothing to wait for.
         if cancel.tombstone {
             return self.send_cancel();
         }
         if self.rules.confirm.is_some() {
             return self.ask();
         }
-        // Repeating under the same key changes nothing, and its answer says what there is to undo.
+        // With a key, repeating the attempt does no harm, and its answer says whether there is something to undo.
         let learned = match self.rules.idempotency {
             Idempotency::Keyed => self.repeat(),
             Idempotency::Safe | Idempotency::Idempotent | Idempotency::None => {
@@ -273,7 +280,7 @@ impl View<'_> {
                 None => self.stuck("to be undone, but its id was in an answer that was lost"),
             };
         }
-        // Without a key, another attempt that is still on its way would apply again what has been undone.
+        // Without a key, another attempt that is still on its way could apply the effect again after it was undone.
         match self.quiet_ahead() {
             Some(quiet) if !self.keyed() && !cancel.tombstone && self.state.open_attempts > 0 => {
                 self.rest(quiet)

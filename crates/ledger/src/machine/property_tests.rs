@@ -1,5 +1,5 @@
-//! What must hold of every change, whatever happens in whatever order. Nothing around the machine keeps to any
-//! assumption.
+//! What must hold for every change, whatever happens and in whatever order. The tests assume nothing about the
+//! provider, the network or the application.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn rules() -> impl Strategy<Value = Rules> {
     )
 }
 
-/// What may happen: a number that is read as one of the moves below, after a wait in seconds.
+/// A list of events. Each is a wait in seconds, and a number that stands for one of the moves below.
 fn moves() -> impl Strategy<Value = Vec<(u8, i64)>> {
     let wait = prop::sample::select(vec![0_i64, 0, 1, 5, 31, 121, 151, 90_000]);
     prop::collection::vec((any::<u8>(), wait), 1..60)
@@ -51,7 +51,7 @@ struct World {
     rules: Rules,
     origin: Origin,
     now: Stamp,
-    /// What was begun. It may still be told a long time afterwards.
+    /// The attempts and questions that have begun. Their ends may be told to the machine a long time later.
     attempts: Vec<(Owner, AttemptRow, bool)>,
     questions: Vec<(Owner, Question)>,
 }
@@ -159,7 +159,7 @@ impl World {
     }
 }
 
-/// The rules that do not depend on the good behaviour of anybody else.
+/// The rules that hold however the provider, the network and the application behave.
 fn check(rules: &Rules, from: &State, write: &Write) {
     let to = &write.to;
     assert_eq!((write.from, to.version), (from.version, from.version + 1), "the version goes up by one");

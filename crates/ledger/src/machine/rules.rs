@@ -1,21 +1,21 @@
-//! What an operation declares of its provider: the settings that the protocol depends on.
+//! What an operation declares of its provider, as far as the protocol depends on it.
 //!
-//! The defaults are the cautious ones.
+//! The defaults are cautious.
 
 use std::time::Duration;
 
 use seawall_policy::{Backoff, Idempotency};
 
-/// What to do with an unknown effect.
+/// What to do when it is not known whether an attempt took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OnUnknown {
     /// Send it again, with the same key and the same bytes.
     Repeat,
     /// Ask the provider's status API.
     Confirm,
-    /// Undo it, whether or not it took effect.
+    /// Cancel it, whether or not it took effect.
     Cancel,
-    /// Leave it to a person.
+    /// Leave it to a person: the action becomes stuck.
     Hold,
 }
 
@@ -24,17 +24,17 @@ pub enum OnUnknown {
 pub enum SettleBy {
     /// The answer itself settles the action.
     Reply,
-    /// The application settles it within this time of the record. Otherwise the effect is cancelled.
+    /// The application settles it within this time after it was recorded. Otherwise the effect is cancelled.
     Explicit(Duration),
 }
 
-/// What asking means.
+/// How the provider is asked what became of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConfirmRules {
-    /// How long after the attempt's end to ask first. Default 2 s.
+    /// How long after an attempt has ended the provider is first asked. Default 2 s.
     pub after: Duration,
-    /// How many answers "absent" after the quiet time, at least one quiet time apart, it takes to believe it. Default
-    /// 1.
+    /// The number of times that the provider must answer "absent" before it is believed. Default 1. Only questions that
+    /// are asked after the quiet time count, and they must be at least one quiet time apart.
     pub absences: u32,
 }
 
@@ -43,77 +43,80 @@ pub struct ConfirmRules {
 pub enum CancelKind {
     /// Nothing happens: it sets a state.
     State,
-    /// It undoes once more: refunds add up. This is the default.
+    /// It undoes once more, as a second refund does. This is the default.
     Additive,
 }
 
-/// What undoing means.
+/// How an effect is undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CancelRules {
     /// What a second cancel does.
     pub kind: CancelKind,
     /// Whether the provider honours a key on the cancel. Default no.
     pub keyed: bool,
-    /// Whether a cancel of something unknown is remembered, so that a later perform is refused. Default no.
+    /// Whether the provider remembers the cancel of an action that it does not know, and refuses a later perform.
+    /// Default no.
     pub tombstone: bool,
-    /// Whether it can be addressed by our own key. Otherwise it needs an id from the answer or from confirm. Default
-    /// no.
+    /// Whether a cancel can name the effect by our own key. Otherwise it needs an id from the answer or from confirm.
+    /// Default no.
     pub by_key: bool,
-    /// How long to wait before the first cancel. Default 0.
+    /// How long to wait before the first cancel. Default 0 s.
     pub after: Duration,
 }
 
-/// How often each thing is tried before a person is asked.
+/// How often each kind of request is tried. After that the action is stuck, or fails if it cannot have taken effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// The most perform attempts. Default 5.
     pub perform: u32,
     /// The most cancel attempts. Default 20.
     pub cancel: u32,
-    /// The most questions. Default 50.
+    /// The most questions. Default 50. After the end of an action they do not stop, but become rare.
     pub confirm: u32,
 }
 
 /// Everything that the machine must know of an operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
-    /// What a second delivery does.
+    /// What a second delivery of the same request does.
     pub idempotency: Idempotency,
-    /// What to do with an unknown effect. Default: `repeat` for keyed and idempotent operations, else `confirm` where
-    /// it is declared, else `hold`.
+    /// What to do with an unknown effect. [`Rules::of`] sets repeat for safe, idempotent and keyed operations, and hold
+    /// for all others.
     pub on_unknown: OnUnknown,
-    /// How the action is settled. Default: by the answer.
+    /// How the action is settled. Default: by the provider's answer.
     pub settle: SettleBy,
-    /// How long an attempt that was provably not sent is tried again. Default 10 min.
+    /// As long as no attempt can have taken effect, the action is tried for this time after it was recorded, and then
+    /// fails. Default 10 min.
     pub give_up: Duration,
-    /// How long after the last possible send it takes until "not found" is believed. Default 2 min.
+    /// How long after the last possible send an attempt may still take effect. "Not found" is believed only after this
+    /// time. Default 2 min.
     pub quiet: Duration,
-    /// How long the provider remembers a key. Default 24 h.
+    /// For how long the provider remembers a key. Default 24 h.
     pub key_lifetime: Duration,
-    /// How to ask, if asking is possible.
+    /// How the provider is asked; `None` if it cannot be asked.
     pub confirm: Option<ConfirmRules>,
-    /// How to undo, if undoing is possible.
+    /// How an effect is undone; `None` if it cannot be undone.
     pub cancel: Option<CancelRules>,
-    /// Statuses that prove that the key was looked up. A "no" with one of them, sent after the quiet time, speaks for
-    /// earlier attempts.
+    /// The statuses that prove that the provider has looked up the key. If an attempt that was recorded after the quiet
+    /// time is refused with one of them, the refusal also holds for the earlier attempts.
     pub refusal_binds: Vec<u16>,
-    /// Whether the provider saves refusals under the key. Default no.
+    /// Whether the provider saves a refusal under the key, so that it also holds for earlier attempts. Default no.
     pub saves_refusals: bool,
-    /// Whether what is absent may be sent again although the provider knows no keys. Default no.
+    /// Whether an action that is believed absent may be sent again although the provider knows no keys. Default no.
     pub resend_absent: bool,
-    /// How long after an end by absence it is asked once more. Default 24 h.
+    /// How long after an action was ended as absent the provider is asked about it once more. Default 24 h.
     pub audit_after: Duration,
-    /// How often it is asked then.
+    /// How often each kind of request is tried.
     pub limits: Limits,
-    /// D: the longest time that one attempt may take. Default 30 s.
+    /// The longest time that one attempt may take. Default 30 s.
     pub attempt: Duration,
-    /// L: how long a claim lasts. It is longer than `attempt`. Default 2 min.
+    /// How long a claim lasts. It must be longer than `attempt`. Default 2 min.
     pub lease: Duration,
-    /// N: the longest time that a sent request may be on its way. Default 5 s.
+    /// The longest time that a request may be on its way after it was sent. Default 5 s.
     pub network: Duration,
-    /// P: the longest pause between a check and the write behind it. Default 5 s.
+    /// The longest pause of a process between a check and the write that follows it. Default 5 s.
     pub pause: Duration,
-    /// The wait between tries of any kind. Default 1 s, doubling to 60 s.
+    /// The wait between tries of any kind. Default 1 s, which doubles up to 60 s.
     pub backoff: Backoff,
 }
 

@@ -1,7 +1,7 @@
 //! A point in time on the database's clock.
 //!
-//! Leases and quiet times are compared by several machines whose own clocks differ. The clock that they share is the
-//! database's. Its unit is the microsecond, because that is what PostgreSQL keeps.
+//! Leases and quiet times are compared on several machines whose own clocks differ, so all of them use the database's
+//! clock. The unit is the microsecond, since PostgreSQL keeps times in microseconds.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use std::time::Duration;
 pub struct Stamp(i64);
 
 impl Stamp {
-    /// The moment `micros` microseconds after the epoch.
+    /// The moment that is `micros` microseconds after the Unix epoch.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Stamp {
         Stamp(micros)
     }
 
-    /// Microseconds since the epoch.
+    /// The microseconds since the Unix epoch.
     #[must_use]
     pub const fn as_micros(self) -> i64 {
         self.0
     }
 
-    /// This moment moved forward. The result saturates.
+    /// This moment moved forward by `by`. A sum that is too large becomes the latest possible moment.
     #[must_use]
     pub fn saturating_add(self, by: Duration) -> Stamp {
         Stamp(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// The time from `earlier` to this moment; zero if this moment is not later.
     #[must_use]
     pub fn since(self, earlier: Stamp) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -1,8 +1,9 @@
-//! What an answer means for the row.
+//! What the end of an attempt, or an answer of the provider, means for the row.
 //!
-//! The obvious rule takes the last attempt's answer for the action's outcome. It leaves charges behind that stand:
-//! attempt 1 was applied and its answer was lost, and attempt 2 found the connection refused. So an answer speaks for
-//! its own attempt. The row says "not applied" only when no attempt is open.
+//! The obvious rule takes the last attempt's answer as the action's outcome. This rule leaves charges behind: attempt 1
+//! took effect and its answer was lost, attempt 2 could not connect, and the action is recorded as failed. So here an
+//! answer only says what became of its own attempt. The row says "not applied" only when no attempt can still take
+//! effect.
 
 use seawall_policy::{Draw, Idempotency};
 use std::time::Duration;
@@ -14,36 +15,36 @@ use super::{
     Write,
 };
 
-/// What is reported of a perform or cancel attempt, beside its outcome.
+/// What is reported of a request besides how it ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Report {
-    /// The provider's status, where it has one.
+    /// The HTTP status or another status code of the provider, if there is one.
     pub status: Option<u16>,
     /// What went wrong, in words, without secrets.
     pub detail: Option<String>,
-    /// How long the provider asked to be left alone.
+    /// For how long the provider asked to get no further requests.
     pub retry_after: Option<Duration>,
 }
 
 /// How a perform attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Performed {
-    /// It is proved that no byte left.
+    /// It is proved that no byte was sent.
     NotSent,
-    /// The provider did it. The value is what later templates read.
+    /// The provider did it. The value is the answer, which later requests may need.
     Yes(Option<Vec<u8>>),
     /// The provider did not do it, and will not.
     No,
-    /// It is not known.
+    /// It is not known whether the provider did it.
     Unknown,
 }
 
-/// What asking found.
+/// What a question to the provider found out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Found {
-    /// The effect exists, and counts. The value is what later templates read.
+    /// The effect exists. The value is the answer, which later requests may need.
     Applied(Option<Vec<u8>>),
-    /// The effect existed, and is undone.
+    /// The effect existed, and was undone.
     Cancelled,
     /// The effect does not exist.
     Absent,
@@ -54,22 +55,22 @@ pub enum Found {
 /// How a cancel attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Undone {
-    /// It is undone, was undone already, or can never be applied any more.
+    /// The effect is undone, was undone before, or can never take place any more.
     Yes,
-    /// The provider knows of no such effect.
+    /// The provider does not know the effect.
     NoSuch,
-    /// It is proved that no byte left.
+    /// It is proved that no byte was sent.
     NotSent,
-    /// It is not known, or the provider refused for now.
+    /// It is not known whether it was undone, or the provider refused for now.
     Unknown,
 }
 
-/// What happened to a claimed row.
+/// What happened while a worker had claimed the row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// A perform attempt ended: the line as it was recorded, and how.
+    /// A perform attempt ended: its line of the attempt log as it was recorded, how it ended, and what was reported.
     Performed(AttemptRow, Performed, Report),
-    /// A question was answered, or not.
+    /// A question has ended, with or without an answer.
     Confirmed(Question, Found, Report),
     /// A cancel attempt ended.
     Cancelled(AttemptRow, Undone, Report),
@@ -79,7 +80,7 @@ pub enum Event {
     ScopeBroken,
 }
 
-/// What is to be written for an event.
+/// What is to be written when the machine is told an event.
 #[expect(
     clippy::large_enum_variant,
     reason = "taken apart where it is made; a box would be an allocation for each action"
@@ -88,13 +89,15 @@ pub enum Event {
 pub enum Told {
     /// A change of the row.
     Write(Write),
-    /// It came too late to change the row. The line of the attempt log is completed, without any condition.
+    /// The event came too late to change the row. Only its line of the attempt log is completed, whatever version the
+    /// row has.
     Late(AttemptRow),
     /// Nothing is to be written.
     Nothing,
 }
 
-/// What an event means. If the store finds another version, read again and tell again.
+/// What is to be written because of an event. If the store finds another version of the row, read the row and call this
+/// again.
 #[must_use]
 pub fn told(
     state: &State,
@@ -128,7 +131,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Whether the row is still claimed as it was when the thing that ended had begun.
+    /// Whether the row still has the claim under which the attempt or the question began.
     fn is_mine(&self, fence: u64) -> bool {
         self.state.owner == Some(self.owner) && self.state.fence == fence
     }
@@ -173,7 +176,7 @@ impl Case<'_> {
                 draft.applied(answer);
                 self.wait_before_cancel(&mut draft);
             }
-            // Where the effect became known meanwhile, from a webhook, a "no" closes only its own attempt.
+            // If the effect became known meanwhile, for example from a webhook, a "no" closes only its own attempt.
             Performed::No if self.state.known == Known::Unknown && self.speaks_for_all(&line, &report) => {
                 draft.to.open_attempts = 0;
                 draft.to.known = Known::NotApplied(NotApplied::Refused);
@@ -199,8 +202,8 @@ impl Case<'_> {
         }
     }
 
-    /// Nothing of this attempt can arrive any more. If no attempt may have left at all, neither the quiet time nor the
-    /// key's time has begun.
+    /// Records that nothing of this attempt can arrive. If no attempt at all may have been sent, neither the quiet time
+    /// nor the lifetime of the key has begun.
     fn not_sent(&self, draft: &mut Draft, report: &Report) {
         let to = &mut draft.to;
         to.open_attempts = to.open_attempts.saturating_sub(1);
@@ -216,14 +219,14 @@ impl Case<'_> {
         to.next_at = self.later(to.logged, report);
     }
 
-    /// A "no" to a repeat may have been said before the key was looked up. Then it does not even speak of the attempt's
-    /// own fate under that key.
+    /// Whether a "no" says nothing even about its own attempt. If an earlier attempt is still open, a 401, 403 or 422
+    /// may have been said before the provider looked up the key.
     fn says_nothing(&self, report: &Report) -> bool {
         self.state.open_attempts > 1 && matches!(report.status, Some(401 | 403 | 422))
     }
 
-    /// Whether this "no" closes the action, and not only its attempt: no other attempt is open, or the provider would
-    /// give an earlier one the same answer.
+    /// Whether this "no" holds for the whole action, and not only for its own attempt. That is so if no other attempt
+    /// is open, or if the provider would give an earlier attempt the same answer.
     fn speaks_for_all(&self, line: &AttemptRow, report: &Report) -> bool {
         let binds = report.status.is_some_and(|status| self.rules.refusal_binds.contains(&status));
         let alone = self.state.open_attempts <= 1;
@@ -231,7 +234,7 @@ impl Case<'_> {
         alone || saved || (line.after_quiet && binds)
     }
 
-    /// When to look again at what is unknown.
+    /// When the row is due again after an attempt whose effect is unknown.
     fn after_doubt(&self, report: &Report) -> Stamp {
         match (self.state.goal, self.rules.on_unknown, self.rules.confirm) {
             (Goal::Perform, OnUnknown::Hold | OnUnknown::Cancel, _) => self.now,
@@ -248,8 +251,8 @@ impl Case<'_> {
         }
     }
 
-    /// The row went on without this attempt. Its answer is kept as evidence. A "yes" to what was closed as not applied
-    /// makes a person look at it.
+    /// Takes an answer that came after the row had changed. The answer is kept as evidence. If it is a "yes" although
+    /// the row was closed as not applied, the provider is asked about it; without a way to ask, the effect is undone.
     fn late(&self, closed: AttemptRow, how: Performed) -> Told {
         match how {
             Performed::Yes(answer) if contradicts(self.state) => {
@@ -305,7 +308,8 @@ impl Case<'_> {
             }
         }
         self.wait_before_cancel(draft);
-        // No cancel of this generation is on its way, and the effect still stands: the key is used up.
+        // No cancel of this generation can still arrive, and the effect still exists. So the key of this generation is
+        // of no more use.
         if draft.to.cancel_open > 0 && cancel_quiet {
             draft.next_generation();
         }
@@ -313,7 +317,7 @@ impl Case<'_> {
 
     fn found_cancelled(&self, draft: &mut Draft, question: Question) {
         match self.state.known {
-            // Without a key, another attempt may still apply it again.
+            // Without a key, another attempt may still apply the effect again.
             Known::Unknown if self.may_return(question.asked_at) => {
                 draft.to.next_at = self.state.quiet_until.unwrap_or(self.now);
             }
@@ -328,13 +332,14 @@ impl Case<'_> {
         !keyed && self.state.open_attempts > 1 && self.state.quiet_until.is_some_and(|quiet| asked_at < quiet)
     }
 
-    /// "Not found" is believed if it was asked after the quiet time. The time at which the answer came says nothing.
+    /// Believes "not found" only if the question was asked after the quiet time. When the answer came does not matter.
     fn found_nothing(&self, draft: &mut Draft, question: Question) {
         let quiet = self.state.quiet_until.unwrap_or(question.asked_at);
         let cancel_quiet = self.state.cancel_quiet_until.unwrap_or(question.asked_at);
         let believable_from = match self.state.known {
             Known::Unknown => quiet,
-            // It is gone, if a cancel may have succeeded. Otherwise "not found" is no proof against what is known.
+            // The effect may be gone if a cancel may have succeeded. Otherwise "not found" proves nothing against a
+            // known effect.
             Known::Applied if self.state.goal == Goal::Cancel && self.state.cancel_open > 0 => {
                 quiet.max(cancel_quiet)
             }
@@ -369,7 +374,7 @@ impl Case<'_> {
         }
     }
 
-    /// The question that is asked after the end.
+    /// Takes the answer to the question that is asked after the row's end.
     fn audited(&self, draft: &mut Draft, question: Question, found: Found, report: &Report) {
         let moved = self.state.audit_at.is_some_and(|at| question.asked_at < at);
         match found {
@@ -377,11 +382,11 @@ impl Case<'_> {
                 draft.reopen(answer);
                 self.wait_before_cancel(draft);
             }
-            // Somebody said otherwise meanwhile.
+            // Meanwhile somebody reported that the effect exists, so a later question is planned already.
             Found::Absent | Found::Cancelled if moved => {}
             Found::Absent | Found::Cancelled => draft.to.audit_at = None,
-            // No answer is no evidence. After its tries it is asked less often, and never given up: our side was told
-            // that nothing exists, so nobody else would look.
+            // Without an answer nothing is known. After the most tries the provider is asked less often, but never
+            // given up: our side was told that nothing exists, so nobody else would look for the effect.
             Found::Other if draft.to.asks < self.rules.limits.confirm => {
                 draft.to.audit_at = Some(self.later(draft.to.asks, report));
             }
@@ -425,8 +430,8 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// "No such" uses the generation's key up: the provider may give the same answer for ever. It is believed only of a
-    /// generation that was first sent after the quiet time.
+    /// Takes the answer "no such effect". The key of this generation is not used again, since the provider may give the
+    /// same answer to it for ever. The answer is believed only if the generation was first sent after the quiet time.
     fn no_such(&self, draft: &mut Draft, report: &Report) {
         match self.state.known {
             Known::Unknown if self.state.cancel_gen_early => {
@@ -446,7 +451,7 @@ impl Case<'_> {
     }
 }
 
-/// The row was closed as not applied, and not because it was undone. A "yes" contradicts that.
+/// Whether a "yes" would contradict the row: the row was closed as not applied, but not because the effect was undone.
 pub(super) fn contradicts(state: &State) -> bool {
     let closed = matches!(state.end, Some(End::Failed | End::Cancelled));
     closed && state.known != Known::NotApplied(NotApplied::Cancelled)

@@ -1,15 +1,15 @@
-//! The steps that several events share. A [`Draft`] is the row as it will be; it ends as a [`Write`].
+//! The steps that several events share. A [`Draft`] is the row as it will be. In the end it becomes a [`Write`].
 
 use super::{
     AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, NotApplied, Origin, Owner, Rules, SettleBy,
     Stamp, State, Write,
 };
 
-/// How `why` begins while the outcome is known and the application's handler does not take it in. The row is open, and
+/// The beginning of `why` while the outcome is known, but the application's handler fails. The row is still open, and
 /// `asks` counts how often the handler was run.
 pub(crate) const HANDLER_FAILED: &str = "the application's handler failed";
 
-/// A change in the making.
+/// A change that is being made.
 pub(super) struct Draft {
     from: u64,
     pub(super) to: State,
@@ -24,8 +24,8 @@ impl Draft {
         Draft { from: state.version, to, now, attempt: None, breaks_scope: false }
     }
 
-    /// Written by somebody without a claim: the application, a webhook, a person. A worker's claim stands, unless the
-    /// row ends.
+    /// The write of a party without a claim: the application, a webhook or a person. If a worker has a claim, it keeps
+    /// the claim, unless this write ends the row.
     pub(super) fn written(mut self) -> Write {
         if self.to.end.is_some() {
             self.let_go();
@@ -34,8 +34,8 @@ impl Draft {
         Write { from, to, attempt, breaks_scope }
     }
 
-    /// Written by the owner. Where there is nothing to do now, the owner lets go in the same write, so that the row is
-    /// found when it is due and not when its lease ends.
+    /// The write of the owner after its step. If nothing is to be done now, the same write ends the claim. So the row
+    /// can be claimed when it is due, and not only when its lease ends.
     pub(super) fn rested(mut self) -> Write {
         if self.to.next_at > self.now {
             self.let_go();
@@ -43,7 +43,7 @@ impl Draft {
         self.written()
     }
 
-    /// Written by the owner, which goes on directly.
+    /// The write of an owner that keeps its claim and goes on directly.
     pub(super) fn renewed(self) -> Write {
         let Draft { from, to, attempt, breaks_scope, now: _ } = self;
         Write { from, to, attempt, breaks_scope }
@@ -59,8 +59,8 @@ impl Draft {
         self.attempt = Some(attempt);
     }
 
-    /// Our own side's part once the effect is known. `done` is written only while the goal is still to perform:
-    /// evidence is written whatever the goal is, an outcome is not.
+    /// Does what remains to be done on our own side once the effect is known. `done` is written only while the goal is
+    /// to perform. What is known is written whatever the goal is.
     pub(super) fn conclude(&mut self, rules: &Rules, origin: Origin) {
         match (self.to.goal, self.to.known) {
             (Goal::Perform, Known::Applied) => match rules.settle {
@@ -99,7 +99,7 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// Forgets which handler failed, once the row goes on.
+    /// Removes the note that a handler failed, once the row goes on.
     fn forget_handler(&mut self) {
         if self.to.why.as_ref().is_some_and(|why| why.starts_with(HANDLER_FAILED)) {
             self.to.why = None;
@@ -107,16 +107,16 @@ impl Draft {
         }
     }
 
-    /// The question after the end is asked long after the end, however long ago the absence was found. Directly after a
-    /// cancel a lagging status still says "applied", and believing it would undo twice.
+    /// Moves the question after the end to a time long after the end, even if the absence was found long ago. Directly
+    /// after a cancel a lagging status may still say "applied", and believing it would undo the effect twice.
     fn postpone_audit(&mut self, rules: &Rules) {
         if self.to.audit_at.is_some() {
             self.to.audit_at = Some(self.now.saturating_add(rules.audit_after));
         }
     }
 
-    /// Perform becomes cancel. What was never sent is cancelled with that. Everything else stays as it is: the worker
-    /// that has the row will find the goal changed.
+    /// Changes the goal from perform to cancel. If nothing was sent, the row ends as cancelled. Everything else stays
+    /// as it is, so that a worker that has the row finds only the goal changed.
     pub(super) fn turn(&mut self, rules: &Rules) {
         self.to.goal = Goal::Cancel;
         self.to.settled = false;
@@ -132,8 +132,8 @@ impl Draft {
         }
     }
 
-    /// Closes what is believed to be absent, and asks once more later. Where the network is slower than declared, an
-    /// orphan is left behind for which nobody would look.
+    /// Records that the effect is believed to be absent. The provider is asked once more later: if the network was
+    /// slower than declared, the effect may exist after all, and nobody else would look for it.
     pub(super) fn absent(&mut self, rules: &Rules, known: Known) {
         self.to.known = known;
         self.to.open_attempts = 0;
@@ -151,7 +151,7 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// The effect exists, and it stands for one of the attempts that were open.
+    /// Records that the effect exists. One of the open attempts is closed with that.
     pub(super) fn applied(&mut self, answer: Option<Vec<u8>>) {
         self.to.known = Known::Applied;
         self.to.open_attempts = self.to.open_attempts.saturating_sub(1);
@@ -162,7 +162,7 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// Moves on to a key that the provider has not answered yet.
+    /// Moves on to a cancel key that was never used.
     pub(super) fn next_generation(&mut self) {
         self.to.cancel_gen = self.to.cancel_gen.saturating_add(1);
         self.to.cancel_gen_early = false;
@@ -170,9 +170,9 @@ impl Draft {
         self.to.cancel_quiet_until = None;
     }
 
-    /// Somebody says that the effect exists although it was closed as not applied. It is asked about once the status
-    /// must show it: earlier, a lagging status says "absent", and nobody would look again. Without a way to ask, it is
-    /// believed.
+    /// Takes the word of somebody who says that the effect exists, although the row was closed as not applied. The
+    /// provider is asked after one more quiet time. Before that, a lagging status could still say "absent", and nobody
+    /// would look again. If the provider cannot be asked, the word is believed.
     pub(super) fn contradicted(&mut self, rules: &Rules, answer: Option<Vec<u8>>) {
         match rules.confirm {
             Some(_) => self.to.audit_at = Some(self.now.saturating_add(rules.quiet)),
@@ -180,7 +180,7 @@ impl Draft {
         }
     }
 
-    /// The effect was found after the row's end. The row opens again, so that the effect is undone.
+    /// Opens the row again after its end, because the effect was found. The effect is then undone.
     pub(super) fn reopen(&mut self, answer: Option<Vec<u8>>) {
         self.to.end = None;
         self.to.goal = Goal::Cancel;
@@ -193,7 +193,7 @@ impl Draft {
         self.to.why = Some("orphan: found alive after its end".to_owned());
     }
 
-    /// What a person starts again has all its tries again.
+    /// Gives a row that a person starts again the full number of tries.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
         self.to.why = None;
@@ -229,7 +229,7 @@ impl Draft {
         }
     }
 
-    /// Records a perform attempt; it may be sent once this is committed.
+    /// Records a perform attempt. It may be sent once this write is committed.
     pub(super) fn perform(mut self, rules: &Rules) -> Write {
         let send_by = self.now.saturating_add(rules.attempt);
         let attempt = self.next_line(rules, AttemptKind::Perform, send_by);
@@ -263,7 +263,7 @@ impl Draft {
         self.written()
     }
 
-    /// The line of a question, made when it is answered.
+    /// The log line of a question. It is made when the question has ended.
     pub(super) fn question(&mut self, rules: &Rules, asked_at: Stamp, outcome: AttemptOutcome) -> AttemptRow {
         let send_by = asked_at.saturating_add(rules.attempt);
         let line = self.next_line(rules, AttemptKind::Confirm, send_by);
@@ -271,8 +271,8 @@ impl Draft {
     }
 }
 
-/// Gives the row to `owner` if it is due and free. This defines a store's claim, which does the same in SQL with the
-/// database's statement time.
+/// Gives the row to `owner` if the row is due and free. Stores do the same in SQL, with the database's time of the
+/// statement; this function defines what their claims must do.
 #[must_use]
 pub fn claim(state: &State, rules: &Rules, owner: Owner, now: Stamp) -> Option<Write> {
     if state.due_at().is_none_or(|due| due > now) {
@@ -286,7 +286,7 @@ pub fn claim(state: &State, rules: &Rules, owner: Owner, now: Stamp) -> Option<W
     Some(Write { from: draft.from, to: draft.to, attempt: None, breaks_scope: false })
 }
 
-/// Lets go of a claimed row that is not worked on, as a drain does.
+/// Ends a claim without working on the row.
 #[must_use]
 pub fn release(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
     (state.owner == Some(owner) && state.in_flight.is_none()).then(|| {

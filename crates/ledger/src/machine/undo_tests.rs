@@ -1,4 +1,4 @@
-//! The table of docs/life-of-an-action.md, its part about asking, undoing, and what comes after the end.
+//! The second half of the table in docs/life-of-an-action.md: asking, undoing, and what comes after the end.
 
 use super::bench::{Bench, ME, answer, at, explicit, keyed, lookup, net_cancel, void};
 use super::{
@@ -13,7 +13,7 @@ impl Bench {
         self.take(wish.expect("it may").expect("it changes something"));
     }
 
-    /// Applied, wanted no more, and claimed.
+    /// A row that is applied, then cancelled by the application, and claimed by us.
     fn to_undo(rules: Rules) -> Bench {
         let mut bench = Bench::new(rules);
         let line = bench.performs();
@@ -159,7 +159,8 @@ fn the_question_after_the_end_is_asked_until_it_is_answered() {
     let question = bench.asks();
     bench.found(question, Found::Absent);
     assert_eq!(bench.row.end, Some(End::Failed));
-    // Longer than its tries reach: it is asked less often, and neither given up nor made a person's.
+    // After more questions than the bound allows, the provider is asked less often. The row is not given up and does
+    // not become stuck.
     for tries in 1..8 {
         bench.until_due();
         let question = bench.asks();

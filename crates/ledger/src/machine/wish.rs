@@ -1,7 +1,7 @@
 //! What the application, a webhook or a person wants of a row, or knows of it.
 //!
-//! The application's wishes are written in its own transaction, on a row that was read in it, by the same
-//! compare-and-set.
+//! The application reads the row in its own transaction and writes its wish in the same transaction, by the same
+//! compare-and-set as every other change.
 
 use super::told::contradicts;
 use super::transition::Draft;
@@ -10,9 +10,9 @@ use super::{End, Goal, Known, NotApplied, Origin, Rules, Stamp, State, Write};
 /// Why an action could not be settled. The business transaction must roll back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotSettled {
-    /// It is being cancelled: the deadline passed first, or it was cancelled first.
+    /// It is being cancelled, because its deadline passed or somebody cancelled it first.
     TooLate,
-    /// It is not known (yet) whether it is applied.
+    /// It is not known yet whether it is applied.
     NotKnown,
     /// It is not applied.
     Failed,
@@ -23,14 +23,14 @@ pub enum NotSettled {
 /// Why an action cannot be cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotCancelled {
-    /// It is settled, and the caller cannot undo the business row together with it.
+    /// It is settled, and the caller cannot take the business row back in the same transaction.
     Settled,
 }
 
-/// Who wants to cancel.
+/// The party that wants to cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CancelBy {
-    /// The application, in the transaction that takes its own side back.
+    /// The application, in the transaction that also takes its own business row back.
     Transaction,
     /// A caller that has no transaction in the ledger's database. It may cancel only what is not settled.
     Caller,
@@ -41,9 +41,9 @@ pub enum CancelBy {
 /// What a webhook reported.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Observed {
-    /// It took effect. The value is what later templates read.
+    /// It took effect. The value is the answer, which later requests may need.
     Applied(Option<Vec<u8>>),
-    /// It did not take effect, or it was undone. This is a reason to ask, and not a proof.
+    /// It did not take effect, or it was undone. This is a reason to ask the provider, and not a proof.
     Otherwise,
 }
 
@@ -56,12 +56,13 @@ pub enum Resolution {
     NotApplied,
 }
 
-/// Takes the outcome in for our side. `Ok(None)`: that was done before.
+/// The change that settles an action, so that our side has taken its outcome in. `Ok(None)` means that it is settled
+/// already.
 ///
 /// # Errors
 ///
-/// There is no outcome to take in. The transaction that wanted it must roll back. It is an error, since a "false" is
-/// easily overlooked and leaves an order paid without a charge.
+/// If there is no outcome that can be taken in. The transaction has to roll back. This is an error and not a `false`,
+/// since a `false` is easily overlooked, and then an order is paid without a charge.
 pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
     match (state.goal, state.end, state.known) {
         (Goal::Perform, _, _) if state.settled => Ok(None),
@@ -76,12 +77,13 @@ pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
     }
 }
 
-/// The members of a scope settle together or not at all: all writes are taken in one transaction, or none is.
+/// The changes that settle all members of a scope. All of them must be taken in one transaction, or none.
 ///
 /// # Errors
 ///
-/// A reason that will not go away, where a member has one; otherwise the first reason. Waiting for an unknown member is
-/// of no use once another one has failed.
+/// If a member cannot be settled. If a member has a reason that will not go away, that reason is returned, since
+/// waiting for another member would be of no use. Otherwise the reason says that the scope is incomplete or that a
+/// member is unknown.
 pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Write>, NotSettled> {
     let mut writes = Vec::new();
     let mut not_yet = None;
@@ -100,11 +102,12 @@ pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Writ
     not_yet.map_or(Ok(writes), Err)
 }
 
-/// The effect is not to exist. `Ok(None)`: that is so already, or under way. Use the same for every member of a scope.
+/// The change that cancels an action, so that its effect is not to exist any more. `Ok(None)` means that the action is
+/// cancelled already, or is being cancelled. For a scope, call this for every member.
 ///
 /// # Errors
 ///
-/// It is settled, and the caller may not take that back.
+/// If the action is settled, and `by` is a caller without a transaction.
 pub fn cancel(state: &State, rules: &Rules, by: CancelBy, now: Stamp) -> Result<Option<Write>, NotCancelled> {
     match (state.goal, state.end) {
         (Goal::Perform, Some(End::Failed | End::Cancelled)) => Ok(None),
@@ -124,7 +127,8 @@ pub fn cancel(state: &State, rules: &Rules, by: CancelBy, now: Stamp) -> Result<
     }
 }
 
-/// A person lets a stuck row go on. It keeps its goal: a new charge is a new action. `None`: it is not stuck.
+/// The change by which a person starts a stuck row again; `None` if the row is not stuck. The goal stays as it was: for
+/// a new charge, record a new action.
 #[must_use]
 pub fn retry(state: &State, now: Stamp) -> Option<Write> {
     (state.end == Some(End::Stuck)).then(|| {
@@ -134,9 +138,9 @@ pub fn retry(state: &State, now: Stamp) -> Option<Write> {
     })
 }
 
-/// A person says what became of a stuck row. `None`: it is not stuck.
+/// The change by which a person says what became of a stuck row; `None` if the row is not stuck.
 ///
-/// "Applied" while the goal is to cancel starts the cancelling again, with a new key.
+/// If the goal is to cancel, "applied" starts the cancelling again, with a new key.
 #[must_use]
 pub fn resolve(
     state: &State,
@@ -164,8 +168,9 @@ pub fn resolve(
     Some(draft.written())
 }
 
-/// What a webhook reported. "Applied" is a fact, whichever sender says it, since an effect that does not exist cannot
-/// be reported. Anything else only makes a worker ask sooner. `None`: it changes nothing.
+/// The change that follows from a webhook's report; `None` if nothing changes. "Applied" is taken as a fact, whichever
+/// sender reports it, since nobody can see an effect that does not exist. Every other report only makes a worker ask
+/// sooner.
 #[must_use]
 pub fn observe(state: &State, rules: &Rules, origin: Origin, what: Observed, now: Stamp) -> Option<Write> {
     let mut draft = Draft::of(state, now);

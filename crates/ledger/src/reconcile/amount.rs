@@ -1,14 +1,14 @@
-//! Amounts of money, exact.
+//! Exact amounts of money.
 //!
-//! A float is the obvious type, and the wrong one: 0.1 + 0.2 is not 0.3, and a sum over a day of payments drifts. So an
-//! amount is a whole number and a number of decimal places. It is read from the digits as they stand in the JSON text,
-//! and never through a float. `10`, `10.00`, `"10.0"` and `1e1` are the same amount.
+//! A float is the obvious type, but a wrong one: 0.1 + 0.2 is not 0.3, and the sum over a day of payments is not exact.
+//! So an amount is a whole number together with a number of decimal places. It is read from the digits in the JSON
+//! text, and never through a float. `10`, `10.00`, `"10.0"` and `1e1` are the same amount.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-/// The most decimal places, and the largest power of ten. What is beyond that is no amount of money.
+/// The most decimal places, and the largest power of ten. A number beyond that is not taken for an amount of money.
 const MOST_PLACES: i32 = 30;
 
 /// An exact decimal.
@@ -23,12 +23,12 @@ const MOST_PLACES: i32 = 30;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Amount {
-    /// Without trailing zeros after the point, so that equal amounts are equal values.
+    /// The digits have no trailing zeros after the point, so that equal amounts are equal values.
     digits: i128,
     places: u8,
 }
 
-/// The text is no amount: not a decimal number, or one of more than 30 digits.
+/// The text is not an amount: it is no decimal number, or it has more than 30 digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoAmount;
 
@@ -41,7 +41,7 @@ impl fmt::Display for NoAmount {
 impl std::error::Error for NoAmount {}
 
 impl Amount {
-    /// Zero.
+    /// The amount zero.
     pub const ZERO: Amount = Amount { digits: 0, places: 0 };
 
     /// `digits` times ten to the power of `power`.
@@ -64,14 +64,14 @@ impl Amount {
         Some(Amount { digits, places: u8::try_from(-power).ok()? })
     }
 
-    /// This amount times ten to the power of `by`: 2 turns units of a currency into cents. `None` where the result is
+    /// This amount times ten to the power of `by`. With 2, units of a currency become cents. `None` if the result is
     /// too large.
     #[must_use]
     pub fn shifted(self, by: i8) -> Option<Amount> {
         Amount::made(self.digits, i32::from(by) - i32::from(self.places))
     }
 
-    /// The sum; `None` where it is too large.
+    /// The sum of both amounts; `None` if it is too large.
     #[must_use]
     pub fn plus(self, other: Amount) -> Option<Amount> {
         let places = self.places.max(other.places);
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(amount("0.000"), Amount::ZERO);
         assert_ne!(amount("10.001"), amount("10"));
         assert_ne!(amount("-10"), amount("10"));
-        // Two numbers that are the same float.
+        // As floats, these two numbers would be equal.
         assert_ne!(amount("9007199254740993"), amount("9007199254740992"));
         assert_ne!(amount("0.12345678901234567890"), amount("0.12345678901234567891"));
     }

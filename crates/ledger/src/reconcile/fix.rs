@@ -1,12 +1,11 @@
 //! What may be done about a difference, and how. It is done through the action protocol, or not at all.
 //!
-//! A step that wrote the ledger's rows itself would soon lose what the protocol guards. So a difference only becomes
-//! something that the machine is told anyway: an observation, as a webhook brings it, or a person's word on a stuck
-//! action. The machine decides what follows from it. Each step is written into the action's own story and beside the
-//! difference.
+//! Code that wrote the ledger's rows directly would soon break the protocol's guarantees. So a difference is told to
+//! the machine as something that it knows: as the report of a webhook, or as a person's word about a stuck action. The
+//! machine decides what follows. Each step is noted with the action and with the difference.
 //!
-//! An effect that the ledger does not know is never undone here, whatever is allowed: nothing says how to undo it, nor
-//! that it is ours.
+//! An effect that the ledger does not know is never undone here, whatever is allowed, since nothing says how to undo
+//! it, or that it is ours.
 
 use super::report::Entry;
 use super::shelf::Hold;
@@ -22,15 +21,15 @@ use crate::wishes::By;
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Correction {
-    /// The provider's "applied" is believed for an action whose effect we do not know.
+    /// The provider lists an action of unknown effect as applied, and is believed.
     Adopt,
-    /// The provider's word is believed for a stuck action.
+    /// The provider is believed about a stuck action.
     Resolve(Resolution),
-    /// A worker is to ask.
+    /// A worker is to ask the provider.
     Ask,
-    /// The action is told that its unwanted effect exists, and the protocol undoes it.
+    /// An effect that is not wanted is recorded as existing. A worker then undoes it.
     Undo,
-    /// It is only noted.
+    /// The difference is only noted.
     Mark,
 }
 
@@ -45,7 +44,7 @@ impl Correction {
     }
 }
 
-/// What a difference leads to, where that is allowed.
+/// What is done about a difference, as far as it is allowed; `None` if nothing is done.
 pub(super) fn step(entry: &Entry, allowed: Corrections) -> Option<Correction> {
     let same_amount = match (entry.amount_here, entry.amount_there) {
         (Some(here), Some(there)) => here == there,
@@ -78,11 +77,11 @@ pub(super) fn step(entry: &Entry, allowed: Corrections) -> Option<Correction> {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Writes a note into an action's story. Nothing else of the action changes.
+    /// Writes a note into the audit trail of an action. Nothing else of the action changes.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's errors.
+    /// [`Refusal::NotFound`] if there is no such action, or an error of the store.
     pub async fn note(&self, id: ActionId, by: &By) -> Result<Action, Error> {
         let wish = |action: &Action, _: &Rules, _: Stamp| {
             let from = action.state.version;
@@ -94,7 +93,7 @@ impl<S: Store> Ledger<S> {
 }
 
 impl<S: Store + Tables> Reconciler<S> {
-    /// Corrects what may be corrected; `false` where another worker took the report over.
+    /// Makes the corrections that are allowed; `false` if another worker has taken the report over.
     pub(super) async fn fix(&self, hold: &Hold) -> Result<bool, Error> {
         let shelf = self.shelf();
         let mut after = String::new();

@@ -1,7 +1,7 @@
-//! A page that comes as JSON, as most pages do.
+//! Reads a page in JSON, as most providers send it.
 //!
-//! JSON pointers say where things stand, and a small table says what the provider's states mean. Numbers are read from
-//! their digits: parsed as floats, `9007199254740993` and `9007199254740992` would be the same amount.
+//! JSON pointers say where the values are, and a small table says what the provider's states mean. Numbers are read
+//! from their digits, because as floats `9007199254740993` and `9007199254740992` would be the same amount.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,28 +16,29 @@ use crate::machine::Stamp;
 /// How a provider's list is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JsonList {
-    /// Where a page has its items: a JSON pointer (RFC 6901) to an array. Empty where the page itself is the array.
+    /// Where the items of a page are: a JSON pointer (RFC 6901) to an array. It is empty if the page itself is the
+    /// array.
     pub items: String,
-    /// Where a page has the cursor of the next page; `None` where there is only one page. A cursor that is absent,
-    /// null, empty or `false` says that this page was the last one.
+    /// Where the cursor of the next page is; `None` if the list has only one page. If the cursor is missing, null,
+    /// empty or `false`, the page is the last one.
     pub next: Option<String>,
-    /// Where an item has our key. An item may be without it.
+    /// Where an item has our key. An item may have none.
     pub key: String,
-    /// Where an item has the provider's own name for it. Where this is `None`, items are told apart by their key, and
-    /// items without a key by their bytes. Then a key that took effect twice cannot be seen.
+    /// Where an item has the provider's own name for it. If this is `None`, items are identified by their key, and
+    /// items without a key by their bytes. Then a second effect with the same key cannot be seen.
     pub id: Option<String>,
-    /// Where an item has its amount: a number, or a number in a string.
+    /// Where an item has its amount: a number, or a number in a string. `None` means that amounts are not read.
     pub amount: Option<String>,
-    /// Their amounts times ten to the power of this are amounts in our unit: 2 where the list says 10.50 and we say
-    /// 1050.
+    /// The power of ten by which the provider's amounts are multiplied to get our unit. It is 2 if the list says 10.50
+    /// and we say 1050.
     pub shift: i8,
     /// Where an item has its state.
     pub state: String,
-    /// States that mean "it took effect".
+    /// The states that mean "it took effect".
     pub applied: Vec<String>,
-    /// States that mean "it was undone".
+    /// The states that mean "it was undone".
     pub cancelled: Vec<String>,
-    /// Where an item has the time at which it was made, as RFC 3339. It is only shown to people.
+    /// Where an item has the time at which it was made, as RFC 3339. The time is only shown to people.
     pub at: Option<String>,
 }
 
@@ -45,8 +46,8 @@ impl JsonList {
     /// Reads a page.
     ///
     /// # Errors
-    /// [`NoPage::Unreadable`] where it is not JSON, has no items where they should be, or where an item lacks its state
-    /// or has an amount that is no exact number. No item is skipped.
+    /// [`NoPage::Unreadable`] if the page is not JSON, if its items are missing, if an item has no state, or if an
+    /// amount is no exact number. No item is skipped.
     pub fn page(&self, body: &[u8]) -> Result<Page, NoPage> {
         let unreadable = |why: &str| NoPage::Unreadable(why.to_owned());
         let whole = whole(body).ok_or_else(|| unreadable("it is not JSON"))?;
@@ -102,11 +103,11 @@ impl JsonList {
     }
 }
 
-/// The amount at a JSON pointer of a recorded request, read from its digits. It is read from the JSON body, whether the
-/// body was recorded alone or behind the lines that HTTP writes before it.
+/// The amount at a JSON pointer of a recorded request, read from its digits. The request is a JSON body, or an HTTP
+/// request with its first line and fields before the body.
 #[must_use]
 pub fn amount_at(request: &[u8], pointer: &str) -> Option<Amount> {
-    // No JSON text begins with a capital letter, and every request line does.
+    // Every HTTP request line begins with a capital letter, and no JSON text does.
     let headed = request.first().is_some_and(u8::is_ascii_uppercase);
     let body = if headed {
         let end = request.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
@@ -147,7 +148,7 @@ pub fn find<'a>(whole: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
     Some(here)
 }
 
-/// A field's name: borrowed, unless it has escapes.
+/// The name of a field. It is borrowed, unless it contains escapes.
 #[derive(Deserialize, PartialEq, Eq, Hash)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -175,7 +176,7 @@ fn cursor(raw: &RawValue) -> Result<Option<String>, ()> {
     }
 }
 
-/// FNV-1a in 128 bits: the same for the same bytes, on every machine and in every version.
+/// FNV-1a in 128 bits. It gives the same value for the same bytes on every machine and in every version.
 fn fingerprint(bytes: &[u8]) -> u128 {
     let start = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
     bytes

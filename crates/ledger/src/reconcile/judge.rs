@@ -1,9 +1,9 @@
-//! What the two sides of one key say together.
+//! Compares the row and the record of one key.
 //!
-//! The obvious rule compares the two lists as they are. It then reports what is merely late: an action that was sent
+//! The obvious rule compares the two lists as they are. So it also reports what is only late: an action that was sent
 //! while the list was being read, a cancel that took effect after the page with its charge was read, a row whose worker
-//! is about to ask. Each of these is gone in the next report, and people learn to skip the page. So a row that was not
-//! at rest when the asking began is `pending` and never a difference, unless both sides agree already.
+//! is about to ask the provider. Each of these is gone in the next report, and people learn to ignore the reports. So
+//! if a row had not ended when the asking began, it is `pending` and not a difference, unless both sides agree already.
 
 use super::{Amount, ListedState};
 use crate::machine::{End, Goal, Known};
@@ -13,15 +13,16 @@ use crate::machine::{End, Goal, Known};
 pub enum Difference {
     /// It is applied and settled here, and the provider's list does not have it.
     OnlyHere,
-    /// The provider has it; the ledger has no such key.
+    /// The provider lists it, but the ledger has no such key.
     OnlyThere,
-    /// Applied on both sides, with different amounts.
+    /// It is applied on both sides, with different amounts.
     Amount,
-    /// It is applied here and not there, or there and not here.
+    /// It is applied on one side only, and both sides have it.
     State,
     /// The provider applied one key more than once.
     Doubled,
-    /// The row is not at rest here, and the sides do not agree. The next report will tell.
+    /// The sides do not agree, and the action is stuck here or had not ended when the asking began. A later report will
+    /// decide.
     Pending,
 }
 
@@ -36,7 +37,7 @@ impl Difference {
         Difference::Pending,
     ];
 
-    /// The word for it.
+    /// The word for this difference.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -49,39 +50,39 @@ impl Difference {
         }
     }
 
-    /// Reads the word.
+    /// Reads a difference from its word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Difference> {
         Difference::ALL.into_iter().find(|difference| difference.as_str() == word)
     }
 }
 
-/// What a verdict needs to know of a row.
+/// The part of a row that the comparison needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Here {
     pub(crate) goal: Goal,
     pub(crate) known: Known,
     pub(crate) end: Option<End>,
-    /// Before the provider was asked, the action had come to its end and the quiet time of its last attempt was over.
+    /// Whether the action had ended, and the quiet time of its last attempt was over, before the provider was asked.
     pub(crate) rested: bool,
     pub(crate) amount: Option<Amount>,
 }
 
 impl Here {
-    /// The ledger holds the effect for applied.
+    /// Whether the effect is applied according to the ledger.
     pub(crate) fn counts(&self) -> bool {
         self.goal == Goal::Perform && self.known == Known::Applied
     }
 }
 
-/// What a verdict needs to know of a record.
+/// The part of a record that the comparison needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct There {
     pub(crate) state: ListedState,
     pub(crate) amount: Option<Amount>,
 }
 
-/// What the two sides of one key say, or the one side that exists; `None` where they agree.
+/// How the row and the record of one key differ, if one or both exist; `None` if they agree.
 pub(crate) fn judge(here: Option<&Here>, there: Option<&There>) -> Option<Difference> {
     let Some(here) = here else { return there.map(|_| Difference::OnlyThere) };
     let Some(end) = here.end else { return unless_agreed(here, there) };
@@ -100,7 +101,7 @@ pub(crate) fn judge(here: Option<&Here>, there: Option<&There>) -> Option<Differ
     }
 }
 
-/// Before its end a row may agree. If it does not, it says nothing yet.
+/// Compares a row that may still change. It may agree with the record already. If it does not, it is pending.
 fn unless_agreed(here: &Here, there: Option<&There>) -> Option<Difference> {
     let over = matches!(here.end, Some(End::Failed | End::Cancelled));
     let agreed = match there.map(|there| there.state) {
@@ -110,7 +111,8 @@ fn unless_agreed(here: &Here, there: Option<&There>) -> Option<Difference> {
     if agreed { None } else { Some(Difference::Pending) }
 }
 
-/// An amount that only one side names is not compared. The report counts these.
+/// Compares the amounts of both sides. If only one side names an amount, nothing is compared, and the report counts
+/// that.
 fn amounts(here: &Here, there: Option<&There>) -> Option<Difference> {
     match (here.amount, there.and_then(|there| there.amount)) {
         (Some(ours), Some(theirs)) if ours != theirs => Some(Difference::Amount),
@@ -148,7 +150,7 @@ mod tests {
         let undoing = here(Cancel, YES, None, true);
         let stuck = here(Perform, Known::Unknown, Some(End::Stuck), true);
         let moved = |row: Here| Here { rested: false, ..row };
-        // The columns: applied there, cancelled there, another state there, not there.
+        // The columns are the action's state in the provider's list: applied, cancelled, another state, not listed.
         let table = [
             (done, [None, Some(D::State), Some(D::State), Some(D::OnlyHere)]),
             (failed, [Some(D::State), None, None, None]),

@@ -1,18 +1,18 @@
-//! What a question for the provider's list holds, and what a page of it says.
+//! The types of a question for the provider's list and of its pages.
 //!
-//! These are the types of [`Remote::list`](crate::Remote::list). The ledger knows neither HTTP nor the provider's
-//! words: the remote fills window and cursor into a request, and turns the answer into a [`Page`]. For answers in JSON,
-//! [`JsonList`](super::JsonList) does the second half, with exact amounts.
+//! They are used by [`Remote::list`](crate::Remote::list). The ledger knows neither HTTP nor the provider's words. The
+//! remote writes the window and the cursor into a request, and turns the answer into a [`Page`]. For answers in JSON,
+//! [`JsonList`](super::JsonList) reads the page, with exact amounts.
 //!
-//! Only a whole list is evidence. So anything that cannot be read or asked is an error here, and never an empty page or
-//! a record left out. Half a list would make the other half "only here".
+//! Only a whole list is evidence. So if anything cannot be read or asked, that is an error here. It never becomes an
+//! empty page or a missing record, since every action of the missing part would be reported as "only here".
 
 use std::fmt;
 
 use super::{Amount, Window};
 use crate::machine::Stamp;
 
-/// The longest key, id or cursor that is taken, in bytes. A longer one makes the page unreadable.
+/// The longest key, id or cursor that is accepted, in bytes. A page with a longer one counts as unreadable.
 pub const LONGEST_TEXT_BYTES: usize = 1024;
 
 /// A question for one page.
@@ -20,42 +20,42 @@ pub const LONGEST_TEXT_BYTES: usize = 1024;
 pub struct ListAsk {
     /// The dependency whose list is asked for.
     pub dependency: String,
-    /// The time whose records are asked for, on the provider's clock: `from` included, `to` not. [`Window::from_text`]
-    /// and [`Window::to_text`] write them with the offset of the provider's zone.
+    /// The time whose records are asked for, on the provider's clock. `from` is included, `to` is not.
+    /// [`Window::from_text`] and [`Window::to_text`] write both with the offset of the provider's zone.
     pub window: Window,
-    /// The `next` of the page before; `None` asks for the first page.
+    /// The `next` of the previous page; `None` asks for the first page.
     pub cursor: Option<String>,
 }
 
-/// One page.
+/// One page of the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The records, in any order. A record that was on an earlier page is taken once.
+    /// The records, in any order. A record that was on an earlier page may come again, and counts once.
     pub records: Vec<Listed>,
-    /// How to ask for the next page; `None` says that this is the last one.
+    /// The cursor of the next page; `None` if this is the last page.
     pub next: Option<String>,
 }
 
-/// One record of the provider.
+/// One record of the provider's list.
 ///
-/// Records are told apart by their `id`, and those without one by their `key`. A list with a record that has neither is
-/// not understood.
+/// Records are identified by their `id`, or by their `key` if they have no `id`. A list with a record that has neither
+/// cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Our key, where the record has one. A record that was made without the ledger may have none.
+    /// Our key, if the record has one. A record that was made without the ledger may have none.
     pub key: Option<String>,
-    /// The provider's own name for it.
+    /// The provider's own name for the record.
     pub id: Option<String>,
-    /// In the unit in which our own requests name amounts.
+    /// The amount, in the unit in which our own requests name amounts.
     pub amount: Option<Amount>,
-    /// What has become of it there.
+    /// What became of the effect at the provider.
     pub state: ListedState,
-    /// When it was made there, if the record says so. It is shown to people; nothing is decided by it.
+    /// When it was made at the provider, if the record says so. It is only shown to people.
     pub at: Option<Stamp>,
 }
 
 impl Listed {
-    /// What tells this record from others.
+    /// What identifies this record: its id, or its key.
     #[must_use]
     pub fn identity(&self) -> Option<String> {
         match (&self.id, &self.key) {
@@ -65,7 +65,7 @@ impl Listed {
         }
     }
 
-    /// Why this record cannot be taken in, if it cannot.
+    /// Why this record cannot be used; `None` if it can.
     #[must_use]
     pub fn unreadable(&self) -> Option<&'static str> {
         let texts = || self.key.iter().chain(&self.id);
@@ -81,23 +81,23 @@ impl Listed {
     }
 }
 
-/// What has become of a record at the provider, in the ledger's words.
+/// What became of an effect at the provider, in the ledger's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ListedState {
     /// It took effect.
     Applied,
     /// It was undone: cancelled, refunded.
     Cancelled,
-    /// Neither: declined, pending, or a word that is not mapped.
+    /// Neither of both: it was declined, it is pending, or its state is a word that is not mapped.
     Other,
 }
 
-/// Why there is no page. In each of these cases the list is not complete.
+/// Why there is no page. In each case the list is not complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoPage {
-    /// Asking failed: no answer came, or a status that is no page. Asking again may help.
+    /// No answer came, or one with a status that is no page. Asking again may help.
     Unavailable(String),
-    /// The answer came and is not understood. Asking again does not help, unless the answer was cut short.
+    /// The answer cannot be understood. Asking again helps only if the answer was cut short.
     Unreadable(String),
     /// No list is declared for this dependency.
     Undeclared,

@@ -1,7 +1,8 @@
-//! The provider's records while they are compared, and the differences that remain.
+//! The stored records of the provider while they are compared, and the differences that remain.
 //!
-//! The memory used here does not grow with the list: a page is written as it comes, and both joins follow the order of
-//! an index, a batch of rows at a time. A record is stored once, under its own name, however often it was listed.
+//! The memory that is used does not grow with the list: each page is stored as it arrives, and both joins follow the
+//! order of an index, a batch of rows at a time. A record is stored once, under its identity, however often it was
+//! listed.
 
 use std::collections::BTreeMap;
 
@@ -16,38 +17,39 @@ use crate::action::ActionId;
 use crate::machine::{End, Stamp};
 use crate::store::{Result, Standing, words};
 
-/// An action without a record is stored under a stretch of its own.
+/// The value of the column `span` for an action without a record.
 const NO_RECORD: u32 = 9;
-/// A longer request is not read for its amount.
+/// The amount of a longer request is not read.
 const LONGEST_REQUEST_BYTES: usize = 64 << 10;
-/// How far the clock of an application, which makes ids, may be from the database's clock, which writes `created_at`.
+/// By how much the application's clock, which makes ids, may differ from the database's clock, which writes
+/// `created_at`.
 const ID_SLACK_MICROS: i64 = 24 * 3600 * 1_000_000;
 
-/// A row of the ledger, as far as it is compared.
+/// The part of a row of the ledger that is compared.
 #[derive(Clone, Debug)]
 pub(crate) struct OurRow {
     pub(crate) id: ActionId,
     pub(crate) operation: String,
     pub(crate) key: String,
     pub(crate) here: Here,
-    /// Until when a request that was sent for it may still arrive.
+    /// Until when a request that was sent for the action may still arrive.
     pub(crate) quiet_until: Option<Stamp>,
 }
 
-/// A record, and the row with its key.
+/// A record, and the row with the same key.
 #[derive(Clone, Debug)]
 pub(crate) struct Pair {
     pub(crate) name: String,
     pub(crate) state: ListedState,
     pub(crate) amount: Option<Amount>,
-    /// Another record stands for this key: an applied one where this one is not, or the first of several.
+    /// Whether another record stands for this key: an applied one if this one is not, or the first of several.
     pub(crate) beaten: bool,
-    /// How it was judged when it was compared before.
+    /// The result of an earlier comparison.
     pub(crate) judged: Option<Difference>,
     pub(crate) ours: Option<OurRow>,
 }
 
-/// What is written of a judged record, or of an action without a record.
+/// The result of a comparison, as it is stored with a record, or for an action without a record.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Judged {
     pub(crate) name: String,
@@ -72,7 +74,7 @@ impl Judged {
         }
     }
 
-    /// The entry for an action that no record has.
+    /// The entry for an action without a record.
     pub(crate) fn unlisted(difference: Difference, ours: &OurRow) -> Judged {
         Judged::new(format!("here:{}", ours.id), Some(difference), Some(ours))
     }
@@ -111,7 +113,7 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.dialect().table("listed")
     }
 
-    /// The number of these records that have not been seen in this try.
+    /// How many of these records were not seen before in this try.
     pub(crate) async fn fresh(&self, hold: &Hold, page: &[Listed]) -> Result<usize> {
         let page = once_each(page);
         let names: Vec<_> = page.keys().map(|name| BTreeMap::from([("name", name)])).collect();
@@ -126,7 +128,7 @@ impl<T: Tables> Shelf<'_, T> {
         Ok(page.len().saturating_sub(usize::try_from(seen).unwrap_or(0)))
     }
 
-    /// Stores a page together with where the asking goes on; `false` where the report is no longer ours.
+    /// Stores a page together with the cursor of the next one; `false` if the report is no longer ours.
     pub(crate) async fn page(&self, hold: &Hold, span: u32, page: &[Listed]) -> Result<bool> {
         let dialect = self.tables.dialect();
         let records: Vec<Record<'_>> = once_each(page)
@@ -141,7 +143,7 @@ impl<T: Tables> Shelf<'_, T> {
             })
             .collect();
         let listed = self.listed();
-        // A record at an edge may be listed on both sides of it. It then belongs to the window.
+        // A record at the edge of the window may be listed on both sides of the edge. Then it belongs to the window.
         let text = format!(
             "INSERT INTO {listed} AS l (report, name, key, id_there, amount, state, at, span, seen_in) \
              SELECT $1, r.name, r.key, r.id_there, r.amount, r.state, {at}, $3, $4 FROM {records} WHERE 1 = 1 \
@@ -157,17 +159,18 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![self.placed(hold), Statement::new(text, values)]).await
     }
 
-    /// Deletes what an earlier try listed and this one did not; `false` where the report is no longer ours.
+    /// Deletes the records that were listed in an earlier try but not in this one; `false` if the report is no longer
+    /// ours.
     pub(crate) async fn drop_earlier(&self, hold: &Hold) -> Result<bool> {
         self.drop_while_ours(hold, &format!("seen_in < {} AND span < {NO_RECORD}", hold.report.tries)).await
     }
 
-    /// Deletes what an earlier comparison said of actions without a record.
+    /// Deletes the entries that an earlier comparison made for actions without a record.
     pub(crate) async fn drop_unlisted(&self, hold: &Hold) -> Result<bool> {
         self.drop_while_ours(hold, &format!("span = {NO_RECORD}")).await
     }
 
-    /// Deletes what agrees.
+    /// Deletes the records on which both sides agree.
     pub(crate) async fn drop_agreed(&self, hold: &Hold) -> Result<bool> {
         self.drop_while_ours(hold, "difference IS NULL").await
     }
@@ -187,7 +190,7 @@ impl<T: Tables> Shelf<'_, T> {
         )
     }
 
-    /// The window's records after `after`, each with the row of its key, whenever that row was recorded.
+    /// The window's records after `after`. Each comes with the row of the same key, whenever that row was recorded.
     pub(crate) async fn pairs(&self, hold: &Hold, settings: &Settings, after: &str) -> Result<Vec<Pair>> {
         let listed = self.listed();
         let text = format!(
@@ -211,8 +214,8 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().map(|row| pair(row, hold, settings)).collect()
     }
 
-    /// The rows of any operation that were recorded in the window, after `after`. Each says whether its key is listed
-    /// anywhere.
+    /// The rows of any operation that were recorded in the window, after the row `after`. Each says whether its key is
+    /// in the list of the window or of the time around it.
     pub(crate) async fn ours(
         &self,
         hold: &Hold,
@@ -221,8 +224,7 @@ impl<T: Tables> Shelf<'_, T> {
     ) -> Result<Vec<(OurRow, bool)>> {
         let dialect = self.tables.dialect();
         let window = &hold.report.window;
-        // Searching by the dependency's column would read and sort all its rows for each batch, so the ids are
-        // searched.
+        // The rows are searched by id. A search by dependency would read and sort all its rows for each batch.
         let text = format!(
             "SELECT {ours}, CASE WHEN EXISTS (SELECT 1 FROM {listed} l{by_key} WHERE l.report = $1 AND l.key = a.key \
              AND l.span < {NO_RECORD}) THEN 1 ELSE 0 END \
@@ -258,9 +260,10 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().map(read).collect()
     }
 
-    /// Writes verdicts on records, or on actions without one; `false` where the report is no longer ours.
+    /// Stores the results of a comparison; `false` if the report is no longer ours.
     pub(crate) async fn judged(&self, hold: &Hold, judged: &[Judged]) -> Result<bool> {
-        // A record exists already, so it is changed. An action without a record has no line yet, so one is added.
+        // A record has a line already, so that line is changed. An action without a record has no line yet, so one is
+        // added.
         let text = format!(
             "INSERT INTO {} (report, name, key, span, seen_in, difference, action, operation, state_here, \
              amount_here) SELECT $1, r.name, r.key, {NO_RECORD}, $3, r.difference, r.action, r.operation, \
@@ -274,7 +277,7 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![self.guard(hold, "", []), Statement::new(text, values)]).await
     }
 
-    /// Differences of a report, after the one named `after`.
+    /// The differences of a report, after the one named `after`.
     pub(crate) async fn entries(
         &self,
         report: ReportId,
@@ -297,7 +300,7 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().map(entry).collect()
     }
 
-    /// Notes what was done about a difference; `false` where there is no such difference.
+    /// Stores what was done about a difference; `false` if there is no such difference.
     pub(crate) async fn corrected(&self, report: ReportId, name: &str, what: &str) -> Result<bool> {
         let text = format!(
             "UPDATE {} SET correction = $3 WHERE report = $1 AND name = $2 AND difference IS NOT NULL",
@@ -308,7 +311,7 @@ impl<T: Tables> Shelf<'_, T> {
     }
 }
 
-/// Where a page lists a record twice, the later one is taken.
+/// If a page lists a record twice, the later one is taken.
 fn once_each(page: &[Listed]) -> BTreeMap<String, &Listed> {
     page.iter().filter_map(|record| Some((record.identity()?, record))).collect()
 }

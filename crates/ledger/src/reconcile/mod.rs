@@ -1,22 +1,22 @@
-//! Reconciliation: the ledger compared with the provider's own list, for a window of time.
+//! Reconciliation: the ledger is compared with the provider's own list, for a window of time.
 //!
-//! The protocol's guarantees hold for what went through the ledger, and for a provider that keeps its word. A charge
-//! that somebody made by hand, a refund in the provider's back office, a key that was forgotten early: only the
-//! provider's list shows them.
+//! The protocol's guarantees hold for what went through the ledger, and for a provider that keeps its promises. Some
+//! effects are outside of that: a charge that somebody made by hand, a refund in the provider's back office, a repeat
+//! after the provider forgot the key too early. Only the provider's list shows them.
 //!
 //! What the obvious comparison of two lists gets wrong, and what is done instead:
 //!
 //! | the obvious rule | what comes of it | here |
 //! | --- | --- | --- |
-//! | what came before the error is compared | the rest of the list is "only here" | a list is whole, or the report is incomplete and shows nothing ([`Status`]) |
-//! | both lists for the same window | what was recorded at 23:59 and dated 00:01 is "only here" today and "only there" tomorrow | records are looked up by key whenever the row was recorded; before a row is "only here", the time around is listed, too |
-//! | a row without a record is a difference | so is every action under way | what had not come to rest when the asking began is [`Difference::Pending`] |
-//! | load both into maps | memory grows with the provider's business | a page is stored as it comes; the joins walk an index, [`Settings::batch`] rows at a time |
+//! | if an error cuts the list short, compare what was read | everything after the error is reported as "only here" | either the list is whole, or the report is incomplete and shows no differences ([`Status`]) |
+//! | both lists for the same window | what was recorded at 23:59 and dated 00:01 is "only here" today and "only there" tomorrow | a record's row is looked up by key, whenever the row was recorded; before a row is called "only here", the time around the window is listed, too |
+//! | a row without a record is a difference | every action that is still under way is reported | an action that had not ended when the asking began is [`Difference::Pending`] |
+//! | load both into maps | memory grows with the provider's business | each page is stored as it arrives; the joins walk an index, [`Settings::batch`] rows at a time |
 //! | days of 24 hours, amounts as floats | windows that overlap twice a year; sums that drift | [`Window`], [`Amount`] |
-//! | put right what differs | one wrong mapping cancels a day's business | report only, unless the operation says more ([`Corrections`]) |
+//! | correct every difference | one wrong mapping cancels a day's business | differences are only reported, unless the operation allows more ([`Corrections`]) |
 //!
-//! Any number of workers may [watch](Reconciler::watch) the same schedule: the store's unique key makes one report of a
-//! window, and a lease says which worker has it. On demand a window may be compared any number of times
+//! Any number of workers may [watch](Reconciler::watch) the same schedule. A unique key in the store makes one report
+//! of each window, and a lease says which worker has it. On demand, a window may be compared any number of times
 //! ([`Reconciler::run`]).
 
 mod amount;

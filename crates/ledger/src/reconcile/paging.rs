@@ -1,42 +1,42 @@
-//! When a list is whole, and when it will never be whole.
+//! Decides when a list is whole, and when it has no end.
 //!
-//! The obvious rule asks until there is no next page. Lists do not always end: a cursor points to its own page, or two
-//! cursors point to each other. Remembering every cursor would find that, and needs memory without a bound. Forbidding
-//! a cursor to come twice refuses a provider that only repeats a page once. What a circle cannot do is bring new
-//! records. So the pages in a row that brought no new record are counted. The bound is smaller where the cursor did not
-//! even change.
+//! The obvious rule asks until there is no next page. But some lists never end: a cursor can point to its own page, or
+//! two cursors to each other. Remembering every cursor would find such a circle, but would need memory without a bound.
+//! Forbidding the same cursor to come twice would refuse a provider that only repeats a page once. But a circle never
+//! brings new records. So the pages in a row without a new record are counted. The bound is smaller if the cursor does
+//! not even change.
 
-/// How many pages in a row may be without a new record while the cursor changes. Some lists have gaps.
+/// The most pages in a row without a new record if the cursor changes. Some lists have gaps.
 const EMPTY_PAGES: u32 = 100;
-/// How often in a row the same cursor may come back without a new record.
+/// The most times in a row that the same cursor may come back without a new record.
 const SAME_CURSOR: u32 = 3;
 
-/// Where the asking stands. All of it is stored with each page, so that another worker can go on from here.
+/// How far a list has been read. All of it is stored with each page, so that another worker can go on from there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Paging {
-    /// The cursor to ask with; `None` asks for the first page.
+    /// The cursor of the next page; `None` asks for the first page.
     pub(crate) cursor: Option<String>,
-    /// Pages taken so far.
+    /// The number of pages taken so far.
     pub(crate) pages: u32,
-    /// Pages in a row that brought nothing new.
+    /// The number of pages in a row without a new record.
     pub(crate) barren: u32,
-    /// Of those, the last ones whose cursor pointed to its own page.
+    /// How many of them, counted back from the last one, had a cursor that pointed to the same page.
     pub(crate) still: u32,
 }
 
-/// What a page leads to.
+/// What is done after a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Onward {
     /// Ask for the next page.
     Ask(Paging),
     /// This was the last page.
     Whole(Paging),
-    /// No end of the list could be found.
+    /// The list seems to have no end, for this reason.
     Endless(&'static str),
 }
 
 impl Paging {
-    /// Takes in a page: how many of its records were new, and what it says is the next page.
+    /// Takes in a page: the number of its new records, and the cursor of the next page.
     pub(crate) fn page(&self, fresh: usize, next: Option<String>, most_pages: u32) -> Onward {
         let pages = self.pages.saturating_add(1);
         let Some(next) = next else { return Onward::Whole(Paging { pages, ..Paging::default() }) };
@@ -60,7 +60,7 @@ impl Paging {
 mod tests {
     use super::*;
 
-    /// Follows `next` until the list ends. Returns the number of pages asked for, and why it is endless if it is.
+    /// Follows `next` until the list ends. Returns the number of pages, and the reason if the list has no end.
     fn follow(
         next: impl Fn(Option<&str>) -> (usize, Option<String>),
         most: u32,

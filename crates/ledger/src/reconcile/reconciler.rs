@@ -1,4 +1,4 @@
-//! What people and schedules ask for.
+//! The interface for people and programs: comparisons on demand, reports and their differences.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::shelf::{Shelf, Wanted};
 use super::tables::Tables;
 use super::{Difference, Entry, Report, ReportId, Settings, Status, Window};
 
-/// Compares the list of one provider with the ledger.
+/// Compares the ledger with the list of one provider.
 pub struct Reconciler<S: Store> {
     pub(super) ledger: Ledger<S>,
     pub(super) remote: Arc<dyn Remote>,
@@ -21,11 +21,11 @@ pub struct Reconciler<S: Store> {
 }
 
 impl<S: Store + Tables> Reconciler<S> {
-    /// A comparison of `ledger` with what `remote` lists.
+    /// Compares `ledger` with what `remote` lists.
     ///
     /// # Errors
     ///
-    /// The settings contradict each other: no operation, a page that may take longer than the lease, or an empty batch.
+    /// If the settings name no operation, if a page may take longer than the lease, or if the batch is empty.
     pub fn new(ledger: Ledger<S>, remote: Arc<dyn Remote>, settings: Settings) -> Result<Self, Misuse> {
         let wrong =
             |text: &str| Err(Misuse::Setting(format!("reconciliation of `{}`: {text}", settings.dependency)));
@@ -53,15 +53,15 @@ impl<S: Store + Tables> Reconciler<S> {
         Shelf { tables: self.ledger.store() }
     }
 
-    /// Compares a window now, for `asked_by`. Differences are corrected where `fix` asks for it and the operation
-    /// allows it.
+    /// Compares a window now, in the name of `asked_by`. If `fix` is set, differences are corrected as far as the
+    /// operation allows.
     ///
-    /// An incomplete report is asked for again by a worker that watches the schedule, or by [`Reconciler::again`].
-    /// Dropping the future leaves the report to them, too.
+    /// If the report is incomplete, the list is asked for again by a worker that watches the schedule, or by
+    /// [`Reconciler::again`]. If the future is dropped, they finish the report, too.
     ///
     /// # Errors
     ///
-    /// The store's errors. A provider that could not be asked is no error: the report says so.
+    /// An error of the store. If the provider could not be asked, that is no error: the report says so.
     pub async fn run(&self, window: &Window, asked_by: &str, fix: bool) -> Result<Report, Error> {
         let id = ReportId::new();
         let dependency = &self.settings.dependency;
@@ -70,11 +70,11 @@ impl<S: Store + Tables> Reconciler<S> {
         self.again(id).await
     }
 
-    /// Goes on with a report now, if no worker has it: an incomplete one, or one whose worker stopped.
+    /// Works now on a report that no worker has: an incomplete report, or one whose worker stopped.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's errors.
+    /// [`Refusal::NotFound`] if there is no such report, or an error of the store.
     pub async fn again(&self, id: ReportId) -> Result<Report, Error> {
         let hold = self.shelf().take(id, self.ledger.owner(), self.settings.lease, true).await?;
         if let Some(hold) = hold {
@@ -83,30 +83,31 @@ impl<S: Store + Tables> Reconciler<S> {
         self.report(id).await
     }
 
-    /// A report as it stands.
+    /// The report with this id, as it is now.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's errors.
+    /// [`Refusal::NotFound`] if there is no such report, or an error of the store.
     pub async fn report(&self, id: ReportId) -> Result<Report, Error> {
         self.shelf().report(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// The latest reports from before `before`, the latest first, up to the given number.
+    /// The reports from before `before`, or all if that is `None`. The latest come first, and at most `most` are
+    /// returned.
     ///
     /// # Errors
     ///
-    /// The store's errors.
+    /// An error of the store.
     pub async fn reports(&self, before: Option<ReportId>, most: u32) -> Result<Vec<Report>, Error> {
         Ok(self.shelf().list(&self.settings.dependency, before, most.min(1000)).await?)
     }
 
-    /// The differences, a page at a time: those after the entry named `after`, which is empty for the first page. There
-    /// are none unless the report is complete.
+    /// The differences of a report, one page at a time: those after the entry named `after`. For the first page `after`
+    /// is empty. A report that is not complete shows no differences.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and the store's errors.
+    /// [`Refusal::NotFound`] if there is no such report, or an error of the store.
     pub async fn differences(
         &self,
         id: ReportId,
@@ -124,17 +125,18 @@ impl<S: Store + Tables> Reconciler<S> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`] where the report has no such entry, and the store's errors.
+    /// [`Refusal::NotFound`] if the report has no such entry, or an error of the store.
     pub async fn mark(&self, id: ReportId, entry: &str, by: &By) -> Result<(), Error> {
         let what = format!("marked by {}: {}", by.who, by.why);
         if self.shelf().corrected(id, entry, &what).await? { Ok(()) } else { Err(Refusal::NotFound.into()) }
     }
 
-    /// Deletes reports from before `before`, in small steps. Returns the number of deleted reports.
+    /// Deletes the reports that were finished or given up before `before`, in small steps. Returns the number of
+    /// deleted reports.
     ///
     /// # Errors
     ///
-    /// The store's errors.
+    /// An error of the store.
     pub async fn forget(&self, before: Stamp) -> Result<u64, Error> {
         Ok(self.shelf().forget(&self.settings.dependency, before).await?)
     }

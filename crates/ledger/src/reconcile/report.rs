@@ -1,4 +1,4 @@
-//! What a reconciliation found, as it is stored and shown.
+//! The result of a reconciliation, as it is stored and shown.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use crate::action::ActionId;
 use crate::machine::Stamp;
 use crate::store::Standing;
 
-/// The id of a report: a UUID of version 7, so that later ones sort later.
+/// The id of a report: a UUID of version 7, so that the ids of later reports sort later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReportId(Uuid);
 
 impl ReportId {
-    /// A new one.
+    /// Makes a new id.
     #[must_use]
     pub(crate) fn new() -> ReportId {
         ReportId(Uuid::now_v7())
@@ -33,19 +33,19 @@ impl fmt::Display for ReportId {
     }
 }
 
-/// What a report is worth.
+/// Whether a report is finished, and what its differences mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// A worker has it, or will take it over once the lease of the last worker has run out.
+    /// A worker is working on it, or another worker will take it over when the last worker's lease ends.
     Running,
-    /// The provider's list was read whole: the report says what differs, and nothing else differs.
+    /// The provider's list was read whole. The report has all differences.
     Complete,
     /// The list was not read whole. No differences are shown, since the rest of the list could explain each of them.
     Incomplete,
 }
 
 impl Status {
-    /// The word for it.
+    /// The word for this status.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,52 +63,53 @@ impl Status {
 /// One comparison of the ledger with the provider's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Its name.
+    /// The id of the report.
     pub id: ReportId,
     /// The dependency whose provider was asked.
     pub dependency: String,
-    /// The time that was compared.
+    /// The window of time that was compared.
     pub window: Window,
     /// The person who asked for it, or `schedule`.
     pub asked_by: String,
-    /// Whether differences are corrected where the operation allows it.
+    /// Whether differences are corrected, as far as the operation allows.
     pub fix: bool,
     /// When it was asked for.
     pub asked_at: Stamp,
     /// When it became complete.
     pub finished_at: Option<Stamp>,
-    /// What it is worth.
+    /// Whether it is finished.
     pub status: Status,
-    /// Why the last try ended without a whole list.
+    /// Why the last try did not read the whole list.
     pub why: Option<String>,
     /// How often the list was begun from its first page.
     pub tries: u32,
-    /// When it will be asked for again; `None` for a running or complete report, and where no tries are left.
+    /// When the list will be asked for again. `None` if the report is running or complete, or if no tries are left.
     pub next_at: Option<Stamp>,
-    /// What was counted, in a complete report.
+    /// The counts and sums of a complete report; `None` otherwise.
     pub totals: Option<Totals>,
 }
 
-/// Counts and sums of a complete report. A sum is `None` where amounts are not compared, or where it is too large.
+/// Counts and sums of a complete report. A sum is `None` if amounts are not compared, if one is missing, or if it is
+/// too large.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Records of the window that are applied at the provider.
     pub there: u64,
-    /// The sum of their amounts.
+    /// The sum of the amounts of those records.
     pub sum_there: Option<Amount>,
     /// Actions recorded in the window that are applied in the ledger.
     pub here: u64,
-    /// The sum of their amounts.
+    /// The sum of the amounts of those actions.
     pub sum_here: Option<Amount>,
     /// Records of the window on which both sides agree.
     pub agreed: u64,
-    /// Of those, applied ones whose amounts were not compared because a side named none.
+    /// Agreed records that are applied, but whose amounts were not compared, since one side names no amount.
     pub uncompared: u64,
-    /// Differences by kind, in the order of [`Difference::ALL`].
+    /// The number of differences of each kind, in the order of [`Difference::ALL`].
     pub differences: [u64; 6],
-    /// The sum of the amounts that are only here.
+    /// The sum of the amounts of actions that are only here.
     pub sum_only_here: Option<Amount>,
-    /// The sum of the amounts that are only there and applied.
+    /// The sum of the amounts of applied records that are only there.
     pub sum_only_there: Option<Amount>,
 }
 
@@ -123,7 +124,7 @@ impl Totals {
         self.differences[place(kind)] += 1;
     }
 
-    /// Whether nothing differs and nothing is pending.
+    /// Whether there is no difference of any kind, pending ones included.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.differences.iter().all(|count| *count == 0)
@@ -141,10 +142,10 @@ fn place(kind: Difference) -> usize {
     }
 }
 
-/// One difference.
+/// One difference of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name within the report; entries are listed in this order.
+    /// Its name within the report. Entries are listed in the order of their names.
     pub name: String,
     /// How the sides differ.
     pub difference: Difference,
@@ -152,27 +153,27 @@ pub struct Entry {
     pub key: Option<String>,
     /// The provider's own name for its record.
     pub id_there: Option<String>,
-    /// The action, where the ledger has it.
+    /// The id of the action, if the ledger has it.
     pub action: Option<ActionId>,
-    /// Its operation.
+    /// The operation of the action.
     pub operation: Option<String>,
     /// How the action stood when it was compared.
     pub state_here: Option<Standing>,
-    /// What had become of the record at the provider.
+    /// What had become of the effect at the provider.
     pub state_there: Option<ListedState>,
     /// The amount that our request names.
     pub amount_here: Option<Amount>,
-    /// The amount of the record.
+    /// The amount that the record names.
     pub amount_there: Option<Amount>,
     /// When the record was made, according to the provider.
     pub at_there: Option<Stamp>,
-    /// What was done about it, and by whom.
+    /// What was done about the difference, and by whom.
     pub correction: Option<String>,
 }
 
 impl ListedState {
-    /// The word for it. The words' alphabetical order is the order of their weight: where a key has several records, an
-    /// applied one stands for it before a cancelled one.
+    /// The word for this state. The alphabetical order of the words matters: if a key has several records, the one
+    /// whose word comes first stands for the key. So an applied record comes before a cancelled one.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -189,7 +190,7 @@ impl ListedState {
     }
 }
 
-/// Adds up amounts. Once an amount is missing or the sum is too large, there is no sum, so that no wrong one is shown.
+/// A sum of amounts. If an amount is missing or the sum is too large, there is no sum, so that no wrong sum is shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sum(Option<Amount>);
 

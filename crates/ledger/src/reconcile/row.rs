@@ -1,4 +1,4 @@
-//! Reads a report's row.
+//! Reads a report from its row.
 
 use super::paging::Paging;
 use super::report::{Report, ReportId, Status, Totals};
@@ -7,7 +7,7 @@ use super::{Window, Zone};
 use crate::machine::Stamp;
 use crate::store::Result;
 
-/// The columns of a report, in the order in which they are read: `@` marks a time, `?` a truth value.
+/// The columns of a report, in the order in which they are read. `@` marks a time, and `?` a truth value.
 pub(super) const REPORT: [&str; 30] = [
     "id",
     "dependency",
@@ -41,10 +41,10 @@ pub(super) const REPORT: [&str; 30] = [
     "span",
 ];
 
-/// What the hold on a report needs beside the report.
+/// The further columns that a worker needs to work on the report.
 pub(super) const HOLD: [&str; 7] = ["@edge_to", "cursor", "pages", "barren", "still", "fence", "owner"];
 
-/// How far the work on a report is.
+/// The stage that the work on a report has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// The provider is asked.
@@ -72,7 +72,7 @@ impl Stage {
     }
 }
 
-/// What a row says beside the report.
+/// The part of a row that is not in the report.
 pub(super) struct Rest {
     pub(super) stage: Stage,
     pub(super) began_at: Stamp,

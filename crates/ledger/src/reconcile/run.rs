@@ -1,16 +1,16 @@
-//! One report, from the first page to the last difference.
+//! The work on one report, from the first page to the last difference.
 //!
-//! It has four stages. A worker that takes the report over can begin each of them again:
+//! It has four stages. A worker that takes the report over can begin each stage again:
 //!
-//! 1. **List.** The provider is asked page by page. Each page is stored in one transaction with the cursor behind it.
-//!    An error that stays makes the report incomplete: it is asked for again later, from the first page, and shows
-//!    nothing until then.
+//! 1. **List.** The provider is asked page by page. Each page is stored in one transaction with the cursor of the next
+//!    one. An error that does not go away makes the report incomplete. Then it shows no differences, and the list is
+//!    asked for again later, from the first page.
 //! 2. **Join.** For each record the row of the same key is looked up, whenever that row was recorded. Then each row of
-//!    the window whose key was not listed is looked at. Before any of them is called "only here", the time around the
-//!    window is listed as well, as far as a clock that is off or a late repeat can have moved the date of its effect.
+//!    the window whose key was not listed is compared. Before a row is called "only here", the time around the window
+//!    is listed as well. This time is long enough for a provider's clock that differs, and for a repeat that came late.
 //!    Then the join is done again.
-//! 3. **Fix**, where it was asked for and the operation allows it.
-//! 4. **Purge** of the entries on which both sides agree.
+//! 3. **Fix.** Differences are corrected, if that was asked for and the operation allows it.
+//! 4. **Purge.** The entries on which both sides agree are deleted.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::machine::Stamp;
 use crate::store::Store;
 
-/// What became of a stage.
+/// How a stage ended.
 enum Went {
     /// Go on to the next stage.
     On,
@@ -41,7 +41,7 @@ enum Went {
     Incomplete(String),
 }
 
-/// Leaves a stage when another worker has taken the report over.
+/// Ends a stage if another worker has taken the report over.
 macro_rules! or_lost {
     ($ours:expr) => {
         if !$ours {
@@ -51,7 +51,7 @@ macro_rules! or_lost {
 }
 
 impl<S: Store + Tables> Reconciler<S> {
-    /// Works on a report until it is complete, incomplete or lost to another worker.
+    /// Works on a report until it is complete or incomplete, or until another worker takes it over.
     pub(super) async fn work(&self, mut hold: Hold) -> Result<(), Error> {
         let shelf = self.shelf();
         loop {
@@ -79,7 +79,8 @@ impl<S: Store + Tables> Reconciler<S> {
                     let tries = hold.report.tries;
                     let again = tries < self.settings.tries;
                     let wait = self.settings.backoff.wait(tries, None, Draw::new(fastrand::u64(..)));
-                    // At least half of the bound: nobody asks for a list that fails for a while.
+                    // The wait is at least half of the smallest bound, so that a list that fails is not asked for again
+                    // immediately.
                     let after = again.then(|| wait.max(self.settings.backoff.base / 2));
                     tracing::warn!(dependency = %hold.report.dependency, report = %hold.report.id, why, "no whole list");
                     shelf.incomplete(&hold, &why, after).await?;
@@ -122,7 +123,7 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// What is to be asked for now; `None` where everything was asked for.
+    /// The window that is asked for now; `None` if everything was asked for.
     fn stretch(&self, hold: &Hold) -> Option<Window> {
         let window = &hold.report.window;
         let zone = window.zone();
@@ -137,7 +138,8 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Asks for a page, several times if need be; `None` where the report was lost meanwhile.
+    /// Asks for a page, several times if that is necessary; `None` if another worker has taken the report over
+    /// meanwhile.
     async fn ask(
         &self,
         shelf: &Shelf<'_, S>,
@@ -189,7 +191,7 @@ impl<S: Store + Tables> Reconciler<S> {
         Ok(Went::On)
     }
 
-    /// Goes through the provider's records and looks up our rows.
+    /// Goes through the provider's records, and compares each with the row of its key.
     async fn join_theirs(&self, shelf: &Shelf<'_, S>, hold: &Hold, sums: &mut Sums) -> Result<bool, Error> {
         let mut after = String::new();
         loop {
@@ -210,8 +212,8 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Goes through our rows and looks up the provider's records. Returns the latest time at which a request that is
-    /// only here can have arrived; `None` where the report was lost.
+    /// Goes through our rows, and compares those whose keys were not listed. Returns the latest time at which the
+    /// request of a row that is only here can have arrived; `None` if another worker has taken the report over.
     async fn join_ours(
         &self,
         shelf: &Shelf<'_, S>,
@@ -245,7 +247,8 @@ impl<S: Store + Tables> Reconciler<S> {
     }
 }
 
-/// A record that does not stand for its key is a second effect, or none at all.
+/// The result for one record. If another record stands for the same key, an applied record is a second effect, and any
+/// other one is no difference.
 fn verdict(pair: &Pair) -> Option<Difference> {
     if pair.beaten {
         return (pair.state == ListedState::Applied).then_some(Difference::Doubled);
@@ -254,7 +257,7 @@ fn verdict(pair: &Pair) -> Option<Difference> {
     judge(pair.ours.as_ref().map(|row| &row.here), Some(&there))
 }
 
-/// What is added up during the comparison.
+/// The counts and sums of a comparison.
 #[derive(Default)]
 struct Sums {
     totals: Totals,
@@ -312,5 +315,5 @@ impl Sums {
     }
 }
 
-/// The longest time that a schedule sleeps before it looks again.
+/// The longest time between two looks at the schedule.
 pub(super) const LOOK: Duration = Duration::from_secs(30);

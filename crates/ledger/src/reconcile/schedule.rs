@@ -1,9 +1,10 @@
 //! Which windows are compared without a request, and by which process.
 //!
-//! There is no leader, and no timer that must not be missed. Every process that looks computes the windows that have
-//! ended, and writes each of them down under its own name; the unique key lets one of many writers win. Then the
-//! process takes a report that waits: a new one, an incomplete one whose time has come, or one whose worker stopped. So
-//! a day on which no process ran is made up for, and a crash in the middle of a list costs one lease.
+//! There is no leader, and no timer that must not be missed. Every process that watches computes which windows have
+//! ended, and writes a report into the store for each of them. A unique key lets only one process write the report of a
+//! window. Then the process takes a report that waits: a new one, an incomplete one whose time has come, or one whose
+//! worker stopped. So the windows of a day on which no process ran are compared later, and a crash in the middle of a
+//! list delays its report by one lease.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -18,15 +19,15 @@ use crate::error::{Error, Misuse};
 use crate::machine::Stamp;
 use crate::store::Store;
 
-/// The name under which the schedule asks.
+/// The name in `asked_by` for reports of the schedule.
 const SCHEDULE: &str = "schedule";
 
 impl<S: Store + Tables> Reconciler<S> {
-    /// Works on one report that is due, if there is one: a report of the schedule, or one that its worker left.
+    /// Works on one report that is due, if there is one: a report of the schedule, or one whose worker stopped.
     ///
     /// # Errors
     ///
-    /// The store's errors.
+    /// An error of the store.
     pub async fn tick(&self) -> Result<Option<Report>, Error> {
         let now = self.ledger.store().ask_time().await?.now();
         let shelf = self.shelf();
@@ -49,7 +50,8 @@ impl<S: Store + Tables> Reconciler<S> {
         self.report(id).await.map(Some)
     }
 
-    /// Windows that have ended and are not written down yet. The first time this is only the last one.
+    /// The windows that have ended and have no report yet. If the schedule has no report at all, only the last window
+    /// is returned.
     fn missing(&self, until: Option<Stamp>, now: Stamp) -> Result<VecDeque<Window>, NoWindow> {
         let settings = &self.settings;
         let delay = i64::try_from(settings.delay.as_micros()).unwrap_or(i64::MAX);
@@ -68,7 +70,7 @@ impl<S: Store + Tables> Reconciler<S> {
         Ok(missing)
     }
 
-    /// Keeps to the schedule until `stop` is ready. An error of the store is logged, and the step is tried again later.
+    /// Follows the schedule until `stop` is ready. An error of the store is logged, and the step is tried again later.
     pub async fn watch(&self, stop: impl Future<Output = ()> + Send) {
         let mut stop = pin!(stop);
         loop {
@@ -83,7 +85,7 @@ impl<S: Store + Tables> Reconciler<S> {
                     tracing::warn!(dependency = %self.settings.dependency, error = %e, "no reconciliation");
                 }
             }
-            // The wait is drawn, so that not all of the processes look at the table at the same time.
+            // The wait is random, so that the processes do not all read the table at the same time.
             let pause = LOOK / 2 + Duration::from_millis(fastrand::u64(0..15_000));
             tokio::select! {
                 () = &mut stop => return,

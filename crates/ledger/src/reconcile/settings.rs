@@ -12,16 +12,17 @@ use super::{Amount, DAY, Zone, amount_at};
 /// Reads the amount that a stored request asks for, in the unit of [`Listed::amount`](super::Listed::amount).
 pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 
-/// What may be done about a difference. By default nothing is done: the report is for people.
+/// Which differences are corrected, and how. By default none is corrected, since the report is for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Corrections {
-    /// The provider's word is believed for an action whose outcome we do not know: applied there is applied here.
-    /// Default no.
+    /// Whether the provider is believed about an action whose outcome we do not know. If it lists the action as
+    /// applied, the action is applied here, too. Default no.
     pub adopt: bool,
-    /// What failed or was cancelled here and stands there is undone there, by the action protocol. Default no.
+    /// Whether an effect is undone at the provider if its action failed or was cancelled here. The action protocol
+    /// undoes it. Default no.
     pub cancel: bool,
-    /// Every other difference is noted in the action's own story. Default no.
+    /// Whether every other difference is noted with its action in the ledger. Default no.
     pub mark: bool,
 }
 
@@ -34,21 +35,21 @@ impl Corrections {
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Compared {
-    /// What may be done about a difference.
+    /// Which differences of this operation are corrected.
     pub corrections: Corrections,
-    /// Where a request has its amount; `None`: amounts are not compared.
+    /// How the amount of a request is read. `None` means that amounts are not compared.
     pub amount: Option<ReadAmount>,
 }
 
 impl Compared {
-    /// Compares amounts. Our amount stands at this JSON pointer of the request.
+    /// Compares amounts. The amount of our request is at this JSON pointer.
     #[must_use]
     pub fn amount_at(self, pointer: &str) -> Compared {
         let pointer = pointer.to_owned();
         Compared { amount: Some(Arc::new(move |request| amount_at(request, &pointer))), ..self }
     }
 
-    /// Allows corrections.
+    /// Allows these corrections.
     #[must_use]
     pub fn allowing(self, corrections: Corrections) -> Compared {
         Compared { corrections, ..self }
@@ -68,46 +69,48 @@ impl fmt::Debug for Compared {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The dependency.
+    /// The dependency whose provider lists its records.
     pub dependency: String,
-    /// The names of the operations whose effects its list shows. An action of another operation is matched by its key,
-    /// and never missed in the list.
+    /// The operations whose effects the list shows. An action of another operation is matched with a record of the same
+    /// key, but it is no difference if the list does not have it.
     pub operations: BTreeMap<String, Compared>,
     /// The provider's time zone. Default UTC.
     pub zone: Zone,
-    /// How long a window of the schedule is. Default 24 h: the provider's days.
+    /// The length of a window of the schedule. Default 24 h, which means the days of the provider's calendar.
     pub every: Duration,
-    /// How long after a window's end it is compared. Default 10 min. By then, what was under way at the window's end
-    /// has arrived, and is in the list.
+    /// How long after the end of a window it is compared. Default 10 min. By then, requests that were under way at the
+    /// end of the window have arrived and are in the list.
     pub delay: Duration,
-    /// How far the provider's clock may be from the database's. Default 10 min. It is added on both sides of the time
-    /// that is looked at around the window. With a larger value the list is longer. With a smaller one, an action that
-    /// the provider dates into the next window may be called "only here".
+    /// By how much the provider's clock may differ from the database's. Default 10 min. The time that is listed before
+    /// and after the window is longer by this value. A larger value makes the list longer. With a smaller value, an
+    /// action that the provider dates into the next window may be reported as "only here".
     pub skew: Duration,
-    /// The most windows that are made up for where nobody compared them, the oldest first. Default 31.
+    /// The most windows that are compared later because no process ran at their time. Only the latest ones are
+    /// compared, in the order of time. Default 31.
     pub catch_up: u32,
-    /// Whether the schedule corrects, too, where the operation allows it. Default no.
+    /// Whether the reports of the schedule also correct differences, as far as the operation allows. Default no.
     pub fix: bool,
-    /// How long one page may take. Default 30 s.
+    /// The longest time to wait for one page. Default 30 s.
     pub page: Duration,
-    /// How often a page is asked for before this try is given up. Default 3.
+    /// How often one page is asked for before the report becomes incomplete. Default 3.
     pub page_tries: u32,
-    /// The wait between two tries of a page. Default 1 s, doubling to 10 s.
+    /// The wait between two tries of one page. Default 1 s, which doubles up to 10 s.
     pub page_backoff: Backoff,
-    /// How long a worker that is silent keeps a report. Default 2 min. It must be longer than `page`.
+    /// How long a report belongs to a worker that does nothing more. Default 2 min. It must be longer than `page`.
     pub lease: Duration,
-    /// How often a list is begun from its first page. Default 10.
+    /// How often the list of one report is begun from its first page. Default 10. After that the report stays
+    /// incomplete.
     pub tries: u32,
-    /// The wait between two such tries. Default 5 min, doubling to 6 h.
+    /// The wait between two such tries. Default 5 min, which doubles up to 6 h.
     pub backoff: Backoff,
-    /// The most pages that a list may have. Default 100 000.
+    /// The most pages that a list may have. Default 100 000. If there are more, the report becomes incomplete.
     pub most_pages: u32,
-    /// The most rows held in memory at a time. Default 256. Of each row, at most 64 KiB of its request are held.
+    /// The most rows in memory at one time. Default 256. Of each row, at most 64 KiB of its request are read.
     pub batch: u32,
 }
 
 impl Settings {
-    /// The defaults, for one operation.
+    /// The default settings, for one operation.
     #[must_use]
     pub fn of(dependency: impl Into<String>, operation: impl Into<String>, compared: Compared) -> Settings {
         Settings {

@@ -1,9 +1,9 @@
-//! The tables of the reports: which worker may work on a report, how far it is, and what it says.
+//! The tables of the reports: which worker may work on a report, how far the work is, and what the report says.
 //!
-//! One of many workers does a report. The report's row names an owner, and every write of that owner is in one
-//! transaction with the check that it still is the owner. A worker that stopped is replaced once the lease has run out
-//! on the database's clock. The new worker goes on where the last page was stored. When the old one wakes up, it finds
-//! another fence, and its writes change nothing.
+//! Only one worker may work on a report. The report's row names this worker as its owner, and each of its writes is in
+//! one transaction with the check that it still is the owner. If the worker stops, another one takes the report over
+//! when the lease has ended on the database's clock. The new worker goes on after the last stored page. If the old one
+//! wakes up, it finds another fence, and its writes change nothing.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use super::{Difference, Window};
 use crate::machine::{Owner, Stamp};
 use crate::store::Result;
 
-/// How old a list may be when another worker takes the report over. An older list is begun again, since cursors do not
-/// live for ever.
+/// The oldest list with which a worker that takes the report over goes on. An older list is begun again, since cursors
+/// do not stay valid for ever.
 const STALE: Duration = Duration::from_secs(3600);
 
-/// The right to work on a report, and where the work stands.
+/// The right to work on a report, and how far the work is.
 #[derive(Clone, Debug)]
 pub(crate) struct Hold {
     pub(crate) report: Report,
     pub(crate) stage: Stage,
-    /// When the provider was first asked in this try.
+    /// When this try first asked the provider.
     pub(crate) began_at: Stamp,
-    /// The stretch that is being asked for: 0 the window, 1 before it, 2 after it.
+    /// Which time is being listed: 0 is the window, 1 the time before it, 2 the time after it.
     pub(crate) span: u32,
-    /// The end of the time after the window that is listed, once it is found to be needed.
+    /// The end of the time after the window that is to be listed; `None` while it is not known to be necessary.
     pub(crate) edge_to: Option<Stamp>,
     pub(crate) paging: Paging,
     owner: String,
@@ -36,17 +36,17 @@ pub(crate) struct Hold {
     lease_micros: i64,
 }
 
-/// A report that is asked for.
+/// A report that is to be made.
 pub(crate) struct Wanted<'a> {
     pub(crate) dependency: &'a str,
     pub(crate) window: &'a Window,
     pub(crate) asked_by: &'a str,
     pub(crate) fix: bool,
-    /// It is a window of the schedule, which has one report.
+    /// Whether it is for a window of the schedule. Each of these windows has one report.
     pub(crate) scheduled: bool,
 }
 
-/// The statements over one database.
+/// The statements on the reports' tables of one database.
 pub(crate) struct Shelf<'t, T> {
     pub(crate) tables: &'t T,
 }
@@ -65,7 +65,7 @@ impl<T: Tables> Shelf<'_, T> {
         REPORT.iter().chain(&HOLD).map(column).collect::<Vec<_>>().join(", ")
     }
 
-    /// Writes down that a report is asked for; `false` where the schedule has it already.
+    /// Stores a new report; `false` if the schedule already has one for this window.
     pub(crate) async fn want(&self, id: ReportId, wanted: &Wanted<'_>) -> Result<bool> {
         let dialect = self.tables.dialect();
         let (from, to) = (wanted.window.from().as_micros(), wanted.window.to().as_micros());
@@ -99,7 +99,8 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().next().map(|row| read(row).map(|(report, _)| report)).transpose()
     }
 
-    /// The latest reports of a dependency, the latest first; those from before `before`, at most the given number.
+    /// The reports of a dependency from before `before`, or all if that is `None`. The latest come first, at most
+    /// `most` of them.
     pub(crate) async fn list(
         &self,
         dependency: &str,
@@ -117,7 +118,7 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().map(|row| read(row).map(|(report, _)| report)).collect()
     }
 
-    /// The end of the latest window that the schedule has taken up.
+    /// The end of the latest window for which the schedule has a report.
     pub(crate) async fn scheduled_until(&self, dependency: &str) -> Result<Option<Stamp>> {
         let end = self.tables.dialect().micros("max(window_to)");
         let text = format!("SELECT {end} FROM {} WHERE dependency = $1 AND slot IS NOT NULL", self.reports());
@@ -125,7 +126,7 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().next().map_or(Ok(None), |mut row| row.stamp())
     }
 
-    /// No worker has it, and its time has come.
+    /// The condition for a report that no worker has and whose time has come.
     fn free(&self) -> String {
         let now = self.tables.dialect().now();
         format!(
@@ -133,7 +134,7 @@ impl<T: Tables> Shelf<'_, T> {
         )
     }
 
-    /// A report that waits for a worker.
+    /// The first report that waits for a worker.
     pub(crate) async fn due(&self, dependency: &str) -> Result<Option<ReportId>> {
         let text = format!(
             "SELECT id FROM {} WHERE dependency = $1 AND status <> 'complete' AND {} ORDER BY id LIMIT 1",
@@ -145,7 +146,7 @@ impl<T: Tables> Shelf<'_, T> {
         row.parsed("an id", ReportId::parse)
     }
 
-    /// Takes a report, if no worker has it. With `now` an incomplete one is taken before its time.
+    /// Takes a report if no worker has it. With `at_once`, an incomplete report is taken before its time.
     pub(crate) async fn take(
         &self,
         id: ReportId,
@@ -191,7 +192,7 @@ impl<T: Tables> Shelf<'_, T> {
         let rows = self.tables.rows(Statement::new(text, [id.to_string().into()])).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let (report, rest) = read(row)?;
-        // Another worker has taken it already. Only tests have leases that are so short.
+        // Another worker has taken it already. This happens only with the very short leases of tests.
         if rest.owner.as_ref() != Some(&owner) {
             return Ok(None);
         }
@@ -208,8 +209,8 @@ impl<T: Tables> Shelf<'_, T> {
         }))
     }
 
-    /// The first statement of every write checks that the report is still ours, and begins its lease again. `sets` may
-    /// use `$5` and the following.
+    /// The first statement of every write. It checks that the report is still ours, and begins the lease again. `sets`
+    /// may use `$5` and higher numbers.
     pub(crate) fn guard<const N: usize>(&self, hold: &Hold, sets: &str, values: [Value; N]) -> Statement {
         let text = format!(
             "UPDATE {} SET lease_until = {}{sets} WHERE id = $1 AND owner = $2 AND fence = $3",
@@ -226,12 +227,12 @@ impl<T: Tables> Shelf<'_, T> {
         Statement { text, values: all }
     }
 
-    /// Keeps the report for another lease; `false` where another worker has it by now.
+    /// Begins the lease again; `false` if another worker has taken the report over.
     pub(crate) async fn keep(&self, hold: &Hold) -> Result<bool> {
         self.tables.transact(vec![self.guard(hold, "", [])]).await
     }
 
-    /// Stores where the asking stands.
+    /// Stores the stage, and how far the list was read.
     pub(crate) fn placed(&self, hold: &Hold) -> Statement {
         let edge = self.tables.dialect().at("$7");
         let sets = format!(
@@ -249,7 +250,8 @@ impl<T: Tables> Shelf<'_, T> {
         self.guard(hold, &sets, values)
     }
 
-    /// The list could not be read whole. It is asked for again `after` that time, if at all.
+    /// Stores that the list could not be read whole. It is asked for again after `after`, or not at all if that is
+    /// `None`.
     pub(crate) async fn incomplete(&self, hold: &Hold, why: &str, after: Option<Duration>) -> Result<bool> {
         let micros = after.map(|after| i64::try_from(after.as_micros()).unwrap_or(i64::MAX / 4));
         let next = self.tables.dialect().now_plus("$6");
@@ -257,7 +259,7 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![self.guard(hold, &sets, [why.into(), Value::Int(micros)])]).await
     }
 
-    /// The comparison is done: stores what it counted, and goes on to corrections.
+    /// Stores the counts of a finished comparison, and goes on to the corrections.
     pub(crate) async fn counted(&self, hold: &Hold, totals: &Totals) -> Result<bool> {
         let sum = |amount: Option<super::Amount>| Value::Text(amount.map(|amount| amount.to_string()));
         let sets = ", stage = 'fix', there = $5, sum_there = $6, here = $7, sum_here = $8, agreed = $9, \
@@ -283,7 +285,7 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![self.guard(hold, sets, values)]).await
     }
 
-    /// Moves on to another stage.
+    /// Stores that the work has reached another stage.
     pub(crate) async fn reach(&self, hold: &Hold, stage: Stage) -> Result<bool> {
         self.tables.transact(vec![self.guard(hold, ", stage = $5", [stage.as_str().into()])]).await
     }
@@ -316,10 +318,11 @@ impl<T: Tables> Shelf<'_, T> {
         }
     }
 
-    /// Deletes some of a report's entries; `false` once none was left.
+    /// Deletes up to a thousand of a report's entries; `false` if there was none.
     async fn drop_listed(&self, report: &str, which: &str) -> Result<bool> {
         let listed = self.tables.dialect().table("listed");
-        // The entries up to the thousandth are a range of the primary key. No planner takes a range for a join.
+        // The first thousand entries are deleted as a range of the primary key. For a join, no planner uses such a
+        // range.
         let text = format!(
             "SELECT name FROM {listed} WHERE report = $1 AND {which} ORDER BY name LIMIT 1 OFFSET 999"
         );
@@ -333,9 +336,9 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![Statement { text, values }]).await
     }
 
-    /// As [`Shelf::drop_listed`], as long as the report is ours. The condition may use `$5`, which is `bound`.
+    /// Deletes a report's entries as [`Shelf::drop_listed`] does, as long as the report is ours.
     ///
-    /// `false` where the report is no longer ours.
+    /// `false` if another worker has taken the report over.
     pub(crate) async fn drop_while_ours(&self, hold: &Hold, which: &str) -> Result<bool> {
         let report = hold.report.id.to_string();
         loop {

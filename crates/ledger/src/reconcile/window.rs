@@ -1,11 +1,11 @@
 //! Which time is compared: a window on the provider's calendar.
 //!
-//! "Yesterday" is the provider's yesterday. The obvious rule, midnight to midnight plus 24 hours, is wrong on the two
-//! days of the year on which a zone's clock is moved: such a day has 23 or 25 hours, and in some zones no midnight. So
-//! days are taken from the zone's own calendar, and each window begins exactly where the one before it ended.
+//! "Yesterday" is the provider's yesterday. The obvious rule takes 24 hours from midnight. It is wrong on the two days
+//! of the year on which a zone's clock is moved: such a day has 23 or 25 hours, and in some zones it has no midnight.
+//! So days are taken from the zone's own calendar, and each window begins exactly where the previous one ended.
 //!
-//! The windows of a schedule follow from the zone, the interval and the time alone. Every worker computes the same
-//! windows, so a unique key in the store can say which ones are taken.
+//! The windows of a schedule are computed from the zone, the interval and the time alone. Every worker computes the
+//! same windows, so a unique key in the store can say for which ones there is a report.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use jiff::{Span, Timestamp, Zoned};
 
 use crate::machine::Stamp;
 
-/// How long a window of the schedule is by default: a day of the provider's.
+/// The default length of a window of the schedule: one day of the provider's calendar.
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
-/// A window is no shorter than this.
+/// The shortest window of a schedule.
 const SHORTEST: Duration = Duration::from_secs(60);
 
-/// A time zone of the IANA database: from the system's database where there is one, else from the one that is built in.
+/// A time zone of the IANA database. The system's database is used if there is one, and otherwise the built-in one.
 #[derive(Clone)]
 pub struct Zone {
     name: String,
@@ -35,16 +35,16 @@ impl Zone {
         Zone { name: "UTC".to_owned(), zone: TimeZone::UTC }
     }
 
-    /// The zone of a name such as `Asia/Seoul`.
+    /// The zone with this name, such as `Asia/Seoul`.
     ///
     /// # Errors
-    /// The database has no such zone.
+    /// If the database has no such zone.
     pub fn named(name: &str) -> Result<Zone, NoWindow> {
         let zone = TimeZone::get(name).map_err(|_| NoWindow::UnknownZone(name.to_owned()))?;
         Ok(Zone { name: name.to_owned(), zone })
     }
 
-    /// Its name, as it was asked for.
+    /// The name with which the zone was made.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -55,7 +55,7 @@ impl Zone {
         Ok(moment.to_zoned(self.zone.clone()))
     }
 
-    /// The first moment of a day. Where the clock skips midnight, it is the first moment that exists.
+    /// The first moment of a day. On a day without midnight, the first moment that exists.
     fn start_of(&self, day: Date) -> Result<Stamp, NoWindow> {
         let start = day.to_zoned(self.zone.clone()).map_err(|_| NoWindow::OffTheCalendar)?;
         Ok(Stamp::from_micros(start.timestamp().as_microsecond()))
@@ -83,14 +83,14 @@ impl PartialEq for Zone {
 
 impl Eq for Zone {}
 
-/// Why there is no such window.
+/// Why a window cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoWindow {
     /// The time zone database has no zone of this name.
     UnknownZone(String),
-    /// It ends before it begins, or where it begins.
+    /// The window ends before it begins, or at the moment at which it begins.
     Empty,
-    /// It is not a date, or the calendar does not reach it.
+    /// The text is no date, or the date is beyond the calendar.
     OffTheCalendar,
 }
 
@@ -124,10 +124,10 @@ pub struct Window {
 }
 
 impl Window {
-    /// From one moment to another.
+    /// The window from one moment to another.
     ///
     /// # Errors
-    /// `from` is not before `to`.
+    /// If `from` is not before `to`.
     pub fn new(zone: &Zone, from: Stamp, to: Stamp) -> Result<Window, NoWindow> {
         if from < to { Ok(Window { from, to, zone: zone.clone() }) } else { Err(NoWindow::Empty) }
     }
@@ -135,7 +135,7 @@ impl Window {
     /// One day of the provider's calendar, written `2026-11-26`.
     ///
     /// # Errors
-    /// There is no such day.
+    /// If there is no such day.
     pub fn day(zone: &Zone, day: &str) -> Result<Window, NoWindow> {
         Window::days(zone, day.parse().map_err(|_| NoWindow::OffTheCalendar)?, 1)
     }
@@ -143,18 +143,18 @@ impl Window {
     /// The day before the current day in this zone.
     ///
     /// # Errors
-    /// `now` is beyond the calendar.
+    /// If `now` is beyond the calendar.
     pub fn yesterday(zone: &Zone, now: Stamp) -> Result<Window, NoWindow> {
         Window::last_closed(zone, DAY, now)
     }
 
     /// The last window of a schedule that ended at `now` or before.
     ///
-    /// Windows of a day or more are whole days, counted from 1970-01-01; shorter ones begin at the day's first moment, and
-    /// the last of a day ends with it.
+    /// A window of a day or more consists of whole days, counted from 1970-01-01. Shorter windows are counted from the
+    /// first moment of each day, and the last one ends with the day.
     ///
     /// # Errors
-    /// `now` is beyond the calendar.
+    /// If `now` is beyond the calendar.
     pub fn last_closed(zone: &Zone, every: Duration, now: Stamp) -> Result<Window, NoWindow> {
         let open = Window::around(zone, every, now)?;
         Window::around(zone, every, Stamp::from_micros(open.from.as_micros().saturating_sub(1)))
@@ -163,12 +163,12 @@ impl Window {
     /// The window of the same schedule that begins where this one ends.
     ///
     /// # Errors
-    /// It is beyond the calendar.
+    /// If that window is beyond the calendar.
     pub fn following(&self, every: Duration) -> Result<Window, NoWindow> {
         Window::around(&self.zone, every, self.to)
     }
 
-    /// The window of a schedule in which a moment lies.
+    /// The window of a schedule that contains a moment.
     pub(super) fn around(zone: &Zone, every: Duration, moment: Stamp) -> Result<Window, NoWindow> {
         let day = zone.at(moment)?.date();
         let days = i64::try_from(every.as_secs() / DAY.as_secs()).unwrap_or(i64::MAX).min(366);
@@ -190,13 +190,13 @@ impl Window {
         Window::new(zone, zone.start_of(first)?, zone.start_of(back(first, -days)?)?)
     }
 
-    /// Its first moment.
+    /// The first moment of the window.
     #[must_use]
     pub const fn from(&self) -> Stamp {
         self.from
     }
 
-    /// The first moment after it.
+    /// The first moment after the window.
     #[must_use]
     pub const fn to(&self) -> Stamp {
         self.to
@@ -214,7 +214,7 @@ impl Window {
         self.zone.text(self.from)
     }
 
-    /// [`Window::to`] in the same form.
+    /// [`Window::to`] as RFC 3339, with the offset that the zone has at that moment.
     #[must_use]
     pub fn to_text(&self) -> String {
         self.zone.text(self.to)
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!((hours(&spring), spring.from_text()), (23, "2026-03-29T00:00:00+01:00".into()));
         assert_eq!(spring.to_text(), "2026-03-30T00:00:00+02:00");
         assert_eq!(hours(&Window::day(&berlin, "2026-10-25").unwrap()), 25);
-        // This day has no midnight: the clock went from 23:59:59 to 01:00.
+        // This day has no midnight: after 23:59:59 the clock went to 01:00.
         let cairo = Window::day(&zone("Africa/Cairo"), "2026-04-24").unwrap();
         assert_eq!((hours(&cairo), cairo.from_text()), (23, "2026-04-24T01:00:00+03:00".into()));
     }
@@ -280,7 +280,7 @@ mod tests {
                     let next = window.following(every).unwrap();
                     assert_eq!(window.to, next.from, "{name} {every:?}");
                     assert!(next.from < next.to);
-                    // Every moment inside the window finds the same window.
+                    // Every moment of a window belongs to that same window.
                     let middle = Stamp::from_micros(next.to.as_micros() - 1);
                     assert_eq!(Window::around(&zone(name), every, middle), Ok(next.clone()));
                     let step = if every < DAY { 97 } else { 1 };

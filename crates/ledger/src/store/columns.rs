@@ -1,10 +1,10 @@
 //! The columns of the tables, in the order in which all statements name them.
 
-/// The columns that never change.
+/// The columns of an action that never change.
 pub(crate) const FIXED: [&str; 8] =
     ["id", "dependency", "operation", "key", "scope", "scope_size", "request", "created_at"];
 
-/// The columns that change: the machine's state, and when the action is due.
+/// The columns of an action that change: the machine's state, and when the action is due.
 pub(crate) const CHANGING: [&str; 30] = [
     "version",
     "goal",
@@ -38,7 +38,7 @@ pub(crate) const CHANGING: [&str; 30] = [
     "due_at",
 ];
 
-/// A line of the attempt log.
+/// The columns of the attempt log.
 pub(crate) const ATTEMPT: [&str; 12] = [
     "action",
     "number",
@@ -54,16 +54,16 @@ pub(crate) const ATTEMPT: [&str; 12] = [
     "detail",
 ];
 
-/// The columns of a line that the end of an attempt changes.
+/// The columns of the attempt log that are written when an attempt ends.
 pub(crate) const ENDED: [&str; 4] = ["ended_at", "outcome", "status", "detail"];
 
-/// The columns of an action, comma-separated.
+/// All columns of an action, separated by commas.
 pub(crate) fn action() -> String {
     let all: Vec<&str> = FIXED.into_iter().chain(CHANGING).collect();
     all.join(", ")
 }
 
-/// `column = source.column` for each, comma-separated.
+/// `column = source.column` for each column, separated by commas.
 pub(crate) fn assigned(columns: &[&str], source: &str) -> String {
     let each: Vec<String> = columns.iter().map(|column| format!("{column} = {source}.{column}")).collect();
     each.join(", ")

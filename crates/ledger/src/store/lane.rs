@@ -1,12 +1,13 @@
-//! Group commit: what arrives while one commit is under way is committed together by the next one.
+//! Group commit: the writes that arrive during one commit are committed together by the next one.
 //!
 //! A commit waits some milliseconds for the disk, whether it carries one row or a hundred. With one transaction for
-//! each write, a hundred writers stand in line for the disk. Here each writer leaves its job and waits. One task, the
-//! lane, takes all jobs that have gathered, executes them with few statements in one transaction, commits, and answers.
-//! Nobody waits for a batch to fill: an idle lane takes the first job immediately.
+//! each write, a hundred writers would wait for the disk one after the other. So each writer hands its job to one task,
+//! the lane, and waits for the answer. The lane takes all jobs that are waiting, executes them with few statements in
+//! one transaction, commits, and answers. It does not wait for a batch to fill: an idle lane takes the first job
+//! immediately.
 //!
-//! A job that the database refuses would take its whole batch with it. So a refused batch is run again job by job, and
-//! only the bad job fails.
+//! If the database refuses one job, the whole batch fails. Then the jobs of the batch are run again one by one, and
+//! only the refused job fails.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -24,13 +25,13 @@ use super::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, Swe
 /// The most jobs in one transaction.
 pub(crate) const BATCH: usize = 128;
 
-/// The most jobs that may wait. Further callers wait until there is room.
+/// The most jobs that may wait. If there are more, callers wait until there is room.
 const WAITING: usize = 4096;
 
-/// How often a transaction that lost against another one is run again.
+/// The most runs of a transaction that the database refuses in favour of another one.
 pub(crate) const RUNS: u32 = 12;
 
-/// One thing to do in the writer's transaction.
+/// What a lane is to do in its transaction.
 pub(crate) enum Task<C> {
     Record(Box<Insert>),
     Change(Arc<Change<C>>),
@@ -41,7 +42,7 @@ pub(crate) enum Task<C> {
     Sweep { before: Stamp, after: Option<ActionId>, most: u32 },
 }
 
-/// What became of it. Each kind of task has its own answer.
+/// The result of a task. Each kind of task has its own kind of result.
 pub(crate) enum Answer {
     Recorded(Recorded),
     Changed(Changed),
@@ -51,25 +52,26 @@ pub(crate) enum Answer {
     Nothing,
 }
 
-/// An answer that belongs to another task.
+/// The error for an answer that does not fit the task.
 pub(crate) fn unexpected() -> StoreError {
     StoreError::new(Trouble::Away, "the writer gave another task's answer")
 }
 
-/// A task and where its answer goes.
+/// A task, and the channel for its answer.
 pub(crate) struct Job<C> {
     pub(crate) task: Task<C>,
     reply: oneshot::Sender<Result<Answer>>,
 }
 
-/// What executes a batch in one transaction: the whole batch, or nothing and an error.
+/// Executes the jobs of a batch in one transaction: either all of them, or none, and then it returns an error.
 pub(crate) trait Batch<C>: Send + 'static {
-    /// Returns one answer for each job, in their order. A handler that fails in a batch of several jobs is an error of
-    /// the batch (`Trouble::Refused`); alone it is an answer.
+    /// Returns one answer for each job, in their order. If the handler of a job fails and there are several jobs, that
+    /// is an error of the whole batch (`Trouble::Refused`). If there is only one job, its answer says that the handler
+    /// failed.
     fn execute(&mut self, jobs: &[&Job<C>]) -> impl Future<Output = Result<Vec<Answer>>> + Send;
 }
 
-/// The entry to one or more lanes.
+/// Hands jobs to one or more lanes.
 pub(crate) struct Lanes<C> {
     jobs: mpsc::Sender<Job<C>>,
 }
@@ -81,7 +83,8 @@ impl<C> Clone for Lanes<C> {
 }
 
 impl<C: Send + 'static> Lanes<C> {
-    /// Starts one lane for each of `batches` on the current runtime. The lanes end when the last entry is dropped.
+    /// Starts one lane for each of `batches` on the current runtime. The lanes end when the last clone of the result is
+    /// dropped.
     pub(crate) fn start<B: Batch<C>>(batches: Vec<B>) -> Lanes<C> {
         let (jobs, waiting) = mpsc::channel(WAITING);
         let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
@@ -90,7 +93,8 @@ impl<C: Send + 'static> Lanes<C> {
             tokio::spawn(async move {
                 let mut gathered = Vec::with_capacity(BATCH);
                 loop {
-                    // The lock is held during the wait. Another lane has its turn as soon as this one has its batch.
+                    // The lane holds the lock while it waits for jobs. When it has its batch, the next lane can wait
+                    // for jobs.
                     let taken = waiting.lock().await.recv_many(&mut gathered, BATCH).await;
                     if taken == 0 {
                         return;
@@ -102,9 +106,9 @@ impl<C: Send + 'static> Lanes<C> {
         Lanes { jobs }
     }
 
-    /// Leaves a task and waits for its answer.
+    /// Hands a task to a lane, and waits for its answer.
     ///
-    /// Dropping the future does not undo the task: once it is left, it is done.
+    /// Dropping the future does not undo the task: once a lane has the task, it is done.
     pub(crate) async fn run(&self, task: Task<C>) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
         let gone = |_| StoreError::new(Trouble::Away, "the ledger's writer has ended");
@@ -124,9 +128,10 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
         match together {
             Ok(answers) => {
                 for (Job { task, reply }, answer) in now.into_iter().zip(answers) {
-                    // It is let go of before the answer, so that the task that waits is then its only holder.
+                    // The task is dropped before the answer is sent, so that the waiting caller then has the only
+                    // reference to it.
                     drop(task);
-                    // A caller that left before the answer came does not want it.
+                    // Sending fails if the caller no longer waits. Then nobody wants the answer.
                     let _ = reply.send(Ok(answer));
                 }
             }
@@ -148,11 +153,11 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
             }
         }
     }
-    // The buffer is used again.
+    // The vector for the next batch.
     *gathered = Vec::with_capacity(BATCH);
 }
 
-/// Runs a batch until it does not lose against another transaction, or has lost too often.
+/// Runs a batch again while the database refuses it in favour of another transaction, at most [`RUNS`] times.
 async fn run_again<C: Send, B: Batch<C>>(batch: &mut B, jobs: &[&Job<C>]) -> Result<Vec<Answer>> {
     let mut run = 1;
     loop {
@@ -166,20 +171,20 @@ async fn run_again<C: Send, B: Batch<C>>(batch: &mut B, jobs: &[&Job<C>]) -> Res
     }
 }
 
-/// The wait before a transaction is run again. It is drawn, so that two transactions that collided do not collide
+/// The wait before a transaction is run again. It is random, so that two transactions that collided do not collide
 /// again.
 pub(crate) fn pause(run: u32) -> Duration {
     Duration::from_micros(fastrand::u64(0..(1000 << run.min(6))))
 }
 
-/// Splits off the jobs that change a row which an earlier job changes: one statement can change a row only once.
+/// Splits off the jobs that change the same row as an earlier job, since one statement can change a row only once.
 fn without_doubles<C>(jobs: Vec<Job<C>>) -> (Vec<Job<C>>, Vec<Job<C>>) {
     let mut seen = HashSet::with_capacity(jobs.len());
     jobs.into_iter().partition(|job| match &job.task {
         Task::Record(insert) => seen.insert(insert.action.id),
         Task::Change(change) => seen.insert(change.action.id),
         Task::Evidence { id, .. } => seen.insert(*id),
-        // They are executed after the others, one by one.
+        // These tasks are executed one by one, after the others.
         Task::Scope { .. } | Task::Claim { .. } | Task::ClaimOne { .. } | Task::Sweep { .. } => true,
     })
 }

@@ -1,13 +1,13 @@
 //! Where actions are kept.
 //!
-//! A store decides nothing. The machine makes whole rows. The store takes each of them only if the row that it was made
-//! from still stands ([`Store::change`]), and says whether it did. Correctness rests on that comparison and on unique
+//! A store decides nothing. The machine makes whole rows. The store takes a row only if the row that it was made from
+//! has not changed ([`Store::change`]), and says whether it did. Correctness depends on that comparison and on unique
 //! keys alone; locks, leases and isolation levels only save work. So one contract suite runs on every store
 //! (`tests/contract`).
 //!
-//! Most calls are small and many come at the same time, and a commit costs milliseconds whatever is in it. So records
-//! and changes are gathered by [`lane`]: what arrives while one commit is under way is committed together by the next
-//! one.
+//! Most calls are small and many come at the same time, but each commit takes milliseconds, whether it carries one row
+//! or a hundred. So records and changes are gathered by [`lane`]: what arrives during one commit is committed together
+//! by the next one.
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod columns;
@@ -33,10 +33,11 @@ use crate::machine::{AttemptRow, Known, NotSettled, Owner, Scope, Stamp, State, 
 /// The result of a store's operations.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// A future as a trait object returns it.
+/// A boxed future, as the methods of a trait object return it.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What an application does in the transaction that settles or ends an action. An error rolls the transaction back.
+/// What an application does in the transaction that settles or ends an action. If it returns an error, the transaction
+/// is rolled back.
 pub type Follow<C> = Arc<
     dyn for<'a> Fn(
             &'a mut C,
@@ -46,7 +47,7 @@ pub type Follow<C> = Arc<
         + Sync,
 >;
 
-/// A row to insert, with its first attempt if that is sent directly afterwards.
+/// A row to insert. If its first attempt is sent directly afterwards, the attempt is inserted with it.
 #[derive(Clone, Debug)]
 pub struct Insert {
     /// The row.
@@ -60,19 +61,19 @@ pub struct Insert {
 pub enum Recorded {
     /// It was inserted.
     New,
-    /// The key was recorded before, and this is its row. The caller compares whether it is the same action.
+    /// The key was recorded before, and this is the existing row. The caller checks whether it is the same action.
     Existing(Box<Action>),
 }
 
-/// A change of one row. It is taken if the row still stands as the machine saw it.
+/// A change of one row. It is taken if the row has not changed since the machine saw it.
 pub struct Change<C> {
     /// The action as it will be; `action.state` is `write.to`.
     pub action: Action,
     /// What the machine decided.
     pub write: Write,
-    /// The person who did it by hand, and the reason.
+    /// The entry for the audit trail, if a person makes the change by hand.
     pub mark: Option<Mark>,
-    /// What is done in the same transaction if the change is taken.
+    /// What the application does in the same transaction, if the change is taken.
     pub follow: Option<Follow<C>>,
 }
 
@@ -81,16 +82,16 @@ pub struct Change<C> {
 pub enum Changed {
     /// It was taken.
     Taken,
-    /// The row had moved on. This is how it stands; `None` if it is gone. Ask the machine again.
+    /// The row had changed before. This is the row as it is now; `None` if it is gone. Ask the machine again.
     Stale(Option<Box<Action>>),
-    /// The handler failed: nothing was changed.
+    /// The handler failed, for this reason. Nothing was changed.
     HandlerFailed(String),
 }
 
-/// The members of a scope, all settled.
+/// The members of a scope after all of them were settled.
 #[derive(Clone, Debug)]
 pub struct ScopeSettled {
-    /// They are in the order of recording.
+    /// The members, in the order of recording.
     pub members: Vec<Action>,
 }
 
@@ -131,13 +132,13 @@ impl Filter {
 /// How an action stands, in the words that lists and counts use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// It is not at its end.
+    /// It has not ended.
     Open,
-    /// It is not at its end, and it is not known whether it took effect.
+    /// It has not ended, and it is not known whether it took effect.
     Unknown,
-    /// A person must look at it.
+    /// No rule says how to go on, so a person must look at it.
     Stuck,
-    /// It is applied and settled.
+    /// It is applied, and our side has taken that in.
     Done,
     /// It is not applied.
     Failed,
@@ -156,7 +157,7 @@ impl Standing {
         Standing::Cancelled,
     ];
 
-    /// The word for it.
+    /// The word for this standing.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -184,26 +185,25 @@ impl Standing {
     }
 }
 
-/// The number of actions of a dependency in each standing. Counting stops at a bound, since it costs more the longer
-/// the backlog is.
+/// The number of actions of a dependency in each standing. At most [`COUNTED`] rows are counted, since counting a long
+/// backlog costs much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Actions that are not at their end, those of `unknown` among them.
+    /// Actions that have not ended, including those of `unknown`.
     pub open: u64,
-    /// Of those, the ones whose effect is unknown.
+    /// Open actions whose effect is unknown.
     pub unknown: u64,
-    /// Of the open ones, those whose outcome is known and whose handler fails, so that the application does not take it
-    /// in.
+    /// Open actions whose outcome is known, but whose handler in the application fails.
     pub failing: u64,
     /// Actions that a person must look at.
     pub stuck: u64,
     /// When the oldest of the counted open or stuck actions was recorded.
     pub oldest: Option<Stamp>,
-    /// Whether there are more than were counted.
+    /// Whether there are more actions than were counted.
     pub more: bool,
 }
 
-/// The most rows that are looked at for [`Counts`].
+/// The most rows that are counted for [`Counts`].
 pub const COUNTED: u32 = 10_000;
 
 /// What one step of the clean-up did.
@@ -211,34 +211,35 @@ pub const COUNTED: u32 = 10_000;
 pub struct Swept {
     /// The number of deleted rows.
     pub deleted: u64,
-    /// Where the next step goes on; `None` at the end.
+    /// The last row that was looked at. The next step begins after it; `None` if this step reached the end of the
+    /// table.
     pub after: Option<ActionId>,
 }
 
-/// A place that keeps actions.
+/// A database that keeps actions.
 ///
 /// The module's documentation says what holds for statements, locks and time. Methods named `…_in` work on a connection
-/// of the caller, inside the caller's transaction. After an error of theirs that transaction has to roll back.
+/// of the caller, inside the caller's transaction. If one of them returns an error, that transaction has to roll back.
 pub trait Store: Clone + Send + Sync + 'static {
-    /// The caller's connection.
+    /// The connection that a caller passes to the methods named `…_in`.
     type Connection: Send + 'static;
 
-    /// Makes or updates the tables. Any number of processes may call it at the same time.
+    /// Makes the tables, or updates them. Any number of processes may call it at the same time.
     fn migrate(&self) -> impl Future<Output = Result<()>> + Send;
 
-    /// The last answer that carried the database's time.
+    /// The database's time, without asking the database: it is carried forward from the last answer that held it.
     fn clock(&self) -> DbClock;
 
     /// Asks the database for its time.
     fn ask_time(&self) -> impl Future<Output = Result<DbClock>> + Send;
 
-    /// Inserts a row, in one transaction with others.
+    /// Inserts a row. The store may commit it together with other rows.
     fn record(&self, insert: Insert) -> impl Future<Output = Result<Recorded>> + Send;
 
-    /// Changes a row, in one transaction with others.
+    /// Changes a row. The store may commit it together with other rows.
     fn change(&self, change: Arc<Change<Self::Connection>>) -> impl Future<Output = Result<Changed>> + Send;
 
-    /// Settles all members of a scope, or none, and then says why not.
+    /// Settles all members of a scope, or returns why none was settled.
     fn settle_scope(
         &self,
         scope: Scope,
@@ -248,7 +249,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Stores how an attempt ended, without changing its action.
     fn evidence(&self, id: ActionId, attempt: AttemptRow) -> impl Future<Output = Result<()>> + Send;
 
-    /// Takes up to `most` due rows of a dependency for `owner`, for the time of a lease.
+    /// Claims up to `most` due rows of a dependency for `owner`, for the time of a lease.
     fn claim(
         &self,
         dependency: &str,
@@ -257,7 +258,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
-    /// Takes this row, if it is due.
+    /// Claims this row, if it is due; `None` otherwise.
     fn claim_one(
         &self,
         id: ActionId,
@@ -268,10 +269,10 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// When the next row of a dependency is due.
     fn next_due(&self, dependency: &str) -> impl Future<Output = Result<Option<Stamp>>> + Send;
 
-    /// One row.
+    /// The row with this id.
     fn load(&self, id: ActionId) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// The row with this key.
+    /// The row of this dependency with this key.
     fn find(&self, dependency: &str, key: &str) -> impl Future<Output = Result<Option<Action>>> + Send;
 
     /// The members of a scope, in the order of recording.
@@ -280,14 +281,14 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// One row with its attempts and marks.
     fn story(&self, id: ActionId) -> impl Future<Output = Result<Option<Story>>> + Send;
 
-    /// Rows in the order of their recording, a page at a time.
+    /// Rows in the order of their recording, one page at a time.
     fn list(&self, filter: &Filter) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
-    /// How many stand how.
+    /// The number of actions of a dependency in each standing.
     fn counts(&self, dependency: &str) -> impl Future<Output = Result<Counts>> + Send;
 
-    /// Looks at the next `most` rows after `after`. Deletes those that ended before `before` and have nothing more to
-    /// do.
+    /// Looks at the next `most` rows after `after`. Deletes those that ended before `before` and about which the
+    /// provider is not to be asked again.
     fn sweep(
         &self,
         before: Stamp,
@@ -295,21 +296,21 @@ pub trait Store: Clone + Send + Sync + 'static {
         most: u32,
     ) -> impl Future<Output = Result<Swept>> + Send;
 
-    /// Inserts a row.
+    /// Inserts a row, in the caller's transaction.
     fn record_in(
         &self,
         conn: &mut Self::Connection,
         insert: &Insert,
     ) -> impl Future<Output = Result<Recorded>> + Send;
 
-    /// One row, with the database's time.
+    /// The row with this id, and the database's time, in the caller's transaction.
     fn load_in(
         &self,
         conn: &mut Self::Connection,
         id: ActionId,
     ) -> impl Future<Output = Result<Option<(Action, Stamp)>>> + Send;
 
-    /// Changes a row, and says whether the change was taken.
+    /// Changes a row in the caller's transaction. Returns whether the change was taken.
     fn change_in(
         &self,
         conn: &mut Self::Connection,
@@ -318,7 +319,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         mark: Option<&Mark>,
     ) -> impl Future<Output = Result<bool>> + Send;
 
-    /// The members of a scope.
+    /// The members of a scope, in the caller's transaction.
     fn members_in(
         &self,
         conn: &mut Self::Connection,

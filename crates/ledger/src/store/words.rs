@@ -1,4 +1,4 @@
-//! The words that stand in the tables. They are words and not numbers, since people read them.
+//! The words that the tables contain. They are words and not numbers, since people read the tables.
 
 use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptKind, AttemptOutcome, End, Goal, Known, NotApplied};
@@ -20,7 +20,7 @@ pub(crate) fn read_goal(word: &str) -> Result<Goal> {
     }
 }
 
-/// The effect, and why it is not applied.
+/// The words for what is known of the effect, and for why it is not applied.
 pub(crate) fn known(known: Known) -> (&'static str, Option<&'static str>) {
     match known {
         Known::Never => ("never", None),

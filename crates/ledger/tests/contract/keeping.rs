@@ -1,4 +1,4 @@
-//! The tests of what is kept, and of which worker may change it, over any store.
+//! The tests, over any store, of what is kept, and of which worker may change it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub(crate) async fn what_is_too_large_is_refused_before_anything_is_written<W: W
         assert!(matches!(ledger.perform(&refused).await, Err(Error::Misused(_))));
     }
     assert_eq!(ledger.list(&Filter::first(10)).await.unwrap(), []);
-    // The largest that fits is taken, and comes back unchanged.
+    // The largest values that are allowed are taken, and come back unchanged.
     let largest = NewAction { request: vec![0xff; sizes.request], ..charge(&"ü".repeat(sizes.key / 2)) };
     let done = ledger.perform(&largest).await.unwrap();
     assert_eq!(ledger.load(done.id).await.unwrap().request, largest.request);
@@ -78,7 +78,7 @@ pub(crate) async fn a_stale_worker_changes_no_row<W: World>(world: W) {
     };
     assert_eq!((claimed.state.fence, claimed.state.owner), (2, Some(Owner(5))));
 
-    // The old worker wakes up with its answer, and tries to write it to the row as it was.
+    // The old worker wakes up with its answer, and tries to write a change of the row that it knew.
     let origin = seawall_ledger::Origin { created: old.created_at, scoped: false };
     let event = seawall_ledger::Event::Performed(line, Performed::Yes(None), Report::default());
     let now = store.clock().now();
@@ -90,7 +90,7 @@ pub(crate) async fn a_stale_worker_changes_no_row<W: World>(world: W) {
         panic!("it was taken")
     };
     assert_eq!(*found, claimed);
-    // Told to the machine on the row as it is now, the answer is evidence and nothing more.
+    // When the machine is told the answer with the current row, the answer is only evidence.
     let told = machine::told(&found.state, &rules, origin, Owner(77), event, now, Draw::new(0));
     let seawall_ledger::Told::Late(line) = told else { panic!("{told:?}") };
     store.evidence(old.id, line).await.unwrap();

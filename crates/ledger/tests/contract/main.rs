@@ -1,4 +1,4 @@
-//! One suite for all stores: what holds on SQLite holds on PostgreSQL.
+//! One suite of tests for all stores: what holds on SQLite also holds on PostgreSQL.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(dead_code, unreachable_pub, reason = "shared with other tests, each of which uses its part")]
@@ -16,7 +16,7 @@ mod scratch_folder;
 mod suite;
 mod world;
 
-/// Each test of the suite, as a test on one store.
+/// Makes a test on one store of each test of the suite.
 macro_rules! on {
     ($part:ident, $world:path: $($name:ident)*) => {
         mod $part {
@@ -30,7 +30,7 @@ macro_rules! on {
     };
 }
 
-/// The names of the suite.
+/// The names of the tests in the suite.
 macro_rules! suite {
     ($store:ident, $world:path) => {
         mod $store {

@@ -1,4 +1,4 @@
-//! Where a database cannot be opened, the error names it and says what is wrong with it.
+//! If a database cannot be opened, the error names the database and says what is wrong with it.
 
 use seawall_ledger::store::postgres::{Postgres, Settings};
 use seawall_ledger::store::sqlite::Sqlite;
@@ -22,7 +22,7 @@ async fn a_file_that_cannot_be_opened_is_named() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named() {
-    // The port is bound and not listened on: no other program gets it, and every connect is refused.
+    // The port is bound but nothing listens on it. So no other program gets the port, and every connect is refused.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();

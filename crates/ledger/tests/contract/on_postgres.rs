@@ -1,4 +1,5 @@
-//! What only PostgreSQL has: functions for other languages, a server that goes away, rows that other transactions hold.
+//! What only PostgreSQL has: functions for other languages, a server that is away for a while, and rows that other
+//! transactions hold.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,8 @@ fn name(url: &str) -> &str {
     url.split('?').next().and_then(|front| front.rsplit('/').next()).unwrap()
 }
 
-/// Runs `psql` as a program in any other language would send its statements. Returns what it printed, or the error.
+/// Runs `psql`, which sends the statements as a program in any other language would. Returns what it printed, or the
+/// error.
 fn psql(database: &str, text: &str) -> Result<String, String> {
     let mut command = std::process::Command::new(crate::scratch::program("psql"));
     command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose"]);
@@ -69,7 +71,7 @@ async fn other_languages_record_and_settle_in_their_own_transactions() {
     drop(worker);
 }
 
-/// Python with psycopg, where `cargo xtask test` installs it.
+/// The Python with psycopg that `cargo xtask test` installs.
 fn python() -> std::path::PathBuf {
     let program = std::env::current_exe().unwrap();
     let target = program.ancestors().nth(3).unwrap();
@@ -171,7 +173,7 @@ async fn a_row_that_somebody_holds_delays_no_other() {
     PostgresWorld::execute(&mut conn, "BEGIN").await;
     PostgresWorld::execute(&mut conn, "SELECT * FROM seawall.action WHERE key = 'held' FOR UPDATE").await;
     provider.release();
-    // More than one batch, while the outcome waits for its row.
+    // These are more than one batch, and the outcome waits for its row meanwhile.
     for number in 0..10 {
         let new = NewAction { key: format!("k{number}"), ..charge("") };
         let done =

@@ -20,10 +20,10 @@ use crate::provider::Provider;
 use crate::suite::charge;
 use crate::world::{PostgresWorld, SqliteWorld, World, ledger, quick};
 
-/// Multiplies the one row that waits.
+/// Copies the one row that waits until there are `rows` of them.
 async fn backlog<W: World>(world: &W, rows: u64) {
     let mut conn = world.connect().await;
-    // Ids in the order of recording, as those of version 7 are, each due a moment after the one before.
+    // The ids are in the order of recording, as those of version 7 are. Each row is due a moment after the one before.
     let (id, due, series) = if W::ACTIONS.contains('.') {
         (
             "(lpad(to_hex(n.n), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(n.n), 12, '0'))::uuid",
@@ -52,7 +52,7 @@ async fn backlog<W: World>(world: &W, rows: u64) {
     W::execute(&mut conn, "ANALYZE").await;
 }
 
-/// The shortest of some claims. It is the time of the statement, without what else the machine does.
+/// The shortest time of several claims. Slower ones were delayed by other work of the machine.
 async fn claim_time<S: Store>(store: &S) -> Duration {
     let mut shortest = Duration::MAX;
     for _ in 0..30 {
@@ -81,8 +81,8 @@ async fn a_backlog_costs_nothing<W: World>(world: W) -> f64 {
     ratio
 }
 
-// The goal at a million rows on an idle machine is twice the time. A scan of the table would take a hundred times as
-// long.
+// On an idle machine, a claim with a million waiting rows should take at most twice the time. A scan of the table would
+// take a hundred times as long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_does_not_slow_claims_on_sqlite() {
     assert!(a_backlog_costs_nothing(SqliteWorld::new().await).await < 5.0);
@@ -93,7 +93,7 @@ async fn a_backlog_does_not_slow_claims_on_postgres() {
     assert!(a_backlog_costs_nothing(PostgresWorld::new().await).await < 5.0);
 }
 
-/// What SQLite says of the plan of a claim.
+/// SQLite's description of the plan of a claim.
 async fn claim_plan_on_sqlite(world: &SqliteWorld) -> String {
     let text = format!("EXPLAIN QUERY PLAN {}", Sqlite::claim_text());
     let query = sqlx::query(AssertSqlSafe(text)).bind("").bind(0).bind("").bind(0).bind(1);
@@ -101,7 +101,7 @@ async fn claim_plan_on_sqlite(world: &SqliteWorld) -> String {
     rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("\n")
 }
 
-/// What PostgreSQL says of the plan of a claim, in a transaction as the ledger begins it.
+/// PostgreSQL's description of the plan of a claim, in a transaction that begins as those of the ledger do.
 async fn claim_plan_on_postgres(world: &PostgresWorld) -> String {
     let [begin, claim, ..] = Postgres::texts();
     let mut conn = world.connect().await;
@@ -111,7 +111,7 @@ async fn claim_plan_on_postgres(world: &PostgresWorld) -> String {
     lines(&query.fetch_all(&mut conn).await.unwrap())
 }
 
-/// What PostgreSQL says of the plan of a statement, as it is kept for any values.
+/// PostgreSQL's description of the plan of a statement that it keeps for any values.
 async fn kept_plan(world: &PostgresWorld, begin: &str, text: &str) -> String {
     let mut conn = world.connect().await;
     let prepare =
@@ -151,8 +151,8 @@ async fn claims_are_planned_over_the_index_of_due_rows() {
     assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{plan}");
 }
 
-/// The usual plan for a table that was never analyzed scans it: the planner believes that it is small, and the plan is
-/// kept.
+/// In a table that was never analyzed, the usual plan is a scan: the planner believes that the table is small, and the
+/// plan is kept when the table has grown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_find_their_rows_by_id_in_a_new_table_too() {
     let world = PostgresWorld::new().await;

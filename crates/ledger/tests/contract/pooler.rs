@@ -1,4 +1,4 @@
-//! pgbouncer in transaction mode, ended with the test.
+//! Runs pgbouncer in transaction mode, until the test ends.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,14 +14,14 @@ pub(crate) struct Pooler {
 }
 
 impl Pooler {
-    /// Starts a pooler before a database, and returns the URL through it.
+    /// Starts a pooler in front of a database. Returns it with the URL that leads through it.
     pub(crate) fn before(url: &str) -> (Pooler, String) {
         let (front, socket) = url.split_once("?host=").expect("the tests' server has a socket");
         let database = front.rsplit('/').next().unwrap();
         let folder = tempfile::Builder::new().prefix("pooler").tempdir_in("/tmp").unwrap();
         let at = folder.path();
         fs::write(at.join("users"), "\"postgres\" \"\"\n").unwrap();
-        // Two server sessions for many clients, so that the transactions of one client meet both.
+        // Many clients share two server sessions, so that the transactions of one client run in both of them.
         let text = format!(
             "[databases]\n{database} = host={socket} dbname={database} user=postgres\n[pgbouncer]\n\
              listen_addr =\nlisten_port = 6432\nunix_socket_dir = {at}\nauth_type = trust\nauth_file = {at}/users\n\
@@ -31,7 +31,7 @@ impl Pooler {
         fs::write(at.join("ini"), text).unwrap();
         let root = Command::new("id").arg("-u").output().unwrap().stdout.trim_ascii() == b"0";
         let mut command = if root {
-            // It refuses to run as root, too.
+            // Like PostgreSQL, it refuses to run as root.
             let owned = Command::new("chown").args(["-R", "postgres:postgres"]).arg(at).status().unwrap();
             assert!(owned.success());
             let mut command = Command::new("setpriv");

@@ -1,4 +1,4 @@
-//! The folder of the tests' own PostgreSQL: while an old one is being deleted, a new user never begins in a part of it.
+//! The folder of the tests' own PostgreSQL: while an old folder is being deleted, a new user never uses a part of it.
 
 use std::fs;
 use std::process::Command;
@@ -17,7 +17,7 @@ fn folder_of_an_old_cluster_goes_whole() {
 
         let mut watcher = Command::new("sh").args(["-c", &removal(&folder)]).spawn().unwrap();
         while watcher.try_wait().unwrap().is_none() {
-            // If one is missing first and the other is still there after that, only a part was seen.
+            // If one of the two is missing, and the other one is still there after that, a part of the folder was seen.
             assert!(data.exists() || !lock.exists(), "the lock is there without the data");
             assert!(lock.exists() || !data.exists(), "the data are there without the lock");
         }

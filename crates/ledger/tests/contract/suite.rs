@@ -1,4 +1,4 @@
-//! The tests of the protocol at work, over any store.
+//! The tests of the protocol with real workers, over any store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -15,7 +15,7 @@ use crate::provider::{Fate, Provider};
 use crate::world::{World, ledger, quick};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
-/// The longest that anything may take on a busy machine.
+/// The longest time that anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn charge(key: &str) -> NewAction {
@@ -72,7 +72,7 @@ pub(crate) async fn performs_at_once_and_keeps_the_answer<W: World>(world: W) {
     assert_eq!(done.state.answer.as_deref(), Some(&b"{\"id\":\"ch_1\"}"[..]));
     assert_eq!(ledger.load(done.id).await.unwrap(), done);
     assert_eq!((provider.performs("k1"), provider.effects("k1")), (1, 1));
-    // There are two changes in all: the record with its attempt, and the outcome.
+    // There were two changes in all: the record with its attempt, and the outcome.
     assert_eq!(done.state.version, 2);
     let again = ledger.perform(&charge("k1")).await.unwrap();
     assert_eq!((again, provider.performs("k1")), (done, 1));
@@ -92,7 +92,7 @@ pub(crate) async fn what_is_recorded_in_a_transaction_shares_its_fate<W: World>(
     W::write_order(&mut conn, "kept", "new").await.unwrap();
     let kept = ledger.record_in(&mut conn, &charge("kept")).await.unwrap();
     assert_eq!(provider.performs("kept"), 0, "sent before the commit");
-    // The same again inside the transaction is the same action; another request is refused.
+    // If the same action is recorded again in the transaction, the first one is returned.
     assert_eq!(ledger.record_in(&mut conn, &charge("kept")).await.unwrap().id, kept.id);
     W::execute(&mut conn, "COMMIT").await;
 
@@ -111,7 +111,7 @@ pub(crate) async fn what_is_reserved_in_a_transaction_is_run_by_its_caller<W: Wo
     let action = ledger.reserve_in(&mut conn, &charge("k")).await.unwrap();
     W::execute(&mut conn, "COMMIT").await;
     let done = ledger.run(action.id).await.unwrap();
-    // There are three: the record, the attempt, the outcome. No claim was needed.
+    // There were three changes: the record, the attempt and the outcome. No further claim was needed.
     assert_eq!((done.state.end, done.state.version, done.state.fence), (Some(End::Done), 3, 1));
     drop(worker);
 }
@@ -134,7 +134,7 @@ pub(crate) async fn the_handler_shares_the_transaction_of_the_outcome<W: World>(
     let ledger = Ledger::builder(world.open().await).operation(operation).build().unwrap();
     let worker = ledger.worker(soon());
     let first = ledger.perform(&charge("k")).await.unwrap();
-    // What was learned is kept although the handler failed, and nothing is sent again for it.
+    // What was learned is kept although the handler failed, and no further request is sent.
     assert_eq!(first.state.known, Known::Applied);
     let done = ended(&ledger, first.id).await;
     assert_eq!((done.state.end, done.state.settled, provider.performs("k")), (Some(End::Done), true, 1));
@@ -161,7 +161,7 @@ pub(crate) async fn a_handler_that_keeps_failing_is_counted_and_tried_until_it_i
     let alone = ledger.record(&charge("alone")).await.unwrap().id;
     let one = ledger.record(&charge("one").in_scope("both", 2)).await.unwrap().id;
     ledger.record(&charge("two").in_scope("both", 2)).await.unwrap();
-    // It is tried again and again, with longer and longer waits. Nothing more is sent for it.
+    // The handler is run again and again, with longer and longer waits. No further request is sent.
     let fourth = |action: &Action| {
         action.state.why.as_deref() == Some("the application's handler failed (4): no such column")
     };
@@ -192,7 +192,7 @@ pub(crate) async fn a_handler_that_keeps_failing_is_counted_and_tried_until_it_i
 pub(crate) async fn two_workers_send_each_of_five_hundred_rows_once<W: World>(world: W) {
     const ROWS: usize = 500;
     let provider = Provider::new().script(&[Fate::Held; 64]);
-    // Nothing here ends a lease.
+    // The lease is longer than the test.
     let rules = Rules { attempt: SECOND * 60, lease: SECOND * 90, ..quick(Idempotency::None) };
     let one = ledger(world.open().await, rules.clone(), &provider);
     let two = ledger(world.open().await, rules, &provider);
@@ -205,7 +205,7 @@ pub(crate) async fn two_workers_send_each_of_five_hundred_rows_once<W: World>(wo
         ids.push(record.await.unwrap());
     }
     let workers = [one.worker(soon()), two.worker(soon())];
-    // This is more than one worker has under way, so both are at work.
+    // The number is above the bound of one worker, so both workers are working.
     let end = Instant::now() + PATIENCE;
     while provider.most_at_once() < 64 {
         assert!(Instant::now() < end, "{} at the same time", provider.most_at_once());
@@ -235,7 +235,7 @@ pub(crate) async fn a_reserved_action_is_settled_with_the_business_row_or_undone
     let mut conn = world.connect().await;
 
     let kept = ledger.reserve(&charge("kept")).await.unwrap();
-    // All of it is in transactions: behind a pooler, only a transaction keeps its session.
+    // Everything is in transactions, since behind a pooler only a transaction keeps its session.
     W::execute(&mut conn, W::BEGIN).await;
     let early = ledger.settle_in(&mut conn, kept.id).await.unwrap_err();
     assert_eq!(early.refusal(), Some(Refusal::NotKnown));
@@ -354,7 +354,7 @@ pub(crate) async fn a_refusal_fails_the_action_and_tells_the_handler<W: World>(w
     assert_eq!(refused.refusal(), Some(Refusal::Failed));
 }
 
-/// Inserts an action as a worker leaves it that died directly after recording its attempt.
+/// Inserts an action as a worker leaves it that was killed directly after it had recorded its attempt.
 pub(crate) async fn left_behind<S: Store>(store: &S, rules: &Rules, key: &str) -> Action {
     let now = store.ask_time().await.unwrap().now();
     let (state, line) = machine::sent(rules, Owner(77), now).unwrap();
@@ -386,7 +386,8 @@ pub(crate) async fn what_a_dead_worker_left_is_asked_about_after_its_lease<W: Wo
     let ledger = ledger(store, rules, &provider);
     let worker = ledger.worker(soon());
     let done = ended(&ledger, left.id).await;
-    // It had not been sent. It was asked about first, found absent after the quiet time, and then sent once.
+    // The attempt had not been sent. The provider was asked first, and did not know the action after the quiet time.
+    // Then the action was sent once.
     assert_eq!((done.state.end, provider.performs("k"), provider.effects("k")), (Some(End::Done), 1, 1));
     assert!(provider.confirms("k") >= 1);
     let log = ledger.story(done.id).await.unwrap().attempts;
@@ -423,7 +424,7 @@ pub(crate) async fn a_dependency_that_hangs_delays_no_other<W: World>(world: W) 
     let quick = ledger.record(&new).await.unwrap();
     assert_eq!(ended(&ledger, quick.id).await.state.end, Some(End::Done));
     assert_eq!(slow.most_at_once(), 8, "bounded");
-    // The call that hangs is still under way at the end of the drain, and is counted.
+    // The call that hangs is still under way when the drain ends, so it is counted.
     assert_eq!(worker.drain(Duration::from_millis(100)).await, 8);
 }
 
@@ -465,7 +466,7 @@ pub(crate) async fn a_scope_settles_together_or_not_at_all<W: World>(world: W) {
 }
 
 pub(crate) async fn what_was_closed_as_absent_is_asked_about_once_more<W: World>(world: W) {
-    // It takes effect, but the status does not show it for so long that it is believed to be absent.
+    // The effect takes place, but the status does not show it for so long that the effect is believed to be absent.
     let provider = Provider::new().script(&[Fate::DoneUnanswered]).blind(1);
     let rules = Rules {
         attempt: Duration::from_millis(200),

@@ -1,4 +1,4 @@
-//! What the suite needs from a store: a fresh one, and connections of the application's own.
+//! What the suite needs from a store: a new one for each test, and connections of the application's own.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,34 +16,34 @@ use crate::pooler::Pooler;
 use crate::provider::Provider;
 use crate::scratch::Server;
 
-/// A fresh store with the application's table `orders (id, state)`.
+/// A new store with the application's table `orders (id, state)`.
 pub(crate) trait World: Send + Sync + Sized {
     type Store: Store;
 
     fn new() -> impl Future<Output = Self> + Send;
 
-    /// The store; each call opens another one on the same database.
+    /// Opens the store. Each call opens another one on the same database.
     fn open(&self) -> impl Future<Output = Self::Store> + Send;
 
-    /// A connection of the application's own.
+    /// Opens a connection of the application's own.
     fn connect(&self) -> impl Future<Output = <Self::Store as Store>::Connection> + Send;
 
-    /// Begins, commits and rolls back the application's transaction, and runs other statements.
+    /// Runs a statement, such as the begin, the commit or the rollback of the application's transaction.
     fn execute(conn: &mut <Self::Store as Store>::Connection, sql: &str) -> impl Future<Output = ()> + Send;
 
     /// Reads one value.
     fn number(conn: &mut <Self::Store as Store>::Connection, sql: &str) -> impl Future<Output = i64> + Send;
 
-    /// Writes `state` into an order, inside the transaction of the connection. There is at most one order with an id.
+    /// Writes `state` into an order, in the transaction of the connection. There is at most one order with an id.
     fn write_order<'a>(
         conn: &'a mut <Self::Store as Store>::Connection,
         id: &'a str,
         state: &'a str,
     ) -> Boxed<'a, Result<(), Box<dyn std::error::Error + Send + Sync>>>;
 
-    /// How the application begins its transactions.
+    /// The statement with which the application begins its transactions.
     const BEGIN: &'static str;
-    /// The table of actions.
+    /// The name of the table of actions.
     const ACTIONS: &'static str;
 }
 
@@ -96,7 +96,7 @@ impl World for SqliteWorld {
     }
 }
 
-/// PostgreSQL as it is.
+/// PostgreSQL with its default settings.
 pub(crate) struct PostgresWorld {
     pub(crate) url: String,
     settings: Settings,
@@ -158,7 +158,7 @@ impl World for PostgresWorld {
     }
 }
 
-/// PostgreSQL whose transactions are serializable by default.
+/// PostgreSQL with serializable transactions by default.
 pub(crate) struct Serializable(PostgresWorld);
 
 impl World for Serializable {
@@ -240,7 +240,7 @@ impl World for Pooled {
     }
 }
 
-/// Rules with times that a test can wait for.
+/// Rules whose times are so short that a test can wait for them.
 pub(crate) fn quick(idempotency: Idempotency) -> Rules {
     Rules {
         quiet: Duration::from_millis(300),

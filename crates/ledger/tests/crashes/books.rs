@@ -1,4 +1,5 @@
-//! A provider in a process of its own: its books outlive every process that is killed.
+//! A provider with books. It runs in the process of the test, so the books are still there when other processes were
+//! killed.
 //!
 //! It reads a line and answers with a line: `perform KEY BYTES`, `confirm KEY BYTES`, `cancel KEY BYTES`.
 
@@ -15,13 +16,13 @@ use tokio::net::{TcpListener, TcpStream};
 /// What the provider knows of one key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Entry {
-    /// Effects that stand.
+    /// The number of effects that are not undone.
     pub(crate) live: i64,
-    /// Requests to perform that arrived.
+    /// The number of requests to perform that arrived.
     pub(crate) performs: u32,
-    /// Requests to perform that arrived while it could not be known what had become of an earlier one.
+    /// The number of requests to perform that arrived although nobody had asked what had become of the earlier one.
     pub(crate) blind: u32,
-    /// Requests to perform whose bytes differed from those of the first.
+    /// The number of requests to perform whose bytes differed from those of the first one.
     pub(crate) changed: u32,
     asked_since: bool,
     bytes: Option<String>,
@@ -31,22 +32,22 @@ pub(crate) struct Entry {
 #[derive(Clone, Default)]
 pub(crate) struct Books {
     entries: Arc<Mutex<HashMap<String, Entry>>>,
-    /// The most milliseconds between the effect and its answer. A process that is killed meanwhile never receives the
+    /// The most milliseconds between the effect and its answer. A process that is killed in between never receives the
     /// answer.
     slow_millis: u64,
-    /// Whether it honours keys: a second delivery changes nothing.
+    /// Whether the provider honours keys, so that a second delivery changes nothing.
     keyed: bool,
-    /// No answer to a perform is sent before this is false.
+    /// While this is true, no answer to a perform is sent.
     holds: Arc<AtomicBool>,
 }
 
 impl Books {
-    /// Books of a provider that is slow to answer.
+    /// A provider that is slow to answer.
     pub(crate) fn slow(slow_millis: u64) -> Books {
         Books { slow_millis, ..Books::default() }
     }
 
-    /// Books of a provider that accepts requests, and answers none of them before it is released.
+    /// A provider that takes requests, and answers them only when the test says so.
     pub(crate) fn holding(keyed: bool) -> Books {
         Books { keyed, holds: Arc::new(AtomicBool::new(true)), ..Books::default() }
     }
@@ -55,7 +56,7 @@ impl Books {
         self.holds.store(false, Ordering::SeqCst);
     }
 
-    /// Opens the provider, and returns its address.
+    /// Starts the provider, and returns its address.
     pub(crate) async fn open(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -124,11 +125,11 @@ impl Books {
     }
 }
 
-/// The way to the provider. Each request has its own connection, so what was sent and not answered is in doubt.
+/// The way to the provider. Each request has a connection of its own, so a request without an answer is in doubt.
 pub(crate) struct Wire(pub(crate) String);
 
 impl Wire {
-    /// `None` where nothing was sent, `Some(None)` where no answer came.
+    /// Sends one request. `None` means that nothing was sent, and `Some(None)` that no answer came.
     async fn ask(&self, delivery: Delivery<'_>, verb: &str) -> Option<Option<String>> {
         let mut stream = TcpStream::connect(&self.0).await.ok()?;
         if !delivery.may_send() {

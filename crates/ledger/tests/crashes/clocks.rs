@@ -1,6 +1,6 @@
-//! Workers on machines whose clocks differ: only the database's time decides.
+//! Workers on machines with different clocks: only the database's time decides.
 //!
-//! On SQLite no clocks can differ: all processes that use one file share the machine's clock.
+//! On SQLite the clocks cannot differ, since all processes that use one file share the machine's clock.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use crate::{PATIENCE, command, process, signal, started};
 
 const MANY: usize = 20;
 
-/// How far the second worker's clock is ahead.
+/// By how much the second worker's clock is ahead.
 const SKEW: Duration = Duration::from_secs(90);
 
-/// Starts a worker that must find its own clock to be wrong.
+/// Whether this process's own clock is ahead of the database's by more than half of [`SKEW`].
 pub(crate) async fn is_skewed(store: &impl Store) -> bool {
     let there = store.ask_time().await.unwrap().now().as_micros();
     let here = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
@@ -46,14 +46,15 @@ async fn workers_whose_clocks_differ_neither_steal_early_nor_hold_for_ever() {
     let ahead = command("work-skewed", &db, &address).preloaded(folder.path());
     let mut ahead = started(ahead.with("SEAWALL_SKEW", &skew));
     until("the one ahead has its calls in flight", || in_flight(MANY)).await;
-    // Actions that come now are taken by the other worker.
+    // The second worker is stopped, so the other worker takes the actions that come now.
     signal(&ahead, "-STOP").await;
     process::record_many::<OnPostgres>(&db, "asked", "wide", MANY..2 * MANY).await;
     let _right = started(command("work-wide", &db, &address));
     until("the other one, too", || in_flight(2 * MANY)).await;
     signal(&ahead, "-CONT").await;
 
-    // By its own clock each lease of the other worker ended long ago. It looks twenty times a second.
+    // By the second worker's clock, each lease of the other worker ended long ago. The second worker scans twenty times
+    // a second.
     let ledger = process::look::<_, OnPostgres>(&db).await;
     let all = Filter::first(100);
     let watched = Instant::now();
@@ -61,7 +62,7 @@ async fn workers_whose_clocks_differ_neither_steal_early_nor_hold_for_ever() {
         let rows = ledger.list(&all).await.unwrap();
         assert!(rows.iter().all(|row| row.state.fence == 1), "a lease was taken before its end");
     }
-    // By its own clock, its leases would last until long after this test.
+    // By its own clock, the leases of the second worker would last until long after this test.
     ahead.kill().await.unwrap();
     let killed = Instant::now();
     books.let_go();

@@ -1,4 +1,4 @@
-//! The two stores, with the application's table beside the ledger's.
+//! The two stores, with a table of the application besides those of the ledger.
 
 use std::future::Future;
 
@@ -28,7 +28,7 @@ pub(crate) trait Database: Send + Sync + 'static {
     fn open(url: &str) -> impl Future<Output = Self::Store> + Send;
     fn connect(url: &str) -> impl Future<Output = <Self::Store as Store>::Connection> + Send;
     fn execute(conn: &mut <Self::Store as Store>::Connection, sql: &str) -> impl Future<Output = ()> + Send;
-    /// Writes an order's state.
+    /// Writes the state of an order.
     fn set_order<'a>(
         conn: &'a mut <Self::Store as Store>::Connection,
         id: &'a str,
@@ -44,7 +44,7 @@ const SET: &str =
     "INSERT INTO orders (id, state) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET state = excluded.state";
 const CREATE: &str = "CREATE TABLE orders (id TEXT PRIMARY KEY, state TEXT NOT NULL)";
 
-/// Makes the tables.
+/// Makes the tables of the ledger and of the application.
 pub(crate) async fn prepare<D: Database>(url: &str) {
     D::open(url).await.migrate().await.unwrap();
     let mut conn = D::connect(url).await;

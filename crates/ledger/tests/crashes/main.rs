@@ -1,6 +1,7 @@
-//! Real processes, ended at every step between record and settle, and what the next process makes of what they left.
+//! Ends real processes at every step between record and settle, and checks what the next process does with the rows
+//! they left.
 //!
-//! The larger size of the second half, ten thousand actions and eight workers, takes some minutes:
+//! The last test can be run with ten thousand actions and eight workers. It then takes some minutes:
 //!
 //! ```sh
 //! SEAWALL_ACTIONS=10000 SEAWALL_WORKERS=8 cargo test -p seawall-ledger --test crashes killed_workers -- --nocapture
@@ -29,16 +30,16 @@ use books::Books;
 use database::{Database, OnPostgres, OnSqlite, prepare};
 use scratch::Server;
 
-/// The longest that a process or a wait may take on a busy machine.
+/// The longest time that a process or a wait may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// This is not a test by itself: the other tests start this binary again with a role for it.
+/// This is no test by itself: the other tests start this binary again, in a role, and it then plays the role here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn process() {
     process::play().await;
 }
 
-/// A process that will play a role.
+/// A process that is to play a role.
 struct Role(Command);
 
 fn command(role: &str, db: &str, books: &str) -> Role {
@@ -55,7 +56,7 @@ impl Role {
         self
     }
 
-    /// The process runs with `preload.c` before the C library. It is compiled into `folder`.
+    /// Makes the process load `preload.c` before the C library. It is compiled into `folder`.
     fn preloaded(self, folder: &Path) -> Role {
         let (source, built) = (folder.join("preload.c"), folder.join("preload.so"));
         std::fs::write(&source, include_str!("preload.c")).unwrap();
@@ -75,7 +76,7 @@ fn start(role: &str, db: &str, books: &str, failpoints: &str) -> Child {
     started(command(role, db, books).with("SEAWALL_FAILPOINTS", failpoints))
 }
 
-/// Waits until a request for this key has arrived.
+/// Waits until a request with this key has arrived.
 async fn until_sent(books: &Books, key: &str) {
     let end = Instant::now() + PATIENCE;
     while books.of(key).performs == 0 {
@@ -84,12 +85,12 @@ async fn until_sent(books: &Books, key: &str) {
     }
 }
 
-/// Waits for a process's end, and returns whether it ended well.
+/// Waits until a process ends. Returns whether it ended well.
 async fn wait(mut child: Child) -> bool {
     tokio::time::timeout(PATIENCE, child.wait()).await.expect("a process hangs").unwrap().success()
 }
 
-/// A crash of one order of call and commit at one point, and its recovery. Both sides must agree.
+/// Crashes at one point of one order of call and commit, and recovers. After that, both sides must agree.
 async fn crash<D: Database>(db: &str, order: &str, point: &str) {
     prepare::<D>(db).await;
     let books = Books::default();
@@ -143,7 +144,7 @@ async fn crash_everywhere<D: Database>(make: impl Fn(usize) -> String) {
     for (number, (order, point)) in all.enumerate() {
         let db = make(number);
         under_way.spawn(async move { crash::<D>(&db, order, point).await });
-        // A few run at the same time, since each mostly waits for a lease to end.
+        // A few run at the same time, since each of them mostly waits for a lease to end.
         while under_way.len() >= 5 {
             under_way.join_next().await.unwrap().unwrap();
         }
@@ -165,7 +166,7 @@ async fn a_crash_at_any_step_leaves_both_sides_agreed_on_postgres() {
     crash_everywhere::<OnPostgres>(|_| Server::shared().database()).await;
 }
 
-/// Kills a worker with two hundred calls in flight, and lets another one resolve them.
+/// Kills a worker while two hundred calls are in flight. Another worker must find out how they ended.
 async fn kill_in_flight<D: Database>(db: &str, dependency: &str) {
     const MANY: u32 = 200;
     prepare::<D>(db).await;
@@ -192,7 +193,7 @@ async fn kill_in_flight<D: Database>(db: &str, dependency: &str) {
     let ledger = process::look::<_, D>(db).await;
     let rows = ledger.list(&Filter::first(1000)).await.unwrap();
     assert_eq!(rows.iter().filter(|row| row.state.end == Some(End::Done)).count(), MANY as usize);
-    // The goal is lease, quiet time and five seconds. A busy machine may need longer.
+    // The goal is the lease, the quiet time and five seconds. A busy machine may need longer.
     assert!(took < process::WIDE.1 + Duration::from_secs(30), "{took:?}");
 }
 
@@ -210,8 +211,8 @@ async fn calls_killed_in_flight_are_asked_about_or_sent_again_under_their_key_on
     kill_in_flight::<OnPostgres>(&Server::shared().database(), "keyed").await;
 }
 
-/// A worker is stopped past its lease with a call in flight. Another one takes over. Then the first goes on, and
-/// writes.
+/// Stops a worker with a call in flight until its lease has ended. Another one takes over. Then the first one goes on,
+/// and tries to write.
 async fn stopped_past_its_lease<D: Database>(db: &str) {
     prepare::<D>(db).await;
     let books = Books::holding(false);
@@ -220,7 +221,7 @@ async fn stopped_past_its_lease<D: Database>(db: &str) {
     let stopped = start("work-one", db, &address, "");
     until_sent(&books, "k0").await;
     signal(&stopped, "-STOP").await;
-    // Its answer comes while it sleeps.
+    // The first worker's answer arrives while that worker is stopped.
     books.let_go();
     assert!(wait(start("recover", db, &address, "")).await, "nobody took over");
     let ledger = process::look::<_, D>(db).await;
@@ -256,12 +257,12 @@ async fn worker_that_was_stopped_past_its_lease_changes_no_row_on_postgres() {
     stopped_past_its_lease::<OnPostgres>(&Server::shared().database()).await;
 }
 
-/// A number from the environment, or this one.
+/// The number in an environment variable, or `small` if the variable is not set.
 fn size(name: &str, small: u32) -> u32 {
     std::env::var(name).map_or(small, |text| text.parse().unwrap())
 }
 
-/// Sends a signal by name.
+/// Sends a signal to a process, by the signal's name.
 async fn signal(child: &Child, name: &str) {
     let Some(id) = child.id() else { return };
     let sent = Command::new("kill").args([name, &id.to_string()]).status().await.unwrap();
@@ -293,7 +294,7 @@ async fn killed_workers_and_stopped_ones_leave_one_effect_for_each_key() {
         );
         tokio::time::sleep(Duration::from_millis(random.u64(100..400))).await;
         let victim = random.usize(0..alive.len());
-        // The last processes are not killed, so that the work ends.
+        // After a number of kills no more processes are killed, so that the work can be finished.
         if kills + stops >= 3 + many / 100 {
             continue;
         }
@@ -302,7 +303,7 @@ async fn killed_workers_and_stopped_ones_leave_one_effect_for_each_key() {
             alive[victim].kill().await.unwrap();
             alive[victim] = start("work", &db, &address, "");
         } else {
-            // It is stopped past its lease, and then goes on.
+            // The process is stopped until its lease has ended. Then it goes on.
             stops += 1;
             signal(&alive[victim], "-STOP").await;
             tokio::time::sleep(Duration::from_millis(2500)).await;

@@ -1,6 +1,6 @@
-//! The power fails directly after an intent was committed: what the log holds beyond its last sync is gone.
+//! The power fails directly after an intent was committed: what was written to the log after its last sync is lost.
 //!
-//! The process notes how long the log was at each sync (`preload.c`). It is killed, the log is cut to that length, and
+//! The process notes the length of the log at each sync (`preload.c`). It is killed, the log is cut to that length, and
 //! the file is opened as after a restart of the machine.
 
 use std::fs::{self, OpenOptions};
@@ -16,7 +16,7 @@ use crate::{command, process, started, until_sent, wait};
 
 const KEY: &str = "order";
 
-/// The processes of these tests.
+/// Plays the roles of these tests.
 pub(crate) async fn play(role: &str, db: &str, books: &str) {
     if role == "power-prepare" {
         prepare::<OnSqlite>(db).await;
@@ -38,11 +38,11 @@ pub(crate) async fn play(role: &str, db: &str, books: &str) {
     if role == "power-careless-run" {
         ledger.run(action.id).await.unwrap();
     }
-    // Nothing more is run, and nothing is closed.
+    // The process ends here: no destructor runs, and nothing is closed.
     std::process::abort();
 }
 
-/// A database whose log is empty and whose file is on the disk.
+/// Makes a database with an empty log, whose file is on the disk.
 async fn fresh(folder: &Path) -> String {
     let db = format!("sqlite:{}", folder.join("orders.db").display());
     assert!(wait(started(command("power-prepare", &db, ""))).await);
@@ -50,19 +50,19 @@ async fn fresh(folder: &Path) -> String {
     db
 }
 
-/// Cuts the log to what was on the disk. Returns its length before and after.
+/// Cuts the log to the part that was on the disk. Returns its length before and after.
 fn cut(folder: &Path) -> (u64, u64) {
     let log = OpenOptions::new().write(true).open(folder.join("orders.db-wal")).unwrap();
     let written = log.metadata().unwrap().len();
     let synced = fs::read_to_string(folder.join("orders.db-wal.synced")).unwrap().parse().unwrap();
     assert!(synced <= written);
     log.set_len(synced).unwrap();
-    // Shared memory does not outlive the machine.
+    // The shared memory is lost when the machine restarts.
     fs::remove_file(folder.join("orders.db-shm")).unwrap();
     (written, synced)
 }
 
-/// Whether the intent and its order are there after the power failed directly after the commit.
+/// Whether the intent and its order are still there if the power fails directly after the commit.
 async fn survives(role: &str) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let db = fresh(folder.path()).await;
@@ -90,7 +90,7 @@ async fn intent_survives_the_power_with_full_and_would_be_lost_with_normal() {
     assert!(!survives("power-careless").await, "then this test cuts nothing");
 }
 
-/// This holds even if the application commits carelessly: the ledger's own writer wrote what is sent, and its sync
+/// This holds even if the application commits without a sync: the ledger's own writer wrote what is sent, and its sync
 /// includes everything that was in the log before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_effect_is_without_its_row_after_the_power_was_cut() {

@@ -1,4 +1,4 @@
-//! What the killed processes do: the same test binary, called again in one of these roles.
+//! What the killed processes do. They are the same test binary, started again in one of these roles.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use seawall_policy::{Backoff, Idempotency};
 use crate::books::Wire;
 use crate::database::{Database, Db};
 
-/// The rules of all operations here: a provider without keys that can be asked, and undone by our key.
+/// The rules of all operations here. The provider knows no keys, can be asked, and can undo an effect by our key.
 pub(crate) fn rules(settle: SettleBy) -> Rules {
     Rules {
         on_unknown: OnUnknown::Confirm,
@@ -37,11 +37,10 @@ pub(crate) fn rules(settle: SettleBy) -> Rules {
     }
 }
 
-/// For calls of which many are in flight at the same time: the time of an attempt, and how long a row belongs to one
-/// worker.
+/// The longest time of an attempt, and the length of a lease, for tests with many calls in flight at the same time.
 pub(crate) const WIDE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(12));
 
-/// The rules for them: they are asked about, or sent again under their key.
+/// The rules for those tests. Without keys the provider is asked; with keys the attempt is sent again.
 fn wide(idempotency: Idempotency) -> Rules {
     let (attempt, lease) = WIDE;
     let base = Rules { attempt, lease, ..rules(SettleBy::Reply) };
@@ -53,7 +52,7 @@ fn wide(idempotency: Idempotency) -> Rules {
     }
 }
 
-/// The settle time of the order "call before commit": after it the charge is undone.
+/// The time to settle in the order "call before commit". After it the charge is undone.
 const SETTLE: Duration = Duration::from_secs(4);
 
 pub(crate) fn ledger<D: Database>(store: D::Store, books: &str) -> Ledger<D::Store> {
@@ -61,7 +60,7 @@ pub(crate) fn ledger<D: Database>(store: D::Store, books: &str) -> Ledger<D::Sto
     let after = Operation::new("pay", "after", rules(SettleBy::Reply), wire.clone())
         .on_settled(|conn, action| D::set_order(conn, &action.key, state(action.state.end)));
     let before = Operation::new("pay", "before", rules(SettleBy::Explicit(SETTLE)), wire.clone());
-    // They have dependencies of their own, since the lease of a claim is the longest one of its dependency.
+    // Each has a dependency of its own, since the lease of a claim is the longest one of its dependency.
     let asked = Operation::new("asked", "wide", wide(Idempotency::None), wire.clone());
     let keyed = Operation::new("keyed", "wide", wide(Idempotency::Keyed), wire);
     let all = [after, before, asked, keyed];
@@ -75,7 +74,7 @@ fn state(end: Option<End>) -> &'static str {
     }
 }
 
-/// Runs the role that the environment names. Returns `false` where it names none.
+/// Plays the role that the environment names. Returns `false` if it names none.
 pub(crate) async fn play() -> bool {
     let Ok(role) = std::env::var("CRASH_ROLE") else { return false };
     let (db, books) = (std::env::var("CRASH_DB").unwrap(), std::env::var("CRASH_BOOKS").unwrap());
@@ -108,7 +107,7 @@ async fn play_on<D: Database>(role: &str, db: &str, books: &str) {
             ledger.settle_in(&mut conn, action.id).await.unwrap();
             D::execute(&mut conn, "COMMIT").await;
         }
-        // Takes up actions until none is left.
+        // Works until no action is left.
         "recover" => {
             let worker = ledger.worker(fast(8));
             let open = Filter::first(1).standing(Standing::Open);
@@ -122,7 +121,7 @@ async fn play_on<D: Database>(role: &str, db: &str, books: &str) {
             let _worker = ledger.worker(fast(8));
             std::future::pending::<()>().await;
         }
-        // With one call under way it does nothing else.
+        // Only one call may be under way, so while it is, the process does nothing else.
         "work-one" => {
             let _worker = ledger.worker(fast(1));
             std::future::pending::<()>().await;
@@ -140,7 +139,7 @@ async fn play_on<D: Database>(role: &str, db: &str, books: &str) {
     }
 }
 
-/// It has this number of actions under way at a time.
+/// The settings of a fast worker with at most `wide` actions under way.
 fn fast(wide: u32) -> WorkerSettings {
     let mut settings = WorkerSettings::default();
     settings.scan = Duration::from_millis(50);
@@ -148,7 +147,7 @@ fn fast(wide: u32) -> WorkerSettings {
     settings
 }
 
-/// Records many actions for workers.
+/// Records many actions, which workers then perform.
 pub(crate) async fn record_many<D: Database>(
     db: &str,
     dependency: &str,
@@ -169,7 +168,7 @@ pub(crate) async fn record_many<D: Database>(
     }
 }
 
-/// A ledger for reading.
+/// Opens a ledger that is only read.
 pub(crate) async fn look<S, D: Database<Store = S>>(db: &str) -> Ledger<S>
 where
     S: Store,

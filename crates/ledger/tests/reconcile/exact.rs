@@ -1,5 +1,5 @@
-//! Ten thousand records with planted differences of each kind. Exactly those are reported, whatever went wrong while
-//! asking.
+//! Ten thousand records with some differences of each kind. Exactly these differences are reported, whatever goes wrong
+//! while asking.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::{day, ledger, settings};
 
 const ALL: i64 = 10_000;
 
-/// What is on both sides, and what must be found.
+/// The provider's records, and the differences that must be found.
 struct World {
     records: Vec<Listed>,
     wanted: Named,
@@ -24,7 +24,7 @@ struct World {
     sum_there: i64,
 }
 
-/// Plants rows and records; key `i` has the amount `100 + i`.
+/// Makes the rows and the records. Key `i` has the amount `100 + i`.
 async fn world<S: Store>(store: &S, dependency: &str) -> World {
     let (mut rows, mut records, mut wanted) = (Vec::new(), Vec::new(), Named::new());
     let (mut here, mut there, mut sum_here, mut sum_there) = (0, 0, 0, 0);
@@ -83,8 +83,8 @@ async fn world<S: Store>(store: &S, dependency: &str) -> World {
                 listed.clear();
                 count(&mut wanted, "pending", &key);
             }
-            // These must not be found: recorded before midnight and dated after it, at either end; failed and not
-            // listed.
+            // These are no differences: rows that were recorded before midnight with records dated after it, on both
+            // ends of the day, and rows that failed and are not listed.
             600..605 => listed[0].at = Some(minute(24 * 60 + 1)),
             605..610 => recorded = Some(minute(-2)),
             610..615 => {
@@ -95,7 +95,7 @@ async fn world<S: Store>(store: &S, dependency: &str) -> World {
                 row = Row::Cancelled;
                 listed[0].state = ListedState::Cancelled;
             }
-            // These belong to another day altogether.
+            // These belong to another day on both sides.
             618..620 => {
                 recorded = Some(minute(-3 * 24 * 60));
                 listed.clear();
@@ -120,13 +120,13 @@ async fn world<S: Store>(store: &S, dependency: &str) -> World {
             records.push(one);
         }
     }
-    // The same keys at another provider are not concerned.
+    // The same keys at another provider must not matter.
     rows.push(action("elsewhere", "k100", minute(5), 1, Row::Done));
     plant(store, rows).await;
     World { records, wanted, here, there, sum_here, sum_there }
 }
 
-/// What a report names, read page by page.
+/// The differences that a report names, read page by page.
 async fn named<S: Store + Tables>(reconciler: &Reconciler<S>, report: &Report) -> Named {
     let mut found = Named::new();
     let mut after = String::new();
@@ -161,7 +161,8 @@ async fn check<S: Store + Tables>(reconciler: &Reconciler<S>, report: &Report, w
     assert_eq!(totals.uncompared, 0, "{how}");
 }
 
-/// Each kind in turn, on one ledger: the list as it is; pages repeated; in another order; broken off in the middle.
+/// Asks in four ways, one after the other, on one ledger: the plain list, repeated pages, another order, and a list
+/// that breaks off.
 pub(crate) async fn ten_thousand_records_are_reported_exactly<S: Store + Tables>(store: S) {
     let world = world(&store, "bank").await;
     let ledger = ledger(&store, "bank", Arc::new(Partner::new(Vec::new(), 1)));
@@ -178,7 +179,8 @@ pub(crate) async fn ten_thousand_records_are_reported_exactly<S: Store + Tables>
         let partner = Arc::new(Partner::new(records, 250));
         match how {
             "repeated" => [3, 4, 11, 30].into_iter().for_each(|n| partner.fault(n, Fault::Repeated)),
-            // It fails once for good, and once so that asking for the page again helps.
+            // After the fifth answer is lost, asking again for its page helps. The 17th and the 18th answer are lost
+            // for the same page, so the list is broken off there.
             "torn" => {
                 [5, 17, 18].into_iter().for_each(|n| partner.fault(n, Fault::Lost));
             }
@@ -196,7 +198,7 @@ pub(crate) async fn ten_thousand_records_are_reported_exactly<S: Store + Tables>
         }
         check(&reconciler, &report, &world, how).await;
         assert_eq!(report.asked_by, "anna");
-        // The page is the bound: nothing was asked for beyond it, and the list was asked for page by page.
+        // A page has at most this many records, and the list was asked for page by page.
         assert_eq!(partner.largest.load(std::sync::atomic::Ordering::SeqCst), 250);
         assert!(partner.asked() >= 40, "{how}: {}", partner.asked());
     }

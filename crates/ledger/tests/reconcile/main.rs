@@ -1,4 +1,4 @@
-//! Reconciliation on real stores.
+//! The tests of reconciliation, on real stores.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -37,17 +37,17 @@ fn ledger<S: Store>(store: &S, dependency: &str, remote: Arc<dyn Remote>) -> Led
     Ledger::builder(store.clone()).operation(operation).build().unwrap()
 }
 
-/// It is long, since the machine may be busy.
+/// The longest wait for anything. It is long, since the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Each behaviour, as a test on one store.
+/// Makes a test on one store of each behaviour.
 macro_rules! on {
     ($store:ident: $($module:ident :: $name:ident),* $(,)?) => {
         mod $store {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    // The folder of the store is deleted when the test has ended.
+                    // When the test has ended, the folder of the store is deleted.
                     let (store, _home) = crate::stores::$store().await;
                     crate::$module::$name(store).await;
                 }
@@ -104,14 +104,14 @@ mod stores {
         (on(&Server::shared().database(), Settings::default()).await, ())
     }
 
-    /// Its transactions are serializable by default.
+    /// PostgreSQL with serializable transactions by default.
     pub(crate) async fn serializable() -> (Postgres, ()) {
         let url = Server::shared().database();
         Server::shared().make_serializable(&url);
         (on(&url, Settings::default()).await, ())
     }
 
-    /// Behind pgbouncer, which gives each transaction another server session.
+    /// PostgreSQL behind pgbouncer, which gives each transaction another server session.
     pub(crate) async fn pooled() -> (Postgres, Pooler) {
         let (pooler, url) = Pooler::before(&Server::shared().database());
         let mut settings = Settings::default();

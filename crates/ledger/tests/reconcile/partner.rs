@@ -1,4 +1,4 @@
-//! A provider whose list can be long, late, broken off and repeated; and rows of the ledger to compare it with.
+//! A provider whose list can be long, late, broken off or repeated, and rows of the ledger to compare it with.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -13,24 +13,24 @@ use seawall_ledger::{
 };
 use seawall_policy::Idempotency;
 
-/// What goes wrong with one answer, by its number among all answers that were asked for.
+/// What goes wrong with one answer. Answers are numbered in the order in which they are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// No answer.
+    /// No answer comes, and the asking fails immediately.
     Lost,
-    /// An answer that cannot be read.
+    /// The answer cannot be read.
     Garbage,
-    /// The page before this one comes again, and names the next page from there.
+    /// The previous page comes again, and names the page after it as the next one.
     Repeated,
-    /// The list names its own page as the next one.
+    /// The page names itself as the next one.
     Stuck,
-    /// No answer ever comes.
+    /// No answer comes, and the asking does not end.
     Silent,
 }
 
 type Hook = Box<dyn Fn(usize) + Send + Sync>;
 
-/// A provider.
+/// A provider that has a list.
 pub(crate) struct Partner {
     pub(crate) records: Mutex<Vec<Listed>>,
     pub(crate) page: usize,
@@ -58,7 +58,7 @@ impl Partner {
         }
     }
 
-    /// From now on the `n`th answer, counted from 1, goes wrong.
+    /// Makes the `n`th answer from now on, counted from 1, go wrong.
     pub(crate) fn fault(&self, n: usize, fault: Fault) {
         let number = self.asked.load(Ordering::SeqCst) + n;
         self.faults.lock().unwrap().insert(number, fault);
@@ -135,13 +135,13 @@ impl Remote for Partner {
     }
 }
 
-/// The time of a test: `minutes` after the day of the window begins.
+/// The time that is `minutes` after the beginning of the day that the tests compare.
 pub(crate) fn minute(minutes: i64) -> Stamp {
     // 2024-05-05T00:00:00+09:00
     Stamp::from_micros((1_714_834_800 + minutes * 60) * 1_000_000)
 }
 
-/// An effect that needs only a part of the rules.
+/// Rules for an operation of which these tests use only a part.
 pub(crate) fn rules() -> Rules {
     Rules::of(Idempotency::Keyed)
 }
@@ -157,14 +157,14 @@ pub(crate) fn record(key: &str, at: Stamp, amount: i64, state: ListedState) -> L
     }
 }
 
-/// A row a long time after its attempt.
+/// The state of a row, a long time after its attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Row {
     Done,
     Failed,
     Cancelled,
     Unknown,
-    /// A row that is done, while what was sent may still be on its way.
+    /// The row is done, but what was sent may still be on its way.
     Fresh,
     Stuck,
 }
@@ -215,7 +215,7 @@ pub(crate) fn action(dependency: &str, key: &str, at: Stamp, amount: i64, row: R
     }
 }
 
-/// Writes rows, many in one commit.
+/// Writes rows, with many of them in one commit.
 pub(crate) async fn plant<S: Store>(store: &S, actions: Vec<Action>) {
     let mut writes = tokio::task::JoinSet::new();
     for action in actions {
@@ -227,10 +227,10 @@ pub(crate) async fn plant<S: Store>(store: &S, actions: Vec<Action>) {
     }
 }
 
-/// Names differences as tests compare them: kind and key, or the provider's id where there is no key.
+/// The number of differences by kind and key. A difference without a key has the provider's id instead.
 pub(crate) type Named = BTreeMap<(String, String), u32>;
 
-/// Adds one of a kind.
+/// Adds one difference of a kind.
 pub(crate) fn count(found: &mut Named, kind: &str, name: &str) {
     *found.entry((kind.to_owned(), name.to_owned())).or_default() += 1;
 }

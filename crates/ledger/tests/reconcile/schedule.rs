@@ -1,4 +1,4 @@
-//! The schedule: there is one report for each window, whichever of many workers looks first.
+//! The schedule makes one report for each window, whichever of many workers looks first.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ fn scheduled(dependency: &str) -> Settings {
     settings(dependency)
 }
 
-/// Eight workers, each with its own ledger on one store.
+/// There are eight workers, each with its own ledger on one store.
 pub(crate) async fn many_workers_make_one_report_of_a_window<S: Store + Tables>(store: S) {
     let partner = Arc::new(Partner::new(Vec::new(), 10));
     let mut ticks = tokio::task::JoinSet::new();
@@ -42,7 +42,7 @@ pub(crate) async fn many_workers_make_one_report_of_a_window<S: Store + Tables>(
     assert_eq!(reconciler.reports(None, 10).await.unwrap(), done);
 }
 
-/// It is asked for again without a request, until the tries are used up.
+/// The list is asked for again without a request, until the tries are used up.
 pub(crate) async fn what_is_incomplete_is_asked_again_when_its_time_has_come<S: Store + Tables>(store: S) {
     let records = vec![record("a", minute(5), 1, ListedState::Applied)];
     let partner = Arc::new(Partner::new(records, 10));
@@ -70,7 +70,7 @@ pub(crate) async fn what_is_incomplete_is_asked_again_when_its_time_has_come<S: 
             if report.status == Status::Incomplete && report.next_at.is_none() {
                 return report;
             }
-            // The watch sleeps between two looks; another worker's look is as good.
+            // The watch sleeps between two looks. So this test looks itself, as another worker would.
             reconciler.tick().await.unwrap();
         }
     };
@@ -80,7 +80,7 @@ pub(crate) async fn what_is_incomplete_is_asked_again_when_its_time_has_come<S: 
     stop.send(()).unwrap();
     tokio::time::timeout(PATIENCE, watching).await.unwrap().unwrap();
 
-    // A person may still ask again, and then the report becomes complete.
+    // A person may still ask again. Then the report becomes complete.
     *partner.always.lock().unwrap() = None;
     let report = reconciler.again(asked.id).await.unwrap();
     assert_eq!((report.status, report.tries, report.why), (Status::Complete, 4, None));

@@ -1,4 +1,4 @@
-//! What goes wrong during a comparison, and what must not follow from it.
+//! What goes wrong during a comparison, and what must not happen because of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -20,7 +20,7 @@ async fn entries<S: Store + Tables>(reconciler: &Reconciler<S>, report: &Report)
     reconciler.differences(report.id, None, "", 1000).await.unwrap()
 }
 
-/// The scenario "reconcile-extra-external": somebody made the effect without the ledger.
+/// The scenario "reconcile-extra-external": somebody caused the effect without the ledger.
 pub(crate) async fn an_effect_without_a_row_is_only_there_and_is_left_alone<S: Store + Tables>(store: S) {
     let orphan = record("by-hand", minute(700), 25, ListedState::Applied);
     let nameless = Listed { key: None, ..record("unnamed", minute(701), 3, ListedState::Applied) };
@@ -49,7 +49,7 @@ pub(crate) async fn an_effect_without_a_row_is_only_there_and_is_left_alone<S: S
     assert!(ledger.find("bank", "by-hand").await.is_err(), "nothing was recorded");
 }
 
-/// The list is older than what has happened to the row meanwhile.
+/// The list was read before the row changed.
 pub(crate) async fn what_came_to_rest_after_the_asking_began_is_pending<S: Store + Tables>(store: S) {
     let row = action("bank", "k", minute(5), 5, Row::Unknown);
     let id = row.id;
@@ -57,7 +57,7 @@ pub(crate) async fn what_came_to_rest_after_the_asking_began_is_pending<S: Store
     let listed = record("k", minute(5), 5, ListedState::Other);
     let partner = Arc::new(Partner::new(vec![listed], 2));
     let ledger = ledger(&store, "bank", partner.clone());
-    // While the page is on its way, a webhook brings the outcome.
+    // While the page is on its way, a webhook reports the outcome.
     let (ask, asked) = tokio::sync::mpsc::unbounded_channel();
     let (told, tell) = std::sync::mpsc::channel::<()>();
     let tell = Mutex::new(tell);
@@ -87,12 +87,12 @@ pub(crate) async fn what_came_to_rest_after_the_asking_began_is_pending<S: Store
     let found = entries(&reconciler, &report).await;
     assert_eq!((found.len(), found[0].difference), (1, Difference::Pending), "{found:?}");
     assert_eq!(found[0].state_here, Some(Standing::Done));
-    // The next asking began after that. What the provider then says is a difference.
+    // The next comparison begins after that. What the provider then lists is a difference.
     let report = reconciler.run(&day(), "anna", false).await.unwrap();
     assert_eq!(entries(&reconciler, &report).await[0].difference, Difference::State);
 }
 
-/// In whatever way a list fails to be whole, no difference is shown, and the report says why.
+/// For each way in which a list can fail to be whole, no difference is shown, and the report says why.
 pub(crate) async fn a_list_that_is_not_understood_or_does_not_end_is_incomplete<S: Store + Tables>(store: S) {
     plant(&store, vec![action("bank", "k", minute(5), 5, Row::Done)]).await;
     let good = || record("a", minute(5), 5, ListedState::Applied);
@@ -123,7 +123,7 @@ pub(crate) async fn a_list_that_is_not_understood_or_does_not_end_is_incomplete<
     }
 }
 
-/// Compares the one operation in this way.
+/// Settings that compare one operation in this way.
 fn allowing(dependency: &str, compared: Compared) -> Settings {
     let mut settings = settings(dependency);
     settings.operations = [("charge".into(), compared)].into();
@@ -137,7 +137,7 @@ fn hasty(dependency: &str) -> Settings {
     hasty
 }
 
-/// A worker is gone in the middle of a list. Another one goes on asking with the stored cursor.
+/// A worker is gone in the middle of a list. Another one goes on asking, with the stored cursor.
 pub(crate) async fn a_lost_report_goes_on_where_its_last_page_was_stored<S: Store + Tables>(store: S) {
     let keys: Vec<String> = (0..20).map(|i| format!("k{i:02}")).collect();
     let records = keys.iter().map(|key| record(key, minute(7), 5, ListedState::Applied)).collect();
@@ -164,7 +164,7 @@ pub(crate) async fn a_lost_report_goes_on_where_its_last_page_was_stored<S: Stor
     let id = first.reports(None, 1).await.unwrap()[0].id;
     assert_eq!(first.report(id).await.unwrap().status, Status::Running);
 
-    // The lease still holds, so no other worker can take the report.
+    // The lease has not ended, so no other worker can take the report.
     let second =
         Reconciler::new(ledger(&store, "bank", partner.clone()), partner.clone(), hasty("bank")).unwrap();
     assert_eq!(second.again(id).await.unwrap().status, Status::Running);
@@ -177,7 +177,7 @@ pub(crate) async fn a_lost_report_goes_on_where_its_last_page_was_stored<S: Stor
     assert_eq!((found.len(), found[0].difference), (1, Difference::OnlyThere), "{found:?}");
 }
 
-/// Moves the report's lease into the past, as if the database's clock had moved past it.
+/// Moves the end of the report's lease into the past, as if that much time had passed on the database's clock.
 async fn end_lease<S: Store + Tables>(store: &S, id: seawall_ledger::reconcile::ReportId) {
     use seawall_ledger::reconcile::tables::{Dialect, Statement};
     let (table, long_ago) = match store.dialect() {
@@ -188,7 +188,7 @@ async fn end_lease<S: Store + Tables>(store: &S, id: seawall_ledger::reconcile::
     assert!(store.transact(vec![Statement { text, values: vec![id.to_string().into()] }]).await.unwrap());
 }
 
-/// A worker is stopped (as by SIGSTOP) while it holds a page. It goes on after another worker has finished the report.
+/// A worker is stopped while it holds a page, as by SIGSTOP. It goes on after another worker has finished the report.
 pub(crate) async fn a_worker_that_wakes_up_late_changes_nothing<S: Store + Tables>(store: S) {
     let partner = Arc::new(Partner::new(vec![record("k", minute(7), 5, ListedState::Applied)], 2));
     let sleeper = Arc::new(Partner::new(vec![record("wrong", minute(7), 5, ListedState::Applied)], 2));
@@ -204,7 +204,7 @@ pub(crate) async fn a_worker_that_wakes_up_late_changes_nothing<S: Store + Table
     }));
     let first = Reconciler::new(ledger(&store, "bank", sleeper.clone()), sleeper, hasty("bank")).unwrap();
     let first = Arc::new(first);
-    // It runs on a thread that it may block.
+    // The remote blocks its thread, so this runs on a thread of its own.
     let stopped = tokio::task::spawn_blocking({
         let (first, handle) = (first.clone(), tokio::runtime::Handle::current());
         move || handle.block_on(first.run(&day(), "anna", false)).unwrap()
@@ -230,8 +230,8 @@ pub(crate) async fn a_worker_that_wakes_up_late_changes_nothing<S: Store + Table
     assert_eq!(found.iter().map(|entry| entry.key.as_deref()).collect::<Vec<_>>(), [Some("k")]);
 }
 
-/// Everything goes through the protocol: what was unknown is adopted, what failed and stands is cancelled there, the
-/// rest is noted.
+/// All corrections go through the protocol. An unknown effect that is listed is adopted, a failed one that is listed is
+/// cancelled at the provider, and all others are noted.
 pub(crate) async fn corrections_are_made_where_the_operation_allows_them_and_only_there<S: Store + Tables>(
     store: S,
 ) {
@@ -270,7 +270,7 @@ pub(crate) async fn corrections_are_made_where_the_operation_allows_them_and_onl
         async move { ledger.find("bank", key).await.unwrap().state.version }
     };
 
-    // First corrections are asked for and nothing is allowed. Then they are allowed and not asked for.
+    // First, corrections are asked for, but none is allowed. Then they are allowed, but not asked for.
     let compared = Compared::default().amount_at("/amount");
     let all = Corrections::ALL;
     let with = |compared| allowing("bank", compared);
@@ -315,7 +315,7 @@ pub(crate) async fn corrections_are_made_where_the_operation_allows_them_and_onl
         ["stuck", "unknown"],
         "what the application does at an end is done in the same transaction"
     );
-    // A worker then cancels the orphan at the provider.
+    // After that, a worker cancels the unwanted effect at the provider.
     let orphan = ledger.find("bank", "failed").await.unwrap();
     let undone = ledger.run_within(orphan.id, PATIENCE).await.unwrap();
     assert_eq!(undone.state.end, Some(End::Cancelled), "{undone:?}");

@@ -1,5 +1,5 @@
-//! Small random worlds, compared by a model that holds everything in memory and states in one page what a report must
-//! say.
+//! Small random worlds. They are compared with a model that holds everything in memory and says in one page what a
+//! report must say.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use seawall_ledger::{Action, Stamp};
 use crate::partner::{Fault, Named, Partner, Row, action, count, minute, plant, record};
 use crate::{day, ledger, settings};
 
-/// A row: its key, the minute of its recording, its amount, and how it stands.
+/// A row: its key, the minute at which it was recorded, its amount, and its state.
 type ARow = (u8, i64, i64, Row);
 /// A record: its key if it has one, its id if it has one, its minute, its amount if it has one, and its state.
 type ARecord = (Option<u8>, Option<u8>, i64, Option<i64>, ListedState);
@@ -83,7 +83,7 @@ fn amount(action: &Action) -> i64 {
     text.trim_start_matches("{\"amount\": ").trim_end_matches('}').parse().unwrap()
 }
 
-/// What a row and a record of one key say, in the words of the page on reconciliation.
+/// How a row and a record of one key differ, in the words of the page on reconciliation.
 fn differ(action: &Action, row: Row, record: Option<&Listed>) -> Option<&'static str> {
     let state = record.map(|record| record.state);
     let other_amount =
@@ -99,12 +99,12 @@ fn differ(action: &Action, row: Row, record: Option<&Listed>) -> Option<&'static
     }
 }
 
-/// The whole comparison, over maps.
+/// The whole comparison, with maps in memory.
 fn model(rows: &BTreeMap<String, (Action, Row)>, records: &[Listed]) -> Named {
     let window = (minute(0), minute(24 * 60));
     let inside = |at: Stamp| window.0 <= at && at < window.1;
     let skew = 10;
-    // There is one record for each name: the one that stands later in the list.
+    // If several records have the same name, the last one in the list counts.
     let named = |which: &dyn Fn(Stamp) -> bool| -> BTreeMap<String, Listed> {
         let listed = records.iter().filter(|record| which(record.at.unwrap()));
         listed.map(|record| (name(record), record.clone())).collect()
@@ -161,7 +161,7 @@ async fn found<S: Store + Tables>(store: &S, dependency: &str, plan: &Plan) -> (
             .or_insert_with(|| (action(dependency, &key, minute(*at), *amount, *row), *row));
     }
     plant(store, rows.values().map(|(action, _)| action.clone()).collect()).await;
-    // An id names one record. A second record with it is a later reading of the same one, in the same stretch of time.
+    // An id names one record, so a further record with the same name is left out.
     let mut records: Vec<Listed> = Vec::new();
     for record in plan.records.iter().filter_map(listed) {
         if !records.iter().any(|before| name(before) == name(&record)) {
@@ -195,7 +195,7 @@ async fn found<S: Store + Tables>(store: &S, dependency: &str, plan: &Plan) -> (
     (seen, model(&rows, &records))
 }
 
-/// The seed of a failure is printed, and kept beside the test's source if that can be written.
+/// If a world fails, its seed is printed, and stored beside the test's source if that can be written.
 pub(crate) async fn small_worlds_agree_with_a_naive_comparison<S: Store + Tables>(store: S) {
     let handle = tokio::runtime::Handle::current();
     let checked = tokio::task::spawn_blocking(move || {

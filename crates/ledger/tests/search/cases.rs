@@ -1,4 +1,4 @@
-//! The provider kinds, and what is declared of each.
+//! The kinds of providers, and what is declared for each.
 
 use std::time::Duration;
 
@@ -10,8 +10,7 @@ use crate::provider::Traits;
 use crate::world::{AppKind, Case, TICK, in_ticks};
 
 const CONFIRM: ConfirmRules = ConfirmRules { after: Duration::ZERO, absences: 1 };
-/// Refunds add up and have no key. The effect is cancelled by an id that the answer or confirm gave. It is the cautious
-/// default.
+/// Refunds add up and have no key. A cancel names the id that the answer or confirm gave. This is the cautious default.
 const REFUND: CancelRules = CancelRules {
     kind: CancelKind::Additive,
     keyed: false,
@@ -21,7 +20,7 @@ const REFUND: CancelRules = CancelRules {
 };
 const VOID: CancelRules = CancelRules { kind: CancelKind::State, by_key: true, ..REFUND };
 
-/// A case in which declaration and provider agree.
+/// Makes a case in which the provider behaves as it is declared.
 fn case(name: &'static str, idempotency: Idempotency, with: impl FnOnce(&mut Rules, &mut Traits)) -> Case {
     let mut rules = in_ticks(Rules::of(idempotency));
     let keyed = idempotency == Idempotency::Keyed;
@@ -46,7 +45,7 @@ fn case(name: &'static str, idempotency: Idempotency, with: impl FnOnce(&mut Rul
     Case { name, rules, traits, app: AppKind::Reply, scope: 1, network: 1, faults: 2, cancels: 1, retries: 0 }
 }
 
-/// Keeps what a case has set after the times were set.
+/// Sets the times of the rules in ticks, but keeps those that the case itself has set.
 fn in_ticks_but(rules: Rules) -> Rules {
     let kept = (rules.limits, rules.quiet, rules.key_lifetime, rules.give_up, rules.audit_after);
     let mut rules = in_ticks(rules);
@@ -242,7 +241,7 @@ pub(crate) fn no_cancel() -> Case {
     })
 }
 
-/// Everything that must pass.
+/// All cases with keys. Each must have no bad run.
 pub(crate) fn with_keys() -> Vec<Case> {
     vec![
         keyed(),
@@ -303,12 +302,13 @@ pub(crate) fn scopes_people_and_slow_networks() -> Vec<Case> {
     ]
 }
 
-/// The same with one more piece of bad luck. It takes too long to run every day.
+/// The same cases with one more piece of bad luck each. They take too long to run every day.
 pub(crate) fn larger(cases: Vec<Case>) -> Vec<Case> {
     cases.into_iter().map(|case| Case { faults: case.faults + 1, ..case }).collect()
 }
 
-/// An obvious rule, a case in which it is wrong, and what follows. `None`: the case itself is the obvious one.
+/// An obvious rule, a case in which it is wrong, and what goes wrong. `None` means that the case itself declares the
+/// obvious rule.
 pub(crate) fn mistakes() -> Vec<(Option<Obvious>, Case, &'static str)> {
     let late = |mut case: Case| {
         case.name = "lookup, believed one tick after the last possible send";

@@ -1,7 +1,7 @@
-//! Searches breadth first over all worlds that can be reached, so a bad run that is found is a shortest one.
+//! Searches breadth first over all worlds that can be reached, so that the bad run that is found is a shortest one.
 //!
-//! Only the hash of a world that has been expanded is kept. Two worlds with the same hash would hide one of them. With
-//! 64 bits and two million worlds the odds are one in ten million.
+//! Only the hash is kept of a world whose moves were followed. If two worlds had the same hash, one of them would not
+//! be searched. With 64 bits and two million worlds the odds are one in ten million.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::moves::{Moves, Next};
 use crate::obvious::Machine;
 use crate::world::{Case, Order, World};
 
-/// Multiply and fold. It is good enough, and five times as fast as a hash that resists an adversary.
+/// A hash that multiplies and folds. It is good enough, and five times as fast as a hash that resists an attacker.
 #[derive(Clone, Copy, Default)]
 struct Mix(u64);
 
@@ -70,11 +70,11 @@ impl fmt::Display for BadRun {
     }
 }
 
-/// What a search saw.
+/// What a search has found.
 pub(crate) struct Seen {
     pub(crate) worlds: usize,
     pub(crate) moves: usize,
-    /// Worlds in which every row had ended, by end: done, failed, cancelled, stuck.
+    /// The number of worlds in which every row had ended, by end: done, failed, cancelled, stuck.
     pub(crate) ends: [usize; 4],
     pub(crate) bad: Option<BadRun>,
 }
@@ -87,13 +87,13 @@ struct Search<'a> {
     known: HashMap<u64, u32, BuildHasherDefault<Mix>>,
     hashes: Vec<u64>,
     parents: Vec<u32>,
-    /// Where each world goes if nothing more goes wrong.
+    /// The next world of each world, if nothing more goes wrong.
     lucky: Vec<u32>,
     ahead: VecDeque<World>,
     seen: Seen,
 }
 
-/// Explores everything, up to `most` worlds.
+/// Searches all worlds, at most `most` of them.
 pub(crate) fn explore(case: &Case, machine: &Machine, most: usize) -> Seen {
     let mut search = Search {
         case,
@@ -175,9 +175,9 @@ impl Search<'_> {
         }
     }
 
-    /// Finds a world from which no end is reached although nothing more goes wrong.
+    /// Finds a world from which no end is reached, although nothing more goes wrong.
     fn hangs(&self) -> Option<BadRun> {
-        // 0: not looked at; otherwise the number of the walk that passed it.
+        // 0 means not visited; otherwise it is the number of the walk that passed the world.
         let mut walked = vec![0_u32; self.lucky.len()];
         for start in 0..self.lucky.len() {
             let walk = start as u32 + 1;
@@ -226,7 +226,7 @@ fn is_over(world: &World) -> bool {
         Order::New | Order::Paid | Order::Failed => true,
         Order::Confirming | Order::Heard | Order::HeardNo | Order::PaidEarly => false,
     };
-    // An order that waits for a stuck action waits for a person, and so does the rest of its scope.
+    // If an action is stuck, its order and the rest of its scope wait for a person.
     let stuck = world.places.iter().any(|p| p.row.end == Some(End::Stuck));
     if stuck && world.places.len() > 1 {
         return true;

@@ -1,18 +1,18 @@
-//! What must hold in every world, and of every write.
+//! What must hold in every world, and for every write.
 
 use seawall_ledger::machine::{AttemptKind, End, Goal, Known, SettleBy, Write};
 
 use crate::world::{Case, Hand, NOW, Order, Place, World};
 
 impl World {
-    /// Nothing is on its way, and no party is about to do anything.
+    /// Whether nothing is on its way and no party is about to do anything.
     pub(crate) fn is_quiet(&self) -> bool {
         self.net.is_empty()
             && self.workers.iter().all(|worker| worker.hand == Hand::Idle)
             && self.places.iter().all(|p| !p.there.is_working() && !p.there.index_lags())
     }
 
-    /// Performs that may still arrive.
+    /// Whether a perform may still arrive.
     pub(crate) fn performs_ahead(&self, index: usize) -> bool {
         let here = |place: u8| usize::from(place) == index;
         let flying = self.net.iter().any(|r| here(r.place) && r.kind == AttemptKind::Perform);
@@ -24,7 +24,7 @@ impl World {
     }
 }
 
-/// The first thing that is wrong with a world.
+/// Returns the first thing that is wrong in a world.
 pub(crate) fn check(case: &Case, world: &World) -> Result<(), &'static str> {
     for (index, place) in world.places.iter().enumerate() {
         let may_still_apply = place.there.is_working()
@@ -45,7 +45,7 @@ pub(crate) fn check(case: &Case, world: &World) -> Result<(), &'static str> {
     order(world)
 }
 
-/// No effect happens twice, and none is undone twice.
+/// Checks the provider's books: no effect happens twice, and none is undone twice.
 fn books(place: &Place) -> Result<(), &'static str> {
     if place.there.charges > 1 {
         return Err("charged twice");
@@ -56,7 +56,7 @@ fn books(place: &Place) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What the row says is true.
+/// Checks that the row says what is true.
 fn truth(place: &Place, may_still_apply: bool) -> Result<(), &'static str> {
     let row = &place.row;
     let is_live = place.there.is_live();
@@ -71,10 +71,10 @@ fn truth(place: &Place, may_still_apply: bool) -> Result<(), &'static str> {
     }
 }
 
-/// What holds when everything has come to rest.
+/// Checks what must hold when nothing more will happen.
 fn at_rest(case: &Case, place: &Place) -> Result<(), &'static str> {
     let is_live = place.there.is_live();
-    // Where the network was slower than declared, the question after the end finds it.
+    // If the network was slower than declared, a wrong end is found by the question after the end.
     let is_final = case.is_strict() || place.row.audit_at.is_none();
     match place.row.end {
         Some(End::Failed) if is_live && is_final => Err("failed, with a live charge"),
@@ -84,7 +84,7 @@ fn at_rest(case: &Case, place: &Place) -> Result<(), &'static str> {
     }
 }
 
-/// What must hold between the columns.
+/// Checks what must hold between the columns of a row.
 fn ours(place: &Place) -> Result<(), &'static str> {
     let row = &place.row;
     if place.paid && row.goal == Goal::Cancel {
@@ -109,7 +109,7 @@ fn ours(place: &Place) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What an application with its own database must find in the end.
+/// Checks what an application with its own database must find in the end.
 fn order(world: &World) -> Result<(), &'static str> {
     let place = &world.places[0];
     let at_end = world.is_quiet() && matches!(place.row.end, Some(End::Done | End::Failed | End::Cancelled));
@@ -126,7 +126,7 @@ fn order(world: &World) -> Result<(), &'static str> {
     }
 }
 
-/// What must hold for every change, whichever party makes it.
+/// Checks what must hold for every change, whichever party makes it.
 pub(crate) fn check_write(case: &Case, place: &Place, write: &Write) -> Result<(), &'static str> {
     let (from, to) = (&place.row, &write.to);
     if write.from != from.version || to.version != from.version + 1 {

@@ -1,12 +1,12 @@
-//! Everything that can happen to an action, in a world small enough to look at all of it.
+//! Looks at everything that can happen to an action, in a world that is small enough for that.
 //!
-//! Two workers that crash, lag and come back as zombies; requests and replies that are late or lost; a status index
-//! that lags; an application that commits, rolls back, cancels or dies at any step; providers of every kind that can be
-//! declared. In all of it the machine must leave no charge without an order and no order without a charge, and nothing
-//! may hang.
+//! The world has two workers that crash, lag and come back as zombies; requests and answers that are late or lost; and
+//! a status index that lags. Its application commits, rolls back, cancels or stops at any step. There are providers of
+//! every kind that can be declared. In all of it the machine must leave no charge without an order and no order without
+//! a charge, and nothing may hang.
 //!
 //! The second half replaces one rule after the other by the obvious one, and shows that the search then finds a bad
-//! run. A rule that can be left out unnoticed is either superfluous or not tested.
+//! run. If the search found none, the rule would be superfluous or not tested.
 //!
 //! `SEAWALL_SEARCH=traces cargo test -p seawall-ledger --test search obvious -- --nocapture` prints those runs.
 //! `SEAWALL_SEARCH=big cargo test --release -p seawall-ledger --test search no_run -- --nocapture` looks at the larger world.
@@ -23,7 +23,7 @@ use explore::explore;
 use obvious::Machine;
 use world::Case;
 
-/// More than any case has.
+/// The most worlds of a search. No case has as many.
 const MOST_WORLDS: usize = 60_000_000;
 
 fn size() -> String {
@@ -50,7 +50,7 @@ fn nothing_ends_badly(cases: Vec<Case>) {
     assert!(bad.is_empty(), "{bad:#?}");
 }
 
-// There are four tests, so that they run side by side.
+// The search is split into four tests, so that they run at the same time.
 
 #[test]
 fn no_run_with_keys_ends_badly() {

@@ -1,9 +1,9 @@
-//! What can happen next.
+//! The moves that are possible in a world.
 //!
-//! Everything that may be delayed is a move of its own: reading and writing (at the price of one piece of bad luck),
-//! recording and sending, sending and arriving, answering and receiving, asking and being answered. Time passes
-//! whenever no declared bound is overstepped by that. So a worker that is not moved while time passes lags, and may
-//! come back as a zombie.
+//! Everything that may be delayed is a move of its own: recording and sending, sending and arriving, answering and
+//! receiving, asking and being answered. Reading and writing are also separate moves, but this costs one piece of bad
+//! luck. Time passes whenever no declared bound is exceeded by that. So a worker that makes no move while time passes
+//! lags, and may come back as a zombie.
 
 use seawall_ledger::machine::{
     AttemptKind, AttemptRow, CancelBy, End, Event, Found, NotSettled, Observed, Origin, Performed, Report,
@@ -18,9 +18,10 @@ use crate::world::{AppKind, Case, Hand, NOW, Order, Request, Worker, World, owne
 /// A move, and the world after it.
 pub(crate) struct Next {
     pub(crate) word: &'static str,
-    /// The worker, or the place.
+    /// The number of the worker or of the place that moves.
     pub(crate) who: usize,
-    /// Lower ones happen first where nothing goes wrong; `None`: bad luck, or a free decision.
+    /// If nothing goes wrong, moves of a lower rank happen first. `None` means that the move is bad luck or a free
+    /// decision.
     pub(crate) rank: Option<u8>,
     pub(crate) after: Result<World, &'static str>,
 }
@@ -65,7 +66,7 @@ impl Moves<'_> {
         self.out
     }
 
-    /// Nothing is left that time could change.
+    /// Whether time can change nothing any more.
     fn is_over(&self) -> bool {
         self.world.is_quiet() && self.world.places.iter().all(|p| p.row.due_at().is_none())
     }
@@ -172,7 +173,7 @@ impl Moves<'_> {
             });
         }
         match hand {
-            // It makes no difference which one of two idle workers comes.
+            // If both workers are idle, it makes no difference which one claims.
             Hand::Idle if at == 1 && self.world.workers[0].hand == Hand::Idle => {}
             Hand::Idle => self.claims(at),
             Hand::Owns => {
@@ -277,7 +278,7 @@ impl Moves<'_> {
             number: line.number,
             generation: line.generation,
             by_key: self.world.places[here].row.answer.is_none(),
-            // What is undone arrives in time: refunds without a key are lost where not even that holds.
+            // A cancel always arrives in time: refunds without a key would be lost otherwise.
             left: match line.kind {
                 AttemptKind::Perform => self.case.network,
                 AttemptKind::Cancel | AttemptKind::Confirm => 1,
@@ -342,7 +343,8 @@ impl Moves<'_> {
         }
     }
 
-    /// An application with its own database. It may stop anywhere. What it has received and not committed is then lost.
+    /// An application with its own database. It may stop at any point. Then what it has received and not committed is
+    /// lost.
     fn caller(&mut self) {
         let goes = |order: Order| {
             move |world: &mut World| {
@@ -385,7 +387,7 @@ impl Moves<'_> {
                     write.map_or(Ok(()), |write| commit(self.case, world, 0, write))
                 });
             }
-            // This is not final: it asks again.
+            // This is not final, so the application asks again.
             Err(NotSettled::NotKnown | NotSettled::ScopeIncomplete) => {}
             Err(NotSettled::TooLate | NotSettled::Failed) => {
                 let order = if early { Order::Paid } else { Order::HeardNo };
@@ -462,7 +464,7 @@ fn unknown(line: AttemptRow) -> Event {
     }
 }
 
-/// A store takes a write, and the business does what follows from it.
+/// The store takes a write, and the application's data follow.
 fn commit(case: &Case, world: &mut World, index: usize, write: Write) -> Checked {
     let place = &mut world.places[index];
     invariants::check_write(case, place, &write)?;
@@ -471,7 +473,7 @@ fn commit(case: &Case, world: &mut World, index: usize, write: Write) -> Checked
     Ok(())
 }
 
-/// The same for a worker, which then may have to break a scope, in another transaction.
+/// A worker's write. If it breaks the scope, the other members are cancelled in another transaction.
 fn write(
     case: &Case,
     machine: &Machine,
@@ -521,7 +523,7 @@ fn act(case: &Case, machine: &Machine, world: &mut World, at: usize, now: seawal
     Ok(())
 }
 
-/// One conditional update of all members.
+/// Updates all members of a scope, or none.
 fn settle_all(case: &Case, machine: &Machine, world: &mut World) -> Result<Hand, &'static str> {
     let rows: Vec<_> = world.places.iter().map(|p| p.row.clone()).collect();
     Ok(match settle_scope(&rows, u32::from(case.scope), NOW) {

@@ -1,7 +1,7 @@
 //! The machine, and what it becomes when one of its rules is replaced by the obvious one.
 //!
-//! The machine itself has no switches. The obvious rule is put around it, where its questions go in and its answers
-//! come out.
+//! The machine itself has no switches. The obvious rule is put around the machine: it changes the machine's input and
+//! output.
 
 use seawall_ledger::machine::{
     self, AttemptOutcome, CancelBy, CancelKind, End, Event, Found, Goal, Known, NotApplied, NotCancelled,
@@ -9,62 +9,62 @@ use seawall_ledger::machine::{
 };
 use seawall_policy::{Draw, Idempotency};
 
-/// A rule that would be written first.
+/// A rule that one would write first, and that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Obvious {
     /// An attempt's "no" is the action's outcome.
     NoIsTheOutcome,
-    /// 401, 403 and 422 on a repeat are definite.
+    /// 401, 403 and 422 are definite, even as an answer to a repeat.
     EveryRefusalIsDefinite,
-    /// The cancel has one stable key.
+    /// All cancels of an action have the same key.
     OneCancelKey,
-    /// A net cancel believes "no such charge".
+    /// A net cancel believes the answer "no such charge" even before the quiet time is over.
     NetCancelBelieves,
-    /// The quiet time is compared when the answer is written.
+    /// "Not found" is believed if its answer is written after the quiet time, whenever the question was asked.
     QuietWhenWritten,
-    /// The quiet time counts from the record.
+    /// The quiet time counts from the record of the attempt.
     QuietFromRecord,
-    /// Instead of waiting, ask twice.
+    /// Instead of waiting for the quiet time, the provider is asked twice.
     AskTwice,
-    /// `settle` returns false, and no caller looks at that.
+    /// `settle` returns `false`, and no caller checks that.
     SettleReturnsFalse,
-    /// The deadline is read first, and written later.
+    /// The deadline is read first, and written later without a check in between.
     DeadlineReadsThenWrites,
-    /// An outcome settles whatever the goal.
+    /// An outcome settles the action whatever its goal is.
     OutcomeSettlesAnyGoal,
-    /// The record of an attempt tests only the fence.
+    /// The record of an attempt checks only the fence.
     RecordTestsOnlyFence,
-    /// The settle deadline matters only once applied.
+    /// The deadline to settle applies only to an action that is applied.
     DeadlineOnlyOnceApplied,
-    /// It is sent again until the key's lifetime ends.
+    /// An attempt may be sent again as long as the key lives when it is recorded.
     ResendUntilKeyEnds,
-    /// The plan says perform, the guard says no.
+    /// The plan and the guard are two rules, so that the plan may say "perform" and the guard "no".
     PlanAndGuardDiffer,
-    /// A lost answer of a refund is sent again.
+    /// A refund is sent again if its answer was lost.
     RefundSentAgain,
-    /// "Retry" on a stuck cancel performs again.
+    /// "Retry" on a stuck cancel performs the action again.
     RetryPerforms,
-    /// "Absent" lets a provider without keys be called again.
+    /// After "absent" an attempt is sent again, even if the provider knows no keys.
     AbsentSendsAgain,
-    /// Nothing is asked after the end.
+    /// The provider is not asked after the end of an action.
     NothingAfterTheEnd,
-    /// Cancel by an id that only the lost answer had.
+    /// A cancel names an id that was only in the lost answer.
     CancelByLostId,
     /// The members of a scope settle one by one.
     ScopeSettlesApart,
-    /// A failed member does not tell the others.
+    /// If a member of a scope fails, the others are not cancelled.
     ScopeIsNotTold,
-    /// An attempt that is late is sent all the same.
+    /// An attempt is sent even after its `send_by`.
     SendsLate,
-    /// A question that was planned after an absence is asked at the planned time, although a cancel came between.
+    /// The question after an absence is asked at the planned time, although a cancel came meanwhile.
     AuditRightAfterACancel,
-    /// A late "yes" to what was closed is asked about immediately.
+    /// After a late "yes" to a closed action, the provider is asked immediately.
     LateYesAsksAtOnce,
-    /// Even without keys, one cancel is enough while another attempt is on its way.
+    /// Without keys, one cancel is taken as enough, although another attempt is on its way.
     UndoesWhatMayReturn,
 }
 
-/// The machine under search.
+/// The machine that is searched, with one obvious rule or none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Machine {
     pub(crate) obvious: Option<Obvious>,
@@ -118,8 +118,8 @@ impl Machine {
         step
     }
 
-    /// What was planned for a row before the application changed it, written with a guard that does not look at that
-    /// change.
+    /// A step that was planned for a row before the application changed it, and that is written without a check for
+    /// that change.
     fn blindly(&self, row: &State, rules: &Rules, origin: Origin, now: Stamp, owner: Owner) -> Option<Step> {
         let goal = if self.is(Obvious::RecordTestsOnlyFence) { Goal::Perform } else { row.goal };
         let before = State { goal, end: None, settled: false, owner: Some(owner), ..row.clone() };
@@ -137,7 +137,7 @@ impl Machine {
         }
     }
 
-    /// What every write of a worker becomes.
+    /// Changes a worker's write as the obvious rule would make it.
     fn bend(&self, write: &mut Write, rules: &Rules) {
         let line = write.attempt.clone();
         match self.obvious {
@@ -225,7 +225,7 @@ impl Machine {
         told
     }
 
-    /// Two absences are believed, however shortly one follows the other.
+    /// Believes two absences, however shortly one follows the other.
     fn ask_twice(
         &self,
         row: &State,
@@ -287,12 +287,12 @@ impl Machine {
         self.is(Obvious::SendsLate)
     }
 
-    /// A failed member has the others cancelled.
+    /// Whether the other members of a scope are cancelled if one fails.
     pub(crate) fn tells_the_scope(&self) -> bool {
         !self.is(Obvious::ScopeIsNotTold)
     }
 
-    /// A guard that knows more than the plan.
+    /// Whether a guard refuses what the plan wants.
     pub(crate) fn forbids(
         &self,
         row: &State,
@@ -306,5 +306,5 @@ impl Machine {
     }
 }
 
-/// The longest back-off is just below a tick.
+/// With this draw the longest back-off is just below a tick.
 const LATEST: Draw = Draw::new(u64::MAX);

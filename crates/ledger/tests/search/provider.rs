@@ -1,4 +1,4 @@
-//! A provider as small as possible: one charge, its refund, a memory of keys, and a status index that may lag.
+//! A provider that is as small as possible: one charge, its refund, a memory of keys, and a status index that may lag.
 
 use seawall_ledger::machine::{AttemptKind, Found, Performed, Report, Undone};
 
@@ -7,31 +7,32 @@ use crate::world::Request;
 /// What a provider is like.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Traits {
-    /// The number of ticks from the first arrival for which the key of a perform is honoured; 255: for ever.
+    /// For how many ticks after its first arrival the key of a perform is honoured. 255 means for ever, `None` not at
+    /// all.
     pub(crate) keyed: Option<u8>,
-    /// A second delivery sets the same state again.
+    /// Whether a second delivery sets the same state again, without a second effect.
     pub(crate) idempotent: bool,
-    /// Work takes time. Meanwhile the same key is answered 409.
+    /// Whether work takes time. Meanwhile a repeat with the same key is answered 409.
     pub(crate) slow: bool,
-    /// Refusals are saved under the key.
+    /// Whether refusals are saved under the key.
     pub(crate) saves_refusals: bool,
-    /// Failures (500) are saved under the key, whether or not the effect took place.
+    /// Whether failures (500) are saved under the key, with or without an effect.
     pub(crate) saves_failures: bool,
-    /// A proxy before the provider may answer 401, whatever the key is.
+    /// Whether a proxy before the provider may answer 401, whatever the key is.
     pub(crate) doorman: bool,
-    /// May refuse a charge.
+    /// Whether the provider may refuse a charge.
     pub(crate) refuses: bool,
-    /// Answers 500 after the effect.
+    /// Whether it may answer 500 although the effect took place.
     pub(crate) fails_after: bool,
-    /// Ticks until the status index must show the truth. A cancel by key looks there, too.
+    /// The most ticks until the status index shows the truth. A cancel that names our key reads this index, too.
     pub(crate) lag: u8,
-    /// Refunds add up.
+    /// Whether refunds add up.
     pub(crate) additive: bool,
-    /// Cancels carry a key that is honoured.
+    /// Whether the provider honours the key of a cancel.
     pub(crate) keyed_cancel: bool,
-    /// A cancel may name our key. Otherwise it needs the provider's own id.
+    /// Whether a cancel may name our key. Otherwise it needs the provider's own id.
     pub(crate) by_key: bool,
-    /// A cancel of a charge that does not exist is remembered.
+    /// Whether a cancel of a charge that does not exist is remembered.
     pub(crate) tombstone: bool,
 }
 
@@ -60,17 +61,17 @@ pub(crate) struct Provider {
     pub(crate) refunds: u8,
     tombstone: bool,
     saved: Saved,
-    /// Ticks until the key is forgotten.
+    /// The number of ticks until the key is forgotten.
     key_left: u8,
-    /// Work that is under way: ticks until it must be done.
+    /// The number of ticks until work that has begun must be done.
     working: Option<u8>,
     cancels: [Option<SavedCancel>; 5],
     shown: Shown,
-    /// Ticks until the index must have caught up.
+    /// The number of ticks until the index must show the truth.
     index_left: u8,
 }
 
-/// What is saved of a cancel.
+/// What is saved under the key of a cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum SavedCancel {
     Yes,
@@ -78,7 +79,8 @@ enum SavedCancel {
     Failure,
 }
 
-/// What an arrival does: a word for the trace, its cost in luck, the provider after it, and the answer.
+/// What happens when a request arrives: a word for the trace, its cost in bad luck, the provider afterwards, and the
+/// answer.
 pub(crate) struct Arrival {
     pub(crate) word: &'static str,
     pub(crate) bad_luck: bool,
@@ -105,7 +107,7 @@ impl Provider {
         self.charges > self.refunds
     }
 
-    /// A perform that arrives now would make a charge.
+    /// Whether a perform that arrives now would make a charge.
     pub(crate) fn would_apply(&self, traits: &Traits) -> bool {
         if self.tombstone {
             return false;
@@ -116,7 +118,7 @@ impl Provider {
         }
     }
 
-    /// Work is under way that will make a charge.
+    /// Whether work has begun that will make a charge.
     pub(crate) fn is_working(&self) -> bool {
         self.working.is_some()
     }
@@ -153,7 +155,7 @@ impl Provider {
         }
     }
 
-    /// The key will not be used again.
+    /// Forgets a key that will not be used again.
     pub(crate) fn forget_key(&mut self) {
         if self.saved != Saved::Busy {
             (self.saved, self.key_left) = (Saved::Nothing, 0);
@@ -169,7 +171,7 @@ impl Provider {
         }
     }
 
-    /// The status index learns what has changed since `before`.
+    /// Updates the status index after the changes since `before`.
     fn since(mut self, before: &Provider, traits: &Traits) -> Provider {
         if traits.lag == 0 {
             self.catch_up();
@@ -197,7 +199,7 @@ impl Provider {
         self.save(traits, Saved::Yes);
     }
 
-    /// Everything that may follow from a request's arrival.
+    /// Everything that can happen when a request arrives.
     pub(crate) fn arrivals(&self, traits: &Traits, request: &Request) -> Vec<Arrival> {
         match request.kind {
             AttemptKind::Perform => self.performs(traits),
@@ -226,7 +228,7 @@ impl Provider {
             Saved::Nothing => {
                 let mut after = self.clone();
                 if traits.slow {
-                    // The answer comes when the work is done. A repeat that comes meanwhile is answered 409.
+                    // The answer comes when the work is done. A repeat that comes before that is answered 409.
                     after.save(traits, Saved::Busy);
                     after.working = Some(1);
                     push("begins to work", false, after, performed(Performed::Unknown, 202));
@@ -252,7 +254,7 @@ impl Provider {
         all
     }
 
-    /// The work that was begun is done.
+    /// The provider when the work that has begun is done.
     pub(crate) fn finished(&self, traits: &Traits) -> Provider {
         let mut after = self.clone();
         after.working = None;
@@ -279,7 +281,7 @@ impl Provider {
             return all;
         }
         let mut after = self.clone();
-        // A provider that leaves tombstones looks where the charges are made, and not where they are shown.
+        // A provider that remembers cancels looks at the charges themselves, and not at the status index.
         let indexed = request.by_key && !traits.tombstone;
         let is_there = if indexed { self.shown != Shown::Absent } else { self.charges > 0 };
         let is_seen = is_there && (traits.by_key || !request.by_key);

@@ -1,8 +1,9 @@
 //! The small world: rows, their providers, two workers, requests on their way, one application, and time in ticks.
 //!
 //! A world is rewritten after each move, so that two worlds that will behave alike are equal. The present is always the
-//! same number, counters that only grow are counted back from the present, and what lies too far in the past to matter
-//! is moved up to where it stops mattering. So the search is finite without a horizon.
+//! same number. Counters that only grow are counted back from the present. A time that is too far in the past to matter
+//! is moved forward to the last one that behaves in the same way. So the search ends without a bound on the length of
+//! runs.
 
 use std::time::Duration;
 
@@ -13,16 +14,16 @@ use seawall_ledger::machine::{
 
 use crate::provider::{Provider, Traits};
 
-/// One tick.
+/// The length of one tick.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
 const TICK_MICROS: i64 = 1_000_000;
-/// The present, always.
+/// The present, in every world.
 pub(crate) const NOW: Stamp = Stamp::from_micros(1000 * TICK_MICROS);
-/// Longer than any duration of the rules: a time of this age behaves like any older one.
+/// More ticks than any duration of the rules. A time of this age behaves like any older one.
 const FAR: i64 = 14;
-/// Longer than any run: a clock that need not be looked at.
+/// More ticks than any run. A rule with this time never takes effect.
 pub(crate) const FOR_EVER: u32 = 1000;
-/// How far a worker that holds a time may lag. From then on all comparisons of that time have the same result.
+/// How many ticks a worker that holds a time may lag. After that, all comparisons with that time have the same result.
 const LAG: i64 = 6;
 /// The value to which counters that only grow are moved.
 const BASE: u32 = 100;
@@ -30,42 +31,42 @@ const BASE: u32 = 100;
 /// The name of an incarnation that is gone.
 const DEAD: Owner = Owner(9);
 
-/// The application's side of the story.
+/// How the application uses the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum AppKind {
-    /// The answer settles. The application may cancel.
+    /// The provider's answer settles the action. The application may cancel.
     Reply,
-    /// It settles in its own transaction, with the order's row. It may also never do so.
+    /// It settles in its own transaction, together with the order's row. It may also never settle.
     Transaction,
-    /// It has its own database: it commits `confirming`, settles over HTTP, and then commits the result.
+    /// It has its own database. It commits `confirming`, settles over HTTP, and then commits the result.
     Confirming,
-    /// The same without `confirming`: commits `paid`, then settles.
+    /// As `Confirming`, but it commits `paid` first and then settles.
     CommitsFirst,
-    /// The same the other way: settles, then commits `paid`.
+    /// As `Confirming`, but it settles first and then commits `paid`.
     SettlesFirst,
 }
 
-/// One configuration.
+/// One configuration of the search.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) rules: Rules,
     pub(crate) traits: Traits,
     pub(crate) app: AppKind,
-    /// How many actions settle together.
+    /// The number of actions that settle together.
     pub(crate) scope: u8,
-    /// How long a request may really be on its way, in ticks. More than declared breaks an assumption.
+    /// For how many ticks a request may really be on its way. A number above the declared one breaks an assumption.
     pub(crate) network: u8,
-    /// How much may go wrong: losses, crashes, refusals, stale reads.
+    /// The number of things that may go wrong: losses, crashes, refusals, stale reads.
     pub(crate) faults: u8,
-    /// How often the application may change its mind.
+    /// How often the application may cancel.
     pub(crate) cancels: u8,
     /// How often a person may press "retry".
     pub(crate) retries: u8,
 }
 
 impl Case {
-    /// Whether the network keeps to what is declared, so that nothing wrong may stand even for a moment.
+    /// Whether the network is as fast as declared. If so, nothing wrong may be recorded even for a moment.
     pub(crate) fn is_strict(&self) -> bool {
         u128::from(self.network) <= self.rules.network.as_secs().into()
     }
@@ -76,30 +77,31 @@ pub(crate) struct Place {
     pub(crate) row: State,
     pub(crate) created: Stamp,
     pub(crate) there: Provider,
-    /// Whether the order's row says that this is paid for. It is written with `settled` where they share a database.
+    /// Whether the order's row says that the order is paid. If the application shares the database, this is written
+    /// together with `settled`.
     pub(crate) paid: bool,
 }
 
-/// Where a worker stands.
+/// What a worker is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Hand {
     Idle,
-    /// It has the row, and will plan.
+    /// It has the row, and will plan next.
     Owns,
-    /// It has read the row and planned, and will write.
+    /// It has read the row and planned, and will write next.
     Planned {
         version: u64,
         now: Stamp,
     },
-    /// It has recorded, and will send.
+    /// It has recorded an attempt, and will send it next.
     Sending(AttemptRow),
     /// It has sent, and waits for the answer.
     Waiting(AttemptRow),
-    /// It is about to ask.
+    /// It is about to ask the provider.
     Asking(Question),
-    /// It knows something, and will tell.
+    /// It knows what happened, and will tell the machine next.
     Knows(Event),
-    /// It has read the row and knows what to write, and will write.
+    /// It knows what happened and has read the row, and will write next.
     Telling {
         event: Event,
         version: u64,
@@ -108,8 +110,8 @@ pub(crate) enum Hand {
 }
 
 impl Hand {
-    /// Goes on to where it will end up anyway. A worker that has lost the row can change nothing any more, but what it
-    /// recorded is sent.
+    /// Moves the worker on to the state in which it will end up anyway. A worker that has lost the row can change
+    /// nothing any more, but an attempt that it has recorded is still sent.
     fn shorten(&mut self, row: &State, me: Owner, strict: bool) {
         let lost = |fence: u64| row.owner != Some(me) || row.fence != fence;
         let hand = match self {
@@ -121,7 +123,7 @@ impl Hand {
             }
             Hand::Asking(question) if lost(question.fence) => Hand::Idle,
             Hand::Knows(event) | Hand::Telling { event, .. } => match event {
-                // A late "yes" is the only one that may matter, and only where an assumption is broken.
+                // Only a late "yes" may matter, and only if an assumption is broken.
                 Event::Performed(line, Performed::Yes(_), _) if lost(line.fence) && strict => Hand::Idle,
                 Event::Performed(_, Performed::Yes(_), _) => return self.drop_stale(row),
                 Event::Performed(line, _, _) | Event::Cancelled(line, _, _) if lost(line.fence) => Hand::Idle,
@@ -140,7 +142,7 @@ impl Hand {
         *self = hand;
     }
 
-    /// A write of another version would not be taken.
+    /// Drops a planned write if the row has another version, since the store would not take the write.
     fn drop_stale(&mut self, row: &State) {
         if let Hand::Telling { event, version, .. } = self
             && *version != row.version
@@ -177,23 +179,23 @@ pub(crate) struct Request {
     pub(crate) kind: AttemptKind,
     pub(crate) number: u32,
     pub(crate) generation: u32,
-    /// Whether it was addressed by our key and not by an id.
+    /// Whether the request names our key. Otherwise it names the provider's id.
     pub(crate) by_key: bool,
-    /// Ticks until it must have arrived or be lost.
+    /// The number of ticks until it must have arrived or be lost.
     pub(crate) left: u8,
 }
 
-/// An application with its own database.
+/// The order of an application with its own database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Order {
     New,
     Confirming,
-    /// It was told 200, and has not committed yet.
+    /// The application was answered 200, and has not committed yet.
     Heard,
-    /// It was told 409, and has not committed yet.
+    /// The application was answered 409, and has not committed yet.
     HeardNo,
     Paid,
-    /// It committed `paid`, and still has to settle.
+    /// The application committed `paid`, and still has to settle.
     PaidEarly,
     Failed,
 }
@@ -214,7 +216,8 @@ pub(crate) fn owner(worker: usize) -> Owner {
 }
 
 impl World {
-    /// The ways in which an action begins: recorded, reserved by a caller, recorded with its first attempt.
+    /// The ways in which an action can begin: recorded for a worker, reserved by a caller, or recorded with its first
+    /// attempt.
     pub(crate) fn beginnings(case: &Case) -> Vec<World> {
         let place = |row| Place { row, created: NOW, there: Provider::default(), paid: false };
         let plain = World {
@@ -255,7 +258,7 @@ impl World {
         self.workers[worker] = Worker { place: 0, hand: Hand::Idle };
     }
 
-    /// One tick passes, if everything that must have happened by now has.
+    /// Whether a tick may pass: everything that must have happened by now has happened.
     pub(crate) fn can_tick(&self) -> bool {
         let mut oldest = NOW;
         for worker in &self.workers {
@@ -279,7 +282,7 @@ impl World {
         }
     }
 
-    /// Rewrites the world to what will decide its future.
+    /// Rewrites the world, so that only what decides its future is left.
     pub(crate) fn normalise(&mut self, case: &Case) {
         for (at, worker) in self.workers.iter_mut().enumerate() {
             let place = &self.places[usize::from(worker.place)];
@@ -295,7 +298,7 @@ impl World {
         self.net.sort_by_key(|r| (r.place, r.worker, r.number, r.kind as u8, r.generation, r.by_key, r.left));
     }
 
-    /// Two workers differ in nothing but their names.
+    /// Puts the two workers into a fixed order, since they differ only in their names.
     fn order_workers(&mut self) {
         let rank = |at: usize| {
             let worker = &self.workers[at];
@@ -318,7 +321,7 @@ impl World {
         }
     }
 
-    /// Forgets what cannot matter any more.
+    /// Forgets what can no longer matter.
     fn forget(&mut self, index: usize, case: &Case) {
         let performs = self.performs_ahead(index);
         let (people, cancels) = (self.retries > 0, self.cancels > 0);
@@ -334,7 +337,7 @@ impl World {
         if case.rules.give_up.as_secs() > FAR as u64 {
             place.created = NOW;
         }
-        // Only an action that is unknown, or was never attempted, is ever performed.
+        // Nothing is performed any more if the effect is known.
         if !performs && matches!(row.known, Known::Applied | Known::NotApplied(_)) {
             place.there.forget_key();
             row.key_first_at = row.key_first_at.map(|_| NOW);
@@ -354,7 +357,7 @@ impl World {
 
     fn normalise_place(&mut self, index: usize, case: &Case) {
         self.forget(index, case);
-        // The earliest time that any party still compares with the row's own times.
+        // The earliest time with which any party may still compare the row's own times.
         let mut oldest = NOW;
         for worker in self.workers.iter_mut().filter(|w| usize::from(w.place) == index) {
             each_time(&mut worker.hand, &mut |stamp| {
@@ -446,7 +449,7 @@ fn each_stamp(place: &mut Place, with: &mut impl FnMut(&mut Stamp)) {
     }
 }
 
-/// The times that a worker carries and that will be compared.
+/// Calls `with` for the times that a worker holds and that will be compared.
 fn each_time(hand: &mut Hand, with: &mut impl FnMut(&mut Stamp)) {
     let of_event = |event: &mut Event, with: &mut dyn FnMut(&mut Stamp)| match event {
         Event::Confirmed(question, _, _) => with(&mut question.asked_at),
@@ -470,13 +473,13 @@ fn each_time(hand: &mut Hand, with: &mut impl FnMut(&mut Stamp)) {
     }
 }
 
-/// Once an attempt is sent, its times are only for people.
+/// Resets the times of an attempt that is sent: after that, they are only for people.
 fn still(line: &mut AttemptRow) {
     line.recorded_at = NOW;
     line.send_by = NOW;
 }
 
-/// Rules in ticks, with the smallest numbers that still differ where it matters.
+/// The rules in ticks. The numbers are the smallest ones that still differ from each other where that matters.
 pub(crate) fn in_ticks(mut rules: Rules) -> Rules {
     let ticks = |n: u32| TICK * n;
     rules.attempt = ticks(2);

@@ -1,4 +1,4 @@
-//! A provider in memory that keeps books, and does with each request what the test's script says.
+//! A provider in memory. It keeps books, and does with each request what the test's script says.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,49 +7,49 @@ use std::time::Duration;
 use seawall_ledger::store::Boxed;
 use seawall_ledger::{Delivery, Found, Performed, Remote, Report, Undone};
 
-/// What happens to one request.
+/// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// Done, and answered.
+    /// It is done and answered.
     Yes,
-    /// Done, and the answer is lost.
+    /// It is done, and the answer is lost.
     DoneUnanswered,
-    /// Not done, and the answer is lost.
+    /// It is not done, and no answer comes.
     LostUnanswered,
-    /// Refused.
+    /// It is refused.
     No,
-    /// Provably not sent.
+    /// It is provably not sent.
     NotSent,
-    /// Done and answered after this number of milliseconds.
+    /// It is done, and answered after this number of milliseconds.
     After(u64),
-    /// Done and answered once the test says so.
+    /// It is done, and answered when the test says so.
     Held,
-    /// Never answered.
+    /// It is never answered.
     Hangs,
 }
 
 #[derive(Default)]
 struct Books {
-    /// Effects that stand, by key.
+    /// The number of effects that are not undone, by key.
     effects: HashMap<String, u32>,
-    /// Requests by key, of each kind.
+    /// The number of requests of each kind, by key.
     performs: HashMap<String, u32>,
     confirms: HashMap<String, u32>,
     cancels: HashMap<String, u32>,
-    /// What was sent by key, to see that it is always the same.
+    /// The bytes that were sent, by key, to check that they are always the same.
     bytes: HashMap<String, Vec<Vec<u8>>>,
     script: Vec<Fate>,
     cancel_script: Vec<Fate>,
-    /// How often status questions find nothing.
+    /// How many of the next questions find nothing.
     blind: u32,
-    /// Whether it remembers keys: a second delivery changes nothing.
+    /// Whether the provider honours keys, so that a second delivery changes nothing.
     keyed: bool,
     released: bool,
     most_at_once: u32,
     at_once: u32,
 }
 
-/// The provider.
+/// A provider that a test controls.
 #[derive(Clone, Default)]
 pub(crate) struct Provider(Arc<Mutex<Books>>);
 
@@ -58,13 +58,13 @@ impl Provider {
         Provider::default()
     }
 
-    /// It honours keys.
+    /// Makes the provider honour keys.
     pub(crate) fn keyed(self) -> Provider {
         self.0.lock().unwrap().keyed = true;
         self
     }
 
-    /// What happens to the next performs, in order; `Yes` after them.
+    /// Sets what happens to the next performs, in order. After them, each is done and answered.
     pub(crate) fn script(self, fates: &[Fate]) -> Provider {
         self.0.lock().unwrap().script = fates.iter().rev().copied().collect();
         self
@@ -96,7 +96,7 @@ impl Provider {
         self.0.lock().unwrap().cancels.get(key).copied().unwrap_or(0)
     }
 
-    /// Lets the held requests be answered.
+    /// Answers the requests that were held back.
     pub(crate) fn release(&self) {
         self.0.lock().unwrap().released = true;
     }

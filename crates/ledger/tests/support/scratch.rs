@@ -1,11 +1,11 @@
-//! A PostgreSQL for tests alone.
+//! A PostgreSQL that only tests use.
 //!
-//! A test that skips itself where no server runs is green because it ran nothing. So this starts one: a private cluster
-//! in a temporary folder, reached through a socket in it, with a database for each test. Every process that uses it
-//! holds a shared lock. A watcher ends the cluster some seconds after the last lock is gone, and nothing is left
-//! behind. `SEAWALL_TEST_POSTGRES` may name an existing server, as a URL without a database.
+//! If tests were skipped when no server runs, they would pass without testing anything. So this module starts a server:
+//! a private cluster in a temporary folder, with a socket in the folder and a database for each test. Every process
+//! that uses it holds a shared lock. A watcher ends the cluster some seconds after the last lock is gone, and deletes
+//! the folder. `SEAWALL_TEST_POSTGRES` may name an existing server instead, as a URL without a database.
 //!
-//! `fsync` stays on: the cost of commits belongs to what is tested.
+//! `fsync` stays on, since the tests are also about the cost of commits.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt;
@@ -15,23 +15,23 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Where a server's programs are, newest first, beside those on PATH.
+/// The folder with the programs of all server versions, besides those on PATH. The newest version is used.
 const FOLDERS: &str = "/usr/lib/postgresql";
 
-/// How long the cluster outlives its last user.
+/// How long the cluster keeps running without a user, in seconds.
 const LINGER_SECONDS: u32 = 10;
 
-/// How long a server may take to answer.
+/// The longest time that a server may take to answer.
 const START: Duration = Duration::from_secs(60);
 
-/// A server.
+/// A PostgreSQL server for tests.
 #[derive(Debug)]
 pub struct Server {
-    /// A URL with `DATABASE` where the database's name goes.
+    /// A URL with the word `DATABASE` in place of the database's name.
     template: String,
-    /// The folder of its socket, where it is our own server.
+    /// The folder with the server's socket; `None` if the server is not our own.
     folder: Option<PathBuf>,
-    /// Held as long as this process uses it.
+    /// The lock that this process holds as long as it uses the server.
     _use: Option<File>,
 }
 
@@ -40,7 +40,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// There is no PostgreSQL, or it does not start. A test without its database has failed.
+    /// If there is no PostgreSQL, or if it does not start. A test that needs a database then fails.
     pub fn shared() -> &'static Server {
         static SERVER: OnceLock<Server> = OnceLock::new();
         SERVER.get_or_init(|| match std::env::var("SEAWALL_TEST_POSTGRES") {
@@ -53,12 +53,13 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// The server refuses.
+    /// If the server refuses.
     #[must_use]
     pub fn database(&self) -> String {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        // A process with the same number may have left a database on a server that outlives the tests.
+        // On a server that keeps its databases, an earlier process with the same number may have left one. So the name
+        // also has the time.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("test_{}_{:x}_{number}", std::process::id(), since.as_nanos());
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
@@ -75,7 +76,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// The server refuses.
+    /// If the server refuses.
     pub fn make_serializable(&self, url: &str) {
         let front = url.split('?').next().unwrap_or_default();
         let name = front.rsplit('/').next().unwrap_or_default();
@@ -83,7 +84,7 @@ impl Server {
         self.sql("postgres", &set);
     }
 
-    /// The folder with the server's socket, where it is our own server.
+    /// The folder with the server's socket; `None` if the server is not our own.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
@@ -93,7 +94,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// A statement fails.
+    /// If a statement fails.
     pub fn sql(&self, database: &str, text: &str) -> String {
         let mut psql = Command::new(program("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database), "-c", text]);
@@ -112,7 +113,7 @@ fn with_database(url: &str) -> String {
     }
 }
 
-/// A program of PostgreSQL: on PATH, or where Debian puts it.
+/// The path of a program of PostgreSQL. It is on PATH, or where Debian installs it.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -125,8 +126,9 @@ pub fn program(name: &str) -> PathBuf {
     in_path.or(debian).unwrap_or_else(|| PathBuf::from(name))
 }
 
-/// The user that runs the server, since it refuses to run as root. The server outlives this process. So it must not
-/// hold what this process has inherited, such as a lock on the build or a pipe that another program reads to its end.
+/// A command that runs `program` as the user of the server, since PostgreSQL refuses to run as root. The server lives
+/// longer than this process. So it must not keep what this process has inherited, such as a lock on the build or a pipe
+/// that another program reads to its end.
 fn as_server(program: &Path) -> Command {
     const ALONE: &str = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec \"$@\"";
     let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0");
@@ -139,7 +141,7 @@ fn as_server(program: &Path) -> Command {
 }
 
 fn start() -> Result<Server, String> {
-    // There is one cluster for each checkout: the tests of its packages run in many processes.
+    // Each checkout has one cluster, since the tests of its packages run in many processes.
     let tree = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("/"));
     let mark = tree.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -155,7 +157,8 @@ fn start() -> Result<Server, String> {
     let server = Server { template, folder: Some(folder.clone()), _use: Some(in_use) };
     let end = Instant::now() + START;
     while !is_ready(&folder) {
-        // On a busy machine a server may be too slow to answer. Starting another one would take its data away.
+        // On a busy machine a server may be too slow to answer. Starting another one would then delete the data of the
+        // first.
         if !is_alive(&folder) {
             launch(&folder)?;
             break;
@@ -173,7 +176,7 @@ fn open(folder: &Path, name: &str) -> std::io::Result<File> {
     OpenOptions::new().create(true).write(true).truncate(false).open(folder.join(name))
 }
 
-/// Holds the lock that keeps the cluster alive. The watcher may delete the folder meanwhile. Then it begins again.
+/// Takes the lock that keeps the cluster alive. If the watcher deletes the folder meanwhile, this begins again.
 pub(crate) fn take_part(folder: &Path) -> Result<File, String> {
     let end = Instant::now() + START;
     loop {
@@ -199,11 +202,11 @@ fn is_ready(folder: &Path) -> bool {
     ask.status().is_ok_and(|status| status.success())
 }
 
-/// Whether the process of the server that was started last still exists.
+/// Whether the process of the last server that was started still exists.
 fn is_alive(folder: &Path) -> bool {
     let file = fs::read_to_string(folder.join("data/postmaster.pid")).unwrap_or_default();
     let pid = file.lines().next().unwrap_or_default();
-    // The number alone may by now belong to another program.
+    // The number alone is not enough, since another program may have it by now.
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     !pid.is_empty() && name.trim() == "postgres"
 }
@@ -239,7 +242,7 @@ fn launch(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The folder belongs to the user that runs the server.
+/// Gives the folder to the user that runs the server.
 fn hand_over(folder: &Path) -> Result<(), String> {
     let mut chown = Command::new("chown");
     chown.args(["-R", "postgres:postgres"]).arg(folder);
@@ -255,14 +258,15 @@ fn ran(command: &mut Command) -> Result<(), String> {
     Err(format!("{command:?}: {}", String::from_utf8_lossy(&out.stderr)))
 }
 
-/// Moves the folder away whole, under its lock (descriptor 9), and empties it without the lock. Emptying it in its
-/// place may take a minute with many databases. Meanwhile a new user would find a part of it, or a lock that is held
-/// for longer than that user waits.
+/// A command that renames the folder under its lock (descriptor 9), and then deletes it without the lock. Deleting many
+/// databases may take a minute. If the folder kept its name during that time, a new user would find a part of it, or
+/// would wait too long for the lock.
 pub(crate) fn removal(folder: &Path) -> String {
     format!("mv '{0}' '{0}'.gone.$$ && exec 9>&- && rm -rf '{0}'.gone.$$", folder.display())
 }
 
-/// Ends the cluster when it has not been used for a while. It is a separate process, so that it outlives every test.
+/// Starts a watcher, which ends the cluster when nobody has used it for a while. It is a process of its own, so that it
+/// lives longer than every test.
 fn watch(folder: &Path, data: &Path) -> Result<(), String> {
     let script = format!(
         r#"

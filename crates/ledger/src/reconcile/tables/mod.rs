@@ -1,7 +1,7 @@
-//! The few things that the tables of the reports need of a database, so that their statements are written once.
+//! What the tables of the reports need of a database. With it, their statements are written once for all databases.
 //!
-//! Every write is a list of statements in one transaction. The first of them checks that the writer still holds the
-//! report. Nothing is decided between two statements, so no transaction is held open.
+//! Every write is a list of statements in one transaction. The first of them checks that the writer still has the
+//! report. Nothing is decided between two statements, so no transaction stays open during other work.
 
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -15,7 +15,7 @@ use crate::error::{StoreError, Trouble};
 use crate::machine::Stamp;
 use crate::store::Result;
 
-/// What is bound to a statement.
+/// A value that is bound to a statement.
 #[derive(Clone, Debug)]
 pub enum Value {
     /// A number, or null.
@@ -72,7 +72,7 @@ impl From<Option<String>> for Value {
     }
 }
 
-/// What a statement gives in one column.
+/// The value of one column in a result.
 #[derive(Clone, Debug)]
 pub enum Cell {
     /// Null.
@@ -85,7 +85,7 @@ pub enum Cell {
     Bytes(Vec<u8>),
 }
 
-/// The cells of a row, read one after the other.
+/// The values of a row, read one after the other.
 #[derive(Debug)]
 pub struct Cells(std::vec::IntoIter<Cell>);
 
@@ -143,7 +143,7 @@ impl Cells {
         self.must_int().map(Stamp::from_micros)
     }
 
-    /// A word or an amount: the type that it is parsed as must be able to read it.
+    /// A word or an amount. It is an error if `parse` cannot read it.
     pub(crate) fn parsed<T>(
         &mut self,
         what: &str,
@@ -158,7 +158,7 @@ pub(crate) fn foreign(wanted: &str, found: &str) -> StoreError {
     StoreError::new(Trouble::Foreign, format!("{wanted} was expected in a report, and `{found}` found"))
 }
 
-/// One statement.
+/// One SQL statement with its values.
 #[derive(Clone, Debug)]
 pub struct Statement {
     /// The text, with `$1`, `$2` for the values.
@@ -173,19 +173,19 @@ impl Statement {
     }
 }
 
-/// A database with the ledger's tables in it.
+/// A database that has the ledger's tables.
 pub trait Tables: Send + Sync {
-    /// Its dialect.
+    /// The SQL dialect of the database.
     fn dialect(&self) -> Dialect;
 
-    /// Reads.
+    /// Runs a statement that only reads, and returns its rows.
     fn rows(&self, statement: Statement) -> impl Future<Output = Result<Vec<Cells>>> + Send;
 
-    /// Executes all statements in one transaction if the first one changes a row, and says whether it did.
+    /// Executes all statements in one transaction, if the first one changes a row. Returns whether it did.
     fn transact(&self, statements: Vec<Statement>) -> impl Future<Output = Result<bool>> + Send;
 }
 
-/// The places where the two databases differ.
+/// The SQL dialects of the two databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// Times are microseconds, ids are text.
@@ -205,8 +205,8 @@ impl Dialect {
     /// The database's time at this statement.
     pub(crate) fn now(self) -> String {
         match self {
-            // SQLite has no clock of its own: its processes share the machine's. Its time function rounds to
-            // milliseconds, and a row written just before would seem to come after.
+            // SQLite has no clock of its own: its processes share the machine's. SQLite's time function rounds to
+            // milliseconds, so a row that was written just before would seem to be later.
             Dialect::Sqlite => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 since.as_micros().to_string()
@@ -215,7 +215,7 @@ impl Dialect {
         }
     }
 
-    /// The database's time, moved by a number of microseconds.
+    /// The database's time plus a number of microseconds.
     pub(crate) fn now_plus(self, micros: &str) -> String {
         match self {
             Dialect::Sqlite => format!("({} + {micros})", self.now()),
@@ -223,7 +223,7 @@ impl Dialect {
         }
     }
 
-    /// A time, from microseconds.
+    /// A time, made from microseconds.
     pub(crate) fn at(self, micros: &str) -> String {
         match self {
             Dialect::Sqlite => micros.to_owned(),
@@ -231,7 +231,7 @@ impl Dialect {
         }
     }
 
-    /// Microseconds, from a time.
+    /// The microseconds of a time.
     pub(crate) fn micros(self, at: &str) -> String {
         match self {
             Dialect::Sqlite => at.to_owned(),
@@ -239,7 +239,7 @@ impl Dialect {
         }
     }
 
-    /// An action's id, from text.
+    /// An action's id, made from text.
     pub(crate) fn id(self, text: &str) -> String {
         match self {
             Dialect::Sqlite => text.to_owned(),
@@ -247,7 +247,7 @@ impl Dialect {
         }
     }
 
-    /// Text, from an action's id.
+    /// An action's id as text.
     pub(crate) fn id_text(self, id: &str) -> String {
         match self {
             Dialect::Sqlite => id.to_owned(),
@@ -255,7 +255,7 @@ impl Dialect {
         }
     }
 
-    /// A column of bytes; null where there are more bytes than the bound.
+    /// A column of bytes. It is null if it has more than `most` bytes.
     pub(crate) fn bytes_within(self, column: &str, most: usize) -> String {
         match self {
             Dialect::Sqlite => format!("CASE WHEN length({column}) <= {most} THEN {column} END"),
@@ -263,8 +263,8 @@ impl Dialect {
         }
     }
 
-    /// Makes SQLite search the listed records by their key. Without statistics it expects some ten rows in a report,
-    /// and reads all of them for each key.
+    /// Makes SQLite search the listed records by their key. Without statistics, SQLite expects some ten rows in a
+    /// report, and would read all of them for each key.
     pub(crate) const fn by_key(self) -> &'static str {
         match self {
             Dialect::Sqlite => " INDEXED BY seawall_listed_key",
@@ -272,16 +272,17 @@ impl Dialect {
         }
     }
 
-    /// A column that is compared, but not searched by.
+    /// A column that is compared, but that must not be used for the search.
     pub(crate) fn unsearched(self, column: &str) -> String {
         match self {
             Dialect::Sqlite => format!("+{column}"),
-            // PostgreSQL's statistics know better.
+            // PostgreSQL has statistics, so it may choose.
             Dialect::Postgres => column.to_owned(),
         }
     }
 
-    /// A table `r` made from a JSON array of objects. A name that begins with `#` is that of a number.
+    /// A table `r` that is made from a JSON array of objects. `#` before a field's name means that the field is a
+    /// number.
     pub(crate) fn records(self, json: &str, fields: &[&str]) -> String {
         let columns = fields.iter().map(|field| match (self, field.strip_prefix('#')) {
             (Dialect::Sqlite, number) => {

@@ -16,14 +16,14 @@ use crate::store::{Changed, Insert, Recorded, Result};
 
 use super::statements::{Session, failed};
 
-/// Begins a transaction of the ledger's own. It waits only shortly for a row that another transaction holds.
+/// Begins a transaction of the ledger's own. It waits at most 100 ms for a row that another transaction holds.
 ///
-/// Scans of whole tables are off. The planner does not know how long an array is, nor how large a table is that is new
-/// or has just grown. It would join the two by a scan, and keep that plan while the table grows.
+/// Scans of whole tables are off. The planner does not know how long an array is, nor how large a new or fast-growing
+/// table is. So it would join the array and the table by a scan of the table, and keep that plan while the table grows.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
      SET LOCAL enable_seqscan = off";
 
-/// The last answer that carried the database's time.
+/// The last answer of the database that carried its time.
 #[derive(Clone)]
 pub(super) struct SharedClock(Arc<Mutex<DbClock>>);
 
@@ -42,7 +42,8 @@ impl SharedClock {
     }
 }
 
-/// A lane keeps its connection: giving one back to the pool and taking it again costs a round trip each time.
+/// A writer with a connection of its own. It keeps the connection, since giving it back to the pool and taking it again
+/// would cost a round trip for each batch.
 pub(super) struct Lane {
     pub(super) pool: PgPool,
     pub(super) conn: Option<PoolConnection<Postgres>>,
@@ -51,7 +52,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// A connection on which something failed is not used again.
+    /// Closes a connection on which something failed.
     fn give_up(&mut self) {
         if let Some(broken) = self.conn.take() {
             drop(broken.detach());
@@ -59,8 +60,8 @@ impl Lane {
     }
 }
 
-/// Says how a row that had moved on stands. If it stands as the change would have made it, the change was taken before
-/// and its answer was lost.
+/// What became of a change whose row was found changed. If the row is exactly as the change would have made it, the
+/// change was taken earlier and its answer was lost.
 pub(super) fn stale(found: Option<Action>, write: &Write) -> Changed {
     match found {
         Some(action) if action.state == write.to => Changed::Taken,
@@ -68,7 +69,7 @@ pub(super) fn stale(found: Option<Action>, write: &Write) -> Changed {
     }
 }
 
-/// Whether a statement of the application was refused in favour of another transaction.
+/// Whether a statement of the application was refused in favour of another transaction (40001, 40P01).
 pub(super) fn lost_against_another(e: &sqlx::Error) -> bool {
     let code = e.as_database_error().and_then(|said| said.code());
     matches!(code.as_deref(), Some("40001" | "40P01"))
@@ -82,7 +83,7 @@ impl Batch<PgConnection> for Lane {
             match &job.task {
                 Task::Record(insert) => inserts.push(insert),
                 Task::Change(change) => writes.push((change.action.id, &change.write)),
-                // These have transactions of their own.
+                // These tasks have transactions of their own.
                 Task::Scope { .. }
                 | Task::Evidence { .. }
                 | Task::Claim { .. }
@@ -90,13 +91,14 @@ impl Batch<PgConnection> for Lane {
                 | Task::Sweep { .. } => return Err(StoreError::new(Trouble::Refused, "no task of a lane")),
             }
         }
-        // Two batches that lock the same rows lock them in the same order.
+        // The order is fixed, so that two batches that lock the same rows lock them in the same order.
         writes.sort_unstable_by_key(|(id, _)| *id);
         inserts.sort_unstable_by(|a, b| a.action.key.cmp(&b.action.key));
 
         let was_kept = self.conn.is_some();
         let executed = match self.transaction(&inserts, &writes).await {
-            // A kept connection may have died unnoticed. Nothing can have been written before the transaction began.
+            // A kept connection may have been lost without notice. Nothing was written before the transaction began, so
+            // it is safe to try again.
             Err((Begun::No, e)) if was_kept && e.trouble() == Trouble::Away => {
                 self.give_up();
                 self.transaction(&inserts, &writes).await
@@ -139,7 +141,7 @@ impl Lane {
     }
 }
 
-/// The rows that existed before, by their keys. A key that is not among them was inserted.
+/// The rows whose keys were recorded before, by dependency and key. All other keys were inserted.
 type Existing = HashMap<(String, String), Action>;
 
 async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedClock) -> Result<Existing> {
@@ -158,7 +160,7 @@ async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedC
     Ok(found.into_iter().map(|action| ((action.dependency.clone(), action.key.clone()), action)).collect())
 }
 
-/// The rows whose change was not taken, as they stand; `None` where a row is gone.
+/// The rows whose changes were not taken, as they are now; `None` if a row is gone.
 type Moved = HashMap<ActionId, Option<Action>>;
 
 async fn change(
@@ -192,7 +194,7 @@ fn answer(
         Task::Record(insert) => {
             let key = (insert.action.dependency.clone(), insert.action.key.clone());
             Ok(Answer::Recorded(match recorded.get(&key) {
-                // The row stands as this change made it: it was taken before, and its answer was lost.
+                // This is the row that was to be inserted: it was inserted earlier, and the answer was lost.
                 Some(found) if found.id == insert.action.id => Recorded::New,
                 Some(found) => Recorded::Existing(Box::new(found.clone())),
                 None => Recorded::New,

@@ -1,13 +1,14 @@
-//! PostgreSQL, 15 and newer: any number of workers on one database.
+//! PostgreSQL 15 and newer, with any number of workers on one database.
 //!
 //! - Every transaction of the ledger's own sets READ COMMITTED itself. The compare-and-set needs no more, and under
-//!   SERIALIZABLE two thirds of concurrent claims would be run again. Only where a handler of the application runs does
-//!   the database's own default hold, since the application was written for it. What is refused with 40001 or 40P01 is
-//!   run again.
-//! - Nothing outlives a transaction: there is no session state, no advisory lock and no listening. With
-//!   [`Settings::prepared`] off there are no named statements either, so it works behind a pooler in transaction mode.
-//! - A batch waits only shortly for a row that another transaction holds. The job that wants that row then waits for it
-//!   alone.
+//!   SERIALIZABLE two thirds of concurrent claims would be run again. Only a transaction in which a handler of the
+//!   application runs uses the database's own default, since the application was written for that default. What is
+//!   refused with 40001 or 40P01 is run again.
+//! - Nothing outlives a transaction: there is no session state, no advisory lock and no listening. If
+//!   [`Settings::prepared`] is off, there are no named statements either, so this works behind a pooler in transaction
+//!   mode.
+//! - A batch waits only 100 ms for a row that another transaction holds. After that, the job that wants the row waits
+//!   for it in a transaction of its own.
 
 mod lanes;
 mod migrations;
@@ -33,24 +34,26 @@ use lanes::{BEGIN, SharedClock};
 use statements::Session;
 pub(crate) use statements::failed;
 
-/// Begins a transaction that carries a single change, and may wait.
+/// Begins a transaction with a single change. It may wait 5 s for a row that another transaction holds.
 const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'";
 
-/// Begins a transaction in which a handler runs: under the isolation that is the database's default.
+/// Begins a transaction in which a handler runs. It has the isolation that is the database's default.
 const BEGIN_DEFAULT: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
 
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
 
-/// How the database is used. Begin with the defaults, and change what has to be different.
+/// How the ledger uses the database. Begin with the defaults, and change what has to be different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The most connections. Default 8, for writers, claims and reads. None of them is held during a call.
+    /// The most connections, for writers, claims and reads. Default 8. None of them is held during a call to the
+    /// provider.
     pub connections: u32,
-    /// The number of batches under way at the same time. Default 2: one gathers while the other waits for the disk.
+    /// The number of batches that are under way at the same time. Default 2, so that one is gathered while the other
+    /// waits for the disk.
     pub lanes: u32,
-    /// Whether prepared statements are kept. Default yes. Say no for a pooler in transaction mode (pgbouncer), behind
-    /// which the next transaction may meet another server session.
+    /// Whether prepared statements are kept. Default yes. Set it to no behind a pooler in transaction mode (pgbouncer),
+    /// since each transaction may then run in another server session.
     pub prepared: bool,
 }
 
@@ -72,7 +75,7 @@ pub struct Postgres {
 /// The longest time that connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Connects once outside of the pool. The pool would only say that it waited, and not for what.
+/// Connects once without the pool, because an error of the pool would only say that it waited, and not why.
 async fn first_connection(options: &PgConnectOptions) -> Result<()> {
     let at = || format!("{}:{}", options.get_host(), options.get_port());
     match tokio::time::timeout(CONNECT, options.connect()).await {
@@ -96,11 +99,11 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// The URL is no such URL, or the database cannot be reached.
+    /// If the URL is not valid, or if the database cannot be reached.
     pub async fn connect(url: &str, settings: Settings) -> Result<Postgres> {
         let options: PgConnectOptions =
             url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
-        // This start-up parameter is refused by poolers, and matters only for floating-point columns.
+        // Poolers refuse this start-up parameter, and it matters only for floating-point columns.
         let options = options.extra_float_digits(None).application_name("seawall");
         let options = if settings.prepared { options } else { options.statement_cache_capacity(0) };
         first_connection(&options).await?;
@@ -112,11 +115,12 @@ impl Postgres {
         Postgres::on(pool, settings).await
     }
 
-    /// Uses a pool of the application's own. It must have room for a connection for each lane, and for some more.
+    /// Uses a pool of the application's own. The pool needs one connection for each lane, and some more for claims and
+    /// reads.
     ///
     /// # Errors
     ///
-    /// The database cannot be reached.
+    /// If the database cannot be reached.
     pub async fn on(pool: PgPool, settings: Settings) -> Result<Postgres> {
         let prepared = settings.prepared;
         let mut conn = pool.acquire().await.map_err(failed)?;
@@ -130,8 +134,8 @@ impl Postgres {
         Ok(Postgres { pool, lanes, clock, prepared })
     }
 
-    /// How a transaction of the ledger's own begins; then the statements of a claim, of several changes, and of the
-    /// change of one row.
+    /// The statements of which tests look at the plans: how a transaction of the ledger's own begins, a claim, a change
+    /// of several rows, and a change of one row.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn texts() -> [&'static str; 4] {
@@ -147,22 +151,22 @@ impl Postgres {
         Session { conn, prepared: self.prepared }
     }
 
-    /// A transaction that only reads. Without named statements even a read needs a transaction.
+    /// Begins a transaction that only reads. Without named statements even a read needs a transaction.
     pub(crate) async fn reading(&self) -> Result<Transaction<'static, Db>> {
         self.begin(BEGIN_READ).await
     }
 
     /// Begins a transaction in a task of its own, so that a caller that stops waiting cannot leave it half begun.
-    /// Otherwise sqlx would hand out the connection again, inside a transaction that sqlx does not know of. After a
-    /// read-only one the next change would fail.
+    /// Otherwise sqlx would give the connection to the next caller inside a transaction that sqlx does not know of. If
+    /// that transaction is read-only, the next change fails.
     async fn begin(&self, statement: &'static str) -> Result<Transaction<'static, Db>> {
         let pool = self.pool.clone();
         let begun = tokio::spawn(async move { pool.begin_with(statement).await });
         begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(failed)
     }
 
-    /// Makes one change in a transaction of its own, with its handler. It is run again where it lost against another
-    /// transaction.
+    /// Makes one change, with its handler, in a transaction of its own. If the transaction is refused in favour of
+    /// another one, it is run again.
     async fn change_alone(&self, change: &Change<PgConnection>) -> Result<Changed> {
         let mut run = 1;
         loop {
@@ -276,7 +280,8 @@ impl Store for Postgres {
         match self.lanes.run(Task::Change(change.clone())).await {
             Ok(Answer::Changed(changed)) => Ok(changed),
             Ok(_) => Err(unexpected()),
-            // Another transaction holds this row, so this change waits for it without making other rows wait.
+            // Another transaction holds this row. This change waits for the row in a transaction of its own, so that
+            // other rows need not wait.
             Err(e) if e.trouble() == Trouble::Busy => Box::pin(self.change_alone(&change)).await,
             Err(e) => Err(e),
         }

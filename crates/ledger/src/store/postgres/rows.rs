@@ -1,6 +1,6 @@
 //! Turns rows of PostgreSQL into values, and values into rows.
 //!
-//! A batch is sent as one array for each column, so the text of the statement does not depend on the number of rows.
+//! A batch is sent as one array for each column. So the text of a statement is the same for any number of rows.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -20,7 +20,7 @@ pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 /// Microseconds from 1970 to 2000, where PostgreSQL's timestamps begin.
 const EPOCH: i64 = 946_684_800_000_000;
 
-/// A `timestamptz` as it is sent: microseconds since 2000.
+/// A `timestamptz` in the form in which PostgreSQL sends it: microseconds since 2000.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct At(pub(super) Stamp);
 
@@ -57,7 +57,7 @@ fn at(stamp: Option<Stamp>) -> Option<At> {
     stamp.map(At)
 }
 
-/// A count as the table keeps it. No count comes near the end of an `i64`.
+/// A count in the table's type. No count comes near the largest `i64`.
 pub(super) fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -66,7 +66,7 @@ pub(super) fn uuid(id: ActionId) -> Uuid {
     Uuid::from_u128(id.as_u128())
 }
 
-/// One array for a column.
+/// The values of one column, in the order of the rows.
 fn column<R, T>(rows: &[&R], value: impl Fn(&R) -> T) -> Vec<T> {
     rows.iter().map(|row| value(row)).collect()
 }
@@ -229,7 +229,7 @@ fn state(at: &mut Columns<'_>) -> Result<State> {
     })
 }
 
-/// Reads a line of the attempt log, without the action's id.
+/// Reads a line of the attempt log. The first column, the action's id, is skipped.
 pub(super) fn attempt(row: &PgRow) -> Result<AttemptRow> {
     let mut columns = Columns { row, next: 1 };
     let at = &mut columns;

@@ -1,7 +1,7 @@
-//! The statements. Those over many rows take an array for each column.
+//! The SQL statements. A statement over many rows takes one array for each column.
 //!
-//! Each answer that writes or claims carries `statement_timestamp()`. It is the time of the statement. The time of the
-//! transaction may be long ago.
+//! Each statement that writes or claims also returns `statement_timestamp()`, the time of the statement. The time of
+//! the transaction would be wrong, since the transaction may have begun long ago.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -76,7 +76,7 @@ fn unnest<'a>(types: impl Iterator<Item = &'a str>, first: usize) -> String {
     format!("unnest({})", each.join(", "))
 }
 
-/// Inserts or completes lines of the attempt log, for those whose action is in `taken`.
+/// Inserts or completes lines of the attempt log, if their action is in `taken`.
 fn logged(first: usize) -> String {
     let all = columns::ATTEMPT.join(", ");
     let assigned = columns::assigned(&columns::ENDED, "excluded");
@@ -112,8 +112,8 @@ static CHANGE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The same for one row. Its plan needs no join: the row is found by its id in any transaction, however new the table
-/// is.
+/// The change of one row. Its plan needs no join, so the row is found by its id in any transaction, even in a new
+/// table.
 static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
     let value = |index: usize, kind: &str| format!("(${}::{kind}[])[1]", index + 3);
     let typed = columns::CHANGING.into_iter().zip(CHANGING_TYPES).enumerate();
@@ -130,7 +130,7 @@ static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The columns of a row, before those that a select adds.
+/// Defines a statement that selects the columns of an action, and then those that the statement adds.
 macro_rules! select {
     ($name:ident, $rest:literal) => {
         static $name: LazyLock<String> =
@@ -178,7 +178,7 @@ fn claim(which: &str) -> String {
     )
 }
 
-/// The statements of a claim, of changes, and of the change of one row. Tests look at their plans.
+/// The statements of a claim, of a change of several rows, and of a change of one row. Tests look at their plans.
 #[cfg(feature = "testing")]
 pub(super) fn texts() -> [&'static str; 3] {
     [&CLAIM, &CHANGE, &CHANGE_ONE]
@@ -186,13 +186,14 @@ pub(super) fn texts() -> [&'static str; 3] {
 
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
     let trouble = match &e {
-        // A fatal error ended the connection, or refused it: the server shuts down, starts, or accepts no connections.
+        // A fatal error that ended the connection or refused it, because the server shuts down, starts, or accepts no
+        // connections.
         sqlx::Error::Database(said) if ended_the_connection(said.as_ref()) => Trouble::Away,
         sqlx::Error::Database(said) => match said.code().as_deref().unwrap_or_default() {
             "40001" | "40P01" => Trouble::Again,
             "55P03" => Trouble::Busy,
             "42P01" | "42703" | "3F000" | "42883" => Trouble::Foreign,
-            // The connection was lost, or the server shuts down, starts up, is out of resources, or is a standby that
+            // The connection was lost, or the server shuts down, starts up, has no resources left, or is a standby that
             // cannot write.
             code if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") => {
                 Trouble::Away
@@ -213,14 +214,15 @@ fn ended_the_connection(said: &dyn sqlx::error::DatabaseError) -> bool {
     matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
 }
 
-/// A connection in a transaction, and how statements are sent on it.
+/// A connection in a transaction, with the setting for prepared statements.
 pub(super) struct Session<'c> {
     pub(super) conn: &'c mut PgConnection,
-    /// Whether statements are kept by name. Without names each is parsed again, and none outlives its transaction.
+    /// Whether statements are kept by name. Without names each statement is parsed again, and none outlives its
+    /// transaction.
     pub(super) prepared: bool,
 }
 
-/// The result of a statement over many rows: which were taken, and the database's time.
+/// The result of a statement over many rows: the ids of the rows that were written, and the database's time.
 type TakenIds = (HashSet<ActionId>, DbClock);
 
 impl Session<'_> {
@@ -228,7 +230,7 @@ impl Session<'_> {
         sqlx::query(text).persistent(self.prepared)
     }
 
-    /// Inserts rows. Returns the ids of those whose key was new.
+    /// Inserts rows. Returns the ids of the rows whose key was new.
     pub(super) async fn insert(&mut self, inserts: &[&Insert]) -> Result<TakenIds> {
         let actions: Vec<&Action> = inserts.iter().map(|insert| &insert.action).collect();
         let states: Vec<_> = actions.iter().map(|action| &action.state).collect();
@@ -239,7 +241,7 @@ impl Session<'_> {
         self.taken(query).await
     }
 
-    /// Changes rows. Returns the ids of those that still stood as the machine saw them.
+    /// Changes rows. Returns the ids of those that had not changed since the machine saw them.
     pub(super) async fn change(&mut self, writes: &[(ActionId, &Write)]) -> Result<TakenIds> {
         let ids: Vec<Uuid> = writes.iter().map(|(id, _)| rows::uuid(*id)).collect();
         let from: Vec<i64> = writes.iter().map(|(_, write)| rows::count(write.from)).collect();
@@ -333,7 +335,7 @@ impl Session<'_> {
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::action).collect()
     }
 
-    /// Takes due rows of a dependency.
+    /// Claims due rows of a dependency.
     pub(super) async fn claim_due(
         &mut self,
         dependency: &str,
@@ -350,7 +352,7 @@ impl Session<'_> {
         self.claimed(query).await
     }
 
-    /// Takes one row, if it is due.
+    /// Claims one row, if it is due.
     pub(super) async fn claim_one(
         &mut self,
         id: ActionId,
@@ -374,7 +376,7 @@ impl Session<'_> {
             None => None,
         };
         let readable = rows.iter().filter_map(|row| {
-            // A row that cannot be read must not hold up the others. It is left until its lease ends.
+            // A row that cannot be read must not stop the others. It is left as it is until its lease ends.
             rows::action(row).inspect_err(|e| tracing::error!(error = %e, "a row cannot be read")).ok()
         });
         Ok((readable.collect(), clock))

@@ -1,14 +1,14 @@
 //! SQLite: one file, one writer, many readers.
 //!
-//! It uses the write-ahead log with `synchronous = FULL`: a commit is on the disk when it returns. The often
-//! recommended `NORMAL` loses the last commits when the power fails, and with them the attempts that were already sent.
-//! FULL costs one wait for the disk for each commit. Group commit shares that wait among all writers.
+//! The ledger uses the write-ahead log with `synchronous = FULL`: a commit is on the disk when it returns. `NORMAL` is
+//! often recommended. But if the power fails, it loses the last commits, and so the records of attempts that were
+//! already sent. FULL waits for the disk once for each commit, and group commit shares that wait among all writers.
 //!
-//! Transactions begin as IMMEDIATE. A transaction that reads first and wants to write later is refused without any wait
-//! when another one has written meanwhile (SQLITE_BUSY_SNAPSHOT).
+//! Transactions begin as IMMEDIATE. Otherwise a transaction that first reads and then wants to write is refused without
+//! any wait if another one has written meanwhile (SQLITE_BUSY_SNAPSHOT).
 //!
-//! An application may use the same file with its own connections. Its transactions and the ledger's wait for each
-//! other.
+//! An application may use the same file with its own connections. The application's transactions and the ledger's wait
+//! for each other.
 
 mod migrations;
 mod rows;
@@ -36,7 +36,7 @@ use super::{
 pub(crate) use statements::failed;
 use writer::stamp;
 
-/// How long a statement waits for another connection's transaction before it is run again.
+/// How long a statement waits for another connection's transaction before it fails as busy. Then it is run again.
 const BUSY: Duration = Duration::from_secs(2);
 
 /// Actions in an SQLite file.
@@ -54,11 +54,11 @@ impl std::fmt::Debug for Sqlite {
 }
 
 impl Sqlite {
-    /// Opens or makes a file, and starts the writer on the current runtime.
+    /// Opens a file, or makes it, and starts the writer on the current runtime.
     ///
     /// # Errors
     ///
-    /// The file cannot be opened, or does not take `synchronous = FULL` and the write-ahead log.
+    /// If the file cannot be opened, or does not allow `synchronous = FULL` and the write-ahead log.
     pub async fn open(file: impl AsRef<Path>) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         Sqlite::with(options).await
@@ -68,7 +68,7 @@ impl Sqlite {
     ///
     /// # Errors
     ///
-    /// As [`Sqlite::open`], and for a URL of another form.
+    /// As [`Sqlite::open`], and if the URL has another form.
     pub async fn connect(url: &str) -> Result<Sqlite> {
         let options: SqliteConnectOptions =
             url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
@@ -90,13 +90,14 @@ impl Sqlite {
         Ok(Sqlite { options, readers, lanes: Lanes::start(vec![writer]) })
     }
 
-    /// How the application opens its own connections to this file, so that their commits are as durable.
+    /// The options with which the application should open its own connections to this file, so that their commits are
+    /// as durable.
     #[must_use]
     pub fn options(&self) -> SqliteConnectOptions {
         self.options.clone()
     }
 
-    /// The statement of a claim.
+    /// The statement of a claim. Tests look at its plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn claim_text() -> &'static str {
@@ -104,7 +105,7 @@ impl Sqlite {
     }
 }
 
-/// Adds what makes a connection's commits durable.
+/// Adds the settings that make the commits of a connection durable.
 fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .journal_mode(SqliteJournalMode::Wal)
@@ -245,7 +246,7 @@ impl Store for Sqlite {
 }
 
 impl Sqlite {
-    /// A connection beside the writer's. Its writes take the write lock as those of any other program would.
+    /// A connection besides the writer's. Its writes take the write lock, as those of any other program do.
     pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
         self.readers.acquire().await.map_err(failed)
     }

@@ -1,4 +1,5 @@
-//! Turns rows of SQLite into values, and values into rows. Times are microseconds, ids are text, booleans are 0 and 1.
+//! Turns rows of SQLite into values, and values into rows. Times are microseconds, ids are text, and booleans are 0 and
+//! 1.
 
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -12,7 +13,7 @@ use crate::store::{Result, words};
 
 pub(super) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
 
-/// A count as the table keeps it. No count comes near the end of an `i64`.
+/// A count in the table's type. No count comes near the largest `i64`.
 pub(super) fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

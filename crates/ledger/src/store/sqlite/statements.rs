@@ -1,8 +1,9 @@
-//! The statements, each over many rows.
+//! The SQL statements, each over many rows.
 //!
-//! Each statement is a way to the writer's thread and back. A statement of several rows costs little more than one of a
-//! single row, but its text depends on their number. So there are texts for a few sizes, and their prepared statements
-//! are kept. What is missing to the next size is filled with rows of NULLs, which no statement takes.
+//! Each statement has to be sent to the thread of the connection, and its result has to come back. So a statement over
+//! several rows costs little more than one over a single row. But its text depends on the number of rows. So there are
+//! texts for a few numbers of rows, and their prepared statements are kept. If there are fewer rows, the rest is filled
+//! with rows of NULLs, which no statement takes.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -18,7 +19,7 @@ use crate::store::{Counts, Filter, Insert, Result, Standing, Swept, columns, wor
 
 use super::rows;
 
-/// The numbers of rows in one statement; the last is a whole batch.
+/// The numbers of rows that a statement can have. The last one is a whole batch.
 const SIZES: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, BATCH];
 
 /// The text of a statement for each of [`SIZES`].
@@ -33,7 +34,7 @@ impl Sized {
         Sized { texts: SIZES.map(|size| text(vec![row.as_str(); size].join(", "))), columns }
     }
 
-    /// Runs one statement for each piece of `rows`, which is at most a batch; `bind` binds its rows.
+    /// Runs one statement for each part of `rows`. A part has at most the size of a batch, and `bind` binds its rows.
     fn each<'r, T>(
         &'static self,
         rows: &'r [T],
@@ -85,7 +86,7 @@ static ATTEMPT: LazyLock<Sized> = LazyLock::new(|| {
     Sized::new(text, columns::ATTEMPT.len())
 });
 
-/// The columns of a row, before those that a select adds.
+/// Defines a statement that selects the columns of an action, and then those that the statement adds.
 macro_rules! select {
     ($name:ident, $rest:literal) => {
         static $name: LazyLock<String> =
@@ -148,7 +149,7 @@ pub(crate) fn failed(e: sqlx::Error) -> StoreError {
     StoreError::new(trouble, e)
 }
 
-/// Inserts rows. Returns the ids of those whose key was new.
+/// Inserts rows. Returns the ids of the rows whose key was new.
 pub(super) async fn insert(conn: &mut SqliteConnection, inserts: &[&Insert]) -> Result<HashSet<ActionId>> {
     let mut taken = HashSet::with_capacity(inserts.len());
     let bind = |query, insert: &&Insert| {
@@ -164,7 +165,7 @@ pub(super) async fn insert(conn: &mut SqliteConnection, inserts: &[&Insert]) -> 
     Ok(taken)
 }
 
-/// Changes rows. Returns the ids of those that still stood as the machine saw them.
+/// Changes rows. Returns the ids of those that had not changed since the machine saw them.
 pub(super) async fn change(
     conn: &mut SqliteConnection,
     writes: &[(ActionId, &Write)],
@@ -240,7 +241,7 @@ async fn many(query: rows::Statement<'_>, conn: &mut SqliteConnection) -> Result
     query.fetch_all(conn).await.map_err(failed)?.iter().map(rows::action).collect()
 }
 
-/// Takes due rows of a dependency.
+/// Claims due rows of a dependency.
 pub(super) async fn claim_due(
     conn: &mut SqliteConnection,
     dependency: &str,
@@ -256,14 +257,14 @@ pub(super) async fn claim_due(
         .bind(now.as_micros())
         .bind(most);
     let rows = query.fetch_all(conn).await.map_err(failed)?;
-    // A row that cannot be read must not hold up the others. It is left until its lease ends.
+    // A row that cannot be read must not stop the others. It is left as it is until its lease ends.
     let readable = rows.iter().filter_map(|row| {
         rows::action(row).inspect_err(|e| tracing::error!(error = %e, "a row cannot be read")).ok()
     });
     Ok(readable.collect())
 }
 
-/// Takes one row, if it is due.
+/// Claims one row, if it is due.
 pub(super) async fn claim_one(
     conn: &mut SqliteConnection,
     id: ActionId,

@@ -14,7 +14,8 @@ use crate::store::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettl
 
 use super::statements::{self, failed};
 
-/// The database's time. SQLite has none of its own: all its processes share the machine's clock.
+/// The time that counts as the database's. SQLite has no clock of its own: all processes that use the file share the
+/// machine's clock.
 pub(super) fn stamp() -> Stamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Stamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
@@ -22,12 +23,12 @@ pub(super) fn stamp() -> Stamp {
 
 pub(super) struct Writer {
     options: SqliteConnectOptions,
-    /// `None` after the connection broke.
+    /// The connection; `None` after it was lost.
     conn: Option<SqliteConnection>,
 }
 
 impl Writer {
-    /// Makes a writer over `conn`, once its commits are found to be durable.
+    /// Makes a writer that uses `conn`, after a check that its commits are durable.
     pub(super) async fn new(options: SqliteConnectOptions, mut conn: SqliteConnection) -> Result<Writer> {
         verify(&mut conn).await?;
         Ok(Writer { options, conn: Some(conn) })
@@ -73,7 +74,7 @@ impl Batch<SqliteConnection> for Writer {
 
 async fn transaction(conn: &mut SqliteConnection, jobs: &[&Job<SqliteConnection>]) -> Result<Vec<Answer>> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    // The time is read with the write lock held, so everything written before has an earlier time.
+    // The time is read while the write lock is held. So everything that was written before has an earlier time.
     let now = stamp();
     let inserts: Vec<&Insert> = jobs
         .iter()
@@ -141,7 +142,7 @@ async fn recorded(
     Ok(Answer::Recorded(Recorded::Existing(Box::new(found))))
 }
 
-/// What is written together with a change that was taken.
+/// Does what has to be written together with a change that was taken.
 async fn followed(
     conn: &mut SqliteConnection,
     change: &Change<SqliteConnection>,
@@ -151,7 +152,7 @@ async fn followed(
     if !changed.contains(&id) {
         let found = statements::load(conn, id).await?;
         return Ok(match found {
-            // This is the same change: it was taken before, and its answer was lost.
+            // The row is exactly as this change makes it: the change was taken earlier, and its answer was lost.
             Some(action) if action.state == change.write.to => Changed::Taken,
             other => Changed::Stale(other.map(Box::new)),
         });
@@ -181,7 +182,7 @@ async fn scope_settled(
         Ok(writes) => writes,
         Err(why) => return Ok(Err(why)),
     };
-    // There is no other writer, so nothing has moved since the members were read.
+    // There is no other writer, so no member has changed since it was read.
     settle_members(conn, &mut members, writes, now).await?;
     for member in &members {
         if let Some(follow) = follow {
