@@ -36,7 +36,7 @@ enum Happens {
     TimesOut(Handle),
     /// A wait before a repeat is over.
     Waited(Handle),
-    /// At a station, something begins or stops going wrong.
+    /// At a station, something starts or stops going wrong.
     Changes { station: u32 },
     /// The caller of the call gives up waiting for it.
     Leaves(Handle),

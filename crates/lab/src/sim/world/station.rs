@@ -47,12 +47,12 @@ impl Working {
         }
     }
 
-    /// The moments at which something begins or stops going wrong.
+    /// The moments at which something starts or stops going wrong.
     pub(super) fn changes(&self) -> impl Iterator<Item = Time> + '_ {
         self.setup.troubles.iter().flat_map(|trouble| [trouble.from, trouble.to])
     }
 
-    /// Something began or stopped going wrong.
+    /// Something started or stopped going wrong.
     pub(super) fn change(&mut self, now: Time) {
         self.capacity = 1.0;
         for trouble in &self.setup.troubles {
