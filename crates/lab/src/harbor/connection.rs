@@ -1,6 +1,6 @@
 //! One connection, and the life of one request on it.
 //!
-//! hyper speaks the protocol. hyper cannot do everything that a fault asks for: it does not reset a connection, write
+//! hyper speaks the protocol, but it cannot do everything that a fault asks for: it does not reset a connection, write
 //! garbage, or end a body too early. For this, the request's handler sends an [`Order`] to its connection. The
 //! connection takes the socket back from hyper and carries the order out.
 

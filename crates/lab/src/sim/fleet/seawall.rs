@@ -55,8 +55,8 @@ pub struct SeawallPolicy {
 /// What a caller that leaves proves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leaving {
-    /// The rule of the machines: a caller that leaves proves nothing by itself. While it is open whether the endpoint
-    /// hangs, the attempt is followed to its real ending.
+    /// The rule of the machines: a caller that leaves proves nothing by itself. While it is not known whether the
+    /// endpoint hangs, the attempt is followed to its real ending.
     #[default]
     Witnesses,
     /// The obvious rule, for comparison; it works with one endpoint only. While the window holds no success, any wait

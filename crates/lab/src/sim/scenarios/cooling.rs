@@ -65,7 +65,7 @@ const LASTS: usize = 1;
 const LONG: usize = 60;
 /// How many seconds are observed after that, in those studies.
 const AFTER: usize = 15;
-/// How many times a call that was told to come back is made again.
+/// How many times a call is made again after an answer or a refusal that names a time.
 const RETURNS: u8 = 3;
 /// The tenant whose quota is used up.
 const TENANT: u32 = 1;

@@ -226,7 +226,7 @@ fn world(study: &Study<'_>, dependency: &Dependency, what: What, arm: &Variant) 
     let station = Station::workers(workers as u32, Spread::Exponential(workers / capacity));
     let station = Station { hears_cancels: knobs.word("cancels") == "heard", ..station };
     let station = station.troubled(FROM, FROM + what.lasts, what.wrong);
-    // A call may take as long as its total deadline, and a call that began at the end must have ended too.
+    // The run is longer by the total deadline, so that even calls that begin late have ended.
     let longest = dependency.seawall.total.unwrap_or(arm.read * 3).as_secs_f64().min(600.0);
     let horizon = FROM + what.lasts + knobs.number("after") + longest;
     let mut world = World::new(callers, arm.policy.clone(), per_second, station, horizon);
