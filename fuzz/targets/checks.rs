@@ -1,4 +1,4 @@
-//! What must hold for any bytes at all, for each parser of ours. The fuzz targets and the tests of the gateway
+//! Checks what must hold for each parser of ours, whatever its input is. The fuzz targets and the tests of the gateway
 //! (`tests/parsers.rs`) both use these checks.
 
 use std::convert::Infallible;
@@ -17,17 +17,17 @@ use seawall_gateway::callers::framing::Framing;
 use seawall_gateway::config;
 use seawall_lab::harbor::{Fault, Script};
 
-/// A check, which panics where a parser is wrong.
+/// A check. It panics if a parser is wrong.
 pub(crate) type Check = fn(&[u8]);
 
 /// Each target with its name.
 pub(crate) const TARGETS: [(&str, Check); 5] =
     [("config", config), ("times", times), ("framing", framing), ("answers", answers), ("faults", faults)];
 
-/// A configuration is read, or every mistake in it has its place; no secret is shown.
+/// Either a configuration is read, or every mistake in it has a place. No secret is shown.
 pub(crate) fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    // Files belong to the machine, and not to the text.
+    // A text that names files is skipped, since the files depend on the machine.
     if text.contains("file:") {
         return;
     }
@@ -51,7 +51,7 @@ pub(crate) fn config(bytes: &[u8]) {
     }
 }
 
-/// Times are read as written, or not at all.
+/// Times are either read as they are written, or not at all.
 pub(crate) fn times(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Some(time) = seawall_gateway::request::headers::grpc_timeout(text) {
@@ -65,7 +65,8 @@ pub(crate) fn times(bytes: &[u8]) {
     }
 }
 
-/// The framing finds the same requests as hyper, or holds them for doubtful, however the bytes are cut.
+/// The framing finds the same requests as hyper, up to the first request that it calls doubtful. The result does not
+/// depend on how the bytes are cut.
 pub(crate) fn framing(bytes: &[u8]) {
     const LIMIT: usize = 1 << 20;
     let Some((seed, bytes)) = bytes.split_first() else { return };
@@ -109,7 +110,7 @@ pub(crate) fn answers(bytes: &[u8]) {
     }
 }
 
-/// A fault or a script is read, or the error says what is wrong.
+/// Either a fault or a script is read, or the error says what is wrong.
 pub(crate) fn faults(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Err(error) = text.parse::<Fault>() {
@@ -120,10 +121,10 @@ pub(crate) fn faults(bytes: &[u8]) {
     }
 }
 
-/// What the framing says when it sees one byte at a time.
+/// What the framing finds if it reads one byte at a time.
 struct Followed {
     doubtful_from: Option<u64>,
-    /// Method and target of each head, in order.
+    /// The method and target of each head, in order.
     heads: Vec<String>,
 }
 
@@ -148,14 +149,14 @@ fn first_line(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == b'\r').unwrap_or(bytes.len());
     let line = String::from_utf8_lossy(&bytes[..end]);
     let before = line.rsplit_once(' ').map_or("", |(before, _)| before);
-    // The target as hyper gives it, for example without a fragment.
+    // The target in the form that hyper gives, for example without a fragment.
     match before.split_once(' ').map(|(method, target)| (method, target.parse::<Uri>())) {
         Some((method, Ok(uri))) => format!("{method} {uri}"),
         _ => before.to_owned(),
     }
 }
 
-/// Method and target of each request that hyper hands over; bodies are read to their end.
+/// The method and target of each request that hyper finds. Bodies are read to their end.
 fn requests(bytes: &[u8]) -> Vec<String> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&seen);
@@ -171,7 +172,7 @@ fn requests(bytes: &[u8]) -> Vec<String> {
     let tape = Tape { bytes: bytes.to_vec(), read: 0 };
     let mut connection = pin!(http1::Builder::new().serve_connection(tape, service));
     let mut context = Context::from_waker(Waker::noop());
-    // Nothing here waits for more than the next poll.
+    // Polling again is always enough to make progress, so the loop ends.
     for _ in 0..bytes.len() + 1000 {
         if connection.as_mut().poll(&mut context).is_ready() {
             break;
@@ -181,7 +182,7 @@ fn requests(bytes: &[u8]) -> Vec<String> {
     seen.clone()
 }
 
-/// A recorded connection. What is written to it is not kept.
+/// A connection that plays recorded bytes. What is written to it is not kept.
 struct Tape {
     bytes: Vec<u8>,
     read: usize,

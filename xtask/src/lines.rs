@@ -1,8 +1,8 @@
-//! `cargo xtask lines`: lines of production code for each crate, at two commits.
+//! `cargo xtask lines`: counts the lines of production code of each crate, at two commits.
 //!
-//! A line counts if a token of code stands on it. Comments, docs, blank lines and everything that is built for tests
-//! alone do not count. Both commits are first formatted by today's rustfmt with today's settings, so that a change of
-//! layout is no change.
+//! A line counts if there is a token of code on it. Comments, docs, blank lines and code that is built only for tests
+//! do not count. Both commits are first formatted by today's rustfmt with today's settings, so a change of the layout
+//! does not change the counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     to: String,
 }
 
-/// Prints a table: each crate before and after.
+/// Prints a table with the lines of each crate before and after.
 pub(crate) fn compare(options: &Options) -> Outcome<()> {
     let (before, after) = (at(&options.from)?, at(&options.to)?);
     let crates: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -86,7 +86,8 @@ fn counted(files: &[Source]) -> Outcome<BTreeMap<String, usize>> {
     let mut of_crates: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (folder, root) in roots(files) {
         let tree = Tree::read(root, files)?;
-        // A file that a path brings in from outside of the crate is counted where it lies.
+        // A `path` attribute can bring in a file from outside of the crate. Such a file counts in the crate that
+        // contains it.
         let own = tree.modules.into_iter().map(|module| module.file).filter(|file| file.starts_with(folder));
         of_crates.entry(folder.to_owned()).or_default().extend(own);
     }
@@ -110,7 +111,7 @@ fn lines_of(text: &str) -> Outcome<usize> {
     Ok(lines.difference(&tests.0).count())
 }
 
-/// Adds the lines on which tokens stand, docs left out.
+/// Adds the numbers of the lines that have a token of code, without docs.
 fn take(tokens: TokenStream, lines: &mut BTreeSet<usize>) {
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
@@ -138,7 +139,7 @@ fn take(tokens: TokenStream, lines: &mut BTreeSet<usize>) {
     }
 }
 
-/// `doc = "…"`, which is also the form in which a doc comment is parsed.
+/// Whether these tokens are `doc = "…"`. A doc comment is parsed to this form, too.
 fn is_doc(tokens: TokenStream) -> bool {
     let mut tokens = tokens.into_iter();
     matches!(tokens.next(), Some(TokenTree::Ident(word)) if word == "doc")
@@ -149,7 +150,7 @@ fn add(span: Span, lines: &mut BTreeSet<usize>) {
     lines.extend(span.start().line..=span.end().line);
 }
 
-/// The lines of what is built for tests alone.
+/// The numbers of the lines that are built only for tests.
 struct Tests(BTreeSet<usize>);
 
 impl Tests {
@@ -159,7 +160,7 @@ impl Tests {
         tests
     }
 
-    /// Keeps the lines of `what` if it is for tests. Otherwise it looks into it.
+    /// If `what` is only for tests, its lines are added and the result is `true`. Otherwise its parts are examined.
     fn keep(&mut self, attributes: &[Attribute], what: &impl Spanned) -> bool {
         let is_test = is_test(attributes);
         if is_test {
@@ -247,7 +248,7 @@ mod tests {
 
     #[test]
     fn lines_with_code_count_and_those_of_tests_do_not() {
-        // These are: use, derive, struct, field, brace; impl, fn, three lines of text, two braces.
+        // The twelve lines are: use, derive, struct, field, brace; impl, fn, three lines of text, two braces.
         assert_eq!(lines_of(FILE).unwrap(), 12);
         assert_eq!(lines_of("#![cfg(test)]\nfn a() {}\n").unwrap(), 0);
     }

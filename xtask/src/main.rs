@@ -1,7 +1,7 @@
 //! The project's own commands: `cargo xtask test` and `cargo xtask bench`.
 //!
-//! They stand here and not in shell scripts, so that the compiler checks them and they run with nothing installed but
-//! Rust. They name what else they need, and install it where they may.
+//! They are not shell scripts, so the compiler checks them, and they need only Rust to start. If a command needs
+//! something else, it says so, and installs it if it is allowed to.
 
 mod bench;
 mod house;
@@ -28,7 +28,7 @@ enum Task {
     Test(suite::Options),
     /// The end-to-end stories alone.
     Stories(stories::Options),
-    /// The simulator's known figures, from several first seeds; the tests use one.
+    /// The simulator's known figures, with several first seeds; the tests use only one.
     Simulate {
         /// How many first seeds, 1000 apart.
         #[arg(long, default_value_t = 5)]
@@ -57,9 +57,9 @@ enum Task {
 enum Measured {
     /// The gateway beside other proxies: CPU per request, rate, added latency, memory.
     Gateway(bench::Options),
-    /// The gateway's memory with callers that do not read their answers, or whose uploads stand still.
+    /// The gateway's memory with callers that do not read their answers, or whose uploads make no progress.
     SlowReaders(bench::SlowOptions),
-    /// Good calls beside thousands of callers that read slowly or have stopped to send, and the memory that remains
+    /// Good calls beside thousands of callers that read slowly or have stopped sending, and the memory that is left
     /// after these
     BesideStalled(bench::BesideOptions),
     /// The simulator: events a second, and a hundred thousand callers.

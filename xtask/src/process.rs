@@ -1,9 +1,9 @@
-//! Other programs: run to their end, or kept as servers.
+//! Runs other programs: to their end, or as servers.
 //!
-//! The obvious rule, "kill the child when done", leaves grandchildren behind (nginx's workers outlive a killed master).
-//! It leaves everything behind when this process itself is killed. So each server leads its own process group, is asked
-//! to end by the kernel when its parent is gone (`setpriv --pdeathsig`), and its whole group is ended when [`Server`]
-//! is dropped. No other process is ever signalled.
+//! The obvious rule is to kill the child at the end. It leaves grandchildren behind (nginx's workers outlive a killed
+//! master), and if this process itself is killed, it leaves everything behind. So each server leads its own process
+//! group. When the server's parent is gone, the kernel signals the server to end (`setpriv --pdeathsig`). When
+//! [`Server`] is dropped, its whole group is ended. No other process is ever signalled.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What went wrong, in words for the person at the terminal.
+/// A result whose error is a text for the person at the terminal.
 pub(crate) type Outcome<T> = Result<T, String>;
 
 /// How long a server may take to end after SIGTERM, and then after SIGKILL.
@@ -25,7 +25,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root").to_path_buf()
 }
 
-/// Cargo's target folder, even where `CARGO_TARGET_DIR` moved it.
+/// Cargo's target folder; `CARGO_TARGET_DIR` is respected.
 pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => root().join(folder),
@@ -40,13 +40,13 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// What `cargo metadata` says of the workspace's own packages.
+/// What `cargo metadata` says about the packages of the workspace.
 pub(crate) fn metadata() -> Outcome<serde_json::Value> {
     let text = output(cargo().args(["metadata", "--format-version", "1", "--no-deps", "--quiet"]))?;
     serde_json::from_str(&text).map_err(|e| format!("cargo metadata: {e}"))
 }
 
-/// Runs a command to its end in this terminal. It is an error unless the command exits with 0.
+/// Runs a command to its end in this terminal. If it does not exit with 0, this is an error.
 pub(crate) fn run(command: &mut Command) -> Outcome<()> {
     let said = said(command);
     match command.stdin(Stdio::null()).status() {
@@ -56,8 +56,8 @@ pub(crate) fn run(command: &mut Command) -> Outcome<()> {
     }
 }
 
-/// Runs a command to its end and returns what it printed, standard output before standard error. It is an error, with
-/// the same text in it, unless the command exits with 0.
+/// Runs a command to its end and returns what it printed: standard output, then standard error. If it does not exit
+/// with 0, this is an error that contains the same text.
 pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     let said = said(command);
     let out =
@@ -75,12 +75,12 @@ pub(crate) fn said(command: &Command) -> String {
 /// The first program of this name on PATH.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    // Debian puts servers into sbin, which is not on the PATH of a plain user.
+    // Debian installs servers in sbin folders, which are not on the PATH of an ordinary user.
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// A loopback port that was free a moment ago.
+/// A loopback port that was free when this was called.
 pub(crate) fn free_port() -> Outcome<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("no free port: {e}"))?;
     listener.local_addr().map(|a| a.port()).map_err(|e| format!("no free port: {e}"))
@@ -94,8 +94,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `program`, only on the given CPUs (`taskset` syntax) if any are given. Its standard error goes into
-    /// `log`. Its standard output goes there, too, or into a pipe (see [`Server::stdout`]) if `piped`.
+    /// Starts `program`, and pins it to the given CPUs (`taskset` syntax) if there are any. Its standard error goes to
+    /// `log`. If `piped`, its standard output goes to a pipe (see [`Server::stdout`]), otherwise to `log` as well.
     pub(crate) fn start<A: AsRef<OsStr>>(
         name: &str,
         cpus: Option<&str>,
@@ -132,13 +132,13 @@ impl Server {
         self.child.id()
     }
 
-    /// The pipe of a server that was started with one. It can be taken once.
+    /// The pipe of a server that was started with a pipe. It can be taken once.
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// Waits until `GET path` on this loopback port is answered with 200. It is an error, with the end of the server's
-    /// log, if the server ended before, or after `patience`.
+    /// Waits until `GET path` on this loopback port is answered with 200. If the server ends first, or is not ready
+    /// after `patience`, this is an error that contains the end of the server's log.
     pub(crate) fn ready(&mut self, port: u16, path: &str, patience: Duration) -> Outcome<()> {
         let end = Instant::now() + patience;
         loop {
@@ -174,8 +174,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The first process is not waited for before the group is gone: until then its id, and with it the group's,
-        // cannot be given to another process.
+        // The first process is waited for only after the whole group is gone. Until then its id, which is also the id
+        // of the group, cannot be given to another process.
         for signal in ["TERM", "KILL"] {
             self.signal(signal);
             let end = Instant::now() + GRACE;
@@ -190,7 +190,7 @@ impl Drop for Server {
     }
 }
 
-/// The live processes of a process group, by id.
+/// The ids of the live processes of a process group.
 pub(crate) fn members(group: u32) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let ids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
@@ -201,16 +201,16 @@ pub(crate) fn members(group: u32) -> Vec<u32> {
     .collect()
 }
 
-/// The process group in a line of `/proc/PID/stat`; `None` for a zombie.
+/// The process group in a line of `/proc/PID/stat`; `None` for a zombie process.
 fn live_in_group(stat: &str) -> Option<u32> {
-    // The second field is the name in parentheses, which may itself hold spaces and parentheses.
+    // The second field is the name in parentheses. The name itself may contain spaces and parentheses.
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     let state = fields.next()?;
     let group = fields.nth(1)?.parse().ok()?;
     (state != "Z" && state != "X").then_some(group)
 }
 
-/// The status that `GET path` on a loopback port is answered with, if it is answered within a second.
+/// The status of the answer to `GET path` on a loopback port; `None` if there is no answer within a second.
 pub(crate) fn get_status(port: u16, path: &str) -> Option<u16> {
     let limit = Duration::from_secs(1);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -1,7 +1,6 @@
-//! `cargo xtask test`: everything that must pass before a change is taken, as a list of steps.
+//! `cargo xtask test`: a list of steps that must all pass before a change is accepted.
 //!
-//! A failed step does not hide the later ones: all run, and the list at the end says how each ended
-//! and how long it took.
+//! After a failed step the later steps still run. A list at the end says how each step ended and how long it took.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,13 +12,13 @@ use crate::{house, stories};
 /// The options of the suite.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Only this crate, as `policy` or `seawall-policy`; steps for the whole tree are left out.
+    /// Run only this crate, given as `policy` or `seawall-policy`; steps for the whole tree are left out.
     #[arg(long, value_name = "CRATE")]
     only: Option<String>,
     /// Install what is missing (as root this is the default).
     #[arg(long)]
     yes: bool,
-    /// Say what would run and what it needs, and stop.
+    /// Print what would run and what it needs, and stop.
     #[arg(long)]
     list: bool,
 }
@@ -57,7 +56,7 @@ fn packages() -> Outcome<Vec<String>> {
     Ok(all.iter().filter_map(|p| p["name"].as_str().map(str::to_owned)).collect())
 }
 
-/// One thing that passes or fails.
+/// One step, which passes or fails.
 struct Step {
     name: &'static str,
     /// Whether it is run with `--only`.
@@ -110,7 +109,7 @@ pub(crate) fn test(options: &Options) -> Outcome<()> {
     close(&done)
 }
 
-/// Prints how each step ended, and the closing line.
+/// Prints how each step ended, and a last line.
 fn close(done: &[(&str, Duration, Outcome<()>)]) -> Outcome<()> {
     println!();
     for (name, time, ended) in done {
@@ -156,13 +155,13 @@ fn tests(scope: &Scope) -> Outcome<()> {
     }
     nextest.args(["nextest", "run", "--locked", "--all-features", "--no-fail-fast"]).args(scope.args());
     if let Scope::Package(_) = scope {
-        // A crate may have no tests yet; the workspace must have some.
+        // A single crate may have no tests, but the workspace must have some.
         nextest.arg("--no-tests=warn");
     }
     run(&mut nextest)
 }
 
-/// Compares every scenario with what is known of it, from several first seeds.
+/// Compares every scenario with its known figures, with several first seeds.
 pub(crate) fn known_figures(seeds: u64) -> Outcome<()> {
     for round in 0..seeds {
         let seed = 1 + round * 1000;
@@ -199,8 +198,8 @@ fn docs(scope: &Scope) -> Outcome<()> {
         .args(scope.args()))
 }
 
-/// The client's sharing in every order of its threads: a package and a target folder of its own, since the flag would
-/// build everything anew.
+/// Tests the client's shared state with every order of its threads. This is a package with a target folder of its own,
+/// since the loom flag would otherwise rebuild everything.
 fn loom(_: &Scope) -> Outcome<()> {
     let manifest = root().join("crates/client/loom/Cargo.toml");
     let mut command = cargo();
@@ -214,6 +213,6 @@ fn deny(_: &Scope) -> Outcome<()> {
 
 fn machete(_: &Scope) -> Outcome<()> {
     let mut command: Command = needs::with_tools(cargo());
-    // This variable, which `cargo run` sets, would tell it that it is not called as a subcommand.
+    // `cargo run` sets this variable. With it, cargo-machete would think that it is not called as a subcommand.
     run(command.args(["machete", "--with-metadata"]).env_remove("CARGO_PKG_NAME"))
 }

@@ -1,9 +1,9 @@
-//! Addresses at which no connection comes about.
+//! Addresses to which no connection can be made.
 //!
-//! The obvious refused port, "bind, take the number, close", is a race: another process may take the number before the
-//! test connects. [`Refused`] keeps the port bound and does not listen, so the port stays refused for as long as the
-//! value lives. The obvious black hole, an unroutable address, depends on the network of the machine. [`BlackHole`] is
-//! a full backlog on loopback.
+//! The obvious way to get a port that refuses is to bind one, note its number and close it. This is a race: another
+//! process may take the number before the test connects. [`Refused`] keeps the port bound and does not listen, so the
+//! port stays refused for as long as the value lives. The obvious black hole, an unroutable address, depends on the
+//! network of the machine. [`BlackHole`] is a listener on loopback whose backlog is full.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-/// A port that refuses connections for as long as this lives.
+/// A port that refuses connections for as long as this value lives.
 #[derive(Debug)]
 pub struct Refused {
     address: SocketAddr,
@@ -22,20 +22,20 @@ impl Refused {
     /// Takes a free port on 127.0.0.1.
     ///
     /// # Errors
-    /// Those of binding.
+    /// If no port can be bound.
     pub fn open() -> io::Result<Refused> {
         let (bound, address) = bound()?;
         Ok(Refused { address, _bound: bound })
     }
 
-    /// The address at which nobody listens.
+    /// The address that refuses connections.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// A listener whose backlog is full: a connect gets no answer at all, and ends with the caller's connect timeout.
+/// A listener whose backlog is full. A connect gets no answer at all, so it lasts until the caller's connect timeout.
 ///
 /// Linux drops the first packet of a connection when the backlog is full; other systems may refuse instead.
 #[derive(Debug)]
@@ -46,14 +46,15 @@ pub struct BlackHole {
 }
 
 impl BlackHole {
-    /// How long a filler waits: on loopback the kernel answers in microseconds, if it answers.
+    /// How long a connection that fills the backlog may take. On loopback the kernel answers within microseconds, or
+    /// not at all.
     const FULL_AFTER: Duration = Duration::from_millis(100);
     const MOST_FILLERS: usize = 64;
 
     /// Listens on 127.0.0.1 and fills the backlog. Blocks the thread for about 100 ms.
     ///
     /// # Errors
-    /// Those of binding, and an error if the backlog does not fill.
+    /// If the address cannot be bound, or if the backlog does not fill.
     pub fn open() -> io::Result<BlackHole> {
         let (listener, address) = bound()?;
         listener.listen(0)?;

@@ -1,15 +1,15 @@
-//! Makes trouble on purpose, on loopback, in small known doses.
+//! Servers and simulations that fail on purpose, for tests. All servers run on loopback.
 //!
-//! - [`harbor`] is a payment provider that misbehaves on request and keeps its own books. The books are what matters: a
-//!   caller's *belief* about an effect is worth nothing until it is compared with what the provider did.
-//! - [`rogue`] is an upstream that breaks the rules of HTTP, or keeps them in the least convenient way. It is for
-//!   tests of clients and gateways.
-//! - [`sim`] is trouble in virtual time: callers, providers and outages, and the real policies between them.
-//! - [`dead_end`] holds addresses at which no connection comes about: one that refuses, and one that does not answer.
+//! - [`harbor`] is a payment provider that misbehaves on request and keeps its own books. The books show what the
+//!   provider really did, so a test can compare this with what a caller *believes*.
+//! - [`rogue`] is an upstream that breaks the rules of HTTP, or keeps them in the least convenient way. It is for tests
+//!   of clients and gateways.
+//! - [`sim`] simulates outages in virtual time: callers, providers, and the real policies between them.
+//! - [`dead_end`] has addresses to which no connection can be made: one that refuses, and one that does not answer.
 //!
-//! The obvious way to test a client is a mock that returns errors. It misses everything that happens below: bytes that
-//! were half written, a connection that closed between two requests, an answer that was made and lost. So everything
-//! here but the simulator is a real server on a real socket.
+//! The obvious way to test a client is a mock that returns errors. It misses everything that happens on the connection:
+//! bytes that are half written, a connection that closes between two requests, an answer that is made and then lost. So
+//! everything here except the simulator is a real server on a real socket.
 
 pub mod dead_end;
 pub mod harbor;

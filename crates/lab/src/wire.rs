@@ -1,4 +1,4 @@
-//! What both servers need below HTTP: telling HTTP/1.1 from HTTP/2, and ending a connection in a chosen way.
+//! What both servers need below HTTP: they tell HTTP/1.1 from HTTP/2, and end a connection in a chosen way.
 
 use std::io;
 use std::pin::Pin;
@@ -16,8 +16,8 @@ pub(crate) enum Speech {
     Http2,
 }
 
-/// Reads the first bytes and tells which protocol the caller speaks. The bytes are returned, too. `None`: the caller
-/// left first.
+/// Reads the first bytes and decides which protocol the caller speaks. It returns the protocol and these bytes; `None`
+/// if the caller left first.
 ///
 /// Four bytes decide: HTTP/2's preface begins with `PRI `, and HTTP/1.1 has no method of that name.
 pub(crate) async fn listen_in(stream: &mut TcpStream) -> io::Result<Option<(Speech, BytesMut)>> {
@@ -37,14 +37,14 @@ pub(crate) async fn listen_in(stream: &mut TcpStream) -> io::Result<Option<(Spee
     }
 }
 
-/// Ends the connection with a reset, not with an orderly close.
+/// Ends the connection with a reset instead of a normal close.
 pub(crate) fn reset(stream: TcpStream) {
-    // Where the option cannot be set the socket is gone already, so there is nothing to reset.
+    // If the option cannot be set, the socket is gone already, so there is nothing to reset.
     let _ = stream.set_zero_linger();
     drop(stream);
 }
 
-/// A stream some of whose bytes were read ahead. They are read again first.
+/// A stream from which some bytes were read ahead. Reading gives these bytes again first.
 pub(crate) struct Rewound<S> {
     ahead: Bytes,
     stream: S,
@@ -90,7 +90,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     }
 }
 
-/// A stream that a second writer may write to, between two frames of the first one.
+/// A stream to which a second writer may also write, between two frames of the first writer.
 #[derive(Clone)]
 pub(crate) struct Shared(pub(crate) Arc<TcpStream>);
 

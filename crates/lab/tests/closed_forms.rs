@@ -1,5 +1,5 @@
-//! Checks `seawall_lab::sim::closed_forms` against simulation, over a grid. The table of both is printed
-//! (`cargo test -p seawall-lab --test closed_forms -- --nocapture`).
+//! Compares `seawall_lab::sim::closed_forms` with simulations over a grid. The test prints a table of both:
+//! `cargo test -p seawall-lab --test closed_forms -- --nocapture`.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn tries(tries: u32) -> PeerPolicy {
     PeerPolicy::tries(tries, Waits::Full(0.1, 2.0))
 }
 
-/// What callers do, and what that is in the closed form: the attempts for each call, the tokens of each caller.
+/// The policies, each with its numbers in the closed form: the attempts for each call, and the tokens of each caller.
 fn policies() -> [(&'static str, PeerPolicy, f64, f64); 4] {
     let success = Budget::PerSuccess { per: 0.1, cap: 10.0, initial: 10.0 };
     let request = |per| Budget::PerRequest { per, cap: 10.0, initial: 10.0 };
@@ -71,7 +71,7 @@ fn recovery_takes_as_long_as_the_closed_form_says() {
             "{load:.1}   {lasts:>4} s × {left}   {name:<18}  {known:>9.1} s  {simulated:>7.1} s  {off:+.1}"
         );
         println!("{line}");
-        // It is a random walk around the fluid limit, which is wider where little capacity is left over.
+        // A simulation is a random walk around the fluid limit. It deviates more if little capacity is left over.
         if off.is_nan() || off.abs() > (0.15 * known).max(3.0) {
             wrong.push(line);
         }

@@ -1,5 +1,5 @@
-//! What Seawall's own defaults promise, with buckets full at the start, as in a fleet that has run for a long time. The
-//! scenarios with all their seeds show more: `seawall lab simulate metastable --callers 1000 -c …`.
+//! Tests what Seawall's own defaults promise. The buckets are full at the start, as in a fleet that has run for a long
+//! time. The scenarios use more seeds: `seawall lab simulate metastable --callers 1000 -c …`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,8 +67,8 @@ fn ten_thousand_callers_are_never_later_than_without_repeats() {
 
 #[test]
 fn quick_failures_whose_work_goes_on_do_not_hold_a_collapse() {
-    // A proxy answers 503 after 90 ms. With a timeout of a second that is no slow failure. The work goes on behind the
-    // proxy.
+    // A proxy answers 503 after 90 ms. With a timeout of a second this is not a slow failure. The station behind the
+    // proxy continues its work.
     let front = |callers, policy| {
         let mut world = storm(callers, 0.7, policy);
         world.providers[0].front = Some(Front { patience: Duration::from_millis(90), status: 503 });

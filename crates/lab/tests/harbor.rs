@@ -263,7 +263,7 @@ async fn kept_books_outlive_the_harbor() {
     let _ = running.await;
     drop(books);
 
-    // The process was killed in the middle of a line.
+    // As if the process had been killed in the middle of a line.
     let mut torn = std::fs::OpenOptions::new().append(true).open(&file).unwrap();
     std::io::Write::write_all(&mut torn, b"{\"seen\":{\"asked\":{\"method\":\"POST\"").unwrap();
     drop(torn);

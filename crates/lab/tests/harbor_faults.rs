@@ -1,4 +1,4 @@
-//! Each fault, as it looks from outside, and what the books say of it.
+//! Tests each fault: what a caller sees of it, and what the books say about it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod raw;
@@ -122,7 +122,7 @@ async fn hang_answers_nothing_until_the_caller_leaves() {
             .await;
         until(&books, |books| books.requests == 1 && books.in_flight == 1).await;
         assert_eq!(books.snapshot().effects, effects, "{fault}");
-        // A repeat finds the key free, or the work done.
+        // A repeat finds either that the key is free, or that the work is done.
         assert_eq!(charge(at, "k", fault).await.status, Some(200));
         assert_eq!((books.snapshot().in_flight, books.snapshot().max_in_flight), (1, 2));
         drop(caller);

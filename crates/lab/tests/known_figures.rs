@@ -1,4 +1,4 @@
-//! Every scenario finds what is known of it, with the number of seeds that users get.
+//! Tests that every scenario finds its known figures, with the same number of seeds as users get by default.
 //!
 //! `known/figures.toml` has the figures with their tolerances and public sources. Each test runs one whole scenario, as
 //! `seawall lab simulate NAME` does, and compares every figure of its studies. `SEAWALL_SIM_SEED=N` begins with another
@@ -45,7 +45,7 @@ fn tolerance(text: &str, value: f64) -> f64 {
     each.fold(0.0, f64::max)
 }
 
-/// What is wrong with a figure, if anything.
+/// How a figure differs from what is expected, if it does.
 fn differs(expected: &Expected, found: &Figure) -> Option<String> {
     let numbers: Vec<f64> = found.numbers().iter().map(|one| one.mean).collect();
     let right = match (&expected.is, &found.value) {

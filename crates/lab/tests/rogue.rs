@@ -93,7 +93,7 @@ async fn idle_connection_is_closed_after_its_time() {
     for (idle, ended) in [(Idle::Close(200 * MS), Ended::Closed), (Idle::Reset(200 * MS), Ended::Reset)] {
         let rogue = Rogue::builder().answer(Answer::ok("fine")).idle(move |_| idle.clone()).bind().unwrap();
         let mut caller = Caller::connect(rogue.address()).await;
-        // A request in time is served, and the time begins anew.
+        // A request that arrives in time is served, and the idle time starts again.
         let mut last = Instant::now();
         for _ in 0..3 {
             last = Instant::now();

@@ -1,4 +1,4 @@
-//! Rogues on HTTP/2, seen by the `h2` client.
+//! Tests of rogues on HTTP/2, with the `h2` client.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::time::{Duration, Instant};
@@ -87,7 +87,8 @@ async fn goaway_leaves_out_the_streams_above_and_drops_those_below() {
     let answers: Vec<_> = ["s1", "s3", "s5", "s7"].map(|id| post(&mut sender, id, b"")).into_iter().collect();
     for (answer, above) in answers.into_iter().zip([false, false, true, true]) {
         let error = answer.await.unwrap_err();
-        // Streams above the last id learn it from the GOAWAY. Those up to it learn only that the connection is gone.
+        // Streams above the last id see the GOAWAY as their error. The other streams see only that the connection is
+        // gone.
         assert_eq!(error.is_go_away(), above, "{error:?}");
     }
     assert_eq!(processed(&rogue.counts()), ["s1", "s3"]);
@@ -155,7 +156,7 @@ async fn departure_is_noticed_stream_by_stream() {
     rogue.until(|counts| counts.departures.len() == 2 && counts.open == 0).await;
 }
 
-/// A frame written by hand, for what a well-behaved client does not send.
+/// A frame written by hand, since a well-behaved client cannot send it.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     frame.extend_from_slice(&[kind, flags]);
@@ -164,7 +165,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Reads frames up to one of this kind and these flags.
+/// Reads frames until one has this kind and these flags.
 async fn read_up_to(stream: &mut TcpStream, kind: u8, flags: u8) -> Vec<u8> {
     loop {
         let mut head = [0; 9];
@@ -183,7 +184,7 @@ async fn request_that_completes_after_the_goaway_is_not_heard() {
     const END_HEADERS: u8 = 4;
     let rogue = Rogue::builder().acts([Act::GoAway { last: 0, then: Then::Keep }]).bind().unwrap();
     let mut stream = TcpStream::connect(rogue.address()).await.unwrap();
-    // HPACK, all but the authority from the static table: POST, http, /.
+    // HPACK for POST, http, / from the static table, and an authority as a literal.
     let request = b"\x83\x86\x84\x41\x05rogue";
     let opening = [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
@@ -194,7 +195,7 @@ async fn request_that_completes_after_the_goaway_is_not_heard() {
     stream.write_all(&opening.concat()).await.unwrap();
     let goaway = read_up_to(&mut stream, 7, 0).await;
     assert_eq!(goaway, [0; 8], "last stream 0, no error");
-    // The body of stream 1, and a ping whose answer says that it was read.
+    // The body of stream 1, and a ping. The answer to the ping says that the body was read.
     let late = [frame(0, END_STREAM, 1, b"late"), frame(6, 0, 0, b"question")];
     stream.write_all(&late.concat()).await.unwrap();
     assert_eq!(read_up_to(&mut stream, 6, 1).await, b"question");

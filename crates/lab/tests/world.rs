@@ -1,5 +1,5 @@
-//! The world of the simulator: callers that leave, callers that come back when they were told, and overloaded
-//! providers.
+//! Tests of the simulator's world: callers that leave, callers that come back at the time that they were told, and
+//! overloaded providers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn seawall() -> Policy {
     Policy::Seawall(Arc::new(SeawallPolicy::new(&Seawall::default(), 1, Duration::from_secs(1), true)))
 }
 
-/// One caller, a hundred calls a second, and half a second for each.
+/// One caller that makes a hundred calls a second to a provider that takes half a second for each.
 fn world(policy: Policy) -> World {
     World::new(1, policy, 100.0, Station::unbounded(Spread::Fixed(0.5)), 30.0)
 }
@@ -54,7 +54,8 @@ fn who_leaves_gets_no_answer_and_the_work_is_done_all_the_same() {
 
 #[test]
 fn two_attempts_are_followed_where_nobody_waits() {
-    // Each attempt is followed for 0.4 s, and two at the same time. For 0.1 s after a success none is followed.
+    // Each attempt is followed for 0.4 s, and two are followed at the same time. For 0.1 s after a success none is
+    // followed.
     let record = leaving(1.0, 0.1, seawall());
     assert!((80..=120).contains(&record.followed), "{}", record.followed);
     let record = leaving(0.5, 0.1, seawall());

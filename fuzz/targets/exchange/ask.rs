@@ -1,21 +1,22 @@
-//! What a caller asks, and how it breaks off.
+//! What a caller asks for, and how it breaks off.
 
 use std::fmt;
 
 use super::scenario::{Cursor, Cuts, Protocol, Shown};
 
-/// The method, and what a second delivery of the request would do.
+/// The method, and whether the request may be delivered twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Get,
     Head,
     /// A POST that must not be delivered twice.
     Post,
-    /// The same, with an operation that declares what its answers mean.
+    /// The same, with an operation that declares the meaning of its answers.
     Judged,
     /// A POST with an idempotency key.
     Keyed,
-    /// A POST with a key that is not sent: `Connection` names it, or it is empty. The dependency honours keys.
+    /// A POST with a key that is not sent on, because `Connection` names it or because it is empty. The dependency
+    /// honours keys.
     Nominated,
     Put,
 }
@@ -59,7 +60,7 @@ pub(crate) enum Upload {
     None,
     /// With its length.
     Length,
-    /// In chunks; over HTTP/2, without a length.
+    /// In chunks. Over HTTP/2 this means without a length.
     Chunks,
 }
 
@@ -74,7 +75,7 @@ pub(crate) enum Leaves {
     Stalls,
 }
 
-/// What is wrong with the request's own framing, over HTTP/1.1.
+/// What is wrong with the framing of an HTTP/1.1 request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     BothLengths,
@@ -89,13 +90,13 @@ pub(crate) enum Flaw {
 pub(crate) struct Ask {
     pub(crate) number: usize,
     pub(crate) kind: Kind,
-    /// Its target is as long as one can be. With the endpoint's base path before it, it is too long.
+    /// Whether the target has the maximum length. With the endpoint's base path before it, it is then too long.
     pub(crate) long: bool,
     pub(crate) upload: Upload,
     pub(crate) body: Vec<u8>,
     pub(crate) leaves: Option<Leaves>,
     pub(crate) flaw: Option<Flaw>,
-    /// Over HTTP/1.1, everything that is written. Over HTTP/2 it is empty.
+    /// Everything that is written over HTTP/1.1. For HTTP/2 it is empty.
     pub(crate) bytes: Vec<u8>,
     pub(crate) cuts: Cuts,
 }
@@ -174,7 +175,7 @@ impl Ask {
         if self.long { format!("{target}?{:x<1$}", "", LONGEST - 1 - target.len()) } else { target }
     }
 
-    /// Writes the request without its target, which is put in later. Returns the length of its head.
+    /// Writes the request without its target, which is added later. Returns the length of its head.
     fn write(&mut self) -> usize {
         let mut head = String::from("host: localhost\r\n");
         let length = self.body.len();
@@ -220,7 +221,7 @@ impl Ask {
         length
     }
 
-    /// The bytes over HTTP/1.1, with the request line.
+    /// The request line for HTTP/1.1, with which the bytes begin.
     pub(crate) fn line(&self, dependency: Protocol) -> String {
         format!("{} {} HTTP/1.1\r\n", self.kind.method(), self.target(dependency))
     }

@@ -1,4 +1,4 @@
-//! The caller: asks as the scenario says, and notes what it receives.
+//! The caller: it asks as the scenario says, and records what it receives.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use super::scenario::{Pause, Protocol, Shown};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Whole,
-    /// There was a head, and its body is visibly broken.
+    /// There was a head, and the caller can see that the body is broken.
     Broken(String),
     /// There was no head.
     Nothing(String),
@@ -29,7 +29,7 @@ pub(crate) struct Heard {
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Vec<(String, String)>,
     pub(crate) ended: Ended,
-    /// What is wrong with it, whatever was asked.
+    /// What is wrong with the answer, independently of the request.
     pub(crate) wrong: Option<String>,
 }
 
@@ -60,7 +60,8 @@ impl Heard {
     }
 }
 
-/// Longer than any call may take. The clock stands still while any party has something to do, so nobody waits for it.
+/// Longer than any call may take. The virtual clock does not advance while any party has something to do, so this wait
+/// takes no real time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A caller with its connection, if it has one.
@@ -100,7 +101,7 @@ impl Caller {
 
     async fn ask_line(&mut self, dependency: Protocol, ask: &Ask) -> Heard {
         let kept = self.line.take().filter(|line| {
-            // A connection that ended between two exchanges is not used again.
+            // A connection that has ended between two exchanges is not used again.
             matches!(line.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
         });
         let mut stream = match kept {
@@ -114,7 +115,7 @@ impl Caller {
         for (number, (pause, piece)) in ask.cuts.pieces(&ask.bytes).into_iter().enumerate() {
             pause.last().await;
             let piece = if number == 0 { [&line, piece].concat() } else { piece.to_vec() };
-            // The request may have been refused already.
+            // A write can fail because the request was refused already.
             if stream.write_all(&piece).await.is_err() {
                 break;
             }
@@ -194,7 +195,7 @@ impl Caller {
     }
 }
 
-/// Reads one answer, and says whether the connection may be used again.
+/// Reads one answer. Also returns whether the connection may be used again.
 async fn hear(stream: &mut TcpStream, no_body: bool) -> (Heard, bool) {
     let (mut bytes, mut end) = (Vec::new(), None);
     loop {
@@ -205,7 +206,7 @@ async fn hear(stream: &mut TcpStream, no_body: bool) -> (Heard, bool) {
                 let wrong = if whole.used < bytes.len() {
                     let behind = bytes[whole.used..].escape_ascii();
                     Some(format!("more than one answer: behind it came \"{behind}\""))
-                // A status beyond 599 is the dependency's own, and is passed on as it is.
+                // A status above 599 was made by the dependency, and is passed on unchanged.
                 } else if !whole.sure && whole.status < 600 {
                     Some(format!("an answer that is not plain: \"{}\"", bytes.escape_ascii()))
                 } else if bytes.starts_with(b"HTTP/1.0") {

@@ -1,4 +1,4 @@
-//! The dependency: accepts requests, notes each delivery, and answers as the scenario says.
+//! The dependency: it accepts requests, records each delivery, and answers as the scenario says.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -17,13 +17,13 @@ use super::scenario::{Answer, Pause, Protocol, Scenario, Shown};
 #[derive(Clone)]
 pub(crate) struct Delivery {
     pub(crate) number: usize,
-    /// All of it arrived.
+    /// Whether the whole request arrived.
     pub(crate) whole: bool,
     /// What arrived of its body.
     pub(crate) body: Vec<u8>,
-    /// The dependency said that it may be sent again.
+    /// Whether the dependency said that the request may be sent again.
     pub(crate) refused: bool,
-    /// What the answer to it amounts to; `None` where no answer was begun.
+    /// How the model reads the answer to it; `None` if no answer was begun.
     pub(crate) answer: Option<Reading>,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Debug for Delivery {
 #[derive(Default)]
 pub(crate) struct Log {
     pub(crate) deliveries: Vec<Delivery>,
-    /// What must not happen, whatever the scenario is.
+    /// What happened although it must never happen in any scenario.
     pub(crate) wrong: Vec<String>,
     /// The exchange that is under way.
     pub(crate) current: usize,
@@ -47,7 +47,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// The exchange of a delivery, and the number of the answer that it gets.
+    /// The exchange to which a delivery belongs, and the number of the answer that it gets.
     fn place(&self, place: usize) -> (usize, usize) {
         let number = self.deliveries[place].number;
         let before = self.deliveries[..place].iter().filter(|other| other.number == number).count();
@@ -74,7 +74,7 @@ impl Dependency {
     pub(crate) async fn listen(self, listener: TcpListener, protocol: Protocol) {
         while let Ok((stream, _)) = listener.accept().await {
             let _ = stream.set_nodelay(true);
-            // The kernel keeps nothing when a scenario is over.
+            // Connections are reset, so the kernel keeps nothing of them when a scenario is over.
             let _ = stream.set_zero_linger();
             let dependency = self.clone();
             tokio::spawn(async move {
@@ -86,7 +86,7 @@ impl Dependency {
         }
     }
 
-    /// Notes a delivery, and returns its place.
+    /// Records a delivery, and returns its index in the list.
     fn delivered(&self, number: usize, whole: bool, body: Vec<u8>) -> usize {
         self.read(|log| {
             log.deliveries.push(Delivery { number, whole, body, refused: false, answer: None });
@@ -94,7 +94,7 @@ impl Dependency {
         })
     }
 
-    /// The answer to a delivery, and what it amounts to.
+    /// The answer to a delivery. Also records how the model reads it.
     fn answer(&self, place: usize) -> Option<Answer> {
         self.read(|log| {
             let (number, before) = log.place(place);
@@ -112,7 +112,7 @@ impl Dependency {
         let mut bytes = Vec::new();
         // The reason why nothing more may come.
         let mut over = None;
-        // The delivery that is under way, and whether it was answered.
+        // The index of the delivery that is under way, and whether it was answered.
         let mut place: Option<(usize, bool)> = None;
         loop {
             let read = read_request(&bytes);
@@ -220,7 +220,7 @@ async fn read_more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> std::io::Resu
     }
 }
 
-/// Type, flags, stream and payload of the first frame, once it is there.
+/// The type, flags, stream and payload of the first frame, if it has arrived completely.
 fn take_frame(bytes: &mut Vec<u8>) -> Option<(u8, u8, u32, Vec<u8>)> {
     let head: [u8; 9] = bytes.get(..9)?.try_into().ok()?;
     let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
@@ -238,7 +238,7 @@ impl Pause {
                     tokio::task::yield_now().await;
                 }
             }
-            // Time stands still while any party has something to do.
+            // The virtual clock advances only when no party has anything to do.
             Pause::Rest => tokio::time::sleep(Duration::from_millis(1)).await,
             Pause::Long => tokio::time::sleep(super::stage::READ_TIMEOUT * 2).await,
         }
@@ -277,7 +277,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Why no other request may be sent after this answer.
+    /// Why no other request may be sent on this connection after this answer; `None` if one may.
     fn leaves(&self, reading: Option<&Reading>) -> Option<&'static str> {
         match reading {
             Some(Reading::Whole(whole)) if whole.used < self.all().len() => Some("a stale byte"),

@@ -1,5 +1,5 @@
-//! An answer over HTTP/2: a plain one, with up to three changes. It is written frame by frame, and judged by RFC 9113,
-//! section 8.1, from its steps alone.
+//! An answer over HTTP/2: a well-formed answer with up to three changes. It is written frame by frame. The model judges
+//! it by its steps alone, according to RFC 9113, section 8.1.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub(crate) enum Step {
         end: bool,
     },
     Reset(u32),
-    /// GOAWAY; `covers` says that the stream is still answered.
+    /// A GOAWAY. `covers` says whether the stream is still answered.
     GoAway {
         covers: bool,
     },
@@ -81,14 +81,14 @@ impl Frames {
         seen.broken(SILENT)
     }
 
-    /// Whether it says, rightly or wrongly, that the request was not processed.
+    /// Whether the dependency says, rightly or wrongly, that the request was not processed.
     pub(crate) fn refuse(&self) -> bool {
         let refuses =
             |step: &Step| matches!(step, Step::Reset(REFUSED_STREAM) | Step::GoAway { covers: false });
         self.steps.iter().any(refuses)
     }
 
-    /// Whether something follows that may keep a recipient from what came before it.
+    /// Whether something follows that may prevent a recipient from seeing what came before it.
     fn ends_badly(&self) -> bool {
         let bad = |step: &Step| match step {
             Step::Reset(code) => *code != NO_ERROR,
@@ -97,7 +97,7 @@ impl Frames {
             Step::Fields { .. } | Step::Data { .. } => false,
             Step::Pause(pause) => *pause == Pause::Long,
         };
-        // What follows the end of a stream is an error of the connection.
+        // Anything that follows the end of a stream is an error of the connection.
         let ends =
             |step: &Step| matches!(step, Step::Fields { end: true, .. } | Step::Data { end: true, .. });
         let end = self.steps.iter().position(ends).unwrap_or(0);
@@ -117,13 +117,14 @@ struct Seen {
 }
 
 impl Seen {
-    /// Takes in trailers once the answer is whole. An error without a reason says that the request was refused.
+    /// Takes one step of the answer. When the answer is complete, returns its trailers. An error without a reason says
+    /// that the request was refused.
     fn take(&mut self, step: &Step) -> Result<Option<Fields>, Option<&'static str>> {
         match step {
             Step::Pause(_) | Step::GoAway { covers: true } => Ok(None),
             Step::GoAway { covers: false } if self.head.is_none() => Err(None),
             Step::GoAway { covers: false } => {
-                // It contradicts the head that came before.
+                // This GOAWAY contradicts the head that came before.
                 self.sure = false;
                 Ok(None)
             }
@@ -149,7 +150,7 @@ impl Seen {
                 }
             }
             Step::Fields { fields, end } if self.head.is_some() => {
-                // This is forbidden, and most recipients ignore it.
+                // `:status` is forbidden in trailers, and most recipients ignore it.
                 self.sure &= fields.iter().all(|(name, _)| name != ":status");
                 if fields.iter().any(|(name, _)| name != ":status" && !plain(name)) {
                     return Err(Some("trailers that are malformed"));
@@ -170,7 +171,7 @@ impl Seen {
             _ => None,
         };
         let status = status.filter(|s| (100..=999).contains(s)).ok_or("a head without a status")?;
-        // There is no 101 over HTTP/2. It changes nothing, so it may be ignored like other interim heads.
+        // 101 does not exist over HTTP/2. It changes nothing, so a recipient may ignore it like other interim heads.
         self.sure &= status != 101;
         if fields[1..].iter().any(|(name, _)| !plain(name)) {
             return Err("a head with fields that HTTP/2 forbids");
@@ -220,8 +221,9 @@ impl Seen {
         })
     }
 
-    /// An answer without a body is whole with its head, whatever follows. An answer of known length is whole with its
-    /// last byte: it may have been passed on before the rest came.
+    /// Ends the reading of a broken answer. An answer without a body still counts as complete if its head has arrived.
+    /// An answer of known length counts as complete if all its bytes have arrived, because they may have been passed on
+    /// before the error.
     fn broken(mut self, why: &'static str) -> Reading {
         let length = self.length.filter(|_| !self.no_body).and_then(|length| usize::try_from(length).ok());
         let all = self.no_body || length.is_some_and(|length| self.body.len() >= length);
@@ -233,19 +235,19 @@ impl Seen {
     }
 }
 
-/// A name that a head or trailers may have (RFC 9113, section 8.2).
+/// Whether a head or trailers may have a field of this name (RFC 9113, section 8.2).
 fn plain(name: &str) -> bool {
     let hop = ["connection", "transfer-encoding", "keep-alive", "upgrade", "proxy-connection"];
     !name.starts_with(':') && !hop.contains(&name) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// Makes one part of it odd.
+/// Makes one step of the answer unusual.
 fn twist(steps: &mut Vec<Step>, what: u8, how: usize, mark: &str) {
     let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let at = how / 8 % (steps.len() + 1);
     match what % 16 {
         1 | 2 => {
-            // It is in the middle: nothing before it ends the stream.
+            // The reset is put into the middle, so no step before it may end the stream.
             steps.iter_mut().for_each(Step::never_ends);
             let at = how / 8 % 4;
             steps.insert(steps.len().saturating_sub(at), Step::Reset(CODES[how % 8]));
@@ -308,13 +310,13 @@ impl Step {
         }
     }
 
-    /// Its bytes on a stream; `None` where it is not a frame.
+    /// The bytes of this step as a frame on a stream; `None` if the step is not a frame.
     pub(crate) fn write(&self, stream: u32) -> Option<Vec<u8>> {
         match self {
             Step::Fields { fields, end } => {
                 let mut block = Vec::new();
                 for (name, value) in fields {
-                    // A literal that is not indexed, neither part compressed (RFC 7541, section 6.2.2).
+                    // A literal field without indexing; name and value are not compressed (RFC 7541, section 6.2.2).
                     block.extend([0, name.len() as u8]);
                     block.extend(name.bytes());
                     block.push(value.len() as u8);

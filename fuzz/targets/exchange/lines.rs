@@ -1,4 +1,4 @@
-//! An answer over HTTP/1.1: a plain one, with up to three changes.
+//! An answer over HTTP/1.1: a well-formed answer with up to three changes.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use super::scenario::{Cursor, Cuts, Pause, Shown, mark};
 pub(crate) struct Lines {
     pub(crate) bytes: Vec<u8>,
     pub(crate) cuts: Cuts,
-    /// Whether it does not wait for the request's body.
+    /// Whether the dependency answers without waiting for the request's body.
     pub(crate) early: bool,
     /// What comes unasked after the answer.
     pub(crate) stray: Option<(Pause, Vec<u8>)>,
     pub(crate) end: End,
-    /// What comes between the last byte and the end.
+    /// The pause between the last byte and the end.
     pub(crate) before_end: Pause,
 }
 
@@ -37,7 +37,7 @@ struct Parts {
 
 struct Chunks {
     pieces: usize,
-    /// How the size line of the chunk with this number is written: `{}` is the right size.
+    /// The number of one chunk, and how its size line is written. `{}` stands for the right size.
     size: (usize, &'static str),
     behind: &'static str,
     last: &'static str,
@@ -61,7 +61,7 @@ pub(crate) fn body_for(cursor: &mut Cursor<'_>, ask: &Ask, number: usize, delive
 
 impl Lines {
     pub(crate) fn decode(cursor: &mut Cursor<'_>, ask: &Ask, number: usize, delivery: usize) -> Lines {
-        // The choices that say the most about a scenario come first: how it is framed and cut, and its changes.
+        // The choices with the largest effect come first: how the answer is framed and cut, and its changes.
         let shape = cursor.byte();
         let twists: Vec<_> =
             (0..[1, 0, 2, 3][usize::from(shape >> 6)]).map(|_| (cursor.byte(), cursor.byte())).collect();
@@ -104,7 +104,8 @@ impl Lines {
         let cuts = Cuts::choose(cursor, bytes.len(), head.min(bytes.len()));
         let definite = matches!(status, 200..=299 | 304 | 402 | 404);
         if ask.kind.may_be_repeated() && !definite {
-            // The repeat may come at any time, and has to find whole what came before it.
+            // The request may be repeated at any time, and everything of this answer must have been written before the
+            // repeat comes.
             parts.before_end = Pause::None;
             parts.stray = parts.stray.map(|(_, stray)| (Pause::None, stray));
         }
@@ -112,14 +113,14 @@ impl Lines {
         Lines { bytes, cuts, early, stray, end, before_end }
     }
 
-    /// Everything that comes, as the model reads it.
+    /// All bytes of the answer, including stray ones, as the model reads them.
     pub(crate) fn all(&self) -> Vec<u8> {
         let stray = self.stray.as_ref().map_or(&[][..], |(_, stray)| stray);
         [&self.bytes, stray].concat()
     }
 }
 
-/// Changes of the bytes as they were written.
+/// Changes the bytes after they were written.
 fn bend(bytes: &mut Vec<u8>, what: u8, how: usize, cursor: &mut Cursor<'_>) {
     let at = how * 7 % (bytes.len() + 1);
     match what % 20 {
@@ -137,7 +138,7 @@ impl Parts {
         self.chunks = Some(Chunks { pieces: 2, size: (9, ""), behind: "\r\n", last: "0\r\n\r\n" });
     }
 
-    /// Makes one part of it odd.
+    /// Makes one part of the answer unusual.
     fn twist(&mut self, what: u8, how: usize, mark: String) {
         let length = self.body.len();
         match what % 20 {

@@ -1,4 +1,4 @@
-//! What may be answered. It is judged from the scenario, from what reached the dependency, and from what the caller
+//! The model: what may be answered. It judges by the scenario, by what reached the dependency, and by what the caller
 //! received.
 
 use super::ask::{Ask, Kind, Leaves};
@@ -18,7 +18,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Whether a segment that came late could have brought it about.
+    /// Whether a segment that came late could have caused the finding.
     pub(crate) fn may_be_late(&self) -> bool {
         const LATE: [&str; 9] = [
             "silence",
@@ -35,7 +35,7 @@ impl Finding {
     }
 }
 
-/// Everything that must not have happened.
+/// Everything that happened although it must not happen.
 pub(crate) fn judge(scenario: &Scenario, record: &Record) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for wrong in &record.wrong {
@@ -61,7 +61,7 @@ struct Case<'a> {
     heard: &'a Heard,
     deliveries: &'a [&'a Delivery],
     number: usize,
-    /// No request to this dependency can have such a target.
+    /// Whether the target is too long for any request to this dependency.
     too_long: bool,
 }
 
@@ -74,12 +74,13 @@ impl Case<'_> {
         self.marks()?;
         self.manners()?;
         let Case { ask, heard, .. } = *self;
-        // What was answered before all of it had come may have been passed on.
+        // If the dependency answered before the whole request had reached it, this answer may have been passed on.
         let early = self.deliveries.iter().any(|delivery| !delivery.whole && delivery.answer.is_some());
         if early && (ask.flaw.is_some() || ask.leaves.is_some()) {
             return Ok(());
         }
-        // A caller that takes that long over a request may be told so, or its connection may be closed.
+        // If a caller takes this long to send its request, it may get an error for this, or its connection may be
+        // closed.
         if ask.cuts.is_long() && (self.problem().is_some() || heard.status.is_none()) {
             return Ok(());
         }
@@ -88,8 +89,8 @@ impl Case<'_> {
             return if refused { Ok(()) } else { wrong("a request that is malformed was not refused") };
         }
         if ask.leaves == Some(Leaves::Stalls) {
-            // A target that is too long is found where the request is sent. If the body has to be read first, that
-            // never happens.
+            // The gateway notices a target that is too long when it sends the request. If it has to read the whole body
+            // first, it never sends the request.
             return if self.too_long && self.refused_as_too_long() { Ok(()) } else { self.stalled() };
         }
         if ask.leaves.is_some() {
@@ -114,7 +115,7 @@ impl Case<'_> {
         whole && self.effect() == "not-applied" && deliveries.is_empty()
     }
 
-    /// The caller still has to send the rest of its body, and waits.
+    /// Judges the case that the caller waits before it has sent the whole body.
     fn stalled(&self) -> Judged {
         let heard = self.heard;
         match &heard.ended {
@@ -160,7 +161,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// No byte of one answer may be in another.
+    /// Bytes of one answer must not be in another.
     fn marks(&self) -> Judged {
         let own = match self.deliveries.last().and_then(|delivery| delivery.answer.as_ref()) {
             Some(Reading::Whole(whole)) => &whole.body[..],
@@ -170,7 +171,7 @@ impl Case<'_> {
         let last = self.deliveries.len().saturating_sub(1).min(1);
         let (heard, own) = (String::from_utf8_lossy(&self.heard.body), String::from_utf8_lossy(own));
         let others = (0..3).flat_map(|number| (0..2).map(move |delivery| (number, delivery)));
-        // A byte that was changed may have turned the mark of one answer into that of another.
+        // A change of a byte may have turned the mark of one answer into the mark of another.
         let mut others = others.filter(|other| *other != (self.number, last)).map(|(n, d)| mark(n, d));
         match others.find(|other| heard.contains(other) && !own.contains(other)) {
             Some(_) => wrong("bytes of another answer"),
@@ -187,7 +188,7 @@ impl Case<'_> {
         if heard.trailers.iter().any(|(name, _)| name.starts_with("seawall-")) {
             return wrong("a trailer in Seawall's name");
         }
-        // What is not a request at all is refused before Seawall can add its fields.
+        // Bytes that are not a request at all are refused before Seawall can add its fields.
         let misread = self.ask.flaw.is_some() && heard.status == Some(400);
         if heard.status.is_some() && !misread && heard.field("seawall-effect").len() != 1 {
             return wrong("not exactly one effect");
@@ -200,7 +201,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// The reason, where the answer is the gateway's own.
+    /// The reason, if the gateway itself made the answer.
     fn problem(&self) -> Option<&str> {
         self.heard.field("seawall-reason").first().copied()
     }
@@ -236,7 +237,7 @@ impl Case<'_> {
         }
     }
 
-    /// The call failed, and the gateway says so.
+    /// Judges the case that the call failed and the gateway says so.
     fn broke(&self) -> Judged {
         let effect = if self.ask.kind.is_safe() { "not-applied" } else { "unknown" };
         self.own_word(&["connection-lost", "bad-answer", "read-timeout", "total-timeout"], effect)
@@ -251,7 +252,7 @@ impl Case<'_> {
         if self.heard.status != Some(status) || self.heard.ended != Ended::Whole {
             return wrong("a problem that is not told whole");
         }
-        // An attempt before it may have left a doubt.
+        // After an earlier attempt the effect may already be unknown.
         let doubt = self.deliveries.len() > 1 && self.effect() == "unknown";
         if self.effect() != effect && !doubt {
             return wrong(format!("{reason} has the effect {}", self.effect()));
@@ -290,9 +291,9 @@ fn meaning(kind: Kind, whole: &Whole) -> &'static str {
     let declined = |json: &serde_json::Value| json["code"] == "DECLINED";
     match whole.status {
         200 if kind == Kind::Judged && json.as_ref().is_some_and(declined) => "not-applied",
-        // The body was read, and is not declared to mean anything else.
+        // The body was read, and no rule gives it another meaning.
         200 if kind == Kind::Judged && json.is_some() => "applied",
-        // The body should decide, and cannot be read.
+        // The body has to decide, but it cannot be read.
         200 if kind == Kind::Judged => "unknown",
         200..=299 | 303 | 304 => "applied",
         307 | 308 | 400..=407 | 410..=424 | 426..=428 | 430..=499 => "not-applied",

@@ -1,7 +1,8 @@
 //! A strict reader of HTTP/1.1 answers, written for the model alone. It shares no code with what it checks.
 //!
-//! It reads a recorded stream of bytes and how that stream ended. Where RFC 9112 lets a recipient repair or refuse
-//! something, it is read as repaired and marked as not sure. What a recipient must refuse is broken, with the reason.
+//! It reads a recorded stream of bytes and how that stream ended. If RFC 9112 lets a recipient either repair or refuse
+//! something, the reader repairs it and marks the answer as not sure. If a recipient must refuse something, the answer
+//! is broken, and the reader gives the reason.
 
 use std::fmt;
 
@@ -12,16 +13,16 @@ use super::scenario::Shown;
 pub(crate) enum End {
     /// It stays open, and nothing more comes.
     Keep,
-    /// The sender has ended its direction in order.
+    /// The sender has closed its direction normally.
     Fin,
     /// A reset.
     Reset,
 }
 
-/// What an answer amounts to.
+/// How the reader judges an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// More bytes are needed. This is said only of a stream whose end is not known yet.
+    /// More bytes are needed. This result is possible only while the end of the stream is not known.
     Open,
     Whole(Whole),
     Broken(Broken),
@@ -35,19 +36,19 @@ pub(crate) struct Whole {
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Vec<(String, String)>,
-    /// Where the answer ends, in bytes from the beginning of the stream.
+    /// The position in the stream at which the answer ends, in bytes.
     pub(crate) used: usize,
-    /// Whether another request may be sent after it.
+    /// Whether another request may be sent on the connection after this answer.
     pub(crate) keeps: bool,
-    /// Whether a recipient has to believe it. An answer that is not sure may be refused, or believed exactly as it was
-    /// read.
+    /// Whether a recipient has to accept the answer. An answer that is not sure may be refused, or accepted exactly as
+    /// it was read.
     pub(crate) sure: bool,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Broken {
     pub(crate) why: &'static str,
-    /// The status of the final head, where there is one.
+    /// The status of the final head, if there is one.
     pub(crate) status: Option<u16>,
     /// Fields of that head.
     pub(crate) fields: Vec<(String, String)>,
@@ -72,7 +73,7 @@ impl fmt::Debug for Broken {
 const EARLY: &str = "it ended early";
 pub(crate) const SILENT: &str = "nothing more came";
 
-/// Reads one answer. `no_body`: the request was a HEAD. `end` is `None` while more may come.
+/// Reads one answer. `no_body` says that the request was a HEAD. `end` is `None` while more bytes may come.
 pub(crate) fn read_answer(bytes: &[u8], no_body: bool, end: Option<End>) -> Reading {
     let mut at = 0;
     let mut sure = true;
@@ -165,7 +166,7 @@ fn open(end: Option<End>, head: Option<&Head>, body: &[u8]) -> Reading {
 
 struct Head {
     status: u16,
-    /// Names in lower case, values without the white space around them.
+    /// Names are in lower case, and values are without the white space around them.
     fields: Vec<(String, String)>,
     old: bool,
     used: usize,
@@ -205,7 +206,7 @@ impl Head {
         Ok(Some(Head { status, fields, old, used, keeps, sure }))
     }
 
-    /// Where the body ends, and whether the head said that plainly.
+    /// How the end of the body is found, and whether the head is unambiguous about it.
     fn framing(&self) -> Result<(Framing, bool), &'static str> {
         let count = |name: &str| self.fields.iter().filter(|(found, _)| found == name).count();
         let (lengths, codings) = (count("content-length"), count("transfer-encoding"));
@@ -247,7 +248,7 @@ fn begins_well(bytes: &[u8]) -> Result<(), &'static str> {
     if bytes[..common] == b"HTTP/1."[..common] { Ok(()) } else { Err("not HTTP") }
 }
 
-/// Whether the version is 1.0, the status, and whether the line is plain.
+/// Whether the version is 1.0, the status, and whether the line is well-formed.
 fn status_line(line: &str) -> Result<(bool, u16, bool), &'static str> {
     let old = line.starts_with("HTTP/1.0 ");
     if !old && !line.starts_with("HTTP/1.1 ") {
@@ -264,7 +265,7 @@ fn status_line(line: &str) -> Result<(bool, u16, bool), &'static str> {
     }
 }
 
-/// Takes in one field, and says whether its line is plain.
+/// Adds one field, and returns whether its line is well-formed.
 fn field(line: &str, fields: &mut Vec<(String, String)>) -> bool {
     if line.starts_with([' ', '\t']) {
         if let Some((_, value)) = fields.last_mut() {
@@ -323,7 +324,7 @@ pub(crate) struct Chunks<'a> {
 }
 
 impl Chunks<'_> {
-    /// The trailers, once all of them are there.
+    /// The trailers, if all of them have arrived.
     pub(crate) fn read(&mut self) -> Result<Option<Vec<(String, String)>>, &'static str> {
         loop {
             let rest = &self.bytes[self.at..];

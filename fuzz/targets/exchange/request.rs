@@ -1,4 +1,4 @@
-//! What the dependency receives, read as strictly.
+//! Reads what the dependency receives, as strictly as `reader` reads answers.
 
 use super::reader::{Chunks, values};
 
@@ -8,7 +8,7 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) body: Vec<u8>,
-    /// Its last byte has come.
+    /// Whether the last byte of the request has arrived.
     pub(crate) whole: bool,
     pub(crate) used: usize,
 }
@@ -21,7 +21,7 @@ impl Request {
     }
 }
 
-/// Reads one request; `None` before its head is complete.
+/// Reads one request; `None` if its head is not complete yet.
 pub(crate) fn read_request(bytes: &[u8]) -> Result<Option<Request>, &'static str> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| "a head that is no text")?;
@@ -32,7 +32,7 @@ pub(crate) fn read_request(bytes: &[u8]) -> Result<Option<Request>, &'static str
     else {
         return Err("no request line");
     };
-    // After an answer in HTTP/1.0 a request may be in that version, too.
+    // After an answer in HTTP/1.0, the gateway may send a request in HTTP/1.0, too.
     let old = version == "HTTP/1.0";
     if !old && version != "HTTP/1.1" {
         return Err("another version");

@@ -1,7 +1,8 @@
-//! Bytes, decoded into what happens: what is asked, what is answered, and when.
+//! Decodes bytes into a scenario: what is asked, what is answered, and when.
 //!
-//! Any bytes make a scenario. Each choice takes one byte, and zero is always the plain choice. Where the bytes are used
-//! up, all further choices are plain. So a few bytes are enough for a scenario that is plain except for one thing.
+//! Any bytes make a scenario. Each choice takes one byte, and zero always means the ordinary choice. When all bytes are
+//! used, all further choices are the ordinary ones. So a few bytes are enough for a scenario with a single unusual
+//! choice.
 
 use std::fmt;
 
@@ -41,9 +42,9 @@ pub(crate) enum Protocol {
 /// What comes between two pieces of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pause {
-    /// They are written one after the other, and mostly read together.
+    /// No pause: the pieces are written one after the other, and are mostly read together.
     None,
-    /// This number of turns of the runtime. The gateway may have read the first piece meanwhile, or not.
+    /// A number of turns of the runtime. Meanwhile the gateway may or may not have read the first piece.
     Turns(u8),
     /// A wait until no party has anything left to do.
     Rest,
@@ -62,7 +63,7 @@ impl Pause {
     }
 }
 
-/// Where bytes are cut, and what comes between the pieces.
+/// The positions at which bytes are cut, and the pauses between the pieces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cuts(pub(crate) Vec<(usize, Pause)>);
 
@@ -72,8 +73,8 @@ impl Cuts {
         let mut cuts = match cursor.below(8) {
             0..=2 => Vec::new(),
             3 => vec![(head, Pause::choose(cursor))],
-            // There are not more of them, because a caller over HTTP/2 that has left a stream takes a hundred little
-            // frames on it for an attack.
+            // There are at most a hundred. With more small frames on a stream that the caller over HTTP/2 has left, the
+            // caller would treat them as an attack.
             4 => (1..length.min(100)).map(|at| (at, Pause::Turns(1))).collect(),
             5 => vec![(length.saturating_sub(1), Pause::choose(cursor))],
             many => (5..many).map(|_| (cursor.place(length), Pause::choose(cursor))).collect(),
@@ -107,7 +108,7 @@ impl Cursor<'_> {
     }
 }
 
-/// A whole scenario: exchanges one after the other, on one connection of the caller for as long as it lasts.
+/// A whole scenario: exchanges one after the other. The caller uses one connection as long as this stays open.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) caller: Protocol,
@@ -118,9 +119,10 @@ pub(crate) struct Scenario {
 pub(crate) struct Exchange {
     pub(crate) dependency: Protocol,
     pub(crate) ask: Ask,
-    /// What the first, the second and every further delivery of the request gets.
+    /// The answers of the dependency: the first one for the first delivery of the request, the second one for all
+    /// further deliveries.
     pub(crate) answers: [Answer; 2],
-    /// How long nothing happens until the next exchange, in milliseconds.
+    /// How long nothing happens before the next exchange, in milliseconds.
     pub(crate) quiet: u64,
 }
 
@@ -156,12 +158,12 @@ impl Exchange {
     }
 }
 
-/// The text that tells the bytes of one answer from those of all others.
+/// A text that is a part of one answer's bytes and of no other answer's.
 pub(crate) fn mark(number: usize, delivery: usize) -> String {
     format!("<{number}:{delivery}>")
 }
 
-/// Bytes in a readable form: the middle of a long text is left out.
+/// Bytes in a readable form. The middle of a long text is left out.
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {

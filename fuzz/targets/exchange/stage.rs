@@ -1,8 +1,9 @@
-//! Where a scenario is played: caller, gateway and dependency on one thread, over loopback. The clock stands still
-//! while any party has something to do. So a scenario takes the same course each time, and waiting costs nothing.
+//! Plays a scenario: caller, gateway and dependency run on one thread and talk over loopback. The virtual clock does
+//! not advance while any party has something to do. So a scenario takes the same course each time, and waits take no
+//! real time.
 //!
-//! The gateway is made anew for each scenario, so that nothing of one scenario (connections, budgets, breakers) reaches
-//! the next. Only the listeners stay.
+//! Each scenario has a new gateway, so that nothing of one scenario (connections, budgets, breakers) can affect the
+//! next. Only the listeners are used again.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::dependency::{Delivery, Dependency};
 use super::scenario::{Pause, Protocol, Scenario};
 
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(8);
-/// The most attempts of a call that may be repeated.
+/// The most attempts of a call whose request may be repeated.
 pub(crate) const ATTEMPTS: usize = 3;
 
 /// The result of a scenario.
@@ -26,7 +27,7 @@ pub(crate) struct Record {
     /// The findings for each exchange.
     pub(crate) heard: Vec<Heard>,
     pub(crate) deliveries: Vec<Delivery>,
-    /// What must not happen, whatever the scenario is.
+    /// What happened although it must never happen in any scenario.
     pub(crate) wrong: Vec<String>,
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Binds what stays for all scenarios of this thread.
+    /// Binds the listeners, which all scenarios of this thread use.
     pub(crate) fn build() -> Stage {
         join_turns();
         let bind = || {
@@ -57,11 +58,11 @@ impl Stage {
     }
 
     pub(crate) fn play(&self, scenario: &Arc<Scenario>) -> Record {
-        // Connections that the scenario before has left behind, which wait to be accepted.
+        // Accepts and drops connections that the last scenario has left in the backlog.
         for listener in [&self.gateway, &self.lines, &self.frames] {
             while listener.accept().is_ok() {}
         }
-        // Waits are drawn, and are the same each time.
+        // The generator for random waits gets a fixed seed, so waits are the same each time.
         fastrand::seed(1);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -89,7 +90,7 @@ impl Stage {
             dependency.read(|log| log.current = number);
             heard.push(caller.ask(scenario.caller, exchange.dependency, &exchange.ask).await);
             Pause::Rest.last().await;
-            // Answers are written to their end, with all stray bytes, before the next request is sent.
+            // Before the next request is sent, all answers must have been written to their end, with all stray bytes.
             for _ in 0..200 {
                 if dependency.read(|log| log.playing) == 0 {
                     break;

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use seawall::{Breaker, Budget, Concurrency, Dependency, Idempotency, Retry};
 use seawall_policy as policy;
 
-/// Makes a number of calls on this thread, and returns how long they took.
+/// A function that makes a number of calls on this thread, and returns how long they took together.
 pub(crate) type Calls = Arc<dyn Fn(u64) -> Duration + Send + Sync>;
 
 /// One row of the table.
 pub(crate) struct Case {
     pub(crate) group: &'static str,
     pub(crate) name: &'static str,
-    /// Makes a fresh instance, which all threads share.
+    /// Makes a fresh instance. All threads of a measurement share it.
     pub(crate) make: Box<dyn Fn() -> Calls>,
 }
 
@@ -44,7 +44,7 @@ fn timed(calls: u64, mut call: impl FnMut()) -> Duration {
     start.elapsed()
 }
 
-/// Runs each call to its end in a runtime of this thread. The future is made anew for each call.
+/// Runs each call to its end in a runtime of this thread. Each call has a new future.
 macro_rules! awaited {
     ($calls:expr, $call:expr) => {{
         let calls: u64 = $calls;
@@ -110,7 +110,7 @@ fn floor() -> Vec<Case> {
     ]
 }
 
-/// The machines alone, behind a lock as in the client.
+/// The guards and machines alone, behind a lock as in the client.
 fn guards() -> Vec<Case> {
     const GROUP: &str = "each machine, behind a lock, told the time";
     let at = policy::Time::from_millis(1_000);
@@ -238,7 +238,7 @@ fn peers() -> Vec<Case> {
     ]
 }
 
-/// Repeats an error while the budget lasts.
+/// A policy that repeats an error as long as the budget pays for it.
 #[derive(Clone, Debug)]
 struct Policy(Arc<tower::retry::budget::TpsBudget>);
 

@@ -1,8 +1,9 @@
-//! What a call costs in one process: each guard, the whole stack, and the same with other libraries.
+//! Measures what a call costs in one process: with each guard, with the whole stack, and with other libraries.
 //!
-//! Every case calls an async function that does nothing, so what is measured is what stands around it. Cases are
-//! interleaved: each round runs all of them, one after the other in a rotated order, and a case's figure is the median
-//! of its rounds. With two threads both share one instance, and the figure is what one thread waits for one call.
+//! Every case calls an async function that does nothing, so only the cost of the library is measured. Cases are
+//! interleaved: each round runs all cases one after the other, in an order that rotates. The figure of a case is the
+//! median of its rounds. With two threads, both threads share one instance, and the figure is how long one thread waits
+//! for one call.
 
 mod cases;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use cases::Case;
 
-/// One thread measures, or two that share an instance.
+/// The numbers of threads. Two threads share one instance.
 const THREADS: [usize; 2] = [1, 2];
 
 fn main() {
@@ -25,7 +26,7 @@ fn main() {
     print(&cases, &figures, rounds, batch);
 }
 
-/// Nanoseconds for a call, by case and number of threads.
+/// The nanoseconds for a call, by case and number of threads.
 fn measure(cases: &[Case], rounds: usize, batch: Duration) -> Vec<[f64; 2]> {
     let mut samples = vec![[const { Vec::new() }; 2]; cases.len()];
     let calls: Vec<u64> = cases.iter().map(|case| calls_in(case, batch)).collect();

@@ -1,11 +1,12 @@
-//! `cargo xtask bench beside-stalled`: good calls beside callers that stand still.
+//! `cargo xtask bench beside-stalled`: measures good calls while other callers keep exchanges open without finishing
+//! them.
 //!
-//! There are three runs of the same load, one after the other: alone (A), beside thousands of callers that read their
-//! answers slowly or have stopped to send their bodies (B), and alone again (A). A figure of B says nothing by itself,
-//! since the machine is not the same from hour to hour; compared with the two A runs it does. The callers that stand
-//! still call another dependency. So good calls share with them the gateway, and no limit.
+//! There are three runs of the same load, one after the other: alone (A), beside thousands of stalled callers (B), and
+//! alone again (A). Stalled callers read their answers slowly, or have stopped sending their bodies. The speed of the
+//! machine changes from hour to hour, so figures of B are compared with those of the two A runs. The stalled callers
+//! call another dependency. So the good calls share only the gateway with them, and no limit.
 //!
-//! The memory is measured before these callers come, while they are there, and two seconds after they have left.
+//! The memory is measured before the stalled callers start, while they are there, and two seconds after they have left.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ use crate::process::{Outcome, Server, free_port, target};
 /// The options of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Slow readers, and as many stalled uploads.
+    /// The number of slow readers, and also of stalled uploads.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..=4000))]
     callers: u16,
     /// Good calls a second.
@@ -37,27 +38,27 @@ pub(crate) struct Options {
     /// Seconds of each run.
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
-    /// The dependency does not read the uploads, instead of their callers not sending them. The gateway does not notice
+    /// Let the dependency not read the uploads, instead of their callers not sending them. The gateway does not notice
     /// when such a caller leaves.
     #[arg(long)]
     unread_uploads: bool,
-    /// The gateway's program, instead of the one that is built for this run.
+    /// The gateway's program. Without this option it is built for this run.
     #[arg(long)]
     program: Option<PathBuf>,
 }
 
-/// How far B's p99 may be above that of the A runs, where that is more than twice theirs.
+/// B's p99 may be above the mean of the two A runs' p99 by this time, or be twice that mean, whichever is more.
 const ABOVE: Duration = Duration::from_millis(5);
-/// How far the memory may be above what it was before, once the callers have left.
+/// After the stalled callers have left, the memory may be this many MiB above its value before they came.
 const LEFT_MIB: f64 = 25.0;
-/// How long after they have left the memory is measured.
+/// How long after the stalled callers have left the memory is measured.
 const AFTER: Duration = Duration::from_secs(2);
-/// The number of callers that begin at the same time.
+/// The number of callers that start at the same time.
 const CROWD: usize = 100;
-/// How much a slow reader takes in each second.
+/// How many bytes a slow reader reads in each second.
 const SLOW_BYTES: usize = 1024;
 
-/// Measures, prints, and fails where a bound does not hold.
+/// Measures, prints the figures, and fails if a bound does not hold.
 pub(crate) fn beside_stalled(options: &Options) -> Outcome<()> {
     build("xtask")?;
     let program = match &options.program {
@@ -94,7 +95,7 @@ pub(crate) fn beside_stalled(options: &Options) -> Outcome<()> {
     measured.judge()
 }
 
-/// The gateway before two dependencies with one upstream: one for good calls, one for callers that stand still.
+/// The gateway in front of two dependencies with one upstream: one for good calls, and one for stalled callers.
 struct Gateway {
     server: Server,
     good: u16,
@@ -175,7 +176,7 @@ impl Runs {
         Ok(Runs { first, beside, last, before, during, after })
     }
 
-    /// The p99 that B may have, in nanoseconds.
+    /// The highest p99 that B may have, in nanoseconds.
     fn bound_ns(&self) -> u64 {
         let alone = u64::midpoint(self.first.p99_ns, self.last.p99_ns);
         let above = alone.saturating_add(u64::try_from(ABOVE.as_nanos()).unwrap_or(u64::MAX));
@@ -223,7 +224,7 @@ impl Runs {
     }
 }
 
-/// Starts this number of callers of each kind, and waits until each has begun.
+/// Starts `each` callers of both kinds, and waits until each of them has begun its exchange.
 async fn begin(still: &mut Still, port: u16, unread: bool, each: usize) -> Outcome<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     for number in 0..2 * each {
@@ -239,7 +240,7 @@ async fn begin(still: &mut Still, port: u16, unread: bool, each: usize) -> Outco
     still.until_waiting(0).await
 }
 
-/// Asks for a long answer, and takes a little of it each second.
+/// Asks for a long answer, and reads a little of it each second.
 async fn read_slowly(address: SocketAddr, begun: &AtomicUsize) -> Outcome<()> {
     let broke = |e: std::io::Error| format!("a slow reader's connection broke: {e}");
     let mut stream = connect(address).await.map_err(broke)?;
@@ -257,7 +258,7 @@ async fn read_slowly(address: SocketAddr, begun: &AtomicUsize) -> Outcome<()> {
     }
 }
 
-/// Sends the beginning of a body, or as much of it as is accepted, and then waits for an answer that does not come.
+/// Sends the beginning of a body, or as much of it as is accepted. Then it waits for an answer that does not come.
 async fn stop_sending(address: SocketAddr, unread: bool, begun: &AtomicUsize) -> Outcome<()> {
     let broke = |e: std::io::Error| format!("an upload's connection broke: {e}");
     let mut stream = connect(address).await.map_err(broke)?;

@@ -1,6 +1,7 @@
-//! `cargo xtask bench call`: what a call costs in one process, beside other libraries.
+//! `cargo xtask bench call`: measures what a call costs in one process, compared with other libraries.
 //!
-//! The peers are compiled only for this. The measuring program is a package of its own, outside of the workspace.
+//! The measuring program is a package of its own outside of the workspace, so the other libraries are compiled only for
+//! it.
 
 use crate::process::{Outcome, cargo, root, run};
 

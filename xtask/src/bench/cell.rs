@@ -1,4 +1,4 @@
-//! What is measured in one run, and the result of one proxy in one scenario.
+//! Measures one run, and holds the result of one proxy in one scenario.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -30,16 +30,17 @@ impl Scenario {
     }
 }
 
-/// What one proxy did in one scenario of one round.
+/// The result of one proxy in one scenario of one round.
 #[derive(Clone, Debug)]
 pub(super) struct Cell {
     pub(super) round: usize,
     pub(super) scenario: usize,
     pub(super) arm: Arm,
     pub(super) seen: Seen,
-    /// CPU time of all the proxy's processes in the window; 0 for the direct way.
+    /// The CPU time of all the proxy's processes while requests were counted; 0 without a proxy.
     pub(super) cpu_ns: u64,
-    /// The memory before the first request, except for the one that showed that it was ready.
+    /// The memory before the first request of the load. Only the request that checks whether the proxy is ready came
+    /// before.
     pub(super) idle: Memory,
     /// The largest memory seen under load.
     pub(super) peak: Memory,
@@ -51,7 +52,7 @@ impl Cell {
     }
 }
 
-/// Everything that stays the same over a run.
+/// What is the same for the whole run.
 pub(super) struct Bench {
     pub(super) programs: Programs,
     pub(super) arms: Vec<Arm>,
@@ -86,7 +87,7 @@ impl Bench {
                 &self.folder,
             )?),
         };
-        // Start-up work that goes on after the first answer is not idle memory.
+        // After its first answer a proxy may still do start-up work, so its memory is measured a moment later.
         std::thread::sleep(Duration::from_millis(300));
         let group = proxy.as_ref().map(|p| p.server.group());
         let idle = group.map(Memory::of).unwrap_or_default();
@@ -95,7 +96,8 @@ impl Bench {
         Ok(Cell { round, scenario: index, arm, seen, cpu_ns, idle, peak: peak.max(idle) })
     }
 
-    /// Runs the generator once, and reads the accounts of the process group at both ends of its window.
+    /// Runs the load generator once, and reads the CPU time of the process group when the counting begins and when it
+    /// ends.
     pub(super) fn load(
         &self,
         scenario: &Scenario,
@@ -138,7 +140,7 @@ impl Bench {
     }
 }
 
-/// The largest memory of a process group until told to stop, measured four times a second.
+/// Measures the memory of a process group four times a second until `done` is set, and returns the largest value.
 fn watch(group: Option<u32>, done: &AtomicBool) -> Memory {
     let Some(group) = group else { return Memory::default() };
     let mut peak = Memory::default();
@@ -158,7 +160,7 @@ pub(super) fn build(package: &str) -> Outcome<()> {
     run(cargo().args(["build", "--locked", "--release", "--package", package]))
 }
 
-/// The folder for a run's files, relative to the root where it lies inside.
+/// The folder for a run's files. Inside the repository, it is relative to the root.
 pub(super) fn shown(path: &Path) -> String {
     path.strip_prefix(process::root()).unwrap_or(path).display().to_string()
 }

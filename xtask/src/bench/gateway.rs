@@ -1,11 +1,11 @@
-//! `cargo xtask bench gateway`: what a request costs, beside other proxies, in one paired run.
+//! `cargo xtask bench gateway`: measures what a request costs, compared with other proxies in the same run.
 //!
-//! Absolute figures depend on the machine and on the hour, so a figure taken today says nothing beside one of last
-//! week. Here every round runs all proxies one after the other in each scenario, in an order that rotates from round to
-//! round. A ratio is taken within its round, and the median over the rounds is shown.
+//! Absolute figures depend on the machine and on the hour, so figures of different days cannot be compared. Here every
+//! round runs all proxies one after the other in each scenario, in an order that rotates from round to round. Ratios
+//! are taken between figures of the same round, and the median over the rounds is shown.
 //!
-//! With one worker the proxy has core 0 to itself; load generator and upstream share core 1. With two workers all of
-//! them share both cores.
+//! With one worker, the proxy runs alone on core 0, and the load generator and the upstream share core 1. With two
+//! workers, all of them share both cores.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,25 +22,26 @@ pub(crate) struct Options {
     /// Run one round of two seconds a cell.
     #[arg(long)]
     quick: bool,
-    /// The peers to compare with, in this order; ratios are to HAProxy.
+    /// The proxies to compare with, in this order; ratios are to HAProxy.
     #[arg(long, value_delimiter = ',', default_value = "haproxy,nginx,envoy")]
     peers: Vec<String>,
-    /// Seconds that count, for each proxy in each scenario and round [default: 5].
+    /// Seconds that are counted, for each proxy in each scenario and round [default: 5].
     #[arg(long)]
     seconds: Option<f64>,
     /// Rounds [default: 3].
     #[arg(long)]
     rounds: Option<usize>,
-    /// Run only scenarios whose name contains this; given more than once, any of them.
+    /// Run only scenarios whose name contains this. If it is given more than once, a scenario needs to contain only one
+    /// of them.
     #[arg(long)]
     scenario: Vec<String>,
-    /// Write every figure of every round to this file, too.
+    /// Also write every figure of every round to this file.
     #[arg(long)]
     json: Option<PathBuf>,
     /// Measure only the peers.
     #[arg(long)]
     without_seawall: bool,
-    /// An earlier gateway's program, measured in the same rounds.
+    /// The program of an earlier gateway, which is measured in the same rounds.
     #[arg(long, value_name = "PROGRAM")]
     before: Option<PathBuf>,
     /// Install what is missing.
@@ -92,7 +93,7 @@ impl Bench {
     fn prepare(options: &Options, peers: Vec<Arm>) -> Outcome<Bench> {
         let mut arms = vec![Arm::Direct];
         let mut seawall = None;
-        // The generator must not limit the run, so it is never a development build.
+        // The load generator must not be what limits the rate, so it is always a release build.
         build("xtask")?;
         if !options.without_seawall {
             build("seawall-gateway")?;

@@ -1,13 +1,13 @@
-//! The load generator: GET requests over kept connections, closed or open loop.
+//! The load generator: it sends GET requests over kept connections, in a closed or an open loop.
 //!
 //! In a closed loop each connection sends its next request when the last one was answered. In an open loop requests are
-//! due at fixed times, whatever the proxy does. The obvious way is to measure their times from the moment of sending.
-//! It hides every stall: a request that could not be sent because all connections waited is never counted as slow
-//! ("coordinated omission"). Here the time runs from the moment at which the request was due. A separate thread wakes
-//! for each due time, since the runtime's timer is only exact to a millisecond.
+//! due at fixed times, whatever the proxy does. The obvious way is to measure latency from the moment at which a
+//! request is sent. This hides every stall: while all connections wait, further requests are sent late, and this delay
+//! is not counted ("coordinated omission"). Here latency is measured from the moment at which the request was due. A
+//! separate thread wakes up for each due time, because the runtime's timer is only exact to a millisecond.
 //!
 //! It runs as a separate process. It prints `begin` when the warm-up is over, and one line of JSON at the end, so that
-//! the parent can read the proxy's accounts at the same two moments.
+//! the parent can read the proxy's CPU time at the same two moments.
 
 use std::cell::RefCell;
 use std::io::{Error, ErrorKind, Result as IoResult, Write};
@@ -25,10 +25,10 @@ use tokio::task::LocalSet;
 use super::upstream::head_end;
 use crate::process::Outcome;
 
-/// The longest answer head that is accepted, and the size of the piece in which bodies are read.
+/// The longest head of an answer that is accepted, and the size of the pieces in which bodies are read.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// A request that has waited longer than this for its answer when the time is up counts as an error.
+/// A request that is not answered when the run ends counts as an error if it has waited for longer than this.
 const STUCK: Duration = Duration::from_secs(1);
 
 /// What to send, and for how long.
@@ -49,25 +49,25 @@ pub(crate) struct Load {
     /// Seconds that count.
     #[arg(long)]
     pub(crate) seconds: f64,
-    /// Requests a second in an open loop. Without it the loop is closed.
+    /// The number of requests a second in an open loop. Without it the loop is closed.
     #[arg(long)]
     pub(crate) rate: Option<u32>,
 }
 
-/// What was seen in the window that counts.
+/// What was measured while requests were counted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Seen {
-    /// Requests answered with 200 and a whole body.
+    /// The number of requests that were answered with 200 and a complete body.
     pub(crate) requests: u64,
     /// Requests that ended otherwise, or hung.
     pub(crate) errors: u64,
     /// Length of the window.
     pub(crate) seconds: f64,
-    /// Median time to the whole answer, in nanoseconds.
+    /// The median time to the complete answer, in nanoseconds.
     pub(crate) p50_ns: u64,
     /// 99th percentile of the same.
     pub(crate) p99_ns: u64,
-    /// The first error, for a person who looks for the cause.
+    /// The text of the first error, for a person who looks for the cause.
     pub(crate) first_error: Option<String>,
 }
 
@@ -107,14 +107,14 @@ struct Book {
     latencies_ns: Vec<u64>,
     errors: u64,
     first_error: Option<String>,
-    /// Since when the request of each connection runs.
+    /// For each connection: since when its current request runs, if there is one.
     running: Vec<Option<Instant>>,
 }
 
 type Shared = Rc<RefCell<Book>>;
 type Due = Rc<Mutex<UnboundedReceiver<Instant>>>;
 
-/// Runs the load and prints `begin`, then the JSON line.
+/// Runs the load. It prints `begin` and, at the end, the line of JSON.
 pub(crate) fn run(load: &Load) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -123,11 +123,11 @@ pub(crate) fn run(load: &Load) -> Outcome<()> {
     let due = load.rate.map(pace);
     let seen = LocalSet::new().block_on(&runtime, drive(load, due));
     println!("{}", seen.to_json());
-    // The pacing thread and the open requests end with the process.
+    // The pacing thread and the open requests are not stopped, since the process ends now.
     Ok(())
 }
 
-/// Starts a thread that puts each due time into the queue at that time.
+/// Starts a thread that puts each due time into the queue when it is reached.
 fn pace(rate: u32) -> Due {
     let (queue, due) = unbounded_channel();
     std::thread::spawn(move || {
@@ -157,7 +157,7 @@ async fn drive(load: &Load, due: Option<Due>) -> Seen {
     let start = Instant::now();
     tokio::time::sleep(Duration::from_secs_f64(load.seconds)).await;
     let now = Instant::now();
-    // A queue that a waiting connection still holds is empty.
+    // If a connection holds the lock, it waits for a due time, so the queue is empty.
     let overdue = due.and_then(|queue| queue.try_lock().ok().map(|queue| queue.len() as u64));
     sum_up(&mut book.borrow_mut(), start, now, overdue.unwrap_or(0))
 }
@@ -179,7 +179,7 @@ fn sum_up(book: &mut Book, start: Instant, now: Instant, overdue: u64) -> Seen {
     }
 }
 
-/// The nearest-rank percentile of sorted figures; 0 of none.
+/// The nearest-rank percentile of sorted figures; 0 if there are none.
 fn percentile(sorted: &[u64], percent: usize) -> u64 {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
@@ -193,12 +193,12 @@ async fn keep_sending(load: Load, slot: usize, due: Option<Due>, book: Shared) {
             book.running[slot] = None;
             book.first_error.get_or_insert_with(|| e.to_string());
         }
-        // A refused port must not turn this into a busy loop.
+        // Without this wait, a refused connection would be tried again in a busy loop.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Sends request after request on one connection, until something breaks.
+/// Sends one request after the other on one connection, until an error.
 async fn converse(load: &Load, slot: usize, due: Option<&Due>, book: &Shared) -> IoResult<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, load.port)).await?;
     stream.set_nodelay(true)?;
@@ -250,8 +250,8 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> IoResult<()> 
     Ok(())
 }
 
-/// The announced body length of a 200. Any other status is an error, and so are chunks, which none of the benchmark's
-/// upstreams sends.
+/// The announced length of the body of a 200. Any other status is an error. A chunked body is an error too; none of the
+/// benchmark's upstreams sends one to the generator.
 fn body_length(head: &[u8]) -> IoResult<usize> {
     if head.get(9..12) != Some(b"200") {
         return Err(Error::other(format!(

@@ -1,8 +1,8 @@
-//! What a proxy used, by the kernel's own accounting.
+//! The CPU time and memory that a proxy used, as the kernel counts them.
 //!
-//! The obvious source, utime and stime in `/proc/PID/stat`, counts in ticks of 10 ms and charges a whole tick to the
-//! thread that runs when the tick ends. `schedstat` counts nanoseconds on the CPU. Loopback traffic is handled in the
-//! sender's context, so the network stack's part is in it as well.
+//! The obvious source, utime and stime in `/proc/PID/stat`, counts in ticks of 10 ms, and charges a whole tick to the
+//! thread that runs when the tick ends. `schedstat` counts nanoseconds on the CPU. The kernel handles loopback traffic
+//! in the sender's context, so this also contains the time of the network stack.
 
 use std::fs;
 
@@ -13,20 +13,19 @@ pub(crate) fn cpu_ns(group: u32) -> u64 {
     members(group).into_iter().map(process_cpu_ns).sum()
 }
 
-/// The CPU time of a process, of its children, and of the children that have ended. A database server's sessions lead
-/// process groups of their own.
-/// groups of their own.
+/// The CPU time of a process, of its live children, and of the children that have ended, in nanoseconds. It cannot be
+/// counted by process group, since each session of a database server leads a group of its own.
 pub(crate) fn family_cpu_ns(parent: u32) -> u64 {
     let of_parent = |pid: &u32| stat_field(*pid, 1) == Some(u64::from(parent));
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let live: u64 = pids.filter(of_parent).map(process_cpu_ns).sum();
-    // Only cutime and cstime hold what has ended. They are in ticks of 10 ms.
+    // Only cutime and cstime contain the time of children that have ended. They are in ticks of 10 ms.
     let ended = [13, 14].into_iter().filter_map(|field| stat_field(parent, field)).sum::<u64>() * 10_000_000;
     process_cpu_ns(parent) + live + ended
 }
 
-/// A number in `/proc/PID/stat`, counted from 0 behind the name.
+/// A number in `/proc/PID/stat`. Fields are counted from 0, and the first one is that after the name.
 fn stat_field(pid: u32, field: usize) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat[stat.rfind(')')? + 1..].split_whitespace().nth(field)?.parse().ok()
@@ -48,9 +47,9 @@ fn first_number(text: &str) -> u64 {
 /// Memory of a process group, in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Memory {
-    /// Resident set; pages shared by several processes count once for each.
+    /// The resident set. A page that several processes share counts once for each of them.
     pub(crate) rss_kib: u64,
-    /// Proportional set; a page shared by n processes counts 1/n for each.
+    /// The proportional set. A page that n processes share counts 1/n for each of them.
     pub(crate) pss_kib: u64,
     /// The part of the resident set that is not backed by a file: heap and stacks.
     pub(crate) anonymous_kib: u64,

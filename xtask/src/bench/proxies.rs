@@ -1,8 +1,8 @@
-//! The programs that are compared, each with the same policies in its own settings.
+//! The programs that are compared. All have the same policies, each in its own settings.
 //!
-//! Connect 3 s, read 10 s, total 30 s; two attempts for GET on a failed connect or a 503; at most 1000 requests at the
-//! same time; kept connections on both sides; no access log. Where a program has no such setting, the nearest one
-//! stands in, and a comment beside it says so.
+//! The timeouts are: connect 3 s, read 10 s, total 30 s. A GET has two attempts if a connect fails or a 503 comes. At
+//! most 1000 requests are served at the same time. Connections are kept on both sides, and there is no access log. If a
+//! program has no such setting, the most similar one is used, and a comment beside it says so.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// One way that a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arm {
-    /// Straight to the upstream. The time that the others add is measured against it.
+    /// No proxy: requests go directly to the upstream. The time that proxies add is measured against this.
     Direct,
     /// This project's gateway.
     Seawall,
-    /// This project's gateway as it was before a change.
+    /// An earlier version of this project's gateway.
     Before,
     /// Debian's package.
     Haproxy,
@@ -55,7 +55,7 @@ impl Arm {
         }
     }
 
-    /// What the program says of its version.
+    /// The version that the program prints.
     pub(crate) fn version(self, programs: &Programs) -> Outcome<String> {
         let flag = match self {
             Arm::Direct => return Ok(String::new()),
@@ -75,7 +75,7 @@ impl Arm {
 pub(crate) struct Programs {
     /// The gateway that was built for this run, if it takes part.
     pub(crate) seawall: Option<PathBuf>,
-    /// The gateway with which it is compared.
+    /// The earlier gateway with which it is compared.
     pub(crate) before: Option<PathBuf>,
 }
 
@@ -95,14 +95,14 @@ impl Programs {
 
 /// A proxy that answers on `port`.
 pub(crate) struct Proxy {
-    /// The loopback port on which it takes requests.
+    /// The loopback port on which it accepts requests.
     pub(crate) port: u16,
     /// The running program.
     pub(crate) server: Server,
 }
 
-/// Starts a proxy before the upstream at `up`, with `workers` threads or processes on the given CPUs, and waits until a
-/// request passes.
+/// Starts a proxy in front of the upstream at port `up`, with `workers` threads or processes on the given CPUs, and
+/// waits until a request is answered through it.
 pub(crate) fn start(
     arm: Arm,
     programs: &Programs,
@@ -154,7 +154,8 @@ fn write(file: &Path, text: &str) -> Outcome<()> {
 }
 
 fn seawall(port: u16, listen: u16, admin: u16, up: u16, workers: usize) -> String {
-    // The breaker is on, as by default. None of the peers has an equal one, so theirs have none.
+    // The breaker is on, since it is on by default. None of the other proxies has an equivalent breaker, so they run
+    // without one.
     format!(
         r#"[gateway]
 listen = "127.0.0.1:{listen}"
@@ -207,7 +208,7 @@ backend out
 
 fn nginx(port: u16, up: u16, workers: usize, folder: &Path) -> String {
     let folder = folder.display();
-    // A single server is never asked a second time, so it is named twice.
+    // nginx never tries a single server twice, so the server is listed twice.
     format!(
         "daemon off;
 worker_processes {workers};

@@ -1,4 +1,4 @@
-//! Medians, ratios within a round, and the tables that show them.
+//! Medians, ratios between figures of the same round, and the tables that show them.
 
 use std::fmt::Write;
 use std::fs;
@@ -10,7 +10,7 @@ use super::measure::Memory;
 use super::proxies::Arm;
 use crate::process::Outcome;
 
-/// The machine, the versions and the command, so that a figure can be judged and taken again.
+/// The machine, the versions and the command. With them a figure can be judged and measured again.
 pub(super) fn heading(bench: &Bench) -> Outcome<String> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
@@ -32,7 +32,7 @@ pub(super) fn heading(bench: &Bench) -> Outcome<String> {
     Ok(text)
 }
 
-/// One table for each scenario, then memory at rest, then the geometric means.
+/// One table for each scenario, then the idle memory, then the geometric means.
 pub(super) fn tables(scenarios: &[Scenario], arms: &[Arm], cells: &[Cell]) -> String {
     let mut text = String::new();
     for (index, scenario) in scenarios.iter().enumerate() {
@@ -88,7 +88,8 @@ fn row(scenario: usize, arm: Arm, cells: &[Cell]) -> Vec<String> {
     let errors: u64 = mine().map(|cell| cell.seen.errors).sum();
     let latency = |field: fn(&Cell) -> u64| {
         let ms = median(mine().filter_map(|cell| {
-            // The direct way shows its own time; the others show what they add to it in the same round.
+            // Without a proxy, the arm's own latency is shown. For a proxy, the latency is shown that it adds to this
+            // in the same round.
             let base = if arm == Arm::Direct { 0 } else { field(beside(cell, Arm::Direct, cells)?) };
             Some((field(cell) as f64 - base as f64) / 1e6)
         }));
@@ -121,7 +122,7 @@ fn beside<'a>(cell: &Cell, arm: Arm, cells: &'a [Cell]) -> Option<&'a Cell> {
     cells.iter().find(|c| c.arm == arm && c.round == cell.round && c.scenario == cell.scenario)
 }
 
-/// CPU per request over that of `base` in the same round, the median of the rounds.
+/// The CPU time per request divided by that of `base` in the same round; the median over the rounds.
 fn ratio(scenario: usize, arm: Arm, base: Arm, cells: &[Cell]) -> Option<f64> {
     if arm == Arm::Direct {
         return None;
@@ -157,7 +158,7 @@ fn mib(kib: Option<f64>) -> String {
     kib.map_or("-".to_owned(), |kib| format!("{:.1}", kib / 1024.0))
 }
 
-/// Rows of equal length as columns: the first column to the left, the others to the right.
+/// Writes rows of equal length as columns. The first column is aligned to the left, the others to the right.
 pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn ratio_is_taken_within_a_round() {
-        // The machine was half as fast in the second round; the ratio is the same in both.
+        // The machine was half as fast in the second round, but the ratio is the same in both rounds.
         let cells = [
             cell(0, Arm::Haproxy, 10, 0),
             cell(0, Arm::Nginx, 8, 0),

@@ -1,8 +1,8 @@
-//! `cargo xtask bench simulate`: how fast the simulator is, and what it needs.
+//! `cargo xtask bench simulate`: measures how fast the simulator is, and how much memory it needs.
 //!
-//! It answers two questions, each on one core: events a second over the storms of `metastable`, and time and memory of
-//! a hundred thousand callers, each with its own guards, over 130 seconds at 70 % load. The program itself is measured,
-//! as a user starts it.
+//! There are two measurements, each on one core: the events per second in the storms of `metastable`, and the time and
+//! memory for a hundred thousand callers, each with its own guards, over 130 simulated seconds at 70 % load. The
+//! program is started as a user would start it.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ use crate::process::{Outcome, cargo, run, target};
 /// The options of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The build to measure: `release`, or `dev`, which optimizes the simulator alone.
+    /// The build to measure: `release`, or `dev`, which optimizes only the simulator.
     #[arg(long, default_value = "release")]
     profile: String,
 }
@@ -62,7 +62,7 @@ fn measured(options: &Options, arguments: &[&str]) -> Outcome<Measured> {
         .spawn()
         .map_err(|error| format!("{}: {error}", program.display()))?;
     let status = format!("/proc/{}/status", child.id());
-    // The answer is a few KiB, and fits into the pipe.
+    // The output is a few KiB and fits into the pipe, so it does not have to be read meanwhile.
     let mut peak_kib = 0;
     while child.try_wait().map_err(|error| error.to_string())?.is_none() {
         peak_kib = peak_kib.max(high_water(&fs::read_to_string(&status).unwrap_or_default()));
@@ -77,7 +77,7 @@ fn measured(options: &Options, arguments: &[&str]) -> Outcome<Measured> {
     Ok(Measured { events, arms, seconds, peak_kib })
 }
 
-/// The peak of resident memory in KiB, of a process' status.
+/// The peak of the resident memory in KiB, read from a process' status file.
 fn high_water(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)

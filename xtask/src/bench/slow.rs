@@ -1,11 +1,12 @@
-//! `cargo xtask bench slow-readers`: the gateway's memory with callers that stand still.
+//! `cargo xtask bench slow-readers`: measures the gateway's memory while many exchanges make no progress.
 //!
-//! A caller that does not read a long answer leaves part of it in the gateway's buffers, and a dependency that does not
-//! read a long upload leaves part of that. Each case starts the gateway anew, with two workers, before its own
-//! upstream. It measures the memory at rest, with one such exchange, with all of them, and after all callers have left.
+//! If a caller does not read a long answer, a part of the answer stays in the gateway's buffers. The same happens if a
+//! dependency does not read a long upload. Each case starts a new gateway with two workers in front of its own
+//! upstream. It measures the memory without such exchanges, with one of them, with all of them, and after all callers
+//! have left.
 //!
-//! The first exchange is shown apart from the others, because it also pays for what all of them share. Anonymous memory
-//! is counted, since the kernel frees pages of the program's own file whenever it likes.
+//! The first exchange is shown separately, because it also allocates what all exchanges share. Only anonymous memory is
+//! counted, since the kernel can free pages of the program's own file at any time.
 
 use std::fmt::Write as _;
 use std::future::pending;
@@ -30,10 +31,10 @@ use crate::process::{Outcome, free_port, target};
 /// The options of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Callers that stand still at the same time.
+    /// The number of stalled callers at the same time.
     #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u16).range(2..=1000))]
     readers: u16,
-    /// The gateway's program, instead of the one that is built for this run.
+    /// The gateway's program. Without this option it is built for this run.
     #[arg(long)]
     program: Option<PathBuf>,
     /// Run only cases whose name contains this.
@@ -41,11 +42,12 @@ pub(crate) struct Options {
     only: Option<String>,
 }
 
-/// A way to stand still.
+/// One kind of exchange that makes no progress.
 struct Case {
     name: &'static str,
     path: &'static str,
-    /// The caller sends a body of [`LONG_BYTES`], which the upstream does not read. Otherwise the upstream does.
+    /// Whether the caller sends a body of [`LONG_BYTES`] that the upstream does not read. Otherwise the upstream sends
+    /// a long answer that the caller does not read.
     upload: bool,
 }
 
@@ -55,7 +57,7 @@ const CASES: [Case; 3] = [
     Case { name: "uploads", path: "/stall", upload: true },
 ];
 
-/// Connections that are kept and used, as they were before any caller stood still.
+/// The load over kept connections before any stalled caller comes.
 const KEPT: Scenario = Scenario {
     name: "512 kept connections, 100 B, 2 workers",
     connections: 512,
@@ -64,20 +66,21 @@ const KEPT: Scenario = Scenario {
     rate: None,
 };
 
-/// The buffer sizes that the callers ask the kernel for, so that it holds little of what they do not read or cannot
-/// send.
+/// The buffer size that the callers ask the kernel for. It is small, so that the kernel holds little of what they do
+/// not read or cannot send.
 const SOCKET_BYTES: u32 = 4096;
-/// The number of callers that begin at the same time. If all of them did, the gateway's connects to the upstream would
-/// be late on a busy machine.
+/// The number of callers that start at the same time. If all started together, the gateway's connects to the upstream
+/// could take too long on a busy machine.
 const CROWD: usize = 50;
 /// How often the memory is measured while it grows.
 const LOOK: Duration = Duration::from_millis(50);
-/// It has stopped growing when it has not grown by more than [`STILL_KIB`] for this time.
+/// The memory has stopped growing if it has not grown by more than [`STILL_KIB`] for this time.
 const STILL: Duration = Duration::from_millis(500);
 const STILL_KIB: u64 = 128;
-/// The longest wait for that. The gateway ends an exchange after 10 s without progress.
+/// The longest wait until the memory stops growing. It is below 10 s, because after 10 s without progress the gateway
+/// ends an exchange.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
-/// When the memory is measured after all callers have left.
+/// The times after all callers have left at which the memory is measured.
 const AFTER: [Duration; 4] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
 
@@ -132,7 +135,8 @@ fn prepare(program: PathBuf) -> Outcome<Bench> {
         scenarios: vec![KEPT],
         seconds: 2.0,
         rounds: 1,
-        // Its speed does not matter here, so it is this program in the build that it has.
+        // The generator's speed does not matter here, so this program itself is used, even if it is a development
+        // build.
         generator: std::env::current_exe().map_err(|e| format!("this program's own file: {e}"))?,
         folder,
     })
@@ -192,7 +196,8 @@ impl Callers {
         }
     }
 
-    /// Starts more of them, and waits until each has the beginning of its answer or has sent the beginning of its upload.
+    /// Starts `count` more stalled callers, and waits until each has received the beginning of its answer or sent the
+    /// beginning of its upload.
     async fn begin(&mut self, count: usize) -> Outcome<()> {
         for _ in 0..count {
             let (address, head, upload) = (self.address, Arc::clone(&self.head), self.upload);
@@ -204,7 +209,8 @@ impl Callers {
     }
 }
 
-/// One exchange that does not end: nothing is read after the status, or the upload waits for the upstream.
+/// One exchange that does not end: either the caller reads nothing after the status, or its upload waits for the
+/// upstream.
 async fn stand_still(address: SocketAddr, head: &str, upload: bool, begun: &AtomicUsize) -> Outcome<()> {
     let mut stream = connect(address).await.map_err(|e| format!("a caller could not connect: {e}"))?;
     let broke = |e: std::io::Error| format!("a caller's connection broke: {e}");

@@ -1,4 +1,5 @@
-//! Callers that stand still, each in its own task, until they are ended.
+//! Callers that each keep one exchange open without finishing it. Each runs in a task of its own until the benchmark
+//! ends it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,10 +11,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::process::Outcome;
 
-/// A wait for their beginning ends after this time.
+/// How long the benchmark waits for the callers to begin. After this time it fails.
 pub(super) const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 
-/// The tasks of such callers, and the number of them that have begun to stand still.
+/// The tasks of such callers, and the number of callers that have begun to keep their exchange open.
 pub(super) struct Still {
     begun: Arc<AtomicUsize>,
     tasks: JoinSet<Outcome<()>>,
@@ -26,7 +27,7 @@ impl Still {
         Still { begun: Arc::default(), tasks: JoinSet::new(), ended }
     }
 
-    /// The number of callers that have begun. Each caller adds one when it stands still.
+    /// The counter of callers that have begun. Each caller adds one when its exchange has begun.
     pub(super) fn begun(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.begun)
     }
@@ -35,7 +36,7 @@ impl Still {
         self.tasks.spawn(caller);
     }
 
-    /// Waits until at most this number of callers has not begun.
+    /// Waits until all callers have begun, except for at most this number.
     pub(super) async fn until_waiting(&mut self, most: usize) -> Outcome<()> {
         let end = Instant::now() + BEGIN_WITHIN;
         while self.begun.load(Ordering::Relaxed) + most < self.tasks.len() {
@@ -59,7 +60,7 @@ impl Still {
         }
     }
 
-    /// Closes all connections. Those with bytes that were not read end with a reset.
+    /// Closes all connections. If a connection has bytes that were not read, it ends with a reset.
     pub(super) async fn leave(mut self) -> Outcome<()> {
         self.all_hold()?;
         self.tasks.shutdown().await;

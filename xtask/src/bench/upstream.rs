@@ -1,4 +1,4 @@
-//! The server behind the proxies: fixed answers, kept connections, and as little work as possible.
+//! The server behind the proxies. It sends fixed answers over kept connections, and does as little work as possible.
 //!
 //! It runs as a separate process, so that neither its CPU nor its memory is counted as a proxy's.
 
@@ -12,10 +12,10 @@ use crate::process::Outcome;
 /// The longest request head that is read; a longer one ends the connection.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// The length of the long answers' bodies. No socket buffer holds that much.
+/// The length of the bodies of the long answers. It is more than any socket buffer holds.
 pub(crate) const LONG_BYTES: usize = 20 << 20;
 
-/// The piece in which they are written, which is also the size of a chunk.
+/// The size of the pieces in which these bodies are written. It is also the size of a chunk.
 const PIECE_BYTES: usize = 16 << 10;
 
 /// The two answers, whole.
@@ -24,8 +24,8 @@ struct Answers {
     large: Vec<u8>,
 }
 
-/// Serves `/10k` with 10 KiB, `/long` and `/chunked` with [`LONG_BYTES`] and every other path with 100 bytes, until the
-/// process is ended. Only the head of a request to `/stall` is read, and it is not answered.
+/// Serves until the process is ended. `/10k` has 10 KiB, `/long` and `/chunked` have [`LONG_BYTES`], and every other
+/// path has 100 bytes. For a request to `/stall`, only the head is read and no answer is sent.
 pub(crate) fn serve(port: u16) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -39,7 +39,7 @@ pub(crate) fn serve(port: u16) -> Outcome<()> {
         loop {
             let (stream, _) = listener.accept().await.map_err(|e| format!("accept: {e}"))?;
             tokio::spawn(async move {
-                // A connection that breaks is the proxy's choice; it opens a new one.
+                // If a connection breaks, the proxy has ended it, and opens a new one when it needs one.
                 let _ = converse(stream, answers).await;
             });
         }

@@ -1,33 +1,33 @@
-//! No circle of files inside a crate, and no import through the crate's own front page.
+//! A rule: the files inside a crate form no circle, and no import goes through the crate's own root.
 //!
 //! File A uses file B when A's code names something that B defines; re-exports are followed to the definition. `mod b;`
-//! and `pub use b::X` do not count as use: a front page may list what lies behind it. Files that use each other,
-//! directly or through others, can only be understood together. Nearly always one type or constant stands in the wrong
-//! file.
+//! and `pub use b::X` do not count as use, because a `mod.rs` or `lib.rs` may list its modules. Files that use each
+//! other, directly or through others, can only be understood together. Nearly always the cause is one type or constant
+//! in the wrong file.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::source::Source;
 use super::tree::{Id, Module, Tree, roots};
 
-/// Crates whose circles are not yet taken apart.
+/// Crates whose circles are not removed yet.
 const STILL_CIRCULAR: [&str; 0] = [];
 
-/// How many re-exports are followed. More of them would be a circle of re-exports.
+/// The most re-exports that are followed one after the other. A longer chain would be a circle of re-exports.
 const MOST_STEPS: usize = 16;
 
-/// Which file uses which, and what it uses of it: `X`, `Y`.
+/// For each file, the files that it uses, and the names that it uses of them.
 type Uses = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-/// Where a path leads.
+/// What a path names.
 #[derive(Clone, Debug, PartialEq)]
 enum Target {
     Module(Id),
-    /// The module that defines it, and its name there.
+    /// The module that defines the item, and the item's name there.
     Item(Id, String),
 }
 
-/// The circles and front-page imports of every crate in `files`.
+/// The circles of every crate in `files`, and the imports through a crate's root.
 pub(super) fn findings(files: &[Source]) -> Vec<String> {
     let crates = roots(files).into_iter().filter(|(folder, _)| !STILL_CIRCULAR.contains(folder));
     crates.flat_map(|(_, root)| in_crate(root, files)).collect()
@@ -95,7 +95,8 @@ fn start<'a>(tree: &Tree, id: Id, path: &'a [String]) -> Option<(Id, &'a [String
     at.map(|at: Id| (at, rest))
 }
 
-/// Where `path` leads, seen from a module. `outer` prefers modules, for the front of a longer path.
+/// What `path` means, seen from a module. With `outer` a module is preferred to an item of the same name, because the
+/// path goes on after it.
 fn resolve(tree: &Tree, id: Id, path: &[String], outer: bool, steps: usize) -> Option<Target> {
     let (mut at, mut rest) = start(tree, id, path).unwrap_or((id, path));
     if rest.is_empty() {
@@ -104,7 +105,7 @@ fn resolve(tree: &Tree, id: Id, path: &[String], outer: bool, steps: usize) -> O
     while let [name, after @ ..] = rest {
         match lookup(tree, at, name, outer || !after.is_empty(), steps)? {
             Target::Module(inner) => at = inner,
-            // What follows is a variant, a method or a constant of it.
+            // The rest of the path is a variant, a method or a constant of this item.
             item @ Target::Item(..) => return Some(item),
         }
         rest = after;
@@ -132,14 +133,15 @@ fn lookup(tree: &Tree, id: Id, name: &str, outer: bool, steps: usize) -> Option<
     own.or_else(import).or_else(globbed)
 }
 
-/// Where an import leads that brings in `name`. `use name::X as name` begins with another crate, and not with itself.
+/// What `name` means if an import brings it in. In `use name::X as name`, the first `name` is another crate and not the
+/// import itself.
 fn behind(tree: &Tree, id: Id, path: &[String], name: &str, outer: bool, steps: usize) -> Option<Target> {
     let other_crate =
         path.first().is_some_and(|first| first == name) && !tree.modules[id].children.contains_key(name);
     if other_crate { None } else { resolve(tree, id, path, outer, steps + 1) }
 }
 
-/// The parts of `uses` in which every file reaches every other.
+/// The parts of `uses` in which every file uses every other file, directly or through others.
 fn circles(uses: &Uses) -> Vec<Uses> {
     let reach: BTreeMap<&str, BTreeSet<&str>> =
         uses.keys().map(|file| (file.as_str(), reached(uses, file))).collect();
@@ -177,7 +179,7 @@ fn reached<'a>(uses: &'a Uses, file: &'a str) -> BTreeSet<&'a str> {
     seen
 }
 
-/// The shortest way around, with what is used on it.
+/// The shortest circle as text, with the names that each file uses of the next.
 fn said(circle: &Uses) -> String {
     let way = shortest(circle);
     let steps = way.iter().zip(way.iter().cycle().skip(1)).map(|(from, to)| {

@@ -1,8 +1,8 @@
-//! House rules that no compiler knows: which crate may use which, what files are called, how long they are, and that no
-//! path of a person's own machine gets in.
+//! Rules of this project that no compiler checks: which crate may use which, how files are named, how long they are,
+//! and that no path of a person's own machine is in the tree.
 //!
-//! Each rule is a plain function from what it looks at to what it finds, so that a test can show it a broken tree.
-//! [`findings`] applies all of them to this tree.
+//! Each rule is a plain function of its input, so that a test can give it a broken tree. [`findings`] applies all rules
+//! to this tree.
 
 mod circles;
 mod documents;
@@ -17,10 +17,10 @@ use serde_json::Value;
 use self::source::{Source, files};
 use crate::process::{Outcome, metadata, root};
 
-/// The longest Rust file, tests included. Past about 400 lines, look for the second idea in it.
+/// The most lines of a Rust file, tests included. A file of more than about 400 lines probably contains a second idea.
 const MOST_LINES: usize = 600;
 
-/// The longest map of the code. A longer one is not read to its end.
+/// The most lines of the map of the code. People do not read a longer map to its end.
 const MOST_LINES_OF_MAP: usize = 250;
 
 /// Names that say nothing about what a file or folder is for.
@@ -39,7 +39,7 @@ const FLOORS: [(&str, u8); 9] = [
     ("seawall-gateway", 4),
 ];
 
-/// The crate that depends on nothing at all. It decides, and everything that it decides by comes in as arguments.
+/// The crate that depends on no other crate. It decides, and gets everything that its decisions need as arguments.
 const PURE: &str = "seawall-policy";
 
 /// The crate that may use any other crate, and that no other crate may use.
@@ -53,7 +53,7 @@ struct Package {
     dependencies: Vec<(String, String)>,
 }
 
-/// Everything in this tree that breaks a rule, one line each.
+/// Everything in this tree that breaks a rule, one line for each finding.
 pub(crate) fn findings() -> Outcome<Vec<String>> {
     let files = files()?;
     let mut found = floors(&packages(&metadata()?));
@@ -93,7 +93,8 @@ fn floors(packages: &[Package]) -> Vec<String> {
             } else if dependency == FREE {
                 found.push(format!("{}: depends on {FREE}", package.name));
             } else if *dependency == package.name {
-                // Its own tests and examples enable features of it. cargo refuses every other such dependency.
+                // A crate's own tests and examples can depend on the crate itself to enable features. cargo refuses
+                // every other dependency on itself.
             } else if inside.contains(dependency.as_str()) && floor(dependency).is_none_or(|low| low >= own) {
                 found.push(format!(
                     "{}: depends on {dependency}, which is not on a lower floor",
@@ -142,12 +143,12 @@ fn lines_of(files: &[Source]) -> impl Iterator<Item = (&str, usize, &str)> {
     })
 }
 
-/// Folders that exist on this machine alone: the tree's own, the one above it, and the user's home.
+/// Folders that exist only on this machine: the folder of this tree, its parent folder, and the user's home.
 fn own_places() -> Vec<String> {
     let home = std::env::var("HOME").unwrap_or_default();
     let root = root();
     let around = root.parent().map(|p| p.display().to_string()).unwrap_or_default();
-    // Well-known folders say nothing about a machine.
+    // Folders that exist on many machines are not private.
     let public = ["", "/", "/tmp", "/src", "/usr/src", "/opt", "/srv", "/var", "/var/tmp"];
     let places = [root.display().to_string(), around, home].into_iter();
     places.filter(|place| !public.contains(&place.as_str())).map(|place| format!("{place}/")).collect()
@@ -165,7 +166,8 @@ fn machine_paths(files: &[Source], own: &[String]) -> Vec<String> {
     found
 }
 
-/// Whether an absolute path that begins with `place` stands in `line`. `crates/src/x` is no `/src/`.
+/// Whether `line` contains an absolute path that begins with `place`. For example, `crates/src/x` does not contain
+/// `/src/`.
 fn has_path(line: &str, place: &str) -> bool {
     line.match_indices(place).any(|(at, _)| {
         let before = line[..at].chars().next_back();
@@ -175,7 +177,7 @@ fn has_path(line: &str, place: &str) -> bool {
     })
 }
 
-/// Pages in `docs/reasons` that explain no reason, and reasons without a page.
+/// Pages in `docs/reasons` without a reason, and reasons without a page.
 #[cfg(test)]
 fn reason_pages(words: &[&str], pages: &[&str]) -> Vec<String> {
     let words: BTreeSet<&str> = words.iter().copied().collect();
@@ -213,7 +215,8 @@ mod tests {
     fn every_reason_has_its_page() {
         let reasons = seawall_policy::Reason::ALL.iter().map(|reason| reason.as_str());
         let stopped = seawall_policy::Stopped::ALL.iter().map(|stopped| stopped.as_str());
-        // An answer that breaks after its head is not the reason of a call, but it is explained all the same.
+        // `truncated` means an answer that breaks off after its head. It is not the reason of a call, but it is
+        // explained as well.
         let words: Vec<&str> = reasons.chain(stopped).chain(["truncated"]).collect();
         let files = files().unwrap();
         let pages: Vec<&str> = files

@@ -14,10 +14,10 @@ pub(crate) struct Source {
     pub(crate) text: Option<String>,
 }
 
-/// The files that git knows or would add, without ignored ones.
+/// The files that git tracks or would add; ignored files are left out.
 pub(crate) fn files() -> Outcome<Vec<Source>> {
     let mut git = Command::new("git");
-    // A clone may belong to another user than the one that runs the tests.
+    // The clone may belong to a different user from the one that runs the tests.
     git.current_dir(root()).args([
         "-c",
         "safe.directory=*",
@@ -27,7 +27,7 @@ pub(crate) fn files() -> Outcome<Vec<Source>> {
         "--exclude-standard",
     ]);
     let listed = output(&mut git)?;
-    // A file that is deleted and not yet committed is listed, but cannot be read.
+    // git also lists a file that is deleted without a commit, but such a file cannot be read.
     let root = root();
     Ok(read(&root, listed.lines().filter(|path| root.join(path).is_file())))
 }

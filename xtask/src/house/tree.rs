@@ -1,7 +1,7 @@
-//! The modules of a crate as its source files declare them: what each defines, imports and names.
+//! Reads the modules of a crate from its source files: what each module defines, imports and names.
 //!
-//! Only what is built for users counts: everything under `#[cfg(test)]` is left out, and so are the files that such a
-//! module names. The code is read by its syntax alone, so names that a macro makes are not seen.
+//! Only code that is built for users counts. Everything under `#[cfg(test)]` is left out, and so are the files of such
+//! modules. Only the syntax of the code is read, so names that a macro generates are not seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +12,7 @@ use syn::{Attribute, Expr, Item, Meta, UseTree, Visibility};
 
 use super::source::Source;
 
-/// A module by its place in [`Tree::modules`]; the crate's root is 0.
+/// The index of a module in [`Tree::modules`]. The crate's root has the index 0.
 pub(crate) type Id = usize;
 
 /// The modules of one crate.
@@ -26,22 +26,22 @@ pub(crate) struct Tree {
 pub(crate) struct Module {
     /// `crate::store::lane`.
     pub(crate) path: String,
-    /// The file it stands in.
+    /// The file that contains the module.
     pub(crate) file: String,
     pub(crate) parent: Option<Id>,
     pub(crate) children: BTreeMap<String, Id>,
-    /// What is defined here: functions, types, constants, macros.
+    /// The names defined here: functions, types, constants, macros.
     pub(crate) items: BTreeSet<String>,
-    /// What `use` brings in, by its local name.
+    /// The paths that `use` imports, by their local names.
     pub(crate) imports: BTreeMap<String, Vec<String>>,
     /// The paths before `::*`.
     pub(crate) globs: Vec<Vec<String>>,
-    /// Every path that the code names. A `pub use` names nothing by itself.
+    /// Every path that the code names. The path of a `pub use` does not count.
     pub(crate) named: BTreeSet<Vec<String>>,
 }
 
 impl Tree {
-    /// Reads the crate whose root file is `root`; fails where a file is not valid Rust.
+    /// Reads the crate whose root file is `root`. It fails if a file is not valid Rust.
     pub(crate) fn read(root: &str, files: &[Source]) -> Result<Tree, String> {
         let texts: BTreeMap<&str, &str> =
             files.iter().filter_map(|file| Some((file.path.as_str(), file.text.as_deref()?))).collect();
@@ -51,7 +51,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Reads `file` as the module `id`. The files of its own modules are in `folder`.
+    /// Reads `file` as the module `id`. The files of its child modules are in `folder`.
     fn take_file(
         &mut self,
         id: Id,
@@ -110,7 +110,7 @@ pub(crate) fn roots(files: &[Source]) -> Vec<(&str, &str)> {
     paths.filter(|path| root(path)).filter_map(|path| Some((path.rsplit_once("/src/")?.0, path))).collect()
 }
 
-/// The file of `mod name;`, and the folder of that module's own modules. `None` where no such file is known.
+/// The file of `mod name;`, and the folder for the files of that module's children. `None` if no such file is known.
 fn place(
     declared_in: &str,
     folder: &Path,
@@ -157,7 +157,7 @@ fn normal(path: &Path) -> PathBuf {
     plain
 }
 
-/// Whether this is left out of what is built for users, as `cfg(test)` and `cfg(all(test, …))` are.
+/// Whether these attributes exclude the item from what is built for users, such as `cfg(test)` and `cfg(all(test, …))`.
 pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         Meta::Path(path) => path.is_ident("test"),
@@ -226,7 +226,7 @@ impl Names<'_> {
         }
     }
 
-    /// The paths in the arguments of a macro. A word after a dot is a field or a method.
+    /// Collects the paths in the arguments of a macro. A word after a dot is skipped, since it is a field or a method.
     fn take_tokens(&mut self, tokens: &TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
@@ -319,7 +319,7 @@ impl<'ast> Visit<'ast> for Names<'_> {
         }
     }
 
-    /// `pub(super)` and `pub(in crate::x)` name no item.
+    /// The paths in `pub(super)` and `pub(in crate::x)` name no item, so they are skipped.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
     fn visit_attribute(&mut self, attribute: &'ast Attribute) {

@@ -1,4 +1,4 @@
-//! What curl got, read from what it printed.
+//! The answer that curl received, parsed from what curl printed.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ pub(super) struct Answer {
     pub(super) interim: Vec<u16>,
 }
 
-/// Calls curl with these arguments. It is an error if curl itself fails.
+/// Runs curl with these arguments. It is an error if curl itself fails.
 pub(super) fn curl(args: &[&str]) -> Outcome<Answer> {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--include", "--max-time", "20", "--noproxy", "*"]).args(args);
@@ -27,7 +27,7 @@ pub(super) fn curl(args: &[&str]) -> Outcome<Answer> {
 }
 
 impl Answer {
-    /// Reads heads until one that is no interim answer, then the body.
+    /// Reads the heads of interim answers, then the final head, then the body.
     fn parse(mut bytes: &[u8]) -> Option<Answer> {
         let mut interim = Vec::new();
         loop {
@@ -50,12 +50,12 @@ impl Answer {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
-    /// All headers in their order, names in lower case.
+    /// All header fields in their order. Names are in lower case.
     pub(super) fn headers(&self) -> impl Iterator<Item = &(String, String)> {
         self.headers.iter()
     }
 
-    /// An error that shows the answer, unless status and headers are the given ones.
+    /// Checks the status and these headers. If they differ, the error shows the whole answer.
     pub(super) fn expect(&self, status: u16, headers: &[(&str, &str)]) -> Outcome<&Answer> {
         let wrong = headers.iter().find(|(name, value)| self.header(name) != Some(value));
         match wrong {

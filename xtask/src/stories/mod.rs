@@ -2,7 +2,7 @@
 //!
 //! If our own code is on both sides of a test, both sides share our mistakes about HTTP. Here curl and the official
 //! SDKs call through Seawall to nginx, gunicorn, aiohttp and Node's server, and [`servers`] makes a list of exchanges
-//! with each of nine servers. All run on loopback, on ports that were free, and end with the run.
+//! with each of nine servers. All servers run on loopback, on free ports, and end when the run ends.
 
 mod answer;
 mod servers;
@@ -20,9 +20,9 @@ use crate::process::{Outcome, cargo, run as run_command, target};
 /// The options of the stories.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
-    /// Tell only stories whose name contains this.
+    /// Run only stories whose name contains this.
     name: Option<String>,
-    /// The program to test, instead of a fresh development build.
+    /// The program to test. Without this option a development build is made.
     #[arg(long)]
     program: Option<PathBuf>,
     /// Install what is missing.
@@ -30,12 +30,12 @@ pub(crate) struct Options {
     yes: bool,
 }
 
-/// Tells all stories, on a fresh development build. It is an error if any of them fails.
+/// Runs all stories with a new development build. It is an error if any of them fails.
 pub(crate) fn run_all() -> Outcome<()> {
     run(&Options::default())
 }
 
-/// Tells the stories that were asked for. It is an error if any of them fails, or if there is none with that name.
+/// Runs the stories that were asked for. It is an error if any of them fails, or if no story has that name.
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     needs::provide(&needs::for_steps(&[needs::STORIES]), options.yes)?;
     let part = options.name.as_deref().unwrap_or_default();
@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} stories failed", passed + failed)) }
 }
 
-/// Tells these stories. Returns how many passed and how many failed.
+/// Runs these stories. Returns how many passed and how many failed.
 fn tell(chosen: &[&Story], program: &Path) -> Outcome<(usize, usize)> {
     if chosen.is_empty() {
         return Ok((0, 0));

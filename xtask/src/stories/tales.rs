@@ -1,4 +1,4 @@
-//! The stories themselves. None depends on another one, or on their order.
+//! The stories themselves. No story depends on another one, so they can run in any order.
 
 use std::fs;
 
@@ -196,7 +196,7 @@ fn trailers(world: &World) -> Outcome<()> {
     let url = world.through("node", "/trailers");
     let answer = curl(&["--raw", "--http1.1", "--header", "te: trailers", &url])?;
     answer.expect(200, &[ONCE, ("trailer", "x-sum")])?;
-    // Unparsed: the last chunk, the trailers, the empty line.
+    // The raw end of the body: the last chunk, the trailers, and the empty line.
     expect(answer.text().ends_with("0\r\nx-sum: 42\r\n\r\n"), || format!("no trailer in {answer}"))
 }
 
@@ -234,7 +234,7 @@ fn sdk_node(world: &World) -> Outcome<()> {
     booked(world, &said)
 }
 
-/// The SDK's ids are found at the provider itself.
+/// Checks that the ids which the SDK printed exist at the provider itself.
 fn booked(world: &World, said: &str) -> Outcome<()> {
     let line = said.lines().find(|line| line.starts_with('{')).unwrap_or_default();
     let ids: Value = serde_json::from_str(line).map_err(|e| format!("{e} in:\n{said}"))?;

@@ -1,4 +1,4 @@
-//! Everything that the stories need running: the upstreams, and the gateway before them.
+//! Everything that runs for the stories: the upstreams, and the gateway in front of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub(super) struct World {
 
 struct Ports {
     gateway: u16,
-    /// The port of the stripe dependency alone.
+    /// The port on which only the stripe dependency is served.
     stripe_listen: u16,
     nginx: u16,
     nginx_tls: u16,
@@ -75,17 +75,17 @@ impl World {
         format!("http://127.0.0.1:{}/{dependency}{path}", self.ports.gateway)
     }
 
-    /// The port on which the gateway serves stripe alone.
+    /// The port on which the gateway serves only the stripe dependency.
     pub(super) fn stripe_listen(&self) -> u16 {
         self.ports.stripe_listen
     }
 
-    /// A path of localstripe itself, without the gateway.
+    /// The address of a path at localstripe itself, without the gateway.
     pub(super) fn stripe_direct(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.ports.stripe)
     }
 
-    /// A path of nginx itself, without the gateway.
+    /// The address of a path at nginx itself, without the gateway.
     pub(super) fn nginx_direct(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.ports.nginx)
     }
@@ -122,7 +122,7 @@ fn httpbin(folder: &Path, port: u16) -> Outcome<Server> {
     Server::start("httpbin", None, &python(), &args, &folder.join("httpbin.log"), false)
 }
 
-/// A private CA, and a certificate by it for this machine's loopback.
+/// Creates a private CA, and a certificate signed by it for this machine's loopback address.
 fn certify(folder: &Path) -> Outcome<()> {
     let openssl = |words: &str| output(Command::new("openssl").args(words.split(' ')).current_dir(folder));
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
@@ -177,7 +177,7 @@ http {{
     Server::start("nginx", None, &found("nginx")?, &args, &folder.join("nginx.log"), false)
 }
 
-/// Stories that use up the budget or open a breaker have a dependency of their own.
+/// The gateway's settings. A story that uses up the budget or opens a breaker has a dependency of its own.
 fn settings(ports: &Ports, admin: u16, folder: &Path) -> String {
     let Ports { gateway, stripe_listen, nginx, nginx_tls, httpbin, stripe, node } = ports;
     let folder = folder.display();
@@ -223,7 +223,7 @@ url = "http://127.0.0.1:{node}"
     )
 }
 
-/// The arguments with which the Node SDK's story is run.
+/// The command that runs the story of the Node SDK.
 pub(super) fn node_sdk(port: u16) -> Outcome<Command> {
     let mut command = Command::new(found("node")?);
     command.arg(story_file("sdk.mjs")).arg(node_folder()).arg(port.to_string());

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// A request, read whole.
+/// A request that was read whole.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub(super) struct Asked {
@@ -18,7 +18,7 @@ pub(super) struct Asked {
     /// The `harbor-id` header.
     pub(super) id: Option<String>,
     pub(super) body: Bytes,
-    /// Over method, path, query and body.
+    /// The hash of method, path, query and body.
     pub(super) fingerprint: u64,
 }
 
@@ -33,7 +33,7 @@ impl Asked {
         Asked { method, path, query, key, id, body, fingerprint: hasher.finish() }
     }
 
-    /// Whether it may change something.
+    /// Whether the request may change something.
     pub(super) fn writes(&self) -> bool {
         !matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
     }
@@ -79,7 +79,7 @@ impl Reply {
     }
 }
 
-/// A request as a line of the journal holds it.
+/// A request as it is written to a line of the journal.
 #[derive(Deserialize, Serialize)]
 struct Written {
     method: String,
@@ -90,7 +90,7 @@ struct Written {
     key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// What is not text is no JSON either, and has no effect. Only its fingerprint is lost.
+    /// The body as text. Bytes that are not UTF-8 are replaced, which also changes the body's fingerprint.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     body: String,
 }
@@ -117,7 +117,8 @@ impl TryFrom<Written> for Asked {
     }
 }
 
-/// `%41` becomes `A`, and what is not a valid escape stays as it is. `+` stays as well: this is a URI, not a form.
+/// Decodes percent escapes: `%41` becomes `A`. An invalid escape stays as it is, and so does `+`, since this is a URI
+/// and not a form.
 pub(super) fn percent_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));

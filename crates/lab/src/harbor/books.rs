@@ -1,12 +1,12 @@
 //! The harbor's own books: what was asked, what was done, and under which key.
 //!
-//! They are kept on the side that does the work, so a test compares a caller's belief with the truth. An **effect** is
-//! a change: a charge made, a refund made, a charge deleted, a customer written with a content that differs from the
-//! one before. An answer that is replayed, declined or lost changes nothing here.
+//! The provider itself keeps them, so a test can compare what a caller believes with what was really done. An
+//! **effect** is a change: a charge made, a refund made, a charge deleted, a customer written with a content that
+//! differs from the previous one. An answer that is replayed, declined or lost changes nothing here.
 //!
-//! A request counts once it was read whole. A request whose body broke off counts under `broken` only. Everything that
-//! is kept has a bound: past [`MOST_ENTRIES`] entries or [`MOST_BYTES`] bytes of kept bodies, the harbor answers 507
-//! until its books are cleared.
+//! A request is counted when it has been read whole. A request whose body broke off is counted under `broken` only.
+//! Everything that is kept has a bound. When [`MOST_ENTRIES`] entries or [`MOST_BYTES`] bytes of bodies are kept, the
+//! harbor answers 507 until its books are cleared.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -22,10 +22,10 @@ use serde_json::{Map, Value};
 use super::asked::{Asked, Reply};
 use super::journal::{Journal, Line};
 
-/// The most keys, identities, charges and customers that are kept, each. This is enough for a long bench, and takes
-/// some 200 MB at worst.
+/// The largest number of keys that is kept, and likewise of identities, charges, refunds and customers. This is enough
+/// for a long benchmark, and takes about 200 MB at worst.
 pub const MOST_ENTRIES: usize = 200_000;
-/// The most bytes of metadata, customers and saved answers that are kept in all.
+/// The largest total size of the metadata, customers and saved answers that are kept, in bytes (256 MiB).
 pub const MOST_BYTES: usize = 256 << 20;
 
 /// A handle to the books of one harbor; clones see the same books.
@@ -34,32 +34,33 @@ pub struct Books {
     pages: Arc<Mutex<Pages>>,
 }
 
-/// The books at one moment; the shape of `GET /books`.
+/// The content of the books at one moment. `GET /books` answers with it as JSON.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Snapshot {
-    /// Changes made.
+    /// The number of changes made.
     pub effects: u64,
-    /// Requests read whole, those to `/books` left out.
+    /// The number of requests that were read whole, without those to `/books`.
     pub requests: u64,
-    /// Those of them that only read (GET, HEAD).
+    /// The number of these requests that only read (GET, HEAD).
     pub reads: u64,
-    /// Requests whose body broke off or was too large.
+    /// The number of requests whose body broke off or was too large.
     pub broken: u64,
-    /// Refunds made; they are among the effects.
+    /// The number of refunds made. They are also counted as effects.
     pub refunds: u64,
-    /// By `Idempotency-Key`.
+    /// What happened under each `Idempotency-Key`.
     pub by_key: BTreeMap<String, KeyCount>,
-    /// By the `harbor-id` header, where there was no key: how often each id was seen.
+    /// For requests without a key: how often each `harbor-id` header was seen.
     pub by_id: BTreeMap<String, u64>,
-    /// Writing requests without a key.
+    /// The writing requests without a key, and their changes.
     pub unkeyed: Count,
     /// Every charge that was not deleted, the oldest first.
     pub charges: Vec<Charge>,
-    /// Requests being worked on or answered now.
+    /// The number of requests that are being worked on or answered now.
     pub in_flight: u64,
     /// The most requests that were in flight at the same time.
     pub max_in_flight: u64,
-    /// Writing requests whose method, path or bytes differ from the first of their key.
+    /// The number of writing requests whose method, path or bytes differ from those of the first request with the same
+    /// key.
     pub bytes_mismatch: u64,
 }
 
@@ -70,7 +71,7 @@ pub struct KeyCount {
     pub requests: u64,
     /// Changes that they made.
     pub effects: u64,
-    /// Refunds of this key's charge, whatever key they were asked with.
+    /// Refunds of the charge that was made with this key, whatever key the refunds had.
     pub refunds: u64,
 }
 
@@ -88,13 +89,13 @@ pub struct Count {
 pub struct Charge {
     /// `ch_…`
     pub id: String,
-    /// In the smallest unit of the currency. It is above zero.
+    /// The amount in the smallest unit of the currency. It is above zero.
     pub amount: u64,
-    /// How much of it was refunded.
+    /// How much of the amount was refunded.
     pub amount_refunded: u64,
-    /// As the request gave it; `usd` where it gave none.
+    /// The currency that the request gave; `usd` if it gave none.
     pub currency: String,
-    /// Where it stands.
+    /// The state of the charge.
     pub status: Status,
     /// `OK`, or `DECLINED`.
     pub code: &'static str,
@@ -102,17 +103,17 @@ pub struct Charge {
     pub(super) created: Timestamp,
     /// The key under which it was made.
     pub key: Option<String>,
-    /// As the request gave it, with the key at `key`.
+    /// The metadata that the request gave, and the request's key in the field `key`.
     pub metadata: Map<String, Value>,
 }
 
-/// Where a charge stands.
+/// The state of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// The money was taken.
     Succeeded,
-    /// All of it was refunded.
+    /// The whole amount was refunded.
     Refunded,
     /// Declined: no money moved.
     Failed,
@@ -129,23 +130,23 @@ pub(super) struct Refund {
     pub(super) created: Timestamp,
 }
 
-/// The open books.
+/// The content of the books. The lock gives access to it.
 #[derive(Debug)]
 pub(super) struct Pages {
     pub(super) counts: Snapshot,
     keys: HashMap<String, KeyPage>,
-    /// In the order in which they were made. Deleted ones stay, so that positions do not move.
+    /// In the order in which they were made. Deleted charges stay in the list, so that positions do not change.
     pub(super) charges: Vec<Entry>,
     pub(super) charge_by_id: HashMap<String, usize>,
     pub(super) charge_by_key: HashMap<String, usize>,
     pub(super) refunds: Vec<Refund>,
     pub(super) customers: HashMap<String, Value>,
-    /// Bytes of kept bodies.
+    /// The number of bytes of kept bodies.
     pub(super) kept: usize,
-    /// Makes the ids of one start differ from those of another.
+    /// A random number that is a part of every id, so that the ids of two starts differ.
     pub(super) start: u32,
     pub(super) made: u64,
-    /// The file in which they are kept as well.
+    /// The file in which the books are kept as well, if there is one.
     pub(super) journal: Option<Journal>,
 }
 
@@ -157,12 +158,12 @@ pub(super) struct Entry {
 
 #[derive(Debug, Default)]
 struct KeyPage {
-    /// Fingerprint of the first writing request.
+    /// The fingerprint of the first writing request with this key.
     first: Option<u64>,
     stand: Stand,
 }
 
-/// What became of a key.
+/// The state of a key.
 #[derive(Debug, Default)]
 enum Stand {
     #[default]
@@ -175,7 +176,7 @@ enum Stand {
 pub(super) enum Admission {
     /// Do the work.
     Fresh,
-    /// It was done: this is the saved answer.
+    /// The work was done before. This is the saved answer.
     Replay(Reply),
     /// The key belongs to another request.
     Conflict,
@@ -185,11 +186,11 @@ pub(super) enum Admission {
 
 impl Books {
     /// Books that are kept in a file as well. A harbor that opens the file again finds what was done, even after `kill
-    /// -9`. The file is made where it is missing, and locked for as long as the books live.
+    /// -9`. The file is created if it does not exist, and locked for as long as the books live.
     ///
     /// # Errors
-    /// Another process has it open ([`io::ErrorKind::WouldBlock`]), it holds something else
-    /// ([`io::ErrorKind::InvalidData`]), or it cannot be read or written.
+    /// If another process has the file open ([`io::ErrorKind::WouldBlock`]), if it holds something else
+    /// ([`io::ErrorKind::InvalidData`]), or if it cannot be read or written.
     pub fn kept_in(file: impl AsRef<Path>) -> io::Result<Books> {
         let (mut journal, lines) = Journal::open(file.as_ref())?;
         let mut pages = Pages::default();
@@ -227,7 +228,7 @@ impl Books {
         work(&mut self.pages.lock())
     }
 
-    /// Counts a request as in flight until the presence is dropped.
+    /// Counts a request as in flight until the returned value is dropped.
     pub(super) fn arrive(&self) -> Presence {
         let mut pages = self.pages.lock();
         pages.counts.in_flight += 1;
@@ -265,8 +266,8 @@ impl Default for Pages {
 }
 
 impl Pages {
-    /// Counts a request that was read whole. `true` where its own fault strikes: it is the first of its key or
-    /// identity, or it has neither.
+    /// Counts a request that was read whole. Returns whether the fault that the request carries strikes it: `true` for
+    /// the first request of its key or identity, and for a request with neither.
     pub(super) fn note(&mut self, asked: &Asked) -> bool {
         if let Err(error) = self.keep(Line::Seen { asked: asked.clone() }) {
             tracing::error!(%error, "harbor: a request could not be entered in the file of the books");
@@ -296,7 +297,7 @@ impl Pages {
         }
     }
 
-    /// Whether there is room for one more of everything.
+    /// Whether every list has room for one more entry, and the kept bodies are below their bound.
     pub(super) fn has_room(&self) -> bool {
         let counts = &self.counts;
         let largest = [
@@ -309,7 +310,7 @@ impl Pages {
         largest.iter().all(|len| *len < MOST_ENTRIES) && self.kept < MOST_BYTES
     }
 
-    /// Asks for the key of a writing request, and holds it if the work is to be done.
+    /// Decides whether a writing request with a key may be worked on. If so, the key is marked as being worked on.
     pub(super) fn admit(&mut self, asked: &Asked) -> Admission {
         let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return Admission::Fresh };
         let page = self.keys.entry(key.clone()).or_default();
@@ -326,10 +327,11 @@ impl Pages {
         }
     }
 
-    /// Gives the key back. An answer to be repeated is saved under it; otherwise the key is free.
+    /// Ends the work under a key. A successful answer is saved under the key, to be repeated; otherwise the key is free
+    /// again.
     pub(super) fn settle(&mut self, asked: &Asked, reply: &Reply) {
         let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return };
-        // The books may have been cleared while the work went on.
+        // The books may have been cleared during the work.
         let Some(page) = self.keys.get_mut(key) else { return };
         page.stand = if reply.status.is_success() {
             self.kept += reply.body.len();
@@ -339,7 +341,8 @@ impl Pages {
         };
     }
 
-    /// Does the admitted work, enters it, and gives its key back. Work that cannot be kept is not done.
+    /// Does the admitted work, enters it in the books, and settles its key. If the work cannot be written to the file,
+    /// it is not done.
     pub(super) fn work(&mut self, asked: &Asked) -> Reply {
         let at = Timestamp::now();
         let kept = if asked.writes() { self.keep(Line::Done { at, asked: asked.clone() }) } else { Ok(()) };
@@ -351,7 +354,7 @@ impl Pages {
         reply
     }
 
-    /// Takes in a line of the journal when the file is opened again.
+    /// Applies a line of the journal when the file is opened again.
     fn work_off(&mut self, line: Line) {
         match line {
             Line::Begun { start, made } => (self.start, self.made) = (start, made),

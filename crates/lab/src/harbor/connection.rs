@@ -1,7 +1,8 @@
 //! One connection, and the life of one request on it.
 //!
-//! hyper speaks the protocol. What it refuses to do (reset, garbage, a broken promise) is ordered by the request's
-//! handler and done by the connection, which takes the socket back from hyper first.
+//! hyper speaks the protocol, but it cannot do everything that a fault asks for: it does not reset a connection, write
+//! garbage, or end a body too early. For this, the request's handler sends an [`Order`] to its connection. The
+//! connection takes the socket back from hyper and carries the order out.
 
 use std::io;
 use std::sync::Arc;
@@ -26,11 +27,11 @@ use super::pier::{MOST_BODY, Pier};
 use super::reply_body::{Pace, ReplyBody};
 use crate::wire::{self, Rewound, Speech};
 
-/// What a handler asks of the connection it runs on.
+/// What a handler can order its connection to do.
 enum Order {
     Reset,
     Close,
-    /// Writes these bytes, the first `slow` of them one per `interval`, and then closes.
+    /// Writes these bytes and then closes. The first `slow` bytes are written one per `interval`.
     Say {
         bytes: Bytes,
         slow: usize,
@@ -81,7 +82,7 @@ async fn serve_http1(io: TokioIo<Rewound<TcpStream>>, pier: Arc<Pier>) {
         Order::Reset => wire::reset(stream),
         Order::Close => drop(stream),
         Order::Say { bytes, slow, interval } => {
-            // The caller may leave in between. Then nobody is left to be disturbed.
+            // If the caller leaves meanwhile, nobody is left who would need the rest, so an error is ignored.
             let _ = say(&mut stream, &bytes, slow, interval).await;
         }
     }
@@ -97,7 +98,7 @@ async fn say(stream: &mut TcpStream, bytes: &[u8], slow: usize, interval: Durati
     stream.shutdown().await
 }
 
-/// One request: read, note, strike, work, answer.
+/// The life of one request: it is read, counted, struck by its fault, worked on and answered.
 async fn answer(
     request: Request<Incoming>,
     pier: Arc<Pier>,
@@ -120,7 +121,7 @@ async fn answer(
         work(&pier, &asked, Duration::ZERO).await
     } else {
         let (pier, asked, before) = (Arc::clone(&pier), asked.clone(), fault.before);
-        // A task of its own: a caller that leaves does not undo what it asked for.
+        // The work runs in a task of its own, so it is finished even if the caller leaves.
         let work = tokio::spawn(async move { work(&pier, &asked, before).await });
         work.await.expect("the work neither panics nor is aborted")
     };
@@ -141,14 +142,15 @@ fn show_books(method: &Method, pier: &Pier) -> Reply {
     }
 }
 
-/// Reads the request whole, and the fault it asks for.
+/// Reads the whole request, and the fault that it carries.
 async fn read(request: Request<Incoming>, pier: &Pier) -> Result<(Asked, Option<Fault>), Reply> {
     let (head, body) = request.into_parts();
     let broken = |status, why: &str| {
         pier.books.open(|pages| pages.counts.broken += 1);
         Reply::refusal(status, why)
     };
-    // A length that is announced is refused before the body is read: the caller may wait for our word before it sends.
+    // If the announced length is too large, the request is refused before its body is read, because the caller may wait
+    // for an answer before it sends the body.
     if body.size_hint().lower() > MOST_BODY as u64 {
         return Err(broken(StatusCode::PAYLOAD_TOO_LARGE, "a request body is at most 1 MiB"));
     }
@@ -182,15 +184,17 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 impl Pier {
-    /// What strikes this request: the fault that it carries, else the script's, else nothing.
+    /// The fault that strikes this request: the one that it carries, or else the script's, or else none.
     fn fault_of(&self, asked: &Asked, carried: Option<Fault>, first: bool) -> Fault {
-        // The script draws for every request, so a header that strikes does not move the script's draws.
+        // The script draws for every request, even if a fault in the header takes precedence. So such a request does
+        // not change what the script draws for later requests.
         let scripted = self.faults.strike(self.started.elapsed(), asked);
         carried.filter(|fault| first || fault.always).or(scripted).unwrap_or_default()
     }
 }
 
-/// Makes the effect once `before` has passed; the key is held meanwhile. `true`: the answer is a saved one.
+/// Makes the effect after the time `before`; the key is held meanwhile. The second value says whether the answer is a
+/// saved one.
 async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
     let admission = pier.books.open(|pages| pages.admit(asked));
     if !before.is_zero() {
@@ -260,7 +264,8 @@ async fn end(
     match line {
         Link::Http2 => Err(reason.into()),
         Link::Http1(orders) => {
-            // The connection takes the order and drops this future. If the connection is gone, so is the caller.
+            // If the connection takes the order, it drops this future. If it does not, the connection and its caller
+            // are gone.
             let _ = orders.send(order).await;
             std::future::pending().await
         }
@@ -283,14 +288,14 @@ fn respond(
         headers.insert(ALLOW, HeaderValue::from_static(allow));
     }
     if let Some(wait) = retry_after {
-        // The value is in whole seconds, rounded up: the field has no smaller unit, and earlier than asked would be
-        // wrong.
+        // The value is in whole seconds, since the field has no smaller unit. It is rounded up, so that callers do not
+        // come back earlier than was asked.
         headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000) as u64));
     }
     response
 }
 
-/// The head of an answer as HTTP/1.1 writes it, and its length.
+/// The head of an answer as bytes of HTTP/1.1, and the length of the head.
 fn written(response: &Response<ReplyBody>, length: usize) -> (BytesMut, usize) {
     let status = response.status();
     let reason = status.canonical_reason().unwrap_or_default();

@@ -1,5 +1,6 @@
-//! The provider's business: charges, refunds, customers. Each request is one synchronous step under the lock of the
-//! books, so an effect and its entry are made together.
+//! The provider's business: charges, refunds, customers.
+//!
+//! Each request is one synchronous step under the lock of the books, so an effect and its entry are made together.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -12,7 +13,7 @@ use super::asked::{Asked, Reply};
 use super::books::{Charge, Entry, Pages, Refund, Status};
 
 impl Pages {
-    /// Does what is asked, and enters it with the time `at`.
+    /// Does what the request asks for, and enters it in the books with the time `at`.
     pub(super) fn perform(&mut self, asked: &Asked, at: Timestamp) -> Reply {
         let segments: Vec<&str> = asked.path.trim_matches('/').split('/').collect();
         let method = if asked.method == Method::HEAD { &Method::GET } else { &asked.method };
@@ -106,7 +107,8 @@ impl Pages {
         }
     }
 
-    /// One page of the charges made in `[from, to)`, the oldest first. The cursor is the id of the page's last one.
+    /// One page of the charges made in `[from, to)`, the oldest first. The cursor is the id of the last charge on the
+    /// page.
     fn list(&self, asked: &Asked) -> Reply {
         let (from, to) = match (moment(asked, "from"), moment(asked, "to")) {
             (Ok(from), Ok(to)) => (from.unwrap_or(Timestamp::MIN), to.unwrap_or(Timestamp::MAX)),
@@ -131,7 +133,7 @@ impl Pages {
         Reply::ok(&json!({ "data": data, "next": next }))
     }
 
-    /// Deleting a deleted charge is no new effect, and is answered as the first time.
+    /// Deletes a charge. Deleting it again is no new effect, and gets the same answer as the first time.
     fn delete(&mut self, asked: &Asked, id: &str) -> Reply {
         let Some(entry) = self.charge_by_id.get(id).and_then(|at| self.charges.get_mut(*at)) else {
             return Reply::not_found("no such charge");
@@ -142,8 +144,8 @@ impl Pages {
         Reply { status: StatusCode::NO_CONTENT, body: Bytes::new(), allow: None }
     }
 
-    /// Without an amount it refunds all that is left. A charge that was refunded before is answered with its refund,
-    /// and nothing is done. With an amount it adds up, to the charge's amount at most.
+    /// Refunds a charge. Without an amount it refunds all that is left; if the charge was refunded before, it answers
+    /// with that refund and does nothing. With an amount, refunds add up, at most to the charge's amount.
     fn refund(&mut self, asked: &Asked, at: Timestamp) -> Reply {
         let Ok(Value::Object(order)) = serde_json::from_slice(&asked.body) else {
             return Reply::wrong("a refund is a JSON object with `charge`");
@@ -197,7 +199,7 @@ impl Pages {
         reply
     }
 
-    /// Writing the same content again is no new effect.
+    /// Writes a customer. Writing the same content again is no new effect.
     fn put_customer(&mut self, asked: &Asked, id: &str) -> Reply {
         let Ok(Value::Object(mut customer)) = serde_json::from_slice(&asked.body) else {
             return Reply::wrong("a customer is a JSON object");

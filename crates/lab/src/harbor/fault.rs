@@ -1,8 +1,8 @@
 //! What goes wrong with one request, and how it is asked for.
 //!
 //! A fault is written as words with commas between them: `close-after-effect`, `status=429,retry-after=2s`,
-//! `delay=200ms,reset`. [`WORDS`] has them all. Each says whether the effect took place, since a caller cannot see
-//! that: `close` and `close-after-effect` look the same from outside.
+//! `delay=200ms,reset`. [`WORDS`] lists the words. Each says whether the effect takes place, since a caller cannot see
+//! this: `close` and `close-after-effect` look the same from outside.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,7 +35,7 @@ pub const WORDS: &[(&str, &str)] = &[
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// How long the work takes before the effect.
+    /// How long the work waits before the effect.
     pub(super) before: Duration,
     /// How long the answer waits after the effect.
     pub(super) after: Duration,
@@ -43,7 +43,7 @@ pub struct Fault {
     pub(super) effect: bool,
     pub(super) ending: Ending,
     pub(super) retry_after: Option<Duration>,
-    /// Whether it strikes every request of a key, and not only the first.
+    /// Whether the fault strikes every request of a key. Otherwise it strikes only the first one.
     pub(super) always: bool,
 }
 
@@ -75,7 +75,7 @@ pub(super) enum Ending {
     Garbage,
 }
 
-/// Why a fault could not be read. Its text names the valid words, the nearest first.
+/// Why a fault could not be read. The text names the valid words, the most similar first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultError(String);
 
@@ -129,8 +129,8 @@ impl FromStr for Fault {
 }
 
 impl Fault {
-    /// Takes in one word. A wait goes into the fault itself; an ending is returned, with whether the effect takes
-    /// place.
+    /// Applies one word. A wait is stored in the fault itself. An ending is returned, together with whether the effect
+    /// takes place.
     fn take(&mut self, name: &str, value: Option<&str>) -> Result<Option<(Ending, bool)>, FaultError> {
         const INTERVAL: Duration = Duration::from_millis(100);
         let bare = |ending, effect| match value {

@@ -1,11 +1,12 @@
-//! The books in a file: the requests in the order in which they were seen and done, one JSON line for each.
+//! Keeps the books in a file: one JSON line for each request, in the order in which the requests were seen and done.
 //!
-//! The content of the books follows from the requests and their order alone. So a line holds a request and not its
-//! result, and opening the file works off the requests again. The obvious file, a copy of the books that is written
-//! again after each change, grows with the square of their length and can be caught half written.
+//! The content of the books depends only on the requests and their order. So a line holds a request and not its result,
+//! and when the file is opened, the requests are done again. The obvious way is to write a copy of the books after each
+//! change. Then the bytes written grow with the square of the number of changes, and a kill can leave a copy that is
+//! half written.
 //!
-//! Work is written down before it is done, in one write: where the harbor is killed between the two, the work counts as
-//! done. A last line without its line end counts as not done.
+//! The line of a piece of work is written before the work is done, in one write. If the harbor is killed between the
+//! two, the work counts as done. If the last line has no line end, its work counts as not done.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -22,20 +23,20 @@ pub(super) struct Journal {
     file: File,
 }
 
-/// One line of it.
+/// One line of the file.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Line {
-    /// The first line: the number at which ids begin.
+    /// The first line: the start number and the counter from which ids are made.
     Begun { start: u32, made: u64 },
     /// A request was read whole.
     Seen { asked: Asked },
-    /// Its work was done at that time.
+    /// The work of a request was done at this time.
     Done { at: Timestamp, asked: Asked },
 }
 
 impl Journal {
-    /// Opens or makes the file, and returns its lines, which the books work off again. A new file has none.
+    /// Opens or creates the file, and returns its lines, which the books apply again. A new file has no lines.
     pub(super) fn open(path: &Path) -> io::Result<(Journal, Vec<Line>)> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock()?;
@@ -55,7 +56,7 @@ impl Journal {
         Ok((journal, lines))
     }
 
-    /// Empties the file.
+    /// Empties the file and writes its first line.
     pub(super) fn begin(&mut self, start: u32, made: u64) -> io::Result<()> {
         self.cut(0)?;
         self.write(&Line::Begun { start, made })

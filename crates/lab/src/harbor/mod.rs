@@ -11,27 +11,28 @@
 //! | `POST /v1/refunds` `{charge, amount}` | the refund; without `amount` all that is left, and once only |
 //! | `PUT /v1/customers/ID` | the customer as written |
 //! | `GET /health`, `GET /v1/ping` | 200 |
-//! | `GET /books`, `DELETE /books` | the [books](Snapshot), uncounted; clears them |
+//! | `GET /books`, `DELETE /books` | GET: the [books](Snapshot); DELETE: clears them. Neither is counted |
 //!
-//! `Idempotency-Key` is honoured on everything that writes. The same key with the same bytes gets the saved answer,
-//! with `idempotent-replayed: true`. The key with other bytes gets a 422, and while the first request is being worked
-//! on a 409. Only a 2xx is saved.
+//! `Idempotency-Key` is honoured on everything that writes. A request with the same key and the same bytes gets the
+//! saved answer, with `idempotent-replayed: true`. A request with the same key and other bytes gets a 422. A repeat
+//! that comes while the first request is being worked on gets a 409. Only 2xx answers are saved.
 //!
 //! # Faults
 //!
-//! The header `harbor-fault: WORD[,WORD][;always]` makes a request go wrong; [`WORDS`] lists the words. It strikes the
-//! first request of its `Idempotency-Key`, or, without a key, of its `harbor-id`; with `;always` it strikes each of
-//! them. A request with neither is struck each time: two equal GETs cannot be told from one GET repeated, so there is
-//! no first. A [`Script`] makes requests go wrong by rate and time. A fault in the header takes precedence over it.
+//! The header `harbor-fault: WORD[,WORD][;always]` makes a request go wrong; [`WORDS`] lists the words. The fault
+//! strikes only the first request with the same `Idempotency-Key` or, without a key, with the same `harbor-id`; with
+//! `;always` it strikes each of them. A request that has neither is struck each time, because the harbor cannot know
+//! whether it is a repeat. A [`Script`] makes requests go wrong by rate and time. A fault in the header takes
+//! precedence over it.
 //!
-//! A harbor that is killed and started again finds its [books](Books::kept_in) in a file, if they are kept in one.
+//! If the [books are kept in a file](Books::kept_in), a harbor that is killed and started again finds them there.
 //!
-//! A fault without an effect does not hold the key: a repeat finds it free. Work that has begun is finished, even when
-//! the caller leaves during a `delay`, as with a real provider.
+//! A fault without an effect leaves the key free for a repeat. Work that has begun is finished, even when the caller
+//! leaves during a `delay`, as with a real provider.
 //!
-//! On HTTP/2 a fault strikes one stream and not the connection: `reset` and `close` are RST_STREAM (INTERNAL_ERROR,
-//! CANCEL), `garbage` is RST_STREAM (PROTOCOL_ERROR), `truncate` is RST_STREAM in the body, and `slow-head` delays the
-//! whole head.
+//! On HTTP/2 a fault strikes one stream and not the whole connection: `reset` and `close` are RST_STREAM
+//! (INTERNAL_ERROR, CANCEL), `garbage` is RST_STREAM (PROTOCOL_ERROR), `truncate` is RST_STREAM in the body, and
+//! `slow-head` delays the whole head.
 
 mod asked;
 mod books;
@@ -59,12 +60,13 @@ pub use fault::{Fault, FaultError, WORDS};
 pub use pier::{Faults, MOST_BODY};
 pub use script::{Script, ScriptError};
 
-/// The most connections that are open at the same time. More connections wait in the backlog.
+/// The largest number of open connections. Further connections wait in the backlog.
 pub const MOST_CONNECTIONS: usize = 4096;
-/// The most connections that wait to be accepted.
+/// The largest number of connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// A harbor that is bound and does not run yet. Callers that connect wait, or are refused where it is still closed.
+/// A harbor that is bound but does not run yet. Until it runs, connections wait in the backlog; after
+/// [`Harbor::closed`] they are refused.
 #[derive(Debug)]
 pub struct Harbor {
     socket: Socket,
@@ -75,23 +77,25 @@ pub struct Harbor {
 }
 
 impl Harbor {
-    /// Binds `address`; port 0 takes a free one. Needs no runtime.
+    /// Binds `address`; port 0 takes a free port. It needs no tokio runtime.
     ///
     /// # Errors
-    /// Those of binding and listening.
+    /// If the address cannot be bound or listened on.
     pub fn bind(address: SocketAddr, script: Option<Script>) -> io::Result<Harbor> {
         let closed = Harbor::closed(address, script)?;
         closed.socket.listen(BACKLOG)?;
         Ok(Harbor { is_open: true, ..closed })
     }
 
-    /// As [`Harbor::bind`], but callers are refused until it runs: the port is taken, and nobody listens on it.
+    /// Like [`Harbor::bind`], but connections are refused until the harbor runs: the port is bound, but nothing listens
+    /// on it.
     ///
     /// # Errors
-    /// Those of binding.
+    /// If the address cannot be bound.
     pub fn closed(address: SocketAddr, script: Option<Script>) -> io::Result<Harbor> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        // A harbor that is started again finds its port free, even while connections of the last one linger.
+        // So a harbor that is started again can bind its port, even while connections of the previous harbor still
+        // linger.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
@@ -100,7 +104,7 @@ impl Harbor {
         Ok(Harbor { socket, is_open: false, address, books: Books::default(), faults })
     }
 
-    /// Uses these books, usually books that are [kept in a file](Books::kept_in).
+    /// Uses these books instead of new ones: usually books that are [kept in a file](Books::kept_in).
     #[must_use]
     pub fn with_books(self, books: Books) -> Harbor {
         Harbor { books, ..self }
@@ -124,10 +128,11 @@ impl Harbor {
         self.faults.clone()
     }
 
-    /// Serves until it is dropped; then every connection is closed. The times of a script count from here.
+    /// Serves until the returned future is dropped; then every connection is closed. The times of a script count from
+    /// this call.
     ///
     /// # Errors
-    /// The listener could not be handed to the runtime. A failed accept is logged and tried again.
+    /// If the listener cannot be handed to the runtime. A failed accept is logged and tried again.
     pub async fn run(self) -> io::Result<()> {
         if !self.is_open {
             self.socket.listen(BACKLOG)?;
@@ -148,7 +153,8 @@ impl Harbor {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "harbor: accept failed");
-                    // Most likely there are no descriptors left, which changes only as connections end.
+                    // Most likely no file descriptors are left. This only changes when connections end, so it waits a
+                    // moment.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }

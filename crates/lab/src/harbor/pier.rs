@@ -14,8 +14,7 @@ use super::script::Script;
 /// The largest request body, in bytes; a larger one is answered 413.
 pub const MOST_BODY: usize = 1 << 20;
 
-/// The faults of a running harbor, for a test that changes them when it has seen what it waited for. Clones change the
-/// faults of the same harbor.
+/// The faults of a running harbor. A test can change them during the run. Clones change the faults of the same harbor.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Mutex<Option<Script>>>);
 
@@ -24,12 +23,12 @@ impl Faults {
         Faults(Arc::new(Mutex::new(script)))
     }
 
-    /// Uses these faults and no others from now on. The times of a script still count from the start of the harbor.
+    /// Replaces all faults from now on. The times of a script still count from the start of the harbor.
     pub fn set(&self, script: Option<Script>) {
         *self.0.lock() = script;
     }
 
-    /// What the script says of this request, `at` after the start of the harbor.
+    /// The fault that the script has for this request, which came `at` this time after the start of the harbor.
     pub(super) fn strike(&self, at: Duration, asked: &Asked) -> Option<Fault> {
         self.0.lock().as_mut().and_then(|script| script.strike(at, &asked.method, &asked.path))
     }

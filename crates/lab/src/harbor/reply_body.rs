@@ -1,4 +1,4 @@
-//! The body of an answer: whole, byte by byte, or broken off. It keeps its request in flight until it is sent.
+//! The body of an answer: whole, byte by byte, or broken off. The request counts as in flight until the body is sent.
 
 use std::io;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ pub(super) enum Pace {
     Whole,
     /// One byte per interval.
     Drip(Pin<Box<Sleep>>, Duration),
-    /// Half of them, and after a moment an error, which hyper turns into a reset of the stream.
+    /// Sends half of the bytes and, after a moment, returns an error, which hyper turns into a reset of the stream.
     Half(Option<Pin<Box<Sleep>>>),
 }
 
@@ -27,7 +27,7 @@ impl Pace {
     }
 }
 
-/// A stream that is reset forgets what it has not written yet, even the head. It gets this long to write.
+/// How long a stream waits before it is reset. A reset discards what is not written yet, even the head.
 const FLUSHED: Duration = Duration::from_millis(10);
 
 pub(super) struct ReplyBody {

@@ -18,9 +18,10 @@
 //! # Ok::<(), seawall_lab::harbor::ScriptError>(())
 //! ```
 //!
-//! Each rule draws from its own generator, once for each request that it matches, whether the rule's time is on or not.
-//! So the n-th charge has the same fate in each run with the same seed, whatever else was asked between. A rule that is
-//! added below changes nothing for those above. The first rule that strikes decides.
+//! Each rule has its own random generator and draws once for each request that it matches, even outside the rule's
+//! time. So the n-th charge gets the same fault in each run with the same seed, whatever other requests came in
+//! between. A rule that is added at the end changes nothing for the rules above it. The first rule that strikes
+//! decides.
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,7 +32,7 @@ use serde::Deserialize;
 
 use super::fault::{Fault, duration};
 
-/// The faults of a run. It is read from TOML by `parse`.
+/// The faults of a run. `parse` reads it from TOML.
 #[derive(Clone, Debug)]
 pub struct Script {
     rules: Vec<Rule>,
@@ -44,13 +45,13 @@ struct Rule {
     rate: f64,
     from: Duration,
     until: Duration,
-    /// How many further requests it may strike.
+    /// How many more requests this rule may strike.
     left: u64,
     draws: fastrand::Rng,
 }
 
 impl Script {
-    /// The fault of one request that came `at` this time after the start of the run.
+    /// The fault of a request that came this long (`at`) after the start of the run; `None` if no rule strikes it.
     pub(super) fn strike(&mut self, at: Duration, method: &Method, path: &str) -> Option<Fault> {
         let mut struck = None;
         for rule in self.rules.iter_mut().filter(|rule| rule.matches.covers(method, path)) {
@@ -168,8 +169,8 @@ impl TryFrom<String> for Time {
     }
 }
 
-/// Method and path: `POST /v1/charges`, `GET /v1/charges/{id}`, `* /v1/{*rest}`. Without one, a rule matches
-/// everything.
+/// A method and a path: `POST /v1/charges`, `GET /v1/charges/{id}`, `* /v1/{*rest}`. A rule without a pattern matches
+/// every request.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(try_from = "String")]
 struct Pattern {

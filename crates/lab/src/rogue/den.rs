@@ -1,4 +1,4 @@
-//! What the connections of one rogue share: the plan that decides each act, and what was seen.
+//! What the connections of one rogue share: the plan that decides each act, and the record of what was seen.
 
 use std::sync::Arc;
 
@@ -33,7 +33,8 @@ pub(super) struct Plan {
 }
 
 impl Den {
-    /// Enters a request and asks what to do with it, in one step, so that both see the same order.
+    /// Records a request and asks the plan what to do with it, in one step, so that the record and the plan have the
+    /// same order.
     pub(super) fn hear(&self, heard: &mut Heard) -> Act {
         let plan = &mut *self.plan.lock();
         self.log.hear(heard, self.settings.keep_heard);

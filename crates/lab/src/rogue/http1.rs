@@ -14,14 +14,14 @@ use super::load::{Framing, Load, Step};
 use super::log::{Departed, Heard};
 use super::parse::{Body, Head, Reader};
 
-/// How many bytes a caller may send while its answer is on the way, before reading stops.
+/// How many bytes a caller may send ahead while its answer is being sent; then reading stops.
 const MOST_AHEAD: usize = 1 << 20;
 /// When bytes that are ready are written.
 const FULL: usize = 64 << 10;
 
 pub(super) async fn serve(mut stream: TcpStream, mut ahead: BytesMut, den: &Den, connection: u64) {
     for on_connection in 0.. {
-        // A pipelined request is not kept waiting.
+        // If a pipelined request was already read, the connection is not idle.
         if on_connection > 0 && ahead.is_empty() && !rest(&mut stream, den.idle()).await {
             return;
         }
@@ -55,11 +55,11 @@ pub(super) async fn serve(mut stream: TcpStream, mut ahead: BytesMut, den: &Den,
     }
 }
 
-/// Lets the connection rest. `false`: it is over and has to be dropped.
+/// Treats the connection as idle. Returns `false` if it has ended and has to be dropped.
 pub(super) async fn rest(stream: &mut TcpStream, idle: Idle) -> bool {
     if let Some(after) = idle.after().filter(|after| !after.is_zero()) {
-        // A request that has arrived is read first, as by any server that looks at its connections before its clocks.
-        // Otherwise requests would be lost for as long as this program was not running.
+        // A request that has arrived comes before the timer, as in real servers. Otherwise a request that arrived while
+        // this process was not scheduled would be lost.
         tokio::select! {
             biased;
             _ = stream.readable() => return true,
@@ -81,7 +81,8 @@ pub(super) async fn rest(stream: &mut TcpStream, idle: Idle) -> bool {
     then == Then::Keep
 }
 
-/// The next request, whether it is the last of its connection, and whether its body was left unread.
+/// Reads the next request. The booleans say whether it is the last of its connection, and whether its body was left
+/// unread.
 async fn request(
     reader: &mut Reader<'_>,
     den: &Den,
@@ -128,14 +129,14 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Does it. The error says how the caller left before it was done.
+    /// Does the act. The error says how the caller left before the act was done.
     async fn act(&mut self, mut act: Act) -> Result<Then, Departed> {
         while let Act::After(wait, next) = act {
             self.pause(wait).await?;
             act = *next;
         }
         match act {
-            // The caller has taken waits off.
+            // The loop above has removed all waits.
             Act::After(..) => Ok(Then::Keep),
             Act::Answer(answer) => self.answer(&answer).await,
             Act::Close | Act::GoAway { .. } => Ok(Then::Close),
@@ -160,7 +161,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Waits until the caller leaves. What it sends meanwhile is kept for the next request.
+    /// Waits until the caller leaves. Bytes that it sends meanwhile are kept for the next request.
     async fn departure(&mut self) -> Departed {
         while !self.unread && self.ahead.len() < MOST_AHEAD {
             match self.stream.read_buf(self.ahead).await {
@@ -169,7 +170,7 @@ impl Turn<'_> {
                 Err(error) => return departed(error),
             }
         }
-        // Unread bytes hide an orderly end, but not a reset.
+        // While unread bytes are there, a normal close by the caller cannot be seen, but a reset can.
         let _ = self.stream.ready(Interest::ERROR).await;
         Departed::Reset
     }
@@ -187,7 +188,7 @@ impl Turn<'_> {
         Ok(if answer.load.framing() == Framing::UntilClose && !bodiless { Then::Close } else { answer.then })
     }
 
-    /// Writes the body; its last piece stays in `out`. `false`: it broke off as ordered.
+    /// Writes the body; its last piece stays in `out`. Returns `false` if the body broke off as ordered.
     async fn body(&mut self, load: &Load, out: &mut BytesMut) -> Result<bool, Departed> {
         let chunked = load.framing() == Framing::Chunked;
         let mut steps = load.steps();
@@ -226,7 +227,8 @@ impl Turn<'_> {
     }
 }
 
-/// A write or read that fails was met by a reset, since an orderly close appears as an end of file.
+/// A failed write or read means that the caller has reset the connection, since a normal close appears as an end of
+/// file.
 fn departed(_: io::Error) -> Departed {
     Departed::Reset
 }

@@ -1,7 +1,7 @@
 //! One HTTP/2 connection of a rogue.
 //!
 //! The `h2` crate speaks the protocol, but its GOAWAY always names the last stream that it saw. So a GOAWAY with
-//! another stream is written past it, directly onto the socket, while no frame is half written.
+//! another stream id is written directly to the socket, without the crate, at a moment when no frame is half written.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -25,12 +25,12 @@ use super::parse::Body;
 use crate::wire::{Rewound, Shared};
 
 const MOST_STREAMS: u32 = 1000;
-/// A stream that is reset forgets what it has not written yet. It gets this long to write before a cut.
+/// How long a stream waits before it is reset. A reset discards what is not written yet.
 const FLUSHED: Duration = Duration::from_millis(10);
-/// How long the streams may take to notice that their connection is gone.
+/// How long the streams have to notice that their connection is gone.
 const NOTICED: Duration = Duration::from_secs(1);
 
-/// Bytes to write past the protocol, and what happens to the connection then.
+/// Bytes that are written directly to the socket, and what happens to the connection then.
 struct Order {
     bytes: Bytes,
     then: Then,
@@ -45,9 +45,9 @@ struct Trunk {
 }
 
 struct Fate {
-    /// The last stream id of a GOAWAY that was sent.
+    /// The last stream id of the GOAWAY that was sent; the maximum if none was.
     last: u32,
-    /// The ids of streams that were processed and are not answered.
+    /// The streams that were processed and not answered yet: their ids, and the `x-id` of each request.
     open: BTreeMap<u32, Option<String>>,
 }
 
@@ -83,7 +83,8 @@ pub(super) async fn serve(stream: TcpStream, ahead: BytesMut, den: Arc<Den>, con
                 let Some(Ok((request, respond))) = accepted else { break };
                 let mut limb = Limb::new(&trunk, request, respond, on_connection);
                 on_connection += 1;
-                // Requests that are whole already are taken in here, in the order in which they came.
+                // A request that is complete already is recorded here, so that such requests keep the order in which
+                // they came.
                 let act = limb.whole().then(|| limb.hear());
                 streams.spawn(limb.live(act));
             }
@@ -105,7 +106,7 @@ async fn write(socket: &TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The frame: length 8, type 7, no flags, stream 0; last stream id; NO_ERROR.
+/// A GOAWAY frame: length 8, type 7, no flags, stream 0; then the last stream id and NO_ERROR.
 fn go_away(last: u32) -> Bytes {
     let mut frame = vec![0, 0, 8, 7, 0, 0, 0, 0, 0];
     frame.extend_from_slice(&(last & 0x7fff_ffff).to_be_bytes());
@@ -147,12 +148,12 @@ impl Limb {
         Limb { trunk: Arc::clone(trunk), body, respond, stream, heard }
     }
 
-    /// Whether there is nothing more to read before the act.
+    /// Whether nothing more has to be read before the act.
     fn whole(&self) -> bool {
         self.body.is_end_stream() || self.trunk.den.settings.at_head
     }
 
-    /// Enters the request; `None` if a GOAWAY was sent that leaves it out.
+    /// Records the request and returns its act; `None` if a GOAWAY said that the stream is not processed.
     fn hear(&mut self) -> Option<Act> {
         if self.stream > self.trunk.fate.lock().last {
             return None;
@@ -207,7 +208,7 @@ impl Limb {
             act = *next;
         }
         match act {
-            // The caller has taken waits off.
+            // The loop above has removed all waits.
             Act::After(..) => {}
             Act::Answer(answer) => return self.answer(&answer).await,
             Act::Hang => return Err(departure(&mut self.respond).await),
@@ -224,14 +225,15 @@ impl Limb {
                 if self.stream <= last {
                     return Err(departure(&mut self.respond).await);
                 }
-                // The caller knows what became of this stream. It ends with the connection, without another frame.
+                // The GOAWAY has told the caller that this stream is not processed. The stream ends with the
+                // connection, without another frame.
                 departure(&mut self.respond).await;
             }
         }
         Ok(())
     }
 
-    /// Notes that the streams above `last` were not processed after all.
+    /// Records that the streams above `last` were not processed after all.
     fn leave_out(&self, last: u32) {
         let left_out = {
             let mut fate = self.trunk.fate.lock();
@@ -244,7 +246,7 @@ impl Limb {
     }
 
     async fn order(&self, bytes: Bytes, then: Then) {
-        // A connection that takes no orders is over, and so is this stream.
+        // If the connection no longer takes orders, it has ended, and this stream with it.
         let _ = self.trunk.orders.send(Order { bytes, then }).await;
     }
 
@@ -266,7 +268,7 @@ impl Limb {
     }
 }
 
-/// Sends the body. `false`: it broke off as ordered.
+/// Sends the body. Returns `false` if the body broke off as ordered.
 async fn body(send: &mut SendStream<Bytes>, load: &Load) -> Result<bool, Departed> {
     let mut steps = load.steps();
     loop {

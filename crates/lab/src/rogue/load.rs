@@ -1,4 +1,4 @@
-//! The body of an answer, as a list of steps that either protocol writes.
+//! The body of an answer: a list of steps that both protocols can write.
 
 use std::time::Duration;
 
@@ -40,19 +40,19 @@ pub(super) enum Step {
     End,
 }
 
-/// How many bytes are written together, unless the body says otherwise.
+/// How many bytes are written at a time, unless the body says otherwise.
 const PIECE: usize = 64 << 10;
-/// The pattern's period. It is a prime, so no power of two is in step with it.
+/// The pattern's period. It is a prime, so a power of two is never a multiple of it.
 const PERIOD: u64 = 251;
 
 impl Load {
-    /// These bytes, with their length.
+    /// A body of these bytes, with a content-length.
     #[must_use]
     pub fn bytes(bytes: impl Into<Bytes>) -> Load {
         Load::new(Source::Bytes(bytes.into()))
     }
 
-    /// `length` bytes of [`pattern`], made while they are sent.
+    /// A body of `length` bytes of [`pattern`], which are made while they are sent.
     #[must_use]
     pub fn pattern(length: u64) -> Load {
         Load::new(Source::Pattern(length))
@@ -68,7 +68,7 @@ impl Load {
         Load { source, framing: Framing::Length, piece: PIECE, pause: None, cut: None, trailers: Vec::new() }
     }
 
-    /// Chunked, instead of with a length.
+    /// Sends the body in chunks, without a content-length.
     #[must_use]
     pub fn chunked(self) -> Load {
         Load { framing: Framing::Chunked, ..self }
@@ -80,7 +80,7 @@ impl Load {
         Load { framing: Framing::UntilClose, ..self }
     }
 
-    /// Sends `piece` bytes, pauses, and sends the next piece. A pause comes before each piece but the first.
+    /// Sends the body in pieces of `piece` bytes, with a pause before each piece except the first.
     #[must_use]
     pub fn drip(self, piece: usize, pause: Duration) -> Load {
         Load { piece: piece.max(1), pause: Some(pause), ..self }
@@ -143,20 +143,20 @@ impl Steps<'_> {
     }
 }
 
-/// `length` bytes of the pattern from `offset` on: the byte at position n is n modulo 251.
+/// `length` bytes of the pattern, beginning at `offset`. The byte at position n is n modulo 251.
 #[must_use]
 pub fn pattern(offset: u64, length: usize) -> Bytes {
     let mut bytes: Vec<u8> =
         (offset..).take(length.min(PERIOD as usize)).map(|at| (at % PERIOD) as u8).collect();
     while bytes.len() < length {
-        // A whole number of periods is there already, so the copied bytes continue the pattern.
+        // The bytes so far are a whole number of periods, so a copy of them continues the pattern.
         let more = (length - bytes.len()).min(bytes.len());
         bytes.extend_from_within(..more);
     }
     bytes.into()
 }
 
-/// A running fingerprint of bytes that come in pieces (FNV-1a, 64 bits), to compare an upload with what was sent.
+/// A running fingerprint (FNV-1a, 64 bits) of bytes that come in pieces. A test compares an upload with what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(u64);
 
@@ -175,7 +175,7 @@ impl Fingerprint {
         print
     }
 
-    /// Takes in the next piece.
+    /// Adds the next piece.
     pub fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);

@@ -1,4 +1,4 @@
-//! What a rogue saw. Every list in it has a bound. The counts go on beyond it.
+//! What a rogue saw. Every list in it has a bound; the counts have none.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 
 use super::load::Fingerprint;
 
-/// How many identities are kept. Further ones are only counted.
+/// How many different ids are kept. Further requests are still counted in the totals.
 pub const MOST_IDS: usize = 1_000_000;
-/// How many departures are kept; these are the first ones.
+/// How many departures are kept. The first ones are kept.
 pub const MOST_DEPARTURES: usize = 100_000;
 
-/// A request that was read whole, or only its head where the rogue acts on the head.
+/// A request that was read: whole or, with `at_head`, only its head.
 #[derive(Clone, Debug)]
 pub struct Heard {
     /// Its number among all requests of this rogue, from 0.
@@ -29,7 +29,7 @@ pub struct Heard {
     pub method: String,
     /// Path and query, as sent.
     pub target: String,
-    /// Names in lower case, values as sent, in order.
+    /// The header fields in the order in which they were sent: names in lower case, values unchanged.
     pub headers: Vec<(String, String)>,
     /// The beginning of the body, up to the rogue's `keep_body`.
     pub body: Bytes,
@@ -37,7 +37,7 @@ pub struct Heard {
     pub body_len: u64,
     /// Fingerprint of the whole body.
     pub body_print: Fingerprint,
-    /// As the headers.
+    /// The trailer fields, in the same form as the headers.
     pub trailers: Vec<(String, String)>,
 }
 
@@ -58,15 +58,15 @@ impl Heard {
 /// What became of the requests with one `x-id`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How often it came.
+    /// How often a request with this id was received.
     pub received: u32,
-    /// How often it may have had an effect, because it was not refused as unprocessed.
+    /// How often the request may have had an effect. Requests that were refused as unprocessed do not count.
     pub processed: u32,
-    /// How often an answer was sent, up to its last byte.
+    /// How often an answer was sent completely.
     pub answered: u32,
 }
 
-/// A caller that left before its answer was sent whole.
+/// Says that a caller left before its answer was sent completely.
 #[derive(Clone, Debug)]
 pub struct Departure {
     /// The request's number.
@@ -75,7 +75,7 @@ pub struct Departure {
     pub id: Option<String>,
     /// How long after the request was read.
     pub after: Duration,
-    /// When that was noticed.
+    /// The moment at which the rogue noticed it.
     pub at: Instant,
     /// How the caller left.
     pub how: Departed,
@@ -95,23 +95,23 @@ pub enum Departed {
 pub struct Counts {
     /// Connections accepted.
     pub connections: u64,
-    /// Those of them that are open.
+    /// The number of these connections that are open now.
     pub open: u64,
     /// Requests read.
     pub requests: u64,
     /// Requests read, by method.
     pub methods: BTreeMap<String, u64>,
-    /// Requests that broke off before they were whole.
+    /// The number of requests that broke off before they were complete.
     pub broken: u64,
     /// Answers sent to their last byte.
     pub answers: u64,
-    /// Body bytes received, those of broken requests too.
+    /// The number of body bytes received, including those of broken requests.
     pub body_bytes: u64,
     /// The requests by their `x-id` header.
     pub ids: BTreeMap<String, Tally>,
     /// Callers that left early.
     pub departures: Vec<Departure>,
-    /// The first requests, up to the rogue's `keep_heard`.
+    /// The first requests; `keep_heard` says how many.
     pub heard: Vec<Heard>,
 }
 
@@ -152,12 +152,12 @@ impl Log {
         }
     }
 
-    /// Enters a request and gives it its number.
+    /// Records a request and gives it its number.
     pub(super) fn hear(&self, heard: &mut Heard, keep: usize) {
         self.write(|counts| {
             heard.number = counts.requests;
             counts.requests += 1;
-            // Callers choose the methods, so their number is bounded, too.
+            // Callers choose the method names, so the number of different ones has a bound as well.
             let room = counts.methods.len() < 64;
             if let Some(count) = counts.methods.get_mut(&heard.method) {
                 *count += 1;
@@ -179,7 +179,7 @@ impl Log {
         });
     }
 
-    /// Notes that a request was not processed after all.
+    /// Records that a request was not processed after all.
     pub(super) fn unprocess(&self, id: Option<&str>) {
         self.tally(id, |tally| tally.processed = tally.processed.saturating_sub(1));
     }

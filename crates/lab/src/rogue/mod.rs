@@ -1,8 +1,8 @@
-//! An upstream that does what no server should do, or what every server does, but at the worst moment.
+//! An upstream that breaks the rules of HTTP, or that does ordinary things at the worst moment.
 //!
-//! A rogue reads a request whole, asks its **plan** what to do ([`Act`]), and does it. Between two requests it asks
-//! what to do with the resting connection ([`Idle`]). Both are closures with a seeded generator, so any mix of
-//! misbehaviour is a line in the test that needs it, and [`Counts`] says afterwards what really arrived.
+//! A rogue reads a whole request, asks its **plan** what to do ([`Act`]), and does it. Between two requests it asks
+//! what to do with the idle connection ([`Idle`]). Both answers come from closures that get a seeded random generator,
+//! so a test can write any mix of misbehaviour in a line. Afterwards [`Counts`] says what really arrived.
 //!
 //! It speaks HTTP/1.1 with its own parser, which is lenient on purpose, and HTTP/2 (prior knowledge) with the `h2`
 //! crate. The first bytes decide between them. It ends with all its connections when it is dropped.
@@ -72,7 +72,7 @@ use crate::wire::{self, Speech};
 use den::{Den, Each, Plan, Rest, Settings};
 use log::Log;
 
-/// The most connections that are open at the same time. More connections wait in the backlog.
+/// The largest number of open connections. Further connections wait in the backlog.
 pub const MOST_CONNECTIONS: usize = 8192;
 
 /// A running rogue. Dropping it ends it.
@@ -84,7 +84,7 @@ pub struct Rogue {
 }
 
 impl Rogue {
-    /// A rogue that answers every request with an empty 200, until its plan says otherwise.
+    /// A rogue that answers every request with an empty 200, unless another plan is set.
     #[must_use]
     pub fn builder() -> Builder {
         Builder {
@@ -113,7 +113,7 @@ impl Rogue {
         self.log.read(Counts::clone)
     }
 
-    /// Waits until `reached` holds for what it has seen. Set your own time limit around it.
+    /// Waits until `reached` returns `true` for what the rogue has seen. It has no time limit; set one around it.
     pub async fn until(&self, reached: impl FnMut(&Counts) -> bool) {
         self.log.until(reached).await;
     }
@@ -144,7 +144,7 @@ impl fmt::Debug for Builder {
 }
 
 impl Builder {
-    /// Seeds the generator that the closures draw from. Default 1.
+    /// Sets the seed of the random generator that the closures draw from. The default is 1.
     #[must_use]
     pub fn seed(self, seed: u64) -> Builder {
         Builder { seed, ..self }
@@ -156,8 +156,8 @@ impl Builder {
         self.each(move |_, _| Act::Answer(answer.clone()))
     }
 
-    /// The n-th request gets the n-th act, and those past the last act get the last one. Without any act it is an empty
-    /// 200.
+    /// The n-th request gets the n-th act; requests after the last act get the last one again. If `acts` is empty,
+    /// every request gets an empty 200.
     #[must_use]
     pub fn acts(self, acts: impl IntoIterator<Item = Act>) -> Builder {
         let acts: Vec<Act> = acts.into_iter().collect();
@@ -167,14 +167,14 @@ impl Builder {
         })
     }
 
-    /// Asks `each` what to do with each request. It is called for one request at a time, in the order in which they
-    /// were read.
+    /// Asks `each` what to do with each request. It is called for one request at a time, in the order in which the
+    /// requests were read.
     #[must_use]
     pub fn each(self, each: impl FnMut(&Heard, &mut Rng) -> Act + Send + 'static) -> Builder {
         Builder { each: Box::new(each), ..self }
     }
 
-    /// Asks `idle` what to do with a connection each time it rests after an answer. HTTP/1.1 only.
+    /// Asks `idle` what to do with an HTTP/1.1 connection each time it becomes idle after an answer.
     #[must_use]
     pub fn idle(self, idle: impl FnMut(&mut Rng) -> Idle + Send + 'static) -> Builder {
         Builder { idle: Box::new(idle), ..self }
@@ -186,32 +186,33 @@ impl Builder {
         Builder { welcome: Box::new(welcome), ..self }
     }
 
-    /// Acts as soon as it has the head, and leaves the body unread. An HTTP/1.1 connection with an unread body ends
-    /// after the act, whatever that says.
+    /// Acts as soon as the head is read, and leaves the body unread. An HTTP/1.1 connection whose body is unread is
+    /// ended after the act, even if the act says to keep it.
     #[must_use]
     pub fn at_head(mut self) -> Builder {
         self.settings.at_head = true;
         self
     }
 
-    /// Sets how many bytes of each body are kept in [`Heard`]. Default 64 KiB. The rest is counted and fingerprinted.
+    /// Sets how many bytes of each body are kept in [`Heard`]. The default is 64 KiB. Further bytes only count in the
+    /// length and the fingerprint.
     #[must_use]
     pub fn keep_body(mut self, bytes: usize) -> Builder {
         self.settings.keep_body = bytes;
         self
     }
 
-    /// Sets how many requests are kept in [`Counts`]; these are the first ones. Default 64.
+    /// Sets how many requests are kept in [`Counts`]: the first ones are kept. The default is 64.
     #[must_use]
     pub fn keep_heard(mut self, requests: usize) -> Builder {
         self.settings.keep_heard = requests;
         self
     }
 
-    /// Binds a free port on 127.0.0.1 and begins to serve, on the tokio runtime in which it is called.
+    /// Binds a free port on 127.0.0.1 and starts to serve, on the tokio runtime in which it is called.
     ///
     /// # Errors
-    /// Those of binding.
+    /// If no port can be bound.
     pub fn bind(self) -> io::Result<Rogue> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
@@ -237,7 +238,7 @@ async fn accept(listener: TcpListener, den: Arc<Den>) {
         }
         match listener.accept().await {
             Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&den)))),
-            // Most likely there are no descriptors left, which changes only as connections end.
+            // Most likely no file descriptors are left. This only changes when connections end, so it waits a moment.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
@@ -255,7 +256,8 @@ async fn connection(mut stream: TcpStream, den: Arc<Den>) {
     if !http1::rest(&mut stream, welcome).await {
         return;
     }
-    // What breaks a connection was done by the caller. It is noted where a request was under way.
+    // An error here was caused by the caller, so it is not reported. If it broke off a request, `http1` or `http2` has
+    // counted that request as broken.
     if let Ok(Some((speech, ahead))) = wire::listen_in(&mut stream).await {
         match speech {
             Speech::Http1 => http1::serve(stream, ahead, &den, number).await,

@@ -1,4 +1,4 @@
-//! Reads HTTP/1.1 requests, just well enough for well-formed ones.
+//! Reads HTTP/1.1 requests. It can read well-formed ones only.
 //!
 //! A gateway must never send anything else. So a request that cannot be read here counts as broken and ends the
 //! connection.
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::load::Fingerprint;
 use super::log::Log;
 
-/// The most bytes of a head, or of a line between two chunks.
+/// The largest size in bytes of a head, and of a line between two chunks.
 const MOST_HEAD: usize = 256 << 10;
 
 /// A request's head.
@@ -54,7 +54,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// The reading side of a connection, with the bytes that were read ahead.
+/// Reads requests from a connection. It holds the bytes that were read ahead.
 pub(super) struct Reader<'a> {
     pub(super) stream: &'a mut TcpStream,
     pub(super) ahead: &'a mut BytesMut,
@@ -68,7 +68,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The next head; `None` if the connection ended before its first byte.
+    /// The next head; `None` if the connection ended before the first byte of a head.
     pub(super) async fn head(&mut self) -> io::Result<Option<Head>> {
         let mut searched = 0_usize;
         loop {

@@ -1,8 +1,8 @@
-//! What happens next: the agenda of a simulation, in virtual time.
+//! The agenda of a simulation: its future events, in virtual time.
 //!
 //! It is a priority queue by time. Two events of the same instant come out in the order in which they were put in, so a
-//! run depends on its seed and on nothing else. The obvious heap keeps whole events and compares them. Here a key of
-//! time and number is compared as one integer, and the event beside it has a few bytes.
+//! run depends on its seed and on nothing else. The obvious heap compares whole events. Here the heap compares one
+//! integer, which is made of the time and a running number; the event itself has only a few bytes.
 //!
 //! Every event that comes out is mixed into a hash that depends on the order. Two runs with the same hash did the same
 //! things in the same order.
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use seawall_policy::Time;
 
-/// Something that can happen. It is small, it is copied, and a number tells it apart.
+/// Something that can happen. It is small and is copied.
 pub trait Event: Copy {
     /// A number that tells this event from others of the same instant.
     fn mark(&self) -> u64;
@@ -22,7 +22,7 @@ pub trait Event: Copy {
 
 #[derive(Clone, Copy)]
 struct Due<E> {
-    /// Time in the high half, number in the low one.
+    /// The time in the high 64 bits, and a running number in the low 64 bits.
     key: u128,
     event: E,
 }
@@ -47,11 +47,11 @@ impl<E> Ord for Due<E> {
     }
 }
 
-/// Events to come.
+/// The events that are still to come.
 ///
-/// Beside the heap there is a lane for timers that all take equally long, such as the timeouts of attempts. They are
-/// due in the order in which they were set, so a plain queue holds them. Most pending events are such timers, and
-/// nearly all of them are void when they come.
+/// Timers that all take equally long, such as the timeouts of attempts, are due in the order in which they were set. So
+/// they are kept in a plain queue beside the heap, which is cheaper. Most pending events are such timers, and nearly
+/// all of these have no effect when they are due, because the attempt has ended by then.
 pub struct Agenda<E> {
     heap: BinaryHeap<Reverse<Due<E>>>,
     lane: VecDeque<Due<E>>,
@@ -93,21 +93,21 @@ impl<E: Event> Agenda<E> {
         self.hash
     }
 
-    /// Puts an event in. An event in the past happens now.
+    /// Adds an event. An event whose time is in the past happens now.
     #[inline]
     pub fn at(&mut self, time: Time, event: E) {
         let entry = self.entry(time, event);
         self.heap.push(Reverse(entry));
     }
 
-    /// Puts an event in, `delay` from now.
+    /// Adds an event that is due after `delay`.
     #[inline]
     pub fn after(&mut self, delay: Duration, event: E) {
         self.at(self.now.saturating_add(delay), event);
     }
 
-    /// Puts a timer in. This is cheap as long as timers are set in the order in which they are due. Other timers go
-    /// where all events go.
+    /// Adds a timer. This is cheap if timers are added in the order in which they are due. A timer that is out of order
+    /// is added like any other event.
     #[inline]
     pub fn timer(&mut self, time: Time, event: E) {
         let entry = self.entry(time, event);

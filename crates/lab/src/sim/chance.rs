@@ -1,19 +1,19 @@
-//! Random numbers from a seed: streams of them, and the distributions drawn from them.
+//! Streams of random numbers that depend on a seed, and the distributions that are drawn from them.
 //!
-//! With one stream for everything, every draw would depend on the order of all others: a policy that draws once more
-//! would change the arrivals, and two arms of one seed would no longer meet the same world. So each entity has its own
-//! stream, derived from the seed, the kind of entity, and its number.
+//! With one stream for everything, every draw would depend on the order of all other draws. A policy that draws one
+//! more number would then change the arrivals, so two arms with the same seed would not see the same arrivals. So each
+//! entity has its own stream, which is made from the seed, the kind of the entity, and its number.
 
 use std::time::Duration;
 
 use seawall_policy::Draw;
 
 /// A stream of random numbers (SplitMix64; G. L. Steele, D. Lea, C. H. Flood, *Fast Splittable Pseudorandom Number
-/// Generators*, OOPSLA 2014). It has eight bytes, so a hundred thousand streams need little memory.
+/// Generators*, OOPSLA 2014). A stream takes eight bytes, so a hundred thousand streams need little memory.
 #[derive(Clone, Debug)]
 pub struct Stream(u64);
 
-/// Whose stream it is.
+/// The kind of entity to which a stream belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
     /// When calls begin, and which caller makes them.
@@ -60,13 +60,13 @@ impl Stream {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Uniform in `0..bound`; zero where `bound` is.
+    /// Uniform in `0..bound`; zero if `bound` is zero.
     #[inline]
     pub fn below(&mut self, bound: u32) -> u32 {
         ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u32
     }
 
-    /// True in this share of cases.
+    /// `true` with this probability.
     #[inline]
     pub fn chance(&mut self, share: f64) -> bool {
         share > 0.0 && self.unit() < share
@@ -78,7 +78,7 @@ impl Stream {
         -(1.0 - self.unit()).ln()
     }
 
-    /// Normal with mean zero and deviation one (Box and Muller).
+    /// A number from the normal distribution with mean zero and standard deviation one (Box and Muller).
     #[inline]
     pub fn normal(&mut self) -> f64 {
         let radius = (2.0 * self.exponential()).sqrt();
@@ -93,15 +93,15 @@ pub enum Spread {
     Fixed(f64),
     /// Exponential: mean in seconds.
     Exponential(f64),
-    /// Log-normal: mean in seconds, and the deviation of the logarithm.
+    /// Log-normal: the mean in seconds, and the standard deviation of the logarithm.
     LogNormal(f64, f64),
-    /// Pareto with this mean and tail index above one: the heavy tail.
+    /// Pareto, a distribution with a heavy tail: the mean in seconds, and the tail index, which is above one.
     Pareto(f64, f64),
     /// Uniform between two numbers of seconds.
     Uniform(f64, f64),
-    /// The absolute value of a normal: mean and deviation in seconds.
+    /// The absolute value of a normal distribution: mean and standard deviation in seconds.
     Normal(f64, f64),
-    /// Two numbers of seconds, a usual and a rare one, and the share of the rare one: share, usual, rare.
+    /// One of two times: the share of the rare one, the usual time, the rare time, both in seconds.
     Either(f64, f64, f64),
 }
 
@@ -134,7 +134,8 @@ impl Spread {
         seconds(self.seconds(stream))
     }
 
-    /// The mean, in seconds. For [`Spread::Normal`] it is close enough where the mean is well above the deviation.
+    /// The mean, in seconds. For [`Spread::Normal`] it is an approximation that is good if the mean is well above the
+    /// standard deviation.
     #[must_use]
     pub fn mean(self) -> f64 {
         match self {
@@ -149,7 +150,7 @@ impl Spread {
     }
 }
 
-/// A number of seconds as a span: at least zero, and at most a century.
+/// A number of seconds as a duration. Negative numbers give zero; the maximum is a century.
 #[must_use]
 #[inline]
 pub fn seconds(seconds: f64) -> Duration {

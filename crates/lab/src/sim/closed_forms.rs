@@ -1,12 +1,13 @@
-//! What a storm does, in closed form: how much repetition a dependency survives, and how long it takes to recover.
+//! Retry storms in closed form: how many repeats a dependency survives, and how long it takes to recover.
 //!
-//! The obvious question is whether the callers' repeats "help". These formulas say when repeats do harm. Above a load
-//! of `1/a`, where `a` is the number of attempts that a call makes when all fail, an overload that has begun feeds
-//! itself for ever. Below that load its end can be computed. The formulas are fluid limits: many callers, first come
-//! first served, and work that goes on after its caller has given up. The simulator checks them over a grid of loads,
-//! triggers and budgets.
+//! The obvious question is whether the callers' repeats "help". These formulas say when repeats do harm. Let `a` be the
+//! number of attempts that a call makes when all of them fail. Above a load of `1/a`, an overload never ends once it
+//! has begun, because the repeats keep it alive. Below that load the time of its end can be computed. The formulas are
+//! fluid limits. They assume many callers, a queue that is first come, first served, and work that continues after its
+//! caller has given up. A test checks them against the simulator over a grid of loads, triggers and budgets.
 //!
-//! In all of them the load is the calls offered as a share of capacity, and times are in seconds.
+//! In all formulas, the load is the number of calls as a share of the capacity (without repeats), and times are in
+//! seconds.
 //!
 //! ```
 //! use seawall_lab::sim::closed_forms::{Overload, critical_load};
@@ -19,7 +20,8 @@
 //! assert_eq!(Overload { attempts: 3.0, ..overload }.recovery(), None);
 //! ```
 
-/// The load above which an overload never ends, for callers that make `attempts` attempts of a call while all fail: `1/a`.
+/// The load above which an overload never ends, for callers that make `attempts` attempts of a call while all fail:
+/// `1/a`.
 ///
 /// For three tries it is 1/3. For a budget of `b` repeats for each *request* it is `1/(1 + b)`. For a budget that only
 /// *successes* pay for, and without repeats, it is 1.
@@ -31,30 +33,32 @@ pub fn critical_load(attempts: f64) -> f64 {
 /// A provider that has lost a part of its capacity for a while, and its callers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Overload {
-    /// Calls offered, as a share of capacity; ρ.
+    /// The calls per second as a share of the capacity; ρ.
     pub load: f64,
-    /// Seconds for which capacity is missing; T.
+    /// How long capacity is missing, in seconds; T.
     pub lasts: f64,
-    /// The share of capacity that is left meanwhile; d.
+    /// The share of the capacity that is left during this time; d.
     pub left: f64,
-    /// Attempts for each call while all fail; a. With a budget paid for by successes it is 1.
+    /// The number of attempts for each call while all attempts fail; a. With a budget that only successes pay for it is
+    /// 1.
     pub attempts: f64,
-    /// Repeats that the fleet has saved up, in seconds of capacity; B. `callers · tokens / capacity`.
+    /// The repeats that all callers together have saved up, in seconds of capacity; B. It is `callers · tokens /
+    /// capacity`.
     pub stored: f64,
-    /// Seconds that an attempt waits for its answer; τ.
+    /// How long an attempt waits for its answer, in seconds; τ.
     pub timeout: f64,
 }
 
 impl Overload {
-    /// Seconds from the end of the trouble until calls are answered in time again: `[T(aρ − d) + B − τ] / (1 − aρ)`. It
-    /// is `None`, which means never, where `aρ ≥ 1`.
+    /// The number of seconds from the end of the trouble until calls are answered in time again: `[T(aρ − d) + B − τ] /
+    /// (1 − aρ)`. `None` means never; this is the case if `aρ ≥ 1`.
     ///
-    /// Attempts that came in and were not served wait in front of those that come now. They are worked off with the
-    /// capacity that is left over. An attempt that waits for less than the timeout is answered in time.
+    /// During the trouble a backlog of attempts builds up. Afterwards it is worked off with the capacity that new
+    /// attempts do not need. An attempt that waits for less than the timeout is answered in time.
     #[must_use]
     pub fn recovery(&self) -> Option<f64> {
         let sent = self.attempts.max(1.0) * self.load;
-        // Without a backlog of a timeout's length nothing fails, and nothing is repeated.
+        // If the backlog never takes longer than the timeout to work off, nothing fails, so nothing is repeated.
         let begins = self.lasts * (self.load - self.left) > self.timeout;
         if !begins {
             return Some(0.0);
@@ -67,25 +71,26 @@ impl Overload {
     }
 }
 
-/// The number of attempts at the last of several tiers for one call at the first, when all fail and each tier makes
-/// `tries` attempts: `r^t`.
+/// The number of attempts at the last of several tiers for one call at the first tier, if all attempts fail and each
+/// tier makes `tries` attempts: `r^t`.
 ///
-/// A budget at the top tier alone still leaves `r^(t − 1)`. A budget at every tier that successes pay for leaves 1.
+/// With a budget at the top tier alone it is still `r^(t − 1)`. If every tier has a budget that only successes pay for,
+/// it is 1.
 #[must_use]
 pub fn amplification(tries: f64, tiers: u32) -> f64 {
     tries.max(1.0).powi(i32::try_from(tiers).unwrap_or(i32::MAX))
 }
 
-/// The largest minimum of a caller's own concurrency limit that still protects a provider: `µτ/N`.
+/// How large the minimum of each caller's concurrency limit may be if the limits are to protect a provider: `µτ/N`.
 ///
-/// Where `callers` each keep at least this number of attempts under way, they fill a queue that takes the whole timeout
-/// to work off. Then every attempt times out, whatever the limit does.
+/// If `callers` callers each keep at least this number of attempts under way, they fill a queue that takes the whole
+/// timeout to work off. Then every attempt times out, even if all limits are at their minimum.
 #[must_use]
 pub fn largest_minimum_limit(callers: f64, capacity: f64, timeout: f64) -> f64 {
     capacity * timeout / callers.max(1.0)
 }
 
-/// How many repeats all callers of a fleet together may have saved up, if the repeats may prolong recovery by
+/// How many repeats all callers of a fleet together may have saved up, if these repeats may lengthen the recovery by
 /// `seconds`: `(1 − ρ) · µ · seconds`.
 #[must_use]
 pub fn affordable_credit(load: f64, capacity: f64, seconds: f64) -> f64 {

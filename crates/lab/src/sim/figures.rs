@@ -1,7 +1,7 @@
-//! What a run found out: named figures, each with its uncertainty.
+//! The results of a run: named figures, each with its uncertainty.
 //!
-//! A reader of a mean over seeds without its spread takes noise for news. So every number carries the half width of its
-//! 95 % confidence interval (Student's t over the seeds), and the table prints it.
+//! Without its uncertainty, a mean over several seeds can make noise look like a result. So every number carries the
+//! half width of its 95 % confidence interval (Student's t over the seeds), and the table prints it.
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
-    /// Half the width of its 95 % confidence interval; zero where there is only one seed.
+    /// Half the width of its 95 % confidence interval; zero if there is only one seed.
     pub half: f64,
     /// The largest value.
     pub worst: f64,
@@ -25,7 +25,7 @@ impl Estimate {
         Estimate { mean: value, half: 0.0, worst: value }
     }
 
-    /// The mean of the numbers, one for each seed.
+    /// The mean of these numbers, one for each seed, with its confidence interval.
     #[must_use]
     pub fn of(values: &[f64]) -> Estimate {
         let n = values.len().max(1) as f64;
@@ -55,11 +55,11 @@ fn student(freedom: usize) -> f64 {
 pub enum Value {
     /// One number.
     Number(Estimate),
-    /// Several, in a fixed order.
+    /// Several numbers, in a fixed order.
     List(Vec<Estimate>),
     /// Whether a statement holds.
     Holds(bool),
-    /// What no number says, such as "not within 90 s".
+    /// A result that is not a number, such as "not within 90 s".
     Said(String),
 }
 
@@ -79,7 +79,7 @@ impl Figure {
         Figure { name: name.into(), value }
     }
 
-    /// A list with one estimate for each column; `rows` has one row for each seed.
+    /// A list with one estimate for each column. Each of the `rows` has the values of one seed.
     #[must_use]
     pub fn columns(name: impl Into<String>, rows: &[Vec<f64>]) -> Figure {
         let width = rows.first().map_or(0, Vec::len);
@@ -103,7 +103,7 @@ impl Figure {
     }
 }
 
-/// Names and values in the order in which they were found. A map of JSON alone would sort them.
+/// Names and values in the order in which they were added. A JSON map would sort them.
 #[derive(Clone, Debug, Default)]
 pub struct Ordered(pub Vec<(String, Json)>);
 
@@ -137,7 +137,7 @@ pub fn to_json(figures: &[Figure]) -> (Ordered, Ordered) {
     (means, halves)
 }
 
-/// Six significant digits. What comes after them is noise.
+/// Rounded to six significant digits, since further digits are noise.
 fn number(value: f64) -> Json {
     if value == 0.0 || !value.is_finite() {
         return json!(if value == 0.0 { Some(0.0) } else { None });

@@ -1,7 +1,7 @@
-//! A scenario's own settings: each with its name, its default, its bounds and what it means.
+//! A scenario's own settings: each has a name, a default, bounds and a meaning.
 //!
-//! They come as text from a command line. A wrong name is answered with the nearest right one, and a number out of
-//! bounds with the bounds, before anything runs.
+//! They come as text from a command line, and are checked before anything runs. The error for a wrong name says the
+//! most similar right name, and the error for a number out of bounds says the bounds.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ impl std::error::Error for Misuse {}
 pub struct Knob {
     /// Its name.
     pub name: &'static str,
-    /// Its default; empty where each case of the study has its own value.
+    /// The default; empty if each case of the study has its own value.
     pub default: &'static str,
     /// Which values it takes.
     pub takes: Takes,
@@ -56,7 +56,7 @@ impl fmt::Display for Takes {
     }
 }
 
-/// The settings of a scenario, as they hold in a run.
+/// The settings of a scenario as they are used in a run.
 #[derive(Clone, Debug)]
 pub struct Knobs {
     table: &'static [Knob],
@@ -64,10 +64,10 @@ pub struct Knobs {
 }
 
 impl Knobs {
-    /// Checks what was asked for against the table.
+    /// Checks the settings that were asked for against the table.
     ///
     /// # Errors
-    /// A name is not in the table, or a value is not possible.
+    /// If a name is not in the table, or a value is not valid.
     pub fn read(table: &'static [Knob], asked: &[(String, String)]) -> Result<Knobs, Misuse> {
         let mut set = Vec::new();
         for (name, value) in asked {
@@ -90,7 +90,7 @@ impl Knobs {
         self.set.iter().any(|(known, _)| *known == name)
     }
 
-    /// The settings that were set, in their order.
+    /// The settings that were given explicitly, in their order.
     #[must_use]
     pub fn given(&self) -> &[(&'static str, String)] {
         &self.set
@@ -102,7 +102,7 @@ impl Knobs {
         self.word(name).parse().expect("checked when it was read, and defaults are numbers")
     }
 
-    /// A number where it was set, else `own`, which is the number of the study's own case.
+    /// The number that was given, or else `own`, which is the number of the study's own case.
     #[must_use]
     pub fn number_or(&self, name: &str, own: f64) -> f64 {
         if self.is_set(name) { self.number(name) } else { own }
@@ -140,7 +140,7 @@ impl Knob {
     }
 }
 
-/// The message about a wrong name: the nearest right name, and all names.
+/// The message about a wrong name. It contains the most similar right name, and all names.
 #[must_use]
 pub fn unknown(kind: &str, name: &str, all: &[&str]) -> Misuse {
     let distance = |known: &&&str| strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase());

@@ -1,17 +1,17 @@
-//! Many runs side by side: each run has one thread and one seed, and results come back in the order of the runs.
+//! Makes many runs in parallel: each run has one thread and one seed, and the results are in the order of the runs.
 //!
 //! A single run is never split over threads, so the number of threads changes how long it takes and nothing else.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// A function that is told how many of the runs are done.
+/// A function that is called with the number of finished runs and the number of all runs.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// Tells nobody.
 pub fn silent(_: usize, _: usize) {}
 
-/// Makes `run(0)` to `run(runs - 1)` on a number of threads. The results are in this order.
+/// Calls `run(0)` to `run(runs - 1)` on a number of threads. The results are in the order of these numbers.
 pub fn each<T: Send>(
     runs: usize,
     threads: usize,

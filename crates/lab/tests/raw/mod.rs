@@ -1,4 +1,4 @@
-//! A client that shows what came, byte for byte, and how the connection ended.
+//! A client that shows the bytes that it received, and how the connection ended.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -69,7 +69,7 @@ impl Caller {
         self.stream.write_all(request.as_bytes()).await.unwrap();
     }
 
-    /// Reads one answer, by its content-length, or to the end of the connection.
+    /// Reads one answer: up to its content-length, or to the end of the connection.
     pub(crate) async fn hear(&mut self) -> Heard {
         tokio::time::timeout(PATIENCE, self.hear_patiently()).await.expect("an answer or an end")
     }

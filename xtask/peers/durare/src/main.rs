@@ -1,4 +1,4 @@
-//! What one step of a durable workflow costs: intent, one call, outcome.
+//! Measures what one step of a durable workflow costs: intent, one call, outcome.
 
 #[path = "../../../../crates/ledger/examples/load/drive.rs"]
 mod drive;
@@ -32,7 +32,7 @@ async fn main() -> Result<()> {
     let _ = LINE.set(Line::new(asked.upstream));
     let engine = match asked.url.strip_prefix("sqlite:") {
         Some(file) => {
-            // Its own default is NORMAL, which may lose what was committed.
+            // durare's default is NORMAL, which can lose committed data when the power fails.
             let options = SqliteConnectOptions::from_str(&format!("sqlite:{file}"))
                 .expect("a file")
                 .create_if_missing(true)

@@ -1,4 +1,5 @@
-//! What performs actions in this benchmark: the ledger, other engines, and plain SQL, to which all are compared.
+//! The arms of this benchmark, which all perform actions: the ledger, other engines, and plain SQL. All are compared
+//! with plain SQL.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,17 +17,17 @@ use crate::process::{Outcome, Server, cargo, output, root, run, target};
 /// One way to do an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arm {
-    /// Insert the intent, update the outcome: two transactions, and no call.
+    /// Plain SQL with pgbench: one transaction inserts the intent, another updates the outcome. It makes no call.
     Pgbench,
-    /// The same on SQLite, `synchronous=FULL`, in one process.
+    /// The same transactions on SQLite, with `synchronous=FULL`, in one process.
     Sqlite,
     /// The ledger on PostgreSQL.
     SeawallPostgres,
-    /// The ledger on SQLite, `synchronous=FULL`.
+    /// The ledger on SQLite, with `synchronous=FULL`.
     SeawallSqlite,
     /// durare on PostgreSQL.
     DurarePostgres,
-    /// durare on SQLite, told to use `synchronous=FULL`.
+    /// durare on SQLite, configured to use `synchronous=FULL`.
     DurareSqlite,
     /// DBOS on PostgreSQL.
     Dbos,
@@ -55,7 +56,7 @@ impl Arm {
         }
     }
 
-    /// The arm with plain SQL to which its ratio is taken.
+    /// The arm with plain SQL with which this arm is compared.
     pub(super) fn base(self) -> Arm {
         if self.on_sqlite() { Arm::Sqlite } else { Arm::Pgbench }
     }
@@ -92,7 +93,7 @@ pub(super) struct Seen {
     pub(super) errors: f64,
     /// CPU-µs of the worker for each action.
     pub(super) worker_us: f64,
-    /// CPU-µs of the database server for each action; `None` where the database is in the worker.
+    /// The CPU time of the database server for each action, in µs; `None` if the database runs in the worker's process.
     pub(super) database_us: f64,
 }
 
@@ -161,8 +162,8 @@ pub(super) fn cell(arm: Arm, size: Size, cluster: &Cluster, upstream: u16) -> Ou
     until(|line| line == "begin")?;
     let begun = Instant::now();
     let before = (measure::cpu_ns(group), cluster.cpu_ns());
-    // The accounts are read shortly before the window's end: directly after it the process is gone, and its accounts
-    // with it.
+    // The CPU time is read shortly before the end of the window, because after the end the process is gone and its CPU
+    // time cannot be read.
     std::thread::sleep(Duration::from_secs_f64(size.seconds * 0.95));
     let after = (measure::cpu_ns(group), cluster.cpu_ns());
     let share = begun.elapsed().as_secs_f64() / size.seconds;
@@ -194,7 +195,7 @@ const PGBENCH_TABLE: &str = "CREATE TABLE intents (id bigint PRIMARY KEY, key te
      state text NOT NULL, request bytea NOT NULL, answer bytea, created timestamptz NOT NULL DEFAULT now(), \
      ended timestamptz)";
 
-/// Two transactions, each a single statement.
+/// Two transactions. Each is a single statement.
 const PGBENCH_SCRIPT: &str = "\\set id random(1, 9000000000000000000)\n\
      INSERT INTO intents (id, key, state, request) VALUES (:id, 'order-' || :id, 'sent', \
      '{\"amount\":1200,\"currency\":\"EUR\",\"order\":\"0123456789\"}');\n\

@@ -1,5 +1,5 @@
 //! A private PostgreSQL for the run: a fresh cluster on a free port of loopback, with Debian's settings except for
-//! memory, and with `fsync` on. It ends when this value is dropped.
+//! memory, and with `fsync` on. The server ends when [`Cluster`] is dropped.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Makes a cluster in `folder`, which is emptied first.
+    /// Creates a cluster in `folder`, which is emptied first, and starts its server.
     pub(super) fn start(folder: &Path) -> Outcome<Cluster> {
         let _ = fs::remove_dir_all(folder);
         fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -43,7 +43,8 @@ impl Cluster {
             format!("unix_socket_directories={}", folder.display()),
             "shared_buffers=256MB".to_owned(),
             "max_connections=200".to_owned(),
-            // A checkpoint in the middle of one cell and not of another would be noise.
+            // With a small `max_wal_size`, a checkpoint could happen in the middle of one cell and not of another,
+            // which would distort the figures.
             "max_wal_size=4GB".to_owned(),
         ];
         for setting in settings {
@@ -68,11 +69,11 @@ impl Cluster {
         }
     }
 
-    /// Makes an empty database, and returns its URL.
+    /// Creates an empty database, and returns its URL.
     pub(super) fn database(&self, name: &str) -> Outcome<String> {
         self.sql("postgres", &format!("DROP DATABASE IF EXISTS {name}"))?;
         self.sql("postgres", &format!("CREATE DATABASE {name}"))?;
-        // What the last cell has left to write must not count for this one.
+        // What the previous cell has not written to disk yet must not be charged to this cell.
         self.sql("postgres", "CHECKPOINT")?;
         Ok(self.url(name))
     }
@@ -89,7 +90,7 @@ impl Cluster {
         output(command.args(["-c", text]))
     }
 
-    /// CPU time of the server and all its processes so far, in nanoseconds.
+    /// The CPU time that the server and all its processes have used so far, in nanoseconds.
     pub(super) fn cpu_ns(&self) -> u64 {
         measure::family_cpu_ns(self.server.group())
     }
@@ -102,12 +103,12 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // The server writes nothing that is worth keeping. It ends when its field is dropped, directly after this.
+        // The server's data is not needed any more. The server ends directly after this, when its field is dropped.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// A command that runs the program as the one user that may run a server.
+/// A command that runs `program`. For root it runs as the user `postgres`, since PostgreSQL refuses to run as root.
 fn as_owner(root: bool, program: &Path) -> Command {
     if !root {
         return Command::new(program);

@@ -1,12 +1,14 @@
-//! `cargo xtask bench ledger`: what an action costs, beside plain SQL and other durable engines, in one interleaved run.
+//! `cargo xtask bench ledger`: measures what an action costs, compared with plain SQL and other durable engines in one
+//! interleaved run.
 //!
 //! One action is an intent, one HTTP call to a fast upstream on loopback, and an outcome. Plain SQL is pgbench with two
-//! transactions that write the same and make no call: no engine on that database that commits each write by itself can
-//! be faster. On SQLite the same two transactions, one after the other, are a second measure. So there are two ratios:
-//! to pgbench, and to the plain SQL of the same database.
-//! Every round runs all arms one after the other at each concurrency, in an order that rotates. A ratio is taken within
-//! its round, and the median over the rounds is shown. Nothing is pinned: worker, database and upstream share the
-//! cores.
+//! transactions that write the same rows and make no call. An engine on the same database that commits each write by
+//! itself cannot be faster. On SQLite, plain SQL is the same two transactions, one after the other. So there are two
+//! ratios: to pgbench, and to the plain SQL of the same database.
+//!
+//! Every round runs all arms one after the other at each concurrency, in an order that rotates. Ratios are taken
+//! between figures of the same round, and the median over the rounds is shown. No process is pinned to a core: worker,
+//! database and upstream share the cores.
 
 mod arms;
 mod cluster;
@@ -24,17 +26,17 @@ use crate::process::{Outcome, Server, free_port, target};
 /// The options of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Run one round of three seconds a cell, only at concurrency 32.
+    /// Run one round with three seconds for each cell, only at concurrency 32.
     #[arg(long)]
     quick: bool,
-    /// The arms, in this order: pgbench, sqlite, seawall-postgres, seawall-sqlite, durare-postgres, durare-sqlite,
-    /// dbos.
+    /// The arms to run, in this order: pgbench, sqlite, seawall-postgres, seawall-sqlite, durare-postgres,
+    /// durare-sqlite, dbos.
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
-    /// Actions in flight [default: 1,8,32,128].
+    /// The numbers of actions in flight [default: 1,8,32,128].
     #[arg(long, value_delimiter = ',')]
     concurrency: Vec<usize>,
-    /// Seconds that count, for each arm in each cell [default: 5].
+    /// Seconds that are counted, for each arm in each cell [default: 5].
     #[arg(long)]
     seconds: Option<f64>,
     /// Rounds [default: 3].

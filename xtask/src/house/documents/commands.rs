@@ -1,7 +1,8 @@
-//! Commands that a page tells its reader to type.
+//! Checks the commands that a page tells its reader to type.
 //!
-//! What the two programs accept is read from where it is declared: the names of the types that derive clap's traits,
-//! and their fields. A command is right if each of its words is a command there, and each flag is one of some command.
+//! What the two programs accept is read from their source: the types that derive clap's traits, with their names and
+//! fields. A command is right if each of its words is a command of the program, and each of its flags is a flag of some
+//! command.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use syn::{Attribute, Fields, Ident, ItemEnum, ItemStruct, Meta};
 use super::page::Page;
 use crate::house::source::Source;
 
-/// What a program takes.
+/// The commands and flags that a program accepts.
 #[derive(Debug, Default)]
 pub(super) struct Program {
     commands: BTreeSet<String>,
@@ -37,10 +38,10 @@ impl Program {
         }
     }
 
-    /// What is wrong with the words behind the program's name.
+    /// What is wrong with the words that follow the program's name, if anything is.
     fn wrong(&self, words: &str) -> Option<String> {
         let mut is_command = true;
-        // A comment, a pipe and quotes end the part that is a command or a flag.
+        // Commands and flags end at a comment, a pipe or a quotation mark.
         for word in words.split(" #").next().unwrap_or_default().split_whitespace() {
             if word == "--" || ["|", ">", "&&", ";", "&"].contains(&word) {
                 break;
@@ -58,7 +59,7 @@ impl Program {
                 if !self.commands.contains(word) {
                     return Some(format!("there is no command `{word}`"));
                 }
-                // What follows these words is a value.
+                // Only these two have subcommands. The word after another command is a value.
                 is_command = ["lab", "bench"].contains(&word);
             } else {
                 is_command = false;
@@ -95,7 +96,7 @@ pub(super) fn derives(attributes: &[Attribute], name: &str) -> bool {
     })
 }
 
-/// `None` for `#[arg(long)]`; the name for `#[arg(long = "name")]`.
+/// The given name of a flag: `None` for `#[arg(long)]`, the name for `#[arg(long = "name")]`.
 fn long(attribute: &Attribute) -> Option<String> {
     let Meta::List(list) = &attribute.meta else { return None };
     let mut words = list.tokens.clone().into_iter().map(|token| token.to_string()).filter(|word| word != ",");
@@ -106,7 +107,7 @@ fn long(attribute: &Attribute) -> Option<String> {
     Some(named.map(|name| name.trim_matches('"').to_owned()).unwrap_or_default())
 }
 
-/// `BesideStalled` and `beside_stalled` as clap writes them: `beside-stalled`.
+/// The name that clap gives to `BesideStalled` and to `beside_stalled`: `beside-stalled`.
 fn kebab(name: &Ident) -> String {
     let mut text = String::new();
     for c in name.to_string().chars() {
@@ -143,7 +144,7 @@ pub(super) fn unknown(
     found
 }
 
-/// The package, test or example of a cargo command that does not exist.
+/// The package, test or example that a cargo command names and that does not exist, if there is one.
 fn no_target(text: &str, targets: &BTreeSet<String>) -> Option<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let named = words.windows(2).filter(|pair| ["-p", "--package", "--test", "--example"].contains(&pair[0]));

@@ -1,7 +1,7 @@
-//! Documents are held to the code: every path, command, setting, reason and name in them exists.
+//! Checks the documents against the code: every path, command, setting, reason and name in them must exist.
 //!
-//! A page that was right once becomes wrong unnoticed when the code moves. Code in the text, `` `like this` ``, shows
-//! by its shape what it is: a path, a command, a setting, a name. Code without such a shape is not checked.
+//! When the code changes, nobody notices that a page has become wrong. Code in the text, `` `like this` ``, is checked
+//! if its form shows that it is a path, a command, a setting or a name. Other code is not checked.
 
 mod commands;
 mod names;
@@ -21,7 +21,7 @@ use self::page::{Page, pages};
 use self::paths::Places;
 use super::source::Source;
 
-/// What the pages among `files` say that is not true.
+/// The statements of the pages among `files` that are not true.
 pub(super) fn findings(files: &[Source]) -> Vec<String> {
     let pages = pages(files);
     let places = Places::of(files.iter().map(|file| file.path.as_str()));
@@ -45,14 +45,14 @@ pub(super) fn findings(files: &[Source]) -> Vec<String> {
     found
 }
 
-/// Settings that the pages name and the configuration does not have.
+/// Settings that the pages name and that the configuration does not have.
 #[cfg(test)]
 pub(super) fn unknown_settings(files: &[Source], schema: &serde_json::Value) -> Vec<String> {
     let settings = settings::Settings::of(schema);
     pages(files).iter().flat_map(|page| settings::unknown(page, &settings)).collect()
 }
 
-/// Packages, tests and examples, as cargo calls them.
+/// The packages, tests and examples, with the names that cargo uses.
 fn targets(files: &[Source]) -> BTreeSet<String> {
     let manifests = files.iter().filter(|file| file.path.ends_with("Cargo.toml"));
     let lines = manifests.flat_map(|file| file.text.as_deref().unwrap_or_default().lines());
@@ -81,7 +81,8 @@ fn words(files: &[Source]) -> BTreeSet<&str> {
     pages.filter_map(|file| file.path.rsplit('/').next()?.strip_suffix(".md")).collect()
 }
 
-/// Addresses of the gateway's own, as `GET /api/dependencies`, that it does not serve.
+/// Finds addresses in the form of the gateway's own addresses, such as `GET /api/dependencies`, that the gateway does
+/// not serve.
 fn unknown_addresses(page: &Page, gateway: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for span in &page.spans {
@@ -95,7 +96,8 @@ fn unknown_addresses(page: &Page, gateway: &[&str]) -> Vec<String> {
     found
 }
 
-/// Words after `seawall explain`, or in a header that carries one, that nothing explains.
+/// Finds the words that the page uses as a reason, a stop or an effect (after `seawall explain` or in a header of
+/// ours), but that `seawall explain` does not know.
 fn unknown_words(page: &Page, words: &BTreeSet<&str>) -> Vec<String> {
     let fronts = ["seawall explain ", "seawall-reason: ", "seawall-retry-stopped: ", "seawall-effect: "];
     let mut found = Vec::new();

@@ -1,6 +1,6 @@
-//! Names of the code on a page: `Dependency::call`, `headers::take_said`.
+//! Checks the names of code on a page, such as `Dependency::call` or `headers::take_said`.
 //!
-//! A name is checked where its first part is a type or module of ours. Other names belong to other libraries.
+//! A name is checked if its first part is a type or module of ours. All other names belong to other libraries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use super::commands::derives;
 use super::page::Page;
 use crate::house::source::Source;
 
-/// Crates of others whose modules have names that ours have, too.
+/// Crates of others that have modules with the same names as ours. Names that begin with such a crate are not checked.
 const ELSEWHERE: [&str; 3] = ["std", "tokio", "sqlx"];
 
-/// What belongs to a type or module, by its name.
+/// The names that belong to each type or module.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     members: BTreeMap<String, BTreeSet<String>>,
@@ -51,7 +51,8 @@ impl Owners {
         }
     }
 
-    /// The first pair in `name` of which the second does not belong to the first.
+    /// Goes through the neighbouring parts of `name`, and returns the first pair whose second part does not belong to
+    /// the first.
     fn wrong(&self, name: &str) -> Option<String> {
         let parts: Vec<&str> = name.split("::").collect();
         if ELSEWHERE.contains(&parts[0]) {
@@ -65,7 +66,7 @@ impl Owners {
     }
 }
 
-/// What a file's module is called: the name of the file, or at a crate's root the name of the crate.
+/// The names of a file's module: the name of the file, or at a crate's root the names of the crate.
 fn modules(path: &str) -> Vec<String> {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
     let last = |folder: &str| folder.rsplit('/').next().unwrap_or_default().to_owned();
@@ -105,7 +106,7 @@ impl<'ast> Visit<'ast> for Owners {
                     .iter()
                     .filter_map(|field| field.ident.as_ref())
                     .for_each(|name| self.add(&owner, name));
-                // It is known as ours, even without a field.
+                // Even a type without a field is known as ours.
                 self.members.entry(owner).or_default();
             }
             Item::Trait(item) => {

@@ -1,14 +1,14 @@
-//! A page of Markdown as the checks see it: code in the text, blocks of code, links and headings.
+//! A page of Markdown as the checks see it: the code in its text, its blocks of code, its links and its headings.
 
 use crate::house::source::Source;
 
-/// A page, or the part of it that speaks of the present.
+/// A page, or the part of it that is checked.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) path: String,
     /// `code` in the text.
     pub(super) spans: Vec<Spot>,
-    /// The lines of the blocks, without the fences.
+    /// The lines of the blocks of code, without the fences.
     pub(super) blocks: Vec<Spot>,
     /// Where links lead.
     pub(super) links: Vec<Spot>,
@@ -23,7 +23,7 @@ pub(super) struct Page {
 pub(super) struct Spot {
     pub(super) line: usize,
     pub(super) text: String,
-    /// The language of the block that it stands in.
+    /// The language of the block of code that contains it.
     #[cfg_attr(not(test), expect(dead_code, reason = "only the tests know the settings"))]
     pub(super) language: String,
 }
@@ -35,7 +35,7 @@ impl Spot {
     }
 }
 
-/// The pages that are checked. Of the change log only the unreleased part is checked; the rest is history.
+/// The pages that are checked. In the change log only the unreleased part is checked, since the rest is history.
 pub(super) fn pages(files: &[Source]) -> Vec<Page> {
     let is_page = |path: &str| path.ends_with(".md") && (!path.contains('/') || path.starts_with("docs/"));
     let pages = files.iter().filter(|file| is_page(&file.path));
@@ -71,7 +71,7 @@ fn read(path: &str, text: &str) -> Page {
                 let text = row.split(" | ").next().unwrap_or_default().to_owned();
                 page.cells.push(Spot { line: number, text, language: String::new() });
             }
-            // A span of code does not reach over the end of a paragraph or of a table's row.
+            // A span of code cannot continue after the end of a paragraph or of a table row.
             if line.is_empty() || line.starts_with('|') || line.starts_with('#') {
                 take(&mut page, begun, &std::mem::take(&mut paragraph));
             }
@@ -86,7 +86,7 @@ fn read(path: &str, text: &str) -> Page {
     page
 }
 
-/// Takes the spans and links out of a paragraph.
+/// Takes the spans of code and the links from a paragraph.
 fn take(page: &mut Page, begun: usize, text: &str) {
     let spot = |at: usize, text: &str| {
         let line = begun + at_lines(text_before(at, text));
@@ -119,7 +119,7 @@ pub(super) fn codes(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The name that GitHub gives to the place of a heading.
+/// The anchor that GitHub gives to a heading.
 pub(super) fn anchor(heading: &str) -> String {
     let kept = heading
         .to_lowercase()

@@ -1,10 +1,10 @@
-//! Files and folders that a page names, links, and the map of the source.
+//! Checks the files and folders that a page names, its links, and the map of the source.
 
 use std::collections::BTreeSet;
 
 use super::page::{Page, Spot, anchor, codes};
 
-/// Files that users have, or that a run makes. No page means one of our files by these names.
+/// Files that users have or that a run creates. A page that uses these names does not mean files of this repository.
 const NOT_OURS: [&str; 3] = ["seawall.toml", "nginx.conf", "target/test-env"];
 
 /// The name endings of our files.
@@ -27,11 +27,11 @@ impl<'a> Places<'a> {
         Places { files, folders, names }
     }
 
-    /// What a name may mean: a path from the root, or from any folder below `base`.
+    /// The files that a name can mean. The name is a path from the root, or from any folder below `base`.
     fn meant(&self, base: &str, name: &str) -> Vec<&'a str> {
         let folder = name.trim_end_matches('/');
         let ends = |path: &str| {
-            // `config/settings` may stand for the module.
+            // A name without an extension, such as `config/settings`, can mean the module.
             let path = if name.contains('.') { path } else { path.trim_end_matches(".rs") };
             path == folder || path.strip_suffix(folder).is_some_and(|front| front.ends_with('/'))
         };
@@ -49,14 +49,14 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Paths that lead nowhere.
+/// Paths that do not exist.
 pub(super) fn missing(page: &Page, places: &Places<'_>) -> Vec<String> {
     let spans = page.spans.iter().filter(|span| places.is_path(&span.text));
     let lost = spans.filter(|span| places.meant("", &span.text).is_empty());
     lost.map(|span| format!("{}: there is no `{}`", span.place(page), span.text)).collect()
 }
 
-/// Links that lead nowhere, by file or by heading.
+/// Links whose file or heading does not exist.
 pub(super) fn dead_links(page: &Page, pages: &[Page], places: &Places<'_>) -> Vec<String> {
     let inside =
         page.links.iter().filter(|link| !link.text.contains("://") && !link.text.starts_with("mailto:"));
@@ -85,13 +85,13 @@ fn beside(path: &str, link: &str) -> String {
     parts.join("/")
 }
 
-/// Source files that the map of ARCHITECTURE.md does not show, neither themselves nor by a folder.
+/// Source files that the map in ARCHITECTURE.md does not show. A file is also shown if its folder is.
 pub(super) fn unmapped(map: &Page, places: &Places<'_>) -> Vec<String> {
     let mut shown: BTreeSet<&str> = BTreeSet::new();
     for spot in &map.spans {
         if places.is_path(&spot.text) {
             let meant = places.meant(&base(map, spot, places), &spot.text);
-            // Naming a crate does not show what is in it.
+            // A crate's name alone does not show the files in the crate.
             shown.extend(
                 meant.iter().filter(|path| path.matches('/').count() != 1 || !path.starts_with("crates/")),
             );
@@ -105,7 +105,7 @@ pub(super) fn unmapped(map: &Page, places: &Places<'_>) -> Vec<String> {
     lost.map(|path| format!("{path}: stands in no row of {}, nor does its folder", map.path)).collect()
 }
 
-/// The folder that the section is about: that of the crate named in its heading.
+/// The folder that the section is about: that of the crate named in the section's heading.
 fn base(map: &Page, spot: &Spot, places: &Places<'_>) -> String {
     let above = map.headings.iter().rfind(|heading| heading.line <= spot.line);
     let named = above.map(|heading| heading.text.split(':').next().unwrap_or_default()).unwrap_or_default();
@@ -114,7 +114,7 @@ fn base(map: &Page, spot: &Spot, places: &Places<'_>) -> String {
     if places.folders.contains(one) { format!("{one}/") } else { String::new() }
 }
 
-/// Front pages, and test files beside the code.
+/// Files that the map does not have to show: `mod.rs`, `lib.rs` and the like, and test files beside the code.
 fn speaks_for_itself(path: &str) -> bool {
     let tests = path.ends_with("_tests.rs") || path.ends_with("/tests.rs") || path.contains("/tests/");
     tests || ["lib.rs", "mod.rs"].iter().any(|name| path.ends_with(&format!("/{name}")))

@@ -1,7 +1,8 @@
-//! Settings that a page names: as `table.key`, in the tables of docs/configuration.md, and in blocks of TOML.
+//! Checks the settings that a page names: as `table.key`, in the tables of docs/configuration.md, and in blocks of
+//! TOML.
 //!
 //! They are checked against the gateway's own JSON Schema, which is made from the table that its parser uses. Only the
-//! tests do this: the commands of this package do without the gateway.
+//! tests check this, so that the commands of this package do not have to build the gateway.
 
 use serde_json::{Map, Value};
 
@@ -25,12 +26,13 @@ impl<'a> Settings<'a> {
         Settings { root: schema, tables }
     }
 
-    /// The tables that a name may mean: `[gateway.limits]`, `[[dependency.NAME.endpoint]]`, `timeout`.
+    /// The tables that a name can mean. Examples of names: `[gateway.limits]`, `[[dependency.NAME.endpoint]]`,
+    /// `timeout`.
     fn named(&self, name: &str) -> Vec<&'a Value> {
         self.tables.iter().filter_map(|table| follow(table, &parts(name))).filter_map(inner).collect()
     }
 
-    /// Whether any table has such a setting. `None` for text that does not begin with a table.
+    /// Whether any table has a setting of this name. `None` if the text does not begin with the name of a table.
     fn has(&self, name: &str) -> Option<bool> {
         let parts = parts(name);
         let begins = self
@@ -40,7 +42,7 @@ impl<'a> Settings<'a> {
         begins.then(|| self.tables.iter().any(|table| follow(table, &parts).is_some()))
     }
 
-    /// Whether there is such a table, from the outermost one on.
+    /// Whether there is a table of this full name, beginning at the outermost table.
     fn has_table(&self, name: &str) -> bool {
         follow(self.root, &parts(name)).is_some_and(|table| inner(table).is_some())
     }
@@ -56,16 +58,16 @@ fn keys(table: &Value) -> Option<&Map<String, Value>> {
     table["properties"].as_object()
 }
 
-/// The table behind a key: the value itself, an item of a list, or one of those that users name.
+/// The table that a key leads to: the value itself, an item of a list, or a table that users name.
 fn inner(key: &Value) -> Option<&Value> {
     [key, &key["items"], &key["additionalProperties"]].into_iter().find(|table| keys(table).is_some())
 }
 
-/// Where the parts lead from a table.
+/// What the parts name, beginning at a table.
 fn follow<'a>(table: &'a Value, parts: &[&str]) -> Option<&'a Value> {
     let mut at = table;
     for part in parts {
-        // A name that the user chooses stands in capitals, and is one step together with the key before it.
+        // A word in capitals stands for a name that the user chooses. Together with the key before it, it is one step.
         if !part.chars().all(|c| c.is_ascii_uppercase()) {
             at = keys(inner(at)?)?.get(*part)?;
         }
@@ -87,7 +89,7 @@ pub(super) fn unknown(page: &Page, settings: &Settings<'_>) -> Vec<String> {
             found.push(format!("{}: there is no setting `{name}`", span.place(page)));
         }
     }
-    // What stands in a `Cargo.toml` is not one of our settings.
+    // Settings in a `Cargo.toml` are not ours.
     let ours = |line: &&Spot| line.language == "toml" && !line.text.starts_with("[dependencies");
     let blocks = page.blocks.iter().filter(ours);
     for line in blocks.filter(|line| line.text.starts_with('[')) {
@@ -102,7 +104,7 @@ pub(super) fn unknown(page: &Page, settings: &Settings<'_>) -> Vec<String> {
     found
 }
 
-/// `[dependency.payments.retry]` with the user's own name as `NAME`.
+/// Replaces the user's own name by `NAME`: `[dependency.payments.retry]` becomes `[dependency.NAME.retry]`.
 fn named_by_users(name: &str) -> String {
     let mut parts: Vec<&str> = name.trim_matches(['[', ']']).split('.').collect();
     if parts.len() > 1 && parts[0] == "dependency" {
@@ -111,7 +113,7 @@ fn named_by_users(name: &str) -> String {
     parts.join(".")
 }
 
-/// Rows under a heading that names a table, whose keys that table does not have.
+/// Rows below a heading that names a table, if the table does not have the row's key.
 fn rows(page: &Page, settings: &Settings<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for cell in &page.cells {

@@ -1,4 +1,4 @@
-//! A small tree whose pages are right, and the same tree with one fault each time.
+//! Tests with a small tree whose pages are right, and with the same tree with one mistake each time.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Uploads, and 100 MB both ways, with checksums by the server and by the caller.
+//! Uploads, and 100 MB in both directions. The server and the caller both compute checksums.
 
 use std::fs;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub(super) fn chunked_upload(case: &Case) -> Outcome<Seen> {
     upload(case, &file, &["--header", "transfer-encoding: chunked", "--header", "expect:"])
 }
 
-/// The first bytes of the huge file, in a file of their own.
+/// Writes the first bytes of the huge file to a file of their own.
 fn part(case: &Case, name: &str, bytes: usize) -> Outcome<std::path::PathBuf> {
     let file = case.folder.join(name);
     let all = fs::read(case.huge()).map_err(|e| format!("{}: {e}", case.huge().display()))?;
@@ -45,7 +45,7 @@ fn part(case: &Case, name: &str, bytes: usize) -> Outcome<std::path::PathBuf> {
     Ok(file)
 }
 
-/// Sends the file through the gateway and compares what the server got.
+/// Sends the file through the gateway, and compares it with what the server received.
 fn upload(case: &Case, file: &Path, args: &[&str]) -> Outcome<Seen> {
     let Some(way) = case.kind.paths.upload else { return Ok(Seen::NotOffered) };
     let name = file.display().to_string();
@@ -62,7 +62,7 @@ fn upload(case: &Case, file: &Path, args: &[&str]) -> Outcome<Seen> {
         }
         Upload::Store(path) => {
             let answer = send("PUT", path)?;
-            // The first time the status is 201, and then 204.
+            // The status is 201 the first time, and 204 after that.
             let status = answer.status;
             answer.expect(if status == 201 { 201 } else { 204 }, &[("seawall-attempts", "1")])?;
             (answer, sum_of(&case.folder.join("files").join(path.trim_start_matches('/')))?)
@@ -86,7 +86,7 @@ fn sum_of(file: &Path) -> Outcome<String> {
     Ok(format!("{length} {}", text.split_whitespace().next().unwrap_or_default()))
 }
 
-/// The same for what curl receives, without a file in between.
+/// The checksum of what curl receives, which is not stored in a file.
 fn sum_of_url(url: &str) -> Outcome<String> {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--fail", "--max-time", LONG, "--noproxy", "*", "--http1.1"]);

@@ -1,4 +1,4 @@
-//! One exchange with one server: where it is called, and what came of it.
+//! One exchange with one server: where the server is called, and the result.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::stories::answer::{Answer, curl};
 /// The result of an exchange that did not fail.
 pub(super) enum Seen {
     Passed,
-    /// It passed, and there is something to note.
+    /// It passed, with a note.
     Noted(String),
     /// The server cannot do this.
     NotOffered,
@@ -32,7 +32,8 @@ impl Case<'_> {
         format!("http://127.0.0.1:{}/{}{path}", self.gateway, self.kind.name)
     }
 
-    /// The same server as a separate dependency, whose breaker may open without harm to other exchanges.
+    /// The address of the same server as a separate dependency. Its breaker may open without an effect on other
+    /// exchanges.
     pub(super) fn through_apart(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}/{}_apart{path}", self.gateway, self.kind.name)
     }

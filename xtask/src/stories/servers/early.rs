@@ -1,8 +1,10 @@
-//! A refusal that comes while the upload is under way. These servers send it at the request's head, or after the first
-//! megabyte, and read on. So the caller must read it every time, whether it looks for answers while it sends or not.
+//! A refusal that comes during an upload. These servers send the refusal after the request's head or after the first
+//! megabyte, and continue to read. So the caller must receive the refusal every time, even if it does not look for an
+//! answer while it sends.
 //!
-//! The obvious rule, close when the answer is sent, loses the answer: bytes of the upload that are unread at the close
-//! make the kernel send a reset, and a caller that is still writing meets the reset first.
+//! The obvious rule is to close the connection when the answer is sent. This loses the answer: if bytes of the upload
+//! are unread at the close, the kernel sends a reset, and a caller that is still writing sees the reset before the
+//! answer.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,21 +19,21 @@ use crate::stories::world::{found, story_file};
 /// How often each caller tries.
 const TRIES: usize = 20;
 
-/// What is sent by the caller that looks for no answer before it is done.
+/// How many bytes are sent by the caller that does not look for an answer before it has sent everything.
 const BLIND_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long one read or write of that caller may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// curl looks for an answer while it sends, and stops sending when it sees this one.
+/// Tests with curl, which looks for an answer while it sends, and stops sending when this one comes.
 pub(super) fn to_curl(case: &Case) -> Outcome<Seen> {
     let path = case.kind.paths.refuse;
     let tries = |url: &str| (0..TRIES).map(|_| by_curl(case, url)).collect();
     counted(&[(THROUGH, tries(&case.through_apart(path))), (PAST, tries(&case.direct(path)))])
 }
 
-/// Node's HTTP/2 looks for an answer while it sends, too. The servers speak only HTTP/1.1, so there is nothing to
-/// compare with.
+/// Tests with Node's HTTP/2 client, which also looks for an answer while it sends. The servers speak only HTTP/1.1, so
+/// a direct call cannot be compared.
 pub(super) fn over_http2(case: &Case) -> Outcome<Seen> {
     let path = format!("/{}_apart{}", case.kind.name, case.kind.paths.refuse);
     let mut command = Command::new(found("node")?);
@@ -42,7 +44,7 @@ pub(super) fn over_http2(case: &Case) -> Outcome<Seen> {
     counted(&[(THROUGH, tries)])
 }
 
-/// This caller reads only when all is sent, or when sending fails.
+/// Tests with a caller that reads only after it has sent everything, or when sending fails.
 pub(super) fn to_a_blind_caller(case: &Case) -> Outcome<Seen> {
     let path = case.kind.paths.refuse;
     let through = format!("/{}_apart{path}", case.kind.name);
@@ -56,7 +58,7 @@ pub(super) fn to_a_blind_caller(case: &Case) -> Outcome<Seen> {
 const THROUGH: &str = "through the gateway";
 const PAST: &str = "past the gateway";
 
-/// An error, unless all tries saw the refusal.
+/// Counts the tries. It is an error if a try did not see the refusal.
 fn counted(callers: &[(&str, Vec<Outcome<u16>>)]) -> Outcome<Seen> {
     let mut lines = Vec::new();
     let mut lost = 0;

@@ -1,4 +1,4 @@
-//! Answers of each framing, asked for directly and through the gateway: the caller must get the same.
+//! Answers with each kind of framing, asked for directly and through the gateway. The caller must get the same answer.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::stories::answer::{Answer, curl};
 /// The versions of HTTP that the caller speaks.
 const VERSIONS: [&str; 2] = ["--http1.1", "--http2-prior-knowledge"];
 
-/// Fields that belong to one connection, or that change with the second.
+/// Fields that belong to one connection, or whose value changes every second.
 const NOT_COMPARED: [&str; 4] = ["connection", "keep-alive", "transfer-encoding", "date"];
 
 pub(super) fn length(case: &Case) -> Outcome<Seen> {
@@ -87,7 +87,7 @@ pub(super) fn long_request_head(case: &Case) -> Outcome<Seen> {
     if all { Ok(Seen::Passed) } else { Err(format!("the server saw other fields: {direct}")) }
 }
 
-/// Answers of all framings, twice, on one connection of the caller.
+/// Answers with all kinds of framing, twice, on one connection of the caller.
 pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     let paths = &case.kind.paths;
     let offered =
@@ -102,7 +102,7 @@ pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     let mut command = Command::new("curl");
     for (n, path) in gets.iter().enumerate() {
         let file = case.folder.join(format!("kept-{n}"));
-        // curl keeps the file of the last run where an answer has no body.
+        // If an answer has no body, curl does not write the file, so the file of the last run is emptied first.
         fs::write(&file, "").map_err(|e| format!("{}: {e}", file.display()))?;
         let head = case.folder.join("kept-head");
         let own = ["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--http1.1"];
@@ -144,7 +144,7 @@ pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     }
     match (before, connections(case)?) {
         (Some(before), Some(after)) => {
-            // The second question used a connection of its own.
+            // The second request for the count used a connection of its own.
             let made = after.saturating_sub(before + 1);
             let note = format!("{} answers, {made} new connections at the server", lines.len());
             if case.kind.keeps && made > 1 { Err(note) } else { Ok(Seen::Noted(note)) }
@@ -157,13 +157,14 @@ pub(super) fn kept(case: &Case) -> Outcome<Seen> {
 fn connections(case: &Case) -> Outcome<Option<u64>> {
     let Some(path) = case.kind.paths.connections else { return Ok(None) };
     let text = curl(&[&case.direct(path)])?.text();
-    // nginx says more. The first number of its third line is the number of accepted connections.
+    // nginx prints more. The first number in its third line is the number of accepted connections.
     let line = text.lines().nth(2).or_else(|| text.lines().next()).unwrap_or_default();
     let number = line.split_whitespace().next().and_then(|word| word.parse().ok());
     number.map(Some).ok_or_else(|| format!("no number of connections in:\n{text}"))
 }
 
-/// The server's own answer. It is an error if the gateway's differs in status, fields or body.
+/// The answer that the server itself gives. It is an error if the gateway's answer has another status, other fields or
+/// another body.
 fn both(case: &Case, path: &str, args: &[&str]) -> Outcome<Answer> {
     let direct = case.call(&case.direct(path), args)?;
     for version in VERSIONS {
@@ -186,7 +187,7 @@ fn same(direct: &Answer, through: &Answer) -> Outcome<()> {
         all
     };
     let (theirs, mut ours) = (fields(direct), fields(through));
-    // Chunks that were all there with the head are passed on as one body with its length.
+    // If all chunks came together with the head, the gateway passes them on as one body with a length.
     let length = ("content-length".to_owned(), through.body.len().to_string());
     let chunked = direct.headers().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     if chunked {

@@ -1,4 +1,4 @@
-//! The servers: how each is started, which paths it answers, and what is known about its answers.
+//! The servers: how each is started, which paths it serves, and what is known about its answers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use crate::stories::world::{found, story_file, write};
 /// How long a server may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often a program is started before its failure counts: between the choice of a free port and its use, another
-/// program may have taken the port.
+/// How many times a program is started before its failure counts. Another program can take a free port between the
+/// moment it is chosen and the moment it is used.
 const STARTS: usize = 3;
 
-/// The size of the file that goes both ways.
+/// The size of the file that is sent in both directions.
 pub(super) const HUGE_BYTES: usize = 100 * 1024 * 1024;
 
 /// The paths that a server answers, as `xtask/stories/servers/README.md` describes them; `None` for what it cannot do.
@@ -37,9 +37,9 @@ pub(super) struct Paths {
 /// How a server shows what it received.
 #[derive(Clone, Copy)]
 pub(super) enum Upload {
-    /// It answers a POST to this path with `LENGTH SUM`.
+    /// The server answers a POST to this path with `LENGTH SUM`.
     Sum(&'static str),
-    /// It stores the body of a PUT to this path, under `files` in the folder.
+    /// The server stores the body of a PUT to this path, below `files` in the folder.
     Store(&'static str),
 }
 
@@ -48,20 +48,20 @@ type Program = (PathBuf, Vec<String>);
 
 /// A server of the matrix.
 pub(super) struct Kind {
-    /// It is also the name of the dependency.
+    /// The server's name. The dependency has the same name.
     pub(super) name: &'static str,
     launch: fn(&Path, u16) -> Outcome<Program>,
-    /// The path that is asked for until it is ready.
+    /// The path that is requested until the server is ready.
     pub(super) ready: &'static str,
     pub(super) paths: Paths,
-    /// Arguments of every call with curl, and the same as fields of a head.
+    /// Arguments for every call with curl, and the same as header fields.
     pub(super) curl: &'static [&'static str],
     pub(super) fields: &'static str,
-    /// Whether connections are kept from one request to the next.
+    /// Whether the server keeps connections for further requests.
     pub(super) keeps: bool,
     /// Whether uploads in chunks are read.
     pub(super) reads_chunks: bool,
-    /// What [`super::strict`] finds in its answers.
+    /// What [`super::strict`] finds in the server's answers.
     pub(super) oddities: &'static [&'static str],
     /// The command that prints its version.
     version: fn() -> Command,
@@ -109,7 +109,7 @@ const HTTPBIN: Paths = Paths {
     connections: Some("/own/connections"),
 };
 
-/// The script is served whole and with its length. A body above 1 MiB is refused once that much was read.
+/// The script is served as a whole, with its length. A body above 1 MiB is refused after 1 MiB was read.
 const LOCALSTRIPE: Paths = Paths {
     length: "/js.stripe.com/v3/",
     chunked: None,
@@ -195,7 +195,7 @@ pub(super) const KINDS: &[Kind] = &[
     },
 ];
 
-/// Starts all of them at the same time, and waits until each answers.
+/// Starts all servers at the same time, and waits until each answers.
 pub(super) fn start_all<'a>(kinds: &[&'a Kind], folder: &Path) -> Outcome<Vec<(&'a Kind, u16, Server)>> {
     let mut running = Vec::new();
     for kind in kinds {
@@ -247,7 +247,7 @@ fn package(name: &str) -> Command {
     command_of(&python(), &["-c", &line])
 }
 
-/// Makes the folder and the huge file, whose bytes repeat only after 2^31 steps of the generator.
+/// Creates the folder and the huge file, whose bytes repeat only after 2^31 steps of the generator.
 pub(super) fn prepare(folder: &Path) -> Outcome<()> {
     let files = folder.join("files");
     fs::create_dir_all(files.join("store")).map_err(|e| format!("{}: {e}", files.display()))?;
@@ -281,7 +281,7 @@ fn gunicorn(folder: &Path, port: u16) -> Outcome<Program> {
     Ok((python(), fixed.iter().chain(&own).map(|&word| word.to_owned()).collect()))
 }
 
-/// nginx sends in chunks what a filter may change, and stores the body of a PUT.
+/// nginx uses chunks for content that a filter may change, and stores the body of a PUT.
 fn nginx(folder: &Path, port: u16) -> Outcome<Program> {
     let lines: Vec<String> = (0..1000).map(|n| format!("line {n:05} of the body\n")).collect();
     let body = &lines.concat()[..20_000];
@@ -321,7 +321,7 @@ http {{
     }}
 }}
 ",
-        // Otherwise its workers run as another user, who may not store anything here.
+        // Without this, nginx's workers run as another user, who cannot write files here.
         user = if is_root() { "user root;\n" } else { "" },
         folder = folder.display(),
         echo = echo.join("\n")
@@ -331,7 +331,7 @@ http {{
     Ok((found("nginx")?, vec!["-c".to_owned(), file.display().to_string()]))
 }
 
-/// Starts the gateway before these servers, each twice; returns its port, too.
+/// Starts the gateway in front of these servers. Each server is two dependencies. Also returns the gateway's port.
 pub(super) fn gateway(program: &Path, folder: &Path, servers: &[(&Kind, u16)]) -> Outcome<(u16, Server)> {
     let mut started = start_gateway(program, folder, servers);
     for _ in 1..STARTS {

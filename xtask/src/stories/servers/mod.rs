@@ -1,10 +1,10 @@
 //! A matrix of servers and exchanges: each server is called directly and through the gateway, and both answers must be
 //! the same.
 //!
-//! The obvious rule, a server of our own that writes what the specification says, tests only our reading of the
-//! specification. These servers write what their authors read there. They differ in framing, in the case of names, in
-//! when they close, and in what they do with a request whose answer they know early. [`strict`] looks at their bytes
-//! without the gateway, so that every loose habit of a server is known, and `docs/servers.md` lists it.
+//! A test server of our own would only test our own reading of the specification. These servers show how their authors
+//! read it. They differ in framing, in the case of names, in when they close a connection, and in what they do when
+//! they can answer a request before it is complete. [`strict`] reads their bytes without the gateway and finds every
+//! deviation from the specification; `docs/servers.md` lists them.
 
 mod bulk;
 mod case;
@@ -20,7 +20,7 @@ use self::case::{Case, Seen};
 use self::kinds::{KINDS, Kind};
 use crate::process::{Outcome, target};
 
-/// One exchange, made with each server that offers what it needs.
+/// One exchange. It is made with each server that offers what the exchange needs.
 struct Exchange {
     name: &'static str,
     make: fn(&Case) -> Outcome<Seen>,
@@ -50,7 +50,7 @@ fn name_of(kind: &Kind, exchange: &Exchange) -> String {
     format!("servers: {}: {}", kind.name, exchange.name)
 }
 
-/// The names of all exchanges with all servers that contain `part`.
+/// The names that contain `part`, of all exchanges with all servers.
 pub(super) fn names(part: &str) -> Vec<String> {
     let all = KINDS.iter().flat_map(|kind| EXCHANGES.iter().map(|exchange| name_of(kind, exchange)));
     all.filter(|name| name.contains(part)).collect()

@@ -1,5 +1,5 @@
-//! The servers' own bytes, read as strictly as possible: every departure from RFC 9112 is named, even those that most
-//! readers forgive.
+//! Reads the servers' own bytes as strictly as possible. It reports every deviation from RFC 9112, even if most readers
+//! accept it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,10 +9,10 @@ use super::case::{Case, Seen};
 use super::kinds::Upload;
 use crate::process::Outcome;
 
-/// How long a server may be silent before its answer counts as over.
+/// If a server sends nothing for this time, its answer counts as ended.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Looks at each kind of answer without the gateway. It is an error if other oddities are seen than are known.
+/// Looks at each kind of answer without the gateway. It is an error if the oddities are not exactly the known ones.
 pub(super) fn look(case: &Case) -> Outcome<Seen> {
     let paths = &case.kind.paths;
     let gets = [Some(paths.length), paths.chunked, paths.gzip, paths.none, paths.tagged, paths.long];
@@ -27,7 +27,7 @@ pub(super) fn look(case: &Case) -> Outcome<Seen> {
     }
     asked.push(("GET", "/not-there", ""));
     if let Some(path) = paths.tagged {
-        // nginx makes its own tags, and takes the star for any.
+        // nginx makes its own entity tags, so `*` is sent as well, which matches any tag.
         asked.push(("GET", path, "if-none-match: \"one\"\r\n"));
         asked.push(("GET", path, "if-none-match: *\r\n"));
     }
@@ -47,7 +47,7 @@ pub(super) fn look(case: &Case) -> Outcome<Seen> {
     Err(format!("wanted {:?}, found {found:?}", case.kind.oddities))
 }
 
-/// All that the server sends to one request until it closes or falls silent.
+/// All bytes that the server sends for one request, until it closes the connection or is silent.
 fn raw(case: &Case, method: &str, path: &str, more: &str) -> Outcome<Vec<u8>> {
     let failed = |e: std::io::Error| format!("{method} {path}: {e}");
     let mut stream = TcpStream::connect(("127.0.0.1", case.port)).map_err(failed)?;
@@ -77,7 +77,7 @@ fn raw(case: &Case, method: &str, path: &str, more: &str) -> Outcome<Vec<u8>> {
     }
 }
 
-/// What is odd in one answer to a request that asked for the end of the connection.
+/// The oddities in one answer. The request has asked the server to close the connection.
 fn oddities(head_only: bool, bytes: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
@@ -110,7 +110,7 @@ fn oddities(head_only: bool, bytes: &[u8]) -> Vec<String> {
     found
 }
 
-/// The status. What is odd in the line goes into `found`.
+/// The status. Oddities of the line are added to `found`.
 fn status_line(line: &str, found: &mut Vec<String>) -> u16 {
     match line.get(..9) {
         Some("HTTP/1.1 ") => {}
@@ -124,7 +124,7 @@ fn status_line(line: &str, found: &mut Vec<String>) -> u16 {
     digits.parse().unwrap_or_default()
 }
 
-/// A field's name in lower case, and its value. What is odd in the line goes into `found`.
+/// A field's name in lower case, and its value. Oddities of the line are added to `found`.
 fn field<'a>(line: &'a str, found: &mut Vec<String>) -> Option<(String, &'a str)> {
     let Some((name, value)) = line.split_once(':') else {
         found.push(format!("line without a colon `{line}`"));
@@ -180,7 +180,7 @@ fn framing(
     }
 }
 
-/// What is odd in a body of chunks, if anything is.
+/// Checks a chunked body. The error says what is odd.
 fn chunks(mut rest: &[u8]) -> Result<(), String> {
     loop {
         let end = rest.windows(2).position(|two| two == b"\r\n").ok_or("chunks without an end")?;

@@ -1,4 +1,4 @@
-//! Callers: each has guards of its own, and runs either Seawall's real machines or a model of what others ship.
+//! The callers. Each has its own guards, and runs either Seawall's real machines or a model of another product.
 
 pub mod peer;
 mod peer_breakers;
@@ -23,7 +23,7 @@ use super::chance::Stream;
 pub enum Policy {
     /// The real machines of `seawall-policy`.
     Seawall(Arc<SeawallPolicy>),
-    /// A model of what others ship, for comparison.
+    /// A model of another product, for comparison.
     Peer(Arc<PeerPolicy>),
 }
 
@@ -104,8 +104,8 @@ impl Caller {
         }
     }
 
-    /// The caller of the call gives up waiting. With a witness, the attempt in flight goes on to its real ending and
-    /// nothing is sent after it. Without one, the call is over.
+    /// The caller of the call gives up waiting. If its attempt is followed by a witness, the attempt continues to its
+    /// real ending, and nothing is sent after it. Otherwise the call is over.
     pub(super) fn leaves(
         &mut self,
         policy: &Policy,

@@ -1,7 +1,7 @@
-//! What others ship, as small models: tries, waits, and perhaps a budget, a breaker, a limit, a throttle.
+//! Small models of other products: tries, waits, and perhaps a budget, a breaker, a limit or a throttle.
 //!
-//! These models are for comparison, and not code to use. Each part names the product whose rule it is. Evidence is per
-//! attempt, as in those products. A local refusal ends the call.
+//! These models are for comparison only. Each part names the product whose rule it models. As in those products, each
+//! attempt counts as a success or failure by itself. A refusal by the caller's own guards ends the call.
 
 use std::time::Duration;
 
@@ -20,42 +20,42 @@ pub use super::peer_shares::{AimdPolicy, PidPolicy, ThrottlePolicy};
 /// A peer's policy.
 #[derive(Clone, Debug)]
 pub struct PeerPolicy {
-    /// Attempts in all.
+    /// The most attempts of a call.
     pub tries: u32,
-    /// Waits between them.
+    /// The waits between attempts.
     pub waits: Waits,
-    /// Whether a repeat can be afforded.
+    /// The retry budget, if there is one.
     pub budget: Option<PeerBudgetPolicy>,
-    /// A breaker, which says when nothing is sent at all.
+    /// A breaker, which decides when nothing is sent at all.
     pub breaker: Option<PeerBreakerPolicy>,
-    /// A breaker for each key instead of one.
+    /// Whether each key has a breaker of its own.
     pub by_key: bool,
-    /// A limit on the attempts at the same time.
+    /// A limit on the number of attempts at the same time.
     pub limit: Option<AimdPolicy>,
-    /// Sheds a share of its own calls.
+    /// Refuses a share of the caller's own calls.
     pub throttle: Option<ThrottlePolicy>,
-    /// Sheds a share of its own calls, as a controller decides.
+    /// Refuses a share of the caller's own calls; a controller decides how large the share is.
     pub pid: Option<PidPolicy>,
-    /// After a 429 or 503 that names a time it sends nothing until exactly that time, and tells the time to the calls
-    /// that it refuses.
+    /// Whether the caller obeys a 429 or 503 that names a time. If so, it sends nothing until exactly that time, and
+    /// gives the time to the calls that it refuses.
     pub obeys: bool,
 }
 
-/// Waits before a repeat: base and cap in seconds.
+/// The waits before repeats. The two numbers are the base and the maximum in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Waits {
     /// None.
     Immediate,
-    /// Doubling, without chance.
+    /// Doubles the wait each time, without randomness.
     Doubling(f64, f64),
-    /// Half of the doubled bound, and a random share of the other half.
+    /// Half of the doubled wait, plus a random part of the other half.
     Equal(f64, f64),
-    /// A random share of the doubled bound.
+    /// A random part of the doubled wait.
     Full(f64, f64),
 }
 
 impl Waits {
-    /// The wait before repeat number `repeat`, from 1.
+    /// The wait before a repeat. The first repeat has the number 1.
     fn draw(self, repeat: u32, stream: &mut Stream) -> Duration {
         let bound = |base: f64, cap: f64| (base * f64::from(1_u32 << (repeat - 1).min(20))).min(cap);
         seconds(match self {
@@ -90,21 +90,21 @@ impl PeerPolicy {
         PeerPolicy::tries(1, Waits::Immediate)
     }
 
-    /// With a budget.
+    /// Adds a retry budget.
     #[must_use]
     pub fn budget(mut self, budget: PeerBudgetPolicy) -> PeerPolicy {
         self.budget = Some(budget);
         self
     }
 
-    /// With a breaker.
+    /// Adds a breaker.
     #[must_use]
     pub fn breaker(mut self, breaker: PeerBreakerPolicy) -> PeerPolicy {
         self.breaker = Some(breaker);
         self
     }
 
-    /// With a limit.
+    /// Adds a concurrency limit.
     #[must_use]
     pub fn limit(mut self, limit: AimdPolicy) -> PeerPolicy {
         self.limit = Some(limit);
@@ -115,7 +115,7 @@ impl PeerPolicy {
 /// A peer's call.
 pub(in crate::sim) struct PeerCall {
     tried: u32,
-    /// The breaker's era when the attempt under way was admitted.
+    /// The value that the breaker gave when it admitted the attempt under way.
     era: u32,
     in_flight: bool,
 }
@@ -233,7 +233,7 @@ impl Peer {
         if wait.is_zero() { self.send(policy, call, key, now) } else { Next::Wait(now.saturating_add(wait)) }
     }
 
-    /// The caller of the call gave up waiting, which is no evidence.
+    /// The caller of the call gave up waiting. This counts neither as a success nor as a failure.
     pub(super) fn leaves(&mut self, call: &PeerCall) {
         if let Some(limit) = &mut self.limit
             && call.in_flight

@@ -1,4 +1,4 @@
-//! Circuit breakers of others.
+//! Models of the circuit breakers of other products.
 
 use std::collections::VecDeque;
 
@@ -7,19 +7,19 @@ use seawall_policy::Time;
 /// Which product's breaker it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PeerBreakerPolicy {
-    /// A share of failures over a window of time (Hystrix, Polly, resilience4j). When the open time is over, one trial
-    /// decides.
+    /// Opens at a share of failures within a window of time (Hystrix, Polly, resilience4j). When the open time is over,
+    /// one trial call decides.
     Rate {
         /// The share that opens it.
         share: f64,
-        /// The number of attempts that the window must hold.
+        /// The smallest number of attempts in the window at which the breaker can open.
         min_calls: u32,
         /// The length of the window, in seconds.
         window: f64,
         /// The open time, in seconds.
         open_for: f64,
     },
-    /// A number of failures in a row (Go's breakers, Envoy's outlier detection).
+    /// Opens after a number of failures in a row (Go's breakers, Envoy's outlier detection).
     Count {
         /// The number of failures in a row.
         failures: u32,
@@ -44,11 +44,11 @@ pub(super) struct PeerBreaker {
     state: State,
     era: u32,
     in_row: u32,
-    /// A slot of the window, with the number of good and bad endings.
+    /// The slots of the window: each slot's number, and how many good and bad endings it has.
     window: VecDeque<(u64, u32, u32)>,
 }
 
-/// The number of parts in which a window is kept.
+/// The number of slots into which a window is divided.
 const PARTS: f64 = 10.0;
 
 impl PeerBreaker {

@@ -1,4 +1,4 @@
-//! Retry budgets of others.
+//! Models of the retry budgets of other products.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use seawall_policy::Time;
 /// Which product's budget it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PeerBudgetPolicy {
-    /// A bucket of tokens that earns a part of a token with each success. A repeat costs one token.
+    /// A token bucket that earns a part of a token with each success. A repeat costs one token.
     PerSuccess {
         /// Earned.
         per: f64,
@@ -16,7 +16,8 @@ pub enum PeerBudgetPolicy {
         /// At the start.
         initial: f64,
     },
-    /// The same, but each call earns, whatever its result (Finagle's and Linkerd's ratio without their floor).
+    /// The same, but each call earns, whatever its result (the ratio of Finagle and Linkerd, without their minimum of
+    /// repeats per second).
     PerRequest {
         /// Earned.
         per: f64,
@@ -25,16 +26,16 @@ pub enum PeerBudgetPolicy {
         /// At the start.
         initial: f64,
     },
-    /// gRPC A6: each failed attempt takes a token, each success gives `ratio`, and repeats are allowed only above one
-    /// half.
+    /// gRPC's rule (A6): each failed attempt takes a token, each success gives `ratio` tokens, and repeats are allowed
+    /// only while the bucket is more than half full.
     Grpc {
         /// `maxTokens`.
         max: f64,
         /// `tokenRatio`.
         ratio: f64,
     },
-    /// The AWS SDKs' standard mode: 500 tokens, 5 for a repeat and 10 after a timeout. A repeat that succeeds gives its
-    /// price back; any other success gives one token.
+    /// The standard mode of the AWS SDKs: 500 tokens. A repeat costs 5, after a timeout 10. A repeat that succeeds
+    /// gives its price back; any other success gives one token.
     Aws {
         /// The tokens.
         tokens: f64,
@@ -43,11 +44,11 @@ pub enum PeerBudgetPolicy {
         /// The price of any other repeat.
         other: f64,
     },
-    /// Finagle's default: a share of the calls of the last seconds, and a fixed number of repeats a second beside it.
+    /// Finagle's default: a share of the calls of the last seconds, plus a fixed number of repeats per second.
     Finagle {
         /// The share.
         ratio: f64,
-        /// The floor.
+        /// The number of repeats per second that are always allowed.
         per_second: f64,
         /// How long a call counts.
         seconds: f64,
@@ -60,7 +61,7 @@ pub(super) struct PeerBudget {
     tokens: f64,
     /// The price of the last repeat.
     paid: f64,
-    /// A second with its calls and repeats, for Finagle.
+    /// For Finagle: each second with its number of calls and repeats.
     recent: VecDeque<(u64, f64, f64)>,
 }
 
@@ -99,7 +100,7 @@ impl PeerBudget {
         }
     }
 
-    /// An attempt succeeded, which may have been a repeat.
+    /// An attempt succeeded. `repeat` says whether it was a repeat.
     pub(super) fn succeeded(&mut self, repeat: bool) {
         let (more, cap) = match self.policy {
             PeerBudgetPolicy::PerSuccess { per, cap, .. } => (per, cap),
@@ -117,7 +118,7 @@ impl PeerBudget {
         }
     }
 
-    /// Whether a repeat can be afforded. It is paid for here.
+    /// Whether the budget can pay for a repeat. If it can, it pays.
     pub(super) fn spend(&mut self, timed_out: bool, now: Time) -> bool {
         let cost = match self.policy {
             PeerBudgetPolicy::PerSuccess { .. } | PeerBudgetPolicy::PerRequest { .. } => 1.0,
@@ -142,7 +143,7 @@ impl PeerBudget {
                 return affordable;
             }
         };
-        // A ratio of 0.1 added ten times is not quite one.
+        // Because of rounding, a ratio of 0.1 added ten times is slightly less than one.
         let affordable = self.tokens + 1e-9 >= cost;
         if affordable {
             self.tokens -= cost;

@@ -1,10 +1,10 @@
-//! What others do to send less: AIMD limits, client-side throttling, a controller.
+//! Rules of other products that reduce what is sent: AIMD limits, client-side throttling, a controller.
 
 use std::collections::VecDeque;
 
 use seawall_policy::Time;
 
-/// A concurrency limit by additive increase and multiplicative decrease, at every bad ending.
+/// A concurrency limit with additive increase, and a multiplicative decrease at every bad ending.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AimdPolicy {
     /// The limit at the start.
@@ -13,11 +13,11 @@ pub struct AimdPolicy {
     pub min: f64,
     /// The largest limit.
     pub max: f64,
-    /// The share of the limit that a timeout or an overload answer leaves.
+    /// A timeout or an overload answer multiplies the limit by this.
     pub factor: f64,
 }
 
-/// Such a limit.
+/// A limit with an [`AimdPolicy`].
 pub(super) struct Aimd {
     policy: AimdPolicy,
     limit: f64,
@@ -51,8 +51,8 @@ impl Aimd {
     }
 }
 
-/// Client-side throttling of Google's SRE book (chapter 21). It sheds `max(0, (requests − K · accepts) / (requests +
-/// 1))`.
+/// Client-side throttling from Google's SRE book (chapter 21). It refuses the share `max(0, (requests − K · accepts) /
+/// (requests + 1))` of its calls.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ThrottlePolicy {
     /// K.
@@ -61,10 +61,10 @@ pub struct ThrottlePolicy {
     pub window: f64,
 }
 
-/// Such a throttle.
+/// A throttle with a [`ThrottlePolicy`].
 pub(super) struct Throttle {
     policy: ThrottlePolicy,
-    /// A slot of the window, with its requests and accepts.
+    /// The slots of the window: each slot's number, its requests and its accepted requests.
     window: VecDeque<(u64, f64, f64)>,
 }
 
@@ -101,19 +101,19 @@ impl Throttle {
     }
 }
 
-/// A controller that sheds a share of the calls, as Shopify's Semian does. Once a second it compares the share of
-/// errors with the ideal one, less the share that it sheds already.
+/// A controller that refuses a share of the calls, like Shopify's Semian. Once a second it gets its input: the share of
+/// errors above the ideal share, minus the share that it refuses already times the share of successes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PidPolicy {
     /// The share of errors that is normal.
     pub ideal: f64,
-    /// Proportional, integral and derivative gain.
+    /// The proportional, integral and derivative gain.
     pub gains: (f64, f64, f64),
     /// Seconds over which errors are counted.
     pub window: f64,
 }
 
-/// Such a controller.
+/// A controller with a [`PidPolicy`].
 pub(super) struct Pid {
     policy: PidPolicy,
     window: Throttle,

@@ -1,6 +1,7 @@
-//! A caller that runs Seawall: the real call machine over the real guards, told the virtual time.
+//! A caller that runs Seawall: the real call machine and the real guards, which get the virtual time.
 //!
-//! Nothing is decided here. This file hands endings to the machine and takes steps from it, as the client does.
+//! Nothing is decided here. Like the client, this file gives endings to the machine and carries out the machine's
+//! steps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +18,11 @@ use crate::sim::chance::Stream;
 /// Seawall's settings as far as a simulation needs them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seawall {
-    /// Breaker, limit, budget, and how many copies run.
+    /// The settings of breaker, limit and budget, and how many instances of the program run.
     pub guards: GuardSettings,
-    /// Attempts in all.
+    /// The most attempts of a call.
     pub attempts: u32,
-    /// Waits between them.
+    /// The waits between attempts.
     pub backoff: Backoff,
     /// The total deadline of a call.
     pub total: Option<Duration>,
@@ -45,7 +46,7 @@ pub struct SeawallPolicy {
     pub plan: Plan,
     /// How the guards decide.
     pub guards: GuardSettings,
-    /// Breaker and limit for each key, the budget for all.
+    /// Whether each key has a breaker and a limit of its own. The budget is always shared by all keys.
     pub by_key: bool,
     /// What a caller that leaves proves.
     pub leaving: Leaving,
@@ -54,19 +55,19 @@ pub struct SeawallPolicy {
 /// What a caller that leaves proves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leaving {
-    /// What the machines say: it proves nothing by itself. Where the question is open, the attempt is followed to its
-    /// real ending.
+    /// The rule of the machines: a caller that leaves proves nothing by itself. While it is not known whether the
+    /// endpoint hangs, the attempt is followed to its real ending.
     #[default]
     Witnesses,
-    /// The obvious rule, for comparison, with one endpoint: where the window holds no success, any wait that was given
-    /// up counts as a slow failure. No attempt is followed.
+    /// The obvious rule, for comparison; it works with one endpoint only. While the window holds no success, any wait
+    /// that was given up counts as a slow failure. No attempt is followed.
     Obvious,
 }
 
 impl SeawallPolicy {
-    /// These settings over a number of endpoints, for calls that may be repeated, with this attempt timeout.
+    /// These settings for a number of endpoints, with calls that may be repeated. Each attempt waits at most `timeout`.
     ///
-    /// With `full`, the buckets are full at the start, as in a fleet that has run for a long time.
+    /// With `full`, the budget's bucket is full at the start, as in a fleet that has run for a long time.
     #[must_use]
     pub fn new(settings: &Seawall, endpoints: usize, timeout: Duration, full: bool) -> SeawallPolicy {
         let mut plan = Plan::new(Rules::of(Idempotency::Keyed), endpoints);
@@ -93,7 +94,8 @@ impl SeawallPolicy {
 /// Guards of one caller.
 pub(in crate::sim) struct SeawallGuards {
     guards: DependencyGuards,
-    /// The keys under which breaker and limit are kept; `None` where they are the endpoint's.
+    /// The keys under which breaker and limit are kept. The list is empty if each endpoint has one breaker and one
+    /// limit.
     keys: Vec<Keys>,
     /// The key that is being asked for.
     key: Option<usize>,
@@ -118,7 +120,7 @@ impl SeawallGuards {
         self.key = (!self.keys.is_empty()).then_some(key as usize);
     }
 
-    /// The guards, and the key that is being asked for.
+    /// The guards, and the key of the current call.
     fn asked(&mut self) -> (&mut DependencyGuards, &Keys) {
         (&mut self.guards, self.key.map_or(&Keys::NONE, |key| &self.keys[key]))
     }
@@ -151,7 +153,7 @@ impl SeawallGuards {
         self.next(step, false, None, now)
     }
 
-    /// `told` is the time that the attempt's answer names, if it is the last attempt of the call.
+    /// `told` is the time at which the last answer says to come back. It is used only if the call ends with this step.
     fn next(&mut self, step: Step, ok: bool, told: Option<Time>, now: Time) -> Next {
         match step {
             Step::Send(attempt) => {
@@ -159,7 +161,7 @@ impl SeawallGuards {
                 let total = attempt.end_by < read;
                 Next::Send { endpoint: attempt.endpoint, until: read.min(attempt.end_by), total }
             }
-            // No scenario has a queue yet. With one, a turn would be taken when the wait is over.
+            // No scenario has a queue yet. With a queue, the call would ask for its turn at the end of this wait.
             Step::Wait(until) | Step::Queue(until) => Next::Wait(until),
             Step::Finish(Finish { refusal: Some(refusal), .. }) => {
                 let draw = if refusal.spread.is_zero() { Draw::new(0) } else { self.stream.draw() };
@@ -195,7 +197,7 @@ impl SeawallGuards {
         self.guards.unfollow(witness);
     }
 
-    /// What the obvious rule makes of a report.
+    /// Changes a report as the obvious rule would judge it.
     fn obvious(&mut self, report: &Report, now: Time) -> Report {
         let breaker = self.guards.endpoint(0).expect("there is one").breaker();
         let gave_up = matches!(report.health, Evidence::Abandoned { .. });

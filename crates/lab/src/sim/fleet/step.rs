@@ -1,4 +1,4 @@
-//! What a caller does next, and what can be seen of its guards, whatever it runs.
+//! What a caller does next, and what can be seen of its guards. Both are the same for all policies.
 
 use seawall_policy::{BreakerState, Ending, Time};
 
@@ -11,26 +11,26 @@ pub enum Next {
         endpoint: usize,
         /// When it gives the attempt up.
         until: Time,
-        /// Whether that moment is the total deadline.
+        /// Whether that moment is the call's total deadline.
         total: bool,
     },
     /// It waits, and then repeats.
     Wait(Time),
     /// The call is over.
     Over {
-        /// It ended well.
+        /// Whether the call ended well.
         ok: bool,
-        /// It was refused by the caller's own guards, before anything was sent.
+        /// Whether the caller's own guards refused the call before anything was sent.
         refused: bool,
-        /// The time at which the caller was told to come back.
+        /// The time at which the caller was told to come back, if any.
         told: Option<Time>,
     },
 }
 
-/// A caller's guards, as they are looked at.
+/// What can be seen of a caller's guards.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(in crate::sim) struct Seen {
-    /// The state of its breakers: that of the first one that is not closed.
+    /// The state of its breakers: that of one that is not closed, if there is one.
     pub(super) state: Option<BreakerState>,
     /// The sum of its limits.
     pub(in crate::sim) limit: Option<u32>,
@@ -45,7 +45,7 @@ impl Seen {
     }
 }
 
-/// The time at which an answer says to come back.
+/// The time at which an answer says to come back, if it names one.
 pub(super) fn told(ending: Ending, now: Time) -> Option<Time> {
     let Ending::Answered(answer) = ending else { return None };
     answer.retry_after.map(|rest| now.saturating_add(rest))

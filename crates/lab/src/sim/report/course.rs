@@ -1,11 +1,11 @@
-//! How the arms of a run went, second by second. This is what the plots show.
+//! How each arm of a run went, second by second. The plots show this.
 
 /// How one arm went, second by second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Course {
     /// Its name.
     pub arm: String,
-    /// The seconds between which something was wrong.
+    /// The seconds at which the trouble began and ended.
     pub trouble: (f32, f32),
     /// What was seen, as means over the seeds.
     pub lines: Vec<Line>,

@@ -1,8 +1,7 @@
-//! A run as one page: its figures, and how each arm went second by second, side by side.
+//! Writes a run as one page: its figures, and side by side how each arm went, second by second.
 //!
-//! The page needs nothing else: no script, no font, no picture from elsewhere. Plots are small and many, all with the
-//! same scale for each measure, so that arms are compared by place and shape. Colour says nothing that words and lines
-//! do not say.
+//! The page needs no other file: no script, no font, no picture. It has many small plots. All plots of one measure have
+//! the same scale, so that arms can be compared by eye. Colour says nothing that words and lines do not also say.
 
 mod bars;
 mod course;

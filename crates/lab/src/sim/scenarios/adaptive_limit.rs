@@ -1,8 +1,9 @@
-//! A limit that follows capacity: half of it goes, and comes back.
+//! Can a limit follow the capacity when half of it is lost and comes back?
 //!
-//! A provider of 500 attempts a second, whose full queue answers 503, is offered 90 % of that. For a minute it has half
-//! of its capacity, so nearly twice as much is offered as it can do. A good limit then sends as much as the provider
-//! can do, which is served soon, and does not fill the queue in front of it. Afterwards the limit must rise again.
+//! A provider can serve 500 attempts a second, and answers 503 when its queue is full. Callers send 90 % of what it can
+//! serve. For a minute it has half of its capacity, so the callers have nearly twice as much to send as it can serve. A
+//! good limit then sends only what the provider can serve soon, so that its queue does not fill. Afterwards the limit
+//! must rise again.
 
 use super::arms::{note, play};
 use super::scenario::{Findings, Scenario, Study};
@@ -81,10 +82,10 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// In the minute: the share of what the provider could do that was done well, the attempts that waited there, and the
-/// mean limit. After it: seconds until goodput stays at 95 %, or -1.
+/// During the minute: the share of its capacity that the provider used for good answers, the number of attempts that
+/// waited there, and the mean limit. After the minute: the number of seconds until goodput stays at 95 %, or -1.
 fn row(run: &Record, storm: &Storm) -> Vec<f64> {
-    // The first seconds are left out: the limit is on the way to its new balance.
+    // The first ten seconds are left out, because the limit is still moving to its new value.
     let (from, to) = (storm.from as usize + 10, storm.over());
     let span = (to - from) as f64;
     let done = run.sum(from, to, |second| f64::from(second.ok)) / span;

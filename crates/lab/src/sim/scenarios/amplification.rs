@@ -1,7 +1,8 @@
 //! Retries over several tiers multiply.
 //!
-//! Three tiers that each try three times make 27 attempts of one call when the leaf is down: `r^t`. A budget at the top
-//! alone still leaves nine. A budget at every tier that is paid for by successes leaves one attempt.
+//! If three tiers each try three times, one call makes 27 attempts at the last tier when that is down: `r^t`. With a
+//! budget at the top tier alone there are still nine. If every tier has a budget that successes pay for, there is one
+//! attempt.
 
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// Calls a second; the seconds before anything is counted; the seconds in all.
+/// The calls per second, the seconds before anything is counted, and the length of the run in seconds.
 const PER_SECOND: f64 = 1000.0;
 const WARM: f64 = 20.0;
 const LASTS: f64 = 40.0;

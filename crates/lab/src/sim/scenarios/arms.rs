@@ -1,4 +1,4 @@
-//! The arms of a study: worlds that differ in one thing, and what is measured in each of them.
+//! The arms of a study. Arms are worlds that differ in one thing. This file also measures each of them.
 
 use seawall_policy::Time;
 
@@ -19,12 +19,13 @@ pub(super) struct Arm {
     pub(super) measure: Measure,
 }
 
-/// What is measured. Numbers are seconds of the run.
+/// What is measured. The numbers are seconds of the run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Measure {
-    /// Seconds from this second until goodput stays at 95 %.
+    /// The number of seconds from this second until goodput stays at 95 %.
     Recovery(usize),
-    /// The same, and what Seawall promises besides: the worst seed, refusals before the trouble, peak amplification.
+    /// The same, and what else Seawall promises: the worst seed, the refusals before the trouble, the peak
+    /// amplification.
     Seawall(usize),
     /// Goodput between two seconds.
     Goodput(usize, usize),
@@ -50,14 +51,14 @@ pub(super) fn count(findings: &mut Findings, runs: &[Record]) {
     }
 }
 
-/// Adds up what was run, and keeps its course where plots are wanted.
+/// Adds the runs of an arm to the findings and, if plots are wanted, keeps how the arm went.
 pub(super) fn note(study: &Study<'_>, findings: &mut Findings, arm: &str, world: &World, runs: &[Record]) {
     count(findings, runs);
     if !study.plots {
         return;
     }
     let callers = world.fleet.iter().map(|group| group.callers).sum::<u32>().max(1) as f32;
-    // The last seconds are left out: they hold calls that have not ended.
+    // The last three seconds are left out, since some of their calls have not ended.
     let seconds = runs.iter().map(|run| run.seconds.len().saturating_sub(3)).min().unwrap_or(0);
     let mean = |measure: &'static str, of: &dyn Fn(&Second) -> f32| {
         let at = |second: usize| runs.iter().map(|run| of(&run.seconds[second])).sum::<f32>();
@@ -114,7 +115,7 @@ fn figures(arm: &Arm, runs: &[Record]) -> Vec<Figure> {
     }
 }
 
-/// The mean over the seeds, or that one of them did not recover.
+/// The mean recovery time over the seeds, or the statement that one of them did not recover.
 pub(super) fn recovery(runs: &[Record], over: usize) -> Value {
     let each: Option<Vec<f64>> = runs.iter().map(|run| run.recovery(over)).collect();
     match each {

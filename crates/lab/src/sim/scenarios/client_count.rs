@@ -1,7 +1,9 @@
-//! The same load from more callers: the savings of all callers add up.
+//! The same load, made by more callers: each caller starts with a budget of its own, and these budgets add up.
 //!
-//! One bucket of ten tokens does no harm. A hundred thousand of them are a second outage: the fleet may hold `N · c0 ≤
-//! (1 − ρ) · µ · seconds of recovery`. A floor of repeats per second is worse, since it never runs dry.
+//! A start of ten tokens does no harm with one caller. With a hundred thousand callers it pays for a million repeats,
+//! which is a second outage. `N` callers that start with `c0` tokens each are safe only while `N · c0 ≤ (1 − ρ) · µ ·
+//! seconds of recovery`, where `µ` is the number of attempts that the provider can serve in a second and `ρ` is its
+//! load. A budget that allows every caller a fixed number of repeats per second is worse, because it is never used up.
 
 use super::arms::{Arm, Measure, measure};
 use super::scenario::{Findings, Scenario, Study};

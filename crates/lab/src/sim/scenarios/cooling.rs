@@ -1,9 +1,10 @@
-//! "Come back later": which policies obey, and what happens when the time is over.
+//! "Come back later": which policies obey, and what happens at the named time.
 //!
-//! A provider that has too much to do answers 429 and names a time. A caller that does not obey prolongs its trouble.
-//! Callers that obey to the millisecond all come back together, exactly when the provider has hardly recovered. And a
-//! 429 is often about one tenant only: a caller that then sends nothing at all to the provider turns a tenant's quota
-//! into an outage. There are three studies: the return, a second endpoint, and one tenant of several.
+//! A provider that has too much to do answers 429 and names a time. Callers that do not obey lengthen the overload.
+//! Callers that obey to the millisecond all come back at the same moment, when the provider has hardly recovered. And a
+//! 429 is often about one tenant only. A caller that then sends nothing at all to the provider turns the quota of one
+//! tenant into an outage for all tenants. There are three studies: the return, a second endpoint, and one tenant of
+//! several.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,13 +59,13 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The second in which the trouble begins.
 const FROM: usize = 30;
-/// How long the provider answers 429, in the study of the return.
+/// How many seconds the provider answers 429, in the study of the return.
 const LASTS: usize = 1;
-/// How long it answers 429, in the other studies.
+/// How many seconds it answers 429, in the other studies.
 const LONG: usize = 60;
-/// How long the time after it is observed, in those studies.
+/// How many seconds are observed after that, in those studies.
 const AFTER: usize = 15;
-/// How often a call that was told a time is made again.
+/// How many times a call is made again after an answer or a refusal that names a time.
 const RETURNS: u8 = 3;
 /// The tenant whose quota is used up.
 const TENANT: u32 = 1;
@@ -110,7 +111,7 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// What Seawall promises of the return: at most twice the capacity in the largest tenth of a second, and half of the
+/// What Seawall promises for the return: in no tenth of a second more than twice the capacity, and at most half of the
 /// refusals of exact obedience.
 fn promises(study: &Study<'_>, findings: &mut Findings) {
     let mean = |name: &str, column: usize| {
@@ -144,8 +145,8 @@ fn seawall(study: &Study<'_>, endpoints: usize) -> SeawallPolicy {
     SeawallPolicy::new(&study.seawall, endpoints, TIMEOUT, true)
 }
 
-/// Everything is answered 429 for a second, until the second `over`. Then the provider serves requests as fast as it
-/// can, in their order. Requests above its quota are answered 429 with one second.
+/// For a second, until the second `over`, everything is answered 429. After that the provider serves requests in their
+/// order, as fast as it can. Requests above its quota are answered with a 429 that names one second.
 fn returning(study: &Study<'_>, policy: Policy, returns: u8, over: usize) -> World {
     let callers = study.callers.unwrap_or(1000);
     let capacity = study.knobs.number("capacity");
@@ -162,9 +163,12 @@ fn returning(study: &Study<'_>, policy: Policy, returns: u8, over: usize) -> Wor
     world
 }
 
-/// The figures are: the most attempts that reached the provider in a tenth of a second after the return; calls refused
-/// and attempts answered 429, both from the beginning of the trouble on; attempts that reached it after its trouble and
-/// before the named time; and attempts for each call.
+/// The figures are:
+///
+/// - the most attempts that reached the provider in a tenth of a second after the return;
+/// - the calls refused, and the attempts answered 429, both from the beginning of the trouble on;
+/// - the attempts that reached the provider after its trouble and before the named time;
+/// - the attempts for each call.
 fn came_back(run: &Record, over: usize) -> Vec<f64> {
     let end = run.seconds.len();
     let provider = &run.providers[0];
@@ -210,8 +214,8 @@ fn one_endpoint(study: &Study<'_>, names: Named, tenants: u32, key: Option<u32>)
     world
 }
 
-/// Of the calls during the trouble: the share that ended well, the share that the second endpoint served, and the
-/// attempts at the first endpoint for each call. Then the smallest limit.
+/// For the calls during the trouble: the share that ended well, the share that the second endpoint served, and the
+/// number of attempts at the first endpoint for each call. Then the smallest limit.
 fn moved_on(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM, FROM + LONG);
     let begun = run.sum(from, to, |second| f64::from(second.begun)).max(1.0);
@@ -222,9 +226,9 @@ fn moved_on(run: &Record) -> Vec<f64> {
     vec![run.goodput(from, to), second / begun, at_first / begun, limit]
 }
 
-/// Of the other tenants' calls during the trouble: the share that ended well, and the share that was refused. Then, of
-/// all calls: the share that was refused, attempts for each call, the smallest limit, and the share that ended well in
-/// the seconds after the trouble.
+/// For the other tenants' calls during the trouble: the share that ended well, and the share that was refused. Then,
+/// for all calls: the share that was refused, the attempts for each call, the smallest limit, and the share that ended
+/// well in the seconds after the trouble.
 fn others(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM, FROM + LONG);
     let spared = run.sum(from, to, |second| f64::from(second.spared)).max(1.0);

@@ -1,8 +1,8 @@
-//! Critical load: above it, an overload that has begun feeds itself for ever.
+//! The critical load: above it, an overload never ends once it has begun, because repeats keep it alive.
 //!
-//! While all attempts time out, each call makes `a` attempts, and a server at load `aρ ≥ 1` never works its queue off.
-//! So the critical load is `1/a`. It is found here by halving an interval of loads: does the backlog of a deep trigger
-//! shrink, or does it grow?
+//! While all attempts time out, each call makes `a` attempts. If `aρ ≥ 1`, the server never works off its queue. So the
+//! critical load is `1/a`. It is found here by halving an interval of loads. Each step asks whether the backlog that a
+//! strong trigger leaves shrinks or grows.
 
 use super::arms::count;
 use super::scenario::{Findings, Scenario, Study};
@@ -69,7 +69,7 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// The load between the highest at which it recovers and the lowest at which it does not.
+/// The load halfway between the highest load at which the provider recovers and the lowest at which it does not.
 fn search(storm: Storm, policy: &Policy, seed: u64) -> (f64, Vec<Record>) {
     let (mut recovers, mut never) = (0.02, 0.99);
     let mut records = Vec::new();
@@ -83,7 +83,8 @@ fn search(storm: Storm, policy: &Policy, seed: u64) -> (f64, Vec<Record>) {
     ((recovers + never) / 2.0, records)
 }
 
-/// Whether it has recovered or will recover: the backlog of the last third of the time is shorter than that before it.
+/// Whether the provider has recovered or will recover: the backlog is shorter in the last third of the time than in the
+/// third before.
 fn shrinks(record: &Record, over: usize) -> bool {
     if record.recovery(over).is_some() {
         return true;

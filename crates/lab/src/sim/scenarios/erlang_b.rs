@@ -1,8 +1,8 @@
 //! Erlang's loss formula: how many calls does a bulkhead of c permits refuse?
 //!
-//! Poisson arrivals, c permits, no queue: the share refused depends on the offered load alone, not on the distribution
-//! of the holding times (A. K. Erlang, 1917). With a queue of K − c places it is M/M/c/K. The permits are the real
-//! [`Limit`], the places the real [`Queue`], in virtual time.
+//! With Poisson arrivals, c permits and no queue, the share refused depends on the offered load alone, and not on the
+//! distribution of the holding times (A. K. Erlang, 1917). With a queue of K − c places, the model is M/M/c/K. The
+//! permits come from the real [`Limit`] and the places from the real [`Queue`], in virtual time.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -117,13 +117,13 @@ impl Event for Happens {
 
 struct Ran {
     refused: f64,
-    /// The mean wait of the calls that were not refused, in mean holding times.
+    /// The mean wait of the calls that were not refused, as a multiple of the mean holding time.
     mean_wait: f64,
     hash: u64,
     events: u64,
 }
 
-/// The unit of time is the mean holding time, which is written as one second.
+/// Simulates one case. The unit of time is the mean holding time, which is one second here.
 fn simulate(case: &Case, calls: u64, seed: u64) -> Ran {
     let mut arrivals = Stream::of(seed, Whose::Arrivals, 0);
     let mut holding = Stream::of(seed, Whose::Provider, 0);

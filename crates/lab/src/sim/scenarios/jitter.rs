@@ -1,9 +1,9 @@
 //! Backoff and jitter: N clients want to write one row, each with optimistic concurrency control.
 //!
-//! A client reads the row's version, then writes under it. The write fails if another one came between, and the client
-//! begins again after a wait. The network takes |N(10, 2)| ms each way. It is the setup of M. Brooker, *Exponential
-//! Backoff and Jitter* (AWS Architecture Blog, 2015): without chance in the waits, clients that failed together stay
-//! together.
+//! A client reads the row's version, and then writes on condition that the version is still the same. The write fails
+//! if another client has written in between; then the client begins again after a wait. The network takes |N(10, 2)| ms
+//! each way. The setup is that of M. Brooker, *Exponential Backoff and Jitter* (AWS Architecture Blog, 2015): without
+//! randomness in the waits, clients that failed at the same time repeat at the same time.
 
 use seawall_policy::Time;
 
@@ -110,7 +110,8 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// The order that the study found: chance halves the writes of plain doubling, and takes a fraction of its time.
+/// Whether the rules come out in the order that the study found: random waits take less than half of the writes of
+/// plain doubling, and less than half of its time.
 fn ordered(figure: &dyn Fn(&str) -> (f64, f64)) -> bool {
     let [none, exp, equal, full, decorr] = ["none", "exp", "equal", "full", "decorr"].map(figure);
     let near = (full.0 / equal.0 - 1.0).abs() < 0.1;
@@ -153,7 +154,7 @@ struct Ran {
 struct Client {
     stream: Stream,
     failed: i32,
-    /// The last wait, which the decorrelated rule needs.
+    /// The length of the last wait, which the decorrelated rule needs.
     wait: f64,
 }
 

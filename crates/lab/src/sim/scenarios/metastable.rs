@@ -1,4 +1,4 @@
-//! Metastable failure: a short trigger, and an outage that lasts longer because the callers keep it alive.
+//! Metastable failure: a short trigger causes an outage that lasts longer, because the callers' repeats keep it alive.
 
 use super::scenario::{Findings, Scenario, Study};
 use super::storm::{self, BASE, Storm, peer};
@@ -93,7 +93,7 @@ pub(super) fn arms(study: &Study<'_>, storm: Storm) -> Vec<Arm> {
     all
 }
 
-/// Seawall itself, at the load of the storm and, unless a load was chosen, at 90 %.
+/// Seawall itself, at the storm's load and, unless a load was set explicitly, at 90 %.
 fn seawall(study: &Study<'_>, storm: Storm) -> Vec<Arm> {
     let loads = if study.knobs.is_set("load") { vec![storm.load] } else { vec![storm.load, 0.9] };
     let arm = |load: f64| {

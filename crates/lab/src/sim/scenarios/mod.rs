@@ -1,4 +1,5 @@
-//! The named scenarios, one file for each: a question that was asked in public before, and what the simulation answers.
+//! The named scenarios, one file for each. A scenario is a question that was asked in public before, and the
+//! simulation's answer.
 
 mod adaptive_limit;
 mod amplification;
@@ -39,7 +40,7 @@ pub const ALL: &[&Scenario] = &[
 /// The scenario of this name.
 ///
 /// # Errors
-/// There is no such scenario. The error names the nearest one.
+/// If there is no such scenario. The error names the most similar one.
 pub fn find(name: &str) -> Result<&'static Scenario, Misuse> {
     let names: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
     ALL.iter()

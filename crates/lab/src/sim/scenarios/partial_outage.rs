@@ -1,8 +1,8 @@
-//! One shard of ten is down: does the breaker turn a tenth of an outage into a whole one?
+//! One shard of ten is down: does the breaker make the nine healthy shards unreachable, too?
 //!
 //! Twenty instances call a provider with ten shards. One shard fails immediately, or hangs, for 70 seconds. A breaker
-//! for the whole provider that opens at 10 % refuses the nine healthy shards most of the time. One that opens at 50 %
-//! never notices.
+//! for the whole provider that opens at 10 % failures refuses calls to the nine healthy shards most of the time. A
+//! breaker that opens at 50 % never notices the failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ enum Kind {
     Fast,
     Slow,
     Random(f64),
-    /// Every request goes unanswered for a minute.
+    /// No request is answered for a minute.
     Whole,
 }
 
@@ -95,12 +95,12 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// The time that a policy needs to see what is wrong. What is under way before that is the outage's doing, not the
-/// policy's.
+/// How many seconds a policy gets to notice the failure. Attempts that are under way before that are not counted,
+/// because the outage causes them and not the policy.
 const SETTLES: usize = 5;
 
-/// Goodput, that of the healthy shards, the mean latency in ms, and the most attempts under way once the policy has
-/// settled.
+/// The figures: goodput, the goodput of the healthy shards, the mean latency in ms, and the most attempts under way at
+/// the same time after the policy has had time to notice.
 fn row(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM as usize, TO as usize);
     let spared = run.sum(from, to, |second| f64::from(second.spared));
@@ -154,7 +154,7 @@ fn world(study: &Study<'_>, policy: Policy, kind: Kind) -> World {
     let mut world = World::new(callers, policy, per_second, station, TO + 20.0);
     world.keys = study.knobs.number("shards") as u32;
     world.timeout = timeout(study);
-    // Shard 3 fails. With two or three shards it is the first one.
+    // Shard 3 fails, or the first shard if there are only two or three.
     for trouble in &mut world.providers[0].troubles {
         trouble.key = trouble.key.map(|key| if key < world.keys { key } else { 0 });
     }

@@ -1,8 +1,8 @@
 //! The question that users have: with *my* settings and *this* trouble, what happens to my callers, when is it over,
 //! and what would another setting do?
 //!
-//! The provider is modelled, since nobody knows the real one: enough workers for the load that is asked for, first come
-//! first served, and work that goes on after its caller gave up. That is the worst case, on purpose.
+//! The real provider is not known, so it is modelled: it has enough workers for the load that is asked for, serves
+//! first come, first served, and continues work whose caller has given up. The model is the worst case on purpose.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::sim::seeds::Progress;
 use crate::sim::world::record::Record;
 use crate::sim::world::{Arrivals, Station, World, Wrong};
 
-/// The question as a scenario; it is asked with [`ask`].
+/// The question as a scenario. It is run with [`ask`].
 pub const SCENARIO: Scenario = Scenario {
     name: "what",
     question: "These settings, this trouble: what happens to callers, and when is it over?",
@@ -117,7 +117,7 @@ fn number(digits: Option<&str>, word: &str, takes: &str, low: f64, high: f64) ->
     Err(Misuse::new(format!("`{word}` is impossible: {takes}, {low} to {high}")))
 }
 
-/// The seconds of `30s`, `2m`, `500ms`; up to an hour.
+/// The number of seconds in `30s`, `2m` or `500ms`; at most an hour.
 fn span(word: &str) -> Result<f64, Misuse> {
     let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0)];
     let unit = units.into_iter().find_map(|(unit, seconds)| Some((word.strip_suffix(unit)?, seconds)));
@@ -136,7 +136,7 @@ pub struct Dependency {
     pub name: String,
     /// Its settings.
     pub seawall: Seawall,
-    /// The longest that an attempt waits for progress.
+    /// How long an attempt waits for progress before it ends.
     pub read: Duration,
 }
 
@@ -150,7 +150,7 @@ const COLUMNS: [&str; 6] = [
     "whole again after s (-1: not seen)",
 ];
 
-/// What is compared: one policy, with its read timeout.
+/// One policy that is compared, with its read timeout.
 struct Variant {
     name: String,
     policy: Policy,
@@ -160,10 +160,10 @@ struct Variant {
 /// Seconds before anything goes wrong.
 const FROM: f64 = 30.0;
 
-/// Plays the question.
+/// Runs the question.
 ///
 /// # Errors
-/// What was asked for is not possible.
+/// If what was asked for is not valid.
 pub fn ask(
     dependency: &Dependency,
     what: What,
@@ -182,7 +182,8 @@ pub fn ask(
     Ok(findings)
 }
 
-/// The settings as they are, and other settings to compare with them. Those that would be the same are left out.
+/// The user's settings, and other settings to compare with them. Settings that would be the same as others are left
+/// out.
 fn arms(dependency: &Dependency) -> Vec<Variant> {
     let own = dependency.seawall;
     let read = dependency.read;
@@ -225,7 +226,7 @@ fn world(study: &Study<'_>, dependency: &Dependency, what: What, arm: &Variant) 
     let station = Station::workers(workers as u32, Spread::Exponential(workers / capacity));
     let station = Station { hears_cancels: knobs.word("cancels") == "heard", ..station };
     let station = station.troubled(FROM, FROM + what.lasts, what.wrong);
-    // A call may take its total deadline, and one that began at the end must have ended.
+    // The run is longer by the total deadline, so that even calls that begin late have ended.
     let longest = dependency.seawall.total.unwrap_or(arm.read * 3).as_secs_f64().min(600.0);
     let horizon = FROM + what.lasts + knobs.number("after") + longest;
     let mut world = World::new(callers, arm.policy.clone(), per_second, station, horizon);

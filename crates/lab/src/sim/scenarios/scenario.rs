@@ -16,7 +16,7 @@ pub struct Scenario {
     pub source: &'static str,
     /// The number of seeds by default.
     pub seeds: u32,
-    /// Whether the number of callers can be chosen; if not, why.
+    /// Whether the number of callers can be chosen. If it cannot, the error says why.
     pub callers: Result<(), &'static str>,
     /// Its own settings.
     pub knobs: &'static [Knob],
@@ -26,7 +26,7 @@ pub struct Scenario {
 /// How a run is asked for.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// The number of callers, where it is not the scenario's own.
+    /// The number of callers, if it was chosen. Otherwise the scenario's own number is used.
     pub callers: Option<u32>,
     /// The number of seeds.
     pub seeds: Option<u32>,
@@ -38,7 +38,7 @@ pub struct Ask {
     pub set: Vec<(String, String)>,
     /// Seawall's own settings, for the arms that run it.
     pub seawall: Seawall,
-    /// Whether the course of each arm is kept, for plots.
+    /// Whether it is kept how each arm went, second by second, for plots.
     pub plots: bool,
 }
 
@@ -73,21 +73,21 @@ pub(super) struct Study<'a> {
 pub struct Findings {
     /// The figures, in the order of the scenario's page.
     pub figures: Vec<Figure>,
-    /// The hash over all events of all runs, in the order of the runs.
+    /// The hash over the events of all runs, in the order of the runs.
     pub hash: u64,
     /// The number of events of all runs.
     pub events: u64,
-    /// The meaning of the numbers of a list, in their order.
+    /// What the numbers of a list mean, in their order.
     pub columns: Vec<&'static str>,
-    /// How each arm went, where that was asked for and there is something to show.
+    /// How each arm went, second by second, if that was asked for and there is something to show.
     pub courses: Vec<Course>,
 }
 
 impl Scenario {
-    /// Runs it.
+    /// Runs the scenario.
     ///
     /// # Errors
-    /// What was asked for is not possible.
+    /// If what was asked for is not valid.
     pub fn run(&self, ask: &Ask, progress: Progress<'_>) -> Result<Findings, Misuse> {
         (self.run)(&self.study(ask, progress)?)
     }

@@ -2,9 +2,9 @@
 //! part of its capacity.
 //!
 //! Ten workers of 20 ms serve 500 attempts a second, first come, first served, and never learn that a caller gave up.
-//! For ten seconds they are five times slower. That is all that goes wrong. What lasts longer is caused by the callers
-//! (N. Bronson et al., *Metastable Failures in Distributed Systems*, HotOS 2021; L. Huang et al., *Metastable Failures
-//! in the Wild*, OSDI 2022).
+//! For ten seconds they are five times slower. Nothing else goes wrong. If the outage lasts longer, the callers cause
+//! it (N. Bronson et al., *Metastable Failures in Distributed Systems*, HotOS 2021; L. Huang et al., *Metastable
+//! Failures in the Wild*, OSDI 2022).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) struct Storm {
     pub(super) workers: u32,
     /// Mean service time in seconds.
     pub(super) service: f64,
-    /// The share of capacity that is left during the trigger.
+    /// The share of the capacity that is left while the provider is slow.
     pub(super) left: f64,
     pub(super) from: f64,
     pub(super) lasts: f64,
@@ -46,7 +46,7 @@ pub(super) const BASE: Storm = Storm {
     timeout: 1.0,
 };
 
-/// Settings of a storm, for scenarios in which it can vary.
+/// Settings of a storm, for scenarios in which users can change them.
 pub(super) const LOAD: Knob = Knob {
     name: "load",
     default: "0.7",
@@ -125,7 +125,7 @@ impl Storm {
         Policy::Seawall(Arc::new(SeawallPolicy::new(settings, 1, self.timeout(), true)))
     }
 
-    /// The same for a fleet whose settings say how many callers it has, unless that was chosen otherwise.
+    /// The same for a fleet. Unless another number was chosen, the settings say how many callers it has.
     pub(super) fn seawall_fleet(&self, settings: &Seawall) -> Policy {
         let mut told = *settings;
         if told.guards.instances == Seawall::default().guards.instances {
@@ -135,7 +135,7 @@ impl Storm {
     }
 }
 
-/// The study's waits: full jitter over a bound from 100 ms to 2 s.
+/// The study's waits: full jitter, from 0 to a bound that begins at 100 ms and doubles up to 2 s.
 pub(super) const JITTER: Waits = Waits::Full(0.1, 2.0);
 
 pub(super) fn peer(policy: PeerPolicy) -> Policy {

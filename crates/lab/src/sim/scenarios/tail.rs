@@ -1,4 +1,4 @@
-//! The tail at scale: a request that fans out waits for its slowest leaf.
+//! The tail at scale: a request that calls many leaves waits for the slowest of them.
 //!
 //! If one leaf in a hundred stalls, a request to a hundred leaves stalls with a probability of 63 %. A second request
 //! to another replica, sent only when the first one is late, costs little and removes nearly all of these stalls (J.
@@ -38,7 +38,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// The time of a healthy leaf, that of one that stalls, and the time that counts as slow.
+/// The time of a healthy leaf, the time of one that stalls, and the seconds from which a request counts as slow.
 const LEAF: Spread = Spread::Exponential(0.005);
 const STALL: Spread = Spread::Uniform(1.0, 2.0);
 const SLOW: f64 = 1.0;
@@ -84,15 +84,15 @@ impl Event for Happens {
 }
 
 struct Ran {
-    /// The share of roots that took a second or more.
+    /// The share of root requests that took a second or more.
     slow: f64,
-    /// Leaf requests beyond the first ones, as a share of the first ones.
+    /// The number of second requests to leaves, as a share of the first requests.
     extra: f64,
     hash: u64,
     events: u64,
 }
 
-/// The roots come one after the other, so that no leaf waits for another root.
+/// Simulates root requests one after the other, so that no leaf waits because of another root request.
 fn play(stalls: f64, fan: u32, hedge: Option<f64>, roots: u32, seed: u64) -> Ran {
     let mut stream = Stream::of(seed, Whose::Provider, 0);
     let mut agenda = Agenda::new();

@@ -1,6 +1,6 @@
 //! The world of a run: which callers call which providers, how often, and what goes wrong there.
 //!
-//! It is plain data. [`run::run`] plays it, and [`record::Record`] is what was seen.
+//! A world is plain data. [`run::run`] simulates it, and [`record::Record`] is the result.
 
 pub mod record;
 pub mod run;
@@ -17,31 +17,32 @@ use super::fleet::Policy;
 /// A world, before it is played.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// Callers, in groups that each run one policy. A call comes from each caller equally often.
+    /// The callers, in groups. All callers of a group run the same policy. Each caller is equally likely to make the
+    /// next call.
     pub fleet: Vec<Group>,
     /// When calls begin.
     pub arrivals: Arrivals,
-    /// The number of keys (tenants, shards). Each call is for one of them, each equally often.
+    /// The number of keys (tenants, shards). Each call is for one key, and all keys are equally likely.
     pub keys: u32,
     /// The longest that an attempt waits for its answer.
     pub timeout: Duration,
-    /// How long the network takes for each way; `None` where it takes no time.
+    /// How long the network takes in each direction; `None` if it takes no time.
     pub network: Option<Spread>,
-    /// Callers that do not wait until the end; `None` where all of them do.
+    /// Callers that do not wait until the end of their calls; `None` if all callers wait.
     pub leavers: Option<Leavers>,
-    /// How often a call that was told a time to come back is made again at that time. Such a call was refused by its
-    /// caller, or ended with an answer that names a time.
+    /// How many times a call that was told to come back is made again at the named time. Such a call was refused by its
+    /// caller's guards, or ended with an answer that names a time.
     pub returns: u8,
-    /// Whether times to come back are told in whole seconds, rounded up, as in `Retry-After`.
+    /// Whether answers name the time to come back in whole seconds, rounded up, as in `Retry-After`.
     pub whole_seconds: bool,
-    /// Tiers between the callers and the providers, the nearest to the callers first. A call that ends well at one of
-    /// them is answered 200, any other call 500.
+    /// The tiers between the callers and the providers, beginning with the one nearest to the callers. If a call ends
+    /// well at a tier, the tier answers 200, otherwise 500.
     pub middle: Vec<Tier>,
     /// The providers that the last tier calls, in order of preference.
     pub providers: Vec<Station>,
     /// When the run ends.
     pub horizon: Time,
-    /// Whether breakers, limits and latencies are watched. This costs time, and changes nothing.
+    /// Whether breakers, limits and latencies are recorded. Recording takes time, but changes no result.
     pub watch: bool,
 }
 
@@ -50,24 +51,24 @@ pub struct World {
 pub struct Group {
     /// The number of callers.
     pub callers: u32,
-    /// The policy that each of them runs, for itself.
+    /// The policy that each of these callers runs by itself.
     pub policy: Policy,
 }
 
 /// When calls begin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arrivals {
-    /// This number of calls a second in all, whatever happens, as a Poisson stream. Many callers that call seldom and
-    /// do not know of each other make such a stream.
+    /// A Poisson stream with this number of calls a second in all. It does not depend on how calls end. Many
+    /// independent callers that call rarely make such a stream.
     Open(f64),
-    /// This number of calls a second in all, whatever happens, but in waves of a mean size (Poisson waves, geometric
-    /// sizes).
+    /// This number of calls a second in all, in waves of this mean size (Poisson waves, geometric sizes). It does not
+    /// depend on how calls end.
     Waves(f64, f64),
-    /// Each caller calls again this time after its last call ended.
+    /// Each caller makes its next call this time after its last call ended.
     Closed(Spread),
 }
 
-/// Calls whose callers give up waiting, whatever the timeouts are.
+/// The calls whose callers give up waiting, independently of the timeouts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Leavers {
     /// The share of calls that are impatient.
@@ -76,7 +77,7 @@ pub struct Leavers {
     pub patience: Spread,
 }
 
-/// A tier of servers that serve a call by calling on.
+/// A tier of servers that serve a call by making a call to the next tier.
 #[derive(Clone, Debug)]
 pub struct Tier {
     /// The number of servers. Each has its own guards.
@@ -90,31 +91,32 @@ pub struct Tier {
 /// A place where attempts are served.
 #[derive(Clone, Debug)]
 pub struct Station {
-    /// How many attempts it serves at the same time; `None` is no bound, and then there is no queue.
+    /// How many attempts are served at the same time. `None` means no bound; then there is no queue.
     pub workers: Option<u32>,
     /// How long one attempt takes in health.
     pub takes: Spread,
     /// Which attempt is served next.
     pub order: Discipline,
-    /// The most attempts that wait. Further ones are answered 503 immediately.
+    /// The most attempts that may wait. Further attempts are answered 503 immediately.
     pub bound: Option<u32>,
-    /// An attempt that has waited longer than the caller does is not begun.
+    /// Whether an attempt that has waited longer than its caller does is dropped instead of begun.
     pub drops_expired: bool,
-    /// An attempt that its caller has given up is not begun, if the station knows that.
+    /// Whether the station learns that a caller has given an attempt up. If it does, it does not begin such an attempt.
     pub hears_cancels: bool,
-    /// The share of attempts that fail with 500 in health.
+    /// The share of attempts that fail with 500 while nothing is wrong.
     pub fails: f64,
-    /// A proxy in front that answers in its place when it takes longer.
+    /// A proxy in front of the station, if any. It answers in the station's place if the station takes longer than the
+    /// proxy waits.
     pub front: Option<Front>,
     /// `Retry-After` of a 503 of a full queue.
     pub retry_after: Option<Duration>,
-    /// The number of attempts that it takes in a second; `None` is no bound.
+    /// The number of attempts that the station accepts in a second; `None` means no bound.
     pub quota: Option<Quota>,
     /// What goes wrong, and when.
     pub troubles: Vec<Trouble>,
 }
 
-/// A proxy in front of a station. It answers in the station's place after a while, and the work goes on behind it.
+/// A proxy in front of a station. After a while it answers in the station's place, and the station continues its work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Front {
     /// How long it waits.
@@ -123,12 +125,13 @@ pub struct Front {
     pub status: u16,
 }
 
-/// A bucket of permissions. An attempt that comes while it is empty is answered 429 immediately, and nothing is done.
+/// A token bucket of permissions. An attempt that comes while the bucket is empty is answered 429 immediately, without
+/// any work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
-    /// The number of permissions that come into it in a second.
+    /// The number of permissions that are added in a second.
     pub per_second: f64,
-    /// The most permissions that it holds. It begins full.
+    /// The most permissions that the bucket holds. It is full at the start.
     pub burst: f64,
     /// The time that the answer names.
     pub names: Named,
@@ -141,7 +144,7 @@ pub enum Named {
     Nothing,
     /// This number of seconds from the answer.
     After(f64),
-    /// Until this moment: the answer names what is left of the time.
+    /// Until this moment: the answer names the time that is left until then.
     Until(Time),
 }
 
@@ -171,7 +174,7 @@ pub struct Trouble {
     pub from: Time,
     /// When it is over.
     pub to: Time,
-    /// Only for this key.
+    /// The only key that is affected; `None` means all keys.
     pub key: Option<u32>,
     /// What it is.
     pub what: Wrong,
@@ -180,12 +183,12 @@ pub struct Trouble {
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Wrong {
-    /// It has this share of its capacity: whatever is begun takes longer in proportion. At zero nothing is begun. Not
-    /// possible for one key.
+    /// The station has this share of its capacity: attempts that begin take longer in proportion. At zero none begins.
+    /// This cannot be set for a single key.
     Capacity(f64),
-    /// Attempts go unanswered: nothing is done.
+    /// Attempts are not answered, and no work is done.
     Swallowed,
-    /// A share fails with this status, a number of seconds after it came. Nothing else is done.
+    /// A share of the attempts fails with this status, a number of seconds after it arrived. No work is done for it.
     Fails {
         /// The share.
         share: f64,
@@ -194,7 +197,8 @@ pub enum Wrong {
         /// The number of seconds.
         after: f64,
     },
-    /// A share is answered with this status immediately, as by an overloaded provider. Nothing else is done.
+    /// A share of the attempts is answered with this status immediately, as by an overloaded provider. No work is done
+    /// for it.
     Busy {
         /// The share.
         share: f64,
@@ -203,7 +207,7 @@ pub enum Wrong {
         /// The time that the answer names.
         names: Named,
     },
-    /// A share does its whole work, and then fails with this status.
+    /// For a share of the attempts, the whole work is done, and then they fail with this status.
     FailsLate {
         /// The share.
         share: f64,
@@ -215,13 +219,13 @@ pub enum Wrong {
 }
 
 impl Station {
-    /// A number of workers, an unbounded queue, first come, first served. Nothing goes wrong.
+    /// A station with a number of workers and an unbounded queue, first come, first served. Nothing goes wrong.
     #[must_use]
     pub fn workers(workers: u32, takes: Spread) -> Station {
         Station { workers: Some(workers), ..Station::unbounded(takes) }
     }
 
-    /// Serves any number at the same time.
+    /// A station that serves any number of attempts at the same time.
     #[must_use]
     pub fn unbounded(takes: Spread) -> Station {
         Station {
@@ -239,13 +243,13 @@ impl Station {
         }
     }
 
-    /// The number of attempts that it can serve in a second, in health.
+    /// The number of attempts that the station can serve in a second while nothing is wrong.
     #[must_use]
     pub fn capacity(&self) -> f64 {
         self.workers.map_or(f64::INFINITY, |workers| f64::from(workers) / self.takes.mean())
     }
 
-    /// With something that goes wrong between two seconds.
+    /// Adds something that goes wrong between two seconds of the run.
     #[must_use]
     pub fn troubled(mut self, from: f64, to: f64, what: Wrong) -> Station {
         self.troubles.push(Trouble { from: at_second(from), to: at_second(to), key: None, what });
@@ -254,7 +258,8 @@ impl Station {
 }
 
 impl World {
-    /// Callers that all run one policy, a steady stream of calls, and one provider. Attempts wait for a second.
+    /// A world of callers that all run one policy, a steady stream of calls, and one provider. The attempt timeout is
+    /// one second.
     #[must_use]
     pub fn new(callers: u32, policy: Policy, per_second: f64, provider: Station, horizon: f64) -> World {
         World {

@@ -1,8 +1,7 @@
-//! What was seen of a run, second by second.
+//! What was recorded of a run, second by second.
 //!
-//! Goodput is counted by when a call *began*: the share of the calls begun in a second that ended well, at whatever
-//! time. If it were counted by when calls end, a server that works off a backlog of dead requests would look busy and
-//! healthy.
+//! The goodput of a second is the share of the calls *begun* in it that ended well, no matter when they ended. If calls
+//! were counted when they end, a server that works off a backlog of requests that nobody waits for would look healthy.
 
 use seawall_policy::Time;
 
@@ -15,46 +14,47 @@ pub struct Second {
     pub begun: u32,
     /// The number of these that ended well.
     pub ok: u32,
-    /// The number of these that their own caller refused before anything was sent.
+    /// How many of these calls their own caller refused before anything was sent.
     pub refused: u32,
-    /// The number of these refused ones whose caller would have waited until the end.
+    /// How many of these refused calls had a caller that would have waited until the end.
     pub patient_refused: u32,
-    /// The number of calls begun whose caller would have waited until the end.
+    /// The number of calls begun whose caller would wait until the end.
     pub patient: u32,
     /// The number of calls begun whose caller left before they ended.
     pub left: u32,
-    /// The number of calls begun for a key without a trouble of its own.
+    /// The number of calls begun for a key that has no trouble of its own.
     pub spared: u32,
     /// The number of these that ended well.
     pub spared_ok: u32,
     /// The number of these that were refused.
     pub spared_refused: u32,
-    /// The number of calls begun that were made again at the time that they had been told.
+    /// The number of calls begun that were made again, at the time at which they were told to come back.
     pub returned: u32,
     /// Attempts that the callers sent.
     pub attempts: u32,
     /// Attempts that reached a provider.
     pub load: u32,
-    /// Attempts waiting at the providers at the end of the second.
+    /// The number of attempts that wait at the providers at the end of the second.
     pub waiting: u32,
-    /// The most attempts of the callers under way at the same time.
+    /// The most attempts that were under way at the same time.
     pub in_flight: u32,
-    /// The seconds that the calls begun in it took, added up.
+    /// How many seconds the calls begun in it took, summed up.
     pub took: f64,
-    /// Callers whose breaker was not closed at the end of the second; only where that is watched.
+    /// The number of callers whose breaker was not closed at the end of the second. It is recorded only if the world is
+    /// watched.
     pub open: u32,
-    /// Their mean concurrency limit at the end of the second; only where that is watched.
+    /// The mean concurrency limit of the callers at the end of the second. It is recorded only if the world is watched.
     pub limit: f32,
 }
 
 /// What one provider saw.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Provider {
-    /// Attempts that reached it, in each tenth of a second.
+    /// The attempts that reached the provider, for each tenth of a second.
     pub tenths: Vec<u32>,
-    /// Attempts that it answered well while their caller still waited, in each second.
+    /// For each second, the attempts that the provider answered well while their caller still waited.
     pub served: Vec<u32>,
-    /// Attempts that it answered 429 or 503 without any work, in each second.
+    /// For each second, the attempts that the provider answered 429 or 503 without any work.
     pub turned_away: Vec<u32>,
 }
 
@@ -63,13 +63,15 @@ pub struct Provider {
 pub struct Record {
     /// Second by second.
     pub seconds: Vec<Second>,
-    /// When each call began, how long it took in seconds, and whether it ended well; only where that is watched.
+    /// For each call: when it began, how long it took, both in seconds, and whether it ended well. It is recorded only
+    /// if the world is watched.
     pub calls: Vec<(f32, f32, bool)>,
-    /// Attempts that went on to their real ending although their caller left.
+    /// The number of attempts that were followed to their real ending after their caller had left.
     pub followed: u32,
-    /// The second in which the breaker of a caller was first seen not closed; only where that is watched.
+    /// The first second in which a breaker of a caller was seen not closed. It is recorded only if the world is
+    /// watched.
     pub opened: Option<f64>,
-    /// The smallest limit that any caller was seen with; only where that is watched.
+    /// The smallest limit that any caller had. It is recorded only if the world is watched.
     pub least_limit: Option<u32>,
     /// The providers, one by one.
     pub providers: Vec<Provider>,
@@ -79,7 +81,7 @@ pub struct Record {
     pub events: u64,
 }
 
-/// What a sample of the callers' guards says.
+/// A sample of the callers' guards.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Guarded {
     pub(super) open: u32,
@@ -97,10 +99,10 @@ impl Guarded {
     }
 }
 
-/// The share of good calls that counts as "well again".
+/// The share of good calls from which on the provider counts as recovered.
 const WHOLE: f64 = 0.95;
-/// The last seconds of a run are not judged: calls begun in them may not have ended, and "it stays so" needs some
-/// seconds to be seen.
+/// The number of seconds at the end of a run that are not judged. Calls begun in them may not have ended, and it takes
+/// some seconds to see that goodput stays high.
 const UNFINISHED_SECONDS: usize = 12;
 
 impl Record {
@@ -171,7 +173,7 @@ impl Record {
         self.sum(from, to, |second| f64::from(second.refused)) / begun.max(1.0)
     }
 
-    /// Seconds from `trouble_over` until goodput stays at 95 % or more to the end; `None` if it does not.
+    /// The number of seconds from `trouble_over` until goodput is 95 % or more and stays so; `None` if it does not.
     #[must_use]
     pub fn recovery(&self, trouble_over: usize) -> Option<f64> {
         let end = self.seconds.len().saturating_sub(UNFINISHED_SECONDS);
@@ -184,7 +186,7 @@ impl Record {
         }
     }
 
-    /// The largest number of attempts for each call begun, over any ten seconds between the two.
+    /// The largest number of attempts per call begun, over any ten seconds between `from` and `to`.
     #[must_use]
     pub fn peak_amplification(&self, from: usize, to: usize) -> f64 {
         let end = to.min(self.seconds.len());
@@ -209,7 +211,8 @@ impl Record {
         self.sum(from, to, |second| second.took) / begun.max(1.0)
     }
 
-    /// The quantile of the times of watched calls that began between two seconds; `None` where there was none.
+    /// The quantile of how long calls took, over the watched calls that began between two seconds; `None` if there was
+    /// none.
     #[must_use]
     pub fn latency_quantile(&self, from: f32, to: f32, quantile: f64) -> Option<f64> {
         let begun = self.calls.iter().filter(|(began, _, _)| (from..to).contains(began));

@@ -1,7 +1,7 @@
-//! Plays a world: events in virtual time, until the horizon.
+//! Simulates a world: its events in virtual time, until the horizon.
 //!
-//! [`Play::happens`] shows the order of a call: it arrives, its policy says what to do, an attempt reaches a station,
-//! is served or not, and its answer or its timeout comes back to the policy.
+//! [`Play::happens`] shows the life of a call: the call arrives, its policy decides what to do, an attempt reaches a
+//! station and is served or not, and the policy gets its answer or its timeout.
 
 use std::time::Duration;
 
@@ -20,27 +20,27 @@ mod leaving;
 
 #[derive(Clone, Copy)]
 enum Happens {
-    /// The stream of calls brings the next call.
+    /// The next call of the stream arrives.
     Arrives,
     /// A caller of a closed loop calls again.
     Thinks { caller: u32 },
     /// An attempt reaches its station.
     Reaches(Handle),
-    /// A worker is done with it.
+    /// A worker has finished an attempt.
     Served(Handle, u16),
-    /// The front of a station has waited long enough.
+    /// A station's proxy has waited long enough, and answers itself.
     FrontGivesUp(Handle),
-    /// An answer reaches the caller; status 0 is a refused connection.
+    /// An answer reaches the caller. Status 0 means a refused connection.
     Answers(Handle, u16),
-    /// The caller's wait for the attempt is over.
+    /// The caller has waited for the attempt as long as it may.
     TimesOut(Handle),
     /// A wait before a repeat is over.
     Waited(Handle),
-    /// Something at a station begins or ends to go wrong.
+    /// At a station, something starts or stops going wrong.
     Changes { station: u32 },
     /// The caller of the call gives up waiting for it.
     Leaves(Handle),
-    /// A caller that was told to come back makes the call again.
+    /// A caller that was told to come back makes its call again.
     Returns(Return),
 }
 
@@ -64,7 +64,7 @@ impl Event for Happens {
     }
 }
 
-/// The status that stands for a refused connection.
+/// The status that means a refused connection.
 const REFUSED: u16 = 0;
 
 /// A call that is made again.
@@ -72,7 +72,7 @@ const REFUSED: u16 = 0;
 struct Return {
     caller: u32,
     key: u32,
-    /// How often it was made before.
+    /// How often the call was made before.
     times: u8,
 }
 
@@ -86,7 +86,7 @@ struct Over {
 struct CallUnderWay {
     caller: u32,
     key: u32,
-    /// The attempt of the tier before that this call serves.
+    /// The attempt of the tier above that this call serves, if any.
     serves: Option<Handle>,
     began: Time,
     machine: Machine,
@@ -94,9 +94,9 @@ struct CallUnderWay {
     flight: Option<Handle>,
     /// Whether its caller would wait until the end.
     patient: bool,
-    /// Its caller left, and its attempt goes on for this witness.
+    /// The witness that follows the attempt after the caller has left, if any.
     witness: Option<Witness>,
-    /// How often it was made before.
+    /// How often the call was made before.
     times: u8,
 }
 
@@ -112,7 +112,7 @@ struct Attempt {
     awaited: bool,
     /// Whether the station still has it.
     held: bool,
-    /// The time to come back that its answer names.
+    /// The time to come back that the attempt's answer names, if any.
     told: Option<Duration>,
 }
 
@@ -120,7 +120,8 @@ struct Play {
     world: World,
     policies: Vec<Policy>,
     callers: Vec<Caller>,
-    /// Where the callers of each level begin, the outermost level first; one more for the end.
+    /// The number of the first caller of each level, beginning with the callers themselves; the last entry is the
+    /// number of callers of all levels.
     levels: Vec<u32>,
     stations: Vec<Working>,
     calls: Slab<CallUnderWay>,
@@ -311,7 +312,7 @@ impl Play {
         }
     }
 
-    /// Looks at a caller's guards after something happened to them. It is no event: looking changes nothing.
+    /// Records a caller's guards after something happened to them. It is not an event, since it changes nothing.
     fn looks_at(&mut self, caller: u32, now: Time) {
         if self.world.watch && caller < self.levels[1] {
             let seen = self.callers[caller as usize].seen(now);
@@ -353,14 +354,14 @@ impl Play {
         self.thinks(call.caller);
     }
 
-    /// In a closed loop, the caller calls again after a while.
+    /// In a closed loop, plans the caller's next call.
     fn thinks(&mut self, caller: u32) {
         if let Arrivals::Closed(think) = self.world.arrivals {
             self.agenda.after(think.draw(&mut self.arrivals), Happens::Thinks { caller });
         }
     }
 
-    /// Looks at all callers and stations at the end of each second. It is no event: looking changes nothing.
+    /// Records all callers and stations at the end of each second. It is not an event, since it changes nothing.
     fn samples(&mut self, now: Time) {
         let passed = ((now.as_nanos() / 1_000_000_000) as usize).min(self.record.seconds.len());
         while self.sampled < passed {
@@ -382,7 +383,7 @@ impl Play {
     }
 }
 
-/// The moment a whole number of seconds from now, rounded up.
+/// The first moment at or after `back` that is a whole number of seconds from now.
 fn in_whole_seconds(back: Time, now: Time) -> Time {
     let rest = back.since(now);
     now.saturating_add(Duration::from_secs(rest.as_secs() + u64::from(rest.subsec_nanos() > 0)))

@@ -1,7 +1,7 @@
-//! Things that come and go, in places that are used again. A handle tells apart the things that had the same place one
-//! after the other, so a timer of a thing that is gone finds nothing.
+//! A list whose places are used again. A handle names a place and how often it was used, so an old handle, such as that
+//! of a late timer, finds nothing if its thing is gone.
 
-/// A thing's place, and how often that place was used.
+/// The place of a thing, and how often that place was used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Handle {
     pub(super) place: u32,

@@ -1,4 +1,4 @@
-//! A station as it works: workers, a queue, and what goes wrong at the moment.
+//! A station at work: its workers, its queue, and what goes wrong at the moment.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,21 +17,21 @@ pub(super) struct Working {
     queue: VecDeque<Handle>,
     /// The share of its capacity that it has now.
     capacity: f64,
-    /// How much was left of its quota, and at what time.
+    /// How many permissions of its quota were left at a moment, and that moment.
     permissions: Option<(f64, Time)>,
 }
 
 /// What happens to an attempt that arrives.
 pub(super) enum Met {
-    /// It is worked on for this time, and then answered.
+    /// A worker works on it for this time, and then answers with this status.
     Begun(Duration, u16),
     /// It waits.
     Queued,
-    /// It is answered after this time, without any work. The answer may name a time to come back.
+    /// It is answered with this status after this time, without any work. The answer may name a time to come back.
     Answered(Duration, u16, Option<Duration>),
     /// The connection is refused.
     Refused,
-    /// It is never answered.
+    /// The attempt is never answered.
     Swallowed,
 }
 
@@ -47,12 +47,12 @@ impl Working {
         }
     }
 
-    /// When something begins or ceases to go wrong.
+    /// The moments at which something starts or stops going wrong.
     pub(super) fn changes(&self) -> impl Iterator<Item = Time> + '_ {
         self.setup.troubles.iter().flat_map(|trouble| [trouble.from, trouble.to])
     }
 
-    /// Something began or ceased to go wrong.
+    /// Something started or stopped going wrong.
     pub(super) fn change(&mut self, now: Time) {
         self.capacity = 1.0;
         for trouble in &self.setup.troubles {
@@ -116,7 +116,7 @@ impl Working {
         (!takes).then(|| Met::Answered(Duration::ZERO, 429, quota.names.rest(now)))
     }
 
-    /// A worker begins: how long it will take, and how it will answer.
+    /// A worker begins an attempt. Returns how long the work will take, and the status of the answer.
     fn begin(&mut self, key: u32, now: Time) -> (Duration, u16) {
         if self.setup.workers.is_some() {
             self.idle -= 1;

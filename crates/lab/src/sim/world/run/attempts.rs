@@ -1,4 +1,4 @@
-//! The way of one attempt: to its station, through it, and back to the caller that waits for it.
+//! The course of one attempt: to its station, through it, and back to the caller that waits for it.
 
 use seawall_policy::{Answer, Ending, Lost, Time, Unsent};
 
@@ -106,7 +106,7 @@ impl Play {
         self.serves_on(at, now);
     }
 
-    /// Idle workers take attempts from the queue.
+    /// Gives attempts from the queue to idle workers.
     pub(super) fn serves_on(&mut self, at: u32, now: Time) {
         while let Some(handle) = self.stations[at as usize].next() {
             let attempt = self.attempts.get(handle).expect("held while it waits");
@@ -170,7 +170,7 @@ impl Play {
         self.ended(handle, Ending::Lost(lost), now);
     }
 
-    /// The caller learns how its attempt ended, if it still waits.
+    /// Tells the caller how its attempt ended, if the caller still waits.
     fn ended(&mut self, handle: Handle, ending: Ending, now: Time) {
         let Some((call, caller)) = self.not_awaited(handle) else { return };
         let Some(under_way) = self.calls.get(call) else { return };
@@ -181,7 +181,7 @@ impl Play {
         self.goes_on(call, next, now);
     }
 
-    /// Nobody waits for an attempt any more. Returns its call and caller, if the caller waited until now.
+    /// From now on nobody waits for the attempt. Returns its call and caller if the caller has waited until now.
     pub(super) fn not_awaited(&mut self, handle: Handle) -> Option<(Handle, u32)> {
         let attempt = self.attempts.get(handle).filter(|attempt| attempt.awaited)?;
         attempt.awaited = false;

@@ -1,4 +1,4 @@
-//! Callers that do not wait until the end, and callers that come back at the time that they were told.
+//! Callers that leave before the end of their calls, and callers that come back at the time that they were told.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use super::{Happens, Play, Return};
 use crate::sim::world::slab::Handle;
 
 impl Play {
-    /// How long the caller of the next call waits; `None` where it waits until the end.
+    /// How long the caller of the next call waits; `None` if it waits until the end.
     pub(super) fn patience(&mut self) -> Option<Duration> {
         let leavers = self.world.leavers?;
         let impatient = self.leavers.chance(leavers.share);
         impatient.then(|| leavers.patience.draw(&mut self.leavers))
     }
 
-    /// The caller of a call gives up. The attempt in flight goes on where its guards want to know how it really ends.
-    /// Otherwise nobody waits for it any more, while the station still works on it.
+    /// The caller of a call gives up. If its guards want to know how the attempt in flight really ends, the attempt is
+    /// followed. Otherwise nobody waits for it, while the station still works on it.
     pub(super) fn leaves(&mut self, handle: Handle, now: Time) {
         let Some(call) = self.calls.get(handle) else { return };
         let (caller, began, flight) = (call.caller, call.began, call.flight);
@@ -39,7 +39,7 @@ impl Play {
         self.thinks(caller);
     }
 
-    /// An attempt without a total deadline is given up sooner.
+    /// Moves the end of an attempt's wait to an earlier time, unless this end is the call's total deadline.
     fn waits_less(&mut self, flight: Option<Handle>, sooner: Duration) {
         let Some(handle) = flight else { return };
         let Some(attempt) = self.attempts.get(handle).filter(|attempt| !attempt.total) else { return };
@@ -47,7 +47,7 @@ impl Play {
         self.agenda.timer(until, Happens::TimesOut(handle));
     }
 
-    /// A call that was told a time is made again.
+    /// Makes a call again that was told to come back now.
     pub(super) fn returns(&mut self, call: Return, now: Time) {
         self.record.second(now).returned += 1;
         self.begins_for(call.caller, None, call.key, call.times, now);
