@@ -18,7 +18,7 @@ pub struct Ledger {
     pub lease: Duration,
 }
 
-/// What to do when the effect is unknown, by the word in the file.
+/// What to do if the effect is unknown, by the word that stands in the file.
 pub(super) const ON_UNKNOWN: [(&str, OnUnknown); 4] = [
     ("repeat", OnUnknown::Repeat),
     ("confirm", OnUnknown::Confirm),

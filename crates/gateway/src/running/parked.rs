@@ -1,4 +1,4 @@
-//! What is kept of a dependency that a reload took away.
+//! What is kept of a dependency that a reload removed.
 //!
 //! A dependency may be lost because a person made a slip in an editor, or because a file was only half written. It then comes
 //! back minutes later. If its breakers were forgotten immediately, every call would go to a system that is known to be down.

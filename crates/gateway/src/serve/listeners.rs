@@ -9,7 +9,7 @@ use super::error::StartError;
 use crate::callers::door::Entrance;
 use crate::running::process::Running;
 
-/// The most connections that the kernel keeps for us until they are accepted.
+/// The most connections that the kernel keeps waiting until they are accepted.
 const BACKLOG: i32 = 1024;
 
 /// Opens every listener of callers, once for each worker.

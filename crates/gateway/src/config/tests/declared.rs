@@ -14,7 +14,7 @@ struct Row {
     lines: String,
     #[serde(default)]
     ledger: String,
-    /// Each mistake as the setting that it names, and words of its message.
+    /// Each mistake: the setting that it names, and words of its message.
     problems: Vec<(String, String)>,
 }
 
