@@ -19,7 +19,7 @@ use rustix::fs::OFlags;
 const LONGEST_TEXT: u64 = 64 << 10;
 /// The most bytes of a file that are compared. It is fifty times the size of a file with all authorities of a system.
 const LONGEST: u64 = 16 << 20;
-/// The permission bits that allow users other than the owner to write.
+/// The permission bits that allow other users than the owner to write.
 const WRITABLE: u32 = 0o022;
 /// The permission bits of a file that Seawall made.
 const MADE: u32 = 0o600;

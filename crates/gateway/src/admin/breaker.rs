@@ -113,7 +113,7 @@ pub(super) async fn force(
     Ok(Json(BreakerAnswer { change, results, dependency }))
 }
 
-/// What a state means for calls, told to the operator who has just asked for it.
+/// What a state means for calls. This text is shown to the operator who has just set the state.
 fn result(endpoint: usize, state: &str, enabled: bool) -> String {
     let means = match state {
         "forced-open" => "every call is refused, until it is set to auto or closed",

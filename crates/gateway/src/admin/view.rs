@@ -154,13 +154,13 @@ pub struct BreakerView {
     pub since: String,
     /// How many seconds ago the state began.
     pub for_seconds: f64,
-    /// When it left the state `closed`, in the form of RFC 3339; absent while it is closed or forced.
+    /// When it left the state `closed`, in the form of RFC 3339. Absent while it is closed or forced.
     #[serde(default)]
     pub opened_at: Option<String>,
     /// How many seconds ago it left the state `closed`. If probes have failed since then, this is longer than `for_seconds`.
     #[serde(default)]
     pub opened_seconds: Option<f64>,
-    /// Why it is not closed; absent while it is.
+    /// Why the breaker is not closed. Absent while it is closed.
     #[serde(default)]
     pub why: Option<String>,
     /// When the next probe may be sent, in the form of RFC 3339. While the breaker is half-open, this is the time at which the
@@ -185,7 +185,7 @@ pub struct WindowView {
     pub ok: u32,
     /// The number of bad calls.
     pub bad: u32,
-    /// The bad calls by kind, for example `31 timeouts, 4 × 503`; absent where there are none.
+    /// The bad calls by kind, for example `31 timeouts, 4 × 503`. Absent if there are none.
     #[serde(default)]
     pub failures: Option<String>,
 }
@@ -230,7 +230,7 @@ pub struct OperationView {
     /// The method and the path that it matches; absent for `other`.
     #[serde(default, rename = "match")]
     pub pattern: Option<String>,
-    /// `safe`, `idempotent`, `keyed` or `none`; absent for `other`, where the method decides.
+    /// `safe`, `idempotent`, `keyed` or `none`. Absent for `other`, since its calls take the idempotency of their method.
     #[serde(default)]
     pub idempotency: Option<String>,
     /// The most attempts that a call may make.

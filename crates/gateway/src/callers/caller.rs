@@ -29,7 +29,8 @@ pub(crate) struct Caller {
     probe: Probe,
     task: Task,
     phase: AtomicU8,
-    /// During a call: when the call must be over. In every other phase: when the phase began. Nanoseconds of the clock.
+    /// During a call: the time by which the call must be over. In every other phase: the time when the phase began. In
+    /// nanoseconds of the clock.
     marked: AtomicU64,
     /// The number of requests that hyper has passed to the gateway so far.
     requests: AtomicU64,

@@ -97,8 +97,8 @@ impl Share {
     }
 }
 
-/// Raises the limit as far as the system allows, divides the descriptors, and warns where they are too few. It is called
-/// before anything listens.
+/// Raises the limit as far as the system allows, divides the descriptors, and warns if they are too few. It is called before
+/// anything listens.
 pub(crate) fn divide(settings: &Settings, workers: usize) {
     let (limit, hard) = raise();
     let workers = workers as u64;
@@ -156,7 +156,7 @@ fn own(settings: &Settings, workers: u64) -> u64 {
     u64::try_from(now).unwrap_or(0) + workers * (doors + OF_A_RUNTIME) + 1 + PASSING
 }
 
-/// The most connections that the configuration allows: those of callers, and those to dependencies.
+/// The most connections that the configuration allows: first those of callers, then those to dependencies.
 fn wanted(settings: &Settings, workers: u64) -> (u64, u64) {
     let callers = settings.gateway.limits.connections as u64;
     let dependencies = settings.dependencies.iter().map(|dependency| {

@@ -121,8 +121,8 @@ pub(crate) struct Purse {
 
 /// The most that can be saved: two thousand PINGs, which are a few milliseconds of work.
 const MOST: i64 = 4 * 2000;
-/// The tokens that come with each second: those of a hundred PINGs. That is hardly any work, and more than a client sends that
-/// only keeps its connection alive.
+/// The tokens that come with each second: enough for a hundred PINGs. That is hardly any work, and more than an otherwise idle
+/// client sends.
 const EACH_SECOND: i64 = 4 * 100;
 
 impl Purse {
@@ -171,7 +171,7 @@ impl Purse {
     }
 }
 
-/// The tokens that this number of bytes of a body earns: those of one PING, and of one more for each 256 bytes.
+/// The tokens that this number of bytes of a body earns: as many as one PING costs, and as many again for each 256 bytes.
 fn earned(bytes: u32) -> i64 {
     4 * (1 + i64::from(bytes / 256))
 }

@@ -1,6 +1,6 @@
 //! Settings of actions that concern the whole gateway: where they are recorded, and how they are compared.
 //!
-//! What is declared of a durable operation is in the crate `seawall-actions`, which also checks it.
+//! The declarations of a durable operation are in the crate `seawall-actions`, which also checks them.
 
 use std::time::Duration;
 

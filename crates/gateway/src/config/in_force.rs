@@ -18,7 +18,7 @@ struct NotYet {
     says: &'static str,
 }
 
-/// A value that needs no note, because it asks for what happens anyway.
+/// A value that needs no note, because it asks for what the gateway does anyway.
 #[derive(Clone, Copy)]
 enum But {
     /// There is no such value: every value needs a note.

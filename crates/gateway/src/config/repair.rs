@@ -1,8 +1,8 @@
 //! Repairs brackets and quotes that are never closed.
 //!
-//! A parser that meets such a mark takes the lines after it for a part of the value. It reports each of them, but not the one
-//! line that is wrong. Here the opening mark is found and closed at the end of its line. So the report names only that mark,
-//! and the rest of the file is judged as it was meant.
+//! A parser takes the lines after such a mark for a part of the value. It reports each of them, but not the one line that is
+//! wrong. Here the opening mark is found and closed at the end of its line. So the report names only that mark, and the rest
+//! of the file is judged as it was meant.
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ pub(super) struct Repaired {
 }
 
 impl Repaired {
-    /// The text with its open marks closed; `None` where no mark is open.
+    /// The text with its open marks closed. `None` if no mark is open.
     pub(super) fn of(text: &str) -> Option<Repaired> {
         let open = open_marks(text);
         if open.is_empty() {
@@ -62,7 +62,7 @@ fn closing(mark: char) -> char {
     }
 }
 
-/// A line without its comment and without the spaces before the comment.
+/// A line without its comment, and without the spaces before that comment.
 fn code_of(line: &str) -> &str {
     let mut quote = None;
     let mut escaped = false;

@@ -24,7 +24,7 @@ use super::pattern::Pattern;
 pub struct Settings {
     /// `[gateway]`.
     pub gateway: Gateway,
-    /// `[ledger]`. It is used only where an operation is durable.
+    /// `[ledger]`. It is used only if an operation is durable.
     pub ledger: Ledger,
     /// `[dependency.NAME]`, by name.
     pub dependencies: Vec<Dependency>,

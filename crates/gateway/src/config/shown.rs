@@ -16,8 +16,8 @@ use super::keys::{Kind, ROOT, Spec};
 use super::shape::judge;
 use super::values::Value;
 
-/// The longest value that is shown. A longer value is hidden even if its key is harmless, since a quote that is not closed may
-/// have swallowed the lines behind it.
+/// The longest value that is shown. A longer value is hidden even if its key is harmless: it may have a quote that is not
+/// closed, and then contains the lines after it.
 const LONGEST_VALUE: usize = 200;
 /// Whether this may be the name of an environment variable. A text with both digits and lowercase letters may not, since
 /// nobody names a variable in this way, and many secrets look like that.

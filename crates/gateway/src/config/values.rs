@@ -92,7 +92,7 @@ pub(super) fn ratio_ppm(value: &DeValue<'_>) -> Outcome<u32> {
     Ok((parsed * 1e6).round() as u32)
 }
 
-/// The longest time that is accepted: ten years. Sums of such times stay far from overflow.
+/// The longest time that is accepted: ten years. Sums of such times are far from an overflow.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// A length of time: a number and a unit, for example `"20ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"1d"`. This function accepts zero.
@@ -155,7 +155,7 @@ pub(super) fn size_or_off(value: &DeValue<'_>) -> Outcome<Option<u64>> {
     if is_off(value) { Ok(None) } else { size(value).map(Some) }
 }
 
-/// Splits `"1.5s"` into (15, 1, "s"): the digits without the point, the number of digits behind the point, and the unit.
+/// Splits `"1.5s"` into (15, 1, "s"): the digits without the point, the number of digits after the point, and the unit.
 fn split_quantity(written: &str) -> Option<(u128, u32, &str)> {
     let unit_at = written.find(|c: char| c.is_ascii_alphabetic())?;
     let (digits, unit) = written.split_at(unit_at);

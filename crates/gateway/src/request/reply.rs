@@ -1,4 +1,4 @@
-//! The answer to a request: that of the dependency with the headers of the verdict, or one of our own.
+//! The answer to a request: the dependency's answer with the headers of the verdict, or one of our own.
 
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 //!
 //! A request is matched under every reading of its path ([`crate::paths`]), so that what the file declares for `/v1/charges`
 //! holds for `/v1/./charges` too. But this has a danger of its own. An operation may allow more than its method does, for
-//! example `keyed` for a POST, and would then allow it for paths that nobody wrote down. So a request that matches in another
-//! reading gets all that the operation declares, except for the idempotency. Of the idempotency it gets the most careful of
+//! example `keyed` for a POST, and would then allow it for paths that nobody wrote down. So a request that matches only in
+//! another reading gets everything that the operation declares, except the idempotency. Its idempotency is the most careful of
 //! these: that of the operation, that of every other operation that matches in some reading, and that of the request without
 //! any operation.
 

@@ -48,7 +48,7 @@ impl<T> Parked<T> {
         (now < place.until).then_some(&place.state)
     }
 
-    /// Forgets the states whose time is over, and those of names that are there again.
+    /// Drops the states whose time is over, and the states of dependencies that exist again.
     pub(crate) fn sweep(&mut self, now: Time, is_back: impl Fn(&str) -> bool) {
         self.places.retain(|place| now < place.until && !is_back(&place.name));
     }

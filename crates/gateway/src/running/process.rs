@@ -61,8 +61,8 @@ pub struct Reload {
     pub changed: Vec<String>,
 }
 
-/// How long before the end of a drain no call may begin any more, since the end would abort most of such calls. In a short
-/// drain, no call may begin in the second half.
+/// How long before the end of a drain no call may begin any more, because the end would abort most of them. In a short drain,
+/// no call may begin in the second half.
 const LAST_CALLS: Duration = Duration::from_secs(1);
 /// How long before the end of a drain the remaining calls are ended, so that their answers still reach their callers.
 const LAST_WORD: Duration = Duration::from_millis(100);
@@ -143,7 +143,7 @@ impl Running {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// What holds for calls that begin while the gateway shuts down; `None` while it does not shut down.
+    /// What holds for calls that begin while the gateway shuts down. `None` if it does not shut down.
     pub(crate) fn leaving(&self) -> Option<Leaving> {
         if !self.draining.load(Ordering::Acquire) {
             return None;

@@ -123,8 +123,8 @@ impl Worker {
                 }
             }
         }
-        // The kernel takes no new connections, but those that the kernel has accepted already are still served. The kernel is asked
-        // directly, since the runtime does not know the last of them yet.
+        // From here on, the kernel drops requests for new connections. The connections that it has accepted already are still
+        // served. They are taken from the kernel directly, since the runtime does not know the last of them yet.
         refuse_new(&listener);
         let Ok(listener) = listener.into_std() else { return };
         while let Ok((tcp, _)) = listener.accept() {

@@ -91,8 +91,8 @@ impl Case {
         Case { expect: Expect::Either(status, body.to_owned()), ..self }
     }
 
-    /// For a malformed answer whose malformed part the crate `h2` drops or passes on without an error. All readers agree on
-    /// where such an answer ends, so a whole answer is accepted as well.
+    /// Marks an answer that is malformed, but of which the crate `h2` drops or passes on the malformed part without an error.
+    /// All readers agree on where such an answer ends, so a whole answer is accepted as well.
     pub fn passed_by_h2(mut self, body: &str) -> Case {
         self.id.push_str(" (passed by h2)");
         self.either(200, body)

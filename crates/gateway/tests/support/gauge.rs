@@ -30,7 +30,7 @@ struct Seen {
     /// How long the work on each request takes. Requests are worked on one after the other. If this is zero, all are worked on
     /// at the same time.
     work: std::sync::Mutex<Duration>,
-    /// When the work on all requests so far will be done, including those that were abandoned.
+    /// When the work on all requests so far will be done. This includes requests that were abandoned.
     done: std::sync::Mutex<Instant>,
 }
 

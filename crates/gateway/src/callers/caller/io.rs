@@ -107,7 +107,8 @@ impl CallerIo {
         self.caller.flooded.store(true, Relaxed);
         let Follows::Frames { inbound, outbound, enough: until, .. } = &mut self.follows else { return };
         if outbound.is_between() {
-            // If the socket is full, this frame is lost. That does no harm, since such a caller does not read anyway.
+            // If the socket is full, this frame is lost. That does no harm: if the socket is full, the caller does not read
+            // anyway.
             let _ = Write::poll_write(Pin::new(&mut self.stream), cx, &enough(inbound.last_stream()));
             let _ = Write::poll_flush(Pin::new(&mut self.stream), cx);
         }

@@ -56,8 +56,8 @@ fn nothing_is_applied(answers: &Section<'_>, operation: &Operation) {
     }
 }
 
-/// The declared idempotency, or that of the method if none is declared. If neither can be read, the most permissive one is
-/// used, so that one mistake does not lead to further reports.
+/// The declared idempotency, or the idempotency of the method if none is declared. If neither can be read, the most permissive
+/// one is used, so that one mistake does not lead to further reports.
 fn idempotency(section: &Section<'_>, pattern: Option<&Pattern>) -> Idempotency {
     let words = Idempotency::ALL.map(|it| (it.as_str(), it));
     match section.get("idempotency", |value| word(&words, value)) {

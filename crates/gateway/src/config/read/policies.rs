@@ -185,7 +185,7 @@ pub(super) fn bind(layers: &Layers<'_>) -> Option<IpAddr> {
     layers.pick("bind", values::ip_or_off, None).value
 }
 
-/// The `slow_call` of an operation, which overrides that of the breaker.
+/// The `slow_call` of an operation, which overrides the breaker's `slow_call`.
 pub(super) fn slow_call(operation: Option<&Section<'_>>, breaker: &Breaker) -> Option<Duration> {
     match operation.map_or(Found::Absent, |section| section.get("slow_call", values::time_or_off)) {
         Found::Value(value, _) => value,
