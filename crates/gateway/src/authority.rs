@@ -1,7 +1,8 @@
 //! The host that a request names, read strictly (RFC 9112, section 3.2; RFC 3986, section 3.2).
 //!
-//! A lenient reader takes `localhost:80x`, `user@localhost` or `[::1` for a name with something behind it. A proxy before us
-//! may have taken the same bytes for another name. So what does not fit the grammar is refused as malformed, not compared.
+//! A lenient reader ignores the extra characters in `localhost:80x`, `user@localhost` or `[::1`, and takes the rest for a
+//! name. A proxy before us may have taken the same bytes for another name. So a text that does not fit the grammar is refused
+//! as malformed, and is not compared with any name.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -22,8 +23,8 @@ pub(crate) enum Host<'a> {
 }
 
 impl<'a> Authority<'a> {
-    /// Reads an authority; returns nothing where it is malformed. A percent-encoding counts as malformed, since no name of a
-    /// gateway has one.
+    /// Reads an authority. Returns `None` if it is malformed. A percent-encoding counts as malformed, since no name of a
+    /// gateway contains one.
     pub(crate) fn parse(text: &'a str) -> Option<Authority<'a>> {
         let (host, behind) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -39,7 +40,7 @@ impl<'a> Authority<'a> {
         let port = match behind.strip_prefix(':') {
             None if behind.is_empty() => None,
             None => return None,
-            // A colon without a port behind it stands for the usual port.
+            // A colon without a port after it stands for the default port.
             Some("") => None,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
             Some(_) => return None,
@@ -60,12 +61,12 @@ impl<'a> Host<'a> {
 
 /// The authority that a request is meant for.
 ///
-/// Where the target has an authority, as in `GET http://host/path`, that one counts. The `Host` beside it is then ignored,
-/// but must be there once and well-formed (RFC 9112, section 3.2.2). Over HTTP/2 the target's authority is `:authority`, and
-/// a `Host` that differs from it is refused (RFC 9113, section 8.3.1).
+/// If the target has an authority, as in `GET http://host/path`, that authority counts. The `Host` field must then still be
+/// there, once and well-formed, but its value is ignored (RFC 9112, section 3.2.2). Over HTTP/2 the target's authority is
+/// `:authority`, and a `Host` that differs from it is refused (RFC 9113, section 8.3.1).
 ///
 /// # Errors
-/// In words: there is no authority, or more than one, or it is malformed.
+/// If there is no authority, or more than one, or if it is malformed. The error says so in words.
 pub(crate) fn of_request<'a>(
     version: Version,
     uri: &'a Uri,

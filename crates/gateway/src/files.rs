@@ -1,9 +1,10 @@
 //! Files with secrets, certificates and tokens, and the check that only their owner may have written them.
 //!
 //! The obvious `fs::read` opens whatever a path leads to. In the shared folder for temporary files, any user of the machine
-//! could then put a link to a file of ours there, whose first line would be sent as a token, or a pipe that would be waited
-//! for without end. So the file that Seawall makes in that folder is read only if it is one that Seawall could have made. A
-//! file that a person named may be a link, since that is how secrets are mounted, but only its owner may be able to write it.
+//! could then put a link to one of our files there, and the first line of that file would be sent as a token. Or they could
+//! put a pipe there, and reading it would never end. So the file that Seawall makes in that folder is read only if it is one
+//! that Seawall could have made. A file that a person named may be a link, since that is how secrets are mounted, but nobody
+//! except its owner may be able to write to it.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -16,9 +17,9 @@ use rustix::fs::OFlags;
 
 /// The most bytes of a secret, or of a list of tokens.
 const LONGEST_TEXT: u64 = 64 << 10;
-/// The number of bytes of a file that are compared. A file with all authorities of a system is a fiftieth of it.
+/// The most bytes of a file that are compared. It is fifty times the size of a file with all authorities of a system.
 const LONGEST: u64 = 16 << 20;
-/// The permission bits that let others than the owner write.
+/// The permission bits that allow other users than the owner to write.
 const WRITABLE: u32 = 0o022;
 /// The permission bits of a file that Seawall made.
 const MADE: u32 = 0o600;
@@ -26,7 +27,7 @@ const MADE: u32 = 0o600;
 /// Opens a file that the configuration names.
 ///
 /// # Errors
-/// In words: it cannot be opened, it is not a file, or others may write it.
+/// If it cannot be opened, is not a regular file, or may be written by others. The error says so in words.
 pub(crate) fn open(path: &Path) -> Result<File, String> {
     let file = open_with(path, OFlags::NONBLOCK).map_err(|error| error.to_string())?;
     let about = file.metadata().map_err(|error| error.to_string())?;
@@ -40,15 +41,15 @@ pub(crate) fn open(path: &Path) -> Result<File, String> {
 /// The text of a file that the configuration names, up to 64 KiB.
 ///
 /// # Errors
-/// Those of [`open`]; or it is longer, or not UTF-8 text.
+/// As for [`open`], or if the file is longer, or is not UTF-8 text.
 pub(crate) fn read(path: &Path) -> Result<String, String> {
     text_of(open(path)?)
 }
 
-/// The text of a file that a person named on the command line. It may be a pipe, since shells make such.
+/// The text of a file that a person named on the command line. It may be a pipe, since shells can pass one in place of a file.
 ///
 /// # Errors
-/// Those of [`read`].
+/// If the file cannot be read, may be written by others, is longer than 64 KiB, or is not UTF-8 text.
 pub(crate) fn read_given(path: &Path) -> Result<String, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     unwritable(&file.metadata().map_err(|error| error.to_string())?)?;
@@ -58,8 +59,8 @@ pub(crate) fn read_given(path: &Path) -> Result<String, String> {
 /// The text of a file that Seawall made in a folder that others may write to.
 ///
 /// # Errors
-/// In words: it cannot be read, or Seawall did not make it. A file that Seawall made has one name, and only its owner may read
-/// it.
+/// If the file cannot be read, or if Seawall did not make it. The error says so in words. A file that Seawall made has only
+/// one name, and only its owner may read it.
 pub(crate) fn read_made(path: &Path) -> Result<String, String> {
     let file = open_with(path, OFlags::NOFOLLOW | OFlags::NONBLOCK).map_err(|error| {
         match error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
@@ -80,7 +81,7 @@ pub(crate) fn read_made(path: &Path) -> Result<String, String> {
     }
 }
 
-/// A number for the file's content: it differs where the content does. `None` where the file cannot be read.
+/// A number for the file's content. It changes when the content does. `None` if the file cannot be read.
 pub(crate) fn stamp(path: &Path) -> Option<u64> {
     let mut content = Vec::new();
     open(path).ok()?.take(LONGEST).read_to_end(&mut content).ok()?;

@@ -1,8 +1,8 @@
 //! Seawall's gateway: the program's parts, as a library so that tests can reach them.
 //!
 //! A request passes these parts in order. [`serve`] starts the workers that accept connections. [`callers`] holds what is
-//! between a caller's socket and its request. [`request`] answers one request. [`running`] holds what the answer needs, and
-//! [`config`] reads the file that is compiled there.
+//! between a caller's socket and its request. [`request`] answers one request. [`running`] holds what the answer needs.
+//! [`config`] reads the file from which [`running`] is compiled.
 
 pub mod admin;
 mod authority;

@@ -1,9 +1,9 @@
-//! What a panic costs: the connection that it happened in and a line of the log. Panics are counted, and the admin side shows
-//! their number.
+//! A panic ends only the connection in which it happened, and is logged. Panics are counted, and the admin side shows their
+//! number.
 //!
-//! Each connection is a task of its own. When a task panics, all that it holds is given back: its place among the connections,
-//! its slot in a limit, its permit, its call in the counters. Each of these is held by a value that gives it back when it is
-//! dropped, and unwinding drops them all. On HTTP/2 each stream is such a task.
+//! Each connection is a task of its own. When a task panics, everything that it holds is released: its place among the
+//! connections, its slot in a limit, its permit, its call in the counters. Each of these is held by a value that releases it
+//! when the value is dropped, and unwinding drops them all. On HTTP/2 each stream is such a task.
 //!
 //! Only the place of a panic is logged, not its message. A message may quote what was being read, which may be a secret.
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 static SEEN: AtomicU64 = AtomicU64::new(0);
-/// When a line was last written, and how many panics had been seen by then.
+/// When a line was last written, and how many panics had happened by then.
 static SAID: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -30,7 +30,7 @@ pub(crate) fn seen() -> u64 {
 
 fn note(info: &PanicHookInfo<'_>) {
     let seen = SEEN.fetch_add(1, Ordering::Relaxed) + 1;
-    // This lock is never waited for, since the thread may panic again while it writes the line.
+    // This lock is never waited for. Otherwise a thread that panics again while it writes the line would wait for itself.
     let Some(mut said) = SAID.try_lock() else { return };
     let now = Instant::now();
     if said.is_some_and(|(at, _)| now.duration_since(at) < EVERY) {
@@ -43,7 +43,7 @@ fn note(info: &PanicHookInfo<'_>) {
     tracing::error!(place, seen, suppressed, "a fault of Seawall's own ended one connection or task");
 }
 
-/// Panics at the place that a test wants: the dependency is named after it.
+/// Panics at `place` if the dependency's name asks for that: tests use the name `panics-PLACE`.
 #[cfg(test)]
 pub(crate) fn demanded(dependency: &str, place: &str) {
     assert!(dependency.strip_prefix("panics-") != Some(place), "as the test wants it");

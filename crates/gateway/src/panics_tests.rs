@@ -13,7 +13,8 @@ use crate::config;
 use crate::running::process::Running;
 use crate::serve::worker::Worker;
 
-/// Where a panic is wanted: after the routing, after the dependency's answer, and in the middle of the answer's body.
+/// The places where a panic is wanted: after the routing, after the dependency's answer, and in the middle of the answer's
+/// body.
 const PLACES: [&str; 3] = ["head", "call", "body"];
 const CONNECTIONS: usize = 8;
 
@@ -48,7 +49,7 @@ fn start(upstream: SocketAddr) -> Stage {
 }
 
 impl Stage {
-    /// What is under way, by every counter that there is.
+    /// What is under way, as shown by every counter that there is.
     fn under_way(&self) -> Vec<(String, u64)> {
         let mut counts = vec![("connections".to_owned(), self.running.connections.load(Ordering::Relaxed))];
         for dependency in &self.running.compiled.load().dependencies {

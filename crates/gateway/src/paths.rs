@@ -3,7 +3,7 @@
 //! A path is sent on byte for byte, since a signature may cover it. But to most servers `/v1/./charges`, `/v1//charges`,
 //! `/v1/%63harges` and `/v1/charges` are the same. The obvious rule, to match operations on the bytes alone, lets the first
 //! three pass without the answers and timeouts that the file declares for the fourth. So an operation is looked for under
-//! every reading that servers in use have. A path that leads above its beginning in any of them is refused.
+//! every reading that is common among servers. A path that leads above its beginning in any of them is refused.
 //!
 //! These are the readings. Each decodes what needs no encoding, and writes the digits of all other encodings in upper case:
 //!
@@ -22,12 +22,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 pub(crate) struct Readings<'p> {
     /// The path as it was sent.
     pub(crate) sent: &'p str,
-    /// The path as servers read it, the most common reading first; empty where all servers read it as it was sent.
+    /// The path as servers read it, the most common reading first. It is empty if all servers read the path as it was sent.
     pub(crate) others: Vec<String>,
 }
 
 impl<'p> Readings<'p> {
-    /// The readings of a path without its query. Most paths have only one, and cost no more than one look at each byte.
+    /// The readings of a path without its query. Most paths have only one reading, and need only one look at each byte.
     pub(crate) fn of(sent: &'p str) -> Readings<'p> {
         let mut others = Vec::new();
         if !is_plain(sent) {
@@ -44,8 +44,9 @@ impl<'p> Readings<'p> {
     /// Whether some server could read this path as one that leads above where it began.
     ///
     /// Each segment is read in the way that leads furthest up: as a whole, or cut at encoded slashes and backslashes, with or
-    /// without its parameters. An empty segment does not lead down. Since the readings are mixed here, a path can be refused that
-    /// stays inside in each of them. No client that builds a path from names makes such a path.
+    /// without its parameters. An empty segment does not lead down. Since the readings are mixed here, a path can be refused
+    /// although it does not lead above its beginning in any single reading. No client that builds a path from names makes such
+    /// a path.
     pub(crate) fn climb_out(&self) -> bool {
         !self.others.is_empty() && climbs_out(self.sent)
     }
@@ -56,7 +57,7 @@ fn is_plain(path: &str) -> bool {
     let mut before = b'.';
     for byte in path.bytes() {
         let plain = match byte {
-            // Behind a slash, a slash ends an empty segment, and a dot begins a segment that may be `.` or `..`.
+            // After a slash, another slash ends an empty segment, and a dot begins a segment that may be `.` or `..`.
             b'/' | b'.' => before != b'/',
             b';' => false,
             byte => is_literal(byte),
@@ -69,7 +70,7 @@ fn is_plain(path: &str) -> bool {
     true
 }
 
-/// The characters beside letters and digits that need no encoding in a path: `pchar` of RFC 3986.
+/// The characters other than letters and digits that need no encoding in a path: `pchar` of RFC 3986.
 const MARKS: &[u8] = b"-._~!$&'()*+,;=:@";
 
 /// All characters that need an encoding in a path.
@@ -104,9 +105,9 @@ fn is_literal(byte: u8) -> bool {
 /// How a server reads a path that can be read in several ways.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
-    /// Empty segments are left out before dots are followed.
+    /// Empty segments are left out before `.` and `..` are applied.
     Merged,
-    /// Empty segments are left out after dots are followed.
+    /// Empty segments are left out after `.` and `..` are applied.
     Rfc3986,
     /// Encoded slashes and backslashes are slashes, and parameters of a segment are left out.
     Loose,
@@ -142,7 +143,7 @@ fn read(path: &str, style: Style) -> String {
     out
 }
 
-/// The segments behind the first slash, each in its normal form.
+/// The segments after the first slash, each in its normal form.
 fn split(path: &str, style: Style) -> impl Iterator<Item = Cow<'_, str>> {
     let behind = path.strip_prefix('/').unwrap_or(path);
     behind.split('/').flat_map(move |raw| {
@@ -183,7 +184,7 @@ fn climbs_out(path: &str) -> bool {
     false
 }
 
-/// How many levels down a segment leads at least: -1, 0 or 1.
+/// By how many levels a segment leads down in the worst reading: -1, 0 or 1.
 fn step(segment: &str) -> i64 {
     let bare = segment.split(';').next().unwrap_or_default();
     match bare {
@@ -290,7 +291,7 @@ mod tests {
         }
     }
 
-    /// Whether this path leads a server that reads in this one way above its beginning.
+    /// Whether this path leads above its beginning for a server that reads it in this one way.
     fn naive(path: &str, slashes: bool, parameters: bool, merges: bool) -> bool {
         let mut depth = 0_i64;
         let text = segments(path, slashes);

@@ -179,7 +179,7 @@ async fn forcing_it_closed_clears_what_the_limit_learned() {
     read::<serde_json::Value>(&side.order("pay", r#"{"state":"open","reason":"x"}"#).await);
     let compiled = side.running.compiled.load_full();
     let (_, found) = compiled.by_name("pay").unwrap();
-    // Eight of sixteen calls were bad before. If the window had not been cleared, the ninth bad call would cut the limit.
+    // Eight of sixteen calls were bad before. If the window had not been cleared, the ninth bad call would lower the limit.
     let bad = |times: usize| {
         found.shared.with(|guards| {
             let limit = guards.endpoint(0).unwrap().limit();
@@ -219,7 +219,7 @@ async fn whoever_shows_no_good_token_changes_nothing() {
         ("sec-fetch-site", "same-site"),
     ] {
         assert_problem(&side.post(target, &[("authorization", &good), page], body).await, 403, "web pages");
-        // A web page is refused as such, and learns nothing of tokens.
+        // A web page is refused because it is a web page, and learns nothing about tokens.
         assert_problem(&side.post(target, &[page], body).await, 403, "web pages");
     }
     assert_eq!(side.states("pay"), [BreakerState::Closed, BreakerState::Closed]);

@@ -1,10 +1,11 @@
-//! Answers of a dependency that are whole, broken, or readable in two ways. A broken answer is never complete to its caller,
-//! whatever was asked and however its bytes arrived, and the next call gets its own answer.
+//! Answers of a dependency that are whole, broken, or readable in two ways. A broken answer never looks complete to its
+//! caller, whatever was asked and however its bytes arrived, and the next call gets its own answer.
 //!
 //! Each case names a sentence of RFC 9112 (sections 2 to 7) or RFC 9113 (section 8) about recipients of an answer, or a
-//! decision of our own. The dependency is a socket that writes the case's bytes. Each case is asked for by GET and by POST,
-//! whose effect is in doubt when the answer breaks; by an operation with declared `answers` and by one without; over HTTP/1.1
-//! and over HTTP/2; with its bytes in one segment and in several. Two good calls on the same connection follow each case.
+//! decision of our own. The dependency is a socket that writes the case's bytes. Each case is requested by GET, and by POST,
+//! whose effect is unknown if the answer breaks. It is requested from an operation with declared `answers` and from one
+//! without, over HTTP/1.1 and over HTTP/2, with its bytes in one segment and in several. Two good calls on the same connection
+//! follow each case.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(missing_docs, unreachable_pub, reason = "modules of a test")]
 
@@ -93,7 +94,8 @@ fn runs(cases: &[Case]) -> VecDeque<Run> {
             for judged in [false, true] {
                 for &split in case.splits() {
                     for caller in [Speech::One, Speech::Two] {
-                        // Single bytes are slow, and the kind of caller makes no difference to how they are read.
+                        // Runs with single bytes are slow, so they are made in fewer combinations. The kind of caller
+                        // makes no difference to how the bytes are read.
                         let often = judged == (*method == "POST") && caller == Speech::One;
                         if split != Split::Bytes || often {
                             runs.push_back(Run { case: number, method, judged, split, caller });
@@ -106,7 +108,7 @@ fn runs(cases: &[Case]) -> VecDeque<Run> {
     runs
 }
 
-/// A way to ask: a dependency of the gateway, and the socket behind it.
+/// A way to make a request: a dependency of the gateway, and the socket behind it.
 struct Way {
     name: String,
     lane: Arc<Lane>,
@@ -115,8 +117,8 @@ struct Way {
 }
 
 impl Way {
-    /// The number of broken answers of this dependency that the gateway has noted. Each body that was cut has a line of the log. Of
-    /// the refusals in one second, only the first has a line, and the next line counts the others.
+    /// The number of broken answers of this dependency that the gateway has logged. Each body that broke has a line in the
+    /// log. Of the refusals within one second, only the first has a line; the next line gives the number of the others.
     async fn noted(&self, case: &Case) -> u64 {
         if matches!(case.expect, Expect::Whole(..)) {
             return 0;
@@ -128,7 +130,7 @@ impl Way {
         times + view["truncated"].as_u64().unwrap()
     }
 
-    /// Asks for a case, and makes two good calls.
+    /// Requests a case, and then makes two good calls.
     async fn run(&self, number: usize, run: Run, case: &Case) -> (String, Vec<Fault>) {
         let mut caller = Caller::new(self.gateway, run.caller);
         let before = self.noted(case).await;
@@ -144,7 +146,7 @@ impl Way {
         for next in 0..2 {
             let body = format!("{{\"code\":\"GOOD\",\"of\":\"{number}-{next}\"}}");
             self.lane.set(good(&body, &case.answer), Split::Together);
-            // A busy machine may deliver the end of a connection late. Then only a GET is repeated.
+            // A busy machine may report the end of a connection late. A GET is then repeated, but a POST would fail.
             let gets = case.ends_connection() || (number + next).is_multiple_of(2);
             let method = if gets { "GET" } else { "POST" };
             let seen = caller.ask(method, &format!("{target}/{next}"), &self.lane).await;
@@ -192,7 +194,7 @@ async fn work(
     }
 }
 
-/// Plays all cases, which are of one version of HTTP, and returns a row for each.
+/// Plays all cases and returns a row for each. All of them are of one version of HTTP.
 async fn play(cases: Vec<Case>) -> Vec<Row> {
     let two = cases.iter().any(|case| matches!(case.answer, Answer::Two(_)));
     let (mut text, mut lanes) = (SECTION.to_owned(), Vec::new());
@@ -218,8 +220,8 @@ async fn play(cases: Vec<Case>) -> Vec<Row> {
     std::mem::take(&mut *rows.lock().unwrap())
 }
 
-/// Plays the cases, prints the table, and checks that the four counts are zero. With the environment variable `CASES`, only
-/// cases are played whose name contains its value.
+/// Plays the cases, prints the table, and checks that the four counts are zero. With the environment variable `CASES`, plays
+/// only those cases whose name contains its value.
 async fn hold(mut cases: Vec<Case>) {
     if let Ok(only) = std::env::var("CASES") {
         cases.retain(|case| case.id.contains(&only));

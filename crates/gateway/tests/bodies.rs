@@ -1,4 +1,4 @@
-//! Bodies in both directions: large bodies stream, and short ones can be sent again.
+//! Bodies in both directions: large bodies are streamed, and short ones can be sent again.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -24,7 +24,7 @@ fn print_of_pattern(length: u64) -> Fingerprint {
     print
 }
 
-/// Starts a gateway and takes a short answer, so that only the memory for the large body is measured.
+/// Starts a gateway and makes one short call, so that afterwards only the memory for the large body is measured.
 async fn warm(rogue: &Rogue, lines: &str) -> (Gateway, u64) {
     let gateway = Gateway::start(&dependency("up", rogue.address(), lines)).await;
     assert_eq!(gateway.ask("GET", "/up/short", &[], "").await.status, Some(200));
@@ -48,11 +48,11 @@ async fn downloads(lines: &str, chunked: bool) {
     caller.send("GET", "/up/large", &[], "").await;
     let head = caller.hear_head().await;
     assert_eq!(head.header("content-length"), (!chunked).then_some("100000000"));
-    // The caller rests, while the dependency would send all that it has.
+    // The caller reads nothing for a while, and the dependency could send everything in this time.
     tokio::time::sleep(Duration::from_millis(700)).await;
     let mut print = Fingerprint::default();
     if chunked {
-        // The chunks are not looked at. The answer must be whole, and have at least this number of bytes.
+        // The chunks are not decoded. The answer must be whole, and have at least `LARGE` bytes.
         let mut seen = 0;
         let mut last = Vec::new();
         while seen < LARGE || !last.ends_with(b"0\r\n\r\n") {
@@ -107,7 +107,7 @@ async fn large_upload_streams_in_bounded_memory() {
     }
 }
 
-/// Sends a keyed POST of this body, in one piece or in chunks, to a dependency that answers 503 and then 200.
+/// Sends a keyed POST with this body, in one piece or in chunks, to a dependency that answers 503 and then 200.
 async fn keyed(body: &str, chunked: bool) -> (support::Heard, seawall_lab::rogue::Counts) {
     let acts = [Answer::status(503).into(), Answer::ok("done").into()];
     let rogue = Rogue::builder().keep_body(1 << 20).acts(acts).bind().unwrap();

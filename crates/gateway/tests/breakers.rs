@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use seawall_lab::rogue::{Act, Answer, Counts, Rogue};
 use support::{Call, Caller, Gateway, Load, Pace, dependency, soon};
 
-/// The number of calls. Sixteen callers make 800 calls a second. A build that is not optimised makes half as many calls.
+/// The number of calls. Sixteen callers together make 800 calls a second. A build that is not optimised makes half as many
+/// calls.
 const CALLS: u64 = if cfg!(debug_assertions) { 3_200 } else { 6_400 };
 
 async fn breaker(gateway: &Gateway) -> serde_json::Value {
@@ -52,10 +53,12 @@ async fn few_calls_reach_what_only_fails_and_it_is_whole_soon_after_it_heals() {
     let reached = came.lock().unwrap().clone();
     let share = reached.len() as f64 * 100.0 / CALLS as f64;
     println!("{} of {CALLS} calls reached it, {share:.2} %", reached.len());
-    // This is 0.75 % of 6 400 calls. With fewer calls in all, the same number opens the breaker, and fewer probes follow.
+    // This is 0.75 % of 6 400 calls. If there are fewer calls in all, the breaker opens after the same number of calls, and
+    // fewer probes follow.
     assert!(reached.len() < 48, "{} of {CALLS}", reached.len());
     assert!(calls.iter().filter(|call| call.reason == "breaker-open").count() as u64 > CALLS - 48);
-    // The calls in flight when the breaker opened came together. After that each probe comes alone, at least 2.4 s after the last.
+    // The calls that were in flight when the breaker opened came together. After them each probe comes alone, at least 2.4 s
+    // after the one before.
     let burst =
         reached.iter().take_while(|at| at.duration_since(reached[0]) < Duration::from_secs(2)).count();
     for pair in reached[burst - 1..].windows(2) {
@@ -79,8 +82,8 @@ async fn few_calls_reach_what_only_fails_and_it_is_whole_soon_after_it_heals() {
     assert_eq!(after, 0, "a second trip");
 }
 
-/// The read timeout in the two tests below. A caller that gives up proves nothing by itself. So the endpoint is known to hang
-/// when two of the abandoned attempts have lasted for this long, and not when the second caller gives up.
+/// The read timeout in the two tests below. A caller that leaves early proves nothing by itself. So the endpoint counts as
+/// hanging only when two of the abandoned attempts have lasted this long, and not already when the second caller leaves.
 const READ: Duration = Duration::from_secs(1);
 
 #[tokio::test]
@@ -146,7 +149,8 @@ async fn a_hundred_callers_in_half_open_are_one_probe() {
         })
         .bind()
         .unwrap();
-    // The health request makes the breaker half-open. No second probe is sent before the first has been out for `open_for`.
+    // The health request makes the breaker half-open. No second probe is sent before the first one has been in flight for
+    // `open_for`.
     let lines = "breaker = { consecutive = 1, open_for = \"2m\" }\nhealth = \"GET /health\"\n\
                  timeout = { read = \"30s\", total = \"60s\" }";
     let gateway = Gateway::start(&dependency("up", rogue.address(), lines)).await;

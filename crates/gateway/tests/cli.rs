@@ -32,7 +32,7 @@ fn run(arguments: &[&str]) -> Ran {
     seawall(arguments).output().unwrap().into()
 }
 
-/// Runs a command where it finds the gateway's token.
+/// Runs a command in a folder in which it finds the gateway's token.
 fn run_beside(folder: &Path, arguments: &[&str]) -> Ran {
     seawall(arguments).env("XDG_RUNTIME_DIR", folder).output().unwrap().into()
 }
@@ -275,7 +275,7 @@ async fn the_made_token_goes_when_the_gateway_ends() {
     let mut gateway = Gateway::start(&dependency("pay", address, "")).await;
     let file = gateway.folder().join(format!("seawall-{}.token", gateway.admin().port()));
     assert!(file.exists());
-    // Once it answers, it listens to signals, too.
+    // Once the admin side answers, the program handles signals, too.
     let ready = Caller::connect(gateway.admin()).await.ask("GET", "/readyz", &[], "").await;
     assert_eq!(ready.status, Some(200));
     gateway.signal("TERM");

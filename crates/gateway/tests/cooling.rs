@@ -1,4 +1,4 @@
-//! The gateway remembers an answer that says "come back later": what becomes of the calls after such an answer.
+//! The gateway remembers an answer that says "come back later". These tests are about the calls that follow such an answer.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -58,7 +58,7 @@ async fn after_one_answer_none_of_a_hundred_calls_reaches_it_and_all_are_told_th
             waits.push(began.elapsed() + Duration::from_millis(millis));
         }
         assert_eq!(requests(&rogue), 1);
-        // No caller is told to come back before the provider's time, and the callers are not told the same time.
+        // No caller is asked to come back before the provider's time is over, and not all callers are given the same time.
         waits.sort();
         let (first, last) = (waits[0], waits[99]);
         assert!(
@@ -83,7 +83,7 @@ async fn where_another_endpoint_takes_the_calls_all_are_served_by_it() {
     for fields in [&[("retry-after", "8")] as &[_], &[]] {
         let (first, second) =
             (says(429, fields), Rogue::builder().answer(Answer::ok("well")).bind().unwrap());
-        // No token is left, so a move to the other endpoint would be refused if it cost one.
+        // No token is left. If a move to the other endpoint cost a token, the move would be refused.
         let poor = "budget = { per_success = 0, burst = 1, initial = 0 }";
         let gateway = Gateway::start(&two(first.address(), second.address(), poor)).await;
         let mut caller = gateway.connect().await;
@@ -97,7 +97,7 @@ async fn where_another_endpoint_takes_the_calls_all_are_served_by_it() {
             );
             assert_eq!(heard.header("seawall-attempts"), Some(if call == 0 { "2" } else { "1" }));
         }
-        // On a busy machine a cooling of one second may be over before the test ends. One of eight seconds is not.
+        // On a busy machine a cooling time of one second may be over before the test ends, but not one of eight seconds.
         let most = if fields.is_empty() { 3 } else { 1 };
         assert!(requests(&first) <= most, "{}", requests(&first));
     }
@@ -181,7 +181,7 @@ async fn while_it_cools_its_health_is_not_asked() {
     let lines = "health = \"GET /health\"\nretry = { attempts = 1 }\nbreaker = { consecutive = 1, open_for = \"1s\" }";
     let gateway = Gateway::start(&dependency("up", rogue.address(), lines)).await;
     assert_eq!(gateway.ask("GET", "/up/x", &[], "").await.status, Some(503));
-    // The breaker is open as well, and would probe after a second.
+    // The breaker is open as well. By itself it would send a probe after a second.
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(1_600) {
         let heard = gateway.ask("GET", "/up/x", &[], "").await;

@@ -1,4 +1,4 @@
-//! Decisions depend on what is sent to the dependency, and no input ends more than its own connection.
+//! Decisions depend on what is sent to the dependency. No input ends more than its own connection.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -80,7 +80,7 @@ async fn a_path_that_is_too_long_behind_the_endpoints_own_ends_only_its_request(
         );
         let gateway = Gateway::start_with(&text).await;
         let long = format!("/up/{}", "x".repeat(65_000));
-        // There are more requests than places for connections.
+        // There are more requests than there is room for connections.
         for _ in 0..30 {
             let heard = gateway.ask("GET", &long, &[], "").await;
             assert!(heard.status.is_some(), "http {http}: an answer, whatever it says");

@@ -1,4 +1,4 @@
-//! A gateway that has no file descriptor left. That is its own trouble, and does not count against its dependencies.
+//! A gateway that has no file descriptor left. This is the gateway's own problem, and does not count against its dependencies.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -15,10 +15,10 @@ const ONE_WORKER: &str = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0
 /// The part of a log line that names the reason of an answer.
 const REASON: &str = "\"reason\":\"out-of-descriptors\"";
 
-/// A breaker whose window is so long that no calls leave it during a test, even on a busy machine.
+/// A breaker with a window so long that no call leaves it during a test, even on a busy machine.
 const WINDOW: &str = "breaker = { window = \"60s\" }";
 
-/// A rogue that hangs under `/hang`, and answers well elsewhere.
+/// A rogue that hangs on paths under `/hang`, and answers well on all others.
 fn rogue() -> Rogue {
     let each = |heard: &seawall_lab::rogue::Heard| match heard.target.as_str() {
         "/hang" => Act::Hang,
@@ -60,7 +60,7 @@ async fn until_well(gateway: &Gateway) {
     .await;
 }
 
-/// The most log lines of one class since then: one for each second.
+/// The number of lines of this class in the log. Checks that, since `began`, there was at most one in each second.
 fn lines_since(gateway: &Gateway, began: Instant) -> usize {
     let said = gateway.said(REASON).len();
     let most = began.elapsed().as_secs() as usize + 1;
@@ -71,7 +71,7 @@ fn lines_since(gateway: &Gateway, began: Instant) -> usize {
 #[tokio::test]
 async fn calls_without_a_descriptor_say_so_and_the_dependency_does_not_pay() {
     let rogue = rogue();
-    // The read timeout is so long that callers that leave at the end have not waited for long compared with it.
+    // The read timeout is very long. Compared with it, the callers that leave at the end have waited for a short time only.
     let up = dependency(
         "up",
         rogue.address(),
@@ -80,7 +80,7 @@ async fn calls_without_a_descriptor_say_so_and_the_dependency_does_not_pay() {
     let gateway = Gateway::start_under("-n 64", &format!("{ONE_WORKER}{up}")).await;
     let mut caller = Multiplexed::connect(gateway.address()).await;
     assert_eq!(caller.ask("GET", "/up/x", &[], "").await.verdict(), (200, "applied", "1", ""));
-    // There is one caller, and each of its calls has a connection to the dependency.
+    // There is only one caller, but each of its calls has a connection of its own to the dependency.
     let began = Instant::now();
     let mut hanging = Vec::new();
     for _ in 0..64 {
@@ -136,7 +136,7 @@ async fn callers_for_whom_there_is_no_descriptor_are_told_and_those_let_in_are_s
     assert!(served.len() > 8 && served.len() < 32 && told > 200, "{} served, {told} told", served.len());
     assert!(lines_since(&gateway, began) > 0);
     admin_answers(&gateway).await;
-    // Each of them finds a descriptor for its call, although all call at the same time.
+    // Each of the callers finds a descriptor for its call, although all of them call at the same time.
     let all = served.drain(..).map(|mut caller| {
         tokio::spawn(async move {
             let heard = caller.ask("POST", "/up/x", &[], "amount=5").await;
@@ -242,7 +242,8 @@ async fn where_nothing_at_all_is_left_it_neither_spins_nor_fills_the_log() {
     }
     let (before, watched) = (gateway.processor_ticks(), Instant::now());
     while watched.elapsed() < Duration::from_millis(1_200) {
-        // An idle connection is used first, or was given up in vain.
+        // The call uses an idle connection. If there is none left, the gateway has closed it to get a descriptor, and did not
+        // succeed.
         let heard = caller.ask("POST", "/up/x", &[], "").await;
         if heard.head.status() != 200 {
             assert_eq!(heard.verdict(), (503, "not-applied", "1", "out-of-descriptors"));
@@ -251,7 +252,7 @@ async fn where_nothing_at_all_is_left_it_neither_spins_nor_fills_the_log() {
     }
     let (ticks, took) = (gateway.processor_ticks() - before, watched.elapsed());
     println!("{ticks} ticks of the processor in {took:?}");
-    // Each tick is a hundredth of a second. A loop that spins would use all ticks of this time.
+    // Each tick is a hundredth of a second. A loop without pauses would use all ticks of this time.
     assert!(u128::from(ticks) * 10 < took.as_millis() / 2, "{ticks} ticks in {took:?}");
     lines_since(&gateway, began);
     for side in sides {

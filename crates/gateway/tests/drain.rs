@@ -1,4 +1,4 @@
-//! SIGTERM: accepted calls are finished, no request that was written is lost, and then the program ends with 0.
+//! SIGTERM: accepted calls are finished, no request that was sent is lost, and then the program ends with exit code 0.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -26,8 +26,8 @@ fn slow(millis: u64) -> Rogue {
     Rogue::builder().each(move |_, _| Act::After(late, Box::new(Answer::ok("done").into()))).bind().unwrap()
 }
 
-/// One caller, which asks again and again on one connection until an answer says that the connection ends. Every request gets
-/// an answer.
+/// One caller, which sends requests on one connection, one after the other, until an answer announces that the connection
+/// ends. Every request gets an answer.
 async fn closed_loop(address: SocketAddr, answered: Arc<AtomicU64>, draining: Arc<AtomicBool>) {
     let mut caller = Caller::connect(address).await;
     loop {
@@ -83,8 +83,8 @@ async fn reloads_and_drain_under_load_lose_no_request() {
     println!("{seen} calls, drained in {:?}", asked.elapsed());
 }
 
-/// What a connection had sent when the signal came: nothing, a part of its request, or all of it. Each case is a test of its
-/// own, so that no connection keeps the program alive for the others.
+/// What a connection had sent when the signal came: nothing, a part of its request, or all of it. Each case is a separate run,
+/// so that no connection keeps the program alive for the others.
 #[tokio::test]
 async fn connections_opened_just_before_are_served() {
     let rogue = Rogue::builder().answer(Answer::ok("fine")).bind().unwrap();
@@ -106,7 +106,7 @@ async fn connections_opened_just_before_are_served() {
         for caller in &mut callers {
             let heard = caller.hear().await;
             assert_eq!(heard.status, Some(200), "said {said}");
-            // A request that was whole before the signal may have been answered before it.
+            // A request that was complete before the signal may have been answered before the signal.
             assert!(heard.header("connection") == Some("close") || said == request.len(), "said {said}");
             assert_eq!(caller.hear().await.ended, Ended::Closed, "in order");
         }
@@ -185,7 +185,7 @@ fn draining(drain: &str, dependency: &str) -> String {
     format!("[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndrain = \"{drain}\"\n{dependency}")
 }
 
-/// Callers that have sent the first part of a GET, and the rest that they have yet to send.
+/// Callers that have sent the first part of a GET. Also returns the rest of the request, which they have yet to send.
 async fn halfway(gateway: &Gateway, callers: usize) -> (Vec<Caller>, &'static str) {
     let (said, rest) = ("GET /up/x HTTP/1.1\r\nhost:", " localhost\r\n\r\n");
     let mut halfway = Vec::new();
@@ -205,7 +205,7 @@ async fn who_asks_when_it_is_about_to_end_is_told_so() {
     gateway.signal("TERM");
     gateway.until_said("draining").await;
     let (mut served, mut refused) = (0, 0);
-    // Each caller asks a little later than the one before. Those that ask in the last second come too late.
+    // Each caller sends its request a little later than the one before. The requests in the last second come too late.
     for mut caller in callers {
         caller.write(rest).await;
         let heard = caller.hear().await;
@@ -254,7 +254,7 @@ async fn calls_that_begin_in_a_drain_are_answered_before_it_ends() {
 async fn port_in_use_is_refused_with_a_clear_message() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    // The port may be that of another gateway: with SO_REUSEPORT both could have it.
+    // The port may also belong to another gateway. With SO_REUSEPORT alone, both gateways could listen on it.
     let rogue = Rogue::builder().answer(Answer::ok("fine")).bind().unwrap();
     let running = Gateway::start(&dependency("up", rogue.address(), "")).await;
     for (port, other) in [("listen", address), ("admin", address), ("listen", running.address())] {

@@ -1,5 +1,5 @@
-//! An answer that comes slowly in small pieces and is cut at the total deadline, in the middle of its body. No caller can
-//! take the cut for the end of the answer.
+//! An answer that comes slowly in small pieces, until the total deadline ends it in the middle of its body. No caller can take
+//! that for the regular end of the answer.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -11,7 +11,7 @@ use support::{Ended, Gateway, Multiplexed, dependency};
 
 const TOTAL: Duration = Duration::from_millis(500);
 
-/// Ten bytes in each twentieth of a second. The load ends long after the deadline.
+/// Ten bytes in each twentieth of a second. The whole body would take far longer than the deadline.
 fn drip() -> Load {
     Load::pattern(10_000).drip(10, Duration::from_millis(50))
 }
@@ -23,7 +23,7 @@ async fn before(load: Load) -> (Rogue, Gateway) {
     (rogue, gateway)
 }
 
-/// Checks that the cut did not come early, and at most a second late, which is for a busy machine.
+/// Checks that the answer was not ended early, and at most a second late. The second is for a busy machine.
 fn in_time(took: Duration) {
     assert!(took >= TOTAL - Duration::from_millis(5) && took < TOTAL + Duration::from_secs(1), "{took:?}");
 }
@@ -84,7 +84,7 @@ async fn upstream_is_let_go_at_the_cut() {
 
 #[tokio::test]
 async fn body_that_the_upstream_breaks_off_is_a_broken_body_too() {
-    // The answer breaks some time after its head. One that breaks together with its head counts as no answer at all.
+    // The answer breaks some time after its head. If it broke together with its head, it would count as no answer at all.
     let half = Load::pattern(5000).drip(500, Duration::from_millis(20)).cut_after(1000);
     for load in [half.clone(), half.chunked()] {
         let (_rogue, gateway) = before(load).await;

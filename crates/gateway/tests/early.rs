@@ -1,4 +1,4 @@
-//! Answers that come before their request has ended, and answers for which the callers do not wait.
+//! Answers that come before their request has ended, and callers that do not wait for their answers.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 
 const UPLOAD: usize = 8 << 20;
 
-/// A server that says `first` when it has read a head, then reads `rest` bytes of the body, and says `last`.
-/// It returns the number of bytes of the body that it read.
+/// A server that sends `first` when it has read a head, then reads `rest` bytes of the body, and sends `last`. Returns the
+/// number of bytes of the body that it read.
 async fn server(first: &'static str, rest: usize, last: &'static str) -> (SocketAddr, JoinHandle<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -38,7 +38,7 @@ async fn server(first: &'static str, rest: usize, last: &'static str) -> (Socket
     (address, serves)
 }
 
-/// Reads a head, and returns the number of bytes that came behind it.
+/// Reads a head, and returns the number of bytes that came after it.
 async fn head(stream: &mut TcpStream) -> usize {
     let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
     loop {
@@ -78,7 +78,8 @@ async fn an_upload_goes_on_while_its_early_answer_flows() {
     let mut caller = gateway.connect().await;
     caller.write(upload_head()).await;
     caller.write(vec![b'x'; 1000]).await;
-    // The rest of the request is sent only when the answer has begun, so a gateway that waits for it would wait for ever.
+    // The rest of the request is sent only when the answer has begun. So a gateway that waits for the whole request would wait
+    // for ever.
     soon("the early part", until(&mut caller.stream, "early")).await;
     caller.write(vec![b'x'; UPLOAD - 1000]).await;
     soon("the late part", until(&mut caller.stream, "late\r\n0\r\n\r\n")).await;
@@ -90,7 +91,7 @@ async fn an_upload_goes_on_while_its_caller_reads_nothing() {
     const ANSWER: usize = 6 << 20;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    // The server answers immediately with more than all buffers on the way can hold, and reads the request at the same time.
+    // The server immediately sends more than all buffers on the way can hold, and reads the request at the same time.
     let serves = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut read = head(&mut stream).await;
@@ -118,7 +119,7 @@ async fn an_upload_goes_on_while_its_caller_reads_nothing() {
     soon("the whole upload", caller.write(vec![b'x'; UPLOAD])).await;
     let heard = caller.hear().await;
     assert_eq!((heard.status, heard.raw_body.len(), heard.ended), (Some(200), ANSWER, Ended::Open));
-    // The upload ends with the answer, even in its middle.
+    // The upload ends together with the answer, even in the middle of its body.
     assert!(serves.await.unwrap() > 0);
 }
 
@@ -135,7 +136,8 @@ async fn a_callers_pause_in_an_answered_upload_is_not_the_servers() {
     let mut caller = gateway.connect().await;
     caller.write(upload_head()).await;
     soon("the early part", until(&mut caller.stream, "early")).await;
-    // This call takes four times the read timeout of `up`, so the caller's pause in its upload is longer than that timeout.
+    // This call takes four times the read timeout of `up`. So the pause that the caller makes in its upload is longer than
+    // that timeout.
     assert_eq!(gateway.ask("GET", "/hangs/x", &[], "").await.status, Some(504));
     caller.write(vec![b'x'; UPLOAD]).await;
     soon("the late part", until(&mut caller.stream, "late\r\n0\r\n\r\n")).await;
@@ -177,7 +179,7 @@ async fn a_refusal_of_an_upload_reaches_callers_that_send_before_they_read() {
         let gateway = before(address).await;
         let mut caller = gateway.connect().await;
         caller.write(upload_head()).await;
-        // The caller sends all of it without reading what comes back.
+        // The caller sends the whole request without reading what comes back.
         caller.write(vec![b'x'; UPLOAD]).await;
         let heard = caller.hear().await;
         assert_eq!((heard.status, heard.text().as_str()), (Some(413), "too long"), "{heard:?}");

@@ -1,4 +1,4 @@
-//! Answers over TLS, where bytes can have left the socket without having been read.
+//! Answers over TLS. Some of their bytes may have left the socket although nobody has read them yet.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;

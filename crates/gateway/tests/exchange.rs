@@ -21,8 +21,8 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 /// `EXCHANGE_SECONDS` says how long to play (default 60). `EXCHANGE_SEED` is the seed to begin with. Its default is 1, so that
-/// a new failure comes from the program and not from the draw; `random` draws a seed. `EXCHANGE_BYTES` plays one scenario.
-/// `EXCHANGE_GO_ON` collects the failures, one of each kind, instead of stopping at the first.
+/// a new failure comes from a change of the program and not from another seed; `random` draws a seed. `EXCHANGE_BYTES` plays
+/// one scenario. `EXCHANGE_GO_ON` collects the failures, one of each kind, instead of stopping at the first.
 #[test]
 fn any_exchange_is_answered_as_the_model_allows() {
     if let Some(bytes) = setting("EXCHANGE_BYTES").map(|text| unhex(&text)) {

@@ -1,4 +1,4 @@
-//! Two endpoints: which calls go to the second, and which never do.
+//! Two endpoints: which calls are sent to the second one, and which never are.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -72,10 +72,11 @@ async fn a_keyed_charge_and_a_read_go_on_to_the_second() {
     assert_eq!(read.verdict(), (200, "applied", "2", ""));
 }
 
-/// A budget of one token, which the first call that fails may spend.
+/// A budget of one token. The first call that fails may use it.
 const ONE_TOKEN: &str = "budget = { per_success = 0, burst = 1, initial = 1 }\n";
 
-/// The first endpoint answers 500, and no token is left. Returns what the caller is told of why the second was not tried.
+/// Makes a call whose first endpoint answers 500 while no token is left. Returns the reason that the caller gets for why the
+/// second endpoint was not tried.
 async fn not_moved(gateway: &Gateway) -> String {
     let heard = gateway.ask("GET", "/up/x", &[], "").await;
     assert_eq!((heard.status, heard.header("seawall-endpoint")), (Some(500), Some("0")));
@@ -87,7 +88,7 @@ async fn not_moved(gateway: &Gateway) -> String {
 async fn a_call_that_cannot_move_on_is_told_what_the_next_endpoint_would_have_said() {
     let first = Rogue::builder().acts([Answer::status(500).into()]).bind().unwrap();
 
-    // The second endpoint would have taken the call, and only the token is missing.
+    // The second endpoint would have accepted the call; only the token is missing.
     let second = Rogue::builder().acts([Answer::status(500).into()]).bind().unwrap();
     let gateway = Gateway::start(&two(first.address(), second.address(), ONE_TOKEN)).await;
     let spent = gateway.ask("GET", "/up/x", &[], "").await;

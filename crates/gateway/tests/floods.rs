@@ -1,4 +1,4 @@
-//! Connections that ask nothing: floods of control frames, and connections that are only kept open.
+//! Connections without requests: floods of control frames, and connections that are only kept open.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -18,7 +18,7 @@ const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
 const PRIORITY: [u8; 14] = [0, 0, 5, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 16];
 const WINDOW_UPDATE: [u8; 13] = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-/// A frame of a type that the gateway does not know, for example `cache-digest`.
+/// A frame of a type that the gateway does not know: 0xd (`cache-digest`).
 const UNKNOWN: [u8; 9] = [0, 0, 0, 0xd, 0, 0, 0, 0, 0];
 
 /// The error code of the GOAWAY frame in these bytes.
@@ -35,7 +35,7 @@ fn goaway(mut bytes: &[u8]) -> Option<u8> {
 }
 
 /// Sends a frame again and again until the connection ends. Returns the number of frames that were sent, and the code of the
-/// GOAWAY.
+/// GOAWAY frame.
 async fn flood(address: SocketAddr, frame: &[u8]) -> (usize, Option<u8>) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&[PREFACE, &SETTINGS].concat()).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_head_over_http2_that_never_ends_is_given_up() {
     let section = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nlimits = { header_time = \"300ms\" }\n";
     let gateway = Gateway::start_with(&format!("{section}{up}")).await;
     let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
-    // A HEADERS frame with END_STREAM and without END_HEADERS, which holds a method and no more.
+    // A HEADERS frame with END_STREAM and without END_HEADERS. It contains the method and nothing else.
     let begun = [0, 0, 1, 1, 1, 0, 0, 0, 1, 0x82];
     let began = Instant::now();
     stream.write_all(&[PREFACE, &SETTINGS, &begun].concat()).await.unwrap();
@@ -131,7 +131,8 @@ async fn monitoring_does_not_wait_behind_idle_admin_connections() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
-/// Runs a gateway on a clock that moves only while no task has anything to do, so that minutes cost nothing.
+/// Runs a gateway on a clock that moves only while no task has anything to do, so that a test of several minutes takes no
+/// time.
 fn in_no_time<F: Future<Output = ()>>(up: SocketAddr, lines: &str, play: impl FnOnce(SocketAddr) -> F) {
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build().unwrap();
@@ -176,7 +177,7 @@ async fn upstream(listener: std::net::TcpListener) {
     }
 }
 
-/// A caller without a deadline takes nothing of its answer. Checks that it gives its slot back in the end.
+/// A caller without a deadline takes nothing of its answer. Checks that its slot becomes free in the end.
 fn nothing_taken(multiplexed: bool) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();

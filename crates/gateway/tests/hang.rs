@@ -1,4 +1,4 @@
-//! A dependency that takes a request and never answers: which calls are repeated, and what is told of the effect.
+//! A dependency that takes a request and never answers: which calls are repeated, and which effect is reported.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 /// The read timeout of these tests.
 const READ: Duration = Duration::from_millis(300);
-/// The time that a call may take beyond the timeout, on a busy machine and with the back-off before a repeat (at most 50 ms).
+/// How much longer than the timeout a call may take: for a busy machine, and for the back-off before a repeat (at most 50 ms).
 const ROOM: Duration = Duration::from_millis(1000);
 
 const SETTINGS: &str = "keys = true\ntimeout = { read = \"300ms\", total = \"5s\" }";
@@ -72,7 +72,7 @@ async fn hung_keyed_post_is_sent_twice_with_the_same_key_and_bytes() {
 async fn a_later_refusal_does_not_make_the_unknown_known() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gateway = Gateway::start(&dependency("up", listener.local_addr().unwrap(), SETTINGS)).await;
-    // The first connection hangs, and nobody listens when the second is wanted.
+    // The first connection hangs. When a second one is wanted, nobody listens any more.
     let upstream = tokio::spawn(async move {
         let (mut first, _) = listener.accept().await.unwrap();
         drop(listener);

@@ -97,7 +97,7 @@ async fn headers_of_one_hop_do_not_pass_to_the_caller() {
         assert_eq!(heard.header(gone), None, "{gone}");
     }
     assert_eq!((heard.header("x-kept"), heard.header("set-cookie")), (Some("yes"), Some("a=1")));
-    // The entries of proxies behind the gateway are passed on (RFC 9209).
+    // The entries of proxies between the gateway and the dependency are passed on (RFC 9209).
     assert_eq!(heard.header("proxy-status"), Some("inner; error=dns_error"));
     let heard = Multiplexed::connect(gateway.address()).await.ask("GET", "/up/x", &[], "").await;
     assert_eq!((heard.verdict().0, heard.header("connection"), heard.header("x-hop")), (200, "", ""));

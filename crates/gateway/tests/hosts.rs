@@ -1,4 +1,4 @@
-//! Which host a request is meant for: its Host, and the authority of its target.
+//! Which host a request is meant for: the test cases vary its `Host` field and the authority of its target.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;

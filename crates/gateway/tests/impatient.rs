@@ -1,5 +1,5 @@
-//! Callers that leave early, or whose own deadline is short. They open no breaker of a provider that is only slower than they
-//! are patient, and they do not hide a provider that hangs.
+//! Callers that leave early, or whose own deadline is short. They do not open the breaker of a provider that is only slower
+//! than they are willing to wait. And they do not hide a provider that hangs.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -13,7 +13,7 @@ use seawall_lab::rogue::{Act, Answer, Rogue};
 use support::http2::hear;
 use support::{Caller, Gateway, Multiplexed, dependency, soon};
 
-/// How long a healthy provider takes here. Every impatient caller is gone by then.
+/// How long a healthy provider takes in these tests. Every impatient caller has left by then.
 const TAKES: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -27,7 +27,7 @@ async fn endpoint(gateway: &Gateway) -> serde_json::Value {
     told.json()["endpoints"][0].clone()
 }
 
-/// Checks that no call was refused, no breaker opened, and the limit is what it was.
+/// Checks that no call was refused, that no breaker opened, and that the limit has not changed.
 async fn is_untouched(gateway: &Gateway) {
     let seen = endpoint(gateway).await;
     assert_eq!(seen["breaker"]["state"], "closed", "{seen}");
@@ -38,11 +38,11 @@ async fn is_untouched(gateway: &Gateway) {
 enum Leaves {
     Closes,
     HalfCloses,
-    /// It sends `seawall-timeout`, and waits for the answer that comes when that time is over.
+    /// The caller sends `seawall-timeout`, and waits for the answer that comes when that time is over.
     Deadline,
 }
 
-/// Makes one call, and gives it up after a while.
+/// Makes one call, and abandons it after `patience`.
 async fn impatient(gateway: &Gateway, method: &str, way: Leaves, patience: Duration) {
     let mut caller = gateway.connect().await;
     let within = format!("{}ms", patience.as_millis());
@@ -77,7 +77,8 @@ async fn callers_who_leave_open_nothing_though_nobody_has_succeeded_yet() {
     }
 }
 
-/// Ten callers make patient calls, one after the other, beside as many impatient ones. Returns how many were refused.
+/// Ten callers make patient calls, one after the other, while as many impatient callers make theirs. Returns how many calls
+/// were refused.
 async fn refused_beside(gateway: &Arc<Gateway>, patient: usize, way: Leaves) -> usize {
     let done = Arc::new(AtomicBool::new(false));
     let mut impatients = Vec::new();
@@ -140,7 +141,7 @@ async fn what_hangs_is_noticed_though_every_caller_leaves_early() {
         .await;
         let took = began.elapsed();
         assert!(took >= Duration::from_secs(1), "{way:?}: the real ending of a witness: {took:?}");
-        // This is as soon as a patient caller would notice it, and a second.
+        // A patient caller would notice it after one second. One more second is allowed.
         assert!(took < Duration::from_secs(2), "{way:?}: {took:?}");
         let seen = endpoint(&gateway).await;
         assert!(seen["breaker"].to_string().contains("2 timeouts"), "{seen}");
@@ -247,7 +248,7 @@ async fn two_abandoned_reads_are_followed_and_all_others_are_given_up() {
         impatient(&gateway, "GET", Leaves::Closes, PATIENCE / 10).await;
     }
     soon("the others' end", rogue.until(|counts| counts.departures.len() == 8)).await;
-    // By the time of this answer, the gateway knows of all calls that were given up before it.
+    // When this answer comes, the gateway knows of all calls that were abandoned before it.
     endpoint(&gateway).await;
     assert_eq!(rogue.read(|counts| (counts.requests, counts.departures.len())), (10, 8));
     assert_eq!(endpoint(&gateway).await["limit"]["in_flight"], 2, "they keep their slots");

@@ -1,4 +1,4 @@
-//! The trouble of one dependency does not reach another, and that of one shard does not reach the other nine.
+//! The problems of one dependency do not reach another, and those of one shard do not reach the other nine.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -10,7 +10,7 @@ use support::{Call, Gateway, Load, Pace, dependency, percentile};
 
 /// Whether the build is optimised. Other builds run for a shorter time, and their times are not compared.
 const FULL: bool = !cfg!(debug_assertions);
-/// How long one dependency of a pair hangs, while a thousand calls a second go to the other one.
+/// How long one dependency of a pair hangs while the other gets a thousand calls a second.
 const HANGS: Duration = Duration::from_secs(if FULL { 30 } else { 2 });
 const PAIRS: usize = if FULL { 3 } else { 1 };
 
@@ -24,7 +24,7 @@ async fn steady(gateway: &Gateway, lasts: Duration) -> Vec<Call> {
         .await
 }
 
-/// By how much the second 99th percentile exceeds what the first one allows: 10 % or 2 ms more.
+/// By how much the second 99th percentile exceeds the allowed value: the first one plus 10 %, or plus 2 ms if that is more.
 fn beyond((before, after): &(Duration, Duration)) -> f64 {
     let allowed = *before + (*before / 10).max(Duration::from_millis(2));
     after.as_secs_f64() - allowed.as_secs_f64()
@@ -35,14 +35,14 @@ async fn a_hung_dependency_does_not_touch_a_healthy_one() {
     let soon = Act::After(Duration::from_millis(2), Box::new(Answer::ok("fine").into()));
     let well = Rogue::builder().each(move |_, _| soon.clone()).keep_heard(0).bind().unwrap();
     let hung = Rogue::builder().acts([Act::Hang]).keep_heard(0).bind().unwrap();
-    // Its callers fill its limit. Then they wait for the read timeout, until its breaker opens.
+    // The callers of the dependency that hangs use up its limit. Then they wait for the read timeout, until its breaker opens.
     let lines = if FULL { "" } else { "timeout = { read = \"500ms\", total = \"5s\" }" };
     let both = "[defaults]\nconcurrency.max = 100\n".to_owned()
         + &dependency("well", well.address(), "")
         + &dependency("hung", hung.address(), lines);
     let mut pairs = Vec::new();
     for pair in 0..PAIRS {
-        // The gateway is new for each pair, so that its breaker has not learned anything yet.
+        // Each pair gets a new gateway, whose breakers have not learned anything yet.
         let gateway = Gateway::start(&both).await;
         let alone = steady(&gateway, HANGS / 6).await;
         let pace = Pace::Rests(Duration::from_millis(200));
@@ -73,7 +73,8 @@ async fn a_hung_dependency_does_not_touch_a_healthy_one() {
     assert!(!FULL || beyond(&pairs[PAIRS / 2]) <= 0.0, "the median of {pairs:?}");
 }
 
-/// One of ten shards is dead. Returns the thousandths of good calls of each shard, and the requests that reached the dead one.
+/// One of ten shards is dead. Returns, for each shard, how many of a thousand calls were good, and the number of requests that
+/// reached the dead shard.
 async fn ten_shards(lines: &str) -> (Gateway, Vec<u64>, u64) {
     const EACH: u64 = if FULL { 2_000 } else { 300 };
     let rogue = Rogue::builder()
@@ -152,7 +153,7 @@ async fn keys_beyond_the_bound_share_one_breaker() {
         (vec![false, false], vec![false, false]),
         "each has its own: {told:?}"
     );
-    // Both breakers are open, so their keys are kept. The new keys share one breaker, which their two failures opened.
+    // Both breakers are open, so their keys are kept. The new keys share one breaker, and their two failures opened it.
     assert_eq!(
         (ours("c"), ours("d"), ours("e"), ours("calm")),
         (vec![false], vec![false], vec![true], vec![true])

@@ -1,4 +1,4 @@
-//! The caller leaves before its answer: which calls are given up, and which are followed to their end.
+//! The caller leaves before its answer comes: which calls are abandoned, and which are followed to their end.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -9,17 +9,18 @@ use seawall_lab::dead_end::BlackHole;
 use seawall_lab::rogue::{Act, Answer, Departed, Rogue};
 use support::{Caller, Ended, Gateway, Multiplexed, dependency, harbor, soon};
 
-/// How soon the connection must be given up. The rule is 20 ms; a busy machine may take this long.
+/// How soon the connection must be closed. The rule is 20 ms, but a busy machine may take this long.
 const RELEASED_WITHIN: Duration = Duration::from_millis(100);
 const FOLLOWED: &str = "followed to its end";
 
-/// A gateway with one worker, so that what it did before an answer stands in the log before that answer.
+/// A gateway with one worker, so that its log is in order: what it did before an answer is logged before that answer.
 async fn before(rogue: &Rogue) -> Gateway {
     let section = "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 1\n";
     Gateway::start_with(&format!("{section}{}", dependency("up", rogue.address(), ""))).await
 }
 
-/// Checks that no call was followed so far. It waits for a later line of the log, so that all lines before it are known.
+/// Checks that no call was followed so far. It first waits for a later line of the log, so that all earlier lines have been
+/// read.
 async fn nothing_was_followed(gateway: &Gateway) {
     assert_eq!(gateway.ask("GET", "/nobody/x", &[], "").await.status, Some(404));
     gateway.until_said("nobody").await;
@@ -31,7 +32,7 @@ async fn nothing_was_followed(gateway: &Gateway) {
 enum Leaves {
     Closes,
     Resets,
-    /// It sends nothing more, but would still read. That counts as leaving, too.
+    /// The caller sends nothing more, but could still read. That counts as leaving, too.
     HalfCloses,
 }
 
@@ -52,7 +53,7 @@ impl Leaves {
 #[tokio::test]
 async fn abandoned_get_is_given_up_at_once() {
     let rogue = Rogue::builder().acts([Act::Hang]).bind().unwrap();
-    // The breaker is turned off, so no attempt is followed to learn whether the endpoint hangs.
+    // The breaker is turned off, so that no attempt is followed only to learn whether the endpoint hangs.
     let gateway = Gateway::start(&dependency("up", rogue.address(), "breaker = { enabled = false }")).await;
     let mut times = Vec::new();
     for round in 0..51 {
@@ -151,7 +152,7 @@ async fn abandoned_post_is_not_repeated_after_its_caller() {
 
 #[tokio::test]
 async fn post_whose_body_was_not_complete_is_aborted() {
-    // The body is larger than what is kept, so that it streams, or its length is unknown.
+    // The body is streamed, because it is larger than what is kept, or because its length is unknown.
     let long = format!(
         "POST /up/charge HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n{}",
         "x".repeat(100_000)
@@ -187,7 +188,7 @@ async fn short_body_that_breaks_off_never_reaches_the_dependency() {
         caller.write("POST /up/charge HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nfive").await;
         let _stays = way.leave(caller).await;
     }
-    // By the time that this call is answered, the calls before it are over.
+    // When this call is answered, the calls before it have ended.
     for _ in 0..3 {
         assert_eq!(gateway.ask("GET", "/up/x", &[], "").await.status, Some(200));
     }
@@ -233,7 +234,7 @@ async fn post_that_was_not_sent_is_given_up() {
     let mut caller = gateway.connect().await;
     caller.send("POST", "/up/charge", &[], "amount=5").await;
     drop(caller);
-    // A later call ends in the same way. By then the first one would have been followed to its end.
+    // A later call ends in the same way. If the first one were followed to its end, it would have been by then.
     let heard = gateway.ask("POST", "/up/charge", &[], "amount=5").await;
     assert_eq!(heard.verdict(), (504, "not-applied", "1", "connect-timeout"));
     nothing_was_followed(&gateway).await;

@@ -1,4 +1,4 @@
-//! The concurrency limit and its queue, seen from both sides.
+//! The concurrency limit and its queue, as callers and the dependency see them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -12,16 +12,16 @@ use support::{Caller, Gateway, Gauge, Heard, Load, Pace, dependency, percentile,
 use tokio::sync::Barrier;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Whether the build is optimised. Other builds have fewer callers, and their times are not compared.
+/// Whether the build is optimised. Other builds run with fewer callers, and their times are not compared.
 const FULL: bool = !cfg!(debug_assertions);
 
-/// What the admin side tells of the endpoint's limit.
+/// What the admin side shows of the endpoint's limit.
 async fn limit(gateway: &Gateway) -> serde_json::Value {
     let told = Caller::connect(gateway.admin()).await.ask("GET", "/api/dependencies/up", &[], "").await;
     told.json()["endpoints"][0]["limit"].clone()
 }
 
-/// Waits until a figure of the limit is as wanted.
+/// Waits until a figure of the limit fulfils `wanted`.
 async fn until(gateway: &Gateway, what: &str, wanted: impl Fn(u64) -> bool) {
     soon(what, async {
         while !wanted(limit(gateway).await[what].as_u64().unwrap()) {
@@ -43,7 +43,7 @@ async fn a_limit_of_ten_is_never_passed_and_the_rest_is_refused_at_once() {
     let lines = "concurrency = { max = 10, adaptive = false }\nbreaker.enabled = false";
     let gateway = Gateway::start(&dependency("up", gauge.address, lines)).await;
     let address = gateway.address();
-    // All callers are connected before the first of them asks, and stay connected.
+    // All callers are connected before the first of them sends a request, and they stay connected.
     let start = Arc::new(Barrier::new(callers));
     let mut all = JoinSet::new();
     for _ in 0..callers {
@@ -75,7 +75,7 @@ async fn a_limit_of_ten_is_never_passed_and_the_rest_is_refused_at_once() {
     took.sort_unstable();
     let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
     println!("{callers} at once, as they see it: refused in {median:?} (median), {worst:?} (worst)");
-    // One of them asks alone. This measures how long a refusal takes without a crowd before it.
+    // Now one caller sends requests alone. This measures how long a refusal takes without a crowd.
     let held: Vec<_> = (0..10).map(|_| ask(&gateway, "/up/x", &[])).collect();
     gauge.until(20).await;
     let calls = if FULL { 5_000 } else { 200 };
@@ -126,7 +126,7 @@ async fn who_waits_too_long_or_leaves_gives_its_place_up() {
     let late = ask(&gateway, "/up/late", &[]).await.unwrap();
     assert_eq!(late.verdict(), (503, "not-applied", "0", "queue-timeout"));
     assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
-    // Its own deadline comes before that of the queue.
+    // This caller's own deadline comes before that of the queue.
     let hurried = ask(&gateway, "/up/hurried", &[("seawall-timeout", "50ms")]).await.unwrap();
     assert_eq!(hurried.verdict(), (504, "not-applied", "0", "no-time-left"));
     // A caller that closes its connection leaves the queue immediately.
@@ -141,7 +141,7 @@ async fn who_waits_too_long_or_leaves_gives_its_place_up() {
     until(&gateway, "in_flight", |in_flight| in_flight == 0).await;
 }
 
-/// Starts this number of callers. Each asks again a moment after it was answered. They end with the test.
+/// Starts this number of callers. Each sends its next request a moment after its answer. They end with the test.
 fn pressing(gateway: &Gateway, callers: usize) -> (JoinSet<()>, Arc<AtomicU64>) {
     let (address, good) = (gateway.address(), Arc::new(AtomicU64::new(0)));
     let mut all = JoinSet::new();
@@ -159,8 +159,8 @@ fn pressing(gateway: &Gateway, callers: usize) -> (JoinSet<()>, Arc<AtomicU64>) 
     (all, good)
 }
 
-/// The provider's capacity falls and returns. Measures how long it takes until the limit is at most this, and, after the
-/// capacity has returned, until the limit is back.
+/// The provider's capacity falls and returns. Measures how long it takes until the limit is at most `to`, and, after the
+/// capacity has returned, how long it takes until the limit is back.
 async fn falls_and_returns(
     gateway: &Gateway,
     gauge: &Gauge,
@@ -192,7 +192,7 @@ async fn falls_and_returns(
     assert!(fell < seconds && back < seconds, "{fell:?}, {back:?}");
 }
 
-// In these two tests the breaker would help, too, so it is turned off.
+// In these two tests the breaker would help as well, so it is turned off.
 
 #[tokio::test]
 async fn the_adaptive_limit_falls_with_a_partner_that_sheds_load_and_returns() {
@@ -205,8 +205,8 @@ async fn the_adaptive_limit_falls_with_a_partner_that_sheds_load_and_returns() {
 
 #[tokio::test]
 async fn the_adaptive_limit_falls_with_a_partner_that_grows_slow_and_returns() {
-    // 60 callers make 2 400 calls a second. Then the provider does 250 a second, and also works on calls that were given up.
-    // Within the read timeout it does 25.
+    // 60 callers make 2 400 calls a second. Then the provider manages only 250 a second, and it also works on calls that were
+    // abandoned. Within the read timeout it manages 25.
     let gauge = Gauge::holding(Duration::from_millis(20)).await;
     let lines = "breaker.enabled = false\nconcurrency = { max = 64 }\n\
                  timeout = { read = \"100ms\", total = \"5s\" }";

@@ -1,5 +1,5 @@
-//! Requests that are malformed, too large, or read in different ways by different programs. Each gets a 4xx, and none reaches
-//! the upstream.
+//! Requests that are malformed, too large, or read differently by different programs. Each gets a 4xx, and none reaches the
+//! upstream.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -18,7 +18,7 @@ async fn guarded() -> (Rogue, Gateway) {
     (rogue, gateway)
 }
 
-/// Checks that nothing reached the upstream, and that the gateway still serves.
+/// Checks that nothing reached the upstream, and that the gateway still works.
 async fn untouched(rogue: &Rogue, gateway: &Gateway, case: &str) {
     rogue.read(|counts| {
         assert_eq!(
@@ -50,7 +50,7 @@ fn post(lines: &str, body: &str) -> Vec<u8> {
     format!("POST /up/x HTTP/1.1\r\nhost: localhost\r\n{lines}\r\n{body}").into_bytes()
 }
 
-/// A second request, which only a reader sees that takes the first one to end early.
+/// A second request. It is seen only by a reader that ends the first request too early.
 const HIDDEN: &str = "GET /up/hidden HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn chunks_that_are_none_are_refused_before_anything_is_sent() {
 #[tokio::test]
 async fn bad_chunk_behind_good_ones_never_makes_a_whole_request() {
     let (rogue, gateway) = guarded().await;
-    // It does not open the breaker either, since the upstream did not fail.
+    // The breaker does not open either, since the upstream did not fail.
     for body in [
         "5\r\nabcdeX\r\n0\r\n\r\n",
         "5\r\nabcde\r\n-1\r\n",
@@ -245,7 +245,7 @@ async fn oversized_requests_are_refused() {
         assert_eq!(heard.status, Some(status), "{case}");
         untouched(&rogue, &gateway, case).await;
     }
-    // A body that grows past the bound on its way is cut, so the upstream never gets all of it.
+    // A body that grows beyond the bound while it is sent on is broken off, so the upstream never gets all of it.
     let chunks = format!("1f4\r\n{0}\r\n1f4\r\n{0}\r\n1\r\nx\r\n0\r\n\r\n", "x".repeat(500));
     let (_, heard) = tell(&gateway, &[&post("transfer-encoding: chunked\r\n", &chunks)]).await;
     assert_eq!((heard.status, heard.header("seawall-reason")), (Some(413), Some("body-too-large")));
@@ -280,7 +280,7 @@ async fn a_head_that_cannot_be_read_is_answered_with_the_reason_and_logged() {
         untouched(&rogue, &gateway, case).await;
     }
     gateway.until_said("bad-request").await;
-    // The same holds behind a good request on the same connection.
+    // The same holds after a good request on the same connection.
     let mut caller = gateway.connect().await;
     caller.write(&late).await;
     assert_eq!(caller.hear().await.status, Some(200));
@@ -339,13 +339,13 @@ async fn slow_head_is_cut() {
         let heard = caller.hear().await;
         let took = began.elapsed();
         assert_ne!(heard.ended, Ended::Open, "{beginning:?}");
-        // The limit is 300 ms, and connections are looked at every 250 ms. The rest is for a busy machine.
+        // The limit is 300 ms, and connections are looked at every 250 ms. The rest of the time is for a busy machine.
         assert!(
             took >= Duration::from_millis(290) && took < Duration::from_secs(3),
             "{beginning:?}: {took:?}"
         );
     }
-    // The same holds behind a request that was answered.
+    // The same holds after a request that was answered.
     let mut caller = gateway.connect().await;
     caller.write("GET /none/x HTTP/1.1\r\nhost: localhost\r\n\r\nGET /up").await;
     assert_eq!(caller.hear().await.status, Some(404));

@@ -1,4 +1,4 @@
-//! HTTP/2 to the dependency: a stream that was not processed proves that nothing took effect; a lost one proves nothing.
+//! HTTP/2 to the dependency: if a stream was not processed, nothing took effect. If a stream was lost, nobody knows.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -42,8 +42,8 @@ async fn plain_post_on_a_reset_stream_is_in_doubt() {
 #[tokio::test]
 async fn streams_above_goaways_last_are_repeated_and_those_below_are_in_doubt() {
     for then in [Then::Close, Then::Reset] {
-        // Stream 1 is answered. Streams 3, 5 and 7 wait. With stream 9 the connection ends, and streams up to 5 may have been
-        // processed.
+        // Stream 1 is answered, and streams 3, 5 and 7 wait. When stream 9 comes, the connection ends, and only the streams up
+        // to 5 may have been processed.
         let rogue = Rogue::builder()
             .each(move |heard, _| match (heard.connection, heard.on_connection) {
                 (0, 0) => Answer::ok("first").into(),
@@ -53,7 +53,7 @@ async fn streams_above_goaways_last_are_repeated_and_those_below_are_in_doubt() 
             })
             .bind()
             .unwrap();
-        // A call that was not processed is repeated without a token: there is none in the budget.
+        // A call that was not processed is repeated without using a token: the budget holds none.
         let gateway = before(&rogue, "budget = { initial = 0, per_success = 0.0 }").await;
         assert_eq!(gateway.ask("GET", "/up/first", &[], "").await.status, Some(200));
         let mut callers = Vec::new();

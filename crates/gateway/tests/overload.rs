@@ -11,7 +11,7 @@ use support::{Call, Gateway, Load, Pace, dependency};
 /// The number of calls. A build that is not optimised makes fewer, so that the tests stay short.
 const CALLS: u64 = if cfg!(debug_assertions) { 5_000 } else { 20_000 };
 
-/// The number of calls in tests whose shares are exact and that make four loads.
+/// The number of calls in the tests that compare exact shares and make four loads.
 const FAILING: u64 = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
 
 async fn calls(gateway: &Gateway, calls: u64, connections: u64) -> Vec<Call> {
@@ -35,7 +35,7 @@ async fn when_every_call_fails_repeats_add_little() {
                 seen * 10 <= FAILING * 12,
                 "{name}, guarded: {guarded}: {seen} requests for {FAILING} calls"
             );
-            // The budget pays for one repeat at the start, and failures earn none.
+            // The budget pays for one repeat at the start, and failures do not earn a further one.
             assert!(guarded || seen == FAILING + 1, "{name}: {seen} requests for {FAILING} calls");
             assert!(!guarded || seen < FAILING / 10, "{name}: {seen} were let through");
         }

@@ -1,5 +1,5 @@
-//! Our own parsers, on the seeds of the fuzz targets, on changed seeds, and on any bytes. The targets in `fuzz` themselves look
-//! for longer and deeper; see CONTRIBUTING.md.
+//! Our own parsers, run on the seeds of the fuzz targets, on changed seeds, and on any bytes. The targets in `fuzz` themselves
+//! search longer and deeper; see CONTRIBUTING.md.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 #[path = "../../../fuzz/targets/checks.rs"]
@@ -19,7 +19,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// One way to change bytes: at a place, up to this number of bytes are removed, and others are put in.
+/// One change of bytes: at a place, up to this number of bytes are removed, and other bytes are inserted.
 type Bend = (Index, usize, Vec<u8>);
 
 fn bends() -> impl Strategy<Value = Vec<Bend>> {

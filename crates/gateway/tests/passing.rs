@@ -1,4 +1,4 @@
-//! What passes unchanged, and what the gateway adds.
+//! What is passed on unchanged, and what the gateway adds.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -164,13 +164,14 @@ async fn the_callers_own_time_cuts_the_call() {
     ];
     for (method, header, value, effect) in table {
         let rogue = Rogue::builder().acts([Act::Hang]).bind().unwrap();
-        // If the breaker were on, the attempt would go on after its caller was answered, to learn whether the endpoint hangs.
+        // If the breaker were on, the attempt would continue after its caller was answered, to learn whether the endpoint
+        // hangs.
         let gateway = before(&rogue, "breaker = { enabled = false }").await;
         let began = Instant::now();
         let heard = gateway.ask(method, "/up/x", &[(header, value)], "").await;
         let took = began.elapsed();
         assert_eq!(heard.verdict(), (504, effect, "1", "total-timeout"), "{header}");
-        // The answer comes as soon as the time is over. The rest is for a busy machine.
+        // The answer comes as soon as the time is over. The rest of the allowed time is for a busy machine.
         assert!(
             took >= Duration::from_millis(300) && took < Duration::from_millis(1300),
             "{header} {took:?}"

@@ -1,4 +1,4 @@
-//! A changed file is taken whole or not at all, without a restart and without a lost request.
+//! A changed file is taken as a whole or not at all, without a restart and without a lost request.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -27,7 +27,7 @@ fn both(one: &Rogue, two: &Rogue) -> (String, String) {
     (settings(&dependency("up", one.address(), "")), settings(&dependency("up", two.address(), "")))
 }
 
-/// Which upstream answers, over new connections to all workers.
+/// Which upstream answers. Uses new connections, so that all workers are asked.
 async fn who(gateway: &Gateway) -> String {
     let mut said = Vec::new();
     for _ in 0..8 {
@@ -61,7 +61,7 @@ async fn changed_file_is_noticed() {
     std::fs::write(gateway.file(), &second).unwrap();
     gateway.until_said(TAKEN).await;
     assert_eq!(who(&gateway).await, "two");
-    // Editors do it this way: a new file takes the place of the old one.
+    // Editors save a file in this way: a new file takes the place of the old one.
     let other = gateway.folder().join("new.toml");
     std::fs::write(&other, &first).unwrap();
     std::fs::rename(&other, gateway.file()).unwrap();
@@ -69,7 +69,7 @@ async fn changed_file_is_noticed() {
     assert_eq!(who(&gateway).await, "one");
 }
 
-/// Kubernetes mounts a ConfigMap like this: the file is a link through `..data`, and `..data` is replaced.
+/// Kubernetes mounts a ConfigMap in this way: the file is a link through `..data`, and `..data` is replaced.
 #[tokio::test]
 async fn swapped_link_is_noticed() {
     let (one, two) = (answering("one"), answering("two"));
@@ -124,11 +124,11 @@ async fn broken_file_keeps_the_old_settings_and_says_why() {
         "it names the nearest key: {}",
         gateway.said(REFUSED)[1]
     );
-    // A wrong file that is found by a look and not by a signal is refused in the same way, and only once.
+    // A wrong file that is found without a signal is refused in the same way, and only once.
     std::fs::write(gateway.file(), "[dependency.up]\nurl = 7\n").unwrap();
     gateway.until_said_times(REFUSED, broken.len() + 1).await;
     assert_eq!(who(&gateway).await, "one");
-    // When the file is gone, nothing is forgotten.
+    // If the file is gone, nothing is forgotten.
     std::fs::remove_file(gateway.file()).unwrap();
     gateway.signal("HUP");
     gateway.until_said_times(REFUSED, broken.len() + 2).await;

@@ -1,4 +1,4 @@
-//! A file that was emptied or only half written: what it loses, and what is kept of that.
+//! A file that was emptied or is only half written: what it loses, and what is kept of that.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -130,7 +130,7 @@ async fn what_a_signal_removes_is_gone_immediately_and_comes_back_as_it_was() {
     assert!(asked.elapsed() < Duration::from_secs(8), "an operator does not have to wait");
     assert_eq!(gateway.ask("GET", "/b/x", &[], "").await.status, Some(404));
 
-    // The settings are different from before, but what was learned is kept all the same.
+    // The settings differ from those before, but what was learned is kept nevertheless.
     std::fs::write(gateway.file(), format!("{whole}timeout = {{ read = \"7s\" }}\n")).unwrap();
     gateway.signal("HUP");
     gateway.until_said_times(TAKEN, 2).await;

@@ -16,10 +16,10 @@ use tokio::net::TcpListener;
 const TAKEN: &str = "the configuration was reloaded";
 const REFUSED: &str = "the new configuration was refused";
 
-/// Who called a server, by the certificate of each connection; the newest is last.
+/// The certificate of each connection's caller, as a server saw it. The newest is last.
 type Seen = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// A server that wants a certificate of this authority, and keeps its connections open.
+/// A server that requires a certificate of this authority, and keeps its connections open.
 async fn wants_a_certificate(authority: &Authority) -> (u16, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -1,4 +1,5 @@
-//! Callers that stand still. Whatever they do not send or take, their calls end in time, and the slots are given back.
+//! Callers that stop sending or reading. Whatever they do not send or take, their calls end in time, and their slots become
+//! free.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -12,9 +13,9 @@ use support::http2::hear;
 use support::{Caller, Ended, Gateway, Heard, Multiplexed, dependency, soon};
 use tokio::task::JoinSet;
 
-/// How long a test's calls may take beyond their `total`.
+/// How much longer than their `total` a test's calls may take.
 const BEYOND: Duration = Duration::from_secs(2);
-/// How long heads and bodies may stand still before they are given up.
+/// How long a head or a body may pause before the gateway ends it.
 const HEADER_TIME: Duration = Duration::from_millis(400);
 
 /// A gateway with these lines for its only dependency.
@@ -27,7 +28,7 @@ async fn before(rogue: &Rogue, lines: &str) -> Gateway {
     Gateway::start_with(&format!("{section}{}", dependency("up", rogue.address(), lines))).await
 }
 
-/// Takes the beginning of an answer, grants nothing, and waits for the end of its stream.
+/// Takes the beginning of an answer, grants no further bytes, and waits for the end of its stream.
 async fn take_nothing(response: ResponseFuture) -> Option<h2::Reason> {
     let mut body = soon("a head", response).await.unwrap().into_body();
     while let Some(piece) = soon("the end of a stream", body.data()).await {
@@ -49,7 +50,7 @@ async fn until_served(gateway: &Gateway) {
 }
 
 async fn without_window(window: u32, load: fn() -> Load) {
-    // The streams take all slots. A caller that comes later gets a short answer.
+    // The streams use all slots. Nevertheless a caller that comes later gets a short answer in the end.
     let rogue = Rogue::builder()
         .each(move |heard, _| match heard.target.as_str() {
             "/held" => Answer::status(200).load(load()).into(),
@@ -95,7 +96,7 @@ async fn streams_with_a_small_window_end_in_time_and_give_their_places_back() {
     without_window(100, || Load::pattern(1 << 20).chunked()).await;
 }
 
-/// All of the answer is at the gateway, and only its caller does not take it.
+/// The whole answer is at the gateway, but its caller does not take it.
 #[tokio::test]
 async fn short_answers_without_a_window_end_in_time() {
     let rogue = Rogue::builder()
@@ -120,7 +121,7 @@ async fn short_answers_without_a_window_end_in_time() {
         }
     }
     for (target, window, end) in streams.join_all().await {
-        // One of our own refusals fits into the largest of these windows.
+        // Our own refusal fits into the largest of these windows.
         assert_eq!(end.is_some(), target != "/nowhere" || window < 1000, "{target} {window}");
     }
     assert!(began.elapsed() < Duration::from_millis(500) + BEYOND, "{:?}", began.elapsed());
@@ -151,7 +152,7 @@ async fn an_answer_that_is_not_read_over_http1_gives_its_place_back() {
     assert!(began.elapsed() < Duration::from_secs(1) + BEYOND + Duration::from_millis(500));
 }
 
-/// Sends `sent` bytes of a body of this length and then nothing. Returns what comes back, and after which time.
+/// Sends `sent` bytes of a body with this length, and then nothing. Returns what comes back, and after how much time.
 async fn half(gateway: &Gateway, method: &str, ours: &str, length: usize, sent: usize) -> (Heard, Duration) {
     let (mut caller, began) = (gateway.connect().await, Instant::now());
     let lines = format!("host: localhost\r\n{ours}content-length: {length}\r\n");
@@ -175,7 +176,7 @@ async fn a_short_body_that_stands_still_is_answered_408_and_logged() {
         assert_eq!(heard.header("seawall-origin"), Some("caller"));
         assert!(took >= HEADER_TIME && took < HEADER_TIME * 4, "{took:?}");
     }
-    // The body is in chunks, and nothing of the first chunk comes.
+    // The body is announced in chunks, but not even the first chunk comes.
     let mut caller = gateway.connect().await;
     caller.write("POST /up/x HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n5\r\n").await;
     assert_eq!(caller.hear().await.verdict(), (408, "not-applied", "0", "caller-stalled"));
@@ -261,7 +262,7 @@ async fn bodies_over_http2_that_never_come_are_answered_408_and_hold_up_no_drain
 
 #[tokio::test]
 async fn a_caller_that_resets_while_its_upload_stands_still_is_seen() {
-    // The server never reads, so that the caller's bytes stay where they are.
+    // The server never reads, so the caller's bytes stay on their way.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let up = listener.local_addr().unwrap();
     let held = tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! Files with tokens and keys are read only if nobody but their owner can have written them.
+//! Files with tokens and keys are read only if nobody except their owner can have written them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -38,7 +38,7 @@ fn private(path: &Path, text: &str, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// Takes one connection in place of an admin side, and returns what was sent there.
+/// Accepts one connection in place of an admin side, and returns what was sent on it.
 fn listener() -> (u16, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -76,7 +76,7 @@ fn planted_token_file_is_not_followed_and_not_waited_for() {
         assert_eq!(status.status.code(), Some(1), "{what}");
         let heard = heard.join().unwrap();
         assert!(heard.starts_with("GET /api/dependencies ") && !heard.contains(TOKEN), "{what}: {heard}");
-        // A command that needs a token says why it has none, before it sends anything.
+        // A command that needs a token and has none says why, before it sends anything.
         let order = ["breaker", "pay", "open", "--reason", "x", "--admin", &admin];
         let order = seawall(folder.path(), &order);
         let said = String::from_utf8_lossy(&order.stderr).into_owned();

@@ -1,4 +1,4 @@
-//! Connections that end at the worst moment: which calls are sent twice, what callers are told, and how often they notice.
+//! Connections that end at the worst moment: which calls are sent twice, what callers get, and how often they see an error.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -12,9 +12,9 @@ use support::{Call, Gateway, Load, Pace, dependency};
 const CALLS: u64 = if cfg!(debug_assertions) { 5_000 } else { 20_000 };
 /// The most errors that callers may see in this number of calls.
 const MOST_SEEN: usize = if cfg!(debug_assertions) { 2 } else { 5 };
-/// A server that is not optimised may close a connection late on a busy machine, so connections settle for longer.
+/// On a busy machine, a server that is not optimised may close a connection late. So connections get more time to settle.
 const SETTLE: &str = if cfg!(debug_assertions) { "pool = { settle = \"100ms\" }" } else { "" };
-/// The number of callers that call once a second. Each makes [`TIMES`] calls.
+/// The number of callers that make one call a second. Each makes [`TIMES`] calls.
 const CALLERS: u64 = CALLS / 20;
 const TIMES: u64 = if cfg!(debug_assertions) { 10 } else { 20 };
 
@@ -87,7 +87,8 @@ async fn posts_do_not_see_that_connections_close_behind_an_answer() {
     seldom_closed("POST", seed()).await;
 }
 
-/// Many callers call a second after their last call, and the server closes every connection a second after its last answer.
+/// Many callers call a second after their last call. At about the same moment the server closes their connections, since it
+/// closes every connection a second after its last answer.
 async fn closed_in_step(method: &'static str, seed: u64) {
     let rogue = Rogue::builder()
         .seed(seed)
@@ -116,7 +117,7 @@ async fn callers_do_not_see_that_connections_close_just_when_they_are_wanted() {
     tokio::join!(closed_in_step("GET", seed), closed_in_step("POST", seed));
 }
 
-/// One caller makes one call after the other, so that each call meets the connection that the last one left.
+/// One caller makes one call after the other, so that each call can get the connection that the last one used.
 async fn before_stale_408s(method: &'static str, then: Then) {
     let rogue = Rogue::builder()
         .answer(Answer::ok("fine"))
@@ -124,7 +125,7 @@ async fn before_stale_408s(method: &'static str, then: Then) {
         .bind()
         .unwrap();
     let gateway = Gateway::start(&dependency("up", rogue.address(), "")).await;
-    // This is long enough for the 408 to arrive, and for a connection to settle before a POST.
+    // This pause is long enough for the 408 to arrive, and for a connection to settle before a POST.
     let pace = Pace::Rests(Duration::from_millis(40));
     let calls =
         Load { method, target: "/up/x", calls: 40, connections: 1, pace }.run(gateway.address()).await;
@@ -178,6 +179,6 @@ async fn a_lost_request_teaches_how_long_connections_live() {
         attempts.push(heard.header("seawall-attempts").unwrap().to_owned());
     }
     assert_eq!(attempts, ["1", "2", "1"]);
-    // The third call found a connection that had been idle for longer than the lost one, and did not take it.
+    // For the third call there was a connection that had been idle for longer than the lost one. The call did not use it.
     assert_eq!(rogue.read(|counts| (counts.requests, counts.connections)), (4, 3));
 }

@@ -1,4 +1,4 @@
-//! A dependency to which no connection can be made: what callers are told, how soon, and that nothing was sent.
+//! A dependency to which no connection can be made: what callers get, how soon, and that nothing was sent.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -27,7 +27,7 @@ async fn refused_port_is_told_at_once() {
         assert_eq!(heard.header("seawall-origin"), Some("dependency"));
     }
     println!("refused within {fastest:?}");
-    // The fastest of five calls counts, so that a busy machine does not decide.
+    // Only the fastest of five calls is checked, so that a busy machine does not decide the result.
     assert!(fastest < Duration::from_millis(50), "{fastest:?}");
 }
 
@@ -42,7 +42,7 @@ async fn black_hole_ends_at_the_connect_timeout() {
         let took = began.elapsed();
         assert_eq!(heard.verdict(), (504, "not-applied", "1", "connect-timeout"));
         println!("swallowed for {took:?}");
-        // The timeout is never early, and at most a second late, which is for a busy machine.
+        // The timeout is never early, and at most a second late. The second is for a busy machine.
         assert!(took >= Duration::from_millis(300) && took < Duration::from_millis(1300), "{took:?}");
     }
 }
@@ -115,7 +115,7 @@ async fn client_certificate_is_shown_where_it_is_asked_for() {
     assert_eq!(rogue.read(|counts| counts.requests), 1);
 }
 
-/// With TLS 1.3 the server refuses a client only after the client's handshake is over and the request has been sent.
+/// With TLS 1.3 the server refuses a client only after the client has finished its handshake and sent the request.
 #[tokio::test]
 async fn client_certificate_that_is_wanted_and_missing_is_a_tls_failure() {
     let rogue = Rogue::builder().answer(Answer::ok("fine")).bind().unwrap();

@@ -1,4 +1,4 @@
-//! Answers whose body should decide the effect but cannot be read: HTML, other character sets, half a text, or nothing.
+//! Answers whose body should decide the effect but cannot be read: HTML, other character sets, an incomplete text, or nothing.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -31,7 +31,7 @@ async fn told(answer: &Answer, lines: &str) -> (u16, String, String) {
     (status, effect.to_owned(), heard.text())
 }
 
-/// The same with `otherwise` absent, `unknown` and `applied`.
+/// Makes the call with `otherwise` absent, `unknown` and `applied`.
 async fn in_each_form(answer: &Answer) -> (u16, [String; 3]) {
     let (status, absent, _) = told(answer, "").await;
     let (_, unknown, _) = told(answer, "answers.otherwise = \"unknown\"").await;

@@ -1,4 +1,4 @@
-//! Whatever callers and dependencies send, nothing panics, and everything that a call holds is given back.
+//! Whatever callers and dependencies send, nothing panics, and everything that a call holds is released.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod support;
@@ -22,7 +22,7 @@ async fn more_fields_than_a_map_of_headers_holds_are_refused() {
     );
     let gateway = Gateway::start_with(&text).await;
     let names: Vec<String> = (0..24_576).map(|number| format!("x{number}")).collect();
-    // The number of fields is the most that fit, or a few less, so that the fields that the gateway adds do not fit.
+    // The number of fields is the most that fit, or a few less. So there is no room for the fields that the gateway adds.
     for count in [24_576, 24_575, 24_570, 10_001] {
         let headers: Vec<(&str, &str)> = names[..count].iter().map(|name| (name.as_str(), "1")).collect();
         let mut caller = Multiplexed::connect(gateway.address()).await;

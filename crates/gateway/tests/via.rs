@@ -56,7 +56,7 @@ async fn a_gateway_that_calls_itself_is_asked_once() {
          [dependency.round]\nurl = \"http://{}/back/round\"\n",
         back.address()
     );
-    // The first gateway's file changes: now it leads to the second gateway, which leads back to the first.
+    // The first gateway's file changes. Now it leads to the second gateway, and the second leads back to the first.
     std::fs::write(first.file(), text).unwrap();
     first.signal("HUP");
     first.until_said("was reloaded").await;

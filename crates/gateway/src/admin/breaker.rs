@@ -1,4 +1,4 @@
-//! An operator opens or closes a breaker by hand, or gives it back to the evidence.
+//! An operator opens or closes a breaker by hand, or lets the results of calls decide again.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -28,7 +28,7 @@ const MOST_REASON: usize = 500;
 #[serde(deny_unknown_fields)]
 struct Order {
     state: Word,
-    /// The endpoint's number; absent: all endpoints.
+    /// The endpoint's number. If it is absent, all endpoints are changed.
     #[serde(default)]
     endpoint: Option<usize>,
     reason: String,
@@ -113,7 +113,7 @@ pub(super) async fn force(
     Ok(Json(BreakerAnswer { change, results, dependency }))
 }
 
-/// What a state means for calls, told to the operator who has just asked for it.
+/// What a state means for calls. This text is shown to the operator who has just set the state.
 fn result(endpoint: usize, state: &str, enabled: bool) -> String {
     let means = match state {
         "forced-open" => "every call is refused, until it is set to auto or closed",
@@ -160,7 +160,7 @@ async fn read(body: Body) -> Result<Order, AdminProblem> {
     Ok(order)
 }
 
-/// Sets the breaker of one endpoint, or of all endpoints where none is named.
+/// Sets the breaker of one endpoint, or the breakers of all endpoints if `endpoint` is `None`.
 fn apply(guards: &mut DependencyGuards, force: Force, endpoint: Option<usize>, now: Time) {
     let all = 0..guards.len();
     for at in all.filter(|at| endpoint.is_none_or(|which| which == *at)) {

@@ -20,7 +20,7 @@ pub struct Change {
     pub peer: String,
     /// The dependency whose breaker was changed.
     pub dependency: String,
-    /// The number of the endpoint whose breaker was changed; absent: those of all endpoints.
+    /// The number of the endpoint whose breaker was changed. If it is absent, the breakers of all endpoints were changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<usize>,
     /// What it was set to: `open`, `closed` or `auto`.

@@ -18,7 +18,7 @@ pub(super) struct Desk {
     pub(super) changes: OperatorChanges,
 }
 
-/// The addresses of the two ends of the connection that a request came in by.
+/// The addresses of both ends of the connection on which a request came in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
     /// Our end of the connection.

@@ -12,11 +12,11 @@ use super::desk::{Desk, Ends};
 use super::problem::AdminProblem;
 use crate::callers::gate::{Gate, Kept};
 
-/// The name of the token that a request carried. Every request with a valid token has it.
+/// The name of the token that a request carried. The check attaches it to every request with a valid token.
 #[derive(Clone, Debug)]
 pub(super) struct Who(pub(super) String);
 
-/// Lets a request in, or answers why not. No handler behind it needs to check the request again.
+/// Lets a request in, or answers why it is refused. No handler behind this check needs to check the request again.
 pub(super) async fn pass(
     State(desk): State<Arc<Desk>>,
     Extension(ends): Extension<Ends>,
@@ -40,7 +40,7 @@ impl Desk {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let compiled = self.running.compiled.load();
         let gate = Gate::new(ends.local, &compiled.settings.gateway.hosts, None);
-        // A link on another site may lead here, since that site cannot read what the admin side shows.
+        // For a read, only the Host is checked: a link on another site may lead here, since that site cannot read the answer.
         let only_host = reads.then(|| hosts_of(request.headers()));
         let headers = only_host.as_ref().unwrap_or(request.headers());
         gate.admit(request.version(), request.uri(), headers).map_err(|kept| match kept {

@@ -48,8 +48,8 @@ use desk::{Desk, Ends};
 use problem::AdminProblem;
 use seats::{Asked, Seats};
 
-/// The most connections at the same time. It is enough for people and a few scrapers. When one more comes, the connection
-/// that has asked nothing for the longest time is closed.
+/// The most connections at the same time. This is enough for people and a few scrapers. If one more comes, the connection that
+/// has sent no request for the longest time is closed.
 const MOST_CONNECTIONS: usize = 256;
 /// How long a head may take to arrive, and how long an idle connection is kept.
 const HEAD_TIME: Duration = Duration::from_secs(30);
@@ -57,7 +57,7 @@ const HEAD_TIME: Duration = Duration::from_secs(30);
 /// Serves until this future is dropped. Then every connection is closed.
 ///
 /// # Errors
-/// None at present: failed accepts are logged and tried again.
+/// There are none at present: failed accepts are logged and tried again.
 pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminToken) -> io::Result<()> {
     let desk = Arc::new(Desk { running, token, changes: OperatorChanges::default() });
     let router = routes(Arc::clone(&desk));
@@ -129,7 +129,8 @@ async fn listing() -> String {
     format!("Seawall {}, the admin side\n\n{PATHS}", env!("CARGO_PKG_VERSION"))
 }
 
-/// The gateway's own health. An open breaker says something about a dependency, and never makes the gateway unready.
+/// Whether the gateway itself is ready. An open breaker says something about a dependency, and never makes the gateway
+/// unready.
 async fn ready(State(desk): State<Arc<Desk>>) -> (StatusCode, &'static str) {
     if desk.running.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
@@ -167,7 +168,7 @@ async fn wrong_method(method: Method, uri: Uri) -> AdminProblem {
     AdminProblem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
-/// Tells browsers and proxies not to store an answer, and not to take it for a web page: it is true only now.
+/// Tells browsers and proxies not to store an answer, since it is true only at this moment, and not to take it for a web page.
 async fn never_stored(response: Response) -> impl IntoResponse {
     let headers = [
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// A request that was not carried out, and the reason, in words for the person who made it.
+/// Why a request was not carried out, in words for the person who sent it.
 #[derive(Debug)]
 pub(super) struct AdminProblem {
     status: StatusCode,

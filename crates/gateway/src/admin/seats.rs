@@ -1,9 +1,9 @@
 //! The admin side's connections: their number is bounded, and monitoring never waits for one of them to end.
 //!
-//! A bound alone is not enough. A caller that opens all the connections and asks nothing keeps everybody else waiting in
-//! the backlog. With 300 idle connections `/livez` took thirty seconds, which is how long an idle connection is kept, and an
-//! orchestrator restarts a program that needs as long as that. So when all seats are taken, the connection that has asked
-//! nothing for the longest time is closed.
+//! A bound alone is not enough. If a caller opens all the connections and sends no request, everybody else waits in the
+//! backlog. With 300 idle connections, `/livez` took thirty seconds, which is how long an idle connection is kept. An
+//! orchestrator restarts a program that takes so long. So when all seats are taken, the connection that has sent no request
+//! for the longest time is closed.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// When a connection last sent a request, or was made if it has sent none.
+/// The time when a connection last sent a request. If it has sent none, this is the time when the connection was made.
 #[derive(Clone, Debug)]
 pub(super) struct Asked(Arc<Mutex<Instant>>);
 
@@ -35,7 +35,7 @@ impl Seats {
         Seats { most, tasks: JoinSet::new(), taken: Vec::new() }
     }
 
-    /// Gives a connection a seat. If none is free, the connection that has asked nothing for the longest time loses its seat.
+    /// Gives a connection a seat. If no seat is free, the connection that has sent no request for the longest time is closed.
     pub(super) async fn seat<F>(&mut self, attend: impl FnOnce(Asked) -> F)
     where
         F: Future<Output = ()> + Send + 'static,

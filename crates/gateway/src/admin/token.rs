@@ -74,11 +74,12 @@ impl AdminToken {
     /// [`default_token_path`], and returns that file too; it is removed when the gateway ends. `admin` is the address that the
     /// admin side listens on.
     ///
-    /// Each line of the file holds `TOKEN` or `NAME TOKEN`. The name is shown beside what its owner changed. Empty lines
-    /// and lines that begin with `#` are skipped.
+    /// Each line of the file holds `TOKEN` or `NAME TOKEN`. The name is shown beside what its owner changed. Empty lines and
+    /// lines that begin with `#` are skipped.
     ///
     /// # Errors
-    /// In words: the token that was made cannot be written, or the address is not loopback and no file is configured.
+    /// If the token that was made cannot be written, or if `admin` is not a loopback address and no file is configured. The
+    /// error says so in words.
     pub fn prepare(running: &Running, admin: SocketAddr) -> Result<(AdminToken, Option<MadeFile>), String> {
         match running.admin_tokens() {
             Some(file) => Ok((AdminToken { source: Source::Named(file) }, None)),
@@ -105,8 +106,8 @@ impl AdminToken {
         Ok((AdminToken { source: Source::Made { path, secret } }, file))
     }
 
-    /// The name of the token in this `Authorization` value, if it is known. Every known token is compared, and each to its
-    /// end, so that the time that this takes tells nothing about them.
+    /// The name of the token in this `Authorization` value, if the token is known. Every known token is compared to its last
+    /// byte, so that the time that this takes reveals nothing about the tokens.
     pub(super) fn name_of(&self, authorization: &HeaderValue) -> Option<String> {
         let (scheme, shown) = authorization.to_str().ok()?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -143,8 +144,8 @@ impl AdminToken {
     }
 }
 
-/// The file with the token of a gateway whose admin side listens on this port, if no file is configured:
-/// `$XDG_RUNTIME_DIR/seawall-PORT.token`, or in the folder for temporary files.
+/// The file for the token of a gateway without a configured token file, whose admin side listens on this port. It is
+/// `$XDG_RUNTIME_DIR/seawall-PORT.token`, or lies in the folder for temporary files.
 #[must_use]
 pub fn default_token_path(port: u16) -> PathBuf {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -153,8 +154,8 @@ pub fn default_token_path(port: u16) -> PathBuf {
     folder.join(format!("seawall-{port}.token"))
 }
 
-/// Writes a file that only its owner can read. A file that is there already comes from a gateway that is gone, since
-/// the port is ours now. It is removed, not written over, because it may be a link, or readable for others.
+/// Writes a file that only its owner can read. If a file is there already, it comes from a gateway that has ended, since this
+/// gateway has the port now. The old file is removed and not overwritten, because it may be a link, or readable for others.
 fn write_private(path: &Path, secret: &str) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

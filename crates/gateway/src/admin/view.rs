@@ -1,6 +1,6 @@
-//! What the gateway sees, as its API tells it. `seawall status` reads the same structures back.
+//! What the gateway sees, in the form in which its API shows it. `seawall status` reads the same structures.
 //!
-//! A figure is for programs. Where a person asks "why" or "what next", the same fact is told in words as well.
+//! Figures are for programs. What a person wants to know ("why?", "what next?") is given in words as well.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ pub struct Overview {
     pub generation: u64,
     /// The number of callers' connections.
     pub connections: u64,
-    /// The number of faults of Seawall's own since the start. Each ended one connection or task.
+    /// The number of faults of Seawall's own (panics) since the start. Each of them ended one connection or task.
     #[serde(default)]
     pub panics: u64,
-    /// What became of the last reload; absent before the first.
+    /// The result of the last reload. Absent before the first reload.
     #[serde(default)]
     pub last_reload: Option<ReloadView>,
     /// The dependencies, in the order of their names.
@@ -44,10 +44,10 @@ pub struct Overview {
 pub struct ReloadView {
     /// When it happened, in the form of RFC 3339.
     pub at: String,
-    /// Why the new configuration was refused, so that the old one is still in force; `null` where it was taken.
+    /// Why the new configuration was refused, so that the old one is still in force. `null` if the new one was taken.
     #[serde(default)]
     pub refused: Option<String>,
-    /// The settings that it changed, one line for each, without their values.
+    /// The settings that the reload changed, one line for each, without their values.
     #[serde(default)]
     pub changed: Vec<String>,
 }
@@ -57,7 +57,7 @@ pub struct ReloadView {
 pub struct DependencyView {
     /// The dependency's name.
     pub name: String,
-    /// The worst of its endpoints' breaker states.
+    /// The worst breaker state among its endpoints.
     pub state: String,
     /// The endpoints, in order of preference.
     pub endpoints: Vec<EndpointView>,
@@ -67,7 +67,7 @@ pub struct DependencyView {
     pub calls: CallsView,
     /// The number of calls that ended without an answer of the dependency, by reason. A reason that never occurred is absent.
     pub reasons: BTreeMap<String, u64>,
-    /// The last refusals: what callers were told instead of an answer of the dependency, the newest first.
+    /// The last refusals, the newest first: what callers were sent instead of an answer of the dependency.
     #[serde(default)]
     pub last_refusals: Vec<RefusalView>,
     /// The number of attempts that were made.
@@ -103,18 +103,19 @@ pub struct EndpointView {
     pub breaker: BreakerView,
     /// The calls that its breaker looks back on.
     pub window: WindowView,
-    /// Seconds until the endpoint is called again, where the provider asked for time; absent where it did not.
+    /// Seconds until the endpoint is called again, if the provider asked for time. Absent if it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooling_seconds: Option<f64>,
     /// Its limit: how many attempts it may have in flight.
     pub limit: LimitView,
-    /// The breakers of keys; absent where there are none. Those that hold calls back come first, then those used last.
+    /// The breakers of keys. Those that hold calls back come first, then those that were used last. Absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breaker_keys: Vec<BreakerKeyView>,
-    /// The limits of keys, those used last first; absent where there are none.
+    /// The limits of keys, those that were used last first. Absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limit_keys: Vec<LimitKeyView>,
-    /// The number of keys that have a breaker or a limit of their own. It may be more than are listed.
+    /// The number of keys that have a breaker or a limit of their own. It may be larger than the number of keys that are
+    /// listed.
     #[serde(default)]
     pub keys: usize,
 }
@@ -122,7 +123,7 @@ pub struct EndpointView {
 /// The breaker of one key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakerKeyView {
-    /// The key; `null` for the one that all keys beyond `max_keys` share.
+    /// The key. `null` stands for the guard that all keys beyond `max_keys` share.
     pub key: Option<String>,
     /// The breaker: whether calls with this key may be made.
     pub breaker: BreakerView,
@@ -136,7 +137,7 @@ pub struct BreakerKeyView {
 /// The limit of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitKeyView {
-    /// The key; `null` for the one that all keys beyond `max_keys` share.
+    /// The key. `null` stands for the guard that all keys beyond `max_keys` share.
     pub key: Option<String>,
     /// The limit: how many attempts with this key may be in flight.
     pub limit: LimitView,
@@ -153,16 +154,17 @@ pub struct BreakerView {
     pub since: String,
     /// How many seconds ago the state began.
     pub for_seconds: f64,
-    /// When it left the state `closed`, in the form of RFC 3339; absent while it is closed or forced.
+    /// When it left the state `closed`, in the form of RFC 3339. Absent while it is closed or forced.
     #[serde(default)]
     pub opened_at: Option<String>,
-    /// How many seconds ago it left the state `closed`. This is longer than `for_seconds` where probes have failed since.
+    /// How many seconds ago it left the state `closed`. If probes have failed since then, this is longer than `for_seconds`.
     #[serde(default)]
     pub opened_seconds: Option<f64>,
-    /// Why it is not closed; absent while it is.
+    /// Why the breaker is not closed. Absent while it is closed.
     #[serde(default)]
     pub why: Option<String>,
-    /// When the next probe may be sent, in the form of RFC 3339. While half-open: when, if the probe that is out never ends.
+    /// When the next probe may be sent, in the form of RFC 3339. While the breaker is half-open, this is the time at which the
+    /// next probe may be sent if the present one never ends.
     #[serde(default)]
     pub until: Option<String>,
     /// Seconds until the next probe may be sent.
@@ -171,7 +173,7 @@ pub struct BreakerView {
     /// What happens next, in words.
     #[serde(default)]
     pub next: Option<String>,
-    /// The operator's change that forced it; absent where nobody did.
+    /// The operator's change that forced it. Absent if it is not forced.
     #[serde(default)]
     pub forced: Option<Change>,
 }
@@ -183,7 +185,7 @@ pub struct WindowView {
     pub ok: u32,
     /// The number of bad calls.
     pub bad: u32,
-    /// The bad calls by kind, for example `31 timeouts, 4 × 503`; absent where there are none.
+    /// The bad calls by kind, for example `31 timeouts, 4 × 503`. Absent if there are none.
     #[serde(default)]
     pub failures: Option<String>,
 }
@@ -207,16 +209,16 @@ pub struct LimitView {
     pub queue: u32,
 }
 
-/// What callers were last told instead of an answer of the dependency, for one reason.
+/// The refusals for one reason: what callers were last sent instead of an answer of the dependency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalView {
     /// The reason, as in the header `seawall-reason`.
     pub reason: String,
-    /// When a caller was last told so, in the form of RFC 3339.
+    /// When a caller last got this refusal, in the form of RFC 3339.
     pub at: String,
     /// The explanation that this caller got.
     pub why: String,
-    /// How often callers were told so since the start.
+    /// How many callers got this refusal since the start.
     pub times: u64,
 }
 
@@ -228,7 +230,7 @@ pub struct OperationView {
     /// The method and the path that it matches; absent for `other`.
     #[serde(default, rename = "match")]
     pub pattern: Option<String>,
-    /// `safe`, `idempotent`, `keyed` or `none`; absent for `other`, where the method decides.
+    /// `safe`, `idempotent`, `keyed` or `none`. Absent for `other`, since its calls take the idempotency of their method.
     #[serde(default)]
     pub idempotency: Option<String>,
     /// The most attempts that a call may make.
@@ -237,12 +239,12 @@ pub struct OperationView {
     pub connect_ms: u64,
     /// The longest time without progress.
     pub read_ms: u64,
-    /// How long the whole call may take; `null` where nothing bounds it.
+    /// How long the whole call may take. `null` means that there is no bound.
     #[serde(default)]
     pub total_ms: Option<u64>,
 }
 
-/// The time now by two clocks that are read together: that of the guards and the wall clock.
+/// The present time by two clocks that are read together: the clock of the guards and the wall clock.
 #[derive(Clone, Copy)]
 struct Moment {
     time: Time,
@@ -340,7 +342,7 @@ fn operations(settings: &config::Dependency) -> Vec<OperationView> {
     named.chain([other]).collect()
 }
 
-/// What is told of an operation with these settings, as if it had no pattern: `other`.
+/// The view of an operation with these settings and without a pattern, as for `other`.
 fn brief(timeout: &Timeouts, retry: &config::Retry) -> OperationView {
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     OperationView {
@@ -357,7 +359,7 @@ fn brief(timeout: &Timeouts, retry: &config::Retry) -> OperationView {
 /// The most keys that are listed for each endpoint.
 const MOST_KEYS: usize = 100;
 
-/// What was read of one endpoint's guards under their lock. The words are made after the lock is released.
+/// What was read of one endpoint's guards under their lock. The texts are made after the lock is released.
 struct SeenEndpoint {
     own: SeenBreaker,
     cooling: Option<CoolingSeen>,
@@ -369,7 +371,8 @@ struct SeenEndpoint {
 
 impl SeenEndpoint {
     fn of(guards: &mut EndpointGuards, now: Time) -> SeenEndpoint {
-        // The keys that matter most are read first, and no more than are listed, since every call waits meanwhile.
+        // Every call waits while this lock is held. So only as many keys are read as are listed, the most important ones
+        // first.
         let (mut breakers, mut flowing) = (Vec::new(), Vec::new());
         guards.each_breaker(now, |key, breaker, cooling| {
             let flows = breaker.is_closed() && cooling.is_none();
@@ -494,8 +497,8 @@ impl SeenBreaker {
     }
 }
 
-/// How bad a state is for the callers; a higher number is worse. A breaker that was forced open counts as less bad than one
-/// that opened by itself, since an operator knows of it.
+/// How bad a state is for the callers. A higher number is worse. A breaker that was forced open counts as less bad than one
+/// that opened by itself, since an operator knows about it.
 fn badness(state: BreakerState) -> u8 {
     match state {
         BreakerState::Open => 4,
@@ -523,7 +526,7 @@ fn why(opening: &Opening) -> String {
     words
 }
 
-/// What happens next to a breaker, in words.
+/// What a breaker does next, in words.
 fn next(state: BreakerState, left: Option<Duration>, probes: u32) -> Option<String> {
     let good = if probes == 1 {
         "1 good answer closes it".to_owned()

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// `400 ms`, `12 s`, `5 min`, `3 h`, `2 days`: one figure, rounded up, so that nothing is promised too early.
+/// A duration in words, for example `400 ms`, `12 s`, `5 min`, `3 h` or `2 days`. It is rounded up to one figure, so that no
+/// time is promised that is too short.
 #[must_use]
 pub fn in_words(span: Duration) -> String {
     const MINUTE: u128 = 60_000;

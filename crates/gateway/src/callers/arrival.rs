@@ -1,4 +1,5 @@
-//! What happens to a connection before its first request, and to connections that are too many or come too late.
+//! What happens to a connection before its first request, to connections for which there is no room, and to connections that
+//! come while the gateway stops.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use tokio::sync::watch;
 
 use super::patience::{IDLE, SETTLE};
 
-/// Whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4); nothing where it ends, or sends too little
-/// in time.
+/// Whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4). `None` if the connection ends, or sends too
+/// little in time.
 ///
 /// The first byte may take as long as the pause between two calls, or until a drain closes idle connections. The rest of a
 /// preface may take as long as a head.
@@ -22,7 +23,7 @@ pub(crate) async fn speaks_http2(
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut seen = [0; PREFACE.len()];
     let leaving = async {
-        // If the sender is gone, the gateway stops, too.
+        // An error means that the sender is gone. Then the gateway stops, too.
         let _ = stop.wait_for(|stop| *stop).await;
         tokio::time::sleep(SETTLE).await;
     };
@@ -43,14 +44,15 @@ pub(crate) async fn speaks_http2(
         if tokio::time::Instant::now() >= end {
             return None;
         }
-        // A part of the preface is here. The socket stays readable, so nothing wakes this task when more comes.
+        // Only a part of the preface has come. The socket stays readable, so nothing wakes this task when more comes.
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
         n = tcp.peek(&mut seen).await.ok()?;
     }
 }
 
-/// Tells a caller that there are more connections than are allowed. Without that, it would wait in silence.
+/// Answers a caller with a 503, because there is no room for its connection. Without this answer the caller would wait and
+/// never learn why.
 pub(crate) fn turn_away(tcp: &TcpStream, reason: Reason) {
     let full = format!(
         "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 1\r\n\

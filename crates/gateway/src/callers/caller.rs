@@ -1,8 +1,8 @@
-//! One caller's connection, as it is seen from outside its task: what it does, since when, and for how long it may do so.
+//! One caller's connection, as it is seen from outside its task: what the caller does, since when, and how long it may take.
 //!
-//! Everything that a caller holds must be given back at a time that does not depend on the caller. A deadline in a future
-//! that hyper polls does not ensure that. hyper does not ask a body for more while its caller takes nothing, and does not look
-//! at the socket while an upload stands still. So each worker looks at its connections four times a second
+//! Everything that a caller holds must be given back at a time that does not depend on the caller. A deadline in a future that
+//! hyper polls does not ensure that. hyper does not ask a body for more while its caller takes nothing, and does not look at
+//! the socket while an upload stands still. So each worker looks at its connections four times a second
 //! ([`Caller::look_after`]).
 
 pub(crate) mod io;
@@ -29,38 +29,40 @@ pub(crate) struct Caller {
     probe: Probe,
     task: Task,
     phase: AtomicU8,
-    /// During a call: when the call must be over. In every other phase: when the phase began. Nanoseconds of the clock.
+    /// During a call: the time by which the call must be over. In every other phase: the time when the phase began. In
+    /// nanoseconds of the clock.
     marked: AtomicU64,
-    /// The number of requests that hyper has handed over so far.
+    /// The number of requests that hyper has passed to the gateway so far.
     requests: AtomicU64,
-    /// The first request, counted from 1, from which on the bytes that were sent have two readings.
+    /// The number of the first request that has two readings, counted from 1. All later requests count as doubtful, too.
     doubtful_from: AtomicU64,
-    /// Whether that request has two readings because of a `#` in its target.
+    /// Whether the first doubtful request has two readings because of a `#` in its target.
     fragment: AtomicBool,
-    /// Whether a head has begun and is not complete.
+    /// Whether the beginning of a head has come, but not its end.
     in_head: AtomicBool,
     /// The streams, on HTTP/2.
     streams: Option<Box<Streams>>,
     /// Whether the connection was closed because of too many control frames.
     flooded: AtomicBool,
-    /// The status with which hyper refused a head that it could not read; zero where it refused none.
+    /// The status with which hyper refused a head that it could not read. Zero if it refused none.
     unread: AtomicU16,
-    /// Whether the socket takes nothing at the moment.
+    /// Whether the socket accepts no more bytes at the moment.
     blocked: AtomicBool,
     standstill: Mutex<Standstill>,
     /// Whether bytes could not be written.
     write_failed: AtomicBool,
-    /// The number of bytes that the socket will have accepted when it has taken the last piece of a body.
+    /// The number of written bytes, counted since the connection began, at which the socket has taken the whole last piece of
+    /// a body.
     owed: AtomicU64,
     /// Whether a body waits until the socket has taken the piece that hyper holds.
     body_waits: AtomicBool,
     body: Mutex<Option<Waker>>,
 }
 
-/// The task that a connection lives in, once it is known.
+/// The task that serves a connection. It is set as soon as the task is spawned.
 pub(crate) type Task = Arc<OnceLock<AbortHandle>>;
 
-/// Since when the bytes that wait to be written have not moved, as far as the looks from outside have seen.
+/// Since when the bytes that wait to be written have not moved. The state is updated only by [`Caller::look_after`].
 #[derive(Debug, Default)]
 struct Standstill {
     moved: u64,
@@ -70,7 +72,7 @@ struct Standstill {
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const CALL: u8 = 2;
-/// The call is over, and the connection has been idle since some moment after the last look.
+/// The call is over. The connection has been idle since some moment after the last look from outside.
 const FREED: u8 = 3;
 /// The connection has been told to close.
 const LEAVING: u8 = 4;
@@ -99,41 +101,43 @@ impl Caller {
         }
     }
 
-    /// A head has been read, and the call must be over at `end_by`. A later time takes the place of an earlier one.
+    /// Notes that a head has been read, and that the call must be over at `end_by`. A second call of this function replaces
+    /// the time of the first.
     pub(crate) fn ends_by(&self, end_by: Time) {
         self.phase.store(CALL, Relaxed);
         self.marked.store(end_by.as_nanos(), Relaxed);
     }
 
-    /// The answer is handed over to be written. The next look from outside notes the time, so that the clock is not asked here.
+    /// Notes that the answer has been passed on to be written. The clock is not read here: the next look from outside notes
+    /// the time.
     pub(crate) fn call_over(&self) {
         self.phase.store(FREED, Relaxed);
     }
 
-    /// Counts a request that hyper hands over, and returns whether it has two readings. For HTTP/1 only, where requests are
-    /// handed over in the order in which they were read, and by one task.
+    /// Counts a request that hyper passes on, and returns whether it has two readings. This is for HTTP/1 only, where one task
+    /// passes requests on in the order in which they were read.
     pub(crate) fn next_is_doubtful(&self) -> bool {
         let number = self.requests.load(Relaxed) + 1;
         self.requests.store(number, Relaxed);
         number >= self.doubtful_from.load(Relaxed)
     }
 
-    /// Whether the first request with two readings has them because of a `#` in its target.
+    /// Whether the first doubtful request has two readings because of a `#` in its target.
     pub(crate) fn sent_fragment(&self) -> bool {
         self.fragment.load(Relaxed)
     }
 
-    /// Lets the connection end with a reset, since the answer that was sent is not whole.
+    /// Makes the connection end with a reset, because the answer that was sent is incomplete.
     pub(crate) fn reset_at_the_end(&self) {
         self.meter.reset_on_drop(true);
     }
 
-    /// Notes that a piece of a body of this length is handed over to be written.
+    /// Notes that a piece of a body with this length is passed on to be written.
     pub(crate) fn owe(&self, bytes: usize) {
         self.owed.store(self.meter.accepted() + bytes as u64, Relaxed);
     }
 
-    /// Whether the socket has yet to take some of the last piece.
+    /// Whether the socket has not taken all of the last piece yet.
     pub(crate) fn owes(&self) -> bool {
         self.meter.accepted() < self.owed.load(Relaxed)
     }
@@ -144,7 +148,7 @@ impl Caller {
         self.body_waits.store(true, Relaxed);
     }
 
-    /// Wakes the body that waits, because the socket has taken more, or has failed.
+    /// Wakes the task that waits to send more of an answer's body: the socket has taken more bytes, or has failed.
     fn has_taken(&self) {
         if self.body_waits.load(Relaxed) {
             self.body_waits.store(false, Relaxed);
@@ -154,7 +158,7 @@ impl Caller {
         }
     }
 
-    /// Whether some bytes of an answer were never written. It is asked when the connection is over.
+    /// Whether some bytes of an answer were never written. This is called when the connection is over.
     pub(crate) fn lost_bytes(&self) -> bool {
         self.write_failed.load(Relaxed) || self.owes() || self.meter.unwritten() > 0
     }
@@ -169,7 +173,7 @@ impl Caller {
         self.streams.as_deref()
     }
 
-    /// Why hyper refused a head on this connection; nothing where it read all of them.
+    /// Why hyper refused a head on this connection. `None` if it refused none.
     pub(crate) fn unread(&self) -> Option<&'static str> {
         let status = StatusCode::from_u16(self.unread.load(Relaxed)).ok()?;
         Some(unread::why(status))
@@ -180,8 +184,9 @@ impl Caller {
         self.flooded.load(Relaxed)
     }
 
-    /// Looks after the connection from outside its task. Ends it where a head takes too long, where a call is past its deadline
-    /// because its caller does not read, where the caller has left or takes nothing, and where it has been idle for too long.
+    /// Looks after the connection from outside its task. The connection is ended if a head takes too long, if a call is past
+    /// its deadline because its caller does not read, if the caller has left or takes no bytes, or if the connection has been
+    /// idle for too long.
     pub(crate) fn look_after(&self, now: Time, limits: &Patience) {
         let still = self.stands_still(now);
         if still.is_some_and(|still| still > patience::UNREAD) {
@@ -224,7 +229,7 @@ impl Caller {
             self.marked.store(now.as_nanos(), Relaxed);
         };
         match phase {
-            // All that is left is the answer that a late caller does not take.
+            // Nothing is left but an answer that a late caller does not take.
             _ if !busy && forlorn => self.end(),
             HEAD if self.in_head.load(Relaxed) => {
                 if since > limits.head {
@@ -246,8 +251,8 @@ impl Caller {
         }
     }
 
-    /// For how long the socket has taken nothing, where bytes wait to be written; nothing where none wait. Of a piece of a body it
-    /// must take all to count as moving.
+    /// For how long the socket has taken nothing although bytes wait to be written. `None` if no bytes wait. While a piece of
+    /// a body waits, progress means that the socket has taken the whole piece.
     fn stands_still(&self, now: Time) -> Option<Duration> {
         let owes = self.owes();
         if !owes && !self.blocked.load(Relaxed) && self.meter.unwritten() == 0 {
@@ -262,8 +267,8 @@ impl Caller {
         Some(now.since(*seen.since.get_or_insert(now)))
     }
 
-    /// Ends the task of a caller that is gone. hyper does not look at the socket while an upload stands still, so it would not
-    /// notice.
+    /// Ends the task of a caller that has left. hyper would not notice, since it does not look at the socket while an upload
+    /// stands still.
     fn left(&self) {
         if let Some(task) = self.task.get() {
             task.abort();

@@ -1,4 +1,4 @@
-//! File descriptors: how many there may be, and what the last ones are kept for.
+//! File descriptors: how many there may be, and what the last of them are kept for.
 //!
 //! The obvious gateway lets callers in until `accept` fails. By then no descriptor is left for connections to its
 //! dependencies. The callers that it let in wait in vain, and its operators cannot ask it what is wrong. So this program
@@ -10,7 +10,8 @@
 //! - Of the rest, callers get what the configured dependencies cannot use, and at least half in any case. A caller over
 //!   HTTP/1.1 makes one call at a time, so a caller that is let in finds a descriptor for its call.
 //!
-//! A caller for which there is no room gets an answer that says so: for as long as that takes, there is a descriptor.
+//! A caller for which there is no room gets an answer that says so. Its connection uses a descriptor only until that answer is
+//! sent.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -35,26 +36,29 @@ static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// The descriptors that one worker's runtime holds: two for the poll, its waker, and its end of the signals' pipe.
 const OF_A_RUNTIME: u64 = 4;
-/// Descriptors for connections of the admin side, a file and a lookup. They too get low numbers where such are free.
+/// The number of descriptors for connections of the admin side, a file and a lookup. While low numbers are free, these get low
+/// numbers, too.
 const PASSING: u64 = 4;
-/// The least that is kept back, where an eighth of the limit is less. It is enough for a look at `/livez`, a reload and a
-/// lookup at the same time.
+/// The minimum that is kept back. It applies if an eighth of the limit is less. It is enough for a look at `/livez`, a reload
+/// and a lookup at the same time.
 const LEAST_KEPT: u64 = 16;
-/// The most that is kept back: all connections that the admin side ever takes, and a quarter of that number for the rest.
+/// The maximum that is kept back: one descriptor for each connection that the admin side ever takes, and a quarter of that
+/// number for the rest.
 const MOST_KEPT: u64 = 320;
 
 /// How the descriptors are divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Share {
-    /// The limit of the process's descriptors, as it is now.
+    /// The present limit of the process's descriptors.
     limit: u64,
-    /// Of these, the descriptors that are kept for the admin side, lookups and files.
+    /// The part of `limit` that is kept for the admin side, lookups and files.
     kept: u64,
-    /// Of these, the descriptors that the program holds without any call.
+    /// The part of `limit` that the program holds without any call.
     own: u64,
-    /// Of the rest, the most that callers may use.
+    /// The most descriptors that callers may use. They are taken from what is left of `limit` without `kept` and `own`.
     callers: u64,
-    /// What this configuration may need of the rest: for its callers, and for its connections to dependencies.
+    /// How many descriptors this configuration may need beyond `kept` and `own`: for callers, and for connections to
+    /// dependencies.
     wanted: (u64, u64),
 }
 
@@ -75,7 +79,7 @@ impl Share {
         self.limit.saturating_sub(self.kept).saturating_sub(self.own)
     }
 
-    /// What is wrong with the limit, in words, where it is too small.
+    /// What is wrong with the limit, in words, if it is too small.
     fn too_small(&self, hard: u64) -> Option<String> {
         let Share { limit, kept, own, callers, wanted: (of_callers, of_dependencies) } = *self;
         if of_callers.saturating_add(of_dependencies) <= self.rest() {
@@ -93,8 +97,8 @@ impl Share {
     }
 }
 
-/// Raises the limit as far as the system allows, divides the descriptors, and warns where they are too few. It is called
-/// before anything listens.
+/// Raises the limit as far as the system allows, divides the descriptors, and warns if they are too few. It is called before
+/// anything listens.
 pub(crate) fn divide(settings: &Settings, workers: usize) {
     let (limit, hard) = raise();
     let workers = workers as u64;
@@ -108,18 +112,18 @@ pub(crate) fn divide(settings: &Settings, workers: usize) {
     }
 }
 
-/// The most connections of the admin side, for which there are always descriptors, however many callers there are.
+/// The most connections of the admin side. There are always descriptors for them, however many callers there are.
 pub(crate) fn admin_seats() -> usize {
     ADMIN_SEATS.load(Ordering::Relaxed)
 }
 
-/// Why there is no descriptor for a caller that was just accepted; nothing where there is one. `connected` is the number of
-/// the other callers.
+/// Why there is no descriptor for a caller that was just accepted. `None` if there is one. `connected` is the number of the
+/// other callers.
 pub(crate) fn no_room(tcp: &TcpStream, connected: u64) -> Option<Problem> {
     let why = if connected >= MOST_CALLERS.load(Ordering::Relaxed) {
         format!("{connected} callers are connected, as many as there are file descriptors for")
     } else if is_reserved(tcp) {
-        // Idle connections are given up, so that there is room when this caller comes back.
+        // Idle connections to dependencies are closed, so that there is room when this caller comes back.
         let _freed = give_up_idle();
         "a caller was turned away: all file descriptors but those kept for the admin side are in use"
             .to_owned()
@@ -129,7 +133,7 @@ pub(crate) fn no_room(tcp: &TcpStream, connected: u64) -> Option<Problem> {
     Some(Problem::refused(Reason::OutOfDescriptors, None, why))
 }
 
-/// Raises the soft limit to the hard one, and returns both as they are then.
+/// Raises the soft limit to the hard limit, and returns both as they are afterwards.
 fn raise() -> (u64, u64) {
     let before = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: before.maximum, maximum: before.maximum };
@@ -143,7 +147,7 @@ fn raise() -> (u64, u64) {
     (now.current.unwrap_or(u64::MAX), now.maximum.unwrap_or(u64::MAX))
 }
 
-/// The descriptors that the program holds once it serves, without any call.
+/// The number of descriptors that the program holds once it serves, without any call.
 fn own(settings: &Settings, workers: u64) -> u64 {
     // The kernel gives out the lowest free number, so this file's number is the count of those in use.
     let now = File::open("/dev/null").map_or(0, |file| file.as_raw_fd());
@@ -152,7 +156,7 @@ fn own(settings: &Settings, workers: u64) -> u64 {
     u64::try_from(now).unwrap_or(0) + workers * (doors + OF_A_RUNTIME) + 1 + PASSING
 }
 
-/// The most connections that the configuration allows: those of callers, and those to dependencies.
+/// The most connections that the configuration allows: first those of callers, then those to dependencies.
 fn wanted(settings: &Settings, workers: u64) -> (u64, u64) {
     let callers = settings.gateway.limits.connections as u64;
     let dependencies = settings.dependencies.iter().map(|dependency| {
@@ -175,13 +179,13 @@ mod tests {
     #[test]
     fn callers_get_what_dependencies_cannot_want_and_at_least_half() {
         for (limit, own, wanted, kept, callers) in [
-            // There is room for all: only the configuration bounds the callers.
+            // There is room for all, so only the configuration bounds the callers.
             (20_000, 40, (10_000, 1_128), 320, 18_512),
             (1_048_576, 40, (10_000, 1_128), 320, 1_047_088),
             (1_024, 40, (10_000, 1_128), 128, 428),
             (256, 31, (50, 1_000), 32, 96),
             (64, 15, (10_000, 1_128), 16, 16),
-            // Even where there is nothing to divide, one caller may try.
+            // Even if no descriptor is left to divide, one caller is admitted.
             (32, 40, (10_000, 1_128), 16, 1),
             (8, 40, (10, 10), 16, 1),
             (u64::MAX, 40, (10_000, u64::MAX), 320, (u64::MAX - 360) / 2),

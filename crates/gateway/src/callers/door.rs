@@ -1,5 +1,5 @@
-//! A door of the gateway: the listener that callers come in by, the gate that decides who may come in, and the dependency that
-//! a request is meant for.
+//! A door of the gateway. It consists of the listener that callers connect to, the gate that decides who may come in, and the
+//! dependency that a request is meant for.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -16,12 +16,12 @@ use crate::running::tokens::TokenFile;
 pub(crate) struct Entrance {
     pub(crate) listener: TcpListener,
     pub(crate) address: SocketAddr,
-    /// The dependency whose own port this is; none for the port that all dependencies share.
+    /// The dependency whose own port this is. `None` for the port that all dependencies share.
     pub(crate) own: Option<String>,
     pub(crate) tokens: Option<TokenFile>,
 }
 
-/// What a listener lets in, and which dependency it leads to.
+/// Which requests a listener lets in, and which dependency it leads to.
 pub(crate) struct Door {
     pub(crate) gate: Gate,
     own: Option<String>,
@@ -34,7 +34,7 @@ impl Door {
         (listener, Door { gate: Gate::new(address, hosts, tokens), own })
     }
 
-    /// Returns the dependency's index, and the path as the dependency knows it.
+    /// Returns the dependency's index, and the path without the dependency's name.
     pub(crate) fn route(
         &self,
         compiled: &Compiled,

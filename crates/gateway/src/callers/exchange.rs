@@ -32,7 +32,8 @@ impl Exchange {
         self.stream.as_ref()
     }
 
-    /// A head has been read, and the call must be over at `end_by`. A later time takes the place of an earlier one.
+    /// Notes that a head has been read, and that the call must be over at `end_by`. A second call of this function replaces
+    /// the time of the first.
     pub(crate) fn ends_by(&self, end_by: Time) {
         match &self.stream {
             Some(stream) => stream.ends_by(end_by),
@@ -40,7 +41,7 @@ impl Exchange {
         }
     }
 
-    /// The request was refused, and the refusal is handed over to be written.
+    /// Notes that the request was refused, and that the refusal is passed on to be written.
     pub(crate) fn refused(&self, now: impl FnOnce() -> Time) {
         match &self.stream {
             Some(stream) => stream.ends_by(now()),
@@ -48,14 +49,15 @@ impl Exchange {
         }
     }
 
-    /// The answer is handed over to be written.
+    /// Notes that the answer is passed on to be written.
     pub(crate) fn call_over(&self) {
         if self.stream.is_none() {
             self.caller.call_over();
         }
     }
 
-    /// Lets the connection end with a reset, since the answer that was sent is not whole. A stream has a reset of its own.
+    /// Makes the connection end with a reset, because the answer that was sent is incomplete. Over HTTP/2 this does nothing,
+    /// since a stream has a reset of its own.
     pub(crate) fn reset_at_the_end(&self) {
         if self.stream.is_none() {
             self.caller.reset_at_the_end();
@@ -79,7 +81,8 @@ where
 {
     fn execute(&self, future: F) {
         let task = tokio::spawn(future);
-        // hyper hands the stream's future over directly after it called the service, and the service has noted the stream by then.
+        // hyper passes the stream's future to this executor directly after it has called the service. By then the service has
+        // noted the stream.
         if let Some(streams) = self.0.streams() {
             streams.watch(task.abort_handle());
         }

@@ -1,11 +1,11 @@
-//! The frames of an HTTP/2 connection, counted beside hyper.
+//! Counts the frames of an HTTP/2 connection, independently of hyper.
 //!
 //! A PING, a SETTINGS or a PRIORITY frame costs its sender nothing, and costs us an answer or some work. hyper's HTTP/2 code
-//! bounds floods of resets and of CONTINUATION frames, but answers every PING and SETTINGS frame. So one connection that
-//! sends nothing else keeps a worker busy. A limit on the rate of such frames is wrong in both directions. Clients that
-//! measure the connection send a PING for each piece of an answer, thousands in a second over loopback; and a slow flood
-//! would pass. So control frames are paid for by what a connection is for. Requests and the bytes of bodies in both
-//! directions earn tokens, control frames use them up, and time gives a few.
+//! bounds floods of resets and of CONTINUATION frames, but answers every PING and SETTINGS frame. So one connection that sends
+//! nothing else keeps a worker busy. A limit on the rate of such frames is wrong in two ways. It would hit honest clients,
+//! which measure the connection with a PING for each piece of an answer (over loopback, thousands in a second). And a slow
+//! flood would pass. So a connection has to earn its control frames by useful work. Requests, and the bytes of bodies in both
+//! directions, earn tokens; each control frame costs tokens; and a few tokens come with time.
 //!
 //! Only the nine bytes before each frame are read here (RFC 9113, section 4.1). Malformed frames are left to hyper.
 
@@ -56,7 +56,7 @@ impl Frames {
         Frames { head: [0; HEAD], have: 0, left: 0, in_headers: false, last_stream: 0 }
     }
 
-    /// Follows the next bytes, and calls `tell` for each frame as soon as its head is complete.
+    /// Follows the next bytes, and calls `tell` with each frame's head as soon as that head is complete.
     pub(crate) fn read(&mut self, mut bytes: &[u8], mut tell: impl FnMut(FrameHead)) {
         while !bytes.is_empty() {
             if self.left > 0 {
@@ -86,12 +86,12 @@ impl Frames {
         self.have == 0 && self.left == 0
     }
 
-    /// Whether the head of a request has begun and is not complete.
+    /// Whether the beginning of a request's head has come, but not its end.
     pub(crate) fn is_in_head(&self) -> bool {
         self.in_headers
     }
 
-    /// The highest number of a stream that was opened.
+    /// The highest stream number that was opened.
     pub(crate) fn last_stream(&self) -> u32 {
         self.last_stream
     }
@@ -121,8 +121,8 @@ pub(crate) struct Purse {
 
 /// The most that can be saved: two thousand PINGs, which are a few milliseconds of work.
 const MOST: i64 = 4 * 2000;
-/// What time gives: a hundred PINGs a second. That is hardly any work, and more than any client sends that has nothing else
-/// to do.
+/// The tokens that come with each second: enough for a hundred PINGs. That is hardly any work, and more than an otherwise idle
+/// client sends.
 const EACH_SECOND: i64 = 4 * 100;
 
 impl Purse {
@@ -138,9 +138,9 @@ impl Purse {
             DATA if frame.flags & END_STREAM != 0 => 0,
             // hyper's own HTTP/2 code bounds floods of these frames.
             RST_STREAM | CONTINUATION => 0,
-            // Clients send several of these for each piece of an answer that they take.
+            // Clients send several of these frames for each piece of an answer that they take.
             WINDOW_UPDATE => -1,
-            // Each of these is applied to all streams, and acknowledged.
+            // Each of these frames is applied to all streams, and acknowledged.
             SETTINGS => -8,
             _ => -4,
         });
@@ -157,7 +157,8 @@ impl Purse {
         self.tokens = self.tokens.saturating_add(tokens).min(MOST);
     }
 
-    /// Whether the purse is used up. The clock is asked only when it would be without the tokens that time gives.
+    /// Whether the purse is used up. The tokens for the time that has passed are added only if the purse would be empty
+    /// without them. So the clock is seldom read.
     pub(crate) fn is_empty(&mut self, now: impl FnOnce() -> Time) -> bool {
         if self.tokens >= 0 {
             return false;
@@ -170,7 +171,7 @@ impl Purse {
     }
 }
 
-/// What this number of bytes of a body earns: a PING, and one more for each 256 bytes.
+/// The tokens that this number of bytes of a body earns: as many as one PING costs, and as many again for each 256 bytes.
 fn earned(bytes: u32) -> i64 {
     4 * (1 + i64::from(bytes / 256))
 }
@@ -218,7 +219,7 @@ mod tests {
 
     const PING: FrameHead = FrameHead { length: 8, kind: 6, flags: 0, stream: 0 };
 
-    /// The number of PINGs that pass at this time before the purse is empty.
+    /// The number of PINGs that pass at the time `now` before the purse is empty.
     fn pings(purse: &mut Purse, now: Time) -> usize {
         (0..10_000)
             .take_while(|_| {
@@ -233,7 +234,8 @@ mod tests {
         let mut purse = Purse::new(Time::from_millis(0));
         assert_eq!(pings(&mut purse, Time::from_millis(0)), 2000);
         assert_eq!(pings(&mut purse, Time::from_millis(1000)), 99);
-        // One PING finds the purse empty. A long time later it is as full as it can ever be.
+        // The first PING finds the purse empty. Only then are the tokens for the time added, as many as the purse can hold. So
+        // one PING more passes than a full purse pays for.
         assert_eq!(pings(&mut purse, Time::from_millis(3_600_000)), 2001);
     }
 

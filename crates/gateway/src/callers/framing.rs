@@ -1,11 +1,11 @@
 //! Where one message of a caller ends and the next head begins, read strictly.
 //!
-//! hyper reads heads as leniently as RFC 9112 allows. With both `Transfer-Encoding` and `Content-Length` it takes the
-//! first and drops the second, two equal lengths become one, and a line may end without its carriage return. A proxy
-//! before us may have read the same bytes the other way round, and that difference is how requests are smuggled. By the
-//! time that hyper calls us, it has dropped the evidence. The obvious cure, a look at the first bytes after each answer,
-//! misses the heads that travel behind another request in one packet. So every byte is followed here: heads line by line,
-//! bodies by their length or their chunks.
+//! hyper reads heads as leniently as RFC 9112 allows. If a head has both `Transfer-Encoding` and `Content-Length`, hyper uses
+//! the first and drops the second. It makes one length of two equal ones, and accepts a line that ends without a carriage
+//! return. A proxy before us may have read the same bytes the other way round, and attackers use that difference to smuggle
+//! requests. When hyper calls us, nothing of this can be seen any more. The obvious cure, a look at the first bytes after each
+//! answer, misses the heads that travel behind another request in one packet. So every byte is followed here: heads line by
+//! line, bodies by their length or their chunks.
 //!
 //! This code never answers a request. It only notes from which request on the bytes have two readings. When it can no longer
 //! tell where a message ends, every later request is doubtful. So a request that hyper and this code read differently is
@@ -22,7 +22,7 @@ pub struct Framing {
     head_limit: usize,
     heads: u64,
     doubtful: Option<u64>,
-    /// Whether the doubtful request is so because of a fragment in its target.
+    /// Whether the first doubtful request has two readings because of a fragment in its target.
     fragment: bool,
 }
 
@@ -30,22 +30,22 @@ pub struct Framing {
 enum State {
     /// Within a head, or before one.
     Head,
-    /// Within a body, with this number of bytes left.
+    /// Within a body of which this number of bytes has yet to come.
     Data(u64),
-    /// Within the line that tells a chunk's size.
+    /// Within the line that gives a chunk's size.
     Size,
-    /// Within a chunk, with this number of bytes left of its data and the line end behind them.
+    /// Within a chunk. This number of bytes has yet to come, including the line end after the data.
     Chunk(u64),
-    /// Behind the last chunk, where trailers may come.
+    /// After the last chunk, where trailers may come.
     Trailers,
-    /// What comes has no meaning that can be relied on.
+    /// The framing is lost: no meaning of the bytes that follow can be relied on.
     Lost,
 }
 
 /// What a head has said so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
-    /// The number of bytes in its complete lines.
+    /// The number of bytes in those lines of the head that are complete.
     bytes: usize,
     /// Whether it has two readings.
     doubtful: bool,
@@ -70,19 +70,20 @@ impl Framing {
         }
     }
 
-    /// The number of the first request that has two readings, counted from 1. All requests behind it count as doubtful, too.
+    /// The number of the first request that has two readings, counted from 1. All later requests count as doubtful, too.
     #[must_use]
     pub fn doubtful_from(&self) -> Option<u64> {
         self.doubtful
     }
 
-    /// Whether the doubtful request is so because of a `#` in its target, where hyper cuts the target off.
+    /// Whether the first doubtful request has two readings because of a `#` in its target. hyper ends the target at that
+    /// character.
     #[must_use]
     pub fn is_fragment(&self) -> bool {
         self.fragment
     }
 
-    /// Whether a head has begun and is not complete.
+    /// Whether the beginning of a head has come, but not its end.
     #[must_use]
     pub fn is_in_head(&self) -> bool {
         self.state == State::Head && (self.head.bytes > 0 || !self.line.is_empty())
@@ -115,7 +116,7 @@ impl Framing {
         }
     }
 
-    /// Takes the rest of a line, as far as it is there, and returns the bytes behind it.
+    /// Takes the rest of a line, as far as it has come, and returns the bytes after it.
     fn read_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             if self.head.bytes + self.line.len() + bytes.len() > self.head_limit {
@@ -189,7 +190,7 @@ impl Framing {
         }
     }
 
-    /// From here on nobody can tell where a message ends.
+    /// Notes that from here on nobody can tell where a message ends.
     fn lose(&mut self) {
         self.line = Vec::new();
         self.state = State::Lost;
@@ -232,8 +233,8 @@ impl Head {
     }
 }
 
-/// The value of a line whose name is `name`. Where whitespace stands before the colon, some programs take it for a part of
-/// the name and some ignore it. The value is then all that follows the name, which is no valid value of any field.
+/// The value of a line whose name is `name`. If there is whitespace before the colon, some programs take it for a part of the
+/// name, and some ignore it. Then the returned value is everything after the name, which is not a valid value of any field.
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (found, rest) = line.split_at_checked(name.len())?;
     if !found.eq_ignore_ascii_case(name) {

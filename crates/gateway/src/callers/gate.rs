@@ -1,5 +1,5 @@
-//! Decides who may call. The data port adds credentials to what passes, so no web page may reach it: neither a page of
-//! another origin, nor a page whose own name was made to point here (DNS rebinding).
+//! Decides who may call. The data port adds credentials to the requests that it passes on, so no web page may reach it:
+//! neither a page of another origin, nor a page whose own name was made to point here (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -45,7 +45,8 @@ impl Gate {
         self.admit_host(host, headers).map_err(Kept::Outside)
     }
 
-    /// Whether the request names this listener in its one Host and nowhere else. Then there is nothing to parse.
+    /// Whether the request has exactly one Host, which names this listener, and no authority in its target. Then nothing has
+    /// to be parsed.
     fn says_the_usual(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(header::HOST).iter();
         let usual = hosts.next().is_some_and(|host| host.as_bytes() == self.usual.as_bytes());

@@ -1,4 +1,4 @@
-//! The side that applications call: connections as they come in, who may call, and where each message ends.
+//! The side that applications call: accepts connections, decides who may call, and finds where each message ends.
 
 pub(crate) mod arrival;
 pub(crate) mod caller;

@@ -1,9 +1,9 @@
-//! For tests: the time between a request's parsed head and its written answer.
+//! For tests: measures the time between a request's parsed head and its written answer.
 //!
-//! A caller's own clock also measures how long the callers before it took, and how long the caller waited for the processor.
-//! So the worker's thread measures by itself. Each time that a head was parsed, and each time that the thread parks, it
-//! looks at what its connections have written since. The time in which the thread was ready, but something else had the
-//! processor, for example a test's thousand callers, is counted separately.
+//! A caller's own clock is not good enough. It also counts the time for the callers before this one, and the time in which the
+//! caller itself waited for the processor. So the worker's thread measures by itself. Each time that a head was parsed, and
+//! each time that the thread parks, it looks at what its connections have written since. Sometimes the thread is ready, but
+//! something else has the processor, for example a test's thousand callers. That time is counted separately.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -16,17 +16,17 @@ use crate::callers::caller::Caller;
 /// A request that was answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lap {
-    /// From the parsed head until its answer was seen to be with the kernel.
+    /// The time from the parsed head until the thread saw that the kernel had the answer.
     pub(crate) took: Duration,
-    /// The part of this time in which the thread was ready to run and did not run.
+    /// The part of `took` in which the thread was ready to run and did not run.
     pub(crate) displaced: Duration,
-    /// The number of other heads that were parsed meanwhile.
+    /// The number of other heads that were parsed in this time.
     pub(crate) others: usize,
 }
 
 struct RunningLap {
     caller: Arc<Caller>,
-    /// The number of bytes that its connection had written before.
+    /// The number of bytes that its connection had written before the head was parsed.
     written: u64,
     began: Instant,
     displaced: Duration,
@@ -41,7 +41,8 @@ struct Laps {
 }
 
 impl Laps {
-    /// For how long this thread has been ready to run and did not run, as the kernel counts it; zero where it does not count.
+    /// For how long this thread has been ready to run and did not run, as the kernel counts it. Zero if the kernel does not
+    /// count it.
     fn displaced(&mut self) -> Duration {
         let mut told = || {
             let file = match &self.schedule {

@@ -21,9 +21,9 @@ use super::patience::{LATE, UNREAD};
 pub(crate) struct Stream {
     /// When the stream must be over, in nanoseconds of the clock.
     end_by: AtomicU64,
-    /// The number of pieces of the answer that were handed over.
+    /// The number of pieces of the answer that were passed to hyper.
     pieces: AtomicU64,
-    /// Whether the last of them has not been taken yet.
+    /// Whether the caller has not taken the last of these pieces yet.
     owes: AtomicBool,
     /// Whether the stream is being ended because it is late.
     late: AtomicBool,
@@ -40,12 +40,12 @@ impl Stream {
         self.late.load(Relaxed)
     }
 
-    /// Notes that the caller has taken the pieces that were handed over before.
+    /// Notes that the caller has taken the pieces that were passed to hyper before.
     pub(crate) fn has_taken(&self) {
         self.owes.store(false, Relaxed);
     }
 
-    /// Notes that a piece of the answer is handed over.
+    /// Notes that a piece of the answer is passed to hyper.
     pub(crate) fn handed(&self) {
         self.pieces.store(self.pieces.load(Relaxed) + 1, Relaxed);
         self.owes.store(true, Relaxed);
@@ -58,7 +58,7 @@ pub(crate) struct Streams {
     /// The stream whose task is about to be spawned.
     next: Mutex<Option<Arc<Stream>>>,
     all: Mutex<Vec<Watched>>,
-    /// Whether a stream was ended because it was late, and some bytes have waited to be written ever since.
+    /// Set when a stream is ended because it is late. Cleared as soon as no bytes wait to be written.
     late: AtomicBool,
     leave: Notify,
 }
@@ -68,12 +68,12 @@ pub(crate) struct Streams {
 struct Watched {
     task: AbortHandle,
     stream: Arc<Stream>,
-    /// The number of pieces at an earlier look, and the time of that look.
+    /// The number of pieces that an earlier look saw. `since` is the time of that look.
     seen: u64,
     since: Time,
 }
 
-/// The length of the list from which on tasks that have ended are taken out without waiting for the next round.
+/// If the list is this long, tasks that have ended are removed from it without waiting for the next round.
 const LONG: usize = 256;
 
 impl Streams {
@@ -89,7 +89,8 @@ impl Streams {
         stream
     }
 
-    /// Watches the task of the stream that was begun last, if there is one.
+    /// Watches `task` as the task of the stream that [`Streams::next`] made last. Does nothing if that stream has a task
+    /// already.
     pub(super) fn watch(&self, task: AbortHandle) {
         let Some(stream) = self.next.lock().take() else { return };
         let mut all = self.all.lock();
@@ -122,17 +123,17 @@ impl Streams {
         self.late.store(false, Relaxed);
     }
 
-    /// Whether the bytes that wait to be written wait for a caller that was late.
+    /// Whether bytes may wait to be written because a late caller does not take them.
     pub(crate) fn waits_for_late(&self) -> bool {
         self.late.load(Relaxed)
     }
 
-    /// Tells the connection to close when its streams are over.
+    /// Asks the connection to close when its streams are over.
     pub(crate) fn leave(&self) {
         self.leave.notify_one();
     }
 
-    /// Waits until the connection is told to close.
+    /// Waits until the connection is asked to close.
     pub(crate) async fn told_to_leave(&self) {
         self.leave.notified().await;
     }

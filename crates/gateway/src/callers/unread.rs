@@ -1,8 +1,8 @@
-//! A head that hyper cannot read.
+//! A request head that hyper cannot read.
 //!
-//! hyper answers such a head by itself, with a status and nothing else, so nobody learns the reason. Its answer can be
-//! recognised by what it lacks: every answer that we write has the header `seawall-effect`. It is replaced by an answer with
-//! the same status and the reason.
+//! hyper answers such a head by itself, with a status and nothing else, so nobody learns the reason. This answer can be
+//! recognised: it has no header `seawall-effect`, but every answer that we write has one. It is replaced by an answer with the
+//! same status and the reason.
 
 use http::StatusCode;
 use seawall_policy::Reason;
@@ -22,7 +22,7 @@ pub(crate) struct Retold {
 }
 
 impl Retold {
-    /// Our answer in place of hyper's own refusal, where these bytes are one.
+    /// If these bytes are hyper's own refusal of a head, returns our answer that replaces it.
     pub(crate) fn of(bytes: &[u8]) -> Option<Retold> {
         let begins = bytes.starts_with(b"HTTP/1.") && bytes.get(8..10) == Some(b" 4");
         if !begins || bytes.len() > BARE || !bytes.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! `seawall breaker`: an operator opens or closes a breaker by hand, or gives it back to the evidence.
+//! `seawall breaker`: an operator opens or closes a breaker by hand, or lets the results of calls decide again.
 
 use clap::ValueEnum;
 use serde::Deserialize;

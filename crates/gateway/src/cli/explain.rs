@@ -18,7 +18,8 @@ macro_rules! pages {
     };
 }
 
-/// Every word with its page: the reasons, the words for why a call was not repeated, and how an answer may break.
+/// Every word with its page: the reasons, the words for why a call was not repeated, and the ways in which an answer may
+/// break.
 const PAGES: &[(&str, &str)] = pages!["reasons":
     "breaker-open",
     "concurrency-limit",
@@ -58,7 +59,7 @@ const PAGES: &[(&str, &str)] = pages!["reasons":
     "caller",
 ];
 
-/// Words with a page that are not reasons: the effects, and what a breaker says of callers.
+/// Words that have a page but are not reasons: the effects, and what a breaker reports about callers.
 const NOTIONS: &[(&str, &str)] = pages!["words": "applied", "not-applied", "unknown", "callers-left",];
 
 /// All pages.

@@ -1,6 +1,6 @@
-//! How a command ends that did not do what it was told to do.
+//! How a command ends that did not do what was asked.
 
-/// Why a command did not do what it was told to do.
+/// Why a command did not do what was asked.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) code: u8,

@@ -11,8 +11,8 @@ pub(super) fn completions(mut command: Command, shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// The manual page, one for the whole program. The generator makes one page for each command, which mentions the others. A
-/// person who types `man seawall` wants all commands there, so each becomes a part of the section COMMANDS.
+/// The manual page of the whole program. The generator makes one page for each command, which mentions the others. But a
+/// person who types `man seawall` wants to see all commands. So each command becomes a part of the section COMMANDS.
 pub(super) fn page(mut command: Command) -> String {
     command.build();
     let man = Man::new(command.clone());
@@ -66,7 +66,7 @@ fn add_commands(page: &mut String, command: &Command, path: &str) {
     }
 }
 
-/// An argument as it is typed: `-c, --config <FILE>`.
+/// An argument in the form in which it is typed: `-c, --config <FILE>`.
 fn named(argument: &Arg) -> String {
     let short = argument.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
     format!("{short}{argument}")
@@ -76,7 +76,7 @@ fn named(argument: &Arg) -> String {
 fn plain(text: &str) -> String {
     let escaped = text.replace('\\', "\\e").replace('-', "\\-");
     let lines = escaped.lines().filter(|line| !line.trim().is_empty()).map(|line| {
-        // At the beginning of a line, roff takes a point or an apostrophe for a request.
+        // roff takes a full stop or an apostrophe at the beginning of a line for a command of its own.
         if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() }
     });
     lines.collect::<Vec<_>>().join("\n.br\n")

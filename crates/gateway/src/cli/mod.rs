@@ -1,7 +1,7 @@
-//! The command line: each command has a file of its own, and their names and exit codes stand here.
+//! The command line. Each command has a file of its own; their names and exit codes are defined here.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. It is no error when the reader of the output goes away
-//! (`| head`). Colour is for terminals only.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. If the reader of the output goes away (`| head`), that is no
+//! error. Colour is for terminals only.
 
 mod breaker;
 mod check;

@@ -1,7 +1,7 @@
 //! Talks to a gateway's admin side over plain HTTP, with one request on each connection and without an async runtime.
 //!
-//! HTTP/1.0 is enough and keeps this short, since an answer then ends with its connection. An HTTP client library would
-//! bring a second TLS stack, and a pool for a single request.
+//! HTTP/1.0 is enough and keeps this code short, since an answer of HTTP/1.0 ends when its connection ends. An HTTP client
+//! library would bring a second TLS stack, and a pool for a single request.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
@@ -20,7 +20,7 @@ use crate::running::tokens::check_length;
 
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(15);
-/// The most bytes that an answer may have. The answer for a thousand dependencies is many times smaller.
+/// The most bytes that an answer may have (64 MiB). The answer for a thousand dependencies is many times smaller.
 const MOST_ANSWER: u64 = 64 << 20;
 const DEFAULT_PORT: u16 = 80;
 
@@ -72,7 +72,8 @@ impl Remote {
                     .and_then(|text| token_in(&text))
                     .map_err(|why| Failure::misuse(format!("--token-file {}: {why}", path.display())))?,
             ),
-            // A token that was made on this machine is not sent to another one, where the program that listens would learn it.
+            // A token that was made on this machine is not sent to another machine, where the program that listens would learn
+            // it.
             None if remote.is_loopback() => made_token(&default_token_path(remote.port)).ok(),
             None => None,
         };
@@ -84,7 +85,7 @@ impl Remote {
             || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
-    /// Fails if there is no token, before anything is sent.
+    /// Fails if there is no token. It is called before anything is sent.
     pub(super) fn need_token(&self) -> Result<(), Failure> {
         if self.token.is_some() {
             return Ok(());
@@ -173,7 +174,7 @@ fn split(answer: &[u8]) -> Option<(u16, String)> {
     Some((status, String::from_utf8_lossy(&answer[end + 4..]).into_owned()))
 }
 
-/// A mistake in the request counts as wrong usage; everything else is a failure.
+/// Turns a status into the command's result. A mistake in the request counts as wrong usage; every other error is a failure.
 fn judge(status: u16, body: String, shown: &str) -> Result<String, Failure> {
     if status == 200 {
         return Ok(body);

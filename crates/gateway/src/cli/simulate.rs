@@ -109,7 +109,7 @@ fn named(arguments: &SimulateArguments) -> Result<&str, Failure> {
     })
 }
 
-/// Reads a dependency's settings, as a simulation needs them.
+/// Reads a dependency's settings in the form that a simulation needs.
 fn dependency(path: &Path, name: Option<&str>) -> Result<Dependency, Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let loaded = config::load(path, &env)
@@ -160,7 +160,7 @@ fn ask(arguments: &SimulateArguments) -> Result<Ask, Failure> {
     })
 }
 
-/// Shows how far the simulation is, on a terminal only.
+/// Shows the progress of the simulation, on a terminal only.
 fn progress(name: &'static str) -> impl Fn(usize, usize) + Sync {
     let shown = std::io::stderr().is_terminal();
     move |done, runs| {

@@ -1,5 +1,5 @@
-//! `seawall status`: prints one line for each dependency, the worst first, with its state, since when, why, and what comes
-//! next.
+//! `seawall status`: prints one line for each dependency, the worst first. A line has the state, since when and why it holds,
+//! and what comes next.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) fn run(gateway: &RemoteGateway, json: bool) -> Result<(), Failure> {
     terminal::print(&table(overview.dependencies, terminal::colour_on_output()))
 }
 
-/// What there is to say about the gateway itself.
+/// What is to be said about the gateway itself.
 fn banner(overview: &Overview) -> Vec<String> {
     let mut words = Vec::new();
     if overview.draining {
@@ -68,7 +68,7 @@ pub(super) fn table(mut dependencies: Vec<DependencyView>, colour: bool) -> Stri
     lines.collect()
 }
 
-/// The worst endpoint, which the line is about; of two that are equally bad, the first.
+/// The worst endpoint, which the line is about. If two are equally bad, it is the first of them.
 fn worst(dependency: &DependencyView) -> Option<&EndpointView> {
     dependency
         .endpoints
@@ -84,7 +84,7 @@ fn badness(state: &str) -> u8 {
         "half-open" => 3,
         "forced-closed" => 1,
         "closed" => 0,
-        // A state that only a newer gateway knows.
+        // This state is unknown here, so the gateway is newer than this program.
         _ => 2,
     }
 }
@@ -98,7 +98,7 @@ fn facts(dependency: &DependencyView) -> String {
     let mut facts = Vec::new();
     if let Some(endpoint) = worst(dependency) {
         let breaker = &endpoint.breaker;
-        // Each failed probe begins the state anew, but a person wants to know for how long the endpoint has been away.
+        // Each failed probe begins the state anew. But a person wants to know for how long the endpoint has been away.
         let span = breaker.opened_seconds.unwrap_or(breaker.for_seconds);
         let span = Duration::try_from_secs_f64(span).unwrap_or_default();
         let of = dependency.endpoints.len();
@@ -149,7 +149,7 @@ fn lately(endpoint: &EndpointView) -> String {
     }
 }
 
-/// The text in the colour of a state. The word of the state is always there, too.
+/// The text in the colour of a state. The word for the state is always shown as well.
 fn painted(text: &str, state: &str) -> String {
     let colour = match badness(state) {
         0 => "32",

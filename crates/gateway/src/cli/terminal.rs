@@ -4,7 +4,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use super::failure::Failure;
 
-/// Writes to standard output. When the reader has gone away, that is neither a failure nor a panic.
+/// Writes to standard output. If the reader has gone away, that is neither a failure nor a panic.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -31,7 +31,7 @@ pub(super) fn colour_on_errors() -> bool {
     std::io::stderr().is_terminal() && wanted()
 }
 
-/// Whether colour is wanted: not where `NO_COLOR` is set and not empty, and not on terminals without colours.
+/// Whether colour is wanted. It is not if `NO_COLOR` is set and not empty, or if the terminal has no colours.
 fn wanted() -> bool {
     let set = |name, value: Option<&str>| {
         std::env::var_os(name).is_some_and(|found| value.map_or(!found.is_empty(), |value| found == value))

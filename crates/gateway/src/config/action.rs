@@ -1,6 +1,6 @@
 //! Settings of actions that concern the whole gateway: where they are recorded, and how they are compared.
 //!
-//! What is declared of a durable operation is in the crate `seawall-actions`, which also checks it.
+//! The declarations of a durable operation are in the crate `seawall-actions`, which also checks them.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct Ledger {
     pub lease: Duration,
 }
 
-/// What to do when the effect is unknown, by the word in the file.
+/// What to do if the effect is unknown, by the word that stands in the file.
 pub(super) const ON_UNKNOWN: [(&str, OnUnknown); 4] = [
     ("repeat", OnUnknown::Repeat),
     ("confirm", OnUnknown::Confirm),

@@ -10,15 +10,15 @@ use super::settings::Limits;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Where applications call. It is on loopback, since the data port adds credentials and no other machine may reach it unless
-/// the operator says so.
+/// The address that applications call. It is on loopback, because the data port adds credentials: other machines must not
+/// reach it unless the operator says so.
 pub const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8400);
-/// Where people and monitoring look. It is a port of its own, so that a firewall can tell it from the data port.
+/// The address that people and monitoring use. It has a port of its own, so that a firewall can tell it from the data port.
 pub const ADMIN: SocketAddr = SocketAddr::new(LOOPBACK, 8401);
-/// The number of copies of the gateway. With a larger number, each copy repeats more carefully. Too small a number lets
-/// repeats add up to a storm; too large a number only loses some repeats.
+/// The number of copies of the gateway. With a larger number, each copy repeats more carefully. If the number is too small,
+/// repeats can add up to a storm. If it is too large, some repeats are lost.
 pub const INSTANCES: u32 = 1;
-/// How long accepted work may take to finish. It is as long as the default total timeout, so that a restart cuts no call.
+/// How long accepted work may take to finish. It is as long as the default total timeout, so that a restart aborts no call.
 pub const DRAIN: Duration = Duration::from_secs(30);
 
 /// Limits on what callers send.
@@ -27,7 +27,7 @@ pub const LIMITS: Limits = Limits {
     header_bytes: 32 << 10,
     // hyper and most servers allow as many.
     headers: 100,
-    // Bodies stream, so a large body costs no memory. It costs time, which the total timeout bounds.
+    // Bodies are streamed, so a large body costs no memory. It costs time, which the total timeout bounds.
     body: None,
     // Each idle connection costs some kilobytes, so 10 000 cost at most about a hundred megabytes.
     connections: 10_000,
@@ -36,5 +36,5 @@ pub const LIMITS: Limits = Limits {
     header_time: Duration::from_secs(10),
 };
 
-/// The ledger of a gateway that names none: a file beside it.
+/// The ledger of a gateway whose configuration names none. It is a file in the gateway's working folder.
 pub const LEDGER_URL: &str = "sqlite:seawall.db";

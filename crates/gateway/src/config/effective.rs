@@ -21,7 +21,7 @@ use super::values::{show_size, show_time};
 use policies::{show_breaker, show_concurrency, show_retry};
 use words::{durable_follows, otherwise, repeats};
 
-/// The settings in force, as text that ends in a line end.
+/// The settings in force, as text that ends with a line break.
 #[must_use]
 pub fn effective(settings: &Settings) -> String {
     let mut page = Page::default();
@@ -149,7 +149,7 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
     fallback(page, dependency);
 }
 
-/// A request of whose query only names and placeholders are shown, since anything else may be a credential.
+/// A request as it may be shown. Of its query only names and placeholders are kept, since anything else may be a credential.
 fn without_query(request: &str) -> String {
     let Some((path, query)) = request.split_once('?') else { return request.to_owned() };
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
@@ -200,7 +200,7 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     page.line(2, "timeout", rows::show(keys::TIMEOUT, &[], &operation.timeout));
     page.line(2, "retry", show_retry(&operation.retry));
     if let Some(slow) = operation.slow_call {
-        // Only a value that the operation has is shown. The breaker's own holds for every operation.
+        // Only an operation's own value is shown, since the breaker's value holds for every operation.
         page.line(2, "slow_call", show_time(slow));
     }
     if !operation.refuses.is_empty() {
@@ -234,7 +234,7 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     }
 }
 
-/// Shows what is declared for asking, undoing and recording.
+/// Shows what is declared about asking for an action's effect, about undoing it, and about recording it.
 fn action(page: &mut Page, operation: &Operation) {
     if let Some(confirm) = &operation.confirm {
         let shown = format!(

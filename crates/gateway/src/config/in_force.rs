@@ -1,8 +1,8 @@
 //! The settings that are accepted but have no effect yet.
 //!
 //! The whole file is parsed and checked from the first release on, so that a file that was written for a later release is not
-//! an error. But to accept a setting in silence and to do nothing about it would be a lie. So each such setting in a file is
-//! named at start and by `seawall check`. A feature that is built is taken out of the one table here.
+//! an error. But a setting must not be accepted in silence and then do nothing. So each such setting in a file is named at
+//! start and by `seawall check`. When a feature is built, its entry is removed from the table here.
 
 use toml::de::DeValue;
 
@@ -12,16 +12,16 @@ struct NotYet {
     key: &'static str,
     /// The tables in which the key may stand, by the names that `keys` gives them.
     tables: &'static [&'static str],
-    /// The one value that needs no note, if there is one.
+    /// The value that needs no note, if there is one.
     but: But,
-    /// What happens instead: the rest of a sentence that begins with the key.
+    /// What happens instead. This is the rest of a sentence that begins with the key.
     says: &'static str,
 }
 
-/// A value that needs no note, because it asks for what happens anyway.
+/// A value that needs no note, because it asks for what the gateway does anyway.
 #[derive(Clone, Copy)]
 enum But {
-    /// There is none: every value needs a note.
+    /// There is no such value: every value needs a note.
     Nothing,
     /// The value `false`.
     False,
@@ -78,7 +78,8 @@ const NOT_YET: &[NotYet] = &[
     },
 ];
 
-/// What to say of a key that stands in the file with this value, where it is not in force.
+/// The note on a key that stands in the file with this value. `None` if the setting is in force, or if the value needs no
+/// note.
 pub(super) fn not_yet(table: &str, key: &str, value: &DeValue<'_>) -> Option<&'static str> {
     let entry = NOT_YET.iter().find(|entry| entry.key == key && entry.tables.contains(&table))?;
     (!entry.but.is(value)).then_some(entry.says)

@@ -1,7 +1,7 @@
 //! The one table of all that may stand in a file.
 //!
-//! Unknown keys, the nearest valid name, the form of every value and the JSON Schema all come from here, so none of them can
-//! disagree with another. The reader (`read`) asks for values by these names only.
+//! Unknown keys, the nearest valid name, the form of every value and the JSON Schema all come from this table, so they cannot
+//! contradict each other. The reader (`read`) asks for values by these names only.
 
 mod dependency;
 mod gateway;
@@ -73,7 +73,7 @@ pub(super) enum Kind {
     },
     /// A number of tokens, zero or more.
     Tokens,
-    /// A ratio from 0 to 1. Zero is accepted only where it makes sense.
+    /// A ratio from 0 to 1. Zero is accepted only for settings where it makes sense.
     Ratio {
         zero: bool,
     },
@@ -88,7 +88,7 @@ pub(super) enum Kind {
     },
     SizeOrOff,
     Choice(&'static [&'static str]),
-    /// What an answer means that fits no declared answer.
+    /// What an answer means if it fits no declared answer.
     Otherwise,
     HttpVersion,
     Socket,
@@ -99,7 +99,7 @@ pub(super) enum Kind {
     HeaderName,
     HostNames,
     Statuses,
-    /// A list of statuses of failures, 400 to 599. It may be empty.
+    /// A list of failure statuses, from 400 to 599. It may be empty.
     Failures,
     File,
     Pattern,

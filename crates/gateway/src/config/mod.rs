@@ -68,11 +68,12 @@ use values::Wrong;
 pub struct Loaded {
     /// The settings in force.
     pub settings: Settings,
-    /// Remarks, in the order of the file: which settings are not in force yet, and which settings have effects that one may not
-    /// expect.
+    /// Remarks, in the order of the file: which settings are not in force yet, and which settings have effects that a person
+    /// may not expect.
     pub notes: Vec<Note>,
-    /// The files that the settings name and that are read (secrets, certificates, keys, tokens), each with a number for its
-    /// content. The number changes when the content does, and has a meaning in this process only.
+    /// The files that the settings name and that are read (secrets, certificates, keys, tokens). Each has a number for its
+    /// content, or `None` if it cannot be read. The number changes when the content does, and has a meaning in this process
+    /// only.
     pub files: BTreeMap<PathBuf, Option<u64>>,
 }
 
@@ -80,7 +81,7 @@ pub struct Loaded {
 /// folder.
 ///
 /// # Errors
-/// Every mistake of the file, or that it cannot be read.
+/// If the file cannot be read, or if it has mistakes. The report lists all of them.
 pub fn load(path: &Path, env: &Environment<'_>) -> Result<Loaded, Report> {
     parse(&path.display().to_string(), &text(path)?, env)
 }
@@ -88,7 +89,7 @@ pub fn load(path: &Path, env: &Environment<'_>) -> Result<Loaded, Report> {
 /// Reads the text of a file.
 ///
 /// # Errors
-/// The file cannot be read, or is not UTF-8 text.
+/// If the file cannot be read, or is not UTF-8 text.
 pub fn text(path: &Path) -> Result<String, Report> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
@@ -106,7 +107,7 @@ pub fn text(path: &Path) -> Result<String, Report> {
 /// Reads a text. `name` is the name of its file, for messages and for the folder where relative paths begin.
 ///
 /// # Errors
-/// Every mistake of the text.
+/// If the text has mistakes. The report lists all of them.
 pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Report> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let repaired = repaired(text);
@@ -138,7 +139,7 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
     }
     let mut mistakes = without_echoes(text, mistakes, unreadable);
     if mistakes.is_empty() && settings.dependencies.is_empty() {
-        // Most likely the file was emptied. If it were taken, every call would be refused.
+        // Most likely the file was emptied. If it were accepted, every call would be refused.
         let wrong = Wrong::new("no dependency is declared, so there is nothing to call")
             .help("as in [dependency.payments] with url = \"https://api.pay.example\"");
         mistakes.push(Mistake::at(0..0, wrong));
@@ -151,7 +152,8 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
     Ok(Loaded { settings, notes, files: book.files.take() })
 }
 
-/// The text with its open brackets and quotes closed, where it is not TOML and closing them makes it so.
+/// The text with its open brackets and quotes closed. `None` if the text is valid TOML, or if closing them does not make its
+/// mistakes fewer.
 fn repaired(text: &str) -> Option<Repaired> {
     let complaints = |text: &str| DeTable::parse_recoverable(text).1.len();
     let before = complaints(text);
@@ -167,8 +169,8 @@ fn syntax_mistake(source: &str, error: &toml::de::Error) -> Mistake {
     Mistake::at(span, Wrong::new(error.message()))
 }
 
-/// Adds the places that are not even TOML. Of several mistakes on one line only the first is kept, since it is the cause of
-/// the others. Other mistakes on such a line are dropped.
+/// Adds the mistakes in `unreadable`, which are places that are not valid TOML. If a line has several of these, only the first
+/// is kept, since it is the cause of the others. All other mistakes on such a line are dropped.
 fn without_echoes(text: &str, mut mistakes: Vec<Mistake>, unreadable: Vec<Mistake>) -> Vec<Mistake> {
     let line = |mistake: &Mistake| Place::of(text, mistake.span.start).line;
     let mut first = BTreeMap::new();

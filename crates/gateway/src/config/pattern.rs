@@ -1,11 +1,11 @@
 //! `match = "POST /v1/charges/{id}"`: which requests belong to an operation.
 //!
-//! Of two patterns that match one path the narrower one wins, whatever their order in the file. Where neither is narrower, as
-//! with `/a/{x}` and `/{y}/b`, the file is refused. Otherwise an order that nobody wrote down would decide whether a charge
-//! is repeated.
+//! If two patterns match one path, the narrower one wins, whatever their order in the file. If neither is narrower, as with
+//! `/a/{x}` and `/{y}/b`, the file is refused. Otherwise an order that nobody wrote down would decide whether a charge is
+//! repeated.
 //!
-//! Text in a pattern matches every path that servers read as the same text, however it is encoded. [`crate::paths`] says how
-//! a path is read.
+//! Text in a pattern matches every path that servers read as the same text, however it is encoded. [`crate::paths`] says how a
+//! path is read.
 
 use std::fmt;
 
@@ -20,9 +20,10 @@ use crate::paths;
 pub struct Pattern {
     /// The method, matched exactly.
     pub method: Method,
-    /// The parts of the path between slashes. For `/` there are none. A path that ends in a slash ends in an empty literal.
+    /// The parts of the path between slashes. The path `/` has none. If the path ends in a slash, the last segment is an empty
+    /// literal.
     pub segments: Vec<Segment>,
-    /// Whether it ends with `{/}`: the path may end in a slash or not.
+    /// Whether the pattern ends with `{/}`. Then the path may end in a slash or not.
     pub slash: bool,
 }
 
@@ -31,16 +32,16 @@ pub struct Pattern {
 pub enum Segment {
     /// Exactly this text.
     Literal(String),
-    /// `{name}`: any one segment that is not empty.
+    /// `{name}`: any single segment that is not empty.
     One(String),
-    /// `{*name}`: the rest of the path, at least one character. Always last.
+    /// `{*name}`: the rest of the path, with at least one character. It is always the last segment.
     Rest(String),
 }
 
 /// The methods that a pattern may name. CONNECT is never passed on.
 pub(super) const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
 
-/// The method of this name. The error advises the nearest name.
+/// Reads the name of a method. An error suggests the nearest name.
 pub(super) fn method(written: &str) -> Result<Method, Wrong> {
     if METHODS.contains(&written) {
         return Method::from_bytes(written.as_bytes()).map_err(|_| Wrong::new("this is not a method"));
@@ -94,8 +95,8 @@ impl Pattern {
         format!("/{}{}", parts.join("/"), if self.slash { "{/}" } else { "" })
     }
 
-    /// The path in the syntax of the router, in each form in which it can be asked for: as it is written, in its normal form,
-    /// and, where a slash at the end is optional, with that slash too.
+    /// The path in the syntax of the router, once for each form that a request may use: as it is written, in its normal form,
+    /// and, if a slash at the end is optional, also with that slash.
     pub(crate) fn routes(&self) -> Vec<String> {
         let mut routes = Vec::new();
         for segments in self.forms() {
@@ -117,7 +118,7 @@ impl Pattern {
         !self.slash && other.slash && self.method == other.method && other.forms().iter().any(same)
     }
 
-    /// The segments; where a slash may follow, also the segments with that slash.
+    /// The segments of each form. If a slash may follow, the second form ends in that slash.
     fn forms(&self) -> Vec<Vec<Segment>> {
         let mut forms = vec![self.segments.clone()];
         if self.slash {
@@ -133,7 +134,7 @@ impl Pattern {
         self.segments.iter().filter_map(Segment::name)
     }
 
-    /// Whether some request matches both patterns, and neither is the narrower one.
+    /// Whether some request matches both patterns and neither pattern is the narrower one.
     pub(super) fn is_ambiguous_with(&self, other: &Pattern) -> bool {
         let (mine, others) = (self.forms(), other.forms());
         let meet = mine.iter().any(|one| others.iter().any(|two| overlap(one, two)));

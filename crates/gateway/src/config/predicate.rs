@@ -14,7 +14,7 @@ pub(super) type Misplaced = (std::ops::Range<usize>, Wrong);
 
 const KEYS: [&str; 2] = ["status", "json"];
 
-/// Reads one predicate, or a list of which any may match. Returns all mistakes together.
+/// Reads one predicate, or a list of predicates, of which one has to match. Returns all mistakes together.
 pub(super) fn predicates(value: &Spanned<DeValue<'_>>) -> (Vec<Predicate>, Vec<Misplaced>) {
     let mut wrong = Vec::new();
     let found = match value.get_ref() {
@@ -76,8 +76,8 @@ pub(super) fn statuses(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>)
     found
 }
 
-/// Reads what a success means that fits no declared answer. There is no third word, and `not_applied` is not taken for a
-/// misspelling, because no success proves that nothing was done.
+/// Reads what a success means if it fits no declared answer. There are only two words for it. `not_applied` is not treated as
+/// a misspelling of one of them, because no success proves that nothing was done.
 pub(super) fn otherwise(value: &DeValue<'_>) -> Result<Otherwise, Wrong> {
     let both = [Otherwise::Unknown, Otherwise::Applied];
     let written = values::text(value)?;

@@ -1,8 +1,8 @@
 //! Repairs brackets and quotes that are never closed.
 //!
-//! A parser that meets such a mark swallows the lines after it and complains about each of them, and does not name the one
-//! line that is wrong. Here the opening mark is found and closed at the end of its line. So the report names only that mark,
-//! and the rest of the file is judged as it was meant.
+//! A parser takes the lines after such a mark for a part of the value. It reports each of them, but not the one line that is
+//! wrong. Here the opening mark is found and closed at the end of its line. So the report names only that mark, and the rest
+//! of the file is judged as it was meant.
 
 use std::ops::Range;
 
@@ -12,14 +12,14 @@ use super::values::Wrong;
 pub(super) struct Repaired {
     /// The text to read instead.
     pub(super) text: String,
-    /// The open marks, each with its place in the original.
+    /// The open brackets and quotes, each with its place in the original.
     open: Vec<(usize, char)>,
-    /// The places in the original where characters of one byte each were added, in order.
+    /// The places in the original at which a character was added, in order. Each of these characters has one byte.
     added: Vec<usize>,
 }
 
 impl Repaired {
-    /// The text with its open marks closed; `None` where no mark is open.
+    /// The text with its open marks closed. `None` if no mark is open.
     pub(super) fn of(text: &str) -> Option<Repaired> {
         let open = open_marks(text);
         if open.is_empty() {
@@ -62,7 +62,7 @@ fn closing(mark: char) -> char {
     }
 }
 
-/// A line without its comment and the spaces before that.
+/// A line without its comment, and without the spaces before that comment.
 fn code_of(line: &str) -> &str {
     let mut quote = None;
     let mut escaped = false;
@@ -114,8 +114,8 @@ fn open_marks(text: &str) -> Vec<(usize, char)> {
     brackets
 }
 
-/// The length of the string at the beginning of `text`, and whether it is closed. A string of several lines that is not closed
-/// counts as closed, since nobody knows where it was meant to end.
+/// The length of the string at the beginning of `text`, and whether the string is closed. A string of several lines always
+/// counts as closed, since nobody knows where an open one was meant to end.
 fn string_length(text: &str, quote: char) -> (usize, bool) {
     let triple: String = std::iter::repeat_n(quote, 3).collect();
     if let Some(inner) = text.strip_prefix(&triple) {

@@ -22,7 +22,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of byte `at` of `text`. If `at` is beyond the end, the place is the end.
+    /// The place of byte `at` of `text`. If `at` is beyond the end, this is the place of the end.
     #[must_use]
     pub fn of(text: &str, at: usize) -> Place {
         let mut at = at.min(text.len());
@@ -62,11 +62,11 @@ impl fmt::Display for Note {
 /// One mistake: its place, what is wrong, and how to repair it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// Where the mistake begins; `None` where the file itself could not be read.
+    /// Where the mistake begins. `None` if the file itself could not be read.
     pub place: Option<Place>,
     /// What is wrong.
     pub message: String,
-    /// The nearest valid name, the list of valid names, or what to write instead.
+    /// How to repair the mistake: the nearest valid name, the list of valid names, or what to write instead.
     pub help: Option<String>,
     pub(super) span: Range<usize>,
 }
@@ -81,7 +81,7 @@ impl Mistake {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     name: String,
-    /// The text, in which a star stands for every character that may be secret.
+    /// The text, with a star in place of every character that may be secret.
     text: String,
     mistakes: Vec<Mistake>,
 }
@@ -169,7 +169,7 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// The end of that part of `span` that lies on its first line.
+/// The end of the part of `span` that lies on its first line.
 fn line_bound(text: &str, span: &Range<usize>) -> usize {
     let start = span.start.min(text.len());
     let line_end =

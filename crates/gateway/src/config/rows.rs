@@ -1,6 +1,6 @@
-//! A row holds one setting of a table: its key, and where its value stands in the settings.
+//! A row describes one setting of a table: its key, and where its value is stored in the settings.
 //!
-//! The reader, the table of keys and `seawall check` all use the rows, so none of them has a list of settings of its own. A
+//! The reader, the table of keys and `seawall check` all use the rows, so none of them needs a list of settings of its own. A
 //! new setting of a policy is one new row.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::values::{self, Wrong, show_size, show_time};
 /// One setting of a table that is read into an `S`.
 pub(super) struct Row<S: 'static> {
     pub(super) key: Key,
-    /// Where the value stands; none where the setting has a reader of its own.
+    /// Where the value is stored. `None` if the setting has a reader of its own.
     pub(super) field: Option<&'static dyn Field<S>>,
 }
 
@@ -33,11 +33,11 @@ pub(super) trait Field<S>: Sync {
     /// Reads a value of the file into the field.
     fn read(&self, value: &DeValue<'_>, into: &mut S) -> Result<(), Wrong>;
 
-    /// The field's value as it would stand in the file; none where it is off.
+    /// The field's value in the form in which it would stand in the file. `None` if the setting is off.
     fn show(&self, of: &mut S) -> Option<String>;
 }
 
-/// Where a value of type `T` stands in an `S`, and how it is written.
+/// Where a value of type `T` is stored in an `S`, and how it is written.
 pub(super) struct At<S, T: 'static>(pub(super) fn(&mut S) -> &mut T, pub(super) &'static Form<T>);
 
 /// How a value is read from the file, and how it is written.
@@ -66,7 +66,7 @@ pub(super) static NUMBER: Form<usize> =
 pub(super) static TIME: Form<Duration> = Form { read: values::time, show: |it| Some(show_time(*it)) };
 pub(super) static TIME_OR_OFF: Form<Option<Duration>> =
     Form { read: values::time_or_off, show: |it| it.map(show_time) };
-/// The same for a setting that is shown even where it is off.
+/// Like `TIME_OR_OFF`, but the setting is shown even if it is off.
 pub(super) static TIME_OR_OFF_TOLD: Form<Option<Duration>> =
     Form { read: values::time_or_off, show: |it| Some(it.map_or_else(|| "off".to_owned(), show_time)) };
 pub(super) static PPM: Form<u32> =
@@ -80,8 +80,7 @@ fn as_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// The settings of these rows with their values, each as `name value`. Settings in `apart` are left out, and so are most that
-/// are off.
+/// The settings of these rows, each as `name value`. Settings in `apart` are left out, and so are most settings that are off.
 pub(super) fn show<S: Clone>(rows: &[Row<S>], apart: &[&str], of: &S) -> String {
     let mut of = of.clone();
     let rows = rows.iter().filter(|row| !apart.contains(&row.key.name));

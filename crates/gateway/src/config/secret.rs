@@ -1,7 +1,7 @@
 //! `${env:NAME}` and `${file:PATH}`: secrets that must not stand in the file itself.
 //!
-//! They are filled in once, when the file is read. So a missing secret is a mistake at its place, and not a request that is
-//! sent without credentials. Text that was filled in is never part of a message.
+//! They are filled in once, when the file is read. So a missing secret is reported as a mistake at its place. Otherwise a
+//! request would be sent without credentials. Text that was filled in is never part of a message.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ use super::values::Wrong;
 /// Looks up environment variables.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// Fills every `${…}` of `written`; `$${` stands for `${` itself. Relative paths begin at `base`. Every file that is named is
-/// put into `files` with a number for its content, or with none where it cannot be read.
+/// Fills in every `${…}` of `written`; `$${` stands for `${` itself. Relative paths begin at `base`. Every file that is named
+/// is added to `files` with a number for its content, or with `None` if it cannot be read.
 pub(super) fn fill(
     written: &str,
     env: &Environment<'_>,
@@ -51,7 +51,7 @@ fn look_up(
 ) -> Result<String, Wrong> {
     match inner.split_once(':') {
         Some((_, "")) => Err(Wrong::new("`${…:}` names nothing").help("as in ${env:NAME} or ${file:PATH}")),
-        // Perhaps the secret was pasted where its name belongs, so only a name is shown.
+        // Somebody may have pasted the secret here in place of its name. So the text is shown only if it looks like a name.
         Some(("env", name)) => env(name).ok_or_else(|| {
             let shown = if is_variable(name) { format!("`{name}`") } else { "of this name".to_owned() };
             Wrong::new(format!("the environment variable {shown} is not set"))

@@ -1,7 +1,7 @@
 //! Reads values from the tables of the file by their names.
 //!
-//! A mistake in one value must not cause a second report elsewhere. Where a key is misspelt or its value is malformed, checks
-//! that need this value are skipped. That is why an answer here has three cases, not two.
+//! A mistake in one value must not cause a second report elsewhere. If a key is misspelt or its value is malformed, checks
+//! that need this value are skipped. So a look-up has three results, not two: the value is absent, broken, or there.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub(super) struct Book<'a> {
     pub(super) env: &'a Environment<'a>,
     /// Where relative paths begin.
     pub(super) base: &'a Path,
-    /// Whether the text is not even TOML. Then a key that seems to be missing may only be unreadable.
+    /// Whether the text is not valid TOML. Then a key that seems to be missing may only be unreadable.
     pub(super) broken: bool,
     pub(super) mistakes: RefCell<Vec<Mistake>>,
     pub(super) notes: RefCell<Vec<Note>>,
@@ -48,7 +48,7 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// Fills every `${…}`. A mistake is reported at the place of `value`.
+    /// Fills in every `${…}`. A mistake is reported at the place of `value`.
     pub(super) fn fill(&self, value: &Value<'_>) -> Option<String> {
         let written = value.get_ref().as_str()?;
         let mut files = self.files.borrow_mut();
@@ -73,7 +73,7 @@ pub(super) struct Section<'a> {
     pub(super) book: &'a Book<'a>,
     pub(super) spec: &'static Spec,
     table: Option<&'a DeTable<'a>>,
-    /// The place that messages about the whole table name.
+    /// The place in the file for messages about the table as a whole.
     pub(super) at: Range<usize>,
 }
 
@@ -114,7 +114,7 @@ impl<'a> Section<'a> {
         self.raw(name).is_some()
     }
 
-    /// Whether the key is truly absent, and no misspelling of it is there either.
+    /// Whether the key is really absent, and is not there in a misspelt form either.
     pub(super) fn lacks(&self, name: &str) -> bool {
         let Some(table) = self.table else { return true };
         !self.has(name)
@@ -157,7 +157,7 @@ impl<'a> Section<'a> {
         self.book.wrong(span, wrong);
     }
 
-    /// The table under a key; empty where it is absent.
+    /// The table under a key. It is empty if the key is absent.
     pub(super) fn child(&self, name: &str) -> Section<'a> {
         let Kind::Table(spec) = self.key(name).kind else { panic!("`{name}` is not a table") };
         let table = self.raw(name).and_then(|value| value.get_ref().as_table());
@@ -201,18 +201,19 @@ impl<'a> Section<'a> {
     }
 }
 
-/// One table as it stands in `[defaults]`, in a dependency and in an operation. The later one wins, key by key.
+/// One table as it stands in `[defaults]`, in a dependency and in an operation. For each key, the last of these that has it
+/// wins.
 #[derive(Clone)]
 pub(super) struct Layers<'a>(pub(super) Vec<Section<'a>>);
 
 /// A merged value.
 pub(super) struct Picked<T> {
     pub(super) value: T,
-    /// The layer that the value comes from, counted from 1; 0 where it is the default.
+    /// The number of the layer that the value comes from, counted from 1. It is 0 for the default.
     pub(super) layer: usize,
     /// The value's place in the file.
     pub(super) at: Range<usize>,
-    /// Whether no value that would have overridden this one was unreadable.
+    /// Whether no unreadable value was skipped that would have overridden this one.
     pub(super) sound: bool,
 }
 

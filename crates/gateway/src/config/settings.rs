@@ -1,5 +1,5 @@
-//! The settings in force: resolved, merged and checked. They are plain values that can be compared, so that a reload knows
-//! what changed. Values of headers are marked sensitive and never appear in `Debug`.
+//! The settings in force: resolved, merged and checked. They are plain values. A reload compares them to find out what
+//! changed. Values of headers are marked sensitive and never appear in `Debug`.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +24,7 @@ use super::pattern::Pattern;
 pub struct Settings {
     /// `[gateway]`.
     pub gateway: Gateway,
-    /// `[ledger]`. It is used only where an operation is durable.
+    /// `[ledger]`. It is used only if an operation is durable.
     pub ledger: Ledger,
     /// `[dependency.NAME]`, by name.
     pub dependencies: Vec<Dependency>,
@@ -35,7 +35,7 @@ pub struct Settings {
 pub struct Gateway {
     /// The address that applications call.
     pub listen: SocketAddr,
-    /// The address where people and monitoring look.
+    /// The address that people and monitoring use.
     pub admin: SocketAddr,
     /// The number of worker threads; `None` means one for each core of the machine.
     pub workers: Option<usize>,
@@ -45,7 +45,7 @@ pub struct Gateway {
     pub drain: Duration,
     /// Further names by which callers may address the gateway, in lower case and without a port.
     pub hosts: Vec<String>,
-    /// Who may call. It is needed where the gateway listens on more than loopback.
+    /// Who may call. It is needed if the gateway listens on more than loopback.
     pub clients: Option<Clients>,
     /// A file with admin tokens; `None` means that a token is made at start.
     pub admin_token_file: Option<PathBuf>,
@@ -82,15 +82,16 @@ pub struct Limits {
 pub struct Dependency {
     /// The first segment of the path, and the dependency's label in metrics and logs.
     pub name: String,
-    /// The endpoints, in order of preference. There is at least one. The headers of the dependency are merged in already.
+    /// The endpoints, in order of preference. There is at least one. The headers of the dependency are already part of each
+    /// endpoint.
     pub endpoints: Vec<Endpoint>,
-    /// An address of its own to listen on, where paths are without the dependency's name.
+    /// A listen address for this dependency alone. There, paths do not begin with the dependency's name.
     pub listen: Option<SocketAddr>,
-    /// The request that asks whether an endpoint is well. It is sent only while a breaker is open.
+    /// The request that checks whether an endpoint works. It is sent only while a breaker is open.
     pub health: Option<Health>,
-    /// Whether an `Idempotency-Key` makes a POST or PATCH that matches no operation `keyed`.
+    /// Whether a POST or PATCH that matches no operation counts as `keyed` if it has an `Idempotency-Key` header.
     pub keys: bool,
-    /// The version of HTTP that is spoken to it.
+    /// The version of HTTP that is used to call the dependency.
     pub http: HttpVersion,
     /// The outgoing proxy.
     pub proxy: Option<Uri>,
@@ -98,15 +99,15 @@ pub struct Dependency {
     pub bind: Option<IpAddr>,
     /// The settings of TLS towards it.
     pub tls: TlsSettings,
-    /// The header that tells the dependency how many milliseconds are left.
+    /// The header that says to the dependency how many milliseconds are left for the call.
     pub deadline_header: Option<HeaderName>,
     /// Settings that can double effects.
     pub dangerous: Dangerous,
     /// The budget that repeats are paid from.
     pub budget: BudgetSettings,
-    /// The statuses that mean "come back later".
+    /// The statuses of answers that mean "come back later".
     pub overload: Vec<u16>,
-    /// Whether an endpoint gets no calls until the time is over that such an answer of it names.
+    /// Whether an endpoint that answers "come back later" gets no calls until the time that the answer names is over.
     pub cooldown: bool,
     /// How many calls may be in flight at the same time.
     pub concurrency: Concurrency,
@@ -131,11 +132,12 @@ pub struct Dependency {
 pub struct Endpoint {
     /// The scheme, the authority and perhaps a base path, without a query.
     pub url: Uri,
-    /// Header fields that are set on each request, in place of the caller's. The values are marked sensitive.
+    /// Header fields that are set on each request. They replace the caller's fields of the same name. The values are marked
+    /// sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// The request that asks whether an endpoint is well.
+/// The request that checks whether an endpoint works.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Health {
     /// The method: GET, HEAD or OPTIONS.
@@ -147,7 +149,7 @@ pub struct Health {
 /// Settings that can double effects. All are off by default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dangerous {
-    /// Whether calls whose idempotency is `none` are repeated, even if nobody knows whether they took effect.
+    /// Whether calls whose idempotency is `none` are repeated even if nobody knows whether they took effect.
     pub retry_none: bool,
 }
 
@@ -160,7 +162,7 @@ pub struct Retry {
     pub attempts: u32,
     /// The waits between attempts.
     pub backoff: Backoff,
-    /// The longest time that an answer may cool an endpoint for.
+    /// The longest time for which an answer may keep an endpoint from getting calls.
     pub after_max: Duration,
     /// The most bytes of a request's body that are kept so that it can be sent again.
     pub buffer: usize,
@@ -179,7 +181,7 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// The most attempts of a call; 1 where repeats are off.
+    /// The most attempts of a call. It is 1 if repeats are off.
     #[must_use]
     pub fn attempts_in_force(&self) -> u32 {
         if self.enabled { self.attempts } else { 1 }
@@ -193,9 +195,9 @@ pub enum GuardKey {
     Endpoint,
     /// One for each endpoint and operation.
     Operation,
-    /// One for each endpoint and value of this request header.
+    /// One guard for each endpoint and each value of this request header.
     Header(HeaderName),
-    /// One for each endpoint and value of this named part of the path.
+    /// One guard for each endpoint and each value of this named part of the path.
     Path(String),
 }
 
@@ -266,13 +268,13 @@ pub struct Operation {
     pub name: String,
     /// The requests that belong to it.
     pub pattern: Pattern,
-    /// What a second delivery of a request does.
+    /// What happens if a request is delivered a second time.
     pub idempotency: Idempotency,
     /// The deadlines of a call.
     pub timeout: Timeouts,
     /// How calls are repeated.
     pub retry: Retry,
-    /// A call longer than this counts as a failure to the breaker.
+    /// A call that takes longer than this counts as a failure for the breaker.
     pub slow_call: Option<Duration>,
     /// The statuses that mean "not processed".
     pub refuses: Vec<u16>,
@@ -282,6 +284,6 @@ pub struct Operation {
     pub confirm: Option<Confirm>,
     /// How to undo a request.
     pub cancel: Option<Cancel>,
-    /// The ledger's rules, where requests are recorded before they are sent.
+    /// The ledger's rules. They are set if requests are recorded before they are sent.
     pub durable: Option<Rules>,
 }

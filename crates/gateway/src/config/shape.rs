@@ -1,4 +1,4 @@
-//! What each kind of value must be, judged by itself, and the values that both passes read.
+//! What each kind of value must look like, judged by itself, and the values that both passes read.
 
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
@@ -14,7 +14,7 @@ use super::predicate::{self, Misplaced};
 use super::settings::GuardKey;
 use super::values::{self, Value, Wrong};
 
-/// Returns what is wrong with a value. Our own tables are judged key by key elsewhere.
+/// Returns what is wrong with a value. Tables of the file's own form are judged key by key elsewhere.
 pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
     let found = value.get_ref();
     let one =
@@ -187,7 +187,7 @@ fn label(name: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// `endpoint`, `operation`, `header:NAME` or `path:{name}`.
+/// Reads what a guard is kept for: `endpoint`, `operation`, `header:NAME` or `path:{name}`.
 pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
     let forms = ["endpoint", "operation", "header:NAME", "path:{name}"];
     match written.split_once(':') {

@@ -1,9 +1,9 @@
 //! Which parts of a file a report may show.
 //!
-//! A report quotes the line that a mistake is on, and goes to terminals, logs and the admin side. The obvious rule replaces
-//! the values of keys that hold secrets by stars. It fails where it matters: a secret under a misspelt key (`headerz`)
-//! does not stand under a key that is known to hold one. So the rule is turned around. Everything is replaced by stars,
-//! comments too, except for the words of our own table of keys, the values of keys that are known to be harmless,
+//! A report quotes the line of a mistake, and is shown on terminals, in logs and on the admin side. The obvious rule replaces
+//! the values of keys that hold secrets by stars. It fails where it matters: a secret under a misspelt key (`headerz`) does
+//! not stand under a key that is known to hold one. So the rule here is the opposite. Everything is replaced by stars,
+//! including comments, except for the words of our own table of keys, the values of keys that are known to be harmless,
 //! `${env:NAME}` and `${file:PATH}`, and the marks that TOML is made of.
 
 use std::collections::BTreeSet;
@@ -16,17 +16,17 @@ use super::keys::{Kind, ROOT, Spec};
 use super::shape::judge;
 use super::values::Value;
 
-/// The longest value that is shown. A longer value is hidden even if its key is harmless, since a quote that is not closed may
-/// have swallowed the lines behind it.
+/// The longest value that is shown. A longer value is hidden even if its key is harmless: it may have a quote that is not
+/// closed, and then contains the lines after it.
 const LONGEST_VALUE: usize = 200;
-/// Whether this may be the name of an environment variable. A text with both digits and lowercase letters may not: nobody
-/// names a variable so, and many secrets look like that.
+/// Whether this may be the name of an environment variable. A text with both digits and lowercase letters may not, since
+/// nobody names a variable in this way, and many secrets look like that.
 pub(super) fn is_variable(name: &str) -> bool {
     let upper = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
     is_word(name) || (name.len() <= 64 && name.bytes().all(upper))
 }
 
-/// The byte ranges of `text` that may be shown. `table` was read from it. `broken` says that it is not even TOML.
+/// The byte ranges of `text` that may be shown. `table` was read from `text`. `broken` says whether `text` is not valid TOML.
 pub(super) fn ranges(text: &str, table: &DeTable<'_>, broken: bool) -> Vec<Range<usize>> {
     let mut shown = Shown { text, broken, ranges: Vec::new(), names: BTreeSet::new() };
     shown.table(&ROOT, table);
@@ -35,13 +35,13 @@ pub(super) fn ranges(text: &str, table: &DeTable<'_>, broken: bool) -> Vec<Range
     shown.ranges
 }
 
-/// The text, with a star for every character outside the ranges. Line ends stay, so that places stay the same.
+/// The text, with a star for every character outside the ranges. Line breaks are kept, so that places stay the same.
 pub(super) fn masked(text: &str, shown: &[Range<usize>]) -> String {
     let visible = visible(text, shown);
     text.char_indices().map(|(at, c)| if visible[at] { c } else { '*' }).collect()
 }
 
-/// Where byte `at` of `text` lies in the masked text. A star may have fewer bytes than the character that it stands for.
+/// The position in the masked text of byte `at` of `text`. A star may have fewer bytes than the character that it replaces.
 pub(super) fn masked_offset(text: &str, shown: &[Range<usize>], at: usize) -> usize {
     let visible = visible(text, shown);
     text.char_indices()
@@ -108,8 +108,8 @@ impl Shown<'_> {
         }
     }
 
-    /// Drops those ranges from `first` on that lie on other lines than a key. A bracket that is not closed makes the lines behind
-    /// it part of a value that they do not belong to.
+    /// Looks at the ranges from index `first` on, and drops those that are not on the line of `key`. The reason is that a
+    /// bracket that is not closed makes the lines after it part of a value to which they do not belong.
     fn keep_to_the_line_of(&mut self, key: Range<usize>, first: usize) {
         let end = self.text[key.end..].find('\n').map_or(self.text.len(), |n| key.end + n);
         let mut at = 0;
@@ -158,7 +158,7 @@ impl Shown<'_> {
             (Kind::Headers | Kind::EndpointUrl | Kind::ProxyUrl | Kind::LedgerUrl, _)
             | (Kind::Table(_) | Kind::Tables(_) | Kind::Named(_), _) => {}
             (Kind::Pattern | Kind::Pointer | Kind::File, _) => self.scalar(value),
-            // A long text that is not valid here probably belongs to another key.
+            // A long text that is not valid for this key probably belongs to another key.
             _ if value.get_ref().as_str().is_some_and(|text| text.len() > LONGEST_WORD)
                 && !judge(kind, value).is_empty() => {}
             _ => self.scalar(value),
@@ -191,7 +191,8 @@ impl Shown<'_> {
         }
     }
 
-    /// Shows the names and placeholders of a body. Everything else in it is sent to the provider, and may be a credential.
+    /// Shows the names and the placeholders in a body. Everything else in a body is sent to the provider, and may be a
+    /// credential.
     fn json(&mut self, value: &Value<'_>) {
         match value.get_ref() {
             DeValue::Array(items) => items.iter().for_each(|item| self.json(item)),
@@ -291,7 +292,8 @@ impl Shown<'_> {
         }
     }
 
-    /// Shows the names of tables in all headlines. The parser keeps only one place of a name, and headlines repeat it.
+    /// Shows the names of tables in all headlines. The parser keeps only one place of a name, but several headlines may
+    /// contain it.
     fn headlines(&mut self) {
         let mut start = 0;
         for line in self.text.split_inclusive('\n') {
@@ -310,7 +312,7 @@ impl Shown<'_> {
     }
 }
 
-/// Whether this may be the name of a header field: short parts with few digits, as in `x-amz-content-sha256`.
+/// Whether this may be the name of a header field: its parts are short and have few digits, as in `x-amz-content-sha256`.
 fn is_header(name: &str) -> bool {
     let part = |part: &str| {
         let digits = part.bytes().filter(u8::is_ascii_digit).count();

@@ -1,7 +1,7 @@
 //! Single values. Each function takes a TOML value and returns a plain one, or what is wrong with it.
 //!
-//! Units are written out (`"20ms"`, `"64KiB"`). With bare numbers that are seconds in one place and milliseconds in another,
-//! every operator makes the same mistake once.
+//! Units are written out (`"20ms"`, `"64KiB"`). If bare numbers meant seconds in one place and milliseconds in another, every
+//! operator would make that mistake once.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub(super) fn whole(value: &DeValue<'_>) -> Outcome<u64> {
     u64::try_from(integer(value)?).map_err(|_| Wrong::new("this number must not be negative"))
 }
 
-/// A number of things, at most that of a `u32`.
+/// A count that fits into a `u32`.
 pub(super) fn count_u32(value: &DeValue<'_>) -> Outcome<u32> {
     whole(value).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
@@ -74,7 +74,7 @@ pub(super) fn number(value: &DeValue<'_>) -> Outcome<f64> {
     if f64::is_finite(parsed) { Ok(parsed) } else { Err(Wrong::new("this is not a finite number")) }
 }
 
-/// A number in thousandths, rounded; at most a million units.
+/// A number in thousandths, rounded. The number itself may be at most a million.
 pub(super) fn thousandths(value: &DeValue<'_>) -> Outcome<u32> {
     let parsed = number(value)?;
     if !(0.0..=1e6).contains(&parsed) {
@@ -92,10 +92,10 @@ pub(super) fn ratio_ppm(value: &DeValue<'_>) -> Outcome<u32> {
     Ok((parsed * 1e6).round() as u32)
 }
 
-/// The longest time that is accepted: ten years. Sums of such times stay far from overflow.
+/// The longest time that is accepted: ten years. Sums of such times are far from an overflow.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
-/// A length of time: a number and a unit, for example `"20ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"1d"`. Zero is accepted here.
+/// A length of time: a number and a unit, for example `"20ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"1d"`. This function accepts zero.
 pub(super) fn time(value: &DeValue<'_>) -> Outcome<Duration> {
     let wrong = || {
         Wrong::new("this is not a length of time")
@@ -155,7 +155,7 @@ pub(super) fn size_or_off(value: &DeValue<'_>) -> Outcome<Option<u64>> {
     if is_off(value) { Ok(None) } else { size(value).map(Some) }
 }
 
-/// Splits `"1.5s"` into (15, 1, "s"): the digits without the point, the number of digits behind the point, and the unit.
+/// Splits `"1.5s"` into (15, 1, "s"): the digits without the point, the number of digits after the point, and the unit.
 fn split_quantity(written: &str) -> Option<(u128, u32, &str)> {
     let unit_at = written.find(|c: char| c.is_ascii_alphabetic())?;
     let (digits, unit) = written.split_at(unit_at);
@@ -187,12 +187,12 @@ pub(super) fn ip_or_off(value: &DeValue<'_>) -> Outcome<Option<IpAddr>> {
     })
 }
 
-/// The URL of an endpoint: http or https, a host, perhaps a port and a base path.
+/// The URL of an endpoint: http or https, a host, and optionally a port and a base path.
 pub(super) fn endpoint_url(value: &DeValue<'_>) -> Outcome<Uri> {
     url(text(value)?, &["http", "https"])
 }
 
-/// The URL of an outgoing proxy: http, a host, perhaps a port. `"off"` reads as `None`.
+/// The URL of an outgoing proxy: http, a host, and optionally a port. `"off"` reads as `None`.
 pub(super) fn proxy_url(value: &DeValue<'_>) -> Outcome<Option<Uri>> {
     if is_off(value) {
         return Ok(None);
@@ -235,7 +235,7 @@ fn url(written: &str, schemes: &[&str]) -> Outcome<Uri> {
     Ok(uri)
 }
 
-/// The version of HTTP: `"auto"`, `"1.1"`, `"2"`, or the bare numbers that people write.
+/// The version of HTTP: `"auto"`, `"1.1"`, `"2"`, or one of the bare numbers that people write.
 pub(super) fn http_version(value: &DeValue<'_>) -> Outcome<HttpVersion> {
     let wrong = || Wrong::new("this is not a version of HTTP").help("\"auto\", \"1.1\" or \"2\"");
     match value {
@@ -289,7 +289,7 @@ pub(super) fn choice<'a>(value: &'a DeValue<'_>, words: &[&'static str]) -> Outc
     Err(Wrong::new(format!("{shown} is not known here")).help(advice(written, words.iter().copied())))
 }
 
-/// A size as it would be written in the file.
+/// A size in the form in which it would stand in the file.
 pub(super) fn show_size(bytes: u64) -> String {
     let unit = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("MB", 1_000_000), ("KB", 1_000)]
         .into_iter()

@@ -1,7 +1,7 @@
-//! What Seawall answers in place of a dependency: the facts alone, without their form.
+//! What Seawall answers in place of a dependency: only the facts, not the form of the answer.
 //!
-//! [`message`] makes headers and a body of these facts, [`reasons`] knows the status and title of each reason, and
-//! [`refusals`] logs them. None of these knows how an answer is written to a socket.
+//! [`message`] makes headers and a body from these facts, [`reasons`] defines the status and the title of each reason, and
+//! [`refusals`] logs them. None of these modules knows how an answer is written to a socket.
 
 pub(crate) mod message;
 pub(crate) mod reasons;
@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use seawall_policy::{Effect, Reason, Stopped};
 
-/// The facts that an answer of our own tells.
+/// The facts in an answer of our own.
 #[derive(Debug)]
 pub(crate) struct Problem {
     pub(crate) reason: Reason,
     pub(crate) effect: Effect,
     pub(crate) attempts: u32,
     pub(crate) endpoint: usize,
-    /// The dependency's name; none where the request was refused before its dependency was known.
+    /// The dependency's name. `None` if the request was refused before its dependency was known.
     pub(crate) dependency: Option<String>,
     pub(crate) detail: String,
     pub(crate) retry_after: Option<Duration>,

@@ -1,4 +1,4 @@
-//! What each reason becomes in HTTP: a status, an error type of `Proxy-Status`, and a title.
+//! How each reason is shown in HTTP: by a status, an error type of `Proxy-Status`, and a title.
 
 use http::StatusCode;
 use seawall_policy::Reason;
@@ -14,7 +14,8 @@ const NO_RESPONSE: &str = "seawall; error=http_response_timeout";
 const REQUEST_ERROR: &str = "seawall; error=http_request_error";
 const INTERNAL_ERROR: &str = "seawall; error=proxy_internal_error";
 
-/// The status, the value of `Proxy-Status` (with the error type of RFC 9209, section 2.3, that comes closest) and the title.
+/// The status, the value of `Proxy-Status` and the title. The value of `Proxy-Status` contains the error type of RFC 9209,
+/// section 2.3, that comes closest.
 pub(super) fn in_http(reason: Reason) -> (u16, &'static str, &'static str) {
     match reason {
         Reason::BreakerOpen => (503, UNAVAILABLE, "the circuit breaker is open"),
@@ -39,7 +40,7 @@ pub(super) fn in_http(reason: Reason) -> (u16, &'static str, &'static str) {
         Reason::BodyTooLarge => (413, REQUEST_ERROR, "the request body is too large"),
         Reason::CallerStalled => (408, REQUEST_ERROR, "the caller's body did not come in time"),
         Reason::CallerRefused => (403, "seawall; error=http_request_denied", "this caller may not call here"),
-        // Only programs that use the library meet this reason. A gateway has no connection to its callers' databases.
+        // Only programs that use the library see this reason, since a gateway has no connection to its callers' databases.
         Reason::ConnectionHeld => (500, INTERNAL_ERROR, "a database connection is held"),
         Reason::LedgerUnavailable => (503, INTERNAL_ERROR, "the ledger cannot be written"),
         Reason::KeyConflict => (422, REQUEST_ERROR, "the idempotency key belongs to another request"),

@@ -1,5 +1,5 @@
-//! Logs refusals: at most one line in a second for each class of refusal. The others are only counted, since an outage would
-//! otherwise fill the disk with the same sentence.
+//! Logs refusals: at most one line in a second for each class of refusal. Further refusals are only counted. Otherwise an
+//! outage would fill the disk with the same sentence.
 
 use std::collections::HashMap;
 use std::io;
@@ -45,7 +45,7 @@ pub(crate) struct Last {
 }
 
 impl Refusals {
-    /// Logs a problem, or counts it. The number of classes is bounded by the number of dependencies times that of reasons.
+    /// Logs a problem, or only counts it. There are at most as many classes as dependencies times reasons.
     pub(crate) fn note(&self, problem: &Problem) {
         let class = (problem.dependency.clone(), What::Refused(problem.reason));
         let Some(suppressed) = self.may_say(class, &problem.detail, Instant::now()) else { return };
@@ -55,8 +55,8 @@ impl Refusals {
         tracing::warn!(dependency, reason, effect, attempts, endpoint, suppressed, "{detail}");
     }
 
-    /// Logs that an answer did not reach its caller whole, or counts it. The effect stays what it is, but the caller does not know
-    /// it.
+    /// Logs that an answer did not reach its caller whole, or only counts it. The call's effect is the same, but the caller
+    /// does not learn it.
     pub(crate) fn undelivered(&self, dependency: Option<&str>, effect: Option<Effect>, why: &str) {
         let class = (dependency.map(str::to_owned), What::Undelivered);
         let Some(suppressed) = self.may_say(class, why, Instant::now()) else { return };
@@ -69,7 +69,7 @@ impl Refusals {
         );
     }
 
-    /// Logs that a connection could not be accepted on this side, `data` or `admin`, or counts it.
+    /// Logs that a connection could not be accepted on this side (`data` or `admin`), or only counts it.
     pub(crate) fn not_accepted(&self, side: &'static str, error: &io::Error) {
         let class = (Some(side.to_owned()), What::NotAccepted);
         let Some(suppressed) = self.may_say(class, &error.to_string(), Instant::now()) else { return };

@@ -1,4 +1,4 @@
-//! One request, from its head to its answer. The functions stand in the order in which they are needed.
+//! One request, from its head to its answer. The functions are in the order in which they are called.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -52,10 +52,10 @@ pub(crate) async fn handle(
         response.body_mut().goes_out_on(stream);
     }
     if asks_head {
-        // hyper leaves the body of an answer to HEAD out on HTTP/1, but would send it on HTTP/2.
+        // For a HEAD request, hyper leaves the body of the answer out on HTTP/1, but would send it on HTTP/2.
         without_body(&mut response);
     }
-    // The bytes behind a malformed or unfinished request may be part of it.
+    // The bytes that follow a malformed or unfinished request may be part of that request, so the connection is closed.
     if http1 && (unfinished || router.running.is_draining()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -68,7 +68,7 @@ fn says(response: &Response<ReplyBody>, reason: Reason) -> bool {
         && response.headers().get(REASON).is_some_and(|said| said.as_bytes() == reason.as_str().as_bytes())
 }
 
-/// Makes an answer one to a HEAD: it tells the length of the body, and has none.
+/// Turns an answer into the answer to a HEAD request: it names the length of the body, and has no body.
 fn without_body(response: &mut Response<ReplyBody>) {
     if let Some(length) = response.body_mut().take_own() {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -103,12 +103,12 @@ async fn answer(
         true => take_said(&mut head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?,
         false => Said::default(),
     };
-    // From here on, decisions depend on what is sent to the dependency, not on what came in.
+    // From here on, decisions depend on what is sent to the dependency, not on what the caller sent.
     pass_on(&mut head.headers, kinds, head.version);
     let keyed = kinds.key && has_key(&head.headers).map_err(refused)?;
     let operation = compiled.operations.find(&head.method, &readings, keyed, &head.headers);
 
-    // A call that begins now would probably be cut by the end of the drain.
+    // A call that began now would probably be aborted at the end of the drain, so it may be refused.
     let leaving = router.running.leaving();
     if leaving.is_some_and(|leaving| router.running.clock.now() >= leaving.begin_by) {
         let why = "the gateway is about to end, and takes no new calls";
@@ -148,7 +148,7 @@ async fn answer(
     Ok(reply(router, compiled, outcome, &too_large, (end_by, by), underway))
 }
 
-/// Checks that the head has only one reading, asks for something that is passed on, and may come in by this door.
+/// Checks the head: it has only one reading, it asks for something that is passed on, and this door lets it in.
 fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Problem> {
     let caller = exchange.caller();
     if head.version < Version::HTTP_2 && caller.next_is_doubtful() {
@@ -174,8 +174,8 @@ fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Proble
     })
 }
 
-/// The most fields that a head may have, even where `gateway.limits` allows more: a map of headers that is full would have no
-/// room for ours.
+/// The most fields that a head may have, even if `gateway.limits` allows more. In a full map of headers there would be no room
+/// for our own.
 const MOST_FIELDS: usize = 10_000;
 
 /// Changes the caller's headers into those that the dependency gets.
@@ -186,12 +186,12 @@ fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version) {
     }
     if kinds.body {
         headers.remove(CONTENT_LENGTH);
-        // The gateway itself answers this field: it asks for the caller's body when it is needed.
+        // The gateway itself handles this field: it asks for the caller's body when the body is needed.
         headers.remove(EXPECT);
     }
 }
 
-/// When a call that begins now must be over at the latest. The worker's round watches this time.
+/// The latest time by which a call that begins now must be over. The worker's round watches this time.
 fn latest_end(router: &Router, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
     let total = match (plan.timeouts.total, wish.within) {
         (Some(total), Some(within)) => Some(total.min(within)),

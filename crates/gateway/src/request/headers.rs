@@ -9,7 +9,7 @@ const TIMEOUT: HeaderName = HeaderName::from_static("seawall-timeout");
 const RETRY: HeaderName = HeaderName::from_static("seawall-retry");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// Which kinds of headers a head has. Most heads have few fields, so one look at each name is cheaper than a search for every
+/// Which kinds of headers a head has. Most heads have few fields. So one look at each name costs less than a search for every
 /// header that might be there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kinds {
@@ -49,7 +49,7 @@ impl Kinds {
     }
 }
 
-/// Whether this header belongs to one hop (RFC 9110, section 7.6.1), or is made anew for the next hop.
+/// Whether this header belongs to one hop (RFC 9110, section 7.6.1), or is written anew for the next hop.
 fn is_one_hop(name: &str) -> bool {
     matches!(
         name,
@@ -66,7 +66,7 @@ fn is_one_hop(name: &str) -> bool {
 }
 
 /// Removes the headers that belong to one hop, and those that the `Connection` header names. `TE: trailers` stays, so that the
-/// next hop knows that trailers are welcome.
+/// next hop knows that it may send trailers.
 pub(crate) fn strip_hop(headers: &mut HeaderMap, kinds: Kinds) {
     if kinds.connection {
         strip_named(headers);
@@ -97,14 +97,14 @@ fn strip_named(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().map(str::to_owned).ok())
         .flat_map(|text| text.split(',').filter_map(|n| n.trim().parse().ok()).collect::<Vec<_>>())
         .collect();
-    // Without these, the request itself would change, and not only the way that it travels.
+    // `Host` and `TE` are kept. Without them, the request itself would change, and not only how it travels.
     for name in named.into_iter().filter(|n| *n != header::HOST && *n != header::TE) {
         headers.remove(name);
     }
 }
 
-/// Joins the lines of `Cookie` to one. HTTP/2 lets a caller send each cookie in a line of its own, but servers of HTTP/1.1
-/// read only the first line (RFC 9113, section 8.2.3).
+/// Joins the lines of `Cookie` to one. HTTP/2 allows a caller to send each cookie in a line of its own, but servers of
+/// HTTP/1.1 read only the first line (RFC 9113, section 8.2.3).
 pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     let Entry::Occupied(mut cookies) = headers.entry(header::COOKIE) else { return };
     let mut lines = cookies.iter();
@@ -114,15 +114,16 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
         joined.extend_from_slice(b"; ");
         joined.extend_from_slice(line.as_bytes());
     }
-    // This does not fail: values that are joined by characters that a value may have are a value.
+    // This does not fail: valid values, joined by characters that are allowed in a value, are again a valid value.
     if let Ok(mut joined) = HeaderValue::from_bytes(&joined) {
         joined.set_sensitive(secret);
         cookies.insert(joined);
     }
 }
 
-/// Removes the trailers that have no meaning behind a body, or that a reader could take for fields that were checked in the
-/// head: framing, routing, credentials, how to read the body (RFC 9110, section 6.5.1), and all fields of our own.
+/// Removes all trailers that have no meaning after a body, and all fields of our own. It also removes trailers that a reader
+/// could take for fields that were checked in the head: framing, routing, credentials, how to read the body (RFC 9110, section
+/// 6.5.1).
 pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
     let refused = |name: &&HeaderName| {
         let name = name.as_str();
@@ -164,7 +165,7 @@ const NOT_IN_TRAILERS: [&str; 24] = [
 /// Whether the request carries an idempotency key. An empty value does not count.
 ///
 /// # Errors
-/// There are two different keys, and the server may honour either.
+/// If there are two different keys, since the server may use either of them.
 pub(crate) fn has_key(headers: &HeaderMap) -> Result<bool, &'static str> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(first) = values.next() else { return Ok(false) };
@@ -188,7 +189,7 @@ pub(crate) struct Said {
 /// Reads and removes `seawall-timeout`, `grpc-timeout`, `seawall-retry`.
 ///
 /// # Errors
-/// A value that cannot be read, in words.
+/// If a value cannot be read. The error says so in words.
 pub(crate) fn take_said(headers: &mut HeaderMap) -> Result<Said, String> {
     let mut said = Said::default();
     if let Some(value) = headers.remove(TIMEOUT) {
@@ -214,8 +215,8 @@ pub(crate) fn take_said(headers: &mut HeaderMap) -> Result<Said, String> {
     Ok(said)
 }
 
-/// Removes the headers that only Seawall may write or read: every name that begins with `seawall-`. Otherwise a dependency
-/// could speak in our place, and would get tokens that are meant for us.
+/// Removes all headers whose names begin with `seawall-`, since only Seawall may write or read them. Otherwise a dependency
+/// could make statements in Seawall's name, and would get tokens that are meant for Seawall.
 pub(crate) fn strip_ours(headers: &mut HeaderMap) {
     let is_ours = |name: &&HeaderName| name.as_str().starts_with("seawall-");
     while let Some(name) = headers.keys().find(is_ours).cloned() {

@@ -1,4 +1,4 @@
-//! The answer to a request: that of the dependency with the headers of the verdict, or one of our own.
+//! The answer to a request: the dependency's answer with the headers of the verdict, or one of our own.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::problem::reasons::status;
 use crate::running::compiled::CompiledDependency;
 use crate::running::router::Router;
 
-/// The answer to a request whose call has ended. The call had to be over at `end_by`. While the gateway drains, `leaves_by` is
-/// the time by which the drain wants calls to be over.
+/// The answer to a request whose call has ended. The call had to be over at `end_by`. `leaves_by` is set while the gateway
+/// drains: it is the time by which calls must be over for the drain.
 pub(crate) fn reply(
     router: &Router,
     compiled: &Arc<CompiledDependency>,
@@ -80,7 +80,7 @@ fn put_verdict(headers: &mut HeaderMap, finish: &Finish) {
 /// What is known of a call that ended without an answer to pass on.
 #[derive(Clone, Copy)]
 struct Unanswered {
-    /// The reason of the refusal, or of the last attempt's ending.
+    /// The reason for the refusal, or for the way in which the last attempt ended.
     told: Option<Reason>,
     ending: Option<Ending>,
     /// Whether the request's body grew longer than `gateway.limits.body` while it was passed on.
@@ -96,7 +96,7 @@ fn reason(call: &Unanswered) -> Reason {
     let no_time_left = if call.drain_ends_it { Reason::Draining } else { Reason::NoTimeLeft };
     match (call.ending, call.told) {
         _ if call.too_large => Reason::BodyTooLarge,
-        // The call's own deadline passed while a connection was made, before a byte was sent.
+        // The call's own deadline passed while a connection was being made, before a byte was sent.
         (Some(Ending::CallerLeft { sent: false }), _) if call.past_its_end => no_time_left,
         (Some(Ending::CallerLeft { .. }), _) => Reason::BadRequest,
         (_, Some(Reason::NoTimeLeft)) => no_time_left,
@@ -168,7 +168,8 @@ mod tests {
         let refused = Some(Ending::Unsent(Unsent::Refused));
         let (no_time, open) = (Some(Reason::NoTimeLeft), Some(Reason::BreakerOpen));
         let read = Some(Reason::ReadTimeout);
-        // The reason so far, the last ending, whether the body grew too large, whether the end has passed, whether the drain set it.
+        // The columns: the reason so far, the last ending, whether the body grew too large, whether the end has passed,
+        // whether the drain set that end.
         for (told, ending, too_large, past_its_end, drain_ends_it, expected) in [
             (open, None, false, false, false, Reason::BreakerOpen),
             (open, refused, false, true, true, Reason::BreakerOpen),

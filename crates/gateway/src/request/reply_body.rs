@@ -20,11 +20,11 @@ pub(crate) struct ReplyBody {
     kind: BodyKind,
     /// The call that ends with this body.
     underway: Option<Underway>,
-    /// The dependency's body broke. The next poll returns this error.
+    /// Set when the dependency's body has broken. The next poll returns this error.
     broken: Option<Truncated>,
-    /// Whether the dependency's body broke, which has been logged then.
+    /// Whether the dependency's body has broken. This has been logged then.
     cut: bool,
-    /// The stream that the body is sent on, over HTTP/2.
+    /// The stream on which the body is sent, over HTTP/2.
     stream: Option<Arc<Stream>>,
     /// The last byte of a piece, which is held back over HTTP/2.
     held: Option<Bytes>,
@@ -35,12 +35,12 @@ enum BodyKind {
     Passed(AnswerBody),
 }
 
-/// A call under way. It is over when the body of its answer ends or is given up.
+/// A call under way. It is over when the body of its answer ends or is dropped.
 pub(crate) struct Underway {
     dependency: Arc<CompiledDependency>,
     router: Arc<Router>,
     exchange: Exchange,
-    /// The effect that the answer's head tells.
+    /// The effect that was sent in the answer's head.
     effect: Option<Effect>,
 }
 
@@ -99,8 +99,8 @@ impl ReplyBody {
         self.stream = Some(Arc::clone(stream));
     }
 
-    /// Cuts the answer. Its head has been sent, so nothing can be explained any more. On HTTP/1 the caller's connection is reset,
-    /// since a plain end of the connection could be taken for the end of the answer.
+    /// Ends the answer before its end. Its head has been sent, so nothing can be explained to the caller any more. On HTTP/1
+    /// the caller's connection is reset, since a normal end of the connection could be taken for the end of the answer.
     fn cut(&mut self, truncated: &Truncated) {
         self.cut = true;
         let Some(underway) = &self.underway else { return };
@@ -113,10 +113,11 @@ impl ReplyBody {
 }
 
 impl Drop for ReplyBody {
-    /// Logs an answer that was given up before its end, though it did not break: the caller left, or its connection failed.
+    /// Logs an answer that was dropped before its end although its body did not break: the caller left, or its connection
+    /// failed.
     fn drop(&mut self) {
         let Some(underway) = &self.underway else { return };
-        // When hyper has as much of a body as its known length, it asks for no more.
+        // When hyper has got the whole known length of a body, it asks for no more.
         let whole = self.is_end_stream() || self.size_hint().exact() == Some(0);
         if matches!(self.kind, BodyKind::Passed(_)) && !self.cut && !whole {
             let dependency = underway.dependency.settings.name.as_str();
@@ -182,9 +183,9 @@ impl ReplyBody {
     /// The next piece for a stream. If it may be the last piece, its last byte is held back and given alone.
     ///
     /// hyper waits until the caller's window has room for one byte, and takes a piece. It takes the next piece when the window
-    /// has room for all of the one before. After the last piece it does not wait: the stream would be over for us, but hyper
-    /// would keep it with its bytes for as long as its caller grants no window. If the last piece is a single byte, then the
-    /// window has room for all of the body when hyper takes it.
+    /// has room for all of the one before. After the last piece it does not wait. So the stream would be over for us, but
+    /// hyper would keep the stream and its bytes for as long as the caller grants no window. If the last piece is a single
+    /// byte, then the window has room for all of the body when hyper takes it.
     fn poll_for_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
         if let Some(stream) = &self.stream {
             stream.has_taken();

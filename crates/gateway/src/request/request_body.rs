@@ -20,9 +20,9 @@ use crate::request::headers::strip_trailers;
 pub(crate) enum TakenBody {
     /// The body can be sent.
     Body(RequestBody, TooLarge),
-    /// The body is longer than allowed, by the length that it names or by its first chunk.
+    /// The body is longer than allowed, according to its announced length or to its first chunk.
     TooLarge,
-    /// The caller broke off in the middle of the body.
+    /// The caller stopped in the middle of the body, and its connection or stream ended.
     Broken,
     /// The body did not come in time; the text says what was missing.
     Stalled(String),
@@ -30,8 +30,9 @@ pub(crate) enum TakenBody {
 
 /// How long a body that is read before anything is sent may take.
 ///
-/// A longest pause alone bounds nothing: a caller that sends a byte before each pause is over holds its connection for as
-/// long as it likes. So after the first pause a body must also come at a least rate, as with Apache's `RequestReadTimeout`.
+/// A limit on the pause alone is not enough. A caller that sends one byte before each pause is over would keep its connection
+/// for as long as it likes. So after the first pause a body must also come at a minimum rate, as with Apache's
+/// `RequestReadTimeout`.
 pub(crate) struct Pace {
     clock: Clock,
     pause: Duration,
@@ -41,16 +42,16 @@ pub(crate) struct Pace {
     received: u64,
 }
 
-/// The least rate of a body after the first pause, in bytes per second.
+/// The minimum rate of a body after the first pause, in bytes per second.
 const LEAST_RATE: u64 = 500;
 
 impl Pace {
-    /// No pause may be longer than `pause`, and the whole body must be there by `end_by`.
+    /// Makes the rules for one body: no pause may be longer than `pause`, and the whole body must be there by `end_by`.
     pub(crate) fn new(clock: Clock, pause: Duration, end_by: Time) -> Pace {
         Pace { clock, pause, end_by, began: None, received: 0 }
     }
 
-    /// Returns the next part of a body; fails if it does not come in time.
+    /// Returns the next part of a body. Fails if the part does not come in time.
     async fn next(&mut self, body: &mut Incoming) -> Result<Option<Frame<Bytes>>, TakenBody> {
         let mut sleep: Option<Pin<Box<Sleep>>> = None;
         let next = std::future::poll_fn(|cx| {
@@ -85,7 +86,7 @@ impl Pace {
     }
 }
 
-/// Whether a streaming body grew past its bound.
+/// Whether a body that is being streamed has grown beyond its bound.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TooLarge(Arc<AtomicBool>);
 
@@ -96,8 +97,8 @@ impl TooLarge {
 }
 
 /// Takes a body in. A short body of known length is read whole before anything is sent. So the dependency's time is not spent
-/// on a caller that sends slowly, and a request that breaks off in the middle never reaches it. Every other body streams. Of
-/// a body in chunks the first chunk is waited for, so that bytes that are no chunks never reach the dependency.
+/// on a caller that sends slowly, and a request that breaks off in the middle never reaches it. Every other body streams. If a
+/// body comes in chunks, the first chunk is waited for, so that bytes that are not chunks never reach the dependency.
 pub(crate) async fn take(
     version: Version,
     headers: &HeaderMap,
@@ -168,8 +169,8 @@ struct Bounded {
     /// The first part of a body of unknown length, which has been read already.
     ahead: Option<Frame<Bytes>>,
     left: u64,
-    /// Whether the body's length is sent with it. It is not where trailers were announced, since on HTTP/1.1 only a chunked body
-    /// can have them.
+    /// Whether the body's length is sent with it. The length is left out if trailers were announced, since on HTTP/1.1 only a
+    /// chunked body can have trailers.
     known: bool,
     /// Whether the body comes over HTTP/2.
     streams: bool,
@@ -204,7 +205,8 @@ impl Body for Bounded {
             return Poll::Ready(Some(Ok(first)));
         }
         let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            // A stream that its caller resets with NO_ERROR looks like a complete body. It is complete only with END_STREAM.
+            // A stream that its caller resets with NO_ERROR looks like a complete body. But it is complete only if END_STREAM
+            // has come.
             None if self.streams && !self.body.is_end_stream() => {
                 return Poll::Ready(Some(Err("the caller reset its stream before the body's end".into())));
             }

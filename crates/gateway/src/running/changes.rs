@@ -12,7 +12,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// The differences between two files. `kept` says whether the state of a new dependency is still known from before.
+    /// The differences between two files. `kept` says whether the state of a dependency that is new in the file is still kept
+    /// from an earlier time.
     pub(crate) fn between(old: &Settings, new: &Settings, kept: impl Fn(&str) -> bool) -> Changes {
         let mut changes = Changes::default();
         let mut say = |what: &str, fields: Vec<String>| {
@@ -43,7 +44,7 @@ impl Changes {
     }
 }
 
-/// What a new file no longer has, in words: a dependency, an endpoint or an operation.
+/// What a new file no longer contains, in words: a dependency, an endpoint or an operation.
 pub(crate) fn losses(old: &Settings, new: &Settings) -> Vec<String> {
     let mut losses = Vec::new();
     for before in &old.dependencies {
@@ -66,7 +67,7 @@ fn named<'a>(settings: &'a Settings, name: &str) -> Option<&'a Dependency> {
     settings.dependencies.iter().find(|dependency| dependency.name == name)
 }
 
-/// The names of the fields that differ. Where `differs` is set, at least one name is returned.
+/// The names of the fields that differ. If `differs` is set, at least one name is returned.
 fn fields(differs: bool, all: &[(&str, bool)]) -> Vec<String> {
     let mut found: Vec<String> =
         all.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();

@@ -1,4 +1,5 @@
-//! The configuration as it runs. It is compiled once, shared by all workers, and replaced as a whole at a reload.
+//! The configuration in the form in which it runs. It is compiled once, shared by all workers, and replaced as a whole by a
+//! reload.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub struct Compiled {
     pub settings: config::Settings,
     /// The dependencies, in the order of the settings.
     pub dependencies: Vec<Arc<CompiledDependency>>,
-    /// The names with their indices, sorted: a few string comparisons are faster than a hash.
+    /// The names with their indices, sorted by name. Comparing a few strings is faster than computing a hash.
     by_name: Vec<(String, usize)>,
 }
 
@@ -39,7 +40,7 @@ pub struct CompiledDependency {
     pub client: DependencySettings,
     /// The operations of the dependency.
     pub(crate) operations: Operations,
-    /// How requests to the dependency say that they passed here (`Via`).
+    /// How requests to the dependency show that they passed this gateway (`Via`).
     pub(crate) via: Via,
 }
 
@@ -51,7 +52,7 @@ impl std::fmt::Debug for CompiledDependency {
 
 /// What was there before a configuration.
 pub(crate) enum Before<'a> {
-    /// Nothing: the configuration is the first one.
+    /// There is nothing before: this configuration is the first one.
     Nothing,
     /// The configuration in force, and what is kept of dependencies that earlier configurations had.
     Ran { old: &'a Compiled, parked: &'a Parked<Arc<CompiledDependency>>, now: Time },
@@ -87,7 +88,8 @@ impl Compiled {
             let wrong = |wrong: ConfigError| format!("dependency.{}: {wrong}", dependency.name);
             let client = client_settings(dependency).map_err(wrong)?;
             let compiled = match before.dependency(&dependency.name) {
-                // The content of the dependency's files is part of the client's settings.
+                // The client's settings include the content of the dependency's files, so a file with new content counts as a
+                // change.
                 Some(same)
                     if same.settings == *dependency
                         && same.client.connect.tls == client.connect.tls
@@ -155,15 +157,15 @@ impl CompiledDependency {
     ) -> Result<CompiledDependency, ConfigError> {
         let endpoints = settings.endpoints.len();
         let guards = guard_settings(settings, instances);
-        // What was learned of the same endpoints is kept, even if their credentials change. The guards get the new settings
-        // when everything has compiled.
+        // What was learned about the same endpoints is kept, even if their credentials change. The guards get the new settings
+        // after everything has compiled.
         let urls = |of: &config::Dependency| of.endpoints.iter().map(|it| it.url.clone()).collect::<Vec<_>>();
         let kept = before.filter(|before| urls(&before.settings) == urls(settings));
         let shared = match kept {
             Some(before) => Arc::clone(&before.shared),
             None => Shared::new(guards, endpoints),
         };
-        // A client is made here once, so that settings that could never work are found before anything is replaced.
+        // A client is made here once. So settings that could never work are found before anything is replaced.
         seawall_client::Dependency::new(client.clone(), Arc::clone(&shared), clock)?;
 
         let operations =
@@ -187,7 +189,7 @@ pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> G
     let from = settings.breaker.settings;
     GuardSettings {
         breaker: BreakerSettings {
-            // Every plan carries the value in force, so that an operation can turn it off.
+            // It is unset here, since every plan carries the value in force. So an operation can turn it off.
             slow_call: None,
             health: settings.health.as_ref().map(|_| health_interval(from.open_for)),
             ..from
@@ -202,9 +204,9 @@ pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> G
     }
 }
 
-/// How often the health of an endpoint is asked for while its breaker is open. It is about three times in an open time, so
-/// that a good answer can shorten that time, but not too often. It is at least every two seconds, since otherwise a long open
-/// time would be waited for in vain.
+/// How often an endpoint's health is checked while its breaker is open: a few times in each open time, so that a good answer
+/// can shorten that time. It is at least every two seconds, since otherwise a long open time would pass without a check, and
+/// at most five times a second.
 fn health_interval(open_for: Duration) -> Duration {
     (open_for / 4).clamp(Duration::from_millis(200), Duration::from_secs(2))
 }

@@ -1,5 +1,5 @@
-//! What each worker counts of each dependency. Each worker has a set of its own, so that counting never waits. The sets are
-//! added up when they are shown.
+//! What each worker counts for each dependency. Each worker has its own counters, so that counting never waits. The counters
+//! of all workers are added up when they are shown.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -36,7 +36,7 @@ impl Counters {
         add(&self.in_flight, 1);
     }
 
-    /// Counts a call that had begun and is over, with or without an answer.
+    /// Counts a call that has ended, with or without an answer.
     pub fn over(&self) {
         self.in_flight.store(self.in_flight.load(Relaxed).saturating_sub(1), Relaxed);
     }
@@ -68,7 +68,7 @@ impl Counters {
     }
 }
 
-/// Adds to a counter. Only one worker writes it, so a load and a store are enough.
+/// Adds to a counter. Only one worker writes to a counter, so a load and a store are enough.
 fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
 }

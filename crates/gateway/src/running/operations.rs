@@ -1,11 +1,11 @@
 //! Which operation a request belongs to, and what its calls have in common.
 //!
 //! A request is matched under every reading of its path ([`crate::paths`]), so that what the file declares for `/v1/charges`
-//! holds for `/v1/./charges` too. The obvious danger lies in the other direction. An operation may allow more than its method
-//! does, for example `keyed` for a POST, and would then allow it for paths that nobody wrote down. So a request that matches
-//! in another reading gets all that the operation declares, except for the idempotency. Of the idempotency it gets the most
-//! careful of these: that of the operation, that of every other operation that matches in some reading, and that of the
-//! request without any operation.
+//! holds for `/v1/./charges` too. But this has a danger of its own. An operation may allow more than its method does, for
+//! example `keyed` for a POST, and would then allow it for paths that nobody wrote down. So a request that matches only in
+//! another reading gets everything that the operation declares, except the idempotency. Its idempotency is the most careful of
+//! these: that of the operation, that of every other operation that matches in some reading, and that of the request without
+//! any operation.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use crate::paths::Readings;
 pub(crate) struct Operations {
     declared: Vec<CompiledOperation>,
     routers: Vec<(Method, Router<usize>)>,
-    /// What holds for requests that match no operation, by idempotency in the order of [`Idempotency::ALL`].
+    /// The operations for requests that match no declared one: one for each idempotency, in the order of [`Idempotency::ALL`].
     fallback: [CompiledOperation; 4],
-    /// Whether an `Idempotency-Key` makes a POST or PATCH without an operation `keyed`.
+    /// Whether a POST or PATCH that matches no operation counts as `keyed` if it has an `Idempotency-Key` header.
     keys: bool,
-    /// Whether calls whose idempotency is `none` are repeated as if they could not be doubled.
+    /// Whether calls whose idempotency is `none` are repeated like idempotent calls.
     retry_none: bool,
 }
 
@@ -39,7 +39,7 @@ struct CompiledOperation {
     plan: Arc<Plan>,
     /// The most bytes of a request's body that are kept for a repeat.
     keep: usize,
-    /// What its breaker is kept for, and what its limit is kept for.
+    /// What the operation's guards are kept for: first the breaker, then the limit.
     filed: [Filed; 2],
 }
 
@@ -56,14 +56,14 @@ enum Filed {
     Path(String),
 }
 
-/// The most bytes of a key. A longer one counts as none, since keys are kept for each guard and shown.
+/// The most bytes of a key. A longer key counts as no key, because keys are kept in memory for each guard, and are shown.
 const MOST_KEY: usize = 128;
 
 /// What holds for one request.
 #[derive(Debug)]
 pub(crate) struct FoundOperation<'a> {
-    /// What all calls of its operation have in common. It is borrowed, because all workers share it and counting references would
-    /// cost more.
+    /// What all calls of the operation have in common. It is borrowed, because all workers share it, and counting references
+    /// would cost more.
     pub(crate) plan: Cow<'a, Arc<Plan>>,
     /// The most bytes of the request's body that are kept for a repeat.
     pub(crate) keep: usize,
@@ -75,7 +75,7 @@ impl Operations {
     /// Compiles the operations of a dependency.
     ///
     /// # Errors
-    /// In words: two patterns match the same requests.
+    /// If two patterns match the same requests. The error says so in words.
     pub(crate) fn new(settings: &config::Dependency) -> Result<Operations, String> {
         let filed = [Filed::of(&settings.breaker.key), Filed::of(&settings.concurrency.key)];
         let declared = settings.operations.iter().map(|operation| CompiledOperation {
@@ -102,7 +102,7 @@ impl Operations {
         })
     }
 
-    /// What holds for a request with this method and path. `keyed` says that it carries an `Idempotency-Key`.
+    /// What holds for a request with this method and path. `keyed` says whether the request carries an `Idempotency-Key`.
     pub(crate) fn find(
         &self,
         method: &Method,
@@ -178,7 +178,8 @@ impl CompiledOperation {
         FoundOperation { plan: Cow::Borrowed(&self.plan), keep: self.keep, keys }
     }
 
-    /// The key of a guard; none where the request has no such header or part, so that the endpoint's own guard is used.
+    /// The key of a guard. `None` if the request has no such header or part of the path; then the endpoint's own guard is
+    /// used.
     fn key(
         &self,
         filed: &Filed,
@@ -206,7 +207,7 @@ impl Filed {
     }
 }
 
-/// Makes a router for each method that some pattern names.
+/// Makes a router for each method that a pattern names.
 fn routers(settings: &config::Dependency) -> Result<Vec<(Method, Router<usize>)>, String> {
     let mut routers: Vec<(Method, Router<usize>)> = Vec::new();
     // Patterns without an optional slash come first, since they are narrower.
@@ -219,7 +220,7 @@ fn routers(settings: &config::Dependency) -> Result<Vec<(Method, Router<usize>)>
             routers.push((pattern.method.clone(), Router::new()));
             routers.len() - 1
         });
-        // Some narrower pattern may have taken one of this pattern's two forms.
+        // A narrower pattern may have taken one of this pattern's two forms already.
         let shared = settings.operations.iter().any(|other| other.pattern.takes_a_form_of(pattern));
         for route in pattern.routes() {
             match routers[at].1.insert(route, index) {
@@ -266,7 +267,7 @@ fn fallback_plan(dependency: &config::Dependency, idempotency: Idempotency) -> P
     }
 }
 
-/// The idempotency in force. With `dangerous.retry_none`, a call that may be doubled is treated as if it could not be.
+/// The idempotency in force. With `dangerous.retry_none`, a call whose idempotency is `none` is treated as idempotent.
 fn in_force(retry_none: bool, idempotency: Idempotency) -> Idempotency {
     match idempotency {
         Idempotency::None if retry_none => Idempotency::Idempotent,
@@ -310,7 +311,8 @@ mod tests {
         for path in ["/v1/./charges", "/v1//charges", "/v1/%63harges", "/x/../v1/charges"] {
             assert_eq!(post(&both, path), narrow(Idempotency::None), "{path}");
         }
-        // Few servers read these paths so. The operation stays the same, but its calls are repeated no more than those of the other.
+        // Few servers read these paths in this way. The request still belongs to the operation, but it is repeated no more
+        // than a request to the other operation.
         for path in ["/v1%2Fcharges", "/v1/charges;x"] {
             assert_eq!(post(&both, path), wide(Idempotency::None), "{path}");
         }

@@ -1,4 +1,4 @@
-//! What is kept of a dependency that a reload took away.
+//! What is kept of a dependency that a reload removed.
 //!
 //! A dependency may be lost because a person made a slip in an editor, or because a file was only half written. It then comes
 //! back minutes later. If its breakers were forgotten immediately, every call would go to a system that is known to be down.
@@ -48,7 +48,7 @@ impl<T> Parked<T> {
         (now < place.until).then_some(&place.state)
     }
 
-    /// Forgets the states whose time is over, and those of names that are there again.
+    /// Drops the states whose time is over, and the states of dependencies that exist again.
     pub(crate) fn sweep(&mut self, now: Time, is_back: impl Fn(&str) -> bool) {
         self.places.retain(|place| now < place.until && !is_back(&place.name));
     }

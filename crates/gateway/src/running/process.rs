@@ -28,23 +28,23 @@ pub struct Running {
     pub clock: Clock,
     /// The number of workers.
     pub workers: usize,
-    /// Whether the gateway is shutting down: it is no longer ready, and every answer says that its connection ends.
+    /// Whether the gateway is shutting down. Then it is no longer ready, and every answer announces that its connection ends.
     draining: AtomicBool,
-    /// When the drain is over, in nanoseconds of the clock. Before `draining` is set, it has no meaning.
+    /// When the drain is over, in nanoseconds of the clock. It has no meaning before `draining` is set.
     drained_by: AtomicU64,
     /// What became of the last reload.
     pub last_reload: Mutex<Option<Reload>>,
     /// The number of callers' connections, over all workers.
     pub connections: AtomicU64,
-    /// What callers were told instead of a dependency's answer, for the log and for the admin side.
+    /// What callers were sent instead of a dependency's answer, for the log and for the admin side.
     pub(crate) refusals: Refusals,
     /// The generation of the configuration in force. Workers wait for it to change.
     newest: watch::Sender<u64>,
-    /// The generation of the configuration that each worker routes by.
+    /// The generation of the configuration that each worker uses for routing.
     taken: Vec<AtomicU64>,
-    /// The tokens of callers, from the file that was named at the start.
+    /// The tokens of callers. Their file is the one that was named at the start.
     clients_tokens: Option<TokenFile>,
-    /// The tokens of operators, from the file that was named at the start.
+    /// The tokens of operators. Their file is the one that was named at the start.
     admin_tokens: Option<TokenFile>,
     /// What is kept of dependencies that a reload removed.
     parked: Mutex<Parked<Arc<CompiledDependency>>>,
@@ -55,16 +55,16 @@ pub struct Running {
 pub struct Reload {
     /// When it happened, by the wall clock.
     pub at: std::time::SystemTime,
-    /// Why the configuration was refused; `None` where it was taken.
+    /// Why the configuration was refused. `None` if it was taken.
     pub refused: Option<String>,
     /// What the reload changed, one line each.
     pub changed: Vec<String>,
 }
 
-/// The last part of a drain, in which no call begins any more, since its end would cut most of them. Of a short drain it is
-/// the second half.
+/// How long before the end of a drain no call may begin any more, because the end would abort most of them. In a short drain,
+/// no call may begin in the second half.
 const LAST_CALLS: Duration = Duration::from_secs(1);
-/// How long before the end of a drain calls are ended, so that their answers still reach their callers.
+/// How long before the end of a drain the remaining calls are ended, so that their answers still reach their callers.
 const LAST_WORD: Duration = Duration::from_millis(100);
 
 const CLIENTS_TOKENS: &str = "gateway.clients.tokens_file";
@@ -73,9 +73,9 @@ const ADMIN_TOKENS: &str = "gateway.admin_token_file";
 /// What holds for calls that begin while the gateway shuts down.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leaving {
-    /// Calls that would begin later than this are refused.
+    /// Calls that would begin later than this time are refused.
     pub(crate) begin_by: Time,
-    /// Calls end by this time, so that their callers are told what became of them and are not cut off.
+    /// Calls are ended by this time, so that their callers learn what became of them, and are not simply disconnected.
     pub(crate) end_by: Time,
 }
 
@@ -83,7 +83,8 @@ impl Running {
     /// Compiles these settings.
     ///
     /// # Errors
-    /// A setting could never work, for example a certificate that cannot be read. The text names the dependency and the setting.
+    /// If a setting could never work, for example because a certificate cannot be read. The error names the dependency and the
+    /// setting.
     pub fn new(settings: config::Settings, workers: usize) -> Result<Running, String> {
         let clock = Clock::new();
         let open = |key: &str, path: Option<&PathBuf>, kind| match path {
@@ -113,17 +114,17 @@ impl Running {
         })
     }
 
-    /// Tells when there is a new configuration to route by.
+    /// A channel that changes whenever there is a new configuration to route by.
     pub(crate) fn replaced(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }
 
-    /// Notes that a worker routes by this generation from now on.
+    /// Notes that a worker uses the configuration of this generation from now on.
     pub(crate) fn taken_over(&self, worker: usize, generation: u64) {
         self.taken[worker].store(generation, Ordering::Release);
     }
 
-    /// Whether every worker routes by the configuration in force.
+    /// Whether every worker uses the configuration in force.
     #[must_use]
     pub fn all_taken_over(&self) -> bool {
         let newest = self.compiled.load().generation;
@@ -136,13 +137,13 @@ impl Running {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Begins to shut the gateway down. It is gone after `limit` at the latest.
+    /// Begins to shut the gateway down. The gateway has ended after `limit` at the latest.
     pub fn drain(&self, limit: Duration) {
         self.drained_by.store(self.clock.now().saturating_add(limit).as_nanos(), Ordering::Relaxed);
         self.draining.store(true, Ordering::Release);
     }
 
-    /// What holds for calls that begin while the gateway shuts down; `None` while it does not shut down.
+    /// What holds for calls that begin while the gateway shuts down. `None` if it does not shut down.
     pub(crate) fn leaving(&self) -> Option<Leaving> {
         if !self.draining.load(Ordering::Acquire) {
             return None;

@@ -1,4 +1,4 @@
-//! Where one worker's requests go: the configuration that it has taken over, with its own connections to each dependency.
+//! Where one worker's requests go: the configuration that the worker uses, and its own connections to each dependency.
 
 use std::sync::{Arc, Weak};
 
@@ -21,7 +21,7 @@ pub(crate) struct Router {
     pub(crate) index: usize,
     pub(crate) running: Arc<Running>,
     routes: ArcSwap<Routes>,
-    /// The dependencies of former configurations, which may still have calls.
+    /// The dependencies of former configurations, which may still have running calls.
     retired: Mutex<Vec<Weak<Dependency>>>,
 }
 
@@ -36,19 +36,21 @@ impl Router {
         self.routes.load_full()
     }
 
-    /// Begins to ask for the health of the dependencies where that is configured.
+    /// Begins to check the health of the dependencies for which that is configured.
     pub(crate) fn watch_health(&self) {
         self.routes().watch_health(None);
     }
 
-    /// Whether calls go on that have no caller's connection any more. Each such call holds its dependency.
+    /// Whether some calls are still running although their callers' connections are gone. Each running call holds a reference
+    /// to its dependency.
     pub(crate) fn follows_calls(&self) -> bool {
         let now = self.routes();
         now.dependencies.iter().any(|dependency| Arc::strong_count(dependency) > 1)
             || self.retired.lock().iter().any(|dependency| dependency.strong_count() > 0)
     }
 
-    /// Ends the attempts that are followed only to learn whether an endpoint hangs, since they must not delay the end.
+    /// Ends the attempts that are followed only to learn whether an endpoint hangs. They must not delay the end of the
+    /// gateway.
     pub(crate) fn end_witnesses(&self) {
         self.routes().dependencies.iter().for_each(|dependency| dependency.end_witnesses());
         for retired in self.retired.lock().iter().filter_map(Weak::upgrade) {
@@ -56,7 +58,7 @@ impl Router {
         }
     }
 
-    /// Takes over the configuration in force, keeping the connections of every dependency that did not change.
+    /// Takes over the configuration in force. The connections of every dependency that did not change are kept.
     pub(crate) fn take_over(&self) {
         let compiled = self.running.compiled.load_full();
         let old = self.routes();
@@ -114,7 +116,8 @@ impl Routes {
         Ok(Routes { compiled, dependencies })
     }
 
-    /// Asks for the health of those dependencies that were not there before, until nobody calls them any more.
+    /// Begins to check the health of those dependencies that are not in `old`. The checks end when the dependency is no longer
+    /// used.
     fn watch_health(&self, old: Option<&Routes>) {
         let known =
             |d: &Arc<Dependency>| old.is_some_and(|old| old.dependencies.iter().any(|o| Arc::ptr_eq(o, d)));

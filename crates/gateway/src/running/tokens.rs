@@ -9,7 +9,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::files;
 
-/// The least number of characters in a token. A shorter token can be found by trying.
+/// The minimum number of characters in a token. A shorter token could be found by trying.
 const SHORTEST: usize = 16;
 
 /// What a line of a file holds.
@@ -21,8 +21,8 @@ pub(crate) enum TokenKind {
     Named,
 }
 
-/// The tokens of a file, as they were last read. Clones share them, so that a listener knows a new token as soon as it is in
-/// force.
+/// The tokens of a file, as they were last read. All clones share them, so every listener knows a new token as soon as it is
+/// in force.
 #[derive(Clone)]
 pub(crate) struct TokenFile {
     path: PathBuf,
@@ -36,7 +36,7 @@ impl fmt::Debug for TokenFile {
     }
 }
 
-/// The tokens that were read of a file and are not in force yet.
+/// Tokens that were read from a file and are not in force yet.
 #[derive(Debug)]
 pub(crate) struct Fresh {
     file: TokenFile,
@@ -47,7 +47,8 @@ impl TokenFile {
     /// Reads a file of tokens.
     ///
     /// # Errors
-    /// In words: it cannot be read, others may write it, it holds no token, or a token is too short.
+    /// If the file cannot be read, may be written by others, or holds no token, or if a token is too short. The error says so
+    /// in words.
     pub(crate) fn open(path: &Path, kind: TokenKind) -> Result<TokenFile, String> {
         let lines = Arc::new(ArcSwap::from_pointee(read_tokens(path, kind)?));
         Ok(TokenFile { path: path.to_owned(), kind, lines })
@@ -72,7 +73,8 @@ impl TokenFile {
         self.lines.load_full()
     }
 
-    /// Whether one of its lines is this token. Every line is compared to its end, so that the time tells nothing but lengths.
+    /// Whether one of the file's lines is this token. Every line is compared to its end, so the time that this takes reveals
+    /// nothing but lengths.
     pub(crate) fn knows(&self, shown: &[u8]) -> bool {
         self.lines.load().iter().fold(Choice::from(0), |known, token| known | token.ct_eq(shown)).into()
     }
@@ -80,7 +82,7 @@ impl TokenFile {
     /// Reads the file again, and changes nothing yet.
     ///
     /// # Errors
-    /// Those of [`TokenFile::open`].
+    /// As for [`TokenFile::open`].
     pub(crate) fn read_again(&self) -> Result<Fresh, String> {
         Ok(Fresh { file: self.clone(), lines: read_tokens(&self.path, self.kind)? })
     }
@@ -117,7 +119,7 @@ fn read_tokens(path: &Path, kind: TokenKind) -> Result<Vec<Vec<u8>>, String> {
 /// Refuses a token that is too short.
 ///
 /// # Errors
-/// In words, in which the token does not appear.
+/// If the token is too short. The error says so in words, and does not contain the token.
 pub(crate) fn check_length(token: &str) -> Result<(), String> {
     let length = token.chars().count();
     if length >= SHORTEST {

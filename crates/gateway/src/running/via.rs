@@ -1,12 +1,13 @@
-//! `Via` (RFC 9110, section 7.6.3): how a request says that it passed here, and how a request that comes back is recognised.
+//! `Via` (RFC 9110, section 7.6.3): how a request shows that it passed this gateway, and how a request that comes back is
+//! recognised.
 //!
 //! A configuration can lead a call back to the gateway that made it, over another proxy or over a name that points here. One
-//! GET then makes a call within a call for as long as there are connections. To count hops, the obvious rule, would stop that
-//! late, and would stop honest chains of gateways too. So each process draws a name of its own, and writes it together with
-//! the name of the dependency. A request may pass this process again on its way to another dependency. But a request that
+//! GET then leads to one call after another until no connection is left. The obvious rule is to count hops. It would stop such
+//! a loop late, and would also stop honest chains of gateways. So each process draws a name of its own, and writes it together
+//! with the name of the dependency. A request may pass this process again on its way to another dependency. But a request that
 //! carries the same pair already is a loop.
 //!
-//! Answers carry no `Via`. The RFC leaves that to a gateway, and its callers know whom they asked.
+//! Answers carry no `Via`. The RFC lets a gateway decide this, and the callers know which gateway they called.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -15,7 +16,7 @@ use http::header::VIA;
 use http::{HeaderMap, Version};
 use parking_lot::Mutex;
 
-/// The name of this process, which tells it from all others: 64 random bits.
+/// The name of this process, which differs from that of every other process: 64 random bits.
 static PROCESS: LazyLock<u64> = LazyLock::new(|| {
     let mut bytes = [0; 8];
     match getrandom::fill(&mut bytes) {
@@ -27,13 +28,13 @@ static PROCESS: LazyLock<u64> = LazyLock::new(|| {
 /// The entries that requests to one dependency carry.
 #[derive(Clone, Debug)]
 pub(crate) struct Via {
-    /// The pair of the process and the dependency.
+    /// The name that stands for the pair of this process and the dependency.
     name: String,
-    /// The whole entry for each version in which a request can come: 1.0, 1.1 and 2.
+    /// The whole entry for each version in which a request can arrive: 1.0, 1.1 and 2.
     entries: [&'static str; 3],
 }
 
-/// The entries for each dependency's name that was ever configured. They are never freed. So a request can carry an entry
+/// The entries for each dependency name that was ever configured. They are never freed, so that a request can carry an entry
 /// without counting references to memory that all workers share.
 static ENTRIES: Mutex<BTreeMap<String, [&'static str; 3]>> = Mutex::new(BTreeMap::new());
 
@@ -47,7 +48,7 @@ impl Via {
 
     /// Whether a request with these headers has passed here before, on its way to the same dependency.
     ///
-    /// Comments are not told apart from names, since nobody has a reason to write our entry into a comment.
+    /// Comments are searched as well as names, since nobody has a reason to write our entry into a comment.
     pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
         let separates = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"-_.".contains(byte));
         headers
@@ -56,7 +57,7 @@ impl Via {
             .any(|line| line.as_bytes().split(separates).any(|word| word == self.name.as_bytes()))
     }
 
-    /// The entry for a request that came in this version of HTTP.
+    /// The entry for a request that arrived in this version of HTTP.
     pub(crate) fn entry(&self, version: Version) -> &'static str {
         let [old, usual, two] = self.entries;
         match version {

@@ -17,7 +17,7 @@ pub(super) async fn drain(
     let limit = running.compiled.load().settings.gateway.drain;
     running.drain(limit);
     tracing::info!(?limit, "draining");
-    // If nobody receives this, the workers are gone already.
+    // An error means that nobody receives this: the workers have ended already.
     let _ = stop.send(true);
     let done =
         tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));

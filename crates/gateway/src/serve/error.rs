@@ -7,7 +7,7 @@ use std::fmt;
 pub enum StartError {
     /// The configuration is wrong. This is the report, ready to print.
     Config(String),
-    /// The machine does not allow it: a port is in use, or a file cannot be written.
+    /// The machine does not allow the start: a port is in use, or a file cannot be written.
     Machine(String),
 }
 

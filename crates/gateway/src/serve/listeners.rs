@@ -9,10 +9,10 @@ use super::error::StartError;
 use crate::callers::door::Entrance;
 use crate::running::process::Running;
 
-/// The most connections that the kernel keeps for us until they are accepted.
+/// The most connections that the kernel keeps waiting until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// Opens every listener of callers, once for each worker.
+/// Opens every listener for callers, once for each worker.
 pub(super) fn open_doors(running: &Running, workers: usize) -> Result<Vec<Vec<Entrance>>, StartError> {
     let compiled = running.compiled.load();
     let gateway = &compiled.settings.gateway;

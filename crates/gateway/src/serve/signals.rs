@@ -27,7 +27,7 @@ impl Signals {
     }
 }
 
-/// Waits for the signal to stop. Meanwhile it reloads, on SIGHUP and when the content of a file changes.
+/// Waits for the signal to stop. In the meantime it reloads, on SIGHUP and when the content of a file changes.
 pub(super) async fn until_told_to_stop(
     running: &Running,
     mut signals: Signals,

@@ -34,7 +34,7 @@ pub struct Options {
 /// Runs until SIGTERM or SIGINT comes, and then until accepted work is finished.
 ///
 /// # Errors
-/// The gateway could not start, and nothing was served.
+/// If the gateway could not start. Nothing was served then.
 pub fn run(options: &Options) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -43,11 +43,11 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     runtime.block_on(start(options))
 }
 
-/// Runs one worker with one listener on the runtime of the calling task, until `stop` says so. There are no signals, no admin
-/// side and no file. This is for tests and fuzz targets that keep callers, gateway and dependencies on one thread.
+/// Runs one worker with one listener on the runtime of the calling task, until `stop` becomes true. There are no signals, no
+/// admin side and no file. This is for tests and fuzz targets that keep callers, gateway and dependencies on one thread.
 ///
 /// # Errors
-/// The worker could not start, and nothing was served.
+/// If the worker could not start. Nothing was served then.
 #[doc(hidden)]
 pub async fn work_here(
     settings: config::Settings,
@@ -63,7 +63,7 @@ pub async fn work_here(
 }
 
 async fn start(options: &Options) -> Result<(), StartError> {
-    // This comes before the start is logged, so that a program that reads the log may send a signal immediately.
+    // The signals are installed before the start is logged, since a program that reads the log may send a signal immediately.
     let signals = Signals::install()?;
     let demo = if options.demo { Some(Demo::start().map_err(StartError::Machine)?) } else { None };
     let (name, text) = match &demo {
@@ -105,7 +105,7 @@ async fn start(options: &Options) -> Result<(), StartError> {
     admin_side.abort();
     drop(made);
     if !whole {
-        // Workers still have work, and a normal end would wait for their threads.
+        // The workers still have work, and a normal end would wait for their threads.
         std::process::exit(0);
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! One worker: a single-threaded runtime on a thread of its own, with its own listeners and its own connections.
 //!
 //! The kernel spreads callers over the workers (SO_REUSEPORT), and a request stays on one core from its first byte to its
-//! last. Measurements show that this costs less than a runtime that moves work between cores. Breakers, limits and budgets
-//! are shared, since all workers must decide by them together.
+//! last. Measurements show that a runtime that moves work between cores costs more. Breakers, limits and budgets are shared,
+//! since all workers must decide by them together.
 
 use std::io;
 use std::sync::Arc;
@@ -38,11 +38,11 @@ const ROUND: Duration = Duration::from_millis(250);
 pub(crate) struct Worker {
     pub(crate) router: Arc<Router>,
     callers: Mutex<Vec<Option<Arc<Caller>>>>,
-    /// The number of connections that were accepted and are not over.
+    /// The number of connections that were accepted and have not ended.
     open: AtomicU64,
 }
 
-/// A connection that is counted until this is dropped, so that a panic ends the count, too.
+/// Counts a connection until this value is dropped. A panic drops it, too.
 struct Counted(Arc<Worker>);
 
 impl Drop for Counted {
@@ -52,7 +52,8 @@ impl Drop for Counted {
     }
 }
 
-/// A connection in the list of those that the worker looks after from outside.
+/// Keeps a connection in the list of those that the worker looks after. Dropping this value removes the connection from the
+/// list.
 struct Registered {
     worker: Arc<Worker>,
     place: usize,
@@ -71,7 +72,7 @@ impl Worker {
         Ok(Worker { router, callers: Mutex::default(), open: AtomicU64::new(0) })
     }
 
-    /// Serves until `stop` says so, and then until the last accepted work is finished.
+    /// Serves until `stop` becomes true, and then until the last accepted work is finished.
     pub(crate) async fn serve(
         self: Arc<Self>,
         entrances: Vec<Entrance>,
@@ -83,14 +84,15 @@ impl Worker {
         for entrance in entrances {
             doors.push(tokio::spawn(Arc::clone(&self).accept(entrance, stop.clone())));
         }
-        // If the sender is gone, the worker stops, too.
+        // An error means that the sender is gone. Then the worker stops, too.
         let _ = stop.wait_for(|stop| *stop).await;
         self.router.end_witnesses();
         for door in doors {
             let _ = door.await;
         }
         while self.open.load(Ordering::Relaxed) > 0 || self.router.follows_calls() {
-            // This includes witnesses of a configuration that came during the drain.
+            // This is repeated, since a new configuration may have come during the drain and brought further
+            // witnesses.
             self.router.end_witnesses();
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -111,7 +113,8 @@ impl Worker {
             match accepted {
                 Ok((tcp, _)) => {
                     self.welcome(tcp, &door, &stop);
-                    // Other tasks get their turn, so that answers do not wait until a whole crowd has been accepted.
+                    // Other tasks get their turn here, so that answers do not wait until a whole crowd of connections has been
+                    // accepted.
                     send_overdue();
                 }
                 Err(error) => {
@@ -120,8 +123,8 @@ impl Worker {
                 }
             }
         }
-        // New connections go elsewhere, but those that the kernel has accepted already are still served. The kernel is asked
-        // directly, since the reactor does not know of the last ones yet.
+        // From here on, the kernel drops requests for new connections. The connections that it has accepted already are still
+        // served. They are taken from the kernel directly, since the runtime does not know the last of them yet.
         refuse_new(&listener);
         let Ok(listener) = listener.into_std() else { return };
         while let Ok((tcp, _)) = listener.accept() {
@@ -150,7 +153,7 @@ impl Worker {
         let task = Task::default();
         let its = Arc::clone(&task);
         let spawned = tokio::spawn(async move { counted.0.converse(tcp, its, door, limits, stop).await });
-        // The task has not run yet, and nothing else sets this.
+        // The task has not run yet, and this is the only place that sets it.
         let _ = task.set(spawned.abort_handle());
     }
 
@@ -202,13 +205,15 @@ impl Worker {
             }
         } else {
             let mut builder = http1::Builder::new();
-            // Head and body go into one buffer. `pipeline_flush` would do that too, but is not used: it holds an answer back
-            // while more of the caller's bytes are there, and loses the answer when these bytes are the reason to close.
+            // Head and body go into one buffer. `pipeline_flush` would do that too, but is not used: it delays an answer while
+            // further bytes of the caller are waiting, and loses the answer if these bytes are the reason to close the
+            // connection.
             builder.writev(false).max_buf_size(head_limit.max(MIN_BUFFER));
             if limits.headers != HYPERS_HEADERS {
                 builder.max_headers(limits.headers);
             }
-            // Each version has a service of its own: a service that is used in one place only is built there, and not copied.
+            // Each version of HTTP has a service of its own, because a service that is used in only one place is built there
+            // and not copied.
             let service = service_fn(move |request| {
                 handle(Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller), request)
             });
@@ -216,7 +221,7 @@ impl Worker {
             if let Some(why) = caller_seen.unread() {
                 self.router.running.refusals.note(&Problem::refused(Reason::BadRequest, None, why));
             }
-            // The caller cannot be told any more, but the log can help a person who looks for the answer.
+            // The caller cannot be informed any more, but the log can help a person who looks for the answer.
             if caller_seen.lost_bytes() {
                 let why = served
                     .err()
@@ -240,13 +245,14 @@ impl Worker {
     /// Looks after all connections four times a second, and takes over a new configuration when there is one.
     async fn look_after(self: Arc<Self>) {
         let mut replaced = self.router.running.replaced();
-        // Nothing tells of a configuration that came after this worker was made and before it started.
+        // No notice comes of a configuration that was taken after this worker was made and before it started. So it is taken
+        // over here.
         self.router.take_over();
         let mut round = tokio::time::interval(ROUND);
         loop {
             tokio::select! {
                 _ = round.tick() => {}
-                // The sender cannot be gone while the worker holds it.
+                // This cannot fail, since the worker itself holds the sender.
                 _ = replaced.changed() => {
                     self.router.take_over();
                     continue;
@@ -262,7 +268,7 @@ impl Worker {
     }
 }
 
-/// The number of header fields that hyper allows by itself. Any other number costs an allocation for each request.
+/// The number of header fields that hyper allows by default. Any other number costs an allocation for each request.
 const HYPERS_HEADERS: usize = 100;
 /// hyper's smallest read buffer.
 const MIN_BUFFER: usize = 8192;

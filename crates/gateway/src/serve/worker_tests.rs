@@ -7,7 +7,7 @@ use super::*;
 use crate::callers::stopwatch::{self, Lap};
 use crate::config;
 
-/// Whether the build is optimised. Other builds have fewer callers, and their times are not compared.
+/// Whether the build is optimised. Other builds run with fewer callers, and their times are not compared.
 const FULL: bool = !cfg!(debug_assertions);
 const CALLERS: usize = if FULL { 1_000 } else { 200 };
 const HELD: usize = 10;
@@ -47,8 +47,8 @@ async fn refused(mut caller: TcpStream) -> TcpStream {
     caller
 }
 
-/// A crowd of callers asks at the same moment, five times. That is the worst case for a thread that sends its answers
-/// together: no answer may wait until all other requests are read.
+/// A crowd of callers asks at the same moment, five times. This is the worst case for a thread that sends its answers
+/// together, since no answer may wait until all other requests are read.
 #[tokio::test]
 async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     let hung = Rogue::builder().acts([Act::Hang]).bind().unwrap();
@@ -98,8 +98,8 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     assert!(laps.len() >= 5 * (CALLERS - HELD), "{}", laps.len());
     let others = laps.iter().map(|lap| lap.others).max().unwrap();
     println!("{CALLERS} callers, from head to answer, with at most {others} other heads between");
-    // Callers that were accepted while they asked are counted apart: meanwhile the stopwatch seldom looks whether their answers
-    // have been written.
+    // Callers that were accepted while others asked are counted separately, since in that time the stopwatch seldom checks
+    // whether answers have been written.
     let connected = laps.split_off(CALLERS - HELD);
     figures("while they connect, by the clock", &mut laps, |lap| lap.took);
     let mut laps = connected;

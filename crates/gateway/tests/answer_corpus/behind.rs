@@ -1,4 +1,4 @@
-//! RFC 9112, sections 6.3 and 9: bytes behind a complete answer are not the next answer.
+//! RFC 9112, sections 6.3 and 9: bytes after a complete answer are not the next answer.
 
 use super::case::{After, Case, DECLINED};
 
@@ -16,7 +16,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// The bytes come in the same write as the answer's body.
+/// The extra bytes come in the same write as the answer's body.
 fn with_it() -> Vec<Case> {
     let sentence = "Bytes behind an answer are not processed, kept or passed on as another answer.";
     let mut cases = Vec::new();
@@ -48,7 +48,7 @@ fn with_it() -> Vec<Case> {
     cases
 }
 
-/// The bytes come on the idle connection, once the caller has its answer.
+/// The extra bytes come on the idle connection, after the caller has its answer.
 fn later() -> Vec<Case> {
     let sentence = "What comes on an idle connection answers no request.";
     let mut cases = Vec::new();

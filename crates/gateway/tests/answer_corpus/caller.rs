@@ -1,4 +1,4 @@
-//! Callers that note everything: what came, whether it was complete, and otherwise how it broke.
+//! Callers that note everything: what came, whether it was complete, and, if it was not, how it broke.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(12);
 pub struct Seen {
     /// The status; 0 where no head came.
     pub status: u16,
-    /// Whether the version is not the one that the gateway speaks.
+    /// Whether the answer's version is not the one that the gateway uses.
     pub foreign_version: bool,
-    /// The number of interim answers before it.
+    /// The number of interim answers that came before it.
     pub interim: usize,
     pub fields: Vec<(String, String)>,
     pub trailers: Vec<(String, String)>,
@@ -36,9 +36,9 @@ pub struct Seen {
 pub enum End {
     /// It ended by its own framing.
     Complete,
-    /// It ended before that, in a way that every client sees: the connection or the stream ended.
+    /// The answer ended before it was complete, and every client sees that: the connection or the stream ended.
     Cut(String),
-    /// It ended in a way that clients read differently, or not at all.
+    /// The answer ended in a way that clients read differently, or cannot read.
     Unreadable(String),
     /// It did not end in time.
     #[default]
@@ -58,7 +58,7 @@ pub enum Speech {
     Two,
 }
 
-/// A caller with its connection, which is made anew after the gateway ended it.
+/// A caller with its connection. When the gateway has ended the connection, the caller makes a new one.
 pub struct Caller {
     address: std::net::SocketAddr,
     speech: Speech,
@@ -175,7 +175,8 @@ async fn hear_two(
     Ok(())
 }
 
-/// What an error of a stream means. Every client sees a reset by the gateway with an error code, and nothing else.
+/// What an error of a stream means. If the gateway resets the stream with an error code, every client sees that. No other
+/// error is certain to be seen.
 fn broken_stream(error: &h2::Error) -> End {
     let says_so = error.is_remote() && error.reason().is_some_and(|reason| reason != h2::Reason::NO_ERROR);
     if says_so && error.is_reset() {

@@ -1,12 +1,12 @@
-//! A case: one answer of a dependency, the sentence that it is about, and what must become of it.
+//! A case: one answer of a dependency, the sentence of the specification that it is about, and what must become of it.
 
 use super::one;
 use super::two;
 
-/// A body with a code that says that nothing was done. Where `answers` declares that code, the effect depends on it.
+/// A body with a code which says that nothing was done. If `answers` declares that code, the effect depends on it.
 pub const DECLINED: &str = r#"{"code":"DECLINED"}"#;
 
-/// The same body with spaces behind it. It has 26 bytes, so that its length in hexadecimal digits has a letter.
+/// The same body with spaces after it. It has 26 bytes, so its length has a letter when it is written in hexadecimal digits.
 pub const PADDED: &str = r#"{"code":"DECLINED"}       "#;
 
 /// One answer, and what must become of it.
@@ -14,12 +14,12 @@ pub const PADDED: &str = r#"{"code":"DECLINED"}       "#;
 pub struct Case {
     /// The section of the RFC and a name.
     pub id: String,
-    /// What the specification or our own decision demands.
+    /// What the specification demands, or what we decided.
     pub sentence: &'static str,
     pub answer: Answer,
     pub expect: Expect,
     pub methods: &'static [&'static str],
-    /// Fields that the caller must not see, neither in the head nor behind the body.
+    /// Fields that the caller must not see, neither in the head nor in the trailers.
     pub absent: &'static [&'static str],
 }
 
@@ -35,27 +35,28 @@ pub enum Answer {
 pub enum Expect {
     /// The caller gets exactly this status and this body.
     Whole(u16, String),
-    /// The caller gets a 502, or the head and a body that visibly breaks.
+    /// The caller gets a 502, or it gets the head and a body that visibly breaks.
     Broken,
     /// The caller gets a 502 whose reason is `bad-answer`.
     BadAnswer,
-    /// The caller gets one of the first two. The specification leaves the choice, and neither can mislead a caller.
+    /// Either [`Expect::Whole`] or [`Expect::Broken`]. The specification leaves the choice, and neither can mislead a caller.
     Either(u16, String),
-    /// The mistake comes behind all bytes that the head announced. So a caller that was sent the head has a complete answer before
-    /// the mistake can be known. Where the body is judged first, nothing is passed on, as with [`Expect::Broken`].
+    /// The mistake comes after all bytes that the head announced. If the head was sent to the caller, the caller has a
+    /// complete answer before the mistake can be known. If the body is judged first, nothing is passed on, as with
+    /// [`Expect::Broken`].
     Behind(u16, String),
 }
 
-/// What the dependency does with the connection when the answer has been written.
+/// What the dependency does with the connection after it has written the answer.
 #[derive(Clone, Debug)]
 pub enum After {
     /// It waits for the next request.
     Keep,
     Close,
     Reset,
-    /// It writes these bytes once the caller has the answer, and waits for the next request.
+    /// It writes these bytes after the caller has got the answer, and waits for the next request.
     Late(Vec<u8>),
-    /// It writes these bytes once the caller has the answer, and closes the connection.
+    /// It writes these bytes after the caller has got the answer, and closes the connection.
     LateClose(Vec<u8>),
 }
 
@@ -90,8 +91,8 @@ impl Case {
         Case { expect: Expect::Either(status, body.to_owned()), ..self }
     }
 
-    /// The answer is malformed, but the crate `h2` drops or passes on the malformed part without an error. No two readers find
-    /// different ends in it, so a whole answer is accepted as well.
+    /// Marks an answer that is malformed, but of which the crate `h2` drops or passes on the malformed part without an error.
+    /// All readers agree on where such an answer ends, so a whole answer is accepted as well.
     pub fn passed_by_h2(mut self, body: &str) -> Case {
         self.id.push_str(" (passed by h2)");
         self.either(200, body)
@@ -139,10 +140,10 @@ impl Case {
         matches!(after, After::Close | After::Reset | After::LateClose(_))
     }
 
-    /// The ways in which its bytes can be divided over writes.
+    /// The ways in which the answer's bytes can be divided into writes.
     pub fn splits(&self) -> &'static [Split] {
         match &self.answer {
-            // A reset discards bytes that have not left the socket, which may happen with many small segments.
+            // A reset discards bytes that are still in the socket. With many small segments, some may be.
             Answer::One(script) if script.long() || matches!(script.after, After::Reset) => {
                 &[Split::Together, Split::Apart]
             }
@@ -152,7 +153,7 @@ impl Case {
         }
     }
 
-    /// The bytes that are sent, for people to read.
+    /// The bytes that are sent, in a form that people can read.
     pub fn input(&self) -> String {
         let (text, after) = match &self.answer {
             Answer::One(script) => {
@@ -177,7 +178,7 @@ impl Case {
     }
 }
 
-/// How the bytes of an answer are divided over writes.
+/// How the bytes of an answer are divided into writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// All of it in one write.

@@ -1,10 +1,10 @@
 //! Whether the kernel has delivered what was written to a connection.
 //!
-//! The obvious way, the table in `/proc/net/tcp`, lists every connection of the machine, including those in TIME_WAIT, of
-//! which other tests leave tens of thousands. With 26,000 of them and a busy machine, one look took between 0.4 and 1.0
-//! seconds. The thread that looks also plays all dependencies. During that time none of them answered or ended a
-//! connection, and the gateway rightly reported a read timeout. So the kernel is asked for one connection, by its two
-//! addresses (`sock_diag(7)`). That costs the same however many connections there are.
+//! The obvious way is the table in `/proc/net/tcp`. It lists every connection of the machine, including those in TIME_WAIT,
+//! and other tests leave tens of thousands of these. With 26,000 of them and a busy machine, one look took between 0.4 and 1.0
+//! seconds. The thread that looks also plays all dependencies. During that time none of them answered or ended a connection,
+//! and the gateway rightly reported a read timeout. So the kernel is asked for one connection, by its two addresses
+//! (`sock_diag(7)`). That costs the same however many connections there are.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -21,18 +21,19 @@ const NLM_F_REQUEST: u16 = 1;
 const AF_INET: u8 = 2;
 const IPPROTO_TCP: u8 = 6;
 const REQUEST_BYTES: u32 = 72;
-/// Where a request names the two ports. An answer names them at [`PORTS`].
+/// Where a request has the two ports. An answer has them at [`PORTS`].
 const ASKED_PORTS: Range<usize> = 24..28;
 const PORTS: Range<usize> = 20..24;
-/// Where an answer says how many bytes are not acknowledged, the end of the connection included: `idiag_wqueue`.
+/// Where an answer has the number of bytes that are not acknowledged (`idiag_wqueue`). The end of the connection counts as
+/// one.
 const UNACKNOWLEDGED: Range<usize> = 76..80;
 
-/// Waits until the kernel has delivered the bytes that were written to a connection, and its end if it was closed. A busy
-/// machine may return from the call before it has delivered them. The next request could then be sent before the gateway can
-/// know of them. A connection that was reset is gone immediately, and is not waited for.
+/// Waits until the kernel has delivered the bytes that were written to a connection, and its end if the connection was closed.
+/// On a busy machine, a write may return before its bytes are delivered. Then the next request could be sent before the
+/// gateway can know of these bytes. A connection that was reset is gone immediately, and is not waited for.
 pub async fn delivered(ours: SocketAddr, theirs: SocketAddr) {
     soon("the bytes to be delivered", async {
-        // Where the kernel does not answer, there is nothing to wait for.
+        // If the kernel does not answer, there is nothing to wait for.
         while unacknowledged(ours, theirs).unwrap_or(false) {
             tokio::task::yield_now().await;
         }
@@ -40,7 +41,7 @@ pub async fn delivered(ours: SocketAddr, theirs: SocketAddr) {
     .await;
 }
 
-/// Whether the socket with these two addresses has bytes on their way. Fails where there is no such socket.
+/// Whether the socket with these two addresses has bytes that are not delivered. Fails if there is no such socket.
 fn unacknowledged(ours: SocketAddr, theirs: SocketAddr) -> io::Result<bool> {
     let kernel = Socket::new(Domain::from(AF_NETLINK), Type::DGRAM, Some(Protocol::from(NETLINK_SOCK_DIAG)))?;
     kernel.set_nonblocking(true)?;
@@ -51,7 +52,7 @@ fn unacknowledged(ours: SocketAddr, theirs: SocketAddr) -> io::Result<bool> {
     if read < UNACKNOWLEDGED.end || answer[4..6] != SOCK_DIAG_BY_FAMILY.to_ne_bytes() {
         return Err(io::ErrorKind::NotFound.into());
     }
-    // If the connection is gone, the kernel answers with the listener that it came from.
+    // If the connection is gone, the kernel's answer describes the listener from which the connection came.
     if answer[PORTS] != request[ASKED_PORTS] {
         return Err(io::ErrorKind::NotFound.into());
     }
@@ -67,7 +68,7 @@ fn request(ours: SocketAddr, theirs: SocketAddr) -> io::Result<Vec<u8>> {
     request.extend(REQUEST_BYTES.to_ne_bytes());
     request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request.extend(NLM_F_REQUEST.to_ne_bytes());
-    // The sequence number and the port of the sender may be zero, since the kernel's answer is the only one on this socket.
+    // The sequence number and the sender's port may be zero, since this socket gets no other answer from the kernel.
     request.extend([0; 8]);
     // No extensions, one byte of padding, and every state of a connection.
     request.extend([AF_INET, IPPROTO_TCP, 0, 0]);
@@ -115,7 +116,7 @@ mod tests {
         }
         assert!(unacknowledged(us, them).unwrap(), "{written} bytes were written, and none was read");
 
-        // The end of the connection comes behind the bytes.
+        // The end of the connection comes after the bytes.
         drop(ours);
         assert!(unacknowledged(us, them).unwrap());
         let reader = std::thread::spawn(move || io::copy(&mut theirs, &mut io::sink()).unwrap());

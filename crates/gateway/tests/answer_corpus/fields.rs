@@ -12,7 +12,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// A head of a 200 with these lines before its length.
+/// The head of a 200, with these lines before its `Content-Length`.
 fn head(lines: &[u8]) -> Vec<u8> {
     [b"HTTP/1.1 200 OK\r\n", lines, b"content-length: 19\r\n\r\n"].concat()
 }

@@ -84,7 +84,8 @@ fn both() -> Vec<Case> {
     ]
     .into_iter()
     .map(|(name, lines, body)| {
-        // The connection stays open: a reader that takes the shorter length would put the rest before the next answer.
+        // The connection stays open. A reader that takes the shorter length would therefore put the rest before the next
+        // answer.
         Case::one(&format!("9112-6.3 both {name}"), sentence, head(lines), body)
     })
     .collect()

@@ -1,4 +1,4 @@
-//! A dependency that does what its script says, whatever the request is.
+//! A dependency that follows its script, whatever the request is.
 //!
 //! A lane belongs to one dependency of the gateway, and only one call is made on it at a time. So every request that comes
 //! belongs to that call, and no path is needed to find its script.
@@ -14,7 +14,7 @@ use super::case::{Answer, Split};
 use super::support::soon;
 use super::{one, two};
 
-/// What the dependency does, and what it saw.
+/// What the dependency does, and what it has seen.
 #[derive(Default)]
 pub struct Lane {
     state: Mutex<State>,
@@ -26,7 +26,7 @@ struct State {
     script: Option<(Answer, Split)>,
     /// The number of whole requests since the script was set.
     requests: usize,
-    /// The number of scripts that were played to their end, or to that of the connection.
+    /// The number of scripts that were played to their end, or until the connection ended.
     played: usize,
     /// Whether the caller has seen a head.
     head_seen: bool,
@@ -86,7 +86,8 @@ impl Lane {
         self.changed.notify_waiters();
     }
 
-    /// Gives the gateway time to take the bytes that were written so far. It returns early once the caller has seen the head.
+    /// Gives the gateway up to `turns` turns of the runtime to take the bytes that were written so far. Returns early if the
+    /// caller has seen the head.
     pub async fn chance(&self, turns: usize) {
         for _ in 0..turns {
             if self.state.lock().unwrap().head_seen {
@@ -100,7 +101,7 @@ impl Lane {
         self.until(|state| state.heard).await;
     }
 
-    /// Waits until every request that was taken has been answered as its script says.
+    /// Waits until every request that came has been answered as its script says.
     pub async fn until_played(&self) {
         soon("the end of the script", self.until(|state| state.played >= state.requests)).await;
     }

@@ -67,7 +67,7 @@ fn bare() -> Vec<Case> {
         ("cr-last-line", cr, "HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\r\n"),
     ]
     .into_iter()
-    // The connection ends, so that a reader that waits for the end of the head does not wait for ever.
+    // The connection ends. Otherwise a reader that waits for the end of the head would wait for ever.
     .map(|(name, sentence, head)| Case::one(&format!("9112-2.2 {name}"), sentence, head, DECLINED).closing())
     .collect()
 }

@@ -1,4 +1,4 @@
-//! A dependency that reads requests over HTTP/1.1, and writes the bytes that it was told to write.
+//! A dependency that reads requests over HTTP/1.1, and writes the bytes that its script contains.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Script {
         match split {
             Split::Together => vec![all],
             Split::Bytes => all.chunks(1).map(<[u8]>::to_vec).collect(),
-            // A head alone is divided before its last bytes.
+            // An answer that has only a head is divided before its last bytes.
             Split::Apart if self.rest.is_empty() => {
                 let at = all.len().saturating_sub(2);
                 vec![all[..at].to_vec(), all[at..].to_vec()]
@@ -57,7 +57,7 @@ pub async fn serve(mut stream: TcpStream, lane: &Lane) {
     }
 }
 
-/// Writes the answer. Returns false when the connection is over.
+/// Writes the answer. Returns false if the connection has ended.
 async fn play(stream: &mut TcpStream, lane: &Lane, script: &Script, split: Split) -> bool {
     let turns = if split == Split::Bytes { 2 } else { 60 };
     for (number, piece) in script.pieces(split).into_iter().enumerate() {
@@ -82,7 +82,7 @@ async fn play(stream: &mut TcpStream, lane: &Lane, script: &Script, split: Split
     }
 }
 
-/// Reads a whole request. Returns false at the end of the connection.
+/// Reads a whole request. Returns false if the connection has ended.
 async fn next_request(stream: &mut TcpStream, read: &mut Vec<u8>) -> bool {
     loop {
         if let Some(end) = end_of_request(read) {
@@ -96,7 +96,7 @@ async fn next_request(stream: &mut TcpStream, read: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Where the first request ends, once it is whole. The gateway sends every body in this corpus with its length.
+/// Where the first request ends, if it is whole. In this corpus the gateway sends every body with its length.
 fn end_of_request(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();

@@ -1,4 +1,4 @@
-//! Decides what a caller may see of an answer, and what it may not.
+//! Decides what a caller may see of an answer, and what it must not see.
 
 use super::caller::{End, Seen};
 use super::case::{Case, Expect};
@@ -6,13 +6,13 @@ use super::case::{Case, Expect};
 /// What is wrong with a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// A broken answer was complete to its caller.
+    /// A broken answer looked complete to its caller.
     CompleteThoughBroken,
-    /// A caller has bytes that are not of its own answer.
+    /// A caller got bytes that do not belong to its own answer.
     MixedUp,
-    /// There was no status, an end that is neither complete nor visibly broken, or no line of the log.
+    /// There was no status; or the end was neither complete nor visibly broken; or the log had no line about it.
     Silent,
-    /// Status, effect, reason, fields or the number of requests are not what they must be.
+    /// The status, the effect, the reason, the fields or the number of requests are wrong.
     Misjudged,
 }
 
@@ -29,11 +29,11 @@ pub struct Facts<'a> {
     pub judged: bool,
     /// The number of requests that reached the dependency.
     pub requests: usize,
-    /// The number of broken answers that the log tells of, in lines and in counts.
+    /// The number of broken answers that the log reports, in lines and in counts.
     pub noted: u64,
 }
 
-/// Fields that describe the message, the caller or the gateway, and must not come behind a body.
+/// Fields that describe the message, the caller or the gateway. They must not come as trailers.
 const NEVER_BEHIND: [&str; 8] = [
     "seawall-effect",
     "seawall-reason",
@@ -56,7 +56,7 @@ pub enum Told {
     Nothing,
 }
 
-/// What the caller was told, also in one word for the table.
+/// What the caller learned, also as one word for the table.
 pub fn told(seen: &Seen) -> (Told, String) {
     let reason = seen.field("seawall-reason");
     match &seen.end {
@@ -166,7 +166,7 @@ impl Judge<'_> {
         if effect.is_some_and(|effect| effect != said) {
             self.fault(Kind::Misjudged, format!("effect {said}, not {effect:?}"));
         }
-        // A GET may be repeated where the answer was a failure, or where its body should have decided and says nothing.
+        // A GET may be repeated if the answer was a failure, or if its body should decide the effect but does not.
         let doubtful = status >= 500 || (self.facts.judged && !body.contains("code"));
         let most = if self.facts.method != "POST" && doubtful { 2 } else { 1 };
         if !(1..=most).contains(&self.facts.requests) {
@@ -206,7 +206,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The effect that a whole answer has; none where it depends on a body that cannot be judged.
+    /// The effect of a whole answer. `None` if it depends on a body that cannot be judged.
     fn effect_of(&self, status: u16, body: &str) -> Option<&'static str> {
         let reads = self.facts.method != "POST";
         Some(match status {

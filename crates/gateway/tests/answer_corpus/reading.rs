@@ -38,7 +38,7 @@ impl Reading {
         Seen { end, left: self.left, ..self.seen }
     }
 
-    /// Takes as much as it can from the front of these bytes. Returns true once the answer is complete.
+    /// Takes as many bytes as it can from the front of `bytes`. Returns true once the answer is complete.
     pub fn take(&mut self, bytes: &mut Vec<u8>) -> Step {
         loop {
             let Some(framing) = self.body else {
@@ -125,7 +125,7 @@ impl Reading {
     }
 }
 
-/// The framing of an answer's body. Fails where it has more than one reading, or none.
+/// The framing of an answer's body. Fails if the framing has more than one reading, or none.
 fn framing(status: u16, fields: &[(String, String)], to_head: bool) -> Result<Framing, &'static str> {
     let all = |wanted: &str| -> Vec<&str> {
         fields.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.as_str()).collect()
@@ -161,12 +161,12 @@ fn field(line: &str) -> Result<(String, String), &'static str> {
     Ok((name.to_lowercase(), value.trim_matches([' ', '\t']).to_owned()))
 }
 
-/// These bytes as characters, one for each byte, so that different values stay different.
+/// These bytes as text, with one character for each byte, so that different values stay different.
 fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// The fields of a map of headers, in the same form.
+/// The fields of a map of headers, as pairs of name and value.
 pub fn listed(fields: &http::HeaderMap) -> Vec<(String, String)> {
     fields.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect()
 }

@@ -66,7 +66,8 @@ fn resets() -> Vec<Case> {
         cases.push(Case::two(&id("behind half the length"), early, [length, data(DECLINED), reset(code)]));
         let length = ok(&[("content-length", "19")]);
         let case = Case::two(&id("behind all of the length"), early, [length, data(DECLINED), reset(code)]);
-        // Decided: an answer that is as long as it said is whole. h2 does not tell its users whether END_STREAM came before a reset.
+        // We decided that an answer is whole if it is as long as it announced. h2 does not report whether END_STREAM came
+        // before a reset.
         cases.push(if code == 0 { case.whole() } else { case.behind(200, DECLINED) });
     }
     cases.push(

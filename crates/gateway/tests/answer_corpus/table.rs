@@ -1,4 +1,4 @@
-//! A table of what came of every case, for people to read.
+//! A table of the results of all cases, for people to read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +25,7 @@ impl Row {
         Row { id, sentence, input, runs: 0, outcomes: BTreeMap::new(), faults: Vec::new() }
     }
 
-    /// Adds a run: how it was made, what the caller was told, and what was wrong.
+    /// Adds a run: how it was made, what the caller learned, and what was wrong.
     pub fn add(&mut self, run: &str, outcome: String, faults: Vec<Fault>) {
         self.runs += 1;
         *self.outcomes.entry(outcome).or_default() += 1;

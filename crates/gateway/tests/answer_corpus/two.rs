@@ -1,6 +1,6 @@
-//! A dependency that reads requests over HTTP/2, and writes the frames that it was told to write.
+//! A dependency that reads requests over HTTP/2, and writes the frames that its script contains.
 //!
-//! The frames are made by hand, since no library sends wrong ones. Header blocks are literals without Huffman coding and
+//! The frames are made by hand, since no library sends malformed ones. Header blocks are literals without Huffman coding and
 //! without an index (RFC 7541, section 6.2.2).
 
 use std::fmt;
@@ -36,7 +36,7 @@ pub struct Script {
     pub after: After,
 }
 
-/// A frame on the stream of the request, or on that of the connection.
+/// A frame on the request's stream, or on stream 0, which is that of the connection.
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub kind: u8,
@@ -76,7 +76,7 @@ pub fn reset(code: u32) -> Frame {
     Frame { shown: format!("RST_STREAM({code})"), ..Frame::new(RST_STREAM, 0, &code.to_be_bytes()) }
 }
 
-/// A GOAWAY frame whose last stream is that of the request.
+/// A GOAWAY frame whose last stream is the stream of the request.
 pub fn goaway(code: u32) -> Frame {
     let frame = Frame::new(GOAWAY, 0, &code.to_be_bytes());
     Frame { shown: format!("GOAWAY({code})"), on_connection: true, names_stream: true, ..frame }
@@ -100,7 +100,7 @@ impl Frame {
         Frame { on_connection: true, ..self }
     }
 
-    /// The header block of the frame continues in a CONTINUATION.
+    /// The frame does not end the header block, which continues in a CONTINUATION frame.
     pub fn unfinished(mut self) -> Frame {
         self.flags &= !END_HEADERS;
         self.shown.push_str(" unfinished");
@@ -192,7 +192,7 @@ pub async fn serve(mut stream: TcpStream, lane: &Lane) {
     }
 }
 
-/// Writes the answer. Returns false when the connection is over.
+/// Writes the answer. Returns false if the connection has ended.
 async fn play(stream: &mut TcpStream, lane: &Lane, script: &Script, split: Split, number: u32) -> bool {
     let frames: Vec<Vec<u8>> = script.frames.iter().map(|frame| frame.bytes(number)).collect();
     let first = if split == Split::Apart { 1 } else { frames.len() };
@@ -207,7 +207,7 @@ async fn play(stream: &mut TcpStream, lane: &Lane, script: &Script, split: Split
     matches!(script.after, After::Keep)
 }
 
-/// The kind, flags, stream and payload of the next frame; none at the end of the connection.
+/// The kind, flags, stream and payload of the next frame. `None` at the end of the connection.
 async fn next_frame(stream: &mut TcpStream) -> Option<(u8, u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await.ok()?;

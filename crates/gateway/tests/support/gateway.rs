@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::raw::{Caller, Heard};
 use super::soon;
 
-/// The section `[gateway]` of a test that does not bring its own.
+/// The section `[gateway]` for tests that have none of their own.
 const SECTION: &str =
     "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nworkers = 2\ndrain = \"5s\"\n";
 
@@ -52,7 +52,7 @@ impl Gateway {
         gateway
     }
 
-    /// Starts a gateway with this whole file under these limits, in the form that `ulimit` takes, and waits until it listens.
+    /// Starts a gateway with this whole file, and waits until it listens. `limits` are its limits, as options of `ulimit`.
     pub async fn start_under(limits: &str, text: &str) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("seawall.toml"), text).unwrap();
@@ -63,7 +63,7 @@ impl Gateway {
         gateway
     }
 
-    /// Runs the program on the `seawall.toml` of a folder, without waiting for anything.
+    /// Runs the program with the `seawall.toml` in a folder, without waiting for anything.
     pub fn launch(folder: TempDir) -> Gateway {
         Gateway::run(folder, Command::new(PROGRAM))
     }
@@ -137,7 +137,7 @@ impl Gateway {
         self.until_said_times(part, 1).await
     }
 
-    /// Waits until the log has this number of lines with this part, and returns the last of them.
+    /// Waits until the log has this number of lines with this part, and returns the last of these lines.
     pub async fn until_said_times(&self, part: &str, times: usize) -> String {
         let waited = soon(part, async {
             loop {
@@ -176,7 +176,7 @@ impl Gateway {
             }
         })
         .await;
-        // The program's stderr is closed, so it is about to end.
+        // The program has closed its standard error, so it is about to end.
         self.child.wait().unwrap()
     }
 
@@ -193,7 +193,7 @@ impl Gateway {
     /// The processor time that the program has used, in hundredths of a second.
     pub fn processor_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        // The second field is in brackets and may contain any characters, so the rest is read behind it.
+        // The second field is in brackets and may contain any characters, so reading begins after it.
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
@@ -224,7 +224,7 @@ impl Log {
     }
 }
 
-/// The value of the field `address` in a log line, which may be JSON or not.
+/// The value of the field `address` in a log line. The line may be JSON or plain text.
 fn address_in(line: &str) -> SocketAddr {
     let (_, rest) = line.split_once("address").unwrap_or_else(|| panic!("no address in {line}"));
     let rest = rest.trim_start_matches(['"', ':', '=', ' ']);

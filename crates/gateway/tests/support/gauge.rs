@@ -1,4 +1,4 @@
-//! An upstream that counts the requests in flight at it, and holds answers back until it is told.
+//! An upstream that counts the requests in flight, and holds its answers back until a test releases them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::soon;
 
-/// The upstream. It takes requests without a body over HTTP/1.1, and ends with its runtime.
+/// The upstream. It accepts requests without a body over HTTP/1.1, and ends when its runtime ends.
 pub struct Gauge {
     pub address: SocketAddr,
     seen: Arc<Seen>,
@@ -22,14 +22,15 @@ struct Seen {
     most: AtomicUsize,
     /// The targets of all requests, in the order in which they came.
     targets: std::sync::Mutex<Vec<String>>,
-    /// The number of answers that may be sent. Without it, answers are sent after `hold`.
+    /// The number of answers that may be sent now. If this is `None`, each answer is sent after `hold`.
     leave: Option<Semaphore>,
     hold: Duration,
-    /// The most requests at the same time; any more are answered 503.
+    /// The most requests at the same time. Requests beyond this number are answered 503.
     capacity: AtomicUsize,
-    /// How long the work on each request takes. Requests are worked on one after the other; with zero, all at the same time.
+    /// How long the work on each request takes. Requests are worked on one after the other. If this is zero, all are worked on
+    /// at the same time.
     work: std::sync::Mutex<Duration>,
-    /// When the work on all requests so far will be done, even on those that were given up.
+    /// When the work on all requests so far will be done. This includes requests that were abandoned.
     done: std::sync::Mutex<Instant>,
 }
 
@@ -39,7 +40,7 @@ impl Gauge {
         Gauge::start(hold, None).await
     }
 
-    /// A gauge that answers when it is told to.
+    /// A gauge that answers when a test calls [`Gauge::answer`].
     pub async fn gated() -> Gauge {
         Gauge::start(Duration::ZERO, Some(Semaphore::new(0))).await
     }
@@ -71,13 +72,13 @@ impl Gauge {
         self.seen.leave.as_ref().expect("it is gated").add_permits(answers);
     }
 
-    /// From now on, any more requests at the same time than this are answered 503.
+    /// From now on, requests beyond this number at the same time are answered 503.
     pub fn takes(&self, capacity: usize) {
         self.seen.capacity.store(capacity, Ordering::SeqCst);
     }
 
-    /// From now on requests are worked on one after the other, each for this time, and all of them wait for their turn. Requests
-    /// that were given up are worked on, too. With zero, all are worked on at the same time.
+    /// From now on requests are worked on one after the other, each for this time, and they wait for their turn. Requests that
+    /// were abandoned are worked on, too. With a time of zero, all are worked on at the same time.
     pub fn works(&self, each: Duration) {
         *self.seen.work.lock().unwrap() = each;
         *self.seen.done.lock().unwrap() = Instant::now();

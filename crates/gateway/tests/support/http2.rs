@@ -1,4 +1,4 @@
-//! A caller that speaks HTTP/2 with prior knowledge.
+//! A caller that speaks HTTP/2 with prior knowledge, so without an upgrade.
 
 use std::net::SocketAddr;
 
@@ -31,7 +31,7 @@ impl Stream {
         self.head.headers().get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
-    /// The status, `seawall-effect`, `seawall-attempts` and `seawall-reason`, each empty where there is none.
+    /// The status, `seawall-effect`, `seawall-attempts` and `seawall-reason`. A header that is absent gives an empty text.
     pub fn verdict(&self) -> (u16, &str, &str, &str) {
         let header = |name| self.header(name);
         (
@@ -48,7 +48,7 @@ impl Multiplexed {
         Multiplexed::with_window(address, 65_535).await
     }
 
-    /// A caller that grants each answer this number of bytes before it takes any.
+    /// A caller that allows the gateway to send this number of bytes of each answer before it takes any.
     pub async fn with_window(address: SocketAddr, bytes: u32) -> Multiplexed {
         let tcp = TcpStream::connect(address).await.unwrap();
         tcp.set_nodelay(true).unwrap();
@@ -58,7 +58,7 @@ impl Multiplexed {
         Multiplexed { send, address }
     }
 
-    /// Sends a head. The body is left for the test to send.
+    /// Sends only a head. The test has to send the body.
     pub async fn open(
         &mut self,
         method: &str,

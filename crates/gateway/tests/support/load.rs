@@ -1,4 +1,4 @@
-//! Many calls at the same time, and what each caller was told.
+//! Many calls at the same time, and what each caller got.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub fn percentile<'a>(calls: impl IntoIterator<Item = &'a Call>, percent: usize)
     took[(took.len() * percent / 100).min(took.len() - 1)]
 }
 
-/// A load: a number of calls over a number of connections. Each connection makes one call after the other.
+/// A load: a number of calls, divided over a number of connections. Each connection makes one call after the other.
 pub struct Load {
     pub method: &'static str,
     pub target: &'static str,
@@ -55,7 +55,7 @@ pub enum Pace {
 }
 
 impl Load {
-    /// Makes the calls, and returns what came of each, in no particular order.
+    /// Makes the calls, and returns the result of each, in no particular order.
     pub async fn run(self, gateway: SocketAddr) -> Vec<Call> {
         let load = Arc::new(self);
         let next = Arc::new(AtomicU64::new(0));

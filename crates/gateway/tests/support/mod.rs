@@ -1,6 +1,6 @@
 //! The program as its users use it: started with a file, called over sockets, and stopped by signals.
 //!
-//! A test waits for a line in the program's log, or for what an upstream has seen, but never for a time to pass.
+//! A test waits for a line in the program's log, or until an upstream has seen something. It never waits for a fixed time.
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(missing_docs, unreachable_pub, reason = "shared by tests only")]
@@ -24,10 +24,10 @@ use std::time::Duration;
 
 use seawall_lab::harbor::{Books, Harbor};
 
-/// No test waits longer than this for anything on loopback.
+/// The longest time that a test waits for anything on loopback.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits for an event that must come. If it does not come, the panic names it by `what`.
+/// Waits for an event that must come. If it does not come in time, panics with a text that contains `what`.
 #[track_caller]
 pub fn soon<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
     let place = std::panic::Location::caller();
@@ -39,7 +39,7 @@ pub fn soon<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output>
     }
 }
 
-/// The lines of a dependency with this name and address, and these further lines.
+/// The lines of a dependency with this name, this address and these further lines.
 pub fn dependency(name: &str, address: SocketAddr, lines: &str) -> String {
     format!("[dependency.{name}]\nurl = \"http://{address}\"\n{lines}\n")
 }

@@ -1,4 +1,4 @@
-//! A client that shows everything: each byte that came, and how the connection ended.
+//! A client that shows everything: each byte that it got, and how the connection ended.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,16 +22,16 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Heard {
     pub status: Option<u16>,
-    /// The statuses of the interim answers that came before.
+    /// The statuses of the interim answers that came before this answer.
     pub interim: Vec<u16>,
     pub head: String,
-    /// The body with its chunks, exactly as it came and as far as it came.
+    /// The body with its chunk framing, exactly as it came, and as much of it as came.
     pub raw_body: Vec<u8>,
     pub ended: Ended,
 }
 
 impl Heard {
-    /// The only value of a header. Panics where the header came twice.
+    /// The value of a header. Panics if the header came more than once.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         let mut values = lines.by_ref().filter(|(found, _)| found.eq_ignore_ascii_case(name));
@@ -66,7 +66,7 @@ impl Heard {
         serde_json::from_slice(&self.body()).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// The status, `seawall-effect`, `seawall-attempts` and `seawall-reason`, each empty where there is none.
+    /// The status, `seawall-effect`, `seawall-attempts` and `seawall-reason`. A header that is absent gives an empty text.
     pub fn verdict(&self) -> (u16, &str, &str, &str) {
         (
             self.status.unwrap_or_default(),
@@ -112,7 +112,7 @@ impl Caller {
         self.write(request).await;
     }
 
-    /// Reads one answer, by its framing, or to the end of the connection.
+    /// Reads one answer: to its end by its framing, or to the end of the connection.
     pub async fn hear(&mut self) -> Heard {
         soon("an answer or an end", self.hear_patiently()).await
     }
@@ -144,7 +144,7 @@ impl Caller {
         Heard { status, interim, head: String::from_utf8_lossy(&bytes).into_owned(), raw_body, ended }
     }
 
-    /// Reads only the head of an answer. The bytes behind it can be read later.
+    /// Reads only the head of an answer. The bytes after it can be read later.
     pub async fn hear_head(&mut self) -> Heard {
         let mut bytes = std::mem::take(&mut self.ahead);
         let mut ended = Ended::Open;
@@ -164,7 +164,7 @@ impl Caller {
         Heard { status, interim: Vec::new(), head, raw_body: Vec::new(), ended }
     }
 
-    /// The next piece of the bytes that come; empty at an orderly end.
+    /// The next bytes that come. Empty at an orderly end of the connection.
     pub async fn piece(&mut self) -> io::Result<Vec<u8>> {
         if !self.ahead.is_empty() {
             return Ok(std::mem::take(&mut self.ahead));
@@ -195,7 +195,7 @@ impl Caller {
         SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     }
 
-    /// Says that nothing more will be sent, and can still read.
+    /// Ends the sending direction of the connection. The caller can still read.
     pub async fn half_close(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
@@ -209,7 +209,7 @@ fn head_of(bytes: &[u8]) -> Option<(u16, usize)> {
     Some((status.filter(|_| versioned).unwrap_or(0), end))
 }
 
-/// Where the first answer ends, once it is whole. `searched` remembers how far its chunks have been followed.
+/// Where the first answer ends, if it is whole. `searched` remembers how far the chunks have been followed.
 fn end_of_answer(bytes: &[u8], no_body: bool, searched: &mut usize) -> Option<usize> {
     let (status, head_end) = head_of(bytes)?;
     let head = String::from_utf8_lossy(&bytes[..head_end]).to_lowercase();
@@ -247,7 +247,7 @@ fn chunk(bytes: &[u8]) -> Option<(usize, usize)> {
 /// The names and values of header or trailer fields.
 pub type Fields = Vec<(String, String)>;
 
-/// The body and the trailers of a chunked body; none where it is not whole.
+/// The body and the trailers of a chunked body. `None` if the body is not whole.
 pub fn dechunked(mut raw: &[u8]) -> Option<(Vec<u8>, Fields)> {
     let mut body = Vec::new();
     loop {

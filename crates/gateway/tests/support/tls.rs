@@ -1,4 +1,4 @@
-//! An upstream behind TLS: a private authority, and a server that decrypts bytes and passes them on.
+//! An upstream with TLS: a private authority, and a server that decrypts bytes and passes them on.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -55,7 +55,8 @@ impl Authority {
         files
     }
 
-    /// Starts a server that decrypts for `name` and passes on to `upstream`. Returns its port on 127.0.0.1.
+    /// Starts a server that decrypts connections for `name`, and passes the bytes on to `upstream`. Returns its port on
+    /// 127.0.0.1.
     pub async fn before(&self, upstream: SocketAddr, name: &str, asks: Asks) -> u16 {
         self.accept(upstream, self.acceptor(name, asks)).await
     }
@@ -98,7 +99,7 @@ impl Authority {
         self.acceptor_of(name, asks, rustls::ALL_VERSIONS, &[])
     }
 
-    /// The same with these versions of TLS and these protocols on offer.
+    /// Like `acceptor`, but with these versions of TLS, and offering these protocols.
     pub fn acceptor_of(
         &self,
         name: &str,

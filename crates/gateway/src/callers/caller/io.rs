@@ -1,7 +1,7 @@
 //! The byte stream of a caller's connection, between the socket and hyper.
 //!
-//! On HTTP/1.1, [`Framing`] follows the bytes on their way in, so that a request with two readings is known as such when hyper
-//! hands it over. On HTTP/2 the frames are counted ([`Purse`]).
+//! On HTTP/1.1, [`Framing`] follows the bytes that are read. So when hyper passes a request on, it is known whether the
+//! request has two readings. On HTTP/2 the frames are counted ([`Purse`]).
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -28,9 +28,10 @@ pub(crate) struct CallerIo {
     caller: Arc<Caller>,
     clock: Clock,
     follows: Follows,
-    /// Until when the rest of a request is read and thrown away, where the answer came before the request had ended.
+    /// Set when an answer was sent before its request had ended. Until this timer ends, the rest of the request is read and
+    /// thrown away.
     lingers: Option<Pin<Box<Sleep>>>,
-    /// What is written in place of an answer that hyper made by itself.
+    /// Our own answer, which is written instead of one that hyper made by itself.
     retold: Option<Box<Retold>>,
 }
 
@@ -41,8 +42,8 @@ enum Follows {
         inbound: Frames,
         outbound: Frames,
         purse: Purse,
-        /// Set once there were too many control frames. Until this ends nothing is read or written, so that the caller has time to
-        /// read why.
+        /// Set when the caller has sent too many control frames. Until this timer ends nothing is read or written, so that the
+        /// caller has time to read the reason.
         enough: Option<Pin<Box<Sleep>>>,
     },
 }
@@ -72,7 +73,7 @@ impl CallerIo {
         Arc::clone(&self.caller)
     }
 
-    /// Reads through a buffer of our own, so that the bytes can be followed.
+    /// Reads through a buffer of our own, so that the bytes can be looked at.
     fn poll_read_seen(
         &mut self,
         cx: &mut Context<'_>,
@@ -100,19 +101,21 @@ impl CallerIo {
         Poll::Ready(Ok(()))
     }
 
-    /// Tells the caller that it sends too many control frames, if a frame may begin at this place.
+    /// Sends the caller a GOAWAY frame, because it sends too many control frames. The frame is left out if another frame is
+    /// only half written.
     fn say_enough(&mut self, cx: &mut Context<'_>) {
         self.caller.flooded.store(true, Relaxed);
         let Follows::Frames { inbound, outbound, enough: until, .. } = &mut self.follows else { return };
         if outbound.is_between() {
-            // If the socket is full, this frame is lost; but then the caller does not read anyway.
+            // If the socket is full, this frame is lost. That does no harm: if the socket is full, the caller does not read
+            // anyway.
             let _ = Write::poll_write(Pin::new(&mut self.stream), cx, &enough(inbound.last_stream()));
             let _ = Write::poll_flush(Pin::new(&mut self.stream), cx);
         }
         *until = Some(Box::pin(tokio::time::sleep(HEAR)));
     }
 
-    /// Waits for a while after too many control frames, and then ends the connection.
+    /// Waits for a while, so that the caller can read the GOAWAY frame, and then ends the connection.
     fn poll_enough(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Follows::Frames { enough: Some(until), .. } = &mut self.follows else {
             return Poll::Ready(Ok(()));
@@ -127,8 +130,9 @@ impl CallerIo {
 
     /// Reads and throws away what the caller still sends of a request that was answered before it had ended.
     ///
-    /// The kernel resets a connection that is closed with unread bytes, and the reset can destroy the answer before the caller has
-    /// read it (RFC 9112, section 9.6). So our direction is ended first, and then the caller gets some time to notice that.
+    /// The kernel resets a connection that is closed with unread bytes, and the reset can destroy the answer before the caller
+    /// has read it (RFC 9112, section 9.6). So the gateway first ends its own direction of the connection. Then it gives the
+    /// caller some time to notice that.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !matches!(&self.follows, Follows::Requests(framing) if framing.is_in_body()) {
             return Poll::Ready(Ok(()));
@@ -147,7 +151,7 @@ impl CallerIo {
         Poll::Ready(Ok(()))
     }
 
-    /// Follows the bytes of these pieces that the socket has taken.
+    /// Counts the frames in those bytes of `pieces` that the socket has taken.
     fn follow_written(&mut self, written: &Poll<io::Result<usize>>, pieces: &[IoSlice<'_>]) {
         let Follows::Frames { outbound, purse, .. } = &mut self.follows else { return };
         let &Poll::Ready(Ok(mut left)) = written else { return };
@@ -158,7 +162,7 @@ impl CallerIo {
         }
     }
 
-    /// Writes our own answer in place of hyper's refusal of a head, and then tells hyper that its bytes were written.
+    /// Writes our own answer in place of hyper's refusal of a head, and then reports to hyper that its bytes were written.
     fn poll_retold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         while let Some(retold) = &mut self.retold {
             if retold.rest().is_empty() {
@@ -186,7 +190,7 @@ impl CallerIo {
         written
     }
 
-    /// Notes what the framing has found, so that it can be seen from outside.
+    /// Copies what the framing has found to where it can be seen from outside the task.
     fn note_framing(&self) {
         let Follows::Requests(framing) = &self.follows else { return };
         let caller = &self.caller;
@@ -217,16 +221,17 @@ impl Read for CallerIo {
     }
 }
 
-/// How long a caller may take to notice that its request was answered, and to stop sending it.
+/// How long a caller may take to notice that its request has been answered, and to stop sending the request.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a caller may take to read that it has sent too many control frames.
 const HEAR: Duration = Duration::from_millis(500);
-/// The most bytes that one system call reads. It is one less than a power of two, since hyper's buffer grows to the next
-/// power with each read that fills it.
+/// The most bytes that one system call reads. It is one less than a power of two, because a read that fills hyper's buffer
+/// makes the buffer grow to the next power of two.
 const PIECE_BYTES: usize = (16 << 10) - 1;
 
 thread_local! {
-    /// Bytes that are read pass through here on their way to hyper, since bytes in hyper's own buffer cannot be looked at.
+    /// Bytes that are read pass through this buffer on their way to hyper, since the bytes in hyper's own buffer cannot be
+    /// looked at.
     static PIECE: RefCell<[u8; PIECE_BYTES]> = const { RefCell::new([0; PIECE_BYTES]) };
 }
 
@@ -276,7 +281,7 @@ impl Write for CallerIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.caller.meter.resets_on_drop() {
-            // An orderly end must not come before the reset.
+            // No orderly end is sent, since the caller would see it before the reset.
             return Poll::Ready(Ok(()));
         }
         if self.lingers.is_none() {

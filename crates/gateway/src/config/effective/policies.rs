@@ -21,7 +21,7 @@ pub(super) fn show_concurrency(concurrency: &Concurrency) -> String {
     }
 }
 
-/// The settings that the sentence on a breaker tells. All others follow by their names, where they are on.
+/// The settings that the text on a breaker contains already. All other settings are added by their names if they are on.
 const TOLD: [&str; 6] = ["enabled", "failure_rate", "min_calls", "open_for", "probes", "max_keys"];
 
 pub(super) fn show_breaker(breaker: &Breaker) -> String {
@@ -49,7 +49,7 @@ pub(super) fn show_breaker(breaker: &Breaker) -> String {
     text
 }
 
-/// What a guard is kept for, and for how many keys.
+/// What a guard is kept for, and for how many keys at most.
 fn show_key(key: &GuardKey, most: u32) -> String {
     match key {
         GuardKey::Endpoint => key.to_string(),

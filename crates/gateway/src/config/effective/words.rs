@@ -32,7 +32,7 @@ pub(super) fn repeats(idempotency: Idempotency, retry: &Retry, retry_none: bool)
     }
 }
 
-/// What a success means that fits none of the declared answers; nothing where no answers are declared.
+/// What a success means if it fits none of the declared answers. `None` if no answers are declared.
 pub(super) fn otherwise(answers: &Answers) -> Option<&'static str> {
     match answers.otherwise {
         Some(Otherwise::Unknown) => Some("unknown (safe: only what is declared counts as applied)"),

@@ -43,7 +43,7 @@ pub(super) static OPERATION: Spec = Spec {
     ],
 };
 
-/// Keys that have an effect only where the operation is durable.
+/// Keys that have an effect only if the operation is durable.
 const DURABLE: &[Key] = &[
     key(
         "durable",
@@ -99,7 +99,7 @@ pub(in crate::config) fn needs_durable() -> impl Iterator<Item = &'static str> {
     DURABLE.iter().skip(1).chain(ACTION_BOUNDS).map(|key| key.name)
 }
 
-/// What the schema says of a setting of an operation.
+/// What the schema says about a setting of an operation.
 #[cfg(test)]
 pub(in crate::config) fn operation_doc(key: &str) -> &'static str {
     OPERATION.key(key).expect("a key of the table").doc

@@ -1,5 +1,5 @@
-//! Tables that are merged key by key. A row holds all that the gateway knows of a setting of a policy: how it is written,
-//! where its value stands, and what it does.
+//! Tables that are merged key by key. A row holds everything that the gateway knows about a policy's setting: how it is
+//! written, where its value is stored, and what it does.
 
 use seawall_client::connect::DnsSettings;
 use seawall_client::{AnswerLimits, PoolSettings};
@@ -9,7 +9,7 @@ use super::super::rows::{self, At, Row};
 use super::super::settings::{Breaker, Concurrency, Retry};
 use super::{COUNT, Key, Kind, Spec, TIME, TIME_OR_ZERO, key};
 
-/// The bounds of the setting, as the client defines them.
+/// The bounds of the setting `header_bytes`, as the client defines them.
 const ANSWER_BYTES: (u64, u64) =
     (*AnswerLimits::HEADER_BYTES.start() as u64, *AnswerLimits::HEADER_BYTES.end() as u64);
 const ANSWER_FIELDS: (u64, u64) =
@@ -19,8 +19,8 @@ const KEYS: Kind = Kind::Whole { min: 1, max: 100_000 };
 const COUNT_OR_ZERO: Kind = Kind::Whole { min: 0, max: 1_000_000 };
 const GUARD_KEY: &str = "endpoint (default), operation, header:NAME or path:{name}.";
 
-/// A table of the file, made of rows. A row holds the key, what its value must be, what it does, where the value stands in
-/// the settings, and how it is written. A row without the last two is read by a function of its own.
+/// A table of the file, made of rows. A row holds the key, the kind of its value, its documentation, where the value is stored
+/// in the settings, and how it is written. If the last two are absent, a function of its own reads the setting.
 macro_rules! table {
     ($spec:ident, $name:literal, $doc:literal, $rows:ident: $of:ty,
      $($key:literal, $kind:expr, $key_doc:expr $(=> $($field:ident).+: $form:ident)?;)*) => {

@@ -1,5 +1,5 @@
-//! What makes an operation an action: recording, asking, undoing, comparing. The crate `seawall-actions` finds what is wrong
-//! with it, and the mistake is reported here at its place.
+//! What makes an operation an action: recording, asking, undoing, comparing. The crate `seawall-actions` finds the mistakes,
+//! and they are reported here at their places in the file.
 
 use seawall_actions::template::{Pointer, Purpose, RequestTemplate};
 use seawall_actions::{Cancel, Confirm, Declared, Listing};
@@ -16,7 +16,8 @@ use super::super::values;
 use super::gateway::count_u32;
 use super::readers::{Inherited, predicates, statuses, word};
 
-/// Reads a request with its body. A body that cannot be read has been reported, and checks that need it are skipped.
+/// Reads a request with its body. If the body cannot be read, that has been reported already, and checks that need it are
+/// skipped.
 fn request(section: &Section<'_>, key: &str, purpose: Purpose) -> Option<RequestTemplate> {
     let mut request = section.opt(key, |value| RequestTemplate::parse(values::text(value)?, purpose))?;
     if let Some(body) = section.spec.key("json").and_then(|_| section.raw("json")) {
@@ -55,7 +56,7 @@ pub(super) fn cancel(section: &Section<'_>) -> Option<Cancel> {
     })
 }
 
-/// Returns the rules of a durable operation, and nothing where the operation is not durable. Reports what is wrong with its
+/// Returns the rules of a durable operation, or `None` if the operation is not durable. Reports what is wrong with the
 /// declaration.
 pub(super) fn durable<'a>(
     section: &Section<'a>,
@@ -100,7 +101,7 @@ fn at<'a, 's>(section: &Section<'a>, setting: &'s str) -> (Section<'a>, &'s str)
     }
 }
 
-/// Whether a setting was reported already, as missing or as unreadable.
+/// Whether a setting was reported already, because it is missing or cannot be read.
 fn is_unread(section: &Section<'_>, setting: &str) -> bool {
     let (table, key) = at(section, setting);
     let required = table.spec.key(key).is_some_and(|key| key.required);
@@ -109,7 +110,7 @@ fn is_unread(section: &Section<'_>, setting: &str) -> bool {
 
 fn tell(section: &Section<'_>, problem: Problem) {
     let (table, key) = match problem.setting {
-        // These settings may stand in other tables, but it is this operation that they do not fit.
+        // These settings may stand in other tables, but the mistake concerns this operation, so it is reported here.
         "lease" | "timeout.total" => (section.clone(), "durable"),
         setting => at(section, setting),
     };

@@ -19,7 +19,7 @@ pub(super) struct Context<'a, 's> {
     pub(super) ledger_table: &'s Section<'a>,
 }
 
-/// Reads a dependency. Returns `None` where nothing of it is usable; that has been reported then.
+/// Reads a dependency. Returns `None` if nothing of it is usable; the mistakes have been reported then.
 pub(super) fn dependency<'a>(
     name: &str,
     section: &Section<'a>,

@@ -73,7 +73,7 @@ pub(super) fn ledger(section: &Section<'_>) -> Ledger {
     }
 }
 
-/// Checks the addresses: none may be used twice, and none off loopback without a check of who calls.
+/// Checks the addresses. No address may be used twice, and a listener that other machines can reach must check who calls.
 pub(super) fn check_addresses(
     gateway: &Section<'_>,
     dependencies: &[(&str, Section<'_>)],
@@ -90,7 +90,7 @@ pub(super) fn check_addresses(
             Found::Broken => return,
         };
         if let Some((_, other, there)) = taken.iter().find(|(other, ..)| clashes(address, *other)) {
-            // The mistake is reported at the address that was written in the file. At least one of the two was.
+            // The mistake is reported at an address that was written in the file. At least one of the two was written.
             let (span, by) = match (&at, there) {
                 (Some(at), _) => (at.clone(), other),
                 (None, there) => (there.clone().unwrap_or_default(), &owner),
@@ -145,7 +145,7 @@ fn check_exposure(
     }
 }
 
-/// Whether two listeners cannot both be opened. Port 0 takes any free port.
+/// Whether two listeners cannot be opened together. Port 0 never clashes, since the kernel chooses a free port for it.
 fn clashes(a: SocketAddr, b: SocketAddr) -> bool {
     let wide = |ip: std::net::IpAddr| ip.is_unspecified();
     let same_host = a.ip() == b.ip() || wide(a.ip()) || wide(b.ip());

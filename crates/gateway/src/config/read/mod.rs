@@ -1,7 +1,7 @@
 //! Second pass: values become settings, tables are merged, and what depends on two values is checked.
 //!
-//! The code here may rely on one thing only: that the first pass has reported every malformed value. Such a value reads as
-//! absent, and checks that need it are skipped.
+//! The code here may rely on this: the first pass has reported every malformed value. Such a value reads as absent, and checks
+//! that need it are skipped.
 
 mod action;
 mod dependency;

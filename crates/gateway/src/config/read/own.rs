@@ -1,7 +1,8 @@
 //! Finds a dependency that leads back to this gateway.
 //!
-//! A call to such a dependency makes another call, and that one the next, until no connection is left. Where the file shows
-//! it, it is a mistake. Where the file does not show it, because of a name or another proxy, the calls themselves do (`Via`).
+//! A call to such a dependency makes another call, and that one the next, until no connection is left. If the file shows such
+//! a loop, it is reported as a mistake. If the file cannot show it, because a name or another proxy hides it, the calls
+//! themselves show it by their `Via` header.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -28,11 +29,11 @@ pub(super) fn check(named: &[(&str, Section<'_>)], gateway: &Gateway, dependenci
         };
         if let Some(proxy) = &dependency.proxy {
             if let Some(owner) = own(proxy, &listeners) {
-                // The proxy may stand in `[defaults]`, and then every dependency has it.
+                // The proxy may stand in `[defaults]`. Then every dependency has it.
                 let span = if section.has("proxy") { section.key_span("proxy") } else { section.at.clone() };
                 section.book.wrong(span, wrong("the proxy", owner));
             }
-            // To a proxy, the same address means the proxy's own machine.
+            // For a proxy, a loopback address means the proxy's own machine.
             continue;
         }
         for place in section.children("endpoint").iter().chain([section]) {
@@ -76,7 +77,8 @@ fn leads_to(host: Host<'_>, listener: IpAddr) -> bool {
                 },
                 ip => ip,
             };
-            // A listener at `[::]` takes connections over IPv4 and IPv6. The addresses of the machine's interfaces are not known here.
+            // A listener at `[::]` takes connections over IPv4 and over IPv6. The addresses of the machine's interfaces are
+            // not known here.
             let any = listener.is_unspecified() && (listener.is_ipv6() || ip.is_ipv4());
             ip == listener || (any && ip.is_loopback())
         }
@@ -87,7 +89,7 @@ fn leads_to(host: Host<'_>, listener: IpAddr) -> bool {
 mod tests {
     use super::super::super::parse;
 
-    /// The mistakes that are reported of endpoints and proxies that are this gateway.
+    /// The mistakes that are reported about endpoints and proxies that lead to this gateway.
     fn mistakes(listen: &str, lines: &str) -> Vec<String> {
         let text = format!(
             "[gateway]\nlisten = \"{listen}\"\nclients = {{ tokens_file = \"t\" }}\n[dependency.up]\n{lines}\n"

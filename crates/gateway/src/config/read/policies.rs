@@ -1,5 +1,6 @@
-//! Tables that are merged key by key: deadlines, repeats, guards, connections. Their types define the meaning and the default
-//! of each setting, and which values could never work. Here the tables are read, and mistakes are reported at their places.
+//! Tables that are merged key by key: deadlines, repeats, guards, connections. The types in `seawall_policy` and
+//! `seawall_client` define what each setting means, its default, and which values could never work. Here the tables are read,
+//! and mistakes are reported at their places.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -19,7 +20,7 @@ use super::super::settings::{Breaker, Concurrency, GuardKey, Retry};
 use super::super::shape;
 use super::super::values::{self, Wrong, count_u32, show_time};
 
-/// A merged table, and the place in the file that each of its values comes from.
+/// A merged table, with the place in the file from which each of its values comes.
 struct Merged<'a, S> {
     layers: Layers<'a>,
     settings: S,
@@ -45,7 +46,8 @@ impl<'a, S> Merged<'a, S> {
         &found.expect("the types name their settings as the file does").1
     }
 
-    /// Reports each problem at the most particular value that is part of it, if all values that are part of it could be read.
+    /// Reports each problem. A problem concerns one or more values. It is reported at the one from the most particular table,
+    /// and only if all of them could be read.
     fn checked(self, problems: Vec<Problem>) -> S {
         for Problem { setting, wrong, gravity, with } in problems {
             let said: Vec<_> = with.iter().chain([&setting]).map(|name| self.picked(name)).collect();
@@ -70,7 +72,8 @@ pub(super) fn timeout(layers: &Layers<'_>) -> Timeouts {
     let Timeouts { connect, total, .. } = read.settings;
     if let Some(bound) = total.filter(|bound| connect > *bound) {
         let (said, bounded) = (read.picked("connect"), read.picked("total"));
-        // A total timeout in a more particular place may cut a general connect timeout short: nobody wrote the two together.
+        // A total timeout in a more particular table may be shorter than a general connect timeout. That is no mistake, since
+        // nobody wrote the two together.
         if said.layer >= bounded.layer && said.sound && bounded.sound {
             let message = format!("connect {} is longer than total {}", show_time(connect), show_time(bound));
             read.layers.book().wrong(said.at.clone(), Wrong::new(message));
@@ -109,7 +112,8 @@ pub(super) fn breaker(layers: &Layers<'_>, paths: &[&str]) -> Breaker {
     read.checked(problems)
 }
 
-/// Reads the window, by time or by calls. The more particular table decides, and one table may name only one of the two.
+/// Reads the window, which is given by time or by calls. The more particular table decides. A single table may name only one
+/// of the two.
 fn window(breaker: &mut Merged<'_, Breaker>) {
     let layers = &breaker.layers;
     for section in &layers.0 {
@@ -134,7 +138,7 @@ fn window(breaker: &mut Merged<'_, Breaker>) {
     breaker.picked.push(("window_calls", by_calls.without_value()));
 }
 
-/// Reads what a guard is kept for. A part of the path must be named by some operation.
+/// Reads what a guard is kept for. If it is a part of the path, the pattern of some operation must name that part.
 fn guard_key(layers: &Layers<'_>, paths: &[&str]) -> GuardKey {
     let read = |value: &DeValue<'_>| values::text(value).and_then(shape::guard_key);
     let picked = layers.pick("key", read, GuardKey::Endpoint);
@@ -181,7 +185,7 @@ pub(super) fn bind(layers: &Layers<'_>) -> Option<IpAddr> {
     layers.pick("bind", values::ip_or_off, None).value
 }
 
-/// The `slow_call` of an operation, which overrides that of the breaker.
+/// The `slow_call` of an operation, which overrides the breaker's `slow_call`.
 pub(super) fn slow_call(operation: Option<&Section<'_>>, breaker: &Breaker) -> Option<Duration> {
     match operation.map_or(Found::Absent, |section| section.get("slow_call", values::time_or_off)) {
         Found::Value(value, _) => value,

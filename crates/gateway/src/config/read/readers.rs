@@ -9,7 +9,7 @@ use super::super::section::{Layers, Section};
 use super::super::settings::{Breaker, Dangerous};
 use super::super::values::{self, Wrong};
 
-/// What an operation inherits from its dependency and the rest of the file.
+/// What an operation inherits from its dependency and from the rest of the file.
 pub(super) struct Inherited<'a, 's> {
     pub(super) layers: &'s Layers<'a>,
     pub(super) breaker: &'s Breaker,

@@ -14,7 +14,7 @@ struct Row {
     lines: String,
     #[serde(default)]
     ledger: String,
-    /// Each mistake as the setting that it names, and words of its message.
+    /// Each mistake: the setting that it names, and words of its message.
     problems: Vec<(String, String)>,
 }
 
@@ -54,7 +54,7 @@ fn the_file_finds_the_problems_of_the_table_at_their_places() {
             let found = report.mistakes().iter().zip(&told).find(|(_, line)| line.contains(says.as_str()));
             let (mistake, _) = found.unwrap_or_else(|| panic!("{setting}: {says}\n{file}\n{told:#?}"));
             let line = file.lines().nth(mistake.place.unwrap().line - 1).unwrap();
-            // A problem of a setting that is not written is reported where its operation begins.
+            // If the setting is not in the file, its problem is reported where the operation begins.
             let key = if file.contains(key(setting)) { key(setting) } else { "operation" };
             assert!(line.contains(key), "{setting} is told at `{line}`\n{file}");
         }

@@ -6,7 +6,7 @@ use crate::config::effective;
 /// A secret that looks like the key of an API.
 const SECRET: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
 
-/// Everything that a report says of a text that is refused.
+/// Everything that a report says about a text that is refused.
 fn told(text: &str) -> String {
     let report = read(text).expect_err("the text is accepted");
     let lines: Vec<String> = report.lines().collect();
@@ -94,7 +94,7 @@ fn what_is_harmless_is_shown() {
 
 #[test]
 fn each_line_of_a_good_file_with_a_slip_shows_its_words() {
-    // A key has a letter too many. The rest of the line is shown as it stands, except for the values in headers and queries.
+    // The key has a letter too many. The rest of the line is shown as it is, except for the values in headers and queries.
     let text = CONTRACT.replace("idempotency = ", "idempotencyy = ");
     assert!(text != CONTRACT);
     let shown = read(&text).unwrap_err().render(false);

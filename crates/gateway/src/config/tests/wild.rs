@@ -78,7 +78,8 @@ proptest! {
         survive(&text.into_iter().collect::<String>());
     }
 
-    /// A secret in a header stays hidden, whatever happens to the file around it. Sixteen of its characters count as the secret.
+    /// A secret in a header stays hidden, whatever happens to the file around it. If a report contains sixteen of its
+    /// characters, that counts as showing it.
     #[test]
     fn a_secret_in_a_broken_file_is_not_shown(
         everything in any::<bool>(),
@@ -105,7 +106,7 @@ proptest! {
         }
     }
 
-    /// The value of one key is put under another, so that every kind of value stands in every kind of place.
+    /// The value of one key is put under another key, so that every kind of value stands in every kind of place.
     #[test]
     fn swapped_values_are_read_or_reported(from in any::<prop::sample::Index>(), to in any::<prop::sample::Index>()) {
         let lines: Vec<&str> = EVERYTHING.lines().collect();

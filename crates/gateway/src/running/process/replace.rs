@@ -1,4 +1,4 @@
-//! Takes a new configuration: all of it with the files that it names, or nothing.
+//! Takes a new configuration, either completely, with all the files that it names, or not at all.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::running::compiled::{Before, Compiled};
 use crate::running::tokens::TokenFile;
 
 impl Running {
-    /// Takes new settings with the files that they name, all of them or none. Returns what changed.
+    /// Takes new settings and the files that they name, either all of them or none. Returns what changed.
     ///
     /// # Errors
-    /// Those of [`Running::new`]. The old settings then stay in force.
+    /// As for [`Running::new`]. The old settings then stay in force.
     pub fn replace(&self, settings: config::Settings) -> Result<Changes, String> {
         let now = self.clock.now();
         let old = self.compiled.load_full();
@@ -45,17 +45,17 @@ impl Running {
         Ok(changes)
     }
 
-    /// Forgets dependencies that were removed long ago.
+    /// Drops the state of dependencies that were removed long ago.
     pub(crate) fn forget_the_long_gone(&self, now: Time) {
         self.parked.lock().sweep(now, |_| false);
     }
 
-    /// The tokens of callers; `None` where the file that was read at the start names none.
+    /// The tokens of callers. `None` if the configuration at the start named no such file.
     pub(crate) fn clients_tokens(&self) -> Option<TokenFile> {
         self.clients_tokens.clone()
     }
 
-    /// The tokens of operators; `None` where the file that was read at the start names none.
+    /// The tokens of operators. `None` if the configuration at the start named no such file.
     pub(crate) fn admin_tokens(&self) -> Option<TokenFile> {
         self.admin_tokens.clone()
     }

@@ -1,7 +1,7 @@
-//! Reload: takes the configuration file with the files that it names, all or nothing, and logs what came of it.
+//! Reload: takes the configuration file and the files that it names, all of them or none, and logs the result.
 //!
-//! On SIGHUP the files are taken as they are now. Without it, [`watch`] decides when a changed file is taken. In both cases
-//! nothing is in force before all of it has been read, checked and compiled, including certificates and tokens.
+//! On SIGHUP the files are taken as they are now. Without a signal, [`watch`] decides when a changed file is taken. In both
+//! cases nothing comes into force before everything has been read, checked and compiled, including certificates and tokens.
 
 mod watch;
 
@@ -15,10 +15,10 @@ use crate::running::changes::{Changes, losses};
 use crate::running::process::{Reload, Running};
 use watch::{FileWatch, Move, NamedWatch, Step};
 
-/// How often the configuration file is looked at. Its content is compared, so that a link that is replaced, as in Kubernetes
-/// mounts, is noticed.
+/// How often the configuration file is looked at. Its content is compared, so that a replaced link, as in Kubernetes mounts,
+/// is noticed.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
-/// How long to wait until all workers have taken a new configuration over. They do so immediately unless they are busy.
+/// How long to wait until all workers use a new configuration. They take it over immediately unless they are busy.
 const TAKE_OVER: Duration = Duration::from_secs(2);
 
 /// Reloads one configuration file.
@@ -27,13 +27,13 @@ pub(crate) struct Reloader {
     file: PathBuf,
     /// The text of the file in force.
     text: String,
-    /// The text that stands in the file now and was refused.
+    /// The present text of the file, if it was refused.
     refused: Option<String>,
     watch: FileWatch,
     /// The files that the text in force names, each with a number for its content when it was read.
     named: BTreeMap<PathBuf, Option<u64>>,
     named_watch: NamedWatch,
-    /// Why the named files could not be taken, as it was last logged.
+    /// Why the named files could not be taken, as logged the last time.
     unfit: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl Reloader {
         }
     }
 
-    /// How soon the next look should come, where the usual time would be too long.
+    /// How soon the next look should come. `None` if the usual interval is short enough.
     pub(crate) fn hurry(&self) -> Option<Duration> {
         self.watch.is_settling().then_some(watch::SETTLE)
     }
@@ -63,7 +63,7 @@ impl Reloader {
         self.take(running, content).await;
     }
 
-    /// Looks whether something changed, and takes it when the time has come.
+    /// Checks whether something has changed, and takes the change once the files have been unchanged for long enough.
     pub(crate) async fn look(&mut self, running: &Running) {
         let now = running.clock.now();
         running.forget_the_long_gone(now);
@@ -82,7 +82,8 @@ impl Reloader {
         }
     }
 
-    /// Judges whether a content loses something. A content that will be refused anyway loses nothing.
+    /// Decides whether a new content of the file loses something. A content that will be refused anyway counts as losing
+    /// nothing.
     fn judge(&mut self, running: &Running, content: &[u8]) {
         let text = str::from_utf8(content).unwrap_or_default();
         let old = running.compiled.load();
@@ -135,7 +136,8 @@ impl Reloader {
         match self.named_watch.look(files::number(&contents), now) {
             Move::Wait => {}
             Move::Try => {
-                // If the configuration file was refused, the reason may have been the old content of these files.
+                // If the configuration file was refused, the old content of these files may have been the reason. So that text
+                // is tried first.
                 let texts = [self.refused.clone(), Some(self.text.clone())];
                 for text in texts.into_iter().flatten() {
                     match self.put_in_force(running, &text) {
@@ -178,7 +180,7 @@ impl Reloader {
     }
 }
 
-/// What there is to say of a reload that was taken.
+/// What is to be reported of a configuration that was taken.
 #[derive(Debug)]
 struct TakenConfig {
     restart: Vec<&'static str>,
@@ -190,7 +192,7 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Logs what changed, once every worker routes by it.
+/// Logs what changed, once every worker uses the new configuration.
 async fn announce(running: &Running, file: &Path, taken: TakenConfig) {
     for what in taken.restart {
         tracing::warn!(what, "takes effect at the next start only");
@@ -226,7 +228,7 @@ fn refuse(running: &Running, report: &str) {
     *running.last_reload.lock() = Some(Reload { at: SystemTime::now(), refused, changed: Vec::new() });
 }
 
-/// The settings that changed although they are only read at the start.
+/// The settings that changed but are read only at the start.
 fn needs_restart(running: &Running, new: &Settings) -> Vec<&'static str> {
     let compiled = running.compiled.load();
     let (old, new_gateway) = (&compiled.settings.gateway, &new.gateway);

@@ -1,10 +1,10 @@
-//! Decides when a changed file is taken. Two machines are told what was seen and at what time, and answer what to do.
+//! Decides when a changed file is taken. Two state machines get what was seen and at what time, and return what to do.
 //!
 //! The obvious watcher takes a file as soon as it differs. But files are emptied before they are written, they are written in
-//! pieces, and they are deployed by programs that fail halfway. A file that is taken at such a moment routes nothing. And a
-//! certificate and its key are two files, which nobody can replace at the same moment. So a file must be unchanged for a while
-//! before it is taken: for a short time if it only changes something, and for ten seconds if it loses something. A
-//! certificate and a key that do not fit together are waited for.
+//! pieces, and they are deployed by programs that fail halfway. With a file that is taken at such a moment, nothing is routed.
+//! And a certificate and its key are two files, which nobody can replace at the same moment. So a file must be unchanged for a
+//! while before it is taken: for a short time if it only changes something, and for ten seconds if it loses something. If a
+//! certificate and a key do not fit together, the watcher waits until they do.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) const LOSS: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(10);
 /// How often they are looked at while they change.
 const LOOK_CLOSER: Duration = Duration::from_secs(1);
-/// How long files that do not fit together are waited for before that is reported.
+/// How long files may fail to fit together before that is reported.
 pub(super) const HALF: Duration = Duration::from_secs(60);
 
 /// What to do after a look at the configuration file.
@@ -26,18 +26,18 @@ pub(super) const HALF: Duration = Duration::from_secs(60);
 pub(super) enum Step {
     /// Nothing, for now.
     Wait,
-    /// The file is unchanged for a while: tell by [`FileWatch::judged`] whether it loses something.
+    /// The file has been unchanged for a while. The caller says by [`FileWatch::judged`] whether it loses something.
     Judge,
     /// Take the file.
     Take,
 }
 
-/// Watches the configuration file. Each content has a number, by which contents are told apart.
+/// Watches the configuration file. Each content of the file is represented by a number.
 #[derive(Debug)]
 pub(super) struct FileWatch {
     /// The content that was last taken or refused.
     known: Option<u64>,
-    /// Another content, which was seen later and has been neither taken nor refused.
+    /// A newer content, which has been neither taken nor refused.
     seen: Option<SeenContent>,
 }
 
@@ -59,7 +59,8 @@ impl FileWatch {
         self.seen.as_ref().is_some_and(|seen| seen.loses.is_none())
     }
 
-    /// Tells that the file has this content now. A file that is gone for a moment is about to be replaced, which is no change.
+    /// Gets the file's present content, and returns what to do. If the file is gone (`None`), that is no change, since it is
+    /// probably about to be replaced.
     pub(super) fn look(&mut self, content: Option<u64>, now: Time) -> Step {
         let Some(content) = content.filter(|content| self.known != Some(*content)) else {
             self.seen = None;
@@ -78,14 +79,14 @@ impl FileWatch {
         }
     }
 
-    /// Tells whether the content that was seen last loses something.
+    /// Is called with whether the content that was seen last loses something.
     pub(super) fn judged(&mut self, loses: bool) {
         if let Some(seen) = &mut self.seen {
             seen.loses = Some(loses);
         }
     }
 
-    /// Tells that this content was taken or refused, so that it is not looked at again.
+    /// Is called when this content was taken or refused, so that it is not looked at again.
     pub(super) fn done(&mut self, content: Option<u64>) {
         self.known = content;
         self.seen = None;
@@ -99,7 +100,7 @@ pub(super) enum Move {
     Wait,
     /// Try to take them. They may not fit together yet.
     Try,
-    /// They have not fitted together for a minute: report that.
+    /// They have not fitted together for a minute. Report that.
     Tell,
 }
 
@@ -116,7 +117,7 @@ pub(super) struct NamedWatch {
 #[derive(Debug)]
 struct Other {
     contents: u64,
-    /// When a content that is not in force was first seen.
+    /// When any content that is not in force was first seen.
     first: Time,
     since: Time,
     tried: bool,
@@ -134,7 +135,7 @@ impl NamedWatch {
         now >= self.next
     }
 
-    /// Tells that the files have these contents now.
+    /// Gets the files' present contents, and returns what to do.
     pub(super) fn look(&mut self, contents: u64, now: Time) -> Move {
         if contents == self.known {
             self.other = None;
@@ -203,7 +204,7 @@ mod tests {
         assert!(!watch.is_settling());
         assert_eq!(watch.look(Some(2), at(9999)), Step::Wait);
         assert_eq!(watch.look(Some(2), at(10_000)), Step::Take);
-        // After a change, after a file that is gone, and after the old content, the time begins anew.
+        // The time begins anew after a change, after a file was gone, and after the old content came back.
         for between in [Some(3), None, Some(1)] {
             let mut watch = FileWatch::new(Some(1));
             watch.look(Some(2), at(0));
@@ -249,7 +250,7 @@ mod tests {
         // The right key comes in the end.
         assert_eq!(watch.look(3, at(90_000)), Move::Wait);
         assert_eq!(watch.look(3, at(91_000)), Move::Try);
-        // It was not the right key, so another minute passes before that is reported.
+        // The key was not the right one, so another minute passes before that is reported.
         assert_eq!(watch.look(3, at(149_000)), Move::Wait);
         assert_eq!(watch.look(3, at(150_000)), Move::Tell);
     }
