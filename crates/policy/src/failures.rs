@@ -29,12 +29,12 @@ pub enum FailureKind {
     OtherStatus,
     /// A good answer that took longer than `slow_call`.
     Slow,
-    /// Given up by its caller after a wait that tells something of the endpoint.
+    /// Its caller gave it up after a wait that counts as a failure.
     Abandoned,
 }
 
 impl FailureKind {
-    /// Every kind, in the order in which they are told.
+    /// Every kind, in the order in which they are shown.
     pub const ALL: [FailureKind; 11] = [
         FailureKind::Timeout,
         FailureKind::Unreachable,
@@ -85,7 +85,7 @@ impl Failures {
         }
     }
 
-    /// Takes back one of the kind at `place` in [`FailureKind::ALL`].
+    /// Takes back one failure of the kind at index `place` of [`FailureKind::ALL`].
     #[inline]
     pub(crate) fn remove_one(&mut self, place: usize) {
         self.0[place] -= 1;
@@ -97,7 +97,7 @@ impl Failures {
     }
 }
 
-/// `31 timeouts, 4 × 503`; `no failures` where there is none.
+/// Writes `31 timeouts, 4 × 503`, or `no failures` if there are none.
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";

@@ -16,7 +16,7 @@ pub enum Idempotency {
 }
 
 impl Idempotency {
-    /// All four, in the order from the freest to the most careful.
+    /// All four, from the one that is repeated most freely to the one that needs most care.
     pub const ALL: [Idempotency; 4] =
         [Idempotency::Safe, Idempotency::Idempotent, Idempotency::Keyed, Idempotency::None];
 

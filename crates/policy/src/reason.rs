@@ -58,13 +58,13 @@ words! {
     Reason {
         /// The endpoint's breaker is open.
         BreakerOpen = "breaker-open",
-        /// As many calls are in flight as the limit allows.
+        /// The number of calls in flight has reached the limit.
         ConcurrencyLimit = "concurrency-limit",
         /// The limit is reached and its queue is full.
         QueueFull = "queue-full",
-        /// The call waited in the limit's queue for as long as allowed.
+        /// The call waited in the limit's queue for the longest time allowed.
         QueueTimeout = "queue-timeout",
-        /// The provider named a time to come back at, and that time has not come.
+        /// The provider named a time to come back at, and it has not come yet.
         CoolingDown = "cooling-down",
         /// The deadline left no room for an attempt.
         NoTimeLeft = "no-time-left",
@@ -96,11 +96,11 @@ words! {
         CallerStalled = "caller-stalled",
         /// This caller may not call here.
         CallerRefused = "caller-refused",
-        /// The calling task holds a database connection, and its pool denies that.
+        /// The calling task holds a database connection, and the pool of that connection forbids calls meanwhile.
         ConnectionHeld = "connection-held",
         /// A durable operation could not be recorded.
         LedgerUnavailable = "ledger-unavailable",
-        /// An idempotency key came back with another request.
+        /// An idempotency key was used again, with another request.
         KeyConflict = "key-conflict",
         /// Another request with the same key is being worked on.
         InProgress = "in-progress",
@@ -150,9 +150,9 @@ words! {
         Budget = "budget",
         /// All attempts are used up.
         Attempts = "attempts",
-        /// The deadline leaves no room for another.
+        /// The deadline leaves no time for another attempt.
         Deadline = "deadline",
-        /// A second delivery may be a second effect.
+        /// The request may not be repeated, because a second delivery may be a second effect.
         NotRepeatable = "not-repeatable",
         /// The body was too large to keep.
         Body = "body",
@@ -160,11 +160,11 @@ words! {
         Breaker = "breaker",
         /// The concurrency limit is reached.
         Limit = "limit",
-        /// The provider said when to come back, and it is not yet time.
+        /// The provider named a time to come back at, and it has not come yet.
         Cooling = "cooling",
-        /// Slow failures are repeated only while they are rare.
+        /// The attempt failed slowly, and slow failures are repeated only while they are rare.
         Slow = "slow",
-        /// The caller said that a program further up repeats already.
+        /// The caller said that a program further up repeats already, or the caller has left.
         Caller = "caller",
     }
 }

@@ -15,7 +15,7 @@ pub struct Time(u64);
 impl Time {
     /// The driver's origin.
     pub const ZERO: Time = Time(0);
-    /// Later than any moment that is reached: "no deadline".
+    /// Later than any moment that is reached. It means "no deadline".
     pub const NEVER: Time = Time(u64::MAX);
 
     /// The moment `nanos` nanoseconds after the origin.
@@ -36,11 +36,12 @@ impl Time {
         self.0
     }
 
-    /// This moment moved forward; [`Time::NEVER`] where that would overflow, and it stays so.
+    /// This moment plus `by`. If the sum would overflow, it is [`Time::NEVER`]; `NEVER` plus any duration is `NEVER`
+    /// again.
     #[must_use]
     #[inline]
     pub const fn saturating_add(self, by: Duration) -> Time {
-        // Narrower than `Duration::as_nanos`, and at least as late where it saturates.
+        // Unlike `Duration::as_nanos`, this takes 64 bits. If it saturates, the sum does so, too.
         let whole = by.as_secs().saturating_mul(1_000_000_000);
         Time(self.0.saturating_add(whole.saturating_add(by.subsec_nanos() as u64)))
     }
