@@ -19,7 +19,7 @@ pub enum Misread {
     TooManyFields,
     /// More than one `Content-Length`, or one that is not a number.
     Length,
-    /// A `Transfer-Encoding` other than one `chunked`, or in HTTP/1.0.
+    /// A `Transfer-Encoding` that is not exactly one `chunked`, or any `Transfer-Encoding` in HTTP/1.0.
     Coding,
     /// Both `Transfer-Encoding` and `Content-Length`.
     TwoLengths,
@@ -29,7 +29,7 @@ pub enum Misread {
     ChunkEnd,
     /// The connection switched to another protocol (101) without a request for that.
     Switched,
-    /// Bytes of a body where there must be none.
+    /// Bytes of a body where no body is allowed.
     Unasked,
 }
 
