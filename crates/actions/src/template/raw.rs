@@ -1,7 +1,7 @@
 //! A JSON value as it was written.
 //!
-//! Parsed into a float, the id `12345678901234567890` becomes another number. So what is copied from one message into
-//! another keeps its characters.
+//! If the id `12345678901234567890` is parsed into a float, it becomes another number. So a value that is copied from
+//! one message into another keeps its characters.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::Pointer;
 
-/// A JSON value in the characters in which it came.
+/// A JSON value with the characters in which it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raw(String);
 
@@ -22,7 +22,7 @@ impl Raw {
         Raw(serde_json::Value::from(text).to_string())
     }
 
-    /// What stands at a pointer of a JSON text; `None` where there is nothing, or `null`, or the text is not JSON.
+    /// The value at a pointer of a JSON text; `None` if there is no value or it is `null`, or if the text is not JSON.
     #[must_use]
     pub fn at(json: &[u8], pointer: &Pointer) -> Option<Raw> {
         let mut here: &RawValue = serde_json::from_slice(seawall_client::without_mark(json)).ok()?;
@@ -49,7 +49,7 @@ impl Raw {
         &self.0
     }
 
-    /// As text: a string's content, a number's digits, `true` or `false`; `None` for a list or an object.
+    /// The value as text: a string's content, a number's digits, `true` or `false`; `None` for a list or an object.
     #[must_use]
     pub fn text(&self) -> Option<String> {
         match self.0.as_bytes().first()? {
@@ -60,7 +60,7 @@ impl Raw {
     }
 }
 
-/// A field's name; borrowed, except where it has escapes.
+/// A field's name. It is borrowed unless it has escapes.
 #[derive(Deserialize, PartialEq, Eq, Hash)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
