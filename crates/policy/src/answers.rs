@@ -70,19 +70,19 @@ pub enum Scalar {
     Text(String),
 }
 
-/// One field that must have one of some values.
+/// A field of the JSON body that must have one of some values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     /// A JSON pointer (RFC 6901), as in `/error/code`.
     pub pointer: String,
-    /// The values that match; any one of them.
+    /// The values that match. The field must have one of them.
     pub any_of: Vec<Scalar>,
 }
 
 /// A condition on an answer: its status is one of `statuses`, and all `fields` match.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Predicate {
-    /// Statuses that match; empty means any.
+    /// The statuses that match. An empty list matches every status.
     pub statuses: Vec<u16>,
     /// Fields of the JSON body that must all match.
     pub fields: Vec<Field>,
@@ -140,8 +140,8 @@ fn is_success(status: u16) -> bool {
     (200..=299).contains(&status)
 }
 
-/// Asks predicates in their order. A predicate with fields is undecided where its status matches and the body is unread
-/// or no JSON (rules 1 and 2 of the module's documentation).
+/// Asks the predicates in order and returns what they say. A predicate with fields is undecided if its status matches
+/// and the body is unread or no JSON (rules 1 and 2 of the module's documentation).
 pub fn first_match<'a, M: Copy + PartialEq>(
     in_order: impl IntoIterator<Item = (M, &'a Predicate)>,
     status: u16,
@@ -185,12 +185,12 @@ pub enum Otherwise {
     /// It took effect, even if its body is no JSON. If a field should have decided and the body was not read, the
     /// effect is unknown all the same.
     Applied,
-    /// Nobody knows: only what is declared counts as applied.
+    /// Nobody knows whether it took effect, because only what is declared counts as applied.
     Unknown,
 }
 
 impl Otherwise {
-    /// The word of the configuration: `applied` or `unknown`.
+    /// The word used in the configuration: `applied` or `unknown`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -214,9 +214,9 @@ impl Otherwise {
 pub struct Answers {
     /// Answers that mean "it took effect".
     pub applied: Vec<Predicate>,
-    /// Answers that mean "it did not".
+    /// Answers that mean "it did not take effect".
     pub not_applied: Vec<Predicate>,
-    /// Answers that say neither.
+    /// Answers that leave the effect unknown.
     pub unknown: Vec<Predicate>,
     /// What a success (2xx) means if no predicate matches it. With `None` the status decides. But if a predicate is
     /// undecided because the body is no JSON, the effect is unknown.
@@ -232,7 +232,7 @@ impl Answers {
         status != NO_CONTENT && asked.is_some_and(|(_, first)| !first.fields.is_empty())
     }
 
-    /// Whether any answer is judged by its body.
+    /// Whether the body of any answer can be needed.
     #[must_use]
     pub fn read_bodies(&self) -> bool {
         self.in_order().any(|(_, predicate)| !predicate.fields.is_empty())

@@ -53,7 +53,7 @@ fn a_body_is_needed_only_where_a_field_could_decide() {
     assert!(decided.need_body(201));
 }
 
-/// Each row: the status, what is known of the body, then the meaning with `otherwise` absent, unknown and applied.
+/// Each row: the status; what is known of the body; then the effect with `otherwise` absent, unknown and applied.
 #[test]
 fn what_fits_no_declared_answer_has_its_row() {
     let coded = Answers {

@@ -28,7 +28,7 @@ impl Draw {
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A uniform share of `bound`.
+    /// The draw as a share of `bound`: uniform from zero to `bound`.
     #[must_use]
     pub fn share_of(self, bound: Duration) -> Duration {
         let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
@@ -36,7 +36,7 @@ impl Draw {
     }
 }
 
-/// The growing bound of the wait.
+/// How the bound of the wait grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The bound of the first wait. Default 50 ms: longer than a short interruption by a network or a garbage
@@ -53,7 +53,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// What could never work.
+    /// Returns what could never work in these settings.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let Backoff { base, cap } = *self;

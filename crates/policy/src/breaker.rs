@@ -78,7 +78,7 @@ pub struct Breaker {
     settings: BreakerSettings,
     window: Window,
     state: State,
-    /// Counts the changes of state.
+    /// The number of changes of state so far.
     era: u32,
     since: Time,
     opening: Option<Opening>,
@@ -229,7 +229,7 @@ impl Breaker {
         Settled { counted, change }
     }
 
-    /// Evidence for the window.
+    /// Turns evidence into what the window counts.
     fn weigh(&mut self, now: Time, evidence: Evidence, slow_call: Option<Duration>) -> Weighed {
         match evidence {
             Evidence::Success { took } if slow_call.is_some_and(|bound| took > bound) => {

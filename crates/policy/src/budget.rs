@@ -17,7 +17,8 @@ pub struct BudgetSettings {
     pub per_success_milli: u32,
     /// The most tokens that can be saved, in thousandths. Default 10 000, which pays for ten repeats.
     pub burst_milli: u32,
-    /// Tokens at the start, in thousandths. Default 1 000: the first call after a start may be repeated once.
+    /// The tokens at the start, in thousandths. Default 1 000: one call after the start may be repeated before any
+    /// success.
     pub initial_milli: u32,
 }
 
@@ -28,7 +29,7 @@ impl Default for BudgetSettings {
 }
 
 impl BudgetSettings {
-    /// What could never work.
+    /// Returns what could never work in these settings.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
@@ -65,7 +66,7 @@ impl Budget {
         Budget { settings, milli: settings.initial_milli.min(settings.burst_milli) }
     }
 
-    /// A call succeeded.
+    /// A call succeeded, so the budget earns.
     #[inline]
     pub fn earn(&mut self) {
         let more = self.milli.saturating_add(self.settings.per_success_milli);

@@ -40,13 +40,13 @@ pub use plan::{Plan, Timeouts};
 /// One attempt to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// 1 for the first.
+    /// The number of the attempt within the call; 1 is the first.
     pub number: u32,
     /// The endpoint that it goes to.
     pub endpoint: usize,
     /// When the connection must have been made.
     pub connect_by: Time,
-    /// The longest time without progress.
+    /// The longest time without progress in either direction.
     pub read: Duration,
     /// When everything must be over, the body included; [`Time::NEVER`] if there is no total timeout.
     pub end_by: Time,
@@ -73,7 +73,7 @@ pub struct Finish {
     /// The refusal, if the call was refused before any attempt. If it is `None`, the ending of the last attempt is the
     /// call's outcome.
     pub refusal: Option<Refusal>,
-    /// Why a wanted repeat did not happen.
+    /// Why a repeat that was wanted was not made.
     pub stopped: Option<Stopped>,
 }
 
@@ -240,13 +240,13 @@ impl Call {
         }
     }
 
-    /// The wait that [`Step::Wait`] asked for is over.
+    /// Is called when the wait that [`Step::Wait`] asked for is over. Returns the next step.
     pub fn waited(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         let next = self.next_endpoint(plan);
         self.send_again(plan, guards, next, now)
     }
 
-    /// The turn that [`Step::Queue`] waits for came, or its time is over.
+    /// Is called when the turn that [`Step::Queue`] waits for has come, or the time is over. Returns the next step.
     pub fn turn(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         let Some((endpoint, ticket)) = self.ticket.take() else { return self.waited(plan, guards, now) };
         if now >= self.end_by {
@@ -302,7 +302,7 @@ impl Call {
         self.effect
     }
 
-    /// When all of it must be over.
+    /// When the whole call must be over.
     #[must_use]
     pub fn end_by(&self) -> Time {
         self.end_by
@@ -403,7 +403,7 @@ impl Call {
         self.send(plan, guards, first, now)
     }
 
-    /// The preferred endpoint said no.
+    /// Asks the other endpoints, because the preferred one said no.
     #[cold]
     fn send_elsewhere(
         &mut self,

@@ -8,7 +8,7 @@ use crate::limit::LimitSettings;
 use crate::queue::QueueSettings;
 use proptest::prelude::*;
 
-/// Guards that keep a diary.
+/// Guards that record what they are asked and told.
 pub(super) struct Diary {
     pub(super) budget: Budget,
     pub(super) refuse: Vec<(usize, Reason)>,

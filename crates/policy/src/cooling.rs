@@ -64,7 +64,7 @@ impl Default for CoolingSettings {
 }
 
 impl CoolingSettings {
-    /// A named time, within the bounds.
+    /// A named time, brought within the bounds.
     fn clamped(&self, named: Duration) -> Duration {
         named.clamp(LEAST, self.after_max.max(LEAST))
     }
@@ -73,9 +73,9 @@ impl CoolingSettings {
 /// An answer that says "come back later".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overload {
-    /// How long to stay away, if the answer names a time.
+    /// How long to stay away; `None` if the answer names no time.
     pub named: Option<Duration>,
-    /// Its status was 429.
+    /// Whether its status was 429.
     pub too_many: bool,
 }
 
@@ -87,7 +87,7 @@ pub struct CoolingRefusal {
     pub until: Time,
     /// The time after `until` over which refused callers are to come back, each at a moment of its own.
     pub spread: Duration,
-    /// The provider answered 429.
+    /// Whether the provider answered 429.
     pub too_many: bool,
 }
 
@@ -98,7 +98,7 @@ pub struct CoolingSeen {
     pub until: Time,
     /// When the first call passes.
     pub back: Time,
-    /// The provider answered 429.
+    /// Whether the provider answered 429.
     pub too_many: bool,
 }
 
@@ -126,7 +126,7 @@ enum CoolingState {
 #[derive(Clone, Copy, Debug)]
 struct Cools {
     until: Time,
-    /// The time over which calls return.
+    /// The time over which calls return gradually.
     over: Duration,
     /// The random draw that decides when, within the time `over`, the first call passes.
     draw: Draw,
@@ -135,7 +135,7 @@ struct Cools {
 }
 
 impl Cooling {
-    /// A value at which all calls pass.
+    /// A cooling that lets all calls pass.
     #[must_use]
     pub fn new(settings: CoolingSettings) -> Cooling {
         Cooling { settings, state: CoolingState::Calm, in_a_row: 0, unnamed: 0 }

@@ -13,9 +13,9 @@ use std::fmt;
 pub enum Effect {
     /// It took effect.
     Applied,
-    /// It did not, and will not.
+    /// It did not take effect, and will not.
     NotApplied,
-    /// It may have, or may still.
+    /// It may have taken effect, or may still do so.
     Unknown,
 }
 

@@ -12,7 +12,7 @@ use crate::idempotency::Idempotency;
 use crate::limit::AttemptEnd;
 use crate::reason::Reason;
 
-/// Proof that nothing of the request reached the dependency.
+/// Why nothing of the request reached the dependency. Each of these is a proof of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unsent {
     /// The name was not resolved, or not in time.
@@ -39,7 +39,7 @@ pub enum Lost {
     TotalTimeout,
     /// The connection was reset or closed.
     ConnectionLost,
-    /// What came is not HTTP.
+    /// The answer was not valid HTTP.
     BadAnswer,
 }
 
@@ -91,11 +91,11 @@ impl Answer {
 /// What an ending says of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
-    /// Nothing.
+    /// It says nothing of the endpoint.
     Silent,
-    /// It works.
+    /// The endpoint works.
     Success,
-    /// It does not.
+    /// The endpoint does not work.
     Failure,
     /// It does not work, and the attempt took as long as a call waits at most: one of our timeouts, or a 504.
     Timeout,
@@ -113,7 +113,7 @@ pub enum Decision {
     NoMeans,
     /// It provably did not process the request, so a repeat is allowed for every idempotency.
     Unprocessed,
-    /// Nobody knows.
+    /// Nobody knows what it has decided.
     Open,
 }
 
@@ -122,14 +122,14 @@ pub enum Decision {
 pub struct Verdict {
     /// What is known of the effect.
     pub effect: Effect,
-    /// What it says of the endpoint.
+    /// What the ending says of the endpoint.
     pub health: Health,
     /// What the ending says of the load. A read timeout, a total timeout, and an answer whose status is in
     /// [`Rules::overload`] count against an adaptive limit.
     pub load: AttemptEnd,
     /// What the dependency has decided.
     pub decision: Decision,
-    /// The earliest repeat, from now.
+    /// The earliest time of a repeat, from now; `None` if the answer named none.
     pub retry_after: Option<Duration>,
 }
 
@@ -144,7 +144,7 @@ pub struct Rules {
     pub refuses: Vec<u16>,
     /// The statuses that mean "come back later". Default [`Rules::OVERLOAD`].
     pub overload: Vec<u16>,
-    /// Meanings by status and body.
+    /// The declared meanings of answers, by status and body.
     pub answers: Answers,
 }
 
@@ -180,7 +180,7 @@ impl Rules {
         self.answers.judge(status, body)
     }
 
-    /// The table of endings.
+    /// Judges an ending by the table.
     #[must_use]
     pub fn judge(&self, ending: &Ending) -> Verdict {
         use Decision::{Definite, NoMeans, Open, Unprocessed};

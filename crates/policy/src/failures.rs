@@ -1,21 +1,22 @@
 //! What went wrong, counted by kind.
 //!
-//! "42 errors" tells an operator nothing; "31 timeouts, 4 × 503" tells where to look. The kinds are few, so that a
-//! count of each costs one addition.
+//! "42 errors" tells an operator nothing; "31 timeouts, 4 × 503" tells where to look. There are few kinds, so that
+//! counting costs one addition.
 
 use std::fmt;
 
-/// What kind of failure it was, no finer than an operator needs.
+/// The kind of a failure, in no more detail than an operator needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FailureKind {
     /// No answer in time (read or total timeout).
     Timeout,
-    /// No connection: no name, refused, timed out, TLS failed. Nothing was sent.
+    /// No connection was made: the name was not resolved, or the connection was refused, timed out or failed in TLS.
+    /// Nothing was sent.
     Unreachable,
     /// The connection was reset or closed before the answer was complete.
     Lost,
-    /// What came was not HTTP.
+    /// The answer was not valid HTTP.
     BadAnswer,
     /// Answered 500.
     Status500,
@@ -78,7 +79,7 @@ impl Failures {
         self.0[kind as usize] += 1;
     }
 
-    /// Takes back what was added before.
+    /// Takes back counts that were added before.
     pub(crate) fn remove(&mut self, gone: &Failures) {
         for (kept, gone) in self.0.iter_mut().zip(gone.0) {
             *kept -= gone;

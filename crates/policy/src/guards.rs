@@ -265,7 +265,7 @@ impl DependencyGuards {
         }
     }
 
-    /// Thousandths of a retry token that are left.
+    /// What is left in the retry budget, in thousandths of a token.
     #[must_use]
     pub fn tokens_milli(&self) -> u32 {
         self.budget.tokens_milli()

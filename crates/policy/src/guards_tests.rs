@@ -7,7 +7,7 @@ use crate::ending::{Answer, Ending, Lost, Rules, Unsent};
 use crate::idempotency::Idempotency;
 use crate::limit::LimitSettings;
 
-/// What the tests of the call machine look at.
+/// What the tests of the call machine examine.
 impl Permit {
     pub(crate) fn endpoint(&self) -> usize {
         self.at.endpoint as usize
@@ -109,7 +109,7 @@ fn end_after(guards: &mut DependencyGuards, ending: Option<Ending>, took: Durati
     let _ = guards.settle(permit, &report, After::Ends, at, || DRAW);
 }
 
-/// A tenth of the read timeout.
+/// The read timeout, and a tenth of it.
 const READ: Duration = Duration::from_secs(10);
 const TENTH: Duration = Duration::from_secs(1);
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::idempotency::Idempotency;
 
-/// What was learned of a server's idle lifetime.
+/// What was learned of how long a server keeps idle connections.
 #[derive(Clone, Debug)]
 pub struct IdleLifetime {
     settle: Duration,

@@ -44,13 +44,13 @@ impl Default for LimitSettings {
 }
 
 impl LimitSettings {
-    /// No limit; attempts are only counted.
+    /// No limit: attempts are only counted.
     #[must_use]
     pub fn off() -> LimitSettings {
         LimitSettings { enabled: false, ..LimitSettings::default() }
     }
 
-    /// What could never work.
+    /// Returns what could never work in these settings.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let zero = self.enabled && self.max == 0;
@@ -89,7 +89,7 @@ pub struct Slot {
 pub struct LimitRefusal {
     /// Calls in flight.
     pub in_flight: u32,
-    /// The limit as it stands now.
+    /// The limit at that moment.
     pub limit: u32,
 }
 
@@ -116,7 +116,7 @@ pub struct Limit {
     limit_milli: u64,
     /// The last 16 endings, one bit each. A set bit is an overload.
     recent: u16,
-    /// Counts the closings of the breaker.
+    /// The number of times that the breaker has closed.
     era: u32,
 }
 
@@ -153,7 +153,8 @@ impl Limit {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// The attempt that ends still counts as in flight here; otherwise a limit of one could never grow.
+    /// Learns from an ending. The attempt still counts as in flight here, because otherwise a limit of one could never
+    /// grow.
     #[inline]
     fn learn(&mut self, end: AttemptEnd) {
         match end {
@@ -226,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    /// Fills the limit, then ends one attempt in this way.
+    /// Fills the limit, then ends one attempt with `end`.
     fn end_one(limit: &mut Limit, end: AttemptEnd) {
         let slot = limit.admit(false).expect("free");
         limit.release(slot, end);
@@ -393,7 +394,7 @@ mod tests {
     }
 
     proptest! {
-        /// The rule of the documentation, with every ending kept.
+        /// The model follows the rule in the module's documentation and keeps every ending.
         #[test]
         fn agrees_with_a_naive_model(
             max in 1_u32..40,

@@ -38,7 +38,7 @@ pub struct QueueSettings {
 }
 
 impl QueueSettings {
-    /// What could never work.
+    /// Returns what could never work in these settings.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let idle = self.length > 0 && self.wait.is_zero();
@@ -68,7 +68,7 @@ pub struct QueueFull {
 pub struct Queue {
     settings: QueueSettings,
     places: Vec<Place>,
-    /// The caller that waits longest, and the one that came last.
+    /// `head` is the caller that waits longest, `tail` the one that came last.
     head: u32,
     tail: u32,
     /// The first of the free places. Each free place names the next one in `next`.
@@ -200,7 +200,7 @@ impl Queue {
         }
     }
 
-    /// `None` for no place.
+    /// Returns `None` if there is no such place.
     fn remove(&mut self, place: u32) -> Option<Waiter> {
         let entry = self.places.get_mut(place as usize)?;
         let (before, next, turn) = (entry.before, entry.next, entry.turn);

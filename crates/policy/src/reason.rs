@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// Whose doing it is.
+/// Which party a reason comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// Seawall refused, to protect the caller or the dependency.
@@ -84,9 +84,9 @@ words! {
         TotalTimeout = "total-timeout",
         /// The connection was reset or closed.
         ConnectionLost = "connection-lost",
-        /// What came is not HTTP.
+        /// The answer was not valid HTTP.
         BadAnswer = "bad-answer",
-        /// No dependency of that name.
+        /// There is no dependency of that name.
         UnknownDependency = "unknown-dependency",
         /// The request is malformed.
         BadRequest = "bad-request",
@@ -94,7 +94,7 @@ words! {
         BodyTooLarge = "body-too-large",
         /// The caller's body did not come in time.
         CallerStalled = "caller-stalled",
-        /// This caller may not call here.
+        /// This caller has no right to call here.
         CallerRefused = "caller-refused",
         /// The calling task holds a database connection, and the pool of that connection forbids calls meanwhile.
         ConnectionHeld = "connection-held",
@@ -110,7 +110,7 @@ words! {
 }
 
 impl Reason {
-    /// Whose doing it is.
+    /// Which party this reason comes from.
     #[must_use]
     pub fn origin(self) -> Origin {
         match self {
@@ -154,7 +154,7 @@ words! {
         Deadline = "deadline",
         /// The request may not be repeated, because a second delivery may be a second effect.
         NotRepeatable = "not-repeatable",
-        /// The body was too large to keep.
+        /// The body could not be kept for a repeat, because it was too large.
         Body = "body",
         /// The breaker is open.
         Breaker = "breaker",

@@ -14,9 +14,9 @@ use crate::limit::AttemptEnd;
 /// What is told to the guards when an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// What it says of the endpoint's health.
+    /// What the ending says of the endpoint's health.
     pub health: Evidence,
-    /// What it says of the load.
+    /// What the ending says of the load.
     pub load: AttemptEnd,
     /// The operation's own `slow_call`.
     pub slow_call: Option<Duration>,

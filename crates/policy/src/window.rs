@@ -68,7 +68,7 @@ impl Counts {
 /// read their clocks in one order and arrive here in the other.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// Always the sum over the ring.
+    /// The sum of all entries in the ring.
     total: Tally,
     ring: Ring,
 }
@@ -479,7 +479,7 @@ mod tests {
         assert_eq!(window.failures(ms(10)).to_string(), "31 timeouts, 4 × 503, 1 × other status");
     }
 
-    /// Every record ever made.
+    /// The model keeps every record ever made.
     #[derive(Default)]
     struct Model(Vec<(u64, Option<u64>, FailureKind)>);
 

@@ -17,23 +17,23 @@ pub enum Force {
     Auto,
 }
 
-/// The state as it is told.
+/// The state of a breaker as it is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BreakerState {
-    /// Flowing.
+    /// Calls flow.
     Closed,
-    /// Refusing.
+    /// Calls are refused.
     Open,
-    /// Probing, one call at a time.
+    /// One call at a time passes as a probe.
     HalfOpen,
-    /// Refusing by an operator's word.
+    /// Calls are refused because an operator said so.
     ForcedOpen,
-    /// Flowing by an operator's word.
+    /// Calls flow because an operator said so.
     ForcedClosed,
 }
 
 impl BreakerState {
-    /// The words for people.
+    /// The state in words for people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ pub struct BreakerRefusal {
 pub enum Evidence {
     /// The endpoint gave a definite answer, which may be a 404.
     Success {
-        /// From the permit to the answer.
+        /// The time from the permit to the answer.
         took: Duration,
     },
     /// A failure.
@@ -77,7 +77,7 @@ pub enum Evidence {
     /// success and the wait was longer than a bound. The bound is `slow_call`. Without that setting, it is twice the
     /// slowest success in the window, but at least `enough`. In every other case this says nothing.
     Abandoned {
-        /// From the permit to the cut.
+        /// The time from the permit to the end of the attempt.
         waited: Duration,
         /// A tenth of the read timeout. Without `slow_call`, a shorter wait says nothing.
         enough: Duration,
@@ -98,7 +98,7 @@ pub enum Counted {
     Nothing,
 }
 
-/// What came of settling a pass.
+/// What followed from settling a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a change of state is to be told, and clears the limit where it closed"]
 pub struct Settled {
@@ -111,7 +111,7 @@ pub struct Settled {
 /// Which rule opened the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenedBy {
-    /// The share of bad calls.
+    /// The share of bad calls reached the setting.
     Rate,
     /// At least two slow failures in a row, and no success in the window.
     Silence,
@@ -124,14 +124,14 @@ pub enum OpenedBy {
 /// Why the breaker is not closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opening {
-    /// When it left closed.
+    /// When the breaker opened.
     pub at: Time,
     /// The rule that opened it.
     pub by: OpenedBy,
     /// What the window held at that time.
     pub counts: Counts,
-    /// Its bad calls by kind.
+    /// The bad calls in the window at that time, by kind.
     pub failures: Failures,
-    /// How many probes have failed since.
+    /// How many probes have failed since that time.
     pub reopened: u32,
 }

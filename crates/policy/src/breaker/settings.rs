@@ -61,13 +61,13 @@ impl Default for BreakerSettings {
 }
 
 impl BreakerSettings {
-    /// Never opens by itself.
+    /// Settings with which the breaker never opens by itself.
     #[must_use]
     pub fn off() -> BreakerSettings {
         BreakerSettings { enabled: false, ..BreakerSettings::default() }
     }
 
-    /// What could never work.
+    /// Returns what could never work in these settings.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();

@@ -66,7 +66,7 @@ impl Breaker {
         self.opening.as_ref()
     }
 
-    /// What the window holds.
+    /// The numbers of good and bad calls in the window.
     #[inline]
     pub fn counts(&mut self, now: Time) -> Counts {
         self.window.counts(now)

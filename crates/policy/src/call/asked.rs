@@ -27,7 +27,7 @@ pub trait Guards {
     /// Asks whether the ticket's turn has come, or its time is over.
     fn take_turn(&mut self, ticket: Ticket, now: Time) -> QueueTurn;
 
-    /// Gives up waiting.
+    /// Leaves the queue.
     fn leave(&mut self, ticket: Ticket, now: Time);
 
     /// The attempt was answered "come back later". If its endpoint cools now, returns when the first call passes there

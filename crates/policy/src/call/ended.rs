@@ -5,24 +5,25 @@ use crate::repeat::Repeat;
 use crate::report::Report;
 use crate::time::Time;
 
-/// What the driver knows of an ended attempt beside its ending.
+/// What the driver knows of an attempt that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// How it ended.
     pub ending: Ending,
     /// Whether the same bytes can be sent again.
     pub body_kept: bool,
-    /// Whether the attempt was lost because its connection was stale. An earlier call had used this connection. It
-    /// broke before a byte of this attempt's answer, or its GOAWAY did not cover the request. That says nothing of the
-    /// load, so a repeat that the table allows goes immediately to the same endpoint on a fresh connection, and costs
-    /// no token. Such repeats cannot multiply, since each stale connection has carried an answer before.
+    /// Whether the attempt was lost because its connection was stale. An earlier call had used this connection. Then
+    /// the connection broke before a byte of this attempt's answer, or its GOAWAY did not cover the request. That says
+    /// nothing of the load, so a repeat that the table allows goes immediately to the same endpoint on a fresh
+    /// connection, and costs no token. Such repeats cannot multiply, since each stale connection has carried an answer
+    /// before.
     pub stale: bool,
     /// Whether the answer's body is still under way.
     pub flowing: bool,
 }
 
 impl Ended {
-    /// An ending with nothing beside it: the same bytes can be sent again, and nothing is under way.
+    /// An ending about which nothing else is known: the same bytes can be sent again, and no body is under way.
     #[must_use]
     pub const fn of(ending: Ending) -> Ended {
         Ended { ending, body_kept: true, stale: false, flowing: false }
@@ -40,11 +41,11 @@ pub(super) enum Goes {
 
 /// What is known of an attempt that ended without the wanted result.
 pub(super) struct Facts {
-    /// What the driver told.
+    /// What the driver reported.
     pub(super) ended: Ended,
-    /// What the rules make of it.
+    /// What the rules conclude from the ending.
     pub(super) verdict: Verdict,
-    /// What the repeat table says of that.
+    /// What the repeat table says of the verdict.
     pub(super) repeat: Repeat,
     /// What is told to the guards.
     pub(super) report: Report,

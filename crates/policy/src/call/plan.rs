@@ -42,13 +42,13 @@ impl Timeouts {
         Timeouts { read, ..self }
     }
 
-    /// Sets `total`; `None` is no end.
+    /// Sets `total`. With `None` a call has no total timeout.
     #[must_use]
     pub const fn total(self, total: Option<Duration>) -> Timeouts {
         Timeouts { total, ..self }
     }
 
-    /// What could never work.
+    /// Returns what could never work in these settings.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let times = [("connect", Some(self.connect)), ("read", Some(self.read)), ("total", self.total)];
@@ -74,11 +74,12 @@ pub struct Plan {
     pub rules: Rules,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// The number of attempts, the first included; in [`Plan::ATTEMPTS`]. Default [`Plan::DEFAULT_ATTEMPTS`].
+    /// The number of attempts, including the first. It must lie in [`Plan::ATTEMPTS`]. Default
+    /// [`Plan::DEFAULT_ATTEMPTS`].
     pub attempts: u32,
     /// How long to wait before a repeat.
     pub backoff: Backoff,
-    /// How many endpoints there are, in order of preference; at least 1.
+    /// The number of endpoints, at least 1. Their order is the order of preference.
     pub endpoints: usize,
     /// A good answer that took longer than this counts as a failure. So does an attempt that its caller gave up after a
     /// longer wait. Default: the breaker's setting.

@@ -26,7 +26,7 @@ pub(crate) enum LimitTurn {
 pub(crate) struct LimitGate {
     pub(crate) limit: Limit,
     queue: Queue,
-    /// Slots taken for callers whose turn came and who have not collected them yet.
+    /// Slots that were taken for callers whose turn came, but who have not collected them yet.
     called: BTreeMap<Waiter, Slot>,
 }
 

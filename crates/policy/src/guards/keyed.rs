@@ -36,7 +36,7 @@ pub(crate) trait Kept {
 pub(crate) enum KeyPlace {
     /// For calls without a key.
     Plain,
-    /// For calls whose key found no room.
+    /// For calls whose key found no room: the shared guard.
     Overflow,
     /// The entry of this number.
     Entry(u32),
@@ -50,7 +50,7 @@ pub(crate) struct Keyed<G> {
     overflow: Option<Box<G>>,
     entries: Vec<Entry<G>>,
     by_key: BTreeMap<Arc<str>, u32>,
-    /// The ends of the list by last use.
+    /// The two ends of the list, which is ordered by last use.
     newest: u32,
     oldest: u32,
     most: u32,
@@ -66,7 +66,7 @@ struct Entry<G> {
 }
 
 impl<G: Kept> Keyed<G> {
-    /// `plain`, and up to `most` like it.
+    /// `plain`, and room for `most` further guards like it.
     pub(crate) fn new(plain: G, most: u32) -> Keyed<G> {
         Keyed {
             plain,

@@ -44,7 +44,7 @@ pub struct Ticket {
     pub(super) waiter: Waiter,
 }
 
-/// What is left of a settled permit.
+/// What is still to be given back after a permit was settled.
 #[derive(Debug)]
 #[must_use = "a slot is given back in `release`"]
 pub struct Remains {

@@ -49,9 +49,9 @@ impl Default for GuardSettings {
 /// The keys under which a call's breaker and limit are kept. A call without a key uses the endpoint's own guard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
-    /// The breaker's.
+    /// The key of the breaker.
     pub breaker: Option<Arc<str>>,
-    /// The limit's.
+    /// The key of the limit.
     pub limit: Option<Arc<str>>,
 }
 

@@ -23,17 +23,17 @@ pub struct EndpointGuards {
 /// A limit and its queue, as they can be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitSeen {
-    /// Whether anything is refused for it.
+    /// Whether the limit refuses attempts.
     pub enabled: bool,
-    /// The limit as it stands now.
+    /// The current limit.
     pub limit: u32,
-    /// The most it can be.
+    /// The greatest value of the limit.
     pub max: u32,
     /// Attempts in flight.
     pub in_flight: u32,
     /// Calls that wait for a slot.
     pub waiting: u32,
-    /// The most that may wait.
+    /// The most calls that may wait.
     pub queue: u32,
 }
 

@@ -20,7 +20,7 @@ const WITNESSES: u32 = 2;
 /// time.
 pub const RECENT_SUCCESS: Duration = Duration::from_millis(100);
 
-/// A breaker, and what is remembered beside it.
+/// A breaker, and what belongs to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Ward {
     pub(crate) breaker: Breaker,
@@ -28,7 +28,7 @@ pub(crate) struct Ward {
     /// When the last success ended.
     last_success: Option<Time>,
     slowest: Slowest,
-    /// Witnesses under way.
+    /// The number of witnesses in flight.
     witnesses: u32,
 }
 
