@@ -31,11 +31,11 @@ pub struct AnswerHead {
     pub framing: Framing,
     /// Whether the connection can carry another exchange when this answer is whole.
     pub keep: bool,
-    /// The value of `Keep-Alive`.
+    /// The value of the field `Keep-Alive`, if there is one.
     pub keep_alive: Option<HeaderValue>,
 }
 
-/// The longest beginning that all answers have in common.
+/// The beginning that all answers have in common.
 const BEGINNING: &[u8] = b"HTTP/1.";
 
 /// Whether these bytes can be the beginning of an answer. This is asked before the head is complete, so that bytes that

@@ -11,15 +11,15 @@ use crate::misread::Misread;
 pub enum Framing {
     /// There is no body.
     Empty,
-    /// It ends after this number of bytes.
+    /// The body ends after this number of bytes.
     Length(u64),
     /// The body ends with its last chunk and the trailers after it.
     Chunked,
-    /// It ends with the connection.
+    /// The body ends with the connection.
     UntilClose,
 }
 
-/// A body as its bytes come in.
+/// A body whose bytes are still coming in.
 #[derive(Debug)]
 pub struct Body(State);
 
@@ -32,7 +32,7 @@ enum State {
 }
 
 impl Body {
-    /// Before its first byte.
+    /// A body before its first byte.
     #[must_use]
     pub fn new(framing: Framing, limits: Limits) -> Body {
         Body(match framing {

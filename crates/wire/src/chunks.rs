@@ -32,7 +32,7 @@ enum State {
         value: u64,
         digits: u8,
     },
-    /// Blanks between a size and the semicolon of its extension.
+    /// In the blanks between a size and the semicolon of its extension.
     Blank {
         value: u64,
     },
@@ -41,7 +41,7 @@ enum State {
         value: u64,
         bytes: u16,
     },
-    /// Before the line feed behind a size.
+    /// Before the line feed after a size.
     SizeEnd {
         value: u64,
     },
@@ -49,11 +49,11 @@ enum State {
     Data {
         left: u64,
     },
-    /// Before the carriage return behind the data.
+    /// Before the carriage return after the data.
     DataReturn,
-    /// Before the line feed behind that.
+    /// Before the line feed after that carriage return.
     DataEnd,
-    /// Behind the last chunk.
+    /// After the last chunk.
     Trailers,
     Over,
 }
@@ -118,8 +118,8 @@ impl Chunks {
     }
 }
 
-/// The fields behind the last chunk. Nothing is read from them here: what they say about framing or the connection has
-/// no meaning there (RFC 9110, section 6.5.1). Callers that pass trailers on leave those fields out.
+/// The fields after the last chunk. They do not change the framing or the connection, since there they have no such
+/// meaning (RFC 9110, section 6.5.1). Callers that pass trailers on leave such fields out.
 fn trailers(raw: &Bytes, limits: Limits) -> Result<Option<HeaderMap>, Misread> {
     let mut room = vec![httparse::EMPTY_HEADER; limits.headers];
     let parsed = httparse::parse_headers(raw, &mut room).map_err(|error| match error {

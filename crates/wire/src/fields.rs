@@ -19,15 +19,15 @@ const USUAL: usize = 100;
 pub(crate) struct Fields {
     /// The fields that are passed on.
     pub(crate) map: HeaderMap,
-    /// `Connection: close`.
+    /// Whether there is `Connection: close`.
     pub(crate) close: bool,
-    /// `Connection: keep-alive`.
+    /// Whether there is `Connection: keep-alive`.
     pub(crate) keep: bool,
-    /// The value of `Keep-Alive`.
+    /// The value of the field `Keep-Alive`, if there is one.
     pub(crate) keep_alive: Option<HeaderValue>,
-    /// `Transfer-Encoding: chunked`.
+    /// Whether there is `Transfer-Encoding: chunked`.
     pub(crate) chunked: bool,
-    /// `Content-Length`.
+    /// The number in `Content-Length`, if there is one.
     pub(crate) length: Option<u64>,
     /// Fields that `Connection` names.
     named: Vec<HeaderName>,

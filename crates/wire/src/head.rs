@@ -12,8 +12,8 @@ use crate::misread::Misread;
 /// fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The greatest length of a head, or of a body's trailers, in bytes with their line ends. Interim answers (1xx) count
-    /// together with the final one. Default 256 KiB.
+    /// The greatest length of a head, or of a body's trailers, in bytes, including line ends. Interim answers (1xx)
+    /// count together with the final one. Default 256 KiB.
     pub header_bytes: usize,
     /// The greatest number of fields in a head, or in trailers. A name that comes twice counts twice. Default 100.
     pub headers: usize,
@@ -37,7 +37,7 @@ impl Default for Limits {
 /// however the bytes arrive. A line that ends without a carriage return is noticed immediately.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadEnd {
-    /// The bytes that were looked at.
+    /// The number of bytes that have been examined.
     seen: usize,
     /// The start of the last line, which is not complete yet.
     line: usize,

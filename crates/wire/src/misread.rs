@@ -13,9 +13,9 @@ pub enum Misread {
     LineEnd,
     /// A field that is malformed: its name, its value, or a value that goes on in the next line.
     Field,
-    /// The head is longer than the limit for its bytes.
+    /// The head has more bytes than the limit allows.
     HeadTooLong,
-    /// The head has more fields than the limit.
+    /// The head has more fields than the limit allows.
     TooManyFields,
     /// More than one `Content-Length`, or one that is not a number.
     Length,

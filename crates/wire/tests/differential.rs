@@ -1,4 +1,4 @@
-//! On valid answers our reader and hyper's give the same events: status, fields, content, trailers, and the same end.
+//! On valid answers our reader and hyper's return the same events: status, fields, content, trailers and the end.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::io;
