@@ -130,7 +130,7 @@ impl Declared<'_> {
         }
     }
 
-    /// The answers that are looked for.
+    /// Checks the predicates on answers.
     fn answers(&self, problems: &mut Vec<Problem>) {
         let mut error = |setting, wrong| problems.push(Problem::error(setting, wrong));
         let mut fields = |setting, predicates: &[Predicate]| {

@@ -10,7 +10,7 @@ use crate::template::{Hole, Pointer, RequestTemplate};
 /// How to ask the provider, through its status API, what became of an action.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Confirm {
-    /// The question.
+    /// The request that asks.
     pub request: RequestTemplate,
     /// How long after the end of an attempt the provider is first asked. Default 2 s.
     pub after: Duration,
@@ -21,7 +21,7 @@ pub struct Confirm {
     pub applied: Vec<Predicate>,
     /// Answers that mean "it was undone at the provider". They are tried before `applied`.
     pub cancelled: Vec<Predicate>,
-    /// Answers that mean "there is no such thing".
+    /// Answers that mean "there is no such thing". One that matches is enough.
     pub absent: Vec<Predicate>,
     /// Where the answer holds the provider's own id.
     pub id: Option<Pointer>,
@@ -47,7 +47,7 @@ impl Confirm {
 /// How an action is undone at the provider.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cancel {
-    /// The request.
+    /// The request that undoes it.
     pub request: RequestTemplate,
     /// What a second cancel does.
     pub kind: CancelKind,
@@ -59,7 +59,7 @@ pub struct Cancel {
     pub tombstone: bool,
     /// Answers that mean "there is no such thing to undo". One that matches is enough.
     pub not_found: Vec<Predicate>,
-    /// Answers that mean "that is undone already".
+    /// Answers that mean "it is undone already". One that matches is enough.
     pub already: Vec<Predicate>,
 }
 
@@ -98,7 +98,7 @@ impl Cancel {
 /// Everything that is declared of one operation and matters to the ledger.
 #[derive(Clone, Copy, Debug)]
 pub struct Declared<'a> {
-    /// What a second delivery does.
+    /// What a second delivery of the operation does.
     pub idempotency: Idempotency,
     /// The operation's total timeout, which is the longest time of one attempt. With `None` that time has no bound.
     pub total: Option<Duration>,
@@ -107,7 +107,7 @@ pub struct Declared<'a> {
     pub repeats_in_doubt: bool,
     /// How to ask the provider what became of an action.
     pub confirm: Option<&'a Confirm>,
-    /// How to undo it.
+    /// How to undo an action.
     pub cancel: Option<&'a Cancel>,
     /// The rules in force, if the operation is durable.
     pub durable: Option<&'a Rules>,

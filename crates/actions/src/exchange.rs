@@ -42,7 +42,7 @@ pub(crate) struct Exchanged {
     pub(crate) effect: Effect,
     /// Whether provably nothing was sent, or the provider did not process the request.
     pub(crate) unprocessed: bool,
-    /// `None` where there is no answer.
+    /// The answer's status; `None` if there is no answer.
     pub(crate) status: Option<u16>,
     content_type: Option<HeaderValue>,
     /// `None` if there is no answer or its body broke on the way; empty if the body was too long.
@@ -154,7 +154,7 @@ impl Exchanged {
         }
     }
 
-    /// What is kept of the answer.
+    /// The bytes to record of the answer; `None` if it has no status or no body.
     pub(crate) fn answer(&self, of: AnswerOf) -> Option<Vec<u8>> {
         let content_type = self.content_type.clone();
         let body = self.body.as_ref()?.to_vec();

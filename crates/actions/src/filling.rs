@@ -19,7 +19,7 @@ impl<'a> Filling<'a> {
         Filling { key, cancel_key: None, request, answer: None, id: None }
     }
 
-    /// All that a cancel may have.
+    /// Fills holes from everything that a cancel may use.
     pub(crate) fn of_cancel(
         key: &'a str,
         cancel_key: &'a str,

@@ -21,7 +21,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Everything that is wrong with it.
+    /// Returns everything that is wrong with the declaration.
     #[must_use]
     pub fn check(&self) -> Vec<Problem> {
         let form = &self.form;
@@ -83,7 +83,7 @@ pub fn recorded_amount(pointer: &str) -> ReadAmount {
 
 /// The provider's list, as a reconciler reaches it. It only sends requests for pages.
 pub struct ListRemote {
-    /// The connections.
+    /// The connections to the provider.
     pub connections: Connections,
     /// The plan for the request of a page, which is a `safe` operation.
     pub plan: Arc<Plan>,
@@ -93,7 +93,7 @@ pub struct ListRemote {
     pub page_bytes: usize,
 }
 
-/// The first page has no cursor, so its hole is filled with an empty text.
+/// The question for one page. The first page has no cursor, so the hole for it is filled with an empty text.
 struct Asked<'a>(&'a ListAsk);
 
 impl Fill for Asked<'_> {

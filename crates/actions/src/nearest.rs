@@ -1,4 +1,4 @@
-//! "Did you mean": the nearest valid name, or the list of them.
+//! "Did you mean": help for a wrong name.
 
 /// The candidate that is most like `name`. The number of differences must be at most a third of the letters of `name`,
 /// but one is always allowed. Two swapped neighbours count as one difference.

@@ -43,7 +43,7 @@ enum Told {
 }
 
 impl HttpRemote {
-    /// The provider of an operation with this plan, over these connections.
+    /// A remote for an operation with this plan, which uses these connections.
     #[must_use]
     pub fn new(
         connections: Connections,

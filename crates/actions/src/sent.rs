@@ -8,14 +8,14 @@ use crate::template::{RequestTemplate, header_name, stored_header};
 /// The header from which most providers read the key.
 pub(crate) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// How an operation goes out.
+/// How the request of an operation is sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
     /// The method and target, if they are not recorded with each action.
     pub request: Option<RequestTemplate>,
     /// Headers that are sent with the request and recorded.
     pub headers: HeaderMap,
-    /// The header that carries the action's key.
+    /// The header in which the action's key is sent; `None` if it is not sent.
     pub key_header: Option<HeaderName>,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::nearest::nearest;
 
-/// A longer word may be a secret.
+/// The most letters of a word that may be shown. A longer word may be a secret.
 pub const LONGEST_WORD: usize = 24;
 
 /// Whether `name` is a short word of letters. A key of an API has digits, or is longer.
@@ -18,7 +18,7 @@ pub fn tellable<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -
     is_word(name) || nearest(name, candidates).is_some()
 }
 
-/// The name in backticks, or `instead` where it may be a secret.
+/// The name in backticks, or `instead` if the name may be a secret.
 pub fn quoted<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, instead: &str) -> String {
     if tellable(name, candidates) { format!("`{name}`") } else { instead.to_owned() }
 }

@@ -57,16 +57,16 @@ impl StoredRequest {
 /// Where an answer came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AnswerOf {
-    /// The operation itself.
+    /// The answer to the operation itself.
     Reply,
-    /// A question about it.
+    /// The answer to a confirm.
     Confirm,
 }
 
 /// An answer as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAnswer {
-    /// Whose answer it is.
+    /// Where the answer came from.
     pub of: AnswerOf,
     /// Its status.
     pub status: u16,
@@ -76,7 +76,7 @@ pub struct StoredAnswer {
     pub body: Vec<u8>,
 }
 
-/// Marks the answer to a question.
+/// The header that marks a recorded answer as the answer to a confirm.
 const CONFIRM: HeaderName = HeaderName::from_static("seawall-confirm");
 
 impl StoredAnswer {
@@ -112,7 +112,7 @@ impl StoredAnswer {
 
 fn write_headers(head: &mut String, headers: &HeaderMap) {
     for (name, value) in headers {
-        // A value that is not ASCII text is not kept: it could not be read back from a line.
+        // A value that is not ASCII text is not kept, because it could not be read back.
         if let Ok(value) = value.to_str() {
             let _ = write!(head, "{name}: {value}\r\n");
         }

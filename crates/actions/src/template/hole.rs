@@ -49,7 +49,7 @@ impl fmt::Display for Pointer {
 pub enum Hole {
     /// `{key}`: the action's key.
     Key,
-    /// `{cancel_key}`: the key of this cancel and its generation.
+    /// `{cancel_key}`: the key of this cancel: the action's key and the generation of the cancel.
     CancelKey,
     /// `{request:/ptr}`: a field of the JSON body that was recorded.
     Request(Pointer),
@@ -62,7 +62,7 @@ pub enum Hole {
     Answer(Pointer),
     /// `{from}`: the beginning of the time span that is reconciled.
     From,
-    /// `{to}`: its end.
+    /// `{to}`: the end of the time span that is reconciled.
     To,
     /// `{next}`: the cursor of the next page.
     Next,
@@ -87,13 +87,13 @@ impl fmt::Display for Hole {
 /// What a template is for. It says which holes the template may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// It does the thing.
+    /// A request that performs the operation.
     Perform,
-    /// It asks whether the thing was done.
+    /// A request that asks what became of the operation.
     Confirm,
-    /// It undoes it.
+    /// A request that undoes the operation.
     Cancel,
-    /// It lists what was done.
+    /// A request that lists what was done.
     List,
     /// A request that asks whether an endpoint works.
     Health,
@@ -128,7 +128,7 @@ impl Purpose {
         }
     }
 
-    /// What messages call it.
+    /// The name of this purpose in messages.
     pub(super) fn name(self) -> &'static str {
         match self {
             Purpose::Perform => "an operation",

@@ -43,7 +43,7 @@ impl Raw {
         (here.get() != "null").then(|| Raw(here.get().to_owned()))
     }
 
-    /// As JSON.
+    /// The value as JSON.
     #[must_use]
     pub fn as_json(&self) -> &str {
         &self.0

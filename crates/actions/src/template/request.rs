@@ -26,7 +26,7 @@ pub struct Filled {
     pub method: Method,
     /// Path and query.
     pub target: String,
-    /// The body, JSON.
+    /// The JSON body, if there is one.
     pub body: Option<Vec<u8>>,
 }
 

@@ -13,7 +13,7 @@ pub trait Fill {
     fn fill(&self, hole: &Hole) -> Option<Raw>;
 }
 
-/// A hole for which nothing was there.
+/// A hole that has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfilled(pub Hole);
 
