@@ -44,10 +44,10 @@ impl Sent {
         Ok(())
     }
 
-    /// Sends the key in this header.
+    /// The key goes out in this header.
     ///
     /// # Errors
-    /// `name` is not a valid header name, or the header is set by Seawall or belongs to the connection.
+    /// It is not a header.
     pub fn key_in(&mut self, name: &str) -> Result<(), Wrong> {
         self.key_header = Some(header_name(name)?);
         Ok(())

@@ -60,7 +60,7 @@ impl Raw {
     }
 }
 
-/// A field's name. It is borrowed unless it has escapes.
+/// A field's name; borrowed, except where it has escapes.
 #[derive(Deserialize, PartialEq, Eq, Hash)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
