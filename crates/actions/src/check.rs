@@ -1,8 +1,8 @@
-//! Whether what is declared of a durable operation holds together.
+//! Whether the declaration of a durable operation is consistent.
 //!
-//! Without a check, a cancel that cannot be filled in is noticed in the night in which it is needed. So everything that
-//! may be needed is judged when the program starts, and all problems are told together. A person who learns of one
-//! mistake at each start repairs the last one at the tenth.
+//! Without this check, a cancel that cannot be filled in is noticed only at the moment when it is needed. So everything
+//! that may be needed is judged when the program starts. All problems are reported together, because otherwise a person
+//! would need one start for each mistake.
 
 use seawall_ledger::{CancelKind, OnUnknown, Rules, SettleBy};
 use seawall_policy::{Gravity, Idempotency, Predicate, Problem, Wrong, show_time};
@@ -12,7 +12,7 @@ use crate::fillable;
 use crate::template::Pointer;
 
 impl Declared<'_> {
-    /// Everything that is wrong with the declaration, in the order of the settings' names here.
+    /// Returns everything that is wrong with the declaration.
     #[must_use]
     pub fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -27,7 +27,7 @@ impl Declared<'_> {
         problems
     }
 
-    /// What an action may come to need must be declared.
+    /// Checks that everything an action may need is declared.
     fn means(&self, rules: &Rules, problems: &mut Vec<Problem>) {
         let mut error = |setting, with, wrong| problems.push(Problem::error(setting, wrong).with(with));
         match (rules.on_unknown, self.idempotency) {
@@ -72,7 +72,7 @@ impl Declared<'_> {
         }
     }
 
-    /// Times that must fit into each other.
+    /// Checks that the times fit together.
     fn times(&self, rules: &Rules, problems: &mut Vec<Problem>) {
         let mut error = |setting, with, wrong| problems.push(Problem::error(setting, wrong).with(with));
         let travel = rules.network.saturating_add(rules.pause);
@@ -130,7 +130,7 @@ impl Declared<'_> {
         }
     }
 
-    /// The answers that are looked for.
+    /// Checks the predicates on answers.
     fn answers(&self, problems: &mut Vec<Problem>) {
         let mut error = |setting, wrong| problems.push(Problem::error(setting, wrong));
         let mut fields = |setting, predicates: &[Predicate]| {
@@ -175,7 +175,7 @@ impl Declared<'_> {
 /// Checks the place in a JSON body where a field is looked for. An empty pointer stands for the whole body.
 ///
 /// # Errors
-/// It is not a JSON pointer.
+/// `written` is neither empty nor a JSON pointer.
 pub fn field_pointer(written: &str) -> Result<(), Wrong> {
     if written.is_empty() { Ok(()) } else { Pointer::parse(written).map(drop) }
 }

@@ -7,29 +7,29 @@ use seawall_policy::{Idempotency, Predicate};
 
 use crate::template::{Hole, Pointer, RequestTemplate};
 
-/// How the provider is asked what became of an action: its status API.
+/// How to ask the provider, through its status API, what became of an action.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Confirm {
-    /// The question.
+    /// The request that asks.
     pub request: RequestTemplate,
-    /// How long after an attempt's end the provider is first asked.
+    /// How long after the end of an attempt the provider is first asked. Default 2 s.
     pub after: Duration,
-    /// How many times "absent" must be answered to be believed: first after the quiet time, then each a quiet time
-    /// after the last.
+    /// The number of times that the provider must answer "absent" before it is believed. Only answers after the quiet
+    /// time count, and they must be at least one quiet time apart. Default 1.
     pub absences: u32,
-    /// Answers that mean "it took effect"; any of them.
+    /// Answers that mean "it took effect". One that matches is enough.
     pub applied: Vec<Predicate>,
-    /// Answers that mean "it was undone there". They are looked for before `applied`.
+    /// Answers that mean "it was undone at the provider". They are tried before `applied`.
     pub cancelled: Vec<Predicate>,
-    /// Answers that mean "there is no such thing".
+    /// Answers that mean "there is no such thing". One that matches is enough.
     pub absent: Vec<Predicate>,
-    /// Where the answer has the provider's own id.
+    /// Where the answer holds the provider's own id.
     pub id: Option<Pointer>,
 }
 
 impl Confirm {
-    /// A question with the defaults. The provider is first asked after 2 s: most answers are lost although the work was
-    /// done quickly.
+    /// A confirm with the defaults. The provider is first asked after 2 s, because when an answer is lost, the work has
+    /// usually been done quickly.
     #[must_use]
     pub fn new(request: RequestTemplate) -> Confirm {
         Confirm {
@@ -47,24 +47,24 @@ impl Confirm {
 /// How an action is undone at the provider.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cancel {
-    /// The request.
+    /// The request that undoes it.
     pub request: RequestTemplate,
     /// What a second cancel does.
     pub kind: CancelKind,
-    /// How long to wait before the first cancel.
+    /// How long to wait before the first cancel. Default: no wait.
     pub after: Duration,
-    /// Whether the provider honours a key on the cancel.
+    /// Whether the provider honours an idempotency key on the cancel. Default `false`.
     pub keyed: bool,
-    /// Whether a cancel that comes first makes the provider refuse the operation later.
+    /// Whether a cancel that arrives before the operation makes the provider refuse the operation. Default `false`.
     pub tombstone: bool,
-    /// Answers that mean "there is no such thing to undo"; any of them.
+    /// Answers that mean "there is no such thing to undo". One that matches is enough.
     pub not_found: Vec<Predicate>,
-    /// Answers that mean "that is undone already".
+    /// Answers that mean "it is undone already". One that matches is enough.
     pub already: Vec<Predicate>,
 }
 
 impl Cancel {
-    /// A cancel with the defaults: it is sent without a wait and without a key, and a second one would undo a second
+    /// A cancel with the defaults: it is sent without a wait and without a key, and a second cancel would undo a second
     /// time.
     #[must_use]
     pub fn new(request: RequestTemplate) -> Cancel {
@@ -79,47 +79,48 @@ impl Cancel {
         }
     }
 
-    /// Whether it can be addressed without anything from an answer.
+    /// Whether the cancel can be addressed without anything from an answer.
     fn by_key(&self) -> bool {
         !self.needs_confirm() && !self.needs_answer()
     }
 
-    /// Whether it is filled from the confirm's answer.
+    /// Whether the cancel is filled from the confirm's answer.
     pub(crate) fn needs_confirm(&self) -> bool {
         self.request.holes().any(|hole| matches!(hole, Hole::Confirm(_)))
     }
 
-    /// Whether it is filled from what the provider said when the action was applied.
+    /// Whether the cancel is filled from the answer with which the provider applied the action.
     pub(crate) fn needs_answer(&self) -> bool {
         self.request.holes().any(|hole| matches!(hole, Hole::Answer(_)))
     }
 }
 
-/// All that is declared of one operation and matters to the ledger.
+/// Everything that is declared of one operation and matters to the ledger.
 #[derive(Clone, Copy, Debug)]
 pub struct Declared<'a> {
-    /// What a second delivery does.
+    /// What a second delivery of the operation does.
     pub idempotency: Idempotency,
-    /// The operation's total timeout, which is the longest time of one attempt. `None`: it has no end.
+    /// The operation's total timeout, which is the longest time of one attempt. With `None` that time has no bound.
     pub total: Option<Duration>,
-    /// Whether a repeat of what may have taken effect was asked for, although it may take effect twice.
+    /// Whether the declaration asks to repeat an attempt whose effect is unknown, although the repeat may take effect a
+    /// second time.
     pub repeats_in_doubt: bool,
-    /// How to ask the provider what became of it.
+    /// How to ask the provider what became of an action.
     pub confirm: Option<&'a Confirm>,
-    /// How to undo it.
+    /// How to undo an action.
     pub cancel: Option<&'a Cancel>,
     /// The rules in force, if the operation is durable.
     pub durable: Option<&'a Rules>,
 }
 
-/// How long after its total timeout an operation must be settled, where it does not say. The time is enough for a
-/// commit, and short enough that a customer is not charged for long for an order that does not exist.
+/// How long after its total timeout an action must be settled, unless the declaration names a time. The time is enough
+/// for a commit. It is short enough that a customer is not charged for long for an order that does not exist.
 const SETTLE_AFTER_TOTAL: Duration = Duration::from_secs(30);
 
 impl Declared<'_> {
-    /// The rules of a durable operation that says nothing more: the ledger's defaults, and those that follow from the
-    /// rest of the declaration. What is unknown is repeated where that is harmless, asked about where that is possible,
-    /// and left to a person otherwise.
+    /// The rules of a durable operation that declares no rules: the ledger's defaults, and what follows from the rest
+    /// of the declaration. If an effect is unknown, the action is repeated if that is harmless. Otherwise the provider
+    /// is asked if there is a confirm, and the decision is left to a person if there is none.
     #[must_use]
     pub fn default_rules(&self) -> Rules {
         let silent = Rules::of(self.idempotency);
@@ -141,7 +142,8 @@ impl Declared<'_> {
         }
     }
 
-    /// Settled by the application, within this time of the record. Default: the total timeout and 30 s.
+    /// The application settles the action, within this time after it was recorded. Default: the total timeout plus 30
+    /// s.
     #[must_use]
     pub fn explicit(&self, within: Option<Duration>) -> SettleBy {
         let by_default = self.total.unwrap_or_default().saturating_add(SETTLE_AFTER_TOTAL);

@@ -14,7 +14,7 @@ use seawall_policy::{Effect, Ending, Keys, KnownBody, Plan, Predicate, Said, Tim
 use crate::stored::{AnswerOf, StoredAnswer};
 use crate::template::Filled;
 
-/// Gives the connections to a dependency that belong to the runtime of the caller; `None` outside of a runtime.
+/// Returns the connections to a dependency that belong to the caller's runtime; `None` outside of a runtime.
 pub type Connections = Arc<dyn Fn() -> Option<Arc<Dependency>> + Send + Sync>;
 
 /// A request as it goes out.
@@ -40,19 +40,19 @@ impl From<Filled> for Outgoing {
 /// What came of one exchange.
 pub(crate) struct Exchanged {
     pub(crate) effect: Effect,
-    /// Provably nothing was sent, or the provider did not look at it.
+    /// Whether provably nothing was sent, or the provider did not process the request.
     pub(crate) unprocessed: bool,
-    /// `None` where there is no answer.
+    /// The answer's status; `None` if there is no answer.
     pub(crate) status: Option<u16>,
     content_type: Option<HeaderValue>,
-    /// `None` where the body broke on the way; empty where it was too long.
+    /// `None` if there is no answer or its body broke on the way; empty if the body was too long.
     pub(crate) body: Option<Bytes>,
-    /// The body was too long, so what is declared of its fields could not be looked for.
+    /// Whether the body was too long. If so, its declared fields could not be looked for.
     pub(crate) too_long: bool,
     pub(crate) report: Report,
 }
 
-/// Makes one call, and reads at most this number of bytes of its answer.
+/// Makes one call, and reads at most `most_bytes` of its answer's body.
 pub(crate) async fn exchange(
     connections: &Connections,
     plan: &Arc<Plan>,
@@ -72,9 +72,9 @@ pub(crate) async fn exchange(
     Exchanged::of(plan, outcome, client.clock(), most_bytes).await
 }
 
-/// The client's time of a moment. It is not later than the moment is.
+/// Converts a moment to the client's time. The result is never later than the moment.
 pub(crate) fn until(clock: Clock, moment: Instant) -> Time {
-    // The clock is read first, so that the time that passes in between makes it earlier.
+    // The clock is read first, so that the time that passes before the second reading makes the result earlier.
     let now = clock.now();
     now.saturating_add(moment.saturating_duration_since(Instant::now()))
 }
@@ -124,7 +124,7 @@ impl Exchanged {
         exchanged
     }
 
-    /// Nothing was sent, for a reason of our own.
+    /// Nothing was sent, for a reason on our side.
     pub(crate) fn unsent(why: impl ToString) -> Exchanged {
         Exchanged {
             effect: Effect::NotApplied,
@@ -137,8 +137,9 @@ impl Exchanged {
         }
     }
 
-    /// What is declared of the answer, asked in this order; `None` where there is no answer. A body that broke or was
-    /// too long counts as unread, so that no meaning is taken from a status where a field could have said otherwise.
+    /// What the declared answers say of this answer. They are asked in the given order. A body that broke or was too
+    /// long counts as unread, so the status alone does not decide if a field could have said otherwise. Without an
+    /// answer the result is `Said::Nothing`.
     pub(crate) fn told<T: Copy + PartialEq, const N: usize>(
         &self,
         declared: [(T, &[Predicate]); N],
@@ -153,7 +154,7 @@ impl Exchanged {
         }
     }
 
-    /// What is kept of the answer.
+    /// The bytes to record of the answer; `None` if it has no status or no body.
     pub(crate) fn answer(&self, of: AnswerOf) -> Option<Vec<u8>> {
         let content_type = self.content_type.clone();
         let body = self.body.as_ref()?.to_vec();

@@ -1,7 +1,7 @@
 //! Whether a cancel can be filled in whenever it may be needed.
 //!
-//! A cancel is needed in three cases: the effect is known and the operation's own answer was read; it is known from a
-//! confirm, and the answer was lost; and nothing is known. The obvious check looks at the first case alone. It accepts
+//! A cancel is needed in three cases. The operation's own answer was read; or that answer was lost, and a confirm said
+//! that the operation took effect; or nothing is known. The obvious check looks at the first case alone. It accepts
 //! `{answer:/id}`, and the first lost answer leaves a charge that nobody can undo.
 
 use std::collections::BTreeSet;
@@ -11,10 +11,10 @@ use seawall_policy::{Idempotency, Problem, Wrong};
 use crate::declared::{Cancel, Declared};
 use crate::template::Hole;
 
-/// The settings from which it follows that a hole stays empty.
+/// The settings that decide whether a hole stays empty.
 const WITH: &[&str] = &["confirm", "confirm.id", "cancel.tombstone", "idempotency"];
 
-/// Adds a problem for each of target and body in which a hole may stay empty.
+/// Adds a problem for the target, and one for the body, if one of its holes may stay empty.
 pub(crate) fn check(declared: &Declared<'_>, cancel: &Cancel, problems: &mut Vec<Problem>) {
     let answers = cancel.request.holes().filter_map(|hole| match hole {
         Hole::Answer(pointer) => Some(pointer.as_str()),
@@ -29,7 +29,7 @@ pub(crate) fn check(declared: &Declared<'_>, cancel: &Cancel, problems: &mut Vec
     }
 }
 
-/// Why a hole may stay empty; `None` where it is always filled.
+/// Why a hole may stay empty; `None` if it is always filled.
 fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) -> Option<Wrong> {
     match hole {
         Hole::Confirm(_) if declared.confirm.is_none() => Some(
@@ -56,8 +56,8 @@ fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) 
     }
 }
 
-/// An answer may be lost. Then the id comes from a confirm, or from a repeat under the same key. This says what helps
-/// where neither has it.
+/// What helps if the operation's own answer is lost. `None` if nothing is needed, because the id then comes from a
+/// confirm, or from a repeat under the same key.
 fn when_lost(declared: &Declared<'_>, answers: usize) -> Option<&'static str> {
     match (declared.confirm, declared.idempotency) {
         (Some(confirm), _) if confirm.id.is_none() => {

@@ -9,17 +9,17 @@ pub(crate) struct Filling<'a> {
     cancel_key: Option<&'a str>,
     request: &'a StoredRequest,
     answer: Option<&'a StoredAnswer>,
-    /// Where a confirm's answer has the provider's own id.
+    /// Where a confirm's answer holds the provider's own id.
     id: Option<&'a Pointer>,
 }
 
 impl<'a> Filling<'a> {
-    /// What was recorded, and nothing else.
+    /// Fills holes from what was recorded, and from nothing else.
     pub(crate) fn of_request(key: &'a str, request: &'a StoredRequest) -> Filling<'a> {
         Filling { key, cancel_key: None, request, answer: None, id: None }
     }
 
-    /// All that a cancel may have.
+    /// Fills holes from everything that a cancel may use.
     pub(crate) fn of_cancel(
         key: &'a str,
         cancel_key: &'a str,
@@ -30,7 +30,7 @@ impl<'a> Filling<'a> {
         Filling { key, cancel_key: Some(cancel_key), request, answer, id }
     }
 
-    /// Whether a hole is filled from what was recorded, and so is either filled from the beginning or never.
+    /// Whether a hole is filled from what was recorded. Such a hole can be filled from the beginning, or never.
     pub(crate) fn is_recorded(&self, hole: &Hole) -> bool {
         match hole {
             Hole::Key | Hole::Request(_) | Hole::RequestHeader(_) => true,

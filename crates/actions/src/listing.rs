@@ -21,7 +21,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Everything that is wrong with it.
+    /// Returns everything that is wrong with the declaration.
     #[must_use]
     pub fn check(&self) -> Vec<Problem> {
         let form = &self.form;
@@ -30,7 +30,7 @@ impl Listing {
         let pointers = [
             ("key", Some(&form.key)),
             ("state.pointer", Some(&form.state)),
-            // The page itself is the list where the declaration does not say otherwise.
+            // If the declaration does not say otherwise, the page itself is the list.
             ("items", Some(&form.items).filter(|items| !items.is_empty())),
             ("next", form.next.as_ref()),
             ("id", form.id.as_ref()),
@@ -70,22 +70,22 @@ impl Listing {
     }
 }
 
-/// Reads an amount from what was recorded.
+/// Reads an amount from the bytes of a recorded request.
 pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 
-/// Reads the amount of a recorded request at this pointer of its JSON body. A reconciler compares it with the list's
-/// amount.
+/// Reads the amount at this pointer of a recorded request's JSON body. A reconciler compares it with the amount in the
+/// list.
 #[must_use]
 pub fn recorded_amount(pointer: &str) -> ReadAmount {
     let pointer = pointer.to_owned();
     Arc::new(move |recorded| amount_at(&StoredRequest::decode(recorded).body, &pointer))
 }
 
-/// The provider's list, as a reconciler reaches it. It sends nothing but requests for pages.
+/// The provider's list, as a reconciler reaches it. It only sends requests for pages.
 pub struct ListRemote {
-    /// The connections.
+    /// The connections to the provider.
     pub connections: Connections,
-    /// How a page is asked for; a `safe` operation.
+    /// The plan for the request of a page, which is a `safe` operation.
     pub plan: Arc<Plan>,
     /// What is asked for.
     pub listing: Listing,
@@ -93,7 +93,7 @@ pub struct ListRemote {
     pub page_bytes: usize,
 }
 
-/// The first page has no cursor, so its hole is filled with an empty text.
+/// The question for one page. The first page has no cursor, so the hole for it is filled with an empty text.
 struct Asked<'a>(&'a ListAsk);
 
 impl Fill for Asked<'_> {

@@ -1,7 +1,7 @@
-//! "Did you mean": the nearest valid name, or the list of them.
+//! "Did you mean": help for a wrong name.
 
-/// The candidate that `name` is most likely a misspelling of. At most a third of its letters (at least one) differ,
-/// where a swap of neighbours counts as one.
+/// The candidate that is most like `name`. The number of differences must be at most a third of the letters of `name`,
+/// but one is always allowed. Two swapped neighbours count as one difference.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let bound = (name.chars().count() / 3).max(1);
     let lower = name.to_lowercase();
@@ -18,7 +18,7 @@ fn distance(a: &str, b: &str) -> usize {
     strsim::damerau_levenshtein(&a.replace('-', "_"), &b.replace('-', "_"))
 }
 
-/// The help for a wrong name: the nearest valid one, or all of them.
+/// The help for a wrong name: the nearest valid name, or all of them if none is near.
 pub fn advice<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(name, candidates.clone()) {
         Some(near) => format!("did you mean `{near}`?"),

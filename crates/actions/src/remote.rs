@@ -1,9 +1,9 @@
 //! The provider, as the ledger reaches it over HTTP.
 //!
-//! Each question of the ledger is one attempt, since repeats are the ledger's. It goes to the first endpoint only: a
-//! second one may be another provider, and a charge that may have happened at the first must never be sent to the
-//! second. Credentials are the endpoint's headers, which the client adds when it sends. The client asks its clock
-//! directly before the first byte, and resets what was not answered by the deadline.
+//! Each request of the ledger is one attempt, since the ledger itself decides about repeats. It goes to the first
+//! endpoint only. A second endpoint may be another provider, and a charge that may have happened at the first must
+//! never be sent to the second. Credentials are the endpoint's headers, which the client adds when it sends. The client
+//! checks the deadline directly before the first byte. It resets a request that was not answered by then.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +20,7 @@ use crate::sent::{KEY_HEADER, Sent};
 use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
 use crate::template::{Fill, Filled, RequestTemplate};
 
-/// The longest body that is read and kept of an answer. Of a longer one only the status is known.
+/// The longest body of an answer that is read and kept, in bytes. If the body is longer, only the status is known.
 const ANSWER_BYTES: usize = 128 << 10;
 
 /// One operation of one dependency, as the ledger reaches it.
@@ -34,7 +34,7 @@ pub struct HttpRemote {
     cancel: Arc<Plan>,
 }
 
-/// What the answer to a confirm or a cancel may be declared to mean.
+/// The meanings that can be declared for answers to a confirm or a cancel.
 #[derive(Clone, Copy, PartialEq)]
 enum Told {
     Undone,
@@ -43,7 +43,7 @@ enum Told {
 }
 
 impl HttpRemote {
-    /// The provider of an operation with this plan, over these connections.
+    /// A remote for an operation with this plan, which uses these connections.
     #[must_use]
     pub fn new(
         connections: Connections,
@@ -52,7 +52,7 @@ impl HttpRemote {
         asking: Option<Confirm>,
         undoing: Option<Cancel>,
     ) -> HttpRemote {
-        // This is one attempt, at one endpoint, until the ledger's deadline and no other.
+        // Only one attempt, at one endpoint, and with no deadline but the ledger's.
         let once = |plan: &Plan| Plan {
             attempts: 1,
             endpoints: 1,
@@ -70,10 +70,11 @@ impl HttpRemote {
         HttpRemote { connections, sent, asking, undoing, perform, confirm, cancel }
     }
 
-    /// What is recorded for a body. It is the whole request, so that a later version of the program sends the same.
+    /// What is recorded for a body: the whole request, so that a later version of the program sends the same one.
     ///
     /// # Errors
-    /// A hole of the operation, its confirm or its cancel finds nothing in the body. It would not find it later either.
+    /// A hole of the operation, its confirm or its cancel finds nothing in the body. It would find nothing later
+    /// either.
     pub fn record(&self, key: &str, body: Vec<u8>) -> Result<Vec<u8>, String> {
         let request = StoredRequest { line: None, headers: self.sent.headers.clone(), body };
         let filling = Filling::of_request(key, &request);
@@ -88,7 +89,7 @@ impl HttpRemote {
         Ok(StoredRequest { line: Some(line), ..request }.encode())
     }
 
-    /// Method and target, for a record that is a body alone.
+    /// Method and target, for a record that holds only a body.
     fn line(&self, filling: &Filling<'_>) -> Result<(Method, String), String> {
         let request = self.sent.request.as_ref().ok_or("nothing says where a body alone goes")?;
         let filled = request.fill(filling).map_err(|unfilled| unfilled.to_string())?;
@@ -117,7 +118,7 @@ impl HttpRemote {
         let sent =
             self.exchange(&self.perform, Outgoing { method, target, headers, body }, delivery.deadline).await;
         let performed = match sent.effect {
-            // Its answer says what later templates read. Without the answer, the provider is asked.
+            // Later templates are filled from the answer. If its body is missing, the provider is asked.
             Effect::Applied if sent.body.is_none() => Performed::Unknown,
             Effect::Applied => Performed::Yes(sent.answer(AnswerOf::Reply)),
             Effect::NotApplied if sent.unprocessed => Performed::NotSent,
@@ -141,7 +142,7 @@ impl HttpRemote {
             (Told::Missing, &asking.absent),
         ];
         let found = match answer.told(declared) {
-            // Its body broke, and it may have held what later requests are filled with.
+            // The body broke, and later requests may have to be filled from it.
             _ if answer.body.is_none() => Found::Other,
             Said::Matched(Told::Undone) => Found::Cancelled,
             Said::Matched(Told::Applied) => Found::Applied(answer.answer(AnswerOf::Confirm)),
@@ -156,7 +157,7 @@ impl HttpRemote {
         let action = delivery.action;
         let mut known = action.state.answer.as_deref().and_then(StoredAnswer::decode);
         let asked = known.as_ref().is_some_and(|answer| answer.of == AnswerOf::Confirm);
-        // What the cancel is filled with may stand only in the confirm's answer, and reading has no effect.
+        // The cancel may need a field of the confirm's answer. It is safe to ask, since a confirm has no effect.
         if (undoing.needs_confirm() && !asked) || (undoing.needs_answer() && known.is_none()) {
             match self.ask(action, delivery.deadline).await {
                 (Found::Applied(answer), _) => known = answer.as_deref().and_then(StoredAnswer::decode),
@@ -206,15 +207,15 @@ fn judge_cancel(undoing: &Cancel, answer: &Exchanged) -> Undone {
     match answer.told([(Told::Undone, &undoing.already[..]), (Told::Missing, &undoing.not_found)]) {
         Said::Matched(Told::Undone) => return Undone::Yes,
         Said::Matched(Told::Missing) => return Undone::NoSuch,
-        // A "there is no such thing" may stand in what could not be read, so a success that may mean it does not count
-        // as a success.
+        // The part that could not be read may say "there is no such thing". So a success that may mean this does not
+        // count as a success.
         Said::Contradicted | Said::Undecided => return Undone::Unknown,
         Said::Matched(Told::Applied) | Said::Nothing => {}
     }
     match answer.effect {
         Effect::Applied => Undone::Yes,
         Effect::NotApplied if answer.unprocessed => Undone::NotSent,
-        // A "no" that was not declared may hold only for now.
+        // A "no" that is not declared may be true only for now.
         Effect::NotApplied | Effect::Unknown => Undone::Unknown,
     }
 }

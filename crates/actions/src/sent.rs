@@ -1,4 +1,4 @@
-//! What is recorded of an operation, so that tomorrow it is sent as it is sent today.
+//! What is recorded of an operation, so that it is sent later in the same way as today.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use seawall_policy::{Idempotency, Wrong};
@@ -8,19 +8,19 @@ use crate::template::{RequestTemplate, stored_header};
 /// The header from which most providers read the key.
 pub(crate) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// How an operation goes out.
+/// How the request of an operation is sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// The target, where that is not recorded with each action.
+    /// The method and target, if they are not recorded with each action.
     pub request: Option<RequestTemplate>,
-    /// Headers that go out with it and are recorded.
+    /// Headers that are sent with the request and recorded.
     pub headers: HeaderMap,
-    /// The header that carries the action's key.
+    /// The header in which the action's key is sent; `None` if it is not sent.
     pub key_header: Option<HeaderName>,
 }
 
 impl Sent {
-    /// A JSON body, and the key in `Idempotency-Key` if the operation is keyed.
+    /// A JSON body. If the operation is keyed, the key is sent in `Idempotency-Key`.
     #[must_use]
     pub fn new(request: Option<RequestTemplate>, idempotency: Idempotency) -> Sent {
         let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -34,7 +34,8 @@ impl Sent {
     /// Adds a header.
     ///
     /// # Errors
-    /// The header carries credentials, which are never recorded; or it is not a header, or not ASCII text.
+    /// `name` is not a valid header name, the header carries credentials, which are never recorded, or `value` is not
+    /// ASCII text.
     pub fn header(&mut self, name: &str, value: &str) -> Result<(), Wrong> {
         let name = stored_header(name)?;
         let read = HeaderValue::from_str(value).ok().filter(|value| value.to_str().is_ok());

@@ -2,23 +2,23 @@
 
 use crate::nearest::nearest;
 
-/// A longer word may be a secret.
+/// The most letters of a word that may be shown. A longer word may be a secret.
 pub const LONGEST_WORD: usize = 24;
 
-/// Whether this is a short word of letters. A key of an API has digits, or is longer.
+/// Whether `name` is a short word of letters. A key of an API has digits, or is longer.
 #[must_use]
 pub fn is_word(name: &str) -> bool {
     let fine = |c: char| c.is_ascii_alphabetic() || "_-.".contains(c);
     (1..=LONGEST_WORD).contains(&name.len()) && name.chars().all(fine)
 }
 
-/// Whether a name from a person may be repeated in a message. A name that is close to a valid one may be, and so may a
-/// short word of letters.
+/// Whether a name that a person wrote may be repeated in a message. It may if it is close to a valid name, or if it is
+/// a short word of letters. Any other name may be a secret.
 pub fn tellable<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> bool {
     is_word(name) || nearest(name, candidates).is_some()
 }
 
-/// The name in backticks, or `instead` where it may be a secret.
+/// The name in backticks, or `instead` if the name may be a secret.
 pub fn quoted<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, instead: &str) -> String {
     if tellable(name, candidates) { format!("`{name}`") } else { instead.to_owned() }
 }

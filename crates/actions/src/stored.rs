@@ -1,9 +1,9 @@
-//! What stands in the ledger of a request and of its answer.
+//! What the ledger keeps of a request and of its answer.
 //!
-//! Both are kept as HTTP writes them: a line, headers, an empty line, the body to its last byte. So an operator can
-//! read them with the database's own tools, and a newer version of the program sends tomorrow what was recorded today.
-//! A request that the SQL function recorded is its JSON body alone. Its first character tells it from the others: no
-//! JSON text begins with a capital letter.
+//! Both are kept as HTTP writes them: a line, headers, an empty line, and the body. So an operator can read them with
+//! the database's own tools, and a later version of the program sends what was recorded by an earlier one. A request
+//! that the SQL function recorded is its JSON body alone. It is recognised by its first character, because no JSON text
+//! begins with a capital letter.
 
 use std::fmt::Write;
 
@@ -12,9 +12,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 /// A request as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRequest {
-    /// Method and path; `None` where the body alone was recorded, and the operation says where it goes.
+    /// Method and path. `None` if only the body was recorded; then the operation says where the request goes.
     pub line: Option<(Method, String)>,
-    /// Headers that go out with it. Credentials are not among them.
+    /// Headers that are sent with it. Credentials are not among them.
     pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
@@ -30,7 +30,7 @@ impl StoredRequest {
         joined(head, &self.body)
     }
 
-    /// Reads what was recorded. What is not a request of ours is a body.
+    /// Reads what was recorded. Bytes that are not in our form are taken for a body.
     #[must_use]
     pub fn decode(stored: &[u8]) -> StoredRequest {
         StoredRequest::with_line(stored).unwrap_or_else(|| StoredRequest {
@@ -57,26 +57,26 @@ impl StoredRequest {
 /// Where an answer came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AnswerOf {
-    /// The operation itself.
+    /// The answer to the operation itself.
     Reply,
-    /// A question about it.
+    /// The answer to a confirm.
     Confirm,
 }
 
 /// An answer as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAnswer {
-    /// Whose answer it is.
+    /// Where the answer came from.
     pub of: AnswerOf,
     /// Its status.
     pub status: u16,
-    /// Its `Content-Type`, where it had one.
+    /// Its `Content-Type`, if it had one.
     pub content_type: Option<HeaderValue>,
-    /// Its body; empty where it was too long to be kept.
+    /// Its body; empty if it was too long to be kept.
     pub body: Vec<u8>,
 }
 
-/// Marks the answer to a question.
+/// The header that marks a recorded answer as the answer to a confirm.
 const CONFIRM: HeaderName = HeaderName::from_static("seawall-confirm");
 
 impl StoredAnswer {
@@ -95,7 +95,7 @@ impl StoredAnswer {
         joined(head, &self.body)
     }
 
-    /// Reads what was recorded; `None` where it is not an answer of ours.
+    /// Reads what was recorded; `None` if it is not in our form.
     #[must_use]
     pub fn decode(stored: &[u8]) -> Option<StoredAnswer> {
         let (line, headers, body) = split(stored)?;
@@ -112,7 +112,7 @@ impl StoredAnswer {
 
 fn write_headers(head: &mut String, headers: &HeaderMap) {
     for (name, value) in headers {
-        // A value that is not ASCII text is not kept: it could not be read back from a line.
+        // A value that is not ASCII text is not kept, because it could not be read back.
         if let Ok(value) = value.to_str() {
             let _ = write!(head, "{name}: {value}\r\n");
         }

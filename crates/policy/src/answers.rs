@@ -11,26 +11,27 @@
 //! wrong, too. An HTML page of a load balancer, a text in another charset, and half of a JSON text all come with a 200,
 //! and none of them says that the card was charged: the order would count as paid. These rules follow.
 //!
-//! 1. A predicate with fields whose status matches cannot be decided while the body is unread or is no JSON. It is
-//!    remembered as undecided, with what it would have said. One that names no status is asked of every answer; of those
-//!    that are no success (2xx) and no JSON it says nothing, so that a plain 404 is still what it is declared to be.
-//! 2. A later predicate that names a status only decides where it says the same as every undecided one before it: then
-//!    the fields would have made no difference. Where it says something else, the effect is unknown.
-//! 3. Where nothing decided, a body that was not read (too long, or compressed) leaves the effect unknown, whatever the
-//!    status: the code that decides is in there, and nobody has seen it.
-//! 4. Where nothing decided, a body that is no JSON leaves a success (2xx) unknown, unless the operation declares
-//!    [`Answers::otherwise`]: an API that answers a plain `OK` and keeps JSON for its refusals says
-//!    [`Otherwise::Applied`]. Other statuses mean what they always did: an HTML page with a 400 is still a refusal, and
-//!    one with a 502 is still unknown.
-//! 5. A 204 and the answer to a HEAD have no body by their definition, so there is nothing in them that was not read: a
-//!    predicate with fields does not match them.
+//! 1. A predicate with fields needs the body. If its status matches, but the body is unread or is no JSON, the
+//!    predicate is undecided: it is remembered together with its meaning. There is one exception. A predicate with
+//!    fields but without a status would be asked of every answer, so it does not match an answer that is neither a
+//!    success (2xx) nor JSON. Thus a plain 404 keeps its declared meaning.
+//! 2. A later predicate without fields decides only if its meaning is that of every undecided predicate before it. Then
+//!    the fields would have made no difference. If the meanings differ, the effect is unknown.
+//! 3. If a predicate is undecided and none decides, a body that was not read (too long, or compressed) leaves the
+//!    effect unknown, whatever the status. The code that decides is in a body that nobody has seen.
+//! 4. If a predicate is undecided and none decides, a body that is no JSON leaves the effect of a success (2xx)
+//!    unknown, unless the operation declares [`Answers::otherwise`]. An API that answers a plain `OK` and uses JSON
+//!    only for its refusals declares [`Otherwise::Applied`]. Other statuses keep their usual meaning: an HTML page with
+//!    a 400 is still a refusal, and one with a 502 is still unknown.
+//! 5. A 204 and the answer to a HEAD have no body by definition, so nothing is unread: a predicate with fields does not
+//!    match them.
 //!
 //! # A body that was read and says nothing that is declared
 //!
-//! Then the status decides, as it does without a declaration. This holds the last trap: a new result code, such as
-//! `"code": "REVIEW"`, comes with a 200 and counts as applied. The safe form therefore declares what counts as applied,
-//! with [`Otherwise::Unknown`] for every other success. `Otherwise` never speaks of other statuses than 2xx, nor of a
-//! 202 that can be asked about ([`crate::Rules::declared`]).
+//! Then the status decides, as it does without a declaration. One danger remains: a new result code, such as `"code":
+//! "REVIEW"`, comes with a 200 and counts as applied. The safe form therefore declares what counts as applied, with
+//! [`Otherwise::Unknown`] for every other success. `Otherwise` never applies to a status other than 2xx, nor to a 202
+//! if a confirm is declared ([`crate::Rules::declared`]).
 //!
 //! ```
 //! use seawall_policy::{Answers, Effect, Field, KnownBody, Otherwise, Predicate, Scalar};
@@ -51,10 +52,10 @@
 
 use crate::effect::Effect;
 
-/// 204: an answer that has no body by its definition (RFC 9110, section 15.3.5), so that none can be missing.
+/// 204: an answer that has no body by definition (RFC 9110, section 15.3.5), so its body cannot be missing.
 const NO_CONTENT: u16 = 204;
 
-/// A JSON scalar, as far as predicates compare them.
+/// A JSON scalar that predicates can compare.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
     /// `null`.
@@ -69,26 +70,26 @@ pub enum Scalar {
     Text(String),
 }
 
-/// One field that must have one of some values.
+/// A field of the JSON body that must have one of some values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     /// A JSON pointer (RFC 6901), as in `/error/code`.
     pub pointer: String,
-    /// The values that match; any one of them.
+    /// The values that match. The field must have one of them.
     pub any_of: Vec<Scalar>,
 }
 
-/// A condition on an answer: one of the statuses (or any, where none is named), and every field.
+/// A condition on an answer: its status is one of `statuses`, and all `fields` match.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Predicate {
-    /// Statuses that match; empty means any.
+    /// The statuses that match. An empty list matches every status.
     pub statuses: Vec<u16>,
     /// Fields of the JSON body that must all match.
     pub fields: Vec<Field>,
 }
 
 impl Predicate {
-    /// Whether an answer fulfils the predicate. `look_up` finds a JSON pointer's scalar in the body.
+    /// Whether an answer fulfils the predicate. `look_up` returns the scalar at a JSON pointer of the body.
     fn matches(&self, status: u16, look_up: impl Fn(&str) -> Option<Scalar>) -> bool {
         self.matches_status(status)
             && self
@@ -107,16 +108,16 @@ impl Predicate {
 pub enum KnownBody<F> {
     /// It was not read: it is longer than the bound, or compressed, or it broke.
     Unread,
-    /// It was read whole, and it is no JSON. An empty one is none either.
+    /// It was read whole, and is no JSON. An empty body is no JSON either.
     NotJson,
-    /// There is none, whatever the answer says: the answer to a HEAD.
+    /// There is no body, even if the head announces one: the answer to a HEAD.
     Absent,
     /// It was read whole; the function finds the scalar at a JSON pointer.
     Json(F),
 }
 
 impl KnownBody<fn(&str) -> Option<Scalar>> {
-    /// A body that nobody needs to read, since no field decides ([`Answers::need_body`]).
+    /// A body that was not read. Unlike [`KnownBody::Unread`] alone, this names a type for the function.
     pub const UNREAD: Self = KnownBody::Unread;
     /// The body of the answer to a HEAD.
     pub const ABSENT: Self = KnownBody::Absent;
@@ -127,7 +128,7 @@ impl KnownBody<fn(&str) -> Option<Scalar>> {
 pub enum Said<M> {
     /// This is the meaning of the first predicate that matches.
     Matched(M),
-    /// A predicate that names a status only matches, and one before it, with another meaning, could not be decided.
+    /// A predicate without fields matches, but an undecided predicate before it has another meaning.
     Contradicted,
     /// No predicate matches, and at least one could not be decided.
     Undecided,
@@ -139,14 +140,14 @@ fn is_success(status: u16) -> bool {
     (200..=299).contains(&status)
 }
 
-/// Asks predicates in their order. A predicate with fields is undecided where its status matches and the body is unread
-/// or no JSON (rules 1 and 2 of the module's documentation).
+/// Asks the predicates in order and returns what they say. A predicate with fields is undecided if its status matches
+/// and the body is unread or no JSON (rules 1 and 2 of the module's documentation).
 pub fn first_match<'a, M: Copy + PartialEq>(
     in_order: impl IntoIterator<Item = (M, &'a Predicate)>,
     status: u16,
     body: &KnownBody<impl Fn(&str) -> Option<Scalar>>,
 ) -> Said<M> {
-    // The meaning of what could not be decided so far; `Some(None)` where there are several.
+    // The meaning of the undecided predicates so far; `Some(None)` if their meanings differ.
     let mut undecided: Option<Option<M>> = None;
     for (meaning, predicate) in in_order {
         if !predicate.matches_status(status) {
@@ -159,12 +160,13 @@ pub fn first_match<'a, M: Copy + PartialEq>(
                     _ => Said::Matched(meaning),
                 };
             }
-            // There is no body, and so no field of it: the predicate does not match.
+            // There is no body, so it has no fields: the predicate does not match.
             _ if status == NO_CONTENT => {}
             KnownBody::Absent => {}
             KnownBody::Json(look_up) if predicate.matches(status, look_up) => return Said::Matched(meaning),
             KnownBody::Json(_) => {}
-            // It names no status, so it says nothing of an answer that is neither a success nor JSON.
+            // The predicate names no status, so it does not match an answer that is neither a success nor JSON (rule
+            // 1).
             KnownBody::NotJson if predicate.statuses.is_empty() && !is_success(status) => {}
             KnownBody::Unread | KnownBody::NotJson => {
                 undecided = match undecided {
@@ -177,17 +179,18 @@ pub fn first_match<'a, M: Copy + PartialEq>(
     if undecided.is_some() { Said::Undecided } else { Said::Nothing }
 }
 
-/// What a success (2xx) means that fits none of the declared answers.
+/// What a success (2xx) means if no declared answer matches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Otherwise {
-    /// It took effect, also where its body is no JSON. A body that was not read is unknown all the same.
+    /// It took effect, even if its body is no JSON. If a field should have decided and the body was not read, the
+    /// effect is unknown all the same.
     Applied,
-    /// Nobody knows: only what is declared counts as applied.
+    /// Nobody knows whether it took effect, because only what is declared counts as applied.
     Unknown,
 }
 
 impl Otherwise {
-    /// The word of the configuration: `applied` or `unknown`.
+    /// The word used in the configuration: `applied` or `unknown`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -204,38 +207,39 @@ impl Otherwise {
     }
 }
 
-/// The declared meanings of an operation's answers. They are asked in the order applied, not applied, unknown, and
-/// within each as declared. The first match wins, so a catch-all belongs under `unknown`.
+/// The declared meanings of an operation's answers. The predicates are asked in this order: `applied`, `not_applied`,
+/// `unknown`, and within each list as declared. The first match wins, so a predicate that matches everything belongs
+/// into `unknown`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answers {
     /// Answers that mean "it took effect".
     pub applied: Vec<Predicate>,
-    /// Answers that mean "it did not".
+    /// Answers that mean "it did not take effect".
     pub not_applied: Vec<Predicate>,
-    /// Answers that say neither.
+    /// Answers that leave the effect unknown.
     pub unknown: Vec<Predicate>,
-    /// What a success (2xx) means that matches none of these. With `None` the status decides, but the effect is unknown
-    /// where a field should have decided and the body is no JSON.
+    /// What a success (2xx) means if no predicate matches it. With `None` the status decides. But if a predicate is
+    /// undecided because the body is no JSON, the effect is unknown.
     pub otherwise: Option<Otherwise>,
 }
 
 impl Answers {
-    /// Whether an answer with this status can only be judged with its body at hand: a predicate with fields is asked
-    /// before one that the status alone fulfils.
+    /// Whether the body is needed to judge an answer with this status. It is needed if the first predicate that fits
+    /// the status names fields.
     #[must_use]
     pub fn need_body(&self, status: u16) -> bool {
         let asked = self.in_order().find(|(_, predicate)| predicate.matches_status(status));
         status != NO_CONTENT && asked.is_some_and(|(_, first)| !first.fields.is_empty())
     }
 
-    /// Whether any answer is judged by its body.
+    /// Whether the body of any answer can be needed.
     #[must_use]
     pub fn read_bodies(&self) -> bool {
         self.in_order().any(|(_, predicate)| !predicate.fields.is_empty())
     }
 
-    /// What the declared predicates make of the answer; `None` where its status decides. Where a confirm may be
-    /// declared, ask [`crate::Rules::declared`] instead.
+    /// What the declared predicates say of the answer; `None` if its status decides. For an operation that may have a
+    /// confirm, call [`crate::Rules::declared`] instead.
     pub fn judge(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         let success = is_success(status);
         let otherwise = self.otherwise.filter(|_| success).map(Otherwise::effect);

@@ -53,7 +53,7 @@ fn a_body_is_needed_only_where_a_field_could_decide() {
     assert!(decided.need_body(201));
 }
 
-/// Each row: the status, what is known of the body, then the meaning with `otherwise` absent, unknown and applied.
+/// Each row: the status; what is known of the body; then the effect with `otherwise` absent, unknown and applied.
 #[test]
 fn what_fits_no_declared_answer_has_its_row() {
     let coded = Answers {
@@ -133,7 +133,7 @@ fn two_undecided_fields_that_differ_leave_every_later_status_in_doubt() {
     }
 }
 
-/// The naive model: a body that is not known may be any body. Where all bodies mean the same, that is the meaning.
+/// The naive model: a body that is not known may be any body. If all bodies mean the same, that is the meaning.
 fn of_all_bodies(answers: &Answers, status: u16) -> Option<Option<Effect>> {
     let silent = Answers { otherwise: None, ..answers.clone() };
     let any = ["A", "B", "C", "else"].map(|code| silent.judge(status, &body(text(code))));
@@ -163,7 +163,8 @@ fn declared() -> impl Strategy<Value = Answers> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What the predicates say of an unknown body is what every body would have made of it, or unknown.
+    /// For an unknown body the predicates say what every possible body would mean. If bodies differ, they say
+    /// "unknown".
     #[test]
     fn no_unknown_body_is_taken_for_more_than_every_body_would_mean(
         answers in declared(),
@@ -176,10 +177,10 @@ proptest! {
                 (Some(Unknown), _) => {}
                 (Some(_), Some(_)) if status != 200 && known == NOT_JSON => {}
                 (Some(effect), Some(all)) => prop_assert_eq!(Some(effect), all),
-                // A condition that is asked of every answer says nothing of one that is no success and no JSON.
+                // A predicate without a status says nothing of an answer that is neither a success nor JSON.
                 (Some(_), None) if status != 200 && known == NOT_JSON => {}
                 (Some(effect), None) => prop_assert!(false, "{effect:?} of a body that may say something else"),
-                // The status decides: every body would leave it so, or it is no success, and no JSON.
+                // The status decides: either no body would change that, or the answer is neither a success nor JSON.
                 (None, model) => prop_assert!(
                     model == Some(None) || (status != 200 && known == NOT_JSON),
                     "{model:?}"
@@ -188,7 +189,7 @@ proptest! {
         }
     }
 
-    /// `otherwise` changes nothing but successes on which no predicate decides.
+    /// `otherwise` changes only successes on which no predicate decides.
     #[test]
     fn otherwise_speaks_only_of_successes_that_nothing_else_decides(
         answers in declared(),

@@ -1,10 +1,10 @@
 //! How long to wait before a repeat.
 //!
 //! The wait is drawn uniformly from zero to a bound that doubles with each repeat ("full jitter"; M. Brooker,
-//! *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015). The obvious rule, a fixed growing interval, keeps
-//! callers together that failed together: they come back as one wave. A time that an answer names (`Retry-After`) is
-//! kept to the letter, and the draw is added to it. Without that, all callers that were told the same time come back at
-//! the same moment.
+//! *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015). The obvious rule, an interval that grows in fixed
+//! steps, keeps callers together that failed together: they come back as one wave. If an answer names a time
+//! (`Retry-After`), the wait is never shorter, and the draw is added to that time. Otherwise all callers that were told
+//! the same time would come back at the same moment.
 
 use std::time::Duration;
 
@@ -24,11 +24,11 @@ impl Draw {
     /// The draw as a number in `[0, 1)`.
     #[must_use]
     pub fn unit(self) -> f64 {
-        // 53 bits are what an f64 holds exactly.
+        // An f64 holds 53 bits exactly.
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A uniform share of `bound`.
+    /// The draw as a share of `bound`: uniform from zero to `bound`.
     #[must_use]
     pub fn share_of(self, bound: Duration) -> Duration {
         let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
@@ -36,13 +36,13 @@ impl Draw {
     }
 }
 
-/// The growing bound of the wait.
+/// How the bound of the wait grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// Bound of the first wait. Default 50 ms: longer than a hiccup of a network or a garbage collector, short
-    /// beside what a person notices.
+    /// The bound of the first wait. Default 50 ms: longer than a short interruption by a network or a garbage
+    /// collector, and too short for a person to notice.
     pub base: Duration,
-    /// The bound never grows past this. Default 2 s.
+    /// The greatest bound. Default 2 s.
     pub cap: Duration,
 }
 
@@ -53,7 +53,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// What could never work.
+    /// Returns what could never work in these settings.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let Backoff { base, cap } = *self;
@@ -61,8 +61,9 @@ impl Backoff {
         (base > cap).then(|| Problem::error("base", Wrong::new(what())).with(&["cap"])).into_iter().collect()
     }
 
-    /// The wait before repeat number `repeat` (1 is the first). After `retry_after` the draw is from the bound or a quarter of
-    /// that time, whichever is more, and is added to it.
+    /// The wait before repeat number `repeat` (1 is the first). `retry_after` is the time that the answer named, if
+    /// any. The result is that time plus a draw. The draw's bound is the usual one or a quarter of the named time,
+    /// whichever is more.
     #[must_use]
     pub fn wait(&self, repeat: u32, retry_after: Option<Duration>, draw: Draw) -> Duration {
         let doublings = repeat.saturating_sub(1).min(31);

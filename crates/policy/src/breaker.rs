@@ -1,19 +1,23 @@
 //! The circuit breaker: whether an endpoint may be called at all.
 //!
-//! Closed means flowing, open refusing, half-open probing. The obvious breaker gets three things wrong. It takes calls
-//! that are cut from outside for no results, so an endpoint that swallows every request looks untouched. Here some of
-//! them are followed to their real ending ([`crate::DependencyGuards::follow`]), and the others are evidence only
-//! beside successes ([`Evidence::Abandoned`]). It lets results of calls that began before the last change decide about
-//! the new state. Here each pass carries its era. And its half-open state lets everybody through at the same time. Here
-//! one probe goes at a time, and one that never returns blocks the next only for `open_for`.
+//! Closed means that calls flow, open that they are refused, half-open that single calls probe the endpoint. The
+//! obvious breaker gets three things wrong:
 //!
-//! A quiet caller never sees twenty calls in a window, so two slow failures in a row without a single success open the
-//! breaker too: that is silence, not a rate.
+//! - To it, a call that its caller gives up has no result, so an endpoint that swallows every request looks healthy.
+//!   Here some of these calls are followed to their real ending ([`crate::DependencyGuards::follow`]). The others are
+//!   evidence only if there are successes to compare them with ([`Evidence::Abandoned`]).
+//! - It lets calls that began before its last change of state decide about the new state. Here each pass carries its
+//!   era, and a pass of an earlier era is ignored.
+//! - When it is half-open, it lets all calls through at the same time. Here only one probe is in flight at a time. A
+//!   probe that never returns blocks the next one only for `open_for`.
 //!
-//! The rules and constants were found by simulating callers and server together. Doubling the open time and ramping up
-//! after it made recovery slower there and prevented nothing; both exist as settings and are off. Only failures open
-//! the breaker: twelve failures and then eight successes are a recovery, although the eighth success is the twentieth
-//! call and the rate is still above one half.
+//! A caller with few calls never has twenty of them in a window. So two slow failures in a row without a single success
+//! in the window open the breaker, too. This is the rule of silence.
+//!
+//! The rules and constants were found by simulating callers and server together. In the simulations, doubling the open
+//! time and a ramp after it made recovery slower and prevented nothing, so both are settings that are off by default.
+//! Only a failure opens the breaker: twelve failures and then eight successes are a recovery, although the eighth
+//! success is the twentieth call and the rate is still above one half.
 //!
 //! ```
 //! use std::time::Duration;
@@ -50,18 +54,18 @@ pub use settings::BreakerSettings;
 /// One, in parts per million.
 const WHOLE_PPM: u64 = 1_000_000;
 
-/// The right to call once. It goes back with [`Breaker::settle`]. A pass that is lost costs nothing, unless it was a
-/// probe: then the next probe waits for `open_for`.
+/// The right to make one call. It is given back with [`Breaker::settle`]. A pass that is lost costs nothing, unless it
+/// was a probe: then the next probe waits for `open_for`.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a pass is given back by settling it"]
 pub struct Pass {
     era: u32,
-    /// Its number among the probes of its era, from 1; zero where it is none.
+    /// The number among the probes of its era, from 1; zero if the call is no probe.
     probe: u32,
 }
 
 impl Pass {
-    /// Whether the call probes a half-open breaker. The adaptive limit does not hold such a call back.
+    /// Whether the call probes a half-open breaker. For such a call only the maximum of an adaptive limit counts.
     #[must_use]
     pub const fn is_probe(&self) -> bool {
         self.probe > 0
@@ -74,7 +78,7 @@ pub struct Breaker {
     settings: BreakerSettings,
     window: Window,
     state: State,
-    /// Counts the changes of state.
+    /// The number of changes of state so far.
     era: u32,
     since: Time,
     opening: Option<Opening>,
@@ -101,9 +105,9 @@ struct Closed {
 #[derive(Clone, Copy, Debug, Default)]
 struct HalfOpen {
     successes: u32,
-    /// Probes begun in this era; the number of the newest.
+    /// The number of probes begun in this era, which is also the number of the newest.
     begun: u32,
-    /// When the newest probe began, while it is out.
+    /// When the newest probe began; `None` if it has ended.
     out_since: Option<Time>,
 }
 
@@ -116,7 +120,7 @@ enum Weighed {
 }
 
 impl Breaker {
-    /// A closed breaker. Allocates its window, and nothing later.
+    /// A closed breaker. Its window is allocated here; calls allocate nothing.
     #[must_use]
     pub fn new(settings: BreakerSettings) -> Breaker {
         Breaker {
@@ -129,10 +133,10 @@ impl Breaker {
         }
     }
 
-    /// Asks to call.
+    /// Asks whether a call may be made.
     ///
     /// # Errors
-    /// Why not, and until when.
+    /// The breaker refuses the call. The refusal says until when, if that is known.
     #[inline]
     pub fn admit(&mut self, now: Time) -> Result<Pass, BreakerRefusal> {
         match self.state {
@@ -143,7 +147,7 @@ impl Breaker {
         }
     }
 
-    /// Apart from the usual case, so that this one is small enough to be compiled into its callers.
+    /// Kept apart from `admit`, so that `admit` handles only the usual case and is small enough to be inlined.
     #[cold]
     fn admit_unusual(&mut self, now: Time) -> Result<Pass, BreakerRefusal> {
         match self.state {
@@ -161,7 +165,7 @@ impl Breaker {
         }
     }
 
-    /// Gives a pass back with what its call says. `draw` is called only where this opens the breaker.
+    /// Gives a pass back with what its call says. `draw` is called only if this opens the breaker.
     #[inline]
     pub fn settle(
         &mut self,
@@ -190,7 +194,7 @@ impl Breaker {
             (self.state, evidence)
             && slow_call.is_none_or(|bound| took <= bound)
         {
-            // The usual case is like the one below, but changes nothing except the window.
+            // The result is that of `settle_unusual`, but in this usual case only the window changes.
             self.window.success(now, took);
             return Settled { counted: Counted::Ok, change: None };
         }
@@ -225,7 +229,7 @@ impl Breaker {
         Settled { counted, change }
     }
 
-    /// Evidence for the window.
+    /// Turns evidence into what the window counts.
     fn weigh(&mut self, now: Time, evidence: Evidence, slow_call: Option<Duration>) -> Weighed {
         match evidence {
             Evidence::Success { took } if slow_call.is_some_and(|bound| took > bound) => {
@@ -239,8 +243,8 @@ impl Breaker {
         }
     }
 
-    /// A caller that leaves proves little: most leave for reasons of their own. The wait counts only beside successes
-    /// that it can be compared with, and never as the verdict of a probe.
+    /// Weighs a call that its caller gave up. Most callers leave for reasons of their own, so the wait counts only if
+    /// the window has successes to compare it with. It never decides about a probe.
     fn weigh_abandoned(
         &mut self,
         now: Time,
@@ -326,7 +330,7 @@ impl Breaker {
                 }
             }
             Weighed::Bad { .. } if newest => return Some(self.reopen(now, draw())),
-            // The failure of an older probe tells of a time before the newest began.
+            // The failure of an older probe tells only of the time before the newest probe began.
             Weighed::Bad { .. } | Weighed::Neutral | Weighed::Nothing => {}
         }
         self.state = State::HalfOpen(half);
@@ -404,7 +408,7 @@ impl Breaker {
         BreakerState::Closed
     }
 
-    /// The one place where the state changes. What began before the change is no evidence after it.
+    /// Every change from one state to another is made here. Passes from before the change are ignored after it.
     fn enter(&mut self, state: State, now: Time) {
         self.state = state;
         self.since = now;

@@ -17,18 +17,18 @@ fn defaults() -> BreakerSettings {
     BreakerSettings::default()
 }
 
-/// One whole call: `None` where it was refused.
+/// Makes one call; `None` if it was refused.
 fn call(breaker: &mut Breaker, now: Time, evidence: Evidence) -> Option<Settled> {
     let pass = breaker.admit(now).ok()?;
     Some(breaker.settle(now, pass, evidence, || MIDDLE))
 }
 
-/// Makes a number of calls; how many of them passed.
+/// Makes `count` calls. Returns how many of them passed.
 fn calls(breaker: &mut Breaker, now: Time, evidence: Evidence, count: usize) -> usize {
     (0..count).filter(|_| call(breaker, now, evidence).is_some()).count()
 }
 
-/// A breaker that its rate opened at time zero, until 3 s.
+/// A breaker that its failure rate opened at time zero, until 3 s.
 fn opened(settings: BreakerSettings) -> Breaker {
     let mut breaker = Breaker::new(settings);
     assert_eq!(calls(&mut breaker, Time::ZERO, BAD, 100), 20);
@@ -120,7 +120,7 @@ fn a_hundred_thousand_successes_hide_no_outage() {
     for n in 0..100_000 {
         let _ = call(&mut breaker, ms(n / 20), OK).expect("closed");
     }
-    // 20 calls a millisecond went well for 5 s; the outage must be seen within one window.
+    // 20 calls per millisecond succeeded for 5 s. The outage must be noticed within one window.
     let opened_after = (0..=5_000_u64).find(|at| calls(&mut breaker, ms(5_000 + at), BAD, 20) < 20);
     assert!(opened_after.expect("opened") <= 2_500, "half a window of equal traffic is one half bad");
 
@@ -266,7 +266,7 @@ fn an_endpoint_that_swallows_calls_trips_it_though_all_are_cut_from_outside() {
     assert!(breaker.why().expect("open").failures.get(FailureKind::Abandoned) > 0);
 }
 
-/// A call given up after this number of milliseconds, where the read timeout is a second.
+/// A call that its caller gave up after this number of milliseconds, with a read timeout of one second.
 fn abandoned(millis: u32) -> Evidence {
     Evidence::Abandoned { waited: millis * MS, enough: 100 * MS }
 }
@@ -392,7 +392,7 @@ fn new_settings_keep_the_state() {
     assert!(breaker.is_closed());
 }
 
-/// Every record of its era, kept for ever, and every probe that was let out.
+/// The naive model. It keeps every record for ever, and every probe that was let out in this era.
 struct Model {
     settings: BreakerSettings,
     records: Vec<(u64, bool)>,
@@ -421,7 +421,7 @@ impl Model {
         held.fold((0, 0), |(ok, bad), r| if r.1 { (ok + 1, bad) } else { (ok, bad + 1) })
     }
 
-    /// Its era and the number of the probe, if any.
+    /// Returns the era and the number of the probe (zero if it is none); `None` if the call is refused.
     fn admit(&mut self, now: u64) -> Option<(u32, usize)> {
         if matches!(self.state, ModelState::Open { until } if now >= until) {
             self.enter(ModelState::HalfOpen { successes: 0, probes: Vec::new() });
@@ -440,7 +440,7 @@ impl Model {
         }
     }
 
-    /// `good` is `None` for what says nothing.
+    /// `good` is `None` for evidence that says nothing.
     fn settle(&mut self, now: u64, pass: (u32, usize), good: Option<bool>, slow: bool) {
         if pass.0 != self.era {
             return;

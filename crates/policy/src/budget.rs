@@ -1,22 +1,24 @@
 //! The retry budget: repeats are paid for by successes.
 //!
-//! The obvious rule, "at most three tries", multiplies the load exactly when the provider has least to give: with three
-//! tries it never recovers above a third of its capacity. A budget per request (10 % more) still feeds a collapse. Here
-//! a success earns a share of a token and a repeat costs a whole one, so a dependency that answers nothing gets no
-//! repeats at all. There is no floor per second and no full start: a floor times a large fleet is a storm. The cap
-//! bounds what a long healthy time can save up.
+//! The obvious rule, "at most three tries", multiplies the load exactly when the provider can serve the least. With
+//! three tries it never recovers from a load above a third of its capacity. A budget per request (10 % more) still
+//! feeds a collapse. Here a success earns a share of a token and a repeat costs a whole one, so a dependency without
+//! successes soon gets no repeats at all. There is no minimum of repeats per second, and the budget does not start
+//! full, because in a large fleet both would add up to a storm of repeats. A cap bounds the tokens that a long healthy
+//! time can save.
 
 use crate::problem::{Problem, Wrong};
 
-/// How the budget is earned. Tokens are counted in thousandths.
+/// How tokens are earned and saved. All fields are in thousandths of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BudgetSettings {
-    /// Thousandths of a token that one successful call earns. Default 200: at 10 % failures a repeat is always
-    /// there, and the load grows by at most a fifth.
+    /// Thousandths of a token that one successful call earns. Default 200: if 10 % of the calls fail, there is always a
+    /// token for a repeat, and repeats add at most a fifth to the load.
     pub per_success_milli: u32,
-    /// The most tokens that can be saved, in thousandths. Default 10 000.
+    /// The most tokens that can be saved, in thousandths. Default 10 000, which pays for ten repeats.
     pub burst_milli: u32,
-    /// Tokens at the start, in thousandths. Default 1 000: the first call after a start may be repeated once.
+    /// The tokens at the start, in thousandths. Default 1 000: one call after the start may be repeated before any
+    /// success.
     pub initial_milli: u32,
 }
 
@@ -27,7 +29,7 @@ impl Default for BudgetSettings {
 }
 
 impl BudgetSettings {
-    /// What could never work.
+    /// Returns what could never work in these settings.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
@@ -64,14 +66,14 @@ impl Budget {
         Budget { settings, milli: settings.initial_milli.min(settings.burst_milli) }
     }
 
-    /// A call succeeded.
+    /// A call succeeded, so the budget earns.
     #[inline]
     pub fn earn(&mut self) {
         let more = self.milli.saturating_add(self.settings.per_success_milli);
         self.milli = more.min(self.settings.burst_milli);
     }
 
-    /// Pays for one repeat. `false`, and nothing is paid, if less than a token is left.
+    /// Pays for one repeat. Returns `false` and pays nothing if less than one token is left.
     #[must_use]
     pub fn spend(&mut self) -> bool {
         match self.milli.checked_sub(COST_MILLI) {
@@ -83,7 +85,7 @@ impl Budget {
         }
     }
 
-    /// Takes new settings; what was saved stays, up to the new cap.
+    /// Takes new settings. Saved tokens are kept, up to the new maximum.
     pub fn adopt(&mut self, settings: BudgetSettings) {
         self.settings = settings;
         self.milli = self.milli.min(settings.burst_milli);

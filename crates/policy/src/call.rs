@@ -1,13 +1,13 @@
-//! The call machine: told what happened, it says what to do next.
+//! The call machine: it is told what happened, and says what to do next.
 //!
-//! Every driver (the client, the ledger's worker, a simulator) runs this one machine, so a rule is written once and
-//! what a simulation shows is what production does. It never waits: it answers with a deadline, and the driver owns
-//! the one sleep.
+//! Every driver (the client, the ledger's worker, a simulator) runs this one machine. So each rule is written once, and
+//! what a simulation shows is what production does. The machine never waits: it returns the time until which the driver
+//! is to wait.
 //!
-//! The order in which a repeat is asked for matters: whether it may be repeated at all, whether an attempt is left,
-//! whether the body is still there, whether the deadline leaves room, and last the budget, which costs. All this is
-//! asked *before* any wait. The obvious place, after the wait, makes a caller wait for a "no" and then hands out a
-//! stale reason.
+//! Before a repeat, these questions are asked in this order: may it be repeated at all, is an attempt left, is the body
+//! still there, does the deadline leave time, and last, does the budget pay, because that costs a token. All of them
+//! are asked *before* any wait. If they were asked after it, which is the obvious place, the caller would wait for a
+//! "no", and its reason would be out of date.
 //!
 //! ```text
 //! begin -> Send -> ended -> Wait -> waited -> Send -> ended -> Finish
@@ -40,22 +40,22 @@ pub use plan::{Plan, Timeouts};
 /// One attempt to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// 1 for the first.
+    /// The number of the attempt within the call; 1 is the first.
     pub number: u32,
     /// The endpoint that it goes to.
     pub endpoint: usize,
-    /// By when the connection must be made.
+    /// When the connection must have been made.
     pub connect_by: Time,
-    /// The longest time without progress.
+    /// The longest time without progress in either direction.
     pub read: Duration,
-    /// By when all must be over, body included; [`Time::NEVER`] where there is no total timeout.
+    /// When everything must be over, the body included; [`Time::NEVER`] if there is no total timeout.
     pub end_by: Time,
-    /// `end_by` is the caller's own deadline, and ours would be later. An ending at that time is
-    /// [`Ending::CallerDeadline`].
+    /// Whether `end_by` is the caller's own deadline, which is before ours. If so, an attempt that runs until then ends
+    /// as [`Ending::CallerDeadline`].
     pub callers_deadline: bool,
     /// What `connect_by` would be without the caller's deadline.
     pub own_connect_by: Time,
-    /// What `end_by` would be without the caller's remaining time; never after [`Wish::by`].
+    /// What `end_by` would be without the caller's remaining time ([`Wish::within`]). It is never after [`Wish::by`].
     pub own_end_by: Time,
 }
 
@@ -68,12 +68,12 @@ pub struct Finish {
     pub effect: Effect,
     /// Attempts made.
     pub attempts: u32,
-    /// The endpoint of the last attempt, or that of the refusal.
+    /// The endpoint of the last attempt. If there was none, the endpoint of the refusal.
     pub endpoint: usize,
-    /// The refusal, if the call was refused here before anything was attempted. `None`: the last ending is the call's
-    /// outcome.
+    /// The refusal, if the call was refused before any attempt. If it is `None`, the ending of the last attempt is the
+    /// call's outcome.
     pub refusal: Option<Refusal>,
-    /// Why a wanted repeat did not happen.
+    /// Why a repeat that was wanted was not made.
     pub stopped: Option<Stopped>,
 }
 
@@ -82,16 +82,16 @@ pub struct Finish {
 pub enum Step {
     /// Make this attempt, then call [`Call::ended`].
     Send(Attempt),
-    /// Wait until then, then call [`Call::waited`].
+    /// Wait until this time, then call [`Call::waited`].
     Wait(Time),
-    /// Wait in a queue for a turn, or until this time, then call [`Call::turn`]. The guards tell the driver whose turn
-    /// it is.
+    /// Wait in a queue for a turn, at the latest until this time, then call [`Call::turn`]. The guards tell the driver
+    /// whose turn it is.
     Queue(Time),
     /// The call is over.
     Finish(Finish),
 }
 
-/// One call, from its start to its verdict. It keeps what its guards gave it.
+/// One call, from its start to its finish. It holds the permit or the queue ticket that the guards gave it.
 #[derive(Debug)]
 pub struct Call {
     end_by: Time,
@@ -104,7 +104,7 @@ pub struct Call {
     effect: Effect,
     permit: Option<Permit>,
     held_back: Option<(HeldPass, Report)>,
-    /// The queue where it waits for its turn.
+    /// The endpoint and the ticket of the queue in which the call waits.
     ticket: Option<(usize, Ticket)>,
 }
 
@@ -113,23 +113,23 @@ pub struct Call {
 pub struct Wish {
     /// The caller's own remaining time.
     pub within: Option<Duration>,
-    /// The caller's own deadline, where it is a point in time: no byte leaves after it, however long the program stood
-    /// still between the promise and the call.
+    /// The caller's own deadline as a point in time, if it has one. No byte is sent after it, even if the program was
+    /// suspended before the call.
     pub by: Option<Time>,
-    /// A program further up repeats already, so make one attempt only.
+    /// Whether a program further up repeats already. If so, only one attempt is made.
     pub no_repeats: bool,
 }
 
 impl Call {
-    /// Starts a call: its machine, and the first step.
+    /// Starts a call. Returns its machine and the first step.
     pub fn begin(plan: &Plan, wish: Wish, guards: &mut impl Guards, now: Time) -> (Call, Step) {
         let mut call = Call::new(plan, wish, now);
         let step = call.start(plan, guards, now);
         (call, step)
     }
 
-    /// A call that has not started; [`Call::start`] says its first step. There are two functions for a driver that
-    /// wants the machine at its place in memory before anything is in it.
+    /// A call that has not started; [`Call::start`] returns its first step. These are two functions so that a driver
+    /// can put the machine at its final place in memory before it starts.
     #[must_use]
     #[inline]
     pub fn new(plan: &Plan, wish: Wish, now: Time) -> Call {
@@ -158,7 +158,7 @@ impl Call {
         self.send(plan, guards, 0, now)
     }
 
-    /// The attempt ended. `draw` is called only where the call waits before it is repeated.
+    /// The attempt ended. `draw` is called only to choose the wait before a repeat.
     #[inline(always)]
     pub fn ended(
         &mut self,
@@ -201,7 +201,8 @@ impl Call {
         self.ended_short(plan, guards, &Facts { ended, verdict, repeat, report, back }, draw, now)
     }
 
-    /// The attempt was answered "come back later".
+    /// Tells the guards that the answer said "come back later". If the endpoint cools, returns when it takes calls
+    /// again.
     #[cold]
     fn overloaded(&mut self, guards: &mut impl Guards, answer: Answer, now: Time) -> Option<Time> {
         let told = Overload { named: answer.retry_after, too_many: answer.status == 429 };
@@ -239,13 +240,13 @@ impl Call {
         }
     }
 
-    /// The wait that [`Step::Wait`] asked for is over.
+    /// Is called when the wait that [`Step::Wait`] asked for is over. Returns the next step.
     pub fn waited(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         let next = self.next_endpoint(plan);
         self.send_again(plan, guards, next, now)
     }
 
-    /// The turn that [`Step::Queue`] waits for came, or its time is over.
+    /// Is called when the turn that [`Step::Queue`] waits for has come, or the time is over. Returns the next step.
     pub fn turn(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         let Some((endpoint, ticket)) = self.ticket.take() else { return self.waited(plan, guards, now) };
         if now >= self.end_by {
@@ -262,16 +263,16 @@ impl Call {
         }
     }
 
-    /// Where and what it waits for, after [`Step::Queue`].
+    /// The ticket of the queue in which the call waits, after [`Step::Queue`].
     pub fn ticket(&self) -> Option<Ticket> {
         self.ticket.map(|(_, ticket)| ticket)
     }
 
-    /// Nobody drives the call any more. The permit goes back as abandoned: nobody knows how its attempt would have
-    /// ended.
+    /// The call is given up. Its permit is settled as abandoned, since nobody knows how the attempt would have ended.
     pub fn abandon(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) {
         if let Some(permit) = self.permit.take() {
-            // The repeat under way is its last result.
+            // The repeat in flight is the call's last result at this endpoint, so the result that was held back does
+            // not count.
             self.held_back = None;
             let waited = now.since(self.began);
             let report =
@@ -284,12 +285,12 @@ impl Call {
         self.give_evidence(guards, now);
     }
 
-    /// The caller went away: the attempt in flight may end, and nothing is sent after it.
+    /// The caller has left. The attempt in flight may end, but nothing is sent after it.
     pub fn caller_left(&mut self) {
         self.caller_repeats = true;
     }
 
-    /// The attempt in flight, as it is known outside this call; none while there is none.
+    /// The attempt in flight, as it is known outside this call; `None` if there is none.
     #[must_use]
     pub fn underway(&self) -> Option<Underway> {
         self.permit.as_ref().map(|permit| permit.underway(self.began))
@@ -301,7 +302,7 @@ impl Call {
         self.effect
     }
 
-    /// When all of it must be over.
+    /// When the whole call must be over.
     #[must_use]
     pub fn end_by(&self) -> Time {
         self.end_by
@@ -332,8 +333,8 @@ impl Call {
             return Ok((now, Goes::Here));
         }
         let untried = self.attempts < plan.endpoints as u32;
-        // Where no other endpoint takes the call, this is a repeat at the same endpoint, with the wait and the price of
-        // one.
+        // If no other endpoint takes the call, it is repeated at the same endpoint. Such a repeat waits and costs a
+        // token.
         let hindered = if untried { self.hindered(plan, guards, now) } else { None };
         let moves_on = untried && hindered.is_none();
         if moves_on && now < self.end_by && facts.moves_free() {
@@ -348,12 +349,13 @@ impl Call {
             Stopped::Slow if !facts.report.is_slow_failure() => Stopped::Budget,
             no => no,
         });
-        // If the other endpoints would not have taken it, that is what kept it from being sent.
+        // If the repeat cannot be paid for and the other endpoints would not take the call, the reason that is given is
+        // theirs.
         paid.map_err(|no| hindered.unwrap_or(no))?;
         Ok((at, if hindered.is_some() { Goes::Here } else { Goes::On }))
     }
 
-    /// Why none of the other endpoints would take the call now; `None` where one would.
+    /// Why none of the other endpoints would take the call now; `None` if one of them would.
     fn hindered(&self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Option<Stopped> {
         let mut first = None;
         for offset in 1..plan.endpoints.max(1) {
@@ -363,12 +365,12 @@ impl Call {
         first
     }
 
-    /// When a repeat at the same endpoint may begin: after a drawn wait, and after the time that the answer named. Where the
-    /// endpoint cools, not before it takes calls again.
+    /// When a repeat at the same endpoint may begin: after the time that the answer named, plus a drawn wait. If the
+    /// endpoint cools, the repeat does not begin before the endpoint takes calls again.
     fn repeats_at(&self, plan: &Plan, facts: &Facts, draw: Draw, now: Time) -> Result<Time, Stopped> {
         let (named, back) = (facts.verdict.retry_after, facts.back);
         if self.end_by == Time::NEVER && named.is_some_and(|named| named > plan.after_max) {
-            // Nobody said how long this call may take, but no caller waits for an hour.
+            // The call has no total timeout, but no caller waits for an hour.
             return Err(Stopped::Cooling);
         }
         let wait = plan.backoff.wait(self.attempts, named, draw);
@@ -376,13 +378,14 @@ impl Call {
         Ok(now.saturating_add(wait).max(back.map_or(now, |back| back.saturating_add(jitter))))
     }
 
-    /// The endpoint of the next attempt: the next in order of preference, round and round.
+    /// The endpoint of the next attempt: the next in the order of preference, and after the last one the first again.
     fn next_endpoint(&self, plan: &Plan) -> usize {
         if self.attempts == 0 { 0 } else { (self.endpoint + 1) % plan.endpoints.max(1) }
     }
 
-    /// Asks in this order: time left, breaker, concurrency limit; and the endpoints in their order, beginning with
-    /// `first`. Where none says yes, the call waits in the queue of the first whose limit said no.
+    /// Asks for time left, cooling, breaker and concurrency limit, in this order. It asks the endpoint `first`, and
+    /// after a "no" the others in their order. If all say no, the call waits in the queue of the first endpoint whose
+    /// limit said no.
     #[inline(always)]
     fn send(&mut self, plan: &Plan, guards: &mut impl Guards, first: usize, now: Time) -> Step {
         if now >= self.end_by {
@@ -394,13 +397,13 @@ impl Call {
         }
     }
 
-    /// The same for a repeat. It is a function of its own, so that the first attempt does not pay for a jump.
+    /// The same for a repeat. It is a separate function, so that the code of the first attempt needs no jump.
     #[cold]
     fn send_again(&mut self, plan: &Plan, guards: &mut impl Guards, first: usize, now: Time) -> Step {
         self.send(plan, guards, first, now)
     }
 
-    /// The preferred endpoint said no.
+    /// Asks the other endpoints, because the preferred one said no.
     #[cold]
     fn send_elsewhere(
         &mut self,
@@ -482,8 +485,8 @@ impl Call {
         Step::Finish(self.finish(None, Some(stopped)))
     }
 
-    /// A repeat at the same endpoint ended, so what was held back is not the call's last result there any more, unless
-    /// the repeat did not reach the endpoint.
+    /// A repeat at the same endpoint ended. Its result replaces the earlier one, which was held back. Only if the
+    /// repeat did not reach the endpoint, the earlier result is given to the guards.
     #[cold]
     fn repeated(&mut self, guards: &mut impl Guards, ending: &Ending, now: Time) {
         if *ending == Ending::Unsent(Unsent::OutOfDescriptors) {

@@ -1,4 +1,4 @@
-//! What a call does after an answer that says "come back later", and where no other endpoint takes it.
+//! What a call does after an answer that says "come back later", if no other endpoint takes it.
 
 use super::tests::{Diary, MS, run, status};
 use super::*;

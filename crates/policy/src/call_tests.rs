@@ -8,17 +8,17 @@ use crate::limit::LimitSettings;
 use crate::queue::QueueSettings;
 use proptest::prelude::*;
 
-/// Guards that keep a diary.
+/// Guards that record what they are asked and told.
 pub(super) struct Diary {
     pub(super) budget: Budget,
     pub(super) refuse: Vec<(usize, Reason)>,
     pub(super) out: i32,
     pub(super) evidence: Vec<(usize, Option<Health>)>,
     pub(super) asked: Vec<&'static str>,
-    /// The callers that may wait in a queue, and what becomes of them, the last first.
+    /// How many callers may wait in a queue, and how each wait ends. The last entry of `turns` is used first.
     pub(super) room: u32,
     pub(super) turns: Vec<Result<(), Reason>>,
-    /// The overload answers that were told, and how long an endpoint cools for one.
+    /// The overload answers that were reported, and how long an endpoint cools after each of them.
     pub(super) overloaded: Vec<(usize, Overload)>,
     pub(super) cools: Option<Duration>,
 }
@@ -40,7 +40,7 @@ impl Diary {
     }
 }
 
-/// Guards of which the first attempt takes the only slot, to take permits and tickets from.
+/// Guards whose only slot the first attempt takes. The tests take permits and tickets from them.
 fn stock() -> DependencyGuards {
     let queue = QueueSettings { length: 1, wait: Duration::from_secs(1) };
     DependencyGuards::new(
@@ -140,7 +140,7 @@ pub(super) fn status(status: u16) -> Ending {
     Ending::Answered(Answer::of_status(status))
 }
 
-/// Runs a call whose attempts end as told, each `took` after its start. Waits are jumped over.
+/// Runs a call whose attempts end with `endings`, each `took` after its start. Waits take no real time.
 pub(super) fn run(
     plan: &Plan,
     guards: &mut Diary,
@@ -309,7 +309,7 @@ fn moving_on_with_what_was_never_sent_costs_nothing() {
         assert_eq!(sent.len() == 2, moves, "{first:?}");
         assert_eq!(finish.stopped, (!moves).then_some(Stopped::Budget), "{first:?}");
     }
-    // Back at an endpoint that was tried, it is a repeat like any other.
+    // An attempt that goes back to an endpoint that was tried before is a repeat like any other.
     let three = Plan { attempts: 3, ..two };
     let mut guards = Diary::new();
     guards.budget = Budget::new(poor());
@@ -326,7 +326,7 @@ fn without_descriptors_a_call_ends_immediately_and_says_nothing_of_the_endpoint(
         assert_eq!((finish.effect, finish.stopped, sent.len()), (Effect::NotApplied, None, 1));
         assert_eq!((guards.evidence, guards.asked), (vec![(0, None)], vec!["admit"]));
     }
-    // What an earlier attempt may have done stays in doubt.
+    // The effect of an earlier attempt that may have been applied stays unknown.
     let endings = [Ending::Lost(Lost::ConnectionLost), Ending::Unsent(Unsent::OutOfDescriptors)];
     let mut guards = Diary::new();
     let (finish, _, sent) = run(&plan(Idempotency::Keyed), &mut guards, &endings, MS);
@@ -371,7 +371,7 @@ fn who_queues_too_long_is_told_so_and_who_goes_away_leaves() {
     let Step::Finish(finish) = step else { panic!("{step:?}") };
     assert_eq!(finish.refusal.map(|no| no.reason), Some(Reason::QueueTimeout));
 
-    // The caller's deadline is nearer than the queue's end.
+    // The caller's deadline is earlier than the end of the wait in the queue.
     let (mut guards, mut call, step) = begin(Wish { within: Some(MS * 30), ..Wish::default() });
     assert_eq!(step, Step::Queue(Time::from_millis(1_030)));
     let step = call.turn(&plan, &mut guards, Time::from_millis(1_030));
@@ -433,7 +433,7 @@ fn endings() -> impl Strategy<Value = Ending> {
 }
 
 proptest! {
-    /// A naive model that looks at the whole list of endings.
+    /// The naive model looks at the whole list of endings.
     #[test]
     fn a_call_keeps_its_promises(
         kind in prop::sample::select(Idempotency::ALL.to_vec()),
@@ -452,7 +452,7 @@ proptest! {
         let seen = &script[..n];
 
         prop_assert!(n >= 1 && n as u32 <= attempts && n as u32 == finish.attempts);
-        // What no endpoint ever got moves on to the next one at no cost.
+        // An attempt that reached no endpoint moves on to the next endpoint at no cost.
         let free = (0..n - 1).filter(|i| i + 1 < endpoints && matches!(seen[*i], Ending::Unsent(_))).count();
         prop_assert!((n - 1 - free) as u32 <= tokens, "every other repeat was paid for");
         prop_assert!(now <= Time::from_millis(31_000), "never past the deadline");
@@ -505,7 +505,7 @@ fn what_a_stale_connection_lost_is_repeated_at_once_and_free() {
         assert_eq!(at_once, repeated, "{idempotency} {ending:?} {step:?}");
         assert!(!guards.asked.contains(&"pay"), "{idempotency}");
         if repeated {
-            // There is one repeat at no cost; what was in doubt stays in doubt.
+            // One repeat costs nothing. An effect that was unknown stays unknown.
             let refused = Ended { ending: Ending::Unsent(Unsent::Refused), ..stale };
             let step = call.ended(&plan, &mut guards, refused, || Draw::new(u64::MAX), now);
             let Step::Finish(finish) = step else { panic!("{step:?}") };

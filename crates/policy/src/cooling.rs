@@ -1,12 +1,17 @@
 //! Cooling: "come back later", remembered.
 //!
-//! An answer such as 429 with `Retry-After: 5` speaks to the whole caller. The obvious rule lets only the call that got
-//! it wait: in a trial all of the next hundred calls went to the provider within those five seconds. The next obvious
-//! rule, to let no call pass until exactly then, makes a wave: of 1 000 simulated instances 378 calls came in the same
-//! tenth of a second, where 50 could be served. And if every 429 silences a provider, one customer's limit stops all
-//! others. Here an endpoint (or a breaker's key) cools only where nothing is lost by it: where another endpoint takes
-//! the calls, or where no call succeeds anyhow. Its calls return a random while after the time that was named, never
-//! before, and on a ramp.
+//! An answer such as 429 with `Retry-After: 5` is meant for the whole caller, not for one call. Three obvious rules are
+//! wrong:
+//!
+//! - Only the call that got the answer waits. In a trial, all of the next hundred calls went to the provider within
+//!   those five seconds.
+//! - No call passes until exactly then. This makes a wave: of 1 000 simulated instances 378 calls came in the same
+//!   tenth of a second, where 50 could be served.
+//! - Every 429 stops all calls. Then one customer's limit stops all other customers.
+//!
+//! Here an endpoint (or a breaker's key) cools only if nothing is lost by it: another endpoint takes the calls, or no
+//! call succeeds anyhow. Its calls return a random time after the named time, never before it, and gradually, on a
+//! ramp.
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,26 +34,26 @@ use crate::backoff::Draw;
 use crate::ramp::{Ramp, Ramped};
 use crate::time::Time;
 
-/// A shorter named time counts as this.
+/// The shortest cooling. A shorter named time counts as this.
 const LEAST: Duration = Duration::from_millis(100);
-/// The first cooling for an answer that names no time.
+/// How long the first cooling lasts if the answer names no time.
 const UNNAMED: Duration = Duration::from_secs(1);
-/// Coolings for such answers double up to this.
+/// The longest cooling without a named time. Each one lasts twice as long as the one before, up to this.
 const UNNAMED_MOST: Duration = Duration::from_secs(30);
-/// The shortest and the longest time over which calls return.
+/// The shortest and the longest time over which calls return gradually.
 const BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-/// This number of overload answers in a row shows that all calls are answered so. With 12 of the last 16, chance alone
-/// silenced the provider for everybody while one tenant of two was answered so (in the simulator 66 % of the other
-/// tenant's calls were refused; with 12 in a row 4 %), and now and then while one of five was.
+/// This number of overload answers in a row shows that all calls are answered so. The rule "12 of the last 16" was
+/// simulated, too. If one tenant of two was answered so, chance alone stopped the calls of both (66 % of the other
+/// tenant's calls were refused; with 12 in a row 4 %). This happened now and then even with one tenant of five.
 const IN_A_ROW: u32 = 12;
 
 /// How an endpoint cools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolingSettings {
-    /// `false`: a named time binds only the call that was told it. Default `true`.
+    /// Whether an endpoint can cool. With `false` a named time binds only the call that was told it. Default `true`.
     pub enabled: bool,
-    /// The longest time that an answer may cool an endpoint for. Default 60 s: what most providers count their limits by. A
-    /// longer time counts as this.
+    /// The longest time for which one answer makes an endpoint cool. A longer named time counts as this. Default 60 s,
+    /// since most providers count their limits by the minute.
     pub after_max: Duration,
 }
 
@@ -59,7 +64,7 @@ impl Default for CoolingSettings {
 }
 
 impl CoolingSettings {
-    /// A named time, within the bounds.
+    /// A named time, brought within the bounds.
     fn clamped(&self, named: Duration) -> Duration {
         named.clamp(LEAST, self.after_max.max(LEAST))
     }
@@ -68,20 +73,21 @@ impl CoolingSettings {
 /// An answer that says "come back later".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overload {
-    /// How long to stay away, if the answer names a time.
+    /// How long to stay away; `None` if the answer names no time.
     pub named: Option<Duration>,
-    /// Its status was 429.
+    /// Whether its status was 429.
     pub too_many: bool,
 }
 
 /// "Not yet": the endpoint cools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolingRefusal {
-    /// When the provider's time is over. If it is over: when the first call passes, or now if some calls pass already.
+    /// While the provider's time lasts: its end. After that: when the first call passes, or now if some calls pass
+    /// already.
     pub until: Time,
-    /// The span after `until` over which refused callers are to come back, each at a moment of its own.
+    /// The time after `until` over which refused callers are to come back, each at a moment of its own.
     pub spread: Duration,
-    /// The provider answered 429.
+    /// Whether the provider answered 429.
     pub too_many: bool,
 }
 
@@ -92,7 +98,7 @@ pub struct CoolingSeen {
     pub until: Time,
     /// When the first call passes.
     pub back: Time,
-    /// The provider answered 429.
+    /// Whether the provider answered 429.
     pub too_many: bool,
 }
 
@@ -113,32 +119,32 @@ enum CoolingState {
     Calm,
     /// No call passes.
     Cools(Cools),
-    /// A growing share of the calls passes, after this cooling.
+    /// After this cooling, a growing share of the calls passes.
     Returns(Ramp, Cools),
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Cools {
     until: Time,
-    /// The time over which calls return.
+    /// The time over which calls return gradually.
     over: Duration,
-    /// The draw that says when within that time the first may pass.
+    /// The random draw that decides when, within the time `over`, the first call passes.
     draw: Draw,
     back: Time,
     too_many: bool,
 }
 
 impl Cooling {
-    /// A value at which all calls pass.
+    /// A cooling that lets all calls pass.
     #[must_use]
     pub fn new(settings: CoolingSettings) -> Cooling {
         Cooling { settings, state: CoolingState::Calm, in_a_row: 0, unnamed: 0 }
     }
 
-    /// Asks to call.
+    /// Asks whether a call may pass.
     ///
     /// # Errors
-    /// The endpoint cools, or its calls return gradually and this one is not among the first.
+    /// The endpoint cools, or its calls return gradually and this one may not pass yet.
     #[inline]
     pub fn admit(&mut self, now: Time) -> Result<(), CoolingRefusal> {
         match self.state {
@@ -159,7 +165,7 @@ impl Cooling {
         self.state = CoolingState::Returns(ramp, cools);
         match ramped {
             Ramped::Passes => Ok(()),
-            // This is also so where the first call comes after the end of the ramp.
+            // The ramp can be over already when the first call comes.
             Ramped::Over => {
                 self.state = CoolingState::Calm;
                 Ok(())
@@ -168,11 +174,11 @@ impl Cooling {
         }
     }
 
-    /// An answer came that was no overload. After a `success`, what was learned from answers without a time is
-    /// forgotten.
+    /// An answer came that was no overload. After a `success`, the next cooling without a named time is a short one
+    /// again.
     #[inline]
     pub fn answered(&mut self, success: bool) {
-        // Calls that succeed write nothing here.
+        // This writes only if something changes, so most calls that succeed write nothing.
         if self.in_a_row != 0 {
             self.in_a_row = 0;
         }
@@ -181,11 +187,10 @@ impl Cooling {
         }
     }
 
-    /// An overload answer came. Returns when the first call passes again, if this makes the endpoint cool or it cools
-    /// already.
+    /// An overload answer came. If the endpoint cools now, returns when the first call passes again.
     ///
-    /// `elsewhere`: another endpoint takes calls. `nobody`: no success ended here within the breaker's window. `draw`
-    /// is called only where it begins to cool.
+    /// `elsewhere` says that another endpoint takes calls. `nobody` says that no success ended here within the
+    /// breaker's window. `draw` is called only if the endpoint begins to cool.
     pub fn overloaded(
         &mut self,
         now: Time,
@@ -214,7 +219,7 @@ impl Cooling {
         }
     }
 
-    /// An endpoint whose time is over lets calls return, even if no call has asked since.
+    /// Ends a cooling whose time is over, even if no call has asked since: calls return gradually, or all pass.
     fn passes(&mut self, now: Time) {
         if let CoolingState::Cools(cools) = self.state
             && now >= cools.back
@@ -226,7 +231,7 @@ impl Cooling {
         }
     }
 
-    /// How long an answer without a time cools: twice as long each time.
+    /// How long an answer without a named time makes the endpoint cool: twice as long each time, up to a bound.
     fn unnamed(&mut self) -> Duration {
         let time = UNNAMED.saturating_mul(1 << self.unnamed.min(5)).min(UNNAMED_MOST);
         self.unnamed = self.unnamed.saturating_add(1);
@@ -241,7 +246,7 @@ impl Cooling {
         let time = match (told.named, before) {
             (Some(named), _) => self.settings.clamped(named),
             (None, None) => self.unnamed(),
-            // It answers what was sent before the endpoint began to cool, so nothing is learned from it.
+            // The answered request was sent before the endpoint began to cool, so nothing is learned from the answer.
             (None, Some(_)) => return,
         };
         let (until, over) = (now.saturating_add(time), (time / 4).clamp(BACK.0, BACK.1));
@@ -263,7 +268,7 @@ impl Cooling {
         matches!(self.state, CoolingState::Cools(cools) if now < cools.back)
     }
 
-    /// What can be seen while it cools; `None` while it does not.
+    /// What can be seen of the cooling; `None` if the endpoint does not cool.
     #[must_use]
     pub fn seen(&self, now: Time) -> Option<CoolingSeen> {
         match self.state {
@@ -274,7 +279,7 @@ impl Cooling {
         }
     }
 
-    /// Takes new settings. If they turn it off, all calls pass.
+    /// Takes new settings. If they turn cooling off, all calls pass.
     pub fn adopt(&mut self, settings: CoolingSettings) {
         self.settings = settings;
         if !settings.enabled {

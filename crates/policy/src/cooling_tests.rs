@@ -13,7 +13,7 @@ fn named(seconds: u64) -> Overload {
 
 const UNTIMED: Overload = Overload { named: None, too_many: false };
 
-/// An answer where no call succeeds and there is no other endpoint.
+/// Gives a new cooling one overload answer, while no call succeeds and there is no other endpoint.
 fn cooled(told: Overload, draw: Draw) -> (Cooling, Option<Time>) {
     let mut cooling = Cooling::new(CoolingSettings::default());
     let back = cooling.overloaded(ms(1_000), told, false, true, || draw);

@@ -1,7 +1,8 @@
 //! What is known of an external effect.
 //!
-//! Most clients know two endings: it worked, or it failed. A timeout is then "failed", the caller rolls back, and a
-//! charge lives on at the provider. The third value is the point of this project: nobody knows.
+//! Most clients know two endings: it worked, or it failed. To them a timeout is a failure, so the caller rolls back,
+//! although the provider may have made the charge. The third value says that nobody knows. It is the point of this
+//! project.
 
 use std::fmt;
 
@@ -12,17 +13,17 @@ use std::fmt;
 pub enum Effect {
     /// It took effect.
     Applied,
-    /// It did not, and will not.
+    /// It did not take effect, and will not.
     NotApplied,
-    /// It may have, or may still.
+    /// It may have taken effect, or may still do so.
     Unknown,
 }
 
 impl Effect {
     /// The effect of a call: `self` is what was known so far, and one more attempt ended with `next`.
     ///
-    /// Applied if any applied, else unknown if any is unknown, else not applied: a later refusal never turns a doubt
-    /// into a "no", since it speaks for its own attempt only.
+    /// Applied if any attempt was applied, else unknown if any is unknown, else not applied. A later refusal speaks for
+    /// its own attempt only, so it never turns an unknown effect into "not applied".
     ///
     /// ```
     /// use seawall_policy::Effect::{Applied, NotApplied, Unknown};

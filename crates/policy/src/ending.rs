@@ -1,8 +1,8 @@
 //! How an attempt ended, and what follows from it: its effect and the health of the endpoint.
 //!
-//! The obvious classification has two classes, retryable and not, and mixes three questions that have different
-//! answers: did it take effect, is the endpoint well, may it be sent again. Here the first two are read off one
-//! table ([`Rules::judge`]); the third follows in [`crate::repeat`].
+//! The obvious classification is "retryable or not". It mixes three questions that have different answers: did it take
+//! effect, does the endpoint work, and may it be sent again? Here one table ([`Rules::judge`]) answers the first two.
+//! The third is answered in [`crate::repeat`].
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use crate::idempotency::Idempotency;
 use crate::limit::AttemptEnd;
 use crate::reason::Reason;
 
-/// Proof that nothing of the request reached the dependency.
+/// Why nothing of the request reached the dependency. Each of these is a proof of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unsent {
     /// The name was not resolved, or not in time.
     Dns,
-    /// The connection was refused, or there was no way to the address.
+    /// The connection was refused, or the address could not be reached.
     Refused,
-    /// No connection, TLS included, was made in time.
+    /// The connection, including TLS, was not made in time.
     ConnectTimeout,
     /// TLS failed.
     Tls,
-    /// A connection was there, and broke before a byte was written.
+    /// The connection was made, but broke before a byte was written.
     ConnectionLost,
-    /// This process could not make a socket or open a file that the lookup needed: it has no descriptor left. The
-    /// endpoint was not asked.
+    /// This process had no file descriptor left for a socket, or for a file that the name lookup needed. The endpoint
+    /// was not asked.
     OutOfDescriptors,
 }
 
-/// The request may have been read, and no answer came.
+/// The request may have been read, and no valid answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lost {
     /// Nothing was sent or received for as long as the read timeout.
@@ -39,7 +39,7 @@ pub enum Lost {
     TotalTimeout,
     /// The connection was reset or closed.
     ConnectionLost,
-    /// What came is not HTTP.
+    /// The answer was not valid HTTP.
     BadAnswer,
 }
 
@@ -48,34 +48,35 @@ pub enum Lost {
 pub enum Ending {
     /// Nothing was sent.
     Unsent(Unsent),
-    /// HTTP/2 REFUSED_STREAM, or a stream above the last one of a GOAWAY: the server says that it did not look at it.
+    /// HTTP/2 REFUSED_STREAM, or a stream number above the last one of a GOAWAY: the server says that it did not
+    /// process the request.
     Unprocessed,
     /// An answer came.
     Answered(Answer),
     /// It was sent, and no answer came.
     Lost(Lost),
-    /// The caller's own deadline, shorter than ours, cut the attempt.
+    /// The caller's own deadline, which was before ours, ended the attempt.
     CallerDeadline,
-    /// The caller's body did not come in time; `sent` as below.
+    /// The caller's body did not come in time.
     CallerStalled {
         /// Whether a byte may have reached the dependency.
         sent: bool,
     },
-    /// The caller went away; `sent` tells whether anything had been written.
+    /// The caller left before the attempt ended.
     CallerLeft {
         /// Whether a byte may have reached the dependency.
         sent: bool,
     },
 }
 
-/// The head of an answer, as far as anything depends on it.
+/// What a verdict needs of an answer's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status, 200 to 999.
     pub status: u16,
-    /// When to come back, as a time from now: `Retry-After` or another field that says it.
+    /// How long to wait, from now, before coming back: from `Retry-After` or a similar field.
     pub retry_after: Option<Duration>,
-    /// What the operation's own `answers` say of it.
+    /// What the operation's declared answers say of it; `None` if its status decides.
     pub declared: Option<Effect>,
 }
 
@@ -90,29 +91,29 @@ impl Answer {
 /// What an ending says of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
-    /// Nothing.
+    /// It says nothing of the endpoint.
     Silent,
-    /// It works.
+    /// The endpoint works.
     Success,
-    /// It does not.
+    /// The endpoint does not work.
     Failure,
-    /// It does not, and that took as long as any call waits: a timeout of ours, or 504.
+    /// It does not work, and the attempt took as long as a call waits at most: one of our timeouts, or a 504.
     Timeout,
-    /// It works and has too much to do (429): neither good nor bad to a breaker. [`Rules::overload`] says what it is to
-    /// a limit.
+    /// It works but has too much to do (429). To a breaker this is neither good nor bad. [`Rules::overload`] says what
+    /// it is to a limit.
     Busy,
 }
 
 /// What the dependency has decided about the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
-    /// Yes, no, or "accepted"; or no caller waits for an answer any more. A repeat is not wanted.
+    /// It has answered yes, no or "accepted", or no caller waits for an answer any more. A repeat is not wanted.
     Definite,
-    /// It was not asked: this process has no means to send a request, and could not send another one either.
+    /// It was not asked, because this process has no means to send a request. A repeat would have none either.
     NoMeans,
-    /// It provably did not process the request, so anybody may repeat it.
+    /// It provably did not process the request, so a repeat is allowed for every idempotency.
     Unprocessed,
-    /// Nobody knows.
+    /// Nobody knows what it has decided.
     Open,
 }
 
@@ -121,14 +122,14 @@ pub enum Decision {
 pub struct Verdict {
     /// What is known of the effect.
     pub effect: Effect,
-    /// What it says of the endpoint.
+    /// What the ending says of the endpoint.
     pub health: Health,
-    /// What it says of the load: a read or total timeout, and an answer whose status is in [`Rules::overload`], count
-    /// against an adaptive limit.
+    /// What the ending says of the load. A read timeout, a total timeout, and an answer whose status is in
+    /// [`Rules::overload`] count against an adaptive limit.
     pub load: AttemptEnd,
     /// What the dependency has decided.
     pub decision: Decision,
-    /// The earliest repeat, from now.
+    /// The earliest time of a repeat, from now; `None` if the answer named none.
     pub retry_after: Option<Duration>,
 }
 
@@ -137,21 +138,21 @@ pub struct Verdict {
 pub struct Rules {
     /// What a second delivery does.
     pub idempotency: Idempotency,
-    /// Whether a status API is declared: then 202 is an answer to ask about, not an effect.
+    /// Whether a confirm is declared. If so, a 202 does not mean that it took effect, and the provider is asked later.
     pub confirm: bool,
-    /// Statuses (429, 503) that mean "not processed".
+    /// The statuses that mean "not processed", for example 429 or 503.
     pub refuses: Vec<u16>,
-    /// Statuses that mean "come back later". Default [`Rules::OVERLOAD`].
+    /// The statuses that mean "come back later". Default [`Rules::OVERLOAD`].
     pub overload: Vec<u16>,
-    /// Meanings by status and body.
+    /// The declared meanings of answers, by status and body.
     pub answers: Answers,
 }
 
 impl Rules {
-    /// The statuses that count as overload by default: 429, 503, and the 529 of some interfaces of language models.
+    /// The statuses that count as overload by default: 429, 503, and 529, which some interfaces of language models use.
     pub const OVERLOAD: [u16; 3] = [429, 503, 529];
 
-    /// Rules that follow from the idempotency alone.
+    /// The rules that follow from the idempotency alone.
     #[must_use]
     pub fn of(idempotency: Idempotency) -> Rules {
         Rules {
@@ -163,10 +164,12 @@ impl Rules {
         }
     }
 
-    /// What the operation's own words say of an answer, for [`Answer::declared`]; `None` where its status decides.
+    /// What the operation's declared answers say of this answer, for [`Answer::declared`]; `None` if its status
+    /// decides.
     ///
-    /// A 202 that can be asked about is a promise, and [`Answers::otherwise`] speaks of what is done. So only a predicate
-    /// that matches says more of such an answer than the table, where it is unknown and not sent again.
+    /// If a confirm is declared, a 202 is only a promise, while [`Answers::otherwise`] is about work that is done. So
+    /// for a 202 only a predicate that matches is used. Otherwise the table decides: the effect is unknown, and the
+    /// request is not sent again.
     pub fn declared(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         if status == 202 && self.confirm {
             return match self.answers.said(status, body) {
@@ -177,15 +180,15 @@ impl Rules {
         self.answers.judge(status, body)
     }
 
-    /// The table of endings.
+    /// Judges an ending by the table.
     #[must_use]
     pub fn judge(&self, ending: &Ending) -> Verdict {
         use Decision::{Definite, NoMeans, Open, Unprocessed};
         use Effect::{NotApplied, Unknown};
         use Health::{Failure, Silent, Timeout};
         let mut verdict = match *ending {
-            // Our own trouble says nothing of the endpoint. Its caller is told immediately: a repeat, here or
-            // elsewhere, would need a descriptor, too.
+            // Our own lack of descriptors says nothing of the endpoint. The caller is told immediately, because a
+            // repeat would need a descriptor, too.
             Ending::Unsent(Unsent::OutOfDescriptors) => Verdict::of(NotApplied, Silent, NoMeans),
             Ending::Unsent(Unsent::ConnectTimeout) => Verdict::of(NotApplied, Timeout, Unprocessed),
             Ending::Unsent(_) => Verdict::of(NotApplied, Failure, Unprocessed),
@@ -195,8 +198,8 @@ impl Rules {
                 Verdict { load: AttemptEnd::Overload, ..Verdict::of(Unknown, Timeout, Open) }
             }
             Ending::Lost(Lost::ConnectionLost | Lost::BadAnswer) => Verdict::of(Unknown, Failure, Open),
-            // The caller's impatience says nothing of the endpoint by itself; how long it had waited may
-            // (the breaker's rule for abandoned permits).
+            // A caller's impatience alone says nothing of the endpoint. How long the caller had waited may say
+            // something: see the breaker's rule for abandoned calls.
             Ending::CallerDeadline => Verdict::of(Unknown, Silent, Definite),
             Ending::CallerStalled { sent } | Ending::CallerLeft { sent } => {
                 Verdict::of(if sent { Unknown } else { NotApplied }, Silent, Definite)
@@ -240,7 +243,7 @@ impl Rules {
 }
 
 impl Verdict {
-    /// Together with the load that follows from the health, where no overload is known.
+    /// A verdict whose load follows from its health. The load is changed afterwards if there was an overload.
     fn of(effect: Effect, health: Health, decision: Decision) -> Verdict {
         let load = match health {
             Health::Success => AttemptEnd::Success,
@@ -258,7 +261,7 @@ impl Verdict {
 }
 
 impl Ending {
-    /// The reason that an answer made here gives for this ending; `None` where the dependency's answer is passed on.
+    /// The reason that an answer of our own gives for this ending; `None` if the dependency's answer is passed on.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         Some(match self {

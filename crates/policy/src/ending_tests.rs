@@ -13,7 +13,7 @@ fn charge() -> Rules {
     Rules::of(Idempotency::None)
 }
 
-/// Every row of the design's table: ending, effect, health, overload, wanted again.
+/// Every row of the table: ending, effect, health, overload, and whether a repeat is wanted.
 #[test]
 fn every_ending_has_its_row() {
     let rows: &[(Ending, Effect, Health, bool, bool)] = &[

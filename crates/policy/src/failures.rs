@@ -1,21 +1,22 @@
 //! What went wrong, counted by kind.
 //!
-//! "42 errors" tells an operator nothing; "31 timeouts, 4 × 503" tells where to look. The kinds are few, so that a
-//! count of each costs one addition.
+//! "42 errors" tells an operator nothing; "31 timeouts, 4 × 503" tells where to look. There are few kinds, so that
+//! counting costs one addition.
 
 use std::fmt;
 
-/// What kind of failure it was, no finer than an operator needs.
+/// The kind of a failure, in no more detail than an operator needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FailureKind {
     /// No answer in time (read or total timeout).
     Timeout,
-    /// No connection: no name, refused, timed out, TLS failed. Nothing was sent.
+    /// No connection was made: the name was not resolved, or the connection was refused, timed out or failed in TLS.
+    /// Nothing was sent.
     Unreachable,
     /// The connection was reset or closed before the answer was complete.
     Lost,
-    /// What came was not HTTP.
+    /// The answer was not valid HTTP.
     BadAnswer,
     /// Answered 500.
     Status500,
@@ -29,12 +30,12 @@ pub enum FailureKind {
     OtherStatus,
     /// A good answer that took longer than `slow_call`.
     Slow,
-    /// Given up by its caller after a wait that tells something of the endpoint.
+    /// Its caller gave it up after a wait that counts as a failure.
     Abandoned,
 }
 
 impl FailureKind {
-    /// Every kind, in the order in which they are told.
+    /// Every kind, in the order in which they are shown.
     pub const ALL: [FailureKind; 11] = [
         FailureKind::Timeout,
         FailureKind::Unreachable,
@@ -78,14 +79,14 @@ impl Failures {
         self.0[kind as usize] += 1;
     }
 
-    /// Takes back what was added before.
+    /// Takes back counts that were added before.
     pub(crate) fn remove(&mut self, gone: &Failures) {
         for (kept, gone) in self.0.iter_mut().zip(gone.0) {
             *kept -= gone;
         }
     }
 
-    /// Takes back one of the kind at `place` in [`FailureKind::ALL`].
+    /// Takes back one failure of the kind at index `place` of [`FailureKind::ALL`].
     #[inline]
     pub(crate) fn remove_one(&mut self, place: usize) {
         self.0[place] -= 1;
@@ -97,7 +98,7 @@ impl Failures {
     }
 }
 
-/// `31 timeouts, 4 × 503`; `no failures` where there is none.
+/// Writes `31 timeouts, 4 × 503`, or `no failures` if there are none.
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";

@@ -1,10 +1,10 @@
-//! The guards of one dependency, joined: breaker, limit and budget, and what each ending says to each of them.
+//! The guards of one dependency together: breaker, limit and budget, and what each ending means to each of them.
 //!
-//! One ending means different things to different guards. 503 is a failure to the breaker and overload to the limit;
-//! 429 is neither good nor bad to the breaker and overload to the limit; a refused connection is a failure to the
-//! breaker and nothing to the limit, since no load reached the provider. Breaker and limit are kept for each endpoint,
-//! or there for each key that the calls carry ([`Keys`]). The budget is kept for the dependency, since a repeat at a
-//! second endpoint is a repeat all the same.
+//! One ending means different things to different guards. A 503 is a failure to the breaker and overload to the limit.
+//! A 429 is neither good nor bad to the breaker, and overload to the limit. A refused connection is a failure to the
+//! breaker, but no overload to the limit, since no load reached the provider. Each endpoint has a breaker and a limit,
+//! and so has each key that calls carry ([`Keys`]). The budget is kept for the whole dependency, since a repeat at a
+//! second endpoint is a repeat, too.
 //!
 //! A driver that shares these guards behind a lock takes it twice for each attempt: in [`DependencyGuards::admit`] and
 //! in [`DependencyGuards::settle`].
@@ -43,21 +43,21 @@ pub struct DependencyGuards {
     endpoints: Vec<EndpointGuards>,
     budget: Budget,
     instances: u32,
-    /// Attempts that are followed without their callers.
+    /// The number of attempts that are followed without their callers.
     witnesses: u32,
-    /// Tickets whose turn came, and whose callers were not told yet.
+    /// Tickets whose turn has come, but whose callers have not been told yet.
     called: Vec<Ticket>,
 }
 
 /// Failures are rare while at most one call in this number fails.
 const BAD_SHARE: u64 = 5;
-/// Up to this number of failures in the window are single failures, whatever their share.
+/// This number of failures in the window is allowed whatever their share, except in a large fleet.
 const SINGLE: u64 = 2;
-/// A fleet of more callers than this cannot afford repeats without evidence.
+/// A fleet of more callers than this cannot afford repeats unless the window shows that failures are rare.
 const LARGE_FLEET: u32 = 100;
 
 impl DependencyGuards {
-    /// Closed breakers and open limits for this number of endpoints.
+    /// New guards for this number of endpoints. All breakers are closed, and all limits are at their maximum.
     #[must_use]
     pub fn new(settings: GuardSettings, endpoints: usize) -> DependencyGuards {
         DependencyGuards {
@@ -69,10 +69,11 @@ impl DependencyGuards {
         }
     }
 
-    /// Asks cooling and breaker first and then the limit, so that a call that they refuse holds no slot of the limit.
+    /// Asks for the right to make one attempt. Cooling and breaker are asked before the limit, so a call that they
+    /// refuse holds no slot of the limit.
     ///
     /// # Errors
-    /// The guard that said no, and until when it will, where it knows.
+    /// The refusal of the guard that said no. It has the time until which the guard refuses, if that is known.
     #[inline]
     pub fn admit(&mut self, endpoint: usize, keys: &Keys, now: Time) -> Result<Permit, Refusal> {
         let guards = &mut self.endpoints[endpoint];
@@ -88,11 +89,11 @@ impl DependencyGuards {
         Ok(Permit { at: At { endpoint: endpoint as u32, breaker, gate }, pass, slot })
     }
 
-    /// Puts a call into the queue before the endpoint's limit, until the returned time at the latest. At that time, or
-    /// when its turn comes ([`DependencyGuards::take_called`]), ask with [`DependencyGuards::take_turn`].
+    /// Puts a call into the queue before the endpoint's limit. The returned time is the latest end of the wait. At that
+    /// time, or when the turn comes ([`DependencyGuards::take_called`]), call [`DependencyGuards::take_turn`].
     ///
     /// # Errors
-    /// There is no queue (`concurrency-limit`), or the queue is full.
+    /// The endpoint has no queue (`concurrency-limit`), or its queue is full (`queue-full`).
     pub fn join(&mut self, endpoint: usize, keys: &Keys, now: Time) -> Result<(Ticket, Time), Refusal> {
         let guards = &mut self.endpoints[endpoint];
         let place = guards.gates.place(keys.limit.as_ref(), now);
@@ -109,7 +110,7 @@ impl DependencyGuards {
         Ok((ticket, until))
     }
 
-    /// Asks whether this ticket's turn has come. The breaker is asked now, since it may have opened meanwhile.
+    /// Asks whether this ticket's turn has come. Cooling and breaker are asked again, since they may refuse by now.
     #[must_use]
     pub fn take_turn(&mut self, ticket: Ticket, keys: &Keys, now: Time) -> QueueTurn {
         let guards = &mut self.endpoints[ticket.endpoint as usize];
@@ -139,27 +140,28 @@ impl DependencyGuards {
         }
     }
 
-    /// Whether this ticket's turn has come and was not taken yet; for a caller that waits and was woken for another
-    /// cause.
+    /// Whether this ticket's turn has come and was not taken yet. A caller asks this if it was woken for another
+    /// reason.
     #[must_use]
     pub fn is_called(&mut self, ticket: &Ticket) -> bool {
         self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).is_called(ticket.waiter)
     }
 
-    /// Gives up waiting, or the turn if it has come.
+    /// Leaves the queue. If the turn has come already, its slot is given back.
     pub fn leave(&mut self, ticket: Ticket, now: Time) {
         self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).leave(ticket.waiter);
         self.call(ticket.endpoint, ticket.gate, || now);
     }
 
-    /// A ticket whose turn came. Ask until there is none, after each settling, release or leaving.
+    /// Returns a ticket whose turn has come. After each settling, release or leaving, call it until it returns `None`.
     #[inline]
     pub fn take_called(&mut self) -> Option<Ticket> {
         self.called.pop()
     }
 
-    /// Takes an attempt's report. The limit learns of the load; the breaker learns of the health, unless the call
-    /// repeats here; a success earns for the budget. `draw` is called only where this opens the breaker.
+    /// Takes an attempt's report. The limit learns the load. The breaker learns the health, unless the call repeats at
+    /// this endpoint. A success with which the call ends earns for the budget. `draw` is called only if this opens the
+    /// breaker.
     #[inline]
     pub fn settle(
         &mut self,
@@ -193,24 +195,24 @@ impl DependencyGuards {
         Remains { pass: held, slot: None }
     }
 
-    /// Gives evidence that was held back for a repeat, since the repeat was not sent or went elsewhere.
+    /// Gives the breaker evidence that was held back for a repeat, because the repeat was not sent or went elsewhere.
     pub fn witness(&mut self, held: HeldPass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) {
         self.endpoints[held.at.endpoint as usize].weigh(held.at, held.pass, report, now, draw);
     }
 
-    /// Gives a slot of the limit back. `now` is called only where a call waits for it.
+    /// Gives a slot of the limit back. `now` is called only if a call waits for a slot.
     #[inline]
     pub fn release(&mut self, slot: LimitSlot, now: impl FnOnce() -> Time) {
         self.free(slot, true, now);
     }
 
-    /// Whether one more repeat can be afforded after a failure of this attempt. If so, it is paid for.
+    /// Asks whether one more repeat can be afforded after a failure of this attempt. If so, it is paid for.
     ///
-    /// A repeat that `doubles` work is made only while failures are rare and the breaker is closed. The first attempt
-    /// may still burn capacity at the provider, and a budget alone does not see that successes are bought with it.
+    /// A repeat that `doubles` the work is made only if failures are rare and the breaker is closed. The first attempt
+    /// may still use capacity at the provider, and the budget, which counts successes, does not notice that.
     ///
     /// # Errors
-    /// Why not: `breaker`, `slow` or `budget`.
+    /// The reason that forbids the repeat: `breaker`, `slow` or `budget`.
     pub fn pay(&mut self, permit: &Permit, doubles: bool, now: Time) -> Result<(), Stopped> {
         if doubles {
             let breaker =
@@ -229,8 +231,8 @@ impl DependencyGuards {
         if self.budget.spend() { Ok(()) } else { Err(Stopped::Budget) }
     }
 
-    /// An attempt was answered "come back later". Returns when the first call passes there again, where its endpoint
-    /// cools now.
+    /// An attempt was answered "come back later". If its endpoint cools now, returns when the first call passes there
+    /// again.
     pub fn overloaded(
         &mut self,
         permit: &Permit,
@@ -247,8 +249,8 @@ impl DependencyGuards {
         self.endpoints[here].wards.at(breaker).overloaded(now, told, elsewhere, draw)
     }
 
-    /// Why an endpoint would refuse a call now: `breaker`, `cooling` or `limit`; `None` where it would not. Takes no
-    /// permit.
+    /// Why an endpoint would refuse a call now: `breaker`, `cooling` or `limit`; `None` if it would not. No permit is
+    /// taken.
     pub fn refuses(&mut self, endpoint: usize, keys: &Keys, now: Time) -> Option<Stopped> {
         let guards = self.endpoints.get_mut(endpoint)?;
         let ward = guards.wards.found(keys.breaker.as_ref())?;
@@ -263,34 +265,35 @@ impl DependencyGuards {
         }
     }
 
-    /// Thousandths of a retry token that are left.
+    /// What is left in the retry budget, in thousandths of a token.
     #[must_use]
     pub fn tokens_milli(&self) -> u32 {
         self.budget.tokens_milli()
     }
 
-    /// An operator's word on an endpoint's breaker, and on those of its keys.
+    /// Gives an operator's word to an endpoint's breaker, and to the breakers of its keys.
     pub fn force(&mut self, endpoint: usize, force: Force, now: Time) {
         if let Some(guards) = self.endpoints.get_mut(endpoint) {
             guards.force(force, now);
         }
     }
 
-    /// Whether an endpoint's health request is to be sent now; true once each time that it is due. Only the endpoint's
-    /// own breaker asks for it, since what the endpoint says of itself tells nothing of one shard behind it.
+    /// Whether an endpoint's health request is to be sent now. This is `true` once each time that the request is due.
+    /// Only the endpoint's own breaker asks for it. A key's breaker does not, since a healthy endpoint may have a dead
+    /// shard behind it.
     pub fn health_due(&mut self, endpoint: usize, now: Time) -> bool {
         let guards = self.endpoints.get_mut(endpoint);
         guards.is_some_and(|guards| guards.cooling(now).is_none() && guards.breaker().health_due(now))
     }
 
-    /// The health request was answered well. Returns whether an open breaker began to probe because of it.
+    /// The health request was answered well. Returns whether this made an open breaker begin to probe.
     pub fn health_answered(&mut self, endpoint: usize, now: Time) -> bool {
         let guards = self.endpoints.get_mut(endpoint);
         guards.is_some_and(|guards| guards.breaker().health_answered(now).is_some())
     }
 
-    /// Takes new settings for the same endpoints and keeps what was learned, so that a reload neither opens nor closes
-    /// anything.
+    /// Takes new settings for the same endpoints. What was learned is kept, so that a reload does not open or close a
+    /// breaker.
     pub fn adopt(&mut self, settings: GuardSettings, now: Time) {
         for (endpoint, guards) in self.endpoints.iter_mut().enumerate() {
             guards.adopt(&settings, now);
@@ -311,13 +314,13 @@ impl DependencyGuards {
         self.endpoints.len()
     }
 
-    /// Always false: there is at least one endpoint.
+    /// Always `false`, because there is at least one endpoint.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.endpoints.is_empty()
     }
 
-    /// One endpoint's guards; `None` where there is no such endpoint.
+    /// One endpoint's guards; `None` if there is no such endpoint.
     pub fn endpoint(&mut self, endpoint: usize) -> Option<&mut EndpointGuards> {
         self.endpoints.get_mut(endpoint)
     }
@@ -343,8 +346,8 @@ impl DependencyGuards {
 }
 
 impl EndpointGuards {
-    /// Gives evidence to a breaker, and tells the limit of the same call if that closes the breaker. Returns whether
-    /// the call was given up and counted as bad; then it is overload to the limit, too.
+    /// Gives evidence to a breaker. If this closes the breaker, the limit of the same call is told. Returns whether a
+    /// call that was given up counted as bad. Such a call is overload to the limit, too.
     #[inline]
     fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
         let ward = self.wards.at(at.breaker);

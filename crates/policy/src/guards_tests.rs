@@ -7,7 +7,7 @@ use crate::ending::{Answer, Ending, Lost, Rules, Unsent};
 use crate::idempotency::Idempotency;
 use crate::limit::LimitSettings;
 
-/// What the tests of the call machine look at.
+/// What the tests of the call machine examine.
 impl Permit {
     pub(crate) fn endpoint(&self) -> usize {
         self.at.endpoint as usize
@@ -56,7 +56,7 @@ fn in_flight(guards: &mut DependencyGuards) -> u32 {
     guards.endpoint(0).expect("it is there").limit().in_flight()
 }
 
-/// Asks for a repeat of an attempt, which is then given up.
+/// Asks whether a repeat of an attempt can be paid for. The attempt is then given up.
 fn pay(guards: &mut DependencyGuards, doubles: bool, at: Time) -> Result<(), Stopped> {
     let permit = guards.admit(0, &Keys::NONE, at).expect("admitted");
     let paid = guards.pay(&permit, doubles, at);
@@ -99,7 +99,7 @@ fn each_guard_reads_an_ending_in_its_own_way() {
     }
 }
 
-/// One call that ended after this time; its ending is not told where its future was dropped.
+/// Makes one call that ends after this time. With `None` its future was dropped, so its ending is not known.
 fn end_after(guards: &mut DependencyGuards, ending: Option<Ending>, took: Duration, at: Time) {
     let permit = guards.admit(0, &Keys::NONE, at).expect("admitted");
     let report = match ending {
@@ -109,11 +109,11 @@ fn end_after(guards: &mut DependencyGuards, ending: Option<Ending>, took: Durati
     let _ = guards.settle(permit, &report, After::Ends, at, || DRAW);
 }
 
-/// A tenth of the read timeout.
+/// The read timeout, and a tenth of it.
 const READ: Duration = Duration::from_secs(10);
 const TENTH: Duration = Duration::from_secs(1);
 
-/// A future that was dropped, and a caller's own deadline.
+/// How a caller gives up: its future is dropped, or its own deadline passes.
 const CUTS: [Option<Ending>; 2] = [None, Some(Ending::CallerDeadline)];
 
 #[test]
@@ -145,7 +145,7 @@ fn what_the_breaker_counts_of_a_call_that_was_cut_the_limit_hears_too() {
     }
 }
 
-/// Begins an attempt, and asks whether it is followed after its caller has left.
+/// Begins an attempt whose caller leaves, and asks whether it is followed.
 fn leaves(guards: &mut DependencyGuards, began: Time) -> (Permit, Option<Witness>) {
     let permit = guards.admit(0, &Keys::NONE, began).expect("admitted");
     let witness = guards.follow(&permit.underway(began), READ);
@@ -377,7 +377,7 @@ fn a_forgotten_keys_late_result_says_nothing_of_the_one_that_has_its_place() {
     let settings = GuardSettings { breaker_keys: 1, limit_keys: 1, ..GuardSettings::default() };
     let mut guards = DependencyGuards::new(settings, 1);
     let permit = guards.admit(0, &key("old"), at).expect("closed");
-    // It repeats there: nothing is in flight, and its evidence is held back.
+    // The call repeats at the same endpoint: nothing is in flight, and its evidence is held back.
     let remains = guards.settle(permit, &report(status(503), true), After::RepeatsHere, at, || DRAW);
     let held = remains.pass.expect("held back");
     end_under(&mut guards, &key("new"), Ending::Lost(Lost::ReadTimeout), true, at);
@@ -401,7 +401,7 @@ fn a_slot_that_comes_free_is_handed_to_the_call_that_waits_longest() {
     assert_eq!((guards.take_called(), guards.take_called()), (Some(second), None));
     assert!(guards.admit(0, &none, at).is_err(), "a newcomer passes nobody");
     assert!(matches!(guards.take_turn(third, &none, at), QueueTurn::Waits(..)));
-    // Its turn came, and it left, so the slot goes on to the next.
+    // The caller leaves after its turn has come, so its slot goes to the next caller.
     guards.leave(second, at);
     assert_eq!(guards.take_called(), Some(third));
     assert!(guards.is_called(&third) && !guards.is_called(&second));
@@ -425,7 +425,7 @@ fn the_slot_of_a_called_ticket_is_no_newcomers_though_nobody_waits_any_more() {
     assert_eq!(guards.admit(0, &none, at).expect_err("it is taken").reason, Reason::ConcurrencyLimit);
     let (third, _) = guards.join(0, &none, at).expect("room");
     assert_eq!(guards.take_called(), None, "the newcomer waits for the one before it");
-    // It may come for the slot however late.
+    // The caller may collect its slot however late it comes.
     let late = Time::from_millis(1_000);
     let QueueTurn::Yours(permit) = guards.take_turn(second, &none, late) else { panic!("it is its turn") };
     assert_eq!(in_flight(&mut guards), 1);
@@ -490,7 +490,7 @@ fn the_health_request_is_due_only_while_open_and_once_for_all_who_ask() {
     leave_off(&mut guards, probe, due);
 }
 
-/// One call that is answered so, with a time that it names. Returns whether its endpoint cools.
+/// Makes one call that is answered 429 with this named time, in seconds. Returns whether its endpoint cools.
 fn overload(
     guards: &mut DependencyGuards,
     endpoint: usize,
@@ -559,7 +559,7 @@ fn of_an_open_breaker_and_a_cooling_the_one_that_ends_later_is_the_reason() {
         }
         let no = guards.admit(0, &Keys::NONE, at).expect_err("both");
         assert_eq!(no.reason, reason);
-        // Neither a probe nor the health request goes before both are over.
+        // Neither a probe nor the health request is sent before both the cooling and the open time are over.
         let between = Time::from_millis(1_000 + 2_600);
         assert_eq!(guards.admit(0, &Keys::NONE, between).is_ok(), named == 1);
     }

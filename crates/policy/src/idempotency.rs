@@ -5,18 +5,18 @@ use std::fmt;
 /// What a second delivery of the same request does at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Idempotency {
-    /// Reads only: there is no effect to double (GET, HEAD, OPTIONS).
+    /// The request only reads, so there is no effect that could be doubled (GET, HEAD, OPTIONS).
     Safe,
-    /// Applying twice equals applying once (PUT, DELETE).
+    /// Two deliveries have the same effect as one (PUT, DELETE).
     Idempotent,
-    /// The request carries a key that the provider honours: the second delivery gets the first one's result.
+    /// The request carries a key that the provider honours: a second delivery gets the result of the first.
     Keyed,
-    /// None of these (plain POST, PATCH): a second delivery may be a second effect.
+    /// None of these (plain POST, PATCH): a second delivery may have a second effect.
     None,
 }
 
 impl Idempotency {
-    /// All four, in the order from the freest to the most careful.
+    /// All four, from the one that is repeated most freely to the one that needs most care.
     pub const ALL: [Idempotency; 4] =
         [Idempotency::Safe, Idempotency::Idempotent, Idempotency::Keyed, Idempotency::None];
 

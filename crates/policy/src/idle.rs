@@ -1,31 +1,35 @@
 //! How long an idle connection may be trusted.
 //!
-//! A server closes idle connections, and a request that is written while the close is under way is lost without an
-//! answer. A read is simply sent again; a plain POST is in doubt. The obvious rule, a fixed idle timeout on our side,
-//! is wrong as soon as the server's timeout is shorter. And right behind an answer a server may close at any time.
+//! A server closes idle connections. A request that is written at the same moment is lost without an answer. A read is
+//! simply sent again, but the effect of a plain POST is then unknown. The obvious rule, a fixed idle timeout on our
+//! side, is wrong as soon as the server's timeout is shorter. Besides, a server may close a connection at any time
+//! directly after an answer.
 //!
-//! Two things are asked of a connection before a request that must not be sent twice takes it. It has *settled*: some
-//! time passed since its last answer. And it is *young*: its idle age is at most half of what is known to be safe.
-//! Known to be safe is what the server announced (`Keep-Alive: timeout=N`), or else what was seen: an age is proved
-//! once a connection of this server was seen alive at it, and disproved when one was seen closed earlier. One number
-//! holds both, so that it heals by itself after a restart of the server made all connections look short-lived.
+//! A request that must not be sent twice takes a connection only if two conditions hold. The connection has *settled*:
+//! some time has passed since its last answer. And it is *young*: its idle age is at most half of the age that is known
+//! to be safe. This age is what the server announced (`Keep-Alive: timeout=N`), or else what was observed: an age is
+//! proved when a connection of this server was seen open at it, and disproved when one was seen closed at a lower age.
+//! Both observations change the same number, so it recovers after a restart of the server has made all connections look
+//! short-lived.
 
 use std::time::Duration;
 
 use crate::idempotency::Idempotency;
 
-/// What was learned of a server's idle lifetime.
+/// What was learned of how long a server keeps idle connections.
 #[derive(Clone, Debug)]
 pub struct IdleLifetime {
     settle: Duration,
     announced: Option<Duration>,
     proved: Duration,
-    /// The longest age at which nothing is known to have been closed; a read may go up to this.
+    /// The lowest idle age at which a connection was seen closed; `None` if there was none. Requests that may be sent
+    /// twice stay below nine tenths of it.
     closed_at: Option<Duration>,
 }
 
 impl IdleLifetime {
-    /// Nothing learned yet. A connection has settled when `settle` (default 20 ms) passed since its last answer.
+    /// Nothing has been learned yet. A connection has settled when `settle` (default 20 ms) has passed since its last
+    /// answer.
     #[must_use]
     pub fn new(settle: Duration) -> IdleLifetime {
         IdleLifetime { settle, announced: None, proved: Duration::ZERO, closed_at: None }
@@ -39,15 +43,15 @@ impl IdleLifetime {
     /// A connection was seen open after being idle for `age`.
     pub fn seen_open(&mut self, age: Duration) {
         self.proved = self.proved.max(age);
-        // A connection that is a little older than another that was closed shows only that a server's timers are not
-        // exact. One that is twice as old shows that age was not the reason.
+        // If a connection was open at a slightly greater age than the one at which another was closed, the server's
+        // timers are only not exact. If it was open at more than twice that age, age was not the reason for the close.
         if self.closed_at.is_some_and(|closed| age / 2 > closed) {
             self.closed_at = None;
         }
     }
 
-    /// A connection was seen closed by the server after being idle for `age`. A close right behind an answer is not
-    /// an idle timeout, and teaches nothing.
+    /// A connection was seen closed by the server after being idle for `age`. A close directly after an answer is no
+    /// idle timeout, so nothing is learned from it.
     pub fn seen_closed(&mut self, age: Duration) {
         if age > self.settle {
             self.proved = self.proved.min(age);
@@ -60,7 +64,8 @@ impl IdleLifetime {
     pub fn may_reuse(&self, idempotency: Idempotency, age: Duration) -> bool {
         match idempotency {
             Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed => {
-                // Losing the race costs a repeat: stay clear of the ages at which closes were seen.
+                // A close at the wrong moment costs a repeat, so stay below the ages at which closes were announced or
+                // seen.
                 let end = self.announced.into_iter().chain(self.closed_at).min();
                 end.is_none_or(|end| age < end - end / 10)
             }

@@ -1,11 +1,12 @@
 //! The concurrency limit: how many calls may be in flight at the same time.
 //!
-//! A fixed limit is a guess: too high it protects nobody, too low it refuses healthy traffic. The adaptive one
-//! starts at its maximum and falls while most attempts end in timeouts or overload answers: each bad ending then takes
-//! a tenth of it. A success raises it by one, if at least half of it is in use. TCP grows more slowly, by one for each
-//! round trip, and cuts deeper, to one half. The plain form of such a rule cuts at every bad ending: measured, it
-//! refused 37 % of healthy traffic at 20 % random 503s. So the limit is cut only while more than half of the last 16
-//! endings were bad. The minimum is one: many callers with a minimum of ten each are a storm of their own.
+//! A fixed limit is a guess: too high it protects nobody, too low it refuses healthy traffic. The adaptive limit starts
+//! at its maximum. It falls while most attempts end in timeouts or overload answers: each of these endings then lowers
+//! it by a tenth. A success raises it by one, if at least half of it is in use. (TCP grows more slowly, by one for each
+//! round trip, and falls further, by half.) The plain form of such a rule lowers the limit at every bad ending.
+//! Measured, it refused 37 % of healthy traffic at 20 % random 503s. So the limit is lowered only while more than half
+//! of the last 16 endings were bad. The minimum is one, because with a minimum of ten each, many callers together are
+//! still a storm.
 //!
 //! ```
 //! use seawall_policy::{AttemptEnd, Limit, LimitSettings};
@@ -19,20 +20,20 @@
 
 use crate::problem::{Problem, Wrong};
 
-/// The limit is counted in thousandths of a call, so that nine tenths of it are exact enough.
+/// The limit is counted in thousandths of a call, so that a reduction by a tenth is exact enough.
 const CALL_MILLI: u64 = 1_000;
-/// From this number on, bad endings are most of the last 16.
+/// If at least this number of the last 16 endings were bad, most of them were.
 const MOST: u32 = 9;
 
 /// How one limit decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitSettings {
-    /// `false`: everything is admitted, and only counted.
+    /// Whether the limit refuses attempts. With `false` all are admitted, and only counted.
     pub enabled: bool,
-    /// The most calls in flight; zero counts as one. Default 1000: a fuse against a runaway caller, far above what a
-    /// backend has in flight at one healthy dependency.
+    /// The most calls in flight; zero counts as one. Default 1000: far above what a backend has in flight at one
+    /// healthy dependency, so only a caller that is out of control reaches it.
     pub max: u32,
-    /// Whether it falls below `max` under overload. Default yes.
+    /// Whether the limit falls below `max` under overload. Default `true`.
     pub adaptive: bool,
 }
 
@@ -43,13 +44,13 @@ impl Default for LimitSettings {
 }
 
 impl LimitSettings {
-    /// No limit; attempts are only counted.
+    /// No limit: attempts are only counted.
     #[must_use]
     pub fn off() -> LimitSettings {
         LimitSettings { enabled: false, ..LimitSettings::default() }
     }
 
-    /// What could never work.
+    /// Returns what could never work in these settings.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let zero = self.enabled && self.max == 0;
@@ -75,7 +76,8 @@ impl LimitSettings {
     }
 }
 
-/// The right to be in flight. It goes back with [`Limit::release`]; a slot that is lost counts as in flight for ever.
+/// The right to be in flight. It is given back with [`Limit::release`]. A slot that is lost counts as in flight for
+/// ever.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a slot is given back by releasing it"]
 pub struct Slot {
@@ -87,7 +89,7 @@ pub struct Slot {
 pub struct LimitRefusal {
     /// Calls in flight.
     pub in_flight: u32,
-    /// The limit as it stands now.
+    /// The limit at that moment.
     pub limit: u32,
 }
 
@@ -96,8 +98,8 @@ pub struct LimitRefusal {
 pub enum AttemptEnd {
     /// Its health was success.
     Success,
-    /// A read or total timeout, an answer whose status is in [`crate::Rules::overload`], or a call that was given up
-    /// and counts as bad to the breaker.
+    /// A read or total timeout; an answer whose status is in [`crate::Rules::overload`]; or a call that its caller gave
+    /// up and that counts as bad to the breaker.
     Overload,
     /// Any other ending: 500, no connection, a reset.
     Other,
@@ -110,11 +112,11 @@ pub enum AttemptEnd {
 pub struct Limit {
     settings: LimitSettings,
     in_flight: u32,
-    /// The limit now, from one call to `max`.
+    /// The current limit in thousandths, from one call to `max`.
     limit_milli: u64,
     /// The last 16 endings, one bit each. A set bit is an overload.
     recent: u16,
-    /// Counts the closings of the breaker.
+    /// The number of times that the breaker has closed.
     era: u32,
 }
 
@@ -125,8 +127,8 @@ impl Limit {
         Limit { settings, in_flight: 0, limit_milli: settings.max_milli(), recent: 0, era: 0 }
     }
 
-    /// Asks to be in flight. A breaker's probe is held back by the maximum only: at an adaptive limit of one it
-    /// would wait behind the very call that hangs.
+    /// Asks for a slot. For a breaker's probe only the maximum counts. At an adaptive limit of one, the probe would
+    /// otherwise wait for the very call that hangs.
     ///
     /// # Errors
     /// The limit is reached.
@@ -141,7 +143,8 @@ impl Limit {
         Ok(Slot { era: self.era })
     }
 
-    /// The attempt is over. One that was admitted before the breaker closed frees its slot and teaches nothing.
+    /// The attempt is over and frees its slot. If it was admitted before the breaker last closed, nothing is learned
+    /// from it.
     #[inline]
     pub fn release(&mut self, slot: Slot, end: AttemptEnd) {
         if self.settings.adaptive && slot.era == self.era {
@@ -150,7 +153,8 @@ impl Limit {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// The attempt that ends still counts as in flight here; otherwise a limit of one could never grow.
+    /// Learns from an ending. The attempt still counts as in flight here, because otherwise a limit of one could never
+    /// grow.
     #[inline]
     fn learn(&mut self, end: AttemptEnd) {
         match end {
@@ -172,14 +176,15 @@ impl Limit {
         }
     }
 
-    /// The breaker closed, so what was learned from the last 16 endings is about the time before. The limit stays.
+    /// Is called when the breaker closes. Forgets the last 16 endings, because they tell of the time before. The limit
+    /// keeps its value.
     pub fn breaker_closed(&mut self) {
         self.recent = 0;
         self.era = self.era.wrapping_add(1);
     }
 
-    /// Takes new settings. A limit that stood at its maximum goes to the new one; another stays where it is, within the
-    /// new one.
+    /// Takes new settings. An adaptive limit that is at its maximum goes to the new maximum. One that is lower keeps
+    /// its value, but is at most the new maximum.
     pub fn adopt(&mut self, settings: LimitSettings) {
         let at_most = self.limit_milli == self.settings.max_milli();
         self.settings = settings;
@@ -189,7 +194,7 @@ impl Limit {
         self.limit_milli = self.limit_milli.min(settings.max_milli());
     }
 
-    /// The limit as it stands now, at least one; also where it is turned off.
+    /// The current limit, at least one. It has a value even if the limit is turned off.
     #[must_use]
     #[inline]
     pub fn limit(&self) -> u32 {
@@ -197,7 +202,7 @@ impl Limit {
         (self.limit_milli / CALL_MILLI) as u32
     }
 
-    /// Whether [`Limit::admit`] would say yes to a call that is no probe.
+    /// Whether [`Limit::admit`] would admit a call that is no probe.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.in_flight < self.limit() || !self.settings.enabled
@@ -222,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    /// Fills the limit, then ends one attempt in this way.
+    /// Fills the limit, then ends one attempt with `end`.
     fn end_one(limit: &mut Limit, end: AttemptEnd) {
         let slot = limit.admit(false).expect("free");
         limit.release(slot, end);
@@ -389,7 +394,7 @@ mod tests {
     }
 
     proptest! {
-        /// The rule of the documentation, with every ending kept.
+        /// The model follows the rule in the module's documentation and keeps every ending.
         #[test]
         fn agrees_with_a_naive_model(
             max in 1_u32..40,

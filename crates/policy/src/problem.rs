@@ -1,8 +1,9 @@
 //! What is wrong with a text, a setting or a declaration, in words for the person who repairs it.
 //!
-//! The types of the settings find it, each in one place. The program that read or built them tells it: the gateway at
-//! the line of its file, the library in the error of its builder. What one value can be is mostly said by its type.
-//! Here is what only two values together show, and what is left.
+//! The types of the settings find what is wrong, each thing in one place. The program that read or built the settings
+//! reports it: the gateway with the line of its file, the library in the error of its builder. Most wrong values are
+//! excluded by a setting's type. What is found here are values that do not fit together, and the few wrong values that
+//! a type allows.
 
 use std::fmt;
 use std::time::Duration;
@@ -52,13 +53,13 @@ pub enum Gravity {
 /// One thing that is wrong with a declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The setting, by its name in a configuration file and below the operation's table: `quiet`, `cancel.request`.
+    /// The setting's name in a configuration file, relative to the operation's table: `quiet`, `cancel.request`.
     pub setting: &'static str,
     /// What is wrong with it, and what helps.
     pub wrong: Wrong,
     /// How grave it is.
     pub gravity: Gravity,
-    /// The other settings that it follows from.
+    /// The other settings from which the problem follows.
     pub with: &'static [&'static str],
 }
 
@@ -69,20 +70,20 @@ impl Problem {
         Problem { setting, wrong, gravity: Gravity::Error, with: &[] }
     }
 
-    /// A warning: it works, though hardly as anybody wants it.
+    /// A note: the declaration works, but hardly as its author wants.
     #[must_use]
     pub fn note(setting: &'static str, wrong: Wrong) -> Problem {
         Problem { gravity: Gravity::Note, ..Problem::error(setting, wrong) }
     }
 
-    /// Adds the other settings that it follows from.
+    /// Adds the other settings from which the problem follows.
     #[must_use]
     pub fn with(self, with: &'static [&'static str]) -> Problem {
         Problem { with, ..self }
     }
 
-    /// Whether it only follows from a setting that could not be read. That setting's error was told already, and this
-    /// one would repeat it.
+    /// Whether the problem only follows from a setting that could not be read. The error of that setting has been
+    /// reported already, so this problem would only repeat it.
     #[must_use]
     pub fn is_echo(&self, unread: impl Fn(&str) -> bool) -> bool {
         unread(self.setting) || self.with.iter().any(|setting| unread(setting))
@@ -118,7 +119,7 @@ pub fn show_time(time: Duration) -> String {
     if nanos == 0 {
         return "0s".to_owned();
     }
-    // Days are left out: 24h is what people write.
+    // Days are not used, since people write 24h.
     let whole = TIME_UNITS[..5].iter().rev().find(|(_, unit)| nanos.is_multiple_of(u128::from(*unit)));
     match whole {
         Some(("ms", _)) if nanos > 1_000_000_000 => format!("{}s", time.as_secs_f64()),

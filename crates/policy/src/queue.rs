@@ -1,9 +1,9 @@
 //! The short queue before a full limit: who waits, until when, and who is next.
 //!
-//! The obvious queue has a length only. Under overload it is always full, every call waits for the whole of it, and the
-//! calls that are served were given up long before. So the wait is bounded too, a caller that leaves makes room
-//! immediately, and the default is no queue at all. The order is first come, first served, and a newcomer never takes a
-//! slot before a caller that waits: ask [`Queue::is_empty`] before the limit.
+//! The obvious queue has a length only. Under overload it is always full and every call waits for the whole of it, so
+//! the calls that are served were given up by their callers long before. So the wait is bounded, too. A caller that
+//! leaves makes room immediately, and the default is no queue at all. The order is first come, first served. A new call
+//! must never take a slot before a call that waits, so ask [`Queue::is_empty`] before the limit.
 //!
 //! ```
 //! use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::time::Time;
 const NONE: u32 = u32::MAX;
 
 /// How long the queue may be, in callers and in time. Default: no queue. A queue keeps a short burst from being
-/// refused, and does nothing else: while the provider is slow, calls wait in vain, and the caller does not see why.
+/// refused. It does nothing else: while the provider is slow, calls wait in vain, and the caller does not see why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueSettings {
     /// The most callers that may wait.
@@ -38,7 +38,7 @@ pub struct QueueSettings {
 }
 
 impl QueueSettings {
-    /// What could never work.
+    /// Returns what could never work in these settings.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let idle = self.length > 0 && self.wait.is_zero();
@@ -51,7 +51,7 @@ impl QueueSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Waiter {
     place: u32,
-    /// Tells callers apart that had the same place, one after the other.
+    /// Distinguishes callers that had the same place, one after the other.
     turn: u32,
 }
 
@@ -62,16 +62,16 @@ pub struct QueueFull {
     pub waiting: u32,
 }
 
-/// Callers in the order in which they came. All is constant time; places are allocated as they are first needed,
-/// never more than the length.
+/// Callers in the order in which they came. Each operation takes constant time, except that [`Queue::next`] passes over
+/// callers whose time is over. Places are allocated when they are first needed, and never more than the length.
 #[derive(Clone, Debug)]
 pub struct Queue {
     settings: QueueSettings,
     places: Vec<Place>,
-    /// The caller that waits longest, and the one that came last.
+    /// `head` is the caller that waits longest, `tail` the one that came last.
     head: u32,
     tail: u32,
-    /// The first of the free places, linked by `next`.
+    /// The first of the free places. Each free place names the next one in `next`.
     free: u32,
     waiting: u32,
 }
@@ -92,20 +92,21 @@ impl Queue {
         Queue { settings, places: Vec::new(), head: NONE, tail: NONE, free: NONE, waiting: 0 }
     }
 
-    /// Waits behind all others. The wait ends with [`Queue::next`] (its turn), [`Queue::expired`] (`queue-timeout`) or
-    /// [`Queue::leave`]. The returned time is the latest moment for its turn. A caller whose own deadline is nearer
+    /// Joins the end of the queue. The wait ends with [`Queue::next`] (its turn), [`Queue::expired`] (`queue-timeout`)
+    /// or [`Queue::leave`]. The returned time is the latest moment for its turn. A caller whose own deadline is earlier
     /// leaves by itself.
     ///
     /// # Errors
-    /// The queue is full: `queue-full`.
+    /// The queue is full (`queue-full`).
     pub fn join(&mut self, now: Time) -> Result<(Waiter, Time), QueueFull> {
-        // The last place number is kept for "none".
+        // The highest place number means "none".
         if self.waiting >= self.settings.length.min(NONE - 1) {
             return Err(QueueFull { waiting: self.waiting });
         }
         let mut until = now.saturating_add(self.settings.wait);
         if self.tail != NONE {
-            // Clocks of two cores may differ a little, and new settings may have a shorter wait. The order must stay.
+            // The ends of waits must not decrease along the queue, although the clocks of two cores may differ a
+            // little, and new settings may have a shorter wait.
             until = until.max(self.places[self.tail as usize].until);
         }
         let place = self.take_place();
@@ -121,37 +122,37 @@ impl Queue {
         Ok((waiter, until))
     }
 
-    /// The caller whose turn it is, now that a slot is free; it leaves the queue. Callers whose time is over are passed
-    /// by; [`Queue::expired`] tells of them.
+    /// Takes the caller whose turn it is out of the queue, now that a slot is free. Callers whose time is over are
+    /// passed over; [`Queue::expired`] returns them.
     pub fn next(&mut self, now: Time) -> Option<Waiter> {
         let mut place = self.head;
-        // Ends of waits never decrease along the queue, so only its front can be over.
+        // The ends of waits never decrease along the queue, so only callers at its front can be over their time.
         while place != NONE && now >= self.places[place as usize].until {
             place = self.places[place as usize].next;
         }
         self.remove(place)
     }
 
-    /// A caller whose wait is over without a turn; it leaves the queue. Ask until there is none.
+    /// Takes a caller whose wait is over without a turn out of the queue. Call it until it returns `None`.
     pub fn expired(&mut self, now: Time) -> Option<Waiter> {
         let over = self.next_expiry().is_some_and(|until| now >= until);
         if over { self.remove(self.head) } else { None }
     }
 
-    /// The caller goes away by itself. `false` if it had left the queue already, by its turn or by its end. If it was
-    /// its turn, it must give the slot back.
+    /// The caller leaves by itself. Returns `false` if it was no longer in the queue, because its turn had come or its
+    /// time was over. If its turn had come, it must give the slot back.
     pub fn leave(&mut self, waiter: Waiter) -> bool {
         self.until(waiter).is_some() && self.remove(waiter.place).is_some()
     }
 
-    /// Until when this caller waits at the latest; `None` if it does not wait any more.
+    /// The latest end of this caller's wait; `None` if it does not wait any more.
     #[must_use]
     pub fn until(&self, waiter: Waiter) -> Option<Time> {
         let place = self.places.get(waiter.place as usize)?;
         (place.taken && place.turn == waiter.turn).then_some(place.until)
     }
 
-    /// When [`Queue::expired`] will next find a caller.
+    /// When [`Queue::expired`] will next find a caller; `None` if nobody waits.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Time> {
         self.places.get(self.head as usize).map(|place| place.until)
@@ -175,7 +176,7 @@ impl Queue {
         &self.settings
     }
 
-    /// Takes new settings. Callers that wait keep their place and their time.
+    /// Takes new settings. Callers that already wait keep their place and the time until which they wait.
     pub fn adopt(&mut self, settings: QueueSettings) {
         self.settings = settings;
     }
@@ -199,7 +200,7 @@ impl Queue {
         }
     }
 
-    /// `None` for no place.
+    /// Returns `None` if there is no such place.
     fn remove(&mut self, place: u32) -> Option<Waiter> {
         let entry = self.places.get_mut(place as usize)?;
         let (before, next, turn) = (entry.before, entry.next, entry.turn);

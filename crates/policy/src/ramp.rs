@@ -1,6 +1,7 @@
-//! A ramp: the share of calls that pass grows from a tenth to all over a while.
+//! A ramp: over some time, the share of calls that pass grows from a tenth to all.
 //!
-//! Calls pass evenly: each adds the share of its moment to a credit, and each that passes costs one. The first passes.
+//! Calls that pass are spread evenly. Each call adds the current share to a credit, and each call that passes costs a
+//! credit of one. The first call passes.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::time::Time;
 
 /// One, in parts per million.
 const WHOLE_PPM: u64 = 1_000_000;
-/// The share of calls that the first moment admits.
+/// The share of calls that pass at the beginning, in parts per million.
 const FLOOR_PPM: u64 = 100_000;
 
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +26,7 @@ pub(crate) enum Ramped {
     Over,
     /// This call passes.
     Passes,
-    /// This call does not pass. All pass from this time on.
+    /// This call does not pass. All calls pass from this time on.
     Waits(Time),
 }
 

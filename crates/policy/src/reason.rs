@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// Whose doing it is.
+/// Which party a reason comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// Seawall refused, to protect the caller or the dependency.
@@ -58,13 +58,13 @@ words! {
     Reason {
         /// The endpoint's breaker is open.
         BreakerOpen = "breaker-open",
-        /// As many calls are in flight as the limit allows.
+        /// The number of calls in flight has reached the limit.
         ConcurrencyLimit = "concurrency-limit",
         /// The limit is reached and its queue is full.
         QueueFull = "queue-full",
-        /// The call waited in the limit's queue for as long as allowed.
+        /// The call waited in the limit's queue for the longest time allowed.
         QueueTimeout = "queue-timeout",
-        /// The provider named a time to come back at, and that time has not come.
+        /// The provider named a time to come back at, and it has not come yet.
         CoolingDown = "cooling-down",
         /// The deadline left no room for an attempt.
         NoTimeLeft = "no-time-left",
@@ -84,9 +84,9 @@ words! {
         TotalTimeout = "total-timeout",
         /// The connection was reset or closed.
         ConnectionLost = "connection-lost",
-        /// What came is not HTTP.
+        /// The answer was not valid HTTP.
         BadAnswer = "bad-answer",
-        /// No dependency of that name.
+        /// There is no dependency of that name.
         UnknownDependency = "unknown-dependency",
         /// The request is malformed.
         BadRequest = "bad-request",
@@ -94,13 +94,13 @@ words! {
         BodyTooLarge = "body-too-large",
         /// The caller's body did not come in time.
         CallerStalled = "caller-stalled",
-        /// This caller may not call here.
+        /// This caller has no right to call here.
         CallerRefused = "caller-refused",
-        /// The calling task holds a database connection, and its pool denies that.
+        /// The calling task holds a database connection, and the pool of that connection forbids calls meanwhile.
         ConnectionHeld = "connection-held",
         /// A durable operation could not be recorded.
         LedgerUnavailable = "ledger-unavailable",
-        /// An idempotency key came back with another request.
+        /// An idempotency key was used again, with another request.
         KeyConflict = "key-conflict",
         /// Another request with the same key is being worked on.
         InProgress = "in-progress",
@@ -110,7 +110,7 @@ words! {
 }
 
 impl Reason {
-    /// Whose doing it is.
+    /// Which party this reason comes from.
     #[must_use]
     pub fn origin(self) -> Origin {
         match self {
@@ -150,21 +150,21 @@ words! {
         Budget = "budget",
         /// All attempts are used up.
         Attempts = "attempts",
-        /// The deadline leaves no room for another.
+        /// The deadline leaves no time for another attempt.
         Deadline = "deadline",
-        /// A second delivery may be a second effect.
+        /// The request may not be repeated, because a second delivery may be a second effect.
         NotRepeatable = "not-repeatable",
-        /// The body was too large to keep.
+        /// The body could not be kept for a repeat, because it was too large.
         Body = "body",
         /// The breaker is open.
         Breaker = "breaker",
         /// The concurrency limit is reached.
         Limit = "limit",
-        /// The provider said when to come back, and it is not yet time.
+        /// The provider named a time to come back at, and it has not come yet.
         Cooling = "cooling",
-        /// Slow failures are repeated only while they are rare.
+        /// The attempt failed slowly, and slow failures are repeated only while they are rare.
         Slow = "slow",
-        /// The caller said that a program further up repeats already.
+        /// The caller said that a program further up repeats already, or the caller has left.
         Caller = "caller",
     }
 }

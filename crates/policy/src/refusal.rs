@@ -11,29 +11,29 @@ use crate::time::Time;
 pub struct Refusal {
     /// The guard that said no.
     pub reason: Reason,
-    /// Until when it will say no, where it knows.
+    /// Until when the guard refuses, if that is known.
     pub until: Option<Time>,
-    /// The span after `until` over which refused callers are to come back, each at a moment of its own. Zero: they come
-    /// back at `until`.
+    /// The time after `until` over which refused callers are to come back, each at a moment of its own. With zero all
+    /// come back at `until`.
     pub spread: Duration,
-    /// The provider said no first, with a 429.
+    /// Whether the guard refuses because the provider answered 429.
     pub too_many: bool,
 }
 
 impl Refusal {
-    /// A refusal that does not know until when it holds.
+    /// A refusal without a known end.
     #[must_use]
     pub const fn of(reason: Reason) -> Refusal {
         Refusal::until(reason, None)
     }
 
-    /// A refusal that holds until this time.
+    /// A refusal until this time, if it is known.
     #[must_use]
     pub const fn until(reason: Reason, until: Option<Time>) -> Refusal {
         Refusal { reason, until, spread: Duration::ZERO, too_many: false }
     }
 
-    /// How long the caller is told to wait before it comes back; `None` where nobody knows.
+    /// How long the caller is told to wait before it comes back; `None` if nobody knows.
     #[must_use]
     pub fn come_back(&self, now: Time, draw: Draw) -> Option<Duration> {
         self.until.map(|until| until.since(now).saturating_add(draw.share_of(self.spread)))

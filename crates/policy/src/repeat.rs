@@ -1,7 +1,8 @@
 //! Whether an attempt may be sent again: one table.
 //!
-//! "Retry on 5xx and timeouts" is the obvious rule; with a plain POST it charges twice, and with a 503 in front of a
-//! server that did the work it does so too. The table asks what is known, and what a second delivery would do.
+//! "Retry on 5xx and timeouts" is the obvious rule. With a plain POST it charges twice after a timeout, and also after
+//! a 503 from a proxy whose server did the work. The table asks what is known of the attempt, and what a second
+//! delivery would do.
 
 use crate::ending::{Decision, Verdict};
 use crate::idempotency::Idempotency;

@@ -1,7 +1,8 @@
 //! What one ending says to each guard.
 //!
-//! The obvious report carries the ending and its verdict, a hundred bytes and more, and lets each guard read them under the
-//! lock that all calls share. Here they are read once, before it, and what is left fits into a cache line.
+//! The obvious report holds the ending and its verdict, which are more than a hundred bytes, and each guard reads them
+//! under the lock that all calls share. Here they are read once, before the lock is taken, and the result fits into a
+//! cache line.
 
 use std::time::Duration;
 
@@ -13,21 +14,22 @@ use crate::limit::AttemptEnd;
 /// What is told to the guards when an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// What it says of the endpoint's health.
+    /// What the ending says of the endpoint's health.
     pub health: Evidence,
-    /// What it says of the load.
+    /// What the ending says of the load.
     pub load: AttemptEnd,
     /// The operation's own `slow_call`.
     pub slow_call: Option<Duration>,
-    /// An answer came, and it does not say "come back later".
+    /// Whether an answer came that does not say "come back later".
     pub answered: bool,
-    /// The answer's body is still under way, and the attempt keeps its slot of the limit until the body's end.
+    /// Whether the answer's body is still under way. If so, the attempt keeps its slot of the limit until the body's
+    /// end.
     pub flowing: bool,
 }
 
 impl Report {
-    /// The report of an attempt that took this long, from the first wait for a connection to its ending. `tenth` is a
-    /// tenth of the read timeout: a failure that took longer was slow, as every timeout and every 504 is.
+    /// The report of an attempt. `took` is the time from the first wait for a connection to the ending. `tenth` is a
+    /// tenth of the read timeout: a failure that took longer was slow. Every timeout and every 504 is slow, too.
     #[must_use]
     #[inline]
     pub fn of(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -> Report {
@@ -37,7 +39,7 @@ impl Report {
         Report { health, load, slow_call: None, answered, flowing: false }
     }
 
-    /// The report of an attempt that nobody follows any more, after this wait. `tenth` is a tenth of the read timeout.
+    /// The report of an attempt that was given up after `waited`. `tenth` is a tenth of the read timeout.
     #[must_use]
     pub fn abandoned(waited: Duration, tenth: Duration) -> Report {
         let health = Evidence::Abandoned { waited, enough: tenth };
@@ -51,7 +53,7 @@ impl Report {
         matches!(self.health, Evidence::Success { .. })
     }
 
-    /// Whether it failed late, so that the provider may have worked on it all that time.
+    /// Whether it is a slow failure. The provider may have worked on the request all that time.
     #[must_use]
     pub(crate) fn is_slow_failure(&self) -> bool {
         matches!(self.health, Evidence::Failure { slow: true, .. })
@@ -61,7 +63,7 @@ impl Report {
 /// What the call does after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// The call is repeated at the same endpoint: its evidence is the last result there, and this is not the last.
+    /// The call is repeated at the same endpoint. This result is not its last one there, so it is no evidence yet.
     RepeatsHere,
     /// The call is repeated at another endpoint.
     MovesOn,
@@ -73,7 +75,7 @@ pub enum After {
 fn health(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -> Evidence {
     match ending {
         Ending::CallerDeadline => return Evidence::Abandoned { waited: took, enough: tenth },
-        // Its body broke or stood still, so the call did not wait for the endpoint.
+        // The caller's body broke or did not come, so the call did not wait for the endpoint.
         Ending::CallerStalled { .. } | Ending::CallerLeft { .. } => return Evidence::Nothing,
         // The endpoint was not asked.
         Ending::Unsent(Unsent::OutOfDescriptors) => return Evidence::Nothing,

@@ -1,10 +1,9 @@
 //! A point in time, as the driver counts it.
 //!
-//! The machines of this crate never read a clock. `std::time::Instant` would tie them to one: a value of it can
-//! only be had from the operating system, and a simulator that runs hours in milliseconds has no such values. So
-//! time is a plain count of nanoseconds since an origin that the driver chooses, eight bytes, comparable and cheap
-//! to keep in a table. It ends after 584 years, and all arithmetic saturates there: a moment that would lie beyond the
-//! end is [`Time::NEVER`].
+//! The machines of this crate never read a clock. `std::time::Instant` would tie them to a real one: only the operating
+//! system can make an `Instant`, so a simulator that runs hours in milliseconds could not use it. So time is a plain
+//! count of nanoseconds since an origin that the driver chooses. It takes eight bytes and can be compared. It ends
+//! after 584 years, and all arithmetic saturates there: a moment that would lie beyond the end is [`Time::NEVER`].
 
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ pub struct Time(u64);
 impl Time {
     /// The driver's origin.
     pub const ZERO: Time = Time(0);
-    /// Later than any moment that is reached: "no deadline".
+    /// Later than any moment that is reached. It means "no deadline".
     pub const NEVER: Time = Time(u64::MAX);
 
     /// The moment `nanos` nanoseconds after the origin.
@@ -36,16 +35,17 @@ impl Time {
         self.0
     }
 
-    /// This moment moved forward; [`Time::NEVER`] where that would overflow, and it stays so.
+    /// This moment plus `by`. If the sum would overflow, it is [`Time::NEVER`]; `NEVER` plus any duration is `NEVER`
+    /// again.
     #[must_use]
     #[inline]
     pub const fn saturating_add(self, by: Duration) -> Time {
-        // Narrower than `Duration::as_nanos`, and at least as late where it saturates.
+        // Unlike `Duration::as_nanos`, this takes 64 bits. If it saturates, the sum does so, too.
         let whole = by.as_secs().saturating_mul(1_000_000_000);
         Time(self.0.saturating_add(whole.saturating_add(by.subsec_nanos() as u64)))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// The time from `earlier` to this moment; zero if this is not after `earlier`.
     #[must_use]
     #[inline]
     pub const fn since(self, earlier: Time) -> Duration {

@@ -1,10 +1,10 @@
 //! What happened lately, in constant time and memory.
 //!
-//! The obvious window is a list of records, scanned at each call: it grows with the traffic, and so does the price
-//! of a call, most of all in a storm. The next obvious one, two counters that only grow, never forgets: after a
-//! hundred thousand successes it takes a hundred thousand failures to reach one half. Here both kinds of window are
-//! rings. One of time has ten buckets; a bucket is dropped whole, so the window covers between nine and ten tenths
-//! of its span. One of calls keeps one byte for each of the last N calls and is exact.
+//! The obvious window is a list of records that is scanned at each call. It grows with the traffic, and so does the
+//! price of a call, most of all in a storm. The next obvious window, two counters that only grow, never forgets: after
+//! a hundred thousand successes it takes a hundred thousand failures to reach one half. Here both kinds of window are
+//! rings. A window of time has ten buckets. A bucket is dropped as a whole, so the window covers between nine and ten
+//! tenths of its span. A window of calls keeps one byte for each of the last N calls and is exact.
 //!
 //! ```
 //! use std::time::Duration;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use crate::failures::{FailureKind, Failures};
 use crate::time::Time;
 
-/// Buckets of a window of time; the blocks in which a window of calls keeps its latencies.
+/// The number of buckets of a window of time. A window of calls keeps its latencies in the same number of blocks.
 const BUCKETS: usize = 10;
 
 /// The longest window of calls. One byte is kept for each call.
@@ -31,14 +31,15 @@ pub const MAX_WINDOW_CALLS: u32 = 100_000;
 /// How far back a window reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WindowSpan {
-    /// The last `Duration`, in ten buckets. At least ten nanoseconds.
+    /// The calls of this time up to now, in ten buckets. A time below ten nanoseconds counts as ten.
     Time(Duration),
-    /// The last calls, this number of them, from 1 to [`MAX_WINDOW_CALLS`].
+    /// This number of last calls, from 1 to [`MAX_WINDOW_CALLS`].
     Calls(u32),
 }
 
 impl Default for WindowSpan {
-    /// Five seconds: long enough for twenty calls of a quiet caller, short enough to see an outage soon.
+    /// Five seconds: long enough for a caller with little traffic to make twenty calls, short enough to notice an
+    /// outage soon.
     fn default() -> Self {
         WindowSpan::Time(Duration::from_secs(5))
     }
@@ -61,19 +62,19 @@ impl Counts {
     }
 }
 
-/// Counts of good and bad calls and the latencies of the good ones, over the last while or the last calls.
+/// Counts of good and bad calls and the latencies of the good ones, over a span of time or a number of calls.
 ///
-/// A time that lies before one given earlier counts as that one: callers on two cores may read their clocks in one
-/// order and arrive in the other.
+/// A time that lies before one given earlier counts as that earlier one. This happens because callers on two cores may
+/// read their clocks in one order and arrive here in the other.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// Always the sum over the ring.
+    /// The sum of all entries in the ring.
     total: Tally,
     ring: Ring,
 }
 
 impl Window {
-    /// An empty window. Allocates once, here.
+    /// An empty window. All its memory is allocated here.
     #[must_use]
     pub fn new(span: WindowSpan) -> Window {
         let ring = match span {
@@ -83,7 +84,7 @@ impl Window {
         Window { total: Tally::default(), ring }
     }
 
-    /// A good call that ended now and took `took`.
+    /// Counts a good call that ended now and took `took`.
     #[inline]
     pub fn success(&mut self, now: Time, took: Duration) {
         self.record(now, Sample::Ok { nanos: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) });
@@ -116,8 +117,8 @@ impl Window {
         self.total.kinds
     }
 
-    /// How long the slowest good call took; `None` where there was none. A window of calls may name a call that left it
-    /// up to a tenth of its length ago.
+    /// How long the slowest good call took; `None` if there was none. A window of calls may return the time of a call
+    /// that left it already, up to a tenth of its length ago.
     pub fn slowest_success(&mut self, now: Time) -> Option<Duration> {
         self.latencies(now).map(|latencies| Duration::from_nanos(latencies.slowest))
     }
@@ -183,14 +184,14 @@ impl Tally {
         self.kinds.remove(&gone.kinds);
     }
 
-    /// No counter can hold more; what comes is not counted until a bucket is dropped.
+    /// Whether the counters are full. Further samples are then not counted until an old bucket is dropped.
     #[inline]
     fn is_full(&self) -> bool {
         self.ok.saturating_add(self.bad) == u32::MAX
     }
 }
 
-/// Nanoseconds of the slowest good call.
+/// The time of the slowest good call, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 struct Latencies {
     slowest: u64,
@@ -203,7 +204,7 @@ impl Latencies {
     fn add(&mut self, sample: Sample) {
         match sample {
             Sample::Ok { nanos } => {
-                // Written only where it changes: see the ring.
+                // Written only if it changes, for the reason given at [`TimeRing`].
                 if nanos > self.slowest {
                     self.slowest = nanos;
                 }
@@ -238,20 +239,21 @@ impl Default for Bucket {
 
 /// Ten buckets. Slot `n` is the time from `n · width` to `(n + 1) · width` and lives in bucket `n mod 10`.
 ///
-/// A call writes to one counter, that of the total. What the slot being filled holds is the total less what it was when
-/// the slot began, and goes into its bucket when the slot is over. When callers run on two cores, each cache line that
-/// one of them wrote moves to the other. That, not the arithmetic, is what a window costs them.
+/// A call writes to one counter only, that of the total. The count of the current slot is the total now less the total
+/// when the slot began. It is stored in its bucket when the slot is over. Few writes are needed, because otherwise
+/// callers on two cores slow each other down: each cache line that one of them wrote moves to the other. That costs
+/// more than the arithmetic.
 #[derive(Clone, Debug)]
 struct TimeRing {
-    /// When the slot being filled ends. No division is needed while the time stays within it.
+    /// When the current slot ends. While the time stays within this slot, no division is needed.
     ends_nanos: u64,
-    /// The latencies of the slot being filled.
+    /// The latencies of the current slot.
     latencies: Latencies,
     slot: u64,
     width_nanos: u64,
-    /// The total when the slot being filled began.
+    /// The total when the current slot began.
     before: Tally,
-    /// The buckets of the slots that are over; that of the slot being filled is empty.
+    /// The buckets of the slots that are over. The bucket of the current slot is empty.
     buckets: Box<[Bucket; BUCKETS]>,
 }
 
@@ -286,7 +288,7 @@ impl TimeRing {
         }
     }
 
-    /// Drops the buckets whose time has passed.
+    /// Ends the current slot, begins that of `now`, and drops the buckets whose time has passed.
     #[cold]
     fn turn(&mut self, now: Time, total: &mut Tally) {
         let mut tally = *total;
@@ -312,22 +314,23 @@ impl TimeRing {
     }
 }
 
-/// An entry of the ring of calls that holds no call yet, a good one, or (from here on) a bad one of a kind.
+/// The values of an entry in the ring of calls: no call yet, a good call, or a bad call. A bad call is `BAD` plus the
+/// number of its kind.
 const EMPTY: u8 = 0;
 const GOOD: u8 = 1;
 const BAD: u8 = 2;
 
-/// One byte for each of the last N calls; latencies in ten blocks of it.
+/// A ring with one byte for each of the last N calls. Their latencies are kept in ten blocks.
 #[derive(Clone, Debug)]
 struct CallRing {
     entries: Box<[u8]>,
     next: usize,
     blocks: [Latencies; BUCKETS],
     block_len: usize,
-    /// The block that `next` lies in, and the position after it.
+    /// The block that `next` lies in, and the position after that block.
     block: usize,
     block_end: usize,
-    /// Latencies of the block being overwritten: some of its calls are still in the window.
+    /// The latencies that the current block had before it was overwritten. Some of those calls are still in the window.
     leaving: Latencies,
 }
 
@@ -476,7 +479,7 @@ mod tests {
         assert_eq!(window.failures(ms(10)).to_string(), "31 timeouts, 4 × 503, 1 × other status");
     }
 
-    /// Every record ever made.
+    /// The model keeps every record ever made.
     #[derive(Default)]
     struct Model(Vec<(u64, Option<u64>, FailureKind)>);
 

@@ -9,7 +9,7 @@ use crate::fields::{Fields, with_room};
 use crate::head::Limits;
 use crate::misread::Misread;
 
-/// What was asked, as far as it decides whether the answer has a body.
+/// What decides, of the request, whether its answer has a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// HEAD: the answer has no body, whatever its fields say.
@@ -21,35 +21,35 @@ pub enum Asked {
 /// The head of an answer.
 #[derive(Debug)]
 pub struct AnswerHead {
-    /// 100 to 999. A status below 200 is an interim answer; the final one follows.
+    /// The status, 100 to 999. A status below 200 is an interim answer; the final one follows.
     pub status: StatusCode,
-    /// The fields that are passed on, in their order. `Content-Length` is among them where it was declared, in
-    /// canonical form, but not where the status forbids it (204). The fields of one hop are left out: `Connection` and
-    /// those that it names, `Keep-Alive`, `Transfer-Encoding`.
+    /// The fields that are passed on, in their order. A declared `Content-Length` is among them, in canonical form,
+    /// unless the status forbids it (204). The fields for one hop are left out: `Connection` and those that it names,
+    /// `Keep-Alive`, `Transfer-Encoding`.
     pub fields: HeaderMap,
     /// Where the body ends.
     pub framing: Framing,
     /// Whether the connection can carry another exchange when this answer is whole.
     pub keep: bool,
-    /// The value of `Keep-Alive`.
+    /// The value of the field `Keep-Alive`, if there is one.
     pub keep_alive: Option<HeaderValue>,
 }
 
-/// The longest beginning that all answers have in common.
+/// The beginning that all answers have in common.
 const BEGINNING: &[u8] = b"HTTP/1.";
 
-/// Whether these bytes can be the beginning of an answer. It is asked before a head is complete, so that nobody waits
-/// for the end of something that is not HTTP.
+/// Whether these bytes can be the beginning of an answer. This is asked before the head is complete, so that bytes that
+/// are not HTTP are refused immediately.
 #[must_use]
 pub fn may_begin(bytes: &[u8]) -> bool {
     let common = bytes.len().min(BEGINNING.len());
     bytes[..common] == BEGINNING[..common]
 }
 
-/// Reads the head of an answer: `bytes` are the head with its empty line, as [`crate::HeadEnd`] found it.
+/// Reads the head of an answer. `bytes` are the head with its empty line, as [`crate::HeadEnd`] found it.
 ///
 /// # Errors
-/// The bytes are not a head by the strict rules of this crate.
+/// `bytes` are not a head by the strict rules of this crate.
 pub fn answer(bytes: &[u8], asked: Asked, limits: Limits) -> Result<AnswerHead, Misread> {
     if !may_begin(bytes) {
         return Err(Misread::NotHttp);
@@ -90,7 +90,7 @@ fn framed(status: StatusCode, version: u8, fields: Fields, asked: Asked) -> Resu
         Some(length) => Framing::Length(length),
         None => Framing::UntilClose,
     };
-    // The status forbids this length. Perhaps a body follows all the same.
+    // The status forbids this body, but it may follow all the same.
     let promised = wordless && (chunked || length.is_some_and(|length| length > 0));
     if wordless {
         map.remove(header::CONTENT_LENGTH);

@@ -11,15 +11,15 @@ use crate::misread::Misread;
 pub enum Framing {
     /// There is no body.
     Empty,
-    /// It ends after this number of bytes.
+    /// The body ends after this number of bytes.
     Length(u64),
-    /// It ends with its last chunk and the trailers behind that.
+    /// The body ends with its last chunk and the trailers after it.
     Chunked,
-    /// It ends with the connection.
+    /// The body ends with the connection.
     UntilClose,
 }
 
-/// A body as its bytes come in.
+/// A body whose bytes are still coming in.
 #[derive(Debug)]
 pub struct Body(State);
 
@@ -32,7 +32,7 @@ enum State {
 }
 
 impl Body {
-    /// Before its first byte.
+    /// A body before its first byte.
     #[must_use]
     pub fn new(framing: Framing, limits: Limits) -> Body {
         Body(match framing {
@@ -43,11 +43,11 @@ impl Body {
         })
     }
 
-    /// Takes the next bytes in: puts their content behind `data`, and returns the number of bytes that belong to this
-    /// body. The bytes behind them do not.
+    /// Reads the next bytes. Appends their content to `data`, and returns the number of bytes that belong to this body.
+    /// The bytes after them do not belong to it.
     ///
     /// # Errors
-    /// The chunks or trailers are malformed. The body cannot be whole any more.
+    /// The chunks or trailers are malformed, so the body cannot become whole any more.
     pub fn read(&mut self, bytes: &[u8], data: &mut Vec<u8>) -> Result<usize, Misread> {
         match &mut self.0 {
             State::Over(_) => Ok(0),
@@ -74,8 +74,8 @@ impl Body {
         }
     }
 
-    /// Says that the connection ended in order. Returns `true` if the body is whole: it ended before, or this is its
-    /// end.
+    /// Is called when the connection has ended in order. Returns whether the body is whole: it was whole before, or it
+    /// ends with the connection.
     pub fn closed(&mut self) -> bool {
         if matches!(self.0, State::UntilClose) {
             self.0 = State::Over(None);
@@ -83,13 +83,13 @@ impl Body {
         self.is_over()
     }
 
-    /// Whether all of it was read. Only then it is a whole message.
+    /// Whether the body was read to its end. Only then the message is whole.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.0, State::Over(_))
     }
 
-    /// The number of bytes that are still to come, where that is known.
+    /// The number of bytes that are still to come; `None` if that is not known.
     #[must_use]
     pub fn left(&self) -> Option<u64> {
         match self.0 {
@@ -99,8 +99,8 @@ impl Body {
         }
     }
 
-    /// The trailers behind the last chunk. They are returned once; nothing is returned where there were none, or before
-    /// the end.
+    /// The trailers after the last chunk. They are returned once. Returns `None` if there are none, or if the body is
+    /// not over.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
         match &mut self.0 {
             State::Over(trailers) => trailers.take(),

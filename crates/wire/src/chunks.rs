@@ -1,7 +1,7 @@
 //! A body in chunks (RFC 9112, section 7.1), byte for byte.
 //!
 //! hyper takes a malformed size for the end of the body, and other readers skip what they do not know in the line of a
-//! size. Here a byte that does not belong where it stands breaks the body.
+//! size. Here every byte that is not allowed at its position makes the body invalid.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -10,9 +10,9 @@ use crate::fields::owned;
 use crate::head::{HeadEnd, Limits};
 use crate::misread::Misread;
 
-/// The longest extension of one chunk, in bytes. No server is known to send any.
+/// The longest extension of one chunk, in bytes. No server is known to send extensions.
 const EXTENSION: u16 = 4096;
-/// The most digits of a chunk's size: those of a number of 64 bits.
+/// The most digits of a chunk's size, since a number of 64 bits has no more.
 const DIGITS: u8 = 16;
 
 #[derive(Debug)]
@@ -32,16 +32,16 @@ enum State {
         value: u64,
         digits: u8,
     },
-    /// Blanks between a size and the semicolon of its extension.
+    /// In the blanks between a size and the semicolon of its extension.
     Blank {
         value: u64,
     },
-    /// In an extension; the number of its bytes so far.
+    /// In an extension. `bytes` is the number of its bytes so far.
     Extension {
         value: u64,
         bytes: u16,
     },
-    /// Before the line feed behind a size.
+    /// Before the line feed after a size.
     SizeEnd {
         value: u64,
     },
@@ -49,11 +49,11 @@ enum State {
     Data {
         left: u64,
     },
-    /// Before the carriage return behind the data.
+    /// Before the carriage return after the data.
     DataReturn,
-    /// Before the line feed behind that.
+    /// Before the line feed after that carriage return.
     DataEnd,
-    /// Behind the last chunk.
+    /// After the last chunk.
     Trailers,
     Over,
 }
@@ -98,7 +98,7 @@ impl Chunks {
     }
 
     fn read_trailers(&mut self, bytes: &[u8]) -> Result<usize, Misread> {
-        // Nearly always there are no trailers, and the empty line is here.
+        // Usually there are no trailers, and the empty line is here.
         if self.raw.is_empty() && bytes.starts_with(b"\r\n") {
             self.state = State::Over;
             return Ok(2);
@@ -118,8 +118,8 @@ impl Chunks {
     }
 }
 
-/// The fields behind the last chunk. Nothing is read from them here: what they say about framing or the connection has
-/// no meaning there (RFC 9110, section 6.5.1). Callers that pass trailers on leave those fields out.
+/// The fields after the last chunk. They do not change the framing or the connection, since there they have no such
+/// meaning (RFC 9110, section 6.5.1). Callers that pass trailers on leave such fields out.
 fn trailers(raw: &Bytes, limits: Limits) -> Result<Option<HeaderMap>, Misread> {
     let mut room = vec![httparse::EMPTY_HEADER; limits.headers];
     let parsed = httparse::parse_headers(raw, &mut room).map_err(|error| match error {

@@ -1,7 +1,7 @@
 //! The fields of a head, and what they say of the connection and of the body's length.
 //!
-//! The fields of one hop are read here and are not passed on: `Connection` and the fields that it names, `Keep-Alive`,
-//! `Transfer-Encoding`. `Content-Length` is written again from its number.
+//! The fields for one hop are read here and are not passed on: `Connection` and the fields that it names, `Keep-Alive`,
+//! `Transfer-Encoding`. `Content-Length` is passed on, written anew from its number.
 
 use std::mem::MaybeUninit;
 
@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::head::Limits;
 use crate::misread::Misread;
 
-/// Room for fields on the stack: the default of [`Limits::headers`].
+/// The number of fields for which there is room on the stack. It is the default of [`Limits::headers`].
 const USUAL: usize = 100;
 
 /// What the fields of one head say.
@@ -19,21 +19,21 @@ const USUAL: usize = 100;
 pub(crate) struct Fields {
     /// The fields that are passed on.
     pub(crate) map: HeaderMap,
-    /// `Connection: close`.
+    /// Whether there is `Connection: close`.
     pub(crate) close: bool,
-    /// `Connection: keep-alive`.
+    /// Whether there is `Connection: keep-alive`.
     pub(crate) keep: bool,
-    /// The value of `Keep-Alive`.
+    /// The value of the field `Keep-Alive`, if there is one.
     pub(crate) keep_alive: Option<HeaderValue>,
-    /// `Transfer-Encoding: chunked`.
+    /// Whether there is `Transfer-Encoding: chunked`.
     pub(crate) chunked: bool,
-    /// `Content-Length`.
+    /// The number in `Content-Length`, if there is one.
     pub(crate) length: Option<u64>,
     /// Fields that `Connection` names.
     named: Vec<HeaderName>,
 }
 
-/// Gives room for `limits.headers` raw fields to `parse`.
+/// Calls `parse` with room for `limits.headers` raw fields.
 pub(crate) fn with_room<'b, R>(
     limits: Limits,
     parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'b>>]) -> R,
@@ -48,7 +48,7 @@ pub(crate) fn with_room<'b, R>(
 }
 
 impl Fields {
-    /// Takes over what httparse found in `head`.
+    /// Takes over the fields that httparse found in `head`.
     pub(crate) fn read(head: &Bytes, raw: &[httparse::Header<'_>]) -> Result<Fields, Misread> {
         let mut fields = Fields { map: HeaderMap::with_capacity(raw.len()), ..Fields::default() };
         for field in raw {
@@ -95,7 +95,7 @@ impl Fields {
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep = true;
             } else if let Ok(name) = HeaderName::from_bytes(option) {
-                // The body's length is no option of a connection, even where the server names it as one.
+                // The body's length is never an option of a connection, even if the server names it as one.
                 if name != header::CONTENT_LENGTH {
                     self.named.push(name);
                 }
@@ -111,7 +111,8 @@ pub(crate) fn owned(head: &Bytes, raw: &httparse::Header<'_>) -> Result<(HeaderN
     Ok((name, value))
 }
 
-/// The number in a `Content-Length`: only digits, and at most 2^63 - 1, beyond which readers differ.
+/// The number in a `Content-Length`. It has digits only, and is at most 2^63 - 1, because readers differ about greater
+/// numbers.
 pub fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

@@ -6,24 +6,24 @@ use crate::misread::Misread;
 
 /// How long a head may be, and how many fields it may have.
 ///
-/// A head is kept in memory until it is complete, so there must be a bound: a server that never ends its head would take
-/// memory without end. The bounds are wide, because a head that is refused is an answer that is lost, and the call may have
-/// had its effect by then. nginx as a proxy refuses heads beyond 4 or 8 KiB until it is told otherwise, and curl those beyond
-/// 300 KiB. A hundred fields are what hyper allows.
+/// A head is kept in memory until it is complete. Without a bound, a server that never ends its head would use up all
+/// memory. The bounds are wide, because a refused head is a lost answer, and the call may have had its effect by then.
+/// nginx as a proxy refuses heads beyond 4 or 8 KiB by default, and curl those beyond 300 KiB. hyper allows a hundred
+/// fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The greatest length of a head, or of a body's trailers, in bytes with their line ends. Interim answers (1xx) count
-    /// together with the final one. Default 256 KiB.
+    /// The greatest length of a head, or of a body's trailers, in bytes, including line ends. Interim answers (1xx)
+    /// count together with the final one. Default 256 KiB.
     pub header_bytes: usize,
     /// The greatest number of fields in a head, or in trailers. A name that comes twice counts twice. Default 100.
     pub headers: usize,
 }
 
 impl Limits {
-    /// What `header_bytes` may be. Below 1 KiB the heads of ordinary answers would not fit; above 1 MiB a thousand
-    /// answers in flight could hold a GiB of heads.
+    /// The allowed values of `header_bytes`. Below 1 KiB the heads of ordinary answers would not fit. Above 1 MiB a
+    /// thousand answers in flight could hold a GiB of heads.
     pub const HEADER_BYTES: RangeInclusive<usize> = 1 << 10..=1 << 20;
-    /// What `headers` may be. Every one has a place of its own in a table, which is made for each answer.
+    /// The allowed values of `headers`. For each field there is an entry in a table that is made for every answer.
     pub const HEADERS: RangeInclusive<usize> = 1..=1000;
 }
 
@@ -33,18 +33,19 @@ impl Default for Limits {
     }
 }
 
-/// Looks for the empty line that ends a head, and goes on where it stopped. Each line is looked at once, however the
-/// bytes come, and a line that ends without its carriage return is noticed immediately.
+/// Looks for the empty line that ends a head. Each call goes on where the last one stopped, so each line is read once,
+/// however the bytes arrive. A line that ends without a carriage return is noticed immediately.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadEnd {
-    /// The bytes that were looked at.
+    /// The number of bytes that have been examined.
     seen: usize,
-    /// Where the last line begins, which is not complete yet.
+    /// The start of the last line, which is not complete yet.
     line: usize,
 }
 
 impl HeadEnd {
-    /// The length of the head with its empty line, once it is there. `bytes` begin with the head's first byte at each call.
+    /// The length of the head with its empty line; `None` while the head is not complete. At each call, `bytes` begin
+    /// with the first byte of the head.
     ///
     /// # Errors
     /// A line ends without a carriage return.

@@ -1,17 +1,18 @@
 //! HTTP/1.1 messages, read strictly and written plainly. Bytes go in and facts come out: no IO, no clock, no task.
 //!
-//! Most libraries read an answer leniently: of two lengths they take one, they drop a coding that they do not know, and
-//! a chunk size with a sign counts as zero. Each of these makes a broken answer look whole, and a payment that never
+//! Most libraries read an answer leniently. Of two lengths they take one. They ignore a coding that they do not know.
+//! They read a chunk size with a sign as zero. Each of these makes a broken answer look whole, and a payment that never
 //! happened look paid. So this crate has one strict reading, and everything else is a [`Misread`]:
 //!
-//! - Lines end with a carriage return and a line feed; neither stands alone anywhere in a head, a chunk's line or a trailer.
-//! - A body has one `Content-Length` of digits, or one `Transfer-Encoding: chunked`, or neither, and never both.
+//! - Lines end with a carriage return and a line feed. Neither stands alone anywhere in a head, a chunk's line or a
+//!   trailer.
+//! - A body has one `Content-Length` of digits, or one `Transfer-Encoding: chunked`, or neither, but never both.
 //!   HTTP/1.0 has no `Transfer-Encoding`.
 //! - A chunk size is 1 to 16 hexadecimal digits.
-//! - A field name stands directly before its colon; a field's value does not go on in the next line.
+//! - A field name stands directly before its colon. A field's value does not go on in the next line.
 //!
-//! One place decides where a message ends: [`Framing`], when its head is read. [`Body`] then follows the bytes and says
-//! when the message is whole. No other code decides about that.
+//! [`Framing`] decides where a message ends, once, when its head is read. [`Body`] then follows the bytes and says when
+//! the message is whole. No other code decides about that.
 //!
 //! ```
 //! use seawall_wire::{Asked, Body, Framing, HeadEnd, Limits, answer};

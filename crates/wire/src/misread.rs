@@ -13,13 +13,13 @@ pub enum Misread {
     LineEnd,
     /// A field that is malformed: its name, its value, or a value that goes on in the next line.
     Field,
-    /// The head is longer than the limit for its bytes.
+    /// The head has more bytes than the limit allows.
     HeadTooLong,
-    /// The head has more fields than the limit.
+    /// The head has more fields than the limit allows.
     TooManyFields,
     /// More than one `Content-Length`, or one that is not a number.
     Length,
-    /// A `Transfer-Encoding` other than one `chunked`, or in HTTP/1.0.
+    /// A `Transfer-Encoding` that is not exactly one `chunked`, or any `Transfer-Encoding` in HTTP/1.0.
     Coding,
     /// Both `Transfer-Encoding` and `Content-Length`.
     TwoLengths,
@@ -29,7 +29,7 @@ pub enum Misread {
     ChunkEnd,
     /// The connection switched to another protocol (101) without a request for that.
     Switched,
-    /// Bytes of a body where there must be none.
+    /// Bytes of a body where no body is allowed.
     Unasked,
 }
 

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// One field with its line end.
+/// Writes one field with its line end.
 pub fn field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     out.extend_from_slice(name.as_str().as_bytes());
     out.extend_from_slice(b": ");
@@ -11,15 +11,15 @@ pub fn field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The field that says how long the body is.
+/// Writes the field that says how long the body is.
 pub fn length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"content-length: ");
     decimal(out, length);
     out.extend_from_slice(b"\r\n");
 }
 
-/// The line before a chunk of this size. One more line end follows the chunk's data. `size` is not 0, since that would
-/// end the body.
+/// Writes the line before a chunk of this size. The caller must write a line end after the chunk's data. `size` must
+/// not be 0, since that would end the body.
 pub fn chunk_size(out: &mut Vec<u8>, size: usize) {
     debug_assert!(size > 0, "an empty chunk is the last one");
     const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -30,7 +30,7 @@ pub fn chunk_size(out: &mut Vec<u8>, size: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The last chunk, and the trailers behind it.
+/// Writes the last chunk, and the trailers after it.
 pub fn last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {

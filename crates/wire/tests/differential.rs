@@ -1,4 +1,4 @@
-//! On valid answers our reader and hyper's give the same events: status, fields, content, trailers, and the same end.
+//! On valid answers our reader and hyper's return the same events: status, fields, content, trailers and the end.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::io;
@@ -22,7 +22,7 @@ struct Events {
     trailers: Vec<(String, Vec<u8>)>,
 }
 
-/// The fields in a fixed order, without those of one connection, which our reader keeps back.
+/// The fields in a fixed order, without those for one hop, which our reader does not pass on.
 fn fields(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     let hop = ["connection", "keep-alive", "transfer-encoding", "content-length"];
     let kept = map.iter().filter(|(name, _)| !hop.contains(&name.as_str()));
@@ -31,7 +31,7 @@ fn fields(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     fields
 }
 
-/// Reads with our reader, in pieces of this size; `None` where the answer is not whole.
+/// Reads with our reader, in pieces of this size; `None` if the answer is not whole.
 fn ours(bytes: &[u8], method: &Method, size: usize) -> Option<Events> {
     let limits = Limits::default();
     let asked = if method == Method::HEAD { Asked::Head } else { Asked::Other };
@@ -88,7 +88,7 @@ fn theirs(bytes: &[u8], method: &Method, size: usize) -> Option<Events> {
     panic!("hyper waits for more than {:?}", String::from_utf8_lossy(bytes));
 }
 
-/// An answer that was recorded: it comes in pieces when something was asked, and then the connection ends.
+/// A recorded answer. After something was asked, it comes in pieces, and then the connection ends.
 struct Tape {
     bytes: Vec<u8>,
     read: usize,
@@ -134,7 +134,7 @@ fn field_lines() -> impl Strategy<Value = String> {
     proptest::collection::vec(line, 0..8).prop_map(|lines| lines.concat())
 }
 
-/// A valid answer to a GET or HEAD, whole or cut somewhere.
+/// A valid answer to a GET or HEAD, either whole or cut off at some point.
 fn answers() -> impl Strategy<Value = (Vec<u8>, Method)> {
     let interim = prop_oneof![3 => Just(""), 1 => Just("HTTP/1.1 103 Early\r\nlink: a\r\n\r\n"), 1 => Just("HTTP/1.1 100 \r\n\r\n")];
     let status = prop_oneof![4 => Just(200_u16), 1 => Just(204), 1 => Just(304), 4 => 201_u16..600];

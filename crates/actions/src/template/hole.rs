@@ -16,7 +16,7 @@ impl Pointer {
     /// Reads a pointer.
     ///
     /// # Errors
-    /// It does not begin with `/`, or has a `~` that stands for nothing.
+    /// `written` does not begin with `/`, or has a `~` that is not part of `~0` or `~1`.
     pub fn parse(written: &str) -> Result<Pointer, Wrong> {
         if !written.starts_with('/') {
             let message = format!("the JSON pointer {} does not begin with `/`", quoted(written, [], "here"));
@@ -49,7 +49,7 @@ impl fmt::Display for Pointer {
 pub enum Hole {
     /// `{key}`: the action's key.
     Key,
-    /// `{cancel_key}`: the key of this cancel and its generation.
+    /// `{cancel_key}`: the key of this cancel: the action's key and the generation of the cancel.
     CancelKey,
     /// `{request:/ptr}`: a field of the JSON body that was recorded.
     Request(Pointer),
@@ -57,12 +57,12 @@ pub enum Hole {
     RequestHeader(HeaderName),
     /// `{confirm:/ptr}`: a field of the confirm's JSON answer.
     Confirm(Pointer),
-    /// `{answer:/ptr}`: a field of the operation's own JSON answer. There is one only where the operation took effect
-    /// and the answer arrived.
+    /// `{answer:/ptr}`: a field of the operation's own JSON answer. This answer exists only if the operation took
+    /// effect and the answer arrived.
     Answer(Pointer),
-    /// `{from}`: the beginning of the window that is reconciled.
+    /// `{from}`: the beginning of the time span that is reconciled.
     From,
-    /// `{to}`: its end.
+    /// `{to}`: the end of the time span that is reconciled.
     To,
     /// `{next}`: the cursor of the next page.
     Next,
@@ -87,20 +87,20 @@ impl fmt::Display for Hole {
 /// What a template is for. It says which holes the template may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// It does the thing.
+    /// A request that performs the operation.
     Perform,
-    /// It asks whether the thing was done.
+    /// A request that asks what became of the operation.
     Confirm,
-    /// It undoes it.
+    /// A request that undoes the operation.
     Cancel,
-    /// It lists what was done.
+    /// A request that lists what was done.
     List,
-    /// It asks whether an endpoint is well.
+    /// A request that asks whether an endpoint works.
     Health,
 }
 
 impl Purpose {
-    /// The holes that may stand here, as they are written.
+    /// The holes that a template for this purpose may have, as they are written.
     fn holes(self) -> &'static [&'static str] {
         match self {
             Purpose::Perform => &["key", "request:/ptr"],
@@ -118,7 +118,7 @@ impl Purpose {
         self.holes().iter().map(|hole| hole.split(':').next().unwrap_or(hole))
     }
 
-    /// Methods that such a request may have.
+    /// Methods that a request for this purpose may have.
     pub(super) fn methods(self) -> &'static [&'static str] {
         match self {
             Purpose::Perform => &["POST", "PUT", "DELETE", "PATCH"],
@@ -128,7 +128,7 @@ impl Purpose {
         }
     }
 
-    /// What messages call it.
+    /// The name of this purpose in messages.
     pub(super) fn name(self) -> &'static str {
         match self {
             Purpose::Perform => "an operation",
@@ -154,7 +154,7 @@ const NOT_STORED: [&str; 4] = ["authorization", "cookie", "proxy-authorization",
 /// Reads the name of a header that is recorded with a request.
 ///
 /// # Errors
-/// It is not a name, or the name of a header that carries credentials.
+/// `written` is not a valid header name, or the header carries credentials.
 pub(crate) fn stored_header(written: &str) -> Result<HeaderName, Wrong> {
     let name = header_name(written)?;
     if NOT_STORED.contains(&name.as_str()) {
@@ -182,7 +182,7 @@ const RESERVED: [&str; 11] = [
 /// Reads the name of a header that a declaration sets.
 ///
 /// # Errors
-/// It is not a name, or the header is set by Seawall or belongs to the connection.
+/// `written` is not a valid header name, or the header is set by Seawall or belongs to the connection.
 pub fn header_name(written: &str) -> Result<HeaderName, Wrong> {
     let name: HeaderName = written.parse().map_err(|_| {
         Wrong::new("this is not a header name").help("letters, digits and -, as in `x-api-version`")
@@ -231,7 +231,7 @@ impl Hole {
     }
 }
 
-/// What to say of a hole that does not exist.
+/// The error for a hole that does not exist.
 fn unknown(written: &str, name: &str, purpose: Purpose) -> Wrong {
     let shown =
         if tellable(written, purpose.names()) { format!("`{{{written}}}`") } else { "this".to_owned() };

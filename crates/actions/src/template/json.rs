@@ -11,7 +11,7 @@ use super::text::{Fill, Template, Unfilled};
 /// A JSON body with holes in its strings.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JsonTemplate {
-    /// A string. Where it is one hole and nothing else, the value goes in as it was: a number stays a number.
+    /// A string. If it is one hole and nothing else, the value keeps its type: a number stays a number.
     Text(Template),
     /// `null`, a number, `true` or `false`.
     Plain(Value),
@@ -25,7 +25,7 @@ impl JsonTemplate {
     /// Reads a value's strings as templates.
     ///
     /// # Errors
-    /// A hole is wrong.
+    /// A string is not a valid template for this purpose.
     pub fn parse(value: &Value, purpose: Purpose) -> Result<JsonTemplate, Wrong> {
         Ok(match value {
             Value::String(text) => JsonTemplate::Text(Template::parse(text, purpose)?),
@@ -53,10 +53,10 @@ impl JsonTemplate {
         }
     }
 
-    /// The body, filled in.
+    /// Fills all holes and returns the body.
     ///
     /// # Errors
-    /// There is nothing for one of the holes.
+    /// A hole has no value.
     pub fn fill(&self, with: &dyn Fill) -> Result<String, Unfilled> {
         let mut filled = String::new();
         self.write(with, &mut filled)?;

@@ -1,8 +1,8 @@
 //! Requests with holes: `GET /v1/charges?key={key}`, and the JSON bodies beside them.
 //!
-//! A hole that cannot be filled at three in the morning is a cancel that is never sent. So every hole is known when the
-//! template is read: what it takes, and where it may stand. What fills it is copied digit by digit: a number that went
-//! through a float on its way could become another id.
+//! If a hole cannot be filled, the cancel is never sent, and this would be noticed only when it is needed. So every
+//! hole is checked when the template is read: what it takes, and where it may stand. A value that fills a hole is
+//! copied digit by digit, because a number that was converted to a float could become another id.
 //!
 //! ```
 //! use seawall_actions::template::{Purpose, RequestTemplate};

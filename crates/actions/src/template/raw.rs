@@ -1,13 +1,13 @@
 //! A JSON value as it was written.
 //!
-//! Parsed into a float, the id `12345678901234567890` becomes another number. So what is copied from one message into
-//! another keeps its characters.
+//! If the id `12345678901234567890` is parsed into a float, it becomes another number. So a value that is copied from
+//! one message into another keeps its characters.
 
 use seawall_ledger::reconcile;
 
 use super::Pointer;
 
-/// A JSON value in the characters in which it came.
+/// A JSON value with the characters in which it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raw(String);
 
@@ -18,20 +18,20 @@ impl Raw {
         Raw(serde_json::Value::from(text).to_string())
     }
 
-    /// What stands at a pointer of a JSON text; `None` where there is nothing, or `null`, or the text is not JSON.
+    /// The value at a pointer of a JSON text; `None` if there is no value or it is `null`, or if the text is not JSON.
     #[must_use]
     pub fn at(json: &[u8], pointer: &Pointer) -> Option<Raw> {
         let here = reconcile::find(reconcile::whole(json)?, pointer.as_str())?;
         (here.get() != "null").then(|| Raw(here.get().to_owned()))
     }
 
-    /// As JSON.
+    /// The value as JSON.
     #[must_use]
     pub fn as_json(&self) -> &str {
         &self.0
     }
 
-    /// As text: a string's content, a number's digits, `true` or `false`; `None` for a list or an object.
+    /// The value as text: a string's content, a number's digits, `true` or `false`; `None` for a list or an object.
     #[must_use]
     pub fn text(&self) -> Option<String> {
         serde_json::from_str(&self.0).ok().and_then(reconcile::text)

@@ -26,15 +26,15 @@ pub struct Filled {
     pub method: Method,
     /// Path and query.
     pub target: String,
-    /// The body, JSON.
+    /// The JSON body, if there is one.
     pub body: Option<Vec<u8>>,
 }
 
 impl RequestTemplate {
-    /// Reads `"GET /v1/charges?key={key}"`. What fills a hole there is percent-encoded.
+    /// Reads a text such as `"GET /v1/charges?key={key}"`. Values that fill its holes are percent-encoded.
     ///
     /// # Errors
-    /// It is not a method and a path, the method does not fit, or a hole is wrong.
+    /// `written` is not a method and a path, the method is not allowed for this purpose, or a hole is wrong.
     pub fn parse(written: &str, purpose: Purpose) -> Result<RequestTemplate, Wrong> {
         let (name, target) = written.split_once(' ').ok_or_else(|| {
             Wrong::new("a request is a method and a path").help("as in \"GET /v1/charges?key={key}\"")
@@ -84,10 +84,10 @@ impl RequestTemplate {
         self.target.holes().chain(self.body.iter().flat_map(JsonTemplate::holes))
     }
 
-    /// Fills it in.
+    /// Fills all holes.
     ///
     /// # Errors
-    /// There is nothing for one of the holes.
+    /// A hole has no value.
     pub fn fill(&self, with: &dyn Fill) -> Result<Filled, Unfilled> {
         let target = self.target.fill(with, seawall_client::percent_encode)?;
         let body = self.body.as_ref().map(|body| body.fill(with)).transpose()?;

@@ -7,13 +7,13 @@ use seawall_policy::Wrong;
 use super::hole::{Hole, Purpose};
 use super::raw::Raw;
 
-/// Gives what holes are filled with, as far as it is there.
+/// Gives the values that fill holes.
 pub trait Fill {
-    /// The value for a hole; `None` where there is none.
+    /// The value for a hole; `None` if there is none.
     fn fill(&self, hole: &Hole) -> Option<Raw>;
 }
 
-/// A hole for which nothing was there.
+/// A hole that has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfilled(pub Hole);
 
@@ -41,7 +41,7 @@ impl Template {
     /// Reads a text. `{{` and `}}` stand for the braces themselves.
     ///
     /// # Errors
-    /// A brace stands alone, or a hole does not exist, or is not for this purpose.
+    /// A brace stands alone, a hole does not exist, or a hole is not allowed for this purpose.
     pub fn parse(written: &str, purpose: Purpose) -> Result<Template, Wrong> {
         let mut parts = Vec::new();
         let mut literal = String::new();
@@ -97,7 +97,7 @@ impl Template {
         }
     }
 
-    /// Fills it in; `encode` writes the text of each value.
+    /// Fills all holes. `encode` writes the text of each value.
     pub(super) fn fill(
         &self,
         with: &dyn Fill,

@@ -1,4 +1,4 @@
-//! What a breaker is told, and what it tells.
+//! What a breaker is told, and what it reports.
 
 use std::time::Duration;
 
@@ -9,31 +9,31 @@ use crate::window::Counts;
 /// What an operator asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Force {
-    /// Refuse everything until told otherwise.
+    /// Refuse every call until the operator says otherwise.
     Open,
-    /// Let everything pass, whatever happens.
+    /// Let every call pass, whatever the evidence says.
     Closed,
-    /// Decide by evidence. After [`Force::Open`] it begins with probes.
+    /// Decide by evidence. After [`Force::Open`] the breaker begins with probes.
     Auto,
 }
 
-/// The state as it is told.
+/// The state of a breaker as it is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BreakerState {
-    /// Flowing.
+    /// Calls flow.
     Closed,
-    /// Refusing.
+    /// Calls are refused.
     Open,
-    /// Probing, one call at a time.
+    /// One call at a time passes as a probe.
     HalfOpen,
-    /// Refusing by an operator's word.
+    /// Calls are refused because an operator said so.
     ForcedOpen,
-    /// Flowing by an operator's word.
+    /// Calls flow because an operator said so.
     ForcedClosed,
 }
 
 impl BreakerState {
-    /// The words for people.
+    /// The state in words for people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -49,89 +49,89 @@ impl BreakerState {
 /// The breaker's "no".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerRefusal {
-    /// Open, half-open (another probe is out), forced open, or closed (ramping up).
+    /// Open, half-open (another probe is in flight), forced open, or closed (calls return on the ramp).
     pub state: BreakerState,
-    /// When asking again may help; `None` where only an operator can tell.
+    /// When to ask again; `None` if only an operator can end the refusal.
     pub until: Option<Time>,
 }
 
-/// What the end of a call says of the endpoint's health. A call that repeats at one endpoint says it once, at its last
-/// ending there.
+/// What the end of a call says of the endpoint's health. Each call gives it once per endpoint. A call that repeats at
+/// the same endpoint gives it for its last attempt there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// A good answer (any definite one, a 404 too).
+    /// The endpoint gave a definite answer, which may be a 404.
     Success {
-        /// From the permit to the answer.
+        /// The time from the permit to the answer.
         took: Duration,
     },
     /// A failure.
     Failure {
         /// The kind of failure.
         kind: FailureKind,
-        /// It timed out, was answered 504, or took more than a tenth of the read timeout.
+        /// Whether it timed out, was answered 504, or took more than a tenth of the read timeout.
         slow: bool,
     },
-    /// The endpoint spoke, and said neither good nor bad: 429, or a refused stream.
+    /// The endpoint answered in a way that is neither good nor bad: with a 429, or by refusing a stream.
     Neutral,
-    /// The caller left, or its own deadline cut the attempt. It counts as a slow failure if the window holds a success
-    /// and the wait was longer than `slow_call`, or without that setting longer than both twice the slowest success and
-    /// `enough`. In every other case it says nothing.
+    /// The caller left, or its own deadline ended the attempt. This counts as a slow failure only if the window holds a
+    /// success and the wait was longer than a bound. The bound is `slow_call`. Without that setting, it is twice the
+    /// slowest success in the window, but at least `enough`. In every other case this says nothing.
     Abandoned {
-        /// From the permit to the cut.
+        /// The time from the permit to the end of the attempt.
         waited: Duration,
-        /// A tenth of the read timeout: a shorter wait says nothing.
+        /// A tenth of the read timeout. Without `slow_call`, a shorter wait says nothing.
         enough: Duration,
     },
-    /// Nothing was attempted, this process had no means to send, or the caller's own body broke. It neither prolongs
-    /// nor ends a run of failures.
+    /// No attempt was made, this process had no means to send, or the caller's own body broke. A run of failures
+    /// neither grows nor ends.
     Nothing,
 }
 
-/// What a piece of evidence was taken for.
+/// What a piece of evidence counted as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
     /// A good call.
     Ok,
     /// A bad call.
     Bad,
-    /// Nothing: it was neutral, belonged to an older era, or was an abandoned call that proves nothing.
+    /// Nothing: it was neutral, its pass was of an earlier era, or it was an abandoned call that proves nothing.
     Nothing,
 }
 
-/// What came of settling a pass.
+/// What followed from settling a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a change of state is to be told, and clears the limit where it closed"]
 pub struct Settled {
-    /// What the evidence was taken for. An abandoned call that counts as bad is an overload to the limit, too.
+    /// What the evidence counted as. If an abandoned call counts as bad, the limit must count it as overload.
     pub counted: Counted,
-    /// The new state, where it changed. Tell the limit of [`BreakerState::Closed`].
+    /// The new state, if it changed. If it is [`BreakerState::Closed`], the limit must be told.
     pub change: Option<BreakerState>,
 }
 
 /// Which rule opened the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenedBy {
-    /// The share of bad calls.
+    /// The share of bad calls reached the setting.
     Rate,
-    /// Slow failures in a row, and no success in the window.
+    /// At least two slow failures in a row, and no success in the window.
     Silence,
-    /// As many failures in a row as `consecutive` says.
+    /// The number of failures in a row that the setting `consecutive` names.
     Consecutive,
-    /// A probe failed after an operator had given the breaker back to the evidence.
+    /// A probe failed after an operator had ended [`Force::Open`] with [`Force::Auto`].
     Probe,
 }
 
 /// Why the breaker is not closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opening {
-    /// When it left closed.
+    /// When the breaker opened.
     pub at: Time,
     /// The rule that opened it.
     pub by: OpenedBy,
     /// What the window held at that time.
     pub counts: Counts,
-    /// Its bad calls by kind.
+    /// The bad calls in the window at that time, by kind.
     pub failures: Failures,
-    /// How many probes have failed since.
+    /// How many probes have failed since that time.
     pub reopened: u32,
 }

@@ -1,4 +1,4 @@
-//! What acts on a breaker beside its calls: an operator's word, the health request, a reload.
+//! What changes a breaker besides its calls: an operator's word, the health request, a reload.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use super::{Breaker, BreakerSettings, BreakerState, Closed, Force, HalfOpen, Sta
 use crate::time::Time;
 use crate::window::Window;
 
-/// A breaker that could have probed for this long, while no call asked it, has nothing more to say.
+/// If a breaker could have probed for this long and no call asked it, its state is too old to be of use.
 const STALE: Duration = Duration::from_secs(60);
 
 impl Breaker {
-    /// An operator's word. Returns the new state, where it changed. Forcing it open forgets nothing, but the window
-    /// goes on without calls. Forcing it closed keeps counting.
+    /// Obeys an operator's word. Returns the new state, if it changed. A breaker that is forced open keeps its window,
+    /// but no call is added to it. A breaker that is forced closed goes on counting calls.
     pub fn force(&mut self, now: Time, force: Force) -> Option<BreakerState> {
         let state = match (force, self.state) {
             (Force::Open, State::ForcedOpen)
@@ -27,7 +27,8 @@ impl Breaker {
         Some(self.told())
     }
 
-    /// Whether the health request is to be sent now; true once each time that it is due, and only while open.
+    /// Whether the health request is to be sent now. This is `true` once each time that the request is due, and only
+    /// while the breaker is open.
     pub fn health_due(&mut self, now: Time) -> bool {
         let (State::Open { until, health_at }, Some(every)) = (self.state, self.settings.health) else {
             return false;
@@ -39,8 +40,8 @@ impl Breaker {
         true
     }
 
-    /// The health request was answered well, so probing starts now; the request itself is no probe. Returns the new
-    /// state, where the breaker was open.
+    /// The health request was answered well, so an open breaker begins to probe. The health request itself is no probe.
+    /// Returns the new state, if the breaker was open.
     pub fn health_answered(&mut self, now: Time) -> Option<BreakerState> {
         match self.state {
             State::Open { .. } => {
@@ -51,8 +52,8 @@ impl Breaker {
         }
     }
 
-    /// Takes new settings and keeps the state, so that a reload neither opens nor closes anything; the window begins
-    /// anew if its span changed. If they turn the breaker off, an open one closes.
+    /// Takes new settings and keeps the state, so that a reload does not open or close the breaker. The window begins
+    /// anew if its span changed. If the new settings turn the breaker off, it closes, unless it is forced open.
     pub fn adopt(&mut self, now: Time, settings: BreakerSettings) {
         if settings.window != self.settings.window {
             self.window = Window::new(settings.window);
@@ -71,13 +72,13 @@ impl Breaker {
         }
     }
 
-    /// A breaker that has seen nothing, with the same settings and the same operator's word.
+    /// A new breaker with the same settings and the same operator's word.
     #[must_use]
     pub(crate) fn alike(&self) -> Breaker {
         Breaker { state: self.unseen(), since: self.since, ..Breaker::new(self.settings) }
     }
 
-    /// Becomes as [`Breaker::alike`] of `model`; what began before is no evidence.
+    /// Turns this breaker into what [`Breaker::alike`] of `model` returns. Passes from before are ignored.
     pub(crate) fn renew(&mut self, model: &Breaker, now: Time) {
         self.adopt(now, model.settings);
         self.window.clear();
@@ -85,8 +86,8 @@ impl Breaker {
         self.enter(model.unseen(), now);
     }
 
-    /// Whether nothing is lost by forgetting it: it lets calls pass, obeys a word that was said of all breakers, or
-    /// could have probed for a minute while no call asked.
+    /// Whether nothing is lost if the breaker is forgotten. That is so if it lets calls pass, if it is forced (all
+    /// breakers of the endpoint are then), or if it could have probed for a minute and no call asked.
     #[must_use]
     pub(crate) fn is_at_rest(&self, now: Time) -> bool {
         match self.state {
@@ -96,7 +97,7 @@ impl Breaker {
         }
     }
 
-    /// The state of a breaker that has seen nothing.
+    /// The state of a new breaker with the same operator's word.
     fn unseen(&self) -> State {
         match self.state {
             State::ForcedOpen => State::ForcedOpen,

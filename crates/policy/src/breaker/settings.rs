@@ -6,35 +6,39 @@ use crate::backoff::Draw;
 use crate::problem::{Problem, Wrong, show_time};
 use crate::window::{MAX_WINDOW_CALLS, WindowSpan};
 
-/// A shorter window than this holds no calls at all.
+/// The shortest window. A shorter one would hold no calls.
 const SHORTEST_WINDOW: Duration = Duration::from_millis(1);
 
-/// How one breaker decides. A zero where it would make no sense counts as one.
+/// How one breaker decides. A setting that must not be zero counts as one if it is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerSettings {
-    /// `false`: every call passes, unless forced open. The window is kept, since the repeat of slow failures asks it.
+    /// Whether the breaker may open. Default `true`. With `false` every call passes, unless an operator forces the
+    /// breaker open. The window is still filled, because the rule that decides on repeats of slow failures reads it.
     pub enabled: bool,
-    /// The share of bad calls in the window, in parts per million, at which it opens. Default 500 000: below it an
-    /// endpoint still serves more than it fails, and repeats make good for the rest.
+    /// The share of bad calls in the window, in parts per million, at which the breaker opens. Default 500 000 (one
+    /// half): below it an endpoint still serves most calls, and repeats make good for the rest.
     pub failure_rate_ppm: u32,
-    /// The window must hold this number of calls before the rate counts (a window of fewer calls: all of them). Default 20:
-    /// fewer say too little.
+    /// The number of calls that the window must hold before the rate counts. If the window cannot hold that many, it
+    /// must be full. Default 20, since fewer calls say too little.
     pub min_calls: u32,
-    /// How far back calls count. Default 5 s: a longer window keeps old failures.
+    /// How far back calls count. Default 5 s: a longer window would count failures that are long over.
     pub window: WindowSpan,
-    /// How long it refuses before it probes, ± 20 %. Default 3 s: longer rests made recovery slower and prevented nothing.
+    /// How long an open breaker refuses calls before it probes, ± 20 %. Default 3 s: in simulations, a longer time made
+    /// recovery slower and prevented nothing.
     pub open_for: Duration,
-    /// Successes of probes that close it. Default 3: one may be luck.
+    /// The number of successful probes that close the breaker. Default 3, since one success may be chance.
     pub probes: u32,
-    /// This number of failures in a row opens it immediately. Default off.
+    /// The number of failures in a row that opens the breaker immediately. Default: off.
     pub consecutive: Option<u32>,
-    /// A good answer that took longer is bad. Default off.
+    /// A good answer that took longer than this counts as bad. Default: off.
     pub slow_call: Option<Duration>,
-    /// Each opening after a failed probe lasts twice as long as the one before, up to this. Default off.
+    /// Each opening after a failed probe lasts twice as long as the one before, up to this time. Default: off, so every
+    /// opening lasts for `open_for`.
     pub open_max: Option<Duration>,
-    /// After closing, the share of calls that passes grows from a tenth to all over this time. Default off.
+    /// After the breaker has closed, the share of calls that pass grows from a tenth to all over this time. Default:
+    /// off.
     pub ramp: Option<Duration>,
-    /// How often the health request is due while open. Default off: there is none.
+    /// How often the health request is due while the breaker is open. Default: off, so that none is sent.
     pub health: Option<Duration>,
 }
 
@@ -57,13 +61,13 @@ impl Default for BreakerSettings {
 }
 
 impl BreakerSettings {
-    /// Never opens by itself.
+    /// Settings with which the breaker never opens by itself.
     #[must_use]
     pub fn off() -> BreakerSettings {
         BreakerSettings { enabled: false, ..BreakerSettings::default() }
     }
 
-    /// What could never work.
+    /// Returns what could never work in these settings.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
@@ -105,7 +109,7 @@ impl BreakerSettings {
         found
     }
 
-    /// How many calls make a rate: no more than the window can hold.
+    /// The number of calls that make a rate: `min_calls`, but no more than the window can hold.
     pub(super) fn calls_for_a_rate(&self) -> u32 {
         let most = match self.window {
             WindowSpan::Time(_) => u32::MAX,
@@ -114,8 +118,8 @@ impl BreakerSettings {
         self.min_calls.clamp(1, most)
     }
 
-    /// How long the opening after `reopened` failed probes lasts: drawn between 0.8 and 1.2 of its length, so that many
-    /// callers do not come back as one wave.
+    /// How long the breaker stays open after `reopened` failed probes. The time is drawn between 0.8 and 1.2 of its
+    /// nominal length, so that many callers do not come back as one wave.
     pub(super) fn open_time(&self, reopened: u32, draw: Draw) -> Duration {
         let base = match self.open_max {
             Some(most) => self.open_for.saturating_mul(1 << reopened.min(31)).min(most.max(self.open_for)),

@@ -14,7 +14,7 @@ impl Breaker {
         &self.settings
     }
 
-    /// The state as it is now. It is half-open as soon as the open time is over, even if no call has asked.
+    /// The state now. An open breaker is half-open as soon as its open time is over, even if no call has asked.
     #[must_use]
     pub fn state(&self, now: Time) -> BreakerState {
         match self.state {
@@ -40,7 +40,8 @@ impl Breaker {
         }
     }
 
-    /// Open: when the next probe may go. Half-open with a probe out: when the next may go at the latest. Else `None`.
+    /// While open: when the next probe may go. While a probe is in flight: when the next may go at the latest.
+    /// Otherwise `None`.
     #[must_use]
     pub fn state_until(&self, now: Time) -> Option<Time> {
         match self.state {
@@ -50,7 +51,7 @@ impl Breaker {
         }
     }
 
-    /// Whether calls flow, by evidence or by force.
+    /// Whether calls flow: the breaker is closed or forced closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         match self.state {
@@ -65,7 +66,7 @@ impl Breaker {
         self.opening.as_ref()
     }
 
-    /// What the window holds.
+    /// The numbers of good and bad calls in the window.
     #[inline]
     pub fn counts(&mut self, now: Time) -> Counts {
         self.window.counts(now)

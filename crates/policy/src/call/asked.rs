@@ -1,4 +1,4 @@
-//! What the call machine asks of the state that calls share, and what it tells that state.
+//! What the call machine asks of the state that calls share, and what it reports to it.
 
 use crate::cooling::Overload;
 use crate::guards::{HeldPass, Permit, QueueTurn, Ticket};
@@ -7,49 +7,49 @@ use crate::refusal::Refusal;
 use crate::report::{After, Report};
 use crate::time::Time;
 
-/// What the machine asks of the state that calls share: breaker, limit and budget of each endpoint. A value of this
-/// trait belongs to one call, and knows the keys under which that call's guards are kept.
+/// What the machine asks of the state that calls share: breakers, limits and the budget. A value of this trait belongs
+/// to one call, and knows the keys under which that call's guards are kept.
 pub trait Guards {
-    /// The right to make one attempt. It is given back exactly once, in [`Guards::settle`]. Asks cooling, breaker and
-    /// concurrency limit, in this order.
+    /// Asks for the right to make one attempt: first the cooling, then the breaker, then the concurrency limit. The
+    /// permit is given back exactly once, in [`Guards::settle`].
     ///
     /// # Errors
-    /// The guard that said no.
+    /// The refusal of the guard that said no.
     fn admit(&mut self, endpoint: usize, now: Time) -> Result<Permit, Refusal>;
 
-    /// Waits in the queue of an endpoint whose limit said no, until the returned time at the latest. The wait ends in
-    /// [`Guards::take_turn`] or [`Guards::leave`].
+    /// Joins the queue of an endpoint whose limit said no. The returned time is the latest end of the wait. The wait
+    /// ends in [`Guards::take_turn`] or [`Guards::leave`].
     ///
     /// # Errors
-    /// There is no queue (`concurrency-limit`), or the queue is full (`queue-full`).
+    /// The endpoint has no queue (`concurrency-limit`), or its queue is full (`queue-full`).
     fn join(&mut self, endpoint: usize, now: Time) -> Result<(Ticket, Time), Refusal>;
 
-    /// Asks whether the turn has come, or the time is over.
+    /// Asks whether the ticket's turn has come, or its time is over.
     fn take_turn(&mut self, ticket: Ticket, now: Time) -> QueueTurn;
 
-    /// Gives up waiting.
+    /// Leaves the queue.
     fn leave(&mut self, ticket: Ticket, now: Time);
 
-    /// The attempt was answered "come back later". Returns when the first call passes there again, where its endpoint
-    /// cools now; until that time nothing is sent there.
+    /// The attempt was answered "come back later". If its endpoint cools now, returns when the first call passes there
+    /// again. Until that time nothing is sent there.
     fn overloaded(&mut self, permit: &Permit, told: Overload, now: Time) -> Option<Time>;
 
-    /// Why an endpoint would refuse the call now; `None` where it would not. Nothing is taken.
+    /// Why an endpoint would refuse the call now; `None` if it would not. No permit is taken.
     fn refuses(&mut self, endpoint: usize, now: Time) -> Option<Stopped>;
 
-    /// Gives a permit back with what its attempt said. A success after which the call ends earns for the budget. With
-    /// [`After::RepeatsHere`] the evidence is held back, and the returned pass is given in [`Guards::witness`] or not
-    /// at all.
+    /// Gives a permit back with what its attempt said. A success with which the call ends earns for the budget. With
+    /// [`After::RepeatsHere`] the evidence is held back, and the pass is returned. If the repeat does not reach the
+    /// same endpoint, that pass is given to [`Guards::witness`]; otherwise it is dropped.
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass>;
 
-    /// Gives evidence that was held back for a repeat which was then not sent.
+    /// Gives the breaker evidence that was held back for a repeat, because the repeat did not reach the endpoint.
     fn witness(&mut self, pass: HeldPass, report: &Report, now: Time);
 
-    /// Asks whether one more repeat can be afforded after a failure of this attempt, and pays for it. The repeat
-    /// `doubles` where the work may be done twice: after a slow failure, or at the same endpoint after any failure that
-    /// was not refused unprocessed.
+    /// Asks whether one more repeat can be afforded after a failure of this attempt, and pays for it. `doubles` says
+    /// that the work may be done twice. That is so after a slow failure, and for a repeat at the same endpoint unless
+    /// the attempt was refused unprocessed.
     ///
     /// # Errors
-    /// [`Stopped::Budget`], [`Stopped::Slow`] or [`Stopped::Breaker`].
+    /// [`Stopped::Budget`], [`Stopped::Slow`] or [`Stopped::Breaker`]: the repeat must not be made.
     fn pay(&mut self, permit: &Permit, doubles: bool, now: Time) -> Result<(), Stopped>;
 }

@@ -5,24 +5,25 @@ use crate::repeat::Repeat;
 use crate::report::Report;
 use crate::time::Time;
 
-/// What the driver knows of an ended attempt beside its ending.
+/// What the driver knows of an attempt that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// How it ended.
     pub ending: Ending,
     /// Whether the same bytes can be sent again.
     pub body_kept: bool,
-    /// It was lost with a connection that an earlier call had left, before a byte of its answer, or that connection's
-    /// GOAWAY did not cover it: the connection was stale. That says nothing of the load, so a repeat that the table
-    /// allows goes immediately, to the same endpoint on a fresh connection, and costs nothing. It cannot multiply: each
-    /// such connection has carried an answer before.
+    /// Whether the attempt was lost because its connection was stale. An earlier call had used this connection. Then
+    /// the connection broke before a byte of this attempt's answer, or its GOAWAY did not cover the request. That says
+    /// nothing of the load, so a repeat that the table allows goes immediately to the same endpoint on a fresh
+    /// connection, and costs no token. Such repeats cannot multiply, since each stale connection has carried an answer
+    /// before.
     pub stale: bool,
-    /// The answer's body is still under way.
+    /// Whether the answer's body is still under way.
     pub flowing: bool,
 }
 
 impl Ended {
-    /// An ending with nothing beside it: the same bytes can be sent again, and nothing is under way.
+    /// An ending about which nothing else is known: the same bytes can be sent again, and no body is under way.
     #[must_use]
     pub const fn of(ending: Ending) -> Ended {
         Ended { ending, body_kept: true, stale: false, flowing: false }
@@ -38,23 +39,24 @@ pub(super) enum Goes {
     On,
 }
 
-/// What is known of an attempt that ended without the result that was wanted.
+/// What is known of an attempt that ended without the wanted result.
 pub(super) struct Facts {
-    /// What the driver told.
+    /// What the driver reported.
     pub(super) ended: Ended,
-    /// What the rules make of it.
+    /// What the rules conclude from the ending.
     pub(super) verdict: Verdict,
-    /// What the repeat table says of that.
+    /// What the repeat table says of the verdict.
     pub(super) repeat: Repeat,
     /// What is told to the guards.
     pub(super) report: Report,
-    /// When the first call passes at its endpoint again, if the endpoint cools.
+    /// When the endpoint lets the first call pass again, if it cools.
     pub(super) back: Option<Time>,
 }
 
 impl Facts {
-    /// Whether it takes no token to move on to another endpoint. Nobody has this call's load if it was not sent, or if
-    /// the answer proves that it was not worked on; and an endpoint that cools is to lose its load.
+    /// Whether a move to another endpoint costs no token. It costs none if no endpoint has this call's load: the
+    /// request was not sent, or the answer proves that it was not worked on. It also costs none if the endpoint cools,
+    /// since load is to move away from it.
     pub(super) fn moves_free(&self) -> bool {
         match self.ended.ending {
             Ending::Unsent(_) => true,
@@ -67,7 +69,7 @@ impl Facts {
         }
     }
 
-    /// Whether the work may be done twice by a repeat, which `moves_on` to another endpoint or stays at this one.
+    /// Whether a repeat may do the work twice. `moves_on` says that the repeat goes to another endpoint.
     pub(super) fn doubles(&self, moves_on: bool) -> bool {
         self.report.is_slow_failure() || !(moves_on || self.verdict.is_unprocessed())
     }

@@ -7,14 +7,15 @@ use crate::cooling::CoolingSettings;
 use crate::ending::Rules;
 use crate::problem::{Problem, Wrong, show_time};
 
-/// The three timeouts of a call: each a field, and a method that changes it.
+/// The three timeouts of a call. For each there is a field, and a method that changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// DNS, TCP and TLS together. Default 3 s: a lost SYN is sent again after one second, and once more after three.
+    /// The time for DNS, TCP and TLS together. Default 3 s, because a lost SYN is sent again after one second, and once
+    /// more after three.
     pub connect: Duration,
     /// The longest time without progress in either direction. Default 10 s.
     pub read: Duration,
-    /// From the first attempt to the last byte of the answer. Default 30 s; `None` for endless streams.
+    /// The time from the first attempt to the last byte of the answer. Default 30 s; `None` for endless streams.
     pub total: Option<Duration>,
 }
 
@@ -41,13 +42,13 @@ impl Timeouts {
         Timeouts { read, ..self }
     }
 
-    /// Sets `total`; `None` is no end.
+    /// Sets `total`. With `None` a call has no total timeout.
     #[must_use]
     pub const fn total(self, total: Option<Duration>) -> Timeouts {
         Timeouts { total, ..self }
     }
 
-    /// What could never work.
+    /// Returns what could never work in these settings.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let times = [("connect", Some(self.connect)), ("read", Some(self.read)), ("total", self.total)];
@@ -73,27 +74,30 @@ pub struct Plan {
     pub rules: Rules,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// The number of attempts, the first included; in [`Plan::ATTEMPTS`]. Default [`Plan::DEFAULT_ATTEMPTS`].
+    /// The number of attempts, including the first. It must lie in [`Plan::ATTEMPTS`]. Default
+    /// [`Plan::DEFAULT_ATTEMPTS`].
     pub attempts: u32,
     /// How long to wait before a repeat.
     pub backoff: Backoff,
-    /// How many endpoints there are, in order of preference; at least 1.
+    /// The number of endpoints, at least 1. Their order is the order of preference.
     pub endpoints: usize,
-    /// A good answer that took longer counts as a failure, and so does an attempt that was cut after a longer wait.
-    /// Default: that of the breaker.
+    /// A good answer that took longer than this counts as a failure. So does an attempt that its caller gave up after a
+    /// longer wait. Default: the breaker's setting.
     pub slow_call: Option<Duration>,
-    /// A call without a total timeout waits at most this long for the time that an answer names. Default 60 s.
+    /// The longest time named by an answer for which a call without a total timeout waits. After a longer one the call
+    /// is not repeated at that endpoint. Default 60 s.
     pub after_max: Duration,
 }
 
 impl Plan {
-    /// How many attempts there may be. More than ten multiply the load on a provider that is failing, and help nobody.
+    /// The range of `attempts`. More than ten attempts multiply the load on a provider that is failing, and help
+    /// nobody.
     pub const ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=10;
-    /// Two attempts: the second gets nearly all that repeats can get. As measured, a third adds load and little
-    /// success.
+    /// Two attempts. In measurements, the second attempt brought nearly all the success that repeats can bring; a third
+    /// added load and little success.
     pub const DEFAULT_ATTEMPTS: u32 = 2;
 
-    /// The defaults, for rules and a number of endpoints.
+    /// The default plan for these rules and this number of endpoints.
     #[must_use]
     pub fn new(rules: Rules, endpoints: usize) -> Plan {
         Plan {

@@ -1,8 +1,8 @@
-//! A concurrency limit and the queue before it, joined: a call that ends hands its slot to the call that waits longest.
+//! A concurrency limit together with its queue: a call that ends hands its slot to the call that waits longest.
 //!
-//! The obvious way is to wake the next caller and to let it ask again. Then a newcomer slips in between, and the caller
-//! that waited longest waits for ever. Here a slot that comes free is taken immediately for the caller whose turn it
-//! is. That caller then collects it, or gives it back by leaving.
+//! The obvious way is to wake the next caller and let it ask again. But a new call may ask before it, so the caller
+//! that waited longest may wait for ever. Here a free slot is taken immediately for the caller whose turn it is. That
+//! caller then collects the slot, or gives it back by leaving.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(crate) enum LimitTurn {
     Yours(Slot),
     /// Not yet.
     Waits { until: Time },
-    /// It is not in the queue any more, or its time is over.
+    /// The caller is not in the queue any more, or its time is over.
     Over,
 }
 
@@ -26,7 +26,7 @@ pub(crate) enum LimitTurn {
 pub(crate) struct LimitGate {
     pub(crate) limit: Limit,
     queue: Queue,
-    /// Slots taken for callers whose turn came and who have not collected them yet.
+    /// Slots that were taken for callers whose turn came, but who have not collected them yet.
     called: BTreeMap<Waiter, Slot>,
 }
 
@@ -42,8 +42,8 @@ impl LimitGate {
         LimitGate { limit: Limit::new(limit), queue: Queue::new(queue), called: BTreeMap::new() }
     }
 
-    /// A slot immediately, or none. No call passes one that waits, except a breaker's probe, which comes once in
-    /// seconds.
+    /// Returns a slot immediately, or `None`. A new call never overtakes a call that waits. A breaker's probe does,
+    /// since there is only one of them in seconds.
     #[inline]
     pub(crate) fn admit(&mut self, probe: bool) -> Option<Slot> {
         if !probe && !self.queue.is_empty() {
@@ -54,7 +54,7 @@ impl LimitGate {
 
     /// Waits for a slot. The wait ends with [`LimitGate::take_turn`] or [`LimitGate::leave`].
     pub(crate) fn join(&mut self, now: Time) -> Result<(Waiter, Time), QueueFull> {
-        // Callers whose time is over will find out by themselves; their room in the queue is free.
+        // Callers whose time is over will notice that by themselves, but their room in the queue is free now.
         while self.queue.expired(now).is_some() {}
         self.queue.join(now)
     }
@@ -74,7 +74,7 @@ impl LimitGate {
         self.called.contains_key(&waiter)
     }
 
-    /// Gives up waiting, or the slot if the turn has come.
+    /// Leaves the queue. If the turn has come already, its slot is given back.
     pub(crate) fn leave(&mut self, waiter: Waiter) {
         self.queue.leave(waiter);
         if let Some(slot) = self.called.remove(&waiter) {
@@ -82,7 +82,7 @@ impl LimitGate {
         }
     }
 
-    /// Takes free slots for the callers whose turn it is, and tells who they are.
+    /// Takes free slots for the callers whose turn it is, and passes each of these callers to `tell`.
     #[inline]
     pub(crate) fn call(&mut self, now: Time, mut tell: impl FnMut(Waiter)) {
         while !self.queue.is_empty() && self.limit.has_room() {

@@ -1,13 +1,14 @@
 //! One guard for each key, up to a bound.
 //!
-//! A partner that fails in shards has one dead shard of ten, and one breaker before all of them turns a tenth of an
-//! outage into a whole one. So a guard may be kept for each value of a key that the call carries. The caller chooses
-//! the values, so their number must have a bound, and the keys past it need a guard, too. The obvious rule, to forget
-//! the oldest, forgets an open breaker as soon as somebody counts up a header. Here only a guard at rest is forgotten
-//! (nothing is in flight, nothing is refused), and first the one that was used longest ago. Where none is at rest, the
-//! new keys share one guard for all that are over the bound.
+//! Suppose that one of a partner's ten shards is dead. A single breaker for the whole partner would turn the loss of a
+//! tenth into the loss of everything. So a guard may be kept for each value of a key that calls carry. Callers choose
+//! the values, so the number of guards must have a bound, and the keys beyond it need a guard, too. The obvious rule is
+//! to forget the oldest guard. Then an open breaker is forgotten as soon as somebody sends many different keys. Here
+//! only an idle guard is forgotten (nothing is in flight, and it refuses nothing), beginning with the one that was used
+//! longest ago. If no idle guard is found, the new keys share one guard.
 //!
-//! A call without a key finds its guard without a look-up. With one it costs a search in an ordered map of bounded size.
+//! A call without a key finds its guard without a look-up. A call with a key needs a search in an ordered map of
+//! bounded size.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,26 +17,26 @@ use crate::time::Time;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
-/// The number of entries, beginning with the longest unused, among which one at rest is looked for. Those in use count
-/// as used now, so that the next newcomer looks at others.
+/// How many entries are searched for an idle one, beginning with the one that was used longest ago. An entry that is
+/// not idle counts as used now, so that the next search looks at others.
 const LOOKS: usize = 8;
 
 /// A guard that can be kept for each key.
 pub(crate) trait Kept {
-    /// A guard that has seen nothing, with the same settings and the same operator's word.
+    /// A new guard with the same settings and the same operator's word.
     fn alike(&self) -> Self;
-    /// Whether nothing is lost by forgetting it now.
+    /// Whether nothing is lost if this guard is forgotten now.
     fn at_rest(&self, now: Time) -> bool;
-    /// Becomes a guard that has seen nothing, like `model`. What is told of the time before that is no evidence.
+    /// Turns into a new guard like `model`. Reports of attempts from before are no evidence for it.
     fn renew(&mut self, model: &Self, now: Time);
 }
 
-/// Where a guard is kept. It stays valid while something of it is in flight.
+/// Where a guard is kept. The place stays valid while an attempt that uses this guard is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum KeyPlace {
     /// For calls without a key.
     Plain,
-    /// For calls whose key found no room.
+    /// For calls whose key found no room: the shared guard.
     Overflow,
     /// The entry of this number.
     Entry(u32),
@@ -45,11 +46,11 @@ pub(crate) enum KeyPlace {
 #[derive(Clone, Debug)]
 pub(crate) struct Keyed<G> {
     plain: G,
-    /// The guard of the keys over the bound, made when it is first needed.
+    /// The guard that the keys beyond the bound share. It is made when it is first needed.
     overflow: Option<Box<G>>,
     entries: Vec<Entry<G>>,
     by_key: BTreeMap<Arc<str>, u32>,
-    /// The ends of the list by last use.
+    /// The two ends of the list, which is ordered by last use.
     newest: u32,
     oldest: u32,
     most: u32,
@@ -65,7 +66,7 @@ struct Entry<G> {
 }
 
 impl<G: Kept> Keyed<G> {
-    /// `plain`, and up to `most` like it.
+    /// `plain`, and room for `most` further guards like it.
     pub(crate) fn new(plain: G, most: u32) -> Keyed<G> {
         Keyed {
             plain,
@@ -78,7 +79,7 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// The place of this key's guard, made where there is none yet.
+    /// Returns the place of this key's guard, and makes the guard if there is none yet.
     #[inline]
     pub(crate) fn place(&mut self, key: Option<&Arc<str>>, now: Time) -> KeyPlace {
         match key {
@@ -102,7 +103,7 @@ impl<G: Kept> Keyed<G> {
         KeyPlace::Entry(at)
     }
 
-    /// An entry for a new key, newest in the list.
+    /// Finds an entry for a new key and makes it the newest in the list; `None` if there is no room.
     fn room(&mut self, now: Time) -> Option<u32> {
         if (self.entries.len() as u32) < self.most {
             let at = self.entries.len() as u32;
@@ -132,7 +133,7 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// The guard of this key as it is; `None` where it has none yet.
+    /// The guard of this key as it is; `None` if the key has no guard of its own.
     pub(crate) fn found(&mut self, key: Option<&Arc<str>>) -> Option<&mut G> {
         match key {
             None => Some(&mut self.plain),
@@ -151,7 +152,7 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Something is in flight there, so the guard is not forgotten before [`Keyed::landed`].
+    /// Something that uses this guard is in flight now, so the guard is kept until [`Keyed::landed`].
     #[inline]
     pub(crate) fn took_off(&mut self, place: KeyPlace) {
         if let KeyPlace::Entry(at) = place {
@@ -167,7 +168,7 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Takes another bound. Keys that have a guard already keep it until they are replaced.
+    /// Takes a new bound. Keys that already have a guard keep it until they are replaced.
     pub(crate) fn bound(&mut self, most: u32) {
         self.most = most.min(NONE - 1);
     }
@@ -180,7 +181,7 @@ impl<G: Kept> Keyed<G> {
         self.overflow.as_deref_mut()
     }
 
-    /// Keys and their guards, those used last first.
+    /// Keys and their guards, the most recently used first.
     pub(crate) fn each_key(&mut self, mut tell: impl FnMut(&Arc<str>, &mut G)) {
         let mut at = self.newest;
         while at != NONE {
@@ -201,7 +202,7 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// How many keys have a guard of their own.
+    /// The number of keys that have a guard of their own.
     pub(crate) fn keys(&self) -> usize {
         self.by_key.len()
     }
@@ -243,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts its renewals; at rest where it is not held.
+    /// Counts how often it was renewed. It is idle unless it is held.
     #[derive(Clone, Debug)]
     struct Toy {
         held: bool,
@@ -329,7 +330,7 @@ mod tests {
     }
 
     proptest! {
-        /// The model: a list in the order of use, which is searched from its end.
+        /// The model is a list in the order of use, which is searched from its end.
         #[test]
         fn agrees_with_a_list(
             most in 1_u32..6,
@@ -358,7 +359,7 @@ mod tests {
                             list.insert(0, (name, false));
                             prop_assert!(place != KeyPlace::Overflow);
                         } else if let Some(resting) = list.iter().rposition(|(_, held)| !held) {
-                            // Held keys that were looked at on the way count as used; the one looked at last is the
+                            // Held keys that were looked at count as used. The one that was looked at last is the
                             // newest.
                             let after = list.split_off(resting + 1);
                             list.pop();

@@ -18,15 +18,15 @@ pub struct Permit {
     pub(super) slot: Slot,
 }
 
-/// A pass whose evidence is still to be given: its call repeats at the same endpoint, and only the last result there
-/// counts.
+/// A breaker's pass whose attempt has ended, but whose result the breaker has not been told. The call repeats at the
+/// same endpoint, and only its last result there counts.
 #[derive(Debug)]
 pub struct HeldPass {
     pub(super) at: At,
     pub(super) pass: Pass,
 }
 
-/// A slot of a limit, held while an answer's body is under way, with what its attempt will say of the load.
+/// A slot of a limit that is held while an answer's body is under way. It remembers what its attempt says of the load.
 #[derive(Debug)]
 #[must_use = "it is given back in `release`"]
 pub struct LimitSlot {
@@ -44,13 +44,13 @@ pub struct Ticket {
     pub(super) waiter: Waiter,
 }
 
-/// What is left of a settled permit.
+/// What is still to be given back after a permit was settled.
 #[derive(Debug)]
 #[must_use = "a slot is given back in `release`"]
 pub struct Remains {
-    /// Set where the call repeats at the same endpoint.
+    /// Set if the call repeats at the same endpoint.
     pub pass: Option<HeldPass>,
-    /// Set where an answer's body is still under way.
+    /// Set if an answer's body is still under way.
     pub slot: Option<LimitSlot>,
 }
 
@@ -69,11 +69,11 @@ pub enum QueueTurn {
     Yours(Permit),
     /// Its turn has not come. Ask again at this time at the latest.
     Waits(Ticket, Time),
-    /// Its time is over (`queue-timeout`), or the breaker opened meanwhile.
+    /// Its time is over (`queue-timeout`), or the breaker or the cooling refuses calls by now.
     Refused(Refusal),
 }
 
-/// An attempt under way, as it is known outside its call.
+/// An attempt in flight, as it is known outside its call.
 #[derive(Clone, Copy, Debug)]
 pub struct Underway {
     pub(super) at: At,
@@ -89,27 +89,26 @@ impl Permit {
         self.pass.is_probe()
     }
 
-    /// The attempt that this permit is for, begun at `began`.
+    /// The attempt that this permit is for. `began` is when it began.
     #[must_use]
     pub fn underway(&self, began: Time) -> Underway {
         Underway { at: self.at, probe: self.pass.is_probe(), began }
     }
 }
 
-/// The right to follow an attempt without its caller. It goes back in [`super::DependencyGuards::unfollow`].
+/// The right to follow an attempt without its caller. It is given back in [`super::DependencyGuards::unfollow`].
 #[derive(Debug)]
 #[must_use = "it is given back in `unfollow`"]
 pub struct Witness {
     pub(super) endpoint: u32,
     pub(super) breaker: KeyPlace,
     pub(super) patience: Duration,
-    /// A probe is followed whatever the bounds say, and does not count in them.
+    /// Whether the attempt counts towards the bounds on witnesses. A probe does not, since it is followed in any case.
     pub(super) counted: bool,
 }
 
 impl Witness {
-    /// How long the witness waits for progress, instead of the read timeout that was told. It is never longer than
-    /// that.
+    /// How long the witness waits for progress. This replaces the read timeout, and is never longer.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience

@@ -11,22 +11,23 @@ use crate::queue::QueueSettings;
 /// How the guards of one dependency decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuardSettings {
-    /// Each endpoint's breaker, or each key's.
+    /// The settings of each endpoint's breaker, and of the breakers of its keys.
     pub breaker: BreakerSettings,
-    /// Each endpoint's cooling; where breakers are kept for keys, each key's.
+    /// The settings of each endpoint's cooling. Each key with a breaker of its own has a cooling of its own, too.
     pub cooling: CoolingSettings,
-    /// Each endpoint's limit, or each key's.
+    /// The settings of each endpoint's limit, and of the limits of its keys.
     pub limit: LimitSettings,
-    /// The queue before each limit. Default: none.
+    /// The queue before each limit. Default: no queue.
     pub queue: QueueSettings,
-    /// The number of keys at an endpoint that have a breaker of their own; those beyond share one. Default 1024: a
+    /// The number of keys at one endpoint that have a breaker of their own; all further keys share one. Default 1024: a
     /// partner has tens of shards and hundreds of tenants, and a thousand breakers take about a megabyte.
     pub breaker_keys: u32,
-    /// The number of keys that have a limit of their own. Default 1024.
+    /// The number of keys at one endpoint that have a limit of their own; all further keys share one. Default 1024.
     pub limit_keys: u32,
     /// The dependency's retry budget.
     pub budget: BudgetSettings,
-    /// How many copies of this caller run. Default 1; above 100, slow failures are repeated only on evidence.
+    /// How many instances of this caller run. Default 1. With more than 100, slow failures are repeated only if the
+    /// window shows that failures are rare.
     pub instances: u32,
 }
 
@@ -45,13 +46,12 @@ impl Default for GuardSettings {
     }
 }
 
-/// The keys under which a call's breaker and limit are kept. Where the call has no such key, they are the endpoint's
-/// own.
+/// The keys under which a call's breaker and limit are kept. A call without a key uses the endpoint's own guard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
-    /// The breaker's.
+    /// The key of the breaker.
     pub breaker: Option<Arc<str>>,
-    /// The limit's.
+    /// The key of the limit.
     pub limit: Option<Arc<str>>,
 }
 

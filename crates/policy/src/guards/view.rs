@@ -23,17 +23,17 @@ pub struct EndpointGuards {
 /// A limit and its queue, as they can be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitSeen {
-    /// Whether anything is refused for it.
+    /// Whether the limit refuses attempts.
     pub enabled: bool,
-    /// The limit as it stands now.
+    /// The current limit.
     pub limit: u32,
-    /// The most it can be.
+    /// The greatest value of the limit.
     pub max: u32,
     /// Attempts in flight.
     pub in_flight: u32,
     /// Calls that wait for a slot.
     pub waiting: u32,
-    /// The most that may wait.
+    /// The most calls that may wait.
     pub queue: u32,
 }
 
@@ -52,7 +52,7 @@ impl EndpointGuards {
         &mut self.wards.plain().breaker
     }
 
-    /// How calls without a key cool; `None` where they do not.
+    /// How calls without a key cool; `None` if they do not.
     pub fn cooling(&mut self, now: Time) -> Option<CoolingSeen> {
         self.wards.plain().cooling.seen(now)
     }
@@ -62,13 +62,13 @@ impl EndpointGuards {
         &mut self.gates.plain().limit
     }
 
-    /// The limit and queue of calls without a key, as they stand.
+    /// The limit and the queue of calls without a key, as they are now.
     pub fn limit_seen(&mut self) -> LimitSeen {
         seen(self.gates.plain())
     }
 
-    /// The breakers of the keys and how they cool, those used last first. The last one, told as `None`, is the breaker
-    /// that the keys over the bound share.
+    /// Passes each key's breaker and cooling to `tell`, the most recently used first. The last one may have `None` as
+    /// its key: it is the breaker that the keys beyond the bound share.
     pub fn each_breaker(
         &mut self,
         now: Time,
@@ -80,7 +80,7 @@ impl EndpointGuards {
         }
     }
 
-    /// The limits of the keys, in the same way.
+    /// Passes the limits of the keys to `tell`, in the same way.
     pub fn each_limit(&mut self, mut tell: impl FnMut(Option<&Arc<str>>, LimitSeen)) {
         self.gates.each_key(|key, gate| tell(Some(key), seen(gate)));
         if let Some(shared) = self.gates.overflow() {
@@ -88,15 +88,15 @@ impl EndpointGuards {
         }
     }
 
-    /// How many keys have a breaker, and how many a limit, of their own.
+    /// The number of keys with a breaker of their own, and the number of keys with a limit of their own.
     #[must_use]
     pub fn keys(&self) -> (usize, usize) {
         (self.wards.keys(), self.gates.keys())
     }
 
-    /// Another guard said no, so the pass was not used.
+    /// Gives back a pass that was not used, because another guard said no.
     pub(super) fn unused(&mut self, breaker: KeyPlace, pass: Pass, now: Time) {
-        // What was not attempted opens nothing, so nothing is drawn.
+        // No attempt was made, so this opens nothing, and the draw is not used.
         let _unused = self.wards.at(breaker).breaker.settle(now, pass, Evidence::Nothing, || Draw::new(0));
     }
 
@@ -107,7 +107,7 @@ impl EndpointGuards {
             Some(BreakerState::Open | BreakerState::HalfOpen | BreakerState::ForcedOpen) | None => {}
         });
         if closed {
-            // What the limits learned from the last endings is about the time before.
+            // What the limits learned from the last endings tells only of the time before.
             self.gates.each(|_, gate| gate.limit.breaker_closed());
         }
     }

@@ -1,5 +1,5 @@
-//! What watches over one endpoint, or over one key of it: its breaker, its cooling, and the witnesses, which follow
-//! attempts to their end.
+//! What watches over one endpoint, or over one key of it: its breaker, its cooling and its witnesses. A witness follows
+//! an attempt to its end.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::time::Time;
 
-/// How many attempts at one endpoint, or of one key, are followed as witnesses at the same time. Two are what the breaker's
-/// rule of silence asks for.
+/// How many attempts at one endpoint, or of one key, are followed as witnesses at the same time. Two, because the
+/// breaker's rule of silence needs two slow failures.
 const WITNESSES: u32 = 2;
 
-/// A success tells that the endpoint does not hang, and tells it of the attempts that begin this soon after it, too.
-/// Thus a driver makes nearly all calls without the cost of letting an attempt go on alone. A hang is noticed this much
-/// later.
+/// A success shows that the endpoint does not hang. This also holds for attempts that begin up to this time after it.
+/// So a driver rarely has to let an attempt go on without its caller. The price is that a hang is noticed later by this
+/// time.
 pub const RECENT_SUCCESS: Duration = Duration::from_millis(100);
 
-/// A breaker, and what is remembered beside it.
+/// A breaker, and what belongs to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Ward {
     pub(crate) breaker: Breaker,
@@ -28,7 +28,7 @@ pub(crate) struct Ward {
     /// When the last success ended.
     last_success: Option<Time>,
     slowest: Slowest,
-    /// Witnesses under way.
+    /// The number of witnesses in flight.
     witnesses: u32,
 }
 
@@ -41,7 +41,7 @@ impl Ward {
         Ward { breaker, cooling, last_success: None, slowest: Slowest::default(), witnesses: 0 }
     }
 
-    /// Asks the cooling first: while that lasts nothing is sent, and no probe either.
+    /// Asks the cooling first, because nothing is sent while the endpoint cools, not even a probe.
     #[inline]
     pub(crate) fn admit(&mut self, now: Time) -> Result<Pass, Refusal> {
         if let Err(no) = self.cooling.admit(now) {
@@ -50,7 +50,7 @@ impl Ward {
         self.breaker.admit(now).map_err(|no| Refusal::until(Reason::BreakerOpen, no.until))
     }
 
-    /// Where the endpoint cools and the breaker is open, too, the refusal that ends later is given.
+    /// The refusal while the endpoint cools. If the breaker is open, too, the refusal that ends later is returned.
     #[cold]
     fn cools(&self, no: CoolingRefusal, now: Time) -> Refusal {
         let breaker = match self.breaker.state(now) {
@@ -92,11 +92,12 @@ impl Ward {
         self.slowest.saw(took, now);
     }
 
-    /// How long a witness waits whose read timeout is `read`: four fifths of it, but never less than twice the slowest
-    /// success that is remembered. When a hang begins, attempts from before it hold the places of the witnesses, and
-    /// those that follow begin late. With the shorter wait their evidence comes as early as that of patient callers.
-    /// Where nothing has succeeded yet, nobody knows how slow the endpoint may be, and a witness waits for the whole of
-    /// `read`.
+    /// How long a witness waits if its read timeout is `read`: four fifths of `read`, or twice the slowest success that
+    /// is remembered, if that is more; but never longer than `read`.
+    ///
+    /// When a hang begins, attempts from before it occupy the places for witnesses, so the next witnesses begin late.
+    /// With the shorter wait their evidence comes as early as that of patient callers. If nothing has succeeded yet,
+    /// nobody knows how slow the endpoint may be, and a witness waits for the whole of `read`.
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         match self.slowest.known() {
             Some(slowest) => (read / 5 * 4).max(slowest.saturating_mul(2)).min(read),
@@ -104,8 +105,9 @@ impl Ward {
         }
     }
 
-    /// Whether nobody would know yet if the endpoint hangs: no success has ended since `began` or shortly before it
-    /// ([`RECENT_SUCCESS`]), and not enough other witnesses wait already. Never where the breaker is turned off.
+    /// Whether a witness is needed to find out if the endpoint hangs. That is so if no success has ended since `began`
+    /// or shortly before it ([`RECENT_SUCCESS`]), and fewer than [`WITNESSES`] are under way. It is never so if the
+    /// breaker is turned off.
     pub(crate) fn needs_witness(&self, began: Time) -> bool {
         let asks = self.breaker.settings().enabled && self.witnesses < WITNESSES;
         asks && self.last_success.is_none_or(|ended| ended.saturating_add(RECENT_SUCCESS) < began)
