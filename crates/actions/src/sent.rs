@@ -44,10 +44,11 @@ impl Sent {
         Ok(())
     }
 
-    /// The key goes out in this header.
+    /// Sends the key in this header.
     ///
     /// # Errors
-    /// It is not a header, or one that carries credentials: those of the endpoint would take the place of the key.
+    /// If `name` is not a valid header name, or if it carries credentials. The credentials of the endpoint would then
+    /// replace the key.
     pub fn key_in(&mut self, name: &str) -> Result<(), Wrong> {
         self.key_header = Some(stored_header(name)?);
         Ok(())
