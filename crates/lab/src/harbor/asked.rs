@@ -90,20 +90,29 @@ struct Written {
     key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// The body as text. Bytes that are not UTF-8 are replaced, which also changes the body's fingerprint.
+    /// The body, if it is UTF-8.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     body: String,
+    /// The body, if it is not UTF-8. Replaced characters would make another request of it, which could even be a valid
+    /// one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    bytes: Vec<u8>,
 }
 
 impl From<Asked> for Written {
     fn from(asked: Asked) -> Written {
+        let (body, bytes) = match String::from_utf8(asked.body.into()) {
+            Ok(text) => (text, Vec::new()),
+            Err(other) => (String::new(), other.into_bytes()),
+        };
         Written {
             method: asked.method.to_string(),
             path: asked.path,
             query: asked.query,
             key: asked.key,
             id: asked.id,
-            body: String::from_utf8_lossy(&asked.body).into_owned(),
+            body,
+            bytes,
         }
     }
 }
@@ -113,7 +122,8 @@ impl TryFrom<Written> for Asked {
 
     fn try_from(line: Written) -> Result<Asked, Self::Error> {
         let target = (line.method.parse()?, line.path, line.query);
-        Ok(Asked::new(target, (line.key, line.id), line.body.into()))
+        let body = if line.bytes.is_empty() { line.body.into() } else { line.bytes.into() };
+        Ok(Asked::new(target, (line.key, line.id), body))
     }
 }
 
@@ -137,4 +147,20 @@ pub(super) fn percent_decoded(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_from_the_journal_as_it_was() {
+        for body in [&b"{\"amount\": 5}"[..], b"", b"{\"note\": \"\xff\"}"] {
+            let target = (Method::POST, "/v1/charges".to_owned(), String::new());
+            let asked = Asked::new(target, (Some("k".to_owned()), None), Bytes::from_static(body));
+            let line = serde_json::to_string(&asked).unwrap();
+            let read: Asked = serde_json::from_str(&line).unwrap();
+            assert_eq!((&read.body[..], read.fingerprint), (body, asked.fingerprint), "{line}");
+        }
+    }
 }
