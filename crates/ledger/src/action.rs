@@ -1,7 +1,7 @@
-//! What is recorded of an action, and how large it may be.
+//! The record of an action, and the limits on its size.
 //!
 //! Sizes are checked before anything is written. Otherwise a row could be too large for one of the databases or for an
-//! index. The error would then come inside the caller's transaction, at the worst moment.
+//! index, and the database would report that error only inside the caller's transaction.
 
 use std::fmt;
 
@@ -21,25 +21,25 @@ impl ActionId {
         ActionId(Uuid::now_v7())
     }
 
-    /// The id with these bits.
+    /// Makes an id from its 128 bits.
     #[must_use]
     pub const fn from_u128(bits: u128) -> ActionId {
         ActionId(Uuid::from_u128(bits))
     }
 
-    /// The bits of the id.
+    /// Returns the 128 bits of the id.
     #[must_use]
     pub const fn as_u128(self) -> u128 {
         self.0.as_u128()
     }
 
-    /// Reads an id as [`fmt::Display`] writes it.
+    /// Reads an id from the text that [`fmt::Display`] writes. Returns `None` if `text` is no UUID.
     #[must_use]
     pub fn parse(text: &str) -> Option<ActionId> {
         Uuid::try_parse(text).ok().map(ActionId)
     }
 
-    /// The lowest id that can be made at `at` or later.
+    /// Returns the lowest id that can be made at `at` or later.
     #[must_use]
     pub fn lowest_at(at: Stamp) -> ActionId {
         let millis = u128::try_from(at.as_micros().max(0) / 1000).unwrap_or(0);
@@ -75,7 +75,7 @@ pub struct NewAction {
 }
 
 impl NewAction {
-    /// An action that settles alone.
+    /// Describes an action that settles alone.
     #[must_use]
     pub fn new(
         dependency: impl Into<String>,
@@ -92,7 +92,8 @@ impl NewAction {
         }
     }
 
-    /// An action that settles together with others. All of them name the same scope, and `size` is their number.
+    /// Makes the action settle together with the other actions of the scope `name`. `size` is the number of all actions
+    /// in the scope; each of them must be recorded with this name and size.
     #[must_use]
     pub fn in_scope(mut self, name: impl Into<String>, size: u32) -> NewAction {
         self.scope = Some(Scope { name: name.into(), size });
@@ -100,21 +101,22 @@ impl NewAction {
     }
 }
 
-/// The bounds on the sizes of what is recorded. Begin with the defaults, and change what has to be different.
+/// The limits on the sizes of what is recorded. Begin with [`Sizes::default`], and change single fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sizes {
-    /// The most bytes of a key, and of a scope's name. Default 255: no provider takes more, and every index can hold
-    /// it.
+    /// The maximum number of bytes of a key, and of a scope's name. Default 255: no provider takes more, and every
+    /// index can hold a key of that length.
     pub key: usize,
-    /// The most bytes of a dependency's or an operation's name. Default 100.
+    /// The maximum number of bytes of a dependency's or an operation's name. Default 100.
     pub name: usize,
-    /// The most bytes of a request. Default 1 MiB, since the whole request is read and written with the row.
+    /// The maximum number of bytes of a request. Default 1 MiB, since the whole request is read and written with the
+    /// row.
     pub request: usize,
-    /// The most bytes of an answer that is kept. Default 256 KiB. Nothing is kept of a longer answer, since a part of
-    /// it could be read wrongly.
+    /// The maximum number of bytes of an answer that is kept. Default 256 KiB. Nothing is kept of a longer answer,
+    /// since a part of the answer could be read wrongly.
     pub answer: usize,
-    /// The most members of a scope. Default 64, since all members are locked together.
+    /// The maximum number of actions in a scope. Default 64, since all of them are locked together.
     pub scope: u32,
 }
 
@@ -125,7 +127,7 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    /// Checks that `new` is within the bounds. The error says what is too large, and how large it is.
+    /// Checks `new`. The error says which value is too large, or which name is empty or contains a control character.
     pub fn check(&self, new: &NewAction) -> Result<(), Misuse> {
         word("dependency", &new.dependency, self.name)?;
         word("operation", &new.operation, self.name)?;
@@ -155,7 +157,7 @@ fn word(what: &'static str, text: &str, most: usize) -> Result<(), Misuse> {
     Ok(())
 }
 
-/// An action as it stands in the ledger.
+/// An action as it is recorded in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
     /// The id of the action in the ledger.
@@ -177,7 +179,7 @@ pub struct Action {
 }
 
 impl Action {
-    /// The same action in another state.
+    /// Returns a copy of this action with another state.
     pub(crate) fn in_state(&self, state: State) -> Action {
         Action {
             id: self.id,
@@ -191,14 +193,14 @@ impl Action {
         }
     }
 
-    /// The key under which the cancel of the current generation is sent. A new generation has a new key, since a
-    /// provider may give the same answer to one key for ever.
+    /// Returns the key under which the cancel of the current generation is sent. Each generation has a new key, since a
+    /// provider may give one answer to a key for ever.
     #[must_use]
     pub fn cancel_key(&self) -> String {
         format!("{}:c:{}", self.key, self.state.cancel_gen)
     }
 
-    /// Whether `new` describes this action. If so, recording `new` again returns this action.
+    /// Returns whether `new` describes this action. If so, recording `new` again returns this action.
     #[must_use]
     pub fn is_of(&self, new: &NewAction) -> bool {
         self.dependency == new.dependency
@@ -212,9 +214,9 @@ impl Action {
 /// A line of the audit trail: who changed an action by hand, how, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// When, on the database's clock.
+    /// When the change was made, on the database's clock.
     pub at: Stamp,
-    /// The person, the name of a token, or the program that did it.
+    /// The person, the name of a token, or the program that made the change.
     pub who: String,
     /// What was done, in one word: `retry`, `resolve`, `observe`, `orphan`.
     pub what: String,
@@ -222,7 +224,7 @@ pub struct Mark {
     pub why: String,
 }
 
-/// An action with its attempts and with the changes made by hand.
+/// An action with its attempts and with the changes that were made by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Story {
     /// The action.

@@ -1,9 +1,9 @@
-//! The database's time, known without asking the database each time.
+//! Computes the database's current time without a question to the database each time.
 //!
-//! The workers' own clocks differ, so all of them use the database's clock. Asking the database before each decision
-//! would cost a round trip. The obvious short cut is the machine's own wall clock. But a worker whose clock is ahead
-//! would then believe that a quiet time is over while it still runs. So each answer that carries the database's time is
-//! kept together with two moments of the monotonic clock: before the question and after the answer. These give two
+//! All workers use the database's clock, since their own clocks differ. Asking the database before each decision would
+//! cost a round trip. The obvious short cut is the machine's own wall clock. But a worker whose clock is ahead would
+//! then believe that a quiet time is over while it still runs. So each answer that carries the database's time is kept
+//! together with two moments of the monotonic clock: before the question and after the answer. These moments give two
 //! bounds, and both are on the safe side:
 //!
 //! - [`DbClock::now`] counts from the moment at which the answer had *arrived*. It is never later than the database's
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::machine::Stamp;
 
-/// One answer of the database that carried its time.
+/// An answer of the database that carried its time, with the moments before the question and after the answer.
 #[derive(Clone, Copy, Debug)]
 pub struct DbClock {
     stamp: Stamp,
@@ -31,7 +31,7 @@ impl DbClock {
         DbClock { stamp, asked, heard: Instant::now() }
     }
 
-    /// The database's time at this moment, or an earlier time.
+    /// Returns the database's time at this moment, or an earlier time, but never a later one.
     #[must_use]
     pub fn now(&self) -> Stamp {
         self.now_at(Instant::now())
@@ -41,8 +41,8 @@ impl DbClock {
         self.stamp.saturating_add(instant.saturating_duration_since(self.heard))
     }
 
-    /// The moment at which the database's clock will show `stamp`, or an earlier moment, on this machine's monotonic
-    /// clock.
+    /// Returns the moment, on this machine's monotonic clock, at which the database's clock will show `stamp`. The
+    /// returned moment may be too early, but never too late.
     #[must_use]
     pub fn instant_of(&self, stamp: Stamp) -> Instant {
         let ahead = stamp.since(self.stamp);
@@ -54,7 +54,8 @@ impl DbClock {
         moved.unwrap_or(self.asked)
     }
 
-    /// How old the answer is. The older it is, the less exact it is, since the two clocks drift apart.
+    /// Returns the time since the answer came. The longer that time is, the less exact the computed times are, since
+    /// the two clocks drift apart.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.heard.elapsed()
@@ -74,7 +75,7 @@ mod tests {
         // least this time.
         let later = asked + Duration::from_millis(1040);
         assert_eq!(clock.now_at(later), Stamp::from_micros(2_000_000));
-        // And it shows two seconds one second after the question at the earliest.
+        // The clock shows two seconds at the earliest one second after the question.
         assert_eq!(clock.instant_of(Stamp::from_micros(2_000_000)), asked + Duration::from_secs(1));
         assert!(
             clock.now_at(clock.instant_of(Stamp::from_micros(2_000_000))) <= Stamp::from_micros(2_000_000)

@@ -1,8 +1,9 @@
-//! Executes what the machine plans for one row, until nothing more is to be done now.
+//! Works on one row: executes the machine's plan step by step, until nothing more is to be done now.
 //!
-//! Nothing is sent before the store has taken the write that records it. No database connection is held while the
-//! provider is asked. The provider's answer is kept in memory until it is written, however long the database is away,
-//! since it is stored nowhere else. If the row has changed meanwhile, the machine decides what the answer still means.
+//! Nothing is sent before the store has taken the write that records the request. No database connection is held during
+//! a request to the provider. The provider's answer is stored nowhere else, so it is kept in memory until it is
+//! written, however long the database cannot be reached. If the row has changed meanwhile, the machine decides what the
+//! answer means for the changed row.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,37 +23,37 @@ use crate::operation::{Operation, origin};
 use crate::remote::Delivery;
 use crate::store::{Change, Changed, Follow, Store};
 
-/// How long an answer of the database with its time is used. An older answer is replaced by a new one, since clocks
-/// drift.
+/// The maximum age of the database's last answer with its time. If that answer is older, the database is asked again,
+/// since clocks drift.
 const CLOCK_AGE: Duration = Duration::from_secs(5);
 
-/// The longest wait between two tries to write while the database is away.
+/// The longest wait between two tries to write while the database cannot be reached.
 const AWAY_CAP: Duration = Duration::from_secs(1);
 
-/// What became of a write.
+/// What the store did with a write.
 enum Taken {
-    /// It was taken; this is the action as it is now.
+    /// The write was taken; this is the action after the write.
     Yes(Box<Action>),
-    /// It was not taken, since the row had changed. This is the row as it is now; `None` if it is gone.
+    /// The write was not taken, since the row had changed. This is the row as it is now; `None` if the row is gone.
     No(Option<Box<Action>>),
-    /// The application's handler failed, so nothing was written. Here are the write and the reason.
+    /// The application's handler failed, so nothing was written. The fields are the write and the handler's error.
     HandlerFailed(Box<Write>, String),
-    /// The database refused the write each time that it was offered. The row stays as it is until its lease ends.
+    /// The database refused the write each time that it was offered. The row stays unchanged until its lease ends.
     Refused,
 }
 
-/// If the database refuses a change, the change is offered again this number of times.
+/// The number of times that a change is offered again after the database refused it.
 const OFFERS: u32 = 5;
 
 impl<S: Store> Inner<S> {
-    /// The database's time. It is asked again if the last answer is old.
+    /// Returns the database's time. The database is asked only if its last answer is older than [`CLOCK_AGE`].
     pub(crate) async fn time(&self) -> Result<DbClock, StoreError> {
         let clock = self.store.clock();
         if clock.age() < CLOCK_AGE { Ok(clock) } else { self.store.ask_time().await }
     }
 
-    /// Works on a row that this process has claimed. Returns the row as it is when nothing more is to be done now, or
-    /// when the row is no longer ours; `None` if the row is gone or a write was refused.
+    /// Works on a row that this process has claimed, until nothing more is to be done now or the row is no longer ours.
+    /// Returns the row as it then is, or `None` if the row is gone or a write was refused.
     pub(crate) async fn drive(&self, mut action: Action) -> Option<Action> {
         let Ok(operation) = self.operations.of(&action).cloned() else {
             return Some(self.lay_aside(action).await);
@@ -77,7 +78,8 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// As [`Inner::time`], but if the database is away, it waits until the database is back.
+    /// Returns the database's time as [`Inner::time`] does. If the database cannot be reached, this function waits
+    /// until it can.
     async fn patient_time(&self) -> DbClock {
         let mut tries = 0;
         loop {
@@ -97,8 +99,8 @@ impl<S: Store> Inner<S> {
         tokio::time::sleep(Draw::new(fastrand::u64(..)).share_of(bound)).await;
     }
 
-    /// Puts a row off for a minute, since its operation is not declared in this process. Another worker may know the
-    /// operation.
+    /// Releases a row whose operation is not declared in this process, and makes it due again in a minute. Another
+    /// worker may know the operation.
     async fn lay_aside(&self, action: Action) -> Action {
         tracing::warn!(action = %action.id, dependency = %action.dependency, operation = %action.operation,
             "an action of an operation that is not declared here is left for a minute");
@@ -117,7 +119,8 @@ impl<S: Store> Inner<S> {
         action
     }
 
-    /// Offers a write to the store. While the database is away, the write is offered again and again.
+    /// Offers a write to the store, and returns what the store did with the write. While the database cannot be
+    /// reached, the write is offered again and again.
     async fn offer(&self, action: &Action, write: Write, follow: Option<Follow<S::Connection>>) -> Taken {
         let mut tries = 0;
         let changed = action.in_state(write.to.clone());
@@ -152,7 +155,7 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// The application's handler, if this write ends the action.
+    /// Returns the application's handler, if this write ends the action as done, failed or cancelled.
     fn follow_of(&self, operation: &Operation<S>, write: &Write) -> Option<Follow<S::Connection>> {
         match write.to.end {
             Some(End::Done | End::Failed | End::Cancelled) => operation.follow.clone(),
@@ -160,7 +163,8 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Offers a write to the store, and returns the row as it is then.
+    /// Offers a write to the store. Returns the row as it is afterwards, or `None` if the row is gone or the write was
+    /// refused.
     async fn change(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
         let (follow, breaks_scope) = (self.follow_of(operation, &write), write.breaks_scope);
         match self.offer(&action, write, follow).await {
@@ -182,10 +186,11 @@ impl<S: Store> Inner<S> {
         action
     }
 
-    /// Is called when the handler failed, so that the write that ends the action was not taken. What was learned from
-    /// the provider is written without that end. The end is tried again later, without a bound on the tries: the
-    /// mistake is in the application, and correcting the program usually helps all rows at the same time. So the row
-    /// does not become `stuck`. Its `why` says what is wrong, and it is counted as failing.
+    /// Handles a failure of the application's handler. Because of the failure, the write that ends the action was not
+    /// taken. Now that write is made without the end, so that the provider's answer is kept. The end is tried again
+    /// later, as often as necessary: the mistake is in the application, and correcting the program usually helps all
+    /// rows at the same time. So the row does not become `stuck`; its `why` shows the handler's error, and it is
+    /// counted as failing.
     async fn without_handler(
         &self,
         operation: &Arc<Operation<S>>,
@@ -302,12 +307,14 @@ impl<S: Store> Inner<S> {
         self.tell(operation, action, Event::Confirmed(question, found, report)).await
     }
 
-    /// Nothing is kept of an answer that is too long, since a part of it could be read wrongly.
+    /// Returns the answer if it is short enough to be kept. Nothing is kept of a longer answer, since a part of the
+    /// answer could be read wrongly.
     fn kept(&self, answer: Option<Vec<u8>>) -> Option<Vec<u8>> {
         answer.filter(|answer| answer.len() <= self.sizes.answer)
     }
 
-    /// Writes what an event means. If the row has changed, the machine is asked again.
+    /// Writes the change that follows from an event. If the row has changed, the machine decides again for the changed
+    /// row. Returns the row after the write, or `None` if the row is gone or the write was refused.
     async fn tell(&self, operation: &Arc<Operation<S>>, mut action: Action, event: Event) -> Option<Action> {
         let mut tries = 0;
         loop {
@@ -365,7 +372,8 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// A handler that calls the handler of each action's own operation.
+    /// Returns a handler that calls, for each action, the handler of that action's operation. Returns `None` if no
+    /// operation has a handler.
     fn follow_any(&self) -> Option<Follow<S::Connection>> {
         if !self.operations.any_follows() {
             return None;
@@ -379,7 +387,7 @@ impl<S: Store> Inner<S> {
         }))
     }
 
-    /// Cancels the other members of a broken scope. A member that is missed is cancelled when its worker tries to
+    /// Cancels the other members of a broken scope. If one is missed here, its own worker cancels it when it tries to
     /// settle the scope.
     async fn break_scope(&self, action: &Action) {
         let Some(scope) = &action.scope else { return };
@@ -403,8 +411,8 @@ impl<S: Store> Inner<S> {
     }
 }
 
-/// Sets the time to settle if it is missing. It is missing in an action that was recorded by plain SQL, since SQL does
-/// not know the rules of the operation.
+/// Returns the write that sets the time to settle, if that time is missing. It is missing in an action that was
+/// recorded by plain SQL, since SQL does not know the rules of the operation.
 fn with_deadline(action: &Action, rules: &Rules) -> Option<Write> {
     match (rules.settle, action.state.settle_by, action.state.end) {
         (SettleBy::Explicit(within), None, None) if action.state.goal == Goal::Perform => {
@@ -421,7 +429,7 @@ fn said(detail: &str) -> Report {
     Report { status: None, detail: Some(detail.to_owned()), retry_after: None }
 }
 
-/// Whether this action has an outcome for its caller: an end, or an effect that the caller has to settle.
+/// Returns whether this action has an outcome for its caller: an end, or an effect that the caller has to settle.
 pub(crate) fn has_outcome(state: &State) -> bool {
     let waits_for_caller = state.known == crate::machine::Known::Applied
         && state.goal == crate::machine::Goal::Perform
@@ -429,7 +437,7 @@ pub(crate) fn has_outcome(state: &State) -> bool {
     state.end.is_some() || waits_for_caller
 }
 
-/// How long it takes from now until the database's clock shows `stamp`, or a shorter time.
+/// Returns the time from now until the database's clock shows `stamp`, or a shorter time.
 pub(crate) fn until(clock: &DbClock, stamp: Stamp) -> Duration {
     clock.instant_of(stamp).saturating_duration_since(Instant::now())
 }

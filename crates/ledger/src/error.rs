@@ -1,20 +1,20 @@
-//! The errors of the ledger have three types. A refusal is the ledger's own "no", a store's error comes from the
-//! database, and a misuse is a mistake of the caller.
+//! The three types of errors of the ledger: a [`Refusal`] is the ledger's own "no", a [`StoreError`] comes from the
+//! database, and a [`Misuse`] is a mistake of the caller.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// The ledger said no. If this happens in a transaction, the transaction has to roll back.
+/// The reason why the ledger refused. If the ledger refuses in a transaction, that transaction has to roll back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The key was recorded before, with another request.
+    /// The key is already recorded with another request.
     KeyConflict,
     /// The action is being cancelled, or was cancelled, since its deadline had passed or somebody asked for it.
     TooLate,
-    /// It is not known yet whether the action took effect.
+    /// It is not yet known whether the action took effect.
     NotKnown,
-    /// The action did not take effect, and will not.
+    /// The action did not take effect, and never will.
     Failed,
     /// The action is settled. It can be cancelled only in a transaction that also takes the business row back.
     Settled,
@@ -22,12 +22,12 @@ pub enum Refusal {
     NotFound,
     /// Only a stuck action can be retried or resolved.
     NotStuck,
-    /// Other writers changed the action again and again, so that this change could not be written.
+    /// Other writers changed the action so often that this change could not be written. Try again.
     InProgress,
 }
 
 impl Refusal {
-    /// The word for this refusal.
+    /// Returns the word for this refusal.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,45 +53,45 @@ impl fmt::Display for Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// Something is larger than allowed.
+    /// A value is larger than allowed.
     TooLarge {
-        /// What is too large.
+        /// The name of the value that is too large.
         what: &'static str,
         /// Its size in bytes.
         bytes: usize,
-        /// The most bytes that are allowed.
+        /// The maximum number of bytes that is allowed.
         most: usize,
     },
-    /// A name must not be empty.
+    /// A name is empty.
     Empty {
-        /// Which name.
+        /// The kind of name, such as `key`.
         what: &'static str,
     },
-    /// A name must not contain a control character.
+    /// A name contains a control character.
     ControlCharacter {
-        /// Which name.
+        /// The kind of name, such as `key`.
         what: &'static str,
     },
-    /// A scope has no members, or more members than allowed.
+    /// The size of a scope is zero, or larger than allowed.
     ScopeSize {
-        /// Its size.
+        /// The size of the scope.
         size: u32,
-        /// The most members that it may have.
+        /// The maximum number of actions in a scope.
         most: u32,
     },
-    /// The scope was recorded before, with another size.
+    /// The scope is already recorded with another size.
     ScopeChanged {
         /// The size with which the scope was recorded.
         size: u32,
     },
-    /// No such operation was declared.
+    /// The operation was not declared when the ledger was built.
     UnknownOperation {
-        /// The dependency.
+        /// The name of the dependency.
         dependency: String,
-        /// The operation.
+        /// The name of the operation.
         operation: String,
     },
-    /// A setting contradicts another one.
+    /// A setting contradicts another one. The value says which.
     Setting(String),
 }
 
@@ -118,20 +118,21 @@ impl StdError for Misuse {}
 /// What an error of the database means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trouble {
-    /// The database could not be reached, or the connection was lost in the middle. It is not known whether the write
-    /// was made, so read the row before writing again.
+    /// The database could not be reached, or the connection was lost during the statement. It is not known whether the
+    /// write was made, so read the row before writing again.
     Away,
     /// Another transaction holds the row. Nothing was changed. A later try may succeed.
     Busy,
-    /// The database refused the transaction in favour of another one (40001, 40P01). Nothing was changed; run it again.
+    /// The database refused the transaction in favour of another one (40001, 40P01). Nothing was changed. Run the
+    /// transaction again.
     Again,
-    /// The database refused. Nothing was changed, and the same statement will be refused again.
+    /// The database refused the statement. Nothing was changed, and the database would refuse the statement again.
     Refused,
-    /// The row or the schema was written by another version of the program.
+    /// The row or the schema was written by another version of the program, so this version cannot read it.
     Foreign,
 }
 
-/// The database failed or refused.
+/// An error of the database: it failed, could not be reached, or refused.
 #[derive(Debug)]
 pub struct StoreError {
     trouble: Trouble,
@@ -139,19 +140,19 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// Makes an error with this meaning, from the error that caused it.
+    /// Makes an error with the meaning `trouble`, from the error that caused it.
     #[must_use]
     pub fn new(trouble: Trouble, source: impl Into<Box<dyn StdError + Send + Sync>>) -> StoreError {
         StoreError { trouble, source: source.into() }
     }
 
-    /// What the error means for the caller.
+    /// Returns what the error means for the caller.
     #[must_use]
     pub fn trouble(&self) -> Trouble {
         self.trouble
     }
 
-    /// The same error once more. It is used when one statement carried the writes of several callers.
+    /// Returns a copy of this error. If one statement carried the writes of several callers, each of them gets a copy.
     #[must_use]
     pub fn repeated(&self) -> StoreError {
         StoreError::new(self.trouble, self.source.to_string())
@@ -177,22 +178,22 @@ impl StdError for StoreError {
     }
 }
 
-/// Why the ledger did not do what it was asked for.
+/// The reason why a call to the ledger failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The ledger refused.
+    /// The ledger refused for this reason.
     Refused(Refusal),
     /// The caller made a mistake.
     Misused(Misuse),
-    /// The database failed.
+    /// The database failed or refused.
     Store(StoreError),
     /// A handler of the application failed, and its transaction was rolled back.
     Handler(Box<dyn StdError + Send + Sync>),
 }
 
 impl Error {
-    /// The refusal, if the ledger itself refused. `None` for every other error.
+    /// Returns the reason, if the ledger itself refused, and `None` for every other error.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
@@ -201,7 +202,8 @@ impl Error {
         }
     }
 
-    /// What the error means for the caller, if it comes from the database. `None` for every other error.
+    /// Returns what the error means for the caller, if the error comes from the database, and `None` for every other
+    /// error.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         match self {

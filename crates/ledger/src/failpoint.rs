@@ -1,11 +1,13 @@
 //! Named points at which a test can end the process or stop a task.
 //!
-//! They exist only with the feature `testing`; without it a point does nothing. `SEAWALL_FAILPOINTS` says what happens
-//! at which point, such as `after-attempt=abort` or `after-answer=hold`; several settings are separated by `;`. `abort`
-//! ends the process immediately, as `kill -9` does. `hold` stops the task for ever, so that a test can kill the process
-//! while the task is at this point. `NAME=abort@3` takes effect only when the point is reached for the third time.
+//! Failpoints work only with the feature `testing`; without that feature, passing a point does nothing. The environment
+//! variable `SEAWALL_FAILPOINTS` says what happens at which point, such as `after-attempt=abort` or
+//! `after-answer=hold`; several settings are separated by `;`. `abort` ends the process immediately, as `kill -9` does.
+//! `hold` stops the task for ever, so that a test can kill the process while the task is at this point. `NAME=abort@3`
+//! takes effect only when the point is reached for the third time.
 
-/// Ends the process or stops the task, if a test has asked for it at this point.
+/// Does nothing. With the feature `testing`, this function ends the process or stops the task if a test has asked for
+/// that.
 #[cfg(not(feature = "testing"))]
 #[inline(always)]
 pub(crate) async fn point(_: &str) {}
@@ -26,7 +28,7 @@ mod armed {
 
     struct Point {
         what: What,
-        /// Which time the point takes effect, counted from 1; 0 means every time.
+        /// The pass at which the point takes effect, counted from 1; 0 means at every pass.
         at: u64,
         passed: AtomicU64,
     }

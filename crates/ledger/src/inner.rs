@@ -1,4 +1,4 @@
-//! What all handles of one ledger share.
+//! The data that all handles of one ledger share.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(crate) struct Inner<S: Store> {
 }
 
 /// Wakes the tasks that wait for a row, by a hash of the row's id. Several rows share one of the 64 entries, so a task
-/// is sometimes woken for another row. It then reads its row once more.
+/// is sometimes woken by a write of another row. The task then reads its own row once more and waits again.
 pub(crate) struct Changes([Notify; 64]);
 
 impl Default for Changes {

@@ -25,7 +25,8 @@ use crate::machine::{self, Owner, State};
 use crate::operation::{Operation, Operations};
 use crate::store::{Counts, Filter, Insert, Recorded, Store};
 
-/// The actions in one store, and the operations that they belong to. A clone is another handle to the same ledger.
+/// The ledger: the actions in one store, and the operations that they belong to. A clone is another handle to one
+/// ledger.
 pub struct Ledger<S: Store> {
     pub(crate) inner: Arc<Inner<S>>,
 }
@@ -36,7 +37,7 @@ impl<S: Store> Clone for Ledger<S> {
     }
 }
 
-/// Builds a [`Ledger`]: takes its store, its operations and its limits on sizes.
+/// Builds a [`Ledger`] from its store, its operations and its limits on sizes.
 pub struct LedgerBuilder<S: Store> {
     store: S,
     operations: Vec<Operation<S>>,
@@ -44,14 +45,15 @@ pub struct LedgerBuilder<S: Store> {
 }
 
 impl<S: Store> LedgerBuilder<S> {
-    /// Declares an operation. Each operation is declared once.
+    /// Declares an operation. Declare each operation once; [`LedgerBuilder::build`] fails if an operation is declared
+    /// twice.
     #[must_use]
     pub fn operation(mut self, operation: impl Into<Operation<S>>) -> LedgerBuilder<S> {
         self.operations.push(operation.into());
         self
     }
 
-    /// Sets the bounds on the sizes of keys, names, requests and answers.
+    /// Sets the limits on the sizes of keys, names, requests and answers. Default [`Sizes::default`].
     #[must_use]
     pub fn sizes(mut self, sizes: Sizes) -> LedgerBuilder<S> {
         self.sizes = sizes;
@@ -80,7 +82,7 @@ impl<S: Store> LedgerBuilder<S> {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Begins a ledger on a store.
+    /// Begins to build a ledger that keeps its actions in `store`.
     #[must_use]
     pub fn builder(store: S) -> LedgerBuilder<S> {
         LedgerBuilder { store, operations: Vec::new(), sizes: Sizes::default() }
@@ -95,26 +97,27 @@ impl<S: Store> Ledger<S> {
         self.inner.operations.get(dependency, operation).map(drop)
     }
 
-    /// The store that holds the actions.
+    /// Returns the store that holds the actions.
     #[must_use]
     pub fn store(&self) -> &S {
         &self.inner.store
     }
 
-    /// The random id of this process, as it is written into the rows that the process works on.
+    /// Returns the random id of this process. The process writes it into each row that it claims.
     #[must_use]
     pub fn owner(&self) -> Owner {
         self.inner.owner
     }
 
     /// Records an action in the caller's transaction: the action exists if and only if that transaction commits. After
-    /// the commit, a worker makes the call, or the first caller of [`Ledger::run`]. If the same key and request were
-    /// recorded before, the existing action is returned.
+    /// the commit, a worker makes the call, unless [`Ledger::run`] is called first. If the key is already recorded with
+    /// this request, the existing action is returned.
     ///
     /// # Errors
     ///
-    /// [`Refusal::KeyConflict`] if the key was recorded with another request, a misuse if something is too large or not
-    /// declared, or an error of the store. After any of them the transaction has to roll back.
+    /// [`Refusal::KeyConflict`] if the key is already recorded with another request, a misuse if a value is too large
+    /// or the operation is not declared, or an error of the store. After each of these errors the transaction has to
+    /// roll back.
     pub async fn record_in(&self, conn: &mut S::Connection, new: &NewAction) -> Result<Action, Error> {
         let now = self.inner.time().await?.now();
         let operation = self.inner.checked(new)?;
@@ -126,8 +129,9 @@ impl<S: Store> Ledger<S> {
         same(new, action, recorded).map(|(action, _)| action)
     }
 
-    /// As [`Ledger::record_in`], for a caller that will use [`Ledger::run`] directly after the commit. The action is
-    /// leased to this process: until the lease ends no worker takes it, and [`Ledger::run`] needs no claim.
+    /// Records an action as [`Ledger::record_in`] does, for a caller that calls [`Ledger::run`] directly after the
+    /// commit. The action is leased to this process: no worker takes it until the lease ends, and [`Ledger::run`] needs
+    /// no claim.
     ///
     /// # Errors
     ///
@@ -158,8 +162,8 @@ impl<S: Store> Ledger<S> {
         Ok(action)
     }
 
-    /// Records an action in a transaction of the ledger's own, and leases it to the caller. The caller then makes the
-    /// call with [`Ledger::run`], and settles the action in a transaction of its own.
+    /// Records an action in a transaction of the ledger's own, and leases the action to the caller. The caller then
+    /// makes the call with [`Ledger::run`], and settles the action in the caller's own transaction.
     ///
     /// # Errors
     ///
@@ -172,16 +176,17 @@ impl<S: Store> Ledger<S> {
         self.inner.insert(new, action, None).await.map(|(action, _)| action)
     }
 
-    /// Records an action together with its first attempt, sends the attempt, and writes how it ended. This takes two
-    /// commits. If the same key and request were recorded before, no second action is made: the call waits until the
-    /// existing action has an outcome, but no longer than the time of one attempt, and returns the action.
+    /// Records an action together with its first attempt, sends the attempt, and writes how the attempt ended. This
+    /// takes two commits. If the key is already recorded with this request, no second action is made. Instead, this
+    /// function waits until the existing action has an outcome, but no longer than the time of one attempt, and returns
+    /// the existing action.
     ///
-    /// Dropping the future does not stop what has begun.
+    /// Dropping the future does not stop an attempt that has begun.
     ///
     /// # Errors
     ///
-    /// As [`Ledger::record_in`]. A failed call to the provider is no error: the state of the returned action says what
-    /// is known.
+    /// The errors of [`Ledger::record_in`]. A failed request to the provider is no error: the state of the returned
+    /// action says what is known.
     pub async fn perform(&self, new: &NewAction) -> Result<Action, Error> {
         let now = self.inner.time().await?.now();
         let operation = self.inner.checked(new)?.clone();
@@ -207,21 +212,23 @@ impl<S: Store> Ledger<S> {
         self.inner.driven(id, driven).await
     }
 
-    /// Works on an action until it has an outcome, or until the time of one attempt is over. No database connection is
-    /// held during the call to the provider.
+    /// Works on an action until the action has an outcome, or until the time of one attempt is over. Returns the action
+    /// as it then is. No database connection is held during the call to the provider.
     ///
-    /// Dropping the future does not stop what has begun. An action that has no outcome yet is left to a worker.
+    /// Dropping the future does not stop an attempt that has begun. If the action has no outcome yet, a worker goes on
+    /// with it.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`] if there is no such action, or an error of the store.
+    /// [`Refusal::NotFound`] if there is no such action, a misuse if its operation is not declared, or an error of the
+    /// store.
     pub async fn run(&self, id: ActionId) -> Result<Action, Error> {
         let action = self.load(id).await?;
         let patience = self.inner.operations.of(&action).map(|operation| operation.rules.attempt)?;
         self.go_on(action, patience).await
     }
 
-    /// As [`Ledger::run`], for at most `within`.
+    /// Works on an action as [`Ledger::run`] does, but for at most the time `within`.
     ///
     /// # Errors
     ///
@@ -239,7 +246,8 @@ impl<S: Store> Ledger<S> {
             if has_outcome(&action.state) {
                 return Ok(action);
             }
-            // Registered before the row is read again, so that no later write of this process is missed.
+            // The task registers for changes before it reads the row again, so that it misses no later write of this
+            // process.
             let changed = inner.changes.of(id).notified();
             if let Some(mine) = inner.take_up(&action).await? {
                 let inner = inner.clone();
@@ -250,7 +258,8 @@ impl<S: Store> Ledger<S> {
             }
             let now = inner.time().await?;
             let due = action.state.due_at().map_or(Duration::ZERO, |due| crate::drive::until(&now, due));
-            // Another process may write the row without telling this one, so it is read again from time to time.
+            // Another process may write the row, and this process gets no notice of that. So the row is read again from
+            // time to time.
             let pause = due.clamp(Duration::from_millis(20), Duration::from_millis(500));
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -261,7 +270,7 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    /// The action with this id.
+    /// Loads the action with this id.
     ///
     /// # Errors
     ///
@@ -270,7 +279,7 @@ impl<S: Store> Ledger<S> {
         self.inner.store.load(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// The action of this dependency with this key.
+    /// Finds the action of this dependency with this key.
     ///
     /// # Errors
     ///
@@ -279,7 +288,7 @@ impl<S: Store> Ledger<S> {
         self.inner.store.find(dependency, key).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// One action with its attempts and with the changes that people made by hand.
+    /// Loads one action with its attempts and with the changes that people made by hand.
     ///
     /// # Errors
     ///
@@ -288,8 +297,8 @@ impl<S: Store> Ledger<S> {
         self.inner.store.story(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// Actions in the order of their recording, one page at a time. To get the next page, set [`Filter::after`] to the
-    /// id of the last action of this page.
+    /// Lists the actions that match the filter, in the order of their recording, one page at a time. To get the next
+    /// page, set [`Filter::after`] to the id of the last action of this page.
     ///
     /// # Errors
     ///
@@ -298,8 +307,8 @@ impl<S: Store> Ledger<S> {
         Ok(self.inner.store.list(filter).await?)
     }
 
-    /// The number of a dependency's actions in each [`Standing`](crate::store::Standing). At most
-    /// [`COUNTED`](crate::store::COUNTED) rows are counted.
+    /// Counts a dependency's open actions and its stuck actions. Of each of the two, at most
+    /// [`COUNTED`](crate::store::COUNTED) are counted.
     ///
     /// # Errors
     ///
@@ -328,7 +337,8 @@ impl<S: Store> Inner<S> {
         same(new, action, recorded)
     }
 
-    /// Claims a row, if it is due or leased to us already.
+    /// Returns the row if it is leased to this process and has no attempt under way. Otherwise claims the row, if it is
+    /// due. Returns `None` if the row can be neither used nor claimed.
     async fn take_up(&self, action: &Action) -> Result<Option<Action>, StoreError> {
         let clock = self.time().await?;
         let now = clock.now();
@@ -370,7 +380,7 @@ fn new_action(new: &NewAction, state: State, now: machine::Stamp) -> Action {
     }
 }
 
-/// The recorded action, and whether it is new.
+/// Returns the recorded action, and whether it is new. Fails if the key is already recorded with another request.
 fn same(new: &NewAction, action: Action, recorded: Recorded) -> Result<(Action, bool), Error> {
     match recorded {
         Recorded::New => Ok((action, true)),

@@ -1,4 +1,4 @@
-//! What is declared of each operation: its rules, how its provider is reached, and what the application does when an
+//! The declaration of each operation: its rules, how its provider is reached, and what the application does when an
 //! action ends.
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use crate::machine::{Origin, Rules};
 use crate::remote::Remote;
 use crate::store::{Boxed, Follow, Store};
 
-/// One operation of one dependency.
+/// The declaration of one operation of one dependency.
 pub struct Operation<S: Store> {
     pub(crate) dependency: String,
     pub(crate) name: String,
@@ -32,7 +32,7 @@ impl<S: Store> Clone for Operation<S> {
 }
 
 impl<S: Store> Operation<S> {
-    /// An operation of a dependency, with its rules and the way to its provider.
+    /// Declares an operation of a dependency, with its rules and the remote that reaches its provider.
     #[must_use]
     pub fn new(
         dependency: impl Into<String>,
@@ -43,13 +43,13 @@ impl<S: Store> Operation<S> {
         Operation { dependency: dependency.into(), name: name.into(), rules, remote, follow: None }
     }
 
-    /// Sets a handler. The ledger runs it when an action ends as done, failed or cancelled; `action.state.end` says
-    /// which. The handler runs in the transaction that writes this end, so both are committed or neither is. If the
-    /// handler fails, it is run again later.
+    /// Sets a handler. The ledger runs the handler when an action ends as done, failed or cancelled; `action.state.end`
+    /// says which. The handler runs in the transaction that writes this end, so both are committed or neither is. If
+    /// the handler fails, it is run again later.
     ///
-    /// The handler runs only for ends that the ledger writes by itself. A caller that settles or cancels in its own
-    /// transaction does its own work there. The handler must not make calls to other systems, since the row is locked
-    /// while it runs.
+    /// The handler runs only for ends that the ledger writes by itself. If a caller settles or cancels in its own
+    /// transaction, the caller does its own work in that transaction. The handler must not make calls to other systems,
+    /// since the row is locked while the handler runs.
     #[must_use]
     pub fn on_settled<F>(mut self, handler: F) -> Operation<S>
     where
@@ -80,7 +80,7 @@ impl<S: Store> Operation<S> {
     }
 }
 
-/// All operations, by dependency and name.
+/// All declared operations, by dependency and name.
 pub(crate) struct Operations<S: Store> {
     by_dependency: HashMap<String, HashMap<String, Arc<Operation<S>>>>,
 }
@@ -113,7 +113,7 @@ impl<S: Store> Operations<S> {
         self.by_dependency.keys().map(String::as_str)
     }
 
-    /// The longest lease of all operations of this dependency.
+    /// Returns the longest lease of all operations of this dependency; 2 min if it has no operations.
     pub(crate) fn lease(&self, dependency: &str) -> std::time::Duration {
         let names = self.by_dependency.get(dependency);
         let leases = names.into_iter().flat_map(HashMap::values).map(|operation| operation.rules.lease);
@@ -125,7 +125,7 @@ impl<S: Store> Operations<S> {
     }
 }
 
-/// What the machine must know of a row beside its state.
+/// Returns what the machine must know of a row besides its state.
 pub(crate) fn origin(action: &Action) -> Origin {
     Origin { created: action.created_at, scoped: action.scope.is_some() }
 }

@@ -1,7 +1,7 @@
 //! The provider, as the ledger sees it.
 //!
-//! The ledger does not speak HTTP. It tells a [`Remote`] what is wanted and until when, and the remote returns one of a
-//! few answers.
+//! The ledger does not speak HTTP. It calls a [`Remote`] with an action and a deadline, and the remote returns one of a
+//! few outcomes.
 
 use std::time::Instant;
 
@@ -10,28 +10,28 @@ use crate::machine::{Found, Performed, Report, Undone};
 use crate::reconcile::{ListAsk, NoPage, Page};
 use crate::store::Boxed;
 
-/// What a remote is handed for one request.
+/// What a remote receives for one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {
-    /// The action as it is in the ledger after the attempt was recorded. Its `request` is sent unchanged under its
-    /// `key`; a cancel is sent under its [`Action::cancel_key`]. Its `state.answer` is the provider's answer from which
-    /// the effect became known to be applied.
+    /// The action as it is in the ledger after the attempt was recorded. A perform sends its `request` unchanged under
+    /// its `key`; a cancel is sent under its [`Action::cancel_key`]. Its `state.answer` is the provider's answer from
+    /// which the effect became known to be applied.
     pub action: &'a Action,
-    /// The number of the line in the attempt log.
+    /// The number of the attempt's line in the attempt log.
     pub number: u32,
-    /// At this moment and later, no byte is sent and no answer is waited for.
+    /// The moment from which on no byte is sent and no answer is waited for.
     pub deadline: Instant,
 }
 
 impl Delivery<'_> {
-    /// Whether the deadline is still ahead. Check this directly before the first byte is sent.
+    /// Returns whether the deadline is still ahead. Check this directly before the first byte is sent.
     #[must_use]
     pub fn may_send(&self) -> bool {
         Instant::now() < self.deadline
     }
 }
 
-/// How the provider of one or more operations is reached.
+/// The way to the provider of one or more operations.
 ///
 /// The ledger's promises are kept only if each implementation guarantees the following:
 ///
@@ -48,17 +48,17 @@ impl Delivery<'_> {
 ///
 /// No database connection is held while a method runs.
 pub trait Remote: Send + Sync + 'static {
-    /// Performs the action.
+    /// Sends a perform attempt, and returns its outcome.
     fn perform<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Performed, Report)>;
 
-    /// Asks the provider what became of the action. It is called only if the rules declare a confirm.
+    /// Asks the provider what became of the action. This method is called only if the rules declare how to ask.
     fn confirm<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Found, Report)>;
 
-    /// Undoes the action at the provider. It is called only if the rules declare a cancel.
+    /// Undoes the action at the provider. This method is called only if the rules declare how to cancel.
     fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)>;
 
-    /// Asks for one page of the provider's own records for a window. Only reconciliation calls it. It needs no deadline
-    /// of its own, since reconciliation drops the future when the page takes too long.
+    /// Asks for one page of the provider's own records for a window of time. Only reconciliation calls this method. It
+    /// receives no deadline, since reconciliation drops the future when the page takes too long.
     fn list<'a>(&'a self, ask: &'a ListAsk) -> Boxed<'a, std::result::Result<Page, NoPage>> {
         let _ = ask;
         Box::pin(std::future::ready(Err(NoPage::Undeclared)))

@@ -1,9 +1,9 @@
-//! What an application, a webhook or a person wants of an action.
+//! The wishes of an application, a webhook or a person for an action.
 //!
-//! Each of these wishes is handled in the same way. The row is read, the machine is asked for the change, and the
-//! change is offered to the store. If the row has changed meanwhile, this begins again. In a caller's transaction the
-//! row is read in that transaction. So if two wishes contradict each other, the one that commits first wins, and the
-//! other caller gets an error.
+//! Each wish is handled in four steps. The row is read, the machine computes the change, the change is offered to the
+//! store, and if the row has changed meanwhile, the steps are repeated. If the caller has a transaction, the row is
+//! read in the caller's transaction. So if two wishes contradict each other, the wish that commits first wins, and the
+//! caller of the other one gets an error.
 
 use std::sync::Arc;
 
@@ -19,20 +19,21 @@ use crate::machine::{
 use crate::operation::origin;
 use crate::store::{Change, Changed, Store};
 
-/// How often a row is read again before the wish is given up. Other writers change a row only a few times meanwhile.
+/// The maximum number of times that a row is read for one wish. This is enough, since other writers change a row only a
+/// few times meanwhile.
 const LOOKS: u32 = 16;
 
-/// The person who does something by hand, and the reason.
+/// The person or program that changes something by hand, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct By {
-    /// The person, the name of a token, or the program that does it.
+    /// The person, the name of a token, or the program that makes the change.
     pub who: String,
-    /// The reason.
+    /// The reason for the change.
     pub why: String,
 }
 
 impl By {
-    /// Names the person or program, and the reason.
+    /// Makes a `By` from the person or program, and the reason.
     #[must_use]
     pub fn new(who: impl Into<String>, why: impl Into<String>) -> By {
         By { who: who.into(), why: why.into() }
@@ -45,12 +46,14 @@ impl By {
 
 impl<S: Store> Ledger<S> {
     /// Settles an action in the transaction that writes the business row: both are committed or neither is. If the
-    /// action is settled already, nothing changes. All members of a scope settle together.
+    /// action is settled already, nothing changes. If the action belongs to a scope, all members of the scope are
+    /// settled.
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooLate`], [`Refusal::NotKnown`] or [`Refusal::Failed`]. After each of them the business transaction
-    /// must roll back.
+    /// [`Refusal::TooLate`], [`Refusal::NotKnown`] or [`Refusal::Failed`] if the action cannot be settled,
+    /// [`Refusal::NotFound`] if there is no such action, [`Refusal::InProgress`] if other writers change it too often,
+    /// or an error of the store. After each of them the business transaction must roll back.
     pub async fn settle_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<(), Error> {
         point("before-settle").await;
         for _ in 0..LOOKS {
@@ -83,20 +86,20 @@ impl<S: Store> Ledger<S> {
         for (taken, (member, write)) in unsettled.zip(&writes).enumerate() {
             if !self.inner.store.change_in(conn, member.id, write, None).await? {
                 // If no member was changed yet, the members are read again. If one was changed, only a rollback can
-                // undo that.
+                // undo that change.
                 return if taken == 0 { Ok(false) } else { Err(Refusal::InProgress.into()) };
             }
         }
         Ok(true)
     }
 
-    /// Cancels an action in the transaction that also takes the business row back, whether the action is settled or
-    /// not. All members of its scope are cancelled with it.
+    /// Cancels an action in the transaction that also takes the business row back. The action may be settled or not.
+    /// All members of its scope are cancelled, too.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`] if there is no such action, or an error of the store. After each of them the transaction
-    /// has to roll back.
+    /// [`Refusal::NotFound`] if there is no such action, [`Refusal::InProgress`] if other writers change it too often,
+    /// or an error of the store. After each of them the transaction has to roll back.
     pub async fn cancel_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<(), Error> {
         let (action, _) = self.inner.read_in(conn, id).await?;
         let members = match &action.scope {
@@ -122,12 +125,13 @@ impl<S: Store> Ledger<S> {
         Err(Refusal::InProgress.into())
     }
 
-    /// Settles in a transaction of the ledger's own, for a caller whose business rows are in another database. That
-    /// caller commits `confirming` in its own database before this call, and `paid` after it.
+    /// Settles an action in a transaction of the ledger's own, for a caller whose business rows are in another
+    /// database. That caller commits the business row as `confirming` in its own database before this call, and as
+    /// `paid` after this call.
     ///
     /// # Errors
     ///
-    /// As [`Ledger::settle_in`].
+    /// The errors of [`Ledger::settle_in`].
     pub async fn settle(&self, id: ActionId) -> Result<Action, Error> {
         let action = self.load(id).await?;
         if let Some(scope) = action.scope {
@@ -138,12 +142,13 @@ impl<S: Store> Ledger<S> {
         self.amend(id, None, |action, _, now| machine::settle(&action.state, now).map_err(not_settled)).await
     }
 
-    /// Cancels an action that is not settled, for a caller that has no transaction in the ledger's database.
+    /// Cancels an action that is not settled, for a caller that has no transaction in the ledger's database. All
+    /// members of its scope are cancelled, too.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Settled`] if the action is settled, [`Refusal::NotFound`] if there is no such action, or an error of
-    /// the store.
+    /// [`Refusal::Settled`] if the action or a member of its scope is settled, [`Refusal::NotFound`] if there is no
+    /// such action, or an error of the store.
     pub async fn cancel(&self, id: ActionId) -> Result<Action, Error> {
         let action = self.load(id).await?;
         let ids = match &action.scope {
@@ -166,8 +171,8 @@ impl<S: Store> Ledger<S> {
         self.load(id).await
     }
 
-    /// Starts a stuck action again, with the full number of tries. Its goal does not change: an action that was being
-    /// cancelled is cancelled. For a new charge, record a new action.
+    /// Starts a stuck action again, with the full number of tries. Its goal does not change: if the action was being
+    /// cancelled, the cancel is tried again. For a new charge, record a new action.
     ///
     /// # Errors
     ///
@@ -182,7 +187,8 @@ impl<S: Store> Ledger<S> {
         Ok(action)
     }
 
-    /// Records what a person found out about a stuck action.
+    /// Records a person's decision on whether the effect of a stuck action exists. The action goes on with that as a
+    /// fact.
     ///
     /// # Errors
     ///
@@ -198,8 +204,8 @@ impl<S: Store> Ledger<S> {
         Ok(action)
     }
 
-    /// Records what a webhook reported. "Applied" is taken as a fact. Every other report only makes a worker ask the
-    /// provider sooner.
+    /// Records what a webhook reported about an action. "Applied" is taken as a fact. Every other report only makes a
+    /// worker ask the provider sooner.
     ///
     /// # Errors
     ///
@@ -213,8 +219,8 @@ impl<S: Store> Ledger<S> {
         Ok(action)
     }
 
-    /// Reads the row, asks `wish` for the change and offers it to the store, until it is taken or nothing is to be
-    /// changed.
+    /// Reads the row, computes the change with `wish`, and offers the change to the store, until the store takes it or
+    /// nothing is to be changed. Returns the action as it then is.
     pub(crate) async fn amend<W>(
         &self,
         id: ActionId,
@@ -232,13 +238,14 @@ impl<S: Store> Ledger<S> {
             let amended = Action { state: write.to.clone(), ..action.clone() };
             let over = |state: &State| matches!(state.end, Some(End::Done | End::Failed | End::Cancelled));
             let ends = !over(&action.state) && over(&amended.state);
-            // A caller that settles without naming a person does the work of the handler in its own transaction.
+            // If no person is named and the wish settles the action, the caller does the work of the handler in its own
+            // transaction.
             let own = by.is_none() && amended.state.settled;
             let change = Change {
                 action: amended.clone(),
                 write,
                 mark: by.map(|(by, what)| by.mark(what, now)),
-                // If this wish ends the action, the handler runs, as it does for every other end.
+                // If any other wish ends the action, the handler runs, as it does for every end that the ledger writes.
                 follow: if ends && !own { operation.follow.clone() } else { None },
             };
             match self.inner.store.change(Arc::new(change)).await? {
@@ -276,9 +283,9 @@ fn not_cancelled(why: NotCancelled) -> Error {
     }
 }
 
-/// A question about an action. It is here because callers use it together with the wishes.
+/// This method of an action is here because callers use it together with the wishes.
 impl Action {
-    /// Whether it has an outcome for its caller: an end, or an effect that the caller has to settle.
+    /// Returns whether the action has an outcome for its caller: an end, or an effect that the caller has to settle.
     #[must_use]
     pub fn has_outcome(&self) -> bool {
         has_outcome(&self.state)

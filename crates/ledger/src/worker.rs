@@ -1,9 +1,9 @@
 //! The worker: claims rows that are due, and works on them.
 //!
-//! Recovery is not a step at start-up: every scan finds all rows that are due, whichever process worked on them before.
-//! Each dependency has its own loop and its own bound. So a dependency with hanging calls or with many waiting rows
-//! does not delay another one. A row that keeps failing waits until its own `next_at`, while the worker goes on with
-//! the other rows.
+//! Every scan finds all rows that are due, whichever process worked on them before. So a worker needs no step at
+//! start-up that recovers the rows of a process that crashed. Each dependency has its own loop and its own limit. So a
+//! dependency with hanging calls or with many waiting rows does not delay another one. A row that keeps failing waits
+//! until its own `next_at`, while the worker goes on with the other rows.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,19 +17,20 @@ use crate::inner::Inner;
 use crate::ledger::Ledger;
 use crate::store::Store;
 
-/// How a worker works. Begin with the defaults, and change what has to be different.
+/// The settings of a worker. Begin with the defaults, and change single fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerSettings {
-    /// The most actions of one dependency that are under way at the same time. Default 32. Further actions wait in the
-    /// database.
+    /// The maximum number of actions of one dependency that are under way at the same time. Default 32. Further actions
+    /// wait in the database.
     pub concurrency: usize,
-    /// The longest time between two scans. Default 1 s. Rows that another process has recorded are found by a scan.
+    /// The longest time between two scans. Default 1 s. A row that another process has recorded is found only by a
+    /// scan.
     pub scan: Duration,
-    /// The most rows in one claim. Default 32. If the process crashes, the rows that it has claimed wait until their
-    /// lease ends.
+    /// The maximum number of rows in one claim. Default 32. If the process crashes, the rows that it has claimed wait
+    /// until their leases end.
     pub claim: u32,
-    /// How long ended actions are kept. Default 90 days, since a charge can be disputed for that long.
+    /// How long actions are kept after their end. Default 90 days, since a charge can be disputed for that long.
     pub keep: Duration,
     /// The number of rows in one step of the clean-up. Default 500, so that none of its transactions is long.
     pub sweep: u32,
@@ -50,7 +51,7 @@ impl Default for WorkerSettings {
     }
 }
 
-/// A running worker. Dropping it stops it from claiming rows; actions that are under way go on.
+/// A running worker. If it is dropped, it claims no more rows; actions that are under way go on.
 #[derive(Debug)]
 pub struct Worker {
     stop: watch::Sender<bool>,
@@ -82,9 +83,9 @@ impl<S: Store> Ledger<S> {
 }
 
 impl Worker {
-    /// Claims no more rows, and waits at most `within` for the actions that are under way. Returns the number of
-    /// actions that are still under way after that. They are aborted, and another worker claims their rows when the
-    /// leases end.
+    /// Claims no more rows, and waits at most `within` for the actions that are under way. After that time, the
+    /// remaining actions are aborted, and another worker claims their rows when the leases end. Returns the number of
+    /// aborted actions.
     pub async fn drain(self, within: Duration) -> usize {
         let end = Instant::now() + within;
         // Sending fails if all loops have ended, and then there is nothing to stop.
@@ -127,7 +128,8 @@ impl<S: Store> Looper<S> {
             let Some(first) = self.permit(&permits).await else { return under_way };
             let mut free = take_free(first, &permits, self.settings.claim);
             let wanted = u32::try_from(free.len()).unwrap_or(u32::MAX);
-            // Registered before the scan, so that no row that is recorded after the scan is missed.
+            // The worker registers for new rows before the scan, so that it misses no row that is recorded after the
+            // scan.
             let inner = self.inner.clone();
             let recorded = inner.recorded.notified();
             let claim = self.inner.store.claim(&self.dependency, self.inner.owner, wanted, lease);
@@ -164,7 +166,8 @@ impl<S: Store> Looper<S> {
         }
     }
 
-    /// Waits until one more action may be under way; `None` if the worker was stopped.
+    /// Waits until one more action may be under way, and returns the permit for it. Returns `None` if the worker was
+    /// stopped.
     async fn permit(&mut self, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         loop {
             // An error means that the worker was dropped.
@@ -178,7 +181,7 @@ impl<S: Store> Looper<S> {
         }
     }
 
-    /// The time until the next row is due, but at most the time between two scans.
+    /// Returns the time until the next row is due, but at most the time between two scans.
     async fn until_due(&self) -> Duration {
         let scan = self.settings.scan;
         match self.inner.store.next_due(&self.dependency).await {
@@ -188,7 +191,7 @@ impl<S: Store> Looper<S> {
     }
 }
 
-/// Takes all permits that are free now, at most as many as one claim may have rows.
+/// Takes all permits that are free now, at most as many as one claim may have rows. The permit `first` counts.
 fn take_free(first: OwnedSemaphorePermit, permits: &Arc<Semaphore>, most: u32) -> Vec<OwnedSemaphorePermit> {
     let mut free = vec![first];
     while free.len() < usize::try_from(most).unwrap_or(usize::MAX) {
@@ -198,7 +201,8 @@ fn take_free(first: OwnedSemaphorePermit, permits: &Arc<Semaphore>, most: u32) -
     free
 }
 
-/// Goes through the table, the oldest rows first, a few at a time, and deletes the actions that ended long ago.
+/// Deletes the actions that ended long ago. It goes through the whole table in small steps, the oldest rows first, and
+/// begins again after a pause.
 async fn clean<S: Store>(
     inner: Arc<Inner<S>>,
     settings: WorkerSettings,

@@ -16,7 +16,7 @@ pub(super) fn at(seconds: i64) -> Stamp {
     Stamp::from_micros(1_000_000_000 + seconds * 1_000_000)
 }
 
-/// A provider that can be asked. Its refunds add up and have no key. These are the cautious rules.
+/// Rules for a provider that can be asked, and whose refunds add up and have no key. They are the cautious rules.
 pub(super) fn lookup() -> Rules {
     Rules {
         on_unknown: OnUnknown::Confirm,
@@ -32,7 +32,7 @@ pub(super) fn lookup() -> Rules {
     }
 }
 
-/// A provider that honours keys and cannot be asked. A cancel names our key and sets a state.
+/// Rules for a provider that honours keys and cannot be asked. A cancel names our key and sets a state.
 pub(super) fn keyed() -> Rules {
     Rules { cancel: Some(void()), ..Rules::of(Idempotency::Keyed) }
 }
@@ -47,8 +47,8 @@ pub(super) fn void() -> CancelRules {
     }
 }
 
-/// A provider that knows no keys and cannot be asked. A cancel names our key, and is sent whether the effect exists or
-/// not.
+/// Rules for a provider that knows no keys and cannot be asked. A cancel names our key, and is sent whether the effect
+/// exists or not.
 pub(super) fn net_cancel() -> Rules {
     Rules { on_unknown: OnUnknown::Cancel, cancel: Some(void()), ..Rules::of(Idempotency::None) }
 }
@@ -61,7 +61,7 @@ pub(super) fn status(status: u16) -> Report {
     Report { status: Some(status), ..Report::default() }
 }
 
-/// A row, its rules, and the time.
+/// A row with its rules, and the current time.
 pub(super) struct Bench {
     pub(super) row: State,
     pub(super) rules: Rules,
@@ -70,7 +70,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    /// A row that is recorded and claimed by us.
+    /// Makes a row that is recorded and claimed by us.
     pub(super) fn new(rules: Rules) -> Bench {
         let now = at(0);
         let row = recorded(&rules, now);
@@ -94,7 +94,7 @@ impl Bench {
         plan(&self.row, &self.rules, self.origin, self.now, ME)
     }
 
-    /// Plans and takes each change, until a request is to be sent or nothing is to be done.
+    /// Plans and takes each change, until a request is to be sent or nothing is to be done. Returns that last step.
     pub(super) fn step(&mut self) -> Step {
         for _ in 0..10 {
             match self.plan() {
@@ -158,13 +158,13 @@ impl Bench {
         self.tell(Event::Cancelled(line, how, Report::default()))
     }
 
-    /// Lets time pass until the row is due, and claims the row.
+    /// Moves the time to the moment at which the row is due, and claims the row.
     pub(super) fn until_due(&mut self) {
         self.now = self.now.max(self.row.due_at().expect("it will be due"));
         self.claim();
     }
 
-    /// Ends an attempt without an answer, and claims the row again.
+    /// Begins an attempt that ends without an answer, and claims the row again when it is due.
     pub(super) fn lost_attempt(&mut self) -> AttemptRow {
         let line = self.performs();
         self.performed(line.clone(), Performed::Unknown);

@@ -1,9 +1,11 @@
-//! How a row begins: recorded for a worker, reserved for its caller, or recorded together with its first attempt.
+//! The first state of a row: recorded for a worker, reserved for its caller, or recorded together with its first
+//! attempt.
 
 use super::transition::Draft;
 use super::{AttemptRow, Goal, Known, Owner, Rules, SettleBy, Stamp, State};
 
-/// The row of an action that is recorded for a worker. A worker takes it once the transaction has committed.
+/// Returns the first state of an action that is recorded for a worker. A worker claims the row once the transaction has
+/// committed.
 #[must_use]
 pub fn recorded(rules: &Rules, now: Stamp) -> State {
     State {
@@ -41,8 +43,9 @@ pub fn recorded(rules: &Rules, now: Stamp) -> State {
     }
 }
 
-/// The row of an action that is recorded and leased to its caller, which then follows [`plan`](super::plan()) itself.
-/// It is also used by a caller that records in its own transaction and makes the call directly after the commit.
+/// Returns the first state of an action that is leased to its caller, which then follows [`plan`](super::plan())
+/// itself. A caller that records in its own transaction and makes the call directly after the commit uses this state,
+/// too.
 #[must_use]
 pub fn reserved(rules: &Rules, owner: Owner, now: Stamp) -> State {
     State {
@@ -53,9 +56,9 @@ pub fn reserved(rules: &Rules, owner: Owner, now: Stamp) -> State {
     }
 }
 
-/// The row of an action that is recorded together with its first attempt. This takes one commit before the call instead
-/// of two. The attempt may be sent once this is committed. `None` if the action must be settled before an attempt could
-/// end.
+/// Returns the first state of an action that is recorded together with its first attempt, and the line of that attempt.
+/// This takes one commit before the call instead of two. The attempt may be sent once the state and the line are
+/// committed. Returns `None` if the action must be settled before an attempt could end.
 #[must_use]
 pub fn sent(rules: &Rules, owner: Owner, now: Stamp) -> Option<(State, AttemptRow)> {
     let state = reserved(rules, owner, now);

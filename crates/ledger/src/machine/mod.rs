@@ -1,14 +1,14 @@
 //! The action protocol as a pure machine: no clock, no database, no network.
 //!
-//! Every change of a row is a compare-and-set. The machine is given a row as it was read, with its version, and returns
-//! the whole new state ([`Write`]). A store takes the write only if the row still has that version. So the guard checks
-//! exactly what the plan was made from, and no condition can be in one and missing in the other. A writer that finds
-//! another version reads the row and asks the machine again.
+//! Every change of a row is a compare-and-set. The machine receives a row as it was read, with its version, and returns
+//! the whole new state ([`Write`]). A store takes the write only if the row still has that version. So no condition of
+//! the plan can be missing in the store's check: any change of the row since it was read has changed the version. A
+//! writer that finds another version reads the row and calls the machine again.
 //!
-//! The times that the machine is given are never later than the database's own time at the moment of the write: they
-//! are read from the database and carried forward by a monotonic clock. So deadlines that are computed from them may be
-//! too early, but never too late. That is the safe side for all of them: a send deadline, a lease, the quiet time after
-//! the last possible send, the time at which a question was asked.
+//! The times that the machine receives are never later than the database's own time at the moment of the write: they
+//! are read from the database and carried forward by a monotonic clock. So the computed times may be too early, but
+//! never too late. For each of these times, too early is the safe side: a send deadline, a lease, the quiet time after
+//! the last possible send, and the time at which a question was asked.
 
 mod birth;
 mod plan;

@@ -1,4 +1,5 @@
-//! The first half of the table in docs/life-of-an-action.md: performing. Each test is named for what its line guards.
+//! Tests of performing: the first half of the table in docs/life-of-an-action.md. Each test is named for the behaviour
+//! that its line of the table guards.
 
 use std::time::Duration;
 

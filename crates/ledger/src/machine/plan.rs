@@ -1,8 +1,9 @@
-//! What to do next, as a pure function of the row and the time.
+//! Decides what to do next with a row. The decision is a pure function of the row and the time.
 //!
 //! The result is the change that allows the next step. Nothing is sent before a store has taken this [`Write`], and the
-//! store takes it only if the row has not changed since it was planned. If plan and guard were two rules, the plan
-//! could say "perform" and the guard "no", for ever. Here they are one rule and cannot differ.
+//! store takes the write only if the row has not changed since the plan was made. The obvious design has two rules: one
+//! that plans, and one that the store checks. Then the first could say "perform" and the second "no", for ever. Here a
+//! single rule does both.
 
 use super::transition::Draft;
 use super::{
@@ -10,42 +11,43 @@ use super::{
 };
 use seawall_policy::Idempotency;
 
-/// After this number of cancels under one key without an answer, the provider is asked before anything else is sent,
-/// since it may have saved a failure under that key.
+/// The number of cancels under one key without an answer after which the provider is asked before anything else is
+/// sent. It may have saved a failure under that key.
 const UNANSWERED_BEFORE_ASKING: u32 = 3;
 
-/// What to do next with a row.
+/// The next step for a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Nothing is to be done: the row belongs to another worker, has an attempt under way, or is at its end.
     Leave,
-    /// Write this. Then plan again, if this worker still has the row.
+    /// Write this change. After that, plan again if this worker still has the row.
     Change(Write),
-    /// Write this. Once the store has taken it, send the attempt that it records. Its first byte is sent before
-    /// `send_by`, or not at all.
+    /// Write this change. Once the store has taken it, send the attempt that it records: the first byte before
+    /// `send_by`, or nothing.
     Perform(Write),
-    /// Write this. Once the store has taken it, send the cancel that it records, under the key of its generation.
+    /// Write this change. Once the store has taken it, send the cancel that it records, under the key of the current
+    /// generation.
     Cancel(Write),
-    /// Ask the provider, and tell the machine the answer. Nothing is written before the question.
+    /// Ask the provider, and report the answer to the machine. Nothing is written before the question.
     Ask(Question),
-    /// Settle all members of the scope together, and tell the machine how that ended.
+    /// Settle all members of the scope together, and report to the machine how that ended.
     SettleScope,
 }
 
 /// A question that is about to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
-    /// The fence number of the claim under which it is asked.
+    /// The fence number of the claim under which the question is asked.
     pub fence: u64,
-    /// The number of the line that its answer will have in the attempt log. If another line is written before the
-    /// answer, the answer is ignored.
+    /// The number that the line of this question will have in the attempt log. If another line is written before the
+    /// answer comes, the answer is ignored.
     pub number: u32,
-    /// When the question was asked, or an earlier time. This time decides whether "not found" is believed; the time of
-    /// the answer does not matter.
+    /// When the question was asked, or an earlier time. This time decides whether an answer "not found" is believed;
+    /// the time of the answer does not matter.
     pub asked_at: Stamp,
 }
 
-/// What the owner of a claimed row does next. `now` is never later than the database's own time.
+/// Returns what the owner of a claimed row does next. `now` must not be later than the database's own time.
 #[must_use]
 pub fn plan(state: &State, rules: &Rules, origin: Origin, now: Stamp, owner: Owner) -> Step {
     if state.owner != Some(owner) || state.in_flight.is_some() {
@@ -127,8 +129,9 @@ impl View<'_> {
         }
     }
 
-    /// Sends the first attempt, or a new one when no earlier attempt can still take effect. If it is too late for that,
-    /// the action fails.
+    /// Sends the first attempt, or a new one if no earlier attempt can still take effect. The action fails instead if
+    /// the time for sending is over, if the limit on attempts is reached, or if the provider may have forgotten the
+    /// key.
     fn first(&self) -> Step {
         let given_up = self.now >= self.origin.created.saturating_add(self.rules.give_up);
         if given_up {
@@ -143,7 +146,7 @@ impl View<'_> {
         Step::Perform(self.draft().perform(self.rules))
     }
 
-    /// Sends again although an earlier attempt is open, or says why that is not allowed.
+    /// Sends another attempt although an earlier one may still take effect. If that is not allowed, the error says why.
     fn repeat(&self) -> Result<Step, &'static str> {
         match self.rules.idempotency {
             Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed => {}
@@ -160,15 +163,15 @@ impl View<'_> {
         }
         let is_last = self.state.attempts.saturating_add(1) == self.rules.limits.perform;
         match self.quiet_ahead() {
-            // After the last attempt, only a "no" that also holds for the earlier attempts can close the action. So the
-            // last attempt waits for the quiet time.
+            // No attempt follows the last one, so its "no" should hold for the earlier attempts, too. Otherwise that
+            // "no" could not close the action. So the last attempt waits for the quiet time.
             Some(quiet) if is_last => Ok(self.rest(quiet)),
             Some(_) | None => Ok(Step::Perform(self.draft().perform(self.rules))),
         }
     }
 
-    /// Whether the provider still remembers the key when an attempt that is recorded now arrives at the latest possible
-    /// time.
+    /// Returns whether the provider still remembers the key when an attempt that is recorded now arrives as late as
+    /// possible. Returns `true` if the operation has no key, or if no attempt was sent yet.
     fn key_lives(&self) -> bool {
         match (self.rules.idempotency, self.state.key_first_at) {
             (Idempotency::Keyed, Some(first)) => {
@@ -180,8 +183,8 @@ impl View<'_> {
         }
     }
 
-    /// The deadline to settle, if an attempt that is recorded now could end after it. Such an attempt would be of no
-    /// use.
+    /// Returns the deadline to settle, if an attempt that is recorded now could end after that deadline. Such an
+    /// attempt would be of no use.
     fn too_late_to_settle(&self) -> Option<Stamp> {
         let end = self.now.saturating_add(self.rules.attempt);
         self.state.settle_by.filter(|by| self.state.goal == Goal::Perform && end > *by)
@@ -201,7 +204,8 @@ impl View<'_> {
     }
 
     fn ask_now(&self) -> Step {
-        // If the lease ended before the answer came, the answer would be ignored. So the lease is renewed first.
+        // The answer would be ignored if the lease ended before it came. So the lease is renewed first if it is too
+        // short.
         if self.now.saturating_add(self.rules.attempt) > self.state.lease_until {
             let mut draft = self.draft();
             draft.renew(self.rules);
@@ -230,9 +234,9 @@ impl View<'_> {
         }
     }
 
-    /// Whether the provider must be asked before another cancel is sent, since a cancel of this generation may have
-    /// been sent and got no answer. Refunds without a key add up, so a second one could undo twice. If there is a key,
-    /// a failure may be saved under it, so that sending again is useless.
+    /// Returns whether the provider must be asked before another cancel is sent, since a cancel of this generation may
+    /// have been sent and got no answer. Refunds without a key add up, so a second refund could undo twice. With a key,
+    /// the provider may have saved a failure under that key, so that sending again is useless.
     fn must_ask_first(&self, cancel: &CancelRules) -> bool {
         let open = self.state.cancel_open;
         let adds_up = match cancel.kind {
@@ -244,7 +248,8 @@ impl View<'_> {
     }
 
     fn undo_unknown(&self, cancel: &CancelRules) -> Step {
-        // The provider remembers the cancel and refuses an attempt that arrives later, so there is nothing to wait for.
+        // The provider remembers the cancel and refuses an attempt that arrives after the cancel, so there is nothing
+        // to wait for.
         if cancel.tombstone {
             return self.send_cancel();
         }

@@ -1,5 +1,5 @@
-//! What must hold for every change, whatever happens and in whatever order. The tests assume nothing about the
-//! provider, the network or the application.
+//! Properties that hold for every change of a row, whatever happens and in whatever order. The tests assume nothing
+//! about the provider, the network or the application.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn rules() -> impl Strategy<Value = Rules> {
     )
 }
 
-/// A list of events. Each is a wait in seconds, and a number that stands for one of the moves below.
+/// Generates a list of events. Each event is a wait in seconds, and a number that selects what happens.
 fn moves() -> impl Strategy<Value = Vec<(u8, i64)>> {
     let wait = prop::sample::select(vec![0_i64, 0, 1, 5, 31, 121, 151, 90_000]);
     prop::collection::vec((any::<u8>(), wait), 1..60)
@@ -51,7 +51,7 @@ struct World {
     rules: Rules,
     origin: Origin,
     now: Stamp,
-    /// The attempts and questions that have begun. Their ends may be told to the machine a long time later.
+    /// The attempts and questions that have begun. Their ends may be reported to the machine a long time later.
     attempts: Vec<(Owner, AttemptRow, bool)>,
     questions: Vec<(Owner, Question)>,
 }
@@ -159,7 +159,7 @@ impl World {
     }
 }
 
-/// The rules that hold however the provider, the network and the application behave.
+/// Checks the properties of one change that hold however the provider, the network and the application behave.
 fn check(rules: &Rules, from: &State, write: &Write) {
     let to = &write.to;
     assert_eq!((write.from, to.version), (from.version, from.version + 1), "the version goes up by one");

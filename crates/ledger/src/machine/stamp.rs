@@ -10,25 +10,25 @@ use std::time::Duration;
 pub struct Stamp(i64);
 
 impl Stamp {
-    /// The moment that is `micros` microseconds after the Unix epoch.
+    /// Makes the moment that is `micros` microseconds after the Unix epoch.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Stamp {
         Stamp(micros)
     }
 
-    /// The microseconds since the Unix epoch.
+    /// Returns the number of microseconds since the Unix epoch.
     #[must_use]
     pub const fn as_micros(self) -> i64 {
         self.0
     }
 
-    /// This moment moved forward by `by`. A sum that is too large becomes the latest possible moment.
+    /// Returns this moment moved forward by `by`. If the sum is too large, the latest possible moment is returned.
     #[must_use]
     pub fn saturating_add(self, by: Duration) -> Stamp {
         Stamp(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// The time from `earlier` to this moment; zero if this moment is not later.
+    /// Returns the time from `earlier` to this moment; zero if this moment is not later than `earlier`.
     #[must_use]
     pub fn since(self, earlier: Stamp) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -2,7 +2,7 @@
 
 use super::Stamp;
 
-/// What is wanted of the provider. The goal can change once, from perform to cancel, and never back.
+/// What the application wants of the provider. The goal can change once, from perform to cancel, and never back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Goal {
     /// The effect is to exist.
@@ -11,53 +11,53 @@ pub enum Goal {
     Cancel,
 }
 
-/// What is known of the effect.
+/// What is known of the effect at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Known {
     /// No attempt can still take effect: none was made, or each was proved unsent, or all are believed absent.
     Never,
     /// An attempt may have taken effect, or may still do so.
     Unknown,
-    /// It took effect. Only a successful cancel changes this.
+    /// The effect exists. Only a successful cancel changes this.
     Applied,
-    /// It did not take effect and will not, or it was undone.
+    /// The effect does not exist and will not, or it was undone.
     NotApplied(NotApplied),
 }
 
-/// Why it is not applied.
+/// The reason why an action is not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotApplied {
-    /// The provider said no, for every attempt.
+    /// The provider refused the action, and the refusal holds for every attempt.
     Refused,
-    /// It was cancelled, or it was found to be cancelled.
+    /// The action was cancelled, or the provider reported it as cancelled.
     Cancelled,
-    /// After the quiet time the provider did not know of it.
+    /// The provider did not know the action after the quiet time.
     Absent,
     /// A cancel was answered with "no such" after the quiet time.
     NoSuch,
-    /// A person said so.
+    /// A person decided that the effect does not exist.
     Resolved,
 }
 
-/// How a row ended.
+/// The way in which a row ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
-    /// It is applied, and our side has taken that in.
+    /// The action is applied, and our side has taken that in.
     Done,
-    /// It is not applied, and our side knows that.
+    /// The action is not applied, and our side knows that.
     Failed,
-    /// It was undone, or it was never done.
+    /// The action was undone, or it was never done.
     Cancelled,
     /// No rule says how to go on, so a person must look at it.
     Stuck,
 }
 
-/// Several actions that settle together or not at all.
+/// A group of actions that settle together or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// The common name of the actions, such as the id of an order.
     pub name: String,
-    /// The number of the actions. It is fixed when the first one is recorded.
+    /// The number of actions in the scope. It is fixed when the first of them is recorded.
     pub size: u32,
 }
 
@@ -70,83 +70,89 @@ pub struct Origin {
     pub scoped: bool,
 }
 
-/// The random id of a worker's process. A restarted process has another one.
+/// The random id of a worker's process. A process that is started again has another id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(pub u128);
 
 /// The changing part of an action's row.
 ///
-/// `version` counts every change, and the compare-and-set compares it. `fence` counts the claims. From `fence` and
+/// `version` counts the changes, and the compare-and-set compares it. `fence` counts the claims. From `fence` and
 /// `owner` together a worker knows whether the row is still its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    /// The number of changes of this row.
+    /// The version of this row: 1 when it is recorded, and one more with each change.
     pub version: u64,
-    /// What is wanted of the provider.
+    /// What the application wants of the provider.
     pub goal: Goal,
-    /// What is known of the effect.
+    /// What is known of the effect at the provider.
     pub known: Known,
     /// The number of perform attempts that may still take effect.
     pub open_attempts: u32,
     /// The number of perform attempts that may have been sent since a person last started the action again.
     pub attempts: u32,
-    /// The number of perform attempts that may ever have been sent. If an attempt is proved unsent, it is subtracted
-    /// again.
+    /// The number of perform attempts that may ever have been sent. An attempt that is proved unsent no longer counts.
     pub maybe_sent: u32,
-    /// The number of lines in the attempt log, of every kind. The next line gets this number plus one. It never
-    /// decreases.
+    /// The number of the last line in the attempt log, of any kind; 0 before the first line. The next line gets this
+    /// number plus one. It never decreases.
     pub logged: u32,
-    /// The number of the log line whose attempt the owner has under way. The ending of any other attempt is late.
+    /// The number of the log line whose attempt is under way; `None` if no attempt is. If another attempt reports its
+    /// end, that report is late.
     pub in_flight: Option<u32>,
-    /// The number of questions asked since a person last started the action again, or since the last answer that
-    /// helped. While the application's handler fails, the number of times that it was run.
+    /// The number of questions since a person last started the action again, or since the last answer that helped.
+    /// While the application's handler fails, this field counts the runs of the handler instead.
     pub asks: u32,
-    /// How often the provider answered "absent" after the quiet time, since the last attempt.
+    /// The number of answers "absent" after the quiet time, since the last attempt.
     pub absences: u32,
     /// Whether our side has taken the outcome in.
     pub settled: bool,
-    /// How the row ended; `None` while something is still to be done.
+    /// How the row ended; `None` while it has not ended.
     pub end: Option<End>,
-    /// Why it is stuck, failed, cancelled or delayed, as a short phrase for people.
+    /// Why the row is stuck, failed, cancelled or delayed, as a short phrase for people. `None` if there is nothing to
+    /// explain.
     pub why: Option<String>,
-    /// The worker process that has claimed the row.
+    /// The worker process that has claimed the row; `None` if no process has.
     pub owner: Option<Owner>,
     /// The number of claims so far.
     pub fence: u64,
-    /// Until when the owner may work on it.
+    /// The time until which the owner may work on the row.
     pub lease_until: Stamp,
-    /// Nothing is to be done before this time.
+    /// The time before which nothing is to be done with the row.
     pub next_at: Stamp,
-    /// "Not found" is believed if the provider was asked at this time or later. It is the latest `send_by` of a perform
-    /// attempt plus the quiet time.
+    /// The end of the quiet time: the latest `send_by` of a perform attempt plus the declared quiet time. The answer
+    /// "not found" is believed only if the question was asked at this time or later. `None` if no attempt may have been
+    /// sent.
     pub quiet_until: Option<Stamp>,
-    /// When the first attempt may have been sent. The provider's memory of the key did not begin before this time.
+    /// The earliest time at which the first attempt may have been sent. The provider cannot have known the key before.
+    /// `None` if no attempt may have been sent.
     pub key_first_at: Option<Stamp>,
-    /// The application must have settled the action by then. Otherwise the effect is cancelled.
+    /// The time by which the application must have settled the action. Otherwise the effect is cancelled. `None` if the
+    /// provider's answer settles the action, or while no worker has seen an action that plain SQL recorded.
     pub settle_by: Option<Stamp>,
-    /// What the provider answered when the effect became known to be applied. `{answer:/…}` and `{confirm:/…}` are read
-    /// from it.
+    /// The provider's answer from which the effect became known to be applied. `{answer:/…}` and `{confirm:/…}` are
+    /// read from this answer. `None` if there is no answer, or if it was too long to be kept.
     pub answer: Option<Vec<u8>>,
     /// The generation of the cancel key, from 0.
     pub cancel_gen: u32,
-    /// Whether the current generation was first sent before the quiet time was over. If so, its "no such" is not
-    /// believed.
+    /// Whether the first cancel of the current generation was sent before the quiet time was over. If so, an answer "no
+    /// such" to this generation is not believed.
     pub cancel_gen_early: bool,
-    /// The number of cancels of this generation that may have been sent. At zero, its key was never used.
+    /// The number of cancels of the current generation that may have been sent. If it is zero, the key of this
+    /// generation was never used.
     pub cancel_open: u32,
     /// The number of cancel attempts since a person last started the action again.
     pub cancel_tries: u32,
-    /// If the provider is asked at this time or later about a cancel without an answer, what it says is believed.
+    /// The end of the quiet time of the current generation's cancels. A question about a cancel without an answer is
+    /// believed only if it was asked at this time or later. `None` if no cancel of this generation may have been sent.
     pub cancel_quiet_until: Option<Stamp>,
     /// Whether the action ended because the provider did not know it. The provider is asked once more at `audit_at`.
     pub closed_by_absence: bool,
-    /// When the provider is asked once more after the end.
+    /// When the provider is asked once more after the end of the row; `None` if it is not asked any more.
     pub audit_at: Option<Stamp>,
 }
 
 impl State {
-    /// When a worker should next work on the row; `None` if nothing is to be done. A store keeps this in an indexed
-    /// column.
+    /// Returns when a worker should next work on the row; `None` if nothing is to be done. A store keeps this time in
+    /// an indexed column.
     #[must_use]
     pub fn due_at(&self) -> Option<Stamp> {
         match self.end {

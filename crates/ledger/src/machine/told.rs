@@ -1,9 +1,9 @@
-//! What the end of an attempt, or an answer of the provider, means for the row.
+//! Decides what the end of an attempt, or an answer of the provider, changes in the row.
 //!
-//! The obvious rule takes the last attempt's answer as the action's outcome. This rule leaves charges behind: attempt 1
-//! took effect and its answer was lost, attempt 2 could not connect, and the action is recorded as failed. So here an
-//! answer only says what became of its own attempt. The row says "not applied" only when no attempt can still take
-//! effect.
+//! An answer only says what became of its own attempt. The row says "not applied" only when no attempt can still take
+//! effect. The obvious rule would take the last attempt's answer as the action's outcome. It would leave charges
+//! behind, because an earlier attempt may have succeeded: attempt 1 took effect and its answer was lost, attempt 2
+//! could not connect, and the action would be recorded as failed.
 
 use seawall_policy::{Draw, Idempotency};
 use std::time::Duration;
@@ -15,44 +15,44 @@ use super::{
     Write,
 };
 
-/// What is reported of a request besides how it ended.
+/// The details of a request's end, besides the outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Report {
     /// The HTTP status or another status code of the provider, if there is one.
     pub status: Option<u16>,
-    /// What went wrong, in words, without secrets.
+    /// What went wrong, in words, without secrets. `None` if nothing is to be said.
     pub detail: Option<String>,
-    /// For how long the provider asked to get no further requests.
+    /// For how long the provider asked to get no further requests; `None` if it did not ask for that.
     pub retry_after: Option<Duration>,
 }
 
-/// How a perform attempt ended.
+/// The outcome of a perform attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Performed {
     /// It is proved that no byte was sent.
     NotSent,
-    /// The provider did it. The value is the answer, which later requests may need.
+    /// The provider performed the action. The value is the provider's answer, which later requests may need.
     Yes(Option<Vec<u8>>),
-    /// The provider did not do it, and will not.
+    /// The provider did not perform the action, and this attempt cannot take effect later.
     No,
-    /// It is not known whether the provider did it.
+    /// It is not known whether the provider performed the action.
     Unknown,
 }
 
-/// What a question to the provider found out.
+/// What the provider answered to a question.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Found {
-    /// The effect exists. The value is the answer, which later requests may need.
+    /// The effect exists. The value is the provider's answer, which later requests may need.
     Applied(Option<Vec<u8>>),
     /// The effect existed, and was undone.
     Cancelled,
     /// The effect does not exist.
     Absent,
-    /// It is pending, or the answer says nothing, or there was no answer.
+    /// The action is pending, or the answer says nothing about it, or there was no answer.
     Other,
 }
 
-/// How a cancel attempt ended.
+/// The outcome of a cancel attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Undone {
     /// The effect is undone, was undone before, or can never take place any more.
@@ -61,18 +61,19 @@ pub enum Undone {
     NoSuch,
     /// It is proved that no byte was sent.
     NotSent,
-    /// It is not known whether it was undone, or the provider refused for now.
+    /// It is not known whether the effect was undone, or the provider refused for now.
     Unknown,
 }
 
-/// What happened while a worker had claimed the row.
+/// An event of a claimed row, as a worker reports it to the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// A perform attempt ended: its line of the attempt log as it was recorded, how it ended, and what was reported.
+    /// A perform attempt ended. The fields are its line of the attempt log as it was recorded, its outcome, and the
+    /// details.
     Performed(AttemptRow, Performed, Report),
-    /// A question has ended, with or without an answer.
+    /// A question ended, with or without an answer.
     Confirmed(Question, Found, Report),
-    /// A cancel attempt ended.
+    /// A cancel attempt ended. The fields are as for [`Event::Performed`].
     Cancelled(AttemptRow, Undone, Report),
     /// Not all members of the scope are applied yet.
     ScopeWaits,
@@ -80,24 +81,24 @@ pub enum Event {
     ScopeBroken,
 }
 
-/// What is to be written when the machine is told an event.
+/// What is to be written because of an event.
 #[expect(
     clippy::large_enum_variant,
     reason = "taken apart where it is made; a box would be an allocation for each action"
 )]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// A change of the row.
+    /// Write this change of the row.
     Write(Write),
-    /// The event came too late to change the row. Only its line of the attempt log is completed, whatever version the
-    /// row has.
+    /// The event came too late to change the row. Only complete the attempt's line in the attempt log, whatever version
+    /// the row has.
     Late(AttemptRow),
-    /// Nothing is to be written.
+    /// Write nothing.
     Nothing,
 }
 
-/// What is to be written because of an event. If the store finds another version of the row, read the row and call this
-/// again.
+/// Returns what is to be written because of an event. If the store finds another version of the row, read the row and
+/// call this function again.
 #[must_use]
 pub fn told(
     state: &State,
@@ -131,7 +132,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Whether the row still has the claim under which the attempt or the question began.
+    /// Returns whether the row still has the claim under which the attempt or the question began.
     fn is_mine(&self, fence: u64) -> bool {
         self.state.owner == Some(self.owner) && self.state.fence == fence
     }
@@ -202,8 +203,8 @@ impl Case<'_> {
         }
     }
 
-    /// Records that nothing of this attempt can arrive. If no attempt at all may have been sent, neither the quiet time
-    /// nor the lifetime of the key has begun.
+    /// Records that the attempt was not sent, so that it can take no effect. If no attempt at all may have been sent,
+    /// neither the quiet time nor the lifetime of the key has begun.
     fn not_sent(&self, draft: &mut Draft, report: &Report) {
         let to = &mut draft.to;
         to.open_attempts = to.open_attempts.saturating_sub(1);
@@ -219,14 +220,14 @@ impl Case<'_> {
         to.next_at = self.later(to.logged, report);
     }
 
-    /// Whether a "no" says nothing even about its own attempt. If an earlier attempt is still open, a 401, 403 or 422
-    /// may have been said before the provider looked up the key.
+    /// Returns whether a "no" proves nothing, even about its own attempt. That is so for a 401, 403 or 422 while an
+    /// earlier attempt is still open: the provider may have refused before it looked up the key.
     fn says_nothing(&self, report: &Report) -> bool {
         self.state.open_attempts > 1 && matches!(report.status, Some(401 | 403 | 422))
     }
 
-    /// Whether this "no" holds for the whole action, and not only for its own attempt. That is so if no other attempt
-    /// is open, or if the provider would give an earlier attempt the same answer.
+    /// Returns whether this "no" holds for the whole action, and not only for its own attempt. That is so if no other
+    /// attempt is open, or if the provider would give an earlier attempt the same answer.
     fn speaks_for_all(&self, line: &AttemptRow, report: &Report) -> bool {
         let binds = report.status.is_some_and(|status| self.rules.refusal_binds.contains(&status));
         let alone = self.state.open_attempts <= 1;
@@ -234,7 +235,7 @@ impl Case<'_> {
         alone || saved || (line.after_quiet && binds)
     }
 
-    /// When the row is due again after an attempt whose effect is unknown.
+    /// Returns when the row is due again after an attempt whose effect is unknown.
     fn after_doubt(&self, report: &Report) -> Stamp {
         match (self.state.goal, self.rules.on_unknown, self.rules.confirm) {
             (Goal::Perform, OnUnknown::Hold | OnUnknown::Cancel, _) => self.now,
@@ -251,8 +252,9 @@ impl Case<'_> {
         }
     }
 
-    /// Takes an answer that came after the row had changed. The answer is kept as evidence. If it is a "yes" although
-    /// the row was closed as not applied, the provider is asked about it; without a way to ask, the effect is undone.
+    /// Handles an answer that came after the row had changed. The answer is kept as evidence. If the answer is "yes"
+    /// although the row was closed as not applied, the provider is asked about the effect. If it cannot be asked, the
+    /// effect is undone.
     fn late(&self, closed: AttemptRow, how: Performed) -> Told {
         match how {
             Performed::Yes(answer) if contradicts(self.state) => {
@@ -309,7 +311,7 @@ impl Case<'_> {
         }
         self.wait_before_cancel(draft);
         // No cancel of this generation can still arrive, and the effect still exists. So the key of this generation is
-        // of no more use.
+        // of no more use, and the next cancel gets a new key.
         if draft.to.cancel_open > 0 && cancel_quiet {
             draft.next_generation();
         }
@@ -332,14 +334,15 @@ impl Case<'_> {
         !keyed && self.state.open_attempts > 1 && self.state.quiet_until.is_some_and(|quiet| asked_at < quiet)
     }
 
-    /// Believes "not found" only if the question was asked after the quiet time. When the answer came does not matter.
+    /// Handles the answer "not found". It is believed only if the question was asked after the quiet time; the time of
+    /// the answer does not matter.
     fn found_nothing(&self, draft: &mut Draft, question: Question) {
         let quiet = self.state.quiet_until.unwrap_or(question.asked_at);
         let cancel_quiet = self.state.cancel_quiet_until.unwrap_or(question.asked_at);
         let believable_from = match self.state.known {
             Known::Unknown => quiet,
-            // The effect may be gone if a cancel may have succeeded. Otherwise "not found" proves nothing against a
-            // known effect.
+            // The effect may be gone if a cancel of it may have been sent. Without a cancel, "not found" proves nothing
+            // against an effect that is known to exist.
             Known::Applied if self.state.goal == Goal::Cancel && self.state.cancel_open > 0 => {
                 quiet.max(cancel_quiet)
             }
@@ -374,7 +377,7 @@ impl Case<'_> {
         }
     }
 
-    /// Takes the answer to the question that is asked after the row's end.
+    /// Handles the answer to the question that is asked after the row's end.
     fn audited(&self, draft: &mut Draft, question: Question, found: Found, report: &Report) {
         let moved = self.state.audit_at.is_some_and(|at| question.asked_at < at);
         match found {
@@ -382,11 +385,12 @@ impl Case<'_> {
                 draft.reopen(answer);
                 self.wait_before_cancel(draft);
             }
-            // Meanwhile somebody reported that the effect exists, so a later question is planned already.
+            // Meanwhile a report said that the effect exists, so a later question is planned already.
             Found::Absent | Found::Cancelled if moved => {}
             Found::Absent | Found::Cancelled => draft.to.audit_at = None,
-            // Without an answer nothing is known. After the most tries the provider is asked less often, but never
-            // given up: our side was told that nothing exists, so nobody else would look for the effect.
+            // Without an answer nothing is known. After the maximum number of questions the provider is asked less
+            // often, but the questions never stop: our side believes that nothing exists, so nobody else would look for
+            // the effect.
             Found::Other if draft.to.asks < self.rules.limits.confirm => {
                 draft.to.audit_at = Some(self.later(draft.to.asks, report));
             }
@@ -430,8 +434,9 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// Takes the answer "no such effect". The key of this generation is not used again, since the provider may give the
-    /// same answer to it for ever. The answer is believed only if the generation was first sent after the quiet time.
+    /// Handles the answer "no such effect" to a cancel. The key of this generation is not used again, since the
+    /// provider may give one answer to a key for ever. The answer is believed only if the generation was first sent
+    /// after the quiet time.
     fn no_such(&self, draft: &mut Draft, report: &Report) {
         match self.state.known {
             Known::Unknown if self.state.cancel_gen_early => {
@@ -451,7 +456,8 @@ impl Case<'_> {
     }
 }
 
-/// Whether a "yes" would contradict the row: the row was closed as not applied, but not because the effect was undone.
+/// Returns whether a "yes" would contradict the row: the row was closed as not applied, but not because the effect was
+/// undone.
 pub(super) fn contradicts(state: &State) -> bool {
     let closed = matches!(state.end, Some(End::Failed | End::Cancelled));
     closed && state.known != Known::NotApplied(NotApplied::Cancelled)

@@ -1,15 +1,16 @@
-//! The steps that several events share. A [`Draft`] is the row as it will be. In the end it becomes a [`Write`].
+//! The changes that several events share. A [`Draft`] is the row as it will be after the change. It ends as a
+//! [`Write`].
 
 use super::{
     AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, NotApplied, Origin, Owner, Rules, SettleBy,
     Stamp, State, Write,
 };
 
-/// The beginning of `why` while the outcome is known, but the application's handler fails. The row is still open, and
-/// `asks` counts how often the handler was run.
+/// The beginning of `why` while the outcome is known, but the application's handler fails. The row is then still open,
+/// and `asks` counts the runs of the handler.
 pub(crate) const HANDLER_FAILED: &str = "the application's handler failed";
 
-/// A change that is being made.
+/// A change of a row that is not complete yet.
 pub(super) struct Draft {
     from: u64,
     pub(super) to: State,
@@ -24,8 +25,8 @@ impl Draft {
         Draft { from: state.version, to, now, attempt: None, breaks_scope: false }
     }
 
-    /// The write of a party without a claim: the application, a webhook or a person. If a worker has a claim, it keeps
-    /// the claim, unless this write ends the row.
+    /// Returns the write of a party without a claim: the application, a webhook or a person. If a worker has a claim,
+    /// the claim stays, unless this write ends the row.
     pub(super) fn written(mut self) -> Write {
         if self.to.end.is_some() {
             self.let_go();
@@ -34,8 +35,8 @@ impl Draft {
         Write { from, to, attempt, breaks_scope }
     }
 
-    /// The write of the owner after its step. If nothing is to be done now, the same write ends the claim. So the row
-    /// can be claimed when it is due, and not only when its lease ends.
+    /// Returns the write of the owner after its step. If nothing is to be done now, the write also ends the claim. So
+    /// the row can be claimed when it is due, and not only when its lease ends.
     pub(super) fn rested(mut self) -> Write {
         if self.to.next_at > self.now {
             self.let_go();
@@ -43,7 +44,7 @@ impl Draft {
         self.written()
     }
 
-    /// The write of an owner that keeps its claim and goes on directly.
+    /// Returns the write of an owner that keeps its claim and goes on directly.
     pub(super) fn renewed(self) -> Write {
         let Draft { from, to, attempt, breaks_scope, now: _ } = self;
         Write { from, to, attempt, breaks_scope }
@@ -59,8 +60,9 @@ impl Draft {
         self.attempt = Some(attempt);
     }
 
-    /// Does what remains to be done on our own side once the effect is known. `done` is written only while the goal is
-    /// to perform. What is known is written whatever the goal is.
+    /// Ends the row if the known effect allows that: as done or failed if the goal is to perform, as cancelled if the
+    /// goal is to cancel and nothing is left to undo. If the application or the scope has yet to settle, only the next
+    /// time to work on the row is set.
     pub(super) fn conclude(&mut self, rules: &Rules, origin: Origin) {
         match (self.to.goal, self.to.known) {
             (Goal::Perform, Known::Applied) => match rules.settle {
@@ -99,7 +101,7 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// Removes the note that a handler failed, once the row goes on.
+    /// Removes the note that a handler failed, because the row now ends or changes its goal.
     fn forget_handler(&mut self) {
         if self.to.why.as_ref().is_some_and(|why| why.starts_with(HANDLER_FAILED)) {
             self.to.why = None;
@@ -107,16 +109,17 @@ impl Draft {
         }
     }
 
-    /// Moves the question after the end to a time long after the end, even if the absence was found long ago. Directly
-    /// after a cancel a lagging status may still say "applied", and believing it would undo the effect twice.
+    /// Postpones the planned question after the end, if there is one, so that it is asked a full `audit_after` from
+    /// now. Directly after a cancel a lagging status may still say "applied", and if that were believed, the effect
+    /// would be undone twice.
     fn postpone_audit(&mut self, rules: &Rules) {
         if self.to.audit_at.is_some() {
             self.to.audit_at = Some(self.now.saturating_add(rules.audit_after));
         }
     }
 
-    /// Changes the goal from perform to cancel. If nothing was sent, the row ends as cancelled. Everything else stays
-    /// as it is, so that a worker that has the row finds only the goal changed.
+    /// Changes the goal from perform to cancel. If nothing was sent, the row ends as cancelled. Attempts and claim stay
+    /// unchanged, so that a worker with a claim can go on.
     pub(super) fn turn(&mut self, rules: &Rules) {
         self.to.goal = Goal::Cancel;
         self.to.settled = false;
@@ -132,8 +135,8 @@ impl Draft {
         }
     }
 
-    /// Records that the effect is believed to be absent. The provider is asked once more later: if the network was
-    /// slower than declared, the effect may exist after all, and nobody else would look for it.
+    /// Records that the effect is believed to be absent. If the provider can be asked, it is asked once more later: if
+    /// the network was slower than declared, the effect may exist after all, and nobody else would look for it.
     pub(super) fn absent(&mut self, rules: &Rules, known: Known) {
         self.to.known = known;
         self.to.open_attempts = 0;
@@ -151,7 +154,7 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// Records that the effect exists. One of the open attempts is closed with that.
+    /// Records that the effect exists. This closes one of the open attempts.
     pub(super) fn applied(&mut self, answer: Option<Vec<u8>>) {
         self.to.known = Known::Applied;
         self.to.open_attempts = self.to.open_attempts.saturating_sub(1);
@@ -162,7 +165,7 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// Moves on to a cancel key that was never used.
+    /// Begins a new generation of cancels, with a key that was never used.
     pub(super) fn next_generation(&mut self) {
         self.to.cancel_gen = self.to.cancel_gen.saturating_add(1);
         self.to.cancel_gen_early = false;
@@ -170,9 +173,9 @@ impl Draft {
         self.to.cancel_quiet_until = None;
     }
 
-    /// Takes the word of somebody who says that the effect exists, although the row was closed as not applied. The
-    /// provider is asked after one more quiet time. Before that, a lagging status could still say "absent", and nobody
-    /// would look again. If the provider cannot be asked, the word is believed.
+    /// Handles a report that the effect exists, although the row was closed as not applied. The provider is asked after
+    /// one more quiet time. Before that time, a lagging status could still say "absent", and nobody would look again.
+    /// If the provider cannot be asked, the report is believed.
     pub(super) fn contradicted(&mut self, rules: &Rules, answer: Option<Vec<u8>>) {
         match rules.confirm {
             Some(_) => self.to.audit_at = Some(self.now.saturating_add(rules.quiet)),
@@ -180,7 +183,7 @@ impl Draft {
         }
     }
 
-    /// Opens the row again after its end, because the effect was found. The effect is then undone.
+    /// Opens the row again after its end, because the effect was found after all. The goal is now to undo the effect.
     pub(super) fn reopen(&mut self, answer: Option<Vec<u8>>) {
         self.to.end = None;
         self.to.goal = Goal::Cancel;
@@ -193,7 +196,7 @@ impl Draft {
         self.to.why = Some("orphan: found alive after its end".to_owned());
     }
 
-    /// Gives a row that a person starts again the full number of tries.
+    /// Opens a row again for a person, with the full number of tries.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
         self.to.why = None;
@@ -229,7 +232,7 @@ impl Draft {
         }
     }
 
-    /// Records a perform attempt. It may be sent once this write is committed.
+    /// Returns the write that records a perform attempt. The attempt may be sent once this write is committed.
     pub(super) fn perform(mut self, rules: &Rules) -> Write {
         let send_by = self.now.saturating_add(rules.attempt);
         let attempt = self.next_line(rules, AttemptKind::Perform, send_by);
@@ -246,7 +249,8 @@ impl Draft {
         self.written()
     }
 
-    /// Records a cancel attempt under the key of the current generation.
+    /// Returns the write that records a cancel attempt under the key of the current generation. The cancel may be sent
+    /// once this write is committed.
     pub(super) fn cancel(mut self, rules: &Rules) -> Write {
         let send_by = self.now.saturating_add(rules.attempt);
         let attempt = self.next_line(rules, AttemptKind::Cancel, send_by);
@@ -263,7 +267,7 @@ impl Draft {
         self.written()
     }
 
-    /// The log line of a question. It is made when the question has ended.
+    /// Returns the log line of a question that has ended. A question has no line before its end.
     pub(super) fn question(&mut self, rules: &Rules, asked_at: Stamp, outcome: AttemptOutcome) -> AttemptRow {
         let send_by = asked_at.saturating_add(rules.attempt);
         let line = self.next_line(rules, AttemptKind::Confirm, send_by);
@@ -271,8 +275,8 @@ impl Draft {
     }
 }
 
-/// Gives the row to `owner` if the row is due and free. Stores do the same in SQL, with the database's time of the
-/// statement; this function defines what their claims must do.
+/// Claims the row for `owner`. Returns `None` if the row is not due, or if another worker's lease has not ended. Stores
+/// claim in SQL, with the database's time of the statement; this function defines what their claims must do.
 #[must_use]
 pub fn claim(state: &State, rules: &Rules, owner: Owner, now: Stamp) -> Option<Write> {
     if state.due_at().is_none_or(|due| due > now) {
@@ -286,7 +290,8 @@ pub fn claim(state: &State, rules: &Rules, owner: Owner, now: Stamp) -> Option<W
     Some(Write { from: draft.from, to: draft.to, attempt: None, breaks_scope: false })
 }
 
-/// Ends a claim without working on the row.
+/// Returns the write that ends a claim without any work on the row. Returns `None` if `owner` does not have the row or
+/// has an attempt under way.
 #[must_use]
 pub fn release(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
     (state.owner == Some(owner) && state.in_flight.is_none()).then(|| {

@@ -1,4 +1,5 @@
-//! The second half of the table in docs/life-of-an-action.md: asking, undoing, and what comes after the end.
+//! Tests of asking, of undoing, and of what comes after the end: the second half of the table in
+//! docs/life-of-an-action.md.
 
 use super::bench::{Bench, ME, answer, at, explicit, keyed, lookup, net_cancel, void};
 use super::{
@@ -13,7 +14,7 @@ impl Bench {
         self.take(wish.expect("it may").expect("it changes something"));
     }
 
-    /// A row that is applied, then cancelled by the application, and claimed by us.
+    /// Makes a row that is applied, then cancelled by the application, and claimed by us.
     fn to_undo(rules: Rules) -> Bench {
         let mut bench = Bench::new(rules);
         let line = bench.performs();

@@ -1,4 +1,4 @@
-//! What the application, a webhook or a person wants of a row, or knows of it.
+//! Decides what a wish or a report of the application, a webhook or a person changes in a row.
 //!
 //! The application reads the row in its own transaction and writes its wish in the same transaction, by the same
 //! compare-and-set as every other change.
@@ -7,23 +7,23 @@ use super::told::contradicts;
 use super::transition::Draft;
 use super::{End, Goal, Known, NotApplied, Origin, Rules, Stamp, State, Write};
 
-/// Why an action could not be settled. The business transaction must roll back.
+/// The reason why an action cannot be settled. The business transaction must roll back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotSettled {
-    /// It is being cancelled, because its deadline passed or somebody cancelled it first.
+    /// The action is being cancelled, because its deadline passed or somebody cancelled it first.
     TooLate,
-    /// It is not known yet whether it is applied.
+    /// It is not yet known whether the action is applied.
     NotKnown,
-    /// It is not applied.
+    /// The action is not applied.
     Failed,
-    /// Not all members of its scope are recorded.
+    /// Not all members of the action's scope are recorded.
     ScopeIncomplete,
 }
 
-/// Why an action cannot be cancelled.
+/// The reason why an action cannot be cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotCancelled {
-    /// It is settled, and the caller cannot take the business row back in the same transaction.
+    /// The action is settled, and the caller cannot take the business row back in the same transaction.
     Settled,
 }
 
@@ -32,22 +32,23 @@ pub enum NotCancelled {
 pub enum CancelBy {
     /// The application, in the transaction that also takes its own business row back.
     Transaction,
-    /// A caller that has no transaction in the ledger's database. It may cancel only what is not settled.
+    /// A caller that has no transaction in the ledger's database. It can cancel only an action that is not settled.
     Caller,
-    /// A person, who may also cancel what is stuck.
+    /// A person. Only a person can start a stuck cancel again.
     Person,
 }
 
-/// What a webhook reported.
+/// What a webhook reported about an action.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Observed {
-    /// It took effect. The value is the answer, which later requests may need.
+    /// The action took effect. The value is the provider's answer, which later requests may need.
     Applied(Option<Vec<u8>>),
-    /// It did not take effect, or it was undone. This is a reason to ask the provider, and not a proof.
+    /// The action did not take effect, or it was undone. The report is no proof; it only makes a worker ask the
+    /// provider sooner.
     Otherwise,
 }
 
-/// What a person found out.
+/// What a person found out about a stuck action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resolution {
     /// The effect exists.
@@ -56,13 +57,13 @@ pub enum Resolution {
     NotApplied,
 }
 
-/// The change that settles an action, so that our side has taken its outcome in. `Ok(None)` means that it is settled
-/// already.
+/// Returns the change that settles an action: our side takes the action's outcome in. Returns `Ok(None)` if the action
+/// is settled already.
 ///
 /// # Errors
 ///
-/// If there is no outcome that can be taken in. The transaction has to roll back. This is an error and not a `false`,
-/// since a `false` is easily overlooked, and then an order is paid without a charge.
+/// If there is no outcome that can be taken in. The transaction has to roll back. This case is an error and not a
+/// `false`, since a `false` is easily overlooked, and then an order would be paid without a charge.
 pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
     match (state.goal, state.end, state.known) {
         (Goal::Perform, _, _) if state.settled => Ok(None),
@@ -77,13 +78,13 @@ pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
     }
 }
 
-/// The changes that settle all members of a scope. All of them must be taken in one transaction, or none.
+/// Returns the changes that settle all members of a scope. The store must take all of them in one transaction, or none.
 ///
 /// # Errors
 ///
-/// If a member cannot be settled. If a member has a reason that will not go away, that reason is returned, since
-/// waiting for another member would be of no use. Otherwise the reason says that the scope is incomplete or that a
-/// member is unknown.
+/// If a member cannot be settled. If one of the members can never be settled, its reason is returned, since waiting for
+/// another member would be of no use. Otherwise the reason says that the scope is incomplete or that the effect of a
+/// member is not known yet.
 pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Write>, NotSettled> {
     let mut writes = Vec::new();
     let mut not_yet = None;
@@ -102,8 +103,9 @@ pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Writ
     not_yet.map_or(Ok(writes), Err)
 }
 
-/// The change that cancels an action, so that its effect is not to exist any more. `Ok(None)` means that the action is
-/// cancelled already, or is being cancelled. For a scope, call this for every member.
+/// Returns the change that cancels an action, so that its effect must not exist any more. Returns `Ok(None)` if nothing
+/// is to be changed: the action failed, or is cancelled, or is being cancelled. For a scope, call this function for
+/// every member.
 ///
 /// # Errors
 ///
@@ -127,8 +129,8 @@ pub fn cancel(state: &State, rules: &Rules, by: CancelBy, now: Stamp) -> Result<
     }
 }
 
-/// The change by which a person starts a stuck row again; `None` if the row is not stuck. The goal stays as it was: for
-/// a new charge, record a new action.
+/// Returns the change by which a person starts a stuck row again; `None` if the row is not stuck. The goal does not
+/// change. For a new charge, record a new action.
 #[must_use]
 pub fn retry(state: &State, now: Stamp) -> Option<Write> {
     (state.end == Some(End::Stuck)).then(|| {
@@ -138,7 +140,7 @@ pub fn retry(state: &State, now: Stamp) -> Option<Write> {
     })
 }
 
-/// The change by which a person says what became of a stuck row; `None` if the row is not stuck.
+/// Returns the change by which a person decides what became of a stuck row; `None` if the row is not stuck.
 ///
 /// If the goal is to cancel, "applied" starts the cancelling again, with a new key.
 #[must_use]
@@ -168,9 +170,9 @@ pub fn resolve(
     Some(draft.written())
 }
 
-/// The change that follows from a webhook's report; `None` if nothing changes. "Applied" is taken as a fact, whichever
-/// sender reports it, since nobody can see an effect that does not exist. Every other report only makes a worker ask
-/// sooner.
+/// Returns the change that follows from a webhook's report; `None` if nothing changes. "Applied" is taken as a fact,
+/// whichever sender reports it, since nobody can see an effect that does not exist. Every other report only makes a
+/// worker ask sooner.
 #[must_use]
 pub fn observe(state: &State, rules: &Rules, origin: Origin, what: Observed, now: Stamp) -> Option<Write> {
     let mut draft = Draft::of(state, now);

@@ -2,21 +2,21 @@
 
 use super::{Stamp, State};
 
-/// What an attempt is for.
+/// The purpose of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttemptKind {
-    /// It performs the action.
+    /// The attempt performs the action.
     Perform,
-    /// It asks the provider what became of the action.
+    /// The attempt asks the provider what became of the action.
     Confirm,
-    /// It undoes the action.
+    /// The attempt undoes the action.
     Cancel,
 }
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttemptOutcome {
-    /// It has not ended, as far as we know.
+    /// The attempt has not ended, as far as the ledger knows.
     Open,
     /// It is proved that no byte was sent.
     NotSent,
@@ -28,45 +28,48 @@ pub enum AttemptOutcome {
     Unknown,
 }
 
-/// A line of the attempt log. It is written before the first byte is sent, and completed when the attempt has ended.
+/// A line of the attempt log. The line of a perform or a cancel is written before the first byte is sent, and completed
+/// when the attempt has ended. The line of a question is written when the question has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AttemptRow {
-    /// What the attempt is for.
+    /// The purpose of the attempt.
     pub kind: AttemptKind,
     /// The number of the line within its action, from 1. A number is never used twice.
     pub number: u32,
-    /// The generation of the cancel key; 0 if the line is no cancel.
+    /// The generation of the cancel key; 0 if the attempt is no cancel.
     pub generation: u32,
-    /// The fence number of the claim under which it was recorded.
+    /// The fence number of the claim under which the attempt was recorded.
     pub fence: u64,
-    /// When it was recorded.
+    /// When the attempt was recorded. For a question, when it was asked.
     pub recorded_at: Stamp,
-    /// The first byte is sent before this time, or nothing is sent.
+    /// The time before which the first byte is sent; at this time and later nothing is sent.
     pub send_by: Stamp,
-    /// Whether it was recorded after the quiet time of all earlier perform attempts, so that none of them could still
-    /// arrive.
+    /// Whether the attempt was recorded after the quiet time of all earlier perform attempts, so that none of them
+    /// could still arrive.
     pub after_quiet: bool,
-    /// When its end was recorded; `None` while it has not ended.
+    /// When the end of the attempt was recorded; `None` while it has not ended.
     pub ended_at: Option<Stamp>,
-    /// How it ended.
+    /// The outcome of the attempt.
     pub outcome: AttemptOutcome,
     /// The HTTP status or another status code of the provider, if there is one.
     pub status: Option<u16>,
-    /// What went wrong, in words, without secrets.
+    /// What went wrong, in words, without secrets. `None` if nothing is to be said.
     pub detail: Option<String>,
 }
 
-/// A compare-and-set of one row. All of it is written if the row still has the version `from`, and otherwise nothing.
+/// A compare-and-set of one row. If the row still has the version `from`, the whole change is written, and otherwise
+/// nothing.
 #[must_use = "a change that no store has taken has not happened"]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Write {
-    /// The version that the row must have.
+    /// The version that the row must have for the change to be written.
     pub from: u64,
     /// The row after the change. Its version is `from + 1`.
     pub to: State,
-    /// A line of the attempt log. It is inserted, or it replaces the line with the same number.
+    /// A line of the attempt log; `None` if the change has no line. It is inserted, or it replaces the line with its
+    /// number.
     pub attempt: Option<AttemptRow>,
-    /// Whether the other members of the scope are to be cancelled. A later transaction may do that: none of the members
-    /// can settle any more, and a member that is missed is cancelled when its worker tries to settle.
+    /// Whether the other members of the scope are to be cancelled. A later transaction may cancel them: none of the
+    /// members can settle any more, and a member that is missed is cancelled when its worker tries to settle the scope.
     pub breaks_scope: bool,
 }

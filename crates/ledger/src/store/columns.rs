@@ -57,13 +57,13 @@ pub(crate) const ATTEMPT: [&str; 12] = [
 /// The columns of the attempt log that are written when an attempt ends.
 pub(crate) const ENDED: [&str; 4] = ["ended_at", "outcome", "status", "detail"];
 
-/// All columns of an action, separated by commas.
+/// Returns the names of all columns of an action, separated by commas.
 pub(crate) fn action() -> String {
     let all: Vec<&str> = FIXED.into_iter().chain(CHANGING).collect();
     all.join(", ")
 }
 
-/// `column = source.column` for each column, separated by commas.
+/// Returns `column = source.column` for each column, separated by commas.
 pub(crate) fn assigned(columns: &[&str], source: &str) -> String {
     let each: Vec<String> = columns.iter().map(|column| format!("{column} = {source}.{column}")).collect();
     each.join(", ")

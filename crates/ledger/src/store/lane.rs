@@ -1,10 +1,10 @@
-//! Group commit: the writes that arrive during one commit are committed together by the next one.
+//! Group commit: the writes that arrive during one commit are committed together by the next commit.
 //!
-//! A commit waits some milliseconds for the disk, whether it carries one row or a hundred. With one transaction for
-//! each write, a hundred writers would wait for the disk one after the other. So each writer hands its job to one task,
-//! the lane, and waits for the answer. The lane takes all jobs that are waiting, executes them with few statements in
-//! one transaction, commits, and answers. It does not wait for a batch to fill: an idle lane takes the first job
-//! immediately.
+//! Each writer hands its job to a task, the lane, and waits for the answer. The lane takes all jobs that are waiting,
+//! executes them with few statements in one transaction, commits, and answers. A lane does not wait for a batch to
+//! fill: an idle lane takes the first job immediately. The obvious design has one transaction for each write. But a
+//! commit waits some milliseconds for the disk, whether it carries one row or a hundred, so a hundred writers would
+//! wait for the disk one after the other.
 //!
 //! If the database refuses one job, the whole batch fails. Then the jobs of the batch are run again one by one, and
 //! only the refused job fails.
@@ -22,16 +22,17 @@ use crate::machine::{AttemptRow, NotSettled, Owner, Scope, Stamp};
 
 use super::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, Swept};
 
-/// The most jobs in one transaction.
+/// The maximum number of jobs in one transaction.
 pub(crate) const BATCH: usize = 128;
 
-/// The most jobs that may wait. If there are more, callers wait until there is room.
+/// The maximum number of jobs that wait for a lane. If this number is reached, further callers wait until there is
+/// room.
 const WAITING: usize = 4096;
 
-/// The most runs of a transaction that the database refuses in favour of another one.
+/// The maximum number of times that a transaction is run, if the database refuses it in favour of another one.
 pub(crate) const RUNS: u32 = 12;
 
-/// What a lane is to do in its transaction.
+/// A task for a lane to execute in its transaction.
 pub(crate) enum Task<C> {
     Record(Box<Insert>),
     Change(Arc<Change<C>>),
@@ -52,7 +53,7 @@ pub(crate) enum Answer {
     Nothing,
 }
 
-/// The error for an answer that does not fit the task.
+/// Returns the error for an answer whose kind does not fit the task.
 pub(crate) fn unexpected() -> StoreError {
     StoreError::new(Trouble::Away, "the writer gave another task's answer")
 }
@@ -63,11 +64,11 @@ pub(crate) struct Job<C> {
     reply: oneshot::Sender<Result<Answer>>,
 }
 
-/// Executes the jobs of a batch in one transaction: either all of them, or none, and then it returns an error.
+/// Executes the jobs of a batch in one transaction. Either all jobs are executed, or none is and an error is returned.
 pub(crate) trait Batch<C>: Send + 'static {
-    /// Returns one answer for each job, in their order. If the handler of a job fails and there are several jobs, that
-    /// is an error of the whole batch (`Trouble::Refused`). If there is only one job, its answer says that the handler
-    /// failed.
+    /// Executes the jobs, and returns one answer for each job, in their order. If the handler of a job fails and there
+    /// are several jobs, the whole batch fails with `Trouble::Refused`. If there is only one job, its answer says that
+    /// the handler failed.
     fn execute(&mut self, jobs: &[&Job<C>]) -> impl Future<Output = Result<Vec<Answer>>> + Send;
 }
 
@@ -83,8 +84,8 @@ impl<C> Clone for Lanes<C> {
 }
 
 impl<C: Send + 'static> Lanes<C> {
-    /// Starts one lane for each of `batches` on the current runtime. The lanes end when the last clone of the result is
-    /// dropped.
+    /// Starts one lane for each of `batches` on the current runtime. The lanes end when the last clone of the returned
+    /// value is dropped.
     pub(crate) fn start<B: Batch<C>>(batches: Vec<B>) -> Lanes<C> {
         let (jobs, waiting) = mpsc::channel(WAITING);
         let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
@@ -93,8 +94,8 @@ impl<C: Send + 'static> Lanes<C> {
             tokio::spawn(async move {
                 let mut gathered = Vec::with_capacity(BATCH);
                 loop {
-                    // The lane holds the lock while it waits for jobs. When it has its batch, the next lane can wait
-                    // for jobs.
+                    // The lane holds the lock while it waits for jobs. Once it has its batch, the next lane can take
+                    // the lock and wait for jobs.
                     let taken = waiting.lock().await.recv_many(&mut gathered, BATCH).await;
                     if taken == 0 {
                         return;
@@ -106,9 +107,9 @@ impl<C: Send + 'static> Lanes<C> {
         Lanes { jobs }
     }
 
-    /// Hands a task to a lane, and waits for its answer.
+    /// Hands a task to a lane, waits until the task is executed, and returns its answer.
     ///
-    /// Dropping the future does not undo the task: once a lane has the task, it is done.
+    /// Dropping the future does not undo the task: once a lane has the task, the task is executed.
     pub(crate) async fn run(&self, task: Task<C>) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
         let gone = |_| StoreError::new(Trouble::Away, "the ledger's writer has ended");
@@ -128,10 +129,10 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
         match together {
             Ok(answers) => {
                 for (Job { task, reply }, answer) in now.into_iter().zip(answers) {
-                    // The task is dropped before the answer is sent, so that the waiting caller then has the only
-                    // reference to it.
+                    // The task is dropped before the answer is sent. So when the waiting caller gets the answer, it has
+                    // the only reference to the change.
                     drop(task);
-                    // Sending fails if the caller no longer waits. Then nobody wants the answer.
+                    // Sending fails if the caller no longer waits, and then nobody needs the answer.
                     let _ = reply.send(Ok(answer));
                 }
             }
@@ -153,7 +154,7 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
             }
         }
     }
-    // The vector for the next batch.
+    // Makes the vector for the next batch.
     *gathered = Vec::with_capacity(BATCH);
 }
 
@@ -171,13 +172,14 @@ async fn run_again<C: Send, B: Batch<C>>(batch: &mut B, jobs: &[&Job<C>]) -> Res
     }
 }
 
-/// The wait before a transaction is run again. It is random, so that two transactions that collided do not collide
-/// again.
+/// Returns the wait before a transaction is run again. The wait is random, so that two transactions that collided do
+/// not collide again.
 pub(crate) fn pause(run: u32) -> Duration {
     Duration::from_micros(fastrand::u64(0..(1000 << run.min(6))))
 }
 
-/// Splits off the jobs that change the same row as an earlier job, since one statement can change a row only once.
+/// Splits the jobs into those that can run together, and those that change a row that an earlier job changes, too. One
+/// statement can change a row only once.
 fn without_doubles<C>(jobs: Vec<Job<C>>) -> (Vec<Job<C>>, Vec<Job<C>>) {
     let mut seen = HashSet::with_capacity(jobs.len());
     jobs.into_iter().partition(|job| match &job.task {

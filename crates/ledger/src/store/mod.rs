@@ -1,13 +1,13 @@
-//! Where actions are kept.
+//! The stores: the databases in which actions are kept.
 //!
-//! A store decides nothing. The machine makes whole rows. The store takes a row only if the row that it was made from
-//! has not changed ([`Store::change`]), and says whether it did. Correctness depends on that comparison and on unique
-//! keys alone; locks, leases and isolation levels only save work. So one contract suite runs on every store
-//! (`tests/contract`).
+//! A store decides nothing. The machine computes the whole new row. The store writes it only if the stored row has not
+//! changed since the machine read it ([`Store::change`]), and returns whether it did. Correctness depends only on that
+//! comparison and on unique keys; locks, leases and isolation levels only save work. So one contract suite runs on
+//! every store (`tests/contract`).
 //!
-//! Most calls are small and many come at the same time, but each commit takes milliseconds, whether it carries one row
-//! or a hundred. So records and changes are gathered by [`lane`]: what arrives during one commit is committed together
-//! by the next one.
+//! Records and changes are gathered by [`lane`]: the writes that arrive during one commit are committed together by the
+//! next commit. Otherwise each of many small writes would need a commit of its own, and a commit takes milliseconds,
+//! whether it carries one row or a hundred.
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod columns;
@@ -36,8 +36,8 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// A boxed future, as the methods of a trait object return it.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What an application does in the transaction that settles or ends an action. If it returns an error, the transaction
-/// is rolled back.
+/// A handler of the application. It runs in the transaction that settles or ends an action. If it returns an error, the
+/// transaction is rolled back.
 pub type Follow<C> = Arc<
     dyn for<'a> Fn(
             &'a mut C,
@@ -47,44 +47,46 @@ pub type Follow<C> = Arc<
         + Sync,
 >;
 
-/// A row to insert. If its first attempt is sent directly afterwards, the attempt is inserted with it.
+/// A row to insert.
 #[derive(Clone, Debug)]
 pub struct Insert {
-    /// The row.
+    /// The row of the action.
     pub action: Action,
-    /// The attempt that is recorded with it.
+    /// The first attempt, which is inserted with the row; `None` if no attempt is sent directly afterwards.
     pub attempt: Option<AttemptRow>,
 }
 
-/// What became of an insert.
+/// The result of an insert.
 #[derive(Clone, Debug)]
 pub enum Recorded {
-    /// It was inserted.
+    /// The row was inserted.
     New,
-    /// The key was recorded before, and this is the existing row. The caller checks whether it is the same action.
+    /// The key is already recorded. The value is the existing row. The caller checks whether that row describes its
+    /// action.
     Existing(Box<Action>),
 }
 
-/// A change of one row. It is taken if the row has not changed since the machine saw it.
+/// A change of one row. The store writes the change only if the row has not changed since the machine read it.
 pub struct Change<C> {
-    /// The action as it will be; `action.state` is `write.to`.
+    /// The action after the change; `action.state` is `write.to`.
     pub action: Action,
     /// What the machine decided.
     pub write: Write,
-    /// The entry for the audit trail, if a person makes the change by hand.
+    /// The entry for the audit trail; `None` if the change is not made by hand.
     pub mark: Option<Mark>,
-    /// What the application does in the same transaction, if the change is taken.
+    /// The handler of the application, which runs in the transaction of the change; `None` if no handler is to run.
     pub follow: Option<Follow<C>>,
 }
 
-/// What became of a change.
+/// The result of a change.
 #[derive(Clone, Debug)]
 pub enum Changed {
-    /// It was taken.
+    /// The change was written.
     Taken,
-    /// The row had changed before. This is the row as it is now; `None` if it is gone. Ask the machine again.
+    /// The row had changed before, so nothing was written. The value is the row as it is now; `None` if it is gone.
+    /// Call the machine again for this row.
     Stale(Option<Box<Action>>),
-    /// The handler failed, for this reason. Nothing was changed.
+    /// The handler failed with this error, so nothing was written.
     HandlerFailed(String),
 }
 
@@ -95,59 +97,59 @@ pub struct ScopeSettled {
     pub members: Vec<Action>,
 }
 
-/// Which actions to list.
+/// A filter for a list of actions. By default, no field except `most` restricts the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Filter {
-    /// Only actions of this dependency.
+    /// Only actions of this dependency are returned; of all dependencies if `None`.
     pub dependency: Option<String>,
-    /// Only actions with this standing.
+    /// Only actions with this standing are returned; with any standing if `None`.
     pub standing: Option<Standing>,
-    /// Only actions after this one, in the order of recording.
+    /// Only actions that were recorded after this action are returned; from the first action on if `None`.
     pub after: Option<ActionId>,
-    /// The most actions that are returned, up to 1000.
+    /// The maximum number of actions that are returned. A value above 1000 means 1000; the default 0 returns none.
     pub most: u32,
 }
 
 impl Filter {
-    /// The first actions, at most this many. To go on after a page, set `after` to the id of its last action.
+    /// Selects the first `most` actions. To go on after a page, set `after` to the id of the last action of the page.
     #[must_use]
     pub fn first(most: u32) -> Filter {
         Filter { most, ..Filter::default() }
     }
 
-    /// Only actions of this dependency.
+    /// Restricts the list to actions of this dependency.
     #[must_use]
     pub fn of(self, dependency: impl Into<String>) -> Filter {
         Filter { dependency: Some(dependency.into()), ..self }
     }
 
-    /// Only actions with this standing.
+    /// Restricts the list to actions with this standing.
     #[must_use]
     pub fn standing(self, standing: Standing) -> Filter {
         Filter { standing: Some(standing), ..self }
     }
 }
 
-/// How an action stands, in the words that lists and counts use.
+/// The standing of an action, in the words that lists and counts use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// It has not ended.
+    /// The action has not ended. In a filter, this includes the actions whose effect is unknown.
     Open,
-    /// It has not ended, and it is not known whether it took effect.
+    /// The action has not ended, and it is not known whether it took effect.
     Unknown,
     /// No rule says how to go on, so a person must look at it.
     Stuck,
-    /// It is applied, and our side has taken that in.
+    /// The action is applied, and our side has taken that in.
     Done,
-    /// It is not applied.
+    /// The action is not applied.
     Failed,
-    /// It was undone, or never done.
+    /// The action was undone, or never done.
     Cancelled,
 }
 
 impl Standing {
-    /// All of them.
+    /// All standings.
     pub const ALL: [Standing; 6] = [
         Standing::Open,
         Standing::Unknown,
@@ -157,7 +159,7 @@ impl Standing {
         Standing::Cancelled,
     ];
 
-    /// The word for this standing.
+    /// Returns the word for this standing.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -170,7 +172,7 @@ impl Standing {
         }
     }
 
-    /// The standing of a row.
+    /// Returns the standing of a row with this state.
     #[must_use]
     pub fn of(state: &State) -> Standing {
         use crate::machine::End;
@@ -185,58 +187,61 @@ impl Standing {
     }
 }
 
-/// The number of actions of a dependency in each standing. At most [`COUNTED`] rows are counted, since counting a long
-/// backlog costs much.
+/// The numbers of a dependency's open and stuck actions. At most [`COUNTED`] open and [`COUNTED`] stuck actions are
+/// counted, since counting a long backlog costs much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Actions that have not ended, including those of `unknown`.
+    /// The number of actions that have not ended, including those of `unknown`.
     pub open: u64,
-    /// Open actions whose effect is unknown.
+    /// The number of open actions whose effect is unknown.
     pub unknown: u64,
-    /// Open actions whose outcome is known, but whose handler in the application fails.
+    /// The number of open actions whose outcome is known, but whose handler in the application fails.
     pub failing: u64,
-    /// Actions that a person must look at.
+    /// The number of actions that a person must look at.
     pub stuck: u64,
-    /// When the oldest of the counted open or stuck actions was recorded.
+    /// When the oldest of the counted open or stuck actions was recorded; `None` if there is none.
     pub oldest: Option<Stamp>,
-    /// Whether there are more actions than were counted.
+    /// Whether there may be more actions than were counted, because the limit was reached.
     pub more: bool,
 }
 
-/// The most rows that are counted for [`Counts`].
+/// The maximum number of open actions, and of stuck actions, that are counted for [`Counts`].
 pub const COUNTED: u32 = 10_000;
 
-/// What one step of the clean-up did.
+/// The result of one step of the clean-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Swept {
     /// The number of deleted rows.
     pub deleted: u64,
-    /// The last row that was looked at. The next step begins after it; `None` if this step reached the end of the
-    /// table.
+    /// The last row that the step looked at. The next step begins after this row. `None` if the step reached the end of
+    /// the table.
     pub after: Option<ActionId>,
 }
 
 /// A database that keeps actions.
 ///
-/// The module's documentation says what holds for statements, locks and time. Methods named `…_in` work on a connection
-/// of the caller, inside the caller's transaction. If one of them returns an error, that transaction has to roll back.
+/// Each store's own module documents its statements, locks and time. Methods named `…_in` work on a connection of the
+/// caller, inside the caller's transaction. If one of them returns an error, that transaction has to roll back.
 pub trait Store: Clone + Send + Sync + 'static {
     /// The connection that a caller passes to the methods named `…_in`.
     type Connection: Send + 'static;
 
-    /// Makes the tables, or updates them. Any number of processes may call it at the same time.
+    /// Creates the tables, or updates them to this version of the program. Any number of processes may call this method
+    /// at the same time.
     fn migrate(&self) -> impl Future<Output = Result<()>> + Send;
 
-    /// The database's time, without asking the database: it is carried forward from the last answer that held it.
+    /// Returns the database's time without a question to the database: the last answer that carried the time, which is
+    /// carried forward by the monotonic clock.
     fn clock(&self) -> DbClock;
 
-    /// Asks the database for its time.
+    /// Asks the database for its time, and returns the answer.
     fn ask_time(&self) -> impl Future<Output = Result<DbClock>> + Send;
 
-    /// Inserts a row. The store may commit it together with other rows.
+    /// Inserts a row, unless its key is already recorded. The store may commit the row together with other rows.
     fn record(&self, insert: Insert) -> impl Future<Output = Result<Recorded>> + Send;
 
-    /// Changes a row. The store may commit it together with other rows.
+    /// Changes a row, unless it has changed since the machine read it. The store may commit the change together with
+    /// others.
     fn change(&self, change: Arc<Change<Self::Connection>>) -> impl Future<Output = Result<Changed>> + Send;
 
     /// Settles all members of a scope, or returns why none was settled.
@@ -249,7 +254,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Stores how an attempt ended, without changing its action.
     fn evidence(&self, id: ActionId, attempt: AttemptRow) -> impl Future<Output = Result<()>> + Send;
 
-    /// Claims up to `most` due rows of a dependency for `owner`, for the time of a lease.
+    /// Claims up to `most` due rows of a dependency for `owner`, for the time `lease`. Returns the claimed rows.
     fn claim(
         &self,
         dependency: &str,
@@ -258,7 +263,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
-    /// Claims this row, if it is due; `None` otherwise.
+    /// Claims this row if it is due. Returns `None` if it is not due, or if there is no such row.
     fn claim_one(
         &self,
         id: ActionId,
@@ -266,28 +271,28 @@ pub trait Store: Clone + Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// When the next row of a dependency is due.
+    /// Returns when the next row of a dependency is due; `None` if no row is waiting.
     fn next_due(&self, dependency: &str) -> impl Future<Output = Result<Option<Stamp>>> + Send;
 
-    /// The row with this id.
+    /// Loads the row with this id; `None` if there is no such row.
     fn load(&self, id: ActionId) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// The row of this dependency with this key.
+    /// Finds the row of this dependency with this key; `None` if there is no such row.
     fn find(&self, dependency: &str, key: &str) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// The members of a scope, in the order of recording.
+    /// Loads the recorded members of a scope, in the order of recording.
     fn members(&self, scope: &str) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
-    /// One row with its attempts and marks.
+    /// Loads one row with its attempts and marks; `None` if there is no such row.
     fn story(&self, id: ActionId) -> impl Future<Output = Result<Option<Story>>> + Send;
 
-    /// Rows in the order of their recording, one page at a time.
+    /// Lists the rows that match the filter, in the order of their recording, one page at a time.
     fn list(&self, filter: &Filter) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
-    /// The number of actions of a dependency in each standing.
+    /// Counts the open and the stuck actions of a dependency.
     fn counts(&self, dependency: &str) -> impl Future<Output = Result<Counts>> + Send;
 
-    /// Looks at the next `most` rows after `after`. Deletes those that ended before `before` and about which the
+    /// Looks at the next `most` rows after `after`. Deletes those rows that ended before `before` and about which the
     /// provider is not to be asked again.
     fn sweep(
         &self,
@@ -296,21 +301,23 @@ pub trait Store: Clone + Send + Sync + 'static {
         most: u32,
     ) -> impl Future<Output = Result<Swept>> + Send;
 
-    /// Inserts a row, in the caller's transaction.
+    /// Inserts a row in the caller's transaction, unless its key is already recorded.
     fn record_in(
         &self,
         conn: &mut Self::Connection,
         insert: &Insert,
     ) -> impl Future<Output = Result<Recorded>> + Send;
 
-    /// The row with this id, and the database's time, in the caller's transaction.
+    /// Loads the row with this id in the caller's transaction, and the database's time. Returns `None` if there is no
+    /// such row.
     fn load_in(
         &self,
         conn: &mut Self::Connection,
         id: ActionId,
     ) -> impl Future<Output = Result<Option<(Action, Stamp)>>> + Send;
 
-    /// Changes a row in the caller's transaction. Returns whether the change was taken.
+    /// Changes a row in the caller's transaction. Returns whether the change was written; it is not if the row has
+    /// changed since the machine read it.
     fn change_in(
         &self,
         conn: &mut Self::Connection,
@@ -319,7 +326,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         mark: Option<&Mark>,
     ) -> impl Future<Output = Result<bool>> + Send;
 
-    /// The members of a scope, in the caller's transaction.
+    /// Loads the recorded members of a scope in the caller's transaction.
     fn members_in(
         &self,
         conn: &mut Self::Connection,

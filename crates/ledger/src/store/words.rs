@@ -1,4 +1,4 @@
-//! The words that the tables contain. They are words and not numbers, since people read the tables.
+//! The words in which the tables store states. They are words and not numbers, since people read the tables.
 
 use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptKind, AttemptOutcome, End, Goal, Known, NotApplied};
@@ -20,7 +20,7 @@ pub(crate) fn read_goal(word: &str) -> Result<Goal> {
     }
 }
 
-/// The words for what is known of the effect, and for why it is not applied.
+/// Returns the word for what is known of the effect. If it is not applied, also returns the word for the reason.
 pub(crate) fn known(known: Known) -> (&'static str, Option<&'static str>) {
     match known {
         Known::Never => ("never", None),

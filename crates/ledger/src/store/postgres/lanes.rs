@@ -1,4 +1,4 @@
-//! One lane: executes a batch in one transaction.
+//! One lane of PostgreSQL. It executes each batch in one transaction.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,14 +16,16 @@ use crate::store::{Changed, Insert, Recorded, Result};
 
 use super::statements::{Session, failed};
 
-/// Begins a transaction of the ledger's own. It waits at most 100 ms for a row that another transaction holds.
+/// Begins a transaction of the ledger's own. The transaction waits at most 100 ms for a row that another transaction
+/// holds.
 ///
-/// Scans of whole tables are off. The planner does not know how long an array is, nor how large a new or fast-growing
-/// table is. So it would join the array and the table by a scan of the table, and keep that plan while the table grows.
+/// Scans of whole tables are off. The planner knows neither the length of an array nor the size of a new or
+/// fast-growing table. So it would join the array and the table by a scan of the whole table, and keep that plan while
+/// the table grows.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
      SET LOCAL enable_seqscan = off";
 
-/// The last answer of the database that carried its time.
+/// The last answer of the database that carried its time, which all lanes and readers share.
 #[derive(Clone)]
 pub(super) struct SharedClock(Arc<Mutex<DbClock>>);
 
@@ -42,8 +44,8 @@ impl SharedClock {
     }
 }
 
-/// A writer with a connection of its own. It keeps the connection, since giving it back to the pool and taking it again
-/// would cost a round trip for each batch.
+/// A writer with a connection of its own. The writer keeps this connection between batches, since returning it to the
+/// pool and taking it again would cost a round trip for each batch.
 pub(super) struct Lane {
     pub(super) pool: PgPool,
     pub(super) conn: Option<PoolConnection<Postgres>>,
@@ -60,8 +62,8 @@ impl Lane {
     }
 }
 
-/// What became of a change whose row was found changed. If the row is exactly as the change would have made it, the
-/// change was taken earlier and its answer was lost.
+/// Returns the result of a change that was not written, because the stored row has another version. If the stored row
+/// is exactly as the change would have made it, the change was written earlier and its answer was lost.
 pub(super) fn stale(found: Option<Action>, write: &Write) -> Changed {
     match found {
         Some(action) if action.state == write.to => Changed::Taken,
@@ -69,7 +71,7 @@ pub(super) fn stale(found: Option<Action>, write: &Write) -> Changed {
     }
 }
 
-/// Whether a statement of the application was refused in favour of another transaction (40001, 40P01).
+/// Returns whether the database refused a statement of the application in favour of another transaction (40001, 40P01).
 pub(super) fn lost_against_another(e: &sqlx::Error) -> bool {
     let code = e.as_database_error().and_then(|said| said.code());
     matches!(code.as_deref(), Some("40001" | "40P01"))
@@ -91,7 +93,7 @@ impl Batch<PgConnection> for Lane {
                 | Task::Sweep { .. } => return Err(StoreError::new(Trouble::Refused, "no task of a lane")),
             }
         }
-        // The order is fixed, so that two batches that lock the same rows lock them in the same order.
+        // The writes are sorted, so that two batches that lock the same rows lock them in the same order.
         writes.sort_unstable_by_key(|(id, _)| *id);
         inserts.sort_unstable_by(|a, b| a.action.key.cmp(&b.action.key));
 
@@ -141,7 +143,7 @@ impl Lane {
     }
 }
 
-/// The rows whose keys were recorded before, by dependency and key. All other keys were inserted.
+/// The rows whose keys were already recorded, by dependency and key. The rows with all other keys were inserted.
 type Existing = HashMap<(String, String), Action>;
 
 async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedClock) -> Result<Existing> {
@@ -160,7 +162,7 @@ async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedC
     Ok(found.into_iter().map(|action| ((action.dependency.clone(), action.key.clone()), action)).collect())
 }
 
-/// The rows whose changes were not taken, as they are now; `None` if a row is gone.
+/// The rows whose changes were not written, as they are now; `None` if a row is gone.
 type Moved = HashMap<ActionId, Option<Action>>;
 
 async fn change(
@@ -194,7 +196,7 @@ fn answer(
         Task::Record(insert) => {
             let key = (insert.action.dependency.clone(), insert.action.key.clone());
             Ok(Answer::Recorded(match recorded.get(&key) {
-                // This is the row that was to be inserted: it was inserted earlier, and the answer was lost.
+                // The found row is the row that was to be inserted: it was inserted earlier, and the answer was lost.
                 Some(found) if found.id == insert.action.id => Recorded::New,
                 Some(found) => Recorded::Existing(Box::new(found.clone())),
                 None => Recorded::New,

@@ -1,8 +1,8 @@
-//! Makes and updates the tables, one numbered step after the other.
+//! Creates and updates the tables, one numbered step after the other.
 //!
-//! Any number of processes may do so at the same time. `CREATE … IF NOT EXISTS` can fail when two processes run it
-//! together: both find nothing, both create, and a unique index of the catalogue refuses one of them. So that step is
-//! run again. After that step, a row lock lets one process go first.
+//! Any number of processes may migrate at the same time. The first step makes the schema with `CREATE … IF NOT EXISTS`.
+//! It can fail when two processes run it together: both find nothing, both create, and a unique index of the catalogue
+//! refuses one of them. So this step is run again. After the first step, a row lock lets one process go first.
 
 use sqlx::Row;
 use sqlx::postgres::PgPool;
@@ -13,7 +13,7 @@ use crate::store::lane::{RUNS, pause};
 
 use super::statements::failed;
 
-/// The steps, in order. After its release a step is never edited.
+/// The steps, in order. Once a step is released, it is never edited.
 const STEPS: [&str; 2] =
     [include_str!("../../../sql/postgres/0001.sql"), include_str!("../../../sql/postgres/0002.sql")];
 
@@ -36,7 +36,7 @@ pub(super) async fn migrate(pool: &PgPool) -> Result<()> {
 
 async fn try_migrate(pool: &PgPool) -> Result<()> {
     let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(failed)?;
-    // This is checked first, so that a role without the right to create tables can use existing ones.
+    // The schema is looked for first, so that a role without the right to create tables can use existing ones.
     let there = sqlx::raw_sql("SELECT to_regclass('seawall.schema') IS NOT NULL AS there")
         .fetch_one(&mut *tx)
         .await
@@ -69,8 +69,8 @@ async fn version(conn: &mut sqlx::PgConnection, text: &'static str) -> Result<i6
     row.try_get(0).map_err(failed)
 }
 
-/// Whether the database refused it because another process made the same thing at the same moment. If so, it is run
-/// again.
+/// Turns an error of a step into a [`StoreError`]. If another process made the same thing at the same moment, the error
+/// is [`Trouble::Again`], so that the migration is run again.
 fn raced(e: sqlx::Error) -> StoreError {
     let code = e.as_database_error().and_then(|said| said.code()).map(|code| code.into_owned());
     match code.as_deref() {

@@ -1,13 +1,13 @@
 //! PostgreSQL 15 and newer, with any number of workers on one database.
 //!
-//! - Every transaction of the ledger's own sets READ COMMITTED itself. The compare-and-set needs no more, and under
+//! - Every transaction of the ledger's own sets READ COMMITTED. The compare-and-set needs no more, and under
 //!   SERIALIZABLE two thirds of concurrent claims would be run again. Only a transaction in which a handler of the
-//!   application runs uses the database's own default, since the application was written for that default. What is
-//!   refused with 40001 or 40P01 is run again.
-//! - Nothing outlives a transaction: there is no session state, no advisory lock and no listening. If
-//!   [`Settings::prepared`] is off, there are no named statements either, so this works behind a pooler in transaction
-//!   mode.
-//! - A batch waits only 100 ms for a row that another transaction holds. After that, the job that wants the row waits
+//!   application runs uses the isolation that is the database's default, since the application was written for that
+//!   default. A transaction that is refused with 40001 or 40P01 is run again.
+//! - Nothing is left in the server session after a transaction: no session state, no advisory lock and no listening. If
+//!   [`Settings::prepared`] is off, there are no named statements either. Then the ledger works behind a pooler in
+//!   transaction mode.
+//! - A batch waits only 100 ms for a row that another transaction holds. After that, the job that needs this row waits
 //!   for it in a transaction of its own.
 
 mod lanes;
@@ -34,26 +34,27 @@ use lanes::{BEGIN, SharedClock};
 use statements::Session;
 pub(crate) use statements::failed;
 
-/// Begins a transaction with a single change. It may wait 5 s for a row that another transaction holds.
+/// Begins a transaction with a single change. The transaction waits at most 5 s for a row that another transaction
+/// holds.
 const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'";
 
-/// Begins a transaction in which a handler runs. It has the isolation that is the database's default.
+/// Begins a transaction in which a handler runs. Its isolation is the database's default.
 const BEGIN_DEFAULT: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
 
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
 
-/// How the ledger uses the database. Begin with the defaults, and change what has to be different.
+/// The settings of the connection to PostgreSQL. Begin with the defaults, and change single fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The most connections, for writers, claims and reads. Default 8. None of them is held during a call to the
-    /// provider.
+    /// The maximum number of connections, for writers, claims and reads. Default 8; it is raised to `lanes` + 2 if it
+    /// is smaller. No connection is held during a call to the provider.
     pub connections: u32,
-    /// The number of batches that are under way at the same time. Default 2, so that one is gathered while the other
-    /// waits for the disk.
+    /// The number of batches that can be under way at the same time. Default 2, so that one batch is gathered while the
+    /// other waits for the disk.
     pub lanes: u32,
-    /// Whether prepared statements are kept. Default yes. Set it to no behind a pooler in transaction mode (pgbouncer),
-    /// since each transaction may then run in another server session.
+    /// Whether prepared statements are kept in the server session. Default yes. Set this to no behind a pooler in
+    /// transaction mode (pgbouncer), since each transaction may then run in another server session.
     pub prepared: bool,
 }
 
@@ -63,7 +64,7 @@ impl Default for Settings {
     }
 }
 
-/// Actions in a PostgreSQL database, in the schema `seawall`.
+/// A store that keeps actions in a PostgreSQL database, in the schema `seawall`.
 #[derive(Clone)]
 pub struct Postgres {
     pool: PgPool,
@@ -75,7 +76,8 @@ pub struct Postgres {
 /// The longest time that connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Connects once without the pool, because an error of the pool would only say that it waited, and not why.
+/// Connects once without the pool, and closes the connection. An error of the pool would only say that it waited too
+/// long, and not why the database cannot be reached.
 async fn first_connection(options: &PgConnectOptions) -> Result<()> {
     let at = || format!("{}:{}", options.get_host(), options.get_port());
     match tokio::time::timeout(CONNECT, options.connect()).await {
@@ -95,7 +97,8 @@ impl std::fmt::Debug for Postgres {
 }
 
 impl Postgres {
-    /// Connects to `postgres://…` and starts the writers on the current runtime.
+    /// Connects to `postgres://…` and starts the writers on the current runtime. The tables are not created: see
+    /// [`Store::migrate`].
     ///
     /// # Errors
     ///
@@ -115,8 +118,8 @@ impl Postgres {
         Postgres::on(pool, settings).await
     }
 
-    /// Uses a pool of the application's own. The pool needs one connection for each lane, and some more for claims and
-    /// reads.
+    /// Uses a pool of the application's own, and starts the writers on the current runtime. The pool needs one
+    /// connection for each lane, and some more for claims and reads.
     ///
     /// # Errors
     ///
@@ -134,8 +137,8 @@ impl Postgres {
         Ok(Postgres { pool, lanes, clock, prepared })
     }
 
-    /// The statements of which tests look at the plans: how a transaction of the ledger's own begins, a claim, a change
-    /// of several rows, and a change of one row.
+    /// Returns the statements whose plans the tests check: the begin of a transaction of the ledger's own, a claim, a
+    /// change of several rows, and a change of one row.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn texts() -> [&'static str; 4] {
@@ -151,22 +154,22 @@ impl Postgres {
         Session { conn, prepared: self.prepared }
     }
 
-    /// Begins a transaction that only reads. Without named statements even a read needs a transaction.
+    /// Begins a transaction that only reads. A single read needs a transaction, too, if prepared statements are off.
     pub(crate) async fn reading(&self) -> Result<Transaction<'static, Db>> {
         self.begin(BEGIN_READ).await
     }
 
-    /// Begins a transaction in a task of its own, so that a caller that stops waiting cannot leave it half begun.
-    /// Otherwise sqlx would give the connection to the next caller inside a transaction that sqlx does not know of. If
-    /// that transaction is read-only, the next change fails.
+    /// Begins a transaction in a task of its own, so that a caller that stops waiting cannot leave the transaction half
+    /// begun. Otherwise sqlx would give the connection to the next caller inside a transaction that sqlx does not know
+    /// of. If that unknown transaction is read-only, the next caller's change fails.
     async fn begin(&self, statement: &'static str) -> Result<Transaction<'static, Db>> {
         let pool = self.pool.clone();
         let begun = tokio::spawn(async move { pool.begin_with(statement).await });
         begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(failed)
     }
 
-    /// Makes one change, with its handler, in a transaction of its own. If the transaction is refused in favour of
-    /// another one, it is run again.
+    /// Makes one change, with its handler, in a transaction of its own. If the database refuses the transaction in
+    /// favour of another one, the transaction is run again, at most [`RUNS`] times in all.
     async fn change_alone(&self, change: &Change<PgConnection>) -> Result<Changed> {
         let mut run = 1;
         loop {
@@ -280,8 +283,8 @@ impl Store for Postgres {
         match self.lanes.run(Task::Change(change.clone())).await {
             Ok(Answer::Changed(changed)) => Ok(changed),
             Ok(_) => Err(unexpected()),
-            // Another transaction holds this row. This change waits for the row in a transaction of its own, so that
-            // other rows need not wait.
+            // Another transaction holds this row. This change now waits for the row in a transaction of its own, so
+            // that changes of other rows need not wait.
             Err(e) if e.trouble() == Trouble::Busy => Box::pin(self.change_alone(&change)).await,
             Err(e) => Err(e),
         }

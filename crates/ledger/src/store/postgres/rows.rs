@@ -1,6 +1,6 @@
 //! Turns rows of PostgreSQL into values, and values into rows.
 //!
-//! A batch is sent as one array for each column. So the text of a statement is the same for any number of rows.
+//! A batch is sent as one array for each column. So the text of a statement does not depend on the number of rows.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -57,7 +57,7 @@ fn at(stamp: Option<Stamp>) -> Option<At> {
     stamp.map(At)
 }
 
-/// A count in the table's type. No count comes near the largest `i64`.
+/// Converts a count to the table's type. No count comes near the largest `i64`.
 pub(super) fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -66,12 +66,12 @@ pub(super) fn uuid(id: ActionId) -> Uuid {
     Uuid::from_u128(id.as_u128())
 }
 
-/// The values of one column, in the order of the rows.
+/// Returns the values of one column, in the order of the rows.
 fn column<R, T>(rows: &[&R], value: impl Fn(&R) -> T) -> Vec<T> {
     rows.iter().map(|row| value(row)).collect()
 }
 
-/// Binds [`columns::FIXED`](crate::store::columns::FIXED), one array for each.
+/// Binds the values of [`columns::FIXED`](crate::store::columns::FIXED), one array for each column.
 pub(super) fn bind_fixed<'q>(query: Statement<'q>, actions: &[&Action]) -> Statement<'q> {
     let texts = |value: fn(&Action) -> &String| -> Vec<&str> {
         actions.iter().map(|action| value(action).as_str()).collect()
@@ -90,7 +90,7 @@ pub(super) fn bind_fixed<'q>(query: Statement<'q>, actions: &[&Action]) -> State
         .bind(column(actions, |action| At(action.created_at)))
 }
 
-/// Binds [`columns::CHANGING`](crate::store::columns::CHANGING), one array for each.
+/// Binds the values of [`columns::CHANGING`](crate::store::columns::CHANGING), one array for each column.
 pub(super) fn bind_states<'q>(query: Statement<'q>, states: &[&State]) -> Statement<'q> {
     let why: Vec<Option<&str>> = states.iter().map(|state| state.why.as_deref()).collect();
     let answers: Vec<Option<&[u8]>> = states.iter().map(|state| state.answer.as_deref()).collect();
@@ -127,7 +127,7 @@ pub(super) fn bind_states<'q>(query: Statement<'q>, states: &[&State]) -> Statem
         .bind(column(states, |state| at(state.due_at())))
 }
 
-/// Binds [`columns::ATTEMPT`](crate::store::columns::ATTEMPT), one array for each.
+/// Binds the values of [`columns::ATTEMPT`](crate::store::columns::ATTEMPT), one array for each column.
 pub(super) fn bind_attempts<'q>(query: Statement<'q>, attempts: &[(ActionId, &AttemptRow)]) -> Statement<'q> {
     let ids: Vec<Uuid> = attempts.iter().map(|(id, _)| uuid(*id)).collect();
     let rows: Vec<&AttemptRow> = attempts.iter().map(|(_, attempt)| *attempt).collect();

@@ -1,7 +1,7 @@
-//! The SQL statements. A statement over many rows takes one array for each column.
+//! The SQL statements for PostgreSQL. A statement over many rows takes one array for each column.
 //!
-//! Each statement that writes or claims also returns `statement_timestamp()`, the time of the statement. The time of
-//! the transaction would be wrong, since the transaction may have begun long ago.
+//! Each statement that writes or claims also returns `statement_timestamp()`, the time at which the statement began.
+//! The time of the transaction would be wrong, since the transaction may have begun long ago.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -69,14 +69,15 @@ const ATTEMPT_TYPES: [&str; 12] = [
     "text",
 ];
 
-/// `unnest($n::type[], …)`, with its parameters numbered from `first`.
+/// Returns `unnest($n::type[], …)`, with its parameters numbered from `first`.
 fn unnest<'a>(types: impl Iterator<Item = &'a str>, first: usize) -> String {
     let each: Vec<String> =
         types.enumerate().map(|(index, kind)| format!("${}::{kind}[]", first + index)).collect();
     format!("unnest({})", each.join(", "))
 }
 
-/// Inserts or completes lines of the attempt log, if their action is in `taken`.
+/// Returns the part of a statement that inserts or completes lines of the attempt log, if their action is in `taken`.
+/// Its parameters are numbered from `first`.
 fn logged(first: usize) -> String {
     let all = columns::ATTEMPT.join(", ");
     let assigned = columns::assigned(&columns::ENDED, "excluded");
@@ -112,8 +113,8 @@ static CHANGE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The change of one row. Its plan needs no join, so the row is found by its id in any transaction, even in a new
-/// table.
+/// The change of one row. Its plan needs no join, so the row is always found by its id, even in a transaction that
+/// allows scans of whole tables, and in a new table.
 static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
     let value = |index: usize, kind: &str| format!("(${}::{kind}[])[1]", index + 3);
     let typed = columns::CHANGING.into_iter().zip(CHANGING_TYPES).enumerate();
@@ -178,7 +179,7 @@ fn claim(which: &str) -> String {
     )
 }
 
-/// The statements of a claim, of a change of several rows, and of a change of one row. Tests look at their plans.
+/// Returns the statements of a claim, of a change of several rows, and of a change of one row. Tests check their plans.
 #[cfg(feature = "testing")]
 pub(super) fn texts() -> [&'static str; 3] {
     [&CLAIM, &CHANGE, &CHANGE_ONE]
@@ -186,8 +187,8 @@ pub(super) fn texts() -> [&'static str; 3] {
 
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
     let trouble = match &e {
-        // A fatal error that ended the connection or refused it, because the server shuts down, starts, or accepts no
-        // connections.
+        // The error is fatal: it ended the connection or refused it, because the server shuts down, starts, or accepts
+        // no connections.
         sqlx::Error::Database(said) if ended_the_connection(said.as_ref()) => Trouble::Away,
         sqlx::Error::Database(said) => match said.code().as_deref().unwrap_or_default() {
             "40001" | "40P01" => Trouble::Again,
@@ -217,8 +218,9 @@ fn ended_the_connection(said: &dyn sqlx::error::DatabaseError) -> bool {
 /// A connection in a transaction, with the setting for prepared statements.
 pub(super) struct Session<'c> {
     pub(super) conn: &'c mut PgConnection,
-    /// Whether statements are kept by name. Without names each statement is parsed again, and none outlives its
-    /// transaction.
+    /// Whether statements are prepared under a name and kept in the server session. If not, the server parses a
+    /// statement each time, and no prepared statement is left after the transaction, as a pooler in transaction mode
+    /// requires.
     pub(super) prepared: bool,
 }
 
@@ -230,7 +232,7 @@ impl Session<'_> {
         sqlx::query(text).persistent(self.prepared)
     }
 
-    /// Inserts rows. Returns the ids of the rows whose key was new.
+    /// Inserts rows, with their first attempts. Returns the ids of the rows whose key was new.
     pub(super) async fn insert(&mut self, inserts: &[&Insert]) -> Result<TakenIds> {
         let actions: Vec<&Action> = inserts.iter().map(|insert| &insert.action).collect();
         let states: Vec<_> = actions.iter().map(|action| &action.state).collect();
@@ -241,7 +243,8 @@ impl Session<'_> {
         self.taken(query).await
     }
 
-    /// Changes rows. Returns the ids of those that had not changed since the machine saw them.
+    /// Changes rows. Returns the ids of the rows that were changed: those that had not changed since the machine read
+    /// them.
     pub(super) async fn change(&mut self, writes: &[(ActionId, &Write)]) -> Result<TakenIds> {
         let ids: Vec<Uuid> = writes.iter().map(|(id, _)| rows::uuid(*id)).collect();
         let from: Vec<i64> = writes.iter().map(|(_, write)| rows::count(write.from)).collect();
@@ -263,7 +266,7 @@ impl Session<'_> {
         Ok((ids.collect(), DbClock::heard(at.0, asked)))
     }
 
-    /// Completes a line of the attempt log.
+    /// Inserts or completes a line of the attempt log, if its action exists.
     pub(super) async fn evidence(&mut self, id: ActionId, attempt: &AttemptRow) -> Result<()> {
         static TEXT: LazyLock<String> = LazyLock::new(|| {
             let logged = logged(2);
@@ -335,7 +338,7 @@ impl Session<'_> {
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::action).collect()
     }
 
-    /// Claims due rows of a dependency.
+    /// Claims up to `most` due rows of a dependency. Returns the rows, and the database's time if a row was claimed.
     pub(super) async fn claim_due(
         &mut self,
         dependency: &str,
@@ -352,7 +355,7 @@ impl Session<'_> {
         self.claimed(query).await
     }
 
-    /// Claims one row, if it is due.
+    /// Claims one row, if it is due. Returns no row if it is not.
     pub(super) async fn claim_one(
         &mut self,
         id: ActionId,
@@ -376,7 +379,7 @@ impl Session<'_> {
             None => None,
         };
         let readable = rows.iter().filter_map(|row| {
-            // A row that cannot be read must not stop the others. It is left as it is until its lease ends.
+            // A row that cannot be read must not stop the others. Such a row stays claimed until its lease ends.
             rows::action(row).inspect_err(|e| tracing::error!(error = %e, "a row cannot be read")).ok()
         });
         Ok((readable.collect(), clock))
@@ -470,7 +473,7 @@ impl Session<'_> {
         })
     }
 
-    /// Looks at the next `most` rows, and deletes those that ended before `before`.
+    /// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and are no longer due.
     pub(super) async fn sweep(&mut self, before: Stamp, after: Option<ActionId>, most: u32) -> Result<Swept> {
         let query = self.query(
             "WITH page AS (SELECT id, ended, ended_at, due_at FROM seawall.action \

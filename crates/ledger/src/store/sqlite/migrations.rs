@@ -1,4 +1,4 @@
-//! Makes and updates the tables, one numbered step after the other.
+//! Creates and updates the tables, one numbered step after the other.
 
 use sqlx::{Connection, Row, SqliteConnection};
 
@@ -7,12 +7,12 @@ use crate::store::Result;
 
 use super::statements::failed;
 
-/// The steps, in order. After its release a step is never edited.
+/// The steps, in order. Once a step is released, it is never edited.
 const STEPS: [&str; 2] =
     [include_str!("../../../sql/sqlite/0001.sql"), include_str!("../../../sql/sqlite/0002.sql")];
 
-/// Runs the steps that are missing. Any number of processes may call it at the same time: the write lock lets one go
-/// first, and the others then find nothing to do.
+/// Runs the steps that are missing. Any number of processes may call this function at the same time: the write lock
+/// lets one process go first, and the others find nothing to do afterwards.
 pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<()> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     sqlx::query("CREATE TABLE IF NOT EXISTS seawall_schema (version INTEGER NOT NULL)")

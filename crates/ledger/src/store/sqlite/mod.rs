@@ -1,11 +1,12 @@
 //! SQLite: one file, one writer, many readers.
 //!
-//! The ledger uses the write-ahead log with `synchronous = FULL`: a commit is on the disk when it returns. `NORMAL` is
-//! often recommended. But if the power fails, it loses the last commits, and so the records of attempts that were
-//! already sent. FULL waits for the disk once for each commit, and group commit shares that wait among all writers.
+//! The ledger uses the write-ahead log with `synchronous = FULL`: a commit is on the disk when it returns. The setting
+//! `NORMAL` is often recommended. But with `NORMAL`, a power failure loses the last commits, and among them the records
+//! of attempts that were already sent. FULL waits for the disk once for each commit, and group commit shares that wait
+//! among all writers.
 //!
-//! Transactions begin as IMMEDIATE. Otherwise a transaction that first reads and then wants to write is refused without
-//! any wait if another one has written meanwhile (SQLITE_BUSY_SNAPSHOT).
+//! Transactions begin as IMMEDIATE. Otherwise, if another transaction has written meanwhile, a transaction that first
+//! reads and later writes would be refused without any wait (SQLITE_BUSY_SNAPSHOT).
 //!
 //! An application may use the same file with its own connections. The application's transactions and the ledger's wait
 //! for each other.
@@ -36,10 +37,11 @@ use super::{
 pub(crate) use statements::failed;
 use writer::stamp;
 
-/// How long a statement waits for another connection's transaction before it fails as busy. Then it is run again.
+/// The time that a statement waits for another connection's transaction before the statement fails as busy. After that
+/// failure, the transaction is run again.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// Actions in an SQLite file.
+/// A store that keeps actions in an SQLite file.
 #[derive(Clone)]
 pub struct Sqlite {
     options: SqliteConnectOptions,
@@ -54,21 +56,21 @@ impl std::fmt::Debug for Sqlite {
 }
 
 impl Sqlite {
-    /// Opens a file, or makes it, and starts the writer on the current runtime.
+    /// Opens a file, or creates it, and starts the writer on the current runtime.
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened, or does not allow `synchronous = FULL` and the write-ahead log.
+    /// If the file cannot be opened, or if it cannot use `synchronous = FULL` and the write-ahead log.
     pub async fn open(file: impl AsRef<Path>) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         Sqlite::with(options).await
     }
 
-    /// Opens `sqlite:FILE` or `sqlite://FILE`.
+    /// Opens the file of a URL `sqlite:FILE` or `sqlite://FILE`, as [`Sqlite::open`] does.
     ///
     /// # Errors
     ///
-    /// As [`Sqlite::open`], and if the URL has another form.
+    /// The errors of [`Sqlite::open`], and an error if the URL has another form.
     pub async fn connect(url: &str) -> Result<Sqlite> {
         let options: SqliteConnectOptions =
             url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
@@ -90,14 +92,14 @@ impl Sqlite {
         Ok(Sqlite { options, readers, lanes: Lanes::start(vec![writer]) })
     }
 
-    /// The options with which the application should open its own connections to this file, so that their commits are
-    /// as durable.
+    /// Returns the options with which the application should open its own connections to this file. With them, the
+    /// application's commits are as durable as the ledger's.
     #[must_use]
     pub fn options(&self) -> SqliteConnectOptions {
         self.options.clone()
     }
 
-    /// The statement of a claim. Tests look at its plan.
+    /// Returns the statement of a claim. Tests check its plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn claim_text() -> &'static str {
@@ -246,7 +248,8 @@ impl Store for Sqlite {
 }
 
 impl Sqlite {
-    /// A connection besides the writer's. Its writes take the write lock, as those of any other program do.
+    /// Takes a connection from the readers' pool, apart from the writer's connection. A write on it takes the write
+    /// lock, as a write of any other program does.
     pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
         self.readers.acquire().await.map_err(failed)
     }

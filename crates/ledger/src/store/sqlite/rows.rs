@@ -13,7 +13,7 @@ use crate::store::{Result, words};
 
 pub(super) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
 
-/// A count in the table's type. No count comes near the largest `i64`.
+/// Converts a count to the table's type. No count comes near the largest `i64`.
 pub(super) fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -26,7 +26,7 @@ pub(super) fn owner_text(owner: Owner) -> String {
     Uuid::from_u128(owner.0).to_string()
 }
 
-/// Binds [`columns::FIXED`](crate::store::columns::FIXED).
+/// Binds the values of [`columns::FIXED`](crate::store::columns::FIXED).
 pub(super) fn bind_fixed<'q>(query: Statement<'q>, action: &Action) -> Statement<'q> {
     query
         .bind(action.id.to_string())
@@ -39,7 +39,7 @@ pub(super) fn bind_fixed<'q>(query: Statement<'q>, action: &Action) -> Statement
         .bind(action.created_at.as_micros())
 }
 
-/// Binds [`columns::CHANGING`](crate::store::columns::CHANGING).
+/// Binds the values of [`columns::CHANGING`](crate::store::columns::CHANGING).
 pub(super) fn bind_state<'q>(query: Statement<'q>, state: &State) -> Statement<'q> {
     let (effect, reason) = words::known(state.known);
     query
@@ -75,7 +75,7 @@ pub(super) fn bind_state<'q>(query: Statement<'q>, state: &State) -> Statement<'
         .bind(micros(state.due_at()))
 }
 
-/// Binds [`columns::ATTEMPT`](crate::store::columns::ATTEMPT).
+/// Binds the values of [`columns::ATTEMPT`](crate::store::columns::ATTEMPT).
 pub(super) fn bind_attempt<'q>(query: Statement<'q>, id: ActionId, attempt: &AttemptRow) -> Statement<'q> {
     query
         .bind(id.to_string())

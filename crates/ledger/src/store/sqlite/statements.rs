@@ -1,9 +1,9 @@
-//! The SQL statements, each over many rows.
+//! The SQL statements for SQLite. Those that insert or change take many rows.
 //!
 //! Each statement has to be sent to the thread of the connection, and its result has to come back. So a statement over
-//! several rows costs little more than one over a single row. But its text depends on the number of rows. So there are
-//! texts for a few numbers of rows, and their prepared statements are kept. If there are fewer rows, the rest is filled
-//! with rows of NULLs, which no statement takes.
+//! several rows costs little more than one over a single row. But the text of a statement depends on its number of
+//! rows. So there are texts only for a few numbers of rows, whose prepared statements are kept. If a batch has fewer
+//! rows than the text, the rest is filled with rows of NULLs, which the statement ignores.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -19,7 +19,7 @@ use crate::store::{Counts, Filter, Insert, Result, Standing, Swept, columns, wor
 
 use super::rows;
 
-/// The numbers of rows that a statement can have. The last one is a whole batch.
+/// The numbers of rows for which there is a text of each statement. The last one is a whole batch.
 const SIZES: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, BATCH];
 
 /// The text of a statement for each of [`SIZES`].
@@ -34,7 +34,8 @@ impl Sized {
         Sized { texts: SIZES.map(|size| text(vec![row.as_str(); size].join(", "))), columns }
     }
 
-    /// Runs one statement for each part of `rows`. A part has at most the size of a batch, and `bind` binds its rows.
+    /// Returns one statement for each part of `rows`. A part has at most the size of a batch, and `bind` binds each of
+    /// its rows.
     fn each<'r, T>(
         &'static self,
         rows: &'r [T],
@@ -124,7 +125,7 @@ fn claim(which: &str) -> String {
     )
 }
 
-/// The statement of a claim. Tests look at its plan.
+/// Returns the statement of a claim. Tests check its plan.
 #[cfg(feature = "testing")]
 pub(super) fn claim_text() -> &'static str {
     &CLAIM
@@ -149,7 +150,7 @@ pub(crate) fn failed(e: sqlx::Error) -> StoreError {
     StoreError::new(trouble, e)
 }
 
-/// Inserts rows. Returns the ids of the rows whose key was new.
+/// Inserts rows, with their first attempts. Returns the ids of the rows whose key was new.
 pub(super) async fn insert(conn: &mut SqliteConnection, inserts: &[&Insert]) -> Result<HashSet<ActionId>> {
     let mut taken = HashSet::with_capacity(inserts.len());
     let bind = |query, insert: &&Insert| {
@@ -165,7 +166,7 @@ pub(super) async fn insert(conn: &mut SqliteConnection, inserts: &[&Insert]) -> 
     Ok(taken)
 }
 
-/// Changes rows. Returns the ids of those that had not changed since the machine saw them.
+/// Changes rows. Returns the ids of the rows that were changed: those that had not changed since the machine read them.
 pub(super) async fn change(
     conn: &mut SqliteConnection,
     writes: &[(ActionId, &Write)],
@@ -241,7 +242,7 @@ async fn many(query: rows::Statement<'_>, conn: &mut SqliteConnection) -> Result
     query.fetch_all(conn).await.map_err(failed)?.iter().map(rows::action).collect()
 }
 
-/// Claims due rows of a dependency.
+/// Claims up to `most` due rows of a dependency, and returns them.
 pub(super) async fn claim_due(
     conn: &mut SqliteConnection,
     dependency: &str,
@@ -257,14 +258,14 @@ pub(super) async fn claim_due(
         .bind(now.as_micros())
         .bind(most);
     let rows = query.fetch_all(conn).await.map_err(failed)?;
-    // A row that cannot be read must not stop the others. It is left as it is until its lease ends.
+    // A row that cannot be read must not stop the others. Such a row stays claimed until its lease ends.
     let readable = rows.iter().filter_map(|row| {
         rows::action(row).inspect_err(|e| tracing::error!(error = %e, "a row cannot be read")).ok()
     });
     Ok(readable.collect())
 }
 
-/// Claims one row, if it is due.
+/// Claims one row, if it is due. Returns `None` if it is not.
 pub(super) async fn claim_one(
     conn: &mut SqliteConnection,
     id: ActionId,
@@ -368,7 +369,7 @@ pub(super) async fn counts(conn: &mut SqliteConnection, dependency: &str, most: 
     })
 }
 
-/// Looks at the next `most` rows, and deletes those that ended before `before`.
+/// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and are no longer due.
 pub(super) async fn sweep(
     conn: &mut SqliteConnection,
     before: Stamp,

@@ -1,4 +1,4 @@
-//! The one writer: executes a batch in one transaction.
+//! The only writer of SQLite. It executes each batch in one transaction.
 
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,8 +14,8 @@ use crate::store::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettl
 
 use super::statements::{self, failed};
 
-/// The time that counts as the database's. SQLite has no clock of its own: all processes that use the file share the
-/// machine's clock.
+/// Returns the time that counts as the database's time: the machine's clock. SQLite has no clock of its own, and all
+/// processes that use the file run on this machine.
 pub(super) fn stamp() -> Stamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Stamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
@@ -23,7 +23,7 @@ pub(super) fn stamp() -> Stamp {
 
 pub(super) struct Writer {
     options: SqliteConnectOptions,
-    /// The connection; `None` after it was lost.
+    /// The connection; `None` after it was lost, until the next batch opens a new one.
     conn: Option<SqliteConnection>,
 }
 
@@ -35,7 +35,8 @@ impl Writer {
     }
 }
 
-/// Whether a commit on this connection is on the disk when it returns.
+/// Checks that a commit on this connection is on the disk when it returns. Fails if the settings of the connection do
+/// not ensure that.
 async fn verify(conn: &mut SqliteConnection) -> Result<()> {
     let journal: String = pragma(conn, "PRAGMA journal_mode").await?;
     let synchronous: i64 = pragma(conn, "PRAGMA synchronous").await?;
@@ -74,7 +75,7 @@ impl Batch<SqliteConnection> for Writer {
 
 async fn transaction(conn: &mut SqliteConnection, jobs: &[&Job<SqliteConnection>]) -> Result<Vec<Answer>> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    // The time is read while the write lock is held. So everything that was written before has an earlier time.
+    // The time is read while the write lock is held. So all earlier writes have an earlier time.
     let now = stamp();
     let inserts: Vec<&Insert> = jobs
         .iter()
@@ -142,7 +143,8 @@ async fn recorded(
     Ok(Answer::Recorded(Recorded::Existing(Box::new(found))))
 }
 
-/// Does what has to be written together with a change that was taken.
+/// Writes the audit mark of a change, and runs its handler. If the change itself was not written, returns the row as it
+/// is now.
 async fn followed(
     conn: &mut SqliteConnection,
     change: &Change<SqliteConnection>,
@@ -152,7 +154,7 @@ async fn followed(
     if !changed.contains(&id) {
         let found = statements::load(conn, id).await?;
         return Ok(match found {
-            // The row is exactly as this change makes it: the change was taken earlier, and its answer was lost.
+            // The row is exactly as this change makes it: the change was written earlier, and its answer was lost.
             Some(action) if action.state == change.write.to => Changed::Taken,
             other => Changed::Stale(other.map(Box::new)),
         });
