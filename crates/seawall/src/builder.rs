@@ -278,8 +278,8 @@ impl DependencyBuilder {
         self
     }
 
-    /// Sets how many copies of this program run. Each copy of a large fleet makes fewer repeats than a single copy.
-    /// Default 1.
+    /// Sets how many copies of this program run. If more than 100 run, slow failures are repeated only if the window
+    /// shows that failures are rare. Default 1.
     pub fn instances(mut self, instances: u32) -> DependencyBuilder {
         self.instances = instances;
         self

@@ -46,7 +46,7 @@ pub use violation::{ConnectionHeld, Place};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum OnHeld {
-    /// The call is made, and counted in [`snapshot`].
+    /// The call is made, and [`snapshot`] counts it.
     Count,
     /// The call is made and counted, and a warning names the place that took the connection and the place of the call.
     /// For each pair of places there is at most one warning a second.

@@ -1,4 +1,4 @@
-//! Calls to systems one does not own.
+//! Calls to systems that the application does not own.
 //!
 //! A call to a payment provider ends in one of three ways: it took effect, it did not, or nobody knows. This crate has
 //! a value for the third way: [`Effect::Unknown`]. The other rules follow from this value, such as which calls may be

@@ -23,7 +23,7 @@ pub struct ListAsk {
     /// The window of time whose records are requested, on the provider's clock. `from` is included, `to` is not.
     /// [`Window::from_text`] and [`Window::to_text`] write both with the offset of the provider's zone.
     pub window: Window,
-    /// The `next` of the previous page; `None` asks for the first page.
+    /// The cursor in `next` of the previous page; `None` asks for the first page.
     pub cursor: Option<String>,
 }
 

@@ -94,8 +94,8 @@ impl<S: Store + Tables> Reconciler<S> {
         self.shelf().report(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// Reads the latest reports first: those from before `before`, or from all times if `before` is `None`. At most
-    /// `most` reports are returned, and never more than 1000.
+    /// Reads reports, the latest first: those from before `before`, or all if `before` is `None`. At most `most`
+    /// reports are returned, and never more than 1000.
     ///
     /// # Errors
     ///

@@ -108,9 +108,9 @@ pub struct Totals {
     pub uncompared: u64,
     /// The number of differences of each kind, in the order of [`Difference::ALL`].
     pub differences: [u64; 6],
-    /// The sum of the amounts of actions that are only here.
+    /// The sum of the amounts of actions that only the ledger has.
     pub sum_only_here: Option<Amount>,
-    /// The sum of the amounts of applied records that are only there.
+    /// The sum of the amounts of applied records that only the provider has.
     pub sum_only_there: Option<Amount>,
 }
 

@@ -143,7 +143,7 @@ impl Window {
         Window::days(zone, day.parse().map_err(|_| NoWindow::OffTheCalendar)?, 1)
     }
 
-    /// Makes the window of the day before the day of `now` in this zone.
+    /// Makes the window of the day before the current day in this zone. The current day is that of `now`.
     ///
     /// # Errors
     /// If `now` is beyond the calendar.

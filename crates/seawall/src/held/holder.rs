@@ -37,7 +37,7 @@ pub(super) async fn scope<F: Future>(future: F) -> F::Output {
 }
 
 /// Returns the holder of a connection that is taken now: the innermost scope, else the task, else the thread. It is
-/// `None` outside of a tokio runtime and of a scope.
+/// `None` if the code runs neither in a scope nor in a tokio runtime.
 pub(super) fn current() -> Option<Holder> {
     SCOPE.try_with(|scope| Holder::Scope(scope.id)).ok().or_else(outermost)
 }

@@ -16,7 +16,7 @@ const MOST_PLACES: usize = 1024;
 /// The shortest time between two warnings for the same pair of places.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
-/// Counts for one dependency since the program began.
+/// The counts of the guard for one dependency since the program began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldTotal {

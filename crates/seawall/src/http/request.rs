@@ -151,8 +151,8 @@ impl Request {
         self
     }
 
-    /// Sets the key of this call, such as a tenant or a shard. Each key has a breaker and a limit of its own. This key
-    /// is not sent.
+    /// Sets the key of this call, such as a tenant or a shard. Each key has a breaker and a limit of its own. Unlike an
+    /// idempotency key, this key is not sent to the provider.
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Request {
         let key = key.into();
         self.keys = Keys { breaker: Some(Arc::clone(&key)), limit: Some(key) };

@@ -67,8 +67,8 @@ impl<T> Draft<T> {
 pub struct Confirm(Draft<actions::Confirm>);
 
 impl Confirm {
-    /// Begins with the request that asks: a method and a path, which may contain the holes `{key}`, `{request:/ptr}`
-    /// and `{request-header:NAME}`.
+    /// Makes the declaration from the request that asks about an action: a method and a path, which may contain the
+    /// holes `{key}`, `{request:/ptr}` and `{request-header:NAME}`.
     pub fn by(request: impl AsRef<str>) -> Confirm {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Confirm);
         Confirm(Draft::by(request, "confirm.request", actions::Confirm::new))
@@ -142,8 +142,8 @@ impl Confirm {
 pub struct Cancel(Draft<actions::Cancel>);
 
 impl Cancel {
-    /// Begins with the request that undoes: a method and a path, which may contain the holes `{key}`, `{cancel_key}`,
-    /// `{request:/ptr}`, `{request-header:NAME}`, `{confirm:/ptr}` and `{answer:/ptr}`.
+    /// Makes the declaration from the request that undoes an action: a method and a path, which may contain the holes
+    /// `{key}`, `{cancel_key}`, `{request:/ptr}`, `{request-header:NAME}`, `{confirm:/ptr}` and `{answer:/ptr}`.
     pub fn by(request: impl AsRef<str>) -> Cancel {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Cancel);
         Cancel(Draft::by(request, "cancel.request", actions::Cancel::new))

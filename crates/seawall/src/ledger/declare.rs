@@ -129,7 +129,8 @@ impl DurableBuilder {
     }
 
     /// Sets what happens if the effect of an action is unknown. Default: the request is repeated if the operation is
-    /// keyed or idempotent; else the provider is asked if a confirm is declared; else the action waits for a person.
+    /// keyed or idempotent; else the provider is asked if a confirm is declared; else the action becomes stuck until a
+    /// person decides.
     pub fn on_unknown(mut self, what: OnUnknown) -> DurableBuilder {
         self.on_unknown = Some(what);
         self
@@ -169,8 +170,8 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets the statuses of refusals that prove that the provider has looked the key up. A refusal with such a status
-    /// also holds for earlier attempts with the key. Default: none.
+    /// Sets the statuses of refusals that prove that the provider has looked the key up. A refusal with one of these
+    /// statuses says about earlier attempts with the key, too, that they had no effect. Default: none.
     pub fn refusal_binds(mut self, statuses: impl IntoIterator<Item = u16>) -> DurableBuilder {
         self.rules.refusal_binds.extend(statuses);
         self

@@ -34,8 +34,8 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Begins with the request that lists: a method and a path, which may contain the holes `{from}`, `{to}` and
-    /// `{next}`.
+    /// Makes the description from the request that lists the records: a method and a path, which may contain the holes
+    /// `{from}`, `{to}` and `{next}`.
     pub fn by(request: impl Into<String>) -> Listing {
         Listing { request: request.into(), json: None, form: JsonList::default() }
     }
