@@ -17,7 +17,7 @@ use crate::misuse::Misuse;
 use crate::settings::{AnswerHead, Breaker, Budget, Concurrency, Dns, Pool, Retry, Tls};
 use seawall_policy::Timeouts;
 
-/// One place where a dependency can be reached.
+/// One address at which a dependency can be reached: a URL, and the headers that are sent to this URL.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     url: Uri,
@@ -25,12 +25,13 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads an `http://` or `https://` URL. If it has a path, that is put before the path of every request.
+    /// Makes an endpoint from an `http://` or `https://` URL. A path in the URL is put before the path of every
+    /// request.
     ///
     /// # Errors
-    /// If `url` is not such a URL.
+    /// If `url` is not an `http://` or `https://` URL.
     pub fn new(url: &str) -> Result<Endpoint, Misuse> {
-        // The text is not repeated in the error, since it may contain a password.
+        // The error does not contain the text of the URL, since the text may contain a password.
         let parsed: Uri =
             url.parse().map_err(|wrong| Misuse::new(format!("endpoint: not a URL ({wrong})")))?;
         connect::Target::try_from(&parsed)
@@ -38,8 +39,8 @@ impl Endpoint {
         Ok(Endpoint { url: parsed, headers: HeaderMap::new() })
     }
 
-    /// Adds a header to every request to this endpoint, such as its credentials. It replaces the request's own header
-    /// of that name. Its value is never logged.
+    /// Adds a header, such as credentials, to every request to this endpoint. It replaces the header of the same name
+    /// that the request has. The value is never logged.
     ///
     /// # Errors
     /// If `name` is not a valid header name or `value` is not a valid header value.
@@ -66,7 +67,7 @@ impl TryFrom<String> for Endpoint {
     }
 }
 
-/// The settings of a [`Dependency`]. For a setting that is left out, the default is the same as the gateway's.
+/// Collects the settings of a [`Dependency`]. A setting that is left out has the same default as in the gateway.
 #[derive(Clone, Debug)]
 #[must_use = "`build` makes the dependency"]
 pub struct DependencyBuilder {
@@ -93,11 +94,12 @@ pub struct DependencyBuilder {
     instances: u32,
 }
 
-/// In bytes. The answers of APIs are kilobytes long. A longer one is a mistake, or should be streamed.
+/// The default of [`DependencyBuilder::answer_limit`], in bytes. The answers of APIs are kilobytes long. A longer one
+/// is a mistake, or should be streamed.
 const ANSWER_LIMIT: usize = 16 << 20;
 
 impl Dependency {
-    /// Begins to describe a dependency. The name is shown in errors and logs.
+    /// Returns a builder for a dependency with this name. The name is shown in errors and logs.
     pub fn builder(name: impl Into<String>) -> DependencyBuilder {
         DependencyBuilder::new(name.into())
     }
@@ -130,8 +132,8 @@ impl DependencyBuilder {
         }
     }
 
-    /// Adds an endpoint. Further calls add further endpoints, in order of preference. Only HTTP calls need an endpoint;
-    /// calls around a future of yours see its number in [`crate::Attempt::endpoint`].
+    /// Adds an endpoint. The endpoints are tried in the order in which they were added. Only HTTP calls need an
+    /// endpoint; a closure in [`Dependency::call`] sees the endpoint's number in [`crate::Attempt::endpoint`].
     ///
     /// # Errors
     /// If the URL is not valid.
@@ -144,7 +146,7 @@ impl DependencyBuilder {
         Ok(self)
     }
 
-    /// Adds a header to every request to every endpoint, such as a credential. Its value is never logged.
+    /// Adds a header, such as a credential, to every request to every endpoint. The value is never logged.
     ///
     /// # Errors
     /// If `name` is not a valid header name or `value` is not a valid header value.
@@ -154,91 +156,96 @@ impl DependencyBuilder {
         Ok(self)
     }
 
-    /// How long calls may take. The defaults are described in [`Timeouts`].
+    /// Sets how long calls may take. The defaults are described in [`Timeouts`].
     pub fn timeout(mut self, timeouts: Timeouts) -> DependencyBuilder {
         self.timeouts = timeouts;
         self
     }
 
-    /// How calls are repeated.
+    /// Sets how often and after which waits a call is repeated. The defaults are described in [`Retry`].
     pub fn retry(mut self, retry: Retry) -> DependencyBuilder {
         self.retry = retry;
         self
     }
 
-    /// What repeats cost, so that they stay few when most calls fail.
+    /// Sets the budget of repeats, which keeps repeats few when most calls fail. The defaults are described in
+    /// [`Budget`].
     pub fn budget(mut self, budget: Budget) -> DependencyBuilder {
         self.budget = budget;
         self
     }
 
-    /// How many calls may be in flight at each endpoint.
+    /// Sets how many calls may be in flight at each endpoint. The defaults are described in [`Concurrency`].
     pub fn concurrency(mut self, concurrency: Concurrency) -> DependencyBuilder {
         self.concurrency = concurrency;
         self
     }
 
-    /// When calls to an endpoint are refused for a while.
+    /// Sets when calls to an endpoint are refused for a while. The defaults are described in [`Breaker`].
     pub fn breaker(mut self, breaker: Breaker) -> DependencyBuilder {
         self.breaker = breaker;
         self
     }
 
-    /// The statuses of answers that mean "come back later". Such answers can lower the limit, and can hold calls to the
-    /// endpoint back for a while. Default: 429, 503 and 529.
+    /// Sets the statuses of answers that mean "overloaded, come back later". An answer with such a status can lower the
+    /// limit of calls in flight, and can hold calls to the endpoint back for a while. Default: 429, 503 and 529.
     pub fn overload(mut self, statuses: impl IntoIterator<Item = u16>) -> DependencyBuilder {
         self.overload = statuses.into_iter().collect();
         self
     }
 
-    /// Whether all calls to an endpoint are held back if such an answer names a time, until that time is over. Default
-    /// `true`. With `false`, only the call that got the answer waits.
+    /// Sets whether an overload answer that names a time holds back all calls to its endpoint until that time is over.
+    /// Default `true`. With `false`, only the call that got the answer waits.
     pub fn cooldown(mut self, on: bool) -> DependencyBuilder {
         self.cooldown = on;
         self
     }
 
-    /// How idle connections are kept.
+    /// Sets how idle connections are kept. The defaults are described in [`Pool`].
     pub fn pool(mut self, pool: Pool) -> DependencyBuilder {
         self.pool = pool;
         self
     }
 
-    /// How long a name's addresses are used.
+    /// Sets how long the addresses of a host name are used. The defaults are described in [`Dns`].
     pub fn dns(mut self, dns: Dns) -> DependencyBuilder {
         self.dns = dns;
         self
     }
 
-    /// Which servers to trust, and which certificate is ours.
+    /// Sets which servers are trusted, and which client certificate is shown to them. The defaults are described in
+    /// [`Tls`].
     pub fn tls(mut self, tls: Tls) -> DependencyBuilder {
         self.tls = tls;
         self
     }
 
-    /// Which version of HTTP is used. Default: [`HttpVersion::Auto`].
+    /// Sets the version of HTTP. Default: [`HttpVersion::Auto`].
     pub fn http_version(mut self, version: HttpVersion) -> DependencyBuilder {
         self.http = version;
         self
     }
 
-    /// Connects through this proxy: `http://[user:password@]host:port`.
+    /// Sets the proxy through which all connections are made: `http://[user:password@]host:port`. Default: none.
     ///
     /// # Errors
-    /// If `proxy` does not have this form. The message does not repeat it, since it may contain a password.
+    /// If `proxy` does not have this form. The error's message does not contain `proxy`, since it may contain a
+    /// password.
     pub fn proxy(mut self, proxy: &str) -> Result<DependencyBuilder, Misuse> {
         self.proxy =
             Some(proxy.parse().map_err(|wrong: connect::ConfigError| Misuse::new(wrong.to_string()))?);
         Ok(self)
     }
 
-    /// Connects from this local address. Only endpoint addresses of the same family are used.
+    /// Sets the local address from which connections are made. Only endpoint addresses of the same family (IPv4 or
+    /// IPv6) are used. Default: the system chooses.
     pub fn bind(mut self, address: IpAddr) -> DependencyBuilder {
         self.bind = Some(address);
         self
     }
 
-    /// The header that tells the dependency the remaining time in milliseconds. Default: none.
+    /// Sets the request header in which the dependency receives the remaining time of the call, in milliseconds.
+    /// Default: none.
     ///
     /// # Errors
     /// If `name` is not a valid header name.
@@ -250,32 +257,35 @@ impl DependencyBuilder {
         Ok(self)
     }
 
-    /// How long the head of an answer may be. A longer one ends the attempt with the reason `bad-answer`.
+    /// Sets the maximum size of the head of an answer. A longer head ends the attempt with the reason `bad-answer`. The
+    /// defaults are described in [`AnswerHead`].
     pub fn answer_head(mut self, head: AnswerHead) -> DependencyBuilder {
         self.answer_head = head;
         self
     }
 
-    /// The longest body that `bytes`, `text` and `json` collect, in bytes. Default 16 MiB.
+    /// Sets the maximum length of a body that `bytes`, `text` and `json` of an answer collect, in bytes. Default 16
+    /// MiB.
     pub fn answer_limit(mut self, bytes: usize) -> DependencyBuilder {
         self.answer_limit = bytes;
         self
     }
 
-    /// The number of keys ([`crate::Call::key`]) that have a breaker and a limit of their own at each endpoint. All
-    /// further keys share one breaker and one limit. Default 1024.
+    /// Sets the number of keys ([`crate::Call::key`]) that have a breaker and a limit of their own at each endpoint.
+    /// All further keys share one breaker and one limit. Default 1024.
     pub fn max_keys(mut self, keys: u32) -> DependencyBuilder {
         self.max_keys = keys;
         self
     }
 
-    /// How many copies of this program run. Each copy of a large fleet makes fewer repeats. Default 1.
+    /// Sets how many copies of this program run. If more than 100 run, slow failures are repeated only if the window
+    /// shows that failures are rare. Default 1.
     pub fn instances(mut self, instances: u32) -> DependencyBuilder {
         self.instances = instances;
         self
     }
 
-    /// Makes the dependency. Nothing is connected yet.
+    /// Checks the settings and makes the dependency. No connection is opened yet.
     ///
     /// # Errors
     /// If a setting could never work. The error names all such settings.
@@ -286,7 +296,7 @@ impl DependencyBuilder {
         let shared = Shared::new(self.guards(), endpoints);
         let settings = (!self.endpoints.is_empty()).then(|| self.http_side());
         if let Some(settings) = settings.clone() {
-            // A client is made here once, so that a certificate that cannot be read is found now.
+            // A client is made here only to find a certificate that cannot be read now, and not at the first call.
             let made = seawall_client::Dependency::new(settings, Arc::clone(&shared), clock);
             problems.extend(made.err().map(|wrong| wrong.to_string()));
         }

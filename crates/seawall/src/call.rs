@@ -1,4 +1,4 @@
-//! One call around any future.
+//! A call around any future of the application, made with [`crate::Dependency::call`] or [`crate::Operation::call`].
 
 use std::future::Future;
 use std::panic::Location;
@@ -18,37 +18,38 @@ use crate::fault::BoxError;
 use crate::fault::{Fault, Meaning};
 use crate::judge::{ByClosure, Judge, Plain};
 
-/// One attempt to be made.
+/// One attempt that a closure is to make. The closure reads the attempt's number, endpoint and deadline from this.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt(Try);
 
 impl Attempt {
-    /// The number of the attempt; 1 for the first.
+    /// The number of this attempt within its call; 1 for the first.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.0.number
     }
 
-    /// Which endpoint, in order of preference, from 0.
+    /// The number of the endpoint that this attempt is to use, in order of preference, from 0.
     #[must_use]
     pub fn endpoint(&self) -> usize {
         self.0.endpoint
     }
 
-    /// The moment at which the attempt is aborted. If it has no deadline, this is thirty years from now.
+    /// The moment at which this attempt is aborted. If the attempt has no deadline, the moment is thirty years from
+    /// now.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.0.clock.instant(self.0.by).into_std()
     }
 
-    /// The time until the attempt is aborted; `None` if it has no deadline.
+    /// The time until this attempt is aborted; `None` if the attempt has no deadline.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         (self.0.by != Time::NEVER).then(|| self.0.by.since(self.0.clock.now()))
     }
 }
 
-/// A closure that makes attempts, and a judge that says what their results mean.
+/// The closure that makes the attempts of a call, together with the judge that says what their results mean.
 pub(crate) struct Around<F, J> {
     make: F,
     judge: J,
@@ -75,7 +76,7 @@ where
 }
 
 pin_project! {
-    /// A call, to be awaited. It begins when it is first polled. Dropping it abandons it.
+    /// A call that is to be awaited. It begins when it is first polled. Dropping it abandons the call.
     #[must_use = "a call does nothing unless it is awaited"]
     pub struct Call<'d, F, Fut, J>
     where
@@ -114,27 +115,28 @@ where
     Fut: Future,
     J: Judge<Fut::Output>,
 {
-    /// Sets the caller's own remaining time. It has an effect if it is shorter than the total timeout.
+    /// Limits the time of this call to the time that the caller itself still has. A `time` that is longer than the
+    /// total timeout has no effect.
     pub fn within(mut self, time: Duration) -> Self {
         self.call.wish().within = Some(time);
         self
     }
 
-    /// Sets the key (such as a tenant or a shard) of this call. Each key has a breaker and a limit of its own. So if
-    /// one shard of a partner fails, calls to its other shards are not refused.
+    /// Sets the key of this call, such as a tenant or a shard. Each key has a breaker and a limit of its own: if one
+    /// shard of a partner fails, calls to its other shards are not refused.
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
         let key = key.into();
         *self.call.keys() = Keys { breaker: Some(Arc::clone(&key)), limit: Some(key) };
         self
     }
 
-    /// Makes at most one attempt. Use it if a program above this one repeats the call already.
+    /// Limits this call to one attempt. Use it if a program that waits for this call already repeats on its own.
     pub fn once(mut self) -> Self {
         self.call.wish().no_repeats = true;
         self
     }
 
-    /// Lets a closure say what each result means. [`Fault`] is then not used.
+    /// Sets a closure that says what each result means. What a [`Fault`] says is ignored then.
     pub fn classify<C, T, E>(self, meaning: C) -> Call<'d, F, Fut, ByClosure<C>>
     where
         Fut: Future<Output = Result<T, E>>,

@@ -1,4 +1,4 @@
-//! Identifies a call: what errors and the connection guard know of it before it begins.
+//! Identifies a call for errors and for the connection guard, before anything is sent.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -8,6 +8,6 @@ use std::sync::Arc;
 pub(crate) struct CallSite<'a> {
     /// The dependency's name.
     pub(crate) dependency: &'a Arc<str>,
-    /// Where in the user's code the call was made.
+    /// The place in the user's code where the call was made.
     pub(crate) place: &'static Location<'static>,
 }

@@ -1,4 +1,4 @@
-//! A system that one does not own, as a Rust program holds it.
+//! The type [`Dependency`]: a system that the application calls and does not own.
 
 use std::fmt;
 use std::future::Future;
@@ -15,18 +15,17 @@ use crate::http::lines::Lines;
 use crate::judge::Plain;
 use crate::settings::Retry;
 
-/// A system that one does not own. All clones are the same dependency: they share breaker, limit, budget and
-/// connections.
+/// A system that the application calls and does not own. All clones are the same dependency: they share the breaker,
+/// the limit, the budget and the connections.
 ///
 /// Make it once by [`Dependency::builder`], and keep it for the life of the program, because it holds what was learned
-/// about the system.
+/// about the system's health.
 #[derive(Clone)]
 pub struct Dependency(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
-    /// The plans for calls without a declared operation: one for each idempotency, in the order of
-    /// [`Idempotency::ALL`].
+    /// For calls without a declared operation: one site for each idempotency, in the order of [`Idempotency::ALL`].
     pub(crate) sites: [Site; 4],
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: Retry,
@@ -50,11 +49,12 @@ impl Dependency {
         &self.0.name
     }
 
-    /// Makes a call of any kind: the closure makes each attempt, under deadline, breaker, limit and budget.
+    /// Makes a call around any future. The closure makes each attempt; deadline, breaker, limit and budget apply to all
+    /// of them.
     ///
-    /// `idempotency` says what a second delivery would do, and so decides when an attempt may be repeated. An attempt
-    /// that returns `Ok` took effect. An attempt that returns an error may have taken effect, unless the error is a
-    /// [`Fault`] that says otherwise.
+    /// `idempotency` says what a second delivery of the request would do, and so decides when an attempt may be
+    /// repeated. An attempt that returns `Ok` took effect. An attempt that returns an error may have taken effect,
+    /// unless the error is a [`Fault`] that says otherwise.
     #[track_caller]
     pub fn call<F, Fut, T, E>(&self, idempotency: Idempotency, attempt: F) -> Call<'_, F, Fut, Plain>
     where

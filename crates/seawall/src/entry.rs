@@ -1,14 +1,14 @@
-//! The one check that every external call passes before anything is sent.
+//! The check that every external call passes before anything is sent.
 //!
-//! It is the place for code that must know that a task is about to wait for an external system. The call's dependency
-//! and its place in the user's code are known, and nothing has been sent, so that a refusal costs nothing. The check
+//! A rule about a task that is about to wait for an external system belongs here. At this point the dependency of the
+//! call and its place in the user's code are known, and nothing has been sent, so a refusal costs nothing. The check
 //! runs when the call is first polled, in the task that will wait for it, and not when the call is built.
 
 use crate::call_site::CallSite;
 use crate::error::Error;
 use crate::held::{self, Waiting};
 
-/// A call under way. Dropping this ends the call.
+/// A call that has passed the check and has not ended. Dropping this value marks the end of the call.
 #[derive(Debug)]
 #[must_use = "dropping it ends the call"]
 pub(crate) struct Entered {
@@ -16,7 +16,7 @@ pub(crate) struct Entered {
     _waiting: Waiting,
 }
 
-/// Checks whether the call may begin.
+/// Checks whether the call may begin. The returned value must be kept until the call ends.
 ///
 /// # Errors
 /// If the task holds a connection of a pool that denies external calls. Nothing was sent.

@@ -1,4 +1,4 @@
-//! Why a call has no answer, and what is known of its effect.
+//! The type [`Error`]: why a call has no answer, and what is known of its effect.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,10 +12,10 @@ use crate::call_site::CallSite;
 use crate::fault::BoxError;
 use crate::held::ConnectionHeld;
 
-/// A call that did not succeed.
+/// The error of a call that did not succeed.
 ///
-/// Look first at [`Error::effect`]. It says whether the provider did what was asked, did not do it, or may have done
-/// it.
+/// Look first at [`Error::effect`]. It says whether the provider did what the call requested, did not do it, or may
+/// have done it.
 ///
 /// ```
 /// # fn roll_back() {} fn ask_later() {}
@@ -45,46 +45,46 @@ struct Inner {
 }
 
 impl Error {
-    /// What is known of the effect of the whole call, over all attempts.
+    /// What is known of the effect of the whole call, over all its attempts.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.0.effect
     }
 
-    /// The reason, as a word that `seawall explain` explains. It is `None` if the last attempt ended in an answer or in
-    /// an error of its own. That error is then the source, and [`Error::status`] may tell more. One error of an attempt
-    /// has a reason all the same: a lack of file descriptors, since the dependency is not its cause.
+    /// The reason of the failure, as a word that `seawall explain` explains. It is `None` if the last attempt ended in
+    /// an answer or in an error of the closure or the wrapped service. That error is the source of this one. One such
+    /// error has a reason all the same: a lack of file descriptors, since the dependency is not its cause.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason
     }
 
-    /// Which party the error comes from: the caller, the dependency, or Seawall, which refuses calls to protect the
-    /// other two.
+    /// The party from which the error comes: the caller, the dependency, or Seawall, which refuses calls to protect the
+    /// caller and the dependency.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.0.origin
     }
 
-    /// How long after the error another try may be worth it; `None` if that is not known.
+    /// How long after this error a new call may succeed; `None` if that is not known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// The number of attempts that were made; 0 if the call was refused here.
+    /// The number of attempts that were made; 0 if Seawall refused the call before the first attempt.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// Why a repeat that was wanted did not happen.
+    /// Why the failed attempt was not repeated, although a repeat was wanted; `None` if no repeat was wanted.
     #[must_use]
     pub fn stopped(&self) -> Option<Stopped> {
         self.0.stopped
     }
 
-    /// The status of the answer, if the dependency gave one.
+    /// The status of the answer; `None` if the error is not about an answer of the dependency.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
@@ -96,22 +96,23 @@ impl Error {
         &self.0.dependency
     }
 
-    /// Where in the program the call was made.
+    /// The place in the program where the call was made.
     #[must_use]
     pub fn place(&self) -> &'static Location<'static> {
         self.0.place
     }
 
-    /// The last attempt's own error, as the closure or the wrapped service returned it.
+    /// The error of the last attempt, as the closure or the wrapped service returned it; `None` if it is not of type
+    /// `E`.
     #[must_use]
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
         self.0.source.as_deref()?.downcast_ref()
     }
 
-    /// Takes out the last attempt's own error.
+    /// Takes out the error of the last attempt, as the closure or the wrapped service returned it.
     ///
     /// # Errors
-    /// This error itself, if it has no source of that type.
+    /// Returns this error itself, if its source is missing or is not of type `E`.
     pub fn downcast<E: StdError + 'static>(mut self) -> Result<E, Error> {
         match self.0.source.take().map(|source| source.downcast::<E>()) {
             Some(Ok(found)) => Ok(*found),
@@ -123,7 +124,7 @@ impl Error {
         }
     }
 
-    /// The request cannot be sent as it is. Nothing was sent.
+    /// Makes the error of a request that cannot be sent because of a mistake of the caller. Nothing was sent.
     #[cfg(feature = "http")]
     pub(crate) fn mistaken(site: CallSite<'_>, what: impl Into<String>) -> Error {
         let mut error = Error::unsent(site, Origin::Caller);
@@ -132,7 +133,7 @@ impl Error {
         error
     }
 
-    /// The wrapped service cannot be called at all. Nothing was sent.
+    /// Makes the error of a wrapped service whose `poll_ready` failed. Nothing was sent.
     #[cfg(feature = "tower")]
     pub(crate) fn not_ready(site: CallSite<'_>, source: BoxError) -> Error {
         let mut error = Error::unsent(site, Origin::Dependency);
@@ -157,21 +158,21 @@ impl Error {
         }))
     }
 
-    /// More about it, in words.
+    /// Adds a detail to the error, in words.
     #[cfg(feature = "http")]
     pub(crate) fn with_detail(mut self, detail: Option<String>) -> Error {
         self.0.detail = detail;
         self
     }
 
-    /// Notes the status of the answer that came.
+    /// Adds the status of the answer to the error.
     #[cfg(feature = "http")]
     pub(crate) fn answered(mut self, status: u16) -> Error {
         self.0.status = Some(status);
         self
     }
 
-    /// The answer's body broke after its head.
+    /// Makes this the error of an answer whose body broke after its head had arrived.
     #[cfg(feature = "http")]
     pub(crate) fn truncated(mut self, broke: &seawall_client::Truncated) -> Error {
         self.0.reason = Some(broke.reason());
@@ -180,7 +181,7 @@ impl Error {
         self
     }
 
-    /// The call was not begun, because its task holds a database connection.
+    /// Makes the error of a call that was not begun, because its task holds a database connection.
     pub(crate) fn held(site: CallSite<'_>, held: ConnectionHeld) -> Error {
         Error(Box::new(Inner {
             dependency: Arc::clone(site.dependency),
@@ -197,7 +198,7 @@ impl Error {
         }))
     }
 
-    /// The call ended without a good answer, at the time `now`.
+    /// Makes the error of a call that ended without a good answer, at the time `now`.
     pub(crate) fn of_call(
         site: CallSite<'_>,
         finish: &Finish,
@@ -215,7 +216,7 @@ impl Error {
             Some(no) => no.come_back(now, seawall_client::draw()),
             None => answer.and_then(|answer| answer.retry_after),
         };
-        // An error of the closure's own says more than the reason, so the reason is left out.
+        // An error of the closure itself says more than the reason, so the reason is left out.
         let ours = reason == Some(Reason::OutOfDescriptors);
         let reason = if source.is_some() && !ours { None } else { reason };
         Error(Box::new(Inner {

@@ -1,8 +1,9 @@
-//! What an ending means, as said by the code that can read it.
+//! The types with which the code that makes an attempt says what the end of the attempt means.
 //!
-//! Around any future, only the closure knows what happened. If its error says nothing more, the worst is assumed: the
-//! attempt may have taken effect, and the endpoint has failed. A closure that knows better can say so. Then the call
-//! can also be repeated in cases in which a doubt would forbid it.
+//! In a call around any future, only the closure knows what happened. If its error says nothing more, the worst is
+//! assumed: the attempt may have taken effect, and the endpoint has failed. A closure that knows better returns a
+//! [`Fault`]. Then the call can also be repeated in cases in which it must not be repeated while the effect is in
+//! doubt.
 
 use std::error::Error;
 use std::fmt;
@@ -14,44 +15,46 @@ use seawall_policy::{Answer, Effect, Ending, Unsent};
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What the ending of one attempt means: for its effect, for the endpoint's health, and for a repeat.
+/// What the end of one attempt means: for its effect, for the endpoint's health, and for a repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meaning(Ending);
 
-/// The status that stands for a failed attempt that was not made over HTTP: its meaning is the same.
+/// The status that stands for a failed attempt without an HTTP status. A failed attempt and an answer with this status
+/// mean the same.
 const OF_ITS_OWN: u16 = 599;
 
 impl Meaning {
-    /// The attempt took effect, and the endpoint counts as healthy.
+    /// Means that the attempt took effect, and that the endpoint is healthy.
     #[must_use]
     pub fn applied() -> Meaning {
         Meaning(Ending::Answered(Answer::of_status(200)))
     }
 
-    /// A definite "no" (such as a declined card or a wrong argument). There is no effect, it is not repeated, and the
-    /// endpoint counts as healthy.
+    /// Means a definite "no", such as a declined card or a wrong argument. There is no effect, the call is not
+    /// repeated, and the endpoint counts as healthy.
     #[must_use]
     pub fn not_applied() -> Meaning {
         let answer = Answer { declared: Some(Effect::NotApplied), ..Answer::of_status(422) };
         Meaning(Ending::Answered(answer))
     }
 
-    /// Nothing reached the dependency. There is no effect, a call of any idempotency may be repeated, and it is a
-    /// failure of the endpoint.
+    /// Means that nothing reached the dependency. There is no effect, a call of any idempotency may be repeated, and
+    /// the endpoint counts as failed.
     #[must_use]
     pub fn unsent() -> Meaning {
         Meaning(Ending::Unsent(Unsent::Refused))
     }
 
-    /// This program had no file descriptor left, or lacked something else that a socket needs. There is no effect, and
-    /// the call is not repeated. It says nothing about the endpoint, because nothing was sent to it.
+    /// Means that this program had no file descriptor left, or lacked something else that a socket needs. There is no
+    /// effect, and the call is not repeated. The endpoint's health is not changed, because nothing was sent to it.
     #[must_use]
     pub fn out_of_descriptors() -> Meaning {
         Meaning(Ending::Unsent(Unsent::OutOfDescriptors))
     }
 
-    /// Nothing reached the dependency, because no connection was made. If the system refused because of this program,
-    /// this is [`Meaning::out_of_descriptors`]. Every other error is [`Meaning::unsent`].
+    /// Returns the meaning of an error that prevented a connection, so that nothing reached the dependency. It is
+    /// [`Meaning::out_of_descriptors`] if this program lacked what a socket needs, and [`Meaning::unsent`] for every
+    /// other error.
     #[must_use]
     pub fn unconnected(error: &(dyn Error + 'static)) -> Meaning {
         let mut next = Some(error);
@@ -64,34 +67,35 @@ impl Meaning {
         Meaning::unsent()
     }
 
-    /// The server says that it did not process the request. There is no effect, a call of any idempotency may be
-    /// repeated, and it says nothing about the endpoint.
+    /// Means that the server did not process the request, as the server itself says. There is no effect, a call of any
+    /// idempotency may be repeated, and the endpoint's health is not changed.
     #[must_use]
     pub fn unprocessed() -> Meaning {
         Meaning(Ending::Unprocessed)
     }
 
-    /// The server has too much to do. The effect is unknown, because many load balancers answer in this way when they
-    /// have lost the answer of a server that did the work. The call is repeated no earlier than `retry_after` from now.
+    /// Means that the server has too much to do. The effect is unknown, because many load balancers answer "overloaded"
+    /// when they have lost the answer of a server that did the work. The call is repeated no earlier than `retry_after`
+    /// from now; with `None`, the backoff alone decides.
     #[must_use]
     pub fn overloaded(retry_after: Option<Duration>) -> Meaning {
         Meaning(Ending::Answered(Answer { retry_after, ..Answer::of_status(503) }))
     }
 
-    /// The attempt may have taken effect, and it is a failure of the endpoint.
+    /// Means that the attempt may have taken effect, and that the endpoint failed.
     #[must_use]
     pub fn unknown() -> Meaning {
         Meaning(Ending::Answered(Answer::of_status(OF_ITS_OWN)))
     }
 
-    /// What an HTTP status means, by the table that the HTTP client uses.
+    /// Returns the meaning of an HTTP status, by the table that the HTTP client uses.
     #[must_use]
     pub fn of_status(status: u16) -> Meaning {
         Meaning(Ending::Answered(Answer::of_status(status)))
     }
 
-    /// The same meaning, but the call is repeated no earlier than `wait` from now. It has an effect only if the meaning
-    /// is that of an answer, because only answers carry such a time.
+    /// Returns this meaning with a minimum `wait` from now until a repeat. Only the meaning of an answer can carry a
+    /// wait; any other meaning is returned unchanged.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Meaning {
         match self.0 {
@@ -112,41 +116,41 @@ impl Meaning {
     }
 }
 
-/// An error of an attempt, with what it means.
+/// An error of an attempt, together with its meaning.
 ///
-/// Any error becomes one by `?` or `into`. It is then a [`Fault::unknown`].
+/// The conversions `?` and `into` turn any error into a [`Fault::unknown`].
 pub struct Fault {
     pub(crate) meaning: Meaning,
     pub(crate) error: BoxError,
 }
 
 impl Fault {
-    /// An error with this meaning.
+    /// Makes a fault with this meaning.
     pub fn new(meaning: Meaning, error: impl Into<BoxError>) -> Fault {
         Fault { meaning, error: error.into() }
     }
 
-    /// Nothing reached the dependency ([`Meaning::unsent`]).
+    /// Makes a fault that says that nothing reached the dependency ([`Meaning::unsent`]).
     pub fn unsent(error: impl Into<BoxError>) -> Fault {
         Fault::new(Meaning::unsent(), error)
     }
 
-    /// A definite "no" ([`Meaning::not_applied`]).
+    /// Makes a fault that says a definite "no" ([`Meaning::not_applied`]).
     pub fn not_applied(error: impl Into<BoxError>) -> Fault {
         Fault::new(Meaning::not_applied(), error)
     }
 
-    /// The server has too much to do ([`Meaning::overloaded`]).
+    /// Makes a fault that says that the server has too much to do ([`Meaning::overloaded`]).
     pub fn overloaded(error: impl Into<BoxError>, retry_after: Option<Duration>) -> Fault {
         Fault::new(Meaning::overloaded(retry_after), error)
     }
 
-    /// The attempt may have taken effect ([`Meaning::unknown`]).
+    /// Makes a fault that says that the attempt may have taken effect ([`Meaning::unknown`]).
     pub fn unknown(error: impl Into<BoxError>) -> Fault {
         Fault::new(Meaning::unknown(), error)
     }
 
-    /// What the error means.
+    /// Returns what the error means.
     #[must_use]
     pub fn meaning(&self) -> Meaning {
         self.meaning

@@ -1,4 +1,4 @@
-//! The connection guard: no database connection should be held while an external call waits.
+//! The connection guard: it finds tasks that hold a database connection while they wait for an external call.
 //!
 //! A pool of ten connections carries thousands of queries a second if each connection is held for a millisecond. A
 //! request that calls a slow partner in the middle of its transaction holds a connection for as long as the partner
@@ -6,23 +6,24 @@
 //!
 //! The obvious rule is to find such calls in code review. It misses the call that is three functions deeper. So the
 //! pool knows which task holds a connection ([`crate::GuardedPool`]), and every external call of this crate asks the
-//! guard before it sends anything. If the task holds a connection, both places in the code are named.
+//! guard before anything is sent. If the task holds a connection, the guard names two places in the code: where the
+//! connection was taken, and where the call is made.
 //!
 //! # Which task holds a connection
 //!
-//! A connection belongs to the task that took it. This is tokio's task, or, if there is none (`block_on`, and so `main`
-//! under `#[tokio::main]`), the thread that blocks. [`scope`] makes a part of a task a holder of its own. A connection
-//! that is taken outside of a scope also counts as held inside of it. A connection that is taken inside of a scope does
-//! not count as held outside of it, nor in a scope beside it.
+//! A connection belongs to the task that took it: tokio's task, or the thread if no task runs on it (in `block_on`, and
+//! so in `main` under `#[tokio::main]`). [`scope`] makes a part of a task a holder of its own. A connection that is
+//! taken outside of a scope also counts as held inside of it. A connection that is taken inside of a scope does not
+//! count as held outside of it, nor in a scope beside it.
 //!
 //! # Limits
 //!
 //! - The branches of a `join!` or `select!` are one task, so a connection held in one branch counts against a call in
 //!   another. If that is wrong, put each branch into a [`scope`].
 //! - A connection that is moved to another task still counts for the task that took it, until it is given back.
-//! - A query that runs on the pool itself, such as `query.fetch_all(&*pool)`, is not seen. This is harmless, because it
-//!   holds a connection only while it is awaited. But the stream of rows of `fetch` holds one until the stream is
-//!   dropped: acquire a connection for it.
+//! - A query that runs on the pool itself, such as `query.fetch_all(&*pool)`, is not seen. This is harmless, because
+//!   the query holds a connection only while it is awaited. But the stream of rows that `fetch` returns holds a
+//!   connection until the stream is dropped: acquire a connection for such a stream.
 //! - If a future runs on an executor other than tokio's and outside of a scope, its connections are not seen.
 
 mod holder;
@@ -41,23 +42,23 @@ use holder::Holder;
 pub use tally::{HeldPlace, HeldTotal, Snapshot, snapshot};
 pub use violation::{ConnectionHeld, Place};
 
-/// What happens when a task that holds a connection starts an external call.
+/// Says what happens when a task that holds a connection starts an external call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum OnHeld {
-    /// The call is made, and counted.
+    /// The call is made, and [`snapshot`] counts it.
     Count,
-    /// The call is made and counted, and a warning names both places in the code. For each pair of places there is at
-    /// most one warning a second.
+    /// The call is made and counted, and a warning names the place that took the connection and the place of the call.
+    /// For each pair of places there is at most one warning a second.
     #[default]
     Warn,
-    /// The call is refused before anything is sent.
+    /// The call is refused before anything is sent, and the refusal is counted.
     Deny,
 }
 
-/// Makes a future a holder of its own: a connection that is taken inside of it does not count as held outside.
+/// Makes a future a holder of its own: a connection that is taken inside of the future does not count as held outside.
 ///
-/// Use it for the branches of a `join!`, and for executors whose tasks tokio does not know.
+/// Use it for the branches of a `join!`, and for futures on an executor other than tokio's.
 ///
 /// ```
 /// # async fn left() {} async fn right() {}
@@ -69,7 +70,7 @@ pub fn scope<F: Future>(future: F) -> impl Future<Output = F::Output> {
     holder::scope(future)
 }
 
-/// One connection that is held.
+/// One database connection that is held.
 #[derive(Debug)]
 struct Held {
     on: OnHeld,
@@ -78,13 +79,13 @@ struct Held {
     released: OnceLock<Instant>,
 }
 
-/// All connections that are held, by holder.
+/// All connections that are held by a known holder, in a list for each holder.
 static REGISTER: LazyLock<Mutex<HashMap<Holder, Vec<Arc<Held>>>>> = LazyLock::new(Mutex::default);
 
-/// The number of connections that are held. While it is zero, the check of a call costs only one atomic load.
+/// The number of connections in `REGISTER`. While it is zero, the check of a call costs only one atomic load.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
-/// Marks a connection as held. It is dropped when the connection is given back.
+/// Marks a connection as held. Dropping this value ends the mark; the pool drops it when the connection is given back.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "pool"), allow(dead_code, reason = "taken by the pool only"))]
 pub(crate) struct Hold {
@@ -121,7 +122,8 @@ impl Drop for Hold {
     }
 }
 
-/// Counts the time of a call that waits while its task holds connections. It is dropped when the call ends.
+/// Measures how long connections are held during a call. Dropping this value at the end of the call adds the time to
+/// the tally of the dependency.
 #[derive(Debug)]
 #[must_use = "the time is counted when it is dropped"]
 pub(crate) struct Waiting(Option<Box<Overlap>>);
@@ -133,10 +135,11 @@ struct Overlap {
     held: Vec<Arc<Held>>,
 }
 
-/// Asks the guard whether the current task may start a call now.
+/// Checks whether the current task may start a call now. The returned value must be kept until the call ends.
 ///
 /// # Errors
-/// If the task holds a connection of a pool that denies external calls. Nothing may be sent then.
+/// If the task holds a connection of a pool that denies external calls. The caller of this function must not send
+/// anything then.
 #[inline]
 pub(crate) fn enter(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
     // A relaxed load is enough: a task always sees the connections that it took itself.
@@ -146,11 +149,12 @@ pub(crate) fn enter(dependency: &Arc<str>, called: Place) -> Result<Waiting, Con
     enter_holding(dependency, called)
 }
 
-/// The rest of `enter`, if some task holds a connection. It may be another task.
+/// Does the work of [`enter`] if any task of the program holds a connection. The current task may hold none.
 #[cold]
 fn enter_holding(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
     let held = held_now();
-    // The strictest mode decides. Among equal modes, the connection that is held for longest decides.
+    // The connection with the strictest mode decides. Among connections with the same mode, the one that is held for
+    // longest decides.
     let Some(worst) = held.iter().max_by_key(|held| (held.on, std::cmp::Reverse(held.since))) else {
         return Ok(Waiting(None));
     };

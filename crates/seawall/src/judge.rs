@@ -1,14 +1,14 @@
-//! Turns the result of an attempt into what it means.
+//! Decides what the result of an attempt means.
 
 use seawall_client::any::Judged;
 
 use crate::fault::{BoxError, Fault, Meaning};
 
-/// Reads the result of an attempt: what it means, and what the caller gets.
+/// Decides what the result of an attempt means, and what the caller gets from it.
 ///
-/// The trait is sealed: [`Plain`] and [`ByClosure`] are the only two.
+/// The trait is sealed: only [`Plain`] and [`ByClosure`] implement it.
 pub trait Judge<O>: sealed::Sealed {
-    /// What a good attempt yields.
+    /// The type of value that a successful attempt returns.
     type Value;
 
     #[doc(hidden)]
@@ -19,7 +19,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// `Ok` took effect. `Err` means what its [`Fault`] says.
+/// The default judge: `Ok` took effect, and `Err` means what its [`Fault`] says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 
@@ -40,7 +40,7 @@ impl<T, E: Into<Fault>> Judge<Result<T, E>> for Plain {
     }
 }
 
-/// A closure says what `Ok` and `Err` mean.
+/// The judge of [`crate::Call::classify`]: a closure says what `Ok` and `Err` mean.
 #[derive(Clone, Copy, Debug)]
 pub struct ByClosure<C>(pub(crate) C);
 

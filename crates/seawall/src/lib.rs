@@ -1,7 +1,8 @@
-//! Calls to systems one does not own.
+//! Calls to systems that the application does not own.
 //!
-//! A call to a payment provider ends in one of three ways: it took effect, it did not, or nobody knows. Here the third
-//! is a value ([`Effect::Unknown`]). Everything else follows from it, such as what may be repeated and what may not.
+//! A call to a payment provider ends in one of three ways: it took effect, it did not, or nobody knows. This crate has
+//! a value for the third way: [`Effect::Unknown`]. The other rules follow from this value, such as which calls may be
+//! repeated.
 //!
 //! ```no_run
 //! # async fn fetch_rate(by: std::time::Instant) -> Result<f64, std::io::Error> { Ok(1.0) }

@@ -1,11 +1,12 @@
-//! What is wrong with how this library is used: a setting that could never work.
+//! The type [`Misuse`]: an error in how this library is used, such as a setting that could never work.
 
 use std::convert::Infallible;
 use std::fmt;
 
 use seawall_policy::{Gravity, Problem};
 
-/// The settings that could never work, all in one error. For each it says what is wrong, where, and what to do.
+/// The settings that could never work, all in one error. For each of them the error says what is wrong, where, and what
+/// to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misuse {
     problems: Vec<String>,
@@ -16,12 +17,12 @@ impl Misuse {
         Misuse { problems: vec![problem.into()] }
     }
 
-    /// `None` where there is nothing wrong.
+    /// Makes an error of these problems; `None` if there are no problems.
     pub(crate) fn of(problems: Vec<String>) -> Option<Misuse> {
         (!problems.is_empty()).then_some(Misuse { problems })
     }
 
-    /// Each problem, in words.
+    /// Returns each problem, in words.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
         self.problems.iter().map(String::as_str)
     }
@@ -41,8 +42,8 @@ impl From<Infallible> for Misuse {
     }
 }
 
-/// Adds what is wrong with the settings that `whose` builds to `found`. Settings that are odd but work are not
-/// reported.
+/// Adds the problems of settings that could never work to `found`. Each text begins with `whose`, the name of the
+/// settings. Settings that are odd but work are not added.
 pub(crate) fn tell(whose: &str, problems: Vec<Problem>, found: &mut Vec<String>) {
     let grave = problems.into_iter().filter(|problem| problem.gravity == Gravity::Error);
     found.extend(grave.map(|problem| format!("{whose}: {}", problem.wrong)));

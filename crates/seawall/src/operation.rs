@@ -1,4 +1,4 @@
-//! One thing that a dependency can do, declared once.
+//! The type [`Operation`]: one thing that a dependency can do, declared once.
 
 use std::fmt;
 use std::future::Future;
@@ -41,8 +41,8 @@ impl fmt::Debug for Operation {
 }
 
 impl Dependency {
-    /// Declares one thing that this dependency can do: what a second delivery does, how long a call may take, and what
-    /// the answers mean.
+    /// Begins to declare one thing that this dependency can do: what a second delivery does, how long a call may take,
+    /// and what the answers mean.
     pub fn operation(&self, name: impl Into<String>) -> OperationBuilder {
         OperationBuilder::new(self.clone(), name.into())
     }
@@ -55,7 +55,7 @@ impl Operation {
         &self.declared.name
     }
 
-    /// Makes a call of any kind, as [`Dependency::call`] does.
+    /// Makes a call around any future, as [`Dependency::call`] does, with the settings of this operation.
     #[track_caller]
     pub fn call<F, Fut, T, E>(&self, attempt: F) -> Call<'_, F, Fut, Plain>
     where
@@ -67,29 +67,31 @@ impl Operation {
     }
 }
 
-/// Describes a set of answers by statuses (all, if none is named) and by fields of the JSON body.
+/// Describes a set of answers by their statuses and by fields of the JSON body. Without a named status, every status
+/// matches.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
 pub struct When(pub(crate) policy::Predicate);
 
 impl When {
-    /// Any answer.
+    /// Describes all answers.
     pub fn any() -> When {
         When::default()
     }
 
-    /// Answers with this status.
+    /// Describes the answers with this status.
     pub fn status(status: u16) -> When {
         When::default().or_status(status)
     }
 
-    /// Also matches answers with this status.
+    /// Adds the answers with this status to the set.
     pub fn or_status(mut self, status: u16) -> When {
         self.0.statuses.push(status);
         self
     }
 
-    /// Matches only answers whose JSON body has one of these values at this pointer (RFC 6901, such as `/error/code`).
+    /// Reduces the set to the answers whose JSON body has one of these values at this pointer (RFC 6901, such as
+    /// `/error/code`).
     pub fn field<V: Into<Value>>(mut self, pointer: &str, any_of: impl IntoIterator<Item = V>) -> When {
         let any_of = any_of.into_iter().map(|value| value.into().0).collect();
         self.0.fields.push(Field { pointer: pointer.to_owned(), any_of });
@@ -97,7 +99,7 @@ impl When {
     }
 }
 
-/// A value of a JSON field.
+/// A value of a JSON field: text, a number or a truth value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Value(Scalar);
 
@@ -131,7 +133,7 @@ impl From<bool> for Value {
     }
 }
 
-/// Declares an [`Operation`]. For a setting that is left out, the dependency's value is used.
+/// Collects the declaration of an [`Operation`]. A setting that is left out has the dependency's value.
 #[derive(Clone, Debug)]
 #[must_use = "`build` makes the operation"]
 pub struct OperationBuilder {
@@ -151,36 +153,38 @@ impl OperationBuilder {
         OperationBuilder { dependency, name, rules, otherwise: None, timeouts, retry }
     }
 
-    /// What a second delivery does. Default: [`Idempotency::None`], which means that it may be a second effect.
+    /// Sets what a second delivery does. Default: [`Idempotency::None`], which means that a second delivery may be a
+    /// second effect.
     pub fn idempotency(mut self, idempotency: Idempotency) -> OperationBuilder {
         self.rules.idempotency = idempotency;
         self
     }
 
-    /// How long calls of this operation may take. Default: the dependency's timeouts.
+    /// Sets how long calls of this operation may take. Default: the dependency's timeouts.
     pub fn timeout(mut self, timeouts: Timeouts) -> OperationBuilder {
         self.timeouts = timeouts;
         self
     }
 
-    /// How its calls are repeated.
+    /// Sets how calls of this operation are repeated. Default: the dependency's setting.
     pub fn retry(mut self, retry: Retry) -> OperationBuilder {
         self.retry = retry;
         self
     }
 
-    /// Statuses that look like overload, such as 429 and 503, but that mean "not done" here.
+    /// Adds statuses that look like overload, such as 429 and 503, but that mean "not done" for this operation.
+    /// Default: none.
     pub fn refuses(mut self, statuses: impl IntoIterator<Item = u16>) -> OperationBuilder {
         self.rules.refuses.extend(statuses);
         self
     }
 
-    /// What these answers mean for the effect, whatever their status says. The declared answers are compared in this
-    /// order: applied, not applied, unknown. The first match wins. [`otherwise`](Self::otherwise) says what the other
-    /// answers mean.
+    /// Declares what the answers of `when` mean for the effect, whatever their status says. An answer is compared with
+    /// the declared sets in this order: applied, not applied, unknown. The first set that matches decides.
+    /// [`otherwise`](Self::otherwise) says what the other answers mean.
     ///
-    /// They hold for HTTP requests ([`Operation::http`]) and for the ledger. A closure or a tower layer sees the answer
-    /// itself, and must say what it means.
+    /// These declarations hold for HTTP requests ([`Operation::http`]) and for the ledger. A closure or a tower layer
+    /// sees the answer itself, and must say what the answer means.
     pub fn answers(mut self, effect: Effect, when: When) -> OperationBuilder {
         let answers = &mut self.rules.answers;
         match effect {
@@ -191,7 +195,7 @@ impl OperationBuilder {
         self
     }
 
-    /// What an answer with a status of 2xx means that matches none of the declared [`answers`](Self::answers):
+    /// Sets what an answer with a status of 2xx means that matches none of the declared [`answers`](Self::answers):
     /// [`Effect::Applied`] or [`Effect::Unknown`].
     ///
     /// Default: the status decides. But if a field of the body should have decided and the body is not JSON, the effect
@@ -203,7 +207,7 @@ impl OperationBuilder {
         self
     }
 
-    /// Makes the operation.
+    /// Checks the declaration, and makes the operation.
     ///
     /// # Errors
     /// If a setting could never work. The error names all such settings.

@@ -1,11 +1,11 @@
-//! A pool of sqlx that knows which tasks hold its connections.
+//! The type [`GuardedPool`]: a pool of sqlx that knows which tasks hold its connections.
 //!
-//! [`GuardedPool`] is used like `sqlx::Pool`: queries run on `&*pool`, `acquire` gives a connection, `begin` a
-//! transaction, and both are used as `&mut *connection`. What it adds is described in [`crate::held`].
+//! [`GuardedPool`] is used like `sqlx::Pool`. Queries run on `&*pool`. `acquire` returns a connection and `begin` a
+//! transaction, and both are used as `&mut *connection`. What the guard adds is described in [`crate::held`].
 //!
-//! It does not implement `Executor`: that trait has one method more as soon as any crate of the build turns on sqlx's
-//! macros. So `&*pool` gives access to sqlx's own pool. A query that runs there holds its connection only while it is
-//! awaited.
+//! `GuardedPool` does not implement `Executor`, because that trait has one more method as soon as any crate of the
+//! build turns on sqlx's macros. So `&*pool` gives access to sqlx's own pool. A query that runs on sqlx's pool holds
+//! its connection only while the query is awaited.
 
 use std::fmt;
 use std::future::Future;
@@ -17,7 +17,7 @@ use sqlx::{Database, Error, Pool, SqlSafeStr, SqlStr, Transaction};
 
 use crate::held::{Hold, OnHeld};
 
-/// A pool whose connections are guarded: see [`crate::held`].
+/// A pool whose connections are guarded, as [`crate::held`] describes.
 ///
 /// ```
 /// # async fn shown() -> Result<(), sqlx::Error> {
@@ -53,23 +53,23 @@ impl<DB: Database> fmt::Debug for GuardedPool<DB> {
 }
 
 impl<DB: Database> GuardedPool<DB> {
-    /// Guards a pool, with [`OnHeld::Warn`].
+    /// Guards a pool. The mode is [`OnHeld::Warn`], until [`GuardedPool::on_held`] sets another.
     #[must_use]
     pub fn new(pool: Pool<DB>) -> GuardedPool<DB> {
         GuardedPool { pool, on: OnHeld::default() }
     }
 
-    /// What happens when a task that holds one of its connections starts an external call.
+    /// Sets what happens when a task that holds a connection of this pool starts an external call.
     #[must_use]
     pub fn on_held(self, on: OnHeld) -> GuardedPool<DB> {
         GuardedPool { on, ..self }
     }
 
-    /// Takes a connection, as [`Pool::acquire`] does. The task that awaits this is the holder until the connection is
-    /// dropped.
+    /// Takes a connection, as [`Pool::acquire`] does. The task that awaits the returned future is the holder until the
+    /// connection is dropped.
     ///
     /// # Errors
-    /// The errors of the pool.
+    /// The errors of the pool, unchanged.
     #[track_caller]
     pub fn acquire(&self) -> impl Future<Output = Result<GuardedConnection<DB>, Error>> + Send + 'static {
         let (place, on, acquired) = (Location::caller(), self.on, self.pool.acquire());
@@ -79,7 +79,7 @@ impl<DB: Database> GuardedPool<DB> {
         }
     }
 
-    /// Takes a connection if one is idle, as [`Pool::try_acquire`] does.
+    /// Takes a connection if one is idle, as [`Pool::try_acquire`] does; `None` if no connection is idle.
     #[track_caller]
     #[must_use]
     pub fn try_acquire(&self) -> Option<GuardedConnection<DB>> {
@@ -87,10 +87,10 @@ impl<DB: Database> GuardedPool<DB> {
         Some(GuardedConnection { hold: Hold::take(self.on, Location::caller()), connection })
     }
 
-    /// Begins a transaction if a connection is idle, as [`Pool::try_begin`] does.
+    /// Begins a transaction if a connection is idle, as [`Pool::try_begin`] does; `None` if no connection is idle.
     ///
     /// # Errors
-    /// The errors of the database.
+    /// The errors of the database, unchanged.
     #[track_caller]
     pub fn try_begin(&self) -> impl Future<Output = Result<Option<GuardedTransaction<DB>>, Error>> + Send {
         let taken = self.try_acquire();
@@ -104,7 +104,7 @@ impl<DB: Database> GuardedPool<DB> {
     /// Takes a connection and begins a transaction on it, as [`Pool::begin`] does.
     ///
     /// # Errors
-    /// The errors of the pool and of the database.
+    /// The errors of the pool and of the database, unchanged.
     #[track_caller]
     pub fn begin(&self) -> impl Future<Output = Result<GuardedTransaction<DB>, Error>> + Send {
         self.transaction(Location::caller(), None)
@@ -114,7 +114,7 @@ impl<DB: Database> GuardedPool<DB> {
     /// `BEGIN IMMEDIATE` if a transaction reads before it writes.
     ///
     /// # Errors
-    /// The errors of the pool and of the database.
+    /// The errors of the pool and of the database, unchanged.
     #[track_caller]
     pub fn begin_with(
         &self,
@@ -146,9 +146,10 @@ impl<DB: Database> Deref for GuardedPool<DB> {
     }
 }
 
-/// A connection of a [`GuardedPool`], used as `&mut *connection`. It is given back when it is dropped.
+/// A connection of a [`GuardedPool`], used as `&mut *connection`. Dropping it gives the connection back to the pool.
 pub struct GuardedConnection<DB: Database> {
-    // This field is dropped first. Otherwise the pool could be empty for a moment while no task counts as a holder.
+    // The connection is dropped before `hold`. Otherwise the pool could be empty for a moment while no task counts as a
+    // holder.
     connection: PoolConnection<DB>,
     hold: Hold,
 }
@@ -179,10 +180,9 @@ impl<DB: Database> AsMut<PoolConnection<DB>> for GuardedConnection<DB> {
     }
 }
 
-/// A transaction of a [`GuardedPool`], used as `&mut *transaction`. If it is dropped without a commit, it is rolled
-/// back.
+/// A transaction of a [`GuardedPool`], used as `&mut *transaction`. Dropping it without a commit rolls it back.
 ///
-/// For a function that takes `&mut sqlx::Transaction`, use `transaction.as_mut()`.
+/// For a function that takes `&mut sqlx::Transaction`, pass `transaction.as_mut()`.
 pub struct GuardedTransaction<DB: Database> {
     transaction: Transaction<'static, DB>,
     hold: Hold,
@@ -195,10 +195,10 @@ impl<DB: Database> fmt::Debug for GuardedTransaction<DB> {
 }
 
 impl<DB: Database> GuardedTransaction<DB> {
-    /// Commits. The connection is given back, even if the commit fails.
+    /// Commits the transaction. The connection is given back to the pool, even if the commit fails.
     ///
     /// # Errors
-    /// The errors of the database.
+    /// The errors of the database, unchanged.
     pub async fn commit(self) -> Result<(), Error> {
         let GuardedTransaction { transaction, hold } = self;
         let committed = transaction.commit().await;
@@ -206,10 +206,10 @@ impl<DB: Database> GuardedTransaction<DB> {
         committed
     }
 
-    /// Rolls back. The connection is given back, even if the rollback fails.
+    /// Rolls the transaction back. The connection is given back to the pool, even if the rollback fails.
     ///
     /// # Errors
-    /// The errors of the database.
+    /// The errors of the database, unchanged.
     pub async fn rollback(self) -> Result<(), Error> {
         let GuardedTransaction { transaction, hold } = self;
         let rolled_back = transaction.rollback().await;

@@ -1,17 +1,19 @@
 //! Exact amounts of money.
 //!
-//! A float is the obvious type, but a wrong one: 0.1 + 0.2 is not 0.3, and the sum over a day of payments is not exact.
-//! So an amount is a whole number together with a number of decimal places. It is read from the digits in the JSON
-//! text, and never through a float. `10`, `10.00`, `"10.0"` and `1e1` are the same amount.
+//! An amount is a whole number together with a number of decimal places. It is read from the digits in the JSON text,
+//! and never through a float. `10`, `10.00`, `"10.0"` and `1e1` are equal amounts.
+//!
+//! The obvious type would be a float. But as floats, 0.1 + 0.2 is not 0.3, and the sum over a day of payments is not
+//! exact.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-/// The most decimal places, and the largest power of ten. A number beyond that is not taken for an amount of money.
+/// The maximum number of decimal places, and the largest power of ten. A number beyond that is not taken for an amount.
 const MOST_PLACES: i32 = 30;
 
-/// An exact decimal.
+/// An exact decimal number, positive or negative.
 ///
 /// ```
 /// use seawall_ledger::reconcile::Amount;
@@ -23,12 +25,12 @@ const MOST_PLACES: i32 = 30;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Amount {
-    /// The digits have no trailing zeros after the point, so that equal amounts are equal values.
+    /// All digits of the amount, without trailing zeros after the point, so that equal amounts are equal values.
     digits: i128,
     places: u8,
 }
 
-/// The text is not an amount: it is no decimal number, or it has more than 30 digits.
+/// The error of a text that is not an amount: it is no decimal number, or it has too many digits or decimal places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoAmount;
 
@@ -44,7 +46,8 @@ impl Amount {
     /// The amount zero.
     pub const ZERO: Amount = Amount { digits: 0, places: 0 };
 
-    /// `digits` times ten to the power of `power`.
+    /// Returns `digits` times ten to the power of `power`; `None` if the result is too large or has too many decimal
+    /// places.
     fn made(digits: i128, power: i32) -> Option<Amount> {
         let (mut digits, mut power) = (digits, power);
         if digits == 0 {
@@ -64,14 +67,14 @@ impl Amount {
         Some(Amount { digits, places: u8::try_from(-power).ok()? })
     }
 
-    /// This amount times ten to the power of `by`. With 2, units of a currency become cents. `None` if the result is
-    /// too large.
+    /// Returns this amount times ten to the power of `by`. With `by` = 2, 10.50 becomes 1050. `None` if the result is
+    /// too large or has too many decimal places.
     #[must_use]
     pub fn shifted(self, by: i8) -> Option<Amount> {
         Amount::made(self.digits, i32::from(by) - i32::from(self.places))
     }
 
-    /// The sum of both amounts; `None` if it is too large.
+    /// Returns the sum of both amounts; `None` if the sum is too large.
     #[must_use]
     pub fn plus(self, other: Amount) -> Option<Amount> {
         let places = self.places.max(other.places);

@@ -1,11 +1,13 @@
-//! What may be done about a difference, and how. It is done through the action protocol, or not at all.
+//! Decides how a difference between the ledger and the provider's list is corrected, and corrects it. A correction
+//! always goes through the action protocol.
 //!
-//! Code that wrote the ledger's rows directly would soon break the protocol's guarantees. So a difference is told to
-//! the machine as something that it knows: as the report of a webhook, or as a person's word about a stuck action. The
-//! machine decides what follows. Each step is noted with the action and with the difference.
+//! Code that wrote the ledger's rows directly would soon break the protocol's guarantees. So the action's machine gets
+//! the provider's entry as an input that it already handles: as the report of a webhook, or as the decision of a person
+//! about a stuck action. The machine decides what follows. Each correction is recorded twice: in the audit trail of the
+//! action, and in the entry of the difference.
 //!
-//! An effect that the ledger does not know is never undone here, whatever is allowed, since nothing says how to undo
-//! it, or that it is ours.
+//! An effect that the ledger does not know is never undone here, even if all corrections are allowed. Nothing says how
+//! to undo it, or that this application caused it.
 
 use super::report::Entry;
 use super::shelf::Hold;
@@ -18,18 +20,20 @@ use crate::machine::{Observed, Resolution, Rules, Stamp, State, Write};
 use crate::store::{Standing, Store};
 use crate::wishes::By;
 
-/// What is to be done.
+/// The correction of one difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Correction {
-    /// The provider lists an action of unknown effect as applied, and is believed.
+    /// The effect of the action is unknown, and the provider lists it as applied. The action is recorded as applied.
     Adopt,
-    /// The provider is believed about a stuck action.
+    /// The action is stuck. It is resolved as the provider's list says.
     Resolve(Resolution),
-    /// A worker is to ask the provider.
+    /// The effect of the action is unknown, and the provider lists it as cancelled. A worker asks the provider about
+    /// it.
     Ask,
-    /// An effect that is not wanted is recorded as existing. A worker then undoes it.
+    /// The action failed or was cancelled, and the provider lists it as applied. The effect is recorded, and a worker
+    /// undoes it.
     Undo,
-    /// The difference is only noted.
+    /// The difference is noted in the action's audit trail, and nothing else changes.
     Mark,
 }
 
@@ -44,7 +48,7 @@ impl Correction {
     }
 }
 
-/// What is done about a difference, as far as it is allowed; `None` if nothing is done.
+/// Returns the correction of a difference, as far as corrections are allowed; `None` if nothing is corrected.
 pub(super) fn step(entry: &Entry, allowed: Corrections) -> Option<Correction> {
     let same_amount = match (entry.amount_here, entry.amount_there) {
         (Some(here), Some(there)) => here == there,
@@ -93,7 +97,8 @@ impl<S: Store> Ledger<S> {
 }
 
 impl<S: Store + Tables> Reconciler<S> {
-    /// Makes the corrections that are allowed; `false` if another worker has taken the report over.
+    /// Makes the allowed corrections of a report, and skips differences that were corrected before. Returns `false` if
+    /// another worker has taken the report over.
     pub(super) async fn fix(&self, hold: &Hold) -> Result<bool, Error> {
         let shelf = self.shelf();
         let mut after = String::new();

@@ -1,7 +1,7 @@
-//! Reads a page in JSON, as most providers send it.
+//! Reads a page of a provider's list in JSON, as most providers send it.
 //!
-//! JSON pointers say where the values are, and a small table says what the provider's states mean. Numbers are read
-//! from their digits, because as floats `9007199254740993` and `9007199254740992` would be the same amount.
+//! JSON pointers say where the values are, and lists of words say what the provider's states mean. Numbers are read
+//! from their digits, because as floats `9007199254740993` and `9007199254740992` would be equal amounts.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,37 +13,38 @@ use serde_json::value::RawValue;
 use super::{Amount, Listed, ListedState, NoPage, Page};
 use crate::machine::Stamp;
 
-/// How a provider's list is read.
+/// Says where the values are in a page of a provider's list, and what its states mean.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JsonList {
-    /// Where the items of a page are: a JSON pointer (RFC 6901) to an array. It is empty if the page itself is the
-    /// array.
+    /// The JSON pointer (RFC 6901) to the array of items in a page. It is empty if the page itself is the array.
     pub items: String,
-    /// Where the cursor of the next page is; `None` if the list has only one page. If the cursor is missing, null,
-    /// empty or `false`, the page is the last one.
+    /// The JSON pointer to the cursor of the next page; `None` if the list has only one page. If the cursor is missing,
+    /// null, empty or `false`, the page is the last one.
     pub next: Option<String>,
-    /// Where an item has our key. An item may have none.
+    /// The JSON pointer to our key in an item. An item may have no key.
     pub key: String,
-    /// Where an item has the provider's own name for it. If this is `None`, items are identified by their key, and
-    /// items without a key by their bytes. Then a second effect with the same key cannot be seen.
+    /// The JSON pointer to the provider's own name for an item. If the pointer is `None`, items are identified by their
+    /// key, and items without a key by their bytes. In that case a second effect with the same key cannot be seen.
     pub id: Option<String>,
-    /// Where an item has its amount: a number, or a number in a string. `None` means that amounts are not read.
+    /// The JSON pointer to the amount in an item: a number, or a number in a string. `None` means that amounts are not
+    /// read.
     pub amount: Option<String>,
     /// The power of ten by which the provider's amounts are multiplied to get our unit. It is 2 if the list says 10.50
     /// and we say 1050.
     pub shift: i8,
-    /// Where an item has its state.
+    /// The JSON pointer to the state in an item.
     pub state: String,
-    /// The states that mean "it took effect".
+    /// The provider's words for the state "it took effect".
     pub applied: Vec<String>,
-    /// The states that mean "it was undone".
+    /// The provider's words for the state "it was undone".
     pub cancelled: Vec<String>,
-    /// Where an item has the time at which it was made, as RFC 3339. The time is only shown to people.
+    /// The JSON pointer to the time at which the item was made, as RFC 3339. The time is only shown to people; `None`
+    /// if it is not read.
     pub at: Option<String>,
 }
 
 impl JsonList {
-    /// Reads a page.
+    /// Reads the records and the next cursor of a page.
     ///
     /// # Errors
     /// [`NoPage::Unreadable`] if the page is not JSON, if its items are missing, if an item has no state, or if an
@@ -103,8 +104,8 @@ impl JsonList {
     }
 }
 
-/// The amount at a JSON pointer of a recorded request, read from its digits. The request is a JSON body, or an HTTP
-/// request with its first line and fields before the body.
+/// Reads the amount at a JSON pointer of a recorded request, from its digits. The request is a JSON body, or an HTTP
+/// request with its first line and fields before the body. `None` if there is no amount at the pointer.
 #[must_use]
 pub fn amount_at(request: &[u8], pointer: &str) -> Option<Amount> {
     // Every HTTP request line begins with a capital letter, and no JSON text does.
@@ -118,13 +119,13 @@ pub fn amount_at(request: &[u8], pointer: &str) -> Option<Amount> {
     text(find(whole(body)?, pointer)?)?.parse().ok()
 }
 
-/// A whole JSON text, as it is written. A byte order mark before it is passed over, as in every answer.
+/// Returns a whole JSON text as it is written, without a byte order mark before it; `None` if it is not JSON.
 #[must_use]
 pub fn whole(text: &[u8]) -> Option<&RawValue> {
     serde_json::from_slice(text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)).ok()
 }
 
-/// The value at a JSON pointer (RFC 6901), as it is written.
+/// Returns the value at a JSON pointer (RFC 6901) as it is written; `None` if there is no value.
 #[must_use]
 pub fn find<'a>(whole: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
     let mut here = whole;
@@ -148,7 +149,7 @@ pub fn find<'a>(whole: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
     Some(here)
 }
 
-/// The name of a field. It is borrowed, unless it contains escapes.
+/// The name of a field. The text is borrowed, unless it contains escapes.
 #[derive(Deserialize, PartialEq, Eq, Hash)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -158,7 +159,7 @@ impl std::borrow::Borrow<str> for Name<'_> {
     }
 }
 
-/// The content of a string, the digits of a number, `true` or `false`; `None` for `null`, a list or an object.
+/// Returns the content of a string, the digits of a number, `true` or `false`; `None` for `null`, a list or an object.
 #[must_use]
 pub fn text(raw: &RawValue) -> Option<String> {
     match raw.get().as_bytes().first()? {
@@ -176,7 +177,7 @@ fn cursor(raw: &RawValue) -> Result<Option<String>, ()> {
     }
 }
 
-/// FNV-1a in 128 bits. It gives the same value for the same bytes on every machine and in every version.
+/// Computes FNV-1a in 128 bits. The result is the same for the same bytes on every machine and in every version.
 fn fingerprint(bytes: &[u8]) -> u128 {
     let start = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
     bytes

@@ -1,33 +1,36 @@
-//! Compares the row and the record of one key.
+//! Compares the ledger's row and the provider's record of one key.
 //!
-//! The obvious rule compares the two lists as they are. So it also reports what is only late: an action that was sent
-//! while the list was being read, a cancel that took effect after the page with its charge was read, a row whose worker
-//! is about to ask the provider. Each of these is gone in the next report, and people learn to ignore the reports. So
-//! if a row had not ended when the asking began, it is `pending` and not a difference, unless both sides agree already.
+//! If an action had not ended before the provider was asked, its row is `pending` and not a difference, unless the row
+//! and the record agree already.
+//!
+//! The obvious rule would compare the two lists as they are. It would report many keys that are only late: an action
+//! that was sent while the list was being read, a cancel that took effect after the page with its charge was read, a
+//! row whose worker is about to ask the provider. Each of these would be gone in the next report, and people would
+//! learn to ignore the reports.
 
 use super::{Amount, ListedState};
 use crate::machine::{End, Goal, Known};
 
-/// How the two sides differ.
+/// How the ledger and the provider's list differ about one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Difference {
-    /// It is applied and settled here, and the provider's list does not have it.
+    /// The action is applied and settled in the ledger, and the provider's list has no record of its key.
     OnlyHere,
-    /// The provider lists it, but the ledger has no such key.
+    /// The provider lists a record, but the ledger has no row with its key.
     OnlyThere,
-    /// It is applied on both sides, with different amounts.
+    /// The effect is applied on both sides, with different amounts.
     Amount,
-    /// It is applied on one side only, and both sides have it.
+    /// Both sides have the key, but the effect is applied on one side only.
     State,
-    /// The provider applied one key more than once.
+    /// The provider applied the effect of one key more than once.
     Doubled,
-    /// The sides do not agree, and the action is stuck here or had not ended when the asking began. A later report will
-    /// decide.
+    /// The sides do not agree, and the action is stuck in the ledger or had not ended before the provider was asked. A
+    /// later report will decide.
     Pending,
 }
 
 impl Difference {
-    /// All of them.
+    /// All kinds of differences.
     pub const ALL: [Difference; 6] = [
         Difference::OnlyHere,
         Difference::OnlyThere,
@@ -37,7 +40,7 @@ impl Difference {
         Difference::Pending,
     ];
 
-    /// The word for this difference.
+    /// The word for this kind of difference in the store and in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +53,7 @@ impl Difference {
         }
     }
 
-    /// Reads a difference from its word.
+    /// Finds the kind of difference of a word; `None` if the word is none of [`Difference::as_str`].
     #[must_use]
     pub fn parse(word: &str) -> Option<Difference> {
         Difference::ALL.into_iter().find(|difference| difference.as_str() == word)
@@ -82,7 +85,7 @@ pub(crate) struct There {
     pub(crate) amount: Option<Amount>,
 }
 
-/// How the row and the record of one key differ, if one or both exist; `None` if they agree.
+/// Returns how the row and the record of one key differ, if one or both exist; `None` if they agree.
 pub(crate) fn judge(here: Option<&Here>, there: Option<&There>) -> Option<Difference> {
     let Some(here) = here else { return there.map(|_| Difference::OnlyThere) };
     let Some(end) = here.end else { return unless_agreed(here, there) };
@@ -101,7 +104,7 @@ pub(crate) fn judge(here: Option<&Here>, there: Option<&There>) -> Option<Differ
     }
 }
 
-/// Compares a row that may still change. It may agree with the record already. If it does not, it is pending.
+/// Compares a row that may still change with the record. Returns `Pending` unless the two agree already.
 fn unless_agreed(here: &Here, there: Option<&There>) -> Option<Difference> {
     let over = matches!(here.end, Some(End::Failed | End::Cancelled));
     let agreed = match there.map(|there| there.state) {
@@ -111,8 +114,8 @@ fn unless_agreed(here: &Here, there: Option<&There>) -> Option<Difference> {
     if agreed { None } else { Some(Difference::Pending) }
 }
 
-/// Compares the amounts of both sides. If only one side names an amount, nothing is compared, and the report counts
-/// that.
+/// Compares the amounts of both sides. If a side names no amount, the result is `None`, and the report counts the
+/// record as not compared.
 fn amounts(here: &Here, there: Option<&There>) -> Option<Difference> {
     match (here.amount, there.and_then(|there| there.amount)) {
         (Some(ours), Some(theirs)) if ours != theirs => Some(Difference::Amount),

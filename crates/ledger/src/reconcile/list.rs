@@ -1,10 +1,10 @@
-//! The types of a question for the provider's list and of its pages.
+//! The types of a question for the provider's list, and of the pages of the list.
 //!
-//! They are used by [`Remote::list`](crate::Remote::list). The ledger knows neither HTTP nor the provider's words. The
-//! remote writes the window and the cursor into a request, and turns the answer into a [`Page`]. For answers in JSON,
-//! [`JsonList`](super::JsonList) reads the page, with exact amounts.
+//! [`Remote::list`](crate::Remote::list) takes and returns these types. The ledger knows neither HTTP nor the
+//! provider's words. The remote writes the window and the cursor into a request, and turns the answer into a [`Page`].
+//! For answers in JSON, [`JsonList`](super::JsonList) reads the page, with exact amounts.
 //!
-//! Only a whole list is evidence. So if anything cannot be read or asked, that is an error here. It never becomes an
+//! Only a whole list is evidence. So a page that cannot be requested or read is always an error. It never becomes an
 //! empty page or a missing record, since every action of the missing part would be reported as "only here".
 
 use std::fmt;
@@ -12,25 +12,25 @@ use std::fmt;
 use super::{Amount, Window};
 use crate::machine::Stamp;
 
-/// The longest key, id or cursor that is accepted, in bytes. A page with a longer one counts as unreadable.
+/// The maximum length of a key, an id or a cursor, in bytes. A page with a longer one counts as unreadable.
 pub const LONGEST_TEXT_BYTES: usize = 1024;
 
-/// A question for one page.
+/// A question for one page of the provider's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListAsk {
-    /// The dependency whose list is asked for.
+    /// The dependency whose provider is asked.
     pub dependency: String,
-    /// The time whose records are asked for, on the provider's clock. `from` is included, `to` is not.
+    /// The window of time whose records are requested, on the provider's clock. `from` is included, `to` is not.
     /// [`Window::from_text`] and [`Window::to_text`] write both with the offset of the provider's zone.
     pub window: Window,
-    /// The `next` of the previous page; `None` asks for the first page.
+    /// The cursor in `next` of the previous page; `None` asks for the first page.
     pub cursor: Option<String>,
 }
 
 /// One page of the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The records, in any order. A record that was on an earlier page may come again, and counts once.
+    /// The records of the page, in any order. A record that was on an earlier page may come again, and counts once.
     pub records: Vec<Listed>,
     /// The cursor of the next page; `None` if this is the last page.
     pub next: Option<String>,
@@ -48,14 +48,15 @@ pub struct Listed {
     pub id: Option<String>,
     /// The amount, in the unit in which our own requests name amounts.
     pub amount: Option<Amount>,
-    /// What became of the effect at the provider.
+    /// The state of the effect at the provider.
     pub state: ListedState,
-    /// When it was made at the provider, if the record says so. It is only shown to people.
+    /// When the record was made at the provider; `None` if the record does not say so. The time is only shown to
+    /// people.
     pub at: Option<Stamp>,
 }
 
 impl Listed {
-    /// What identifies this record: its id, or its key.
+    /// Returns what identifies this record: its id, or its key if it has no id; `None` if it has neither.
     #[must_use]
     pub fn identity(&self) -> Option<String> {
         match (&self.id, &self.key) {
@@ -65,7 +66,7 @@ impl Listed {
         }
     }
 
-    /// Why this record cannot be used; `None` if it can.
+    /// Returns why this record cannot be used; `None` if it can be used.
     #[must_use]
     pub fn unreadable(&self) -> Option<&'static str> {
         let texts = || self.key.iter().chain(&self.id);
@@ -81,21 +82,21 @@ impl Listed {
     }
 }
 
-/// What became of an effect at the provider, in the ledger's words.
+/// The state of an effect at the provider, in the ledger's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ListedState {
-    /// It took effect.
+    /// The effect was applied.
     Applied,
-    /// It was undone: cancelled, refunded.
+    /// The effect was undone, such as by a cancel or a refund.
     Cancelled,
-    /// Neither of both: it was declined, it is pending, or its state is a word that is not mapped.
+    /// The effect was declined or is pending, or the provider's word for its state is not mapped.
     Other,
 }
 
-/// Why there is no page. In each case the list is not complete.
+/// The reason why a page could not be read. In each case the list is not complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoPage {
-    /// No answer came, or one with a status that is no page. Asking again may help.
+    /// No answer came, or an answer whose status says that it is no page. Asking again may help.
     Unavailable(String),
     /// The answer cannot be understood. Asking again helps only if the answer was cut short.
     Unreadable(String),

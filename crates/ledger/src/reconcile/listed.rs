@@ -1,8 +1,8 @@
-//! The stored records of the provider while they are compared, and the differences that remain.
+//! The provider's records in the store while they are compared, and the differences that remain after the comparison.
 //!
-//! The memory that is used does not grow with the list: each page is stored as it arrives, and both joins follow the
-//! order of an index, a batch of rows at a time. A record is stored once, under its identity, however often it was
-//! listed.
+//! The memory that is used does not grow with the list. Each page is stored as it arrives, and both joins (records with
+//! rows, rows with records) follow the order of an index, a batch of rows at a time. A record is stored once, under its
+//! identity, however often it was listed.
 
 use std::collections::BTreeMap;
 
@@ -17,39 +17,40 @@ use crate::action::ActionId;
 use crate::machine::{End, Stamp};
 use crate::store::{Result, Standing, words};
 
-/// The value of the column `span` for an action without a record.
+/// The value of the column `span` in the entry of an action without a record.
 const NO_RECORD: u32 = 9;
-/// The amount of a longer request is not read.
+/// The maximum length of a request whose amount is read, in bytes.
 const LONGEST_REQUEST_BYTES: usize = 64 << 10;
-/// By how much the application's clock, which makes ids, may differ from the database's clock, which writes
-/// `created_at`.
+/// The maximum difference between the application's clock, which makes ids, and the database's clock, which writes
+/// `created_at`, in microseconds.
 const ID_SLACK_MICROS: i64 = 24 * 3600 * 1_000_000;
 
-/// The part of a row of the ledger that is compared.
+/// The part of a ledger's row that is compared.
 #[derive(Clone, Debug)]
 pub(crate) struct OurRow {
     pub(crate) id: ActionId,
     pub(crate) operation: String,
     pub(crate) key: String,
     pub(crate) here: Here,
-    /// Until when a request that was sent for the action may still arrive.
+    /// The time until which a request that was sent for the action may still arrive.
     pub(crate) quiet_until: Option<Stamp>,
 }
 
-/// A record, and the row with the same key.
+/// A record of the provider, together with the ledger's row with the same key.
 #[derive(Clone, Debug)]
 pub(crate) struct Pair {
     pub(crate) name: String,
     pub(crate) state: ListedState,
     pub(crate) amount: Option<Amount>,
-    /// Whether another record stands for this key: an applied one if this one is not, or the first of several.
+    /// Whether another record stands for this key: an applied one if this record is not applied, or the first of
+    /// several.
     pub(crate) beaten: bool,
-    /// The result of an earlier comparison.
+    /// The result of an earlier comparison of this record; `None` if the two agreed, or if there was no comparison.
     pub(crate) judged: Option<Difference>,
     pub(crate) ours: Option<OurRow>,
 }
 
-/// The result of a comparison, as it is stored with a record, or for an action without a record.
+/// The result of a comparison, as it is stored with a record or as the entry of an action without a record.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Judged {
     pub(crate) name: String,
@@ -74,7 +75,7 @@ impl Judged {
         }
     }
 
-    /// The entry for an action without a record.
+    /// Makes the entry of an action without a record.
     pub(crate) fn unlisted(difference: Difference, ours: &OurRow) -> Judged {
         Judged::new(format!("here:{}", ours.id), Some(difference), Some(ours))
     }
@@ -113,7 +114,7 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.dialect().table("listed")
     }
 
-    /// How many of these records were not seen before in this try.
+    /// Counts the records of this page that were not listed before in the current try.
     pub(crate) async fn fresh(&self, hold: &Hold, page: &[Listed]) -> Result<usize> {
         let page = once_each(page);
         let names: Vec<_> = page.keys().map(|name| BTreeMap::from([("name", name)])).collect();
@@ -128,7 +129,7 @@ impl<T: Tables> Shelf<'_, T> {
         Ok(page.len().saturating_sub(usize::try_from(seen).unwrap_or(0)))
     }
 
-    /// Stores a page together with the cursor of the next one; `false` if the report is no longer ours.
+    /// Stores a page together with the cursor of the next page; `false` if another worker has taken the report over.
     pub(crate) async fn page(&self, hold: &Hold, span: u32, page: &[Listed]) -> Result<bool> {
         let dialect = self.tables.dialect();
         let records: Vec<Record<'_>> = once_each(page)
@@ -143,7 +144,8 @@ impl<T: Tables> Shelf<'_, T> {
             })
             .collect();
         let listed = self.listed();
-        // A record at the edge of the window may be listed on both sides of the edge. Then it belongs to the window.
+        // A record at the edge of the window may be listed both in the window and outside of it. Such a record belongs
+        // to the window.
         let text = format!(
             "INSERT INTO {listed} AS l (report, name, key, id_there, amount, state, at, span, seen_in) \
              SELECT $1, r.name, r.key, r.id_there, r.amount, r.state, {at}, $3, $4 FROM {records} WHERE 1 = 1 \
@@ -159,18 +161,19 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![self.placed(hold), Statement::new(text, values)]).await
     }
 
-    /// Deletes the records that were listed in an earlier try but not in this one; `false` if the report is no longer
-    /// ours.
+    /// Deletes the records that were listed in an earlier try but not in the current one; `false` if another worker has
+    /// taken the report over.
     pub(crate) async fn drop_earlier(&self, hold: &Hold) -> Result<bool> {
         self.drop_while_ours(hold, &format!("seen_in < {} AND span < {NO_RECORD}", hold.report.tries)).await
     }
 
-    /// Deletes the entries that an earlier comparison made for actions without a record.
+    /// Deletes the entries that an earlier comparison made for actions without a record; `false` if another worker has
+    /// taken the report over.
     pub(crate) async fn drop_unlisted(&self, hold: &Hold) -> Result<bool> {
         self.drop_while_ours(hold, &format!("span = {NO_RECORD}")).await
     }
 
-    /// Deletes the records on which both sides agree.
+    /// Deletes the records on which both sides agree; `false` if another worker has taken the report over.
     pub(crate) async fn drop_agreed(&self, hold: &Hold) -> Result<bool> {
         self.drop_while_ours(hold, "difference IS NULL").await
     }
@@ -190,7 +193,8 @@ impl<T: Tables> Shelf<'_, T> {
         )
     }
 
-    /// The window's records after `after`. Each comes with the row of the same key, whenever that row was recorded.
+    /// Reads the next batch of the window's records, after the record named `after`. Each record comes with the row of
+    /// the same key, whenever that row was recorded.
     pub(crate) async fn pairs(&self, hold: &Hold, settings: &Settings, after: &str) -> Result<Vec<Pair>> {
         let listed = self.listed();
         let text = format!(
@@ -214,8 +218,8 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().map(|row| pair(row, hold, settings)).collect()
     }
 
-    /// The rows of any operation that were recorded in the window, after the row `after`. Each says whether its key is
-    /// in the list of the window or of the time around it.
+    /// Reads the next batch of rows that were recorded in the window, of any operation, after the row `after`. With
+    /// each row, returns whether its key is in the list of the window or of the time around the window.
     pub(crate) async fn ours(
         &self,
         hold: &Hold,
@@ -224,7 +228,8 @@ impl<T: Tables> Shelf<'_, T> {
     ) -> Result<Vec<(OurRow, bool)>> {
         let dialect = self.tables.dialect();
         let window = &hold.report.window;
-        // The rows are searched by id. A search by dependency would read and sort all its rows for each batch.
+        // The rows are searched by id, because a search by dependency would read and sort all rows of the dependency
+        // for each batch.
         let text = format!(
             "SELECT {ours}, CASE WHEN EXISTS (SELECT 1 FROM {listed} l{by_key} WHERE l.report = $1 AND l.key = a.key \
              AND l.span < {NO_RECORD}) THEN 1 ELSE 0 END \
@@ -260,7 +265,7 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().map(read).collect()
     }
 
-    /// Stores the results of a comparison; `false` if the report is no longer ours.
+    /// Stores the results of a comparison; `false` if another worker has taken the report over.
     pub(crate) async fn judged(&self, hold: &Hold, judged: &[Judged]) -> Result<bool> {
         // A record has a line already, so that line is changed. An action without a record has no line yet, so one is
         // added.
@@ -277,7 +282,7 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![self.guard(hold, "", []), Statement::new(text, values)]).await
     }
 
-    /// The differences of a report, after the one named `after`.
+    /// Reads the differences of a report after the one named `after`, in the order of their names.
     pub(crate) async fn entries(
         &self,
         report: ReportId,
@@ -311,7 +316,7 @@ impl<T: Tables> Shelf<'_, T> {
     }
 }
 
-/// If a page lists a record twice, the later one is taken.
+/// Returns the records of a page by identity. If the page lists a record twice, the later one is taken.
 fn once_each(page: &[Listed]) -> BTreeMap<String, &Listed> {
     page.iter().filter_map(|record| Some((record.identity()?, record))).collect()
 }

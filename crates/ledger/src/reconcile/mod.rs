@@ -1,8 +1,8 @@
-//! Reconciliation: the ledger is compared with the provider's own list, for a window of time.
+//! Reconciliation: compares the ledger with the provider's own list, for a window of time.
 //!
-//! The protocol's guarantees hold for what went through the ledger, and for a provider that keeps its promises. Some
-//! effects are outside of that: a charge that somebody made by hand, a refund in the provider's back office, a repeat
-//! after the provider forgot the key too early. Only the provider's list shows them.
+//! The protocol's guarantees hold for calls that went through the ledger, and for a provider that keeps its promises.
+//! Some effects are outside of the guarantees: a charge that somebody made by hand, a refund in the provider's back
+//! office, a repeat after the provider forgot the key too early. Only the provider's list shows them.
 //!
 //! What the obvious comparison of two lists gets wrong, and what is done instead:
 //!
@@ -15,9 +15,9 @@
 //! | days of 24 hours, amounts as floats | windows that overlap twice a year; sums that drift | [`Window`], [`Amount`] |
 //! | correct every difference | one wrong mapping cancels a day's business | differences are only reported, unless the operation allows more ([`Corrections`]) |
 //!
-//! Any number of workers may [watch](Reconciler::watch) the same schedule. A unique key in the store makes one report
-//! of each window, and a lease says which worker has it. On demand, a window may be compared any number of times
-//! ([`Reconciler::run`]).
+//! Any number of workers may [watch](Reconciler::watch) the same schedule. A unique key in the store allows one report
+//! for each window of the schedule, and a lease says which worker works on the report. On demand, a window may be
+//! compared any number of times ([`Reconciler::run`]).
 
 mod amount;
 mod json;

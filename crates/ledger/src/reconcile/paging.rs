@@ -1,42 +1,46 @@
-//! Decides when a list is whole, and when it has no end.
+//! Decides when a list is whole, and when a list seems to have no end.
 //!
-//! The obvious rule asks until there is no next page. But some lists never end: a cursor can point to its own page, or
-//! two cursors to each other. Remembering every cursor would find such a circle, but would need memory without a bound.
-//! Forbidding the same cursor to come twice would refuse a provider that only repeats a page once. But a circle never
-//! brings new records. So the pages in a row without a new record are counted. The bound is smaller if the cursor does
-//! not even change.
+//! The rule counts the pages in a row that bring no new record. A list with too many such pages is taken to have no
+//! end. The bound is smaller if the cursor does not change either.
+//!
+//! The obvious rule would ask until there is no next page. But some lists never end: a cursor can point to its own
+//! page, or two cursors to each other. Remembering every cursor would find such a circle, but would need memory without
+//! a bound. Forbidding a cursor to come twice would refuse a provider that only repeats a page once. A circle, however,
+//! never brings new records.
 
-/// The most pages in a row without a new record if the cursor changes. Some lists have gaps.
+/// The maximum number of pages in a row without a new record while the cursor changes. It is not 1, because some lists
+/// have gaps.
 const EMPTY_PAGES: u32 = 100;
-/// The most times in a row that the same cursor may come back without a new record.
+/// The maximum number of times in a row that the same cursor may come back without a new record.
 const SAME_CURSOR: u32 = 3;
 
-/// How far a list has been read. All of it is stored with each page, so that another worker can go on from there.
+/// How far a list has been read. This position is stored with each page, so that another worker can go on from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Paging {
     /// The cursor of the next page; `None` asks for the first page.
     pub(crate) cursor: Option<String>,
-    /// The number of pages taken so far.
+    /// The number of pages that have been read.
     pub(crate) pages: u32,
     /// The number of pages in a row without a new record.
     pub(crate) barren: u32,
-    /// How many of them, counted back from the last one, had a cursor that pointed to the same page.
+    /// The number of these pages, counted back from the last one, whose cursor pointed to the same page.
     pub(crate) still: u32,
 }
 
-/// What is done after a page.
+/// The next step after a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Onward {
-    /// Ask for the next page.
+    /// The list goes on: ask for the next page.
     Ask(Paging),
-    /// This was the last page.
+    /// The list is whole: this was the last page.
     Whole(Paging),
     /// The list seems to have no end, for this reason.
     Endless(&'static str),
 }
 
 impl Paging {
-    /// Takes in a page: the number of its new records, and the cursor of the next page.
+    /// Decides the next step after a page, from the number of its new records and the cursor of the next page.
+    /// `most_pages` is the maximum number of pages of a list.
     pub(crate) fn page(&self, fresh: usize, next: Option<String>, most_pages: u32) -> Onward {
         let pages = self.pages.saturating_add(1);
         let Some(next) = next else { return Onward::Whole(Paging { pages, ..Paging::default() }) };
@@ -60,7 +64,8 @@ impl Paging {
 mod tests {
     use super::*;
 
-    /// Follows `next` until the list ends. Returns the number of pages, and the reason if the list has no end.
+    /// Follows the cursors that `next` returns until the list ends. Returns the number of pages, and the reason if the
+    /// list has no end.
     fn follow(
         next: impl Fn(Option<&str>) -> (usize, Option<String>),
         most: u32,

@@ -21,7 +21,7 @@ pub struct Reconciler<S: Store> {
 }
 
 impl<S: Store + Tables> Reconciler<S> {
-    /// Compares `ledger` with what `remote` lists.
+    /// Makes a reconciler that compares `ledger` with the list that `remote` returns.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl<S: Store + Tables> Reconciler<S> {
         Ok(Reconciler { ledger, remote, settings })
     }
 
-    /// The settings in force.
+    /// Returns the settings in force.
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
@@ -53,15 +53,15 @@ impl<S: Store + Tables> Reconciler<S> {
         Shelf { tables: self.ledger.store() }
     }
 
-    /// Compares a window now, in the name of `asked_by`. If `fix` is set, differences are corrected as far as the
-    /// operation allows.
+    /// Compares a window now, in the name of `asked_by`, and returns the report. If `fix` is set, differences are
+    /// corrected as far as the operation allows.
     ///
-    /// If the report is incomplete, the list is asked for again by a worker that watches the schedule, or by
-    /// [`Reconciler::again`]. If the future is dropped, they finish the report, too.
+    /// If the report is incomplete, a worker that watches the schedule, or a call of [`Reconciler::again`], asks for
+    /// the list again. If the future is dropped, such a worker or call finishes the report, too.
     ///
     /// # Errors
     ///
-    /// An error of the store. If the provider could not be asked, that is no error: the report says so.
+    /// An error of the store. A provider that could not be asked is no error: the returned report says so.
     pub async fn run(&self, window: &Window, asked_by: &str, fix: bool) -> Result<Report, Error> {
         let id = ReportId::new();
         let dependency = &self.settings.dependency;
@@ -70,7 +70,9 @@ impl<S: Store + Tables> Reconciler<S> {
         self.again(id).await
     }
 
-    /// Works now on a report that no worker has: an incomplete report, or one whose worker stopped.
+    /// Works immediately on a report that no worker is working on: one that is new or incomplete, or whose worker
+    /// stopped. Returns the report as it is afterwards. A complete report, or one that another worker has, is returned
+    /// without any work.
     ///
     /// # Errors
     ///
@@ -83,7 +85,7 @@ impl<S: Store + Tables> Reconciler<S> {
         self.report(id).await
     }
 
-    /// The report with this id, as it is now.
+    /// Reads the report with this id, as it is now.
     ///
     /// # Errors
     ///
@@ -92,8 +94,8 @@ impl<S: Store + Tables> Reconciler<S> {
         self.shelf().report(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// The reports from before `before`, or all if that is `None`. The latest come first, and at most `most` are
-    /// returned.
+    /// Reads reports, the latest first: those from before `before`, or all if `before` is `None`. At most `most`
+    /// reports are returned, and never more than 1000.
     ///
     /// # Errors
     ///
@@ -102,8 +104,9 @@ impl<S: Store + Tables> Reconciler<S> {
         Ok(self.shelf().list(&self.settings.dependency, before, most.min(1000)).await?)
     }
 
-    /// The differences of a report, one page at a time: those after the entry named `after`. For the first page `after`
-    /// is empty. A report that is not complete shows no differences.
+    /// Reads the differences of a report, one page at a time: those after the entry named `after`, and at most `most`.
+    /// With `only`, other kinds of differences are left out. For the first page `after` is empty. A report that is not
+    /// complete shows no differences.
     ///
     /// # Errors
     ///
@@ -121,7 +124,7 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Notes that a person has dealt with a difference.
+    /// Notes in the report that a person has dealt with a difference.
     ///
     /// # Errors
     ///
@@ -131,8 +134,8 @@ impl<S: Store + Tables> Reconciler<S> {
         if self.shelf().corrected(id, entry, &what).await? { Ok(()) } else { Err(Refusal::NotFound.into()) }
     }
 
-    /// Deletes the reports that were finished or given up before `before`, in small steps. Returns the number of
-    /// deleted reports.
+    /// Deletes the reports that were finished before `before`, and those that were requested before it and are given
+    /// up. Works in small steps, and returns the number of deleted reports.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The result of a reconciliation, as it is stored and shown.
+//! The types of a reconciliation's result, as it is stored and shown.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ impl ReportId {
         ReportId(Uuid::now_v7())
     }
 
-    /// Reads an id as [`fmt::Display`] writes it.
+    /// Reads an id in the form that [`fmt::Display`] writes; `None` if the text has another form.
     #[must_use]
     pub fn parse(text: &str) -> Option<ReportId> {
         Uuid::try_parse(text).ok().map(ReportId)
@@ -36,7 +36,7 @@ impl fmt::Display for ReportId {
 /// Whether a report is finished, and what its differences mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// A worker is working on it, or another worker will take it over when the last worker's lease ends.
+    /// A worker is working on the report, or another worker will take it over when the lease of the last worker ends.
     Running,
     /// The provider's list was read whole. The report has all differences.
     Complete,
@@ -45,7 +45,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The word for this status.
+    /// The word for this status in the store and in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Status {
     }
 }
 
-/// One comparison of the ledger with the provider's list.
+/// One comparison of the ledger with the provider's list, and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The id of the report.
@@ -69,19 +69,19 @@ pub struct Report {
     pub dependency: String,
     /// The window of time that was compared.
     pub window: Window,
-    /// The person who asked for it, or `schedule`.
+    /// The person who requested the report, or `schedule`.
     pub asked_by: String,
-    /// Whether differences are corrected, as far as the operation allows.
+    /// Whether the differences of this report are corrected, as far as the operation allows.
     pub fix: bool,
-    /// When it was asked for.
+    /// When the report was requested.
     pub asked_at: Stamp,
-    /// When it became complete.
+    /// When the report became complete; `None` if it is not complete.
     pub finished_at: Option<Stamp>,
-    /// Whether it is finished.
+    /// Whether the report is running, complete or incomplete.
     pub status: Status,
-    /// Why the last try did not read the whole list.
+    /// Why the last try did not read the whole list; `None` if no try has failed.
     pub why: Option<String>,
-    /// How often the list was begun from its first page.
+    /// The number of times that the list was begun from its first page.
     pub tries: u32,
     /// When the list will be asked for again. `None` if the report is running or complete, or if no tries are left.
     pub next_at: Option<Stamp>,
@@ -89,32 +89,33 @@ pub struct Report {
     pub totals: Option<Totals>,
 }
 
-/// Counts and sums of a complete report. A sum is `None` if amounts are not compared, if one is missing, or if it is
-/// too large.
+/// The counts and sums of a complete report. A sum is `None` if amounts are not compared, if one amount is missing, or
+/// if the sum is too large.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Records of the window that are applied at the provider.
+    /// The number of records of the window that are applied at the provider.
     pub there: u64,
     /// The sum of the amounts of those records.
     pub sum_there: Option<Amount>,
-    /// Actions recorded in the window that are applied in the ledger.
+    /// The number of actions recorded in the window that are applied in the ledger.
     pub here: u64,
     /// The sum of the amounts of those actions.
     pub sum_here: Option<Amount>,
-    /// Records of the window on which both sides agree.
+    /// The number of records of the window on which both sides agree.
     pub agreed: u64,
-    /// Agreed records that are applied, but whose amounts were not compared, since one side names no amount.
+    /// The number of agreed records that are applied, but whose amounts were not compared, since one side names no
+    /// amount.
     pub uncompared: u64,
     /// The number of differences of each kind, in the order of [`Difference::ALL`].
     pub differences: [u64; 6],
-    /// The sum of the amounts of actions that are only here.
+    /// The sum of the amounts of actions that only the ledger has.
     pub sum_only_here: Option<Amount>,
-    /// The sum of the amounts of applied records that are only there.
+    /// The sum of the amounts of applied records that only the provider has.
     pub sum_only_there: Option<Amount>,
 }
 
 impl Totals {
-    /// The number of differences of this kind.
+    /// Returns the number of differences of this kind.
     #[must_use]
     pub fn of(&self, kind: Difference) -> u64 {
         self.differences[place(kind)]
@@ -124,7 +125,7 @@ impl Totals {
         self.differences[place(kind)] += 1;
     }
 
-    /// Whether there is no difference of any kind, pending ones included.
+    /// Whether the report has no difference of any kind, pending ones included.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.differences.iter().all(|count| *count == 0)
@@ -145,35 +146,36 @@ fn place(kind: Difference) -> usize {
 /// One difference of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name within the report. Entries are listed in the order of their names.
+    /// The name of the entry within its report. Entries are listed in the order of their names.
     pub name: String,
-    /// How the sides differ.
+    /// How the ledger and the provider's list differ.
     pub difference: Difference,
-    /// Our key, where there is one.
+    /// Our key; `None` if the provider's record has no key.
     pub key: Option<String>,
-    /// The provider's own name for its record.
+    /// The provider's own name for its record; `None` if there is no record, or if it has no name.
     pub id_there: Option<String>,
-    /// The id of the action, if the ledger has it.
+    /// The id of the action; `None` if the ledger has no action with the key.
     pub action: Option<ActionId>,
-    /// The operation of the action.
+    /// The operation of the action; `None` if there is no action.
     pub operation: Option<String>,
-    /// How the action stood when it was compared.
+    /// The state of the action when it was compared; `None` if there is no action.
     pub state_here: Option<Standing>,
-    /// What had become of the effect at the provider.
+    /// The state of the provider's record when it was listed; `None` if there is no record.
     pub state_there: Option<ListedState>,
-    /// The amount that our request names.
+    /// The amount that our request names; `None` if it is not read.
     pub amount_here: Option<Amount>,
-    /// The amount that the record names.
+    /// The amount that the provider's record names; `None` if there is none.
     pub amount_there: Option<Amount>,
-    /// When the record was made, according to the provider.
+    /// When the record was made, according to the provider; `None` if that is not known.
     pub at_there: Option<Stamp>,
-    /// What was done about the difference, and by whom.
+    /// What was done about the difference, and for whom; `None` if nothing was done.
     pub correction: Option<String>,
 }
 
 impl ListedState {
-    /// The word for this state. The alphabetical order of the words matters: if a key has several records, the one
-    /// whose word comes first stands for the key. So an applied record comes before a cancelled one.
+    /// The word for this state in the store and in reports. The alphabetical order of the words matters: if a key has
+    /// several records, the record whose word comes first stands for the key. So an applied record comes before a
+    /// cancelled one.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -190,7 +192,7 @@ impl ListedState {
     }
 }
 
-/// A sum of amounts. If an amount is missing or the sum is too large, there is no sum, so that no wrong sum is shown.
+/// A sum of amounts. It is `None` if an amount is missing or the sum is too large, so that no wrong sum is shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sum(Option<Amount>);
 

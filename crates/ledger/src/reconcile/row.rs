@@ -1,4 +1,4 @@
-//! Reads a report from its row.
+//! Reads a report from its row in the store.
 
 use super::paging::Paging;
 use super::report::{Report, ReportId, Status, Totals};
@@ -41,19 +41,19 @@ pub(super) const REPORT: [&str; 30] = [
     "span",
 ];
 
-/// The further columns that a worker needs to work on the report.
+/// The columns that a worker needs in addition to work on the report.
 pub(super) const HOLD: [&str; 7] = ["@edge_to", "cursor", "pages", "barren", "still", "fence", "owner"];
 
 /// The stage that the work on a report has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// The provider is asked.
+    /// The provider's list is being read.
     List,
-    /// Both sides are compared.
+    /// The two sides are being compared.
     Join,
-    /// Differences are corrected, where that is allowed.
+    /// Differences are being corrected, where that is allowed.
     Fix,
-    /// Entries on which both sides agree are deleted.
+    /// The entries on which both sides agree are being deleted.
     Purge,
 }
 
@@ -72,7 +72,7 @@ impl Stage {
     }
 }
 
-/// The part of a row that is not in the report.
+/// The columns of a report's row that are not in [`Report`].
 pub(super) struct Rest {
     pub(super) stage: Stage,
     pub(super) began_at: Stamp,

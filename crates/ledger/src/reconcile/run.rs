@@ -1,6 +1,6 @@
-//! The work on one report, from the first page to the last difference.
+//! Does the work on one report, from the first page to the last difference.
 //!
-//! It has four stages. A worker that takes the report over can begin each stage again:
+//! The work has four stages. A worker that takes the report over can begin the current stage again:
 //!
 //! 1. **List.** The provider is asked page by page. Each page is stored in one transaction with the cursor of the next
 //!    one. An error that does not go away makes the report incomplete. Then it shows no differences, and the list is
@@ -31,9 +31,9 @@ use crate::error::Error;
 use crate::machine::Stamp;
 use crate::store::Store;
 
-/// How a stage ended.
+/// How one stage of the work ended.
 enum Went {
-    /// Go on to the next stage.
+    /// The stage is finished, and the work goes on with the next stage.
     On,
     /// Another worker has taken the report over.
     Lost,
@@ -41,7 +41,7 @@ enum Went {
     Incomplete(String),
 }
 
-/// Ends a stage if another worker has taken the report over.
+/// Ends a stage with `Went::Lost` if another worker has taken the report over.
 macro_rules! or_lost {
     ($ours:expr) => {
         if !$ours {
@@ -79,8 +79,8 @@ impl<S: Store + Tables> Reconciler<S> {
                     let tries = hold.report.tries;
                     let again = tries < self.settings.tries;
                     let wait = self.settings.backoff.wait(tries, None, Draw::new(fastrand::u64(..)));
-                    // The wait is at least half of the smallest bound, so that a list that fails is not asked for again
-                    // immediately.
+                    // The wait is at least half of the smallest bound. Otherwise a list that fails could be asked for
+                    // again immediately.
                     let after = again.then(|| wait.max(self.settings.backoff.base / 2));
                     tracing::warn!(dependency = %hold.report.dependency, report = %hold.report.id, why, "no whole list");
                     shelf.incomplete(&hold, &why, after).await?;
@@ -123,7 +123,7 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// The window that is asked for now; `None` if everything was asked for.
+    /// Returns the window that is asked for now; `None` if all windows were asked for.
     fn stretch(&self, hold: &Hold) -> Option<Window> {
         let window = &hold.report.window;
         let zone = window.zone();
@@ -138,8 +138,8 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Asks for a page, several times if that is necessary; `None` if another worker has taken the report over
-    /// meanwhile.
+    /// Asks for one page, up to `page_tries` times. Returns the page or the last error; `None` if another worker has
+    /// taken the report over meanwhile.
     async fn ask(
         &self,
         shelf: &Shelf<'_, S>,
@@ -191,7 +191,8 @@ impl<S: Store + Tables> Reconciler<S> {
         Ok(Went::On)
     }
 
-    /// Goes through the provider's records, and compares each with the row of its key.
+    /// Compares each of the provider's records with the row of its key. Returns `false` if another worker has taken the
+    /// report over.
     async fn join_theirs(&self, shelf: &Shelf<'_, S>, hold: &Hold, sums: &mut Sums) -> Result<bool, Error> {
         let mut after = String::new();
         loop {
@@ -212,8 +213,8 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Goes through our rows, and compares those whose keys were not listed. Returns the latest time at which the
-    /// request of a row that is only here can have arrived; `None` if another worker has taken the report over.
+    /// Compares the rows whose keys were not listed. Returns the latest time at which the request of a row that is only
+    /// here can have arrived; `None` if another worker has taken the report over.
     async fn join_ours(
         &self,
         shelf: &Shelf<'_, S>,
@@ -247,8 +248,8 @@ impl<S: Store + Tables> Reconciler<S> {
     }
 }
 
-/// The result for one record. If another record stands for the same key, an applied record is a second effect, and any
-/// other one is no difference.
+/// Returns the result for one record; `None` if it is no difference. If another record stands for the same key, an
+/// applied record is a second effect, and any other record is no difference.
 fn verdict(pair: &Pair) -> Option<Difference> {
     if pair.beaten {
         return (pair.state == ListedState::Applied).then_some(Difference::Doubled);
@@ -257,7 +258,7 @@ fn verdict(pair: &Pair) -> Option<Difference> {
     judge(pair.ours.as_ref().map(|row| &row.here), Some(&there))
 }
 
-/// The counts and sums of a comparison.
+/// The counts and sums of a comparison while it is being made.
 #[derive(Default)]
 struct Sums {
     totals: Totals,

@@ -1,4 +1,4 @@
-//! Which windows are compared without a request, and by which process.
+//! Decides which windows are compared on schedule, and which process compares them.
 //!
 //! There is no leader, and no timer that must not be missed. Every process that watches computes which windows have
 //! ended, and writes a report into the store for each of them. A unique key lets only one process write the report of a
@@ -23,7 +23,8 @@ use crate::store::Store;
 const SCHEDULE: &str = "schedule";
 
 impl<S: Store + Tables> Reconciler<S> {
-    /// Works on one report that is due, if there is one: a report of the schedule, or one whose worker stopped.
+    /// Stores the reports of the schedule that are missing, and works on the first report that waits for a worker.
+    /// Returns that report afterwards; `None` if no report waits.
     ///
     /// # Errors
     ///
@@ -50,8 +51,8 @@ impl<S: Store + Tables> Reconciler<S> {
         self.report(id).await.map(Some)
     }
 
-    /// The windows that have ended and have no report yet. If the schedule has no report at all, only the last window
-    /// is returned.
+    /// Returns the windows that have ended and have no report yet, where `until` is the end of the latest window with a
+    /// report. If no window has a report, only the last window is returned.
     fn missing(&self, until: Option<Stamp>, now: Stamp) -> Result<VecDeque<Window>, NoWindow> {
         let settings = &self.settings;
         let delay = i64::try_from(settings.delay.as_micros()).unwrap_or(i64::MAX);
@@ -70,7 +71,8 @@ impl<S: Store + Tables> Reconciler<S> {
         Ok(missing)
     }
 
-    /// Follows the schedule until `stop` is ready. An error of the store is logged, and the step is tried again later.
+    /// Follows the schedule until `stop` is ready. An error of the store is logged, and the failed step is tried again
+    /// later.
     pub async fn watch(&self, stop: impl Future<Output = ()> + Send) {
         let mut stop = pin!(stop);
         loop {

@@ -1,4 +1,4 @@
-//! What is compared, when, and what may be done about it.
+//! The settings of a reconciliation: what is compared, when, and which corrections are allowed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,25 +9,26 @@ use seawall_policy::Backoff;
 
 use super::{Amount, DAY, Zone, amount_at};
 
-/// Reads the amount that a stored request asks for, in the unit of [`Listed::amount`](super::Listed::amount).
+/// A function that reads the amount in a stored request, in the unit of [`Listed::amount`](super::Listed::amount). It
+/// returns `None` if the request has no amount.
 pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 
-/// Which differences are corrected, and how. By default none is corrected, since the report is for people.
+/// The kinds of corrections that are allowed. By default none is allowed, since the report is for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Corrections {
-    /// Whether the provider is believed about an action whose outcome we do not know. If it lists the action as
-    /// applied, the action is applied here, too. Default no.
+    /// Whether an action whose outcome we do not know is corrected as the provider's list says: if the list has the
+    /// action as applied, it becomes applied in the ledger. Default no.
     pub adopt: bool,
-    /// Whether an effect is undone at the provider if its action failed or was cancelled here. The action protocol
-    /// undoes it. Default no.
+    /// Whether an effect is undone at the provider if its action failed or was cancelled in the ledger. The action
+    /// protocol undoes the effect. Default no.
     pub cancel: bool,
     /// Whether every other difference is noted with its action in the ledger. Default no.
     pub mark: bool,
 }
 
 impl Corrections {
-    /// Everything that may be corrected.
+    /// All kinds of corrections.
     pub const ALL: Corrections = Corrections { adopt: true, cancel: true, mark: true };
 }
 
@@ -37,19 +38,19 @@ impl Corrections {
 pub struct Compared {
     /// Which differences of this operation are corrected.
     pub corrections: Corrections,
-    /// How the amount of a request is read. `None` means that amounts are not compared.
+    /// The function that reads the amount of a request. `None` means that amounts are not compared.
     pub amount: Option<ReadAmount>,
 }
 
 impl Compared {
-    /// Compares amounts. The amount of our request is at this JSON pointer.
+    /// Sets that amounts are compared. `pointer` is the JSON pointer to the amount in our request.
     #[must_use]
     pub fn amount_at(self, pointer: &str) -> Compared {
         let pointer = pointer.to_owned();
         Compared { amount: Some(Arc::new(move |request| amount_at(request, &pointer))), ..self }
     }
 
-    /// Allows these corrections.
+    /// Sets which differences of this operation are corrected.
     #[must_use]
     pub fn allowing(self, corrections: Corrections) -> Compared {
         Compared { corrections, ..self }
@@ -65,52 +66,54 @@ impl fmt::Debug for Compared {
     }
 }
 
-/// How the ledger is compared with one provider.
+/// The settings for the comparison of the ledger with one provider.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
     /// The dependency whose provider lists its records.
     pub dependency: String,
-    /// The operations whose effects the list shows. An action of another operation is matched with a record of the same
-    /// key, but it is no difference if the list does not have it.
+    /// The operations whose effects the list shows, by name. An action of another operation is matched with a record of
+    /// the same key, but is no difference if the list has no such record.
     pub operations: BTreeMap<String, Compared>,
     /// The provider's time zone. Default UTC.
     pub zone: Zone,
     /// The length of a window of the schedule. Default 24 h, which means the days of the provider's calendar.
     pub every: Duration,
-    /// How long after the end of a window it is compared. Default 10 min. By then, requests that were under way at the
-    /// end of the window have arrived and are in the list.
+    /// How long after the end of a window the window is compared. Default 10 min. By then, requests that were under way
+    /// at the end of the window have arrived and are in the list.
     pub delay: Duration,
-    /// By how much the provider's clock may differ from the database's. Default 10 min. The time that is listed before
-    /// and after the window is longer by this value. A larger value makes the list longer. With a smaller value, an
-    /// action that the provider dates into the next window may be reported as "only here".
+    /// The maximum difference between the provider's clock and the database's. Default 10 min. The time that is listed
+    /// before and after the window is longer by this value. A larger value makes the list longer. With a smaller value,
+    /// an action that the provider dates into the next window may be reported as "only here".
     pub skew: Duration,
-    /// The most windows that are compared later because no process ran at their time. Only the latest ones are
-    /// compared, in the order of time. Default 31.
+    /// The maximum number of windows that are compared later because no process ran at their time. If more were missed,
+    /// only the latest ones are compared, in the order of time. Default 31.
     pub catch_up: u32,
     /// Whether the reports of the schedule also correct differences, as far as the operation allows. Default no.
     pub fix: bool,
     /// The longest time to wait for one page. Default 30 s.
     pub page: Duration,
-    /// How often one page is asked for before the report becomes incomplete. Default 3.
+    /// The number of times that one page is asked for before the report becomes incomplete. Default 3.
     pub page_tries: u32,
     /// The wait between two tries of one page. Default 1 s, which doubles up to 10 s.
     pub page_backoff: Backoff,
-    /// How long a report belongs to a worker that does nothing more. Default 2 min. It must be longer than `page`.
+    /// How long a report belongs to its worker after the last sign of work. Default 2 min. It must be longer than
+    /// `page`.
     pub lease: Duration,
-    /// How often the list of one report is begun from its first page. Default 10. After that the report stays
-    /// incomplete.
+    /// The number of times that the list of one report is begun from its first page. Default 10. After that the report
+    /// stays incomplete.
     pub tries: u32,
-    /// The wait between two such tries. Default 5 min, which doubles up to 6 h.
+    /// The wait before the list of a report is begun again. Default 5 min, which doubles up to 6 h.
     pub backoff: Backoff,
-    /// The most pages that a list may have. Default 100 000. If there are more, the report becomes incomplete.
+    /// The maximum number of pages of a list. Default 100 000. If there are more, the report becomes incomplete.
     pub most_pages: u32,
-    /// The most rows in memory at one time. Default 256. Of each row, at most 64 KiB of its request are read.
+    /// The maximum number of rows in memory at the same time. Default 256. Of each row, at most 64 KiB of its request
+    /// are read.
     pub batch: u32,
 }
 
 impl Settings {
-    /// The default settings, for one operation.
+    /// Returns the default settings, for one operation.
     #[must_use]
     pub fn of(dependency: impl Into<String>, operation: impl Into<String>, compared: Compared) -> Settings {
         Settings {

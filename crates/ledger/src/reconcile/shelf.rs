@@ -1,9 +1,9 @@
-//! The tables of the reports: which worker may work on a report, how far the work is, and what the report says.
+//! The tables of the reports: which worker may work on a report, how far the work has come, and what the report says.
 //!
-//! Only one worker may work on a report. The report's row names this worker as its owner, and each of its writes is in
-//! one transaction with the check that it still is the owner. If the worker stops, another one takes the report over
-//! when the lease has ended on the database's clock. The new worker goes on after the last stored page. If the old one
-//! wakes up, it finds another fence, and its writes change nothing.
+//! Only one worker may work on a report. The report's row names this worker as its owner. Each write of the worker is
+//! in one transaction with the check that the worker still is the owner. If the worker stops, another one takes the
+//! report over when the lease has ended on the database's clock, and goes on after the last stored page. A worker that
+//! wakes up after that finds another fence in the row, and its writes change nothing.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use super::{Difference, Window};
 use crate::machine::{Owner, Stamp};
 use crate::store::Result;
 
-/// The oldest list with which a worker that takes the report over goes on. An older list is begun again, since cursors
-/// do not stay valid for ever.
+/// The maximum age of a half-read list with which a worker goes on after it takes the report over. An older list is
+/// begun again, since cursors do not stay valid for ever.
 const STALE: Duration = Duration::from_secs(3600);
 
-/// The right to work on a report, and how far the work is.
+/// The right of a worker to work on a report, and how far the work has come.
 #[derive(Clone, Debug)]
 pub(crate) struct Hold {
     pub(crate) report: Report,
     pub(crate) stage: Stage,
-    /// When this try first asked the provider.
+    /// When the current try first asked the provider.
     pub(crate) began_at: Stamp,
-    /// Which time is being listed: 0 is the window, 1 the time before it, 2 the time after it.
+    /// The part of the time that is being listed: 0 is the window, 1 the time before it, 2 the time after it.
     pub(crate) span: u32,
-    /// The end of the time after the window that is to be listed; `None` while it is not known to be necessary.
+    /// The end of the time after the window that is listed; `None` while only the window itself needs to be listed.
     pub(crate) edge_to: Option<Stamp>,
     pub(crate) paging: Paging,
     owner: String,
@@ -36,17 +36,17 @@ pub(crate) struct Hold {
     lease_micros: i64,
 }
 
-/// A report that is to be made.
+/// A report that is to be stored.
 pub(crate) struct Wanted<'a> {
     pub(crate) dependency: &'a str,
     pub(crate) window: &'a Window,
     pub(crate) asked_by: &'a str,
     pub(crate) fix: bool,
-    /// Whether it is for a window of the schedule. Each of these windows has one report.
+    /// Whether the report is for a window of the schedule. Each of these windows has one report.
     pub(crate) scheduled: bool,
 }
 
-/// The statements on the reports' tables of one database.
+/// Runs the statements on the reports' tables of one database.
 pub(crate) struct Shelf<'t, T> {
     pub(crate) tables: &'t T,
 }
@@ -65,7 +65,7 @@ impl<T: Tables> Shelf<'_, T> {
         REPORT.iter().chain(&HOLD).map(column).collect::<Vec<_>>().join(", ")
     }
 
-    /// Stores a new report; `false` if the schedule already has one for this window.
+    /// Stores a new report; `false` if the schedule already has a report for this window.
     pub(crate) async fn want(&self, id: ReportId, wanted: &Wanted<'_>) -> Result<bool> {
         let dialect = self.tables.dialect();
         let (from, to) = (wanted.window.from().as_micros(), wanted.window.to().as_micros());
@@ -99,8 +99,8 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().next().map(|row| read(row).map(|(report, _)| report)).transpose()
     }
 
-    /// The reports of a dependency from before `before`, or all if that is `None`. The latest come first, at most
-    /// `most` of them.
+    /// Reads the reports of a dependency from before `before`, or from all times if `before` is `None`. The latest come
+    /// first, at most `most` of them.
     pub(crate) async fn list(
         &self,
         dependency: &str,
@@ -118,7 +118,7 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().map(|row| read(row).map(|(report, _)| report)).collect()
     }
 
-    /// The end of the latest window for which the schedule has a report.
+    /// Returns the end of the latest window for which the schedule has a report; `None` if no window has one.
     pub(crate) async fn scheduled_until(&self, dependency: &str) -> Result<Option<Stamp>> {
         let end = self.tables.dialect().micros("max(window_to)");
         let text = format!("SELECT {end} FROM {} WHERE dependency = $1 AND slot IS NOT NULL", self.reports());
@@ -126,7 +126,7 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().next().map_or(Ok(None), |mut row| row.stamp())
     }
 
-    /// The condition for a report that no worker has and whose time has come.
+    /// Returns the SQL condition for a report that no worker has and whose time has come.
     fn free(&self) -> String {
         let now = self.tables.dialect().now();
         format!(
@@ -134,7 +134,7 @@ impl<T: Tables> Shelf<'_, T> {
         )
     }
 
-    /// The first report that waits for a worker.
+    /// Returns the first report that waits for a worker; `None` if no report waits.
     pub(crate) async fn due(&self, dependency: &str) -> Result<Option<ReportId>> {
         let text = format!(
             "SELECT id FROM {} WHERE dependency = $1 AND status <> 'complete' AND {} ORDER BY id LIMIT 1",
@@ -146,7 +146,8 @@ impl<T: Tables> Shelf<'_, T> {
         row.parsed("an id", ReportId::parse)
     }
 
-    /// Takes a report if no worker has it. With `at_once`, an incomplete report is taken before its time.
+    /// Takes a report if no worker has it; `None` if the report could not be taken. With `at_once`, an incomplete
+    /// report is taken before its time.
     pub(crate) async fn take(
         &self,
         id: ReportId,
@@ -192,7 +193,7 @@ impl<T: Tables> Shelf<'_, T> {
         let rows = self.tables.rows(Statement::new(text, [id.to_string().into()])).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let (report, rest) = read(row)?;
-        // Another worker has taken it already. This happens only with the very short leases of tests.
+        // Another worker has taken the report in the meantime. This happens only with the very short leases of tests.
         if rest.owner.as_ref() != Some(&owner) {
             return Ok(None);
         }
@@ -209,8 +210,8 @@ impl<T: Tables> Shelf<'_, T> {
         }))
     }
 
-    /// The first statement of every write. It checks that the report is still ours, and begins the lease again. `sets`
-    /// may use `$5` and higher numbers.
+    /// Returns the first statement of every write. It checks that the report still belongs to this worker, and begins
+    /// the lease again. `sets` may use `$5` and higher numbers.
     pub(crate) fn guard<const N: usize>(&self, hold: &Hold, sets: &str, values: [Value; N]) -> Statement {
         let text = format!(
             "UPDATE {} SET lease_until = {}{sets} WHERE id = $1 AND owner = $2 AND fence = $3",
@@ -232,7 +233,7 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![self.guard(hold, "", [])]).await
     }
 
-    /// Stores the stage, and how far the list was read.
+    /// Returns the statement that stores the stage, and how far the list was read.
     pub(crate) fn placed(&self, hold: &Hold) -> Statement {
         let edge = self.tables.dialect().at("$7");
         let sets = format!(
@@ -250,8 +251,8 @@ impl<T: Tables> Shelf<'_, T> {
         self.guard(hold, &sets, values)
     }
 
-    /// Stores that the list could not be read whole. It is asked for again after `after`, or not at all if that is
-    /// `None`.
+    /// Stores that the list could not be read whole. The list is asked for again after the time `after`, or not at all
+    /// if `after` is `None`. Returns `false` if another worker has taken the report over.
     pub(crate) async fn incomplete(&self, hold: &Hold, why: &str, after: Option<Duration>) -> Result<bool> {
         let micros = after.map(|after| i64::try_from(after.as_micros()).unwrap_or(i64::MAX / 4));
         let next = self.tables.dialect().now_plus("$6");
@@ -259,7 +260,8 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![self.guard(hold, &sets, [why.into(), Value::Int(micros)])]).await
     }
 
-    /// Stores the counts of a finished comparison, and goes on to the corrections.
+    /// Stores the counts of a finished comparison, and goes on to the corrections; `false` if another worker has taken
+    /// the report over.
     pub(crate) async fn counted(&self, hold: &Hold, totals: &Totals) -> Result<bool> {
         let sum = |amount: Option<super::Amount>| Value::Text(amount.map(|amount| amount.to_string()));
         let sets = ", stage = 'fix', there = $5, sum_there = $6, here = $7, sum_here = $8, agreed = $9, \
@@ -285,7 +287,7 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![self.guard(hold, sets, values)]).await
     }
 
-    /// Stores that the work has reached another stage.
+    /// Stores that the work has reached another stage; `false` if another worker has taken the report over.
     pub(crate) async fn reach(&self, hold: &Hold, stage: Stage) -> Result<bool> {
         self.tables.transact(vec![self.guard(hold, ", stage = $5", [stage.as_str().into()])]).await
     }
@@ -296,7 +298,8 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![self.guard(hold, &sets, [])]).await
     }
 
-    /// Deletes reports that were finished or given up before `before`, with their entries.
+    /// Deletes reports that were finished before `before`, and reports that were requested before it and are given up,
+    /// all with their entries. Returns the number of deleted reports.
     pub(crate) async fn forget(&self, dependency: &str, before: Stamp) -> Result<u64> {
         let dialect = self.tables.dialect();
         let old = format!(
@@ -318,11 +321,11 @@ impl<T: Tables> Shelf<'_, T> {
         }
     }
 
-    /// Deletes up to a thousand of a report's entries; `false` if there was none.
+    /// Deletes up to a thousand of a report's entries for which `which` holds; `false` if there was no such entry.
     async fn drop_listed(&self, report: &str, which: &str) -> Result<bool> {
         let listed = self.tables.dialect().table("listed");
-        // The first thousand entries are deleted as a range of the primary key. For a join, no planner uses such a
-        // range.
+        // The first thousand entries are deleted as a range of the primary key, because no planner would use this range
+        // for a join.
         let text = format!(
             "SELECT name FROM {listed} WHERE report = $1 AND {which} ORDER BY name LIMIT 1 OFFSET 999"
         );
@@ -336,9 +339,9 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![Statement { text, values }]).await
     }
 
-    /// Deletes a report's entries as [`Shelf::drop_listed`] does, as long as the report is ours.
+    /// Deletes all of a report's entries for which `which` holds, in steps of a thousand.
     ///
-    /// `false` if another worker has taken the report over.
+    /// Returns `false`, and stops, if another worker has taken the report over.
     pub(crate) async fn drop_while_ours(&self, hold: &Hold, which: &str) -> Result<bool> {
         let report = hold.report.id.to_string();
         loop {

@@ -1,11 +1,13 @@
-//! Which time is compared: a window on the provider's calendar.
+//! The window of time that is compared, on the provider's calendar.
 //!
-//! "Yesterday" is the provider's yesterday. The obvious rule takes 24 hours from midnight. It is wrong on the two days
-//! of the year on which a zone's clock is moved: such a day has 23 or 25 hours, and in some zones it has no midnight.
-//! So days are taken from the zone's own calendar, and each window begins exactly where the previous one ended.
+//! "Yesterday" is the provider's yesterday. Days are taken from the calendar of the provider's zone, and each window
+//! begins exactly where the previous one ended.
 //!
-//! The windows of a schedule are computed from the zone, the interval and the time alone. Every worker computes the
-//! same windows, so a unique key in the store can say for which ones there is a report.
+//! The obvious rule would take 24 hours from midnight. It is wrong on the two days of the year on which a zone's clock
+//! is moved: such a day has 23 or 25 hours, and in some zones it has no midnight.
+//!
+//! The windows of a schedule are computed from the zone, the interval and the time alone. So every worker computes
+//! equal windows, and a unique key in the store can say which windows have a report.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,12 +18,13 @@ use jiff::{Span, Timestamp, Zoned};
 
 use crate::machine::Stamp;
 
-/// The default length of a window of the schedule: one day of the provider's calendar.
+/// The default length of a window of a schedule: one day of the provider's calendar.
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
-/// The shortest window of a schedule.
+/// The minimum length of a window of a schedule.
 const SHORTEST: Duration = Duration::from_secs(60);
 
-/// A time zone of the IANA database. The system's database is used if there is one, and otherwise the built-in one.
+/// A time zone of the IANA database. It is read from the system's database if there is one, and otherwise from the
+/// built-in one.
 #[derive(Clone)]
 pub struct Zone {
     name: String,
@@ -29,16 +32,16 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// Universal time.
+    /// Returns universal time (UTC).
     #[must_use]
     pub fn utc() -> Zone {
         Zone { name: "UTC".to_owned(), zone: TimeZone::UTC }
     }
 
-    /// The zone with this name, such as `Asia/Seoul`.
+    /// Finds the zone with this name, such as `Asia/Seoul`.
     ///
     /// # Errors
-    /// If the database has no such zone.
+    /// If the database has no zone with this name.
     pub fn named(name: &str) -> Result<Zone, NoWindow> {
         let zone = TimeZone::get(name).map_err(|_| NoWindow::UnknownZone(name.to_owned()))?;
         Ok(Zone { name: name.to_owned(), zone })
@@ -55,7 +58,7 @@ impl Zone {
         Ok(moment.to_zoned(self.zone.clone()))
     }
 
-    /// The first moment of a day. On a day without midnight, the first moment that exists.
+    /// Returns the first moment of a day. On a day without midnight, this is the first moment that exists.
     fn start_of(&self, day: Date) -> Result<Stamp, NoWindow> {
         let start = day.to_zoned(self.zone.clone()).map_err(|_| NoWindow::OffTheCalendar)?;
         Ok(Stamp::from_micros(start.timestamp().as_microsecond()))
@@ -83,7 +86,7 @@ impl PartialEq for Zone {
 
 impl Eq for Zone {}
 
-/// Why a window cannot be made.
+/// The reason why a window cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoWindow {
     /// The time zone database has no zone of this name.
@@ -106,7 +109,7 @@ impl fmt::Display for NoWindow {
 
 impl std::error::Error for NoWindow {}
 
-/// A stretch of time: `from` is part of it, `to` is not.
+/// A span of time on the provider's calendar: `from` is part of it, `to` is not.
 ///
 /// ```
 /// use seawall_ledger::reconcile::{Window, Zone};
@@ -124,7 +127,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// The window from one moment to another.
+    /// Makes the window from one moment to another.
     ///
     /// # Errors
     /// If `from` is not before `to`.
@@ -132,15 +135,15 @@ impl Window {
         if from < to { Ok(Window { from, to, zone: zone.clone() }) } else { Err(NoWindow::Empty) }
     }
 
-    /// One day of the provider's calendar, written `2026-11-26`.
+    /// Makes the window of one day of the provider's calendar, written `2026-11-26`.
     ///
     /// # Errors
-    /// If there is no such day.
+    /// If the calendar has no such day.
     pub fn day(zone: &Zone, day: &str) -> Result<Window, NoWindow> {
         Window::days(zone, day.parse().map_err(|_| NoWindow::OffTheCalendar)?, 1)
     }
 
-    /// The day before the current day in this zone.
+    /// Makes the window of the day before the current day in this zone. The current day is that of `now`.
     ///
     /// # Errors
     /// If `now` is beyond the calendar.
@@ -148,7 +151,7 @@ impl Window {
         Window::last_closed(zone, DAY, now)
     }
 
-    /// The last window of a schedule that ended at `now` or before.
+    /// Returns the last window of a schedule that ended at `now` or before.
     ///
     /// A window of a day or more consists of whole days, counted from 1970-01-01. Shorter windows are counted from the
     /// first moment of each day, and the last one ends with the day.
@@ -160,7 +163,7 @@ impl Window {
         Window::around(zone, every, Stamp::from_micros(open.from.as_micros().saturating_sub(1)))
     }
 
-    /// The window of the same schedule that begins where this one ends.
+    /// Returns the next window of a schedule: the one that contains the end of this window.
     ///
     /// # Errors
     /// If that window is beyond the calendar.
@@ -168,7 +171,7 @@ impl Window {
         Window::around(&self.zone, every, self.to)
     }
 
-    /// The window of a schedule that contains a moment.
+    /// Returns the window of a schedule that contains a moment.
     pub(super) fn around(zone: &Zone, every: Duration, moment: Stamp) -> Result<Window, NoWindow> {
         let day = zone.at(moment)?.date();
         let days = i64::try_from(every.as_secs() / DAY.as_secs()).unwrap_or(i64::MAX).min(366);
@@ -208,13 +211,13 @@ impl Window {
         &self.zone
     }
 
-    /// [`Window::from`] as RFC 3339, with the offset that the zone has at that moment.
+    /// Returns [`Window::from`] as RFC 3339, with the offset that the zone has at that moment.
     #[must_use]
     pub fn from_text(&self) -> String {
         self.zone.text(self.from)
     }
 
-    /// [`Window::to`] as RFC 3339, with the offset that the zone has at that moment.
+    /// Returns [`Window::to`] as RFC 3339, with the offset that the zone has at that moment.
     #[must_use]
     pub fn to_text(&self) -> String {
         self.zone.text(self.to)
@@ -280,7 +283,7 @@ mod tests {
                     let next = window.following(every).unwrap();
                     assert_eq!(window.to, next.from, "{name} {every:?}");
                     assert!(next.from < next.to);
-                    // Every moment of a window belongs to that same window.
+                    // The last moment of each window belongs to the window itself.
                     let middle = Stamp::from_micros(next.to.as_micros() - 1);
                     assert_eq!(Window::around(&zone(name), every, middle), Ok(next.clone()));
                     let step = if every < DAY { 97 } else { 1 };

@@ -1,4 +1,4 @@
-//! What can hold a connection: a scope, a task, or a thread that blocks on a future.
+//! Finds the holder of a connection: a scope, a task, or a thread that blocks on a future.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,16 +8,17 @@ use std::thread::{self, ThreadId};
 use tokio::runtime::Handle;
 use tokio::task;
 
-/// What may hold a connection.
+/// Identifies what holds a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Holder {
     Scope(u64),
     Task(task::Id),
-    /// In `block_on` there is no task. Its future never leaves the thread, so the thread is the holder.
+    /// Inside `block_on` there is no task. The future of `block_on` never leaves its thread, so the thread is the
+    /// holder.
     Thread(ThreadId),
 }
 
-/// A scope, and the scope around it.
+/// A scope, with the scope that encloses it; `None` if no scope does.
 struct Scope {
     id: u64,
     outer: Option<Arc<Scope>>,
@@ -35,12 +36,14 @@ pub(super) async fn scope<F: Future>(future: F) -> F::Output {
     SCOPE.scope(Arc::new(Scope { id, outer }), future).await
 }
 
-/// The holder of a connection that is taken now: the innermost scope, else the task, else the thread.
+/// Returns the holder of a connection that is taken now: the innermost scope, else the task, else the thread. It is
+/// `None` if the code runs neither in a scope nor in a tokio runtime.
 pub(super) fn current() -> Option<Holder> {
     SCOPE.try_with(|scope| Holder::Scope(scope.id)).ok().or_else(outermost)
 }
 
-/// All scopes, tasks and threads whose connections count for the code that runs now.
+/// Returns all holders whose connections count for the code that runs now: the scopes around it, and the task or
+/// thread.
 pub(super) fn all() -> impl Iterator<Item = Holder> {
     let innermost = SCOPE.try_with(Arc::clone).ok();
     let scopes = std::iter::successors(innermost, |scope| scope.outer.clone());

@@ -1,4 +1,4 @@
-//! What the guard has seen: the connection-seconds of each dependency, and the pairs of places in the code.
+//! Counts what the guard has seen: the connection-seconds of each dependency, and the pairs of places in the code.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,21 +9,21 @@ use parking_lot::Mutex;
 
 use super::violation::{ConnectionHeld, Place};
 
-/// The most pairs of places that are kept. A program has few. If a program has more, its calls are still counted, but
-/// further pairs are neither kept nor warned of.
+/// The maximum number of pairs of places that are kept. A program has few pairs. Calls with further pairs are counted
+/// for their dependency, but these pairs are neither kept nor warned of.
 const MOST_PLACES: usize = 1024;
 
 /// The shortest time between two warnings for the same pair of places.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
-/// What the guard has seen of one dependency since the program began.
+/// The counts of the guard for one dependency since the program began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldTotal {
     /// The dependency's name.
     pub dependency: String,
-    /// How long connections were held during calls to this dependency, added up over all connections. It is updated at
-    /// the end of each call. It is also the metric `seawall_held_connection_seconds_total`.
+    /// How long connections were held during calls to this dependency, added up over all connections. The value grows
+    /// at the end of each call. The metric `seawall_held_connection_seconds_total` has the same value.
     pub waited: Duration,
     /// The number of calls that were made while a connection was held.
     pub calls: u64,
@@ -31,31 +31,32 @@ pub struct HeldTotal {
     pub denied: u64,
 }
 
-/// A pair of places in the code: one takes a connection, and the other makes a call while it is held.
+/// A pair of places in the code: at `acquired` a connection is taken, and at `called` a call is made while the
+/// connection is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldPlace {
     /// The dependency that is called.
     pub dependency: String,
-    /// Where the connection is taken.
+    /// The place where the connection is taken.
     pub acquired: Place,
-    /// Where the call is made.
+    /// The place where the call is made.
     pub called: Place,
-    /// The number of calls with this pair, refused ones included.
+    /// The number of calls with this pair of places, refused calls included.
     pub times: u64,
 }
 
-/// What the guard has seen since the program began.
+/// All counts of the guard since the program began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// By dependency, in the order of names.
+    /// The counts of each dependency, in the order of names.
     pub totals: Vec<HeldTotal>,
-    /// Pairs of places, the most frequent first. Only the first 1024 pairs that were seen are kept.
+    /// The pairs of places, the most frequent first. Only the first 1024 pairs that were seen are kept.
     pub places: Vec<HeldPlace>,
 }
 
-/// What the guard has seen since the program began.
+/// Returns a copy of all counts of the guard since the program began.
 ///
 /// ```
 /// for total in seawall::held::snapshot().totals {
@@ -102,7 +103,8 @@ struct Pair {
 
 static TALLY: LazyLock<Mutex<Tally>> = LazyLock::new(Mutex::default);
 
-/// Counts one call. If a warning is due, returns how many warnings were left out since the last one.
+/// Counts one call. If a warning is due, returns how many warnings for this pair of places were left out since the last
+/// one; `None` if no warning is due.
 pub(super) fn note(violation: &ConnectionHeld, denied: bool, now: Instant) -> Option<u64> {
     let mut tally = TALLY.lock();
     let total = tally.totals.entry(Arc::clone(&violation.dependency)).or_default();
@@ -133,7 +135,7 @@ pub(super) fn note(violation: &ConnectionHeld, denied: bool, now: Instant) -> Op
     }
 }
 
-/// Adds to the connection-seconds of a dependency.
+/// Adds `time` to the connection-seconds of a dependency.
 pub(super) fn waited(dependency: &Arc<str>, time: Duration) {
     TALLY.lock().totals.entry(Arc::clone(dependency)).or_default().waited += time;
 }

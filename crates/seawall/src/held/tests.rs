@@ -68,7 +68,7 @@ async fn moved_connection_follows_its_acquirer() {
     let (taken, moved) = tokio::sync::oneshot::channel();
     let acquirer = tokio::spawn(async move {
         taken.send(take(OnHeld::Deny)).unwrap();
-        // The connection was moved to another task, and still counts for this one.
+        // The connection was moved to another task, and still counts as held by the task that took it.
         std::future::pending::<()>().await;
     });
     let hold = moved.await.unwrap();

@@ -1,14 +1,14 @@
-//! A call that is made while its task holds a database connection.
+//! The error of a call that was refused because its task holds a database connection.
 
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A place in the code.
+/// A place in the code: file, line and column.
 pub type Place = &'static Location<'static>;
 
-/// An external call was refused because its task held a connection of a pool with
+/// The error of an external call that was refused because its task held a connection of a pool with
 /// [`OnHeld::Deny`](crate::held::OnHeld::Deny). Nothing was sent.
 #[derive(Clone, Debug)]
 pub struct ConnectionHeld {
@@ -19,25 +19,25 @@ pub struct ConnectionHeld {
 }
 
 impl ConnectionHeld {
-    /// The dependency that was to be called.
+    /// The name of the dependency that was to be called.
     #[must_use]
     pub fn dependency(&self) -> &str {
         &self.dependency
     }
 
-    /// Where the connection was taken.
+    /// The place where the connection was taken.
     #[must_use]
     pub fn acquired(&self) -> Place {
         self.acquired
     }
 
-    /// Where the call was to be made.
+    /// The place where the call was to be made.
     #[must_use]
     pub fn called(&self) -> Place {
         self.called
     }
 
-    /// How long the connection had been held.
+    /// How long the connection had been held when the call was refused.
     #[must_use]
     pub fn held_for(&self) -> Duration {
         self.held_for

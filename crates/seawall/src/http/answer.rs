@@ -1,4 +1,4 @@
-//! What the dependency answered, and what is known of the effect.
+//! The answer of the dependency to an HTTP request.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::whom::Whom;
 use crate::call_site::CallSite;
 use crate::error::Error;
 
-/// An answer of the dependency, with any status. Its body is received as it is read.
+/// An answer of the dependency, with any status. Its body is received piece by piece while the caller reads it.
 #[derive(Debug)]
 pub struct Answer {
     response: Response<AnswerBody>,
@@ -44,25 +44,25 @@ impl Answer {
         }
     }
 
-    /// The status.
+    /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.response.status()
     }
 
-    /// The headers.
+    /// The headers of the answer.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         self.response.headers()
     }
 
-    /// What is known of the effect of the whole call, over all attempts.
+    /// What is known of the effect of the whole call, over all its attempts.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.finish.effect
     }
 
-    /// The number of attempts that were made.
+    /// The number of attempts that the call made.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.finish.attempts
@@ -74,7 +74,7 @@ impl Answer {
         self.finish.endpoint
     }
 
-    /// Why a repeat that was wanted did not happen.
+    /// Why the last attempt was not repeated, although a repeat was wanted; `None` if no repeat was wanted.
     #[must_use]
     pub fn stopped(&self) -> Option<Stopped> {
         self.finish.stopped
@@ -83,15 +83,15 @@ impl Answer {
     /// Returns the answer if its status is 2xx.
     ///
     /// # Errors
-    /// If the status is any other. The error has the known effect of the call, and no body.
+    /// If the status is any other. The error says what is known of the effect of the call, and has no body.
     pub fn error_for_status(self) -> Result<Answer, Error> {
         if self.status().is_success() { Ok(self) } else { Err(self.error(|error| error)) }
     }
 
-    /// The next piece of the body; `None` after the last.
+    /// Receives the next piece of the body; `None` after the last.
     ///
     /// # Errors
-    /// If the body broke on the way. What is known of the effect stays the same.
+    /// If the body broke on the way. What is known of the effect does not change by that.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             match self.response.body_mut().frame().await {
@@ -99,7 +99,7 @@ impl Answer {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
                     Ok(data) => return Ok(Some(data)),
-                    // Trailers; no data follows them.
+                    // These are trailers; no data follows them.
                     Err(_) => {}
                 },
                 Some(Err(broke)) => return Err(self.error(|error| error.truncated(&broke))),
@@ -107,11 +107,11 @@ impl Answer {
         }
     }
 
-    /// The whole body.
+    /// Receives the whole body.
     ///
     /// # Errors
     /// If the body broke on the way, or is longer than the dependency's `answer_limit`. What is known of the effect
-    /// stays the same.
+    /// does not change by that.
     pub async fn bytes(mut self) -> Result<Bytes, Error> {
         let most = self.whom.answer_limit();
         let too_long = |answer: &Answer| {
@@ -138,7 +138,7 @@ impl Answer {
         }
     }
 
-    /// The whole body as text. Bytes that are not UTF-8 are replaced.
+    /// Receives the whole body as text. Bytes that are not UTF-8 are replaced by U+FFFD.
     ///
     /// # Errors
     /// As [`Answer::bytes`].
@@ -147,10 +147,11 @@ impl Answer {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The whole body, read as JSON, whatever the status.
+    /// Receives the whole body and reads it as JSON, whatever the status.
     ///
     /// # Errors
-    /// As [`Answer::bytes`], or if the body is not JSON of type `T`. What is known of the effect stays the same.
+    /// As [`Answer::bytes`], or if the body is not JSON of type `T`. What is known of the effect does not change by
+    /// that.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let (finish, ending, whom, place, clock) =
             (self.finish, self.ending, self.whom.clone(), self.place, self.clock);
@@ -163,7 +164,7 @@ impl Answer {
         })
     }
 
-    /// The answer as an `http` response, for code that passes the body on as a stream.
+    /// Turns the answer into an `http` response, for code that passes the body on as a stream.
     #[must_use]
     pub fn into_http(self) -> Response<AnswerBody> {
         self.response

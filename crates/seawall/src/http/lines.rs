@@ -1,15 +1,15 @@
-//! The connections of one dependency, for each runtime that uses it.
+//! Keeps the connections of one dependency, separately for each runtime that uses it.
 //!
 //! A socket belongs to the runtime that opened it, and is dead when that runtime ends. Most programs have one runtime.
-//! But each test has its own runtime, and would get the dead sockets of other tests.
+//! But each test has its own runtime. With shared connections, a test would get the dead sockets of other tests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use seawall_client::{Clock, Dependency, DependencySettings, Shared};
 use tokio::runtime::{Handle, Id};
 
-/// The number of runtimes that keep their connections. If there are more, the connections of the oldest are dropped,
-/// and it has to open new ones.
+/// The maximum number of runtimes that keep their connections. If there are more, the connections of the oldest runtime
+/// are dropped, and that runtime must open new ones.
 const RUNTIMES: usize = 16;
 
 pub(crate) struct Lines {
@@ -20,12 +20,13 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// `settings` must have been tried before: a client was already made from them without an error.
+    /// Makes the value without any connection. The caller must have made a client from `settings` before without an
+    /// error.
     pub(crate) fn new(settings: DependencySettings, shared: Arc<Shared>, clock: Clock) -> Lines {
         Lines { settings, shared, clock, made: Mutex::default() }
     }
 
-    /// The connections of the current runtime; `None` outside of a runtime.
+    /// Returns the connections of the current runtime; `None` outside of a runtime.
     pub(crate) fn here(&self) -> Option<Arc<Dependency>> {
         let id = Handle::try_current().ok()?.id();
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
-//! HTTP calls, for which Seawall itself knows what was sent.
+//! HTTP calls. Seawall itself knows how much of each request was sent.
 //!
-//! Around any future, the closure must say what an ending means. Here Seawall knows it: bytes are counted below the
-//! HTTP library, so "nothing was sent" is always proved and never guessed.
+//! In a call around any other future, the application must say what an error means. In an HTTP call, Seawall counts the
+//! bytes below the HTTP library. So "nothing was sent" is always proved and never guessed.
 
 mod answer;
 pub(crate) mod lines;
@@ -22,7 +22,7 @@ use whom::Whom;
 pub struct Http(pub(crate) Whom);
 
 impl Dependency {
-    /// A value that makes HTTP requests, under deadline, breaker, limit and budget.
+    /// Returns a value that makes HTTP requests to this dependency, under its deadline, breaker, limit and budget.
     #[must_use]
     pub fn http(&self) -> Http {
         Http(Whom::Dependency(self.clone()))
@@ -30,7 +30,7 @@ impl Dependency {
 }
 
 impl Operation {
-    /// Makes HTTP requests of this operation.
+    /// Returns a value that makes HTTP requests of this operation.
     #[must_use]
     pub fn http(&self) -> Http {
         Http(Whom::Operation(self.clone()))
@@ -38,39 +38,40 @@ impl Operation {
 }
 
 impl Http {
-    /// A request with this method. The path begins with `/`, and may contain a query.
+    /// Begins a request with this method. The path begins with `/`, and may contain a query.
     pub fn request(&self, method: Method, path: &str) -> Request {
         Request::new(self.0.clone(), method, path)
     }
 
-    /// A GET request, which reads.
+    /// Begins a GET request, which only reads.
     pub fn get(&self, path: &str) -> Request {
         self.request(Method::GET, path)
     }
 
-    /// A HEAD request, which reads only the head.
+    /// Begins a HEAD request, which reads only the head of the answer.
     pub fn head(&self, path: &str) -> Request {
         self.request(Method::HEAD, path)
     }
 
-    /// A POST request: makes the provider do something. If an attempt may have taken effect, it is not repeated, unless
-    /// the request carries a key ([`Request::idempotency_key`]).
+    /// Begins a POST request, which makes the provider do something. An attempt that may have taken effect is not
+    /// repeated, unless the request carries a key ([`Request::idempotency_key`]).
     pub fn post(&self, path: &str) -> Request {
         self.request(Method::POST, path)
     }
 
-    /// A PUT request: puts something at the path. A second delivery changes nothing more.
+    /// Begins a PUT request, which stores something at the path. A second delivery changes nothing more, so it may be
+    /// repeated.
     pub fn put(&self, path: &str) -> Request {
         self.request(Method::PUT, path)
     }
 
-    /// A PATCH request: changes something. If an attempt may have taken effect, it is not repeated, unless the request
-    /// carries a key.
+    /// Begins a PATCH request, which changes something. An attempt that may have taken effect is not repeated, unless
+    /// the request carries a key ([`Request::idempotency_key`]).
     pub fn patch(&self, path: &str) -> Request {
         self.request(Method::PATCH, path)
     }
 
-    /// A DELETE request: removes something. A second delivery changes nothing more.
+    /// Begins a DELETE request, which removes something. A second delivery changes nothing more, so it may be repeated.
     pub fn delete(&self, path: &str) -> Request {
         self.request(Method::DELETE, path)
     }

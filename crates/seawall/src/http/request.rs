@@ -26,7 +26,7 @@ use crate::fault::BoxError;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// These headers are made anew for each attempt, so they cannot be set on a request.
+/// The headers that Seawall makes anew for each attempt, so that they cannot be set on a request.
 const OURS: [HeaderName; 6] = [
     header::HOST,
     header::CONTENT_LENGTH,
@@ -36,7 +36,7 @@ const OURS: [HeaderName; 6] = [
     header::TE,
 ];
 
-/// A request that is being built. If something in it is wrong, [`Request::send`] returns that as its error.
+/// A request that is being built. If a part of the request is wrong, [`Request::send`] returns an error that says so.
 #[derive(Debug)]
 #[must_use = "`send` sends it"]
 pub struct Request {
@@ -66,7 +66,8 @@ impl Request {
         }
     }
 
-    /// Adds a header. The headers that frame a message (such as `Host` and `Content-Length`) are made by Seawall.
+    /// Adds a header. The headers that frame a message (such as `Host` and `Content-Length`) cannot be added, because
+    /// Seawall makes them.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Request {
         let (name, value) = (name.as_ref(), value.as_ref());
         match (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
@@ -93,9 +94,9 @@ impl Request {
         self
     }
 
-    /// Sends this key in `Idempotency-Key`, for APIs that do the work only once for each key. Then a POST or PATCH is
-    /// also repeated if an attempt may have taken effect, with the same key and the same bytes. Do not use it for other
-    /// APIs.
+    /// Sends this key in the header `Idempotency-Key`, for APIs that do the work only once for each key. A POST or
+    /// PATCH with a key is also repeated if an attempt may have taken effect, with the same key and the same bytes. Do
+    /// not set a key for an API that ignores it, since the work could be done twice.
     pub fn idempotency_key(mut self, key: impl AsRef<str>) -> Request {
         if matches!(self.method, Method::POST | Method::PATCH) && self.idempotency.is_none() {
             self.idempotency = Some(Idempotency::Keyed);
@@ -110,13 +111,13 @@ impl Request {
         self
     }
 
-    /// Says what a second delivery of this request does. It overrides what the method or the operation says.
+    /// Says what a second delivery of this request does. This overrides what the method or the operation says.
     pub fn idempotency(mut self, idempotency: Idempotency) -> Request {
         self.idempotency = Some(idempotency);
         self
     }
 
-    /// A JSON body, with its content type.
+    /// Sets a JSON body, and its content type.
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Request {
         match serde_json::to_vec(value) {
             Ok(bytes) => self.body = RequestBody::Full(bytes.into()),
@@ -126,13 +127,14 @@ impl Request {
         self
     }
 
-    /// Sets a body whose bytes are at hand. It can be sent again.
+    /// Sets a body whose bytes are all in memory. A repeat sends the same bytes again.
     pub fn body(mut self, bytes: impl Into<Bytes>) -> Request {
         self.body = RequestBody::Full(bytes.into());
         self
     }
 
-    /// Sets a body that streams. What has passed is kept for a repeat, up to the bound of [`crate::Retry::buffer`].
+    /// Sets a body that streams. The bytes that were sent are kept for a repeat, up to the bound of
+    /// [`crate::Retry::buffer`].
     pub fn stream<B>(mut self, body: B) -> Request
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -142,20 +144,22 @@ impl Request {
         self
     }
 
-    /// Sets the caller's own remaining time. It has an effect if it is shorter than the total timeout.
+    /// Limits the time of this request to the time that the caller itself still has. A `time` that is longer than the
+    /// total timeout has no effect.
     pub fn within(mut self, time: Duration) -> Request {
         self.wish.within = Some(time);
         self
     }
 
-    /// Sets the key (such as a tenant or a shard) of this call. Each key has a breaker and a limit of its own.
+    /// Sets the key of this call, such as a tenant or a shard. Each key has a breaker and a limit of its own. Unlike an
+    /// idempotency key, this key is not sent to the provider.
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Request {
         let key = key.into();
         self.keys = Keys { breaker: Some(Arc::clone(&key)), limit: Some(key) };
         self
     }
 
-    /// Makes at most one attempt. Use it if a program above this one repeats the call already.
+    /// Limits this request to one attempt. Use it if a program that waits for this request already repeats on its own.
     pub fn once(mut self) -> Request {
         self.wish.no_repeats = true;
         self
@@ -165,7 +169,7 @@ impl Request {
     /// whatever its status; [`Answer::error_for_status`] turns a bad status into an error.
     ///
     /// If the future is dropped, a read is aborted immediately. Any other request that was sent whole is followed to
-    /// its end in the background, so that breaker and limit learn how it ended.
+    /// its end in the background, so that breaker and limit see how it ended.
     #[track_caller]
     pub fn send(self) -> Sending {
         let place = Location::caller();
@@ -208,7 +212,7 @@ impl Request {
     }
 }
 
-/// A request under way, to be awaited.
+/// A request that is being sent. Await it to get the head of the answer.
 #[must_use = "a request is not sent unless it is awaited"]
 pub struct Sending(Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>);
 

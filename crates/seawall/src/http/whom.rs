@@ -1,4 +1,4 @@
-//! Where an HTTP request belongs: to a dependency, or to one of its operations.
+//! Says what an HTTP request belongs to: a dependency, or one of its operations.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use super::lines::Lines;
 use crate::dependency::{Dependency, Inner};
 use crate::operation::Operation;
 
-/// What an HTTP request is for.
+/// The dependency or the operation to which an HTTP request belongs.
 #[derive(Clone, Debug)]
 pub(crate) enum Whom {
-    /// To a dependency. The method decides what a second delivery does.
+    /// The request has no declared operation. Its method decides what a second delivery does.
     Dependency(Dependency),
-    /// One of its operations.
+    /// The request belongs to this operation, which decides what a second delivery does.
     Operation(Operation),
 }
 
@@ -33,12 +33,12 @@ impl Whom {
         self.dependency().lines.as_ref()
     }
 
-    /// The longest body that is collected.
+    /// The maximum length of a body that is collected, in bytes.
     pub(crate) fn answer_limit(&self) -> usize {
         self.dependency().answer_limit
     }
 
-    /// The most bytes of a streaming request that are kept for a repeat.
+    /// The maximum number of bytes of a streaming request body that are kept for a repeat.
     pub(crate) fn keep(&self) -> usize {
         match self {
             Whom::Dependency(dependency) => dependency.0.retry.buffer,
@@ -46,7 +46,8 @@ impl Whom {
         }
     }
 
-    /// The plan for a request of this method. `said` is the idempotency that the request itself declares.
+    /// Returns the plan for a request of this method. `said` is the idempotency that the request itself declares; it
+    /// overrides that of the method or the operation.
     pub(crate) fn plan(&self, said: Option<Idempotency>, method: &http::Method) -> Arc<Plan> {
         match self {
             Whom::Dependency(dependency) => {

@@ -14,18 +14,19 @@ use crate::call_site::CallSite;
 use crate::entry::{self, Entered};
 
 impl Durable {
-    /// The declaration of this operation for a ledger's builder. [`super::LedgerBuilder::operation`] also takes the
-    /// operation itself. Use this function to add a handler that runs in the transaction in which the ledger writes an
-    /// end: `charge.declare::<Sqlite>().on_settled(…)`.
+    /// Returns the declaration of this operation for a ledger's builder. [`super::LedgerBuilder::operation`] takes the
+    /// operation itself, too. Use this function to add a handler that runs in the transaction in which the ledger
+    /// writes an end: `charge.declare::<Sqlite>().on_settled(…)`.
     #[must_use]
     pub fn declare<S: Store>(&self) -> Operation<S> {
         Operation::new(self.dependency(), self.operation(), self.rules().clone(), self.remote())
     }
 
-    /// The actions of this operation in a ledger.
+    /// Returns the actions of this operation in a ledger.
     ///
     /// # Errors
-    /// If the operation was not given to the ledger's builder. No worker would continue its actions.
+    /// If the operation was not given to the ledger's builder, since no worker of this ledger would continue its
+    /// actions.
     pub fn actions<S: Store>(&self, ledger: &Ledger<S>) -> Result<Actions<S>, Misuse> {
         ledger.declares(self.dependency(), self.operation())?;
         Ok(Actions { ledger: ledger.clone(), durable: self.clone(), name: Arc::from(self.dependency()) })
@@ -38,7 +39,7 @@ impl<S: Store> From<&Durable> for Operation<S> {
     }
 }
 
-/// The actions of one durable operation. Clones are handles to the same actions.
+/// The actions of one durable operation in one ledger. Clones are handles to the same actions.
 pub struct Actions<S: Store> {
     ledger: Ledger<S>,
     durable: Durable,
@@ -58,21 +59,22 @@ impl<S: Store> std::fmt::Debug for Actions<S> {
 }
 
 impl<S: Store> Actions<S> {
-    /// The ledger itself: its lists and stories, and what a person may do with an action.
+    /// Returns the ledger itself. It can list actions, show their stories, and carry out a person's decisions about
+    /// them.
     #[must_use]
     pub fn ledger(&self) -> &Ledger<S> {
         &self.ledger
     }
 
-    /// What was declared.
+    /// Returns the declaration of the operation.
     #[must_use]
     pub fn durable(&self) -> &Durable {
         &self.durable
     }
 
-    /// The first half of call after commit: records the action in the caller's transaction. The action exists if and
-    /// only if that transaction commits. Then [`Actions::run`] or a worker makes the call. If the same key and body are
-    /// recorded again, the result is the same action.
+    /// Does the first half of "call after commit": records the action in the caller's transaction. The action exists if
+    /// and only if that transaction commits. After the commit, [`Actions::run`] or a worker makes the call. If the key
+    /// is recorded already with the same body, nothing is added, and the id of the recorded action is returned.
     ///
     /// # Errors
     /// If the key was recorded with another body; if the body is too large, or lacks a field that a later request
@@ -86,8 +88,8 @@ impl<S: Store> Actions<S> {
         self.record_in(conn, self.new_action(key, body))
     }
 
-    /// As [`Actions::record`], for one of several actions that settle together or not at all. `scope` has their common
-    /// name, such as an order's id, and their number.
+    /// Records an action as [`Actions::record`] does, as one of several actions that settle together or not at all.
+    /// `scope` has their common name, such as an order's id, and their number.
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -110,8 +112,8 @@ impl<S: Store> Actions<S> {
         recorded.map(|action| action.id).map_err(ActionError::before)
     }
 
-    /// The first half of call before commit: records the action in a transaction of the ledger's own. Call
-    /// [`Actions::run`] and then [`Actions::settle`] after it.
+    /// Does the first half of "call before commit": records the action in a transaction of the ledger's own. Next, call
+    /// [`Actions::run`], and after it [`Actions::settle`].
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -123,7 +125,7 @@ impl<S: Store> Actions<S> {
         self.reserve_new(self.new_action(key, body))
     }
 
-    /// As [`Actions::reserve`], for one of several actions that settle together or not at all.
+    /// Records an action as [`Actions::reserve`] does, as one of several actions that settle together or not at all.
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -141,9 +143,9 @@ impl<S: Store> Actions<S> {
         reserved.map(|action| action.id).map_err(ActionError::before)
     }
 
-    /// Makes the call, and goes on until there is an outcome, but at most for the time of one attempt. The task must
-    /// not hold a database connection meanwhile; the connection guard checks that. Dropping the future does not stop a
-    /// call that has begun.
+    /// Makes the call and waits until there is an outcome, but at most for the time of one attempt. The task must not
+    /// hold a database connection during this wait; the connection guard checks that. Dropping the future does not stop
+    /// a call that has begun.
     ///
     /// # Errors
     /// If there is no such action, if the database failed, or if the task holds a connection of a pool that denies
@@ -160,7 +162,7 @@ impl<S: Store> Actions<S> {
         }
     }
 
-    /// As [`Actions::run`], for at most the time `within`.
+    /// Does what [`Actions::run`] does, but waits at most for the time `within`.
     ///
     /// # Errors
     /// As [`Actions::run`].
@@ -179,7 +181,7 @@ impl<S: Store> Actions<S> {
     }
 
     /// Records the action and makes the call immediately, for a caller that has no transaction of its own. If the key
-    /// was recorded before with the same body, the result is that action in its present state.
+    /// is recorded already with the same body, the outcome is that of the recorded action.
     ///
     /// # Errors
     /// As [`Actions::record`] and [`Actions::run`].
@@ -198,8 +200,8 @@ impl<S: Store> Actions<S> {
     }
 
     /// Settles the action in the caller's transaction, which also writes the business row: both are committed or
-    /// neither is. This is for an operation that is declared with [`super::DurableBuilder::settle_within`]. All members
-    /// of a scope settle together.
+    /// neither is. Only an operation that is declared with [`super::DurableBuilder::settle_within`] or
+    /// `settled_by_application` needs this call. All actions of a scope settle together.
     ///
     /// # Errors
     /// [`super::Refusal::TooLate`], [`super::Refusal::NotKnown`], [`super::Refusal::Failed`], or an error of the
@@ -209,8 +211,8 @@ impl<S: Store> Actions<S> {
     }
 
     /// Takes an action back in the caller's transaction, which also takes the business row back. The action may be
-    /// settled or not. Its effect at the provider is undone, even if it is not known yet whether there is one. All
-    /// members of a scope are taken back.
+    /// settled or not. Its effect at the provider is undone, even if it is not known yet whether there is an effect. If
+    /// the action belongs to a scope, all actions of the scope are taken back.
     ///
     /// # Errors
     /// If there is no such action, or if the database failed. Roll the transaction back.
@@ -218,16 +220,16 @@ impl<S: Store> Actions<S> {
         self.ledger.cancel_in(conn, action).await.map_err(ActionError::before)
     }
 
-    /// Takes back an action that is not settled, in a transaction of the ledger's own.
+    /// Takes back an action that is not settled, in a transaction of the ledger's own. Returns the outcome afterwards.
     ///
     /// # Errors
-    /// [`super::Refusal::Settled`], if the application has settled the action. Then use [`Actions::cancel`], in the
-    /// transaction that takes the business row back.
+    /// [`super::Refusal::Settled`], if the application has settled the action. For a settled action, use
+    /// [`Actions::cancel`] in the transaction that takes the business row back.
     pub async fn cancel_unsettled(&self, action: ActionId) -> Result<Outcome, ActionError> {
         self.ledger.cancel(action).await.map(Outcome::of).map_err(ActionError::before)
     }
 
-    /// Lets a stuck action go on. It gets its full number of tries again.
+    /// Lets a stuck action go on, with its full number of tries again. Returns the outcome afterwards.
     ///
     /// # Errors
     /// If the action is not stuck.
@@ -235,7 +237,7 @@ impl<S: Store> Actions<S> {
         self.ledger.retry(action, by).await.map(Outcome::of).map_err(ActionError::before)
     }
 
-    /// The present state of an action.
+    /// Reads the present state of an action.
     ///
     /// # Errors
     /// If there is no such action, or if the database failed.
@@ -243,10 +245,10 @@ impl<S: Store> Actions<S> {
         self.ledger.load(action).await.map(Outcome::of).map_err(ActionError::under_way)
     }
 
-    /// The action with this key. Use it if the application has only the key after a crash.
+    /// Finds the action with this key. Use it if the application has only the key after a crash.
     ///
     /// # Errors
-    /// If there is no such action, or if the database failed.
+    /// If there is no action with this key, or if the database failed.
     pub async fn find(&self, key: &str) -> Result<Outcome, ActionError> {
         let found = self.ledger.find(self.durable.dependency(), key).await;
         found.map(Outcome::of).map_err(ActionError::under_way)

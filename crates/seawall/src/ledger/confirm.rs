@@ -1,4 +1,4 @@
-//! How to ask about an effect, and how to undo one.
+//! The declarations [`Confirm`] and [`Cancel`]: how to ask the provider about an effect, and how to undo an effect.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::operation::When;
 
-/// A declaration that is being built, and the problems of those settings that could not be read.
+/// A declaration that is being built, together with the problems of the settings that could not be read.
 #[derive(Clone, Debug)]
 struct Draft<T> {
-    /// `None` if the request could not be read.
+    /// The declaration; `None` if its request could not be read.
     read: Option<T>,
     unread: Vec<Problem>,
 }
@@ -30,7 +30,8 @@ impl<T> Draft<T> {
         }
     }
 
-    /// Puts the value of a setting into the declaration. If the value could not be read, notes the problem.
+    /// Puts the value of a setting into the declaration with `change`. If the value could not be read, notes its
+    /// problem.
     fn set<V>(&mut self, setting: &'static str, value: Result<V, Wrong>, change: impl FnOnce(&mut T, V)) {
         match (value, &mut self.read) {
             (Ok(value), Some(read)) => change(read, value),
@@ -48,7 +49,7 @@ impl<T> Draft<T> {
     }
 }
 
-/// How the provider is asked what became of an action, by its status API.
+/// Declares how to ask the provider what became of an action, by the provider's status API.
 ///
 /// ```
 /// use seawall::ledger::Confirm;
@@ -66,8 +67,8 @@ impl<T> Draft<T> {
 pub struct Confirm(Draft<actions::Confirm>);
 
 impl Confirm {
-    /// Asks with this request: a method and a path, which may contain the holes `{key}`, `{request:/ptr}` and
-    /// `{request-header:NAME}`.
+    /// Makes the declaration from the request that asks about an action: a method and a path, which may contain the
+    /// holes `{key}`, `{request:/ptr}` and `{request-header:NAME}`.
     pub fn by(request: impl AsRef<str>) -> Confirm {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Confirm);
         Confirm(Draft::by(request, "confirm.request", actions::Confirm::new))
@@ -80,52 +81,52 @@ impl Confirm {
         self
     }
 
-    /// How long after an attempt's end the provider is first asked. Default 2 s. This is not the quiet time: an answer
-    /// "not found" that comes before the end of the quiet time is not believed.
+    /// Sets how long after an attempt's end the provider is first asked. Default 2 s. This is not the quiet time: an
+    /// answer "not found" that comes before the end of the quiet time is not believed.
     pub fn after(self, wait: Duration) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.after = wait))
     }
 
-    /// Declares an answer that means "it took effect", not "it is on its way". If this is called several times, each of
-    /// the answers has this meaning.
+    /// Declares an answer that means "it took effect", not "it is on its way". If `applied` is called several times,
+    /// each of the declared answers has this meaning.
     pub fn applied(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.applied.push(when.0)))
     }
 
-    /// Declares an answer that means "it was undone at the provider": a charge that was refunded is not a paid one.
-    /// These answers are tried before those of `applied`.
+    /// Declares an answer that means "it was undone at the provider", such as a charge that was refunded. These answers
+    /// are checked before those of `applied`.
     pub fn cancelled(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.cancelled.push(when.0)))
     }
 
-    /// Declares an answer that means "there is no such thing". It is believed only if the question was sent after the
-    /// quiet time.
+    /// Declares an answer that means "there is no such thing". This answer is believed only if the question was sent
+    /// after the quiet time.
     pub fn absent(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.absent.push(when.0)))
     }
 
-    /// The number of times that the provider must answer "absent" before it is believed. Only answers after the quiet
-    /// time count, and they must be at least one quiet time apart. Default 1.
+    /// Sets how many times the provider must answer "absent" before that answer is believed. Only answers after the
+    /// quiet time count, and they must be at least one quiet time apart. Default 1.
     pub fn absences(self, times: u32) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.absences = times))
     }
 
-    /// Where the provider's own id is in the answer. It fills `{answer:/…}` in a cancel if the operation's own answer
-    /// was lost.
+    /// Sets the JSON pointer to the provider's own id in the answer. In a cancel, this id fills the hole `{answer:/…}`
+    /// if the operation's own answer was lost. Default: none.
     pub fn id(mut self, pointer: impl AsRef<str>) -> Confirm {
         let pointer = Pointer::parse(pointer.as_ref());
         self.0.set("confirm.id", pointer, |confirm, pointer| confirm.id = Some(pointer));
         self
     }
 
-    /// What was read. Adds the problems of what could not be read to `unread`.
+    /// Returns the declaration, or `None` if its request could not be read. The problems are added to `unread`.
     pub(super) fn read(self, unread: &mut Vec<Problem>) -> Option<actions::Confirm> {
         unread.extend(self.0.unread);
         self.0.read
     }
 }
 
-/// How an action is undone at the provider.
+/// Declares how an action is undone at the provider.
 ///
 /// ```
 /// use seawall::ledger::Cancel;
@@ -141,8 +142,8 @@ impl Confirm {
 pub struct Cancel(Draft<actions::Cancel>);
 
 impl Cancel {
-    /// Undoes with this request: a method and a path, which may contain the holes `{key}`, `{cancel_key}`,
-    /// `{request:/ptr}`, `{request-header:NAME}`, `{confirm:/ptr}` and `{answer:/ptr}`.
+    /// Makes the declaration from the request that undoes an action: a method and a path, which may contain the holes
+    /// `{key}`, `{cancel_key}`, `{request:/ptr}`, `{request-header:NAME}`, `{confirm:/ptr}` and `{answer:/ptr}`.
     pub fn by(request: impl AsRef<str>) -> Cancel {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Cancel);
         Cancel(Draft::by(request, "cancel.request", actions::Cancel::new))
@@ -155,42 +156,43 @@ impl Cancel {
         self
     }
 
-    /// Says that a second cancel changes nothing, because "cancelled" is a state. Without this, two refunds count as
-    /// two effects. A cancel whose answer was lost is then not sent again until the provider was asked about it.
+    /// Says that a second cancel changes nothing, because "cancelled" is a state. Without this, each cancel counts as
+    /// an effect of its own, as it is with refunds. So without this, a cancel whose answer was lost is sent again only
+    /// after the provider was asked about it.
     pub fn sets_a_state(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.kind = CancelKind::State))
     }
 
-    /// Says that the cancel carries a key of its own and that the provider honours it. So it may be sent again with
-    /// that key.
+    /// Says that the cancel carries a key of its own and that the provider does the work only once for each key. So the
+    /// cancel may be sent again with this key.
     pub fn keyed(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.keyed = true))
     }
 
-    /// Says that the provider remembers a cancel of something that it does not know, at least for the quiet time. If
-    /// the operation itself comes later, the provider refuses it.
+    /// Says that the provider remembers, at least for the quiet time, a cancel of an operation that has not arrived
+    /// yet. If that operation arrives later, the provider refuses it.
     pub fn leaves_a_tombstone(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.tombstone = true))
     }
 
-    /// How long to wait before the first cancel. Default 0.
+    /// Sets how long to wait before the first cancel. Default 0.
     pub fn after(self, wait: Duration) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.after = wait))
     }
 
-    /// Declares an answer that means "there is no such thing to undo". If this is called several times, each of the
-    /// answers has this meaning.
+    /// Declares an answer that means "there is no such thing to undo". If `not_found` is called several times, each of
+    /// the declared answers has this meaning.
     pub fn not_found(self, when: When) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.not_found.push(when.0)))
     }
 
-    /// Declares an answer that means "it is undone already". If this is called several times, each of the answers has
-    /// this meaning.
+    /// Declares an answer that means "it is undone already". If `already` is called several times, each of the declared
+    /// answers has this meaning.
     pub fn already(self, when: When) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.already.push(when.0)))
     }
 
-    /// What was read. Adds the problems of what could not be read to `unread`.
+    /// Returns the declaration, or `None` if its request could not be read. The problems are added to `unread`.
     pub(super) fn read(self, unread: &mut Vec<Problem>) -> Option<actions::Cancel> {
         unread.extend(self.0.unread);
         self.0.read

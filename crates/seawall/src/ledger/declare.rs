@@ -1,4 +1,4 @@
-//! An operation whose effect must not be lost or doubled, as a program declares it.
+//! The type [`Durable`]: an operation whose effect must not be lost or doubled, and how a program declares it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Durable {
 }
 
 impl Durable {
-    /// The dependency's name, as it is written in the ledger.
+    /// The name of the operation's dependency, as it is written in the ledger.
     #[must_use]
     pub fn dependency(&self) -> &str {
         self.operation.dependency.name()
@@ -45,7 +45,8 @@ impl Durable {
         self.operation.name()
     }
 
-    /// The provider, as the ledger reaches it. Each question is sent as one request, without repeats.
+    /// Returns the provider, as the ledger reaches it. Each question of the ledger is sent as one request, without
+    /// repeats.
     #[must_use]
     pub fn remote(&self) -> Arc<dyn seawall_ledger::Remote> {
         Arc::clone(&self.remote) as _
@@ -57,13 +58,13 @@ impl Durable {
         &self.rules
     }
 
-    /// Consequences of the declaration that its author may not expect.
+    /// The consequences of the declaration that its author may not expect, in words.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         self.notes.iter().map(String::as_str)
     }
 }
 
-/// Declares a [`Durable`]. It is made by [`Operation::durable`]. Its defaults are cautious.
+/// Collects the declaration of a [`Durable`]. [`Operation::durable`] makes the builder. The defaults are cautious.
 #[derive(Clone, Debug)]
 #[must_use = "`build` makes it"]
 pub struct DurableBuilder {
@@ -72,16 +73,16 @@ pub struct DurableBuilder {
     confirm: Option<Confirm>,
     cancel: Option<Cancel>,
     on_unknown: Option<OnUnknown>,
-    /// `Some` if the application settles the operation. The inner value is the time within which it must, if one was
-    /// given.
+    /// `None` if the provider's answer settles the operation, `Some` if the application does. The inner value is the
+    /// time within which the application must settle; if the inner value is `None`, the default applies.
     explicit: Option<Option<Duration>>,
     rules: Rules,
     unread: Vec<Problem>,
 }
 
 impl Operation {
-    /// Declares that this operation is recorded in a ledger before it is sent. `request` is a method and a path, which
-    /// may contain the holes `{key}` and `{request:/ptr}`.
+    /// Begins to declare that this operation is recorded in a ledger before it is sent. `request` is a method and a
+    /// path, which may contain the holes `{key}` and `{request:/ptr}`.
     pub fn durable(&self, request: impl AsRef<str>) -> DurableBuilder {
         let idempotency = self.declared.site.plan.rules.idempotency;
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Perform);
@@ -100,133 +101,140 @@ impl Operation {
 }
 
 impl DurableBuilder {
-    /// Adds a header that is recorded and sent with the request. Do not use it for credentials: these belong to the
-    /// endpoint, and are never recorded.
+    /// Adds a header that is recorded and sent with the request. Do not use it for credentials: put them on the
+    /// endpoint, whose headers are never recorded.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> DurableBuilder {
         let read = self.sent.header(name.as_ref(), value.as_ref());
         self.unread.extend(read.err().map(|wrong| Problem::error("header", wrong)));
         self
     }
 
-    /// The header that carries the action's key. Default: `Idempotency-Key` if the operation is keyed, else none.
+    /// Sets the header that carries the action's key. Default: `Idempotency-Key` if the operation is keyed, else none.
     pub fn key_header(mut self, name: impl AsRef<str>) -> DurableBuilder {
         let read = self.sent.key_in(name.as_ref());
         self.unread.extend(read.err().map(|wrong| Problem::error("key_header", wrong)));
         self
     }
 
-    /// How to ask the provider what became of an action.
+    /// Sets how to ask the provider what became of an action. Default: the provider cannot be asked.
     pub fn confirm(mut self, confirm: Confirm) -> DurableBuilder {
         self.confirm = Some(confirm);
         self
     }
 
-    /// How to undo an action at the provider.
+    /// Sets how to undo an action at the provider. Default: an action cannot be undone.
     pub fn cancel(mut self, cancel: Cancel) -> DurableBuilder {
         self.cancel = Some(cancel);
         self
     }
 
-    /// What to do if the effect is unknown. Default: repeat if the operation is keyed or idempotent; else confirm if a
-    /// confirm is declared; else hold.
+    /// Sets what happens if the effect of an action is unknown. Default: the request is repeated if the operation is
+    /// keyed or idempotent; else the provider is asked if a confirm is declared; else the action becomes stuck until a
+    /// person decides.
     pub fn on_unknown(mut self, what: OnUnknown) -> DurableBuilder {
         self.on_unknown = Some(what);
         self
     }
 
-    /// The application settles the action in a transaction of its own. If it has not done so when the total timeout and
-    /// another 30 s have passed since the record, the action is cancelled. Without this setting, the provider's answer
-    /// settles it.
+    /// Says that the application settles the action in a transaction of its own. If it has not done so within the total
+    /// timeout plus 30 s after the record, the action is cancelled. Without this setting, the provider's answer settles
+    /// the action.
     pub fn settled_by_application(mut self) -> DurableBuilder {
         self.explicit.get_or_insert(None);
         self
     }
 
-    /// As [`DurableBuilder::settled_by_application`], but with this time since the record.
+    /// Says that the application settles the action, as [`DurableBuilder::settled_by_application`] does, and sets the
+    /// time after the record within which it must do so.
     pub fn settle_within(mut self, time: Duration) -> DurableBuilder {
         self.explicit = Some(Some(time));
         self
     }
 
-    /// How long a request is tried again if it was provably not sent. Default 10 min.
+    /// Sets how long a request is tried again if it was provably not sent. Default 10 min.
     pub fn give_up(mut self, time: Duration) -> DurableBuilder {
         self.rules.give_up = time;
         self
     }
 
-    /// The quiet time: for this long after the last possible send, the answer "not found" is not believed. Default 2
-    /// min.
+    /// Sets the quiet time. The provider's answer "not found" is not believed until this time has passed since the last
+    /// possible send. Default 2 min.
     pub fn quiet(mut self, time: Duration) -> DurableBuilder {
         self.rules.quiet = time;
         self
     }
 
-    /// How long the provider remembers a key. Default 24 h.
+    /// Sets how long the provider remembers a key. Default 24 h.
     pub fn key_lifetime(mut self, time: Duration) -> DurableBuilder {
         self.rules.key_lifetime = time;
         self
     }
 
-    /// The statuses of refusals that prove that the provider has looked the key up. Such a refusal also holds for
-    /// earlier attempts with the key. Default: none.
+    /// Sets the statuses of refusals that prove that the provider has looked the key up. A refusal with one of these
+    /// statuses says about earlier attempts with the key, too, that they had no effect. Default: none.
     pub fn refusal_binds(mut self, statuses: impl IntoIterator<Item = u16>) -> DurableBuilder {
         self.rules.refusal_binds.extend(statuses);
         self
     }
 
-    /// Says that the provider saves refusals under the key, as it saves successes.
+    /// Says that the provider saves refusals under the key, as it saves successes. Default: it does not.
     pub fn saves_refusals(mut self) -> DurableBuilder {
         self.rules.saves_refusals = true;
         self
     }
 
-    /// Sends an action again if it is believed absent, although the provider knows no keys.
+    /// Says that an action is sent again if the provider is believed to have nothing of it, although the provider knows
+    /// no keys. Default: it is not.
     pub fn resend_absent(mut self) -> DurableBuilder {
         self.rules.resend_absent = true;
         self
     }
 
-    /// How long after an action was ended as absent the provider is asked about it once more. Default 24 h.
+    /// Sets when the provider is asked once more about an action that was ended as absent: this time after the end.
+    /// Default 24 h.
     pub fn audit_after(mut self, time: Duration) -> DurableBuilder {
         self.rules.audit_after = time;
         self
     }
 
-    /// How often the operation, its cancel and its questions are tried before a person is asked. Default 5, 20 and 50.
+    /// Sets how often the operation, its cancel and its questions are tried before a person is asked. Default 5, 20 and
+    /// 50.
     pub fn attempts(mut self, perform: u32, cancel: u32, confirm: u32) -> DurableBuilder {
         self.rules.limits = Limits { perform, cancel, confirm };
         self
     }
 
-    /// How long a claim on an action lasts. It must be longer than the operation's total timeout. Default 2 min.
+    /// Sets how long a claim of a process on an action lasts. The time must be longer than the operation's total
+    /// timeout. Default 2 min.
     pub fn lease(mut self, time: Duration) -> DurableBuilder {
         self.rules.lease = time;
         self
     }
 
-    /// The longest time that a sent request may be on its way. Default 5 s.
+    /// Sets the longest time that a sent request may be on its way to the provider. Default 5 s.
     pub fn network(mut self, time: Duration) -> DurableBuilder {
         self.rules.network = time;
         self
     }
 
-    /// The longest time that a process may be suspended between a check and the send that follows it. Default 5 s.
+    /// Sets the longest time that a process may be suspended between a check and the send that follows the check.
+    /// Default 5 s.
     pub fn pause(mut self, time: Duration) -> DurableBuilder {
         self.rules.pause = time;
         self
     }
 
-    /// The wait between tries of any kind. It is drawn between zero and a bound that doubles from `base` up to `cap`.
-    /// Default 1 s and 60 s.
+    /// Sets the wait between two tries of any kind. Each wait is drawn between zero and a bound that doubles from
+    /// `base` up to `cap`. Default 1 s and 60 s.
     pub fn backoff(mut self, base: Duration, cap: Duration) -> DurableBuilder {
         self.rules.backoff = Backoff { base, cap };
         self
     }
 
-    /// Checks everything, and makes the operation.
+    /// Checks the declaration, and makes the operation.
     ///
     /// # Errors
-    /// If settings contradict each other, or if a hole could not be filled when it is needed.
+    /// If settings contradict each other, or if a hole could not be filled when its request is sent.
     pub fn build(self) -> Result<Durable, Misuse> {
         let plan = &self.operation.declared.site.plan;
         let mut problems = self.unread;
@@ -274,7 +282,7 @@ impl DurableBuilder {
 }
 
 impl Misuse {
-    /// Returns the notes among the problems that a check found, or an error with all of its errors.
+    /// Returns the notes among the problems, or an error with all errors among them. Each text begins with `at`.
     pub(super) fn of_problems(at: &str, problems: Vec<Problem>) -> Result<Vec<String>, Misuse> {
         let (errors, notes): (Vec<Problem>, Vec<Problem>) =
             problems.into_iter().partition(|problem| problem.gravity == Gravity::Error);
@@ -287,7 +295,8 @@ impl Misuse {
 }
 
 impl Dependency {
-    /// The connections of the operation's dependency in the current runtime; `None` without an endpoint.
+    /// Returns a function that finds the connections of this dependency in the current runtime; `None` without an
+    /// endpoint.
     pub(super) fn connections(&self) -> Option<Connections> {
         self.0.lines.as_ref()?;
         let dependency = self.clone();

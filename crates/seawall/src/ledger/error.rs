@@ -1,4 +1,4 @@
-//! Why the ledger did not do as asked.
+//! The type [`ActionError`]: why the ledger did not do what the application called it for.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::fmt;
 use seawall_ledger::{Error as LedgerError, Refusal, Trouble};
 use seawall_policy::{Effect, Origin, Reason};
 
-/// An action could not be recorded, run, settled or cancelled as asked. What became of a recorded action is an
-/// [`super::Outcome`], even if the action failed.
+/// The error of an action that could not be recorded, run, settled or cancelled. What became of a recorded action is
+/// never this error: it is an [`super::Outcome`], even if the action failed.
 ///
 /// If this error comes while a transaction of the caller is open, roll the transaction back.
 #[derive(Debug)]
@@ -22,21 +22,21 @@ struct Inner {
 #[derive(Debug)]
 enum Kind {
     Ledger(LedgerError),
-    /// The task holds a database connection.
+    /// The task holds a database connection that forbids external calls.
     Held(crate::error::Error),
-    /// The body cannot be recorded.
+    /// The body cannot be recorded, for this reason.
     Body(String),
 }
 
 impl ActionError {
-    /// What is known of the effect. [`Effect::Unknown`] means that the database failed after the action was recorded;
-    /// the worker goes on with the action.
+    /// What is known of the action's effect. [`Effect::Unknown`] means that the database failed after the action was
+    /// recorded; the worker goes on with the action.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.0.effect
     }
 
-    /// The reason, as a word that `seawall explain` explains, if there is one.
+    /// The reason, as a word that `seawall explain` explains; `None` if there is no word for this error.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match &self.0.kind {
@@ -49,7 +49,7 @@ impl ActionError {
         }
     }
 
-    /// Which party the error comes from.
+    /// The party from which the error comes. An error without a reason comes from the caller.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.reason().map_or(Origin::Caller, Reason::origin)
@@ -65,7 +65,8 @@ impl ActionError {
         }
     }
 
-    /// What kind of trouble the database had, if it was the cause. With [`Trouble::Again`], run the transaction again.
+    /// The kind of trouble that the database had; `None` if the database was not the cause. With [`Trouble::Again`],
+    /// run the transaction again.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         match &self.0.kind {
@@ -74,12 +75,12 @@ impl ActionError {
         }
     }
 
-    /// The error of a request to the ledger that failed before anything was sent to the provider.
+    /// Makes the error of a request to the ledger that failed before anything was sent to the provider.
     pub(super) fn before(error: LedgerError) -> ActionError {
         ActionError(Box::new(Inner { effect: Effect::NotApplied, kind: Kind::Ledger(error) }))
     }
 
-    /// The error of an action whose call may be under way.
+    /// Makes the error of an action whose call may be under way.
     pub(super) fn under_way(error: LedgerError) -> ActionError {
         let effect = match &error {
             LedgerError::Store(_) => Effect::Unknown,

@@ -1,4 +1,4 @@
-//! How a program describes the provider's own list.
+//! The type [`Listing`]: how a program describes the provider's own list of records.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::dependency::Dependency;
 use crate::misuse::Misuse;
 
-/// How the provider's records are listed, and how its pages are read.
+/// Describes the request that lists the provider's records, and how the pages of the answer are read.
 ///
 /// ```
 /// use seawall::ledger::Listing;
@@ -34,7 +34,8 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Lists with this request: a method and a path, which may contain the holes `{from}`, `{to}` and `{next}`.
+    /// Makes the description from the request that lists the records: a method and a path, which may contain the holes
+    /// `{from}`, `{to}` and `{next}`.
     pub fn by(request: impl Into<String>) -> Listing {
         Listing { request: request.into(), json: None, form: JsonList::default() }
     }
@@ -45,44 +46,44 @@ impl Listing {
         self
     }
 
-    /// Where the items are in a page. Default: the page itself is the list.
+    /// Sets the JSON pointer to the array of items in a page. Default: the page itself is the array.
     pub fn items(mut self, pointer: impl Into<String>) -> Listing {
         self.form.items = pointer.into();
         self
     }
 
-    /// Where the cursor of the next page is in a page. Default: there is only one page.
+    /// Sets the JSON pointer to the cursor of the next page in a page. Default: there is only one page.
     pub fn next(mut self, pointer: impl Into<String>) -> Listing {
         self.form.next = Some(pointer.into());
         self
     }
 
-    /// Where our key is in an item.
+    /// Sets the JSON pointer to our key in an item.
     pub fn key(mut self, pointer: impl Into<String>) -> Listing {
         self.form.key = pointer.into();
         self
     }
 
-    /// Where the provider's own id is in an item.
+    /// Sets the JSON pointer to the provider's own id in an item. Default: an item is identified by its key.
     pub fn id(mut self, pointer: impl Into<String>) -> Listing {
         self.form.id = Some(pointer.into());
         self
     }
 
-    /// Where the amount is in an item.
+    /// Sets the JSON pointer to the amount in an item. Default: amounts are not read.
     pub fn amount(mut self, pointer: impl Into<String>) -> Listing {
         self.form.amount = Some(pointer.into());
         self
     }
 
-    /// The power of ten by which the provider's amounts are multiplied to get our unit: 2 if the provider says 10.50
-    /// and we say 1050.
+    /// Sets the power of ten by which the provider's amounts are multiplied to get our unit: 2 if the provider says
+    /// 10.50 and we say 1050. Default 0.
     pub fn shift(mut self, by: i8) -> Listing {
         self.form.shift = by;
         self
     }
 
-    /// Where the state is in an item, and which states mean "it took effect" and "it was undone".
+    /// Sets the JSON pointer to the state in an item, and which states mean "it took effect" and "it was undone".
     pub fn state<A, C>(mut self, pointer: impl Into<String>, applied: A, cancelled: C) -> Listing
     where
         A: IntoIterator<Item: Into<String>>,
@@ -94,7 +95,8 @@ impl Listing {
         self
     }
 
-    /// Where the time of creation is in an item, as RFC 3339. It is only shown to people.
+    /// Sets the JSON pointer to the time of creation in an item, as RFC 3339. The time is only shown to people.
+    /// Default: none.
     pub fn at(mut self, pointer: impl Into<String>) -> Listing {
         self.form.at = Some(pointer.into());
         self
@@ -102,10 +104,10 @@ impl Listing {
 }
 
 impl Dependency {
-    /// The provider's own list, for a reconciler.
+    /// Returns the provider's own list for a reconciler.
     ///
     /// # Errors
-    /// If something in the description could never work. The error names all such problems.
+    /// If a part of the description could never work. The error names all such problems.
     pub fn listing(&self, listing: Listing) -> Result<Arc<dyn Remote>, Misuse> {
         let Listing { request, json, form } = listing;
         let mut problems = Vec::new();

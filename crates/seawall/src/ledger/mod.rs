@@ -75,7 +75,7 @@ pub use seawall_ledger::{
     Resolution, Scope, Sizes, StoreError, Story, Trouble, Worker, WorkerSettings,
 };
 
-/// The contents of an action's row, and what is needed to reach a provider that does not speak HTTP. It is for programs
+/// The contents of an action's row, and the trait for a provider that does not speak HTTP. This module is for programs
 /// that read these rows, or that have a [`Remote`](protocol::Remote) of their own.
 pub mod protocol {
     pub use seawall_ledger::store::Boxed;

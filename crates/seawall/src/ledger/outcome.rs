@@ -1,11 +1,11 @@
-//! What has become of an action.
+//! The type [`Outcome`]: what has become of an action.
 
 use seawall_actions::stored::StoredAnswer;
 use seawall_ledger::{Action, ActionId, End, Known};
 use seawall_policy::Effect;
 use serde::de::DeserializeOwned;
 
-/// The present state of an action, for the code that waits for it.
+/// The state of an action when it was read, for the code that waits for the action.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     action: Action,
@@ -16,8 +16,8 @@ impl Outcome {
         Outcome { action }
     }
 
-    /// What is known of the effect at the provider. With [`Effect::Unknown`], nothing is final yet. The worker goes on,
-    /// and [`super::Actions::run`] may be called again.
+    /// What is known of the effect at the provider. With [`Effect::Unknown`], nothing is final yet: the worker goes on
+    /// with the action, and [`super::Actions::run`] may be called again.
     #[must_use]
     pub fn effect(&self) -> Effect {
         let state = &self.action.state;
@@ -30,14 +30,14 @@ impl Outcome {
         }
     }
 
-    /// How the action ended. It is `None` while something is left to do: the effect is not known yet, or the
-    /// application has not settled the action.
+    /// How the action ended. It is `None` while the effect is not known yet, or while the application has not settled
+    /// the action.
     #[must_use]
     pub fn end(&self) -> Option<End> {
         self.action.state.end
     }
 
-    /// Whether the action is settled: the application has taken the outcome into its data.
+    /// Whether the action is settled, which means that the application has taken the outcome into its own data.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.action.state.settled
@@ -50,7 +50,7 @@ impl Outcome {
         state.known == Known::Applied && state.end.is_none() && state.goal == seawall_ledger::Goal::Perform
     }
 
-    /// Why the action is stuck, failed or cancelled, in words for people.
+    /// Why the action is stuck, failed or cancelled, in words for people; `None` if there is nothing to say.
     #[must_use]
     pub fn why(&self) -> Option<&str> {
         self.action.state.why.as_deref()
@@ -62,14 +62,14 @@ impl Outcome {
         self.action.id
     }
 
-    /// The provider's answer by which the action was known to be applied: its answer to the operation, or to a question
-    /// about the action.
+    /// The provider's answer from which the ledger knows that the action took effect: an answer to the operation, or to
+    /// a question about the action. `None` if no such answer is recorded.
     #[must_use]
     pub fn answer(&self) -> Option<StoredAnswer> {
         StoredAnswer::decode(self.action.state.answer.as_deref()?)
     }
 
-    /// The JSON body of that answer; `None` if there is no answer.
+    /// Reads the body of [`Outcome::answer`] as JSON; `None` if there is no answer.
     ///
     /// # Errors
     /// If the body is not JSON of type `T`.

@@ -1,4 +1,4 @@
-//! What the layer knows about services that take requests and return responses of the crate `http`.
+//! The protocol of the layer for services that take requests and return responses of the crate `http`.
 
 use http::header::{HeaderMap, RETRY_AFTER};
 use http::{Method, Request, Response};
@@ -7,8 +7,9 @@ use seawall_policy::Idempotency;
 use super::Protocol;
 use crate::fault::Meaning;
 
-/// The protocol of `http` services. The method says what a second delivery does. The status, and gRPC's status if there
-/// is one, say what an answer means. If the service returns an error, it may have taken effect.
+/// The protocol of services of the crate `http`. The request's method says what a second delivery does. The HTTP status
+/// says what an answer means, together with the gRPC status if there is one. A request whose service returns an error
+/// may have taken effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Http<C = Cloned> {
     keys: bool,
@@ -16,13 +17,13 @@ pub struct Http<C = Cloned> {
     copies: C,
 }
 
-/// How to copy a request's body for a repeat.
+/// Says how the body of a request is copied for a repeat.
 pub trait BodyCopy<B> {
-    /// The same body, or `None` if it cannot be copied.
+    /// Returns a copy of the body, or `None` if the body cannot be copied.
     fn copy(&self, body: &B) -> Option<B>;
 }
 
-/// Bodies are cloned.
+/// Copies bodies by `clone`.
 #[derive(Clone, Copy, Debug)]
 pub struct Cloned;
 
@@ -32,7 +33,7 @@ impl<B: Clone> BodyCopy<B> for Cloned {
     }
 }
 
-/// Bodies stream and cannot be copied, so that a call is made with one attempt only.
+/// Copies no body, for bodies that stream. Every call is made with one attempt only.
 #[derive(Clone, Copy, Debug)]
 pub struct Never;
 
@@ -43,7 +44,7 @@ impl<B> BodyCopy<B> for Never {
 }
 
 impl Http<Cloned> {
-    /// For bodies that can be cloned.
+    /// Makes the protocol for requests whose bodies can be cloned.
     #[must_use]
     pub fn new() -> Http<Cloned> {
         Http { keys: false, always: None, copies: Cloned }
@@ -57,7 +58,8 @@ impl Default for Http<Cloned> {
 }
 
 impl Http<Never> {
-    /// For bodies that stream, such as tonic's.
+    /// Makes the protocol for requests whose bodies stream, such as those of tonic. Every call is made with one attempt
+    /// only.
     #[must_use]
     pub fn streaming() -> Http<Never> {
         Http { keys: false, always: None, copies: Never }
@@ -65,8 +67,8 @@ impl Http<Never> {
 }
 
 impl<C> Http<C> {
-    /// Says that the server honours `Idempotency-Key`. A POST or PATCH that carries one is then also repeated if an
-    /// attempt may have taken effect.
+    /// Says that the server honours the header `Idempotency-Key`. A POST or PATCH with this header is also repeated if
+    /// an attempt may have taken effect.
     #[must_use]
     pub fn keys(mut self) -> Http<C> {
         self.keys = true;
@@ -104,14 +106,15 @@ impl<C: BodyCopy<B>, B, R, E> Protocol<Request<B>, Response<R>, E> for Http<C> {
     }
 }
 
-/// What a second delivery of a request does, by its method and its key.
+/// Says what a second delivery of a request does, from its method and its key. `keys` says whether the server honours
+/// keys.
 pub(super) fn of_request(method: &Method, headers: &HeaderMap, keys: bool) -> Idempotency {
     let keyed =
         keys && matches!(*method, Method::POST | Method::PATCH) && headers.contains_key("idempotency-key");
     if keyed { Idempotency::Keyed } else { Idempotency::of_method(method.as_str()) }
 }
 
-/// What an answer means, by its head.
+/// Says what an answer means, from its head.
 pub(super) fn of_head(status: u16, headers: &HeaderMap) -> Meaning {
     let grpc = headers.get("grpc-status").filter(|_| status == 200);
     let status = grpc.and_then(|code| code.to_str().ok()).map_or(status, of_grpc);
@@ -125,9 +128,9 @@ pub(super) fn of_head(status: u16, headers: &HeaderMap) -> Meaning {
     }
 }
 
-/// The HTTP status that means the same for the effect as a gRPC code. A server that refuses before it begins answers
-/// with a head only. But `UNAVAILABLE` in such an answer can also come from a proxy that lost the answer of a server
-/// that did the work.
+/// Returns the HTTP status that means the same for the effect as this gRPC code. A server that refuses a call before it
+/// begins the work answers with a head only. But `UNAVAILABLE` in such an answer can also come from a proxy that lost
+/// the answer of a server that did the work.
 fn of_grpc(code: &str) -> u16 {
     match code {
         "0" => 200,

@@ -1,15 +1,17 @@
-//! One layer for any tower service: deadline, breaker, limit, budget and repeats around it.
+//! One layer for any tower service. It puts deadline, breaker, limit, budget and repeats around the service.
 //!
-//! The obvious layer keeps a permit from `poll_ready` until `call`. But a caller that polls and never calls then holds
-//! a slot for ever. And a service that is cloned between the two uses one slot twice, or two slots for one call. Here
-//! readiness is only that of the wrapped service. The guards are asked when the call runs, and the call's future holds
-//! the permit. When the future is dropped, the permit goes back.
+//! `poll_ready` of the layer only asks the wrapped service whether it is ready. The guards are asked when the call
+//! runs, and the call's future holds the permit. Dropping the future returns the permit.
 //!
-//! `call` uses the very service that said that it is ready, and leaves a clone in its place. Repeats use further
-//! clones, and wait until these are ready.
+//! The obvious layer would keep a permit from `poll_ready` until `call`. But a caller that polls and never calls would
+//! hold a slot for ever. And a service that is cloned between `poll_ready` and `call` would use one slot twice, or two
+//! slots for one call.
 //!
-//! A [`Protocol`] tells the layer what it must know about requests and answers. There is [`Each`] for requests of any
-//! kind, [`Http`] for `http` services (such as tonic's channels), and `Reqwest` for reqwest's client.
+//! `call` uses the very service that said that it is ready, and leaves a clone in its place. Each repeat uses a further
+//! clone, and waits until that clone is ready.
+//!
+//! A [`Protocol`] tells the layer what it must know about requests and answers: [`Each`] for requests of any kind,
+//! [`Http`] for services of the crate `http` (such as tonic's channels), and `Reqwest` for reqwest's client.
 
 #[cfg(feature = "http")]
 mod http;

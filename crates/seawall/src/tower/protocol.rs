@@ -1,4 +1,4 @@
-//! What a layer must know about the requests and answers that pass through it.
+//! The trait [`Protocol`]: what a layer must know about the requests and answers that pass through it.
 
 use std::sync::Arc;
 
@@ -6,16 +6,16 @@ use seawall_policy::Idempotency;
 
 use crate::fault::Meaning;
 
-/// Reads requests and answers.
+/// Says what requests and answers mean for the guards.
 pub trait Protocol<Req, Res, E> {
-    /// What a second delivery of this request does. If the layer was made by an operation, the operation decides
-    /// instead.
+    /// Returns what a second delivery of this request does. It is not called if the layer was made by an operation,
+    /// because the operation decides.
     fn idempotency(&self, request: &Req) -> Idempotency;
 
-    /// A copy of the request, which is sent if the first attempt fails; `None` if it cannot be copied.
+    /// Returns a copy of the request, which is sent if an attempt fails; `None` if the request cannot be copied.
     fn copy(&self, request: &Req) -> Option<Req>;
 
-    /// What the result of an attempt means.
+    /// Returns what the result of an attempt means.
     fn meaning(&self, result: &Result<Res, E>) -> Meaning;
 }
 
@@ -33,8 +33,8 @@ impl<P: Protocol<Req, Res, E> + ?Sized, Req, Res, E> Protocol<Req, Res, E> for A
     }
 }
 
-/// Requests of any kind that can be cloned and that all have this idempotency. `Ok` took effect. An error may have
-/// taken effect.
+/// The protocol of requests of any kind that can be cloned and that all have this idempotency. A request with the
+/// result `Ok` took effect. A request with an error may have taken effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Each(pub Idempotency);
 

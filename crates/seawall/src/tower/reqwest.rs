@@ -1,4 +1,4 @@
-//! What the layer knows about reqwest's client.
+//! The protocol of the layer for reqwest's client.
 
 use reqwest::{Error, Request, Response};
 use seawall_policy::Idempotency;
@@ -7,29 +7,29 @@ use super::Protocol;
 use super::http::{of_head, of_request};
 use crate::fault::Meaning;
 
-/// The protocol of reqwest's client. The method says what a second delivery does, and the status says what an answer
-/// means. Only an error while connecting proves that nothing was sent.
+/// The protocol of reqwest's client. The request's method says what a second delivery does, and the status says what an
+/// answer means. Only an error while connecting proves that nothing was sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reqwest {
     keys: bool,
 }
 
 impl Reqwest {
-    /// Reads requests by their methods.
+    /// Makes the protocol for a server that does not honour the header `Idempotency-Key`.
     #[must_use]
     pub fn new() -> Reqwest {
         Reqwest::default()
     }
 
-    /// Says that the server honours `Idempotency-Key`. A POST or PATCH that carries one is then also repeated if an
-    /// attempt may have taken effect.
+    /// Says that the server honours the header `Idempotency-Key`. A POST or PATCH with this header is also repeated if
+    /// an attempt may have taken effect.
     #[must_use]
     pub fn keys(mut self) -> Reqwest {
         self.keys = true;
         self
     }
 
-    /// What the result of a request means. It can also be used in [`crate::Call::classify`].
+    /// Returns what the result of a request means. This function can also be used in [`crate::Call::classify`].
     pub fn read(result: &Result<Response, Error>) -> Meaning {
         match result {
             Ok(answer) => of_head(answer.status().as_u16(), answer.headers()),

@@ -22,7 +22,8 @@ use crate::error::Error;
 use crate::fault::BoxError;
 use crate::operation::Operation;
 
-/// Puts a dependency's guards around services. It is made by [`Dependency::layer`] or [`Operation::layer`].
+/// A layer that puts a dependency's guards around services. It is made by [`Dependency::layer`] or
+/// [`Operation::layer`].
 #[derive(Clone, Debug)]
 pub struct GuardLayer<P> {
     whom: Whom,
@@ -37,8 +38,8 @@ enum Whom {
 }
 
 impl Dependency {
-    /// A layer that puts this dependency's guards around a service. If an error names a place in the program, it is the
-    /// place where this function was called.
+    /// Makes a layer that puts this dependency's guards around a service. Errors name the place where this function was
+    /// called.
     #[track_caller]
     pub fn layer<P>(&self, protocol: P) -> GuardLayer<P> {
         let place = Location::caller();
@@ -47,7 +48,8 @@ impl Dependency {
 }
 
 impl Operation {
-    /// A layer around a service whose requests all belong to this operation.
+    /// Makes a layer for a service whose requests all belong to this operation. Errors name the place where this
+    /// function was called.
     #[track_caller]
     pub fn layer<P>(&self, protocol: P) -> GuardLayer<P> {
         let place = Location::caller();
@@ -136,7 +138,7 @@ impl Whom {
     }
 }
 
-/// A site, together with the handle that keeps it alive.
+/// The dependency or the operation of a call, whose site the call borrows.
 enum Held {
     Dependency(Dependency, Idempotency),
     Operation(Operation),
@@ -153,13 +155,13 @@ impl Deref for Held {
     }
 }
 
-/// The attempts of one request.
+/// Makes the attempts of one request.
 struct Repeats<S, P, Req> {
     /// The service that is cloned for each repeat.
     spare: S,
-    /// The service that said that it is ready. The first attempt uses it.
+    /// The service that said that it is ready. The first attempt uses this service.
     ready: Option<S>,
-    /// The request for the next attempt.
+    /// The request for the next attempt; `None` if no further attempt is possible.
     request: Option<Req>,
     protocol: Arc<P>,
 }
@@ -217,7 +219,7 @@ impl<S: Service<Req>, Req> Future for Attempt<S, S::Future, Req> {
 }
 
 pin_project! {
-    /// A request under way through a [`Guard`].
+    /// A request under way through a [`Guard`]. Await it to get the response.
     pub struct GuardFuture<S, P, Req>
     where
         S: Service<Req>,

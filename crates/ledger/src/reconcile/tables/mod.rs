@@ -1,7 +1,8 @@
-//! What the tables of the reports need of a database. With it, their statements are written once for all databases.
+//! The functions that the tables of the reports need of a database. With these functions, the statements on the tables
+//! are written once for all databases.
 //!
-//! Every write is a list of statements in one transaction. The first of them checks that the writer still has the
-//! report. Nothing is decided between two statements, so no transaction stays open during other work.
+//! Every write is a list of statements in one transaction. The first of them checks that the report still belongs to
+//! the writer. Nothing is decided between two statements, so no transaction stays open during other work.
 
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -85,7 +86,7 @@ pub enum Cell {
     Bytes(Vec<u8>),
 }
 
-/// The values of a row, read one after the other.
+/// The values of one row of a result, read one after the other.
 #[derive(Debug)]
 pub struct Cells(std::vec::IntoIter<Cell>);
 
@@ -143,7 +144,7 @@ impl Cells {
         self.must_int().map(Stamp::from_micros)
     }
 
-    /// A word or an amount. It is an error if `parse` cannot read it.
+    /// Reads a word or an amount with `parse`. A value that `parse` cannot read is an error.
     pub(crate) fn parsed<T>(
         &mut self,
         what: &str,
@@ -161,9 +162,9 @@ pub(crate) fn foreign(wanted: &str, found: &str) -> StoreError {
 /// One SQL statement with its values.
 #[derive(Clone, Debug)]
 pub struct Statement {
-    /// The text, with `$1`, `$2` for the values.
+    /// The SQL text, with `$1`, `$2` and so on for the values.
     pub text: String,
-    /// The values.
+    /// The values, in the order of their numbers in the text.
     pub values: Vec<Value>,
 }
 
@@ -173,24 +174,25 @@ impl Statement {
     }
 }
 
-/// A database that has the ledger's tables.
+/// A database that has the reports' tables.
 pub trait Tables: Send + Sync {
     /// The SQL dialect of the database.
     fn dialect(&self) -> Dialect;
 
-    /// Runs a statement that only reads, and returns its rows.
+    /// Runs a statement that only reads, and returns the rows of its result.
     fn rows(&self, statement: Statement) -> impl Future<Output = Result<Vec<Cells>>> + Send;
 
-    /// Executes all statements in one transaction, if the first one changes a row. Returns whether it did.
+    /// Executes all statements in one transaction, and returns `true`. If the first statement changes no row, nothing
+    /// is executed after it, and the result is `false`.
     fn transact(&self, statements: Vec<Statement>) -> impl Future<Output = Result<bool>> + Send;
 }
 
 /// The SQL dialects of the two databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// Times are microseconds, ids are text.
+    /// The dialect of SQLite. Times are microseconds, and ids are text.
     Sqlite,
-    /// Times are `timestamptz`, ids are `uuid`.
+    /// The dialect of PostgreSQL. Times are `timestamptz`, and ids are `uuid`.
     Postgres,
 }
 
@@ -202,11 +204,11 @@ impl Dialect {
         }
     }
 
-    /// The database's time at this statement.
+    /// Returns the SQL for the database's time at this statement.
     pub(crate) fn now(self) -> String {
         match self {
-            // SQLite has no clock of its own: its processes share the machine's. SQLite's time function rounds to
-            // milliseconds, so a row that was written just before would seem to be later.
+            // SQLite has no clock of its own: its processes share the clock of the machine. SQLite's own time function
+            // rounds to milliseconds, so a row that was written just before would seem to be later.
             Dialect::Sqlite => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 since.as_micros().to_string()
@@ -215,7 +217,7 @@ impl Dialect {
         }
     }
 
-    /// The database's time plus a number of microseconds.
+    /// Returns the SQL for the database's time plus a number of microseconds.
     pub(crate) fn now_plus(self, micros: &str) -> String {
         match self {
             Dialect::Sqlite => format!("({} + {micros})", self.now()),
@@ -223,7 +225,7 @@ impl Dialect {
         }
     }
 
-    /// A time, made from microseconds.
+    /// Returns the SQL for a time that is made from microseconds.
     pub(crate) fn at(self, micros: &str) -> String {
         match self {
             Dialect::Sqlite => micros.to_owned(),
@@ -231,7 +233,7 @@ impl Dialect {
         }
     }
 
-    /// The microseconds of a time.
+    /// Returns the SQL for the microseconds of a time.
     pub(crate) fn micros(self, at: &str) -> String {
         match self {
             Dialect::Sqlite => at.to_owned(),
@@ -239,7 +241,7 @@ impl Dialect {
         }
     }
 
-    /// An action's id, made from text.
+    /// Returns the SQL for an action's id that is made from text.
     pub(crate) fn id(self, text: &str) -> String {
         match self {
             Dialect::Sqlite => text.to_owned(),
@@ -247,7 +249,7 @@ impl Dialect {
         }
     }
 
-    /// An action's id as text.
+    /// Returns the SQL for an action's id as text.
     pub(crate) fn id_text(self, id: &str) -> String {
         match self {
             Dialect::Sqlite => id.to_owned(),
@@ -255,7 +257,7 @@ impl Dialect {
         }
     }
 
-    /// A column of bytes. It is null if it has more than `most` bytes.
+    /// Returns the SQL for a column of bytes. Its value is null if it has more than `most` bytes.
     pub(crate) fn bytes_within(self, column: &str, most: usize) -> String {
         match self {
             Dialect::Sqlite => format!("CASE WHEN length({column}) <= {most} THEN {column} END"),
@@ -263,8 +265,8 @@ impl Dialect {
         }
     }
 
-    /// Makes SQLite search the listed records by their key. Without statistics, SQLite expects some ten rows in a
-    /// report, and would read all of them for each key.
+    /// Returns a hint that makes SQLite search the listed records by their key. Without statistics, SQLite expects some
+    /// ten rows in a report, and would read all rows for each key.
     pub(crate) const fn by_key(self) -> &'static str {
         match self {
             Dialect::Sqlite => " INDEXED BY seawall_listed_key",
@@ -272,17 +274,17 @@ impl Dialect {
         }
     }
 
-    /// A column that is compared, but that must not be used for the search.
+    /// Returns the SQL for a column that is compared, but that must not be used for the search.
     pub(crate) fn unsearched(self, column: &str) -> String {
         match self {
             Dialect::Sqlite => format!("+{column}"),
-            // PostgreSQL has statistics, so it may choose.
+            // PostgreSQL has statistics, so it may choose the column for the search.
             Dialect::Postgres => column.to_owned(),
         }
     }
 
-    /// A table `r` that is made from a JSON array of objects. `#` before a field's name means that the field is a
-    /// number.
+    /// Returns the SQL for a table `r` that is made from a JSON array of objects. `#` before a field's name means that
+    /// the field is a number.
     pub(crate) fn records(self, json: &str, fields: &[&str]) -> String {
         let columns = fields.iter().map(|field| match (self, field.strip_prefix('#')) {
             (Dialect::Sqlite, number) => {

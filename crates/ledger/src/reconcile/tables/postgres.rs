@@ -1,5 +1,5 @@
-//! The tables of the reports in PostgreSQL. Every statement runs in a transaction and has no name, so this works behind
-//! a pooler in transaction mode.
+//! The tables of the reports in PostgreSQL. Every statement runs in a transaction and has no name, so the statements
+//! work behind a pooler in transaction mode.
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{AssertSqlSafe, Row, TypeInfo, ValueRef};
@@ -10,7 +10,7 @@ use crate::store::Result;
 use crate::store::lane::{RUNS, pause};
 use crate::store::postgres::{Postgres, failed};
 
-/// The guard in the first statement needs no stricter isolation level.
+/// Begins a transaction. READ COMMITTED is enough for the guard in the first statement.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 impl Tables for Postgres {
