@@ -331,7 +331,7 @@ fn postgres_is_installed() -> bool {
 }
 
 /// Returns the path of a program of PostgreSQL, or `None` if it is not found. Debian has a folder for each version that
-/// is not on PATH. The newest of these folders is searched first, then PATH.
+/// is not on PATH. Only the newest of these folders is searched, and PATH if the program is not there.
 pub(crate) fn postgres_program(name: &str) -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let number = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();

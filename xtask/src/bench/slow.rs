@@ -70,7 +70,7 @@ const KEPT: Scenario = Scenario {
 /// The size of the socket buffers for which the callers ask the kernel. It is small, so that the kernel holds only
 /// little of what the callers do not read or cannot send.
 const SOCKET_BYTES: u32 = 4096;
-/// The number of callers that may start at the same time and have not begun their exchange yet. If all callers started
+/// The number of callers that may start at the same time, before they have begun their exchange. If all callers started
 /// together, the gateway's connects to the upstream could take too long on a busy machine.
 const CROWD: usize = 50;
 /// The time between two measurements while the memory grows.

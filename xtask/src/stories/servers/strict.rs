@@ -80,8 +80,8 @@ fn raw(case: &Case, method: &str, path: &str, more: &str) -> Outcome<Vec<u8>> {
     }
 }
 
-/// Returns the oddities in `bytes`, which are one answer and its interim answers. The request has told the server to
-/// close the connection.
+/// Returns the oddities in `bytes`, which are the interim answers to one request and its final answer. The request said
+/// that the server must close the connection.
 fn oddities(head_only: bool, bytes: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
