@@ -77,7 +77,7 @@ impl Arm {
 pub(crate) struct Programs {
     /// The gateway that was built for this run; `None` if it is not measured.
     pub(crate) seawall: Option<PathBuf>,
-    /// An earlier gateway that is measured in this run, too; `None` if only the new one is measured.
+    /// An earlier gateway that is measured in this run, too; `None` if no earlier gateway is measured.
     pub(crate) before: Option<PathBuf>,
 }
 
