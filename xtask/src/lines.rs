@@ -1,8 +1,8 @@
 //! `cargo xtask lines`: counts the lines of production code of each crate, at two commits.
 //!
-//! A line counts if there is a token of code on it. Comments, docs, blank lines and code that is built only for tests
-//! do not count. Both commits are first formatted by today's rustfmt with today's settings, so a change of the layout
-//! does not change the counts.
+//! A line counts if it contains code. Comments, docs, blank lines and code that is built only for tests do not count.
+//! Both commits are first formatted by the installed rustfmt with the settings of the working tree, so a change of the
+//! layout does not change the counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,18 +17,18 @@ use crate::house::source::{Source, read};
 use crate::house::tree::{Tree, attributes, is_test, roots};
 use crate::process::{Outcome, output, root};
 
-/// What is compared.
+/// The two commits that are compared.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The commit before.
+    /// The earlier commit.
     #[arg(long, value_name = "REV")]
     from: String,
-    /// The commit after [default: HEAD].
+    /// The later commit [default: HEAD].
     #[arg(long, value_name = "REV", default_value = "HEAD")]
     to: String,
 }
 
-/// Prints a table with the lines of each crate before and after.
+/// Prints a table with the lines of each crate at both commits, and the difference.
 pub(crate) fn compare(options: &Options) -> Outcome<()> {
     let (before, after) = (at(&options.from)?, at(&options.to)?);
     let crates: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -49,7 +49,7 @@ pub(crate) fn compare(options: &Options) -> Outcome<()> {
     Ok(())
 }
 
-/// The lines of each crate at one commit.
+/// Returns the number of lines of each crate at one commit. If git does not know the commit, this is an error.
 fn at(commit: &str) -> Outcome<BTreeMap<String, usize>> {
     let id = output(git().args(["rev-parse", "--verify", "--quiet"]).arg(format!("{commit}^{{commit}}")))
         .map_err(|_| format!("no commit `{commit}`"))?;
@@ -79,14 +79,14 @@ fn git() -> Command {
     git
 }
 
-/// The lines of each crate in `files`.
+/// Returns the number of lines of each crate in `files`.
 fn counted(files: &[Source]) -> Outcome<BTreeMap<String, usize>> {
     let texts: BTreeMap<&str, &str> =
         files.iter().filter_map(|file| Some((file.path.as_str(), file.text.as_deref()?))).collect();
     let mut of_crates: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (folder, root) in roots(files) {
         let tree = Tree::read(root, files)?;
-        // A `path` attribute can bring in a file from outside of the crate. Such a file counts in the crate that
+        // A `path` attribute can include a file from another crate. Such a file counts only for the crate whose folder
         // contains it.
         let own = tree.modules.into_iter().map(|module| module.file).filter(|file| file.starts_with(folder));
         of_crates.entry(folder.to_owned()).or_default().extend(own);
@@ -98,7 +98,7 @@ fn counted(files: &[Source]) -> Outcome<BTreeMap<String, usize>> {
     of_crates.into_iter().map(|(name, files)| Ok((name, sum(files)?))).collect()
 }
 
-/// The lines of production code in one file.
+/// Returns the number of lines of production code in one file. For a file that is only for tests, this is 0.
 fn lines_of(text: &str) -> Outcome<usize> {
     let file = syn::parse_file(text).map_err(|e| e.to_string())?;
     if is_test(&file.attrs) {
@@ -111,7 +111,7 @@ fn lines_of(text: &str) -> Outcome<usize> {
     Ok(lines.difference(&tests.0).count())
 }
 
-/// Adds the numbers of the lines that have a token of code, without docs.
+/// Adds to `lines` the numbers of the lines that contain code. Docs are skipped.
 fn take(tokens: TokenStream, lines: &mut BTreeSet<usize>) {
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
@@ -139,7 +139,7 @@ fn take(tokens: TokenStream, lines: &mut BTreeSet<usize>) {
     }
 }
 
-/// Whether these tokens are `doc = "…"`. A doc comment is parsed to this form, too.
+/// Returns whether these tokens are `doc = "…"`. The parser turns a doc comment into this form, too.
 fn is_doc(tokens: TokenStream) -> bool {
     let mut tokens = tokens.into_iter();
     matches!(tokens.next(), Some(TokenTree::Ident(word)) if word == "doc")
@@ -160,7 +160,8 @@ impl Tests {
         tests
     }
 
-    /// If `what` is only for tests, its lines are added and the result is `true`. Otherwise its parts are examined.
+    /// If the attributes say that `what` is only for tests, adds its lines and returns `true`. Otherwise it returns
+    /// `false`, and the caller examines the parts of `what`.
     fn keep(&mut self, attributes: &[Attribute], what: &impl Spanned) -> bool {
         let is_test = is_test(attributes);
         if is_test {

@@ -1,7 +1,7 @@
-//! The project's own commands: `cargo xtask test` and `cargo xtask bench`.
+//! The project's own commands, such as `cargo xtask test` and `cargo xtask bench`.
 //!
-//! They are not shell scripts, so the compiler checks them, and they need only Rust to start. If a command needs
-//! something else, it says so, and installs it if it is allowed to.
+//! The commands are Rust and not shell scripts, so the compiler checks them, and only Rust is needed to start them. If
+//! a command needs another tool, it names this tool, and installs it if the user is root or gives `--yes`.
 
 mod bench;
 mod house;
@@ -24,30 +24,30 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Format, lints, tests, docs, house rules, licences, end-to-end stories.
+    /// Check everything: format, lints, tests, docs, house rules, licences, end-to-end stories.
     Test(suite::Options),
-    /// The end-to-end stories alone.
+    /// Run only the end-to-end stories.
     Stories(stories::Options),
-    /// The simulator's known figures, with several first seeds; the tests use only one.
+    /// Compare the simulator's results with its known figures, for several first seeds; the tests use only one.
     Simulate {
-        /// How many first seeds, 1000 apart.
+        /// The number of first seeds: 1, 1001, 2001 and so on.
         #[arg(long, default_value_t = 5)]
         seeds: u64,
     },
-    /// Lines of production code for each crate, at two commits.
+    /// Count the lines of production code of each crate at two commits.
     Lines(lines::Options),
-    /// Measurements.
+    /// Measure the gateway, the ledger, the simulator, or a call.
     Bench {
         #[command(subcommand)]
         what: Measured,
     },
-    /// Used by `bench`: the load generator.
+    /// The load generator; `bench` starts it.
     #[command(hide = true)]
     Load(bench::Load),
-    /// Used by `bench`: the server behind the proxies.
+    /// The server behind the proxies; `bench` starts it.
     #[command(hide = true)]
     Upstream {
-        /// Loopback port to listen on.
+        /// The loopback port on which the server listens.
         #[arg(long)]
         port: u16,
     },
@@ -55,18 +55,18 @@ enum Task {
 
 #[derive(Subcommand)]
 enum Measured {
-    /// The gateway beside other proxies: CPU per request, rate, added latency, memory.
+    /// Compare the gateway with other proxies: CPU per request, rate, added latency, memory.
     Gateway(bench::Options),
-    /// The gateway's memory with callers that do not read their answers, or whose uploads make no progress.
+    /// Measure the gateway's memory with callers that do not read their answers, or whose uploads make no progress.
     SlowReaders(bench::SlowOptions),
-    /// Good calls beside thousands of callers that read slowly or have stopped sending, and the memory that is left
-    /// after these
+    /// Measure good calls beside thousands of callers that read slowly or have stopped sending, and the memory that is
+    /// still used after those callers have left
     BesideStalled(bench::BesideOptions),
-    /// The simulator: events a second, and a hundred thousand callers.
+    /// Measure the simulator: events per second, and a run with a hundred thousand callers.
     Simulate(bench::simulate::Options),
-    /// The ledger beside plain SQL and other durable engines: actions a second, latency, CPU.
+    /// Compare the ledger with plain SQL and other durable engines: actions per second, latency, CPU.
     Ledger(bench::ledger::Options),
-    /// A call in one process beside other libraries: nanoseconds, one thread and two.
+    /// Compare a call in one process with other libraries: nanoseconds per call, with one thread and with two.
     Call(bench::CallOptions),
 }
 

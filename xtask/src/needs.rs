@@ -1,8 +1,10 @@
-//! What tests and benchmarks need in addition to the Rust toolchain: one table, with a reason in each row.
+//! The tools that tests and benchmarks need in addition to the Rust toolchain: one table, with a reason in each row.
 //!
-//! The obvious rule is to skip a test whose tool is missing. It leads to test suites that pass because they ran
-//! nothing. Here a missing tool is installed if the user is root or gives `--yes`. Otherwise it is a failure that names
-//! the command to install it. Everything but Debian's packages stays in `target/test-env`.
+//! If a tool is missing, it is installed if the user is root or gives `--yes`. Otherwise this is a failure, and its
+//! text names the command that installs the tool. Everything except Debian's packages stays in `target/test-env`.
+//!
+//! The obvious rule would be to skip a test whose tool is missing. With that rule, a test suite can pass because it ran
+//! nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,35 +16,36 @@ use crate::process::{Outcome, on_path, output, root, run, said, target};
 enum Source {
     /// Debian packages.
     Apt(&'static [&'static str]),
-    /// One PyPI package and its version; it is installed into the environment's Python.
+    /// One PyPI package and its version. It is installed into the Python environment below `target/test-env`.
     Pip(&'static str, &'static str),
-    /// One npm package and its version; it is installed into the environment's `node_modules`.
+    /// One npm package and its version. It is installed into `node_modules` below `target/test-env`.
     Npm(&'static str, &'static str),
-    /// One crate and its version; it is built from source.
+    /// One crate and its version. It is built from source.
     Cargo(&'static str, &'static str),
 }
 
-/// One row of the table.
+/// One row of the table: a tool, where it comes from, why it is needed, and the steps that use it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need {
     name: &'static str,
     source: Source,
     why: &'static str,
     used_by: &'static [&'static str],
-    /// Whether it is there.
+    /// Returns whether the tool is already installed.
     present: fn(&Need) -> bool,
 }
 
-/// The step that runs the tests. The names of steps are used in this table, and by `cargo xtask test` and `bench`.
+/// The step that runs the tests. Steps have names because this table uses them, and so do `cargo xtask test` and
+/// `bench`.
 pub(crate) const TESTS: &str = "tests";
-/// The step that checks licences and sources.
+/// The step that checks licences, banned crates and the sources of dependencies.
 pub(crate) const DENY: &str = "deny";
 /// The step that looks for unused dependencies.
 pub(crate) const MACHETE: &str = "machete";
-/// The end-to-end step.
+/// The step that runs the end-to-end stories.
 pub(crate) const STORIES: &str = "stories";
 
-/// The whole table, in the order in which things are installed.
+/// The whole table. Missing tools are installed in the order of its rows.
 pub(crate) const NEEDS: &[Need] = &[
     apt("curl", &["curl"], "a client that others wrote, HTTP/1.1 and HTTP/2", &[STORIES], |_| {
         curl_speaks_http2()
@@ -149,47 +152,48 @@ const fn cargo_tool(
     Need { name, source: Source::Cargo(name, version), why, used_by, present: tool_present }
 }
 
-/// The folder for everything that is installed, except Debian's packages.
+/// Returns the folder where all tools are installed, except Debian's packages.
 pub(crate) fn test_env() -> PathBuf {
     target().join("test-env")
 }
 
-/// The environment's Python.
+/// Returns the path of the Python interpreter in the test environment.
 pub(crate) fn python() -> PathBuf {
     test_env().join("python").join("bin").join("python3")
 }
 
-/// The folder that contains the environment's `node_modules`.
+/// Returns the folder that contains the test environment's `node_modules`.
 pub(crate) fn node_folder() -> PathBuf {
     test_env().join("node")
 }
 
-/// The program of Envoy inside its Python package, if that is installed.
+/// Returns the path of Envoy's program inside its Python package; `None` if that package is not installed.
 pub(crate) fn envoy_binary() -> Option<PathBuf> {
     let file = site_packages()?.join("envoy").join("_bin").join("envoy");
     file.is_file().then_some(file)
 }
 
-/// The value of PATH with the environment's own tools first.
+/// Returns the value of PATH with the folder of the test environment's own tools before all others.
 pub(crate) fn path_with_tools() -> std::ffi::OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = [test_env().join("bin")];
-    // Joining fails only if a folder's name contains a colon. Then the tools are not found, and the error message says
-    // so.
+    // Joining fails only if a folder's name contains a colon. In that case PATH stays as it is, the tools are not
+    // found, and the error of the step that needs them says so.
     std::env::join_paths(own.into_iter().chain(std::env::split_paths(&path))).unwrap_or(path)
 }
 
-/// What the named steps need.
+/// Returns the rows of the table that at least one of the named steps uses.
 pub(crate) fn for_steps(steps: &[&str]) -> Vec<Need> {
     NEEDS.iter().filter(|need| need.used_by.iter().any(|step| steps.contains(step))).copied().collect()
 }
 
-/// What a benchmark needs that compares with these peers.
+/// Returns the rows that a benchmark needs if it compares with these peers. The table treats the name of a peer like
+/// the name of a step.
 pub(crate) fn for_bench(peers: &[&str]) -> Vec<Need> {
     for_steps(peers)
 }
 
-/// The table as text, with what is installed and what is not.
+/// Returns these rows as text. Each line says whether the tool is present or missing.
 pub(crate) fn listed(needs: &[Need]) -> String {
     let rows = needs.iter().map(|need| {
         let state = if (need.present)(need) { "present" } else { "missing" };
@@ -198,7 +202,8 @@ pub(crate) fn listed(needs: &[Need]) -> String {
     rows.collect()
 }
 
-/// Installs what is missing if the user is root or `yes` is set. Otherwise it returns an error with the exact commands.
+/// Installs the missing tools if the user is root or `yes` is set. Otherwise it returns an error, after it has printed
+/// the exact commands. If nothing is missing, it does nothing.
 ///
 /// If nextest cannot be built, this is not an error, since `cargo test` can replace it.
 pub(crate) fn provide(needs: &[Need], yes: bool) -> Outcome<()> {
@@ -231,7 +236,7 @@ pub(crate) fn provide(needs: &[Need], yes: bool) -> Outcome<()> {
 
 struct Install {
     command: Command,
-    /// Whether installing everything succeeds even if this step fails.
+    /// Whether the installation as a whole still succeeds if this command fails.
     replaceable: bool,
 }
 
@@ -281,7 +286,7 @@ fn install_commands(missing: &[Need], root_user: bool) -> Vec<Install> {
             Source::Cargo(name, version) => {
                 let mut install = crate::process::cargo();
                 install.args(["install", "--locked", "--root"]).arg(test_env());
-                // All tools are built in one folder, since they have crates in common.
+                // All tools are built in one folder, because they share dependencies, which are then built only once.
                 install.arg("--target-dir").arg(test_env().join("build"));
                 install.arg(format!("{name}@{version}"));
                 add(install, name == "cargo-nextest");
@@ -305,7 +310,8 @@ fn in_path(need: &Need) -> bool {
     on_path(need.name).is_some()
 }
 
-/// Whether the programs of a PostgreSQL server and `psql` are found, in Debian's folder or on PATH.
+/// Returns whether `initdb` is found in Debian's folders or on PATH, and `psql` on PATH. Both are needed to run a
+/// PostgreSQL server.
 fn postgres_there() -> bool {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let debian = versions.map(|version| version.path().join("bin/initdb")).any(|file| file.is_file());
@@ -324,8 +330,8 @@ fn postgres_is_installed() -> bool {
     postgres_program("postgres").is_some()
 }
 
-/// The path of a program of PostgreSQL. Debian has a folder for each version, which is not on PATH; the newest version
-/// is used.
+/// Returns the path of a program of PostgreSQL, or `None` if it is not found. Debian has a folder for each version that
+/// is not on PATH. Only the newest of these folders is searched, and PATH if the program is not there.
 pub(crate) fn postgres_program(name: &str) -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let number = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
@@ -358,7 +364,7 @@ fn npm_present(need: &Need) -> bool {
     package["version"] == version
 }
 
-/// Gives the root folder and PATH to a command, so that the command finds the environment's tools.
+/// Returns the command with the root as its folder, and with a PATH on which the test environment's tools come first.
 pub(crate) fn with_tools(mut command: Command) -> Command {
     command.env("PATH", path_with_tools()).current_dir(root());
     command

@@ -1,9 +1,10 @@
-//! Runs other programs: to their end, or as servers.
+//! Runs other programs, either until they end or as servers.
 //!
-//! The obvious rule is to kill the child at the end. It leaves grandchildren behind (nginx's workers outlive a killed
-//! master), and if this process itself is killed, it leaves everything behind. So each server leads its own process
-//! group. When the server's parent is gone, the kernel signals the server to end (`setpriv --pdeathsig`). When
-//! [`Server`] is dropped, its whole group is ended. No other process is ever signalled.
+//! Each server leads its own process group. When the server's parent is gone, the kernel signals the server to end
+//! (`setpriv --pdeathsig`). When [`Server`] is dropped, its whole group is ended. No other process is ever signalled.
+//!
+//! The obvious rule would be to kill only the child at the end. This would leave grandchildren behind, because nginx's
+//! workers outlive a killed master. If this process itself were killed, it would leave all servers behind.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -14,18 +15,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A result whose error is a text for the person at the terminal.
+/// A result whose error is a text that is shown to the person at the terminal.
 pub(crate) type Outcome<T> = Result<T, String>;
 
-/// How long a server may take to end after SIGTERM, and then after SIGKILL.
+/// How long the processes of a server may take to end after SIGTERM. If some are still there, SIGKILL is sent, and the
+/// wait is as long again.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The repository's root: the parent of this package's folder.
+/// Returns the repository's root, which is the parent of this package's folder.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root").to_path_buf()
 }
 
-/// Cargo's target folder; `CARGO_TARGET_DIR` is respected.
+/// Returns cargo's target folder: `CARGO_TARGET_DIR` if it is set, otherwise `target`. A relative path begins at the
+/// repository's root.
 pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => root().join(folder),
@@ -33,20 +36,20 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
-/// The cargo that runs this task.
+/// Returns a command that runs, in the repository's root, the same `cargo` that started this program.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
 }
 
-/// What `cargo metadata` says about the packages of the workspace.
+/// Returns what `cargo metadata` says about the packages of the workspace. All other packages are left out.
 pub(crate) fn metadata() -> Outcome<serde_json::Value> {
     let text = output(cargo().args(["metadata", "--format-version", "1", "--no-deps", "--quiet"]))?;
     serde_json::from_str(&text).map_err(|e| format!("cargo metadata: {e}"))
 }
 
-/// Runs a command to its end in this terminal. If it does not exit with 0, this is an error.
+/// Runs a command to its end. Its output goes to this terminal. If the command does not exit with 0, this is an error.
 pub(crate) fn run(command: &mut Command) -> Outcome<()> {
     let said = said(command);
     match command.stdin(Stdio::null()).status() {
@@ -56,8 +59,8 @@ pub(crate) fn run(command: &mut Command) -> Outcome<()> {
     }
 }
 
-/// Runs a command to its end and returns what it printed: standard output, then standard error. If it does not exit
-/// with 0, this is an error that contains the same text.
+/// Runs a command to its end and returns what it printed: standard output, then standard error. If the command does not
+/// exit with 0, this is an error that contains what it printed.
 pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     let said = said(command);
     let out =
@@ -66,13 +69,13 @@ pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     if out.status.success() { Ok(text) } else { Err(format!("`{said}` ended with {}: {text}", out.status)) }
 }
 
-/// The command as a person would type it.
+/// Returns the command as a person would type it.
 pub(crate) fn said(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
-/// The first program of this name on PATH.
+/// Returns the path of the first program with this name on PATH or in the sbin folders; `None` if there is none.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     // Debian installs servers in sbin folders, which are not on the PATH of an ordinary user.
@@ -80,13 +83,13 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// A loopback port that was free when this was called.
+/// Returns a loopback port that was free when this was called. Another program can take the port before it is used.
 pub(crate) fn free_port() -> Outcome<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("no free port: {e}"))?;
     listener.local_addr().map(|a| a.port()).map_err(|e| format!("no free port: {e}"))
 }
 
-/// A server that lives as long as this value.
+/// A running server. When this value is dropped, the server's whole process group is ended.
 pub(crate) struct Server {
     name: String,
     child: Child,
@@ -94,8 +97,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `program`, and pins it to the given CPUs (`taskset` syntax) if there are any. Its standard error goes to
-    /// `log`. If `piped`, its standard output goes to a pipe (see [`Server::stdout`]), otherwise to `log` as well.
+    /// Starts `program`, and pins it to `cpus` (in the syntax of `taskset`); with `None` it is not pinned. Its standard
+    /// error goes to `log`. If `piped`, its standard output goes to a pipe (see [`Server::stdout`]), otherwise to `log`
+    /// as well.
     pub(crate) fn start<A: AsRef<OsStr>>(
         name: &str,
         cpus: Option<&str>,
@@ -127,18 +131,19 @@ impl Server {
         Ok(Server { name: name.to_owned(), child, log: log.to_path_buf() })
     }
 
-    /// The id of the server's process group, which is the id of its first process.
+    /// Returns the id of the server's process group, which is the id of its first process.
     pub(crate) fn group(&self) -> u32 {
         self.child.id()
     }
 
-    /// The pipe of a server that was started with a pipe. It can be taken once.
+    /// Returns the pipe from the server's standard output. It is `None` if the server was started without a pipe, or if
+    /// the pipe was already taken.
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// Waits until `GET path` on this loopback port is answered with 200. If the server ends first, or is not ready
-    /// after `patience`, this is an error that contains the end of the server's log.
+    /// Waits until `GET path` on this loopback port is answered with 200. If the server ends before that, or is not
+    /// ready after `patience`, this is an error that contains the end of the server's log.
     pub(crate) fn ready(&mut self, port: u16, path: &str, patience: Duration) -> Outcome<()> {
         let end = Instant::now() + patience;
         loop {
@@ -174,8 +179,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The first process is waited for only after the whole group is gone. Until then its id, which is also the id
-        // of the group, cannot be given to another process.
+        // The first process is waited for only after the whole group is gone. Until this wait, the kernel gives the id
+        // of the first process, which is also the id of the group, to no other process.
         for signal in ["TERM", "KILL"] {
             self.signal(signal);
             let end = Instant::now() + GRACE;
@@ -190,7 +195,7 @@ impl Drop for Server {
     }
 }
 
-/// The ids of the live processes of a process group.
+/// Returns the ids of the live processes of a process group. Zombie processes are left out.
 pub(crate) fn members(group: u32) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let ids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
@@ -201,7 +206,8 @@ pub(crate) fn members(group: u32) -> Vec<u32> {
     .collect()
 }
 
-/// The process group in a line of `/proc/PID/stat`; `None` for a zombie process.
+/// Returns the process group from the text of `/proc/PID/stat`; `None` if the process is a zombie or the text cannot be
+/// read as such a line.
 fn live_in_group(stat: &str) -> Option<u32> {
     // The second field is the name in parentheses. The name itself may contain spaces and parentheses.
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
@@ -210,7 +216,8 @@ fn live_in_group(stat: &str) -> Option<u32> {
     (state != "Z" && state != "X").then_some(group)
 }
 
-/// The status of the answer to `GET path` on a loopback port; `None` if there is no answer within a second.
+/// Returns the status of the answer to `GET path` on a loopback port. The connect and each read may take one second; if
+/// one takes longer or fails, this is `None`.
 pub(crate) fn get_status(port: u16, path: &str) -> Option<u16> {
     let limit = Duration::from_secs(1);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

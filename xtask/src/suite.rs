@@ -1,6 +1,6 @@
-//! `cargo xtask test`: a list of steps that must all pass before a change is accepted.
+//! `cargo xtask test`: runs a list of steps. A change is accepted only if all steps pass.
 //!
-//! After a failed step the later steps still run. A list at the end says how each step ended and how long it took.
+//! If a step fails, the later steps still run. At the end, a list says how each step ended and how long it took.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,21 +9,21 @@ use crate::needs::{self, DENY, MACHETE, STORIES, TESTS};
 use crate::process::{Outcome, cargo, metadata, output, root, run};
 use crate::{house, stories};
 
-/// The options of the suite.
+/// The options of `cargo xtask test`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Run only this crate, given as `policy` or `seawall-policy`; steps for the whole tree are left out.
+    /// Run the steps only for this crate, given as `policy` or `seawall-policy`; steps for the whole tree are left out.
     #[arg(long, value_name = "CRATE")]
     only: Option<String>,
-    /// Install what is missing (as root this is the default).
+    /// Install missing tools; for root this is the default.
     #[arg(long)]
     yes: bool,
-    /// Print what would run and what it needs, and stop.
+    /// Print the steps that would run and the tools that they need, and stop.
     #[arg(long)]
     list: bool,
 }
 
-/// The crates that the steps look at.
+/// The crates that the steps check: all crates of the workspace, or one.
 #[derive(Clone, Debug)]
 enum Scope {
     Workspace,
@@ -59,7 +59,7 @@ fn packages() -> Outcome<Vec<String>> {
 /// One step, which passes or fails.
 struct Step {
     name: &'static str,
-    /// Whether it is run with `--only`.
+    /// Whether the step also runs for a single crate (`--only`). If not, it runs only for the whole workspace.
     per_crate: bool,
     run: fn(&Scope) -> Outcome<()>,
 }
@@ -77,7 +77,8 @@ const STEPS: [Step; 10] = [
     Step { name: STORIES, per_crate: false, run: |_| stories::run_all() },
 ];
 
-/// Runs the steps. It is an error if any of them fails.
+/// Runs the steps, or with `--list` only prints them. If any step fails, the later steps still run, and this is an
+/// error.
 pub(crate) fn test(options: &Options) -> Outcome<()> {
     let scope = Scope::of(options.only.as_deref())?;
     let whole = matches!(scope, Scope::Workspace);
@@ -109,7 +110,7 @@ pub(crate) fn test(options: &Options) -> Outcome<()> {
     close(&done)
 }
 
-/// Prints how each step ended, and a last line.
+/// Prints how each step ended, and the numbers of passed and failed steps. Returns an error if any step failed.
 fn close(done: &[(&str, Duration, Outcome<()>)]) -> Outcome<()> {
     println!();
     for (name, time, ended) in done {
@@ -161,7 +162,8 @@ fn tests(scope: &Scope) -> Outcome<()> {
     run(&mut nextest)
 }
 
-/// Compares every scenario with its known figures, with several first seeds.
+/// Compares every scenario of the simulator with its known figures, once for each of `seeds` first seeds: 1, 1001, 2001
+/// and so on. The first comparison that fails is an error and ends the run.
 pub(crate) fn known_figures(seeds: u64) -> Outcome<()> {
     for round in 0..seeds {
         let seed = 1 + round * 1000;
@@ -198,8 +200,8 @@ fn docs(scope: &Scope) -> Outcome<()> {
         .args(scope.args()))
 }
 
-/// Tests the client's shared state with every order of its threads. This is a package with a target folder of its own,
-/// since the loom flag would otherwise rebuild everything.
+/// Tests the client's shared state with every order in which its threads can run. The tests are in a package with a
+/// target folder of its own, because the loom flag would otherwise cause everything to be built again.
 fn loom(_: &Scope) -> Outcome<()> {
     let manifest = root().join("crates/client/loom/Cargo.toml");
     let mut command = cargo();

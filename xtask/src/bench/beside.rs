@@ -1,10 +1,10 @@
 //! `cargo xtask bench beside-stalled`: measures good calls while other callers keep exchanges open without finishing
 //! them.
 //!
-//! There are three runs of the same load, one after the other: alone (A), beside thousands of stalled callers (B), and
-//! alone again (A). Stalled callers read their answers slowly, or have stopped sending their bodies. The speed of the
-//! machine changes from hour to hour, so figures of B are compared with those of the two A runs. The stalled callers
-//! call another dependency. So the good calls share only the gateway with them, and no limit.
+//! There are three runs with the same load, one after the other: alone (A), beside thousands of stalled callers (B),
+//! and alone again (A). Stalled callers read their answers slowly, or have stopped sending their bodies. The speed of
+//! the machine changes from hour to hour, so figures of B are compared with those of the two A runs. The stalled
+//! callers call a dependency of their own. So the good calls share the gateway with them, but no limit of a dependency.
 //!
 //! The memory is measured before the stalled callers start, while they are there, and two seconds after they have left.
 
@@ -26,39 +26,43 @@ use super::still::Still;
 use super::upstream::LONG_BYTES;
 use crate::process::{Outcome, Server, free_port, target};
 
-/// The options of a run.
+/// The options of `cargo xtask bench beside-stalled`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The number of slow readers, and also of stalled uploads.
+    /// The number of slow readers; the number of stalled uploads is the same.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..=4000))]
     callers: u16,
-    /// Good calls a second.
+    /// The number of good calls per second.
     #[arg(long, default_value_t = 300)]
     rate: u32,
-    /// Seconds of each run.
+    /// The number of seconds that are counted in each of the three runs.
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
-    /// Let the dependency not read the uploads, instead of their callers not sending them. The gateway does not notice
-    /// when such a caller leaves.
+    /// Let the callers send their uploads, which the dependency does not read. Without this option, the callers stop
+    /// sending. With it, the gateway does not notice when such a caller leaves.
     #[arg(long)]
     unread_uploads: bool,
-    /// The gateway's program. Without this option it is built for this run.
+    /// The gateway's program. Without this option the gateway is built for this run.
     #[arg(long)]
     program: Option<PathBuf>,
 }
 
-/// B's p99 may be above the mean of the two A runs' p99 by this time, or be twice that mean, whichever is more.
+/// B's p99 may be higher than the mean of the two A runs' p99 by this time. It may also be up to twice that mean, if
+/// this is more.
 const ABOVE: Duration = Duration::from_millis(5);
-/// After the stalled callers have left, the memory may be this many MiB above its value before they came.
+/// The maximum growth of the memory, in MiB: its value after the stalled callers have left, minus its value before they
+/// came.
 const LEFT_MIB: f64 = 25.0;
-/// How long after the stalled callers have left the memory is measured.
+/// The time between the moment when the stalled callers leave and the last measurement of the memory.
 const AFTER: Duration = Duration::from_secs(2);
-/// The number of callers that start at the same time.
+/// The number of stalled callers that may start at the same time. After each start, the benchmark waits until at most
+/// this many callers have not begun their exchange.
 const CROWD: usize = 100;
-/// How many bytes a slow reader reads in each second.
+/// The number of bytes that a slow reader reads in each second.
 const SLOW_BYTES: usize = 1024;
 
-/// Measures, prints the figures, and fails if a bound does not hold.
+/// Measures, and prints the figures. It is an error if a good call failed, or if B's p99 or the memory is above its
+/// bound.
 pub(crate) fn beside_stalled(options: &Options) -> Outcome<()> {
     build("xtask")?;
     let program = match &options.program {
@@ -95,7 +99,8 @@ pub(crate) fn beside_stalled(options: &Options) -> Outcome<()> {
     measured.judge()
 }
 
-/// The gateway in front of two dependencies with one upstream: one for good calls, and one for stalled callers.
+/// The gateway in front of one upstream, with two dependencies: `good` for good calls, and `still` for stalled callers.
+/// The fields with these names are the ports of the dependencies.
 struct Gateway {
     server: Server,
     good: u16,
@@ -137,7 +142,7 @@ concurrency = {{ max = 10000, adaptive = false }}
     }
 }
 
-/// What was seen.
+/// The figures of the three runs, and the memory before, during and after the stalled callers.
 struct Runs {
     first: Seen,
     beside: Seen,
@@ -176,7 +181,7 @@ impl Runs {
         Ok(Runs { first, beside, last, before, during, after })
     }
 
-    /// The highest p99 that B may have, in nanoseconds.
+    /// Returns the highest p99 that B may have, in nanoseconds.
     fn bound_ns(&self) -> u64 {
         let alone = u64::midpoint(self.first.p99_ns, self.last.p99_ns);
         let above = alone.saturating_add(u64::try_from(ABOVE.as_nanos()).unwrap_or(u64::MAX));
@@ -224,7 +229,7 @@ impl Runs {
     }
 }
 
-/// Starts `each` callers of both kinds, and waits until each of them has begun its exchange.
+/// Starts `each` slow readers and `each` stalled uploads, and waits until every one of them has begun its exchange.
 async fn begin(still: &mut Still, port: u16, unread: bool, each: usize) -> Outcome<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     for number in 0..2 * each {
@@ -240,7 +245,7 @@ async fn begin(still: &mut Still, port: u16, unread: bool, each: usize) -> Outco
     still.until_waiting(0).await
 }
 
-/// Asks for a long answer, and reads a little of it each second.
+/// Requests a long answer, and reads [`SLOW_BYTES`] of it each second.
 async fn read_slowly(address: SocketAddr, begun: &AtomicUsize) -> Outcome<()> {
     let broke = |e: std::io::Error| format!("a slow reader's connection broke: {e}");
     let mut stream = connect(address).await.map_err(broke)?;
@@ -258,7 +263,8 @@ async fn read_slowly(address: SocketAddr, begun: &AtomicUsize) -> Outcome<()> {
     }
 }
 
-/// Sends the beginning of a body, or as much of it as is accepted. Then it waits for an answer that does not come.
+/// Sends the head and the beginning of a body, or with `unread` as much of the body as the gateway accepts. After that,
+/// waits for an answer that does not come. If an answer comes, this is an error.
 async fn stop_sending(address: SocketAddr, unread: bool, begun: &AtomicUsize) -> Outcome<()> {
     let broke = |e: std::io::Error| format!("an upload's connection broke: {e}");
     let mut stream = connect(address).await.map_err(broke)?;

@@ -1,21 +1,21 @@
 //! `cargo xtask bench call`: measures what a call costs in one process, compared with other libraries.
 //!
-//! The measuring program is a package of its own outside of the workspace, so the other libraries are compiled only for
-//! it.
+//! The measuring program is a separate package outside of the workspace. So the other libraries are compiled only when
+//! this benchmark runs.
 
 use crate::process::{Outcome, cargo, root, run};
 
-/// The options of a run.
+/// The options of `cargo xtask bench call`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Run five short rounds.
+    /// Run only five rounds, and make them short.
     #[arg(long)]
     quick: bool,
-    /// Run only cases whose name contains this.
+    /// Run only the cases whose name contains this text.
     only: Option<String>,
 }
 
-/// Builds the measuring program, and runs it.
+/// Builds the measuring program and runs it. The program prints the figures.
 pub(crate) fn call(options: &Options) -> Outcome<()> {
     let mut command = cargo();
     let manifest = root().join("xtask/bench-call/Cargo.toml");

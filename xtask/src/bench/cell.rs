@@ -1,4 +1,4 @@
-//! Measures one run, and holds the result of one proxy in one scenario.
+//! Measures one proxy in one scenario, and holds the result.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,8 @@ use super::measure::{self, Memory};
 use super::proxies::{self, Arm, Programs};
 use crate::process::{self, Outcome, Server, cargo, run};
 
-/// One load on one number of workers.
+/// One kind of load, and the number of the proxy's workers. With `rate`, that number of requests per second is sent in
+/// an open loop; with `None` the loop is closed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scenario {
     pub(super) name: &'static str,
@@ -37,12 +38,12 @@ pub(super) struct Cell {
     pub(super) scenario: usize,
     pub(super) arm: Arm,
     pub(super) seen: Seen,
-    /// The CPU time of all the proxy's processes while requests were counted; 0 without a proxy.
+    /// The CPU time that all the proxy's processes used while requests were counted, in nanoseconds; 0 without a proxy.
     pub(super) cpu_ns: u64,
-    /// The memory before the first request of the load. Only the request that checks whether the proxy is ready came
-    /// before.
+    /// The memory before the load starts. Until then, the proxy has only answered requests that check whether it is
+    /// ready.
     pub(super) idle: Memory,
-    /// The largest memory seen under load.
+    /// The largest memory that was seen before or during the load.
     pub(super) peak: Memory,
 }
 
@@ -52,7 +53,7 @@ impl Cell {
     }
 }
 
-/// What is the same for the whole run.
+/// The settings that do not change during a run.
 pub(super) struct Bench {
     pub(super) programs: Programs,
     pub(super) arms: Vec<Arm>,
@@ -87,7 +88,7 @@ impl Bench {
                 &self.folder,
             )?),
         };
-        // After its first answer a proxy may still do start-up work, so its memory is measured a moment later.
+        // After its first answer a proxy may still do start-up work, so its memory is measured 300 ms later.
         std::thread::sleep(Duration::from_millis(300));
         let group = proxy.as_ref().map(|p| p.server.group());
         let idle = group.map(Memory::of).unwrap_or_default();
@@ -96,8 +97,8 @@ impl Bench {
         Ok(Cell { round, scenario: index, arm, seen, cpu_ns, idle, peak: peak.max(idle) })
     }
 
-    /// Runs the load generator once, and reads the CPU time of the process group when the counting begins and when it
-    /// ends.
+    /// Runs the load generator once. Returns what the generator measured, and the CPU time and largest memory of the
+    /// process group while requests were counted. Without a group, both are 0.
     pub(super) fn load(
         &self,
         scenario: &Scenario,
@@ -140,7 +141,8 @@ impl Bench {
     }
 }
 
-/// Measures the memory of a process group four times a second until `done` is set, and returns the largest value.
+/// Measures the memory of a process group four times a second until `done` is set, and returns the largest value of
+/// each figure. Without a group, all figures are 0.
 fn watch(group: Option<u32>, done: &AtomicBool) -> Memory {
     let Some(group) = group else { return Memory::default() };
     let mut peak = Memory::default();
@@ -160,7 +162,7 @@ pub(super) fn build(package: &str) -> Outcome<()> {
     run(cargo().args(["build", "--locked", "--release", "--package", package]))
 }
 
-/// The folder for a run's files. Inside the repository, it is relative to the root.
+/// Returns the path as it is shown in a report: relative to the repository's root if it is inside the repository.
 pub(super) fn shown(path: &Path) -> String {
     path.strip_prefix(process::root()).unwrap_or(path).display().to_string()
 }

@@ -1,8 +1,8 @@
 //! `cargo xtask bench gateway`: measures what a request costs, compared with other proxies in the same run.
 //!
-//! Absolute figures depend on the machine and on the hour, so figures of different days cannot be compared. Here every
-//! round runs all proxies one after the other in each scenario, in an order that rotates from round to round. Ratios
-//! are taken between figures of the same round, and the median over the rounds is shown.
+//! Every round runs all proxies one after the other in each scenario, in an order that rotates from round to round.
+//! Ratios are taken between figures of the same round, and the median over the rounds is shown. The obvious way would
+//! be to compare absolute figures of different days, but they depend on the machine and on the hour.
 //!
 //! With one worker, the proxy runs alone on core 0, and the load generator and the upstream share core 1. With two
 //! workers, all of them share both cores.
@@ -16,35 +16,35 @@ use super::report;
 use crate::needs;
 use crate::process::{Outcome, free_port, target};
 
-/// The options of a run.
+/// The options of `cargo xtask bench gateway`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Run one round of two seconds a cell.
+    /// Run only one round, with two seconds for each proxy in each scenario.
     #[arg(long)]
     quick: bool,
-    /// The proxies to compare with, in this order; ratios are to HAProxy.
+    /// The proxies with which the gateway is compared, in this order; ratios are to HAProxy.
     #[arg(long, value_delimiter = ',', default_value = "haproxy,nginx,envoy")]
     peers: Vec<String>,
-    /// Seconds that are counted, for each proxy in each scenario and round [default: 5].
+    /// The number of seconds in which requests are counted, for each proxy in each scenario and round [default: 5].
     #[arg(long)]
     seconds: Option<f64>,
-    /// Rounds [default: 3].
+    /// The number of rounds [default: 3].
     #[arg(long)]
     rounds: Option<usize>,
-    /// Run only scenarios whose name contains this. If it is given more than once, a scenario needs to contain only one
-    /// of them.
+    /// Run only the scenarios whose name contains this text. If the option is given more than once, a scenario needs to
+    /// contain only one of the texts.
     #[arg(long)]
     scenario: Vec<String>,
-    /// Also write every figure of every round to this file.
+    /// Write every figure of every round to this file, in addition to the tables.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Measure only the peers.
+    /// Measure without the gateway of this tree, and do not build it.
     #[arg(long)]
     without_seawall: bool,
-    /// The program of an earlier gateway, which is measured in the same rounds.
+    /// The program of an earlier gateway. It is measured in the same rounds as the gateway of this tree.
     #[arg(long, value_name = "PROGRAM")]
     before: Option<PathBuf>,
-    /// Install what is missing.
+    /// Install missing tools; for root this is the default.
     #[arg(long)]
     yes: bool,
 }
@@ -71,7 +71,8 @@ const SCENARIOS: [Scenario; 7] = [
     Scenario { name: "3000/s open loop, 100 B", connections: 64, path: "/100", workers: 1, rate: Some(3000) },
 ];
 
-/// Builds, measures, prints the tables.
+/// Builds the programs, measures all proxies, and prints the tables. With `--json` it also writes the figures to a
+/// file.
 pub(crate) fn gateway(options: &Options) -> Outcome<()> {
     let peers = options.peers.iter().map(|name| Arm::peer(name)).collect::<Outcome<Vec<_>>>()?;
     let wanted: Vec<&str> = peers.iter().map(|arm| arm.name()).collect();
@@ -93,7 +94,7 @@ impl Bench {
     fn prepare(options: &Options, peers: Vec<Arm>) -> Outcome<Bench> {
         let mut arms = vec![Arm::Direct];
         let mut seawall = None;
-        // The load generator must not be what limits the rate, so it is always a release build.
+        // The load generator must not be so slow that it limits the measured rate, so it is always a release build.
         build("xtask")?;
         if !options.without_seawall {
             build("seawall-gateway")?;

@@ -1,13 +1,14 @@
 //! The load generator: it sends GET requests over kept connections, in a closed or an open loop.
 //!
 //! In a closed loop each connection sends its next request when the last one was answered. In an open loop requests are
-//! due at fixed times, whatever the proxy does. The obvious way is to measure latency from the moment at which a
-//! request is sent. This hides every stall: while all connections wait, further requests are sent late, and this delay
-//! is not counted ("coordinated omission"). Here latency is measured from the moment at which the request was due. A
+//! due at fixed times, whatever the proxy does, and latency is measured from the moment at which a request was due. A
 //! separate thread wakes up for each due time, because the runtime's timer is only exact to a millisecond.
 //!
-//! It runs as a separate process. It prints `begin` when the warm-up is over, and one line of JSON at the end, so that
-//! the parent can read the proxy's CPU time at the same two moments.
+//! The obvious way would be to measure latency from the moment at which a request is sent. This hides every stall:
+//! while all connections wait, further requests are sent late, and this delay is not counted ("coordinated omission").
+//!
+//! The generator runs as a separate process. It prints `begin` when the warm-up is over, and one line of JSON at the
+//! end, so that the parent process can read the proxy's CPU time at the same two moments.
 
 use std::cell::RefCell;
 use std::io::{Error, ErrorKind, Result as IoResult, Write};
@@ -25,54 +26,56 @@ use tokio::task::LocalSet;
 use super::upstream::head_end;
 use crate::process::Outcome;
 
-/// The longest head of an answer that is accepted, and the size of the pieces in which bodies are read.
+/// The maximum length of an answer's head, and the maximum number of bytes of a body that are read at a time.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// A request that is not answered when the run ends counts as an error if it has waited for longer than this.
+/// When the run ends, some requests are not answered yet. Each of them that has waited for longer than this counts as
+/// an error.
 const STUCK: Duration = Duration::from_secs(1);
 
-/// What to send, and for how long.
+/// The load: where requests are sent, how many, and for how long.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Load {
-    /// Loopback port to send to.
+    /// The loopback port to which requests are sent.
     #[arg(long)]
     pub(crate) port: u16,
-    /// Path to ask for.
+    /// The path that is requested.
     #[arg(long)]
     pub(crate) path: String,
-    /// Connections kept open.
+    /// The number of connections, which are kept open.
     #[arg(long)]
     pub(crate) connections: usize,
-    /// Seconds before counting starts.
+    /// The number of seconds before counting starts.
     #[arg(long)]
     pub(crate) warm_up: f64,
-    /// Seconds that count.
+    /// The number of seconds in which requests are counted.
     #[arg(long)]
     pub(crate) seconds: f64,
-    /// The number of requests a second in an open loop. Without it the loop is closed.
+    /// The number of requests per second in an open loop. Without this option the loop is closed.
     #[arg(long)]
     pub(crate) rate: Option<u32>,
 }
 
-/// What was measured while requests were counted.
+/// The figures of the time in which requests were counted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Seen {
     /// The number of requests that were answered with 200 and a complete body.
     pub(crate) requests: u64,
-    /// Requests that ended otherwise, or hung.
+    /// The number of requests that failed, were still not answered after more than a second when the run ended, or were
+    /// due but never sent.
     pub(crate) errors: u64,
-    /// Length of the window.
+    /// The length of the time in which requests were counted, in seconds.
     pub(crate) seconds: f64,
     /// The median time to the complete answer, in nanoseconds.
     pub(crate) p50_ns: u64,
-    /// 99th percentile of the same.
+    /// The 99th percentile of the time to the complete answer, in nanoseconds.
     pub(crate) p99_ns: u64,
-    /// The text of the first error, for a person who looks for the cause.
+    /// The text of the first error, for a person who looks for the cause; `None` if there was no error.
     pub(crate) first_error: Option<String>,
 }
 
 impl Seen {
-    /// The line that the generator prints.
+    /// Returns the JSON that the generator prints as its last line.
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "requests": self.requests,
@@ -84,7 +87,7 @@ impl Seen {
         })
     }
 
-    /// Reads the line that the generator prints.
+    /// Reads the last line that the generator prints. If the line is not as expected, this is an error.
     pub(crate) fn from_json(line: &str) -> Outcome<Seen> {
         let value: Value = serde_json::from_str(line).map_err(|e| format!("load said `{line}`: {e}"))?;
         let count = |name: &str| {
@@ -101,20 +104,20 @@ impl Seen {
     }
 }
 
-/// The counts that all connections write to.
+/// The results of all connections.
 #[derive(Default)]
 struct Book {
     latencies_ns: Vec<u64>,
     errors: u64,
     first_error: Option<String>,
-    /// For each connection: since when its current request runs, if there is one.
+    /// For each connection, the time from which its current request is measured; `None` if it has no request now.
     running: Vec<Option<Instant>>,
 }
 
 type Shared = Rc<RefCell<Book>>;
 type Due = Rc<Mutex<UnboundedReceiver<Instant>>>;
 
-/// Runs the load. It prints `begin` and, at the end, the line of JSON.
+/// Runs the load, and prints `begin` when counting starts and the line of JSON at the end.
 pub(crate) fn run(load: &Load) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -123,11 +126,11 @@ pub(crate) fn run(load: &Load) -> Outcome<()> {
     let due = load.rate.map(pace);
     let seen = LocalSet::new().block_on(&runtime, drive(load, due));
     println!("{}", seen.to_json());
-    // The pacing thread and the open requests are not stopped, since the process ends now.
+    // The pacing thread and the open requests are not stopped here, because the process ends now.
     Ok(())
 }
 
-/// Starts a thread that puts each due time into the queue when it is reached.
+/// Starts a thread that, for each request, waits until the request is due and puts this time into the returned queue.
 fn pace(rate: u32) -> Due {
     let (queue, due) = unbounded_channel();
     std::thread::spawn(move || {
@@ -157,7 +160,8 @@ async fn drive(load: &Load, due: Option<Due>) -> Seen {
     let start = Instant::now();
     tokio::time::sleep(Duration::from_secs_f64(load.seconds)).await;
     let now = Instant::now();
-    // If a connection holds the lock, it waits for a due time, so the queue is empty.
+    // The times that are still in the queue belong to requests that were not sent. If the queue is locked, a connection
+    // waits for the next due time, so the queue is empty.
     let overdue = due.and_then(|queue| queue.try_lock().ok().map(|queue| queue.len() as u64));
     sum_up(&mut book.borrow_mut(), start, now, overdue.unwrap_or(0))
 }
@@ -179,7 +183,7 @@ fn sum_up(book: &mut Book, start: Instant, now: Instant, overdue: u64) -> Seen {
     }
 }
 
-/// The nearest-rank percentile of sorted figures; 0 if there are none.
+/// Returns the nearest-rank percentile of sorted figures; 0 if there are no figures.
 fn percentile(sorted: &[u64], percent: usize) -> u64 {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
@@ -193,12 +197,12 @@ async fn keep_sending(load: Load, slot: usize, due: Option<Due>, book: Shared) {
             book.running[slot] = None;
             book.first_error.get_or_insert_with(|| e.to_string());
         }
-        // Without this wait, a refused connection would be tried again in a busy loop.
+        // Without this wait, a connect that is refused would be repeated in a busy loop.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Sends one request after the other on one connection, until an error.
+/// Opens one connection, and sends requests on it one after the other until an error occurs.
 async fn converse(load: &Load, slot: usize, due: Option<&Due>, book: &Shared) -> IoResult<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, load.port)).await?;
     stream.set_nodelay(true)?;
@@ -250,8 +254,8 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> IoResult<()> 
     Ok(())
 }
 
-/// The announced length of the body of a 200. Any other status is an error. A chunked body is an error too; none of the
-/// benchmark's upstreams sends one to the generator.
+/// Returns the announced length of the body of a 200. Any other status is an error. A chunked body is an error as well,
+/// since none of the benchmark's upstreams sends one to the generator.
 fn body_length(head: &[u8]) -> IoResult<usize> {
     if head.get(9..12) != Some(b"200") {
         return Err(Error::other(format!(

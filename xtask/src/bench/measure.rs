@@ -1,31 +1,33 @@
-//! The CPU time and memory that a proxy used, as the kernel counts them.
+//! Reads from the kernel the CPU time and memory that a proxy used.
 //!
-//! The obvious source, utime and stime in `/proc/PID/stat`, counts in ticks of 10 ms, and charges a whole tick to the
-//! thread that runs when the tick ends. `schedstat` counts nanoseconds on the CPU. The kernel handles loopback traffic
-//! in the sender's context, so this also contains the time of the network stack.
+//! The CPU time is read from `schedstat`, which counts nanoseconds on the CPU. The obvious source would be utime and
+//! stime in `/proc/PID/stat`. But these count in ticks of 10 ms, and charge a whole tick to the thread that runs when
+//! the tick ends. The kernel handles loopback traffic in the sender's context, so `schedstat` also contains the time of
+//! the network stack.
 
 use std::fs;
 
 use crate::process::members;
 
-/// The CPU time that the live threads of a process group have used so far, in nanoseconds.
+/// Returns the CPU time that the live threads of a process group have used so far, in nanoseconds.
 pub(crate) fn cpu_ns(group: u32) -> u64 {
     members(group).into_iter().map(process_cpu_ns).sum()
 }
 
-/// The CPU time of a process, of its live children, and of the children that have ended, in nanoseconds. It cannot be
-/// counted by process group, since each session of a database server leads a group of its own.
+/// Returns the CPU time of a process, of its live children, and of its children that have ended, in nanoseconds. A
+/// database server cannot be measured by its process group, since each of its sessions leads a group of its own.
 pub(crate) fn family_cpu_ns(parent: u32) -> u64 {
     let of_parent = |pid: &u32| stat_field(*pid, 1) == Some(u64::from(parent));
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let live: u64 = pids.filter(of_parent).map(process_cpu_ns).sum();
-    // Only cutime and cstime contain the time of children that have ended. They are in ticks of 10 ms.
+    // The time of children that have ended is only in cutime and cstime, which are in ticks of 10 ms.
     let ended = [13, 14].into_iter().filter_map(|field| stat_field(parent, field)).sum::<u64>() * 10_000_000;
     process_cpu_ns(parent) + live + ended
 }
 
-/// A number in `/proc/PID/stat`. Fields are counted from 0, and the first one is that after the name.
+/// Returns a number from `/proc/PID/stat`; `None` if the process is gone. Field 0 is the first field after the process
+/// name.
 fn stat_field(pid: u32, field: usize) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat[stat.rfind(')')? + 1..].split_whitespace().nth(field)?.parse().ok()
@@ -44,19 +46,19 @@ fn first_number(text: &str) -> u64 {
     text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// Memory of a process group, in KiB.
+/// The memory of a process group, in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Memory {
-    /// The resident set. A page that several processes share counts once for each of them.
+    /// The resident set size (RSS). A page that several processes share counts once for each of them.
     pub(crate) rss_kib: u64,
-    /// The proportional set. A page that n processes share counts 1/n for each of them.
+    /// The proportional set size (PSS). A page that n processes share counts 1/n for each of them.
     pub(crate) pss_kib: u64,
     /// The part of the resident set that is not backed by a file: heap and stacks.
     pub(crate) anonymous_kib: u64,
 }
 
 impl Memory {
-    /// The memory of the group now.
+    /// Reads how much memory the processes of the group use now.
     pub(crate) fn of(group: u32) -> Memory {
         members(group).into_iter().fold(Memory::default(), |sum, pid| {
             let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -77,7 +79,7 @@ impl Memory {
         Memory { rss_kib: field("Rss:"), pss_kib: field("Pss:"), anonymous_kib: field("Anonymous:") }
     }
 
-    /// The larger of the two in each figure.
+    /// Returns the larger value of `self` and `other` for each of the three figures.
     pub(crate) fn max(self, other: Memory) -> Memory {
         Memory {
             rss_kib: self.rss_kib.max(other.rss_kib),

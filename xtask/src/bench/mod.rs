@@ -1,4 +1,4 @@
-//! The measurements, one file for each.
+//! The benchmarks, with one file or folder for each, and the parts that they share.
 
 mod beside;
 mod call;

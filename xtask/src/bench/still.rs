@@ -1,5 +1,5 @@
-//! Callers that each keep one exchange open without finishing it. Each runs in a task of its own until the benchmark
-//! ends it.
+//! Callers that each keep one exchange open without finishing it. Each caller runs in a task of its own until the
+//! benchmark ends the task.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,14 +11,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::process::Outcome;
 
-/// How long the benchmark waits for the callers to begin. After this time it fails.
+/// The maximum time that the benchmark waits for the callers to begin. If some have not begun after this time, the
+/// benchmark fails.
 pub(super) const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 
-/// The tasks of such callers, and the number of callers that have begun to keep their exchange open.
+/// The tasks of callers that keep an exchange open, and the number of callers whose exchange has begun.
 pub(super) struct Still {
     begun: Arc<AtomicUsize>,
     tasks: JoinSet<Outcome<()>>,
-    /// The error text for a caller that ended.
+    /// The text of the error if a caller's task ends without an error of its own.
     ended: &'static str,
 }
 
@@ -27,7 +28,7 @@ impl Still {
         Still { begun: Arc::default(), tasks: JoinSet::new(), ended }
     }
 
-    /// The counter of callers that have begun. Each caller adds one when its exchange has begun.
+    /// Returns the counter of callers that have begun. Each caller adds one when its exchange has begun.
     pub(super) fn begun(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.begun)
     }
@@ -36,7 +37,8 @@ impl Still {
         self.tasks.spawn(caller);
     }
 
-    /// Waits until all callers have begun, except for at most this number.
+    /// Waits until at most `most` callers have not begun yet. It is an error if a caller's exchange has ended, or if
+    /// the wait is longer than [`BEGIN_WITHIN`].
     pub(super) async fn until_waiting(&mut self, most: usize) -> Outcome<()> {
         let end = Instant::now() + BEGIN_WITHIN;
         while self.begun.load(Ordering::Relaxed) + most < self.tasks.len() {
@@ -50,7 +52,7 @@ impl Still {
         Ok(())
     }
 
-    /// An error if any caller's exchange has ended.
+    /// Returns an error if the exchange of any caller has ended.
     fn all_hold(&mut self) -> Outcome<()> {
         match self.tasks.try_join_next() {
             None => Ok(()),
@@ -60,7 +62,8 @@ impl Still {
         }
     }
 
-    /// Closes all connections. If a connection has bytes that were not read, it ends with a reset.
+    /// Ends all callers, which closes their connections. If a connection has bytes that were not read, the kernel ends
+    /// it with a reset. If an exchange has already ended by itself, this is an error.
     pub(super) async fn leave(mut self) -> Outcome<()> {
         self.all_hold()?;
         self.tasks.shutdown().await;

@@ -1,6 +1,6 @@
 //! The server behind the proxies. It sends fixed answers over kept connections, and does as little work as possible.
 //!
-//! It runs as a separate process, so that neither its CPU nor its memory is counted as a proxy's.
+//! It runs as a separate process, so that its CPU time and memory are not counted as those of a proxy.
 
 use std::net::Ipv4Addr;
 
@@ -9,23 +9,25 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::process::Outcome;
 
-/// The longest request head that is read; a longer one ends the connection.
+/// The maximum length of a request's head, in bytes. If a head is longer, the connection is closed.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// The length of the bodies of the long answers. It is more than any socket buffer holds.
+/// The length of the bodies of the long answers, in bytes. It is more than any socket buffer holds.
 pub(crate) const LONG_BYTES: usize = 20 << 20;
 
-/// The size of the pieces in which these bodies are written. It is also the size of a chunk.
+/// The number of bytes of a long answer's body that are written at a time. In a chunked answer, this is also the size
+/// of a chunk.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// The two answers, whole.
+/// The two short answers, each with its head and its body.
 struct Answers {
     small: Vec<u8>,
     large: Vec<u8>,
 }
 
-/// Serves until the process is ended. `/10k` has 10 KiB, `/long` and `/chunked` have [`LONG_BYTES`], and every other
-/// path has 100 bytes. For a request to `/stall`, only the head is read and no answer is sent.
+/// Serves on this loopback port until the process is ended. The body has 10 KiB for `/10k`, [`LONG_BYTES`] for `/long`
+/// and `/chunked`, and 100 bytes for every other path. For a request to `/stall`, only the head is read and no answer
+/// is sent.
 pub(crate) fn serve(port: u16) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -39,7 +41,8 @@ pub(crate) fn serve(port: u16) -> Outcome<()> {
         loop {
             let (stream, _) = listener.accept().await.map_err(|e| format!("accept: {e}"))?;
             tokio::spawn(async move {
-                // If a connection breaks, the proxy has ended it, and opens a new one when it needs one.
+                // An error means that the proxy has closed the connection. The proxy opens a new connection when it
+                // needs one, so the error is ignored.
                 let _ = converse(stream, answers).await;
             });
         }
@@ -73,7 +76,7 @@ async fn converse(mut stream: TcpStream, answers: &Answers) -> std::io::Result<(
             } else if asks_for(head, "/chunked") {
                 write_long(&mut stream, true).await?;
             } else if asks_for(head, "/stall") {
-                // The connection stays open until the process ends.
+                // No answer is sent, and the connection stays open until the process ends.
                 std::future::pending::<()>().await;
             } else {
                 let large = asks_for(head, "/10k");
@@ -86,7 +89,7 @@ async fn converse(mut stream: TcpStream, answers: &Answers) -> std::io::Result<(
     }
 }
 
-/// Whether a request's head names this path.
+/// Returns whether the head of a request names this path.
 fn asks_for(head: &[u8], path: &str) -> bool {
     head.split(|byte| *byte == b' ').nth(1) == Some(path.as_bytes())
 }
@@ -112,7 +115,8 @@ async fn write_long(stream: &mut TcpStream, chunked: bool) -> std::io::Result<()
     if chunked { stream.write_all(b"0\r\n\r\n").await } else { Ok(()) }
 }
 
-/// The length of the first message head in `bytes`, with its empty line, if it is complete.
+/// Returns the length of the first message head in `bytes`, its empty line included; `None` if the head is not
+/// complete.
 pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
 }

@@ -1,4 +1,5 @@
-//! A rule: the files inside a crate form no circle, and no import goes through the crate's own root.
+//! Finds circles of use among the files of one crate, and imports that go through the crate's own root. Neither is
+//! allowed.
 //!
 //! File A uses file B when A's code names something that B defines; re-exports are followed to the definition. `mod b;`
 //! and `pub use b::X` do not count as use, because a `mod.rs` or `lib.rs` may list its modules. Files that use each
@@ -10,16 +11,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::source::Source;
 use super::tree::{Id, Module, Tree, roots};
 
-/// Crates whose circles are not removed yet.
+/// The folders of crates that are not checked, because their circles are not removed yet.
 const STILL_CIRCULAR: [&str; 0] = [];
 
-/// The most re-exports that are followed one after the other. A longer chain would be a circle of re-exports.
+/// The maximum number of re-exports that are followed from one name. A longer chain is treated as endless, and the name
+/// as not found.
 const MOST_STEPS: usize = 16;
 
-/// For each file, the files that it uses, and the names that it uses of them.
+/// For each file, the other files that it uses. For each of those, the names that it uses from there.
 type Uses = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-/// What a path names.
+/// The module or item that a path names.
 #[derive(Clone, Debug, PartialEq)]
 enum Target {
     Module(Id),
@@ -27,7 +29,7 @@ enum Target {
     Item(Id, String),
 }
 
-/// The circles of every crate in `files`, and the imports through a crate's root.
+/// Returns one text for each circle and for each import through a crate's root, of all crates in `files`.
 pub(super) fn findings(files: &[Source]) -> Vec<String> {
     let crates = roots(files).into_iter().filter(|(folder, _)| !STILL_CIRCULAR.contains(folder));
     crates.flat_map(|(_, root)| in_crate(root, files)).collect()
@@ -43,7 +45,7 @@ fn in_crate(root: &str, files: &[Source]) -> Vec<String> {
     found
 }
 
-/// Imports of `crate::X` where the root only re-exports `X`.
+/// Finds imports of `crate::X` where the root does not define `X` but only re-exports it.
 fn through_the_front_page(tree: &Tree) -> Vec<String> {
     let mut found = BTreeSet::new();
     for (id, module) in tree.modules.iter().enumerate() {
@@ -78,7 +80,8 @@ fn uses(tree: &Tree) -> Uses {
     uses
 }
 
-/// The module where a path begins, and the rest of the path; `None` for a path that begins with a name.
+/// Follows `crate`, `self` and `super` at the beginning of `path`. Returns the module where they lead, and the rest of
+/// the path; `None` if the path begins with another word.
 fn start<'a>(tree: &Tree, id: Id, path: &'a [String]) -> Option<(Id, &'a [String])> {
     let mut at = None;
     let mut rest = path;
@@ -95,8 +98,9 @@ fn start<'a>(tree: &Tree, id: Id, path: &'a [String]) -> Option<(Id, &'a [String
     at.map(|at: Id| (at, rest))
 }
 
-/// What `path` means, seen from a module. With `outer` a module is preferred to an item of the same name, because the
-/// path goes on after it.
+/// Returns the module or item that `path` names when it is written in module `id`; `None` if that is not found. `outer`
+/// says that `path` is only the beginning of a longer path. With `outer`, if a module and an item have the same name,
+/// the module is meant.
 fn resolve(tree: &Tree, id: Id, path: &[String], outer: bool, steps: usize) -> Option<Target> {
     let (mut at, mut rest) = start(tree, id, path).unwrap_or((id, path));
     if rest.is_empty() {
@@ -113,7 +117,8 @@ fn resolve(tree: &Tree, id: Id, path: &[String], outer: bool, steps: usize) -> O
     Some(Target::Module(at))
 }
 
-/// What `name` means in a module.
+/// Returns what `name` means in module `id`: an own module or item, an import, or something from a `use x::*`; `None`
+/// if nothing has this name. With `outer`, a module is preferred to an item of the same name.
 fn lookup(tree: &Tree, id: Id, name: &str, outer: bool, steps: usize) -> Option<Target> {
     if steps > MOST_STEPS {
         return None;
@@ -133,15 +138,16 @@ fn lookup(tree: &Tree, id: Id, name: &str, outer: bool, steps: usize) -> Option<
     own.or_else(import).or_else(globbed)
 }
 
-/// What `name` means if an import brings it in. In `use name::X as name`, the first `name` is another crate and not the
-/// import itself.
+/// Returns what `name` means if the import of `path` brings it in. In `use name::X as name`, the first `name` is
+/// another crate and not the import itself; for such a path this is `None`.
 fn behind(tree: &Tree, id: Id, path: &[String], name: &str, outer: bool, steps: usize) -> Option<Target> {
     let other_crate =
         path.first().is_some_and(|first| first == name) && !tree.modules[id].children.contains_key(name);
     if other_crate { None } else { resolve(tree, id, path, outer, steps + 1) }
 }
 
-/// The parts of `uses` in which every file uses every other file, directly or through others.
+/// Splits the files that use each other into circles. In each circle, every file uses every other file, directly or
+/// through others.
 fn circles(uses: &Uses) -> Vec<Uses> {
     let reach: BTreeMap<&str, BTreeSet<&str>> =
         uses.keys().map(|file| (file.as_str(), reached(uses, file))).collect();
@@ -168,7 +174,7 @@ fn circles(uses: &Uses) -> Vec<Uses> {
     found
 }
 
-/// All files that `file` uses, directly or through others.
+/// Returns all files that `file` uses, directly or through others. `file` itself is among them if it is in a circle.
 fn reached<'a>(uses: &'a Uses, file: &'a str) -> BTreeSet<&'a str> {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut open = vec![file];
@@ -179,7 +185,7 @@ fn reached<'a>(uses: &'a Uses, file: &'a str) -> BTreeSet<&'a str> {
     seen
 }
 
-/// The shortest circle as text, with the names that each file uses of the next.
+/// Returns the shortest way around the circle as text, with the names that each file uses from the next one.
 fn said(circle: &Uses) -> String {
     let way = shortest(circle);
     let steps = way.iter().zip(way.iter().cycle().skip(1)).map(|(from, to)| {
@@ -193,7 +199,7 @@ fn said(circle: &Uses) -> String {
     format!("a circle of {} files; the shortest way around:{steps}{rest}", circle.len())
 }
 
-/// The shortest way from a file back to itself.
+/// Returns the shortest list of files that leads from a file back to this file, with each file using the next one.
 fn shortest(circle: &Uses) -> Vec<&str> {
     let ways = circle.keys().filter_map(|start| {
         let mut open: VecDeque<Vec<&str>> = VecDeque::from([vec![start.as_str()]]);

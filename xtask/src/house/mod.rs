@@ -1,8 +1,8 @@
-//! Rules of this project that no compiler checks: which crate may use which, how files are named, how long they are,
-//! and that no path of a person's own machine is in the tree.
+//! Rules of this project that no compiler checks. For example: which crate may use which other crate, how files are
+//! named, how long they are, and that no path of a person's own machine is in the tree.
 //!
-//! Each rule is a plain function of its input, so that a test can give it a broken tree. [`findings`] applies all rules
-//! to this tree.
+//! Each rule is a function that depends only on its arguments, so that a test can call it with a broken tree.
+//! [`findings`] applies all rules to this tree.
 
 mod circles;
 mod documents;
@@ -17,16 +17,17 @@ use serde_json::Value;
 use self::source::{Source, files};
 use crate::process::{Outcome, metadata, root};
 
-/// The most lines of a Rust file, tests included. A file of more than about 400 lines probably contains a second idea.
+/// The maximum number of lines of a Rust file, tests included. A file of more than about 400 lines probably contains a
+/// second idea.
 const MOST_LINES: usize = 600;
 
-/// The most lines of the map of the code. People do not read a longer map to its end.
+/// The maximum number of lines of the map of the code (ARCHITECTURE.md). People do not read a longer map to its end.
 const MOST_LINES_OF_MAP: usize = 250;
 
 /// Names that say nothing about what a file or folder is for.
 const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "types", "helper", "helpers"];
 
-/// A crate uses only crates on lower floors. Two crates on one floor do not use each other.
+/// The floor of each crate. A crate uses only crates on lower floors. Two crates on one floor do not use each other.
 const FLOORS: [(&str, u8); 9] = [
     ("seawall-policy", 0),
     ("seawall-wire", 0),
@@ -39,21 +40,22 @@ const FLOORS: [(&str, u8); 9] = [
     ("seawall-gateway", 4),
 ];
 
-/// The crate that depends on no other crate. It decides, and gets everything that its decisions need as arguments.
+/// The crate that depends on no other crate, except in its tests. It makes decisions, and gets everything that it needs
+/// for them as arguments.
 const PURE: &str = "seawall-policy";
 
 /// The crate that may use any other crate, and that no other crate may use.
 const FREE: &str = "xtask";
 
-/// A package and the packages it depends on.
+/// A package, and the packages on which it depends.
 #[derive(Clone, Debug)]
 struct Package {
     name: String,
-    /// Name and kind: `normal`, `build` or `dev`.
+    /// The name and the kind of each dependency. The kind is `normal`, `build` or `dev`.
     dependencies: Vec<(String, String)>,
 }
 
-/// Everything in this tree that breaks a rule, one line for each finding.
+/// Applies all rules to this tree. Returns one line for each place that breaks a rule.
 pub(crate) fn findings() -> Outcome<Vec<String>> {
     let files = files()?;
     let mut found = floors(&packages(&metadata()?));
@@ -94,7 +96,7 @@ fn floors(packages: &[Package]) -> Vec<String> {
                 found.push(format!("{}: depends on {FREE}", package.name));
             } else if *dependency == package.name {
                 // A crate's own tests and examples can depend on the crate itself to enable features. cargo refuses
-                // every other dependency on itself.
+                // every other dependency of a crate on itself.
             } else if inside.contains(dependency.as_str()) && floor(dependency).is_none_or(|low| low >= own) {
                 found.push(format!(
                     "{}: depends on {dependency}, which is not on a lower floor",
@@ -143,12 +145,12 @@ fn lines_of(files: &[Source]) -> impl Iterator<Item = (&str, usize, &str)> {
     })
 }
 
-/// Folders that exist only on this machine: the folder of this tree, its parent folder, and the user's home.
+/// Returns folders that exist only on this machine: the folder of this tree, its parent folder, and the user's home.
 fn own_places() -> Vec<String> {
     let home = std::env::var("HOME").unwrap_or_default();
     let root = root();
     let around = root.parent().map(|p| p.display().to_string()).unwrap_or_default();
-    // Folders that exist on many machines are not private.
+    // Folders such as `/tmp` exist on many machines, so they are not private and are left out.
     let public = ["", "/", "/tmp", "/src", "/usr/src", "/opt", "/srv", "/var", "/var/tmp"];
     let places = [root.display().to_string(), around, home].into_iter();
     places.filter(|place| !public.contains(&place.as_str())).map(|place| format!("{place}/")).collect()
@@ -166,8 +168,8 @@ fn machine_paths(files: &[Source], own: &[String]) -> Vec<String> {
     found
 }
 
-/// Whether `line` contains an absolute path that begins with `place`. For example, `crates/src/x` does not contain
-/// `/src/`.
+/// Returns whether `line` contains an absolute path that begins with `place`. For example, `crates/src/x` contains no
+/// path that begins with `/src/`, because this `/src/` is in the middle of a path.
 fn has_path(line: &str, place: &str) -> bool {
     line.match_indices(place).any(|(at, _)| {
         let before = line[..at].chars().next_back();
@@ -177,7 +179,7 @@ fn has_path(line: &str, place: &str) -> bool {
     })
 }
 
-/// Pages in `docs/reasons` without a reason, and reasons without a page.
+/// Finds pages in `docs/reasons` that explain no known reason, and reasons that have no page there.
 #[cfg(test)]
 fn reason_pages(words: &[&str], pages: &[&str]) -> Vec<String> {
     let words: BTreeSet<&str> = words.iter().copied().collect();
@@ -215,8 +217,8 @@ mod tests {
     fn every_reason_has_its_page() {
         let reasons = seawall_policy::Reason::ALL.iter().map(|reason| reason.as_str());
         let stopped = seawall_policy::Stopped::ALL.iter().map(|stopped| stopped.as_str());
-        // `truncated` means an answer that breaks off after its head. It is not the reason of a call, but it is
-        // explained as well.
+        // `truncated` means that an answer breaks off after its head. It is not the reason of a call, but `seawall
+        // explain` has a page for it as well.
         let words: Vec<&str> = reasons.chain(stopped).chain(["truncated"]).collect();
         let files = files().unwrap();
         let pages: Vec<&str> = files

@@ -1,4 +1,4 @@
-//! The files of the repository, as the rules see them.
+//! Reads the files of the repository, so that the house rules can check them.
 
 use std::fs;
 use std::path::Path;
@@ -10,14 +10,15 @@ use crate::process::{Outcome, output, root};
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) path: String,
-    /// `None` for a file that is not text.
+    /// The content of the file; `None` if it is not valid UTF-8.
     pub(crate) text: Option<String>,
 }
 
-/// The files that git tracks or would add; ignored files are left out.
+/// Returns the files that git tracks or would add; ignored files are left out.
 pub(crate) fn files() -> Outcome<Vec<Source>> {
     let mut git = Command::new("git");
-    // The clone may belong to a different user from the one that runs the tests.
+    // git refuses a clone that belongs to a different user. The user who runs the tests may be a different one, so all
+    // folders are declared safe.
     git.current_dir(root()).args([
         "-c",
         "safe.directory=*",
@@ -27,12 +28,12 @@ pub(crate) fn files() -> Outcome<Vec<Source>> {
         "--exclude-standard",
     ]);
     let listed = output(&mut git)?;
-    // git also lists a file that is deleted without a commit, but such a file cannot be read.
+    // git also lists a file that was deleted without a commit, but such a file cannot be read.
     let root = root();
     Ok(read(&root, listed.lines().filter(|path| root.join(path).is_file())))
 }
 
-/// Files below a folder.
+/// Reads the files at these paths below `folder`. A file that cannot be read counts as empty.
 pub(crate) fn read<'a>(folder: &Path, paths: impl Iterator<Item = &'a str>) -> Vec<Source> {
     let sources = paths.map(|path| {
         let bytes = fs::read(folder.join(path)).unwrap_or_default();

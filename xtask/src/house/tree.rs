@@ -1,7 +1,7 @@
 //! Reads the modules of a crate from its source files: what each module defines, imports and names.
 //!
-//! Only code that is built for users counts. Everything under `#[cfg(test)]` is left out, and so are the files of such
-//! modules. Only the syntax of the code is read, so names that a macro generates are not seen.
+//! Only code that is built for users counts. Items under `#[cfg(test)]` are left out, and so are the files of modules
+//! under `#[cfg(test)]`. Only the syntax of the code is read, so names that a macro generates are not seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +12,7 @@ use syn::{Attribute, Expr, Item, Meta, UseTree, Visibility};
 
 use super::source::Source;
 
-/// The index of a module in [`Tree::modules`]. The crate's root has the index 0.
+/// The index of a module in [`Tree::modules`]. The root of the crate has the index 0.
 pub(crate) type Id = usize;
 
 /// The modules of one crate.
@@ -21,27 +21,27 @@ pub(crate) struct Tree {
     pub(crate) modules: Vec<Module>,
 }
 
-/// One module, in a file of its own or inline.
+/// One module, either in a file of its own or inline in another module's file.
 #[derive(Debug, Default)]
 pub(crate) struct Module {
-    /// `crate::store::lane`.
+    /// The path of the module, for example `crate::store::lane`.
     pub(crate) path: String,
-    /// The file that contains the module.
+    /// The path of the file that contains the module.
     pub(crate) file: String,
     pub(crate) parent: Option<Id>,
     pub(crate) children: BTreeMap<String, Id>,
-    /// The names defined here: functions, types, constants, macros.
+    /// The names that the module defines: functions, types, constants, macros.
     pub(crate) items: BTreeSet<String>,
-    /// The paths that `use` imports, by their local names.
+    /// For each name that `use` brings into the module, the path that `use` imports.
     pub(crate) imports: BTreeMap<String, Vec<String>>,
-    /// The paths before `::*`.
+    /// The paths before `::*` in the module's imports.
     pub(crate) globs: Vec<Vec<String>>,
-    /// Every path that the code names. The path of a `pub use` does not count.
+    /// Every path that the module's code names, except the paths of `pub use`.
     pub(crate) named: BTreeSet<Vec<String>>,
 }
 
 impl Tree {
-    /// Reads the crate whose root file is `root`. It fails if a file is not valid Rust.
+    /// Reads the crate whose root file is `root`. If one of its files is not valid Rust, this is an error.
     pub(crate) fn read(root: &str, files: &[Source]) -> Result<Tree, String> {
         let texts: BTreeMap<&str, &str> =
             files.iter().filter_map(|file| Some((file.path.as_str(), file.text.as_deref()?))).collect();
@@ -51,7 +51,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Reads `file` as the module `id`. The files of its child modules are in `folder`.
+    /// Reads `file` as the module `id`. The files of this module's child modules are in `folder`.
     fn take_file(
         &mut self,
         id: Id,
@@ -103,14 +103,15 @@ impl Tree {
     }
 }
 
-/// Each crate's folder and root file.
+/// Returns the folder and the root file (`lib.rs` or `main.rs`) of each crate.
 pub(crate) fn roots(files: &[Source]) -> Vec<(&str, &str)> {
     let paths = files.iter().map(|file| file.path.as_str());
     let root = |path: &'_ str| path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs");
     paths.filter(|path| root(path)).filter_map(|path| Some((path.rsplit_once("/src/")?.0, path))).collect()
 }
 
-/// The file of `mod name;`, and the folder for the files of that module's children. `None` if no such file is known.
+/// Returns the file of `mod name;`, and the folder for the files of that module's children. This is `None` if no such
+/// file is known, or if it is a file of tests (`_tests.rs`).
 fn place(
     declared_in: &str,
     folder: &Path,
@@ -131,7 +132,7 @@ fn place(
     (!file.ends_with("_tests.rs")).then_some((file, inner))
 }
 
-/// What `#[path = "…"]` says.
+/// Returns the path in `#[path = "…"]`; `None` if no attribute gives a path.
 fn told_path(attributes: &[Attribute]) -> Option<String> {
     attributes.iter().find_map(|attribute| match &attribute.meta {
         Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {
@@ -142,7 +143,7 @@ fn told_path(attributes: &[Attribute]) -> Option<String> {
     })
 }
 
-/// The path with `..` resolved.
+/// Returns the path without `.` and `..`. For example, `a/../b` becomes `b`.
 fn normal(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
@@ -157,7 +158,8 @@ fn normal(path: &Path) -> PathBuf {
     plain
 }
 
-/// Whether these attributes exclude the item from what is built for users, such as `cfg(test)` and `cfg(all(test, …))`.
+/// Returns whether these attributes exclude an item from what is built for users, as `test`, `cfg(test)` and
+/// `cfg(all(test, …))` do.
 pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         Meta::Path(path) => path.is_ident("test"),
@@ -169,7 +171,7 @@ pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// The attributes of an item.
+/// Returns the attributes of an item.
 pub(crate) fn attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
@@ -226,7 +228,8 @@ impl Names<'_> {
         }
     }
 
-    /// Collects the paths in the arguments of a macro. A word after a dot is skipped, since it is a field or a method.
+    /// Collects the paths in the arguments of a macro. A word after a dot is skipped, because it is a field or a
+    /// method.
     fn take_tokens(&mut self, tokens: &TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
@@ -282,7 +285,7 @@ impl<'ast> Visit<'ast> for Names<'_> {
                 let public = !matches!(item.vis, Visibility::Inherited);
                 return self.take_use(&item.tree, &[], public);
             }
-            // A module is read separately.
+            // An inline module is read separately, as a module of its own.
             _ => return,
         };
         self.module.items.extend(name.map(ToString::to_string));
@@ -338,7 +341,7 @@ impl<'ast> Visit<'ast> for Names<'_> {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        // `::name` is another crate.
+        // A path like `::name::X` begins with another crate, so it is not added.
         if path.leading_colon.is_none() {
             self.name(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
         }

@@ -1,20 +1,21 @@
-//! The answer that curl received, parsed from what curl printed.
+//! Runs curl, and reads the answer that curl received from what curl printed.
 
 use std::process::Command;
 
 use crate::process::{Outcome, said};
 
-/// Status, headers and body of an answer.
+/// The status, headers and body of an answer.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
     headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
-    /// The statuses of the interim answers before it.
+    /// The statuses of the interim answers (1xx) that came before this answer.
     pub(super) interim: Vec<u16>,
 }
 
-/// Runs curl with these arguments. It is an error if curl itself fails.
+/// Runs curl with these arguments, and returns the answer whatever its status is. If curl itself fails, this is an
+/// error.
 pub(super) fn curl(args: &[&str]) -> Outcome<Answer> {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--include", "--max-time", "20", "--noproxy", "*"]).args(args);
@@ -27,7 +28,8 @@ pub(super) fn curl(args: &[&str]) -> Outcome<Answer> {
 }
 
 impl Answer {
-    /// Reads the heads of interim answers, then the final head, then the body.
+    /// Reads the heads of the interim answers, then the head of the final answer, then its body. If the final head is
+    /// not complete, this is `None`.
     fn parse(mut bytes: &[u8]) -> Option<Answer> {
         let mut interim = Vec::new();
         loop {
@@ -45,17 +47,17 @@ impl Answer {
         }
     }
 
-    /// The first header of this name.
+    /// Returns the value of the first header with this name, which must be in lower case; `None` if there is none.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
-    /// All header fields in their order. Names are in lower case.
+    /// Returns all header fields in the order in which they came. Their names are in lower case.
     pub(super) fn headers(&self) -> impl Iterator<Item = &(String, String)> {
         self.headers.iter()
     }
 
-    /// Checks the status and these headers. If they differ, the error shows the whole answer.
+    /// Returns this answer if it has this status and these headers. Otherwise the error shows the whole answer.
     pub(super) fn expect(&self, status: u16, headers: &[(&str, &str)]) -> Outcome<&Answer> {
         let wrong = headers.iter().find(|(name, value)| self.header(name) != Some(value));
         match wrong {
@@ -65,7 +67,7 @@ impl Answer {
         }
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

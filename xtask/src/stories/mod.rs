@@ -1,8 +1,8 @@
-//! End-to-end stories: the gateway between clients and upstreams that others wrote.
+//! End-to-end stories: the gateway is tested between clients and upstreams that other projects wrote.
 //!
-//! If our own code is on both sides of a test, both sides share our mistakes about HTTP. Here curl and the official
-//! SDKs call through Seawall to nginx, gunicorn, aiohttp and Node's server, and [`servers`] makes a list of exchanges
-//! with each of nine servers. All servers run on loopback, on free ports, and end when the run ends.
+//! Here curl and the official SDKs call through Seawall to nginx, gunicorn, aiohttp and Node's server, and [`servers`]
+//! makes a list of exchanges with each of nine servers. If our own code were on both sides of a test, both sides would
+//! share our mistakes about HTTP. All servers run on loopback, on free ports, and end when the run ends.
 
 mod answer;
 mod servers;
@@ -20,22 +20,23 @@ use crate::process::{Outcome, cargo, run as run_command, target};
 /// The options of the stories.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
-    /// Run only stories whose name contains this.
+    /// Run only the stories whose name contains this text.
     name: Option<String>,
-    /// The program to test. Without this option a development build is made.
+    /// The gateway's program that is tested. Without this option a development build is made.
     #[arg(long)]
     program: Option<PathBuf>,
-    /// Install what is missing.
+    /// Install missing tools; for root this is the default.
     #[arg(long)]
     yes: bool,
 }
 
-/// Runs all stories with a new development build. It is an error if any of them fails.
+/// Makes a development build and runs all stories with it. If any story fails, this is an error.
 pub(crate) fn run_all() -> Outcome<()> {
     run(&Options::default())
 }
 
-/// Runs the stories that were asked for. It is an error if any of them fails, or if no story has that name.
+/// Runs the stories whose name contains the given text, or all if no text is given. It is an error if any of them
+/// fails, or if no story has such a name.
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     needs::provide(&needs::for_steps(&[needs::STORIES]), options.yes)?;
     let part = options.name.as_deref().unwrap_or_default();
@@ -60,7 +61,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} stories failed", passed + failed)) }
 }
 
-/// Runs these stories. Returns how many passed and how many failed.
+/// Starts the servers and runs these stories. Returns how many passed and how many failed.
 fn tell(chosen: &[&Story], program: &Path) -> Outcome<(usize, usize)> {
     if chosen.is_empty() {
         return Ok((0, 0));

@@ -1,4 +1,5 @@
-//! The stories themselves. No story depends on another one, so they can run in any order.
+//! All stories except the exchanges with the matrix of servers. No story depends on another one, so they can run in any
+//! order.
 
 use std::fs;
 
@@ -8,7 +9,7 @@ use super::answer::{Answer, curl};
 use super::world::{LARGE_BYTES, World, node_sdk, python_sdk};
 use crate::process::{Outcome, output};
 
-/// One story: its name says what must hold.
+/// One story. Its name says what must be true.
 pub(super) struct Story {
     pub(super) name: &'static str,
     pub(super) tell: fn(&World) -> Outcome<()>,
@@ -196,7 +197,7 @@ fn trailers(world: &World) -> Outcome<()> {
     let url = world.through("node", "/trailers");
     let answer = curl(&["--raw", "--http1.1", "--header", "te: trailers", &url])?;
     answer.expect(200, &[ONCE, ("trailer", "x-sum")])?;
-    // The raw end of the body: the last chunk, the trailers, and the empty line.
+    // A chunked body ends in these bytes: the last chunk, the trailers, and the empty line.
     expect(answer.text().ends_with("0\r\nx-sum: 42\r\n\r\n"), || format!("no trailer in {answer}"))
 }
 
@@ -234,7 +235,7 @@ fn sdk_node(world: &World) -> Outcome<()> {
     booked(world, &said)
 }
 
-/// Checks that the ids which the SDK printed exist at the provider itself.
+/// Checks that the customer and the refund whose ids the SDK printed exist at the provider itself.
 fn booked(world: &World, said: &str) -> Outcome<()> {
     let line = said.lines().find(|line| line.starts_with('{')).unwrap_or_default();
     let ids: Value = serde_json::from_str(line).map_err(|e| format!("{e} in:\n{said}"))?;

@@ -1,4 +1,4 @@
-//! Everything that runs for the stories: the upstreams, and the gateway in front of them.
+//! Starts everything that the stories need: the upstreams, and the gateway in front of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::needs::{node_folder, python};
 use crate::process::{Outcome, Server, free_port, on_path, output, root, target};
 
-/// How long a server may take to be ready.
+/// The maximum time that a server may take until it is ready.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The size of the file that nginx serves for the transfer stories.
 pub(super) const LARGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The running servers and their addresses. The gateway is the first field, so it is the first to end.
+/// The running servers and their addresses. The gateway is the first field, so that it ends before the upstreams.
 pub(super) struct World {
     _gateway: Server,
     _upstreams: Vec<Server>,
@@ -24,7 +24,7 @@ pub(super) struct World {
 
 struct Ports {
     gateway: u16,
-    /// The port on which only the stripe dependency is served.
+    /// The port of the gateway that leads only to the dependency `stripe`.
     stripe_listen: u16,
     nginx: u16,
     nginx_tls: u16,
@@ -34,7 +34,7 @@ struct Ports {
 }
 
 impl World {
-    /// Starts the upstreams and this gateway, and waits until all answer.
+    /// Starts the upstreams and the gateway whose program is given, and waits until all of them answer.
     pub(super) fn start(program: &Path) -> Outcome<World> {
         let folder = target().join("stories");
         fs::create_dir_all(folder.join("files")).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -56,7 +56,7 @@ impl World {
         ];
         upstreams[0].ready(ports.nginx, "/small", PATIENCE)?;
         upstreams[1].ready(ports.httpbin, "/status/200", PATIENCE)?;
-        // localstripe refuses requests without a key, except on this path.
+        // localstripe refuses every request without a key, except a request for this path.
         upstreams[2].ready(ports.stripe, "/js.stripe.com/v3/", PATIENCE)?;
         upstreams[3].ready(ports.node, "/", PATIENCE)?;
 
@@ -70,27 +70,27 @@ impl World {
         Ok(World { _gateway: gateway, _upstreams: upstreams, folder, ports })
     }
 
-    /// The address of a dependency's path through the gateway.
+    /// Returns the URL of a path at a dependency, through the gateway.
     pub(super) fn through(&self, dependency: &str, path: &str) -> String {
         format!("http://127.0.0.1:{}/{dependency}{path}", self.ports.gateway)
     }
 
-    /// The port on which the gateway serves only the stripe dependency.
+    /// Returns the port of the gateway that leads only to the dependency `stripe`.
     pub(super) fn stripe_listen(&self) -> u16 {
         self.ports.stripe_listen
     }
 
-    /// The address of a path at localstripe itself, without the gateway.
+    /// Returns the URL of a path at localstripe itself, without the gateway.
     pub(super) fn stripe_direct(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.ports.stripe)
     }
 
-    /// The address of a path at nginx itself, without the gateway.
+    /// Returns the URL of a path at nginx itself, without the gateway.
     pub(super) fn nginx_direct(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.ports.nginx)
     }
 
-    /// The end of what the gateway logged.
+    /// Returns the last 20 lines of the gateway's log.
     pub(super) fn gateway_log(&self) -> String {
         let text = fs::read_to_string(self.folder.join("gateway.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -98,7 +98,7 @@ impl World {
     }
 }
 
-/// A file of `xtask/stories`.
+/// Returns the path of a file in `xtask/stories`.
 pub(super) fn story_file(name: &str) -> PathBuf {
     root().join("xtask").join("stories").join(name)
 }
@@ -122,7 +122,7 @@ fn httpbin(folder: &Path, port: u16) -> Outcome<Server> {
     Server::start("httpbin", None, &python(), &args, &folder.join("httpbin.log"), false)
 }
 
-/// Creates a private CA, and a certificate signed by it for this machine's loopback address.
+/// Creates a private CA in `folder`, and a certificate for localhost and 127.0.0.1 that this CA has signed.
 fn certify(folder: &Path) -> Outcome<()> {
     let openssl = |words: &str| output(Command::new("openssl").args(words.split(' ')).current_dir(folder));
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
@@ -177,7 +177,8 @@ http {{
     Server::start("nginx", None, &found("nginx")?, &args, &folder.join("nginx.log"), false)
 }
 
-/// The gateway's settings. A story that uses up the budget or opens a breaker has a dependency of its own.
+/// Returns the gateway's configuration. A story that uses up the retry budget or opens a breaker has a dependency of
+/// its own, so that the other stories are not affected.
 fn settings(ports: &Ports, admin: u16, folder: &Path) -> String {
     let Ports { gateway, stripe_listen, nginx, nginx_tls, httpbin, stripe, node } = ports;
     let folder = folder.display();
@@ -223,14 +224,14 @@ url = "http://127.0.0.1:{node}"
     )
 }
 
-/// The command that runs the story of the Node SDK.
+/// Returns the command that runs the story of the Node SDK.
 pub(super) fn node_sdk(port: u16) -> Outcome<Command> {
     let mut command = Command::new(found("node")?);
     command.arg(story_file("sdk.mjs")).arg(node_folder()).arg(port.to_string());
     Ok(command)
 }
 
-/// The same for the Python SDK.
+/// Returns the command that runs the story of the Python SDK.
 pub(super) fn python_sdk(base: &str) -> Command {
     let mut command = Command::new(python());
     command.arg(story_file("sdk.py")).arg(base);

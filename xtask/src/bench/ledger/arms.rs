@@ -1,5 +1,5 @@
-//! The arms of this benchmark, which all perform actions: the ledger, other engines, and plain SQL. All are compared
-//! with plain SQL.
+//! The arms of the ledger's benchmark, which all perform actions: the ledger, other engines, and plain SQL. Each arm is
+//! compared with plain SQL.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,12 +14,13 @@ use crate::bench::measure;
 use crate::needs;
 use crate::process::{Outcome, Server, cargo, output, root, run, target};
 
-/// One way to do an action.
+/// One of the compared programs, with the database that it uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arm {
-    /// Plain SQL with pgbench: one transaction inserts the intent, another updates the outcome. It makes no call.
+    /// Plain SQL with pgbench: one transaction inserts the intent, another one updates the outcome. No HTTP call is
+    /// made.
     Pgbench,
-    /// The same transactions on SQLite, with `synchronous=FULL`, in one process.
+    /// Plain SQL on SQLite, with the same two transactions as pgbench and `synchronous=FULL`, in one process.
     Sqlite,
     /// The ledger on PostgreSQL.
     SeawallPostgres,
@@ -56,7 +57,7 @@ impl Arm {
         }
     }
 
-    /// The arm with plain SQL with which this arm is compared.
+    /// Returns the arm with plain SQL on the same kind of database. This arm is compared with it.
     pub(super) fn base(self) -> Arm {
         if self.on_sqlite() { Arm::Sqlite } else { Arm::Pgbench }
     }
@@ -83,7 +84,7 @@ impl Arm {
     }
 }
 
-/// What one arm did in one cell.
+/// The figures of one arm at one concurrency in one round.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) actions: f64,
@@ -91,9 +92,9 @@ pub(super) struct Seen {
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
     pub(super) errors: f64,
-    /// CPU-µs of the worker for each action.
+    /// The CPU time of the worker process for each action, in µs; 0 for pgbench, where it is not measured.
     pub(super) worker_us: f64,
-    /// The CPU time of the database server for each action, in µs; `None` if the database runs in the worker's process.
+    /// The CPU time of the database server for each action, in µs; 0 if the database runs in the worker's process.
     pub(super) database_us: f64,
 }
 
@@ -103,7 +104,8 @@ impl Seen {
     }
 }
 
-/// One cell's sizes.
+/// How one measurement is made: the number of actions in flight, the seconds before counting starts, and the seconds in
+/// which actions are counted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
     pub(super) concurrency: usize,
@@ -111,7 +113,7 @@ pub(super) struct Size {
     pub(super) seconds: f64,
 }
 
-/// Builds what the arms need, in release.
+/// Makes release builds of the programs that these arms need.
 pub(super) fn build(arms: &[Arm]) -> Outcome<()> {
     if arms.iter().any(|arm| arm.program().0.ends_with("load")) {
         eprintln!("building the ledger's load, release");
@@ -128,7 +130,7 @@ pub(super) fn build(arms: &[Arm]) -> Outcome<()> {
     Ok(())
 }
 
-/// Runs one arm once.
+/// Measures one arm once, with an empty database.
 pub(super) fn cell(arm: Arm, size: Size, cluster: &Cluster, upstream: u16) -> Outcome<Seen> {
     let database = format!("{}_{}", arm.name().replace('-', "_"), size.concurrency);
     let url = match arm.on_sqlite() {
@@ -162,8 +164,8 @@ pub(super) fn cell(arm: Arm, size: Size, cluster: &Cluster, upstream: u16) -> Ou
     until(|line| line == "begin")?;
     let begun = Instant::now();
     let before = (measure::cpu_ns(group), cluster.cpu_ns());
-    // The CPU time is read shortly before the end of the window, because after the end the process is gone and its CPU
-    // time cannot be read.
+    // The CPU time is read shortly before the measured time ends. After the end the process is gone, and its CPU time
+    // can no longer be read.
     std::thread::sleep(Duration::from_secs_f64(size.seconds * 0.95));
     let after = (measure::cpu_ns(group), cluster.cpu_ns());
     let share = begun.elapsed().as_secs_f64() / size.seconds;
@@ -195,7 +197,7 @@ const PGBENCH_TABLE: &str = "CREATE TABLE intents (id bigint PRIMARY KEY, key te
      state text NOT NULL, request bytea NOT NULL, answer bytea, created timestamptz NOT NULL DEFAULT now(), \
      ended timestamptz)";
 
-/// Two transactions. Each is a single statement.
+/// The script that pgbench repeats. It has two transactions, and each of them is a single statement.
 const PGBENCH_SCRIPT: &str = "\\set id random(1, 9000000000000000000)\n\
      INSERT INTO intents (id, key, state, request) VALUES (:id, 'order-' || :id, 'sent', \
      '{\"amount\":1200,\"currency\":\"EUR\",\"order\":\"0123456789\"}');\n\
@@ -239,7 +241,8 @@ fn pgbench(size: Size, cluster: &Cluster, database: &str) -> Outcome<Seen> {
     })
 }
 
-/// Reads and removes pgbench's log: client, number, microseconds and more on each line.
+/// Reads pgbench's log files and removes them. Returns the third number of each line, which is the latency of one run
+/// of the script in µs.
 fn latencies_us(prefix: &Path) -> Vec<u64> {
     let Some((folder, name)) = prefix.parent().zip(prefix.file_name()) else { return Vec::new() };
     let start = format!("{}.", name.to_string_lossy());

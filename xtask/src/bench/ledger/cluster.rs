@@ -1,5 +1,5 @@
-//! A private PostgreSQL for the run: a fresh cluster on a free port of loopback, with Debian's settings except for
-//! memory, and with `fsync` on. The server ends when [`Cluster`] is dropped.
+//! Runs a private PostgreSQL for the benchmark: a new cluster on a free port of loopback, with Debian's settings except
+//! for memory, and with `fsync` on. The server ends when [`Cluster`] is dropped.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::bench::measure;
 use crate::needs;
 use crate::process::{Outcome, Server, free_port, output, run};
 
-/// A running cluster.
+/// A running PostgreSQL cluster. When it is dropped, its server ends and its folder is removed.
 pub(super) struct Cluster {
     server: Server,
     port: u16,
@@ -18,13 +18,13 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Creates a cluster in `folder`, which is emptied first, and starts its server.
+    /// Creates a cluster in `folder`, starts its server, and waits until the server answers. `folder` is emptied first.
     pub(super) fn start(folder: &Path) -> Outcome<Cluster> {
         let _ = fs::remove_dir_all(folder);
         fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let root = needs::is_root();
         if root {
-            // The server refuses to be root.
+            // The server refuses to run as root, so it runs as `postgres`, who needs the folder.
             run(Command::new("chown").arg("postgres").arg(folder))?;
         }
         let data = folder.join("data");
@@ -43,7 +43,7 @@ impl Cluster {
             format!("unix_socket_directories={}", folder.display()),
             "shared_buffers=256MB".to_owned(),
             "max_connections=200".to_owned(),
-            // With a small `max_wal_size`, a checkpoint could happen in the middle of one cell and not of another,
+            // With a smaller value, a checkpoint could happen in the middle of one measurement and not of another,
             // which would distort the figures.
             "max_wal_size=4GB".to_owned(),
         ];
@@ -69,11 +69,13 @@ impl Cluster {
         }
     }
 
-    /// Creates an empty database, and returns its URL.
+    /// Creates an empty database with this name, and returns its URL. If the database exists already, it is dropped
+    /// first.
     pub(super) fn database(&self, name: &str) -> Outcome<String> {
         self.sql("postgres", &format!("DROP DATABASE IF EXISTS {name}"))?;
         self.sql("postgres", &format!("CREATE DATABASE {name}"))?;
-        // What the previous cell has not written to disk yet must not be charged to this cell.
+        // Data of the previous measurement that is not on disk yet is written now, so that its cost does not count for
+        // the next measurement.
         self.sql("postgres", "CHECKPOINT")?;
         Ok(self.url(name))
     }
@@ -82,7 +84,7 @@ impl Cluster {
         format!("postgres://seawall@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Runs a statement.
+    /// Runs a statement in this database, and returns what `psql` printed.
     pub(super) fn sql(&self, database: &str, text: &str) -> Outcome<String> {
         let psql = needs::postgres_program("psql").ok_or("no `psql`")?;
         let mut command = Command::new(psql);
@@ -90,12 +92,12 @@ impl Cluster {
         output(command.args(["-c", text]))
     }
 
-    /// The CPU time that the server and all its processes have used so far, in nanoseconds.
+    /// Returns the CPU time that the server and all its processes have used so far, in nanoseconds.
     pub(super) fn cpu_ns(&self) -> u64 {
         measure::family_cpu_ns(self.server.group())
     }
 
-    /// Its port.
+    /// Returns the loopback port of the server.
     pub(super) fn port(&self) -> u16 {
         self.port
     }
@@ -103,12 +105,14 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // The server's data is not needed any more. The server ends directly after this, when its field is dropped.
+        // The server's data is not needed any more. The server itself ends directly after this, when the field `server`
+        // is dropped.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// A command that runs `program`. For root it runs as the user `postgres`, since PostgreSQL refuses to run as root.
+/// Returns a command that runs `program`. If `root` is set, it runs as the user `postgres`, since PostgreSQL refuses to
+/// run as root.
 fn as_owner(root: bool, program: &Path) -> Command {
     if !root {
         return Command::new(program);

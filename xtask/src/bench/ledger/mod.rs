@@ -1,14 +1,14 @@
 //! `cargo xtask bench ledger`: measures what an action costs, compared with plain SQL and other durable engines in one
 //! interleaved run.
 //!
-//! One action is an intent, one HTTP call to a fast upstream on loopback, and an outcome. Plain SQL is pgbench with two
-//! transactions that write the same rows and make no call. An engine on the same database that commits each write by
-//! itself cannot be faster. On SQLite, plain SQL is the same two transactions, one after the other. So there are two
-//! ratios: to pgbench, and to the plain SQL of the same database.
+//! One action is an intent, one HTTP call to a fast upstream on loopback, and an outcome. On PostgreSQL, plain SQL is
+//! pgbench with two transactions that write the same rows and make no HTTP call. An engine on the same database that
+//! commits each write by itself cannot be faster. On SQLite, plain SQL is the same two transactions, one after the
+//! other. So there are two ratios: to pgbench, and to the plain SQL of the same database.
 //!
-//! Every round runs all arms one after the other at each concurrency, in an order that rotates. Ratios are taken
-//! between figures of the same round, and the median over the rounds is shown. No process is pinned to a core: worker,
-//! database and upstream share the cores.
+//! Every round runs all arms one after the other at each concurrency, in an order that rotates from round to round.
+//! Ratios are taken between figures of the same round, and the median over the rounds is shown. No process is pinned to
+//! a core: worker, database and upstream share the cores.
 
 mod arms;
 mod cluster;
@@ -23,26 +23,26 @@ use super::report::{aligned, median};
 use crate::needs;
 use crate::process::{Outcome, Server, free_port, target};
 
-/// The options of a run.
+/// The options of `cargo xtask bench ledger`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Run one round with three seconds for each cell, only at concurrency 32.
+    /// Run only one round, at concurrency 32, with three seconds for each arm.
     #[arg(long)]
     quick: bool,
-    /// The arms to run, in this order: pgbench, sqlite, seawall-postgres, seawall-sqlite, durare-postgres,
-    /// durare-sqlite, dbos.
+    /// The arms to run, in this order. Known arms are pgbench, sqlite, seawall-postgres, seawall-sqlite,
+    /// durare-postgres, durare-sqlite, dbos [default: all].
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
-    /// The numbers of actions in flight [default: 1,8,32,128].
+    /// The numbers of actions in flight at the same time; each arm is measured with each number [default: 1,8,32,128].
     #[arg(long, value_delimiter = ',')]
     concurrency: Vec<usize>,
-    /// Seconds that are counted, for each arm in each cell [default: 5].
+    /// The number of seconds in which actions are counted, for each arm at each concurrency [default: 5].
     #[arg(long)]
     seconds: Option<f64>,
-    /// Rounds [default: 3].
+    /// The number of rounds [default: 3].
     #[arg(long)]
     rounds: Option<usize>,
-    /// Install what is missing.
+    /// Install missing tools; for root this is the default.
     #[arg(long)]
     yes: bool,
 }
@@ -54,7 +54,7 @@ struct Cell {
     seen: Seen,
 }
 
-/// Builds, measures, prints the tables.
+/// Builds the programs, measures all arms, and prints the tables.
 pub(crate) fn ledger(options: &Options) -> Outcome<()> {
     let arms = chosen(&options.arms)?;
     let wanted: Vec<&str> = arms.iter().map(|arm| arm.name()).chain(["bench-ledger"]).collect();

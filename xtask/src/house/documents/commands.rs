@@ -1,8 +1,8 @@
 //! Checks the commands that a page tells its reader to type.
 //!
-//! What the two programs accept is read from their source: the types that derive clap's traits, with their names and
-//! fields. A command is right if each of its words is a command of the program, and each of its flags is a flag of some
-//! command.
+//! The commands and flags of the two programs, `seawall` and `cargo xtask`, are read from the types in their source
+//! that derive clap's traits. A command on a page is right if each of its words is a command of the program, and each
+//! of its flags is a flag of any command of the program.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// The commands and flags that the sources below `folder` declare.
+    /// Reads the commands and flags that the Rust files below `folder` declare.
     pub(super) fn of(folder: &str, files: &[Source]) -> Program {
         let mut program = Program::default();
         let own = files.iter().filter(|file| file.path.starts_with(folder) && file.path.ends_with(".rs"));
@@ -38,10 +38,10 @@ impl Program {
         }
     }
 
-    /// What is wrong with the words that follow the program's name, if anything is.
+    /// Checks the words that follow the program's name. Returns the first error as text; `None` if all words are right.
     fn wrong(&self, words: &str) -> Option<String> {
         let mut is_command = true;
-        // Commands and flags end at a comment, a pipe or a quotation mark.
+        // The command ends at a comment, at `--`, or at a sign of the shell such as `|`, `>` or `&&`.
         for word in words.split(" #").next().unwrap_or_default().split_whitespace() {
             if word == "--" || ["|", ">", "&&", ";", "&"].contains(&word) {
                 break;
@@ -59,7 +59,7 @@ impl Program {
                 if !self.commands.contains(word) {
                     return Some(format!("there is no command `{word}`"));
                 }
-                // Only these two have subcommands. The word after another command is a value.
+                // Only `lab` and `bench` have subcommands. The word after any other command is a value.
                 is_command = ["lab", "bench"].contains(&word);
             } else {
                 is_command = false;
@@ -96,7 +96,8 @@ pub(super) fn derives(attributes: &[Attribute], name: &str) -> bool {
     })
 }
 
-/// The given name of a flag: `None` for `#[arg(long)]`, the name for `#[arg(long = "name")]`.
+/// Returns the name of a flag that an attribute declares: the empty text for `#[arg(long)]`, and `name` for `#[arg(long
+/// = "name")]`. If the attribute declares no flag, this is `None`.
 fn long(attribute: &Attribute) -> Option<String> {
     let Meta::List(list) = &attribute.meta else { return None };
     let mut words = list.tokens.clone().into_iter().map(|token| token.to_string()).filter(|word| word != ",");
@@ -107,7 +108,8 @@ fn long(attribute: &Attribute) -> Option<String> {
     Some(named.map(|name| name.trim_matches('"').to_owned()).unwrap_or_default())
 }
 
-/// The name that clap gives to `BesideStalled` and to `beside_stalled`: `beside-stalled`.
+/// Returns the name that clap gives to a command or flag: `beside-stalled` for `BesideStalled` and for
+/// `beside_stalled`.
 fn kebab(name: &Ident) -> String {
     let mut text = String::new();
     for c in name.to_string().chars() {
@@ -119,7 +121,7 @@ fn kebab(name: &Ident) -> String {
     text.replace('_', "-")
 }
 
-/// Commands that do not exist.
+/// Finds the commands on a page that do not exist, or that have an unknown flag, package, test or example.
 pub(super) fn unknown(
     page: &Page,
     own: &Program,
@@ -144,7 +146,7 @@ pub(super) fn unknown(
     found
 }
 
-/// The package, test or example that a cargo command names and that does not exist, if there is one.
+/// Returns an error text if a cargo command names a package, test or example that does not exist; otherwise `None`.
 fn no_target(text: &str, targets: &BTreeSet<String>) -> Option<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let named = words.windows(2).filter(|pair| ["-p", "--package", "--test", "--example"].contains(&pair[0]));

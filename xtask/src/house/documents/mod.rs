@@ -1,7 +1,7 @@
 //! Checks the documents against the code: every path, command, setting, reason and name in them must exist.
 //!
 //! When the code changes, nobody notices that a page has become wrong. Code in the text, `` `like this` ``, is checked
-//! if its form shows that it is a path, a command, a setting or a name. Other code is not checked.
+//! if its form shows that it is a path, a command, a setting or a name. Code of any other form is not checked.
 
 mod commands;
 mod names;
@@ -21,7 +21,7 @@ use self::page::{Page, pages};
 use self::paths::Places;
 use super::source::Source;
 
-/// The statements of the pages among `files` that are not true.
+/// Checks all pages among `files`. Returns one line for each statement that is not true.
 pub(super) fn findings(files: &[Source]) -> Vec<String> {
     let pages = pages(files);
     let places = Places::of(files.iter().map(|file| file.path.as_str()));
@@ -45,14 +45,14 @@ pub(super) fn findings(files: &[Source]) -> Vec<String> {
     found
 }
 
-/// Settings that the pages name and that the configuration does not have.
+/// Finds the settings that the pages name but that the configuration does not have.
 #[cfg(test)]
 pub(super) fn unknown_settings(files: &[Source], schema: &serde_json::Value) -> Vec<String> {
     let settings = settings::Settings::of(schema);
     pages(files).iter().flat_map(|page| settings::unknown(page, &settings)).collect()
 }
 
-/// The packages, tests and examples, with the names that cargo uses.
+/// Returns the names of all packages, tests and examples, as cargo uses them.
 fn targets(files: &[Source]) -> BTreeSet<String> {
     let manifests = files.iter().filter(|file| file.path.ends_with("Cargo.toml"));
     let lines = manifests.flat_map(|file| file.text.as_deref().unwrap_or_default().lines());
@@ -71,7 +71,7 @@ fn targets(files: &[Source]) -> BTreeSet<String> {
     named.chain(found).collect()
 }
 
-/// The words that `seawall explain` explains; each has a page.
+/// Returns the words that `seawall explain` explains. Each of them has a page in `docs/reasons` or `docs/words`.
 fn words(files: &[Source]) -> BTreeSet<&str> {
     let page = |file: &'_ Source| {
         let name = file.path.strip_prefix("docs/reasons/").or(file.path.strip_prefix("docs/words/"));
@@ -81,8 +81,8 @@ fn words(files: &[Source]) -> BTreeSet<&str> {
     pages.filter_map(|file| file.path.rsplit('/').next()?.strip_suffix(".md")).collect()
 }
 
-/// Finds addresses in the form of the gateway's own addresses, such as `GET /api/dependencies`, that the gateway does
-/// not serve.
+/// Finds addresses on a page that look like the gateway's own addresses, such as `GET /api/dependencies`, but that the
+/// gateway does not serve.
 fn unknown_addresses(page: &Page, gateway: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for span in &page.spans {
@@ -96,8 +96,8 @@ fn unknown_addresses(page: &Page, gateway: &[&str]) -> Vec<String> {
     found
 }
 
-/// Finds the words that the page uses as a reason, a stop or an effect (after `seawall explain` or in a header of
-/// ours), but that `seawall explain` does not know.
+/// Finds words on a page that `seawall explain` does not know. A word is checked if it follows `seawall explain`, or if
+/// it is the value of one of Seawall's headers for a reason, a stop or an effect.
 fn unknown_words(page: &Page, words: &BTreeSet<&str>) -> Vec<String> {
     let fronts = ["seawall explain ", "seawall-reason: ", "seawall-retry-stopped: ", "seawall-effect: "];
     let mut found = Vec::new();

@@ -1,6 +1,6 @@
 //! Checks the names of code on a page, such as `Dependency::call` or `headers::take_said`.
 //!
-//! A name is checked if its first part is a type or module of ours. All other names belong to other libraries.
+//! A name is checked if its first part is a type or module of this project. All other names belong to other libraries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,11 @@ use super::commands::derives;
 use super::page::Page;
 use crate::house::source::Source;
 
-/// Crates of others that have modules with the same names as ours. Names that begin with such a crate are not checked.
+/// Crates of other projects that have modules with the same names as ours. A name that begins with one of these crates
+/// is not checked.
 const ELSEWHERE: [&str; 3] = ["std", "tokio", "sqlx"];
 
-/// The names that belong to each type or module.
+/// For each type and module of this project, the names that belong to it.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     members: BTreeMap<String, BTreeSet<String>>,
@@ -51,8 +52,8 @@ impl Owners {
         }
     }
 
-    /// Goes through the neighbouring parts of `name`, and returns the first pair whose second part does not belong to
-    /// the first.
+    /// Checks that each part of `name` belongs to the part before it. Returns an error text for the first part that
+    /// does not; `None` if all do.
     fn wrong(&self, name: &str) -> Option<String> {
         let parts: Vec<&str> = name.split("::").collect();
         if ELSEWHERE.contains(&parts[0]) {
@@ -66,7 +67,8 @@ impl Owners {
     }
 }
 
-/// The names of a file's module: the name of the file, or at a crate's root the names of the crate.
+/// Returns the names of a file's module. This is the name of the file, or for `mod.rs` the name of its folder. The root
+/// of a crate has two names: the folder's name with and without `seawall_` before it.
 fn modules(path: &str) -> Vec<String> {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
     let last = |folder: &str| folder.rsplit('/').next().unwrap_or_default().to_owned();
@@ -106,7 +108,7 @@ impl<'ast> Visit<'ast> for Owners {
                     .iter()
                     .filter_map(|field| field.ident.as_ref())
                     .for_each(|name| self.add(&owner, name));
-                // Even a type without a field is known as ours.
+                // A type without a field gets an entry, too, so that it is known as a type of this project.
                 self.members.entry(owner).or_default();
             }
             Item::Trait(item) => {
@@ -144,7 +146,7 @@ impl<'ast> Visit<'ast> for Owners {
     }
 }
 
-/// Names that the code does not have.
+/// Finds the names on a page that the code does not have.
 pub(super) fn unknown(page: &Page, owners: &Owners) -> Vec<String> {
     let mut found = Vec::new();
     for span in &page.spans {

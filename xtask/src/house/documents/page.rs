@@ -1,16 +1,17 @@
-//! A page of Markdown as the checks see it: the code in its text, its blocks of code, its links and its headings.
+//! Reads a page of Markdown for the checks: the code in its text, its blocks of code, its links, its headings and the
+//! first cells of its tables.
 
 use crate::house::source::Source;
 
-/// A page, or the part of it that is checked.
+/// The parts of a page that are checked.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) path: String,
-    /// `code` in the text.
+    /// The pieces of code in the text, as in `` `this` ``.
     pub(super) spans: Vec<Spot>,
     /// The lines of the blocks of code, without the fences.
     pub(super) blocks: Vec<Spot>,
-    /// Where links lead.
+    /// The targets of the links.
     pub(super) links: Vec<Spot>,
     /// The headings, without `#`.
     pub(super) headings: Vec<Spot>,
@@ -18,24 +19,25 @@ pub(super) struct Page {
     pub(super) cells: Vec<Spot>,
 }
 
-/// A piece of a page.
+/// A piece of a page, and the number of the line where it begins. Lines are counted from 1.
 #[derive(Clone, Debug)]
 pub(super) struct Spot {
     pub(super) line: usize,
     pub(super) text: String,
-    /// The language of the block of code that contains it.
+    /// The language of the block of code that contains this piece. It is empty for a piece outside of such a block.
     #[cfg_attr(not(test), expect(dead_code, reason = "only the tests know the settings"))]
     pub(super) language: String,
 }
 
 impl Spot {
-    /// `docs/a.md:7`.
+    /// Returns the place as text, for example `docs/a.md:7`.
     pub(super) fn place(&self, page: &Page) -> String {
         format!("{}:{}", page.path, self.line)
     }
 }
 
-/// The pages that are checked. In the change log only the unreleased part is checked, since the rest is history.
+/// Reads the pages that are checked: the Markdown files in the root and in `docs`. In the change log only the
+/// unreleased part is checked, since the rest is history.
 pub(super) fn pages(files: &[Source]) -> Vec<Page> {
     let is_page = |path: &str| path.ends_with(".md") && (!path.contains('/') || path.starts_with("docs/"));
     let pages = files.iter().filter(|file| is_page(&file.path));
@@ -71,7 +73,8 @@ fn read(path: &str, text: &str) -> Page {
                 let text = row.split(" | ").next().unwrap_or_default().to_owned();
                 page.cells.push(Spot { line: number, text, language: String::new() });
             }
-            // A span of code cannot continue after the end of a paragraph or of a table row.
+            // A piece of code in the text cannot continue after the end of a paragraph or of a table row, so the
+            // paragraph is read here.
             if line.is_empty() || line.starts_with('|') || line.starts_with('#') {
                 take(&mut page, begun, &std::mem::take(&mut paragraph));
             }
@@ -86,7 +89,8 @@ fn read(path: &str, text: &str) -> Page {
     page
 }
 
-/// Takes the spans of code and the links from a paragraph.
+/// Adds the pieces of code and the links of a paragraph to the page. `begun` is the number of the paragraph's first
+/// line.
 fn take(page: &mut Page, begun: usize, text: &str) {
     let spot = |at: usize, text: &str| {
         let line = begun + at_lines(text_before(at, text));
@@ -114,12 +118,12 @@ fn at_lines(text: &str) -> usize {
     text.matches('\n').count()
 }
 
-/// The spans of code in a piece of text.
+/// Returns the pieces of code in a text, without their backticks.
 pub(super) fn codes(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The anchor that GitHub gives to a heading.
+/// Returns the anchor that GitHub gives to a heading. For example, `A heading` gets the anchor `a-heading`.
 pub(super) fn anchor(heading: &str) -> String {
     let kept = heading
         .to_lowercase()

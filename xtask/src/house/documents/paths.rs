@@ -1,4 +1,4 @@
-//! Checks the files and folders that a page names, its links, and the map of the source.
+//! Checks the files and folders that a page names, the links of the page, and the map of the source in ARCHITECTURE.md.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +7,14 @@ use super::page::{Page, Spot, anchor, codes};
 /// Files that users have or that a run creates. A page that uses these names does not mean files of this repository.
 const NOT_OURS: [&str; 3] = ["seawall.toml", "nginx.conf", "target/test-env"];
 
-/// The name endings of our files.
+/// The endings of the names of this repository's files. A name on a page that ends in one of them is taken for a path.
 pub(super) const KINDS: [&str; 8] = [".rs", ".md", ".toml", ".sql", ".py", ".c", ".sh", ".lock"];
 
 /// Every file and folder of the tree.
 pub(super) struct Places<'a> {
     files: BTreeSet<&'a str>,
     folders: BTreeSet<&'a str>,
-    /// The names of single folders.
+    /// The names of all folders, without the path before them.
     names: BTreeSet<&'a str>,
 }
 
@@ -27,11 +27,13 @@ impl<'a> Places<'a> {
         Places { files, folders, names }
     }
 
-    /// The files that a name can mean. The name is a path from the root, or from any folder below `base`.
+    /// Returns the files and folders that `name` can mean. `name` can be a path from the root, or from any folder. Only
+    /// paths that begin with `base` are returned.
     fn meant(&self, base: &str, name: &str) -> Vec<&'a str> {
         let folder = name.trim_end_matches('/');
         let ends = |path: &str| {
-            // A name without an extension, such as `config/settings`, can mean the module.
+            // A name without an extension, such as `config/settings`, can mean the file of a module, such as
+            // `config/settings.rs`.
             let path = if name.contains('.') { path } else { path.trim_end_matches(".rs") };
             path == folder || path.strip_suffix(folder).is_some_and(|front| front.ends_with('/'))
         };
@@ -39,7 +41,7 @@ impl<'a> Places<'a> {
         all.filter(|path| path.starts_with(base) && ends(path)).collect()
     }
 
-    /// Whether it looks like a path of ours.
+    /// Returns whether `text` has the form of a path in this repository. Such a path must exist.
     fn is_path(&self, text: &str) -> bool {
         let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
         let ours = !NOT_OURS.contains(&text) && !text.starts_with(['/', '.']) && !text.contains("//");
@@ -49,14 +51,14 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Paths that do not exist.
+/// Finds the paths on a page that do not exist.
 pub(super) fn missing(page: &Page, places: &Places<'_>) -> Vec<String> {
     let spans = page.spans.iter().filter(|span| places.is_path(&span.text));
     let lost = spans.filter(|span| places.meant("", &span.text).is_empty());
     lost.map(|span| format!("{}: there is no `{}`", span.place(page), span.text)).collect()
 }
 
-/// Links whose file or heading does not exist.
+/// Finds the links of a page whose file or heading does not exist. Links to the web are not checked.
 pub(super) fn dead_links(page: &Page, pages: &[Page], places: &Places<'_>) -> Vec<String> {
     let inside =
         page.links.iter().filter(|link| !link.text.contains("://") && !link.text.starts_with("mailto:"));
@@ -71,7 +73,7 @@ pub(super) fn dead_links(page: &Page, pages: &[Page], places: &Places<'_>) -> Ve
     dead.map(|link| format!("{}: the link to {} leads nowhere", link.place(page), link.text)).collect()
 }
 
-/// `link` as seen from the page at `path`.
+/// Returns the path from the root for a link that is relative to the page at `path`.
 fn beside(path: &str, link: &str) -> String {
     let mut parts: Vec<&str> = path.split('/').collect();
     parts.pop();
@@ -85,13 +87,14 @@ fn beside(path: &str, link: &str) -> String {
     parts.join("/")
 }
 
-/// Source files that the map in ARCHITECTURE.md does not show. A file is also shown if its folder is.
+/// Finds the source files that the map in ARCHITECTURE.md does not show. A file is shown if the map names the file or a
+/// folder that contains it.
 pub(super) fn unmapped(map: &Page, places: &Places<'_>) -> Vec<String> {
     let mut shown: BTreeSet<&str> = BTreeSet::new();
     for spot in &map.spans {
         if places.is_path(&spot.text) {
             let meant = places.meant(&base(map, spot, places), &spot.text);
-            // A crate's name alone does not show the files in the crate.
+            // If the map shows only the folder of a crate, this does not count as showing the files in the crate.
             shown.extend(
                 meant.iter().filter(|path| path.matches('/').count() != 1 || !path.starts_with("crates/")),
             );
@@ -105,7 +108,8 @@ pub(super) fn unmapped(map: &Page, places: &Places<'_>) -> Vec<String> {
     lost.map(|path| format!("{path}: stands in no row of {}, nor does its folder", map.path)).collect()
 }
 
-/// The folder that the section is about: that of the crate named in the section's heading.
+/// Returns the folder of the crate that is named in the heading above `spot`, with `/` at its end. If the heading names
+/// no single crate, this is empty.
 fn base(map: &Page, spot: &Spot, places: &Places<'_>) -> String {
     let above = map.headings.iter().rfind(|heading| heading.line <= spot.line);
     let named = above.map(|heading| heading.text.split(':').next().unwrap_or_default()).unwrap_or_default();
@@ -114,7 +118,7 @@ fn base(map: &Page, spot: &Spot, places: &Places<'_>) -> String {
     if places.folders.contains(one) { format!("{one}/") } else { String::new() }
 }
 
-/// Files that the map does not have to show: `mod.rs`, `lib.rs` and the like, and test files beside the code.
+/// Returns whether the map may leave this file out, as it may for `mod.rs`, `lib.rs` and test files.
 fn speaks_for_itself(path: &str) -> bool {
     let tests = path.ends_with("_tests.rs") || path.ends_with("/tests.rs") || path.contains("/tests/");
     tests || ["lib.rs", "mod.rs"].iter().any(|name| path.ends_with(&format!("/{name}")))

@@ -1,8 +1,8 @@
 //! Checks the settings that a page names: as `table.key`, in the tables of docs/configuration.md, and in blocks of
 //! TOML.
 //!
-//! They are checked against the gateway's own JSON Schema, which is made from the table that its parser uses. Only the
-//! tests check this, so that the commands of this package do not have to build the gateway.
+//! The names are checked against the gateway's own JSON Schema, which is made from the table that the gateway's parser
+//! uses. Only the tests check settings, so that the commands of this package do not have to build the gateway.
 
 use serde_json::{Map, Value};
 
@@ -26,13 +26,13 @@ impl<'a> Settings<'a> {
         Settings { root: schema, tables }
     }
 
-    /// The tables that a name can mean. Examples of names: `[gateway.limits]`, `[[dependency.NAME.endpoint]]`,
-    /// `timeout`.
+    /// Returns the tables that `name` can mean. Examples of such a name are `[gateway.limits]`,
+    /// `[[dependency.NAME.endpoint]]` and `timeout`.
     fn named(&self, name: &str) -> Vec<&'a Value> {
         self.tables.iter().filter_map(|table| follow(table, &parts(name))).filter_map(inner).collect()
     }
 
-    /// Whether any table has a setting of this name. `None` if the text does not begin with the name of a table.
+    /// Returns whether any table has a setting of this name; `None` if `name` does not begin with the name of a table.
     fn has(&self, name: &str) -> Option<bool> {
         let parts = parts(name);
         let begins = self
@@ -42,32 +42,34 @@ impl<'a> Settings<'a> {
         begins.then(|| self.tables.iter().any(|table| follow(table, &parts).is_some()))
     }
 
-    /// Whether there is a table of this full name, beginning at the outermost table.
+    /// Returns whether a table has this full name, counted from the outermost table.
     fn has_table(&self, name: &str) -> bool {
         follow(self.root, &parts(name)).is_some_and(|table| inner(table).is_some())
     }
 }
 
-/// The parts of `[gateway.limits]`.
+/// Splits the name of a table into its parts: `[gateway.limits]` into `gateway` and `limits`.
 fn parts(name: &str) -> Vec<&str> {
     name.trim_matches(['[', ']']).split('.').collect()
 }
 
-/// The keys of a table.
+/// Returns the keys of a table; `None` if `table` is not a table.
 fn keys(table: &Value) -> Option<&Map<String, Value>> {
     table["properties"].as_object()
 }
 
-/// The table that a key leads to: the value itself, an item of a list, or a table that users name.
+/// Returns the table behind a key: the value itself, an item if the value is a list, or the inner table if users choose
+/// the names in it. If the key leads to no table, this is `None`.
 fn inner(key: &Value) -> Option<&Value> {
     [key, &key["items"], &key["additionalProperties"]].into_iter().find(|table| keys(table).is_some())
 }
 
-/// What the parts name, beginning at a table.
+/// Goes from `table` through the keys in `parts`. Returns what the last key stands for; `None` if a key does not exist.
 fn follow<'a>(table: &'a Value, parts: &[&str]) -> Option<&'a Value> {
     let mut at = table;
     for part in parts {
-        // A word in capitals stands for a name that the user chooses. Together with the key before it, it is one step.
+        // A word in capitals stands for a name that the user chooses. The schema has no key for such a name, so it is
+        // skipped.
         if !part.chars().all(|c| c.is_ascii_uppercase()) {
             at = keys(inner(at)?)?.get(*part)?;
         }
@@ -75,7 +77,7 @@ fn follow<'a>(table: &'a Value, parts: &[&str]) -> Option<&'a Value> {
     Some(at)
 }
 
-/// Settings that do not exist.
+/// Finds the settings and tables on a page that do not exist.
 pub(super) fn unknown(page: &Page, settings: &Settings<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for span in &page.spans {
@@ -89,7 +91,7 @@ pub(super) fn unknown(page: &Page, settings: &Settings<'_>) -> Vec<String> {
             found.push(format!("{}: there is no setting `{name}`", span.place(page)));
         }
     }
-    // Settings in a `Cargo.toml` are not ours.
+    // Blocks of TOML that begin with `[dependencies` belong to a `Cargo.toml`, so they are not checked.
     let ours = |line: &&Spot| line.language == "toml" && !line.text.starts_with("[dependencies");
     let blocks = page.blocks.iter().filter(ours);
     for line in blocks.filter(|line| line.text.starts_with('[')) {
@@ -104,7 +106,8 @@ pub(super) fn unknown(page: &Page, settings: &Settings<'_>) -> Vec<String> {
     found
 }
 
-/// Replaces the user's own name by `NAME`: `[dependency.payments.retry]` becomes `[dependency.NAME.retry]`.
+/// Replaces the name that a user gave to a dependency by `NAME`: `[dependency.payments.retry]` becomes
+/// `dependency.NAME.retry`.
 fn named_by_users(name: &str) -> String {
     let mut parts: Vec<&str> = name.trim_matches(['[', ']']).split('.').collect();
     if parts.len() > 1 && parts[0] == "dependency" {
@@ -113,7 +116,8 @@ fn named_by_users(name: &str) -> String {
     parts.join(".")
 }
 
-/// Rows below a heading that names a table, if the table does not have the row's key.
+/// Finds rows of a page's tables whose first cell names a key that does not exist. The heading before the row says
+/// which configuration table must have the key.
 fn rows(page: &Page, settings: &Settings<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for cell in &page.cells {

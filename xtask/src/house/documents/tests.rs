@@ -1,4 +1,4 @@
-//! Tests with a small tree whose pages are right, and with the same tree with one mistake each time.
+//! Tests with a small tree whose pages are right, and with variants of this tree that each contain one mistake.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ const CLI: &str = "#[derive(Subcommand)]\nenum Command { Check, Explain { reason
                    Status { #[arg(long)] json: bool, #[arg(long = \"admin\")] url: String } }\n\
                    #[derive(Subcommand)]\nenum Lab { SlowHarbor }\n";
 
-/// `[gateway] drain`, and `[dependency.NAME.timeout] read`.
+/// A schema with two settings: `drain` in `[gateway]`, and `read` in `[dependency.NAME.timeout]`.
 fn schema() -> Value {
     let table = |keys: Value| json!({ "type": "object", "properties": keys });
     let timeout = table(json!({ "read": { "type": "string" } }));
@@ -19,7 +19,7 @@ fn schema() -> Value {
     }))
 }
 
-/// All findings.
+/// Returns the findings of all checks, those of the settings included.
 fn faults(files: &[Source]) -> Vec<String> {
     [findings(files), unknown_settings(files, &schema())].concat()
 }
@@ -37,7 +37,7 @@ const README: &str = "# It\n\nSee [the map](ARCHITECTURE.md#map) and `docs/confi
                       ```sh\nseawall status --json --admin URL   # what it sees\nseawall lab slow-harbor\ncargo xtask test --only policy\n```\n\n\
                       ```toml\n[dependency.pay.timeout]\nread = \"1s\"\n```\n";
 
-/// A tree, with `text` at the end of one of its pages.
+/// Returns the small tree, with `text` at the end of the page `page`.
 fn tree(page: &str, text: &str) -> Vec<Source> {
     let files = [
         ("README.md", README),

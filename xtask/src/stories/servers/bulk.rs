@@ -1,4 +1,5 @@
-//! Uploads, and 100 MB in both directions. The server and the caller both compute checksums.
+//! Tests uploads, and transfers of 100 MB in both directions. The checksum of what was sent is compared with the
+//! checksum of what was received.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +10,7 @@ use super::kinds::{HUGE_BYTES, Upload};
 use crate::process::{Outcome, output, said};
 use crate::stories::answer::{Answer, curl};
 
-/// How long 100 MB may take, in seconds.
+/// The maximum time of one transfer, in seconds. The largest transfer has 100 MB.
 const LONG: &str = "60";
 
 pub(super) fn down(case: &Case) -> Outcome<Seen> {
@@ -23,7 +24,7 @@ pub(super) fn up(case: &Case) -> Outcome<Seen> {
     upload(case, &case.huge(), &["--header", "expect:"])
 }
 
-/// Sends 1.5 MB after an interim answer.
+/// Uploads 1.5 MB. The caller sends the body only after the interim answer `100 Continue`.
 pub(super) fn expect_continue(case: &Case) -> Outcome<Seen> {
     let file = part(case, "part", 1_500_000)?;
     upload(case, &file, &["--header", "expect: 100-continue"])
@@ -37,7 +38,7 @@ pub(super) fn chunked_upload(case: &Case) -> Outcome<Seen> {
     upload(case, &file, &["--header", "transfer-encoding: chunked", "--header", "expect:"])
 }
 
-/// Writes the first bytes of the huge file to a file of their own.
+/// Copies the first `bytes` bytes of the huge file to a file with this name, and returns its path.
 fn part(case: &Case, name: &str, bytes: usize) -> Outcome<std::path::PathBuf> {
     let file = case.folder.join(name);
     let all = fs::read(case.huge()).map_err(|e| format!("{}: {e}", case.huge().display()))?;
@@ -45,7 +46,7 @@ fn part(case: &Case, name: &str, bytes: usize) -> Outcome<std::path::PathBuf> {
     Ok(file)
 }
 
-/// Sends the file through the gateway, and compares it with what the server received.
+/// Sends the file through the gateway, and compares its length and checksum with those of what the server received.
 fn upload(case: &Case, file: &Path, args: &[&str]) -> Outcome<Seen> {
     let Some(way) = case.kind.paths.upload else { return Ok(Seen::NotOffered) };
     let name = file.display().to_string();
@@ -62,7 +63,7 @@ fn upload(case: &Case, file: &Path, args: &[&str]) -> Outcome<Seen> {
         }
         Upload::Store(path) => {
             let answer = send("PUT", path)?;
-            // The status is 201 the first time, and 204 after that.
+            // nginx answers 201 when the file is stored for the first time, and 204 after that.
             let status = answer.status;
             answer.expect(if status == 201 { 201 } else { 204 }, &[("seawall-attempts", "1")])?;
             (answer, sum_of(&case.folder.join("files").join(path.trim_start_matches('/')))?)
@@ -79,14 +80,14 @@ fn upload(case: &Case, file: &Path, args: &[&str]) -> Outcome<Seen> {
     Ok(Seen::Passed)
 }
 
-/// `LENGTH SUM` of a file.
+/// Returns the length and the checksum of a file, as `LENGTH SUM`.
 fn sum_of(file: &Path) -> Outcome<String> {
     let length = fs::metadata(file).map_err(|e| format!("{}: {e}", file.display()))?.len();
     let text = output(Command::new("sha256sum").arg(file))?;
     Ok(format!("{length} {}", text.split_whitespace().next().unwrap_or_default()))
 }
 
-/// The checksum of what curl receives, which is not stored in a file.
+/// Returns `LENGTH SUM` of what curl receives from this URL. The received bytes are not stored in a file.
 fn sum_of_url(url: &str) -> Outcome<String> {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--fail", "--max-time", LONG, "--noproxy", "*", "--http1.1"]);

@@ -1,4 +1,4 @@
-//! One exchange with one server: where the server is called, and the result.
+//! One exchange with one server: the addresses where the server is called, and the result.
 
 use std::path::{Path, PathBuf};
 
@@ -9,13 +9,13 @@ use crate::stories::answer::{Answer, curl};
 /// The result of an exchange that did not fail.
 pub(super) enum Seen {
     Passed,
-    /// It passed, with a note.
+    /// The exchange passed, and this note is printed with its name.
     Noted(String),
-    /// The server cannot do this.
+    /// The server does not offer what the exchange needs, so the exchange was not made.
     NotOffered,
 }
 
-/// One running server, reached directly and through the gateway.
+/// One running server, which can be called directly and through the gateway.
 pub(super) struct Case<'a> {
     pub(super) kind: &'a Kind,
     pub(super) port: u16,
@@ -32,18 +32,18 @@ impl Case<'_> {
         format!("http://127.0.0.1:{}/{}{path}", self.gateway, self.kind.name)
     }
 
-    /// The address of the same server as a separate dependency. Its breaker may open without an effect on other
-    /// exchanges.
+    /// Returns the URL of a path at this server through a second dependency. If an exchange opens the breaker of this
+    /// dependency, the other exchanges are not affected.
     pub(super) fn through_apart(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}/{}_apart{path}", self.gateway, self.kind.name)
     }
 
-    /// Calls a server with curl and the arguments that this kind needs.
+    /// Calls a URL with curl, with `args` and with the arguments that every call of this kind of server needs.
     pub(super) fn call(&self, url: &str, args: &[&str]) -> Outcome<Answer> {
         curl(&[self.kind.curl, args, &[url]].concat())
     }
 
-    /// The file of [`HUGE_BYTES`](super::kinds::HUGE_BYTES).
+    /// Returns the path of the file of [`HUGE_BYTES`](super::kinds::HUGE_BYTES).
     pub(super) fn huge(&self) -> PathBuf {
         self.folder.join("files").join("huge")
     }

@@ -1,10 +1,10 @@
-//! A refusal that comes during an upload. These servers send the refusal after the request's head or after the first
-//! megabyte, and continue to read. So the caller must receive the refusal every time, even if it does not look for an
-//! answer while it sends.
+//! Tests that the caller receives a refusal that comes during an upload. The servers send the refusal after the
+//! request's head or after the first megabyte, and continue to read. So the caller must receive the refusal every time,
+//! even if it does not look for an answer while it sends.
 //!
-//! The obvious rule is to close the connection when the answer is sent. This loses the answer: if bytes of the upload
-//! are unread at the close, the kernel sends a reset, and a caller that is still writing sees the reset before the
-//! answer.
+//! The obvious rule for a gateway is to close the connection when the answer is sent. This loses the answer: if bytes
+//! of the upload are unread when the connection is closed, the kernel sends a reset, and a caller that is still writing
+//! sees the reset before the answer.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,24 +16,24 @@ use super::kinds::{HUGE_BYTES, Upload};
 use crate::process::{Outcome, output};
 use crate::stories::world::{found, story_file};
 
-/// How often each caller tries.
+/// The number of uploads that each caller makes.
 const TRIES: usize = 20;
 
-/// How many bytes are sent by the caller that does not look for an answer before it has sent everything.
+/// The size of the upload of the caller that looks for an answer only after it has sent everything.
 const BLIND_BYTES: usize = 8 * 1024 * 1024;
 
-/// How long one read or write of that caller may take.
+/// The maximum time of one read or write of the caller that sends everything first.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Tests with curl, which looks for an answer while it sends, and stops sending when this one comes.
+/// Tests with curl, which looks for an answer while it sends, and stops sending when the refusal comes.
 pub(super) fn to_curl(case: &Case) -> Outcome<Seen> {
     let path = case.kind.paths.refuse;
     let tries = |url: &str| (0..TRIES).map(|_| by_curl(case, url)).collect();
     counted(&[(THROUGH, tries(&case.through_apart(path))), (PAST, tries(&case.direct(path)))])
 }
 
-/// Tests with Node's HTTP/2 client, which also looks for an answer while it sends. The servers speak only HTTP/1.1, so
-/// a direct call cannot be compared.
+/// Tests with Node's HTTP/2 client, which looks for an answer while it sends. Calls are made only through the gateway:
+/// the servers speak only HTTP/1.1, so this client cannot call them directly for comparison.
 pub(super) fn over_http2(case: &Case) -> Outcome<Seen> {
     let path = format!("/{}_apart{}", case.kind.name, case.kind.paths.refuse);
     let mut command = Command::new(found("node")?);
@@ -44,7 +44,7 @@ pub(super) fn over_http2(case: &Case) -> Outcome<Seen> {
     counted(&[(THROUGH, tries)])
 }
 
-/// Tests with a caller that reads only after it has sent everything, or when sending fails.
+/// Tests with a caller that reads only after it has sent everything, or after sending has failed.
 pub(super) fn to_a_blind_caller(case: &Case) -> Outcome<Seen> {
     let path = case.kind.paths.refuse;
     let through = format!("/{}_apart{path}", case.kind.name);
@@ -58,7 +58,8 @@ pub(super) fn to_a_blind_caller(case: &Case) -> Outcome<Seen> {
 const THROUGH: &str = "through the gateway";
 const PAST: &str = "past the gateway";
 
-/// Counts the tries. It is an error if a try did not see the refusal.
+/// Counts the tries that received the refusal (413). If any try did not receive it, this is an error that shows the
+/// counts.
 fn counted(callers: &[(&str, Vec<Outcome<u16>>)]) -> Outcome<Seen> {
     let mut lines = Vec::new();
     let mut lost = 0;
@@ -86,7 +87,8 @@ fn by_curl(case: &Case, url: &str) -> Outcome<u16> {
     Ok(case.call(url, &[&head[..], &["--upload-file", &file]].concat())?.status)
 }
 
-/// Counts in `broken` when sending failed.
+/// Makes one upload, reads only after sending has ended, and returns the status of the answer. If sending failed, adds
+/// one to `broken`.
 fn sends_all_first(case: &Case, port: u16, path: &str, broken: &mut usize) -> Outcome<u16> {
     let failed = |what: &str, e: &std::io::Error| format!("{what}: {e}");
     let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(|e| failed("connect", &e))?;

@@ -1,4 +1,4 @@
-//! Answers with each kind of framing, asked for directly and through the gateway. The caller must get the same answer.
+//! Requests answers with each kind of framing, directly and through the gateway. Both answers must be equal.
 
 use std::fs;
 use std::process::Command;
@@ -7,10 +7,11 @@ use super::case::{Case, Seen};
 use crate::process::{Outcome, output};
 use crate::stories::answer::{Answer, curl};
 
-/// The versions of HTTP that the caller speaks.
+/// The versions of HTTP with which the caller calls the gateway, as arguments for curl.
 const VERSIONS: [&str; 2] = ["--http1.1", "--http2-prior-knowledge"];
 
-/// Fields that belong to one connection, or whose value changes every second.
+/// Header fields that are not compared, because they belong to one connection, or because their value changes every
+/// second.
 const NOT_COMPARED: [&str; 4] = ["connection", "keep-alive", "transfer-encoding", "date"];
 
 pub(super) fn length(case: &Case) -> Outcome<Seen> {
@@ -52,7 +53,8 @@ pub(super) fn no_content(case: &Case) -> Outcome<Seen> {
     Ok(Seen::Passed)
 }
 
-/// Asks with each of the validators that the server names.
+/// Requests the tagged path with each validator (`etag`, `last-modified`) that the server sends. Each answer must have
+/// the status 304, and there must be at least one validator.
 pub(super) fn not_modified(case: &Case) -> Outcome<Seen> {
     let Some(path) = case.kind.paths.tagged else { return Ok(Seen::NotOffered) };
     let full = both(case, path, &[])?;
@@ -87,7 +89,7 @@ pub(super) fn long_request_head(case: &Case) -> Outcome<Seen> {
     if all { Ok(Seen::Passed) } else { Err(format!("the server saw other fields: {direct}")) }
 }
 
-/// Answers with all kinds of framing, twice, on one connection of the caller.
+/// Requests answers with all kinds of framing, twice, on one connection between the caller and the gateway.
 pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     let paths = &case.kind.paths;
     let offered =
@@ -102,7 +104,8 @@ pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     let mut command = Command::new("curl");
     for (n, path) in gets.iter().enumerate() {
         let file = case.folder.join(format!("kept-{n}"));
-        // If an answer has no body, curl does not write the file, so the file of the last run is emptied first.
+        // If an answer has no body, curl does not write the file. So the file may still have the content of an earlier
+        // run, and is emptied first.
         fs::write(&file, "").map_err(|e| format!("{}: {e}", file.display()))?;
         let head = case.folder.join("kept-head");
         let own = ["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--http1.1"];
@@ -144,7 +147,8 @@ pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     }
     match (before, connections(case)?) {
         (Some(before), Some(after)) => {
-            // The second request for the count used a connection of its own.
+            // The second request for the number of connections used a connection of its own, so this connection is
+            // subtracted.
             let made = after.saturating_sub(before + 1);
             let note = format!("{} answers, {made} new connections at the server", lines.len());
             if case.kind.keeps && made > 1 { Err(note) } else { Ok(Seen::Noted(note)) }
@@ -153,18 +157,19 @@ pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     }
 }
 
-/// The number of connections that the server has accepted since it started.
+/// Returns the number of connections that the server has accepted since it started; `None` if the server has no path
+/// that shows this number.
 fn connections(case: &Case) -> Outcome<Option<u64>> {
     let Some(path) = case.kind.paths.connections else { return Ok(None) };
     let text = curl(&[&case.direct(path)])?.text();
-    // nginx prints more. The first number in its third line is the number of accepted connections.
+    // nginx prints several lines. The first number in its third line is the number of accepted connections.
     let line = text.lines().nth(2).or_else(|| text.lines().next()).unwrap_or_default();
     let number = line.split_whitespace().next().and_then(|word| word.parse().ok());
     number.map(Some).ok_or_else(|| format!("no number of connections in:\n{text}"))
 }
 
-/// The answer that the server itself gives. It is an error if the gateway's answer has another status, other fields or
-/// another body.
+/// Makes the request directly, and with each version of HTTP through the gateway. Returns the direct answer. It is an
+/// error if an answer of the gateway has another status, other fields or another body.
 fn both(case: &Case, path: &str, args: &[&str]) -> Outcome<Answer> {
     let direct = case.call(&case.direct(path), args)?;
     for version in VERSIONS {
@@ -187,7 +192,8 @@ fn same(direct: &Answer, through: &Answer) -> Outcome<()> {
         all
     };
     let (theirs, mut ours) = (fields(direct), fields(through));
-    // If all chunks came together with the head, the gateway passes them on as one body with a length.
+    // If all chunks came together with the head, the gateway sends them as one body with a `content-length`. The server
+    // did not send this field, so it is not compared.
     let length = ("content-length".to_owned(), through.body.len().to_string());
     let chunked = direct.headers().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     if chunked {

@@ -1,4 +1,4 @@
-//! The servers: how each is started, which paths it serves, and what is known about its answers.
+//! The servers of the matrix: how each is started, which paths it serves, and what is known about its answers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,18 @@ use crate::needs::{is_root, python};
 use crate::process::{Outcome, Server, free_port, output};
 use crate::stories::world::{found, story_file, write};
 
-/// How long a server may take to be ready.
+/// The maximum time that a server may take until it is ready.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many times a program is started before its failure counts. Another program can take a free port between the
-/// moment it is chosen and the moment it is used.
+/// The maximum number of times that a program is started before its failure counts. A start can fail, because another
+/// program can take the chosen port before it is used.
 const STARTS: usize = 3;
 
 /// The size of the file that is sent in both directions.
 pub(super) const HUGE_BYTES: usize = 100 * 1024 * 1024;
 
-/// The paths that a server answers, as `xtask/stories/servers/README.md` describes them; `None` for what it cannot do.
+/// The paths that a server answers, as `xtask/stories/servers/README.md` describes them. A path is `None` if the server
+/// does not offer it.
 pub(super) struct Paths {
     pub(super) length: &'static str,
     pub(super) chunked: Option<&'static str>,
@@ -34,40 +35,41 @@ pub(super) struct Paths {
     pub(super) connections: Option<&'static str>,
 }
 
-/// How a server shows what it received.
+/// How a server shows which upload it received.
 #[derive(Clone, Copy)]
 pub(super) enum Upload {
-    /// The server answers a POST to this path with `LENGTH SUM`.
+    /// The server answers a POST to this path with `LENGTH SUM`: the length and checksum of the body.
     Sum(&'static str),
-    /// The server stores the body of a PUT to this path, below `files` in the folder.
+    /// The server stores the body of a PUT to this path in a file below `files` in the run's folder.
     Store(&'static str),
 }
 
 /// A program and its arguments.
 type Program = (PathBuf, Vec<String>);
 
-/// A server of the matrix.
+/// One of the servers, and what the exchanges must know about it.
 pub(super) struct Kind {
-    /// The server's name. The dependency has the same name.
+    /// The server's name, which is also the name of its dependency in the gateway.
     pub(super) name: &'static str,
     launch: fn(&Path, u16) -> Outcome<Program>,
     /// The path that is requested until the server is ready.
     pub(super) ready: &'static str,
     pub(super) paths: Paths,
-    /// Arguments for every call with curl, and the same as header fields.
+    /// The header fields that every request to this server needs, such as credentials: here as arguments for curl, and
+    /// in `fields` as lines of a request's head.
     pub(super) curl: &'static [&'static str],
     pub(super) fields: &'static str,
-    /// Whether the server keeps connections for further requests.
+    /// Whether the server keeps a connection open after an answer, so that further requests can use it.
     pub(super) keeps: bool,
-    /// Whether uploads in chunks are read.
+    /// Whether the server can read chunked uploads.
     pub(super) reads_chunks: bool,
-    /// What [`super::strict`] finds in the server's answers.
+    /// The oddities that [`super::strict`] must find in the server's answers, neither more nor fewer.
     pub(super) oddities: &'static [&'static str],
-    /// The command that prints its version.
+    /// Returns the command that prints the server's version.
     version: fn() -> Command,
 }
 
-/// The paths of the programs in `xtask/stories/servers`.
+/// The paths that the server programs in `xtask/stories/servers` offer.
 const OWN: Paths = Paths {
     length: "/length",
     chunked: Some("/chunked"),
@@ -109,7 +111,8 @@ const HTTPBIN: Paths = Paths {
     connections: Some("/own/connections"),
 };
 
-/// The script is served as a whole, with its length. A body above 1 MiB is refused after 1 MiB was read.
+/// The paths of localstripe. It serves its script as one body with a length. An upload of more than 1 MiB is refused
+/// after 1 MiB was read.
 const LOCALSTRIPE: Paths = Paths {
     length: "/js.stripe.com/v3/",
     chunked: None,
@@ -195,7 +198,7 @@ pub(super) const KINDS: &[Kind] = &[
     },
 ];
 
-/// Starts all servers at the same time, and waits until each answers.
+/// Starts all servers at the same time, and waits until each answers. Returns each server with its port.
 pub(super) fn start_all<'a>(kinds: &[&'a Kind], folder: &Path) -> Outcome<Vec<(&'a Kind, u16, Server)>> {
     let mut running = Vec::new();
     for kind in kinds {
@@ -224,7 +227,7 @@ impl Kind {
         Server::start(self.name, None, &program, &args, &log, false)
     }
 
-    /// The name and version for the table.
+    /// Returns the server's name, and in parentheses its version, for the table.
     pub(super) fn version(&self) -> String {
         let said = output(&mut (self.version)()).unwrap_or_default();
         let line = said.lines().next().unwrap_or_default().trim().to_owned();
@@ -247,7 +250,8 @@ fn package(name: &str) -> Command {
     command_of(&python(), &["-c", &line])
 }
 
-/// Creates the folder and the huge file, whose bytes repeat only after 2^31 steps of the generator.
+/// Creates the folders for the servers' files, and the huge file if it is not there yet. Its bytes come from a random
+/// generator, which repeats its sequence only after more than 2^31 steps. The file needs fewer steps.
 pub(super) fn prepare(folder: &Path) -> Outcome<()> {
     let files = folder.join("files");
     fs::create_dir_all(files.join("store")).map_err(|e| format!("{}: {e}", files.display()))?;
@@ -281,7 +285,8 @@ fn gunicorn(folder: &Path, port: u16) -> Outcome<Program> {
     Ok((python(), fixed.iter().chain(&own).map(|&word| word.to_owned()).collect()))
 }
 
-/// nginx uses chunks for content that a filter may change, and stores the body of a PUT.
+/// Writes nginx's configuration and files, and returns the command that starts nginx. nginx sends content that a filter
+/// may change in chunks, and stores the body of a PUT.
 fn nginx(folder: &Path, port: u16) -> Outcome<Program> {
     let lines: Vec<String> = (0..1000).map(|n| format!("line {n:05} of the body\n")).collect();
     let body = &lines.concat()[..20_000];
@@ -321,7 +326,7 @@ http {{
     }}
 }}
 ",
-        // Without this, nginx's workers run as another user, who cannot write files here.
+        // Without `user root`, root's nginx runs its workers as another user, who cannot write files here.
         user = if is_root() { "user root;\n" } else { "" },
         folder = folder.display(),
         echo = echo.join("\n")
@@ -331,7 +336,8 @@ http {{
     Ok((found("nginx")?, vec!["-c".to_owned(), file.display().to_string()]))
 }
 
-/// Starts the gateway in front of these servers. Each server is two dependencies. Also returns the gateway's port.
+/// Starts the gateway in front of these servers, with two dependencies for each server. Returns the gateway's port, and
+/// the gateway.
 pub(super) fn gateway(program: &Path, folder: &Path, servers: &[(&Kind, u16)]) -> Outcome<(u16, Server)> {
     let mut started = start_gateway(program, folder, servers);
     for _ in 1..STARTS {

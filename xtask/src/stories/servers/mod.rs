@@ -1,10 +1,10 @@
 //! A matrix of servers and exchanges: each server is called directly and through the gateway, and both answers must be
-//! the same.
+//! equal.
 //!
 //! A test server of our own would only test our own reading of the specification. These servers show how their authors
-//! read it. They differ in framing, in the case of names, in when they close a connection, and in what they do when
-//! they can answer a request before it is complete. [`strict`] reads their bytes without the gateway and finds every
-//! deviation from the specification; `docs/servers.md` lists them.
+//! read it. They differ in framing, in upper and lower case of names, in when they close a connection, and in what they
+//! do when they can answer a request before it is complete. [`strict`] reads the servers' bytes without the gateway and
+//! finds every deviation from the specification; `docs/servers.md` lists these deviations.
 
 mod bulk;
 mod case;
@@ -20,7 +20,7 @@ use self::case::{Case, Seen};
 use self::kinds::{KINDS, Kind};
 use crate::process::{Outcome, target};
 
-/// One exchange. It is made with each server that offers what the exchange needs.
+/// One kind of exchange. It is made with each server that offers what the exchange needs.
 struct Exchange {
     name: &'static str,
     make: fn(&Case) -> Outcome<Seen>,
@@ -50,13 +50,15 @@ fn name_of(kind: &Kind, exchange: &Exchange) -> String {
     format!("servers: {}: {}", kind.name, exchange.name)
 }
 
-/// The names that contain `part`, of all exchanges with all servers.
+/// Returns the names of all exchanges with all servers, if they contain `part`. Each name is that of a server and an
+/// exchange.
 pub(super) fn names(part: &str) -> Vec<String> {
     let all = KINDS.iter().flat_map(|kind| EXCHANGES.iter().map(|exchange| name_of(kind, exchange)));
     all.filter(|name| name.contains(part)).collect()
 }
 
-/// Makes the exchanges whose name contains `part`. Returns how many passed and how many failed.
+/// Starts the servers, and makes the exchanges whose name contains `part`. Prints the table, and returns how many
+/// exchanges passed and how many failed.
 pub(super) fn run(part: &str, program: &Path) -> Outcome<(usize, usize)> {
     let chosen = |kind: &Kind| EXCHANGES.iter().any(|exchange| name_of(kind, exchange).contains(part));
     let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| chosen(kind)).collect();
@@ -93,7 +95,8 @@ pub(super) fn run(part: &str, program: &Path) -> Outcome<(usize, usize)> {
     Ok((passed, failed))
 }
 
-/// Makes one exchange, prints how it ended, and returns its cell in the table.
+/// Makes one exchange and prints how it ended. Returns `yes` or `**no**` for the table, or a dash if the server does
+/// not offer what the exchange needs.
 fn told(case: &Case, exchange: &Exchange, name: &str) -> &'static str {
     let start = Instant::now();
     let ended = (exchange.make)(case);

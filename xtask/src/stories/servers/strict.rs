@@ -1,5 +1,5 @@
-//! Reads the servers' own bytes as strictly as possible. It reports every deviation from RFC 9112, even if most readers
-//! accept it.
+//! Reads the servers' own bytes as strictly as possible. Every deviation from RFC 9112 is reported as an oddity, even
+//! if most readers accept it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,10 +9,11 @@ use super::case::{Case, Seen};
 use super::kinds::Upload;
 use crate::process::Outcome;
 
-/// If a server sends nothing for this time, its answer counts as ended.
+/// If a server sends nothing for this time, its answer is taken as complete.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Looks at each kind of answer without the gateway. It is an error if the oddities are not exactly the known ones.
+/// Requests each kind of answer from the server, without the gateway. It is an error if the oddities in the answers are
+/// not exactly the known ones.
 pub(super) fn look(case: &Case) -> Outcome<Seen> {
     let paths = &case.kind.paths;
     let gets = [Some(paths.length), paths.chunked, paths.gzip, paths.none, paths.tagged, paths.long];
@@ -27,7 +28,8 @@ pub(super) fn look(case: &Case) -> Outcome<Seen> {
     }
     asked.push(("GET", "/not-there", ""));
     if let Some(path) = paths.tagged {
-        // nginx makes its own entity tags, so `*` is sent as well, which matches any tag.
+        // nginx makes its own entity tags, so `"one"` does not match there. So a request with `*`, which matches any
+        // tag, is made as well.
         asked.push(("GET", path, "if-none-match: \"one\"\r\n"));
         asked.push(("GET", path, "if-none-match: *\r\n"));
     }
@@ -47,7 +49,8 @@ pub(super) fn look(case: &Case) -> Outcome<Seen> {
     Err(format!("wanted {:?}, found {found:?}", case.kind.oddities))
 }
 
-/// All bytes that the server sends for one request, until it closes the connection or is silent.
+/// Sends one request, and returns all bytes that the server sends until it closes the connection or sends nothing for
+/// [`SILENCE`].
 fn raw(case: &Case, method: &str, path: &str, more: &str) -> Outcome<Vec<u8>> {
     let failed = |e: std::io::Error| format!("{method} {path}: {e}");
     let mut stream = TcpStream::connect(("127.0.0.1", case.port)).map_err(failed)?;
@@ -77,7 +80,8 @@ fn raw(case: &Case, method: &str, path: &str, more: &str) -> Outcome<Vec<u8>> {
     }
 }
 
-/// The oddities in one answer. The request has asked the server to close the connection.
+/// Returns the oddities in `bytes`, which are the interim answers to one request and its final answer. The request said
+/// that the server must close the connection.
 fn oddities(head_only: bool, bytes: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
@@ -110,7 +114,7 @@ fn oddities(head_only: bool, bytes: &[u8]) -> Vec<String> {
     found
 }
 
-/// The status. Oddities of the line are added to `found`.
+/// Reads the status from the first line of an answer. Oddities of this line are added to `found`.
 fn status_line(line: &str, found: &mut Vec<String>) -> u16 {
     match line.get(..9) {
         Some("HTTP/1.1 ") => {}
@@ -124,7 +128,8 @@ fn status_line(line: &str, found: &mut Vec<String>) -> u16 {
     digits.parse().unwrap_or_default()
 }
 
-/// A field's name in lower case, and its value. Oddities of the line are added to `found`.
+/// Reads a header line: the name in lower case, and the value; `None` if the line has no colon. Oddities of the line
+/// are added to `found`.
 fn field<'a>(line: &'a str, found: &mut Vec<String>) -> Option<(String, &'a str)> {
     let Some((name, value)) = line.split_once(':') else {
         found.push(format!("line without a colon `{line}`"));
@@ -180,7 +185,7 @@ fn framing(
     }
 }
 
-/// Checks a chunked body. The error says what is odd.
+/// Checks a chunked body. If something in it is odd, the error says what.
 fn chunks(mut rest: &[u8]) -> Result<(), String> {
     loop {
         let end = rest.windows(2).position(|two| two == b"\r\n").ok_or("chunks without an end")?;
