@@ -1,9 +1,11 @@
 //! Addresses to which no connection can be made.
 //!
-//! The obvious way to get a port that refuses is to bind one, note its number and close it. This is a race: another
-//! process may take the number before the test connects. [`Refused`] keeps the port bound and does not listen, so the
-//! port stays refused for as long as the value lives. The obvious black hole, an unroutable address, depends on the
-//! network of the machine. [`BlackHole`] is a listener on loopback whose backlog is full.
+//! [`Refused`] is a port that is bound but does not listen, so it refuses connections for as long as the value lives.
+//! The obvious way, which is to bind a port, note its number and close it, is a race: another process may take the
+//! number before the test connects.
+//!
+//! [`BlackHole`] is a listener on loopback whose backlog is full, so a connect gets no answer. The obvious way, which
+//! is an unroutable address, depends on the network of the machine.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -19,7 +21,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Takes a free port on 127.0.0.1.
+    /// Takes a free port on 127.0.0.1. The port refuses connections from now on.
     ///
     /// # Errors
     /// If no port can be bound.
@@ -46,8 +48,8 @@ pub struct BlackHole {
 }
 
 impl BlackHole {
-    /// How long a connection that fills the backlog may take. On loopback the kernel answers within microseconds, or
-    /// not at all.
+    /// How long a connection that fills the backlog may take. A connect that takes longer shows that the backlog is
+    /// full, because on loopback the kernel answers within microseconds or not at all.
     const FULL_AFTER: Duration = Duration::from_millis(100);
     const MOST_FILLERS: usize = 64;
 

@@ -5,11 +5,11 @@
 //! - [`rogue`] is an upstream that breaks the rules of HTTP, or keeps them in the least convenient way. It is for tests
 //!   of clients and gateways.
 //! - [`sim`] simulates outages in virtual time: callers, providers, and the real policies between them.
-//! - [`dead_end`] has addresses to which no connection can be made: one that refuses, and one that does not answer.
+//! - [`dead_end`] has addresses to which no connection can be made: one refuses connections, and one never answers.
 //!
-//! The obvious way to test a client is a mock that returns errors. It misses everything that happens on the connection:
-//! bytes that are half written, a connection that closes between two requests, an answer that is made and then lost. So
-//! everything here except the simulator is a real server on a real socket.
+//! The obvious way to test a client is a mock that returns errors. A mock misses everything that happens on the
+//! connection: bytes that are half written, a connection that closes between two requests, an answer that is made and
+//! then lost. So everything in this crate except the simulator is a real server on a real socket.
 
 pub mod dead_end;
 pub mod harbor;

@@ -1,4 +1,5 @@
-//! What both servers need below HTTP: they tell HTTP/1.1 from HTTP/2, and end a connection in a chosen way.
+//! What both servers (harbor and rogue) need below HTTP: they tell HTTP/1.1 from HTTP/2, and end a connection in a
+//! chosen way.
 
 use std::io;
 use std::pin::Pin;
@@ -9,15 +10,15 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The protocol that the caller began to speak.
+/// The protocol that the caller of a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speech {
     Http1,
     Http2,
 }
 
-/// Reads the first bytes and decides which protocol the caller speaks. It returns the protocol and these bytes; `None`
-/// if the caller left first.
+/// Reads the first bytes and decides which protocol the caller speaks. Returns the protocol and the bytes that were
+/// read, or `None` if the caller left before the decision.
 ///
 /// Four bytes decide: HTTP/2's preface begins with `PRI `, and HTTP/1.1 has no method of that name.
 pub(crate) async fn listen_in(stream: &mut TcpStream) -> io::Result<Option<(Speech, BytesMut)>> {
@@ -39,12 +40,12 @@ pub(crate) async fn listen_in(stream: &mut TcpStream) -> io::Result<Option<(Spee
 
 /// Ends the connection with a reset instead of a normal close.
 pub(crate) fn reset(stream: TcpStream) {
-    // If the option cannot be set, the socket is gone already, so there is nothing to reset.
+    // If the option cannot be set, the connection has already ended, so there is nothing to reset.
     let _ = stream.set_zero_linger();
     drop(stream);
 }
 
-/// A stream from which some bytes were read ahead. Reading gives these bytes again first.
+/// A stream from which some bytes were read ahead. A reader of this stream gets these bytes first.
 pub(crate) struct Rewound<S> {
     ahead: Bytes,
     stream: S,
@@ -90,7 +91,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     }
 }
 
-/// A stream to which a second writer may also write, between two frames of the first writer.
+/// A stream with two writers. The second one may write to it only between two frames of the first one.
 #[derive(Clone)]
 pub(crate) struct Shared(pub(crate) Arc<TcpStream>);
 

@@ -15,10 +15,10 @@ pub(super) struct Asked {
     pub(super) path: String,
     pub(super) query: String,
     pub(super) key: Option<String>,
-    /// The `harbor-id` header.
+    /// The value of the `harbor-id` header; `None` if the request has no such header.
     pub(super) id: Option<String>,
     pub(super) body: Bytes,
-    /// The hash of method, path, query and body.
+    /// The hash of method, path, query and body. Two requests with the same fingerprint count as the same request.
     pub(super) fingerprint: u64,
 }
 
@@ -33,12 +33,13 @@ impl Asked {
         Asked { method, path, query, key, id, body, fingerprint: hasher.finish() }
     }
 
-    /// Whether the request may change something.
+    /// Returns whether the request may change something: `true` for every method except GET, HEAD and OPTIONS.
     pub(super) fn writes(&self) -> bool {
         !matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
     }
 
-    /// One parameter of the query, percent-decoded.
+    /// Returns the value of one parameter of the query, percent-decoded; `None` if the query does not have the
+    /// parameter.
     pub(super) fn parameter(&self, name: &str) -> Option<String> {
         self.query.split('&').find_map(|pair| {
             let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -52,7 +53,7 @@ impl Asked {
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
-    /// For a 405: the allowed methods.
+    /// The allowed methods, for the `Allow` header of a 405; `None` for every other answer.
     pub(super) allow: Option<&'static str>,
 }
 
@@ -93,8 +94,8 @@ struct Written {
     /// The body, if it is UTF-8.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     body: String,
-    /// The body, if it is not UTF-8. Replaced characters would make another request of it, which could even be a valid
-    /// one.
+    /// The body, if it is not UTF-8. It is kept as bytes, because replacing the invalid characters would make a
+    /// different request, which could even be a valid one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     bytes: Vec<u8>,
 }
@@ -127,8 +128,8 @@ impl TryFrom<Written> for Asked {
     }
 }
 
-/// Decodes percent escapes: `%41` becomes `A`. An invalid escape stays as it is, and so does `+`, since this is a URI
-/// and not a form.
+/// Decodes percent escapes: `%41` becomes `A`. An invalid escape is left as it is. A `+` is left as it is too, since
+/// the text comes from a URI and not from a form.
 pub(super) fn percent_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));

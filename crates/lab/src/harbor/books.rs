@@ -1,8 +1,8 @@
-//! The harbor's own books: what was asked, what was done, and under which key.
+//! The harbor's own books: which requests came, which changes were made, and under which key.
 //!
-//! The provider itself keeps them, so a test can compare what a caller believes with what was really done. An
+//! The provider itself keeps the books, so a test can compare what a caller believes with what was really done. An
 //! **effect** is a change: a charge made, a refund made, a charge deleted, a customer written with a content that
-//! differs from the previous one. An answer that is replayed, declined or lost changes nothing here.
+//! differs from the previous one. An answer that is replayed, declined or lost changes nothing in the books.
 //!
 //! A request is counted when it has been read whole. A request whose body broke off is counted under `broken` only.
 //! Everything that is kept has a bound. When [`MOST_ENTRIES`] entries or [`MOST_BYTES`] bytes of bodies are kept, the
@@ -22,88 +22,88 @@ use serde_json::{Map, Value};
 use super::asked::{Asked, Reply};
 use super::journal::{Journal, Line};
 
-/// The largest number of keys that is kept, and likewise of identities, charges, refunds and customers. This is enough
+/// The maximum number of keys that are kept, and likewise of identities, charges, refunds and customers. This is enough
 /// for a long benchmark, and takes about 200 MB at worst.
 pub const MOST_ENTRIES: usize = 200_000;
-/// The largest total size of the metadata, customers and saved answers that are kept, in bytes (256 MiB).
+/// The maximum total size of the metadata, customers and saved answers that are kept, in bytes (256 MiB).
 pub const MOST_BYTES: usize = 256 << 20;
 
-/// A handle to the books of one harbor; clones see the same books.
+/// A handle to the books of one harbor. All clones of a handle give access to the same books.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
     pages: Arc<Mutex<Pages>>,
 }
 
-/// The content of the books at one moment. `GET /books` answers with it as JSON.
+/// The content of the books at one moment. The answer to `GET /books` is a snapshot as JSON.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Snapshot {
     /// The number of changes made.
     pub effects: u64,
     /// The number of requests that were read whole, without those to `/books`.
     pub requests: u64,
-    /// The number of these requests that only read (GET, HEAD).
+    /// The number of the `requests` that only read (GET, HEAD, OPTIONS).
     pub reads: u64,
     /// The number of requests whose body broke off or was too large.
     pub broken: u64,
     /// The number of refunds made. They are also counted as effects.
     pub refunds: u64,
-    /// What happened under each `Idempotency-Key`.
+    /// What happened under each `Idempotency-Key`, by the key.
     pub by_key: BTreeMap<String, KeyCount>,
-    /// For requests without a key: how often each `harbor-id` header was seen.
+    /// How often each `harbor-id` header was seen, in requests without an `Idempotency-Key`.
     pub by_id: BTreeMap<String, u64>,
-    /// The writing requests without a key, and their changes.
+    /// The number of writing requests without a key, and the number of changes that they made.
     pub unkeyed: Count,
     /// Every charge that was not deleted, the oldest first.
     pub charges: Vec<Charge>,
     /// The number of requests that are being worked on or answered now.
     pub in_flight: u64,
-    /// The most requests that were in flight at the same time.
+    /// The maximum number of requests that were in flight at the same time.
     pub max_in_flight: u64,
     /// The number of writing requests whose method, path or bytes differ from those of the first request with the same
     /// key.
     pub bytes_mismatch: u64,
 }
 
-/// What happened under one key.
+/// What happened under one `Idempotency-Key`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct KeyCount {
-    /// Requests that carried the key.
+    /// The number of requests that carried the key.
     pub requests: u64,
-    /// Changes that they made.
+    /// The number of changes that the requests with this key made.
     pub effects: u64,
-    /// Refunds of the charge that was made with this key, whatever key the refunds had.
+    /// The number of refunds of the charge that was made with this key, whatever key the refunds had.
     pub refunds: u64,
 }
 
-/// What happened without a key.
+/// What the requests without an `Idempotency-Key` did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Count {
-    /// Writing requests.
+    /// The number of writing requests without a key.
     pub requests: u64,
-    /// Changes that they made.
+    /// The number of changes that these requests made.
     pub effects: u64,
 }
 
-/// A charge.
+/// A charge in the books.
 #[derive(Clone, Debug, Serialize)]
 pub struct Charge {
-    /// `ch_…`
+    /// The id of the charge. It begins with `ch_`.
     pub id: String,
     /// The amount in the smallest unit of the currency. It is above zero.
     pub amount: u64,
-    /// How much of the amount was refunded.
+    /// How much of the amount was refunded, in the smallest unit of the currency. Zero if there was no refund.
     pub amount_refunded: u64,
     /// The currency that the request gave; `usd` if it gave none.
     pub currency: String,
     /// The state of the charge.
     pub status: Status,
-    /// `OK`, or `DECLINED`.
+    /// `OK` for a charge that was made, `DECLINED` for one that was declined.
     pub code: &'static str,
-    /// RFC 3339.
+    /// The time at which the charge was made. It is written as in RFC 3339.
     pub(super) created: Timestamp,
-    /// The key under which it was made.
+    /// The key of the request that made the charge; `None` if the request had no key.
     pub key: Option<String>,
-    /// The metadata that the request gave, and the request's key in the field `key`.
+    /// The metadata that the request gave. The field `key` in it holds the request's key.
     pub metadata: Map<String, Value>,
 }
 
@@ -119,7 +119,7 @@ pub enum Status {
     Failed,
 }
 
-/// A refund.
+/// A refund in the books.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Refund {
     pub(super) id: String,
@@ -130,23 +130,24 @@ pub(super) struct Refund {
     pub(super) created: Timestamp,
 }
 
-/// The content of the books. The lock gives access to it.
+/// The content of the books. [`Books`] holds it behind a lock.
 #[derive(Debug)]
 pub(super) struct Pages {
     pub(super) counts: Snapshot,
     keys: HashMap<String, KeyPage>,
-    /// In the order in which they were made. Deleted charges stay in the list, so that positions do not change.
+    /// All charges in the order in which they were made. Deleted charges stay in the list, so that positions do not
+    /// change.
     pub(super) charges: Vec<Entry>,
     pub(super) charge_by_id: HashMap<String, usize>,
     pub(super) charge_by_key: HashMap<String, usize>,
     pub(super) refunds: Vec<Refund>,
     pub(super) customers: HashMap<String, Value>,
-    /// The number of bytes of kept bodies.
+    /// The total size of the bodies that are kept, in bytes. At `MOST_BYTES` the harbor answers 507.
     pub(super) kept: usize,
-    /// A random number that is a part of every id, so that the ids of two starts differ.
+    /// A random number that is a part of every id, so that the ids of two harbors differ.
     pub(super) start: u32,
     pub(super) made: u64,
-    /// The file in which the books are kept as well, if there is one.
+    /// The file in which the books are kept too; `None` if they are only in memory.
     pub(super) journal: Option<Journal>,
 }
 
@@ -158,12 +159,12 @@ pub(super) struct Entry {
 
 #[derive(Debug, Default)]
 struct KeyPage {
-    /// The fingerprint of the first writing request with this key.
+    /// The fingerprint of the first writing request with this key; `None` if there was none yet.
     first: Option<u64>,
     stand: Stand,
 }
 
-/// The state of a key.
+/// The state of the work under a key.
 #[derive(Debug, Default)]
 enum Stand {
     #[default]
@@ -172,25 +173,25 @@ enum Stand {
     Saved(u64, Reply),
 }
 
-/// Whether a keyed request may be worked on.
+/// The decision whether a keyed request may be worked on.
 pub(super) enum Admission {
-    /// Do the work.
+    /// The work may be done.
     Fresh,
-    /// The work was done before. This is the saved answer.
+    /// The work was done for an earlier request with the same key and fingerprint. The reply is the saved answer.
     Replay(Reply),
-    /// The key belongs to another request.
+    /// The key belongs to a request with another fingerprint.
     Conflict,
-    /// The same request is being worked on.
+    /// An earlier request with the same key and fingerprint is being worked on.
     InProgress,
 }
 
 impl Books {
-    /// Books that are kept in a file as well. A harbor that opens the file again finds what was done, even after `kill
-    /// -9`. The file is created if it does not exist, and locked for as long as the books live.
+    /// Opens books that are kept in a file too. A harbor that opens the file again finds what was done, even after
+    /// `kill -9`. The file is created if it does not exist, and is locked for as long as the books live.
     ///
     /// # Errors
-    /// If another process has the file open ([`io::ErrorKind::WouldBlock`]), if it holds something else
-    /// ([`io::ErrorKind::InvalidData`]), or if it cannot be read or written.
+    /// If another process has the file open ([`io::ErrorKind::WouldBlock`]), if the file holds something other than
+    /// books ([`io::ErrorKind::InvalidData`]), or if the file cannot be read or written.
     pub fn kept_in(file: impl AsRef<Path>) -> io::Result<Books> {
         let (mut journal, lines) = Journal::open(file.as_ref())?;
         let mut pages = Pages::default();
@@ -202,7 +203,7 @@ impl Books {
         Ok(Books { pages: Arc::new(Mutex::new(pages)) })
     }
 
-    /// A copy of the books as they are now.
+    /// Returns a copy of the books as they are now, without the deleted charges.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let pages = self.pages.lock();
@@ -210,7 +211,7 @@ impl Books {
         Snapshot { charges, ..pages.counts.clone() }
     }
 
-    /// Forgets everything but the requests in flight.
+    /// Clears the books and their file. Only the number of requests in flight is kept.
     pub fn clear(&self) {
         let mut pages = self.pages.lock();
         let in_flight = pages.counts.in_flight;
@@ -237,7 +238,7 @@ impl Books {
     }
 }
 
-/// One request in flight.
+/// One request in flight. Dropping the value ends its count as in flight.
 #[derive(Debug)]
 pub(super) struct Presence(Books);
 
@@ -266,8 +267,8 @@ impl Default for Pages {
 }
 
 impl Pages {
-    /// Counts a request that was read whole. Returns whether the fault that the request carries strikes it: `true` for
-    /// the first request of its key or identity, and for a request with neither.
+    /// Counts a request that was read whole. Returns whether the request is the first of its key or identity, so that a
+    /// fault in its header strikes it. For a request with neither key nor identity, returns `true`.
     pub(super) fn note(&mut self, asked: &Asked) -> bool {
         if let Err(error) = self.keep(Line::Seen { asked: asked.clone() }) {
             tracing::error!(%error, "harbor: a request could not be entered in the file of the books");
@@ -297,7 +298,8 @@ impl Pages {
         }
     }
 
-    /// Whether every list has room for one more entry, and the kept bodies are below their bound.
+    /// Returns whether one more entry may be made: every list has room for it, and the kept bodies are below their
+    /// bound.
     pub(super) fn has_room(&self) -> bool {
         let counts = &self.counts;
         let largest = [
@@ -310,7 +312,8 @@ impl Pages {
         largest.iter().all(|len| *len < MOST_ENTRIES) && self.kept < MOST_BYTES
     }
 
-    /// Decides whether a writing request with a key may be worked on. If so, the key is marked as being worked on.
+    /// Decides whether a request may be worked on. If a writing request with a key may be, its key is marked as being
+    /// worked on. A request that only reads or has no key may always be worked on.
     pub(super) fn admit(&mut self, asked: &Asked) -> Admission {
         let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return Admission::Fresh };
         let page = self.keys.entry(key.clone()).or_default();
@@ -327,8 +330,8 @@ impl Pages {
         }
     }
 
-    /// Ends the work under a key. A successful answer is saved under the key, to be repeated; otherwise the key is free
-    /// again.
+    /// Ends the work under the key of a writing request. A successful answer is saved under the key, for later requests
+    /// with this key. After any other answer the key is free again.
     pub(super) fn settle(&mut self, asked: &Asked, reply: &Reply) {
         let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return };
         // The books may have been cleared during the work.
@@ -341,8 +344,8 @@ impl Pages {
         };
     }
 
-    /// Does the admitted work, enters it in the books, and settles its key. If the work cannot be written to the file,
-    /// it is not done.
+    /// Does the admitted work, enters it in the books, and settles its key. If a writing request cannot be entered in
+    /// the file, its work is not done, and the reply is a 507.
     pub(super) fn work(&mut self, asked: &Asked) -> Reply {
         let at = Timestamp::now();
         let kept = if asked.writes() { self.keep(Line::Done { at, asked: asked.clone() }) } else { Ok(()) };
@@ -354,7 +357,7 @@ impl Pages {
         reply
     }
 
-    /// Applies a line of the journal when the file is opened again.
+    /// Applies a line of the journal. This is done for each line when the file is opened again.
     fn work_off(&mut self, line: Line) {
         match line {
             Line::Begun { start, made } => (self.start, self.made) = (start, made),
@@ -372,7 +375,7 @@ impl Pages {
         self.journal.as_mut().map_or(Ok(()), |journal| journal.write(&line))
     }
 
-    /// Enters one change.
+    /// Counts one change, under the request's key or as a change without a key.
     pub(super) fn enter(&mut self, asked: &Asked) {
         self.counts.effects += 1;
         match &asked.key {

@@ -1,8 +1,8 @@
 //! One connection, and the life of one request on it.
 //!
-//! hyper speaks the protocol, but it cannot do everything that a fault asks for: it does not reset a connection, write
-//! garbage, or end a body too early. For this, the request's handler sends an [`Order`] to its connection. The
-//! connection takes the socket back from hyper and carries the order out.
+//! hyper speaks the protocol, but it does not do everything that a fault asks for: it does not reset a connection,
+//! write garbage, or end a body too early. For such a fault on HTTP/1.1, the request's handler sends an [`Order`] to
+//! its connection. The connection takes the socket back from hyper and carries the order out.
 
 use std::io;
 use std::sync::Arc;
@@ -39,7 +39,8 @@ enum Order {
     },
 }
 
-/// How a handler reaches its connection.
+/// The way in which a handler ends its exchange: on HTTP/1.1 by an order to its connection, on HTTP/2 by an error that
+/// resets the stream.
 #[derive(Clone)]
 enum Link {
     Http1(mpsc::Sender<Order>),
@@ -82,7 +83,8 @@ async fn serve_http1(io: TokioIo<Rewound<TcpStream>>, pier: Arc<Pier>) {
         Order::Reset => wire::reset(stream),
         Order::Close => drop(stream),
         Order::Say { bytes, slow, interval } => {
-            // If the caller leaves meanwhile, nobody is left who would need the rest, so an error is ignored.
+            // If the caller leaves while the bytes are written, nobody needs the remaining bytes, so the error is
+            // ignored.
             let _ = say(&mut stream, &bytes, slow, interval).await;
         }
     }
@@ -98,7 +100,8 @@ async fn say(stream: &mut TcpStream, bytes: &[u8], slow: usize, interval: Durati
     stream.shutdown().await
 }
 
-/// The life of one request: it is read, counted, struck by its fault, worked on and answered.
+/// Answers one request: it is read, counted, struck by its fault if it has one, worked on and answered. Requests to
+/// `/books` are neither counted nor struck.
 async fn answer(
     request: Request<Incoming>,
     pier: Arc<Pier>,
@@ -142,7 +145,8 @@ fn show_books(method: &Method, pier: &Pier) -> Reply {
     }
 }
 
-/// Reads the whole request, and the fault that it carries.
+/// Reads the whole request, and the fault that its header asks for, if any. A request that cannot be read is returned
+/// as a refusal.
 async fn read(request: Request<Incoming>, pier: &Pier) -> Result<(Asked, Option<Fault>), Reply> {
     let (head, body) = request.into_parts();
     let broken = |status, why: &str| {
@@ -184,17 +188,19 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 impl Pier {
-    /// The fault that strikes this request: the one that it carries, or else the script's, or else none.
+    /// Returns the fault that strikes this request: the one in its header, or else the script's, or else none. `first`
+    /// says whether the request is the first one of its key or identity; a later one is struck only by a fault with
+    /// `always`.
     fn fault_of(&self, asked: &Asked, carried: Option<Fault>, first: bool) -> Fault {
-        // The script draws for every request, even if a fault in the header takes precedence. So such a request does
-        // not change what the script draws for later requests.
+        // The script draws for every request, even if a fault in the header takes precedence over the script. So a
+        // request with such a header does not change what the script draws for later requests.
         let scripted = self.faults.strike(self.started.elapsed(), asked);
         carried.filter(|fault| first || fault.always).or(scripted).unwrap_or_default()
     }
 }
 
-/// Makes the effect after the time `before`; the key is held meanwhile. The second value says whether the answer is a
-/// saved one.
+/// Waits for the time `before`, and then makes the effect if the key allows it. The key is decided on before the wait,
+/// and is held during it. Returns the reply, and whether it is a saved answer.
 async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
     let admission = pier.books.open(|pages| pages.admit(asked));
     if !before.is_zero() {
@@ -213,7 +219,8 @@ async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
     }
 }
 
-/// Ends the request as its fault says.
+/// Ends the request as its fault says: with a response, with an order to the connection, with a reset of the stream, or
+/// never.
 async fn end(
     reply: Reply,
     replayed: bool,
@@ -264,8 +271,8 @@ async fn end(
     match line {
         Link::Http2 => Err(reason.into()),
         Link::Http1(orders) => {
-            // If the connection takes the order, it drops this future. If it does not, the connection and its caller
-            // are gone.
+            // If the connection takes the order, it drops this future. If the order cannot be sent, the connection has
+            // ended, and nobody waits for this future.
             let _ = orders.send(order).await;
             std::future::pending().await
         }
@@ -288,14 +295,14 @@ fn respond(
         headers.insert(ALLOW, HeaderValue::from_static(allow));
     }
     if let Some(wait) = retry_after {
-        // The value is in whole seconds, since the field has no smaller unit. It is rounded up, so that callers do not
-        // come back earlier than was asked.
+        // The value is in whole seconds, since `Retry-After` has no smaller unit. It is rounded up, so that callers do
+        // not come back before the time that the fault names.
         headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000) as u64));
     }
     response
 }
 
-/// The head of an answer as bytes of HTTP/1.1, and the length of the head.
+/// Returns the head of an answer as bytes of HTTP/1.1, and the length of the head in bytes.
 fn written(response: &Response<ReplyBody>, length: usize) -> (BytesMut, usize) {
     let status = response.status();
     let reason = status.canonical_reason().unwrap_or_default();

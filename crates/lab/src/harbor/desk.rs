@@ -1,6 +1,7 @@
 //! The provider's business: charges, refunds, customers.
 //!
-//! Each request is one synchronous step under the lock of the books, so an effect and its entry are made together.
+//! Each request is one synchronous step under the lock of the books. So no other request can see an effect without its
+//! entry in the books.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -13,7 +14,7 @@ use super::asked::{Asked, Reply};
 use super::books::{Charge, Entry, Pages, Refund, Status};
 
 impl Pages {
-    /// Does what the request asks for, and enters it in the books with the time `at`.
+    /// Does what the request asks for, and enters it in the books with the time `at`. Returns the answer.
     pub(super) fn perform(&mut self, asked: &Asked, at: Timestamp) -> Reply {
         let segments: Vec<&str> = asked.path.trim_matches('/').split('/').collect();
         let method = if asked.method == Method::HEAD { &Method::GET } else { &asked.method };
@@ -49,7 +50,7 @@ impl Pages {
                 Some(customer) => Reply::ok(customer),
                 None => Reply::not_found("no such customer"),
             },
-            // All that is left of the table above.
+            // Every other request of the table is a PUT of a customer.
             (_, rest) => self.put_customer(asked, rest.last().copied().unwrap_or_default()),
         }
     }
@@ -107,8 +108,8 @@ impl Pages {
         }
     }
 
-    /// One page of the charges made in `[from, to)`, the oldest first. The cursor is the id of the last charge on the
-    /// page.
+    /// Returns one page of the charges made in `[from, to)`, the oldest first. The cursor of the next page is the id of
+    /// the last charge on this page.
     fn list(&self, asked: &Asked) -> Reply {
         let (from, to) = match (moment(asked, "from"), moment(asked, "to")) {
             (Ok(from), Ok(to)) => (from.unwrap_or(Timestamp::MIN), to.unwrap_or(Timestamp::MAX)),
@@ -133,7 +134,7 @@ impl Pages {
         Reply::ok(&json!({ "data": data, "next": next }))
     }
 
-    /// Deletes a charge. Deleting it again is no new effect, and gets the same answer as the first time.
+    /// Deletes a charge. A second delete of the charge is no new effect, and gets the answer that the first one got.
     fn delete(&mut self, asked: &Asked, id: &str) -> Reply {
         let Some(entry) = self.charge_by_id.get(id).and_then(|at| self.charges.get_mut(*at)) else {
             return Reply::not_found("no such charge");
@@ -144,8 +145,9 @@ impl Pages {
         Reply { status: StatusCode::NO_CONTENT, body: Bytes::new(), allow: None }
     }
 
-    /// Refunds a charge. Without an amount it refunds all that is left; if the charge was refunded before, it answers
-    /// with that refund and does nothing. With an amount, refunds add up, at most to the charge's amount.
+    /// Refunds a charge. Without an amount, it refunds all that is left of the charge; if the charge was refunded
+    /// before, it answers with that refund and does nothing. With an amount, refunds add up, at most to the charge's
+    /// amount.
     fn refund(&mut self, asked: &Asked, at: Timestamp) -> Reply {
         let Ok(Value::Object(order)) = serde_json::from_slice(&asked.body) else {
             return Reply::wrong("a refund is a JSON object with `charge`");
@@ -199,7 +201,7 @@ impl Pages {
         reply
     }
 
-    /// Writes a customer. Writing the same content again is no new effect.
+    /// Writes a customer. Writing the content that the customer already has is no new effect.
     fn put_customer(&mut self, asked: &Asked, id: &str) -> Reply {
         let Ok(Value::Object(mut customer)) = serde_json::from_slice(&asked.body) else {
             return Reply::wrong("a customer is a JSON object");
@@ -216,7 +218,8 @@ impl Pages {
     }
 }
 
-/// A moment of the query: RFC 3339, a date (its midnight in UTC), or seconds since 1970.
+/// Reads a moment from the query: RFC 3339, a date (its midnight in UTC), or seconds since 1970. Returns `None` if the
+/// parameter is missing or empty.
 fn moment(asked: &Asked, name: &str) -> Result<Option<Timestamp>, String> {
     let Some(text) = asked.parameter(name).filter(|text| !text.is_empty()) else { return Ok(None) };
     let parsed = text.parse::<Timestamp>().ok().or_else(|| {

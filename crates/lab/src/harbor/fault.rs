@@ -1,8 +1,8 @@
-//! What goes wrong with one request, and how it is asked for.
+//! The faults that can strike one request, and how they are written.
 //!
 //! A fault is written as words with commas between them: `close-after-effect`, `status=429,retry-after=2s`,
-//! `delay=200ms,reset`. [`WORDS`] lists the words. Each says whether the effect takes place, since a caller cannot see
-//! this: `close` and `close-after-effect` look the same from outside.
+//! `delay=200ms,reset`. [`WORDS`] lists the words. The description of each word says whether the effect takes place,
+//! since a caller cannot see this: `close` and `close-after-effect` look the same from outside.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// Every word, and what it does.
+/// Every word of a fault, with its description.
 pub const WORDS: &[(&str, &str)] = &[
     ("hang", "no effect, and no answer ever"),
     ("hang-after-effect", "the effect, and no answer ever"),
@@ -32,7 +32,7 @@ pub const WORDS: &[(&str, &str)] = &[
     ("garbage", "the effect; an answer that is not HTTP"),
 ];
 
-/// One fault.
+/// What goes wrong with one request. `parse` reads it from its words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// How long the work waits before the effect.
@@ -43,12 +43,12 @@ pub struct Fault {
     pub(super) effect: bool,
     pub(super) ending: Ending,
     pub(super) retry_after: Option<Duration>,
-    /// Whether the fault strikes every request of a key. Otherwise it strikes only the first one.
+    /// Whether the fault strikes every request of a key. If not, it strikes only the first request of the key.
     pub(super) always: bool,
 }
 
 impl Default for Fault {
-    /// No fault at all.
+    /// Returns no fault at all: the effect takes place, and the answer is sent immediately.
     fn default() -> Self {
         Fault {
             before: Duration::ZERO,
@@ -61,7 +61,7 @@ impl Default for Fault {
     }
 }
 
-/// How the request ends.
+/// How the exchange ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Answer,
@@ -75,7 +75,7 @@ pub(super) enum Ending {
     Garbage,
 }
 
-/// Why a fault could not be read. The text names the valid words, the most similar first.
+/// The error of a fault that could not be read. Its text names the valid words, the most similar first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultError(String);
 

@@ -1,12 +1,14 @@
-//! Keeps the books in a file: one JSON line for each request, in the order in which the requests were seen and done.
+//! Keeps the books in a file: one JSON line for each request seen and one for each work done, in the order in which
+//! this happened.
 //!
 //! The content of the books depends only on the requests and their order. So a line holds a request and not its result,
-//! and when the file is opened, the requests are done again. The obvious way is to write a copy of the books after each
-//! change. Then the bytes written grow with the square of the number of changes, and a kill can leave a copy that is
-//! half written.
+//! and the requests are done again when the file is opened. The obvious way is to write a copy of the books after each
+//! change. But this way the bytes written grow with the square of the number of changes, and a kill can leave a copy
+//! that is half written.
 //!
-//! The line of a piece of work is written before the work is done, in one write. If the harbor is killed between the
-//! two, the work counts as done. If the last line has no line end, its work counts as not done.
+//! The line for a request's work is written before the work is done, in one write. If the harbor is killed after this
+//! write and before the work, the work counts as done. If the last line of the file has no line end, the work of that
+//! line counts as not done.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -27,16 +29,17 @@ pub(super) struct Journal {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Line {
-    /// The first line: the start number and the counter from which ids are made.
+    /// The first line. It holds the start number and the counter from which ids are made.
     Begun { start: u32, made: u64 },
     /// A request was read whole.
     Seen { asked: Asked },
-    /// The work of a request was done at this time.
+    /// The work of a request was done at the time `at`.
     Done { at: Timestamp, asked: Asked },
 }
 
 impl Journal {
-    /// Opens or creates the file, and returns its lines, which the books apply again. A new file has no lines.
+    /// Opens the file or creates it, and returns its lines, which the books apply again. A new file has no lines. An
+    /// incomplete last line is removed from the file.
     pub(super) fn open(path: &Path) -> io::Result<(Journal, Vec<Line>)> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock()?;

@@ -20,12 +20,13 @@
 //! # Faults
 //!
 //! The header `harbor-fault: WORD[,WORD][;always]` makes a request go wrong; [`WORDS`] lists the words. The fault
-//! strikes only the first request with the same `Idempotency-Key` or, without a key, with the same `harbor-id`; with
-//! `;always` it strikes each of them. A request that has neither is struck each time, because the harbor cannot know
-//! whether it is a repeat. A [`Script`] makes requests go wrong by rate and time. A fault in the header takes
-//! precedence over it.
+//! strikes only the first request with the same `Idempotency-Key` or, without a key, with the same `harbor-id`. With
+//! `;always` it strikes every request that carries the fault. A request that has neither key nor id is struck each
+//! time, because the harbor cannot know whether it is a repeat. A [`Script`] makes requests go wrong by rate and time.
+//! A fault in the header takes precedence over the script.
 //!
-//! If the [books are kept in a file](Books::kept_in), a harbor that is killed and started again finds them there.
+//! If the [books are kept in a file](Books::kept_in), a harbor that is killed and started again finds its books in the
+//! file.
 //!
 //! A fault without an effect leaves the key free for a repeat. Work that has begun is finished, even when the caller
 //! leaves during a `delay`, as with a real provider.
@@ -60,13 +61,13 @@ pub use fault::{Fault, FaultError, WORDS};
 pub use pier::{Faults, MOST_BODY};
 pub use script::{Script, ScriptError};
 
-/// The largest number of open connections. Further connections wait in the backlog.
+/// The maximum number of open connections. Further connections wait in the backlog.
 pub const MOST_CONNECTIONS: usize = 4096;
-/// The largest number of connections that wait to be accepted.
+/// The maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// A harbor that is bound but does not run yet. Until it runs, connections wait in the backlog; after
-/// [`Harbor::closed`] they are refused.
+/// A harbor that is bound but does not run yet. Until it runs, a harbor from [`Harbor::bind`] lets connections wait in
+/// the backlog, and one from [`Harbor::closed`] refuses them.
 #[derive(Debug)]
 pub struct Harbor {
     socket: Socket,
@@ -77,7 +78,8 @@ pub struct Harbor {
 }
 
 impl Harbor {
-    /// Binds `address`; port 0 takes a free port. It needs no tokio runtime.
+    /// Binds `address`; port 0 takes a free port. No tokio runtime is needed. A `script` of `None` means that only
+    /// faults in headers strike.
     ///
     /// # Errors
     /// If the address cannot be bound or listened on.
@@ -87,15 +89,15 @@ impl Harbor {
         Ok(Harbor { is_open: true, ..closed })
     }
 
-    /// Like [`Harbor::bind`], but connections are refused until the harbor runs: the port is bound, but nothing listens
-    /// on it.
+    /// Binds `address` like [`Harbor::bind`], but connections are refused until the harbor runs: the port is bound, but
+    /// nothing listens on it.
     ///
     /// # Errors
     /// If the address cannot be bound.
     pub fn closed(address: SocketAddr, script: Option<Script>) -> io::Result<Harbor> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        // So a harbor that is started again can bind its port, even while connections of the previous harbor still
-        // linger.
+        // With this option, a harbor that is started again can bind its port, even while connections of the previous
+        // harbor still linger.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
@@ -104,32 +106,32 @@ impl Harbor {
         Ok(Harbor { socket, is_open: false, address, books: Books::default(), faults })
     }
 
-    /// Uses these books instead of new ones: usually books that are [kept in a file](Books::kept_in).
+    /// Uses `books` instead of new ones: usually books that are [kept in a file](Books::kept_in).
     #[must_use]
     pub fn with_books(self, books: Books) -> Harbor {
         Harbor { books, ..self }
     }
 
-    /// The address on which it listens.
+    /// Returns the address that the harbor has bound.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its books, for tests in the same process.
+    /// Returns a handle to the harbor's books, for tests in the same process.
     #[must_use]
     pub fn books(&self) -> Books {
         self.books.clone()
     }
 
-    /// Its faults, which can be changed while it runs.
+    /// Returns a handle to the harbor's faults, with which a test can change them while the harbor runs.
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.faults.clone()
     }
 
-    /// Serves until the returned future is dropped; then every connection is closed. The times of a script count from
-    /// this call.
+    /// Serves until the returned future is dropped, which closes every connection. The times of a script count from the
+    /// first poll of this future.
     ///
     /// # Errors
     /// If the listener cannot be handed to the runtime. A failed accept is logged and tried again.
@@ -153,8 +155,8 @@ impl Harbor {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "harbor: accept failed");
-                    // Most likely no file descriptors are left. This only changes when connections end, so it waits a
-                    // moment.
+                    // The usual cause is that no file descriptors are left. New ones become free only when connections
+                    // end, so the next accept is tried after a short wait.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! What the connections of one harbor share.
+//! The state that all connections of one harbor share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,11 @@ use super::books::Books;
 use super::fault::Fault;
 use super::script::Script;
 
-/// The largest request body, in bytes; a larger one is answered 413.
+/// The maximum size of a request body, in bytes (1 MiB). A request with a larger body is answered 413.
 pub const MOST_BODY: usize = 1 << 20;
 
-/// The faults of a running harbor. A test can change them during the run. Clones change the faults of the same harbor.
+/// A handle to the script of a running harbor. A test can change the script during the run. All clones of a handle
+/// change the same harbor's script.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Mutex<Option<Script>>>);
 
@@ -23,18 +24,20 @@ impl Faults {
         Faults(Arc::new(Mutex::new(script)))
     }
 
-    /// Replaces all faults from now on. The times of a script still count from the start of the harbor.
+    /// Replaces the script; with `None`, only faults in headers strike. The times of the new script count from the
+    /// start of the harbor, not from this call.
     pub fn set(&self, script: Option<Script>) {
         *self.0.lock() = script;
     }
 
-    /// The fault that the script has for this request, which came `at` this time after the start of the harbor.
+    /// Returns the script's fault for this request, or `None`. `at` is the time from the start of the harbor to the
+    /// request.
     pub(super) fn strike(&self, at: Duration, asked: &Asked) -> Option<Fault> {
         self.0.lock().as_mut().and_then(|script| script.strike(at, &asked.method, &asked.path))
     }
 }
 
-/// What the connections of a running harbor share.
+/// The state that the connections of a running harbor share.
 #[derive(Debug)]
 pub(super) struct Pier {
     pub(super) books: Books,

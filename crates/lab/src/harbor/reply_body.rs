@@ -11,13 +11,13 @@ use tokio::time::{Instant, Sleep};
 
 use super::books::Presence;
 
-/// How the bytes come.
+/// How the bytes of a body are sent.
 pub(super) enum Pace {
-    /// All of them together.
+    /// Sends all bytes together.
     Whole,
-    /// One byte per interval.
+    /// Sends one byte per interval.
     Drip(Pin<Box<Sleep>>, Duration),
-    /// Sends half of the bytes and, after a moment, returns an error, which hyper turns into a reset of the stream.
+    /// Sends half of the bytes and returns an error 10 ms later. hyper turns the error into a reset of the stream.
     Half(Option<Pin<Box<Sleep>>>),
 }
 
@@ -27,7 +27,8 @@ impl Pace {
     }
 }
 
-/// How long a stream waits before it is reset. A reset discards what is not written yet, even the head.
+/// How long a stream waits before it is reset. Without this wait, the reset would discard what is not written yet, even
+/// the head.
 const FLUSHED: Duration = Duration::from_millis(10);
 
 pub(super) struct ReplyBody {

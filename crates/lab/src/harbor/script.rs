@@ -20,8 +20,8 @@
 //!
 //! Each rule has its own random generator and draws once for each request that it matches, even outside the rule's
 //! time. So the n-th charge gets the same fault in each run with the same seed, whatever other requests came in
-//! between. A rule that is added at the end changes nothing for the rules above it. The first rule that strikes
-//! decides.
+//! between. A rule that is added at the end of the script changes nothing for the rules before it. If several rules
+//! strike a request, the first of them decides.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,7 +32,7 @@ use serde::Deserialize;
 
 use super::fault::{Fault, duration};
 
-/// The faults of a run. `parse` reads it from TOML.
+/// The faults of a run. `parse` reads a script from TOML.
 #[derive(Clone, Debug)]
 pub struct Script {
     rules: Vec<Rule>,
@@ -45,13 +45,14 @@ struct Rule {
     rate: f64,
     from: Duration,
     until: Duration,
-    /// How many more requests this rule may strike.
+    /// How many more requests this rule may strike. At zero the rule strikes no more.
     left: u64,
     draws: fastrand::Rng,
 }
 
 impl Script {
-    /// The fault of a request that came this long (`at`) after the start of the run; `None` if no rule strikes it.
+    /// Returns the fault that strikes a request; `None` if no rule strikes it. `at` is the time from the start of the
+    /// run to the request.
     pub(super) fn strike(&mut self, at: Duration, method: &Method, path: &str) -> Option<Fault> {
         let mut struck = None;
         for rule in self.rules.iter_mut().filter(|rule| rule.matches.covers(method, path)) {
@@ -65,7 +66,7 @@ impl Script {
     }
 }
 
-/// Why a script could not be read: what is wrong, and at which line and column.
+/// The error of a script that could not be read. Its text says what is wrong, and at which line and column.
 #[derive(Clone, Debug)]
 pub struct ScriptError(String);
 
@@ -169,8 +170,8 @@ impl TryFrom<String> for Time {
     }
 }
 
-/// A method and a path: `POST /v1/charges`, `GET /v1/charges/{id}`, `* /v1/{*rest}`. A rule without a pattern matches
-/// every request.
+/// Which requests a rule matches, by method and path: `POST /v1/charges`, `GET /v1/charges/{id}`, `* /v1/{*rest}`. A
+/// rule without a pattern matches every request.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(try_from = "String")]
 struct Pattern {

@@ -1,4 +1,4 @@
-//! What a rogue does with a request that it has read, and with a connection that is idle.
+//! What a rogue can do with a request that it has read, and with a connection that is idle.
 
 use std::time::Duration;
 
@@ -6,46 +6,47 @@ use bytes::Bytes;
 
 use super::load::Load;
 
-/// What a rogue does with one request.
+/// What a rogue does with one request. The rogue's plan returns it.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// Answers.
+    /// Sends this answer.
     Answer(Answer),
     /// Closes the connection normally, without an answer. On HTTP/2 this ends every stream of the connection.
     Close,
     /// HTTP/1.1: resets the connection. HTTP/2: sends RST_STREAM with INTERNAL_ERROR.
     Reset,
-    /// Never answers, and records when the caller leaves.
+    /// Never answers. The rogue records when the caller leaves.
     Hang,
-    /// Waits, and then acts. If the caller leaves during the wait, this is recorded.
+    /// Waits for this time, and then does the given act. If the caller leaves during the wait, the departure is
+    /// recorded and the act is not done.
     After(Duration, Box<Act>),
-    /// Writes these bytes as they are. On HTTP/2 they land between two frames.
+    /// Writes these bytes as they are. On HTTP/2 they are written between two frames.
     Raw(Bytes, Then),
-    /// HTTP/2: sends RST_STREAM with REFUSED_STREAM, which says that the request was not processed. So the request is
-    /// not counted as processed. HTTP/1.1 has no such signal, so the connection is closed.
+    /// HTTP/2: sends RST_STREAM with REFUSED_STREAM, which says that the request was not processed. HTTP/1.1 has no
+    /// such signal, so the connection is closed. In both cases the request is not counted as processed.
     Refuse,
-    /// HTTP/2: sends GOAWAY with this last stream id. Streams with a higher id were not processed, and are counted so.
-    /// Streams up to it continue as their acts say, unless `then` ends the connection. HTTP/1.1: closes the connection.
+    /// HTTP/2: sends GOAWAY with this last stream id. Streams with a higher id are not counted as processed. All other
+    /// streams continue as their acts say, unless `then` ends the connection. HTTP/1.1: closes the connection.
     GoAway {
-        /// The highest stream id that was, or may have been, processed.
+        /// The highest id of the streams that were, or may have been, processed.
         last: u32,
-        /// What happens to the connection.
+        /// What happens to the connection after the GOAWAY.
         then: Then,
     },
 }
 
-/// What happens to the connection.
+/// What happens to the connection after an act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// It stays open.
+    /// The connection stays open.
     Keep,
-    /// It is closed normally.
+    /// The connection is closed normally.
     Close,
-    /// It is reset.
+    /// The connection is reset.
     Reset,
 }
 
-/// An answer in HTTP.
+/// An answer in HTTP: a status, header fields and a body.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub(super) status: u16,
@@ -55,26 +56,26 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An answer with this status and without a body.
+    /// Returns an answer with this status, without header fields of its own and without a body.
     #[must_use]
     pub fn status(status: u16) -> Answer {
         Answer { status, headers: Vec::new(), load: Load::bytes(""), then: Then::Keep }
     }
 
-    /// An answer with status 200 and this body.
+    /// Returns an answer with status 200 and this body.
     #[must_use]
     pub fn ok(body: impl Into<Bytes>) -> Answer {
         Answer { load: Load::bytes(body), ..Answer::status(200) }
     }
 
-    /// Adds a header field. The fields that frame the body are always written, in addition to these.
+    /// Adds a header field. The rogue itself adds the fields that frame the body.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Answer {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Sets the body.
+    /// Sets the body. The default is an empty body.
     #[must_use]
     pub fn load(self, load: Load) -> Answer {
         Answer { load, ..self }
@@ -94,25 +95,25 @@ impl From<Answer> for Act {
     }
 }
 
-/// What is done with an HTTP/1.1 connection that is idle: after an answer and before the next request or, as a
-/// `welcome`, before the first byte. If a request has arrived when the time ends, it is served as usual. With a time of
+/// What a rogue does with an HTTP/1.1 connection that is idle: after an answer and before the next request or, as a
+/// `welcome`, before the first byte. If a request arrives within the given time, it is served as usual. With a time of
 /// zero the rogue acts immediately and does not look for a request.
 #[derive(Clone, Debug, Default)]
 pub enum Idle {
     /// Waits for the next request.
     #[default]
     Keep,
-    /// Closes after this long.
+    /// Closes the connection after this time.
     Close(Duration),
-    /// Resets after this long.
+    /// Resets the connection after this time.
     Reset(Duration),
-    /// Sends these unasked bytes after this long. Then the connection is kept, closed or reset.
+    /// Sends these bytes after this time, although no request came. Afterwards the connection is kept, closed or reset.
     Say(Duration, Bytes, Then),
 }
 
 impl Idle {
-    /// What many servers send on a connection that was idle for too long: a 408 that answers no request. Many then
-    /// close.
+    /// Returns an idle rule that sends a 408 after this time, although no request came. Many servers do this on a
+    /// connection that was idle for too long, and many of them close the connection afterwards.
     #[must_use]
     pub fn stale_408(after: Duration, then: Then) -> Idle {
         let bytes = "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";

@@ -1,4 +1,4 @@
-//! What the connections of one rogue share: the plan that decides each act, and the record of what was seen.
+//! The state that the connections of one rogue share: the plan that decides each act, and the record of what was seen.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) struct Settings {
     pub(super) at_head: bool,
 }
 
-/// What the connections of a rogue share.
+/// The state that the connections of a rogue share.
 pub(super) struct Den {
     pub(super) log: Arc<Log>,
     pub(super) plan: Mutex<Plan>,
@@ -33,8 +33,8 @@ pub(super) struct Plan {
 }
 
 impl Den {
-    /// Records a request and asks the plan what to do with it, in one step, so that the record and the plan have the
-    /// same order.
+    /// Records a request and returns the act that the plan chooses for it. Both happen in one step, so that the plan is
+    /// called in the order of the record.
     pub(super) fn hear(&self, heard: &mut Heard) -> Act {
         let plan = &mut *self.plan.lock();
         self.log.hear(heard, self.settings.keep_heard);

@@ -14,14 +14,15 @@ use super::load::{Framing, Load, Step};
 use super::log::{Departed, Heard};
 use super::parse::{Body, Head, Reader};
 
-/// How many bytes a caller may send ahead while its answer is being sent; then reading stops.
+/// The maximum number of bytes that a caller may send ahead while its answer is being sent. At this number the rogue
+/// stops reading.
 const MOST_AHEAD: usize = 1 << 20;
-/// When bytes that are ready are written.
+/// The number of bytes at which the output that is ready is written.
 const FULL: usize = 64 << 10;
 
 pub(super) async fn serve(mut stream: TcpStream, mut ahead: BytesMut, den: &Den, connection: u64) {
     for on_connection in 0.. {
-        // If a pipelined request was already read, the connection is not idle.
+        // A connection with a pipelined request that was already read is not idle.
         if on_connection > 0 && ahead.is_empty() && !rest(&mut stream, den.idle()).await {
             return;
         }
@@ -55,11 +56,12 @@ pub(super) async fn serve(mut stream: TcpStream, mut ahead: BytesMut, den: &Den,
     }
 }
 
-/// Treats the connection as idle. Returns `false` if it has ended and has to be dropped.
+/// Does what `idle` says with an idle connection. Returns `true` if the connection goes on, and `false` if the caller
+/// of this function has to drop it.
 pub(super) async fn rest(stream: &mut TcpStream, idle: Idle) -> bool {
     if let Some(after) = idle.after().filter(|after| !after.is_zero()) {
-        // A request that has arrived comes before the timer, as in real servers. Otherwise a request that arrived while
-        // this process was not scheduled would be lost.
+        // As in real servers, a request that has arrived takes precedence over the timer. Otherwise a request that
+        // arrived while this process was not scheduled would be lost.
         tokio::select! {
             biased;
             _ = stream.readable() => return true,
@@ -81,8 +83,8 @@ pub(super) async fn rest(stream: &mut TcpStream, idle: Idle) -> bool {
     then == Then::Keep
 }
 
-/// Reads the next request. The booleans say whether it is the last of its connection, and whether its body was left
-/// unread.
+/// Reads the next request; `None` if the connection ended before it. The first `bool` says whether the request is the
+/// last of its connection, the second whether its body was left unread.
 async fn request(
     reader: &mut Reader<'_>,
     den: &Den,
@@ -119,7 +121,7 @@ async fn request(
     Ok(Some((heard, last, has_body && den.settings.at_head)))
 }
 
-/// Decides what is done with one request, and does it.
+/// The decision what is done with one request, and its execution.
 struct Turn<'a> {
     stream: &'a mut TcpStream,
     ahead: &'a mut BytesMut,
@@ -129,14 +131,15 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Does the act. The error says how the caller left before the act was done.
+    /// Does the act and returns what happens to the connection. If the caller left before the act was done, the error
+    /// says how it left.
     async fn act(&mut self, mut act: Act) -> Result<Then, Departed> {
         while let Act::After(wait, next) = act {
             self.pause(wait).await?;
             act = *next;
         }
         match act {
-            // The loop above has removed all waits.
+            // The loop at the beginning of this function has removed all waits.
             Act::After(..) => Ok(Then::Keep),
             Act::Answer(answer) => self.answer(&answer).await,
             Act::Close | Act::GoAway { .. } => Ok(Then::Close),
@@ -161,7 +164,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Waits until the caller leaves. Bytes that it sends meanwhile are kept for the next request.
+    /// Waits until the caller leaves, and returns how it left. Bytes that the caller sends during the wait are kept for
+    /// the next request.
     async fn departure(&mut self) -> Departed {
         while !self.unread && self.ahead.len() < MOST_AHEAD {
             match self.stream.read_buf(self.ahead).await {
@@ -170,7 +174,7 @@ impl Turn<'_> {
                 Err(error) => return departed(error),
             }
         }
-        // While unread bytes are there, a normal close by the caller cannot be seen, but a reset can.
+        // While unread bytes wait in the socket, a normal close by the caller cannot be seen, but a reset can.
         let _ = self.stream.ready(Interest::ERROR).await;
         Departed::Reset
     }
@@ -188,7 +192,8 @@ impl Turn<'_> {
         Ok(if answer.load.framing() == Framing::UntilClose && !bodiless { Then::Close } else { answer.then })
     }
 
-    /// Writes the body; its last piece stays in `out`. Returns `false` if the body broke off as ordered.
+    /// Writes the body, except for its last piece, which stays in `out`. Returns `false` if the load ordered the body
+    /// to break off.
     async fn body(&mut self, load: &Load, out: &mut BytesMut) -> Result<bool, Departed> {
         let chunked = load.framing() == Framing::Chunked;
         let mut steps = load.steps();
@@ -227,8 +232,8 @@ impl Turn<'_> {
     }
 }
 
-/// A failed write or read means that the caller has reset the connection, since a normal close appears as an end of
-/// file.
+/// Returns how the caller left when a write or read has failed: always by a reset, since a normal close appears as an
+/// end of file.
 fn departed(_: io::Error) -> Departed {
     Departed::Reset
 }

@@ -25,18 +25,18 @@ use super::parse::Body;
 use crate::wire::{Rewound, Shared};
 
 const MOST_STREAMS: u32 = 1000;
-/// How long a stream waits before it is reset. A reset discards what is not written yet.
+/// How long a stream waits before it is reset. Without this wait, the reset would discard what is not written yet.
 const FLUSHED: Duration = Duration::from_millis(10);
-/// How long the streams have to notice that their connection is gone.
+/// How long the streams of a connection may take to notice that it has ended.
 const NOTICED: Duration = Duration::from_secs(1);
 
-/// Bytes that are written directly to the socket, and what happens to the connection then.
+/// Bytes that are written directly to the socket, and what happens to the connection afterwards.
 struct Order {
     bytes: Bytes,
     then: Then,
 }
 
-/// What the streams of one connection share.
+/// The state that the streams of one connection share.
 struct Trunk {
     den: Arc<Den>,
     connection: u64,
@@ -45,9 +45,9 @@ struct Trunk {
 }
 
 struct Fate {
-    /// The last stream id of the GOAWAY that was sent; the maximum if none was.
+    /// The last stream id of the GOAWAY that was sent; the maximum id if none was sent.
     last: u32,
-    /// The streams that were processed and not answered yet: their ids, and the `x-id` of each request.
+    /// The streams that were processed and not answered yet: the `x-id` of each request, by the id of its stream.
     open: BTreeMap<u32, Option<String>>,
 }
 
@@ -83,8 +83,8 @@ pub(super) async fn serve(stream: TcpStream, ahead: BytesMut, den: Arc<Den>, con
                 let Some(Ok((request, respond))) = accepted else { break };
                 let mut limb = Limb::new(&trunk, request, respond, on_connection);
                 on_connection += 1;
-                // A request that is complete already is recorded here, so that such requests keep the order in which
-                // they came.
+                // A request that is already complete is recorded here and not in its own task, so that the record keeps
+                // the order in which such requests came.
                 let act = limb.whole().then(|| limb.hear());
                 streams.spawn(limb.live(act));
             }
@@ -106,7 +106,7 @@ async fn write(socket: &TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A GOAWAY frame: length 8, type 7, no flags, stream 0; then the last stream id and NO_ERROR.
+/// Returns a GOAWAY frame: length 8, type 7, no flags, stream 0; then the last stream id and NO_ERROR.
 fn go_away(last: u32) -> Bytes {
     let mut frame = vec![0, 0, 8, 7, 0, 0, 0, 0, 0];
     frame.extend_from_slice(&(last & 0x7fff_ffff).to_be_bytes());
@@ -114,7 +114,7 @@ fn go_away(last: u32) -> Bytes {
     frame.into()
 }
 
-/// One stream.
+/// One stream of a connection, with its request and its way to answer.
 struct Limb {
     trunk: Arc<Trunk>,
     body: RecvStream,
@@ -148,12 +148,13 @@ impl Limb {
         Limb { trunk: Arc::clone(trunk), body, respond, stream, heard }
     }
 
-    /// Whether nothing more has to be read before the act.
+    /// Returns whether the act may be decided without reading more: the body has ended, or the rogue acts at the head.
     fn whole(&self) -> bool {
         self.body.is_end_stream() || self.trunk.den.settings.at_head
     }
 
-    /// Records the request and returns its act; `None` if a GOAWAY said that the stream is not processed.
+    /// Records the request and returns its act. Returns `None`, and records nothing, if a GOAWAY said that this stream
+    /// is not processed.
     fn hear(&mut self) -> Option<Act> {
         if self.stream > self.trunk.fate.lock().last {
             return None;
@@ -208,7 +209,7 @@ impl Limb {
             act = *next;
         }
         match act {
-            // The loop above has removed all waits.
+            // The loop at the beginning of this function has removed all waits.
             Act::After(..) => {}
             Act::Answer(answer) => return self.answer(&answer).await,
             Act::Hang => return Err(departure(&mut self.respond).await),
@@ -225,15 +226,15 @@ impl Limb {
                 if self.stream <= last {
                     return Err(departure(&mut self.respond).await);
                 }
-                // The GOAWAY has told the caller that this stream is not processed. The stream ends with the
-                // connection, without another frame.
+                // The GOAWAY has said to the caller that this stream is not processed. So no further frame is sent on
+                // the stream, which ends with the connection.
                 departure(&mut self.respond).await;
             }
         }
         Ok(())
     }
 
-    /// Records that the streams above `last` were not processed after all.
+    /// Corrects the record after a GOAWAY: the streams with an id above `last` do not count as processed.
     fn leave_out(&self, last: u32) {
         let left_out = {
             let mut fate = self.trunk.fate.lock();
@@ -246,7 +247,8 @@ impl Limb {
     }
 
     async fn order(&self, bytes: Bytes, then: Then) {
-        // If the connection no longer takes orders, it has ended, and this stream with it.
+        // If the connection takes no more orders, it has ended, and this stream has ended with it. So the error is
+        // ignored.
         let _ = self.trunk.orders.send(Order { bytes, then }).await;
     }
 
@@ -268,7 +270,7 @@ impl Limb {
     }
 }
 
-/// Sends the body. Returns `false` if the body broke off as ordered.
+/// Sends the body. Returns `false` if the load ordered the body to break off.
 async fn body(send: &mut SendStream<Bytes>, load: &Load) -> Result<bool, Departed> {
     let mut steps = load.steps();
     loop {
@@ -327,7 +329,7 @@ fn fields(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
 }
 
-/// What HTTP/2 cannot carry is left out.
+/// Returns the fields as a header map. Fields whose name or value HTTP/2 cannot carry are left out.
 fn header_map(fields: &[(String, String)]) -> HeaderMap {
     let parsed =
         fields.iter().map(|(name, value)| (name.parse::<HeaderName>(), value.parse::<HeaderValue>()));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-/// A body: what it holds, how it is framed, how fast it comes, and where it breaks off.
+/// The body of an answer: its bytes, its framing, how fast it is sent, and where it breaks off.
 #[derive(Clone, Debug)]
 pub struct Load {
     source: Source,
@@ -18,7 +18,7 @@ pub struct Load {
 #[derive(Clone, Debug)]
 enum Source {
     Bytes(Bytes),
-    /// This many bytes of [`pattern`].
+    /// The first bytes of [`pattern`], as many as the number says.
     Pattern(u64),
 }
 
@@ -35,30 +35,30 @@ pub(super) enum Framing {
 pub(super) enum Step {
     Data(Bytes),
     Pause(Duration),
-    /// Breaks off here, before the promised end.
+    /// The body breaks off at this step, before its promised end.
     Cut,
     End,
 }
 
-/// How many bytes are written at a time, unless the body says otherwise.
+/// The number of bytes that are written at a time by default.
 const PIECE: usize = 64 << 10;
-/// The pattern's period. It is a prime, so a power of two is never a multiple of it.
+/// The number of bytes after which the pattern repeats. It is a prime, so no power of two is a multiple of it.
 const PERIOD: u64 = 251;
 
 impl Load {
-    /// A body of these bytes, with a content-length.
+    /// Returns a body of these bytes, with a content-length.
     #[must_use]
     pub fn bytes(bytes: impl Into<Bytes>) -> Load {
         Load::new(Source::Bytes(bytes.into()))
     }
 
-    /// A body of `length` bytes of [`pattern`], which are made while they are sent.
+    /// Returns a body of `length` bytes of [`pattern`], with a content-length. The bytes are made while they are sent.
     #[must_use]
     pub fn pattern(length: u64) -> Load {
         Load::new(Source::Pattern(length))
     }
 
-    /// A chunked body that never ends.
+    /// Returns a chunked body that practically never ends: it has 2^64 - 1 bytes of [`pattern`].
     #[must_use]
     pub fn endless() -> Load {
         Load::pattern(u64::MAX).chunked()
@@ -68,25 +68,25 @@ impl Load {
         Load { source, framing: Framing::Length, piece: PIECE, pause: None, cut: None, trailers: Vec::new() }
     }
 
-    /// Sends the body in chunks, without a content-length.
+    /// Sends the body in chunks, without a content-length. HTTP/2 has no chunks and only leaves the content-length out.
     #[must_use]
     pub fn chunked(self) -> Load {
         Load { framing: Framing::Chunked, ..self }
     }
 
-    /// The body ends with the connection, as in HTTP/1.0.
+    /// Lets the end of the connection end the body, as in HTTP/1.0.
     #[must_use]
     pub fn until_close(self) -> Load {
         Load { framing: Framing::UntilClose, ..self }
     }
 
-    /// Sends the body in pieces of `piece` bytes, with a pause before each piece except the first.
+    /// Sends the body in pieces of `piece` bytes (at least one), with a pause before each piece except the first.
     #[must_use]
     pub fn drip(self, piece: usize, pause: Duration) -> Load {
         Load { piece: piece.max(1), pause: Some(pause), ..self }
     }
 
-    /// Breaks off after this many bytes: HTTP/1.1 closes the connection, HTTP/2 resets the stream.
+    /// Breaks the body off after this number of bytes: HTTP/1.1 closes the connection, HTTP/2 resets the stream.
     #[must_use]
     pub fn cut_after(self, bytes: u64) -> Load {
         Load { cut: Some(bytes), ..self }
@@ -115,7 +115,7 @@ impl Load {
     }
 }
 
-/// The steps that are left.
+/// An iterator over the steps of a body that are still to be done.
 pub(super) struct Steps<'a> {
     load: &'a Load,
     sent: u64,
@@ -143,20 +143,21 @@ impl Steps<'_> {
     }
 }
 
-/// `length` bytes of the pattern, beginning at `offset`. The byte at position n is n modulo 251.
+/// Returns `length` bytes of the pattern, beginning at `offset`. The byte at position n of the pattern is n modulo 251.
 #[must_use]
 pub fn pattern(offset: u64, length: usize) -> Bytes {
     let mut bytes: Vec<u8> =
         (offset..).take(length.min(PERIOD as usize)).map(|at| (at % PERIOD) as u8).collect();
     while bytes.len() < length {
-        // The bytes so far are a whole number of periods, so a copy of them continues the pattern.
+        // So far `bytes` holds a whole number of periods, so a copy of them continues the pattern.
         let more = (length - bytes.len()).min(bytes.len());
         bytes.extend_from_within(..more);
     }
     bytes.into()
 }
 
-/// A running fingerprint (FNV-1a, 64 bits) of bytes that come in pieces. A test compares an upload with what was sent.
+/// A running fingerprint (FNV-1a, 64 bits) of bytes that come in pieces. With it, a test compares what a rogue received
+/// with what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(u64);
 
@@ -167,7 +168,7 @@ impl Default for Fingerprint {
 }
 
 impl Fingerprint {
-    /// The fingerprint of one piece.
+    /// Returns the fingerprint of one piece.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Fingerprint {
         let mut print = Fingerprint::default();
@@ -175,7 +176,7 @@ impl Fingerprint {
         print
     }
 
-    /// Adds the next piece.
+    /// Adds the next piece to the fingerprint.
     pub fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);

@@ -1,4 +1,4 @@
-//! What a rogue saw. Every list in it has a bound; the counts have none.
+//! The record of what a rogue saw. Every list in the record has a maximum length; the counts have no bound.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,46 +9,48 @@ use tokio::sync::Notify;
 
 use super::load::Fingerprint;
 
-/// How many different ids are kept. Further requests are still counted in the totals.
+/// The maximum number of different ids that are counted one by one. Requests with further ids are counted in the totals
+/// only.
 pub const MOST_IDS: usize = 1_000_000;
-/// How many departures are kept. The first ones are kept.
+/// The maximum number of departures that are kept. Further departures are not recorded.
 pub const MOST_DEPARTURES: usize = 100_000;
 
 /// A request that was read: whole or, with `at_head`, only its head.
 #[derive(Clone, Debug)]
 pub struct Heard {
-    /// Its number among all requests of this rogue, from 0.
+    /// The number of the request among all requests of this rogue, from 0.
     pub number: u64,
-    /// The number of its connection among all connections, from 0.
+    /// The number of the request's connection among all connections of this rogue, from 0.
     pub connection: u64,
-    /// Its number on its connection, from 0.
+    /// The number of the request on its connection, from 0.
     pub on_connection: u64,
-    /// Its stream id; `None` on HTTP/1.1.
+    /// The stream id of the request; `None` on HTTP/1.1.
     pub stream: Option<u32>,
-    /// As sent.
+    /// The method, as sent.
     pub method: String,
-    /// Path and query, as sent.
+    /// The path and query, as sent.
     pub target: String,
     /// The header fields in the order in which they were sent: names in lower case, values unchanged.
     pub headers: Vec<(String, String)>,
-    /// The beginning of the body, up to the rogue's `keep_body`.
+    /// The beginning of the body, up to the number of bytes that the rogue's `keep_body` sets.
     pub body: Bytes,
-    /// Length of the whole body, in bytes.
+    /// The length of the whole body as far as it was read, in bytes.
     pub body_len: u64,
-    /// Fingerprint of the whole body.
+    /// The fingerprint of the whole body as far as it was read.
     pub body_print: Fingerprint,
     /// The trailer fields, in the same form as the headers.
     pub trailers: Vec<(String, String)>,
 }
 
 impl Heard {
-    /// The first value of a header, by its name in lower case.
+    /// Returns the first value of the header with this name, which must be in lower case; `None` if there is no such
+    /// header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// The `x-id` header, by which requests are counted.
+    /// Returns the value of the `x-id` header, by which requests are counted; `None` if the request has none.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.header("x-id")
@@ -66,16 +68,16 @@ pub struct Tally {
     pub answered: u32,
 }
 
-/// Says that a caller left before its answer was sent completely.
+/// The record of a caller that left before its answer was sent completely.
 #[derive(Clone, Debug)]
 pub struct Departure {
-    /// The request's number.
+    /// The number of the request among all requests of the rogue.
     pub number: u64,
-    /// Its `x-id`.
+    /// The `x-id` of the request, if it had one.
     pub id: Option<String>,
-    /// How long after the request was read.
+    /// The time from the moment when the request was read until the departure was noticed.
     pub after: Duration,
-    /// The moment at which the rogue noticed it.
+    /// The moment at which the rogue noticed the departure.
     pub at: Instant,
     /// How the caller left.
     pub how: Departed,
@@ -84,39 +86,39 @@ pub struct Departure {
 /// How a caller left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departed {
-    /// It closed the connection, or its half of it.
+    /// The caller closed the connection, or its half of the connection.
     Closed,
-    /// It reset the connection, or the stream.
+    /// The caller reset the connection or the stream.
     Reset,
 }
 
 /// What a rogue has seen so far.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// Connections accepted.
+    /// The number of connections that were accepted.
     pub connections: u64,
-    /// The number of these connections that are open now.
+    /// The number of connections that are open now.
     pub open: u64,
-    /// Requests read.
+    /// The number of requests that were read.
     pub requests: u64,
-    /// Requests read, by method.
+    /// The number of requests that were read, by method. At most 64 different methods are counted.
     pub methods: BTreeMap<String, u64>,
     /// The number of requests that broke off before they were complete.
     pub broken: u64,
-    /// Answers sent to their last byte.
+    /// The number of answers that were sent to their last byte.
     pub answers: u64,
-    /// The number of body bytes received, including those of broken requests.
+    /// The number of body bytes that were received, including those of broken requests.
     pub body_bytes: u64,
-    /// The requests by their `x-id` header.
+    /// The tally of the requests with each `x-id` header, by the value of the header.
     pub ids: BTreeMap<String, Tally>,
-    /// Callers that left early.
+    /// The callers that left early, in the order in which the rogue noticed it.
     pub departures: Vec<Departure>,
-    /// The first requests; `keep_heard` says how many.
+    /// The first requests; the builder's `keep_heard` sets how many are kept.
     pub heard: Vec<Heard>,
 }
 
 impl Counts {
-    /// The ids that were processed more than once.
+    /// Returns the ids of the requests that were processed more than once.
     #[must_use]
     pub fn doubled(&self) -> Vec<&str> {
         self.ids.iter().filter(|(_, tally)| tally.processed > 1).map(|(id, _)| id.as_str()).collect()
@@ -140,7 +142,7 @@ impl Log {
         result
     }
 
-    /// Waits until `reached` holds.
+    /// Waits until `reached` returns `true` for the counts. It is called after every change of the counts.
     pub(super) async fn until(&self, mut reached: impl FnMut(&Counts) -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -152,12 +154,13 @@ impl Log {
         }
     }
 
-    /// Records a request and gives it its number.
+    /// Records a request and sets its number. The request itself is kept only while fewer than `keep` requests are
+    /// kept.
     pub(super) fn hear(&self, heard: &mut Heard, keep: usize) {
         self.write(|counts| {
             heard.number = counts.requests;
             counts.requests += 1;
-            // Callers choose the method names, so the number of different ones has a bound as well.
+            // Callers choose the method names, so the number of different names needs a bound.
             let room = counts.methods.len() < 64;
             if let Some(count) = counts.methods.get_mut(&heard.method) {
                 *count += 1;
@@ -179,7 +182,8 @@ impl Log {
         });
     }
 
-    /// Records that a request was not processed after all.
+    /// Takes back that a request was counted as processed. A request without an id was not counted by id, so nothing
+    /// changes.
     pub(super) fn unprocess(&self, id: Option<&str>) {
         self.tally(id, |tally| tally.processed = tally.processed.saturating_sub(1));
     }

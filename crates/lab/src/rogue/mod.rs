@@ -1,11 +1,12 @@
 //! An upstream that breaks the rules of HTTP, or that does ordinary things at the worst moment.
 //!
 //! A rogue reads a whole request, asks its **plan** what to do ([`Act`]), and does it. Between two requests it asks
-//! what to do with the idle connection ([`Idle`]). Both answers come from closures that get a seeded random generator,
-//! so a test can write any mix of misbehaviour in a line. Afterwards [`Counts`] says what really arrived.
+//! what to do with the idle connection ([`Idle`]). The test gives a closure for each of these two questions. The
+//! closures get a seeded random generator, so a test can write any mix of misbehaviour in a line. Afterwards [`Counts`]
+//! says what really arrived.
 //!
-//! It speaks HTTP/1.1 with its own parser, which is lenient on purpose, and HTTP/2 (prior knowledge) with the `h2`
-//! crate. The first bytes decide between them. It ends with all its connections when it is dropped.
+//! A rogue speaks HTTP/1.1 with its own lenient parser, and HTTP/2 (prior knowledge) with the `h2` crate. The first
+//! bytes of a connection decide which of the two is spoken. When a rogue is dropped, all its connections are closed.
 //!
 //! ```
 //! use std::time::Duration;
@@ -72,10 +73,10 @@ use crate::wire::{self, Speech};
 use den::{Den, Each, Plan, Rest, Settings};
 use log::Log;
 
-/// The largest number of open connections. Further connections wait in the backlog.
+/// The maximum number of open connections. Further connections wait in the backlog.
 pub const MOST_CONNECTIONS: usize = 8192;
 
-/// A running rogue. Dropping it ends it.
+/// A running rogue. Dropping it stops the server and closes its connections.
 #[derive(Debug)]
 pub struct Rogue {
     address: SocketAddr,
@@ -84,7 +85,7 @@ pub struct Rogue {
 }
 
 impl Rogue {
-    /// A rogue that answers every request with an empty 200, unless another plan is set.
+    /// Returns a builder. Unless another plan is set, its rogue answers every request with an empty 200.
     #[must_use]
     pub fn builder() -> Builder {
         Builder {
@@ -96,24 +97,26 @@ impl Rogue {
         }
     }
 
-    /// The address on 127.0.0.1 on which it listens.
+    /// Returns the address on 127.0.0.1 on which the rogue listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Looks at what it has seen.
+    /// Calls `look` with what the rogue has seen so far, and returns the result. The rogue records nothing during this
+    /// call.
     pub fn read<R>(&self, look: impl FnOnce(&Counts) -> R) -> R {
         self.log.read(look)
     }
 
-    /// A copy of what it has seen.
+    /// Returns a copy of what the rogue has seen so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.log.read(Counts::clone)
     }
 
-    /// Waits until `reached` returns `true` for what the rogue has seen. It has no time limit; set one around it.
+    /// Waits until `reached` returns `true` for what the rogue has seen. The wait has no time limit; the test sets one
+    /// around it.
     pub async fn until(&self, reached: impl FnMut(&Counts) -> bool) {
         self.log.until(reached).await;
     }
@@ -125,7 +128,7 @@ impl Drop for Rogue {
     }
 }
 
-/// A rogue that is being built.
+/// The settings of a rogue that is not running yet. [`Builder::bind`] starts it.
 pub struct Builder {
     seed: u64,
     each: Each,
@@ -150,14 +153,14 @@ impl Builder {
         Builder { seed, ..self }
     }
 
-    /// Every request gets this answer.
+    /// Sets a plan that answers every request with this answer.
     #[must_use]
     pub fn answer(self, answer: Answer) -> Builder {
         self.each(move |_, _| Act::Answer(answer.clone()))
     }
 
-    /// The n-th request gets the n-th act; requests after the last act get the last one again. If `acts` is empty,
-    /// every request gets an empty 200.
+    /// Sets a plan that does the n-th act for the n-th request. Every request after that gets the last act. If `acts`
+    /// is empty, every request gets an empty 200.
     #[must_use]
     pub fn acts(self, acts: impl IntoIterator<Item = Act>) -> Builder {
         let acts: Vec<Act> = acts.into_iter().collect();
@@ -167,49 +170,53 @@ impl Builder {
         })
     }
 
-    /// Asks `each` what to do with each request. It is called for one request at a time, in the order in which the
-    /// requests were read.
+    /// Sets `each` as the plan: it decides what is done with each request. It is called for one request at a time, in
+    /// the order in which the requests were recorded.
     #[must_use]
     pub fn each(self, each: impl FnMut(&Heard, &mut Rng) -> Act + Send + 'static) -> Builder {
         Builder { each: Box::new(each), ..self }
     }
 
-    /// Asks `idle` what to do with an HTTP/1.1 connection each time it becomes idle after an answer.
+    /// Sets the closure that decides what is done with an HTTP/1.1 connection. It is called each time the connection
+    /// becomes idle after an answer. By default, connections are kept.
     #[must_use]
     pub fn idle(self, idle: impl FnMut(&mut Rng) -> Idle + Send + 'static) -> Builder {
         Builder { idle: Box::new(idle), ..self }
     }
 
-    /// Asks `welcome` what to do with each new connection before its first byte.
+    /// Sets the closure that decides what is done with each new connection before its first byte. By default,
+    /// connections are kept.
     #[must_use]
     pub fn welcome(self, welcome: impl FnMut(&mut Rng) -> Idle + Send + 'static) -> Builder {
         Builder { welcome: Box::new(welcome), ..self }
     }
 
-    /// Acts as soon as the head is read, and leaves the body unread. An HTTP/1.1 connection whose body is unread is
-    /// ended after the act, even if the act says to keep it.
+    /// Lets the rogue act as soon as the head is read, and leave the body unread. An HTTP/1.1 connection whose body is
+    /// unread is ended after the act, even if the act says to keep it. By default, the body is read first.
     #[must_use]
     pub fn at_head(mut self) -> Builder {
         self.settings.at_head = true;
         self
     }
 
-    /// Sets how many bytes of each body are kept in [`Heard`]. The default is 64 KiB. Further bytes only count in the
-    /// length and the fingerprint.
+    /// Sets how many bytes of each body are kept in [`Heard`]. The default is 64 KiB. Further bytes are only counted in
+    /// the length and the fingerprint.
     #[must_use]
     pub fn keep_body(mut self, bytes: usize) -> Builder {
         self.settings.keep_body = bytes;
         self
     }
 
-    /// Sets how many requests are kept in [`Counts`]: the first ones are kept. The default is 64.
+    /// Sets how many requests are kept in [`Counts`]. The default is 64. The first requests are kept, and later ones
+    /// are only counted.
     #[must_use]
     pub fn keep_heard(mut self, requests: usize) -> Builder {
         self.settings.keep_heard = requests;
         self
     }
 
-    /// Binds a free port on 127.0.0.1 and starts to serve, on the tokio runtime in which it is called.
+    /// Binds a free port on 127.0.0.1 and starts to serve, on the tokio runtime from which it is called. Returns the
+    /// running rogue.
     ///
     /// # Errors
     /// If no port can be bound.
@@ -238,7 +245,8 @@ async fn accept(listener: TcpListener, den: Arc<Den>) {
         }
         match listener.accept().await {
             Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&den)))),
-            // Most likely no file descriptors are left. This only changes when connections end, so it waits a moment.
+            // The usual cause is that no file descriptors are left. New ones become free only when connections end, so
+            // the next accept is tried after a short wait.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
@@ -256,8 +264,8 @@ async fn connection(mut stream: TcpStream, den: Arc<Den>) {
     if !http1::rest(&mut stream, welcome).await {
         return;
     }
-    // An error here was caused by the caller, so it is not reported. If it broke off a request, `http1` or `http2` has
-    // counted that request as broken.
+    // An error here was caused by the caller, so it is not reported. If the error broke off a request, `http1` or
+    // `http2` has counted that request as broken.
     if let Ok(Some((speech, ahead))) = wire::listen_in(&mut stream).await {
         match speech {
             Speech::Http1 => http1::serve(stream, ahead, &den, number).await,
@@ -266,7 +274,7 @@ async fn connection(mut stream: TcpStream, den: Arc<Den>) {
     }
 }
 
-/// One open connection.
+/// The count of one open connection. Dropping the value ends the count.
 struct Open(Arc<Log>);
 
 impl Drop for Open {

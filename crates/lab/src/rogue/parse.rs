@@ -1,7 +1,7 @@
-//! Reads HTTP/1.1 requests. It can read well-formed ones only.
+//! Reads HTTP/1.1 requests. It can read only well-formed requests.
 //!
-//! A gateway must never send anything else. So a request that cannot be read here counts as broken and ends the
-//! connection.
+//! A gateway must never send anything else. So a request that this parser cannot read counts as broken, and its
+//! connection is ended.
 
 use std::io;
 
@@ -12,15 +12,15 @@ use tokio::net::TcpStream;
 use super::load::Fingerprint;
 use super::log::Log;
 
-/// The largest size in bytes of a head, and of a line between two chunks.
+/// The maximum size of a head, and of a line between two chunks, in bytes.
 const MOST_HEAD: usize = 256 << 10;
 
-/// A request's head.
+/// The head of a request.
 pub(super) struct Head {
     pub(super) method: String,
     pub(super) target: String,
     pub(super) headers: Vec<(String, String)>,
-    /// HTTP/1.0, or `connection: close`.
+    /// Whether the request is the last of its connection: it is HTTP/1.0, or has `connection: close`.
     pub(super) last: bool,
     pub(super) framing: BodyFraming,
 }
@@ -31,7 +31,8 @@ pub(super) enum BodyFraming {
     Chunked,
 }
 
-/// A request's body. It is counted and fingerprinted, and a part of it is kept.
+/// The body of a request while it is read. All its bytes are counted and fingerprinted, and the first `keep` bytes are
+/// kept.
 pub(super) struct Body<'a> {
     pub(super) kept: BytesMut,
     pub(super) len: u64,
@@ -54,7 +55,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Reads requests from a connection. It holds the bytes that were read ahead.
+/// Reads requests from a connection. `ahead` holds the bytes that were read but not used yet.
 pub(super) struct Reader<'a> {
     pub(super) stream: &'a mut TcpStream,
     pub(super) ahead: &'a mut BytesMut,
@@ -68,7 +69,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The next head; `None` if the connection ended before the first byte of a head.
+    /// Reads the next head. Returns `None` if the connection ended before the first byte of a head.
     pub(super) async fn head(&mut self) -> io::Result<Option<Head>> {
         let mut searched = 0_usize;
         loop {

@@ -1,8 +1,8 @@
 //! The agenda of a simulation: its future events, in virtual time.
 //!
 //! It is a priority queue by time. Two events of the same instant come out in the order in which they were put in, so a
-//! run depends on its seed and on nothing else. The obvious heap compares whole events. Here the heap compares one
-//! integer, which is made of the time and a running number; the event itself has only a few bytes.
+//! run depends on its seed and on nothing else. The heap compares one integer, which is made of the time and a running
+//! number, and not whole events as the obvious heap does. The event itself has only a few bytes.
 //!
 //! Every event that comes out is mixed into a hash that depends on the order. Two runs with the same hash did the same
 //! things in the same order.
@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use seawall_policy::Time;
 
-/// Something that can happen. It is small and is copied.
+/// Something that can happen in a simulation. Events are copied, so they are small.
 pub trait Event: Copy {
-    /// A number that tells this event from others of the same instant.
+    /// Returns a number that tells this event from other events of the same instant.
     fn mark(&self) -> u64;
 }
 
@@ -50,8 +50,8 @@ impl<E> Ord for Due<E> {
 /// The events that are still to come.
 ///
 /// Timers that all take equally long, such as the timeouts of attempts, are due in the order in which they were set. So
-/// they are kept in a plain queue beside the heap, which is cheaper. Most pending events are such timers, and nearly
-/// all of these have no effect when they are due, because the attempt has ended by then.
+/// they are kept in a plain queue, which is cheaper than the heap for all other events. Most pending events are such
+/// timers, and nearly all of them have no effect when they are due, because the attempt has ended by then.
 pub struct Agenda<E> {
     heap: BinaryHeap<Reverse<Due<E>>>,
     lane: VecDeque<Due<E>>,
@@ -62,7 +62,7 @@ pub struct Agenda<E> {
 }
 
 impl<E: Event> Agenda<E> {
-    /// An empty agenda at time zero.
+    /// Creates an empty agenda at time zero.
     #[must_use]
     pub fn new() -> Agenda<E> {
         Agenda {
@@ -75,39 +75,39 @@ impl<E: Event> Agenda<E> {
         }
     }
 
-    /// The time of the event that came out last.
+    /// Returns the time of the event that came out last; zero if none has come out.
     #[must_use]
     pub fn now(&self) -> Time {
         self.now
     }
 
-    /// The number of events that have come out.
+    /// Returns the number of events that have come out.
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// The hash over all events that have come out, in their order.
+    /// Returns the hash over all events that have come out, in their order.
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// Adds an event. An event whose time is in the past happens now.
+    /// Adds an event that is due at `time`. If `time` is in the past, the event is due now.
     #[inline]
     pub fn at(&mut self, time: Time, event: E) {
         let entry = self.entry(time, event);
         self.heap.push(Reverse(entry));
     }
 
-    /// Adds an event that is due after `delay`.
+    /// Adds an event that is due when `delay` has passed from now.
     #[inline]
     pub fn after(&mut self, delay: Duration, event: E) {
         self.at(self.now.saturating_add(delay), event);
     }
 
-    /// Adds a timer. This is cheap if timers are added in the order in which they are due. A timer that is out of order
-    /// is added like any other event.
+    /// Adds a timer that is due at `time`. This is cheap if timers are added in the order in which they are due. A
+    /// timer that is out of order is added like any other event.
     #[inline]
     pub fn timer(&mut self, time: Time, event: E) {
         let entry = self.entry(time, event);
@@ -125,7 +125,7 @@ impl<E: Event> Agenda<E> {
         Due { key: u128::from(nanos) << 64 | u128::from(self.number), event }
     }
 
-    /// The next event before `end`, if there is one.
+    /// Takes the next event out, with its time. Returns `None`, and takes nothing out, if no event is due before `end`.
     #[inline]
     pub fn next_before(&mut self, end: Time) -> Option<(Time, E)> {
         let heap = self.heap.peek().map_or(u128::MAX, |Reverse(entry)| entry.key);
@@ -149,7 +149,7 @@ impl<E: Event> Default for Agenda<E> {
     }
 }
 
-/// Mixes a number into a hash that depends on the order.
+/// Returns `hash` with `value` mixed in. The result depends on the order in which values are mixed in.
 #[must_use]
 #[inline]
 pub fn mixed(hash: u64, value: u64) -> u64 {

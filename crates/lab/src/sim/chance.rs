@@ -1,8 +1,8 @@
 //! Streams of random numbers that depend on a seed, and the distributions that are drawn from them.
 //!
-//! With one stream for everything, every draw would depend on the order of all other draws. A policy that draws one
-//! more number would then change the arrivals, so two arms with the same seed would not see the same arrivals. So each
-//! entity has its own stream, which is made from the seed, the kind of the entity, and its number.
+//! Each entity has its own stream, which is made from the seed, the kind of the entity, and its number. With one stream
+//! for all entities, every draw would depend on the order of all other draws: a policy that draws one more number would
+//! change the arrivals. Two arms with the same seed would then not see the same arrivals.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ pub struct Stream(u64);
 /// The kind of entity to which a stream belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// When calls begin, and which caller makes them.
+    /// The beginnings of calls, and which caller makes them.
     Arrivals,
-    /// A caller's own draws: waits, probes.
+    /// A caller's own draws: its waits and probes.
     Caller,
     /// A provider's service times and failures.
     Provider,
-    /// Delays of the network.
+    /// The delays of the network.
     Network,
-    /// Which callers leave, and when.
+    /// Which callers leave before the end of their calls, and when.
     Leavers,
 }
 
 impl Stream {
-    /// The stream of one entity in the run of `seed`.
+    /// Returns the stream of one entity in the run of `seed`. `number` tells the entities of one kind apart.
     #[must_use]
     pub fn of(seed: u64, whose: Whose, number: u64) -> Stream {
         let mut stream = Stream(seed ^ 0xa076_1d64_78bd_642f);
@@ -39,7 +39,7 @@ impl Stream {
         stream
     }
 
-    /// 64 uniform bits.
+    /// Returns 64 uniform random bits.
     #[inline]
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -48,37 +48,37 @@ impl Stream {
         z ^ (z >> 31)
     }
 
-    /// A draw for the machines of `policy`.
+    /// Returns a random number for the machines of `policy`.
     #[inline]
     pub fn draw(&mut self) -> Draw {
         Draw::new(self.bits())
     }
 
-    /// Uniform in `[0, 1)`.
+    /// Returns a number that is uniform in `[0, 1)`.
     #[inline]
     pub fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Uniform in `0..bound`; zero if `bound` is zero.
+    /// Returns a whole number that is uniform in `0..bound`, or zero if `bound` is zero.
     #[inline]
     pub fn below(&mut self, bound: u32) -> u32 {
         ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u32
     }
 
-    /// `true` with this probability.
+    /// Returns `true` with the probability `share`. If `share` is zero or less, nothing is drawn.
     #[inline]
     pub fn chance(&mut self, share: f64) -> bool {
         share > 0.0 && self.unit() < share
     }
 
-    /// Exponential with mean one.
+    /// Returns a number from the exponential distribution with mean one.
     #[inline]
     pub fn exponential(&mut self) -> f64 {
         -(1.0 - self.unit()).ln()
     }
 
-    /// A number from the normal distribution with mean zero and standard deviation one (Box and Muller).
+    /// Returns a number from the normal distribution with mean zero and standard deviation one (Box and Muller).
     #[inline]
     pub fn normal(&mut self) -> f64 {
         let radius = (2.0 * self.exponential()).sqrt();
@@ -86,27 +86,28 @@ impl Stream {
     }
 }
 
-/// How long something takes.
+/// The distribution of how long something takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Spread {
     /// Always this number of seconds.
     Fixed(f64),
-    /// Exponential: mean in seconds.
+    /// Exponential: the mean in seconds.
     Exponential(f64),
     /// Log-normal: the mean in seconds, and the standard deviation of the logarithm.
     LogNormal(f64, f64),
     /// Pareto, a distribution with a heavy tail: the mean in seconds, and the tail index, which is above one.
     Pareto(f64, f64),
-    /// Uniform between two numbers of seconds.
+    /// Uniform between two times: the shortest and the longest, in seconds.
     Uniform(f64, f64),
-    /// The absolute value of a normal distribution: mean and standard deviation in seconds.
+    /// The absolute value of a normal distribution: the mean and the standard deviation, in seconds.
     Normal(f64, f64),
-    /// One of two times: the share of the rare one, the usual time, the rare time, both in seconds.
+    /// One of two times. The numbers are the probability of the rare time, the usual time in seconds, and the rare time
+    /// in seconds.
     Either(f64, f64, f64),
 }
 
 impl Spread {
-    /// One draw, in seconds.
+    /// Draws one time and returns it in seconds.
     #[inline]
     pub fn seconds(self, stream: &mut Stream) -> f64 {
         match self {
@@ -128,14 +129,14 @@ impl Spread {
         }
     }
 
-    /// One draw.
+    /// Draws one time and returns it as a duration.
     #[inline]
     pub fn draw(self, stream: &mut Stream) -> Duration {
         seconds(self.seconds(stream))
     }
 
-    /// The mean, in seconds. For [`Spread::Normal`] it is an approximation that is good if the mean is well above the
-    /// standard deviation.
+    /// Returns the mean, in seconds. For [`Spread::Normal`] it is an approximation that is good if the mean is well
+    /// above the standard deviation.
     #[must_use]
     pub fn mean(self) -> f64 {
         match self {
@@ -150,7 +151,7 @@ impl Spread {
     }
 }
 
-/// A number of seconds as a duration. Negative numbers give zero; the maximum is a century.
+/// Returns a number of seconds as a duration. A negative number gives zero; the maximum is a century.
 #[must_use]
 #[inline]
 pub fn seconds(seconds: f64) -> Duration {

@@ -1,8 +1,9 @@
-//! Retry storms in closed form: how many repeats a dependency survives, and how long it takes to recover.
+//! Retry storms in closed form: at which load a dependency survives its callers' repeats, and how long it takes to
+//! recover.
 //!
-//! The obvious question is whether the callers' repeats "help". These formulas say when repeats do harm. Let `a` be the
-//! number of attempts that a call makes when all of them fail. Above a load of `1/a`, an overload never ends once it
-//! has begun, because the repeats keep it alive. Below that load the time of its end can be computed. The formulas are
+//! Let `a` be the number of attempts that a call makes when all of them fail. Above a load of `1/a`, an overload never
+//! ends once it has begun, because the repeats keep it alive. Below that load the time of its end can be computed. So
+//! these formulas say when repeats do harm; the obvious question is only whether the repeats "help". The formulas are
 //! fluid limits. They assume many callers, a queue that is first come, first served, and work that continues after its
 //! caller has given up. A test checks them against the simulator over a grid of loads, triggers and budgets.
 //!
@@ -20,41 +21,41 @@
 //! assert_eq!(Overload { attempts: 3.0, ..overload }.recovery(), None);
 //! ```
 
-/// The load above which an overload never ends, for callers that make `attempts` attempts of a call while all fail:
-/// `1/a`.
+/// Returns the load above which an overload never ends, for callers that make `attempts` attempts of a call while all
+/// attempts fail: `1/a`.
 ///
 /// For three tries it is 1/3. For a budget of `b` repeats for each *request* it is `1/(1 + b)`. For a budget that only
-/// *successes* pay for, and without repeats, it is 1.
+/// *successes* pay for, and for calls without repeats, it is 1.
 #[must_use]
 pub fn critical_load(attempts: f64) -> f64 {
     1.0 / attempts.max(1.0)
 }
 
-/// A provider that has lost a part of its capacity for a while, and its callers.
+/// An overload: a provider that loses a part of its capacity for a while, and its callers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Overload {
-    /// The calls per second as a share of the capacity; ρ.
+    /// The number of calls per second, as a share of the capacity; ρ.
     pub load: f64,
-    /// How long capacity is missing, in seconds; T.
+    /// How long a part of the capacity is missing, in seconds; T.
     pub lasts: f64,
     /// The share of the capacity that is left during this time; d.
     pub left: f64,
-    /// The number of attempts for each call while all attempts fail; a. With a budget that only successes pay for it is
-    /// 1.
+    /// The number of attempts for each call while all attempts fail; a. It is 1 if repeats have a budget that only
+    /// successes pay for.
     pub attempts: f64,
-    /// The repeats that all callers together have saved up, in seconds of capacity; B. It is `callers · tokens /
-    /// capacity`.
+    /// The number of repeats that all callers together have saved up, in seconds of capacity; B. It is `callers ·
+    /// tokens / capacity`.
     pub stored: f64,
     /// How long an attempt waits for its answer, in seconds; τ.
     pub timeout: f64,
 }
 
 impl Overload {
-    /// The number of seconds from the end of the trouble until calls are answered in time again: `[T(aρ − d) + B − τ] /
-    /// (1 − aρ)`. `None` means never; this is the case if `aρ ≥ 1`.
+    /// Returns the number of seconds from the end of the trouble until calls are answered in time again: `[T(aρ − d) +
+    /// B − τ] / (1 − aρ)`. Returns `None` if this never happens, which is the case if `aρ ≥ 1`.
     ///
-    /// During the trouble a backlog of attempts builds up. Afterwards it is worked off with the capacity that new
-    /// attempts do not need. An attempt that waits for less than the timeout is answered in time.
+    /// During the trouble a backlog of attempts builds up. Afterwards the backlog is worked off with the capacity that
+    /// new attempts do not need. An attempt that waits for less than the timeout is answered in time.
     #[must_use]
     pub fn recovery(&self) -> Option<f64> {
         let sent = self.attempts.max(1.0) * self.load;
@@ -71,27 +72,28 @@ impl Overload {
     }
 }
 
-/// The number of attempts at the last of several tiers for one call at the first tier, if all attempts fail and each
-/// tier makes `tries` attempts: `r^t`.
+/// Returns the number of attempts at the last of several tiers for one call at the first tier, if all attempts fail and
+/// each tier makes `tries` attempts: `r^t`.
 ///
-/// With a budget at the top tier alone it is still `r^(t − 1)`. If every tier has a budget that only successes pay for,
-/// it is 1.
+/// If only the top tier has a budget, the number is still `r^(t − 1)`. If every tier has a budget that only successes
+/// pay for, the number is 1.
 #[must_use]
 pub fn amplification(tries: f64, tiers: u32) -> f64 {
     tries.max(1.0).powi(i32::try_from(tiers).unwrap_or(i32::MAX))
 }
 
-/// How large the minimum of each caller's concurrency limit may be if the limits are to protect a provider: `µτ/N`.
+/// Returns how large the minimum of each caller's concurrency limit may be if the limits are to protect a provider:
+/// `µτ/N`.
 ///
 /// If `callers` callers each keep at least this number of attempts under way, they fill a queue that takes the whole
-/// timeout to work off. Then every attempt times out, even if all limits are at their minimum.
+/// timeout to work off. Every attempt then times out, even if all limits are at their minimum.
 #[must_use]
 pub fn largest_minimum_limit(callers: f64, capacity: f64, timeout: f64) -> f64 {
     capacity * timeout / callers.max(1.0)
 }
 
-/// How many repeats all callers of a fleet together may have saved up, if these repeats may lengthen the recovery by
-/// `seconds`: `(1 − ρ) · µ · seconds`.
+/// Returns how many repeats all callers of a fleet together may have saved up, if these repeats may lengthen the
+/// recovery by `seconds`: `(1 − ρ) · µ · seconds`.
 #[must_use]
 pub fn affordable_credit(load: f64, capacity: f64, seconds: f64) -> f64 {
     (1.0 - load).max(0.0) * capacity * seconds

@@ -1,31 +1,31 @@
 //! The results of a run: named figures, each with its uncertainty.
 //!
-//! Without its uncertainty, a mean over several seeds can make noise look like a result. So every number carries the
-//! half width of its 95 % confidence interval (Student's t over the seeds), and the table prints it.
+//! Every number carries the half width of its 95 % confidence interval (Student's t over the seeds), and the table
+//! prints it. Without this, a mean over several seeds can make noise look like a result.
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Value as Json, json};
 
-/// A mean over seeds.
+/// A mean over seeds, with its uncertainty.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
-    /// Half the width of its 95 % confidence interval; zero if there is only one seed.
+    /// Half the width of the mean's 95 % confidence interval; zero if there is only one seed.
     pub half: f64,
-    /// The largest value.
+    /// The largest value of any seed.
     pub worst: f64,
 }
 
 impl Estimate {
-    /// A number that is known, not estimated.
+    /// Returns an estimate for a number that is known exactly; its interval has no width.
     #[must_use]
     pub fn exact(value: f64) -> Estimate {
         Estimate { mean: value, half: 0.0, worst: value }
     }
 
-    /// The mean of these numbers, one for each seed, with its confidence interval.
+    /// Returns the mean of these numbers, one for each seed, with its confidence interval.
     #[must_use]
     pub fn of(values: &[f64]) -> Estimate {
         let n = values.len().max(1) as f64;
@@ -39,18 +39,18 @@ impl Estimate {
     }
 }
 
-/// The 97.5 % quantile of Student's t.
+/// Returns the 97.5 % quantile of Student's t for this number of degrees of freedom.
 fn student(freedom: usize) -> f64 {
     const TABLE: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
     match TABLE.get(freedom.saturating_sub(1)) {
         Some(quantile) => *quantile,
-        // The expansion of Cornish and Fisher to its first term. It is 1 % off at eleven degrees of freedom, and better
-        // beyond.
+        // This is the expansion of Cornish and Fisher to its first term. Its error is 1 % at eleven degrees of freedom,
+        // and smaller at more.
         None => 1.960 + 2.4 / freedom as f64,
     }
 }
 
-/// A figure's value.
+/// The value of a figure.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// One number.
@@ -66,20 +66,21 @@ pub enum Value {
 /// A named result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// Its name, `study/case`.
+    /// The name of the figure, in the form `study/case`.
     pub name: String,
-    /// What was found.
+    /// The value that the run found.
     pub value: Value,
 }
 
 impl Figure {
-    /// A figure.
+    /// Creates a figure with this name and value.
     #[must_use]
     pub fn new(name: impl Into<String>, value: Value) -> Figure {
         Figure { name: name.into(), value }
     }
 
-    /// A list with one estimate for each column. Each of the `rows` has the values of one seed.
+    /// Creates a figure whose value is a list with one estimate for each column. Each of the `rows` has the values of
+    /// one seed.
     #[must_use]
     pub fn columns(name: impl Into<String>, rows: &[Vec<f64>]) -> Figure {
         let width = rows.first().map_or(0, Vec::len);
@@ -92,7 +93,7 @@ impl Figure {
         Figure::new(name, value)
     }
 
-    /// The numbers in it, if there are any.
+    /// Returns the numbers of the figure. The slice is empty if the value is not a number or a list.
     #[must_use]
     pub fn numbers(&self) -> &[Estimate] {
         match &self.value {
@@ -103,7 +104,7 @@ impl Figure {
     }
 }
 
-/// Names and values in the order in which they were added. A JSON map would sort them.
+/// Names and values that are serialised in the order in which they were added. A JSON map would sort them.
 #[derive(Clone, Debug, Default)]
 pub struct Ordered(pub Vec<(String, Json)>);
 
@@ -117,7 +118,8 @@ impl Serialize for Ordered {
     }
 }
 
-/// The values of the figures, and the half widths of their intervals.
+/// Returns the values of the figures, and the half widths of their intervals. Figures that are not numbers have no half
+/// width.
 #[must_use]
 pub fn to_json(figures: &[Figure]) -> (Ordered, Ordered) {
     let (mut means, mut halves) = (Ordered::default(), Ordered::default());
@@ -137,7 +139,8 @@ pub fn to_json(figures: &[Figure]) -> (Ordered, Ordered) {
     (means, halves)
 }
 
-/// Rounded to six significant digits, since further digits are noise.
+/// Returns the number rounded to six significant digits, since further digits are noise. A number that is not finite
+/// gives null.
 fn number(value: f64) -> Json {
     if value == 0.0 || !value.is_finite() {
         return json!(if value == 0.0 { Some(0.0) } else { None });

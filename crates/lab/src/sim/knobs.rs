@@ -1,16 +1,16 @@
 //! A scenario's own settings: each has a name, a default, bounds and a meaning.
 //!
-//! They come as text from a command line, and are checked before anything runs. The error for a wrong name says the
-//! most similar right name, and the error for a number out of bounds says the bounds.
+//! The settings come as text from a command line, and are checked before anything runs. The error for a wrong name
+//! contains the most similar right name, and the error for a number out of bounds contains the bounds.
 
 use std::fmt;
 
-/// Why a simulation was not run.
+/// The reason why a simulation was not run: a mistake in the user's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misuse(String);
 
 impl Misuse {
-    /// A misuse with this explanation.
+    /// Creates a misuse with this explanation.
     #[must_use]
     pub fn new(why: impl Into<String>) -> Misuse {
         Misuse(why.into())
@@ -28,20 +28,20 @@ impl std::error::Error for Misuse {}
 /// One setting of a scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct Knob {
-    /// Its name.
+    /// The name of the setting on the command line.
     pub name: &'static str,
-    /// The default; empty if each case of the study has its own value.
+    /// The default as text. It is empty if each case of the study has its own value.
     pub default: &'static str,
-    /// Which values it takes.
+    /// The values that the setting takes.
     pub takes: Takes,
-    /// What it means.
+    /// The meaning of the setting, in a few words for the user.
     pub what: &'static str,
 }
 
-/// Which values a setting takes.
+/// The values that a setting takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Takes {
-    /// A number within these bounds.
+    /// A number from the first bound to the second.
     Number(f64, f64),
     /// One of these words.
     Word(&'static [&'static str]),
@@ -64,10 +64,10 @@ pub struct Knobs {
 }
 
 impl Knobs {
-    /// Checks the settings that were asked for against the table.
+    /// Checks the settings that the user gave against the scenario's table.
     ///
     /// # Errors
-    /// If a name is not in the table, or a value is not valid.
+    /// If a name is not in the table, or a value is not valid for its setting.
     pub fn read(table: &'static [Knob], asked: &[(String, String)]) -> Result<Knobs, Misuse> {
         let mut set = Vec::new();
         for (name, value) in asked {
@@ -84,31 +84,31 @@ impl Knobs {
         Ok(Knobs { table, set })
     }
 
-    /// Whether it was set.
+    /// Returns whether the setting was given explicitly.
     #[must_use]
     pub fn is_set(&self, name: &str) -> bool {
         self.set.iter().any(|(known, _)| *known == name)
     }
 
-    /// The settings that were given explicitly, in their order.
+    /// Returns the settings that were given explicitly, in the order in which they were given.
     #[must_use]
     pub fn given(&self) -> &[(&'static str, String)] {
         &self.set
     }
 
-    /// A number, as it was set or by default.
+    /// Returns the number of a setting: the one that was given, or else the default.
     #[must_use]
     pub fn number(&self, name: &str) -> f64 {
         self.word(name).parse().expect("checked when it was read, and defaults are numbers")
     }
 
-    /// The number that was given, or else `own`, which is the number of the study's own case.
+    /// Returns the number that was given, or else `own`, which is the number of the study's own case.
     #[must_use]
     pub fn number_or(&self, name: &str, own: f64) -> f64 {
         if self.is_set(name) { self.number(name) } else { own }
     }
 
-    /// A word, as it was set or by default.
+    /// Returns the value of a setting as text: the one that was given, or else the default.
     #[must_use]
     pub fn word(&self, name: &str) -> &str {
         let set = self.set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
@@ -140,7 +140,7 @@ impl Knob {
     }
 }
 
-/// The message about a wrong name. It contains the most similar right name, and all names.
+/// Returns the misuse for a wrong name. Its text contains the most similar right name, and all right names.
 #[must_use]
 pub fn unknown(kind: &str, name: &str, all: &[&str]) -> Misuse {
     let distance = |known: &&&str| strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase());

@@ -1,6 +1,6 @@
 //! Makes many runs in parallel: each run has one thread and one seed, and the results are in the order of the runs.
 //!
-//! A single run is never split over threads, so the number of threads changes how long it takes and nothing else.
+//! A single run is never split over threads. So the number of threads changes how long all runs take, and nothing else.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -8,10 +8,10 @@ use std::thread;
 /// A function that is called with the number of finished runs and the number of all runs.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// Tells nobody.
+/// A progress function that reports nothing.
 pub fn silent(_: usize, _: usize) {}
 
-/// Calls `run(0)` to `run(runs - 1)` on a number of threads. The results are in the order of these numbers.
+/// Calls `run(0)` to `run(runs - 1)` on a number of threads, and returns the results in the order of these numbers.
 pub fn each<T: Send>(
     runs: usize,
     threads: usize,

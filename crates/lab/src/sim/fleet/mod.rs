@@ -1,4 +1,5 @@
-//! The callers. Each has its own guards, and runs either Seawall's real machines or a model of another product.
+//! The callers of a simulation. Each caller has its own guards, and runs either Seawall's real machines or a model of
+//! another product.
 
 pub mod peer;
 mod peer_breakers;
@@ -18,7 +19,7 @@ pub use self::step::Next;
 pub(super) use self::step::Seen;
 use super::chance::Stream;
 
-/// What a caller runs.
+/// The policy that a caller runs.
 #[derive(Clone, Debug)]
 pub enum Policy {
     /// The real machines of `seawall-policy`.
@@ -27,13 +28,13 @@ pub enum Policy {
     Peer(Arc<PeerPolicy>),
 }
 
-/// A call's own state.
+/// The state of one call.
 pub(super) enum Machine {
     Seawall(Call),
     Peer(PeerCall),
 }
 
-/// One caller.
+/// One caller: its guards, and the number of its policy.
 pub(super) struct Caller {
     pub(super) policy: usize,
     guards: Guarding,
@@ -104,8 +105,8 @@ impl Caller {
         }
     }
 
-    /// The caller of the call gives up waiting. If its attempt is followed by a witness, the attempt continues to its
-    /// real ending, and nothing is sent after it. Otherwise the call is over.
+    /// Handles that the caller of a call gives up waiting. If the returned witness follows the attempt, the attempt
+    /// continues to its real ending, and nothing is sent after it. With `None`, the call is over.
     pub(super) fn leaves(
         &mut self,
         policy: &Policy,
@@ -127,7 +128,7 @@ impl Caller {
         }
     }
 
-    /// The attempt of a witness has ended.
+    /// Ends a witness, because its attempt has ended.
     pub(super) fn followed(&mut self, witness: Witness) {
         match &mut self.guards {
             Guarding::Seawall(guards) => guards.followed(witness),
@@ -135,7 +136,7 @@ impl Caller {
         }
     }
 
-    /// The state of its breakers and limits.
+    /// Returns the state of the caller's breakers and limits.
     pub(super) fn seen(&mut self, now: Time) -> Seen {
         match &mut self.guards {
             Guarding::Seawall(guards) => guards.seen(now),

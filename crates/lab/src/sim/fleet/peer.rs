@@ -1,7 +1,7 @@
 //! Small models of other products: tries, waits, and perhaps a budget, a breaker, a limit or a throttle.
 //!
-//! These models are for comparison only. Each part names the product whose rule it models. As in those products, each
-//! attempt counts as a success or failure by itself. A refusal by the caller's own guards ends the call.
+//! These models are for comparison only. The doc of each part names the product whose rule the part models. As in those
+//! products, each attempt counts as a success or failure by itself. A refusal by the caller's own guards ends the call.
 
 use std::time::Duration;
 
@@ -17,45 +17,46 @@ pub use super::peer_breakers::PeerBreakerPolicy as Breaker;
 pub use super::peer_budgets::PeerBudgetPolicy as Budget;
 pub use super::peer_shares::{AimdPolicy, PidPolicy, ThrottlePolicy};
 
-/// A peer's policy.
+/// The policy of a caller that runs a model of another product.
 #[derive(Clone, Debug)]
 pub struct PeerPolicy {
-    /// The most attempts of a call.
+    /// The maximum number of attempts of a call.
     pub tries: u32,
     /// The waits between attempts.
     pub waits: Waits,
-    /// The retry budget, if there is one.
+    /// The retry budget. With `None`, all repeats are allowed.
     pub budget: Option<PeerBudgetPolicy>,
-    /// A breaker, which decides when nothing is sent at all.
+    /// The breaker, which refuses attempts while it is open. With `None`, there is no breaker.
     pub breaker: Option<PeerBreakerPolicy>,
-    /// Whether each key has a breaker of its own.
+    /// Whether each key has a breaker of its own. Otherwise all keys share one breaker.
     pub by_key: bool,
-    /// A limit on the number of attempts at the same time.
+    /// The limit on the number of the caller's attempts at the same time. With `None`, there is no limit.
     pub limit: Option<AimdPolicy>,
-    /// Refuses a share of the caller's own calls.
+    /// A throttle, which refuses a share of the caller's own attempts. With `None`, there is no throttle.
     pub throttle: Option<ThrottlePolicy>,
-    /// Refuses a share of the caller's own calls; a controller decides how large the share is.
+    /// A controller, which refuses a share of the caller's own attempts and decides how large the share is. With
+    /// `None`, there is no controller.
     pub pid: Option<PidPolicy>,
-    /// Whether the caller obeys a 429 or 503 that names a time. If so, it sends nothing until exactly that time, and
-    /// gives the time to the calls that it refuses.
+    /// Whether the caller obeys an answer that names a time to come back. If so, it sends nothing until exactly that
+    /// time, and gives the time to the calls that it refuses.
     pub obeys: bool,
 }
 
-/// The waits before repeats. The two numbers are the base and the maximum in seconds.
+/// The rule for the waits before repeats. The two numbers are the base and the maximum in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Waits {
-    /// None.
+    /// Repeats without a wait.
     Immediate,
     /// Doubles the wait each time, without randomness.
     Doubling(f64, f64),
-    /// Half of the doubled wait, plus a random part of the other half.
+    /// Waits for half of the doubled wait, plus a random part of the other half.
     Equal(f64, f64),
-    /// A random part of the doubled wait.
+    /// Waits for a random part of the doubled wait.
     Full(f64, f64),
 }
 
 impl Waits {
-    /// The wait before a repeat. The first repeat has the number 1.
+    /// Draws the wait before a repeat. The first repeat has the number 1.
     fn draw(self, repeat: u32, stream: &mut Stream) -> Duration {
         let bound = |base: f64, cap: f64| (base * f64::from(1_u32 << (repeat - 1).min(20))).min(cap);
         seconds(match self {
@@ -68,7 +69,7 @@ impl Waits {
 }
 
 impl PeerPolicy {
-    /// This number of tries, and nothing else.
+    /// Returns a policy with this number of tries and these waits, without any guard.
     #[must_use]
     pub fn tries(tries: u32, waits: Waits) -> PeerPolicy {
         PeerPolicy {
@@ -84,27 +85,27 @@ impl PeerPolicy {
         }
     }
 
-    /// One try: no repeats, no protection.
+    /// Returns a policy with one try: no repeats and no guards.
     #[must_use]
     pub fn bare() -> PeerPolicy {
         PeerPolicy::tries(1, Waits::Immediate)
     }
 
-    /// Adds a retry budget.
+    /// Sets the retry budget.
     #[must_use]
     pub fn budget(mut self, budget: PeerBudgetPolicy) -> PeerPolicy {
         self.budget = Some(budget);
         self
     }
 
-    /// Adds a breaker.
+    /// Sets the breaker.
     #[must_use]
     pub fn breaker(mut self, breaker: PeerBreakerPolicy) -> PeerPolicy {
         self.breaker = Some(breaker);
         self
     }
 
-    /// Adds a concurrency limit.
+    /// Sets the concurrency limit.
     #[must_use]
     pub fn limit(mut self, limit: AimdPolicy) -> PeerPolicy {
         self.limit = Some(limit);
@@ -112,10 +113,11 @@ impl PeerPolicy {
     }
 }
 
-/// A peer's call.
+/// The state of one call of a peer.
 pub(in crate::sim) struct PeerCall {
     tried: u32,
-    /// The value that the breaker gave when it admitted the attempt under way.
+    /// The breaker's era in which the attempt under way was admitted. The breaker ignores an ending from an earlier
+    /// era.
     era: u32,
     in_flight: bool,
 }
@@ -128,7 +130,7 @@ pub(super) struct Peer {
     limit: Option<Aimd>,
     throttle: Option<Throttle>,
     pid: Option<Pid>,
-    /// The time until which nothing is sent.
+    /// The time until which the caller sends nothing, because an answer named it.
     until: Time,
 }
 
@@ -233,7 +235,8 @@ impl Peer {
         if wait.is_zero() { self.send(policy, call, key, now) } else { Next::Wait(now.saturating_add(wait)) }
     }
 
-    /// The caller of the call gave up waiting. This counts neither as a success nor as a failure.
+    /// Handles that the caller of a call gives up waiting. The attempt under way counts neither as a success nor as a
+    /// failure.
     pub(super) fn leaves(&mut self, call: &PeerCall) {
         if let Some(limit) = &mut self.limit
             && call.in_flight

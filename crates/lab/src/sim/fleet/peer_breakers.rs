@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 
 use seawall_policy::Time;
 
-/// Which product's breaker it is.
+/// The rule of a product's breaker.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PeerBreakerPolicy {
     /// Opens at a share of failures within a window of time (Hystrix, Polly, resilience4j). When the open time is over,
     /// one trial call decides.
     Rate {
-        /// The share that opens it.
+        /// The share of failures at which the breaker opens.
         share: f64,
-        /// The smallest number of attempts in the window at which the breaker can open.
+        /// The minimum number of attempts in the window at which the breaker can open.
         min_calls: u32,
         /// The length of the window, in seconds.
         window: f64,
@@ -21,7 +21,7 @@ pub enum PeerBreakerPolicy {
     },
     /// Opens after a number of failures in a row (Go's breakers, Envoy's outlier detection).
     Count {
-        /// The number of failures in a row.
+        /// The number of failures in a row at which the breaker opens.
         failures: u32,
         /// The open time, in seconds.
         open_for: f64,
@@ -34,17 +34,17 @@ enum State {
     Open {
         until: f64,
     },
-    /// The trial is under way.
+    /// The trial call is under way; no other call passes.
     HalfOpen,
 }
 
-/// A breaker.
+/// A breaker with a [`PeerBreakerPolicy`].
 pub(super) struct PeerBreaker {
     policy: PeerBreakerPolicy,
     state: State,
     era: u32,
     in_row: u32,
-    /// The slots of the window: each slot's number, and how many good and bad endings it has.
+    /// The slots of the window: the number of each slot, and its numbers of good and bad endings.
     window: VecDeque<(u64, u32, u32)>,
 }
 
@@ -64,7 +64,8 @@ impl PeerBreaker {
         }
     }
 
-    /// The era of the attempt that may go; `None` where none may.
+    /// Admits an attempt and returns the era in which it runs; `None` if the breaker refuses it. The era goes back to
+    /// the breaker with the ending of the attempt.
     pub(super) fn admit(&mut self, now: Time) -> Option<u32> {
         match self.state {
             State::Closed => Some(self.era),

@@ -4,64 +4,65 @@ use std::collections::VecDeque;
 
 use seawall_policy::Time;
 
-/// Which product's budget it is.
+/// The rule of a product's retry budget.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PeerBudgetPolicy {
-    /// A token bucket that earns a part of a token with each success. A repeat costs one token.
+    /// A token bucket that earns `per` tokens with each success. A repeat costs one token.
     PerSuccess {
-        /// Earned.
+        /// The number of tokens that each success earns.
         per: f64,
-        /// The most.
+        /// The maximum number of tokens.
         cap: f64,
-        /// At the start.
+        /// The number of tokens at the start.
         initial: f64,
     },
-    /// The same, but each call earns, whatever its result (the ratio of Finagle and Linkerd, without their minimum of
-    /// repeats per second).
+    /// A token bucket that earns `per` tokens with each call, whatever its result. A repeat costs one token. Finagle
+    /// and Linkerd use this rule; the minimum of repeats per second that they also allow is not modelled.
     PerRequest {
-        /// Earned.
+        /// The number of tokens that each call earns.
         per: f64,
-        /// The most.
+        /// The maximum number of tokens.
         cap: f64,
-        /// At the start.
+        /// The number of tokens at the start.
         initial: f64,
     },
-    /// gRPC's rule (A6): each failed attempt takes a token, each success gives `ratio` tokens, and repeats are allowed
-    /// only while the bucket is more than half full.
+    /// gRPC's rule (A6): each failed attempt takes one token, each success gives `ratio` tokens, and repeats are
+    /// allowed only while the bucket is more than half full.
     Grpc {
-        /// `maxTokens`.
+        /// gRPC's `maxTokens`: the size of the bucket, which is full at the start.
         max: f64,
-        /// `tokenRatio`.
+        /// gRPC's `tokenRatio`: the number of tokens that each success gives.
         ratio: f64,
     },
-    /// The standard mode of the AWS SDKs: 500 tokens. A repeat costs 5, after a timeout 10. A repeat that succeeds
-    /// gives its price back; any other success gives one token.
+    /// The rule of the standard mode of the AWS SDKs, with 500 tokens there: a repeat costs 5 tokens, or 10 after a
+    /// timeout. A repeat that succeeds gives its price back; any other success gives one token.
     Aws {
-        /// The tokens.
+        /// The maximum number of tokens. The bucket is full at the start.
         tokens: f64,
-        /// The price of a repeat after a timeout.
+        /// The price of a repeat after a timeout, in tokens.
         after_timeout: f64,
-        /// The price of any other repeat.
+        /// The price of any other repeat, in tokens.
         other: f64,
     },
-    /// Finagle's default: a share of the calls of the last seconds, plus a fixed number of repeats per second.
+    /// Finagle's default rule: repeats may be a share of the calls of the last seconds, plus a fixed number of repeats
+    /// per second.
     Finagle {
-        /// The share.
+        /// The number of repeats as a share of the calls.
         ratio: f64,
         /// The number of repeats per second that are always allowed.
         per_second: f64,
-        /// How long a call counts.
+        /// The number of seconds for which a call and a repeat count.
         seconds: f64,
     },
 }
 
-/// A budget.
+/// A budget with a [`PeerBudgetPolicy`].
 pub(super) struct PeerBudget {
     policy: PeerBudgetPolicy,
     tokens: f64,
-    /// The price of the last repeat.
+    /// The price of the last repeat, in tokens.
     paid: f64,
-    /// For Finagle: each second with its number of calls and repeats.
+    /// Used by Finagle's rule only: each of the last seconds, with its number of calls and its number of repeats.
     recent: VecDeque<(u64, f64, f64)>,
 }
 
@@ -89,7 +90,7 @@ impl PeerBudget {
         self.recent.back_mut().expect("just put in")
     }
 
-    /// A call begins.
+    /// Records that a call begins. Two of the rules earn from it.
     pub(super) fn begun(&mut self, now: Time) {
         match self.policy {
             PeerBudgetPolicy::PerRequest { per, cap, .. } => self.tokens = (self.tokens + per).min(cap),
@@ -100,7 +101,7 @@ impl PeerBudget {
         }
     }
 
-    /// An attempt succeeded. `repeat` says whether it was a repeat.
+    /// Records that an attempt succeeded. `repeat` says whether the attempt was a repeat.
     pub(super) fn succeeded(&mut self, repeat: bool) {
         let (more, cap) = match self.policy {
             PeerBudgetPolicy::PerSuccess { per, cap, .. } => (per, cap),
@@ -111,14 +112,15 @@ impl PeerBudget {
         self.tokens = (self.tokens + more).min(cap);
     }
 
-    /// An attempt failed.
+    /// Records that an attempt failed. Only gRPC's rule takes a token for it.
     pub(super) fn failed(&mut self) {
         if let PeerBudgetPolicy::Grpc { .. } = self.policy {
             self.tokens = (self.tokens - 1.0).max(0.0);
         }
     }
 
-    /// Whether the budget can pay for a repeat. If it can, it pays.
+    /// Takes the price of a repeat from the budget and returns `true`. If the budget cannot pay, takes nothing and
+    /// returns `false`.
     pub(super) fn spend(&mut self, timed_out: bool, now: Time) -> bool {
         let cost = match self.policy {
             PeerBudgetPolicy::PerSuccess { .. } | PeerBudgetPolicy::PerRequest { .. } => 1.0,
@@ -143,7 +145,7 @@ impl PeerBudget {
                 return affordable;
             }
         };
-        // Because of rounding, a ratio of 0.1 added ten times is slightly less than one.
+        // The sum allows for rounding: a ratio of 0.1 added ten times is slightly less than one.
         let affordable = self.tokens + 1e-9 >= cost;
         if affordable {
             self.tokens -= cost;

@@ -1,23 +1,24 @@
-//! Rules of other products that reduce what is sent: AIMD limits, client-side throttling, a controller.
+//! Rules of other products that reduce what a caller sends: AIMD limits, client-side throttling, a controller.
 
 use std::collections::VecDeque;
 
 use seawall_policy::Time;
 
-/// A concurrency limit with additive increase, and a multiplicative decrease at every bad ending.
+/// A concurrency limit that grows by one after a good ending if at least half of it is in use, and is multiplied by a
+/// factor after each bad ending (AIMD).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AimdPolicy {
     /// The limit at the start.
     pub start: f64,
-    /// The smallest limit.
+    /// The minimum that the limit can fall to.
     pub min: f64,
-    /// The largest limit.
+    /// The maximum that the limit can grow to.
     pub max: f64,
-    /// A timeout or an overload answer multiplies the limit by this.
+    /// The factor by which a timeout or an overload answer (429, 503) multiplies the limit.
     pub factor: f64,
 }
 
-/// A limit with an [`AimdPolicy`].
+/// A limit that follows an [`AimdPolicy`].
 pub(super) struct Aimd {
     policy: AimdPolicy,
     limit: f64,
@@ -51,20 +52,20 @@ impl Aimd {
     }
 }
 
-/// Client-side throttling from Google's SRE book (chapter 21). It refuses the share `max(0, (requests − K · accepts) /
-/// (requests + 1))` of its calls.
+/// Client-side throttling from Google's SRE book (chapter 21). The caller refuses the share `max(0, (requests − K ·
+/// accepts) / (requests + 1))` of its own attempts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ThrottlePolicy {
-    /// K.
+    /// The factor K: the number of requests for each accepted request up to which nothing is refused.
     pub k: f64,
-    /// Seconds.
+    /// The length of the window over which requests and accepts are counted, in seconds.
     pub window: f64,
 }
 
-/// A throttle with a [`ThrottlePolicy`].
+/// A throttle that follows a [`ThrottlePolicy`].
 pub(super) struct Throttle {
     policy: ThrottlePolicy,
-    /// The slots of the window: each slot's number, its requests and its accepted requests.
+    /// The slots of the window: the number of each slot, its requests and its accepted requests.
     window: VecDeque<(u64, f64, f64)>,
 }
 
@@ -101,19 +102,19 @@ impl Throttle {
     }
 }
 
-/// A controller that refuses a share of the calls, like Shopify's Semian. Once a second it gets its input: the share of
-/// errors above the ideal share, minus the share that it refuses already times the share of successes.
+/// A controller that refuses a share of the attempts, like Shopify's Semian. Its input is computed once a second: the
+/// share of errors above the ideal share, minus the product of the share that it refuses and the share of successes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PidPolicy {
     /// The share of errors that is normal.
     pub ideal: f64,
-    /// The proportional, integral and derivative gain.
+    /// The proportional, the integral and the derivative gain.
     pub gains: (f64, f64, f64),
-    /// Seconds over which errors are counted.
+    /// The length of the window over which errors are counted, in seconds.
     pub window: f64,
 }
 
-/// A controller with a [`PidPolicy`].
+/// A controller that follows a [`PidPolicy`].
 pub(super) struct Pid {
     policy: PidPolicy,
     window: Throttle,

@@ -1,7 +1,6 @@
 //! A caller that runs Seawall: the real call machine and the real guards, which get the virtual time.
 //!
-//! Nothing is decided here. Like the client, this file gives endings to the machine and carries out the machine's
-//! steps.
+//! This file decides nothing. Like the client, it gives endings to the machine and carries out the machine's steps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +14,16 @@ use seawall_policy::{
 use super::step::{Next, Seen, told};
 use crate::sim::chance::Stream;
 
-/// Seawall's settings as far as a simulation needs them.
+/// The part of Seawall's settings that a simulation needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seawall {
     /// The settings of breaker, limit and budget, and how many instances of the program run.
     pub guards: GuardSettings,
-    /// The most attempts of a call.
+    /// The maximum number of attempts of a call.
     pub attempts: u32,
     /// The waits between attempts.
     pub backoff: Backoff,
-    /// The total deadline of a call.
+    /// The total deadline of a call, from its beginning. With `None`, a call has no total deadline.
     pub total: Option<Duration>,
 }
 
@@ -42,30 +41,31 @@ impl Default for Seawall {
 /// Seawall's settings for one group of callers.
 #[derive(Clone, Debug)]
 pub struct SeawallPolicy {
-    /// What is fixed for every call.
+    /// The plan, which is the same for every call.
     pub plan: Plan,
-    /// How the guards decide.
+    /// The settings of the guards.
     pub guards: GuardSettings,
     /// Whether each key has a breaker and a limit of its own. The budget is always shared by all keys.
     pub by_key: bool,
-    /// What a caller that leaves proves.
+    /// What the guards conclude when a caller leaves.
     pub leaving: Leaving,
 }
 
-/// What a caller that leaves proves.
+/// What the guards conclude when a caller leaves before its call has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leaving {
-    /// The rule of the machines: a caller that leaves proves nothing by itself. While it is not known whether the
-    /// endpoint hangs, the attempt is followed to its real ending.
+    /// The rule of the machines, and the default: a caller that leaves proves nothing by itself. While it is not known
+    /// whether the endpoint hangs, the attempt is followed to its real ending.
     #[default]
     Witnesses,
-    /// The obvious rule, for comparison; it works with one endpoint only. While the window holds no success, any wait
-    /// that was given up counts as a slow failure. No attempt is followed.
+    /// The obvious rule, for comparison: while the window holds no success, any wait that was given up counts as a slow
+    /// failure. No attempt is followed. This rule works with one endpoint only.
     Obvious,
 }
 
 impl SeawallPolicy {
-    /// These settings for a number of endpoints, with calls that may be repeated. Each attempt waits at most `timeout`.
+    /// Returns the policy with these settings, for a number of endpoints and for calls that may be repeated. Each
+    /// attempt waits for its answer for `timeout` at most.
     ///
     /// With `full`, the budget's bucket is full at the start, as in a fleet that has run for a long time.
     #[must_use]
@@ -83,7 +83,7 @@ impl SeawallPolicy {
         SeawallPolicy { plan, guards, by_key: false, leaving: Leaving::default() }
     }
 
-    /// The same, with a breaker and a limit for each key.
+    /// Gives each key a breaker and a limit of its own.
     #[must_use]
     pub fn by_key(mut self) -> SeawallPolicy {
         self.by_key = true;
@@ -91,13 +91,13 @@ impl SeawallPolicy {
     }
 }
 
-/// Guards of one caller.
+/// The guards of one caller.
 pub(in crate::sim) struct SeawallGuards {
     guards: DependencyGuards,
     /// The keys under which breaker and limit are kept. The list is empty if each endpoint has one breaker and one
     /// limit.
     keys: Vec<Keys>,
-    /// The key that is being asked for.
+    /// The position of the current call's key in `keys`; `None` if all keys share breaker and limit.
     key: Option<usize>,
     leaving: Leaving,
     stream: Stream,
@@ -120,7 +120,7 @@ impl SeawallGuards {
         self.key = (!self.keys.is_empty()).then_some(key as usize);
     }
 
-    /// The guards, and the key of the current call.
+    /// Returns the guards, and the key of the current call.
     fn asked(&mut self) -> (&mut DependencyGuards, &Keys) {
         (&mut self.guards, self.key.map_or(&Keys::NONE, |key| &self.keys[key]))
     }
@@ -153,7 +153,8 @@ impl SeawallGuards {
         self.next(step, false, None, now)
     }
 
-    /// `told` is the time at which the last answer says to come back. It is used only if the call ends with this step.
+    /// Turns the machine's step into what the caller does next. `told` is the time to come back that the last answer
+    /// named. It is used only if the call ends with this step.
     fn next(&mut self, step: Step, ok: bool, told: Option<Time>, now: Time) -> Next {
         match step {
             Step::Send(attempt) => {
@@ -197,7 +198,8 @@ impl SeawallGuards {
         self.guards.unfollow(witness);
     }
 
-    /// Changes a report as the obvious rule would judge it.
+    /// Returns the report as the obvious rule would judge it. Only a report of a wait that was given up is changed, and
+    /// only while the window holds no success.
     fn obvious(&mut self, report: &Report, now: Time) -> Report {
         let breaker = self.guards.endpoint(0).expect("there is one").breaker();
         let gave_up = matches!(report.health, Evidence::Abandoned { .. });

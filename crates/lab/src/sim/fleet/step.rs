@@ -1,20 +1,20 @@
-//! What a caller does next, and what can be seen of its guards. Both are the same for all policies.
+//! What a caller does next, and what can be seen of its guards. Both types are used for all policies.
 
 use seawall_policy::{BreakerState, Ending, Time};
 
 /// What a caller does next with a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Next {
-    /// It sends an attempt.
+    /// The caller sends an attempt.
     Send {
         /// The endpoint to which it is sent.
         endpoint: usize,
-        /// When it gives the attempt up.
+        /// The moment at which the caller stops waiting for the attempt.
         until: Time,
-        /// Whether that moment is the call's total deadline.
+        /// Whether `until` is the total deadline of the call.
         total: bool,
     },
-    /// It waits, and then repeats.
+    /// The caller waits until this time, and then repeats.
     Wait(Time),
     /// The call is over.
     Over {
@@ -22,7 +22,7 @@ pub enum Next {
         ok: bool,
         /// Whether the caller's own guards refused the call before anything was sent.
         refused: bool,
-        /// The time at which the caller was told to come back, if any.
+        /// The time at which an answer or a refusal said to come back; `None` if none was named.
         told: Option<Time>,
     },
 }
@@ -30,22 +30,24 @@ pub enum Next {
 /// What can be seen of a caller's guards.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(in crate::sim) struct Seen {
-    /// The state of its breakers: that of one that is not closed, if there is one.
+    /// The state of the caller's breakers: closed if all are closed, otherwise the state of one that is not. `None` if
+    /// the caller has no breaker.
     pub(super) state: Option<BreakerState>,
-    /// The sum of its limits.
+    /// The sum of the caller's limits; `None` if it has no limit.
     pub(in crate::sim) limit: Option<u32>,
-    /// The smallest of its limits.
+    /// The smallest of the caller's limits; `None` if it has no limit.
     pub(in crate::sim) least_limit: Option<u32>,
 }
 
 impl Seen {
-    /// Whether one of its breakers is not closed.
+    /// Returns whether at least one of the caller's breakers is not closed.
     pub(in crate::sim) fn is_open(&self) -> bool {
         self.state.is_some_and(|state| state != BreakerState::Closed)
     }
 }
 
-/// The time at which an answer says to come back, if it names one.
+/// Returns the time at which an answer says to come back; `None` if the attempt has no answer, or its answer names no
+/// time.
 pub(super) fn told(ending: Ending, now: Time) -> Option<Time> {
     let Ending::Answered(answer) = ending else { return None };
     answer.retry_after.map(|rest| now.saturating_add(rest))

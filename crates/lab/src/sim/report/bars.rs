@@ -1,8 +1,8 @@
-//! One bar with its confidence interval.
+//! Draws one bar with its confidence interval.
 
 use crate::sim::figures::Estimate;
 
-/// A bar up to `most`.
+/// Returns the bar as SVG, on a scale from zero to `most`. The text is empty if there is nothing to draw.
 pub(super) fn bar(one: &Estimate, most: f64) -> String {
     if most <= 0.0 || !one.mean.is_finite() {
         return String::new();

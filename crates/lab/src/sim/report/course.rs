@@ -1,26 +1,26 @@
-//! How each arm of a run went, second by second. The plots show this.
+//! The course of each arm of a run: its measures, second by second. The plots show it.
 
-/// How one arm went, second by second.
+/// The course of one arm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Course {
-    /// Its name.
+    /// The name of the arm.
     pub arm: String,
-    /// The seconds at which the trouble began and ended.
+    /// The seconds at which the trouble began and ended. Both are zero if there was no trouble.
     pub trouble: (f32, f32),
-    /// What was seen, as means over the seeds.
+    /// The measures of the arm, as means over the seeds.
     pub lines: Vec<Line>,
 }
 
-/// One measure of an arm.
+/// One measure of an arm, second by second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// What is measured.
+    /// The name of the measure.
     pub measure: &'static str,
     /// The value for each second.
     pub points: Vec<f32>,
 }
 
-/// Text, escaped for HTML.
+/// Returns the text escaped for HTML.
 pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

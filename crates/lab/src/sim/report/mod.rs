@@ -1,7 +1,7 @@
-//! Writes a run as one page: its figures, and side by side how each arm went, second by second.
+//! Writes a run as one HTML page: its figures, and the course of each arm, second by second, side by side.
 //!
 //! The page needs no other file: no script, no font, no picture. It has many small plots. All plots of one measure have
-//! the same scale, so that arms can be compared by eye. Colour says nothing that words and lines do not also say.
+//! the same scale, so that arms can be compared by eye. Everything that colour says is also said by words or lines.
 
 mod bars;
 mod course;
@@ -33,7 +33,7 @@ svg { display:block; width:100%; height:auto } svg text { fill:var(--quiet); fon
 .bar { fill:var(--line) } .whisker { stroke:var(--ink); stroke-width:1.2 }
 ";
 
-/// The explanation of each measure.
+/// The names of the measures, each with its explanation.
 const MEASURES: [(&str, &str); 6] = [
     ("goodput", "Goodput: the share of the calls begun in a second that ended well"),
     ("load on the provider", "Load on the provider: attempts that reached it, in each second"),
@@ -46,7 +46,7 @@ const MEASURES: [(&str, &str); 6] = [
     ("in flight", "In flight: the most attempts of all callers under way at the same time"),
 ];
 
-/// The page.
+/// Returns the page as HTML.
 #[must_use]
 pub fn page(scenario: &Scenario, about: &str, findings: &Findings) -> String {
     let mut out = String::with_capacity(64 * 1024);
@@ -90,7 +90,7 @@ fn figures(out: &mut String, findings: &Findings) {
     out.push_str("</table>\n");
 }
 
-/// One measure of all arms, on one scale.
+/// Writes the plots of one measure for all arms, all on one scale.
 fn courses(out: &mut String, measure: &str, told: &str, courses: &[Course]) {
     let lines: Vec<(&Course, &Line)> = courses
         .iter()
@@ -117,7 +117,7 @@ fn courses(out: &mut String, measure: &str, told: &str, courses: &[Course]) {
     out.push_str("</div>\n");
 }
 
-/// A figure in words, as a table shows it.
+/// Returns the value of a figure in words, as a table shows it.
 #[must_use]
 pub fn in_words(figure: &Figure) -> String {
     match &figure.value {

@@ -1,4 +1,4 @@
-//! One small line plot.
+//! Draws one small line plot.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ const LEFT: f32 = 34.0;
 const BOTTOM: f32 = 16.0;
 const TOP: f32 = 6.0;
 
-/// Draws the line over its seconds, with `most` at the top of the scale and the time of trouble shaded.
+/// Returns the line as a plot over its seconds. `most` is at the top of the scale, and the time of trouble is shaded.
 pub(super) fn plot(line: &Line, trouble: (f32, f32), most: f32, label: &str) -> String {
     let seconds = line.points.len().max(2) as f32 - 1.0;
     let ceiling = round_up(most);
@@ -63,7 +63,7 @@ pub(super) fn plot(line: &Line, trouble: (f32, f32), most: f32, label: &str) -> 
     out
 }
 
-/// The next number that is 1, 2, 2.5, 5 or 10 times a power of ten.
+/// Returns the smallest number that is at least `most` and is 1, 2, 2.5 or 5 times a power of ten.
 fn round_up(most: f32) -> f32 {
     let power = 10_f32.powf(most.max(1e-6).log10().floor());
     let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|step| step * power);

@@ -1,9 +1,9 @@
 //! Can a limit follow the capacity when half of it is lost and comes back?
 //!
-//! A provider can serve 500 attempts a second, and answers 503 when its queue is full. Callers send 90 % of what it can
-//! serve. For a minute it has half of its capacity, so the callers have nearly twice as much to send as it can serve. A
-//! good limit then sends only what the provider can serve soon, so that its queue does not fill. Afterwards the limit
-//! must rise again.
+//! A provider can serve 500 attempts a second, and answers 503 when its queue is full. Callers send 90 % of what the
+//! provider can serve. For a minute the provider has half of its capacity, so the callers have nearly twice as much to
+//! send as it can serve. During this minute, a good limit sends only what the provider can serve soon, so that its
+//! queue does not fill. Afterwards the limit must rise again.
 
 use super::arms::{note, play};
 use super::scenario::{Findings, Scenario, Study};
@@ -82,8 +82,9 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// During the minute: the share of its capacity that the provider used for good answers, the number of attempts that
-/// waited there, and the mean limit. After the minute: the number of seconds until goodput stays at 95 %, or -1.
+/// Returns the figures of one run. During the minute: the share of its capacity that the provider used for good
+/// answers, the number of attempts that waited there, and the mean limit. After the minute: the number of seconds until
+/// goodput stays at 95 %, or -1 if it does not.
 fn row(run: &Record, storm: &Storm) -> Vec<f64> {
     // The first ten seconds are left out, because the limit is still moving to its new value.
     let (from, to) = (storm.from as usize + 10, storm.over());

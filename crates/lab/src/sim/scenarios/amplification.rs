@@ -1,8 +1,8 @@
 //! Retries over several tiers multiply.
 //!
-//! If three tiers each try three times, one call makes 27 attempts at the last tier when that is down: `r^t`. With a
-//! budget at the top tier alone there are still nine. If every tier has a budget that successes pay for, there is one
-//! attempt.
+//! If three tiers each try three times, one call makes 27 attempts at the last tier when that tier is down: `r^t`. With
+//! a budget at the top tier alone there are still nine attempts. If every tier has a budget that successes pay for,
+//! there is one attempt.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ const PER_SECOND: f64 = 1000.0;
 const WARM: f64 = 20.0;
 const LASTS: f64 = 40.0;
 
-/// What a tier runs.
+/// The retry rule that a tier runs.
 #[derive(Clone, Copy, PartialEq)]
 enum Rule {
     Once,
@@ -58,7 +58,7 @@ enum Rule {
 
 struct Setup {
     name: String,
-    /// The tiers, the top one first.
+    /// The rule of each tier, the top tier first.
     tiers: Vec<Rule>,
     failing: f64,
 }

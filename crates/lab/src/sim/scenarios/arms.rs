@@ -1,4 +1,4 @@
-//! The arms of a study. Arms are worlds that differ in one thing. This file also measures each of them.
+//! Plays and measures the arms of a study. Arms are worlds that differ in one thing.
 
 use seawall_policy::Time;
 
@@ -12,26 +12,26 @@ use crate::sim::world::World;
 use crate::sim::world::record::{Record, Second};
 use crate::sim::world::run::run;
 
-/// One world, and what is measured in it.
+/// One arm: its world, and what is measured in this world.
 pub(super) struct Arm {
     pub(super) name: String,
     pub(super) world: World,
     pub(super) measure: Measure,
 }
 
-/// What is measured. The numbers are seconds of the run.
+/// What is measured in an arm. The numbers are seconds of the run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Measure {
-    /// The number of seconds from this second until goodput stays at 95 %.
+    /// The number of seconds from this second until goodput stays at 95 % or more.
     Recovery(usize),
-    /// The same, and what else Seawall promises: the worst seed, the refusals before the trouble, the peak
-    /// amplification.
+    /// The recovery from this second on, and two further figures of which Seawall promises bounds: the share of calls
+    /// refused before the trouble, and the peak amplification.
     Seawall(usize),
-    /// Goodput between two seconds.
+    /// The goodput from the first of these seconds to the second.
     Goodput(usize, usize),
 }
 
-/// Plays every arm with every seed.
+/// Plays every world with every seed. Returns the records of each world, in the order of the seeds.
 pub(super) fn play(study: &Study<'_>, worlds: &[World]) -> Vec<Vec<Record>> {
     let each = study.seeds as usize;
     let ran = seeds::each(worlds.len() * each, study.threads, study.progress, |index| {
@@ -43,7 +43,7 @@ pub(super) fn play(study: &Study<'_>, worlds: &[World]) -> Vec<Vec<Record>> {
     worlds.iter().map(|_| ran.by_ref().take(each).collect()).collect()
 }
 
-/// Adds up what was run.
+/// Adds the hashes and the numbers of events of these runs to the findings.
 pub(super) fn count(findings: &mut Findings, runs: &[Record]) {
     for run in runs {
         findings.hash = mixed(findings.hash, run.hash);
@@ -51,7 +51,7 @@ pub(super) fn count(findings: &mut Findings, runs: &[Record]) {
     }
 }
 
-/// Adds the runs of an arm to the findings and, if plots are wanted, keeps how the arm went.
+/// Adds the runs of an arm to the findings. If plots are wanted, the course of the arm is added too.
 pub(super) fn note(study: &Study<'_>, findings: &mut Findings, arm: &str, world: &World, runs: &[Record]) {
     count(findings, runs);
     if !study.plots {
@@ -83,7 +83,7 @@ pub(super) fn note(study: &Study<'_>, findings: &mut Findings, arm: &str, world:
     });
 }
 
-/// Plays the arms and measures them.
+/// Plays the arms and returns the figures that they are measured by.
 pub(super) fn measure(study: &Study<'_>, arms: &[Arm]) -> Result<Findings, Misuse> {
     let worlds: Vec<World> = arms.iter().map(|arm| arm.world.clone()).collect();
     let mut findings = Findings::default();
@@ -115,7 +115,7 @@ fn figures(arm: &Arm, runs: &[Record]) -> Vec<Figure> {
     }
 }
 
-/// The mean recovery time over the seeds, or the statement that one of them did not recover.
+/// Returns the mean recovery time over the seeds, or the statement that at least one of them did not recover.
 pub(super) fn recovery(runs: &[Record], over: usize) -> Value {
     let each: Option<Vec<f64>> = runs.iter().map(|run| run.recovery(over)).collect();
     match each {

@@ -1,4 +1,5 @@
-//! The same load, made by more callers: each caller starts with a budget of its own, and these budgets add up.
+//! The effect of the number of callers at one total load: each caller starts with a budget of its own, and these
+//! budgets add up.
 //!
 //! A start of ten tokens does no harm with one caller. With a hundred thousand callers it pays for a million repeats,
 //! which is a second outage. `N` callers that start with `c0` tokens each are safe only while `N · c0 ≤ (1 − ρ) · µ ·

@@ -1,10 +1,12 @@
 //! "Come back later": which policies obey, and what happens at the named time.
 //!
 //! A provider that has too much to do answers 429 and names a time. Callers that do not obey lengthen the overload.
-//! Callers that obey to the millisecond all come back at the same moment, when the provider has hardly recovered. And a
-//! 429 is often about one tenant only. A caller that then sends nothing at all to the provider turns the quota of one
-//! tenant into an outage for all tenants. There are three studies: the return, a second endpoint, and one tenant of
-//! several.
+//! Callers that obey to the millisecond all come back at the same moment, when the provider has hardly recovered.
+//!
+//! A 429 is often about one tenant only. A caller that then sends nothing at all to the provider turns the quota of one
+//! tenant into an outage for all tenants.
+//!
+//! There are three studies: the return, a second endpoint, and one tenant of several.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,17 +57,17 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// How long the caller waits for an attempt.
+/// How long a caller waits for the answer to an attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The second in which the trouble begins.
 const FROM: usize = 30;
 /// How many seconds the provider answers 429, in the study of the return.
 const LASTS: usize = 1;
-/// How many seconds it answers 429, in the other studies.
+/// How many seconds the provider answers 429, in the other two studies.
 const LONG: usize = 60;
-/// How many seconds are observed after that, in those studies.
+/// How many seconds after the trouble are observed for the goodput, in the study of one tenant.
 const AFTER: usize = 15;
-/// How many times a call is made again after an answer or a refusal that names a time.
+/// The maximum number of times that a call is made again after an answer or a refusal that names a time.
 const RETURNS: u8 = 3;
 /// The tenant whose quota is used up.
 const TENANT: u32 = 1;
@@ -111,8 +113,8 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// What Seawall promises for the return: in no tenth of a second more than twice the capacity, and at most half of the
-/// refusals of exact obedience.
+/// Adds whether Seawall's two promises for the return hold: in no tenth of a second the provider gets more than twice
+/// its capacity, and there are at most half of the refusals of exact obedience.
 fn promises(study: &Study<'_>, findings: &mut Findings) {
     let mean = |name: &str, column: usize| {
         let figure = findings.figures.iter().find(|figure| figure.name == format!("cooling_return/{name}"));
@@ -145,8 +147,9 @@ fn seawall(study: &Study<'_>, endpoints: usize) -> SeawallPolicy {
     SeawallPolicy::new(&study.seawall, endpoints, TIMEOUT, true)
 }
 
-/// For a second, until the second `over`, everything is answered 429. After that the provider serves requests in their
-/// order, as fast as it can. Requests above its quota are answered with a 429 that names one second.
+/// Returns the world for the study of the return. For one second every attempt is answered with a 429 that names the
+/// second `over`. After this second the provider serves attempts in their order, as fast as it can. Attempts above its
+/// quota are answered with a 429 that names one second.
 fn returning(study: &Study<'_>, policy: Policy, returns: u8, over: usize) -> World {
     let callers = study.callers.unwrap_or(1000);
     let capacity = study.knobs.number("capacity");
@@ -163,12 +166,13 @@ fn returning(study: &Study<'_>, policy: Policy, returns: u8, over: usize) -> Wor
     world
 }
 
-/// The figures are:
+/// Returns the figures of one run, in this order:
 ///
-/// - the most attempts that reached the provider in a tenth of a second after the return;
-/// - the calls refused, and the attempts answered 429, both from the beginning of the trouble on;
-/// - the attempts that reached the provider after its trouble and before the named time;
-/// - the attempts for each call.
+/// - the maximum number of attempts that reached the provider in a tenth of a second after the return;
+/// - the sum of the next two figures;
+/// - the calls that callers refused, from the beginning of the trouble on;
+/// - the attempts that the provider answered 429, from the beginning of the trouble on;
+/// - the attempts that reached the provider after its trouble and before the named time.
 fn came_back(run: &Record, over: usize) -> Vec<f64> {
     let end = run.seconds.len();
     let provider = &run.providers[0];
@@ -183,7 +187,8 @@ fn sum(seconds: &[u32], from: usize, to: usize) -> f64 {
     seconds[from.min(to)..to.min(seconds.len())].iter().copied().map(f64::from).sum()
 }
 
-/// A fleet of a few callers with many calls: half a minute before the trouble, the trouble, and half a minute after it.
+/// Returns the world of a few callers with many calls: half a minute before the trouble, the trouble, and half a minute
+/// after it.
 fn fleet(study: &Study<'_>, endpoints: usize, station: Station) -> World {
     let policy = Policy::Seawall(Arc::new(seawall(study, endpoints)));
     let callers = study.callers.unwrap_or(20);
@@ -214,8 +219,9 @@ fn one_endpoint(study: &Study<'_>, names: Named, tenants: u32, key: Option<u32>)
     world
 }
 
-/// For the calls during the trouble: the share that ended well, the share that the second endpoint served, and the
-/// number of attempts at the first endpoint for each call. Then the smallest limit.
+/// Returns four figures of one run. For the calls during the trouble: the share that ended well, the share that the
+/// second endpoint served, and the number of attempts at the first endpoint for each call. For the whole run: the
+/// smallest limit.
 fn moved_on(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM, FROM + LONG);
     let begun = run.sum(from, to, |second| f64::from(second.begun)).max(1.0);
@@ -226,9 +232,9 @@ fn moved_on(run: &Record) -> Vec<f64> {
     vec![run.goodput(from, to), second / begun, at_first / begun, limit]
 }
 
-/// For the other tenants' calls during the trouble: the share that ended well, and the share that was refused. Then,
-/// for all calls: the share that was refused, the attempts for each call, the smallest limit, and the share that ended
-/// well in the seconds after the trouble.
+/// Returns six figures of one run. For the other tenants' calls during the trouble: the share that ended well, and the
+/// share that was refused. For all calls during the trouble: the share that was refused, and the attempts for each
+/// call. The last two are the smallest limit, and the share of calls that ended well in the seconds after the trouble.
 fn others(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM, FROM + LONG);
     let spared = run.sum(from, to, |second| f64::from(second.spared)).max(1.0);

@@ -1,8 +1,8 @@
 //! The critical load: above it, an overload never ends once it has begun, because repeats keep it alive.
 //!
-//! While all attempts time out, each call makes `a` attempts. If `aρ ≥ 1`, the server never works off its queue. So the
-//! critical load is `1/a`. It is found here by halving an interval of loads. Each step asks whether the backlog that a
-//! strong trigger leaves shrinks or grows.
+//! While all attempts time out, each call makes `a` attempts. If `aρ ≥ 1`, where `ρ` is the load, the server never
+//! works off its queue. So the critical load is `1/a`. The study finds it by halving an interval of loads. Each step
+//! asks whether the backlog that a strong trigger leaves shrinks or grows.
 
 use super::arms::count;
 use super::scenario::{Findings, Scenario, Study};
@@ -33,7 +33,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// An interval of loads is halved until it has this width.
+/// The width at which an interval of loads is no longer halved.
 const FINE: f64 = 0.005;
 
 fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
@@ -69,7 +69,8 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// The load halfway between the highest load at which the provider recovers and the lowest at which it does not.
+/// Returns the load halfway between the highest load at which the provider recovers and the lowest at which it does
+/// not, and the records of all runs that were needed to find it.
 fn search(storm: Storm, policy: &Policy, seed: u64) -> (f64, Vec<Record>) {
     let (mut recovers, mut never) = (0.02, 0.99);
     let mut records = Vec::new();
@@ -83,8 +84,8 @@ fn search(storm: Storm, policy: &Policy, seed: u64) -> (f64, Vec<Record>) {
     ((recovers + never) / 2.0, records)
 }
 
-/// Whether the provider has recovered or will recover: the backlog is shorter in the last third of the time than in the
-/// third before.
+/// Returns whether the provider has recovered or will recover. It will if the backlog in the last third of the time
+/// after the trouble is smaller than in the third before.
 fn shrinks(record: &Record, over: usize) -> bool {
     if record.recovery(over).is_some() {
         return true;

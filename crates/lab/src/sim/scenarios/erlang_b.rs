@@ -1,8 +1,8 @@
 //! Erlang's loss formula: how many calls does a bulkhead of c permits refuse?
 //!
-//! With Poisson arrivals, c permits and no queue, the share refused depends on the offered load alone, and not on the
-//! distribution of the holding times (A. K. Erlang, 1917). With a queue of K − c places, the model is M/M/c/K. The
-//! permits come from the real [`Limit`] and the places from the real [`Queue`], in virtual time.
+//! With Poisson arrivals, c permits and no queue, the share of refused calls depends on the offered load alone, and not
+//! on the distribution of the holding times (A. K. Erlang, 1917). With a queue of K − c places, the model is M/M/c/K.
+//! The permits come from the real [`Limit`] and the places from the real [`Queue`], in virtual time.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -39,7 +39,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// How a client waits.
+/// The rule by which a client waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
     None,
@@ -110,8 +110,8 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// Whether the rules come out in the order that the study found: random waits take less than half of the writes of
-/// plain doubling, and less than half of its time.
+/// Returns whether the rules come out in the order that the published study found. For example, full jitter takes less
+/// than half of the writes of plain doubling, and less than half of its time.
 fn ordered(figure: &dyn Fn(&str) -> (f64, f64)) -> bool {
     let [none, exp, equal, full, decorr] = ["none", "exp", "equal", "full", "decorr"].map(figure);
     let near = (full.0 / equal.0 - 1.0).abs() < 0.1;
@@ -154,7 +154,7 @@ struct Ran {
 struct Client {
     stream: Stream,
     failed: i32,
-    /// The length of the last wait, which the decorrelated rule needs.
+    /// The length of the last wait, in seconds. Only the decorrelated rule uses it.
     wait: f64,
 }
 

@@ -24,7 +24,7 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     measure(study, &arms(study, storm))
 }
 
-/// The policies that are compared, in the order of the study.
+/// Returns the arms with the policies that are compared, in the order of the study.
 pub(super) fn arms(study: &Study<'_>, storm: Storm) -> Vec<Arm> {
     let tries = study.knobs.number("tries") as u32;
     let jittered = || PeerPolicy::tries(tries, storm::JITTER);
@@ -93,7 +93,7 @@ pub(super) fn arms(study: &Study<'_>, storm: Storm) -> Vec<Arm> {
     all
 }
 
-/// Seawall itself, at the storm's load and, unless a load was set explicitly, at 90 %.
+/// Returns the arms of Seawall itself: at the storm's load and, unless a load was set explicitly, at 90 % too.
 fn seawall(study: &Study<'_>, storm: Storm) -> Vec<Arm> {
     let loads = if study.knobs.is_set("load") { vec![storm.load] } else { vec![storm.load, 0.9] };
     let arm = |load: f64| {

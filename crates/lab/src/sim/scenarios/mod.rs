@@ -37,10 +37,10 @@ pub const ALL: &[&Scenario] = &[
     &cooling::SCENARIO,
 ];
 
-/// The scenario of this name.
+/// Returns the scenario with this name.
 ///
 /// # Errors
-/// If there is no such scenario. The error names the most similar one.
+/// If there is no scenario with this name. The error contains the most similar name.
 pub fn find(name: &str) -> Result<&'static Scenario, Misuse> {
     let names: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
     ALL.iter()

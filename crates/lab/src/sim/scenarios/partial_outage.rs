@@ -1,8 +1,8 @@
 //! One shard of ten is down: does the breaker make the nine healthy shards unreachable, too?
 //!
-//! Twenty instances call a provider with ten shards. One shard fails immediately, or hangs, for 70 seconds. A breaker
-//! for the whole provider that opens at 10 % failures refuses calls to the nine healthy shards most of the time. A
-//! breaker that opens at 50 % never notices the failure.
+//! Twenty instances call a provider with ten shards. For 70 seconds, one shard fails immediately or hangs. If one
+//! breaker for the whole provider opens at 10 % failures, it refuses calls to the nine healthy shards most of the time.
+//! If it opens at 50 %, it never notices the failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const FROM: f64 = 30.0;
 const TO: f64 = 100.0;
 
-/// What goes wrong.
+/// The way in which the provider fails.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Fast,
@@ -95,12 +95,12 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// How many seconds a policy gets to notice the failure. Attempts that are under way before that are not counted,
-/// because the outage causes them and not the policy.
+/// How many seconds a policy gets to notice the failure. The number of attempts under way is not counted in these
+/// seconds, because the outage determines it and not the policy.
 const SETTLES: usize = 5;
 
-/// The figures: goodput, the goodput of the healthy shards, the mean latency in ms, and the most attempts under way at
-/// the same time after the policy has had time to notice.
+/// Returns the figures of one run: goodput, the goodput of the healthy shards, the mean latency in ms, and the maximum
+/// number of attempts under way at the same time after the policy has had time to notice the failure.
 fn row(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM as usize, TO as usize);
     let spared = run.sum(from, to, |second| f64::from(second.spared));

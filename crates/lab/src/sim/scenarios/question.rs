@@ -1,8 +1,9 @@
 //! The question that users have: with *my* settings and *this* trouble, what happens to my callers, when is it over,
 //! and what would another setting do?
 //!
-//! The real provider is not known, so it is modelled: it has enough workers for the load that is asked for, serves
-//! first come, first served, and continues work whose caller has given up. The model is the worst case on purpose.
+//! The user's real provider is not known, so a provider is modelled: it has enough workers for the load that the user
+//! names, serves first come, first served, and continues work whose caller has given up. The model is the worst case on
+//! purpose.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,19 +63,19 @@ pub const SCENARIO: Scenario = Scenario {
     run: |_| Err(Misuse::new("ask it with --what and --dependency")),
 };
 
-/// What goes wrong, and for how long.
+/// The trouble that the user asks about: what goes wrong, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct What {
     /// The kind of trouble.
     pub wrong: Wrong,
-    /// Its length in seconds.
+    /// The length of the trouble in seconds.
     pub lasts: f64,
 }
 
 impl std::str::FromStr for What {
     type Err = Misuse;
 
-    /// Reads `hang 30s`, `slow 10x 60s`, `errors 20% 60s`, `refuse 30s`.
+    /// Reads a trouble such as `hang 30s`, `slow 10x 60s`, `errors 20% 60s` or `refuse 30s`.
     fn from_str(text: &str) -> Result<What, Misuse> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let (wrong, lasts) = match words.as_slice() {
@@ -117,7 +118,7 @@ fn number(digits: Option<&str>, word: &str, takes: &str, low: f64, high: f64) ->
     Err(Misuse::new(format!("`{word}` is impossible: {takes}, {low} to {high}")))
 }
 
-/// The number of seconds in `30s`, `2m` or `500ms`; at most an hour.
+/// Returns the number of seconds in a time such as `30s`, `2m` or `500ms`. The maximum is an hour.
 fn span(word: &str) -> Result<f64, Misuse> {
     let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0)];
     let unit = units.into_iter().find_map(|(unit, seconds)| Some((word.strip_suffix(unit)?, seconds)));
@@ -129,18 +130,18 @@ fn span(word: &str) -> Result<f64, Misuse> {
     })
 }
 
-/// A dependency as the simulation sees it.
+/// A dependency, as far as the simulation needs it.
 #[derive(Clone, Debug)]
 pub struct Dependency {
-    /// Its name.
+    /// The name of the dependency.
     pub name: String,
-    /// Its settings.
+    /// The settings of the dependency.
     pub seawall: Seawall,
-    /// How long an attempt waits for progress before it ends.
+    /// The read timeout: how long an attempt waits for progress before it ends.
     pub read: Duration,
 }
 
-/// The meaning of each number.
+/// The meaning of each number in a figure's list.
 const COLUMNS: [&str; 6] = [
     "% ok in the trouble",
     "% ok in the minute after",
@@ -157,13 +158,14 @@ struct Variant {
     read: Duration,
 }
 
-/// Seconds before anything goes wrong.
+/// The number of seconds before anything goes wrong.
 const FROM: f64 = 30.0;
 
-/// Runs the question.
+/// Answers the question: plays the trouble with the user's settings and with other settings, and returns the figures of
+/// each.
 ///
 /// # Errors
-/// If what was asked for is not valid.
+/// If the number of callers, the number of seeds or a setting is not valid.
 pub fn ask(
     dependency: &Dependency,
     what: What,
@@ -182,8 +184,8 @@ pub fn ask(
     Ok(findings)
 }
 
-/// The user's settings, and other settings to compare with them. Settings that would be the same as others are left
-/// out.
+/// Returns the user's settings, and other settings to compare with them. If other settings are equal to settings that
+/// are already in the list, they are left out.
 fn arms(dependency: &Dependency) -> Vec<Variant> {
     let own = dependency.seawall;
     let read = dependency.read;
@@ -226,7 +228,7 @@ fn world(study: &Study<'_>, dependency: &Dependency, what: What, arm: &Variant) 
     let station = Station::workers(workers as u32, Spread::Exponential(workers / capacity));
     let station = Station { hears_cancels: knobs.word("cancels") == "heard", ..station };
     let station = station.troubled(FROM, FROM + what.lasts, what.wrong);
-    // The run is longer by the total deadline, so that even calls that begin late have ended.
+    // The total deadline is added to the length of the run, so that even calls that begin late have ended.
     let longest = dependency.seawall.total.unwrap_or(arm.read * 3).as_secs_f64().min(600.0);
     let horizon = FROM + what.lasts + knobs.number("after") + longest;
     let mut world = World::new(callers, arm.policy.clone(), per_second, station, horizon);

@@ -6,39 +6,40 @@ use crate::sim::knobs::{Knob, Knobs, Misuse};
 use crate::sim::report::Course;
 use crate::sim::seeds::Progress;
 
-/// A scenario.
+/// A scenario: a question to the simulator, with what is needed to run it.
 pub struct Scenario {
-    /// Its name on the command line.
+    /// The name of the scenario on the command line.
     pub name: &'static str,
-    /// The question it asks.
+    /// The question that the scenario asks.
     pub question: &'static str,
     /// Where the expected answer comes from.
     pub source: &'static str,
-    /// The number of seeds by default.
+    /// The number of seeds if the user chooses none.
     pub seeds: u32,
-    /// Whether the number of callers can be chosen. If it cannot, the error says why.
+    /// Whether the user can choose the number of callers. If not, the error says why.
     pub callers: Result<(), &'static str>,
-    /// Its own settings.
+    /// The scenario's own settings.
     pub knobs: &'static [Knob],
     pub(super) run: fn(&Study<'_>) -> Result<Findings, Misuse>,
 }
 
-/// How a run is asked for.
+/// What the user asks for when a scenario is run.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// The number of callers, if it was chosen. Otherwise the scenario's own number is used.
+    /// The number of callers. With `None`, the scenario's own number is used.
     pub callers: Option<u32>,
-    /// The number of seeds.
+    /// The number of seeds. With `None`, the scenario's own number is used.
     pub seeds: Option<u32>,
-    /// The first seed; the others follow it.
+    /// The first seed; each further seed is one higher. The default is 1.
     pub seed: u64,
-    /// The number of threads. Results do not depend on it.
+    /// The number of threads. Results do not depend on it. The default is the number of threads that the machine can
+    /// run.
     pub threads: usize,
-    /// The scenario's own settings, by name.
+    /// Values for the scenario's own settings, by name. Settings that are not in the list have their defaults.
     pub set: Vec<(String, String)>,
-    /// Seawall's own settings, for the arms that run it.
+    /// Seawall's own settings, for the arms that run Seawall.
     pub seawall: Seawall,
-    /// Whether it is kept how each arm went, second by second, for plots.
+    /// Whether the course of each arm, second by second, is kept for plots. The default is `false`.
     pub plots: bool,
 }
 
@@ -56,7 +57,7 @@ impl Default for Ask {
     }
 }
 
-/// What a scenario is given.
+/// What the user asked for, checked and completed with the scenario's defaults.
 pub(super) struct Study<'a> {
     pub(super) callers: Option<u32>,
     pub(super) seeds: u32,
@@ -68,7 +69,7 @@ pub(super) struct Study<'a> {
     pub(super) progress: Progress<'a>,
 }
 
-/// What a scenario found.
+/// The results of a scenario.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
     /// The figures, in the order of the scenario's page.
@@ -77,22 +78,23 @@ pub struct Findings {
     pub hash: u64,
     /// The number of events of all runs.
     pub events: u64,
-    /// What the numbers of a list mean, in their order.
+    /// The meanings of the numbers in a figure's list, in their order. The list is empty if no figure is a list.
     pub columns: Vec<&'static str>,
-    /// How each arm went, second by second, if that was asked for and there is something to show.
+    /// The course of each arm, second by second. The list is empty if plots were not asked for, or if the scenario has
+    /// nothing to plot.
     pub courses: Vec<Course>,
 }
 
 impl Scenario {
-    /// Runs the scenario.
+    /// Runs the scenario and returns what it found.
     ///
     /// # Errors
-    /// If what was asked for is not valid.
+    /// If the number of callers, the number of seeds or a setting is not valid.
     pub fn run(&self, ask: &Ask, progress: Progress<'_>) -> Result<Findings, Misuse> {
         (self.run)(&self.study(ask, progress)?)
     }
 
-    /// What was asked for, checked.
+    /// Checks what the user asked for, and returns it with the scenario's defaults where nothing was chosen.
     pub(super) fn study<'a>(&self, ask: &Ask, progress: Progress<'a>) -> Result<Study<'a>, Misuse> {
         if let (Some(_), Err(why)) = (ask.callers, self.callers) {
             return Err(Misuse::new(format!("{} takes no --callers: {why}", self.name)));

@@ -1,10 +1,10 @@
 //! The storm that several scenarios share: many callers, one provider, and a while in which the provider has only a
 //! part of its capacity.
 //!
-//! Ten workers of 20 ms serve 500 attempts a second, first come, first served, and never learn that a caller gave up.
-//! For ten seconds they are five times slower. Nothing else goes wrong. If the outage lasts longer, the callers cause
-//! it (N. Bronson et al., *Metastable Failures in Distributed Systems*, HotOS 2021; L. Huang et al., *Metastable
-//! Failures in the Wild*, OSDI 2022).
+//! Ten workers that take 20 ms for each attempt serve 500 attempts a second, first come, first served, and never learn
+//! that a caller gave up. For ten seconds they are five times slower. Nothing else goes wrong. If the outage lasts
+//! longer than that, the callers cause it (N. Bronson et al., *Metastable Failures in Distributed Systems*, HotOS 2021;
+//! L. Huang et al., *Metastable Failures in the Wild*, OSDI 2022).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,21 +16,21 @@ use crate::sim::fleet::{Policy, SeawallPolicy};
 use crate::sim::knobs::{Knob, Knobs, Takes};
 use crate::sim::world::{Station, World, Wrong};
 
-/// A storm's numbers.
+/// The numbers of a storm. All times are in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Storm {
     pub(super) callers: u32,
-    /// Calls offered, as a share of capacity.
+    /// The number of calls offered, as a share of the capacity.
     pub(super) load: f64,
     pub(super) workers: u32,
-    /// Mean service time in seconds.
+    /// The mean service time of an attempt, in seconds.
     pub(super) service: f64,
     /// The share of the capacity that is left while the provider is slow.
     pub(super) left: f64,
     pub(super) from: f64,
     pub(super) lasts: f64,
     pub(super) horizon: f64,
-    /// Seconds that an attempt waits.
+    /// How long an attempt waits for its answer, in seconds.
     pub(super) timeout: f64,
 }
 
@@ -46,7 +46,7 @@ pub(super) const BASE: Storm = Storm {
     timeout: 1.0,
 };
 
-/// Settings of a storm, for scenarios in which users can change them.
+/// The settings of a storm, for scenarios in which users can change them.
 pub(super) const LOAD: Knob = Knob {
     name: "load",
     default: "0.7",
@@ -79,7 +79,7 @@ pub(super) const TIMEOUT: Knob = Knob {
 };
 
 impl Storm {
-    /// The storm as set.
+    /// Returns the storm with the values that these settings have.
     pub(super) fn of(knobs: &Knobs, callers: u32) -> Storm {
         Storm {
             callers,
@@ -115,17 +115,18 @@ impl Storm {
         world
     }
 
-    /// The second in which the trigger ends.
+    /// Returns the second in which the trigger ends.
     pub(super) fn over(&self) -> usize {
         (self.from + self.lasts).ceil() as usize
     }
 
-    /// Seawall with these settings and full buckets, as in a fleet that has run for a long time.
+    /// Returns Seawall with these settings and full buckets, as in a fleet that has run for a long time.
     pub(super) fn seawall(&self, settings: &Seawall) -> Policy {
         Policy::Seawall(Arc::new(SeawallPolicy::new(settings, 1, self.timeout(), true)))
     }
 
-    /// The same for a fleet. Unless another number was chosen, the settings say how many callers it has.
+    /// Returns Seawall with these settings and full buckets, with the storm's number of callers as the number of
+    /// instances. A number of instances that the user chose is kept.
     pub(super) fn seawall_fleet(&self, settings: &Seawall) -> Policy {
         let mut told = *settings;
         if told.guards.instances == Seawall::default().guards.instances {

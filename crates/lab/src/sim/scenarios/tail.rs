@@ -1,8 +1,8 @@
 //! The tail at scale: a request that calls many leaves waits for the slowest of them.
 //!
-//! If one leaf in a hundred stalls, a request to a hundred leaves stalls with a probability of 63 %. A second request
-//! to another replica, sent only when the first one is late, costs little and removes nearly all of these stalls (J.
-//! Dean, L. A. Barroso, *The Tail at Scale*, CACM 2013).
+//! If one leaf in a hundred stalls, a root request that calls a hundred leaves stalls with a probability of 63 %. A
+//! second request to another replica of a leaf, sent only when the leaf is late, costs little and removes nearly all of
+//! these stalls (J. Dean, L. A. Barroso, *The Tail at Scale*, CACM 2013).
 
 use seawall_policy::Time;
 
@@ -38,7 +38,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// The time of a healthy leaf, the time of one that stalls, and the seconds from which a request counts as slow.
+/// The answer time of a healthy leaf, the answer time of a leaf that stalls, and the number of seconds from which a
+/// root request counts as slow.
 const LEAF: Spread = Spread::Exponential(0.005);
 const STALL: Spread = Spread::Uniform(1.0, 2.0);
 const SLOW: f64 = 1.0;
@@ -92,7 +93,8 @@ struct Ran {
     events: u64,
 }
 
-/// Simulates root requests one after the other, so that no leaf waits because of another root request.
+/// Simulates root requests one after the other, so that no leaf waits because of another root request. Returns the
+/// shares of slow requests and of second requests.
 fn play(stalls: f64, fan: u32, hedge: Option<f64>, roots: u32, seed: u64) -> Ran {
     let mut stream = Stream::of(seed, Whose::Provider, 0);
     let mut agenda = Agenda::new();

@@ -1,10 +1,12 @@
 //! Callers that leave: is the provider hanging, or are the callers impatient?
 //!
 //! A caller that leaves after 50 ms proves nothing about the provider. But if all callers leave early, nobody notices
-//! that a provider has stopped answering. By the obvious rule, any wait that was given up is a failure while the window
-//! holds no success. This rule opens breakers of healthy providers. The machines follow two attempts to their real
-//! ending instead. There are two studies: a grid of healthy providers, loads and impatient callers, and a provider that
-//! answers nothing from some second on.
+//! that a provider has stopped answering. So the machines follow two attempts to their real ending. By the obvious
+//! rule, any wait that was given up is a failure while the window holds no success. The obvious rule opens breakers of
+//! healthy providers.
+//!
+//! There are two studies: a grid of healthy providers, loads and impatient callers, and a provider that answers nothing
+//! from some second on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,18 +56,19 @@ const PROVIDERS: [(&str, Spread); 4] = [
 ];
 /// Each load: the calls per second, the length of a run in seconds, and how many runs are made for every three seeds.
 const LOADS: [(f64, f64, u32); 4] = [(0.3, 120.0, 3), (2.0, 120.0, 3), (20.0, 60.0, 2), (100.0, 30.0, 2)];
-/// The shares of calls whose callers are impatient, and how many seconds these callers wait.
+/// The shares of calls whose callers are impatient, and the numbers of seconds that these callers wait.
 const SHARES: [f64; 4] = [0.1, 0.5, 0.9, 0.99];
 const PATIENCE: [f64; 6] = [0.005, 0.05, 0.1, 0.25, 1.0, 3.0];
 
 /// The second in which the provider stops answering, and the minimum number of seconds and of calls that are observed
-/// after it.
+/// after this second.
 const HANGS: f64 = 30.0;
 const WATCHED: f64 = 30.0;
 const WATCHED_CALLS: f64 = 36.0;
 /// How many seconds callers wait before they leave a provider that hangs.
 const RESTLESS: Spread = Spread::Uniform(0.05, 1.0);
-/// The number of runs of this study for each seed. With few calls a second, single runs differ much by chance.
+/// The number of runs of the hanging provider for each seed. With few calls a second, single runs differ much by
+/// chance.
 const HANG_SEEDS: u32 = 8;
 
 const COLUMNS: [&str; 6] =
@@ -88,7 +91,7 @@ struct Cell {
     seed: u64,
 }
 
-/// What a run of the grid showed.
+/// The results of one run of the grid.
 struct Row {
     provider: usize,
     opened: bool,
@@ -153,7 +156,7 @@ fn row(cell: &Cell) -> Row {
     }
 }
 
-/// The sums over the runs, and the smallest limit in any of them.
+/// Returns a figure with the sums over the runs, and the smallest limit in any of them.
 fn sums(name: String, rows: &[&Row]) -> Figure {
     let sum = |of: &dyn Fn(&Row) -> f64| rows.iter().map(|row| of(row)).sum::<f64>();
     let least = rows.iter().map(|row| row.least_limit).min().unwrap_or(0);
@@ -172,7 +175,7 @@ fn read(study: &Study<'_>) -> Duration {
     Duration::from_secs_f64(study.knobs.number("read"))
 }
 
-/// The policy for calls that may be given up at any time, since they have no effect.
+/// Returns the policy for calls that may be given up at any time, because they have no effect.
 fn policy(study: &Study<'_>, leaving: Leaving, keys: u32) -> SeawallPolicy {
     let mut own = SeawallPolicy::new(&study.seawall, 1, read(study), true);
     own.plan.rules = Rules::of(Idempotency::Safe);
@@ -181,7 +184,8 @@ fn policy(study: &Study<'_>, leaving: Leaving, keys: u32) -> SeawallPolicy {
     own
 }
 
-/// A provider that answers nothing: how long the breaker takes to open if all callers leave, and if no caller leaves.
+/// Runs the study of a provider that answers nothing, and adds its figures: how long the breaker takes to open if all
+/// callers leave, and if no caller leaves.
 fn hang(study: &Study<'_>, findings: &mut Findings) {
     let seeds = (study.seeds * HANG_SEEDS) as usize;
     let cases: Vec<(String, [World; 2])> = [PROVIDERS[0], PROVIDERS[1]]
@@ -217,8 +221,8 @@ fn hanging(study: &Study<'_>, takes: Spread, per_second: f64, share: f64) -> Wor
     let station = Station::unbounded(takes).troubled(HANGS, f64::MAX, Wrong::Swallowed);
     let horizon = HANGS + WATCHED.max(WATCHED_CALLS / per_second);
     let mut own = policy(study, Leaving::Witnesses, 1);
-    // One attempt only. If an attempt is repeated, the breaker gets its result only after the repeat has ended, so with
-    // repeats the calls of patient callers would count late.
+    // Each call makes one attempt only. If an attempt is repeated, the breaker gets its result only after the repeat
+    // has ended, so with repeats the calls of patient callers would count late.
     own.plan.attempts = 1;
     let mut world = World::new(1, Policy::Seawall(Arc::new(own)), per_second, station, horizon);
     world.timeout = read(study);

@@ -14,35 +14,36 @@ use seawall_policy::Time;
 use super::chance::{Spread, seconds};
 use super::fleet::Policy;
 
-/// A world, before it is played.
+/// What a run simulates: callers, providers, calls and troubles.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// The callers, in groups. All callers of a group run the same policy. Each caller is equally likely to make the
-    /// next call.
+    /// The callers, in groups. All callers of a group run one policy. In an open stream of calls, each caller is
+    /// equally likely to make the next call.
     pub fleet: Vec<Group>,
     /// When calls begin.
     pub arrivals: Arrivals,
     /// The number of keys (tenants, shards). Each call is for one key, and all keys are equally likely.
     pub keys: u32,
-    /// The longest that an attempt waits for its answer.
+    /// The maximum time that an attempt waits for its answer.
     pub timeout: Duration,
     /// How long the network takes in each direction; `None` if it takes no time.
     pub network: Option<Spread>,
-    /// Callers that do not wait until the end of their calls; `None` if all callers wait.
+    /// The calls whose callers leave before the end; `None` if all callers wait until the end.
     pub leavers: Option<Leavers>,
-    /// How many times a call that was told to come back is made again at the named time. Such a call was refused by its
-    /// caller's guards, or ended with an answer that names a time.
+    /// The maximum number of times that a caller makes a call again at the time to come back that an answer or a
+    /// refusal has named. Zero means that no call is made again.
     pub returns: u8,
     /// Whether answers name the time to come back in whole seconds, rounded up, as in `Retry-After`.
     pub whole_seconds: bool,
-    /// The tiers between the callers and the providers, beginning with the one nearest to the callers. If a call ends
-    /// well at a tier, the tier answers 200, otherwise 500.
+    /// The tiers between the callers and the providers, beginning with the tier nearest to the callers. A tier answers
+    /// 200 if its own call to the next tier ends well, and 500 otherwise.
     pub middle: Vec<Tier>,
     /// The providers that the last tier calls, in order of preference.
     pub providers: Vec<Station>,
     /// When the run ends.
     pub horizon: Time,
-    /// Whether breakers, limits and latencies are recorded. Recording takes time, but changes no result.
+    /// Whether breakers, limits and latencies are recorded. Recording them takes computing time, but changes no other
+    /// result.
     pub watch: bool,
 }
 
@@ -55,16 +56,16 @@ pub struct Group {
     pub policy: Policy,
 }
 
-/// When calls begin.
+/// The times at which calls begin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arrivals {
-    /// A Poisson stream with this number of calls a second in all. It does not depend on how calls end. Many
-    /// independent callers that call rarely make such a stream.
+    /// A Poisson stream with this number of calls a second for all callers together. The stream does not depend on how
+    /// calls end. Many independent callers that call rarely make such a stream.
     Open(f64),
-    /// This number of calls a second in all, in waves of this mean size (Poisson waves, geometric sizes). It does not
-    /// depend on how calls end.
+    /// Waves of calls. The first number is the number of calls a second for all callers together, the second is the
+    /// mean size of a wave (Poisson waves, geometric sizes). The waves do not depend on how calls end.
     Waves(f64, f64),
-    /// Each caller makes its next call this time after its last call ended.
+    /// A closed loop: each caller makes its next call this time after its last call ended.
     Closed(Spread),
 }
 
@@ -77,38 +78,40 @@ pub struct Leavers {
     pub patience: Spread,
 }
 
-/// A tier of servers that serve a call by making a call to the next tier.
+/// A tier of servers. Each server serves a call by making a call of its own to the next tier.
 #[derive(Clone, Debug)]
 pub struct Tier {
     /// The number of servers. Each has its own guards.
     pub instances: u32,
-    /// The policy that each of them runs.
+    /// The policy that each of these servers runs for its own calls.
     pub policy: Policy,
-    /// What it does itself before it calls on.
+    /// The work that the tier does before it calls the next tier.
     pub station: Station,
 }
 
 /// A place where attempts are served.
 #[derive(Clone, Debug)]
 pub struct Station {
-    /// How many attempts are served at the same time. `None` means no bound; then there is no queue.
+    /// The number of attempts that are served at the same time. `None` means no bound, so no attempt waits in a queue.
     pub workers: Option<u32>,
-    /// How long one attempt takes in health.
+    /// How long one attempt takes while nothing is wrong.
     pub takes: Spread,
-    /// Which attempt is served next.
+    /// The order in which waiting attempts are served.
     pub order: Discipline,
-    /// The most attempts that may wait. Further attempts are answered 503 immediately.
+    /// The maximum number of attempts that wait in the queue. Further attempts are answered 503 immediately. `None`
+    /// means no bound.
     pub bound: Option<u32>,
-    /// Whether an attempt that has waited longer than its caller does is dropped instead of begun.
+    /// Whether an attempt whose caller no longer waits, because its time is over, is dropped when its turn comes.
     pub drops_expired: bool,
-    /// Whether the station learns that a caller has given an attempt up. If it does, it does not begin such an attempt.
+    /// Whether the station learns that a caller has given an attempt up. If so, the station drops such an attempt when
+    /// its turn comes.
     pub hears_cancels: bool,
     /// The share of attempts that fail with 500 while nothing is wrong.
     pub fails: f64,
-    /// A proxy in front of the station, if any. It answers in the station's place if the station takes longer than the
-    /// proxy waits.
+    /// A proxy in front of the station. If the station takes longer than the proxy waits, the proxy answers in the
+    /// station's place. `None` means that there is no proxy.
     pub front: Option<Front>,
-    /// `Retry-After` of a 503 of a full queue.
+    /// The time that the station's 503 for a full queue names in `Retry-After`. `None` means that it names no time.
     pub retry_after: Option<Duration>,
     /// The number of attempts that the station accepts in a second; `None` means no bound.
     pub quota: Option<Quota>,
@@ -116,35 +119,36 @@ pub struct Station {
     pub troubles: Vec<Trouble>,
 }
 
-/// A proxy in front of a station. After a while it answers in the station's place, and the station continues its work.
+/// A proxy in front of a station. After its `patience` it answers in the station's place, and the station continues its
+/// work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Front {
-    /// How long it waits.
+    /// How long the proxy waits for the station.
     pub patience: Duration,
-    /// What it then answers.
+    /// The status that the proxy answers after this time.
     pub status: u16,
 }
 
-/// A token bucket of permissions. An attempt that comes while the bucket is empty is answered 429 immediately, without
-/// any work.
+/// A bound on attempts per second, kept as a token bucket of permissions. An attempt that comes while the bucket is
+/// empty is answered 429 immediately, without any work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
     /// The number of permissions that are added in a second.
     pub per_second: f64,
-    /// The most permissions that the bucket holds. It is full at the start.
+    /// The maximum number of permissions that the bucket holds. The bucket is full at the start.
     pub burst: f64,
-    /// The time that the answer names.
+    /// The time to come back that the 429 names.
     pub names: Named,
 }
 
 /// The time to come back that an answer names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Named {
-    /// None.
+    /// The answer names no time.
     Nothing,
-    /// This number of seconds from the answer.
+    /// The answer names this number of seconds, counted from the answer.
     After(f64),
-    /// Until this moment: the answer names the time that is left until then.
+    /// The answer names the time that is left until this moment.
     Until(Time),
 }
 
@@ -158,74 +162,75 @@ impl Named {
     }
 }
 
-/// Which attempt is served next.
+/// The order in which the attempts in a queue are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Discipline {
-    /// The one that came first.
+    /// The attempt that came first is served first.
     Fifo,
-    /// The one that came last.
+    /// The attempt that came last is served first.
     Lifo,
 }
 
 /// Something that goes wrong for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trouble {
-    /// When it begins.
+    /// The moment at which the trouble begins.
     pub from: Time,
-    /// When it is over.
+    /// The moment at which the trouble is over.
     pub to: Time,
     /// The only key that is affected; `None` means all keys.
     pub key: Option<u32>,
-    /// What it is.
+    /// The kind of trouble.
     pub what: Wrong,
 }
 
-/// What goes wrong.
+/// The kinds of trouble that a station can have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Wrong {
-    /// The station has this share of its capacity: attempts that begin take longer in proportion. At zero none begins.
-    /// This cannot be set for a single key.
+    /// The station has this share of its capacity: attempts that begin take longer in proportion. At zero no attempt
+    /// begins. This trouble always affects all keys.
     Capacity(f64),
     /// Attempts are not answered, and no work is done.
     Swallowed,
-    /// A share of the attempts fails with this status, a number of seconds after it arrived. No work is done for it.
+    /// A share of the attempts fails with a status, some seconds after they arrived. No work is done for them.
     Fails {
-        /// The share.
+        /// The share of the attempts that fail, from 0 to 1.
         share: f64,
-        /// The status.
+        /// The status of their answers.
         status: u16,
-        /// The number of seconds.
+        /// The number of seconds from an attempt's arrival to its answer.
         after: f64,
     },
-    /// A share of the attempts is answered with this status immediately, as by an overloaded provider. No work is done
-    /// for it.
+    /// A share of the attempts is answered with a status immediately, as by an overloaded provider. No work is done for
+    /// them.
     Busy {
-        /// The share.
+        /// The share of the attempts that are answered this way, from 0 to 1.
         share: f64,
-        /// The status.
+        /// The status of their answers.
         status: u16,
-        /// The time that the answer names.
+        /// The time to come back that the answers name.
         names: Named,
     },
-    /// For a share of the attempts, the whole work is done, and then they fail with this status.
+    /// A share of the attempts fails with a status after the whole work for them was done.
     FailsLate {
-        /// The share.
+        /// The share of the attempts that fail, from 0 to 1.
         share: f64,
-        /// The status.
+        /// The status of their answers.
         status: u16,
     },
-    /// Connections are refused.
+    /// All connections are refused.
     Refused,
 }
 
 impl Station {
-    /// A station with a number of workers and an unbounded queue, first come, first served. Nothing goes wrong.
+    /// Returns a station with a number of workers and an unbounded queue, first come, first served. Nothing goes wrong
+    /// at it.
     #[must_use]
     pub fn workers(workers: u32, takes: Spread) -> Station {
         Station { workers: Some(workers), ..Station::unbounded(takes) }
     }
 
-    /// A station that serves any number of attempts at the same time.
+    /// Returns a station that serves any number of attempts at the same time. Nothing goes wrong at it.
     #[must_use]
     pub fn unbounded(takes: Spread) -> Station {
         Station {
@@ -243,13 +248,14 @@ impl Station {
         }
     }
 
-    /// The number of attempts that the station can serve in a second while nothing is wrong.
+    /// Returns the number of attempts that the station can serve in a second while nothing is wrong. It is infinite
+    /// without a bound on workers.
     #[must_use]
     pub fn capacity(&self) -> f64 {
         self.workers.map_or(f64::INFINITY, |workers| f64::from(workers) / self.takes.mean())
     }
 
-    /// Adds something that goes wrong between two seconds of the run.
+    /// Adds a trouble for all keys, from the second `from` to the second `to` of the run.
     #[must_use]
     pub fn troubled(mut self, from: f64, to: f64, what: Wrong) -> Station {
         self.troubles.push(Trouble { from: at_second(from), to: at_second(to), key: None, what });
@@ -258,8 +264,8 @@ impl Station {
 }
 
 impl World {
-    /// A world of callers that all run one policy, a steady stream of calls, and one provider. The attempt timeout is
-    /// one second.
+    /// Returns a world of callers that all run one policy, with a Poisson stream of calls and one provider. The attempt
+    /// timeout is one second.
     #[must_use]
     pub fn new(callers: u32, policy: Policy, per_second: f64, provider: Station, horizon: f64) -> World {
         World {
@@ -279,7 +285,7 @@ impl World {
     }
 }
 
-/// The moment this number of seconds after the origin.
+/// Returns the moment that lies this number of seconds after the start of the run. A negative number gives the start.
 #[must_use]
 pub fn at_second(second: f64) -> Time {
     Time::from_nanos((second.max(0.0) * 1e9) as u64)

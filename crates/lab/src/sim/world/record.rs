@@ -1,22 +1,23 @@
-//! What was recorded of a run, second by second.
+//! The record of a run, second by second.
 //!
-//! The goodput of a second is the share of the calls *begun* in it that ended well, no matter when they ended. If calls
-//! were counted when they end, a server that works off a backlog of requests that nobody waits for would look healthy.
+//! The goodput of a second is the share of the calls *begun* in this second that ended well, no matter when they ended.
+//! If calls were counted when they end, a server that works off a backlog of requests that nobody waits for would look
+//! healthy.
 
 use seawall_policy::Time;
 
 use crate::sim::fleet::Seen;
 
-/// One second.
+/// The record of one second of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Second {
-    /// Calls begun by the callers.
+    /// The number of calls that the callers began.
     pub begun: u32,
-    /// The number of these that ended well.
+    /// The number of calls begun that ended well.
     pub ok: u32,
-    /// How many of these calls their own caller refused before anything was sent.
+    /// The number of calls begun that their own caller's guards refused before anything was sent.
     pub refused: u32,
-    /// How many of these refused calls had a caller that would have waited until the end.
+    /// The number of refused calls whose caller would have waited until the end.
     pub patient_refused: u32,
     /// The number of calls begun whose caller would wait until the end.
     pub patient: u32,
@@ -24,21 +25,22 @@ pub struct Second {
     pub left: u32,
     /// The number of calls begun for a key that has no trouble of its own.
     pub spared: u32,
-    /// The number of these that ended well.
+    /// The number of calls begun for a key without trouble of its own that ended well.
     pub spared_ok: u32,
-    /// The number of these that were refused.
+    /// The number of calls begun for a key without trouble of its own that were refused.
     pub spared_refused: u32,
-    /// The number of calls begun that were made again, at the time at which they were told to come back.
+    /// The number of calls begun that their caller made again, at the time to come back that an answer or a refusal had
+    /// named.
     pub returned: u32,
-    /// Attempts that the callers sent.
+    /// The number of attempts that the callers sent.
     pub attempts: u32,
-    /// Attempts that reached a provider.
+    /// The number of attempts that reached a provider.
     pub load: u32,
     /// The number of attempts that wait at the providers at the end of the second.
     pub waiting: u32,
-    /// The most attempts that were under way at the same time.
+    /// The maximum number of attempts that were under way at the same time.
     pub in_flight: u32,
-    /// How many seconds the calls begun in it took, summed up.
+    /// The sum of the times that the calls begun in this second took, in seconds.
     pub took: f64,
     /// The number of callers whose breaker was not closed at the end of the second. It is recorded only if the world is
     /// watched.
@@ -47,41 +49,42 @@ pub struct Second {
     pub limit: f32,
 }
 
-/// What one provider saw.
+/// The record of one provider.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Provider {
-    /// The attempts that reached the provider, for each tenth of a second.
+    /// For each tenth of a second, the number of attempts that reached the provider.
     pub tenths: Vec<u32>,
-    /// For each second, the attempts that the provider answered well while their caller still waited.
+    /// For each second, the number of attempts that the provider answered well while their caller still waited.
     pub served: Vec<u32>,
-    /// For each second, the attempts that the provider answered 429 or 503 without any work.
+    /// For each second, the number of attempts that the provider answered 429 or 503 without any work.
     pub turned_away: Vec<u32>,
 }
 
-/// A run as it was seen.
+/// The record of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
-    /// Second by second.
+    /// The record of each second.
     pub seconds: Vec<Second>,
     /// For each call: when it began, how long it took, both in seconds, and whether it ended well. It is recorded only
     /// if the world is watched.
     pub calls: Vec<(f32, f32, bool)>,
     /// The number of attempts that were followed to their real ending after their caller had left.
     pub followed: u32,
-    /// The first second in which a breaker of a caller was seen not closed. It is recorded only if the world is
-    /// watched.
+    /// The first moment at which a breaker of a caller was seen not closed, in seconds; `None` if none was. It is
+    /// recorded only if the world is watched.
     pub opened: Option<f64>,
-    /// The smallest limit that any caller had. It is recorded only if the world is watched.
+    /// The smallest limit that any caller had; `None` if no caller has a limit. It is recorded only if the world is
+    /// watched.
     pub least_limit: Option<u32>,
-    /// The providers, one by one.
+    /// The record of each provider.
     pub providers: Vec<Provider>,
-    /// The hash over all events.
+    /// The hash over all events of the run, in their order.
     pub hash: u64,
-    /// The number of events.
+    /// The number of events of the run.
     pub events: u64,
 }
 
-/// A sample of the callers' guards.
+/// The state of all callers' guards at one moment, summed up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Guarded {
     pub(super) open: u32,
@@ -99,10 +102,10 @@ impl Guarded {
     }
 }
 
-/// The share of good calls from which on the provider counts as recovered.
+/// The minimum goodput of a second in which the provider counts as recovered.
 const WHOLE: f64 = 0.95;
-/// The number of seconds at the end of a run that are not judged. Calls begun in them may not have ended, and it takes
-/// some seconds to see that goodput stays high.
+/// The number of seconds at the end of a run that are not judged. Calls begun in these seconds may not have ended, and
+/// it takes some seconds to see that goodput stays high.
 const UNFINISHED_SECONDS: usize = 12;
 
 impl Record {
@@ -116,23 +119,24 @@ impl Record {
         Record { seconds, providers, ..Record::default() }
     }
 
-    /// An attempt reached a provider.
+    /// Records that an attempt reached a provider.
     pub(super) fn reached(&mut self, provider: usize, now: Time) {
         self.second(now).load += 1;
         count(&mut self.providers[provider].tenths, now, 100_000_000);
     }
 
-    /// A provider answered an attempt well.
+    /// Records that a provider answered an attempt well.
     pub(super) fn served(&mut self, provider: usize, now: Time) {
         count(&mut self.providers[provider].served, now, 1_000_000_000);
     }
 
-    /// A provider answered that it has too much to do.
+    /// Records that a provider answered that it has too much to do.
     pub(super) fn turned_away(&mut self, provider: usize, now: Time) {
         count(&mut self.providers[provider].turned_away, now, 1_000_000_000);
     }
 
-    /// The largest number of attempts that reached a provider in a tenth of a second, between two tenths.
+    /// Returns the largest number of attempts that reached a provider in one tenth of a second. `from` and `to` are
+    /// numbers of tenths.
     #[must_use]
     pub fn peak(&self, provider: usize, from: usize, to: usize) -> u32 {
         let tenths = self.providers.get(provider).map_or(&[][..], |provider| &provider.tenths);
@@ -145,7 +149,7 @@ impl Record {
         &mut self.seconds[((time.as_nanos() / 1_000_000_000) as usize).min(last)]
     }
 
-    /// A caller's guards were looked at.
+    /// Records what was seen of a caller's guards.
     pub(super) fn saw(&mut self, seen: Seen, now: Time) {
         if seen.is_open() {
             self.opened.get_or_insert(now.as_nanos() as f64 / 1e9);
@@ -153,27 +157,29 @@ impl Record {
         self.least_limit = self.least_limit.into_iter().chain(seen.least_limit).min();
     }
 
-    /// The sum of something over some seconds.
+    /// Returns the sum of `what` over the seconds from `from` to `to`, without `to`.
     pub fn sum(&self, from: usize, to: usize, what: impl Fn(&Second) -> f64) -> f64 {
         let end = to.min(self.seconds.len());
         self.seconds[from.min(end)..end].iter().map(what).sum()
     }
 
-    /// The share of calls begun in these seconds that ended well.
+    /// Returns the share of calls begun in these seconds that ended well. If no call was begun, the share is zero.
     #[must_use]
     pub fn goodput(&self, from: usize, to: usize) -> f64 {
         let begun = self.sum(from, to, |second| f64::from(second.begun));
         self.sum(from, to, |second| f64::from(second.ok)) / begun.max(1.0)
     }
 
-    /// The share of calls begun in these seconds that their own caller refused.
+    /// Returns the share of calls begun in these seconds that their own caller's guards refused. If no call was begun,
+    /// the share is zero.
     #[must_use]
     pub fn refused(&self, from: usize, to: usize) -> f64 {
         let begun = self.sum(from, to, |second| f64::from(second.begun));
         self.sum(from, to, |second| f64::from(second.refused)) / begun.max(1.0)
     }
 
-    /// The number of seconds from `trouble_over` until goodput is 95 % or more and stays so; `None` if it does not.
+    /// Returns the number of seconds from `trouble_over` until goodput is 95 % or more and stays so. Returns `None` if
+    /// goodput is still lower near the end of the run.
     #[must_use]
     pub fn recovery(&self, trouble_over: usize) -> Option<f64> {
         let end = self.seconds.len().saturating_sub(UNFINISHED_SECONDS);
@@ -186,7 +192,8 @@ impl Record {
         }
     }
 
-    /// The largest number of attempts per call begun, over any ten seconds between `from` and `to`.
+    /// Returns the number of attempts per call begun, in the ten seconds between `from` and `to` in which it is
+    /// largest.
     #[must_use]
     pub fn peak_amplification(&self, from: usize, to: usize) -> f64 {
         let end = to.min(self.seconds.len());
@@ -197,22 +204,22 @@ impl Record {
         self.seconds[from.min(end)..end].windows(10).map(share).fold(0.0, f64::max)
     }
 
-    /// The most attempts under way at the same time in these seconds.
+    /// Returns the maximum number of attempts that were under way at the same time in these seconds.
     #[must_use]
     pub fn most_in_flight(&self, from: usize, to: usize) -> u32 {
         let end = to.min(self.seconds.len());
         self.seconds[from.min(end)..end].iter().map(|second| second.in_flight).max().unwrap_or(0)
     }
 
-    /// The mean time that a call begun in these seconds took, in seconds.
+    /// Returns the mean time that a call begun in these seconds took, in seconds.
     #[must_use]
     pub fn mean_latency(&self, from: usize, to: usize) -> f64 {
         let begun = self.sum(from, to, |second| f64::from(second.begun));
         self.sum(from, to, |second| second.took) / begun.max(1.0)
     }
 
-    /// The quantile of how long calls took, over the watched calls that began between two seconds; `None` if there was
-    /// none.
+    /// Returns the quantile of the times that calls took, in seconds, over the recorded calls that began between two
+    /// seconds. Returns `None` if no call was recorded there.
     #[must_use]
     pub fn latency_quantile(&self, from: f32, to: f32, quantile: f64) -> Option<f64> {
         let begun = self.calls.iter().filter(|(began, _, _)| (from..to).contains(began));

@@ -1,4 +1,4 @@
-//! Simulates a world: its events in virtual time, until the horizon.
+//! Simulates a world until its horizon: takes its events in virtual time, one by one.
 //!
 //! [`Play::happens`] shows the life of a call: the call arrives, its policy decides what to do, an attempt reaches a
 //! station and is served or not, and the policy gets its answer or its timeout.
@@ -22,17 +22,17 @@ mod leaving;
 enum Happens {
     /// The next call of the stream arrives.
     Arrives,
-    /// A caller of a closed loop calls again.
+    /// A caller of a closed loop makes its next call.
     Thinks { caller: u32 },
     /// An attempt reaches its station.
     Reaches(Handle),
     /// A worker has finished an attempt.
     Served(Handle, u16),
-    /// A station's proxy has waited long enough, and answers itself.
+    /// A station's proxy has waited for its full patience, and answers in the station's place.
     FrontGivesUp(Handle),
     /// An answer reaches the caller. Status 0 means a refused connection.
     Answers(Handle, u16),
-    /// The caller has waited for the attempt as long as it may.
+    /// The caller has waited for the attempt for the maximum time.
     TimesOut(Handle),
     /// A wait before a repeat is over.
     Waited(Handle),
@@ -40,7 +40,7 @@ enum Happens {
     Changes { station: u32 },
     /// The caller of the call gives up waiting for it.
     Leaves(Handle),
-    /// A caller that was told to come back makes its call again.
+    /// A caller makes a call again, at the time to come back that an answer or a refusal has named.
     Returns(Return),
 }
 
@@ -64,7 +64,7 @@ impl Event for Happens {
     }
 }
 
-/// The status that means a refused connection.
+/// The status that stands for a refused connection.
 const REFUSED: u16 = 0;
 
 /// A call that is made again.
@@ -86,15 +86,15 @@ struct Over {
 struct CallUnderWay {
     caller: u32,
     key: u32,
-    /// The attempt of the tier above that this call serves, if any.
+    /// The attempt of the tier before that this call serves; `None` if the call is a caller's own.
     serves: Option<Handle>,
     began: Time,
     machine: Machine,
-    /// The attempt under way.
+    /// The attempt that is under way; `None` during a wait.
     flight: Option<Handle>,
-    /// Whether its caller would wait until the end.
+    /// Whether the caller of the call would wait until the end.
     patient: bool,
-    /// The witness that follows the attempt after the caller has left, if any.
+    /// The witness that follows the attempt after the caller has left; `None` if there is none.
     witness: Option<Witness>,
     /// How often the call was made before.
     times: u8,
@@ -105,14 +105,14 @@ struct Attempt {
     caller: u32,
     station: u32,
     key: u32,
-    /// When the caller stops waiting, and whether that is its total deadline.
+    /// The moment at which the caller stops waiting, and whether this moment is the total deadline of the call.
     until: Time,
     total: bool,
     /// Whether the caller still waits.
     awaited: bool,
-    /// Whether the station still has it.
+    /// Whether the station still has the attempt, in its queue or at work.
     held: bool,
-    /// The time to come back that the attempt's answer names, if any.
+    /// The time to come back that the attempt's answer names; `None` if it names none.
     told: Option<Duration>,
 }
 
@@ -120,8 +120,8 @@ struct Play {
     world: World,
     policies: Vec<Policy>,
     callers: Vec<Caller>,
-    /// The number of the first caller of each level, beginning with the callers themselves; the last entry is the
-    /// number of callers of all levels.
+    /// The number of the first caller of each level. Level 0 has the callers themselves, and each tier is a further
+    /// level. The last entry is the number of callers of all levels.
     levels: Vec<u32>,
     stations: Vec<Working>,
     calls: Slab<CallUnderWay>,
@@ -131,13 +131,13 @@ struct Play {
     network: Stream,
     leavers: Stream,
     record: Record,
-    /// Keys with troubles of their own.
+    /// The keys that have troubles of their own.
     troubled_keys: Vec<u32>,
     in_flight: u32,
     sampled: usize,
 }
 
-/// Plays the world with one seed.
+/// Plays the world with one seed and returns the record.
 #[must_use]
 pub fn run(world: World, seed: u64) -> Record {
     let mut play = Play::new(world, seed);
@@ -312,7 +312,7 @@ impl Play {
         }
     }
 
-    /// Records a caller's guards after something happened to them. It is not an event, since it changes nothing.
+    /// Records a caller's guards after something happened to them. This is not an event, since it changes nothing.
     fn looks_at(&mut self, caller: u32, now: Time) {
         if self.world.watch && caller < self.levels[1] {
             let seen = self.callers[caller as usize].seen(now);
@@ -354,14 +354,15 @@ impl Play {
         self.thinks(call.caller);
     }
 
-    /// In a closed loop, plans the caller's next call.
+    /// In a closed loop, plans the caller's next call. With other arrivals, does nothing.
     fn thinks(&mut self, caller: u32) {
         if let Arrivals::Closed(think) = self.world.arrivals {
             self.agenda.after(think.draw(&mut self.arrivals), Happens::Thinks { caller });
         }
     }
 
-    /// Records all callers and stations at the end of each second. It is not an event, since it changes nothing.
+    /// Records all callers and stations at the end of each second that has passed. This is not an event, since it
+    /// changes nothing.
     fn samples(&mut self, now: Time) {
         let passed = ((now.as_nanos() / 1_000_000_000) as usize).min(self.record.seconds.len());
         while self.sampled < passed {
@@ -383,7 +384,7 @@ impl Play {
     }
 }
 
-/// The first moment at or after `back` that is a whole number of seconds from now.
+/// Returns the first moment at or after `back` that is a whole number of seconds after `now`.
 fn in_whole_seconds(back: Time, now: Time) -> Time {
     let rest = back.since(now);
     now.saturating_add(Duration::from_secs(rest.as_secs() + u64::from(rest.subsec_nanos() > 0)))

@@ -1,5 +1,5 @@
-//! A list whose places are used again. A handle names a place and how often it was used, so an old handle, such as that
-//! of a late timer, finds nothing if its thing is gone.
+//! A list whose places are used again. A handle names a place and how often that place was used before. So an old
+//! handle, such as the handle of a late timer, finds nothing if the thing that it named is gone.
 
 /// The place of a thing, and how often that place was used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,25 +9,27 @@ use super::slab::Handle;
 use super::{Discipline, Station, Wrong};
 use crate::sim::chance::{Stream, Whose, seconds};
 
-/// A station in a run.
+/// The state of a station in a run.
 pub(super) struct Working {
     pub(super) setup: Station,
     stream: Stream,
     idle: u32,
     queue: VecDeque<Handle>,
-    /// The share of its capacity that it has now.
+    /// The share of its capacity that the station has now, from 0 to 1.
     capacity: f64,
-    /// How many permissions of its quota were left at a moment, and that moment.
+    /// The permissions that were left in the quota's bucket at a moment, and this moment; `None` before the first
+    /// attempt.
     permissions: Option<(f64, Time)>,
 }
 
 /// What happens to an attempt that arrives.
 pub(super) enum Met {
-    /// A worker works on it for this time, and then answers with this status.
+    /// A worker works on the attempt for this time, and answers with this status at the end.
     Begun(Duration, u16),
-    /// It waits.
+    /// The attempt waits in the queue.
     Queued,
-    /// It is answered with this status after this time, without any work. The answer may name a time to come back.
+    /// The attempt is answered with this status after this time, without any work. The answer may name a time to come
+    /// back.
     Answered(Duration, u16, Option<Duration>),
     /// The connection is refused.
     Refused,
@@ -47,12 +49,12 @@ impl Working {
         }
     }
 
-    /// The moments at which something starts or stops going wrong.
+    /// Returns the moments at which something starts or stops going wrong at the station.
     pub(super) fn changes(&self) -> impl Iterator<Item = Time> + '_ {
         self.setup.troubles.iter().flat_map(|trouble| [trouble.from, trouble.to])
     }
 
-    /// Something started or stopped going wrong.
+    /// Computes the station's capacity again, because something started or stopped going wrong.
     pub(super) fn change(&mut self, now: Time) {
         self.capacity = 1.0;
         for trouble in &self.setup.troubles {
@@ -116,7 +118,7 @@ impl Working {
         (!takes).then(|| Met::Answered(Duration::ZERO, 429, quota.names.rest(now)))
     }
 
-    /// A worker begins an attempt. Returns how long the work will take, and the status of the answer.
+    /// Lets a worker begin an attempt. Returns how long the work will take, and the status of the answer.
     fn begin(&mut self, key: u32, now: Time) -> (Duration, u16) {
         if self.setup.workers.is_some() {
             self.idle -= 1;
@@ -135,14 +137,15 @@ impl Working {
         (time, status)
     }
 
-    /// A worker is done.
+    /// Records that a worker has finished an attempt, and is idle.
     pub(super) fn done(&mut self) {
         if self.setup.workers.is_some() {
             self.idle += 1;
         }
     }
 
-    /// The next attempt in the queue, if a worker is free for it.
+    /// Takes the next attempt from the queue; `None` if no worker is idle, no attempt waits, or the station has no
+    /// capacity.
     pub(super) fn next(&mut self) -> Option<Handle> {
         if self.idle == 0 || self.capacity <= 0.0 {
             return None;
@@ -153,7 +156,7 @@ impl Working {
         }
     }
 
-    /// Begins an attempt that has waited.
+    /// Lets a worker begin an attempt that has waited in the queue.
     pub(super) fn begin_waiting(&mut self, key: u32, now: Time) -> (Duration, u16) {
         self.begin(key, now)
     }

@@ -81,7 +81,7 @@ impl Play {
         }
     }
 
-    /// The station is done with it.
+    /// Records that the station no longer has the attempt. If no caller waits for the attempt, it is removed.
     fn let_go(&mut self, handle: Handle) {
         if let Some(attempt) = self.attempts.get(handle) {
             attempt.held = false;
@@ -106,7 +106,7 @@ impl Play {
         self.serves_on(at, now);
     }
 
-    /// Gives attempts from the queue to idle workers.
+    /// Gives attempts from the queue to idle workers, until no worker is idle or the queue is empty.
     pub(super) fn serves_on(&mut self, at: u32, now: Time) {
         while let Some(handle) = self.stations[at as usize].next() {
             let attempt = self.attempts.get(handle).expect("held while it waits");
@@ -122,7 +122,7 @@ impl Play {
         }
     }
 
-    /// An answer leaves a station.
+    /// Sends an answer from a station to the caller. The answer takes the time of the network.
     pub(super) fn answers(&mut self, handle: Handle, status: u16, now: Time) {
         match self.world.network {
             Some(delay) => {
@@ -170,7 +170,7 @@ impl Play {
         self.ended(handle, Ending::Lost(lost), now);
     }
 
-    /// Tells the caller how its attempt ended, if the caller still waits.
+    /// Gives the ending of an attempt to its caller, if the caller still waits, and does what the caller decides.
     fn ended(&mut self, handle: Handle, ending: Ending, now: Time) {
         let Some((call, caller)) = self.not_awaited(handle) else { return };
         let Some(under_way) = self.calls.get(call) else { return };
@@ -181,7 +181,8 @@ impl Play {
         self.goes_on(call, next, now);
     }
 
-    /// From now on nobody waits for the attempt. Returns its call and caller if the caller has waited until now.
+    /// Marks the attempt as one for which nobody waits. Returns its call and caller, or `None` if nobody waited for it
+    /// before.
     pub(super) fn not_awaited(&mut self, handle: Handle) -> Option<(Handle, u32)> {
         let attempt = self.attempts.get(handle).filter(|attempt| attempt.awaited)?;
         attempt.awaited = false;

@@ -1,4 +1,5 @@
-//! Callers that leave before the end of their calls, and callers that come back at the time that they were told.
+//! Callers that leave before the end of their calls, and callers that make a call again at the time that an answer or a
+//! refusal named.
 
 use std::time::Duration;
 
@@ -8,15 +9,15 @@ use super::{Happens, Play, Return};
 use crate::sim::world::slab::Handle;
 
 impl Play {
-    /// How long the caller of the next call waits; `None` if it waits until the end.
+    /// Returns how long the caller of the next call waits; `None` if the caller waits until the end.
     pub(super) fn patience(&mut self) -> Option<Duration> {
         let leavers = self.world.leavers?;
         let impatient = self.leavers.chance(leavers.share);
         impatient.then(|| leavers.patience.draw(&mut self.leavers))
     }
 
-    /// The caller of a call gives up. If its guards want to know how the attempt in flight really ends, the attempt is
-    /// followed. Otherwise nobody waits for it, while the station still works on it.
+    /// Lets the caller of a call leave. If the caller's guards need to know how the attempt in flight really ends, the
+    /// attempt is followed. Otherwise nobody waits for the attempt, while the station still works on it.
     pub(super) fn leaves(&mut self, handle: Handle, now: Time) {
         let Some(call) = self.calls.get(handle) else { return };
         let (caller, began, flight) = (call.caller, call.began, call.flight);
@@ -47,7 +48,7 @@ impl Play {
         self.agenda.timer(until, Happens::TimesOut(handle));
     }
 
-    /// Makes a call again that was told to come back now.
+    /// Makes a call again, because the time to come back that an answer or a refusal has named is reached.
     pub(super) fn returns(&mut self, call: Return, now: Time) {
         self.record.second(now).returned += 1;
         self.begins_for(call.caller, None, call.key, call.times, now);
