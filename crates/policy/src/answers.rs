@@ -7,10 +7,10 @@
 //!
 //! # A body that cannot be read
 //!
-//! A body that cannot be read leaves the effect unknown, unless one of the rules below decides. The obvious rule would
-//! be that such a body matches no predicate, so that the status decides. But an HTML page of a load balancer, a text in
-//! another charset, and half of a JSON text all come with a 200, and none of them says that the card was charged: the
-//! order would count as paid.
+//! If a body cannot be read, the rules below say whether the effect is known. The obvious rule would be that such a
+//! body matches no predicate, so that the status decides. But an HTML page of a load balancer, a text in another
+//! charset, and half of a JSON text all come with a 200, and none of them says that the card was charged: the order
+//! would count as paid.
 //!
 //! 1. A predicate with fields needs the body. If its status matches, but the body is unread or is no JSON, the
 //!    predicate is undecided: it is remembered together with its meaning. There is one exception. A predicate with

@@ -1,9 +1,9 @@
 //! Cooling: remembers that an endpoint said "come back later", and refuses calls until then.
 //!
 //! An answer such as 429 with `Retry-After: 5` is meant for the whole caller, not for one call. So an endpoint (or a
-//! breaker's key) cools if nothing is lost by it: another endpoint takes the calls, or no call succeeds anyhow. The
-//! calls return a random time after the named time, never before it, and gradually, on a ramp. Three obvious rules are
-//! wrong:
+//! breaker's key) cools, but only if nothing is lost by it: another endpoint takes the calls, or no call succeeds
+//! anyhow. The calls return a random time after the named time, never before it, and gradually, on a ramp. Three
+//! obvious rules are wrong:
 //!
 //! - Only the call that got the answer waits. In a trial, all of the next hundred calls went to the provider within
 //!   those five seconds.
