@@ -32,11 +32,12 @@ use crate::backoff::Draw;
 use crate::ramp::{Ramp, Ramped};
 use crate::time::Time;
 
-/// The shortest cooling. A shorter named time counts as this.
+/// The shortest cooling. A shorter named time counts as this time.
 const LEAST: Duration = Duration::from_millis(100);
 /// How long the first cooling lasts if the answer names no time.
 const UNNAMED: Duration = Duration::from_secs(1);
-/// The longest cooling without a named time. Each one lasts twice as long as the one before, up to this.
+/// The longest cooling without a named time. Each such cooling lasts twice as long as the one before, up to
+/// this time.
 const UNNAMED_MOST: Duration = Duration::from_secs(30);
 /// The shortest and the longest time over which calls return gradually.
 const BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));

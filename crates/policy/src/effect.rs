@@ -22,8 +22,8 @@ pub enum Effect {
 impl Effect {
     /// Returns the effect of a call: `self` is what was known so far, and one more attempt ended with `next`.
     ///
-    /// The effect is "applied" if any attempt was applied, else "unknown" if any is unknown, else "not applied". A later
-    /// refusal speaks for its own attempt only, so it never turns an unknown effect into "not applied".
+    /// The effect is "applied" if any attempt was applied, else "unknown" if any is unknown, else "not applied". A
+    /// later refusal speaks for its own attempt only, so it never turns an unknown effect into "not applied".
     ///
     /// ```
     /// use seawall_policy::Effect::{Applied, NotApplied, Unknown};

@@ -197,7 +197,8 @@ impl DependencyGuards {
         Remains { pass: held, slot: None }
     }
 
-    /// Gives the breaker evidence that was held back for a repeat, because the repeat was not sent or went elsewhere.
+    /// Gives the breaker the evidence that was held back for a repeat. Call it if the repeat was not sent or went to
+    /// another endpoint.
     pub fn witness(&mut self, held: HeldPass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) {
         self.endpoints[held.at.endpoint as usize].weigh(held.at, held.pass, report, now, draw);
     }

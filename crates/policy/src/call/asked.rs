@@ -43,7 +43,8 @@ pub trait Guards {
     /// the same endpoint, that pass is given to [`Guards::witness`]; otherwise it is dropped.
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass>;
 
-    /// Gives the breaker evidence that was held back for a repeat, because the repeat did not reach the endpoint.
+    /// Gives the breaker the evidence that was held back for a repeat. Is called if the repeat did not reach the
+    /// endpoint.
     fn witness(&mut self, pass: HeldPass, report: &Report, now: Time);
 
     /// Asks whether one more repeat can be afforded after a failure of this attempt, and pays for it. `doubles` says
