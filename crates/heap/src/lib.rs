@@ -1,12 +1,12 @@
 //! Gives freed memory back to the system.
 //!
-//! glibc by itself returns memory only from the end of each heap, so one small block in use at the end keeps everything
-//! before it. After 900 slow readers had left, 0.2 MiB were in use and 62 MiB stayed with the process; one call of
-//! `malloc_trim` left 2.4 MiB (`cargo xtask bench slow-readers`). Another allocator costs more: jemalloc needs `make`
-//! to be built, and mimalloc gave back less and held 8 MiB when idle.
+//! By itself, glibc returns memory only from the end of each heap. So one small block in use at the end of a heap keeps
+//! all free memory before that block in the process. After 900 slow readers had left, 0.2 MiB were in use and 62 MiB
+//! stayed with the process; one call of `malloc_trim` left 2.4 MiB (`cargo xtask bench slow-readers`). Another
+//! allocator costs more: jemalloc needs `make` to be built, and mimalloc gave back less and held 8 MiB when idle.
 //!
-//! A call holds the locks of the heaps for up to 15 ms if much memory is given back. So call it after many callers have
-//! left, and not in a loop.
+//! [`give_back`] holds the locks of the heaps for up to 15 ms if it gives much memory back. So call it after many
+//! callers have left, and not in a loop.
 
 /// Returns the allocator's unused memory to the system. Does nothing if the allocator is not glibc's.
 pub fn give_back() {

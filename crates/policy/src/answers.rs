@@ -1,20 +1,21 @@
-//! What an answer of one operation means, in the operation's own words.
+//! Decides what an answer means, by the predicates that its operation declares.
 //!
-//! The status alone is the obvious rule, and it is wrong for many payment APIs: they answer 200 and say in a result
-//! code that the card was declined. So an operation may declare predicates over status and JSON body; the first that
-//! matches decides. This module never parses: the driver says what it knows of the body ([`KnownBody`]), and passes a
-//! function that looks a JSON pointer up.
+//! An operation may declare predicates over status and JSON body; the first that matches decides. The obvious rule, the
+//! status alone, is wrong for many payment APIs: they answer 200 and say in a result code that the card was declined.
+//! This module never parses: the driver says what it knows of the body ([`KnownBody`]), and passes a function that
+//! looks a JSON pointer up.
 //!
 //! # A body that cannot be read
 //!
-//! The next obvious rule is that a body without the declared fields matches nothing, so that the status decides. It is
-//! wrong, too. An HTML page of a load balancer, a text in another charset, and half of a JSON text all come with a 200,
-//! and none of them says that the card was charged: the order would count as paid. These rules follow.
+//! If a body cannot be read, the rules below say whether the effect is known. The obvious rule would be that such a
+//! body matches no predicate, so that the status decides. But an HTML page of a load balancer, a text in another
+//! charset, and half of a JSON text all come with a 200, and none of them says that the card was charged: the order
+//! would count as paid.
 //!
 //! 1. A predicate with fields needs the body. If its status matches, but the body is unread or is no JSON, the
 //!    predicate is undecided: it is remembered together with its meaning. There is one exception. A predicate with
-//!    fields but without a status would be asked of every answer, so it does not match an answer that is neither a
-//!    success (2xx) nor JSON. Thus a plain 404 keeps its declared meaning.
+//!    fields but without a status would apply to every answer, so it does not match an answer that is neither a success
+//!    (2xx) nor JSON. Thus a plain 404 keeps its declared meaning.
 //! 2. A later predicate without fields decides only if its meaning is that of every undecided predicate before it. Then
 //!    the fields would have made no difference. If the meanings differ, the effect is unknown.
 //! 3. If a predicate is undecided and none decides, a body that was not read (too long, or compressed) leaves the
@@ -28,10 +29,10 @@
 //!
 //! # A body that was read and says nothing that is declared
 //!
-//! Then the status decides, as it does without a declaration. One danger remains: a new result code, such as `"code":
-//! "REVIEW"`, comes with a 200 and counts as applied. The safe form therefore declares what counts as applied, with
-//! [`Otherwise::Unknown`] for every other success. `Otherwise` never applies to a status other than 2xx, nor to a 202
-//! if a confirm is declared ([`crate::Rules::declared`]).
+//! If the body was read and no predicate matches, the status decides, as it does without a declaration. One danger
+//! remains: a new result code, such as `"code": "REVIEW"`, comes with a 200 and counts as applied. The safe form
+//! therefore declares what counts as applied, with [`Otherwise::Unknown`] for every other success. `Otherwise` never
+//! applies to a status other than 2xx, nor to a 202 if a confirm is declared ([`crate::Rules::declared`]).
 //!
 //! ```
 //! use seawall_policy::{Answers, Effect, Field, KnownBody, Otherwise, Predicate, Scalar};
@@ -70,12 +71,12 @@ pub enum Scalar {
     Text(String),
 }
 
-/// A field of the JSON body that must have one of some values.
+/// A condition on one field of the JSON body: the field must have one of the values in `any_of`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     /// A JSON pointer (RFC 6901), as in `/error/code`.
     pub pointer: String,
-    /// The values that match. The field must have one of them.
+    /// The values that match. With an empty list, no value matches.
     pub any_of: Vec<Scalar>,
 }
 
@@ -84,12 +85,12 @@ pub struct Field {
 pub struct Predicate {
     /// The statuses that match. An empty list matches every status.
     pub statuses: Vec<u16>,
-    /// Fields of the JSON body that must all match.
+    /// The conditions on fields of the JSON body. All of them must match; an empty list matches every body.
     pub fields: Vec<Field>,
 }
 
 impl Predicate {
-    /// Whether an answer fulfils the predicate. `look_up` returns the scalar at a JSON pointer of the body.
+    /// Returns whether an answer fulfils the predicate. `look_up` returns the scalar at a JSON pointer of the body.
     fn matches(&self, status: u16, look_up: impl Fn(&str) -> Option<Scalar>) -> bool {
         self.matches_status(status)
             && self
@@ -106,13 +107,13 @@ impl Predicate {
 /// What the driver knows of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KnownBody<F> {
-    /// It was not read: it is longer than the bound, or compressed, or it broke.
+    /// The body was not read: it is longer than the bound, or compressed, or it broke.
     Unread,
-    /// It was read whole, and is no JSON. An empty body is no JSON either.
+    /// The body was read whole, and is no JSON. An empty body is no JSON either.
     NotJson,
     /// There is no body, even if the head announces one: the answer to a HEAD.
     Absent,
-    /// It was read whole; the function finds the scalar at a JSON pointer.
+    /// The body was read whole and is JSON. The function finds the scalar at a JSON pointer.
     Json(F),
 }
 
@@ -140,8 +141,8 @@ fn is_success(status: u16) -> bool {
     (200..=299).contains(&status)
 }
 
-/// Asks the predicates in order and returns what they say. A predicate with fields is undecided if its status matches
-/// and the body is unread or no JSON (rules 1 and 2 of the module's documentation).
+/// Returns what the predicates say of the answer; the first that matches decides. A predicate with fields is undecided
+/// if its status matches and the body is unread or no JSON (rules 1 and 2 of the module's documentation).
 pub fn first_match<'a, M: Copy + PartialEq>(
     in_order: impl IntoIterator<Item = (M, &'a Predicate)>,
     status: u16,
@@ -182,10 +183,10 @@ pub fn first_match<'a, M: Copy + PartialEq>(
 /// What a success (2xx) means if no declared answer matches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Otherwise {
-    /// It took effect, even if its body is no JSON. If a field should have decided and the body was not read, the
-    /// effect is unknown all the same.
+    /// The request took effect, even if the answer's body is no JSON. But if a predicate is undecided because the body
+    /// was not read, the effect is unknown.
     Applied,
-    /// Nobody knows whether it took effect, because only what is declared counts as applied.
+    /// Nobody knows whether the request took effect, because only a declared answer counts as applied.
     Unknown,
 }
 
@@ -208,8 +209,8 @@ impl Otherwise {
 }
 
 /// The declared meanings of an operation's answers. The predicates are asked in this order: `applied`, `not_applied`,
-/// `unknown`, and within each list as declared. The first match wins, so a predicate that matches everything belongs
-/// into `unknown`.
+/// `unknown`, and within each list as declared. The first match wins, so a predicate that matches everything belongs in
+/// `unknown`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answers {
     /// Answers that mean "it took effect".
@@ -224,22 +225,22 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Whether the body is needed to judge an answer with this status. It is needed if the first predicate that fits
-    /// the status names fields.
+    /// Returns whether the body is needed to judge an answer with this status. It is needed if the first predicate that
+    /// fits the status names fields.
     #[must_use]
     pub fn need_body(&self, status: u16) -> bool {
         let asked = self.in_order().find(|(_, predicate)| predicate.matches_status(status));
         status != NO_CONTENT && asked.is_some_and(|(_, first)| !first.fields.is_empty())
     }
 
-    /// Whether the body of any answer can be needed.
+    /// Returns whether the body of any answer can be needed: at least one predicate names fields.
     #[must_use]
     pub fn read_bodies(&self) -> bool {
         self.in_order().any(|(_, predicate)| !predicate.fields.is_empty())
     }
 
-    /// What the declared predicates say of the answer; `None` if its status decides. For an operation that may have a
-    /// confirm, call [`crate::Rules::declared`] instead.
+    /// Returns what the declared predicates and `otherwise` say of the answer; `None` if the answer's status decides.
+    /// For an operation that may have a confirm, call [`crate::Rules::declared`] instead.
     pub fn judge(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         let success = is_success(status);
         let otherwise = self.otherwise.filter(|_| success).map(Otherwise::effect);
@@ -252,7 +253,7 @@ impl Answers {
         }
     }
 
-    /// What the predicates alone say.
+    /// Returns what the predicates say, without `otherwise`.
     pub(crate) fn said(
         &self,
         status: u16,

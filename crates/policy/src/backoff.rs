@@ -1,4 +1,4 @@
-//! How long to wait before a repeat.
+//! Computes how long to wait before a repeat.
 //!
 //! The wait is drawn uniformly from zero to a bound that doubles with each repeat ("full jitter"; M. Brooker,
 //! *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015). The obvious rule, an interval that grows in fixed
@@ -28,7 +28,7 @@ impl Draw {
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// The draw as a share of `bound`: uniform from zero to `bound`.
+    /// Returns a uniform random time from zero to `bound`.
     #[must_use]
     pub fn share_of(self, bound: Duration) -> Duration {
         let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
@@ -36,13 +36,14 @@ impl Draw {
     }
 }
 
-/// How the bound of the wait grows.
+/// The settings of the wait before a repeat. The bound of the wait begins at `base`, doubles with each repeat, and is
+/// at most `cap`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The bound of the first wait. Default 50 ms: longer than a short interruption by a network or a garbage
     /// collector, and too short for a person to notice.
     pub base: Duration,
-    /// The greatest bound. Default 2 s.
+    /// The maximum of the bound. Default 2 s.
     pub cap: Duration,
 }
 
@@ -53,7 +54,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Returns what could never work in these settings.
+    /// Returns the settings that could never work, each with the reason. The list is empty if all can work.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let Backoff { base, cap } = *self;
@@ -61,9 +62,9 @@ impl Backoff {
         (base > cap).then(|| Problem::error("base", Wrong::new(what())).with(&["cap"])).into_iter().collect()
     }
 
-    /// The wait before repeat number `repeat` (1 is the first). `retry_after` is the time that the answer named, if
-    /// any. The result is that time plus a draw. The draw's bound is the usual one or a quarter of the named time,
-    /// whichever is more.
+    /// Returns the wait before repeat number `repeat` (1 is the first). `retry_after` is the time that the answer
+    /// named, if any; the wait is this time plus a random draw. The draw's bound is the usual bound of this repeat or a
+    /// quarter of the named time, whichever is more.
     #[must_use]
     pub fn wait(&self, repeat: u32, retry_after: Option<Duration>, draw: Draw) -> Duration {
         let doublings = repeat.saturating_sub(1).min(31);

@@ -1,23 +1,23 @@
-//! The circuit breaker: whether an endpoint may be called at all.
+//! The circuit breaker: decides whether an endpoint may be called.
 //!
 //! Closed means that calls flow, open that they are refused, half-open that single calls probe the endpoint. The
 //! obvious breaker gets three things wrong:
 //!
-//! - To it, a call that its caller gives up has no result, so an endpoint that swallows every request looks healthy.
-//!   Here some of these calls are followed to their real ending ([`crate::DependencyGuards::follow`]). The others are
-//!   evidence only if there are successes to compare them with ([`Evidence::Abandoned`]).
+//! - It ignores a call that its caller gives up, so an endpoint that swallows every request looks healthy. Here some of
+//!   these calls are followed to their real ending ([`crate::DependencyGuards::follow`]). The others are evidence only
+//!   if there are successes to compare them with ([`Evidence::Abandoned`]).
 //! - It lets calls that began before its last change of state decide about the new state. Here each pass carries its
 //!   era, and a pass of an earlier era is ignored.
 //! - When it is half-open, it lets all calls through at the same time. Here only one probe is in flight at a time. A
 //!   probe that never returns blocks the next one only for `open_for`.
 //!
-//! A caller with few calls never has twenty of them in a window. So two slow failures in a row without a single success
-//! in the window open the breaker, too. This is the rule of silence.
+//! The rule of silence: two slow failures in a row, without a single success in the window, open the breaker, too. A
+//! caller with few calls needs this rule, because it never has twenty calls in a window.
 //!
 //! The rules and constants were found by simulating callers and server together. In the simulations, doubling the open
 //! time and a ramp after it made recovery slower and prevented nothing, so both are settings that are off by default.
-//! Only a failure opens the breaker: twelve failures and then eight successes are a recovery, although the eighth
-//! success is the twentieth call and the rate is still above one half.
+//! Only a failure opens the breaker. Twelve failures and then eight successes are a recovery and open nothing, although
+//! the eighth success is the twentieth call and the rate is still above one half.
 //!
 //! ```
 //! use std::time::Duration;
@@ -51,28 +51,29 @@ mod view;
 pub use facts::{BreakerRefusal, BreakerState, Counted, Evidence, Force, OpenedBy, Opening, Settled};
 pub use settings::BreakerSettings;
 
-/// One, in parts per million.
+/// The whole (100 %), in parts per million.
 const WHOLE_PPM: u64 = 1_000_000;
 
-/// The right to make one call. It is given back with [`Breaker::settle`]. A pass that is lost costs nothing, unless it
-/// was a probe: then the next probe waits for `open_for`.
+/// The right to make one call. It is given back with [`Breaker::settle`]. If the pass of a probe is lost, the next
+/// probe waits for `open_for`. Any other pass can be lost without an effect.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a pass is given back by settling it"]
 pub struct Pass {
     era: u32,
-    /// The number among the probes of its era, from 1; zero if the call is no probe.
+    /// The number of this probe among the probes of its era, from 1; zero if the call is no probe.
     probe: u32,
 }
 
 impl Pass {
-    /// Whether the call probes a half-open breaker. For such a call only the maximum of an adaptive limit counts.
+    /// Returns whether the call probes a half-open breaker. A limit admits a probe up to its maximum, even if it has
+    /// adapted to less.
     #[must_use]
     pub const fn is_probe(&self) -> bool {
         self.probe > 0
     }
 }
 
-/// One endpoint's breaker (or one key's).
+/// The breaker of one endpoint, or of one key at an endpoint.
 #[derive(Clone, Debug)]
 pub struct Breaker {
     settings: BreakerSettings,
@@ -95,9 +96,9 @@ enum State {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Closed {
-    /// Slow failures in a row.
+    /// The number of slow failures in a row.
     silent_run: u32,
-    /// Failures in a row.
+    /// The number of failures in a row.
     bad_run: u32,
     ramp: Option<Ramp>,
 }
@@ -105,13 +106,13 @@ struct Closed {
 #[derive(Clone, Copy, Debug, Default)]
 struct HalfOpen {
     successes: u32,
-    /// The number of probes begun in this era, which is also the number of the newest.
+    /// The number of probes begun in this era. It is also the number of the newest probe.
     begun: u32,
     /// When the newest probe began; `None` if it has ended.
     out_since: Option<Time>,
 }
 
-/// Evidence after it was weighed.
+/// What a piece of evidence counts as in this breaker.
 enum Weighed {
     Ok { took: Duration },
     Bad { kind: FailureKind, slow: bool },
@@ -120,7 +121,7 @@ enum Weighed {
 }
 
 impl Breaker {
-    /// A closed breaker. Its window is allocated here; calls allocate nothing.
+    /// Returns a closed breaker. Its window is allocated here, so that calls allocate nothing.
     #[must_use]
     pub fn new(settings: BreakerSettings) -> Breaker {
         Breaker {
@@ -133,7 +134,8 @@ impl Breaker {
         }
     }
 
-    /// Asks whether a call may be made.
+    /// Admits a call, or refuses it. When its open time is over, an open breaker becomes half-open and admits this call
+    /// as a probe.
     ///
     /// # Errors
     /// The breaker refuses the call. The refusal says until when, if that is known.
@@ -165,7 +167,8 @@ impl Breaker {
         }
     }
 
-    /// Gives a pass back with what its call says. `draw` is called only if this opens the breaker.
+    /// Gives a pass back and counts the evidence of its call, which may open or close the breaker. A pass of an earlier
+    /// era changes nothing. `draw` is called only if the breaker opens.
     #[inline]
     pub fn settle(
         &mut self,
@@ -177,7 +180,8 @@ impl Breaker {
         self.settle_within(now, pass, evidence, self.settings.slow_call, draw)
     }
 
-    /// As [`Breaker::settle`], for a call whose operation has a `slow_call` of its own.
+    /// Gives a pass back as [`Breaker::settle`] does, but `slow_call` replaces the setting of that name. With `None`,
+    /// no good answer counts as bad.
     #[inline]
     pub fn settle_within(
         &mut self,
@@ -229,7 +233,7 @@ impl Breaker {
         Settled { counted, change }
     }
 
-    /// Turns evidence into what the window counts.
+    /// Returns what the evidence counts as.
     fn weigh(&mut self, now: Time, evidence: Evidence, slow_call: Option<Duration>) -> Weighed {
         match evidence {
             Evidence::Success { took } if slow_call.is_some_and(|bound| took > bound) => {
@@ -243,8 +247,9 @@ impl Breaker {
         }
     }
 
-    /// Weighs a call that its caller gave up. Most callers leave for reasons of their own, so the wait counts only if
-    /// the window has successes to compare it with. It never decides about a probe.
+    /// Weighs a call that its caller gave up. Most callers leave for reasons of their own, so the call counts as bad
+    /// only if the window has a success and the wait was longer than a bound. While the breaker is half-open, the call
+    /// counts as nothing.
     fn weigh_abandoned(
         &mut self,
         now: Time,
@@ -330,7 +335,7 @@ impl Breaker {
                 }
             }
             Weighed::Bad { .. } if newest => return Some(self.reopen(now, draw())),
-            // The failure of an older probe tells only of the time before the newest probe began.
+            // The failure of an older probe says nothing of the time since the newest probe began.
             Weighed::Bad { .. } | Weighed::Neutral | Weighed::Nothing => {}
         }
         self.state = State::HalfOpen(half);
@@ -408,7 +413,8 @@ impl Breaker {
         BreakerState::Closed
     }
 
-    /// Every change from one state to another is made here. Passes from before the change are ignored after it.
+    /// Changes the state; all changes of the state are made here. Each change begins a new era, so passes of earlier
+    /// eras are ignored.
     fn enter(&mut self, state: State, now: Time) {
         self.state = state;
         self.since = now;

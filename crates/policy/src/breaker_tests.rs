@@ -17,7 +17,7 @@ fn defaults() -> BreakerSettings {
     BreakerSettings::default()
 }
 
-/// Makes one call; `None` if it was refused.
+/// Makes one call and returns what followed from it; `None` if the call was refused.
 fn call(breaker: &mut Breaker, now: Time, evidence: Evidence) -> Option<Settled> {
     let pass = breaker.admit(now).ok()?;
     Some(breaker.settle(now, pass, evidence, || MIDDLE))
@@ -28,7 +28,7 @@ fn calls(breaker: &mut Breaker, now: Time, evidence: Evidence, count: usize) -> 
     (0..count).filter(|_| call(breaker, now, evidence).is_some()).count()
 }
 
-/// A breaker that its failure rate opened at time zero, until 3 s.
+/// Returns a breaker that its failure rate opened at time zero, until 3 s.
 fn opened(settings: BreakerSettings) -> Breaker {
     let mut breaker = Breaker::new(settings);
     assert_eq!(calls(&mut breaker, Time::ZERO, BAD, 100), 20);

@@ -1,11 +1,11 @@
 //! The retry budget: repeats are paid for by successes.
 //!
-//! The obvious rule, "at most three tries", multiplies the load exactly when the provider can serve the least. With
-//! three tries it never recovers from a load above a third of its capacity. A budget per request (10 % more) still
-//! feeds a collapse. Here a success earns a share of a token and a repeat costs a whole one, so a dependency without
-//! successes soon gets no repeats at all. There is no minimum of repeats per second, and the budget does not start
-//! full, because in a large fleet both would add up to a storm of repeats. A cap bounds the tokens that a long healthy
-//! time can save.
+//! A success earns a share of a token and a repeat costs a whole one, so a dependency without successes soon gets no
+//! repeats at all. The obvious rule, "at most three tries", multiplies the load exactly when the provider can serve the
+//! least. With three tries the provider never recovers from a load above a third of its capacity. A budget that every
+//! request earns (10 % more requests) still feeds a collapse. There is no minimum of repeats per second, and the budget
+//! does not start full, because in a large fleet both would add up to a storm of repeats. A cap bounds the tokens that
+//! a long healthy time can save.
 
 use crate::problem::{Problem, Wrong};
 
@@ -15,7 +15,7 @@ pub struct BudgetSettings {
     /// Thousandths of a token that one successful call earns. Default 200: if 10 % of the calls fail, there is always a
     /// token for a repeat, and repeats add at most a fifth to the load.
     pub per_success_milli: u32,
-    /// The most tokens that can be saved, in thousandths. Default 10 000, which pays for ten repeats.
+    /// The maximum number of tokens that can be saved, in thousandths. Default 10 000, which pays for ten repeats.
     pub burst_milli: u32,
     /// The tokens at the start, in thousandths. Default 1 000: one call after the start may be repeated before any
     /// success.
@@ -29,7 +29,7 @@ impl Default for BudgetSettings {
 }
 
 impl BudgetSettings {
-    /// Returns what could never work in these settings.
+    /// Returns the settings that could never work, each with the reason. The list is empty if all can work.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
@@ -52,7 +52,7 @@ impl BudgetSettings {
 /// What a repeat costs, in thousandths of a token.
 const COST_MILLI: u32 = 1_000;
 
-/// A bucket of tokens.
+/// The retry budget of one dependency: a bucket of tokens.
 #[derive(Clone, Debug)]
 pub struct Budget {
     settings: BudgetSettings,
@@ -60,13 +60,13 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A bucket with its initial tokens.
+    /// Returns a bucket with its initial tokens, but at most `burst_milli`.
     #[must_use]
     pub fn new(settings: BudgetSettings) -> Budget {
         Budget { settings, milli: settings.initial_milli.min(settings.burst_milli) }
     }
 
-    /// A call succeeded, so the budget earns.
+    /// Earns `per_success_milli` for a call that succeeded. The tokens never exceed `burst_milli`.
     #[inline]
     pub fn earn(&mut self) {
         let more = self.milli.saturating_add(self.settings.per_success_milli);
@@ -91,7 +91,7 @@ impl Budget {
         self.milli = self.milli.min(settings.burst_milli);
     }
 
-    /// Thousandths of a token that are left.
+    /// Returns the number of tokens that are left, in thousandths.
     #[must_use]
     pub fn tokens_milli(&self) -> u32 {
         self.milli

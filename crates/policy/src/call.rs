@@ -1,13 +1,13 @@
-//! The call machine: it is told what happened, and says what to do next.
+//! The call machine: a driver reports to it what happened, and it returns what the driver does next.
 //!
 //! Every driver (the client, the ledger's worker, a simulator) runs this one machine. So each rule is written once, and
 //! what a simulation shows is what production does. The machine never waits: it returns the time until which the driver
 //! is to wait.
 //!
-//! Before a repeat, these questions are asked in this order: may it be repeated at all, is an attempt left, is the body
-//! still there, does the deadline leave time, and last, does the budget pay, because that costs a token. All of them
-//! are asked *before* any wait. If they were asked after it, which is the obvious place, the caller would wait for a
-//! "no", and its reason would be out of date.
+//! Before a repeat, these questions are asked in this order: may the request be repeated at all, is an attempt left, is
+//! the body still there, does the deadline leave time, and does the budget pay. The budget is asked last, because its
+//! "yes" costs a token. All questions are asked *before* any wait. If they were asked after the wait, which is the
+//! obvious place, the caller would wait for a "no", and the reason of the "no" would be out of date.
 //!
 //! ```text
 //! begin -> Send -> ended -> Wait -> waited -> Send -> ended -> Finish
@@ -42,16 +42,16 @@ pub use plan::{Plan, Timeouts};
 pub struct Attempt {
     /// The number of the attempt within the call; 1 is the first.
     pub number: u32,
-    /// The endpoint that it goes to.
+    /// The endpoint that the attempt goes to.
     pub endpoint: usize,
     /// When the connection must have been made.
     pub connect_by: Time,
     /// The longest time without progress in either direction.
     pub read: Duration,
-    /// When everything must be over, the body included; [`Time::NEVER`] if there is no total timeout.
+    /// When the attempt must be over, including the answer's body; [`Time::NEVER`] if there is no total timeout.
     pub end_by: Time,
-    /// Whether `end_by` is the caller's own deadline, which is before ours. If so, an attempt that runs until then ends
-    /// as [`Ending::CallerDeadline`].
+    /// Whether `end_by` is the caller's own deadline, which is before the end of the total timeout. If so, an attempt
+    /// that runs until then ends as [`Ending::CallerDeadline`].
     pub callers_deadline: bool,
     /// What `connect_by` would be without the caller's deadline.
     pub own_connect_by: Time,
@@ -66,14 +66,14 @@ const NO_TIME_LEFT: Refusal = Refusal::of(Reason::NoTimeLeft);
 pub struct Finish {
     /// The effect of the whole call.
     pub effect: Effect,
-    /// Attempts made.
+    /// The number of attempts that were made.
     pub attempts: u32,
-    /// The endpoint of the last attempt. If there was none, the endpoint of the refusal.
+    /// The endpoint of the last attempt. If no attempt was made, the endpoint of the refusal.
     pub endpoint: usize,
     /// The refusal, if the call was refused before any attempt. If it is `None`, the ending of the last attempt is the
     /// call's outcome.
     pub refusal: Option<Refusal>,
-    /// Why a repeat that was wanted was not made.
+    /// Why a repeat that was wanted was not made; `None` if no repeat was wanted, or if no attempt was made.
     pub stopped: Option<Stopped>,
 }
 
@@ -108,15 +108,15 @@ pub struct Call {
     ticket: Option<(usize, Ticket)>,
 }
 
-/// What the caller said of its call.
+/// What the caller demands of its call: its deadline, and whether the call may be repeated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
-    /// The caller's own remaining time.
+    /// The time that the caller has left, counted from the start of the call; `None` if the caller named none.
     pub within: Option<Duration>,
-    /// The caller's own deadline as a point in time, if it has one. No byte is sent after it, even if the program was
-    /// suspended before the call.
+    /// The caller's own deadline as a point in time, if it has one. No byte is sent after this time, even if the
+    /// program was suspended before the call.
     pub by: Option<Time>,
-    /// Whether a program further up repeats already. If so, only one attempt is made.
+    /// Whether a program further up repeats already. If so, only one attempt is made. Default `false`.
     pub no_repeats: bool,
 }
 
@@ -128,8 +128,8 @@ impl Call {
         (call, step)
     }
 
-    /// A call that has not started; [`Call::start`] returns its first step. These are two functions so that a driver
-    /// can put the machine at its final place in memory before it starts.
+    /// Returns a call that has not started; [`Call::start`] returns its first step. These are two functions so that a
+    /// driver can put the machine at its final place in memory before it starts.
     #[must_use]
     #[inline]
     pub fn new(plan: &Plan, wish: Wish, now: Time) -> Call {
@@ -152,13 +152,14 @@ impl Call {
         }
     }
 
-    /// The first step.
+    /// Starts the call and returns the first step.
     #[inline(always)]
     pub fn start(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         self.send(plan, guards, 0, now)
     }
 
-    /// The attempt ended. `draw` is called only to choose the wait before a repeat.
+    /// Is called when the attempt has ended. Returns the next step. `draw` is called only to choose the wait before a
+    /// repeat.
     #[inline(always)]
     pub fn ended(
         &mut self,
@@ -201,15 +202,16 @@ impl Call {
         self.ended_short(plan, guards, &Facts { ended, verdict, repeat, report, back }, draw, now)
     }
 
-    /// Tells the guards that the answer said "come back later". If the endpoint cools, returns when it takes calls
-    /// again.
+    /// Reports to the guards that the answer said "come back later". Returns when the endpoint takes calls again;
+    /// `None` if it does not cool.
     #[cold]
     fn overloaded(&mut self, guards: &mut impl Guards, answer: Answer, now: Time) -> Option<Time> {
         let told = Overload { named: answer.retry_after, too_many: answer.status == 429 };
         self.permit.as_ref().and_then(|permit| guards.overloaded(permit, told, now))
     }
 
-    /// An attempt ended, and a repeat would be useful.
+    /// Settles an attempt after which a repeat would be useful. Returns the next step: a wait, the repeat, or the
+    /// finish.
     #[cold]
     fn ended_short(
         &mut self,
@@ -263,12 +265,13 @@ impl Call {
         }
     }
 
-    /// The ticket of the queue in which the call waits, after [`Step::Queue`].
+    /// Returns the ticket of the queue in which the call waits after [`Step::Queue`]; `None` if it waits in no queue.
     pub fn ticket(&self) -> Option<Ticket> {
         self.ticket.map(|(_, ticket)| ticket)
     }
 
-    /// The call is given up. Its permit is settled as abandoned, since nobody knows how the attempt would have ended.
+    /// Gives the call up. Its permit is settled as abandoned, since nobody knows how the attempt would have ended. If
+    /// the call waits in a queue, it leaves the queue.
     pub fn abandon(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) {
         if let Some(permit) = self.permit.take() {
             // The repeat in flight is the call's last result at this endpoint, so the result that was held back does
@@ -285,30 +288,32 @@ impl Call {
         self.give_evidence(guards, now);
     }
 
-    /// The caller has left. The attempt in flight may end, but nothing is sent after it.
+    /// Is called when the caller has left. The attempt in flight may end, but nothing is sent after it.
     pub fn caller_left(&mut self) {
         self.caller_repeats = true;
     }
 
-    /// The attempt in flight, as it is known outside this call; `None` if there is none.
+    /// Returns the attempt in flight, as it is known outside this call; `None` if there is none.
     #[must_use]
     pub fn underway(&self) -> Option<Underway> {
         self.permit.as_ref().map(|permit| permit.underway(self.began))
     }
 
-    /// What is known of the effect of the attempts that have ended.
+    /// Returns what is known of the effect of the attempts that have ended. If none has ended, the effect is "not
+    /// applied".
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.effect
     }
 
-    /// When the whole call must be over.
+    /// Returns the time when the whole call must be over.
     #[must_use]
     pub fn end_by(&self) -> Time {
         self.end_by
     }
 
-    /// When and where the next attempt may begin, or why there is none.
+    /// Returns when and where the next attempt may begin, or why there is none. If the next attempt costs a token, it
+    /// is paid for here.
     fn may_go_on(
         &self,
         plan: &Plan,
@@ -355,7 +360,7 @@ impl Call {
         Ok((at, if hindered.is_some() { Goes::Here } else { Goes::On }))
     }
 
-    /// Why none of the other endpoints would take the call now; `None` if one of them would.
+    /// Returns why none of the other endpoints would take the call now; `None` if one of them would.
     fn hindered(&self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Option<Stopped> {
         let mut first = None;
         for offset in 1..plan.endpoints.max(1) {
@@ -365,12 +370,12 @@ impl Call {
         first
     }
 
-    /// When a repeat at the same endpoint may begin: after the time that the answer named, plus a drawn wait. If the
-    /// endpoint cools, the repeat does not begin before the endpoint takes calls again.
+    /// Returns when a repeat at the same endpoint may begin: after the time that the answer named, plus a drawn wait.
+    /// If the endpoint cools, the repeat does not begin before the endpoint takes calls again.
     fn repeats_at(&self, plan: &Plan, facts: &Facts, draw: Draw, now: Time) -> Result<Time, Stopped> {
         let (named, back) = (facts.verdict.retry_after, facts.back);
         if self.end_by == Time::NEVER && named.is_some_and(|named| named > plan.after_max) {
-            // The call has no total timeout, but no caller waits for an hour.
+            // The call has no total timeout, so `after_max` bounds how long it waits.
             return Err(Stopped::Cooling);
         }
         let wait = plan.backoff.wait(self.attempts, named, draw);
@@ -378,14 +383,15 @@ impl Call {
         Ok(now.saturating_add(wait).max(back.map_or(now, |back| back.saturating_add(jitter))))
     }
 
-    /// The endpoint of the next attempt: the next in the order of preference, and after the last one the first again.
+    /// Returns the endpoint of the next attempt: the next in the order of preference, and after the last one the first
+    /// again.
     fn next_endpoint(&self, plan: &Plan) -> usize {
         if self.attempts == 0 { 0 } else { (self.endpoint + 1) % plan.endpoints.max(1) }
     }
 
-    /// Asks for time left, cooling, breaker and concurrency limit, in this order. It asks the endpoint `first`, and
-    /// after a "no" the others in their order. If all say no, the call waits in the queue of the first endpoint whose
-    /// limit said no.
+    /// Begins an attempt at the endpoint `first`, or after a "no" at the first of the other endpoints that admits it.
+    /// Each endpoint's cooling, breaker and concurrency limit are asked in this order, if time is left. If all say no,
+    /// the call waits in the queue of the first endpoint whose limit said no, or is refused.
     #[inline(always)]
     fn send(&mut self, plan: &Plan, guards: &mut impl Guards, first: usize, now: Time) -> Step {
         if now >= self.end_by {
@@ -397,13 +403,14 @@ impl Call {
         }
     }
 
-    /// The same for a repeat. It is a separate function, so that the code of the first attempt needs no jump.
+    /// Begins a repeat as `send` does. It is a separate function, so that the code of the first attempt needs no jump.
     #[cold]
     fn send_again(&mut self, plan: &Plan, guards: &mut impl Guards, first: usize, now: Time) -> Step {
         self.send(plan, guards, first, now)
     }
 
-    /// Asks the other endpoints, because the preferred one said no.
+    /// Asks the other endpoints, because the endpoint `first` said no. Returns the attempt, the wait in a queue, or the
+    /// finish.
     #[cold]
     fn send_elsewhere(
         &mut self,
@@ -485,8 +492,8 @@ impl Call {
         Step::Finish(self.finish(None, Some(stopped)))
     }
 
-    /// A repeat at the same endpoint ended. Its result replaces the earlier one, which was held back. Only if the
-    /// repeat did not reach the endpoint, the earlier result is given to the guards.
+    /// Is called when a repeat at the same endpoint has ended. The result of the repeat replaces the earlier result,
+    /// which was held back. Only if the repeat did not reach the endpoint, the earlier result is given to the guards.
     #[cold]
     fn repeated(&mut self, guards: &mut impl Guards, ending: &Ending, now: Time) {
         if *ending == Ending::Unsent(Unsent::OutOfDescriptors) {

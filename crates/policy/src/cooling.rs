@@ -1,17 +1,15 @@
-//! Cooling: "come back later", remembered.
+//! Cooling: remembers that an endpoint said "come back later", and refuses calls until then.
 //!
-//! An answer such as 429 with `Retry-After: 5` is meant for the whole caller, not for one call. Three obvious rules are
-//! wrong:
+//! An answer such as 429 with `Retry-After: 5` is meant for the whole caller, not for one call. So an endpoint (or a
+//! breaker's key) cools, but only if nothing is lost by it: another endpoint takes the calls, or no call succeeds
+//! anyhow. The calls return a random time after the named time, never before it, and gradually, on a ramp. Three
+//! obvious rules are wrong:
 //!
 //! - Only the call that got the answer waits. In a trial, all of the next hundred calls went to the provider within
 //!   those five seconds.
-//! - No call passes until exactly then. This makes a wave: of 1 000 simulated instances 378 calls came in the same
-//!   tenth of a second, where 50 could be served.
+//! - No call passes until exactly the named time. This makes a wave: of 1 000 simulated instances 378 calls came in the
+//!   same tenth of a second, where 50 could be served.
 //! - Every 429 stops all calls. Then one customer's limit stops all other customers.
-//!
-//! Here an endpoint (or a breaker's key) cools only if nothing is lost by it: another endpoint takes the calls, or no
-//! call succeeds anyhow. Its calls return a random time after the named time, never before it, and gradually, on a
-//! ramp.
 //!
 //! ```
 //! use std::time::Duration;
@@ -34,26 +32,28 @@ use crate::backoff::Draw;
 use crate::ramp::{Ramp, Ramped};
 use crate::time::Time;
 
-/// The shortest cooling. A shorter named time counts as this.
+/// The shortest cooling. A shorter named time counts as this time.
 const LEAST: Duration = Duration::from_millis(100);
 /// How long the first cooling lasts if the answer names no time.
 const UNNAMED: Duration = Duration::from_secs(1);
-/// The longest cooling without a named time. Each one lasts twice as long as the one before, up to this.
+/// The longest cooling without a named time. Each such cooling lasts twice as long as the one before, up to
+/// this time.
 const UNNAMED_MOST: Duration = Duration::from_secs(30);
 /// The shortest and the longest time over which calls return gradually.
 const BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-/// This number of overload answers in a row shows that all calls are answered so. The rule "12 of the last 16" was
-/// simulated, too. If one tenant of two was answered so, chance alone stopped the calls of both (66 % of the other
+/// This number of overload answers in a row shows that the provider refuses all calls. The rule "12 of the last 16" was
+/// simulated, too. If the provider refused one tenant of two, chance alone stopped the calls of both (66 % of the other
 /// tenant's calls were refused; with 12 in a row 4 %). This happened now and then even with one tenant of five.
 const IN_A_ROW: u32 = 12;
 
-/// How an endpoint cools.
+/// The settings of an endpoint's cooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolingSettings {
-    /// Whether an endpoint can cool. With `false` a named time binds only the call that was told it. Default `true`.
+    /// Whether an endpoint can cool. With `false`, a time that an answer names delays only the call that got the
+    /// answer. Default `true`.
     pub enabled: bool,
-    /// The longest time for which one answer makes an endpoint cool. A longer named time counts as this. Default 60 s,
-    /// since most providers count their limits by the minute.
+    /// The longest time for which one answer makes an endpoint cool. A longer named time counts as this maximum.
+    /// Default 60 s, since most providers count their limits by the minute.
     pub after_max: Duration,
 }
 
@@ -64,7 +64,7 @@ impl Default for CoolingSettings {
 }
 
 impl CoolingSettings {
-    /// A named time, brought within the bounds.
+    /// Returns a named time, brought within the bounds `LEAST` and `after_max`.
     fn clamped(&self, named: Duration) -> Duration {
         named.clamp(LEAST, self.after_max.max(LEAST))
     }
@@ -73,17 +73,17 @@ impl CoolingSettings {
 /// An answer that says "come back later".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overload {
-    /// How long to stay away; `None` if the answer names no time.
+    /// How long the provider wants no calls, from now; `None` if the answer names no time.
     pub named: Option<Duration>,
-    /// Whether its status was 429.
+    /// Whether the answer's status was 429.
     pub too_many: bool,
 }
 
-/// "Not yet": the endpoint cools.
+/// A refusal because the endpoint cools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolingRefusal {
-    /// While the provider's time lasts: its end. After that: when the first call passes, or now if some calls pass
-    /// already.
+    /// When a caller may come back. While the provider wants no calls, this is the end of that time. After that, it is
+    /// when the first call passes, or now if some calls pass already.
     pub until: Time,
     /// The time after `until` over which refused callers are to come back, each at a moment of its own.
     pub spread: Duration,
@@ -94,15 +94,15 @@ pub struct CoolingRefusal {
 /// What can be seen of an endpoint that cools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolingSeen {
-    /// When the provider's time is over.
+    /// When the time is over for which the provider wants no calls.
     pub until: Time,
-    /// When the first call passes.
+    /// When the first call passes again.
     pub back: Time,
     /// Whether the provider answered 429.
     pub too_many: bool,
 }
 
-/// One endpoint's cooling (or one key's).
+/// The cooling of one endpoint, or of one key at an endpoint.
 #[derive(Clone, Debug)]
 pub struct Cooling {
     settings: CoolingSettings,
@@ -135,13 +135,13 @@ struct Cools {
 }
 
 impl Cooling {
-    /// A cooling that lets all calls pass.
+    /// Returns a cooling that lets all calls pass.
     #[must_use]
     pub fn new(settings: CoolingSettings) -> Cooling {
         Cooling { settings, state: CoolingState::Calm, in_a_row: 0, unnamed: 0 }
     }
 
-    /// Asks whether a call may pass.
+    /// Lets a call pass, or refuses it.
     ///
     /// # Errors
     /// The endpoint cools, or its calls return gradually and this one may not pass yet.
@@ -174,8 +174,8 @@ impl Cooling {
         }
     }
 
-    /// An answer came that was no overload. After a `success`, the next cooling without a named time is a short one
-    /// again.
+    /// Is called when an answer came that was no overload, and ends the run of overload answers. After a `success`, the
+    /// next cooling without a named time is a short one again.
     #[inline]
     pub fn answered(&mut self, success: bool) {
         // This writes only if something changes, so most calls that succeed write nothing.
@@ -187,7 +187,8 @@ impl Cooling {
         }
     }
 
-    /// An overload answer came. If the endpoint cools now, returns when the first call passes again.
+    /// Is called when an overload answer came. Returns when the first call passes again; `None` if the endpoint does
+    /// not cool.
     ///
     /// `elsewhere` says that another endpoint takes calls. `nobody` says that no success ended here within the
     /// breaker's window. `draw` is called only if the endpoint begins to cool.
@@ -219,7 +220,8 @@ impl Cooling {
         }
     }
 
-    /// Ends a cooling whose time is over, even if no call has asked since: calls return gradually, or all pass.
+    /// Ends a cooling whose time is over, even if no call has asked since. After it, calls return gradually, or all
+    /// pass if the time for that is over, too.
     fn passes(&mut self, now: Time) {
         if let CoolingState::Cools(cools) = self.state
             && now >= cools.back
@@ -231,7 +233,7 @@ impl Cooling {
         }
     }
 
-    /// How long an answer without a named time makes the endpoint cool: twice as long each time, up to a bound.
+    /// Returns how long an answer without a named time makes the endpoint cool: twice as long each time, up to a bound.
     fn unnamed(&mut self) -> Duration {
         let time = UNNAMED.saturating_mul(1 << self.unnamed.min(5)).min(UNNAMED_MOST);
         self.unnamed = self.unnamed.saturating_add(1);
@@ -262,13 +264,13 @@ impl Cooling {
         }));
     }
 
-    /// Whether no call passes now.
+    /// Returns whether the endpoint cools, so that no call passes now.
     #[must_use]
     pub fn is_cooling(&self, now: Time) -> bool {
         matches!(self.state, CoolingState::Cools(cools) if now < cools.back)
     }
 
-    /// What can be seen of the cooling; `None` if the endpoint does not cool.
+    /// Returns what can be seen of the cooling; `None` if the endpoint does not cool.
     #[must_use]
     pub fn seen(&self, now: Time) -> Option<CoolingSeen> {
         match self.state {

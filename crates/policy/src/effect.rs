@@ -1,8 +1,8 @@
 //! What is known of an external effect.
 //!
-//! Most clients know two endings: it worked, or it failed. To them a timeout is a failure, so the caller rolls back,
-//! although the provider may have made the charge. The third value says that nobody knows. It is the point of this
-//! project.
+//! An effect has one of three values: applied, not applied, or unknown. Most clients know only two endings, success and
+//! failure. To them a timeout is a failure, so the caller rolls back, although the provider may have made the charge.
+//! The value "unknown" says that nobody knows. It is the point of this project.
 
 use std::fmt;
 
@@ -11,19 +11,19 @@ use std::fmt;
 /// The enum is closed on purpose: there is no fourth ending, and every `match` on it should name all three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// It took effect.
+    /// The request took effect.
     Applied,
-    /// It did not take effect, and will not.
+    /// The request did not take effect, and will not.
     NotApplied,
-    /// It may have taken effect, or may still do so.
+    /// The request may have taken effect, or may still do so.
     Unknown,
 }
 
 impl Effect {
-    /// The effect of a call: `self` is what was known so far, and one more attempt ended with `next`.
+    /// Returns the effect of a call: `self` is what was known so far, and one more attempt ended with `next`.
     ///
-    /// Applied if any attempt was applied, else unknown if any is unknown, else not applied. A later refusal speaks for
-    /// its own attempt only, so it never turns an unknown effect into "not applied".
+    /// The effect is "applied" if any attempt was applied, else "unknown" if any is unknown, else "not applied". A
+    /// later refusal speaks for its own attempt only, so it never turns an unknown effect into "not applied".
     ///
     /// ```
     /// use seawall_policy::Effect::{Applied, NotApplied, Unknown};

@@ -1,8 +1,8 @@
 //! How an attempt ended, and what follows from it: its effect and the health of the endpoint.
 //!
-//! The obvious classification is "retryable or not". It mixes three questions that have different answers: did it take
-//! effect, does the endpoint work, and may it be sent again? Here one table ([`Rules::judge`]) answers the first two.
-//! The third is answered in [`crate::repeat`].
+//! One table ([`Rules::judge`]) says whether an attempt took effect and whether its endpoint works. [`crate::repeat`]
+//! then says whether the request may be sent again. The obvious classification, "retryable or not", mixes these three
+//! questions, although they have different answers.
 
 use std::time::Duration;
 
@@ -46,16 +46,16 @@ pub enum Lost {
 /// How one attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Nothing was sent.
+    /// Nothing of the request was sent.
     Unsent(Unsent),
     /// HTTP/2 REFUSED_STREAM, or a stream number above the last one of a GOAWAY: the server says that it did not
     /// process the request.
     Unprocessed,
     /// An answer came.
     Answered(Answer),
-    /// It was sent, and no answer came.
+    /// The request was sent, and no valid answer came.
     Lost(Lost),
-    /// The caller's own deadline, which was before ours, ended the attempt.
+    /// The caller's own deadline, which was before the end of the total timeout, ended the attempt.
     CallerDeadline,
     /// The caller's body did not come in time.
     CallerStalled {
@@ -74,14 +74,15 @@ pub enum Ending {
 pub struct Answer {
     /// The HTTP status, 200 to 999.
     pub status: u16,
-    /// How long to wait, from now, before coming back: from `Retry-After` or a similar field.
+    /// How long to wait, from now, before a repeat, as `Retry-After` or a similar field says; `None` if the answer
+    /// names no time.
     pub retry_after: Option<Duration>,
-    /// What the operation's declared answers say of it; `None` if its status decides.
+    /// What the operation's declared answers say of this answer; `None` if its status decides.
     pub declared: Option<Effect>,
 }
 
 impl Answer {
-    /// An answer with this status and nothing else.
+    /// Returns an answer with this status and nothing else.
     #[must_use]
     pub fn of_status(status: u16) -> Answer {
         Answer { status, retry_after: None, declared: None }
@@ -91,29 +92,31 @@ impl Answer {
 /// What an ending says of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
-    /// It says nothing of the endpoint.
+    /// The ending says nothing of the endpoint.
     Silent,
     /// The endpoint works.
     Success,
     /// The endpoint does not work.
     Failure,
-    /// It does not work, and the attempt took as long as a call waits at most: one of our timeouts, or a 504.
+    /// The endpoint does not work, and the attempt took as long as a call waits at most: one of our timeouts, or a 504.
     Timeout,
-    /// It works but has too much to do (429). To a breaker this is neither good nor bad. [`Rules::overload`] says what
-    /// it is to a limit.
+    /// The endpoint works but has too much to do (429). To a breaker this is neither good nor bad. [`Rules::overload`]
+    /// says whether a limit counts it as overload.
     Busy,
 }
 
 /// What the dependency has decided about the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
-    /// It has answered yes, no or "accepted", or no caller waits for an answer any more. A repeat is not wanted.
+    /// The dependency has answered yes, no or "accepted", or no caller waits for an answer any more. A repeat is not
+    /// wanted.
     Definite,
-    /// It was not asked, because this process has no means to send a request. A repeat would have none either.
+    /// The dependency was not asked, because this process has no means to send a request. It could not send a repeat
+    /// either.
     NoMeans,
-    /// It provably did not process the request, so a repeat is allowed for every idempotency.
+    /// The dependency provably did not process the request, so a repeat is allowed for every idempotency.
     Unprocessed,
-    /// Nobody knows what it has decided.
+    /// Nobody knows what the dependency has decided.
     Open,
 }
 
@@ -129,18 +132,19 @@ pub struct Verdict {
     pub load: AttemptEnd,
     /// What the dependency has decided.
     pub decision: Decision,
-    /// The earliest time of a repeat, from now; `None` if the answer named none.
+    /// How long to wait, from now, before a repeat; `None` if the answer named no time.
     pub retry_after: Option<Duration>,
 }
 
 /// What an operation declares about its answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
-    /// What a second delivery does.
+    /// What a second delivery of a request does at the provider.
     pub idempotency: Idempotency,
-    /// Whether a confirm is declared. If so, a 202 does not mean that it took effect, and the provider is asked later.
+    /// Whether a confirm is declared. If so, a 202 does not mean that the request took effect, and the provider is
+    /// asked later.
     pub confirm: bool,
-    /// The statuses that mean "not processed", for example 429 or 503.
+    /// The statuses that mean "not processed", for example 429 or 503. Default: none.
     pub refuses: Vec<u16>,
     /// The statuses that mean "come back later". Default [`Rules::OVERLOAD`].
     pub overload: Vec<u16>,
@@ -152,7 +156,7 @@ impl Rules {
     /// The statuses that count as overload by default: 429, 503, and 529, which some interfaces of language models use.
     pub const OVERLOAD: [u16; 3] = [429, 503, 529];
 
-    /// The rules that follow from the idempotency alone.
+    /// Returns the rules that follow from the idempotency alone.
     #[must_use]
     pub fn of(idempotency: Idempotency) -> Rules {
         Rules {
@@ -164,12 +168,12 @@ impl Rules {
         }
     }
 
-    /// What the operation's declared answers say of this answer, for [`Answer::declared`]; `None` if its status
+    /// Returns what the operation's declared answers say of this answer, for [`Answer::declared`]; `None` if its status
     /// decides.
     ///
     /// If a confirm is declared, a 202 is only a promise, while [`Answers::otherwise`] is about work that is done. So
-    /// for a 202 only a predicate that matches is used. Otherwise the table decides: the effect is unknown, and the
-    /// request is not sent again.
+    /// for a 202 only a predicate that matches is used. If none matches, the table decides: the effect is unknown, and
+    /// the request is not sent again.
     pub fn declared(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         if status == 202 && self.confirm {
             return match self.answers.said(status, body) {
@@ -180,15 +184,15 @@ impl Rules {
         self.answers.judge(status, body)
     }
 
-    /// Judges an ending by the table.
+    /// Returns what the table concludes from an ending.
     #[must_use]
     pub fn judge(&self, ending: &Ending) -> Verdict {
         use Decision::{Definite, NoMeans, Open, Unprocessed};
         use Effect::{NotApplied, Unknown};
         use Health::{Failure, Silent, Timeout};
         let mut verdict = match *ending {
-            // Our own lack of descriptors says nothing of the endpoint. The caller is told immediately, because a
-            // repeat would need a descriptor, too.
+            // Our own lack of descriptors says nothing of the endpoint. The call ends immediately, because a repeat
+            // would need a descriptor, too.
             Ending::Unsent(Unsent::OutOfDescriptors) => Verdict::of(NotApplied, Silent, NoMeans),
             Ending::Unsent(Unsent::ConnectTimeout) => Verdict::of(NotApplied, Timeout, Unprocessed),
             Ending::Unsent(_) => Verdict::of(NotApplied, Failure, Unprocessed),
@@ -243,7 +247,7 @@ impl Rules {
 }
 
 impl Verdict {
-    /// A verdict whose load follows from its health. The load is changed afterwards if there was an overload.
+    /// Returns a verdict whose load follows from its health. The load is changed afterwards if there was an overload.
     fn of(effect: Effect, health: Health, decision: Decision) -> Verdict {
         let load = match health {
             Health::Success => AttemptEnd::Success,
@@ -253,7 +257,7 @@ impl Verdict {
         Verdict { effect, health, load, decision, retry_after: None }
     }
 
-    /// Whether the dependency provably did not process the request.
+    /// Returns whether the dependency provably did not process the request.
     #[must_use]
     pub fn is_unprocessed(&self) -> bool {
         matches!(self.decision, Decision::Unprocessed | Decision::NoMeans)
@@ -261,7 +265,8 @@ impl Verdict {
 }
 
 impl Ending {
-    /// The reason that an answer of our own gives for this ending; `None` if the dependency's answer is passed on.
+    /// Returns the reason that an answer of our own gives for this ending; `None` if the dependency's answer is passed
+    /// on.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         Some(match self {

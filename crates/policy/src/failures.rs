@@ -1,4 +1,4 @@
-//! What went wrong, counted by kind.
+//! Counts failures by kind.
 //!
 //! "42 errors" tells an operator nothing; "31 timeouts, 4 × 503" tells where to look. There are few kinds, so that
 //! counting costs one addition.
@@ -30,7 +30,7 @@ pub enum FailureKind {
     OtherStatus,
     /// A good answer that took longer than `slow_call`.
     Slow,
-    /// Its caller gave it up after a wait that counts as a failure.
+    /// The caller gave the call up after a wait that counts as a failure.
     Abandoned,
 }
 
@@ -50,7 +50,7 @@ impl FailureKind {
         FailureKind::Abandoned,
     ];
 
-    /// The kind of an answer whose status is a failure.
+    /// Returns the kind of an answer whose status is a failure.
     #[must_use]
     pub const fn of_status(status: u16) -> FailureKind {
         match status {
@@ -68,7 +68,7 @@ impl FailureKind {
 pub struct Failures([u32; FailureKind::ALL.len()]);
 
 impl Failures {
-    /// The number of failures of this kind.
+    /// Returns the number of failures of this kind.
     #[must_use]
     pub const fn get(&self, kind: FailureKind) -> u32 {
         self.0[kind as usize]
@@ -79,20 +79,20 @@ impl Failures {
         self.0[kind as usize] += 1;
     }
 
-    /// Takes back counts that were added before.
+    /// Subtracts counts that were added before.
     pub(crate) fn remove(&mut self, gone: &Failures) {
         for (kept, gone) in self.0.iter_mut().zip(gone.0) {
             *kept -= gone;
         }
     }
 
-    /// Takes back one failure of the kind at index `place` of [`FailureKind::ALL`].
+    /// Subtracts one failure of the kind at index `place` of [`FailureKind::ALL`].
     #[inline]
     pub(crate) fn remove_one(&mut self, place: usize) {
         self.0[place] -= 1;
     }
 
-    /// The kinds that occurred, with their counts.
+    /// Returns the kinds that occurred, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (FailureKind, u32)> + '_ {
         FailureKind::ALL.into_iter().map(|kind| (kind, self.get(kind))).filter(|(_, count)| *count > 0)
     }

@@ -45,19 +45,19 @@ pub struct DependencyGuards {
     instances: u32,
     /// The number of attempts that are followed without their callers.
     witnesses: u32,
-    /// Tickets whose turn has come, but whose callers have not been told yet.
+    /// Tickets whose turn has come, but which [`DependencyGuards::take_called`] has not returned yet.
     called: Vec<Ticket>,
 }
 
 /// Failures are rare while at most one call in this number fails.
 const BAD_SHARE: u64 = 5;
-/// This number of failures in the window is allowed whatever their share, except in a large fleet.
+/// Up to this number of failures in the window is allowed whatever their share, except in a large fleet.
 const SINGLE: u64 = 2;
 /// A fleet of more callers than this cannot afford repeats unless the window shows that failures are rare.
 const LARGE_FLEET: u32 = 100;
 
 impl DependencyGuards {
-    /// New guards for this number of endpoints. All breakers are closed, and all limits are at their maximum.
+    /// Returns new guards for this number of endpoints. All breakers are closed, and all limits are at their maximum.
     #[must_use]
     pub fn new(settings: GuardSettings, endpoints: usize) -> DependencyGuards {
         DependencyGuards {
@@ -110,7 +110,8 @@ impl DependencyGuards {
         Ok((ticket, until))
     }
 
-    /// Asks whether this ticket's turn has come. Cooling and breaker are asked again, since they may refuse by now.
+    /// Takes the turn of this ticket, if it has come. Cooling and breaker are asked again, since they may refuse by
+    /// now.
     #[must_use]
     pub fn take_turn(&mut self, ticket: Ticket, keys: &Keys, now: Time) -> QueueTurn {
         let guards = &mut self.endpoints[ticket.endpoint as usize];
@@ -140,8 +141,8 @@ impl DependencyGuards {
         }
     }
 
-    /// Whether this ticket's turn has come and was not taken yet. A caller asks this if it was woken for another
-    /// reason.
+    /// Returns whether this ticket's turn has come and was not taken yet. A caller asks this if it was woken for
+    /// another reason.
     #[must_use]
     pub fn is_called(&mut self, ticket: &Ticket) -> bool {
         self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).is_called(ticket.waiter)
@@ -153,15 +154,16 @@ impl DependencyGuards {
         self.call(ticket.endpoint, ticket.gate, || now);
     }
 
-    /// Returns a ticket whose turn has come. After each settling, release or leaving, call it until it returns `None`.
+    /// Returns a ticket whose turn has come; `None` if there is none. After each settling, release or leaving, call it
+    /// until it returns `None`.
     #[inline]
     pub fn take_called(&mut self) -> Option<Ticket> {
         self.called.pop()
     }
 
-    /// Takes an attempt's report. The limit learns the load. The breaker learns the health, unless the call repeats at
-    /// this endpoint. A success with which the call ends earns for the budget. `draw` is called only if this opens the
-    /// breaker.
+    /// Settles the permit of an attempt with its report, and returns what is still to be given back. The limit learns
+    /// the load. The breaker learns the health, unless the call repeats at this endpoint. A success with which the call
+    /// ends earns for the budget. `draw` is called only if the breaker opens.
     #[inline]
     pub fn settle(
         &mut self,
@@ -195,7 +197,8 @@ impl DependencyGuards {
         Remains { pass: held, slot: None }
     }
 
-    /// Gives the breaker evidence that was held back for a repeat, because the repeat was not sent or went elsewhere.
+    /// Gives the breaker the evidence that was held back for a repeat. Call it if the repeat was not sent or went to
+    /// another endpoint.
     pub fn witness(&mut self, held: HeldPass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) {
         self.endpoints[held.at.endpoint as usize].weigh(held.at, held.pass, report, now, draw);
     }
@@ -206,7 +209,7 @@ impl DependencyGuards {
         self.free(slot, true, now);
     }
 
-    /// Asks whether one more repeat can be afforded after a failure of this attempt. If so, it is paid for.
+    /// Pays for one more repeat after a failure of this attempt, or says why the repeat must not be made.
     ///
     /// A repeat that `doubles` the work is made only if failures are rare and the breaker is closed. The first attempt
     /// may still use capacity at the provider, and the budget, which counts successes, does not notice that.
@@ -231,8 +234,8 @@ impl DependencyGuards {
         if self.budget.spend() { Ok(()) } else { Err(Stopped::Budget) }
     }
 
-    /// An attempt was answered "come back later". If its endpoint cools now, returns when the first call passes there
-    /// again.
+    /// Is called when an attempt was answered "come back later". If the attempt's endpoint cools now, returns when the
+    /// first call passes again at this endpoint; else returns `None`.
     pub fn overloaded(
         &mut self,
         permit: &Permit,
@@ -249,8 +252,8 @@ impl DependencyGuards {
         self.endpoints[here].wards.at(breaker).overloaded(now, told, elsewhere, draw)
     }
 
-    /// Why an endpoint would refuse a call now: `breaker`, `cooling` or `limit`; `None` if it would not. No permit is
-    /// taken.
+    /// Returns why an endpoint would refuse a call now: `breaker`, `cooling` or `limit`; `None` if it would not. No
+    /// permit is taken.
     pub fn refuses(&mut self, endpoint: usize, keys: &Keys, now: Time) -> Option<Stopped> {
         let guards = self.endpoints.get_mut(endpoint)?;
         let ward = guards.wards.found(keys.breaker.as_ref())?;
@@ -265,28 +268,30 @@ impl DependencyGuards {
         }
     }
 
-    /// What is left in the retry budget, in thousandths of a token.
+    /// Returns what is left in the retry budget, in thousandths of a token.
     #[must_use]
     pub fn tokens_milli(&self) -> u32 {
         self.budget.tokens_milli()
     }
 
-    /// Gives an operator's word to an endpoint's breaker, and to the breakers of its keys.
+    /// Gives an operator's command to an endpoint's breaker and to the breakers of its keys. If there is no such
+    /// endpoint, nothing changes.
     pub fn force(&mut self, endpoint: usize, force: Force, now: Time) {
         if let Some(guards) = self.endpoints.get_mut(endpoint) {
             guards.force(force, now);
         }
     }
 
-    /// Whether an endpoint's health request is to be sent now. This is `true` once each time that the request is due.
-    /// Only the endpoint's own breaker asks for it. A key's breaker does not, since a healthy endpoint may have a dead
-    /// shard behind it.
+    /// Returns whether an endpoint's health request is to be sent now. This is `true` once each time that the request
+    /// is due. Only the endpoint's own breaker asks for the request. A key's breaker does not, since a healthy endpoint
+    /// may have a dead shard behind it.
     pub fn health_due(&mut self, endpoint: usize, now: Time) -> bool {
         let guards = self.endpoints.get_mut(endpoint);
         guards.is_some_and(|guards| guards.cooling(now).is_none() && guards.breaker().health_due(now))
     }
 
-    /// The health request was answered well. Returns whether this made an open breaker begin to probe.
+    /// Makes an open breaker half-open, because the health request was answered well. Returns whether the breaker was
+    /// open.
     pub fn health_answered(&mut self, endpoint: usize, now: Time) -> bool {
         let guards = self.endpoints.get_mut(endpoint);
         guards.is_some_and(|guards| guards.breaker().health_answered(now).is_some())
@@ -308,7 +313,7 @@ impl DependencyGuards {
         self.instances = settings.instances;
     }
 
-    /// How many endpoints there are.
+    /// Returns the number of endpoints.
     #[must_use]
     pub fn len(&self) -> usize {
         self.endpoints.len()
@@ -320,7 +325,7 @@ impl DependencyGuards {
         self.endpoints.is_empty()
     }
 
-    /// One endpoint's guards; `None` if there is no such endpoint.
+    /// Returns one endpoint's guards; `None` if there is no such endpoint.
     pub fn endpoint(&mut self, endpoint: usize) -> Option<&mut EndpointGuards> {
         self.endpoints.get_mut(endpoint)
     }
@@ -346,8 +351,8 @@ impl DependencyGuards {
 }
 
 impl EndpointGuards {
-    /// Gives evidence to a breaker. If this closes the breaker, the limit of the same call is told. Returns whether a
-    /// call that was given up counted as bad. Such a call is overload to the limit, too.
+    /// Gives evidence to a breaker. If this closes the breaker, the limit of the same call forgets its last endings.
+    /// Returns whether a call that was given up counted as bad. Such a call is overload to the limit, too.
     #[inline]
     fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
         let ward = self.wards.at(at.breaker);

@@ -7,7 +7,7 @@ use crate::ending::{Answer, Ending, Lost, Rules, Unsent};
 use crate::idempotency::Idempotency;
 use crate::limit::LimitSettings;
 
-/// What the tests of the call machine examine.
+/// The parts of a permit that the tests of the call machine examine.
 impl Permit {
     pub(crate) fn endpoint(&self) -> usize {
         self.at.endpoint as usize
@@ -56,7 +56,7 @@ fn in_flight(guards: &mut DependencyGuards) -> u32 {
     guards.endpoint(0).expect("it is there").limit().in_flight()
 }
 
-/// Asks whether a repeat of an attempt can be paid for. The attempt is then given up.
+/// Pays for a repeat of an attempt, or returns why it must not be made. The attempt is given up afterwards.
 fn pay(guards: &mut DependencyGuards, doubles: bool, at: Time) -> Result<(), Stopped> {
     let permit = guards.admit(0, &Keys::NONE, at).expect("admitted");
     let paid = guards.pay(&permit, doubles, at);
@@ -145,7 +145,7 @@ fn what_the_breaker_counts_of_a_call_that_was_cut_the_limit_hears_too() {
     }
 }
 
-/// Begins an attempt whose caller leaves, and asks whether it is followed.
+/// Begins an attempt whose caller leaves. Returns its witness; `None` if the attempt is not followed.
 fn leaves(guards: &mut DependencyGuards, began: Time) -> (Permit, Option<Witness>) {
     let permit = guards.admit(0, &Keys::NONE, began).expect("admitted");
     let witness = guards.follow(&permit.underway(began), READ);

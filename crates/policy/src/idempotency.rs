@@ -1,4 +1,5 @@
-//! Whether sending twice is the same as sending once (RFC 9110, section 9.2, and the Idempotency-Key draft).
+//! Idempotency: whether sending twice is the same as sending once (RFC 9110, section 9.2, and the Idempotency-Key
+//! draft).
 
 use std::fmt;
 
@@ -20,7 +21,7 @@ impl Idempotency {
     pub const ALL: [Idempotency; 4] =
         [Idempotency::Safe, Idempotency::Idempotent, Idempotency::Keyed, Idempotency::None];
 
-    /// What the method alone promises (RFC 9110, table 7). An unknown method promises nothing.
+    /// Returns what the method alone promises (RFC 9110, table 7). An unknown method promises nothing.
     #[must_use]
     pub fn of_method(method: &str) -> Idempotency {
         match method {

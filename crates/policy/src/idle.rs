@@ -1,4 +1,4 @@
-//! How long an idle connection may be trusted.
+//! Decides whether a request may use a connection that has been idle.
 //!
 //! A server closes idle connections. A request that is written at the same moment is lost without an answer. A read is
 //! simply sent again, but the effect of a plain POST is then unknown. The obvious rule, a fixed idle timeout on our
@@ -28,19 +28,19 @@ pub struct IdleLifetime {
 }
 
 impl IdleLifetime {
-    /// Nothing has been learned yet. A connection has settled when `settle` (default 20 ms) has passed since its last
-    /// answer.
+    /// Returns a lifetime of which nothing has been learned yet. A connection has settled when `settle` (default 20 ms)
+    /// has passed since its last answer.
     #[must_use]
     pub fn new(settle: Duration) -> IdleLifetime {
         IdleLifetime { settle, announced: None, proved: Duration::ZERO, closed_at: None }
     }
 
-    /// The server said how long it keeps idle connections.
+    /// Records how long the server said that it keeps idle connections.
     pub fn announce(&mut self, lifetime: Duration) {
         self.announced = Some(lifetime);
     }
 
-    /// A connection was seen open after being idle for `age`.
+    /// Records that a connection was seen open after being idle for `age`.
     pub fn seen_open(&mut self, age: Duration) {
         self.proved = self.proved.max(age);
         // If a connection was open at a slightly greater age than the one at which another was closed, the server's
@@ -50,8 +50,8 @@ impl IdleLifetime {
         }
     }
 
-    /// A connection was seen closed by the server after being idle for `age`. A close directly after an answer is no
-    /// idle timeout, so nothing is learned from it.
+    /// Records that the server was seen to have closed a connection that was idle for `age`. A close directly after an
+    /// answer is no idle timeout, so nothing is learned from it.
     pub fn seen_closed(&mut self, age: Duration) {
         if age > self.settle {
             self.proved = self.proved.min(age);
@@ -59,7 +59,7 @@ impl IdleLifetime {
         }
     }
 
-    /// Whether a request may take a connection that has been idle for `age`.
+    /// Returns whether a request may take a connection that has been idle for `age`.
     #[must_use]
     pub fn may_reuse(&self, idempotency: Idempotency, age: Duration) -> bool {
         match idempotency {

@@ -1,12 +1,12 @@
-//! The concurrency limit: how many calls may be in flight at the same time.
+//! The concurrency limit: bounds how many calls are in flight at the same time.
 //!
-//! A fixed limit is a guess: too high it protects nobody, too low it refuses healthy traffic. The adaptive limit starts
-//! at its maximum. It falls while most attempts end in timeouts or overload answers: each of these endings then lowers
-//! it by a tenth. A success raises it by one, if at least half of it is in use. (TCP grows more slowly, by one for each
-//! round trip, and falls further, by half.) The plain form of such a rule lowers the limit at every bad ending.
-//! Measured, it refused 37 % of healthy traffic at 20 % random 503s. So the limit is lowered only while more than half
-//! of the last 16 endings were bad. The minimum is one, because with a minimum of ten each, many callers together are
-//! still a storm.
+//! The adaptive limit starts at its maximum. A fixed limit is a guess: too high it protects nobody, too low it refuses
+//! healthy traffic. While most attempts end in timeouts or overload answers, each such ending lowers the adaptive limit
+//! by a tenth. A success raises the limit by one, if at least half of it is in use. (TCP grows more slowly, by one for
+//! each round trip, and falls further, by half.) The plain form of such a rule lowers the limit at every bad ending.
+//! Measured, it refused 37 % of healthy traffic at 20 % random 503s. So here the limit is lowered only while more than
+//! half of the last 16 endings were bad. The minimum is one, because with a minimum of ten each, many callers together
+//! are still a storm.
 //!
 //! ```
 //! use seawall_policy::{AttemptEnd, Limit, LimitSettings};
@@ -22,16 +22,16 @@ use crate::problem::{Problem, Wrong};
 
 /// The limit is counted in thousandths of a call, so that a reduction by a tenth is exact enough.
 const CALL_MILLI: u64 = 1_000;
-/// If at least this number of the last 16 endings were bad, most of them were.
+/// The limit is lowered only if at least this number of the last 16 endings were bad.
 const MOST: u32 = 9;
 
-/// How one limit decides.
+/// The settings of one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitSettings {
-    /// Whether the limit refuses attempts. With `false` all are admitted, and only counted.
+    /// Whether the limit refuses attempts. With `false` all attempts are admitted, and only counted. Default `true`.
     pub enabled: bool,
-    /// The most calls in flight; zero counts as one. Default 1000: far above what a backend has in flight at one
-    /// healthy dependency, so only a caller that is out of control reaches it.
+    /// The maximum number of calls in flight; zero counts as one. Default 1000: far above what a backend has in flight
+    /// at one healthy dependency, so only a caller that is out of control reaches it.
     pub max: u32,
     /// Whether the limit falls below `max` under overload. Default `true`.
     pub adaptive: bool,
@@ -44,13 +44,13 @@ impl Default for LimitSettings {
 }
 
 impl LimitSettings {
-    /// No limit: attempts are only counted.
+    /// Returns settings without a limit: attempts are only counted.
     #[must_use]
     pub fn off() -> LimitSettings {
         LimitSettings { enabled: false, ..LimitSettings::default() }
     }
 
-    /// Returns what could never work in these settings.
+    /// Returns the settings that could never work, each with the reason. The list is empty if all can work.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let zero = self.enabled && self.max == 0;
@@ -59,13 +59,13 @@ impl LimitSettings {
         zero.then(|| Problem::error("max", wrong())).into_iter().collect()
     }
 
-    /// A limit that is always `max`.
+    /// Returns the settings of a limit that is always `max`.
     #[must_use]
     pub fn fixed(max: u32) -> LimitSettings {
         LimitSettings { max, adaptive: false, ..LimitSettings::default() }
     }
 
-    /// A limit that adapts between `max` and one.
+    /// Returns the settings of a limit that adapts between `max` and one.
     #[must_use]
     pub fn adaptive(max: u32) -> LimitSettings {
         LimitSettings { max, ..LimitSettings::default() }
@@ -84,10 +84,10 @@ pub struct Slot {
     era: u32,
 }
 
-/// "No": the limit is reached.
+/// A refusal because the limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitRefusal {
-    /// Calls in flight.
+    /// The number of calls in flight.
     pub in_flight: u32,
     /// The limit at that moment.
     pub limit: u32,
@@ -96,23 +96,23 @@ pub struct LimitRefusal {
 /// How an attempt ended, as far as the limit is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptEnd {
-    /// Its health was success.
+    /// The health of the attempt was success.
     Success,
     /// A read or total timeout; an answer whose status is in [`crate::Rules::overload`]; or a call that its caller gave
     /// up and that counts as bad to the breaker.
     Overload,
     /// Any other ending: 500, no connection, a reset.
     Other,
-    /// It says nothing: the attempt was not made, or was given up early.
+    /// The ending says nothing: the attempt was not made, or was given up early.
     Nothing,
 }
 
-/// One endpoint's limit (or one key's).
+/// The limit of one endpoint, or of one key at an endpoint.
 #[derive(Clone, Debug)]
 pub struct Limit {
     settings: LimitSettings,
     in_flight: u32,
-    /// The current limit in thousandths, from one call to `max`.
+    /// The current limit in thousandths of a call, from one call to `max`.
     limit_milli: u64,
     /// The last 16 endings, one bit each. A set bit is an overload.
     recent: u16,
@@ -121,14 +121,14 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// A limit at its maximum, with nothing in flight.
+    /// Returns a limit at its maximum, with nothing in flight.
     #[must_use]
     pub fn new(settings: LimitSettings) -> Limit {
         Limit { settings, in_flight: 0, limit_milli: settings.max_milli(), recent: 0, era: 0 }
     }
 
-    /// Asks for a slot. For a breaker's probe only the maximum counts. At an adaptive limit of one, the probe would
-    /// otherwise wait for the very call that hangs.
+    /// Returns a slot, if the limit has room. For a breaker's probe only the maximum of the limit counts. At an
+    /// adaptive limit of one, the probe would otherwise wait for the very call that hangs.
     ///
     /// # Errors
     /// The limit is reached.
@@ -143,8 +143,8 @@ impl Limit {
         Ok(Slot { era: self.era })
     }
 
-    /// The attempt is over and frees its slot. If it was admitted before the breaker last closed, nothing is learned
-    /// from it.
+    /// Frees the slot of an attempt that is over, and learns from its ending. If the attempt was admitted before the
+    /// breaker last closed, nothing is learned.
     #[inline]
     pub fn release(&mut self, slot: Slot, end: AttemptEnd) {
         if self.settings.adaptive && slot.era == self.era {
@@ -176,15 +176,15 @@ impl Limit {
         }
     }
 
-    /// Is called when the breaker closes. Forgets the last 16 endings, because they tell of the time before. The limit
-    /// keeps its value.
+    /// Is called when the breaker closes. Forgets the last 16 endings, because they tell of the time before the breaker
+    /// closed. The limit keeps its value.
     pub fn breaker_closed(&mut self) {
         self.recent = 0;
         self.era = self.era.wrapping_add(1);
     }
 
-    /// Takes new settings. An adaptive limit that is at its maximum goes to the new maximum. One that is lower keeps
-    /// its value, but is at most the new maximum.
+    /// Takes new settings. A limit that is at its maximum, or is not adaptive any more, goes to the new maximum. A
+    /// lower limit keeps its value, but is at most the new maximum.
     pub fn adopt(&mut self, settings: LimitSettings) {
         let at_most = self.limit_milli == self.settings.max_milli();
         self.settings = settings;
@@ -194,7 +194,7 @@ impl Limit {
         self.limit_milli = self.limit_milli.min(settings.max_milli());
     }
 
-    /// The current limit, at least one. It has a value even if the limit is turned off.
+    /// Returns the current limit, at least one. It has a value even if the limit is turned off.
     #[must_use]
     #[inline]
     pub fn limit(&self) -> u32 {
@@ -202,13 +202,13 @@ impl Limit {
         (self.limit_milli / CALL_MILLI) as u32
     }
 
-    /// Whether [`Limit::admit`] would admit a call that is no probe.
+    /// Returns whether [`Limit::admit`] would admit a call that is no probe.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.in_flight < self.limit() || !self.settings.enabled
     }
 
-    /// Calls in flight.
+    /// Returns the number of calls in flight.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.in_flight

@@ -1,30 +1,30 @@
 //! What is wrong with a text, a setting or a declaration, in words for the person who repairs it.
 //!
-//! The types of the settings find what is wrong, each thing in one place. The program that read or built the settings
-//! reports it: the gateway with the line of its file, the library in the error of its builder. Most wrong values are
-//! excluded by a setting's type. What is found here are values that do not fit together, and the few wrong values that
-//! a type allows.
+//! The types of the settings find the problems, each problem in one place. The program that read or built the settings
+//! reports them: the gateway with the line of its file, the library in the error of its builder. Most wrong values are
+//! excluded by a setting's type. The problems that are found here are values that do not fit together, and the few
+//! wrong values that a type allows.
 
 use std::fmt;
 use std::time::Duration;
 
-/// What is wrong with one text, and what to write instead. It never repeats what may be a secret.
+/// What is wrong with one text, and what to write instead. The words never repeat a value that may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
     /// What is wrong.
     pub message: String,
-    /// What helps: the nearest valid name, the list of valid ones, or what to write instead.
+    /// What helps, if anything is known: the nearest valid name, the list of valid ones, or what to write instead.
     pub help: Option<String>,
 }
 
 impl Wrong {
-    /// Something is wrong.
+    /// Returns a description of what is wrong, without any help.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Wrong {
         Wrong { message: message.into(), help: None }
     }
 
-    /// Adds what helps.
+    /// Adds the text that helps.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Wrong {
         self.help = Some(help.into());
@@ -64,13 +64,13 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// An error in one setting.
+    /// Returns an error in one setting.
     #[must_use]
     pub fn error(setting: &'static str, wrong: Wrong) -> Problem {
         Problem { setting, wrong, gravity: Gravity::Error, with: &[] }
     }
 
-    /// A note: the declaration works, but hardly as its author wants.
+    /// Returns a note: the declaration works, but hardly as its author wants.
     #[must_use]
     pub fn note(setting: &'static str, wrong: Wrong) -> Problem {
         Problem { gravity: Gravity::Note, ..Problem::error(setting, wrong) }
@@ -82,8 +82,8 @@ impl Problem {
         Problem { with, ..self }
     }
 
-    /// Whether the problem only follows from a setting that could not be read. The error of that setting has been
-    /// reported already, so this problem would only repeat it.
+    /// Returns whether the problem only follows from a setting that could not be read. The error of that setting has
+    /// been reported already, so this problem would only repeat it.
     #[must_use]
     pub fn is_echo(&self, unread: impl Fn(&str) -> bool) -> bool {
         unread(self.setting) || self.with.iter().any(|setting| unread(setting))
@@ -106,7 +106,7 @@ pub const TIME_UNITS: [(&str, u64); 6] = [
     ("d", 86_400_000_000_000),
 ];
 
-/// A length of time as it would be written in a configuration file.
+/// Returns a length of time as it would be written in a configuration file.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,9 +1,10 @@
 //! The short queue before a full limit: who waits, until when, and who is next.
 //!
-//! The obvious queue has a length only. Under overload it is always full and every call waits for the whole of it, so
-//! the calls that are served were given up by their callers long before. So the wait is bounded, too. A caller that
-//! leaves makes room immediately, and the default is no queue at all. The order is first come, first served. A new call
-//! must never take a slot before a call that waits, so ask [`Queue::is_empty`] before the limit.
+//! Both the number of waiting callers and the time that each waits are bounded, and the default is no queue at all. The
+//! obvious queue has a length only. Under overload it is always full and every call waits for the whole of it, so the
+//! calls that are served were given up by their callers long before. A caller that leaves makes room immediately. The
+//! order is first come, first served. A new call must never take a slot before a call that waits, so ask
+//! [`Queue::is_empty`] before the limit.
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,21 +25,21 @@ use std::time::Duration;
 use crate::problem::{Problem, Wrong};
 use crate::time::Time;
 
-/// No place.
+/// The number that means "no place".
 const NONE: u32 = u32::MAX;
 
-/// How long the queue may be, in callers and in time. Default: no queue. A queue keeps a short burst from being
-/// refused. It does nothing else: while the provider is slow, calls wait in vain, and the caller does not see why.
+/// The bounds of the queue, in callers and in time. Default: no queue. A queue keeps a short burst from being refused.
+/// It does nothing else: while the provider is slow, calls wait in vain, and the caller does not see why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// The most callers that may wait.
+    /// The maximum number of callers that may wait. Default 0, which means no queue.
     pub length: u32,
-    /// The longest time that one caller waits.
+    /// The longest time that one caller waits. Default 0, which means no queue.
     pub wait: Duration,
 }
 
 impl QueueSettings {
-    /// Returns what could never work in these settings.
+    /// Returns the settings that could never work, each with the reason. The list is empty if all can work.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let idle = self.length > 0 && self.wait.is_zero();
@@ -55,10 +56,10 @@ pub struct Waiter {
     turn: u32,
 }
 
-/// "No": the queue is full.
+/// A refusal because the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueFull {
-    /// Callers waiting.
+    /// The number of callers that wait.
     pub waiting: u32,
 }
 
@@ -86,15 +87,15 @@ struct Place {
 }
 
 impl Queue {
-    /// An empty queue.
+    /// Returns an empty queue.
     #[must_use]
     pub fn new(settings: QueueSettings) -> Queue {
         Queue { settings, places: Vec::new(), head: NONE, tail: NONE, free: NONE, waiting: 0 }
     }
 
-    /// Joins the end of the queue. The wait ends with [`Queue::next`] (its turn), [`Queue::expired`] (`queue-timeout`)
-    /// or [`Queue::leave`]. The returned time is the latest moment for its turn. A caller whose own deadline is earlier
-    /// leaves by itself.
+    /// Joins the end of the queue. Returns the caller's place and the latest moment for its turn. The wait ends with
+    /// [`Queue::next`] (its turn), [`Queue::expired`] (`queue-timeout`) or [`Queue::leave`]. A caller whose own
+    /// deadline is earlier leaves by itself.
     ///
     /// # Errors
     /// The queue is full (`queue-full`).
@@ -122,8 +123,8 @@ impl Queue {
         Ok((waiter, until))
     }
 
-    /// Takes the caller whose turn it is out of the queue, now that a slot is free. Callers whose time is over are
-    /// passed over; [`Queue::expired`] returns them.
+    /// Takes the caller whose turn it is out of the queue, now that a slot is free. Returns `None` if no such caller
+    /// waits. Callers whose time is over are passed over; [`Queue::expired`] returns them.
     pub fn next(&mut self, now: Time) -> Option<Waiter> {
         let mut place = self.head;
         // The ends of waits never decrease along the queue, so only callers at its front can be over their time.
@@ -133,38 +134,38 @@ impl Queue {
         self.remove(place)
     }
 
-    /// Takes a caller whose wait is over without a turn out of the queue. Call it until it returns `None`.
+    /// Takes a caller out of the queue whose time is over and whose turn did not come. Call it until it returns `None`.
     pub fn expired(&mut self, now: Time) -> Option<Waiter> {
         let over = self.next_expiry().is_some_and(|until| now >= until);
         if over { self.remove(self.head) } else { None }
     }
 
-    /// The caller leaves by itself. Returns `false` if it was no longer in the queue, because its turn had come or its
-    /// time was over. If its turn had come, it must give the slot back.
+    /// Takes a caller that leaves out of the queue. Returns `false` if it was no longer in the queue, because its turn
+    /// had come or its time was over. If its turn had come, it must give the slot back.
     pub fn leave(&mut self, waiter: Waiter) -> bool {
         self.until(waiter).is_some() && self.remove(waiter.place).is_some()
     }
 
-    /// The latest end of this caller's wait; `None` if it does not wait any more.
+    /// Returns the latest end of this caller's wait; `None` if it does not wait any more.
     #[must_use]
     pub fn until(&self, waiter: Waiter) -> Option<Time> {
         let place = self.places.get(waiter.place as usize)?;
         (place.taken && place.turn == waiter.turn).then_some(place.until)
     }
 
-    /// When [`Queue::expired`] will next find a caller; `None` if nobody waits.
+    /// Returns when [`Queue::expired`] will next find a caller; `None` if nobody waits.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Time> {
         self.places.get(self.head as usize).map(|place| place.until)
     }
 
-    /// Callers waiting.
+    /// Returns the number of callers that wait.
     #[must_use]
     pub fn len(&self) -> u32 {
         self.waiting
     }
 
-    /// Whether nobody waits.
+    /// Returns whether nobody waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting == 0
@@ -200,7 +201,7 @@ impl Queue {
         }
     }
 
-    /// Returns `None` if there is no such place.
+    /// Takes the caller at this place out of the queue. Returns `None` if there is no such place.
     fn remove(&mut self, place: u32) -> Option<Waiter> {
         let entry = self.places.get_mut(place as usize)?;
         let (before, next, turn) = (entry.before, entry.next, entry.turn);

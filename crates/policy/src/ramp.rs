@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-/// One, in parts per million.
+/// The whole (100 %), in parts per million.
 const WHOLE_PPM: u64 = 1_000_000;
 /// The share of calls that pass at the beginning, in parts per million.
 const FLOOR_PPM: u64 = 100_000;
@@ -22,7 +22,7 @@ pub(crate) struct Ramp {
 /// What a ramp says to one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ramped {
-    /// The ramp is over: all pass.
+    /// The ramp is over: all calls pass.
     Over,
     /// This call passes.
     Passes,

@@ -35,7 +35,7 @@ macro_rules! words {
         pub enum $name { $($(#[$doc])* $variant,)* }
 
         impl $name {
-            /// All of them, in the order of the documentation.
+            /// All the words, in the order of the documentation.
             pub const ALL: &[$name] = &[$($name::$variant,)*];
 
             /// The word used on the wire.
@@ -64,7 +64,7 @@ words! {
         QueueFull = "queue-full",
         /// The call waited in the limit's queue for the longest time allowed.
         QueueTimeout = "queue-timeout",
-        /// The provider named a time to come back at, and it has not come yet.
+        /// The provider named a time to come back at, and this time has not come yet.
         CoolingDown = "cooling-down",
         /// The deadline left no room for an attempt.
         NoTimeLeft = "no-time-left",
@@ -96,13 +96,14 @@ words! {
         CallerStalled = "caller-stalled",
         /// This caller has no right to call here.
         CallerRefused = "caller-refused",
-        /// The calling task holds a database connection, and the pool of that connection forbids calls meanwhile.
+        /// The calling task holds a database connection, and the pool of that connection forbids calls while the
+        /// connection is held.
         ConnectionHeld = "connection-held",
         /// A durable operation could not be recorded.
         LedgerUnavailable = "ledger-unavailable",
         /// An idempotency key was used again, with another request.
         KeyConflict = "key-conflict",
-        /// Another request with the same key is being worked on.
+        /// Another request with the same idempotency key is being worked on.
         InProgress = "in-progress",
         /// The gateway is shutting down.
         Draining = "draining",
@@ -110,7 +111,7 @@ words! {
 }
 
 impl Reason {
-    /// Which party this reason comes from.
+    /// Returns the party that this reason comes from.
     #[must_use]
     pub fn origin(self) -> Origin {
         match self {
@@ -160,7 +161,7 @@ words! {
         Breaker = "breaker",
         /// The concurrency limit is reached.
         Limit = "limit",
-        /// The provider named a time to come back at, and it has not come yet.
+        /// The provider named a time to come back at, and this time has not come yet.
         Cooling = "cooling",
         /// The attempt failed slowly, and slow failures are repeated only while they are rare.
         Slow = "slow",

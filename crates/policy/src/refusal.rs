@@ -1,4 +1,4 @@
-//! A "no" of a guard, and when to come back.
+//! A refusal by a guard, with the time at which the caller may come back.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use crate::backoff::Draw;
 use crate::reason::Reason;
 use crate::time::Time;
 
-/// A "no" of a guard, before anything was sent.
+/// A refusal by a guard, before anything was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The guard that said no.
+    /// The reason of the guard that refused.
     pub reason: Reason,
-    /// Until when the guard refuses, if that is known.
+    /// Until when the guard refuses; `None` if that is not known.
     pub until: Option<Time>,
     /// The time after `until` over which refused callers are to come back, each at a moment of its own. With zero all
     /// come back at `until`.
@@ -21,19 +21,19 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal without a known end.
+    /// Returns a refusal without a known end.
     #[must_use]
     pub const fn of(reason: Reason) -> Refusal {
         Refusal::until(reason, None)
     }
 
-    /// A refusal until this time, if it is known.
+    /// Returns a refusal until this time; with `None` its end is not known.
     #[must_use]
     pub const fn until(reason: Reason, until: Option<Time>) -> Refusal {
         Refusal { reason, until, spread: Duration::ZERO, too_many: false }
     }
 
-    /// How long the caller is told to wait before it comes back; `None` if nobody knows.
+    /// Returns how long the caller is to wait before it comes back; `None` if nobody knows.
     #[must_use]
     pub fn come_back(&self, now: Time, draw: Draw) -> Option<Duration> {
         self.until.map(|until| until.since(now).saturating_add(draw.share_of(self.spread)))

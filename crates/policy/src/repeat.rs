@@ -1,8 +1,8 @@
-//! Whether an attempt may be sent again: one table.
+//! Decides by one table whether an attempt may be sent again.
 //!
-//! "Retry on 5xx and timeouts" is the obvious rule. With a plain POST it charges twice after a timeout, and also after
-//! a 503 from a proxy whose server did the work. The table asks what is known of the attempt, and what a second
-//! delivery would do.
+//! The table asks what is known of the attempt, and what a second delivery would do. The obvious rule is "retry on 5xx
+//! and timeouts". With a plain POST, that rule charges twice after a timeout, and also after a 503 from a proxy whose
+//! server did the work.
 
 use crate::ending::{Decision, Verdict};
 use crate::idempotency::Idempotency;
@@ -12,13 +12,14 @@ use crate::idempotency::Idempotency;
 pub enum Repeat {
     /// The provider has decided, or no caller waits any more: there is nothing to repeat.
     NotWanted,
-    /// It may be sent again, with the same key and the same bytes.
+    /// The request may be sent again, with the same key and the same bytes.
     Allowed,
     /// A repeat would be useful, and must not be made: a second delivery may be a second effect.
     Forbidden,
 }
 
-/// The table: a `none` request is repeated only when nothing of it was sent or processed.
+/// Looks up in the table whether a repeat may be made. A `none` request is repeated only when nothing of it was sent or
+/// processed.
 ///
 /// | idempotency | unsent, or refused unprocessed | unknown |
 /// | --- | --- | --- |

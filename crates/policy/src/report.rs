@@ -1,8 +1,8 @@
-//! What one ending says to each guard.
+//! The report of an attempt: what its ending says to each guard.
 //!
-//! The obvious report holds the ending and its verdict, which are more than a hundred bytes, and each guard reads them
-//! under the lock that all calls share. Here they are read once, before the lock is taken, and the result fits into a
-//! cache line.
+//! The ending and its verdict are read once, before the lock is taken that all calls share, and the result fits into a
+//! cache line. The obvious report would hold the ending and its verdict, which are more than a hundred bytes, and each
+//! guard would read them under the lock.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::ending::{Ending, Health, Lost, Unsent, Verdict};
 use crate::failures::FailureKind;
 use crate::limit::AttemptEnd;
 
-/// What is told to the guards when an attempt ended.
+/// What is reported to the guards when an attempt has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
     /// What the ending says of the endpoint's health.
     pub health: Evidence,
     /// What the ending says of the load.
     pub load: AttemptEnd,
-    /// The operation's own `slow_call`.
+    /// The operation's own `slow_call`; with `None`, the breaker's setting is used.
     pub slow_call: Option<Duration>,
     /// Whether an answer came that does not say "come back later".
     pub answered: bool,
@@ -28,8 +28,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report of an attempt. `took` is the time from the first wait for a connection to the ending. `tenth` is a
-    /// tenth of the read timeout: a failure that took longer was slow. Every timeout and every 504 is slow, too.
+    /// Returns the report of an attempt. `took` is the time from the first wait for a connection to the ending. `tenth`
+    /// is a tenth of the read timeout: a failure that took longer was slow. Every timeout and every 504 is slow, too.
     #[must_use]
     #[inline]
     pub fn of(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -> Report {
@@ -39,21 +39,21 @@ impl Report {
         Report { health, load, slow_call: None, answered, flowing: false }
     }
 
-    /// The report of an attempt that was given up after `waited`. `tenth` is a tenth of the read timeout.
+    /// Returns the report of an attempt that was given up after `waited`. `tenth` is a tenth of the read timeout.
     #[must_use]
     pub fn abandoned(waited: Duration, tenth: Duration) -> Report {
         let health = Evidence::Abandoned { waited, enough: tenth };
         Report { health, load: AttemptEnd::Nothing, slow_call: None, answered: false, flowing: false }
     }
 
-    /// Whether the attempt succeeded.
+    /// Returns whether the attempt succeeded.
     #[must_use]
     #[inline]
     pub fn is_success(&self) -> bool {
         matches!(self.health, Evidence::Success { .. })
     }
 
-    /// Whether it is a slow failure. The provider may have worked on the request all that time.
+    /// Returns whether the attempt failed slowly. The provider may have worked on the request all that time.
     #[must_use]
     pub(crate) fn is_slow_failure(&self) -> bool {
         matches!(self.health, Evidence::Failure { slow: true, .. })
@@ -63,7 +63,8 @@ impl Report {
 /// What the call does after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// The call is repeated at the same endpoint. This result is not its last one there, so it is no evidence yet.
+    /// The call is repeated at the same endpoint. The result of this attempt is not the call's last result there, so it
+    /// is no evidence yet.
     RepeatsHere,
     /// The call is repeated at another endpoint.
     MovesOn,

@@ -1,8 +1,8 @@
 //! A point in time, as the driver counts it.
 //!
-//! The machines of this crate never read a clock. `std::time::Instant` would tie them to a real one: only the operating
-//! system can make an `Instant`, so a simulator that runs hours in milliseconds could not use it. So time is a plain
-//! count of nanoseconds since an origin that the driver chooses. It takes eight bytes and can be compared. It ends
+//! Time is a plain count of nanoseconds since an origin that the driver chooses; the machines of this crate never read
+//! a clock. `std::time::Instant` would tie them to a real clock: only the operating system can make an `Instant`, so a
+//! simulator that runs hours in milliseconds could not use it. The count takes eight bytes and can be compared. It ends
 //! after 584 years, and all arithmetic saturates there: a moment that would lie beyond the end is [`Time::NEVER`].
 
 use std::time::Duration;
@@ -14,38 +14,39 @@ pub struct Time(u64);
 impl Time {
     /// The driver's origin.
     pub const ZERO: Time = Time(0);
-    /// Later than any moment that is reached. It means "no deadline".
+    /// A moment later than any that is reached. It means "no deadline".
     pub const NEVER: Time = Time(u64::MAX);
 
-    /// The moment `nanos` nanoseconds after the origin.
+    /// Returns the moment `nanos` nanoseconds after the origin.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Time {
         Time(nanos)
     }
 
-    /// The moment `millis` milliseconds after the origin.
+    /// Returns the moment `millis` milliseconds after the origin.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Time {
         Time(millis.saturating_mul(1_000_000))
     }
 
-    /// Nanoseconds since the origin.
+    /// Returns the number of nanoseconds since the origin.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// This moment plus `by`. If the sum would overflow, it is [`Time::NEVER`]; `NEVER` plus any duration is `NEVER`
-    /// again.
+    /// Returns this moment plus `by`. If the sum would overflow, it is [`Time::NEVER`]; `NEVER` plus any duration is
+    /// `NEVER` again.
     #[must_use]
     #[inline]
     pub const fn saturating_add(self, by: Duration) -> Time {
-        // Unlike `Duration::as_nanos`, this takes 64 bits. If it saturates, the sum does so, too.
+        // This is computed with 64 bits, while `Duration::as_nanos` takes 128. If `whole` saturates, the sum does so,
+        // too.
         let whole = by.as_secs().saturating_mul(1_000_000_000);
         Time(self.0.saturating_add(whole.saturating_add(by.subsec_nanos() as u64)))
     }
 
-    /// The time from `earlier` to this moment; zero if this is not after `earlier`.
+    /// Returns the time from `earlier` to this moment; zero if this moment is not after `earlier`.
     #[must_use]
     #[inline]
     pub const fn since(self, earlier: Time) -> Duration {

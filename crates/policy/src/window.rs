@@ -1,10 +1,10 @@
-//! What happened lately, in constant time and memory.
+//! The window counts the good and bad calls of the recent past, in constant time and memory.
 //!
-//! The obvious window is a list of records that is scanned at each call. It grows with the traffic, and so does the
-//! price of a call, most of all in a storm. The next obvious window, two counters that only grow, never forgets: after
-//! a hundred thousand successes it takes a hundred thousand failures to reach one half. Here both kinds of window are
-//! rings. A window of time has ten buckets. A bucket is dropped as a whole, so the window covers between nine and ten
-//! tenths of its span. A window of calls keeps one byte for each of the last N calls and is exact.
+//! There are two kinds of window, and both are rings. A window of time has ten buckets. A bucket is dropped as a whole,
+//! so the window covers between nine and ten tenths of its span. A window of calls keeps one byte for each of the last
+//! N calls and is exact. The obvious window is a list of records that is scanned at each call. It grows with the
+//! traffic, and so does the price of a call, most of all in a storm. The next obvious window, two counters that only
+//! grow, never forgets: after a hundred thousand successes it takes a hundred thousand failures to reach one half.
 //!
 //! ```
 //! use std::time::Duration;
@@ -25,15 +25,15 @@ use crate::time::Time;
 /// The number of buckets of a window of time. A window of calls keeps its latencies in the same number of blocks.
 const BUCKETS: usize = 10;
 
-/// The longest window of calls. One byte is kept for each call.
+/// The maximum number of calls in a window of calls. One byte is kept for each call.
 pub const MAX_WINDOW_CALLS: u32 = 100_000;
 
 /// How far back a window reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WindowSpan {
-    /// The calls of this time up to now, in ten buckets. A time below ten nanoseconds counts as ten.
+    /// The calls of the last period of this length, in ten buckets. A length below ten nanoseconds counts as ten.
     Time(Duration),
-    /// This number of last calls, from 1 to [`MAX_WINDOW_CALLS`].
+    /// The last calls, as many as this number, from 1 to [`MAX_WINDOW_CALLS`].
     Calls(u32),
 }
 
@@ -45,17 +45,17 @@ impl Default for WindowSpan {
     }
 }
 
-/// Good and bad calls in the window.
+/// The numbers of good and bad calls in the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Calls whose health was success.
+    /// The number of calls whose health was success.
     pub ok: u32,
-    /// Calls whose health was failure.
+    /// The number of calls whose health was failure.
     pub bad: u32,
 }
 
 impl Counts {
-    /// Good and bad together.
+    /// Returns the number of good and bad calls together.
     #[must_use]
     pub const fn total(self) -> u32 {
         self.ok.saturating_add(self.bad)
@@ -64,8 +64,8 @@ impl Counts {
 
 /// Counts of good and bad calls and the latencies of the good ones, over a span of time or a number of calls.
 ///
-/// A time that lies before one given earlier counts as that earlier one. This happens because callers on two cores may
-/// read their clocks in one order and arrive here in the other.
+/// If `now` lies before a moment that was passed earlier, the later of the two moments is used. This happens because
+/// callers on two cores may read their clocks in one order and arrive here in the other.
 #[derive(Clone, Debug)]
 pub struct Window {
     /// The sum of all entries in the ring.
@@ -74,7 +74,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// An empty window. All its memory is allocated here.
+    /// Returns an empty window. All its memory is allocated here.
     #[must_use]
     pub fn new(span: WindowSpan) -> Window {
         let ring = match span {
@@ -90,7 +90,7 @@ impl Window {
         self.record(now, Sample::Ok { nanos: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) });
     }
 
-    /// A bad call that ended now.
+    /// Counts a bad call of this kind that ended now.
     #[inline]
     pub fn failure(&mut self, now: Time, kind: FailureKind) {
         self.record(now, Sample::Bad(kind));
@@ -104,21 +104,21 @@ impl Window {
         }
     }
 
-    /// How many were good and bad.
+    /// Returns the numbers of good and bad calls in the window.
     #[inline]
     pub fn counts(&mut self, now: Time) -> Counts {
         self.advance(now);
         Counts { ok: self.total.ok, bad: self.total.bad }
     }
 
-    /// The bad ones by kind.
+    /// Returns the bad calls in the window by kind.
     pub fn failures(&mut self, now: Time) -> Failures {
         self.advance(now);
         self.total.kinds
     }
 
-    /// How long the slowest good call took; `None` if there was none. A window of calls may return the time of a call
-    /// that left it already, up to a tenth of its length ago.
+    /// Returns how long the slowest good call took; `None` if there was none. A window of calls may return the time of
+    /// a call that left it already, up to a tenth of its length ago.
     pub fn slowest_success(&mut self, now: Time) -> Option<Duration> {
         self.latencies(now).map(|latencies| Duration::from_nanos(latencies.slowest))
     }
@@ -184,7 +184,7 @@ impl Tally {
         self.kinds.remove(&gone.kinds);
     }
 
-    /// Whether the counters are full. Further samples are then not counted until an old bucket is dropped.
+    /// Returns whether the counters are full. Further samples are then not counted until an old bucket is dropped.
     #[inline]
     fn is_full(&self) -> bool {
         self.ok.saturating_add(self.bad) == u32::MAX

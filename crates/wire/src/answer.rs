@@ -1,4 +1,4 @@
-//! The head of an answer.
+//! Reads the head of an answer.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -9,7 +9,7 @@ use crate::fields::{Fields, with_room};
 use crate::head::Limits;
 use crate::misread::Misread;
 
-/// What decides, of the request, whether its answer has a body.
+/// The part of a request that decides whether its answer has a body: the method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// HEAD: the answer has no body, whatever its fields say.
@@ -29,7 +29,7 @@ pub struct AnswerHead {
     pub fields: HeaderMap,
     /// Where the body ends.
     pub framing: Framing,
-    /// Whether the connection can carry another exchange when this answer is whole.
+    /// Whether the connection can carry another exchange after this answer was read to its end.
     pub keep: bool,
     /// The value of the field `Keep-Alive`, if there is one.
     pub keep_alive: Option<HeaderValue>,
@@ -38,8 +38,8 @@ pub struct AnswerHead {
 /// The beginning that all answers have in common.
 const BEGINNING: &[u8] = b"HTTP/1.";
 
-/// Whether these bytes can be the beginning of an answer. This is asked before the head is complete, so that bytes that
-/// are not HTTP are refused immediately.
+/// Returns whether these bytes can be the beginning of an answer. This is asked before the head is complete, so that
+/// bytes that are not HTTP are refused immediately.
 #[must_use]
 pub fn may_begin(bytes: &[u8]) -> bool {
     let common = bytes.len().min(BEGINNING.len());
@@ -90,7 +90,8 @@ fn framed(status: StatusCode, version: u8, fields: Fields, asked: Asked) -> Resu
         Some(length) => Framing::Length(length),
         None => Framing::UntilClose,
     };
-    // The status forbids this body, but it may follow all the same.
+    // The fields announce a body that the status forbids. The body may follow all the same, so the connection is not
+    // kept.
     let promised = wordless && (chunked || length.is_some_and(|length| length > 0));
     if wordless {
         map.remove(header::CONTENT_LENGTH);

@@ -1,4 +1,4 @@
-//! Where a body ends, and how it is read to that end.
+//! Reads a body to its end.
 
 use http::HeaderMap;
 
@@ -32,7 +32,7 @@ enum State {
 }
 
 impl Body {
-    /// A body before its first byte.
+    /// Returns a body before its first byte.
     #[must_use]
     pub fn new(framing: Framing, limits: Limits) -> Body {
         Body(match framing {
@@ -83,13 +83,13 @@ impl Body {
         self.is_over()
     }
 
-    /// Whether the body was read to its end. Only then the message is whole.
+    /// Returns whether the body was read to its end. Only then the message is whole.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.0, State::Over(_))
     }
 
-    /// The number of bytes that are still to come; `None` if that is not known.
+    /// Returns the number of bytes that are still to come; `None` if that is not known.
     #[must_use]
     pub fn left(&self) -> Option<u64> {
         match self.0 {
@@ -99,8 +99,8 @@ impl Body {
         }
     }
 
-    /// The trailers after the last chunk. They are returned once. Returns `None` if there are none, or if the body is
-    /// not over.
+    /// Returns the trailers after the last chunk, but only the first time that it is called. Returns `None` if there
+    /// are none, or if the body is not over.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
         match &mut self.0 {
             State::Over(trailers) => trailers.take(),

@@ -1,7 +1,7 @@
 //! A body in chunks (RFC 9112, section 7.1), byte for byte.
 //!
-//! hyper takes a malformed size for the end of the body, and other readers skip what they do not know in the line of a
-//! size. Here every byte that is not allowed at its position makes the body invalid.
+//! Every byte that is not allowed at its position makes the body invalid. hyper takes a malformed size for the end of
+//! the body, and other readers skip what they do not know in the line of a size.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -12,7 +12,7 @@ use crate::misread::Misread;
 
 /// The longest extension of one chunk, in bytes. No server is known to send extensions.
 const EXTENSION: u16 = 4096;
-/// The most digits of a chunk's size, since a number of 64 bits has no more.
+/// The maximum number of digits of a chunk's size, since a number of 64 bits has no more.
 const DIGITS: u8 = 16;
 
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Chunks {
         self.trailers.take()
     }
 
-    /// As [`crate::Body::read`].
+    /// Reads the next bytes, as [`crate::Body::read`] does.
     pub(crate) fn read(&mut self, bytes: &[u8], data: &mut Vec<u8>) -> Result<usize, Misread> {
         let mut at = 0;
         while at < bytes.len() {
@@ -98,7 +98,7 @@ impl Chunks {
     }
 
     fn read_trailers(&mut self, bytes: &[u8]) -> Result<usize, Misread> {
-        // Usually there are no trailers, and the empty line is here.
+        // Usually there are no trailers, so these bytes begin with the empty line.
         if self.raw.is_empty() && bytes.starts_with(b"\r\n") {
             self.state = State::Over;
             return Ok(2);
@@ -118,8 +118,9 @@ impl Chunks {
     }
 }
 
-/// The fields after the last chunk. They do not change the framing or the connection, since there they have no such
-/// meaning (RFC 9110, section 6.5.1). Callers that pass trailers on leave such fields out.
+/// Returns the fields after the last chunk; `None` if there are none. They do not change the framing or the connection:
+/// fields like `Content-Length` have no meaning there (RFC 9110, section 6.5.1). Callers that pass trailers on leave
+/// such fields out.
 fn trailers(raw: &Bytes, limits: Limits) -> Result<Option<HeaderMap>, Misread> {
     let mut room = vec![httparse::EMPTY_HEADER; limits.headers];
     let parsed = httparse::parse_headers(raw, &mut room).map_err(|error| match error {
@@ -139,7 +140,7 @@ fn trailers(raw: &Bytes, limits: Limits) -> Result<Option<HeaderMap>, Misread> {
 }
 
 impl State {
-    /// The state after a byte that is not data.
+    /// Returns the state after a byte that is not data.
     fn after(self, byte: u8) -> Result<State, Misread> {
         Ok(match (self, byte) {
             (State::Size { value, digits }, _) if byte.is_ascii_hexdigit() => {

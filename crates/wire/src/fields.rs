@@ -1,4 +1,4 @@
-//! The fields of a head, and what they say of the connection and of the body's length.
+//! Reads the fields of a head, and what they say of the connection and of the body's length.
 //!
 //! The fields for one hop are read here and are not passed on: `Connection` and the fields that it names, `Keep-Alive`,
 //! `Transfer-Encoding`. `Content-Length` is passed on, written anew from its number.
@@ -33,7 +33,7 @@ pub(crate) struct Fields {
     named: Vec<HeaderName>,
 }
 
-/// Calls `parse` with room for `limits.headers` raw fields.
+/// Calls `parse` with room for `limits.headers` raw fields, and returns its result.
 pub(crate) fn with_room<'b, R>(
     limits: Limits,
     parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'b>>]) -> R,
@@ -48,7 +48,7 @@ pub(crate) fn with_room<'b, R>(
 }
 
 impl Fields {
-    /// Takes over the fields that httparse found in `head`.
+    /// Returns what the fields say that httparse found in `head`.
     pub(crate) fn read(head: &Bytes, raw: &[httparse::Header<'_>]) -> Result<Fields, Misread> {
         let mut fields = Fields { map: HeaderMap::with_capacity(raw.len()), ..Fields::default() };
         for field in raw {
@@ -104,15 +104,15 @@ impl Fields {
     }
 }
 
-/// A field as it is kept: its value is a slice of the head's bytes.
+/// Returns a field's name and value as they are kept: the value is a slice of the head's bytes.
 pub(crate) fn owned(head: &Bytes, raw: &httparse::Header<'_>) -> Result<(HeaderName, HeaderValue), Misread> {
     let name = HeaderName::from_bytes(raw.name.as_bytes()).map_err(|_| Misread::Field)?;
     let value = HeaderValue::from_maybe_shared(head.slice_ref(raw.value)).map_err(|_| Misread::Field)?;
     Ok((name, value))
 }
 
-/// The number in a `Content-Length`. It has digits only, and is at most 2^63 - 1, because readers differ about greater
-/// numbers.
+/// Returns the number in a `Content-Length`; `None` if it has other bytes than digits, or is greater than 2^63 - 1,
+/// because readers differ about greater numbers.
 pub fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! Where a head ends, and how long it may be.
+//! Finds the end of a head, and says how long a head may be.
 
 use std::ops::RangeInclusive;
 
@@ -12,10 +12,10 @@ use crate::misread::Misread;
 /// fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The greatest length of a head, or of a body's trailers, in bytes, including line ends. Interim answers (1xx)
+    /// The maximum length of a head, or of a body's trailers, in bytes, including line ends. Interim answers (1xx)
     /// count together with the final one. Default 256 KiB.
     pub header_bytes: usize,
-    /// The greatest number of fields in a head, or in trailers. A name that comes twice counts twice. Default 100.
+    /// The maximum number of fields in a head, or in trailers. A name that comes twice counts twice. Default 100.
     pub headers: usize,
 }
 
@@ -44,8 +44,8 @@ pub struct HeadEnd {
 }
 
 impl HeadEnd {
-    /// The length of the head with its empty line; `None` while the head is not complete. At each call, `bytes` begin
-    /// with the first byte of the head.
+    /// Returns the length of the head with its empty line; `None` while the head is not complete. At each call, `bytes`
+    /// begin with the first byte of the head.
     ///
     /// # Errors
     /// A line ends without a carriage return.

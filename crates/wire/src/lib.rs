@@ -1,8 +1,9 @@
 //! HTTP/1.1 messages, read strictly and written plainly. Bytes go in and facts come out: no IO, no clock, no task.
 //!
-//! Most libraries read an answer leniently. Of two lengths they take one. They ignore a coding that they do not know.
-//! They read a chunk size with a sign as zero. Each of these makes a broken answer look whole, and a payment that never
-//! happened look paid. So this crate has one strict reading, and everything else is a [`Misread`]:
+//! This crate has one strict reading, and everything else is a [`Misread`]. Most libraries read an answer leniently. Of
+//! two lengths they take one. They ignore a coding that they do not know. They read a chunk size with a sign as zero.
+//! Each of these makes a broken answer look whole, and a payment that never happened look paid. The strict reading has
+//! these rules:
 //!
 //! - Lines end with a carriage return and a line feed. Neither stands alone anywhere in a head, a chunk's line or a
 //!   trailer.
@@ -12,7 +13,7 @@
 //! - A field name stands directly before its colon. A field's value does not go on in the next line.
 //!
 //! [`Framing`] decides where a message ends, once, when its head is read. [`Body`] then follows the bytes and says when
-//! the message is whole. No other code decides about that.
+//! the message is whole. No other code decides where a message ends.
 //!
 //! ```
 //! use seawall_wire::{Asked, Body, Framing, HeadEnd, Limits, answer};

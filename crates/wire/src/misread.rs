@@ -1,4 +1,4 @@
-//! Why bytes are not a message.
+//! The reasons why bytes are not a valid message.
 
 use std::fmt;
 

@@ -11,15 +11,15 @@ pub fn field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the field that says how long the body is.
+/// Writes the field `Content-Length`, which says how long the body is.
 pub fn length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"content-length: ");
     decimal(out, length);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the line before a chunk of this size. The caller must write a line end after the chunk's data. `size` must
-/// not be 0, since that would end the body.
+/// Writes the line with a chunk's size, which comes before the chunk's data. The caller must write a line end after the
+/// data. `size` must not be 0, since that would end the body.
 pub fn chunk_size(out: &mut Vec<u8>, size: usize) {
     debug_assert!(size > 0, "an empty chunk is the last one");
     const HEX: &[u8; 16] = b"0123456789abcdef";

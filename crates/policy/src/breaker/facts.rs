@@ -1,4 +1,4 @@
-//! What a breaker is told, and what it reports.
+//! The types of what a breaker receives and of what it reports.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::failures::{FailureKind, Failures};
 use crate::time::Time;
 use crate::window::Counts;
 
-/// What an operator asks for.
+/// An operator's command to a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Force {
     /// Refuse every call until the operator says otherwise.
@@ -33,7 +33,7 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
-    /// The state in words for people.
+    /// Returns the state's name for people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -46,17 +46,18 @@ impl BreakerState {
     }
 }
 
-/// The breaker's "no".
+/// A refusal by the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerRefusal {
-    /// Open, half-open (another probe is in flight), forced open, or closed (calls return on the ramp).
+    /// The state of the breaker: open, half-open (another probe is in flight), forced open, or closed (calls return on
+    /// the ramp).
     pub state: BreakerState,
-    /// When to ask again; `None` if only an operator can end the refusal.
+    /// When a call may be tried again; `None` if only an operator can end the refusal.
     pub until: Option<Time>,
 }
 
-/// What the end of a call says of the endpoint's health. Each call gives it once per endpoint. A call that repeats at
-/// the same endpoint gives it for its last attempt there.
+/// What the end of a call says of the endpoint's health. Each call reports it once for each endpoint. If the call
+/// repeats at the same endpoint, it reports only its last attempt there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// The endpoint gave a definite answer, which may be a 404.
@@ -68,7 +69,7 @@ pub enum Evidence {
     Failure {
         /// The kind of failure.
         kind: FailureKind,
-        /// Whether it timed out, was answered 504, or took more than a tenth of the read timeout.
+        /// Whether the attempt timed out, was answered 504, or took more than a tenth of the read timeout.
         slow: bool,
     },
     /// The endpoint answered in a way that is neither good nor bad: with a 429, or by refusing a stream.
@@ -82,8 +83,8 @@ pub enum Evidence {
         /// A tenth of the read timeout. Without `slow_call`, a shorter wait says nothing.
         enough: Duration,
     },
-    /// No attempt was made, this process had no means to send, or the caller's own body broke. A run of failures
-    /// neither grows nor ends.
+    /// The evidence says nothing: no attempt was made, this process had no means to send, or the caller's own body
+    /// broke. It neither lengthens nor ends a run of failures.
     Nothing,
 }
 
@@ -94,17 +95,18 @@ pub enum Counted {
     Ok,
     /// A bad call.
     Bad,
-    /// Nothing: it was neutral, its pass was of an earlier era, or it was an abandoned call that proves nothing.
+    /// Nothing: the evidence was neutral or says nothing, or its pass was of an earlier era.
     Nothing,
 }
 
-/// What followed from settling a pass.
+/// The result of settling a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a change of state is to be told, and clears the limit where it closed"]
 pub struct Settled {
-    /// What the evidence counted as. If an abandoned call counts as bad, the limit must count it as overload.
+    /// What the evidence counted as. If an abandoned call counts as bad, the limit must count this call as overload.
     pub counted: Counted,
-    /// The new state, if it changed. If it is [`BreakerState::Closed`], the limit must be told.
+    /// The new state; `None` if it did not change. If it is [`BreakerState::Closed`], `Limit::breaker_closed` must be
+    /// called.
     pub change: Option<BreakerState>,
 }
 
@@ -115,7 +117,7 @@ pub enum OpenedBy {
     Rate,
     /// At least two slow failures in a row, and no success in the window.
     Silence,
-    /// The number of failures in a row that the setting `consecutive` names.
+    /// The number of failures in a row reached the setting `consecutive`.
     Consecutive,
     /// A probe failed after an operator had ended [`Force::Open`] with [`Force::Auto`].
     Probe,
@@ -128,10 +130,10 @@ pub struct Opening {
     pub at: Time,
     /// The rule that opened it.
     pub by: OpenedBy,
-    /// What the window held at that time.
+    /// The numbers of good and bad calls in the window when the breaker opened.
     pub counts: Counts,
-    /// The bad calls in the window at that time, by kind.
+    /// The bad calls in the window when the breaker opened, by kind.
     pub failures: Failures,
-    /// How many probes have failed since that time.
+    /// The number of probes that have failed since the breaker opened.
     pub reopened: u32,
 }

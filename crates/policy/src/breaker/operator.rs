@@ -1,4 +1,4 @@
-//! What changes a breaker besides its calls: an operator's word, the health request, a reload.
+//! Changes a breaker without a call: by an operator's command, by the health request, or by a reload.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use super::{Breaker, BreakerSettings, BreakerState, Closed, Force, HalfOpen, Sta
 use crate::time::Time;
 use crate::window::Window;
 
-/// If a breaker could have probed for this long and no call asked it, its state is too old to be of use.
+/// If no call has asked a breaker for this long although it could have probed, its state is too old to be of use.
 const STALE: Duration = Duration::from_secs(60);
 
 impl Breaker {
-    /// Obeys an operator's word. Returns the new state, if it changed. A breaker that is forced open keeps its window,
-    /// but no call is added to it. A breaker that is forced closed goes on counting calls.
+    /// Obeys an operator's command. Returns the new state; `None` if the state did not change. A breaker that is forced
+    /// open keeps its window, but no call is added to it. A breaker that is forced closed goes on counting calls.
     pub fn force(&mut self, now: Time, force: Force) -> Option<BreakerState> {
         let state = match (force, self.state) {
             (Force::Open, State::ForcedOpen)
@@ -27,8 +27,8 @@ impl Breaker {
         Some(self.told())
     }
 
-    /// Whether the health request is to be sent now. This is `true` once each time that the request is due, and only
-    /// while the breaker is open.
+    /// Returns whether the health request is to be sent now. This is `true` once each time that the request is due, and
+    /// only while the breaker is open.
     pub fn health_due(&mut self, now: Time) -> bool {
         let (State::Open { until, health_at }, Some(every)) = (self.state, self.settings.health) else {
             return false;
@@ -40,8 +40,8 @@ impl Breaker {
         true
     }
 
-    /// The health request was answered well, so an open breaker begins to probe. The health request itself is no probe.
-    /// Returns the new state, if the breaker was open.
+    /// Makes an open breaker half-open, because the health request was answered well. The health request itself is no
+    /// probe. Returns the new state; `None` if the breaker was not open.
     pub fn health_answered(&mut self, now: Time) -> Option<BreakerState> {
         match self.state {
             State::Open { .. } => {
@@ -53,7 +53,8 @@ impl Breaker {
     }
 
     /// Takes new settings and keeps the state, so that a reload does not open or close the breaker. The window begins
-    /// anew if its span changed. If the new settings turn the breaker off, it closes, unless it is forced open.
+    /// anew if its span changed. If the new settings turn the breaker off, an open or half-open breaker closes, but a
+    /// breaker that is forced open stays so.
     pub fn adopt(&mut self, now: Time, settings: BreakerSettings) {
         if settings.window != self.settings.window {
             self.window = Window::new(settings.window);
@@ -72,13 +73,15 @@ impl Breaker {
         }
     }
 
-    /// A new breaker with the same settings and the same operator's word.
+    /// Returns a new breaker with the settings of this one. If an operator forced this breaker open or closed, the new
+    /// one is forced, too.
     #[must_use]
     pub(crate) fn alike(&self) -> Breaker {
         Breaker { state: self.unseen(), since: self.since, ..Breaker::new(self.settings) }
     }
 
-    /// Turns this breaker into what [`Breaker::alike`] of `model` returns. Passes from before are ignored.
+    /// Turns this breaker into a new one, as [`Breaker::alike`] of `model` returns it. Passes that were given before
+    /// are ignored.
     pub(crate) fn renew(&mut self, model: &Breaker, now: Time) {
         self.adopt(now, model.settings);
         self.window.clear();
@@ -86,8 +89,8 @@ impl Breaker {
         self.enter(model.unseen(), now);
     }
 
-    /// Whether nothing is lost if the breaker is forgotten. That is so if it lets calls pass, if it is forced (all
-    /// breakers of the endpoint are then), or if it could have probed for a minute and no call asked.
+    /// Returns whether nothing is lost if the breaker is forgotten. That is so if it lets calls pass, if it is forced
+    /// (then all breakers of the endpoint are forced), or if it could have probed for a minute and no call asked.
     #[must_use]
     pub(crate) fn is_at_rest(&self, now: Time) -> bool {
         match self.state {
@@ -97,7 +100,8 @@ impl Breaker {
         }
     }
 
-    /// The state of a new breaker with the same operator's word.
+    /// Returns the state of a new breaker like this one: the forced state if an operator forced this breaker, else
+    /// closed.
     fn unseen(&self) -> State {
         match self.state {
             State::ForcedOpen => State::ForcedOpen,

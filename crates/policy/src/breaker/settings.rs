@@ -1,4 +1,4 @@
-//! How a breaker decides: its settings, each default with its reason.
+//! The settings of a breaker, each default with its reason.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::window::{MAX_WINDOW_CALLS, WindowSpan};
 /// The shortest window. A shorter one would hold no calls.
 const SHORTEST_WINDOW: Duration = Duration::from_millis(1);
 
-/// How one breaker decides. A setting that must not be zero counts as one if it is zero.
+/// The settings of one breaker. A setting that must not be zero counts as one if it is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerSettings {
     /// Whether the breaker may open. Default `true`. With `false` every call passes, unless an operator forces the
@@ -28,17 +28,17 @@ pub struct BreakerSettings {
     pub open_for: Duration,
     /// The number of successful probes that close the breaker. Default 3, since one success may be chance.
     pub probes: u32,
-    /// The number of failures in a row that opens the breaker immediately. Default: off.
+    /// The number of failures in a row that opens the breaker immediately. `None` (the default) turns this rule off.
     pub consecutive: Option<u32>,
-    /// A good answer that took longer than this counts as bad. Default: off.
+    /// A good answer that took longer than this counts as bad. With `None` (the default), no good answer counts as bad.
     pub slow_call: Option<Duration>,
-    /// Each opening after a failed probe lasts twice as long as the one before, up to this time. Default: off, so every
-    /// opening lasts for `open_for`.
+    /// Each opening after a failed probe lasts twice as long as the one before, up to this time. With `None` (the
+    /// default), every opening lasts for `open_for`.
     pub open_max: Option<Duration>,
-    /// After the breaker has closed, the share of calls that pass grows from a tenth to all over this time. Default:
-    /// off.
+    /// After the breaker has closed, the share of calls that pass grows from a tenth to all over this time. With `None`
+    /// (the default), all calls pass immediately.
     pub ramp: Option<Duration>,
-    /// How often the health request is due while the breaker is open. Default: off, so that none is sent.
+    /// How often the health request is due while the breaker is open. With `None` (the default), none is sent.
     pub health: Option<Duration>,
 }
 
@@ -61,13 +61,13 @@ impl Default for BreakerSettings {
 }
 
 impl BreakerSettings {
-    /// Settings with which the breaker never opens by itself.
+    /// Returns settings with which the breaker never opens by itself.
     #[must_use]
     pub fn off() -> BreakerSettings {
         BreakerSettings { enabled: false, ..BreakerSettings::default() }
     }
 
-    /// Returns what could never work in these settings.
+    /// Returns the settings that could never work, each with the reason. The list is empty if all can work.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
@@ -109,7 +109,7 @@ impl BreakerSettings {
         found
     }
 
-    /// The number of calls that make a rate: `min_calls`, but no more than the window can hold.
+    /// Returns the number of calls that make a rate: `min_calls`, but no more than the window can hold.
     pub(super) fn calls_for_a_rate(&self) -> u32 {
         let most = match self.window {
             WindowSpan::Time(_) => u32::MAX,
@@ -118,8 +118,8 @@ impl BreakerSettings {
         self.min_calls.clamp(1, most)
     }
 
-    /// How long the breaker stays open after `reopened` failed probes. The time is drawn between 0.8 and 1.2 of its
-    /// nominal length, so that many callers do not come back as one wave.
+    /// Returns how long the breaker stays open after `reopened` failed probes. The time is drawn between 0.8 and 1.2 of
+    /// its nominal length, so that many callers do not come back as one wave.
     pub(super) fn open_time(&self, reopened: u32, draw: Draw) -> Duration {
         let base = match self.open_max {
             Some(most) => self.open_for.saturating_mul(1 << reopened.min(31)).min(most.max(self.open_for)),

@@ -1,4 +1,4 @@
-//! What can be seen of a breaker.
+//! Shows a breaker's settings, its state, and the calls in its window.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ impl Breaker {
         &self.settings
     }
 
-    /// The state now. An open breaker is half-open as soon as its open time is over, even if no call has asked.
+    /// Returns the state now. An open breaker is half-open as soon as its open time is over, even if no call has asked.
     #[must_use]
     pub fn state(&self, now: Time) -> BreakerState {
         match self.state {
@@ -27,7 +27,7 @@ impl Breaker {
         }
     }
 
-    /// When the state began.
+    /// Returns when the current state began.
     #[must_use]
     pub fn state_since(&self, now: Time) -> Time {
         match self.state {
@@ -40,8 +40,8 @@ impl Breaker {
         }
     }
 
-    /// While open: when the next probe may go. While a probe is in flight: when the next may go at the latest.
-    /// Otherwise `None`.
+    /// Returns when the next probe may be sent. If the breaker is open, that is the end of its open time. While a probe
+    /// is in flight, it is the latest time for the next probe. In all other cases returns `None`.
     #[must_use]
     pub fn state_until(&self, now: Time) -> Option<Time> {
         match self.state {
@@ -51,7 +51,7 @@ impl Breaker {
         }
     }
 
-    /// Whether calls flow: the breaker is closed or forced closed.
+    /// Returns whether calls flow: the breaker is closed or forced closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         match self.state {
@@ -60,24 +60,25 @@ impl Breaker {
         }
     }
 
-    /// Why it is open or half-open; `None` while it is closed or forced.
+    /// Returns why the breaker is open or half-open. Returns `None` if it is closed or forced, or probes because an
+    /// operator ended `Force::Open`.
     #[must_use]
     pub fn why(&self) -> Option<&Opening> {
         self.opening.as_ref()
     }
 
-    /// The numbers of good and bad calls in the window.
+    /// Returns the numbers of good and bad calls in the window.
     #[inline]
     pub fn counts(&mut self, now: Time) -> Counts {
         self.window.counts(now)
     }
 
-    /// The bad calls in the window by kind.
+    /// Returns the bad calls in the window by kind.
     pub fn failures(&mut self, now: Time) -> Failures {
         self.window.failures(now)
     }
 
-    /// The slowest success in the window.
+    /// Returns how long the slowest success in the window took; `None` if the window holds no success.
     pub fn slowest_success(&mut self, now: Time) -> Option<Duration> {
         self.window.slowest_success(now)
     }

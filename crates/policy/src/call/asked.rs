@@ -1,4 +1,4 @@
-//! What the call machine asks of the state that calls share, and what it reports to it.
+//! The interface between the call machine and the state that calls share.
 
 use crate::cooling::Overload;
 use crate::guards::{HeldPass, Permit, QueueTurn, Ticket};
@@ -7,8 +7,8 @@ use crate::refusal::Refusal;
 use crate::report::{After, Report};
 use crate::time::Time;
 
-/// What the machine asks of the state that calls share: breakers, limits and the budget. A value of this trait belongs
-/// to one call, and knows the keys under which that call's guards are kept.
+/// The state that calls share, as the call machine uses it: breakers, limits and the budget. A value of this trait
+/// belongs to one call, and knows the keys under which that call's guards are kept.
 pub trait Guards {
     /// Asks for the right to make one attempt: first the cooling, then the breaker, then the concurrency limit. The
     /// permit is given back exactly once, in [`Guards::settle`].
@@ -24,25 +24,27 @@ pub trait Guards {
     /// The endpoint has no queue (`concurrency-limit`), or its queue is full (`queue-full`).
     fn join(&mut self, endpoint: usize, now: Time) -> Result<(Ticket, Time), Refusal>;
 
-    /// Asks whether the ticket's turn has come, or its time is over.
+    /// Returns what became of the caller that waits with this ticket: its turn has come, it still waits, or it is
+    /// refused.
     fn take_turn(&mut self, ticket: Ticket, now: Time) -> QueueTurn;
 
-    /// Leaves the queue.
+    /// Leaves the queue. If the ticket's turn has come already, its slot is given back.
     fn leave(&mut self, ticket: Ticket, now: Time);
 
-    /// The attempt was answered "come back later". If its endpoint cools now, returns when the first call passes there
-    /// again. Until that time nothing is sent there.
+    /// Reports that the attempt was answered "come back later". If the attempt's endpoint cools now, returns when the
+    /// first call passes again at this endpoint; else returns `None`. Until that time nothing is sent to this endpoint.
     fn overloaded(&mut self, permit: &Permit, told: Overload, now: Time) -> Option<Time>;
 
-    /// Why an endpoint would refuse the call now; `None` if it would not. No permit is taken.
+    /// Returns why an endpoint would refuse the call now; `None` if it would not. No permit is taken.
     fn refuses(&mut self, endpoint: usize, now: Time) -> Option<Stopped>;
 
-    /// Gives a permit back with what its attempt said. A success with which the call ends earns for the budget. With
-    /// [`After::RepeatsHere`] the evidence is held back, and the pass is returned. If the repeat does not reach the
-    /// same endpoint, that pass is given to [`Guards::witness`]; otherwise it is dropped.
+    /// Gives a permit back with the report of its attempt. A success with which the call ends earns for the budget.
+    /// With [`After::RepeatsHere`] the evidence is held back, and the pass is returned. If the repeat does not reach
+    /// the same endpoint, that pass is given to [`Guards::witness`]; otherwise it is dropped.
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass>;
 
-    /// Gives the breaker evidence that was held back for a repeat, because the repeat did not reach the endpoint.
+    /// Gives the breaker the evidence that was held back for a repeat. Is called if the repeat did not reach the
+    /// endpoint.
     fn witness(&mut self, pass: HeldPass, report: &Report, now: Time);
 
     /// Asks whether one more repeat can be afforded after a failure of this attempt, and pays for it. `doubles` says

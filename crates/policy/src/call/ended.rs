@@ -8,22 +8,22 @@ use crate::time::Time;
 /// What the driver knows of an attempt that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// How it ended.
+    /// How the attempt ended.
     pub ending: Ending,
-    /// Whether the same bytes can be sent again.
+    /// Whether the request's body was kept, so that the same bytes can be sent again.
     pub body_kept: bool,
-    /// Whether the attempt was lost because its connection was stale. An earlier call had used this connection. Then
-    /// the connection broke before a byte of this attempt's answer, or its GOAWAY did not cover the request. That says
-    /// nothing of the load, so a repeat that the table allows goes immediately to the same endpoint on a fresh
-    /// connection, and costs no token. Such repeats cannot multiply, since each stale connection has carried an answer
-    /// before.
+    /// Whether the attempt was lost because its connection was stale. A stale connection had carried an earlier call.
+    /// Then it broke before a byte of this attempt's answer came, or its GOAWAY did not cover the request. A stale
+    /// connection says nothing of the load, so a repeat that the table allows goes immediately to the same endpoint on
+    /// a fresh connection, and costs no token. Such repeats cannot multiply, since each stale connection has carried an
+    /// answer before.
     pub stale: bool,
     /// Whether the answer's body is still under way.
     pub flowing: bool,
 }
 
 impl Ended {
-    /// An ending about which nothing else is known: the same bytes can be sent again, and no body is under way.
+    /// Returns an ending about which nothing else is known: the same bytes can be sent again, and no body is under way.
     #[must_use]
     pub const fn of(ending: Ending) -> Ended {
         Ended { ending, body_kept: true, stale: false, flowing: false }
@@ -33,9 +33,9 @@ impl Ended {
 /// Where a repeat goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goes {
-    /// To the same endpoint.
+    /// To the endpoint of the last attempt.
     Here,
-    /// To the next one.
+    /// To the next endpoint.
     On,
 }
 
@@ -47,16 +47,16 @@ pub(super) struct Facts {
     pub(super) verdict: Verdict,
     /// What the repeat table says of the verdict.
     pub(super) repeat: Repeat,
-    /// What is told to the guards.
+    /// What is reported to the guards.
     pub(super) report: Report,
-    /// When the endpoint lets the first call pass again, if it cools.
+    /// When the endpoint lets the first call pass again; `None` if it does not cool.
     pub(super) back: Option<Time>,
 }
 
 impl Facts {
-    /// Whether a move to another endpoint costs no token. It costs none if no endpoint has this call's load: the
+    /// Returns whether a move to another endpoint costs no token. It costs none if no endpoint works on this call: the
     /// request was not sent, or the answer proves that it was not worked on. It also costs none if the endpoint cools,
-    /// since load is to move away from it.
+    /// since load is to move away from a cooling endpoint.
     pub(super) fn moves_free(&self) -> bool {
         match self.ended.ending {
             Ending::Unsent(_) => true,
@@ -69,7 +69,7 @@ impl Facts {
         }
     }
 
-    /// Whether a repeat may do the work twice. `moves_on` says that the repeat goes to another endpoint.
+    /// Returns whether a repeat may do the work twice. `moves_on` says that the repeat goes to another endpoint.
     pub(super) fn doubles(&self, moves_on: bool) -> bool {
         self.report.is_slow_failure() || !(moves_on || self.verdict.is_unprocessed())
     }

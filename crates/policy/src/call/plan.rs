@@ -1,4 +1,4 @@
-//! What is fixed for every call of an operation.
+//! The plan of an operation: the rules and settings that all its calls have in common.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Timeouts {
         Timeouts { total, ..self }
     }
 
-    /// Returns what could never work in these settings.
+    /// Returns the settings that could never work, each with the reason. The list is empty if all can work.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let times = [("connect", Some(self.connect)), ("read", Some(self.read)), ("total", self.total)];
@@ -67,25 +67,25 @@ impl Timeouts {
     }
 }
 
-/// What is fixed for every call of an operation.
+/// The rules and settings that all calls of an operation have in common.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// What endings mean, and what a second delivery does.
+    /// What the endings of attempts mean, and what a second delivery does.
     pub rules: Rules,
-    /// How long things may take.
+    /// The timeouts of each call.
     pub timeouts: Timeouts,
     /// The number of attempts, including the first. It must lie in [`Plan::ATTEMPTS`]. Default
     /// [`Plan::DEFAULT_ATTEMPTS`].
     pub attempts: u32,
-    /// How long to wait before a repeat.
+    /// The settings of the wait before a repeat.
     pub backoff: Backoff,
     /// The number of endpoints, at least 1. Their order is the order of preference.
     pub endpoints: usize,
     /// A good answer that took longer than this counts as a failure. So does an attempt that its caller gave up after a
-    /// longer wait. Default: the breaker's setting.
+    /// longer wait. With `None` (the default), the breaker's setting is used.
     pub slow_call: Option<Duration>,
-    /// The longest time named by an answer for which a call without a total timeout waits. After a longer one the call
-    /// is not repeated at that endpoint. Default 60 s.
+    /// The longest time that a call without a total timeout waits because an answer names it. If an answer names a
+    /// longer time, the call is not repeated at that endpoint. Default 60 s.
     pub after_max: Duration,
 }
 
@@ -97,7 +97,7 @@ impl Plan {
     /// added load and little success.
     pub const DEFAULT_ATTEMPTS: u32 = 2;
 
-    /// The default plan for these rules and this number of endpoints.
+    /// Returns the default plan for these rules and this number of endpoints.
     #[must_use]
     pub fn new(rules: Rules, endpoints: usize) -> Plan {
         Plan {

@@ -1,8 +1,8 @@
 //! A concurrency limit together with its queue: a call that ends hands its slot to the call that waits longest.
 //!
-//! The obvious way is to wake the next caller and let it ask again. But a new call may ask before it, so the caller
-//! that waited longest may wait for ever. Here a free slot is taken immediately for the caller whose turn it is. That
-//! caller then collects the slot, or gives it back by leaving.
+//! A free slot is taken immediately for the caller whose turn it is. That caller then collects the slot, or gives it
+//! back by leaving. The obvious way would be to wake that caller and let it ask again. But a new call may ask before
+//! it, so the caller that waited longest may wait for ever.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use crate::time::Time;
 /// What became of a caller that waits.
 #[derive(Debug)]
 pub(crate) enum LimitTurn {
-    /// Its turn came.
+    /// The caller's turn came. It has this slot.
     Yours(Slot),
-    /// Not yet.
+    /// The caller's turn has not come. The wait ends at `until` at the latest.
     Waits { until: Time },
     /// The caller is not in the queue any more, or its time is over.
     Over,
@@ -31,7 +31,7 @@ pub(crate) struct LimitGate {
 }
 
 impl Clone for LimitGate {
-    /// A copy in which nobody waits.
+    /// Returns a copy in which nobody waits.
     fn clone(&self) -> LimitGate {
         self.alike()
     }
@@ -42,8 +42,8 @@ impl LimitGate {
         LimitGate { limit: Limit::new(limit), queue: Queue::new(queue), called: BTreeMap::new() }
     }
 
-    /// Returns a slot immediately, or `None`. A new call never overtakes a call that waits. A breaker's probe does,
-    /// since there is only one of them in seconds.
+    /// Returns a slot immediately, or `None`. A new call never overtakes a call that waits. Only a breaker's probe does
+    /// so, since a breaker sends one probe at a time.
     #[inline]
     pub(crate) fn admit(&mut self, probe: bool) -> Option<Slot> {
         if !probe && !self.queue.is_empty() {
@@ -52,7 +52,8 @@ impl LimitGate {
         self.limit.admit(probe).ok()
     }
 
-    /// Waits for a slot. The wait ends with [`LimitGate::take_turn`] or [`LimitGate::leave`].
+    /// Puts a caller into the queue. Returns its place and the latest end of its wait. The wait ends with
+    /// [`LimitGate::take_turn`] or [`LimitGate::leave`].
     pub(crate) fn join(&mut self, now: Time) -> Result<(Waiter, Time), QueueFull> {
         // Callers whose time is over will notice that by themselves, but their room in the queue is free now.
         while self.queue.expired(now).is_some() {}
@@ -98,12 +99,12 @@ impl LimitGate {
         self.queue.adopt(queue);
     }
 
-    /// Callers waiting.
+    /// Returns the number of callers that wait.
     pub(crate) fn waiting(&self) -> u32 {
         self.queue.len()
     }
 
-    /// How the queue is bounded.
+    /// Returns the bounds of the queue.
     pub(crate) fn queue(&self) -> &QueueSettings {
         self.queue.settings()
     }

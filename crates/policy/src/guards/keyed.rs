@@ -1,11 +1,11 @@
 //! One guard for each key, up to a bound.
 //!
-//! Suppose that one of a partner's ten shards is dead. A single breaker for the whole partner would turn the loss of a
-//! tenth into the loss of everything. So a guard may be kept for each value of a key that calls carry. Callers choose
-//! the values, so the number of guards must have a bound, and the keys beyond it need a guard, too. The obvious rule is
-//! to forget the oldest guard. Then an open breaker is forgotten as soon as somebody sends many different keys. Here
-//! only an idle guard is forgotten (nothing is in flight, and it refuses nothing), beginning with the one that was used
-//! longest ago. If no idle guard is found, the new keys share one guard.
+//! A guard may be kept for each value of a key that calls carry. If one of a partner's ten shards is dead, a single
+//! breaker for the whole partner would turn the loss of a tenth into the loss of everything. Callers choose the values,
+//! so the number of guards must have a bound, and the keys beyond the bound need a guard, too. Only an idle guard is
+//! forgotten (nothing is in flight, and it refuses nothing), beginning with the one that was used longest ago. If no
+//! idle guard is found, the new keys share one guard. The obvious rule would be to forget the oldest guard. But then an
+//! open breaker is forgotten as soon as somebody sends many different keys.
 //!
 //! A call without a key finds its guard without a look-up. A call with a key needs a search in an ordered map of
 //! bounded size.
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::time::Time;
 
-/// No entry.
+/// The number that means "no entry".
 const NONE: u32 = u32::MAX;
 /// How many entries are searched for an idle one, beginning with the one that was used longest ago. An entry that is
 /// not idle counts as used now, so that the next search looks at others.
@@ -23,22 +23,23 @@ const LOOKS: usize = 8;
 
 /// A guard that can be kept for each key.
 pub(crate) trait Kept {
-    /// A new guard with the same settings and the same operator's word.
+    /// Returns a new guard with the settings of this one. If an operator forced this guard, the new one is forced, too.
     fn alike(&self) -> Self;
-    /// Whether nothing is lost if this guard is forgotten now.
+    /// Returns whether nothing is lost if this guard is forgotten now.
     fn at_rest(&self, now: Time) -> bool;
-    /// Turns into a new guard like `model`. Reports of attempts from before are no evidence for it.
+    /// Turns this guard into a new one like `model`. Reports of attempts that began before are no evidence for the new
+    /// guard.
     fn renew(&mut self, model: &Self, now: Time);
 }
 
 /// Where a guard is kept. The place stays valid while an attempt that uses this guard is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum KeyPlace {
-    /// For calls without a key.
+    /// The guard of all calls without a key.
     Plain,
-    /// For calls whose key found no room: the shared guard.
+    /// The shared guard of the keys that found no room.
     Overflow,
-    /// The entry of this number.
+    /// The guard in the entry of this number.
     Entry(u32),
 }
 
@@ -66,7 +67,7 @@ struct Entry<G> {
 }
 
 impl<G: Kept> Keyed<G> {
-    /// `plain`, and room for `most` further guards like it.
+    /// Returns guards with `plain` for calls without a key, and room for `most` keys with a guard of their own.
     pub(crate) fn new(plain: G, most: u32) -> Keyed<G> {
         Keyed {
             plain,
@@ -125,7 +126,7 @@ impl<G: Kept> Keyed<G> {
         None
     }
 
-    /// The key whose guard is kept there.
+    /// Returns the key whose guard is kept at this place; `None` if the place is not that of one key.
     pub(crate) fn key(&self, place: KeyPlace) -> Option<Arc<str>> {
         match place {
             KeyPlace::Plain | KeyPlace::Overflow => None,
@@ -133,7 +134,8 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// The guard of this key as it is; `None` if the key has no guard of its own.
+    /// Returns the guard of this key, or for no key the guard of calls without a key. Returns `None` if the key has no
+    /// guard of its own; no guard is made.
     pub(crate) fn found(&mut self, key: Option<&Arc<str>>) -> Option<&mut G> {
         match key {
             None => Some(&mut self.plain),
@@ -152,7 +154,8 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Something that uses this guard is in flight now, so the guard is kept until [`Keyed::landed`].
+    /// Records that an attempt or a witness that uses this guard is in flight. The guard is kept until
+    /// [`Keyed::landed`].
     #[inline]
     pub(crate) fn took_off(&mut self, place: KeyPlace) {
         if let KeyPlace::Entry(at) = place {
@@ -168,7 +171,7 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Takes a new bound. Keys that already have a guard keep it until they are replaced.
+    /// Takes a new bound on the number of keys. Keys that already have a guard keep it until they are replaced.
     pub(crate) fn bound(&mut self, most: u32) {
         self.most = most.min(NONE - 1);
     }
@@ -181,7 +184,7 @@ impl<G: Kept> Keyed<G> {
         self.overflow.as_deref_mut()
     }
 
-    /// Keys and their guards, the most recently used first.
+    /// Calls `tell` with each key and its guard, the most recently used first.
     pub(crate) fn each_key(&mut self, mut tell: impl FnMut(&Arc<str>, &mut G)) {
         let mut at = self.newest;
         while at != NONE {
@@ -191,7 +194,7 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Every guard with its place.
+    /// Calls `tell` with every guard and its place.
     pub(crate) fn each(&mut self, mut tell: impl FnMut(KeyPlace, &mut G)) {
         tell(KeyPlace::Plain, &mut self.plain);
         if let Some(overflow) = self.overflow.as_deref_mut() {
@@ -202,7 +205,7 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// The number of keys that have a guard of their own.
+    /// Returns the number of keys that have a guard of their own.
     pub(crate) fn keys(&self) -> usize {
         self.by_key.len()
     }
@@ -244,7 +247,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts how often it was renewed. It is idle unless it is held.
+    /// A guard that counts how often it was renewed. It is idle unless it is held.
     #[derive(Clone, Debug)]
     struct Toy {
         held: bool,

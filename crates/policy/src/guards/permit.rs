@@ -1,4 +1,4 @@
-//! What the guards hand out: permits, passes, slots of a limit, tickets of a queue. Each is given back once.
+//! What the guards hand out: permits, passes, slots of a limit, tickets of a queue. Each of them is given back once.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct Permit {
     pub(super) slot: Slot,
 }
 
-/// A breaker's pass whose attempt has ended, but whose result the breaker has not been told. The call repeats at the
+/// A breaker's pass whose attempt has ended, but whose result was not reported to the breaker. The call repeats at the
 /// same endpoint, and only its last result there counts.
 #[derive(Debug)]
 pub struct HeldPass {
@@ -48,9 +48,9 @@ pub struct Ticket {
 #[derive(Debug)]
 #[must_use = "a slot is given back in `release`"]
 pub struct Remains {
-    /// Set if the call repeats at the same endpoint.
+    /// The pass that was held back; `None` unless the call repeats at the same endpoint.
     pub pass: Option<HeldPass>,
-    /// Set if an answer's body is still under way.
+    /// The slot that is still held; `None` unless the answer's body is still under way.
     pub slot: Option<LimitSlot>,
 }
 
@@ -65,11 +65,11 @@ pub(super) struct At {
 /// What became of a caller that waits in a queue.
 #[derive(Debug)]
 pub enum QueueTurn {
-    /// Its turn came.
+    /// The caller's turn came. It has this permit.
     Yours(Permit),
-    /// Its turn has not come. Ask again at this time at the latest.
+    /// The caller's turn has not come. It must ask again at this time at the latest.
     Waits(Ticket, Time),
-    /// Its time is over (`queue-timeout`), or the breaker or the cooling refuses calls by now.
+    /// The caller's time is over (`queue-timeout`), or the breaker or the cooling refuses calls by now.
     Refused(Refusal),
 }
 
@@ -82,14 +82,14 @@ pub struct Underway {
 }
 
 impl Permit {
-    /// Whether the attempt is a probe.
+    /// Returns whether the attempt is a probe.
     #[must_use]
     #[inline]
     pub fn is_probe(&self) -> bool {
         self.pass.is_probe()
     }
 
-    /// The attempt that this permit is for. `began` is when it began.
+    /// Returns the attempt that this permit is for. `began` is when the attempt began.
     #[must_use]
     pub fn underway(&self, began: Time) -> Underway {
         Underway { at: self.at, probe: self.pass.is_probe(), began }
@@ -108,7 +108,7 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// How long the witness waits for progress. This replaces the read timeout, and is never longer.
+    /// Returns how long the witness waits for progress. This time replaces the read timeout, and is never longer.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience

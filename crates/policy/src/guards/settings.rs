@@ -1,4 +1,4 @@
-//! How the guards of one dependency decide, and under which keys they are kept.
+//! The settings of the guards of one dependency, and the keys under which the guards are kept.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::cooling::CoolingSettings;
 use crate::limit::LimitSettings;
 use crate::queue::QueueSettings;
 
-/// How the guards of one dependency decide.
+/// The settings of the guards of one dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuardSettings {
     /// The settings of each endpoint's breaker, and of the breakers of its keys.
@@ -19,15 +19,17 @@ pub struct GuardSettings {
     pub limit: LimitSettings,
     /// The queue before each limit. Default: no queue.
     pub queue: QueueSettings,
-    /// The number of keys at one endpoint that have a breaker of their own; all further keys share one. Default 1024: a
-    /// partner has tens of shards and hundreds of tenants, and a thousand breakers take about a megabyte.
+    /// The maximum number of keys at one endpoint that have a breaker of their own; all further keys share one breaker.
+    /// Default 1024: a partner has tens of shards and hundreds of tenants, and a thousand breakers take about a
+    /// megabyte.
     pub breaker_keys: u32,
-    /// The number of keys at one endpoint that have a limit of their own; all further keys share one. Default 1024.
+    /// The maximum number of keys at one endpoint that have a limit of their own; all further keys share one limit.
+    /// Default 1024.
     pub limit_keys: u32,
-    /// The dependency's retry budget.
+    /// The settings of the dependency's retry budget.
     pub budget: BudgetSettings,
-    /// How many instances of this caller run. Default 1. With more than 100, slow failures are repeated only if the
-    /// window shows that failures are rare.
+    /// The number of instances of this caller that run. Default 1. With more than 100, slow failures are repeated only
+    /// if the window shows that failures are rare.
     pub instances: u32,
 }
 
@@ -49,9 +51,9 @@ impl Default for GuardSettings {
 /// The keys under which a call's breaker and limit are kept. A call without a key uses the endpoint's own guard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
-    /// The key of the breaker.
+    /// The key of the breaker; `None` for the endpoint's own breaker.
     pub breaker: Option<Arc<str>>,
-    /// The key of the limit.
+    /// The key of the limit; `None` for the endpoint's own limit.
     pub limit: Option<Arc<str>>,
 }
 

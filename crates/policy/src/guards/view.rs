@@ -13,7 +13,7 @@ use crate::limit::Limit;
 use crate::queue::QueueSettings;
 use crate::time::Time;
 
-/// Breakers and limits of one endpoint: its own, and those of its keys.
+/// The breakers and limits of one endpoint: the endpoint's own, and those of its keys.
 #[derive(Clone, Debug)]
 pub struct EndpointGuards {
     pub(super) wards: Keyed<Ward>,
@@ -23,17 +23,17 @@ pub struct EndpointGuards {
 /// A limit and its queue, as they can be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitSeen {
-    /// Whether the limit refuses attempts.
+    /// Whether the limit refuses attempts. If not, attempts are only counted.
     pub enabled: bool,
-    /// The current limit.
+    /// The current limit, in attempts in flight.
     pub limit: u32,
     /// The greatest value of the limit.
     pub max: u32,
-    /// Attempts in flight.
+    /// The number of attempts in flight.
     pub in_flight: u32,
-    /// Calls that wait for a slot.
+    /// The number of calls that wait for a slot.
     pub waiting: u32,
-    /// The most calls that may wait.
+    /// The maximum number of calls that may wait.
     pub queue: u32,
 }
 
@@ -47,22 +47,22 @@ impl EndpointGuards {
         }
     }
 
-    /// The breaker of calls without a key.
+    /// Returns the breaker of calls without a key.
     pub fn breaker(&mut self) -> &mut Breaker {
         &mut self.wards.plain().breaker
     }
 
-    /// How calls without a key cool; `None` if they do not.
+    /// Returns how calls without a key cool; `None` if they do not.
     pub fn cooling(&mut self, now: Time) -> Option<CoolingSeen> {
         self.wards.plain().cooling.seen(now)
     }
 
-    /// The limit of calls without a key.
+    /// Returns the limit of calls without a key.
     pub fn limit(&mut self) -> &mut Limit {
         &mut self.gates.plain().limit
     }
 
-    /// The limit and the queue of calls without a key, as they are now.
+    /// Returns the limit and the queue of calls without a key, as they are now.
     pub fn limit_seen(&mut self) -> LimitSeen {
         seen(self.gates.plain())
     }
@@ -80,7 +80,8 @@ impl EndpointGuards {
         }
     }
 
-    /// Passes the limits of the keys to `tell`, in the same way.
+    /// Passes each key's limit to `tell`, the most recently used first. The last one may have `None` as its key: it is
+    /// the limit that the keys beyond the bound share.
     pub fn each_limit(&mut self, mut tell: impl FnMut(Option<&Arc<str>>, LimitSeen)) {
         self.gates.each_key(|key, gate| tell(Some(key), seen(gate)));
         if let Some(shared) = self.gates.overflow() {
@@ -88,7 +89,7 @@ impl EndpointGuards {
         }
     }
 
-    /// The number of keys with a breaker of their own, and the number of keys with a limit of their own.
+    /// Returns the number of keys with a breaker of their own, and the number of keys with a limit of their own.
     #[must_use]
     pub fn keys(&self) -> (usize, usize) {
         (self.wards.keys(), self.gates.keys())
@@ -107,7 +108,7 @@ impl EndpointGuards {
             Some(BreakerState::Open | BreakerState::HalfOpen | BreakerState::ForcedOpen) | None => {}
         });
         if closed {
-            // What the limits learned from the last endings tells only of the time before.
+            // The limits forget their last endings, because these tell only of the time before.
             self.gates.each(|_, gate| gate.limit.breaker_closed());
         }
     }

@@ -1,5 +1,5 @@
-//! What watches over one endpoint, or over one key of it: its breaker, its cooling and its witnesses. A witness follows
-//! an attempt to its end.
+//! A ward holds what watches over one endpoint, or over one key at an endpoint: the breaker, the cooling, and the count
+//! of witnesses. A witness follows an attempt to its end.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::time::Time;
 
-/// How many attempts at one endpoint, or of one key, are followed as witnesses at the same time. Two, because the
-/// breaker's rule of silence needs two slow failures.
+/// The maximum number of attempts at one endpoint, or of one key, that are followed as witnesses at the same time. Two,
+/// because the breaker's rule of silence needs two slow failures.
 const WITNESSES: u32 = 2;
 
-/// A success shows that the endpoint does not hang. This also holds for attempts that begin up to this time after it.
-/// So a driver rarely has to let an attempt go on without its caller. The price is that a hang is noticed later by this
-/// time.
+/// An attempt that begins up to this time after a success needs no witness, because the success shows that the endpoint
+/// does not hang. So a driver rarely has to let an attempt go on without its caller. The price is that a hang is
+/// noticed later by this time.
 pub const RECENT_SUCCESS: Duration = Duration::from_millis(100);
 
-/// A breaker, and what belongs to it.
+/// The breaker and the cooling of one endpoint or key, with what is known for its witnesses.
 #[derive(Clone, Debug)]
 pub(crate) struct Ward {
     pub(crate) breaker: Breaker,
@@ -41,7 +41,8 @@ impl Ward {
         Ward { breaker, cooling, last_success: None, slowest: Slowest::default(), witnesses: 0 }
     }
 
-    /// Asks the cooling first, because nothing is sent while the endpoint cools, not even a probe.
+    /// Admits an attempt, or refuses it. The cooling is asked first, because nothing is sent while the endpoint cools,
+    /// not even a probe.
     #[inline]
     pub(crate) fn admit(&mut self, now: Time) -> Result<Pass, Refusal> {
         if let Err(no) = self.cooling.admit(now) {
@@ -50,7 +51,7 @@ impl Ward {
         self.breaker.admit(now).map_err(|no| Refusal::until(Reason::BreakerOpen, no.until))
     }
 
-    /// The refusal while the endpoint cools. If the breaker is open, too, the refusal that ends later is returned.
+    /// Returns the refusal while the endpoint cools. If the breaker is open, too, returns the refusal that ends later.
     #[cold]
     fn cools(&self, no: CoolingRefusal, now: Time) -> Refusal {
         let breaker = match self.breaker.state(now) {
@@ -68,7 +69,7 @@ impl Ward {
         }
     }
 
-    /// An overload answer came; see [`Cooling::overloaded`].
+    /// Reports an overload answer to the cooling; see [`Cooling::overloaded`].
     pub(crate) fn overloaded(
         &mut self,
         now: Time,
@@ -80,20 +81,20 @@ impl Ward {
         self.cooling.overloaded(now, told, elsewhere, nobody, draw)
     }
 
-    /// Whether calls flow here: neither the breaker nor the cooling refuses them.
+    /// Returns whether calls flow here: neither the breaker nor the cooling refuses them.
     pub(crate) fn flows(&self, now: Time) -> bool {
         self.breaker.is_closed() && !self.cooling.is_cooling(now)
     }
 
-    /// A success ended now, and took this long.
+    /// Records that a success ended now and took this long.
     #[inline]
     pub(crate) fn succeeded(&mut self, took: Duration, now: Time) {
         self.last_success = Some(now);
         self.slowest.saw(took, now);
     }
 
-    /// How long a witness waits if its read timeout is `read`: four fifths of `read`, or twice the slowest success that
-    /// is remembered, if that is more; but never longer than `read`.
+    /// Returns how long a witness waits for progress if its read timeout is `read`. That is four fifths of `read` or
+    /// twice the slowest success that is remembered, whichever is more, but never longer than `read`.
     ///
     /// When a hang begins, attempts from before it occupy the places for witnesses, so the next witnesses begin late.
     /// With the shorter wait their evidence comes as early as that of patient callers. If nothing has succeeded yet,
@@ -105,9 +106,9 @@ impl Ward {
         }
     }
 
-    /// Whether a witness is needed to find out if the endpoint hangs. That is so if no success has ended since `began`
-    /// or shortly before it ([`RECENT_SUCCESS`]), and fewer than [`WITNESSES`] are under way. It is never so if the
-    /// breaker is turned off.
+    /// Returns whether a witness is needed to find out if the endpoint hangs. That is so if no success has ended since
+    /// `began` or shortly before it ([`RECENT_SUCCESS`]), and fewer than [`WITNESSES`] are under way. It is never so if
+    /// the breaker is turned off.
     pub(crate) fn needs_witness(&self, began: Time) -> bool {
         let asks = self.breaker.settings().enabled && self.witnesses < WITNESSES;
         asks && self.last_success.is_none_or(|ended| ended.saturating_add(RECENT_SUCCESS) < began)

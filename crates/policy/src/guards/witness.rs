@@ -1,24 +1,25 @@
 //! Witnesses: attempts that are followed to their real ending although their callers left.
 //!
-//! Does the endpoint hang, or is the caller impatient? The obvious rule is: if the window holds no success, every wait
-//! that a caller gave up is a failure. In simulations this opened the breakers of healthy partners in 397 of 960 runs.
-//! So a caller that leaves is no evidence by itself. The question is open only if no success has ended at the endpoint
-//! since the attempt began, or within 100 ms before that. Then the attempt goes on without its caller until its own
-//! timeouts, and its real ending is the evidence. While calls succeed, the question is not open. So only few attempts
-//! go on with work that nobody waits for.
+//! A caller that leaves is no evidence by itself: the endpoint may hang, or the caller may be impatient. The question
+//! is open only if no success has ended at the endpoint since the attempt began, or within 100 ms before that. Then the
+//! attempt goes on without its caller until its own timeouts, and its real ending is the evidence. While calls succeed,
+//! the question is not open, so only few attempts go on with work that nobody waits for. The obvious rule would be: if
+//! the window holds no success, every wait that a caller gave up is a failure. In simulations this rule opened the
+//! breakers of healthy partners in 397 of 960 runs.
 
 use std::time::Duration;
 
 use super::DependencyGuards;
 use super::permit::{Underway, Witness};
 
-/// How many attempts of one dependency are followed as witnesses at the same time, over all its endpoints and keys.
+/// The maximum number of attempts of one dependency, over all its endpoints and keys, that are followed as witnesses at
+/// the same time.
 const WITNESSES: u32 = 16;
 
 impl DependencyGuards {
-    /// Asks whether an attempt is to be followed to its real ending, after its caller left or the caller's deadline
-    /// passed. A probe is always followed. `read` is the attempt's read timeout. If this returns `None`, the attempt is
-    /// to be cancelled.
+    /// Returns a witness if an attempt is to be followed to its real ending, after its caller left or the caller's
+    /// deadline passed. Returns `None` if the attempt is to be cancelled. A probe is always followed. `read` is the
+    /// attempt's read timeout.
     pub fn follow(&mut self, attempt: &Underway, read: Duration) -> Option<Witness> {
         let Underway { at, probe, began } = *attempt;
         let wards = &mut self.endpoints[at.endpoint as usize].wards;
@@ -36,7 +37,7 @@ impl DependencyGuards {
         Some(Witness { endpoint: at.endpoint, breaker: at.breaker, patience, counted: !probe })
     }
 
-    /// The attempt has ended, or is no longer followed.
+    /// Is called when an attempt has ended or is no longer followed. Another attempt can then be followed.
     pub fn unfollow(&mut self, witness: Witness) {
         let wards = &mut self.endpoints[witness.endpoint as usize].wards;
         if witness.counted {
