@@ -110,7 +110,8 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
     }
 }
 
-/// Checks that this is a URL with one of these schemes. The URL may begin with `${…}` or contain it.
+/// Checks that a URL has one of these schemes. A URL that begins with `${` is accepted, since its scheme is not known
+/// before it is filled in.
 pub(super) fn url_with_secrets(written: &str, schemes: &[&str]) -> Result<(), Wrong> {
     let filled_in = written.starts_with("${");
     if filled_in || schemes.iter().any(|scheme| written.len() > scheme.len() && written.starts_with(scheme)) {
