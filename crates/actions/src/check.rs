@@ -1,8 +1,8 @@
-//! Whether the declaration of a durable operation is consistent.
+//! Checks whether the declaration of a durable operation is consistent.
 //!
-//! Without this check, a cancel that cannot be filled in is noticed only at the moment when it is needed. So everything
-//! that may be needed is judged when the program starts. All problems are reported together, because otherwise a person
-//! would need one start for each mistake.
+//! Everything that an action may need is checked when the program starts, and all problems are reported together.
+//! Without this check, a cancel that cannot be filled in would be noticed only when the cancel is needed. If only the
+//! first problem were reported, a person would need one start for each mistake.
 
 use seawall_ledger::{CancelKind, OnUnknown, Rules, SettleBy};
 use seawall_policy::{Gravity, Idempotency, Predicate, Problem, Wrong, show_time};
@@ -27,7 +27,8 @@ impl Declared<'_> {
         problems
     }
 
-    /// Checks that everything an action may need is declared.
+    /// Adds a problem for each rule that cannot be followed with what is declared, for example a rule that asks the
+    /// provider although no confirm is declared.
     fn means(&self, rules: &Rules, problems: &mut Vec<Problem>) {
         let mut error = |setting, with, wrong| problems.push(Problem::error(setting, wrong).with(with));
         match (rules.on_unknown, self.idempotency) {
@@ -72,7 +73,8 @@ impl Declared<'_> {
         }
     }
 
-    /// Checks that the times fit together.
+    /// Adds a problem for times that contradict each other, for example a lease that is not longer than the total
+    /// timeout, and for a missing total timeout.
     fn times(&self, rules: &Rules, problems: &mut Vec<Problem>) {
         let mut error = |setting, with, wrong| problems.push(Problem::error(setting, wrong).with(with));
         let travel = rules.network.saturating_add(rules.pause);
@@ -130,7 +132,8 @@ impl Declared<'_> {
         }
     }
 
-    /// Checks the predicates on answers.
+    /// Adds the problems of what is declared about answers: invalid field pointers, a confirm that can never find an
+    /// effect, and a cancel that is not sent again if its answer is lost.
     fn answers(&self, problems: &mut Vec<Problem>) {
         let mut error = |setting, wrong| problems.push(Problem::error(setting, wrong));
         let mut fields = |setting, predicates: &[Predicate]| {
@@ -172,10 +175,11 @@ impl Declared<'_> {
     }
 }
 
-/// Checks the place in a JSON body where a field is looked for. An empty pointer stands for the whole body.
+/// Checks that `written` is a valid JSON pointer to a field of a body. An empty text is valid and stands for the whole
+/// body.
 ///
 /// # Errors
-/// `written` is neither empty nor a JSON pointer.
+/// If `written` is neither empty nor a valid JSON pointer.
 pub fn field_pointer(written: &str) -> Result<(), Wrong> {
     if written.is_empty() { Ok(()) } else { Pointer::parse(written).map(drop) }
 }

@@ -1,4 +1,4 @@
-//! One request, and what came of it.
+//! Sends one request to a provider, and returns what came of it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +14,8 @@ use seawall_policy::{Effect, Ending, Keys, KnownBody, Plan, Predicate, Said, Tim
 use crate::stored::{AnswerOf, StoredAnswer};
 use crate::template::Filled;
 
-/// Returns the connections to a dependency that belong to the caller's runtime; `None` outside of a runtime.
+/// A function that returns the connections to a dependency that belong to the caller's runtime, or `None` outside of a
+/// runtime.
 pub type Connections = Arc<dyn Fn() -> Option<Arc<Dependency>> + Send + Sync>;
 
 /// A request as it goes out.
@@ -37,22 +38,22 @@ impl From<Filled> for Outgoing {
     }
 }
 
-/// What came of one exchange.
+/// The result of one request: what is known of its effect, and the answer if there is one.
 pub(crate) struct Exchanged {
     pub(crate) effect: Effect,
-    /// Whether provably nothing was sent, or the provider did not process the request.
+    /// Whether it is certain that nothing was sent or that the provider did not process the request.
     pub(crate) unprocessed: bool,
     /// The answer's status; `None` if there is no answer.
     pub(crate) status: Option<u16>,
     content_type: Option<HeaderValue>,
-    /// `None` if there is no answer or its body broke on the way; empty if the body was too long.
+    /// The answer's body. `None` if there is no answer or its body broke on the way; empty if the body was too long.
     pub(crate) body: Option<Bytes>,
-    /// Whether the body was too long. If so, its declared fields could not be looked for.
+    /// Whether the body was too long to be read. If so, the declared fields could not be looked for in it.
     pub(crate) too_long: bool,
     pub(crate) report: Report,
 }
 
-/// Makes one call, and reads at most `most_bytes` of its answer's body.
+/// Makes one call, and returns what came of it. At most `most_bytes` of the answer's body are read.
 pub(crate) async fn exchange(
     connections: &Connections,
     plan: &Arc<Plan>,
@@ -124,7 +125,7 @@ impl Exchanged {
         exchanged
     }
 
-    /// Nothing was sent, for a reason on our side.
+    /// Returns the result of a request that was not sent, for a reason on our side.
     pub(crate) fn unsent(why: impl ToString) -> Exchanged {
         Exchanged {
             effect: Effect::NotApplied,
@@ -137,9 +138,9 @@ impl Exchanged {
         }
     }
 
-    /// What the declared answers say of this answer. They are asked in the given order. A body that broke or was too
-    /// long counts as unread, so the status alone does not decide if a field could have said otherwise. Without an
-    /// answer the result is `Said::Nothing`.
+    /// Returns the meaning that the declared predicates give to this answer. They are tried in the given order. The
+    /// fields of a body that broke or was too long count as unknown, so the status alone does not decide if a field
+    /// could have said otherwise. Without an answer the result is `Said::Nothing`.
     pub(crate) fn told<T: Copy + PartialEq, const N: usize>(
         &self,
         declared: [(T, &[Predicate]); N],
@@ -154,7 +155,7 @@ impl Exchanged {
         }
     }
 
-    /// The bytes to record of the answer; `None` if it has no status or no body.
+    /// Returns the bytes to record of the answer; `None` if it has no status or no body.
     pub(crate) fn answer(&self, of: AnswerOf) -> Option<Vec<u8>> {
         let content_type = self.content_type.clone();
         let body = self.body.as_ref()?.to_vec();

@@ -1,8 +1,8 @@
-//! Whether a cancel can be filled in whenever it may be needed.
+//! Checks whether a cancel can be filled in whenever it may be needed.
 //!
-//! A cancel is needed in three cases. The operation's own answer was read; or that answer was lost, and a confirm said
-//! that the operation took effect; or nothing is known. The obvious check looks at the first case alone. It accepts
-//! `{answer:/id}`, and the first lost answer leaves a charge that nobody can undo.
+//! A cancel may be needed in three cases: the operation's own answer was read; that answer was lost, and a confirm said
+//! that the operation took effect; or nothing is known of the effect. The obvious check would look at the first case
+//! only. It would accept `{answer:/id}`, and after the first lost answer nobody could undo the charge.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use seawall_policy::{Idempotency, Problem, Wrong};
 use crate::declared::{Cancel, Declared};
 use crate::template::Hole;
 
-/// The settings that decide whether a hole stays empty.
+/// The settings that decide whether a hole of a cancel can always be filled.
 const WITH: &[&str] = &["confirm", "confirm.id", "cancel.tombstone", "idempotency"];
 
-/// Adds a problem for the target, and one for the body, if one of its holes may stay empty.
+/// Adds a problem for the cancel's target, and one for its body, if a hole there may stay empty.
 pub(crate) fn check(declared: &Declared<'_>, cancel: &Cancel, problems: &mut Vec<Problem>) {
     let answers = cancel.request.holes().filter_map(|hole| match hole {
         Hole::Answer(pointer) => Some(pointer.as_str()),
@@ -29,7 +29,8 @@ pub(crate) fn check(declared: &Declared<'_>, cancel: &Cancel, problems: &mut Vec
     }
 }
 
-/// Why a hole may stay empty; `None` if it is always filled.
+/// Returns why a hole may stay empty; `None` if it can always be filled. `answers` is the number of different fields of
+/// the operation's own answer that the cancel uses.
 fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) -> Option<Wrong> {
     match hole {
         Hole::Confirm(_) if declared.confirm.is_none() => Some(
@@ -56,8 +57,8 @@ fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) 
     }
 }
 
-/// What helps if the operation's own answer is lost. `None` if nothing is needed, because the id then comes from a
-/// confirm, or from a repeat under the same key.
+/// Returns what the declaration needs so that a cancel can be filled after the operation's own answer was lost. `None`
+/// if nothing more is needed, because the id comes from a confirm, or from a repeat under the same key.
 fn when_lost(declared: &Declared<'_>, answers: usize) -> Option<&'static str> {
     match (declared.confirm, declared.idempotency) {
         (Some(confirm), _) if confirm.id.is_none() => {

@@ -1,25 +1,26 @@
-//! What the holes of an action's requests are filled with.
+//! Fills the holes of an action's requests.
 
 use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
 use crate::template::{Fill, Hole, Pointer, Raw};
 
-/// What is known of an action when a request is made.
+/// What is known of an action when one of its requests is filled.
 pub(crate) struct Filling<'a> {
     key: &'a str,
     cancel_key: Option<&'a str>,
     request: &'a StoredRequest,
     answer: Option<&'a StoredAnswer>,
-    /// Where a confirm's answer holds the provider's own id.
+    /// Where a confirm's answer holds the provider's own id; `None` if this is not declared.
     id: Option<&'a Pointer>,
 }
 
 impl<'a> Filling<'a> {
-    /// Fills holes from what was recorded, and from nothing else.
+    /// Returns a filling that uses only what was recorded: the action's key and its request.
     pub(crate) fn of_request(key: &'a str, request: &'a StoredRequest) -> Filling<'a> {
         Filling { key, cancel_key: None, request, answer: None, id: None }
     }
 
-    /// Fills holes from everything that a cancel may use.
+    /// Returns a filling that uses everything that a cancel may use: what was recorded, the cancel's own key, and the
+    /// answer.
     pub(crate) fn of_cancel(
         key: &'a str,
         cancel_key: &'a str,
@@ -30,7 +31,8 @@ impl<'a> Filling<'a> {
         Filling { key, cancel_key: Some(cancel_key), request, answer, id }
     }
 
-    /// Whether a hole is filled from what was recorded. Such a hole can be filled from the beginning, or never.
+    /// Returns whether a hole is filled from what was recorded. If such a hole cannot be filled at the beginning, it
+    /// can never be filled.
     pub(crate) fn is_recorded(&self, hole: &Hole) -> bool {
         match hole {
             Hole::Key | Hole::Request(_) | Hole::RequestHeader(_) => true,

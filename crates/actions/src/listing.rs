@@ -1,4 +1,4 @@
-//! The provider's own list, over HTTP, for reconciliation.
+//! Reads the provider's own list over HTTP, for reconciliation.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::exchange::{Connections, exchange};
 use crate::stored::StoredRequest;
 use crate::template::{Fill, Hole, Pointer, Raw, RequestTemplate};
 
-/// How the provider's records are listed, and how its pages are read.
+/// How the provider's records are listed, and how the pages of the list are read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listing {
     /// The request for a page.
     pub request: RequestTemplate,
-    /// Where a page has its parts.
+    /// Where a page has its items and the cursor of the next page, and where an item has its fields.
     pub form: JsonList,
 }
 
@@ -70,30 +70,31 @@ impl Listing {
     }
 }
 
-/// Reads an amount from the bytes of a recorded request.
+/// A function that reads an amount from the bytes of a recorded request. It returns `None` if there is no amount.
 pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 
-/// Reads the amount at this pointer of a recorded request's JSON body. A reconciler compares it with the amount in the
-/// list.
+/// Returns a function that reads the amount at this JSON pointer in the body of a recorded request. A reconciler
+/// compares this amount with the amount in the provider's list.
 #[must_use]
 pub fn recorded_amount(pointer: &str) -> ReadAmount {
     let pointer = pointer.to_owned();
     Arc::new(move |recorded| amount_at(&StoredRequest::decode(recorded).body, &pointer))
 }
 
-/// The provider's list, as a reconciler reaches it. It only sends requests for pages.
+/// The provider's list, as a reconciler reaches it. It sends requests for pages and no other requests.
 pub struct ListRemote {
     /// The connections to the provider.
     pub connections: Connections,
-    /// The plan for the request of a page, which is a `safe` operation.
+    /// The plan for a request for a page. Such a request is a `safe` operation.
     pub plan: Arc<Plan>,
-    /// What is asked for.
+    /// The request for a page, and how a page is read.
     pub listing: Listing,
-    /// The longest page that is read, in bytes.
+    /// The maximum length of a page, in bytes.
     pub page_bytes: usize,
 }
 
-/// The question for one page. The first page has no cursor, so the hole for it is filled with an empty text.
+/// Fills the holes of the request for one page. The first page has no cursor, so the hole for the cursor is filled with
+/// an empty text.
 struct Asked<'a>(&'a ListAsk);
 
 impl Fill for Asked<'_> {

@@ -1,7 +1,8 @@
-//! "Did you mean": help for a wrong name.
+//! Finds the valid name that a wrong name was probably meant to be ("did you mean").
 
-/// The candidate that is most like `name`. The number of differences must be at most a third of the letters of `name`,
-/// but one is always allowed. Two swapped neighbours count as one difference.
+/// Returns the candidate that is most like `name`; `None` if no candidate is near enough. The number of differences
+/// must be at most a third of the number of characters of `name`, but one difference is always allowed. Two swapped
+/// neighbours count as one difference.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let bound = (name.chars().count() / 3).max(1);
     let lower = name.to_lowercase();
@@ -13,12 +14,13 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Dashes and underscores count as the same character, since people confuse them.
+/// Returns the number of differences between two names. Dashes and underscores count as the same character, since
+/// people confuse them.
 fn distance(a: &str, b: &str) -> usize {
     strsim::damerau_levenshtein(&a.replace('-', "_"), &b.replace('-', "_"))
 }
 
-/// The help for a wrong name: the nearest valid name, or all of them if none is near.
+/// Returns the help for a wrong name: the nearest valid name, or all valid names if none is near.
 pub fn advice<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(name, candidates.clone()) {
         Some(near) => format!("did you mean `{near}`?"),

@@ -1,9 +1,10 @@
-//! The provider, as the ledger reaches it over HTTP.
+//! Sends the ledger's requests to a provider over HTTP.
 //!
-//! Each request of the ledger is one attempt, since the ledger itself decides about repeats. It goes to the first
-//! endpoint only. A second endpoint may be another provider, and a charge that may have happened at the first must
-//! never be sent to the second. Credentials are the endpoint's headers, which the client adds when it sends. The client
-//! checks the deadline directly before the first byte. It resets a request that was not answered by then.
+//! Each request of the ledger is one attempt, since the ledger itself decides about repeats. The request goes to the
+//! first endpoint only. A second endpoint may be another provider, and a charge that may have happened at the first
+//! must never be sent to the second. Credentials are the endpoint's headers, which the client adds when it sends. The
+//! client checks the deadline directly before it sends the first byte. It resets a request that is not answered by the
+//! deadline.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +21,8 @@ use crate::sent::{KEY_HEADER, Sent};
 use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
 use crate::template::{Fill, Filled, RequestTemplate};
 
-/// The longest body of an answer that is read and kept, in bytes. If the body is longer, only the status is known.
+/// The maximum length of an answer's body that is read and kept, in bytes. If a body is longer, only the answer's
+/// status is known.
 const ANSWER_BYTES: usize = 128 << 10;
 
 /// One operation of one dependency, as the ledger reaches it.
@@ -34,7 +36,7 @@ pub struct HttpRemote {
     cancel: Arc<Plan>,
 }
 
-/// The meanings that can be declared for answers to a confirm or a cancel.
+/// The meanings that a declaration can give to answers to a confirm or a cancel.
 #[derive(Clone, Copy, PartialEq)]
 enum Told {
     Undone,
@@ -43,7 +45,7 @@ enum Told {
 }
 
 impl HttpRemote {
-    /// A remote for an operation with this plan, which uses these connections.
+    /// Returns a remote for an operation with the plan `declared`. The remote uses these connections.
     #[must_use]
     pub fn new(
         connections: Connections,
@@ -52,7 +54,7 @@ impl HttpRemote {
         asking: Option<Confirm>,
         undoing: Option<Cancel>,
     ) -> HttpRemote {
-        // Only one attempt, at one endpoint, and with no deadline but the ledger's.
+        // The remote makes one attempt at one endpoint. The only deadline is the one that the ledger sets.
         let once = |plan: &Plan| Plan {
             attempts: 1,
             endpoints: 1,
@@ -70,11 +72,12 @@ impl HttpRemote {
         HttpRemote { connections, sent, asking, undoing, perform, confirm, cancel }
     }
 
-    /// What is recorded for a body: the whole request, so that a later version of the program sends the same one.
+    /// Returns what is recorded for an operation with this body: the whole request, so that a later version of the
+    /// program sends the same request.
     ///
     /// # Errors
-    /// A hole of the operation, its confirm or its cancel finds nothing in the body. It would find nothing later
-    /// either.
+    /// If there is nothing to fill a hole of the operation, its confirm or its cancel with, although the hole is filled
+    /// from what is recorded. Such a hole could not be filled later either.
     pub fn record(&self, key: &str, body: Vec<u8>) -> Result<Vec<u8>, String> {
         let request = StoredRequest { line: None, headers: self.sent.headers.clone(), body };
         let filling = Filling::of_request(key, &request);
@@ -89,7 +92,8 @@ impl HttpRemote {
         Ok(StoredRequest { line: Some(line), ..request }.encode())
     }
 
-    /// Method and target, for a record that holds only a body.
+    /// Returns the method and target that the operation's template gives. They are needed if a record holds only a
+    /// body.
     fn line(&self, filling: &Filling<'_>) -> Result<(Method, String), String> {
         let request = self.sent.request.as_ref().ok_or("nothing says where a body alone goes")?;
         let filled = request.fill(filling).map_err(|unfilled| unfilled.to_string())?;
@@ -118,7 +122,8 @@ impl HttpRemote {
         let sent =
             self.exchange(&self.perform, Outgoing { method, target, headers, body }, delivery.deadline).await;
         let performed = match sent.effect {
-            // Later templates are filled from the answer. If its body is missing, the provider is asked.
+            // Later templates are filled from the answer. If its body is missing, the effect counts as unknown, and the
+            // provider is asked.
             Effect::Applied if sent.body.is_none() => Performed::Unknown,
             Effect::Applied => Performed::Yes(sent.answer(AnswerOf::Reply)),
             Effect::NotApplied if sent.unprocessed => Performed::NotSent,
@@ -207,7 +212,7 @@ fn judge_cancel(undoing: &Cancel, answer: &Exchanged) -> Undone {
     match answer.told([(Told::Undone, &undoing.already[..]), (Told::Missing, &undoing.not_found)]) {
         Said::Matched(Told::Undone) => return Undone::Yes,
         Said::Matched(Told::Missing) => return Undone::NoSuch,
-        // The part that could not be read may say "there is no such thing". So a success that may mean this does not
+        // The part that could not be read may say "there is no such thing". So a success with such a part does not
         // count as a success.
         Said::Contradicted | Said::Undecided => return Undone::Unknown,
         Said::Matched(Told::Applied) | Said::Nothing => {}
@@ -215,7 +220,7 @@ fn judge_cancel(undoing: &Cancel, answer: &Exchanged) -> Undone {
     match answer.effect {
         Effect::Applied => Undone::Yes,
         Effect::NotApplied if answer.unprocessed => Undone::NotSent,
-        // A "no" that is not declared may be true only for now.
+        // A refusal that is not declared may be true only for now.
         Effect::NotApplied | Effect::Unknown => Undone::Unknown,
     }
 }

@@ -1,24 +1,24 @@
-//! What messages may show, and how.
+//! Decides what messages may show. A text that may be a secret is not shown.
 
 use crate::nearest::nearest;
 
-/// The most letters of a word that may be shown. A longer word may be a secret.
+/// The maximum number of letters of a word that may be shown. A longer word may be a secret.
 pub const LONGEST_WORD: usize = 24;
 
-/// Whether `name` is a short word of letters. A key of an API has digits, or is longer.
+/// Returns whether `name` is a short word of letters. The key of an API has digits, or is longer.
 #[must_use]
 pub fn is_word(name: &str) -> bool {
     let fine = |c: char| c.is_ascii_alphabetic() || "_-.".contains(c);
     (1..=LONGEST_WORD).contains(&name.len()) && name.chars().all(fine)
 }
 
-/// Whether a name that a person wrote may be repeated in a message. It may if it is close to a valid name, or if it is
-/// a short word of letters. Any other name may be a secret.
+/// Returns whether a name that a person wrote may be repeated in a message. It may if it is close to a valid name, or
+/// if it is a short word of letters. Any other name may be a secret.
 pub fn tellable<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> bool {
     is_word(name) || nearest(name, candidates).is_some()
 }
 
-/// The name in backticks, or `instead` if the name may be a secret.
+/// Returns the name in backticks, or `instead` if the name may be a secret.
 pub fn quoted<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, instead: &str) -> String {
     if tellable(name, candidates) { format!("`{name}`") } else { instead.to_owned() }
 }

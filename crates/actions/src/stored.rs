@@ -1,9 +1,9 @@
-//! What the ledger keeps of a request and of its answer.
+//! The form in which the ledger keeps a request and its answer.
 //!
-//! Both are kept as HTTP writes them: a line, headers, an empty line, and the body. So an operator can read them with
-//! the database's own tools, and a later version of the program sends what was recorded by an earlier one. A request
-//! that the SQL function recorded is its JSON body alone. It is recognised by its first character, because no JSON text
-//! begins with a capital letter.
+//! Both are kept in the form of an HTTP message: a first line, headers, an empty line, and the body. So an operator can
+//! read them with the database's own tools, and a later version of the program can send what an earlier version
+//! recorded. If the SQL function recorded a request, the record is the JSON body alone. Such a record is recognised by
+//! its first character, because no JSON text begins with a capital letter.
 
 use std::fmt::Write;
 
@@ -12,16 +12,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 /// A request as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRequest {
-    /// Method and path. `None` if only the body was recorded; then the operation says where the request goes.
+    /// The method and the path. `None` if only the body was recorded; then the operation's declaration says where the
+    /// request goes.
     pub line: Option<(Method, String)>,
-    /// Headers that are sent with it. Credentials are not among them.
+    /// Headers that are sent with the request. Credentials are never among them.
     pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl StoredRequest {
-    /// The bytes to record. The same request gives the same bytes.
+    /// Returns the bytes to record. Equal requests give equal bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let Some((method, target)) = &self.line else { return self.body.clone() };
@@ -30,7 +31,7 @@ impl StoredRequest {
         joined(head, &self.body)
     }
 
-    /// Reads what was recorded. Bytes that are not in our form are taken for a body.
+    /// Reads a recorded request. Bytes that do not have the form of this module are taken for a body alone.
     #[must_use]
     pub fn decode(stored: &[u8]) -> StoredRequest {
         StoredRequest::with_line(stored).unwrap_or_else(|| StoredRequest {
@@ -54,7 +55,7 @@ impl StoredRequest {
     }
 }
 
-/// Where an answer came from.
+/// Which request the provider answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AnswerOf {
     /// The answer to the operation itself.
@@ -72,7 +73,7 @@ pub struct StoredAnswer {
     pub status: u16,
     /// Its `Content-Type`, if it had one.
     pub content_type: Option<HeaderValue>,
-    /// Its body; empty if it was too long to be kept.
+    /// The answer's body; empty if it was too long to be kept.
     pub body: Vec<u8>,
 }
 
@@ -95,7 +96,7 @@ impl StoredAnswer {
         joined(head, &self.body)
     }
 
-    /// Reads what was recorded; `None` if it is not in our form.
+    /// Reads a recorded answer; `None` if the bytes do not have the form of this module.
     #[must_use]
     pub fn decode(stored: &[u8]) -> Option<StoredAnswer> {
         let (line, headers, body) = split(stored)?;

@@ -1,4 +1,4 @@
-//! What may stand in a hole, and what fills it.
+//! The kinds of holes that a template may have, and what fills each of them.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ use crate::shown::{quoted, tellable};
 pub struct Pointer(String);
 
 impl Pointer {
-    /// Reads a pointer.
+    /// Reads a JSON pointer.
     ///
     /// # Errors
-    /// `written` does not begin with `/`, or has a `~` that is not part of `~0` or `~1`.
+    /// If `written` does not begin with `/`, or has a `~` that is not part of `~0` or `~1`.
     pub fn parse(written: &str) -> Result<Pointer, Wrong> {
         if !written.starts_with('/') {
             let message = format!("the JSON pointer {} does not begin with `/`", quoted(written, [], "here"));
@@ -49,16 +49,16 @@ impl fmt::Display for Pointer {
 pub enum Hole {
     /// `{key}`: the action's key.
     Key,
-    /// `{cancel_key}`: the key of this cancel: the action's key and the generation of the cancel.
+    /// `{cancel_key}`: the key of this cancel. It consists of the action's key and the generation of the cancel.
     CancelKey,
-    /// `{request:/ptr}`: a field of the JSON body that was recorded.
+    /// `{request:/ptr}`: a field of the recorded request's JSON body.
     Request(Pointer),
-    /// `{request-header:NAME}`: a header that was recorded.
+    /// `{request-header:NAME}`: a header of the recorded request.
     RequestHeader(HeaderName),
-    /// `{confirm:/ptr}`: a field of the confirm's JSON answer.
+    /// `{confirm:/ptr}`: a field of the JSON answer to a confirm.
     Confirm(Pointer),
-    /// `{answer:/ptr}`: a field of the operation's own JSON answer. This answer exists only if the operation took
-    /// effect and the answer arrived.
+    /// `{answer:/ptr}`: a field of the JSON answer to the operation itself. Such an answer exists only if the operation
+    /// took effect and its answer arrived.
     Answer(Pointer),
     /// `{from}`: the beginning of the time span that is reconciled.
     From,
@@ -84,7 +84,7 @@ impl fmt::Display for Hole {
     }
 }
 
-/// What a template is for. It says which holes the template may have.
+/// What a template is for. The purpose decides which holes and methods the template may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A request that performs the operation.
@@ -100,7 +100,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// The holes that a template for this purpose may have, as they are written.
+    /// Returns the holes that a template for this purpose may have, as they are written.
     fn holes(self) -> &'static [&'static str] {
         match self {
             Purpose::Perform => &["key", "request:/ptr"],
@@ -118,7 +118,7 @@ impl Purpose {
         self.holes().iter().map(|hole| hole.split(':').next().unwrap_or(hole))
     }
 
-    /// Methods that a request for this purpose may have.
+    /// Returns the methods that a request for this purpose may have.
     pub(super) fn methods(self) -> &'static [&'static str] {
         match self {
             Purpose::Perform => &["POST", "PUT", "DELETE", "PATCH"],
@@ -128,7 +128,7 @@ impl Purpose {
         }
     }
 
-    /// The name of this purpose in messages.
+    /// Returns the name of this purpose in messages.
     pub(super) fn name(self) -> &'static str {
         match self {
             Purpose::Perform => "an operation",
@@ -148,13 +148,13 @@ impl Purpose {
     }
 }
 
-/// Headers that carry credentials. They are never stored, so nothing can be filled from them.
+/// Headers that carry credentials. They are never stored, so no hole can be filled from them.
 const NOT_STORED: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
 
 /// Reads the name of a header that is recorded with a request.
 ///
 /// # Errors
-/// `written` is not a valid header name, or the header carries credentials.
+/// If `written` is not a valid header name, or if the header carries credentials.
 pub(crate) fn stored_header(written: &str) -> Result<HeaderName, Wrong> {
     let name = header_name(written)?;
     if NOT_STORED.contains(&name.as_str()) {
@@ -164,7 +164,8 @@ pub(crate) fn stored_header(written: &str) -> Result<HeaderName, Wrong> {
     Ok(name)
 }
 
-/// Fields that belong to one connection or to the framing, or that Seawall sets itself.
+/// Headers that belong to one connection or to the framing of a message, or that Seawall sets itself. A declaration
+/// must not set them.
 const RESERVED: [&str; 11] = [
     "connection",
     "content-length",
@@ -182,7 +183,7 @@ const RESERVED: [&str; 11] = [
 /// Reads the name of a header that a declaration sets.
 ///
 /// # Errors
-/// `written` is not a valid header name, or the header is set by Seawall or belongs to the connection.
+/// If `written` is not a valid header name, or if the header is set by Seawall or belongs to the connection.
 pub fn header_name(written: &str) -> Result<HeaderName, Wrong> {
     let name: HeaderName = written.parse().map_err(|_| {
         Wrong::new("this is not a header name").help("letters, digits and -, as in `x-api-version`")
@@ -231,7 +232,7 @@ impl Hole {
     }
 }
 
-/// The error for a hole that does not exist.
+/// Returns the error for a hole that does not exist.
 fn unknown(written: &str, name: &str, purpose: Purpose) -> Wrong {
     let shown =
         if tellable(written, purpose.names()) { format!("`{{{written}}}`") } else { "this".to_owned() };

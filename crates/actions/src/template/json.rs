@@ -11,21 +11,22 @@ use super::text::{Fill, Template, Unfilled};
 /// A JSON body with holes in its strings.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JsonTemplate {
-    /// A string. If it is one hole and nothing else, the value keeps its type: a number stays a number.
+    /// A string. If the string is one hole and nothing else, the value that fills it keeps its type: a number stays a
+    /// number.
     Text(Template),
     /// `null`, a number, `true` or `false`.
     Plain(Value),
     /// A list.
     List(Vec<JsonTemplate>),
-    /// An object. Names have no holes.
+    /// An object. Its names have no holes.
     Object(Vec<(String, JsonTemplate)>),
 }
 
 impl JsonTemplate {
-    /// Reads a value's strings as templates.
+    /// Reads a JSON value whose strings may have holes.
     ///
     /// # Errors
-    /// A string is not a valid template for this purpose.
+    /// If a string is not a valid template for this purpose.
     pub fn parse(value: &Value, purpose: Purpose) -> Result<JsonTemplate, Wrong> {
         Ok(match value {
             Value::String(text) => JsonTemplate::Text(Template::parse(text, purpose)?),
@@ -56,7 +57,7 @@ impl JsonTemplate {
     /// Fills all holes and returns the body.
     ///
     /// # Errors
-    /// A hole has no value.
+    /// If a hole has no value.
     pub fn fill(&self, with: &dyn Fill) -> Result<String, Unfilled> {
         let mut filled = String::new();
         self.write(with, &mut filled)?;

@@ -1,8 +1,8 @@
-//! Requests with holes: `GET /v1/charges?key={key}`, and the JSON bodies beside them.
+//! Requests with holes: `GET /v1/charges?key={key}`, and the JSON bodies that belong to them.
 //!
-//! If a hole cannot be filled, the cancel is never sent, and this would be noticed only when it is needed. So every
-//! hole is checked when the template is read: what it takes, and where it may stand. A value that fills a hole is
-//! copied digit by digit, because a number that was converted to a float could become another id.
+//! Every hole is checked when its template is read: which value it takes, and where it may stand. Otherwise a hole that
+//! cannot be filled would be noticed only when a cancel is needed, and the cancel would never be sent. A value that
+//! fills a hole is copied digit by digit, because a number that was converted to a float could become another id.
 //!
 //! ```
 //! use seawall_actions::template::{Purpose, RequestTemplate};

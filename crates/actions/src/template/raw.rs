@@ -7,7 +7,7 @@ use seawall_ledger::reconcile;
 
 use super::Pointer;
 
-/// A JSON value with the characters in which it came.
+/// A JSON value with exactly the characters in which it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raw(String);
 
@@ -18,7 +18,8 @@ impl Raw {
         Raw(serde_json::Value::from(text).to_string())
     }
 
-    /// The value at a pointer of a JSON text; `None` if there is no value or it is `null`, or if the text is not JSON.
+    /// Returns the value at a pointer of a JSON text; `None` if there is no value or it is `null`, or if the text is
+    /// not JSON.
     #[must_use]
     pub fn at(json: &[u8], pointer: &Pointer) -> Option<Raw> {
         let here = reconcile::find(reconcile::whole(json)?, pointer.as_str())?;
@@ -31,7 +32,8 @@ impl Raw {
         &self.0
     }
 
-    /// The value as text: a string's content, a number's digits, `true` or `false`; `None` for a list or an object.
+    /// Returns the value as text: a string's content, a number's digits, `true` or `false`; `None` for a list or an
+    /// object.
     #[must_use]
     pub fn text(&self) -> Option<String> {
         serde_json::from_str(&self.0).ok().and_then(reconcile::text)

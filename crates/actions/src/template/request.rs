@@ -11,7 +11,7 @@ use super::text::{Fill, Template, Unfilled};
 use crate::nearest::advice;
 use crate::shown::quoted;
 
-/// A method and a target with holes, and perhaps a JSON body.
+/// A method and a target with holes, and optionally a JSON body with holes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestTemplate {
     method: Method,
@@ -19,7 +19,7 @@ pub struct RequestTemplate {
     body: Option<JsonTemplate>,
 }
 
-/// A request that was filled in.
+/// A request whose holes have been filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filled {
     /// The method.
@@ -31,10 +31,11 @@ pub struct Filled {
 }
 
 impl RequestTemplate {
-    /// Reads a text such as `"GET /v1/charges?key={key}"`. Values that fill its holes are percent-encoded.
+    /// Reads a method and a target from a text such as `"GET /v1/charges?key={key}"`. Values that fill the holes of the
+    /// target are percent-encoded.
     ///
     /// # Errors
-    /// `written` is not a method and a path, the method is not allowed for this purpose, or a hole is wrong.
+    /// If `written` is not a method and a path, if the method is not allowed for this purpose, or if a hole is wrong.
     pub fn parse(written: &str, purpose: Purpose) -> Result<RequestTemplate, Wrong> {
         let (name, target) = written.split_once(' ').ok_or_else(|| {
             Wrong::new("a request is a method and a path").help("as in \"GET /v1/charges?key={key}\"")
@@ -79,15 +80,15 @@ impl RequestTemplate {
         self.body.as_ref()
     }
 
-    /// All holes, those of the body last.
+    /// Returns all holes: first those of the target, and after them those of the body.
     pub fn holes(&self) -> impl Iterator<Item = &Hole> {
         self.target.holes().chain(self.body.iter().flat_map(JsonTemplate::holes))
     }
 
-    /// Fills all holes.
+    /// Fills all holes and returns the request.
     ///
     /// # Errors
-    /// A hole has no value.
+    /// If a hole has no value.
     pub fn fill(&self, with: &dyn Fill) -> Result<Filled, Unfilled> {
         let target = self.target.fill(with, seawall_client::percent_encode)?;
         let body = self.body.as_ref().map(|body| body.fill(with)).transpose()?;

@@ -7,9 +7,9 @@ use seawall_policy::Wrong;
 use super::hole::{Hole, Purpose};
 use super::raw::Raw;
 
-/// Gives the values that fill holes.
+/// A source of the values that fill holes.
 pub trait Fill {
-    /// The value for a hole; `None` if there is none.
+    /// Returns the value for a hole; `None` if there is none.
     fn fill(&self, hole: &Hole) -> Option<Raw>;
 }
 
@@ -38,10 +38,10 @@ enum Part {
 }
 
 impl Template {
-    /// Reads a text. `{{` and `}}` stand for the braces themselves.
+    /// Reads a text with holes. `{{` and `}}` stand for the braces themselves.
     ///
     /// # Errors
-    /// A brace stands alone, a hole does not exist, or a hole is not allowed for this purpose.
+    /// If a brace stands alone, if a hole does not exist, or if a hole is not allowed for this purpose.
     pub fn parse(written: &str, purpose: Purpose) -> Result<Template, Wrong> {
         let mut parts = Vec::new();
         let mut literal = String::new();
@@ -81,7 +81,7 @@ impl Template {
         })
     }
 
-    /// The parts of the text that are not holes.
+    /// Returns the parts of the text that are not holes.
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Text(text) => Some(text.as_str()),
@@ -89,7 +89,7 @@ impl Template {
         })
     }
 
-    /// The hole, if the text is one hole and nothing else.
+    /// Returns the hole if the text is one hole and nothing else; otherwise `None`.
     pub(super) fn sole_hole(&self) -> Option<&Hole> {
         match self.parts.as_slice() {
             [Part::Hole(hole)] => Some(hole),
@@ -97,7 +97,7 @@ impl Template {
         }
     }
 
-    /// Fills all holes. `encode` writes the text of each value.
+    /// Fills all holes and returns the text. `encode` converts the text of each value before it is inserted.
     pub(super) fn fill(
         &self,
         with: &dyn Fill,

@@ -1,4 +1,5 @@
-//! An operator opens or closes a breaker by hand, or lets the results of calls decide again.
+//! Handles the requests with which an operator opens or closes a breaker by hand, or lets the results of calls decide
+//! again.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,19 +17,19 @@ use super::door::Who;
 use super::problem::AdminProblem;
 use super::view::DependencyView;
 
-/// The most bytes that a request's body may have.
+/// The maximum length of a request's body, in bytes.
 const MOST_BODY: usize = 16 << 10;
-/// How long a request's body may take to arrive.
+/// The maximum time that a request's body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
-/// The most characters that a reason may have.
+/// The maximum number of characters of a reason.
 const MOST_REASON: usize = 500;
 
-/// What an operator asks for.
+/// The change that an operator asks for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Order {
     state: Word,
-    /// The endpoint's number. If it is absent, all endpoints are changed.
+    /// The endpoint's number, from 0. If it is absent, the breakers of all endpoints are changed.
     #[serde(default)]
     endpoint: Option<usize>,
     reason: String,
@@ -60,7 +61,7 @@ impl Word {
     }
 }
 
-/// What was changed, and the state of the dependency after it.
+/// The answer to an operator's change: what was changed, and the state of the dependency after the change.
 #[derive(Debug, Serialize)]
 pub(super) struct BreakerAnswer {
     change: Change,
@@ -113,7 +114,7 @@ pub(super) async fn force(
     Ok(Json(BreakerAnswer { change, results, dependency }))
 }
 
-/// What a state means for calls. This text is shown to the operator who has just set the state.
+/// Returns what a state means for calls, in words. This text is shown to the operator who has just set the state.
 fn result(endpoint: usize, state: &str, enabled: bool) -> String {
     let means = match state {
         "forced-open" => "every call is refused, until it is set to auto or closed",

@@ -1,4 +1,5 @@
-//! What operators changed: who, when, what and why. Only the last changes are kept here; older ones are in the log.
+//! Keeps what operators changed: who, when, what and why. Only the last changes are kept here; older ones are in the
+//! log.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
@@ -6,15 +7,15 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-/// The number of changes that are kept.
+/// The maximum number of changes that are kept.
 pub const MOST_CHANGES: usize = 256;
 
 /// One change by an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// When it was made, in the form of RFC 3339.
+    /// When the change was made, in the form of RFC 3339.
     pub at: String,
-    /// The name of the token that the operator showed.
+    /// The name of the token that the operator's request carried.
     pub who: String,
     /// The address and port that the request came from.
     pub peer: String,
@@ -23,9 +24,9 @@ pub struct Change {
     /// The number of the endpoint whose breaker was changed. If it is absent, the breakers of all endpoints were changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<usize>,
-    /// What it was set to: `open`, `closed` or `auto`.
+    /// The state to which the breaker was set: `open`, `closed` or `auto`.
     pub state: String,
-    /// The reason, in the operator's words.
+    /// The reason for the change, in the operator's words.
     pub reason: String,
 }
 
@@ -48,7 +49,7 @@ impl OperatorChanges {
         self.list.lock().iter().rev().cloned().collect()
     }
 
-    /// The last change that concerns this endpoint's breaker.
+    /// Returns the last change that concerns this endpoint's breaker; `None` if no such change is kept.
     pub(super) fn last_word(&self, dependency: &str, endpoint: usize) -> Option<Change> {
         let list = self.list.lock();
         let about = |change: &&Change| {
@@ -58,7 +59,7 @@ impl OperatorChanges {
     }
 }
 
-/// A moment as RFC 3339, to the millisecond.
+/// Returns a moment in the form of RFC 3339, to the millisecond.
 pub(super) fn stamp(at: SystemTime) -> String {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);

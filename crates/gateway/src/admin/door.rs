@@ -12,11 +12,12 @@ use super::desk::{Desk, Ends};
 use super::problem::AdminProblem;
 use crate::callers::gate::{Gate, Kept};
 
-/// The name of the token that a request carried. The check attaches it to every request with a valid token.
+/// The name of the token that a request carried. The function `pass` attaches it to every request with a valid token.
 #[derive(Clone, Debug)]
 pub(super) struct Who(pub(super) String);
 
-/// Lets a request in, or answers why it is refused. No handler behind this check needs to check the request again.
+/// Passes a request on to its handler if the request is allowed; otherwise answers why it is refused. No handler needs
+/// to check the request again.
 pub(super) async fn pass(
     State(desk): State<Arc<Desk>>,
     Extension(ends): Extension<Ends>,
@@ -35,12 +36,14 @@ pub(super) async fn pass(
 }
 
 impl Desk {
-    /// The order of the checks matters: a web page is refused before its token is looked at.
+    /// Returns the name of the request's token, `None` if the request has no valid token and needs none, or the reason
+    /// for a refusal. The order of the checks matters: a web page is refused before its token is looked at.
     fn judge(&self, ends: Ends, request: &Request) -> Result<Option<Who>, AdminProblem> {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let compiled = self.running.compiled.load();
         let gate = Gate::new(ends.local, &compiled.settings.gateway.hosts, None);
-        // For a read, only the Host is checked: a link on another site may lead here, since that site cannot read the answer.
+        // For a read, only the Host is checked. A link on another site may lead here, because that site cannot read the
+        // answer.
         let only_host = reads.then(|| hosts_of(request.headers()));
         let headers = only_host.as_ref().unwrap_or(request.headers());
         gate.admit(request.version(), request.uri(), headers).map_err(|kept| match kept {

@@ -1,9 +1,9 @@
 //! The admin side: where people and monitoring look, and where an operator changes something.
 //!
-//! Reading needs no token on loopback. A request that changes something needs one, wherever it comes from. The obvious
-//! admin port trusts its network and checks nothing else. Then a web page that an operator has open can reach it
-//! through that operator's browser. So the Host is checked on every request, because the page's own name may be made to
-//! point here. And a page of another origin may change nothing, even with a token.
+//! Reading needs no token on loopback. A request that changes something needs a token, wherever it comes from. The Host
+//! is checked on every request. A web page of another origin may change nothing, even with a token. The obvious admin
+//! port would trust its network and check nothing else. Any web page that an operator has open could then reach the
+//! port through that operator's browser, because the name of the page's site can be made to point here.
 //!
 //! Who changed what, when and why is kept ([`changes`]) and logged.
 
@@ -48,13 +48,13 @@ use desk::{Desk, Ends};
 use problem::AdminProblem;
 use seats::{Asked, Seats};
 
-/// The most connections at the same time. This is enough for people and a few scrapers. If one more comes, the connection that
-/// has sent no request for the longest time is closed.
+/// The maximum number of connections at the same time. This is enough for people and a few scrapers. If one more
+/// connection comes, the connection that has sent no request for the longest time is closed.
 const MOST_CONNECTIONS: usize = 256;
-/// How long a head may take to arrive, and how long an idle connection is kept.
+/// The maximum time that a request's head may take to arrive. An idle connection is kept for this time too.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 
-/// Serves until this future is dropped. Then every connection is closed.
+/// Serves the admin side until this future is dropped. Then every connection is closed.
 ///
 /// # Errors
 /// There are none at present: failed accepts are logged and tried again.
@@ -129,8 +129,8 @@ async fn listing() -> String {
     format!("Seawall {}, the admin side\n\n{PATHS}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Whether the gateway itself is ready. An open breaker says something about a dependency, and never makes the gateway
-/// unready.
+/// Answers whether the gateway itself is ready: 200 if it takes calls, 503 while it drains. An open breaker says
+/// something about a dependency, and never makes the gateway unready.
 async fn ready(State(desk): State<Arc<Desk>>) -> (StatusCode, &'static str) {
     if desk.running.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
@@ -168,7 +168,8 @@ async fn wrong_method(method: Method, uri: Uri) -> AdminProblem {
     AdminProblem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
-/// Tells browsers and proxies not to store an answer, since it is true only at this moment, and not to take it for a web page.
+/// Adds headers to every answer that tell browsers and proxies not to store it, since it is true only at this moment,
+/// and not to take it for a web page.
 async fn never_stored(response: Response) -> impl IntoResponse {
     let headers = [
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// Why a request was not carried out, in words for the person who sent it.
+/// Why a request was not carried out, in words for the person who sent the request.
 #[derive(Debug)]
 pub(super) struct AdminProblem {
     status: StatusCode,

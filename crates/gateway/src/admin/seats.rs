@@ -1,9 +1,9 @@
-//! The admin side's connections: their number is bounded, and monitoring never waits for one of them to end.
+//! Bounds the number of the admin side's connections in such a way that monitoring never waits for one of them to end.
+//! When all seats are taken, the connection that has sent no request for the longest time is closed.
 //!
-//! A bound alone is not enough. If a caller opens all the connections and sends no request, everybody else waits in the
-//! backlog. With 300 idle connections, `/livez` took thirty seconds, which is how long an idle connection is kept. An
-//! orchestrator restarts a program that takes so long. So when all seats are taken, the connection that has sent no request
-//! for the longest time is closed.
+//! A bound alone would not be enough. If one caller opened all the connections and sent no request, everybody else
+//! would wait in the backlog. With 300 idle connections, `/livez` took thirty seconds, which is how long an idle
+//! connection is kept. An orchestrator restarts a program that takes thirty seconds to answer.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 pub(super) struct Asked(Arc<Mutex<Instant>>);
 
 impl Asked {
-    /// Notes that the connection sends a request now.
+    /// Records that the connection sends a request now.
     pub(super) fn now(&self) {
         *self.0.lock() = Instant::now();
     }
@@ -35,7 +35,8 @@ impl Seats {
         Seats { most, tasks: JoinSet::new(), taken: Vec::new() }
     }
 
-    /// Gives a connection a seat. If no seat is free, the connection that has sent no request for the longest time is closed.
+    /// Gives a new connection a seat and begins to serve it. If no seat is free, the connection that has sent no
+    /// request for the longest time is closed.
     pub(super) async fn seat<F>(&mut self, attend: impl FnOnce(Asked) -> F)
     where
         F: Future<Output = ()> + Send + 'static,

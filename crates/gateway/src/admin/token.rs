@@ -1,8 +1,8 @@
 //! The token that a request needs to change something.
 //!
-//! The obvious default, no token on loopback, lets every process and every web page on the machine open a breaker. So
-//! there always is a token. It comes from `gateway.admin_token_file`, or it is made at start and written to a file that
-//! only the owner of the process can read. `seawall breaker` finds it there.
+//! There always is a token. It comes from `gateway.admin_token_file`, or it is made at start and written to a file that
+//! only the owner of the process can read. `seawall breaker` finds the token there. The obvious default, no token on
+//! loopback, would let every process and every web page on the machine open a breaker.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -18,9 +18,9 @@ use crate::files::read_made;
 use crate::running::process::Running;
 use crate::running::tokens::TokenFile;
 
-/// The number of random bytes in a token that is made here.
+/// The number of random bytes in a token that the gateway makes.
 const RANDOM_BYTES: usize = 32;
-/// The name of an operator whose token has no name of its own.
+/// The name that is shown for an operator whose token has no name of its own.
 const NAMELESS: &str = "admin";
 
 /// The tokens whose owners may change something, each with a name.
@@ -31,9 +31,9 @@ pub struct AdminToken {
 
 /// Where the tokens come from.
 enum Source {
-    /// The tokens of `gateway.admin_token_file`, as it was read last.
+    /// The tokens of `gateway.admin_token_file`, as the file was read last.
     Named(TokenFile),
-    /// One token that was made here.
+    /// One token that the gateway made, and the path of its file.
     Made { path: PathBuf, secret: String },
 }
 
@@ -47,7 +47,7 @@ impl fmt::Debug for Source {
     }
 }
 
-/// The file of a token that was made here. Dropping this value removes the file.
+/// The file of a token that the gateway made. Dropping this value removes the file if it still holds this token.
 #[must_use = "the file is removed when this value is dropped"]
 pub struct MadeFile {
     path: PathBuf,
@@ -70,16 +70,16 @@ impl Drop for MadeFile {
 }
 
 impl AdminToken {
-    /// Returns the tokens of `gateway.admin_token_file`. If none is configured, makes a token and writes it to
-    /// [`default_token_path`], and returns that file too; it is removed when the gateway ends. `admin` is the address that the
-    /// admin side listens on.
+    /// Returns the tokens of `gateway.admin_token_file`. If no such file is configured, makes a token, writes it to
+    /// [`default_token_path`], and also returns a [`MadeFile`], which removes that file when it is dropped. `admin` is
+    /// the address that the admin side listens on.
     ///
-    /// Each line of the file holds `TOKEN` or `NAME TOKEN`. The name is shown beside what its owner changed. Empty lines and
-    /// lines that begin with `#` are skipped.
+    /// Each line of the configured file holds `TOKEN` or `NAME TOKEN`. The name is shown beside what its owner changed.
+    /// Empty lines and lines that begin with `#` are skipped.
     ///
     /// # Errors
-    /// If the token that was made cannot be written, or if `admin` is not a loopback address and no file is configured. The
-    /// error says so in words.
+    /// If the token that was made cannot be written, or if `admin` is not a loopback address and no file is configured.
+    /// The error says so in words.
     pub fn prepare(running: &Running, admin: SocketAddr) -> Result<(AdminToken, Option<MadeFile>), String> {
         match running.admin_tokens() {
             Some(file) => Ok((AdminToken { source: Source::Named(file) }, None)),
@@ -106,8 +106,8 @@ impl AdminToken {
         Ok((AdminToken { source: Source::Made { path, secret } }, file))
     }
 
-    /// The name of the token in this `Authorization` value, if the token is known. Every known token is compared to its last
-    /// byte, so that the time that this takes reveals nothing about the tokens.
+    /// Returns the name of the token in this `Authorization` value; `None` if the token is not known. Every known token
+    /// is compared to its last byte, so that the time of the comparison reveals nothing about the tokens.
     pub(super) fn name_of(&self, authorization: &HeaderValue) -> Option<String> {
         let (scheme, shown) = authorization.to_str().ok()?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -135,7 +135,8 @@ impl AdminToken {
         found
     }
 
-    /// Where to find the token, in words. The path of a configured file is not part of it, since any caller may read this.
+    /// Returns where an operator finds the token, in words. The path of a configured file is not part of the text,
+    /// since any caller may read the text.
     pub(super) fn source(&self) -> String {
         match &self.source {
             Source::Made { path, .. } => path.display().to_string(),
@@ -144,8 +145,9 @@ impl AdminToken {
     }
 }
 
-/// The file for the token of a gateway without a configured token file, whose admin side listens on this port. It is
-/// `$XDG_RUNTIME_DIR/seawall-PORT.token`, or lies in the folder for temporary files.
+/// Returns the path of the token file of a gateway that has no `admin_token_file` and whose admin side listens on this
+/// port. The path is `$XDG_RUNTIME_DIR/seawall-PORT.token`; without a usable `XDG_RUNTIME_DIR`, the file lies in the
+/// folder for temporary files.
 #[must_use]
 pub fn default_token_path(port: u16) -> PathBuf {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -154,8 +156,9 @@ pub fn default_token_path(port: u16) -> PathBuf {
     folder.join(format!("seawall-{port}.token"))
 }
 
-/// Writes a file that only its owner can read. If a file is there already, it comes from a gateway that has ended, since this
-/// gateway has the port now. The old file is removed and not overwritten, because it may be a link, or readable for others.
+/// Writes a file that only its owner can read. If a file with this path exists already, it comes from a gateway that
+/// has ended, since this gateway has the port now. The old file is removed and not overwritten, because it may be a
+/// link, or readable for others.
 fn write_private(path: &Path, secret: &str) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

@@ -1,6 +1,6 @@
-//! What the gateway sees, in the form in which its API shows it. `seawall status` reads the same structures.
+//! The gateway's state, in the form in which its API shows it. `seawall status` reads the same structures.
 //!
-//! Figures are for programs. What a person wants to know ("why?", "what next?") is given in words as well.
+//! Figures are for programs. The answers to a person's questions ("why?", "what next?") are given in words as well.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,11 +25,11 @@ use crate::running::process::Reload;
 pub struct Overview {
     /// Whether the gateway is shutting down.
     pub draining: bool,
-    /// The number of configurations that have been taken since the start, the first one included.
+    /// The number of configurations that have come into force since the start, the first one included.
     pub generation: u64,
     /// The number of callers' connections.
     pub connections: u64,
-    /// The number of faults of Seawall's own (panics) since the start. Each of them ended one connection or task.
+    /// The number of panics in Seawall's own code since the start. Each of them ended one connection or task.
     #[serde(default)]
     pub panics: u64,
     /// The result of the last reload. Absent before the first reload.
@@ -42,9 +42,9 @@ pub struct Overview {
 /// What became of a reload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReloadView {
-    /// When it happened, in the form of RFC 3339.
+    /// When the reload happened, in the form of RFC 3339.
     pub at: String,
-    /// Why the new configuration was refused, so that the old one is still in force. `null` if the new one was taken.
+    /// Why the new configuration was refused; the old one is then still in force. `null` if the new one was taken.
     #[serde(default)]
     pub refused: Option<String>,
     /// The settings that the reload changed, one line for each, without their values.
@@ -57,24 +57,26 @@ pub struct ReloadView {
 pub struct DependencyView {
     /// The dependency's name.
     pub name: String,
-    /// The worst breaker state among its endpoints.
+    /// The worst state among the breakers of the dependency's endpoints and keys.
     pub state: String,
     /// The endpoints, in order of preference.
     pub endpoints: Vec<EndpointView>,
-    /// The tokens in the budget for repeats. A repeat costs one.
+    /// The number of tokens in the budget for repeats. A repeat costs one token.
     pub retry_tokens: f64,
     /// The number of calls, by what is known of their effect.
     pub calls: CallsView,
     /// The number of calls that ended without an answer of the dependency, by reason. A reason that never occurred is absent.
     pub reasons: BTreeMap<String, u64>,
-    /// The last refusals, the newest first: what callers were sent instead of an answer of the dependency.
+    /// The refusals that callers got, one entry for each reason, the newest first.
     #[serde(default)]
     pub last_refusals: Vec<RefusalView>,
-    /// The number of attempts that were made.
+    /// The number of attempts since the start, or since the dependency's settings changed.
     pub attempts: u64,
-    /// The number of answers whose body broke after the head had been sent to the caller.
+    /// The number of answers whose body broke after the head had been sent to the caller, since the start or since the
+    /// dependency's settings changed.
     pub truncated: u64,
-    /// The operations, in the order of the file. The last one, `other`, is for requests that match none of them.
+    /// The operations, in the order of the file. The last one, `other`, is for requests that match none of the file's
+    /// operations.
     pub operations: Vec<OperationView>,
 }
 
@@ -99,19 +101,20 @@ pub struct EndpointView {
     pub endpoint: usize,
     /// The endpoint's URL.
     pub url: String,
-    /// Its breaker: whether it may be called.
+    /// The endpoint's breaker, which decides whether the endpoint may be called.
     pub breaker: BreakerView,
-    /// The calls that its breaker looks back on.
+    /// The calls in the window of the endpoint's breaker.
     pub window: WindowView,
-    /// Seconds until the endpoint is called again, if the provider asked for time. Absent if it did not.
+    /// The number of seconds until the endpoint is called again, if the provider asked for time. Absent if it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooling_seconds: Option<f64>,
-    /// Its limit: how many attempts it may have in flight.
+    /// The endpoint's limit on the attempts in flight.
     pub limit: LimitView,
-    /// The breakers of keys. Those that hold calls back come first, then those that were used last. Absent if there are none.
+    /// The breakers of single keys. Those that hold calls back come first, and after them those that were used last.
+    /// Absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breaker_keys: Vec<BreakerKeyView>,
-    /// The limits of keys, those that were used last first. Absent if there are none.
+    /// The limits of single keys. The one that was used last comes first. Absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limit_keys: Vec<LimitKeyView>,
     /// The number of keys that have a breaker or a limit of their own. It may be larger than the number of keys that are
@@ -123,13 +126,14 @@ pub struct EndpointView {
 /// The breaker of one key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakerKeyView {
-    /// The key. `null` stands for the guard that all keys beyond `max_keys` share.
+    /// The key. `null` means that all keys beyond `max_keys` share this breaker.
     pub key: Option<String>,
-    /// The breaker: whether calls with this key may be made.
+    /// The breaker, which decides whether calls with this key may be made.
     pub breaker: BreakerView,
-    /// The calls that this breaker looks back on.
+    /// The calls in the window of this breaker.
     pub window: WindowView,
-    /// As [`EndpointView::cooling_seconds`].
+    /// The number of seconds until calls with this key are made again, if the provider asked for time. Absent if it did
+    /// not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooling_seconds: Option<f64>,
 }
@@ -137,48 +141,50 @@ pub struct BreakerKeyView {
 /// The limit of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitKeyView {
-    /// The key. `null` stands for the guard that all keys beyond `max_keys` share.
+    /// The key. `null` means that all keys beyond `max_keys` share this limit.
     pub key: Option<String>,
-    /// The limit: how many attempts with this key may be in flight.
+    /// The limit on the attempts with this key that are in flight.
     pub limit: LimitView,
 }
 
 /// A breaker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakerView {
-    /// Its state: `closed` (flowing), `open` (refusing), `half-open` (probing), `forced-open` or `forced-closed`.
+    /// The breaker's state: `closed` (flowing), `open` (refusing), `half-open` (probing), `forced-open` or
+    /// `forced-closed`.
     pub state: String,
-    /// Whether it may open by itself.
+    /// Whether the results of calls may open the breaker.
     pub enabled: bool,
     /// When the state began, in the form of RFC 3339.
     pub since: String,
-    /// How many seconds ago the state began.
+    /// The number of seconds since the state began.
     pub for_seconds: f64,
-    /// When it left the state `closed`, in the form of RFC 3339. Absent while it is closed or forced.
+    /// When the breaker left the state `closed`, in the form of RFC 3339. Absent while it is closed or forced.
     #[serde(default)]
     pub opened_at: Option<String>,
-    /// How many seconds ago it left the state `closed`. If probes have failed since then, this is longer than `for_seconds`.
+    /// How many seconds ago the breaker left the state `closed`. If probes have failed since then, this is longer than
+    /// `for_seconds`. Absent while the breaker is closed or forced.
     #[serde(default)]
     pub opened_seconds: Option<f64>,
     /// Why the breaker is not closed. Absent while it is closed.
     #[serde(default)]
     pub why: Option<String>,
-    /// When the next probe may be sent, in the form of RFC 3339. While the breaker is half-open, this is the time at which the
-    /// next probe may be sent if the present one never ends.
+    /// When the next probe may be sent, in the form of RFC 3339. If a probe is under way, this is the time at which the
+    /// next one may be sent although the present one has not ended.
     #[serde(default)]
     pub until: Option<String>,
-    /// Seconds until the next probe may be sent.
+    /// The number of seconds until the next probe may be sent. Absent if `until` is absent.
     #[serde(default)]
     pub until_seconds: Option<f64>,
-    /// What happens next, in words.
+    /// What happens next, in words. Absent while the breaker is closed.
     #[serde(default)]
     pub next: Option<String>,
-    /// The operator's change that forced it. Absent if it is not forced.
+    /// The operator's change that forced the breaker into its state. Absent if the breaker is not forced.
     #[serde(default)]
     pub forced: Option<Change>,
 }
 
-/// The calls that a breaker looks back on.
+/// The calls in a breaker's window, by result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowView {
     /// The number of good calls.
@@ -193,32 +199,33 @@ pub struct WindowView {
 /// A concurrency limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitView {
-    /// Whether a full limit refuses calls.
+    /// Whether calls are refused or have to wait while the limit is reached.
     pub enabled: bool,
     /// The limit now.
     pub limit: u32,
-    /// The most that the limit can be.
+    /// The maximum value of the limit.
     pub max: u32,
     /// The number of attempts in flight.
     pub in_flight: u32,
     /// The number of calls that wait for a slot.
     #[serde(default)]
     pub waiting: u32,
-    /// The most calls that may wait.
+    /// The maximum number of calls that may wait.
     #[serde(default)]
     pub queue: u32,
 }
 
-/// The refusals for one reason: what callers were last sent instead of an answer of the dependency.
+/// The refusals that callers got for one reason, instead of an answer of the dependency: how many, and when and why the
+/// last one was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalView {
     /// The reason, as in the header `seawall-reason`.
     pub reason: String,
     /// When a caller last got this refusal, in the form of RFC 3339.
     pub at: String,
-    /// The explanation that this caller got.
+    /// The explanation in the last of these refusals.
     pub why: String,
-    /// How many callers got this refusal since the start.
+    /// The number of times that callers got this refusal since the start.
     pub times: u64,
 }
 
@@ -227,19 +234,20 @@ pub struct RefusalView {
 pub struct OperationView {
     /// The operation's name.
     pub name: String,
-    /// The method and the path that it matches; absent for `other`.
+    /// The method and the path of the requests that belong to the operation; absent for `other`.
     #[serde(default, rename = "match")]
     pub pattern: Option<String>,
-    /// `safe`, `idempotent`, `keyed` or `none`. Absent for `other`, since its calls take the idempotency of their method.
+    /// The idempotency: `safe`, `idempotent`, `keyed` or `none`. Absent for `other`, since its calls take the
+    /// idempotency of their method.
     #[serde(default)]
     pub idempotency: Option<String>,
-    /// The most attempts that a call may make.
+    /// The maximum number of attempts of a call.
     pub attempts: u32,
-    /// How long a connection may take to be made.
+    /// The maximum time to make a connection, in milliseconds.
     pub connect_ms: u64,
-    /// The longest time without progress.
+    /// The maximum time without progress, in milliseconds.
     pub read_ms: u64,
-    /// How long the whole call may take. `null` means that there is no bound.
+    /// The maximum time of the whole call, in milliseconds. `null` means that there is no bound.
     #[serde(default)]
     pub total_ms: Option<u64>,
 }
@@ -342,7 +350,8 @@ fn operations(settings: &config::Dependency) -> Vec<OperationView> {
     named.chain([other]).collect()
 }
 
-/// The view of an operation with these settings and without a pattern, as for `other`.
+/// Returns the view of the operation `other` with these settings. For a named operation, the caller replaces the name,
+/// the pattern and the idempotency.
 fn brief(timeout: &Timeouts, retry: &config::Retry) -> OperationView {
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     OperationView {
@@ -356,7 +365,7 @@ fn brief(timeout: &Timeouts, retry: &config::Retry) -> OperationView {
     }
 }
 
-/// The most keys that are listed for each endpoint.
+/// The maximum number of keys that are listed for each endpoint.
 const MOST_KEYS: usize = 100;
 
 /// What was read of one endpoint's guards under their lock. The texts are made after the lock is released.
@@ -371,8 +380,8 @@ struct SeenEndpoint {
 
 impl SeenEndpoint {
     fn of(guards: &mut EndpointGuards, now: Time) -> SeenEndpoint {
-        // Every call waits while this lock is held. So only as many keys are read as are listed, the most important ones
-        // first.
+        // Every call waits while this lock is held. So the number of keys that are read is not larger than the number
+        // of keys that are listed. The most important keys are read first.
         let (mut breakers, mut flowing) = (Vec::new(), Vec::new());
         guards.each_breaker(now, |key, breaker, cooling| {
             let flows = breaker.is_closed() && cooling.is_none();
@@ -497,8 +506,8 @@ impl SeenBreaker {
     }
 }
 
-/// How bad a state is for the callers. A higher number is worse. A breaker that was forced open counts as less bad than one
-/// that opened by itself, since an operator knows about it.
+/// Returns how bad a state is for the callers. A higher number is worse. A breaker that was forced open counts as less
+/// bad than one that opened by itself, since an operator knows about it.
 fn badness(state: BreakerState) -> u8 {
     match state {
         BreakerState::Open => 4,
@@ -509,7 +518,7 @@ fn badness(state: BreakerState) -> u8 {
     }
 }
 
-/// Why a breaker left the state `closed`, in words.
+/// Returns why a breaker left the state `closed`, in words.
 fn why(opening: &Opening) -> String {
     let failures = &opening.failures;
     let mut words = match opening.by {
@@ -526,7 +535,7 @@ fn why(opening: &Opening) -> String {
     words
 }
 
-/// What a breaker does next, in words.
+/// Returns what a breaker does next, in words; `None` if it is closed.
 fn next(state: BreakerState, left: Option<Duration>, probes: u32) -> Option<String> {
     let good = if probes == 1 {
         "1 good answer closes it".to_owned()

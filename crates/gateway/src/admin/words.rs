@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A duration in words, for example `400 ms`, `12 s`, `5 min`, `3 h` or `2 days`. It is rounded up to one figure, so that no
-/// time is promised that is too short.
+/// Returns a duration in words, for example `400 ms`, `12 s`, `5 min`, `3 h` or `2 days`. The number is rounded up to a
+/// whole number, so that no time is promised that is too short.
 #[must_use]
 pub fn in_words(span: Duration) -> String {
     const MINUTE: u128 = 60_000;

@@ -21,10 +21,10 @@ pub(super) enum Setting {
     Auto,
 }
 
-/// The part of the admin side's answer that is shown.
+/// The part of the admin side's answer that this command shows.
 #[derive(Deserialize)]
 struct ShownAnswer {
-    /// Absent in the answer of an older gateway.
+    /// What each changed breaker means for calls. Absent in the answer of an older gateway.
     #[serde(default)]
     results: Vec<String>,
     dependency: DependencyView,

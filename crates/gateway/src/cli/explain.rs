@@ -83,7 +83,7 @@ pub(super) fn run(words: &[String]) -> Result<(), Failure> {
     }
 }
 
-/// The reasons for which an answer of Seawall's own has this status.
+/// Returns the reasons for which an answer of Seawall's own has this status.
 fn of_status(status: StatusCode) -> String {
     let reasons = Reason::ALL.iter().filter(|reason| reasons::status(**reason) == status);
     let lines: Vec<String> = reasons
@@ -104,7 +104,7 @@ fn of_status(status: StatusCode) -> String {
     )
 }
 
-/// All words, each with the first paragraph of its page.
+/// Returns all words, each with the first paragraph of its page.
 fn list() -> String {
     pages().fold(String::new(), |mut out, (word, page)| {
         let _ = writeln!(out, "{word:<20} {}", gist(page));
@@ -112,7 +112,7 @@ fn list() -> String {
     })
 }
 
-/// The first paragraph after the title, as one line.
+/// Returns the first paragraph after the title, as one line.
 fn gist(page: &str) -> String {
     let paragraph = page.split("\n\n").nth(1).unwrap_or_default();
     paragraph.lines().collect::<Vec<_>>().join(" ")

@@ -1,6 +1,6 @@
-//! How a command ends that did not do what was asked.
+//! The failure of a command that did not do what was asked.
 
-/// Why a command did not do what was asked.
+/// Why a command did not do what was asked, and the exit code for it.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) code: u8,
@@ -8,12 +8,12 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// The command was right, and it failed.
+    /// Returns the failure of a command that was used correctly. Its exit code is 1.
     pub(super) fn failed(message: impl Into<String>) -> Failure {
         Failure { code: 1, message: message.into() }
     }
 
-    /// The command or the configuration is wrong.
+    /// Returns the failure of a command whose usage or configuration is wrong. Its exit code is 2.
     pub(super) fn misuse(message: impl Into<String>) -> Failure {
         Failure { code: 2, message: message.into() }
     }

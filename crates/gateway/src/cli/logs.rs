@@ -6,7 +6,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::terminal;
 
-/// Begins to log. It may be called once in a process.
+/// Begins to log. This function may be called only once in a process.
 pub(super) fn begin() {
     let logs = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)

@@ -4,15 +4,16 @@ use clap::{Arg, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-/// The completion script for a shell.
+/// Returns the completion script for a shell.
 pub(super) fn completions(mut command: Command, shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "seawall", &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// The manual page of the whole program. The generator makes one page for each command, which mentions the others. But a
-/// person who types `man seawall` wants to see all commands. So each command becomes a part of the section COMMANDS.
+/// Returns the manual page of the whole program. The generator makes one page for each command, which mentions the
+/// others. But a person who types `man seawall` wants to see all commands. So each command becomes a part of the
+/// section COMMANDS.
 pub(super) fn page(mut command: Command) -> String {
     command.build();
     let man = Man::new(command.clone());
@@ -66,13 +67,13 @@ fn add_commands(page: &mut String, command: &Command, path: &str) {
     }
 }
 
-/// An argument in the form in which it is typed: `-c, --config <FILE>`.
+/// Returns an argument in the form in which it is typed: `-c, --config <FILE>`.
 fn named(argument: &Arg) -> String {
     let short = argument.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
     format!("{short}{argument}")
 }
 
-/// Text that roff prints unchanged.
+/// Returns the text with escapes, so that roff prints it unchanged.
 fn plain(text: &str) -> String {
     let escaped = text.replace('\\', "\\e").replace('-', "\\-");
     let lines = escaped.lines().filter(|line| !line.trim().is_empty()).map(|line| {

@@ -1,7 +1,7 @@
 //! The command line. Each command has a file of its own; their names and exit codes are defined here.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. If the reader of the output goes away (`| head`), that is no
-//! error. Colour is for terminals only.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. If the reader of the output closes it early (`|
+//! head`), that is no error. Colour is used only on terminals.
 
 mod breaker;
 mod check;

@@ -20,7 +20,7 @@ use crate::running::tokens::check_length;
 
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(15);
-/// The most bytes that an answer may have (64 MiB). The answer for a thousand dependencies is many times smaller.
+/// The maximum length of an answer, in bytes (64 MiB). The answer for a thousand dependencies is many times smaller.
 const MOST_ANSWER: u64 = 64 << 20;
 const DEFAULT_PORT: u16 = 80;
 
@@ -85,7 +85,7 @@ impl Remote {
             || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
-    /// Fails if there is no token. It is called before anything is sent.
+    /// Fails if there is no token. This function is called before anything is sent.
     pub(super) fn need_token(&self) -> Result<(), Failure> {
         if self.token.is_some() {
             return Ok(());
@@ -166,7 +166,7 @@ impl Remote {
     }
 }
 
-/// The status and the body of a complete answer.
+/// Returns the status and the body of a complete answer; `None` if the answer is not complete.
 fn split(answer: &[u8]) -> Option<(u16, String)> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
@@ -190,7 +190,7 @@ fn judge(status: u16, body: String, shown: &str) -> Result<String, Failure> {
     }
 }
 
-/// This text as a segment of a path, percent-encoded where needed.
+/// Returns this text as a segment of a path, percent-encoded where needed.
 pub(super) fn segment(text: &str) -> String {
     const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     utf8_percent_encode(text, RESERVED).to_string()
@@ -201,7 +201,7 @@ fn made_token(path: &Path) -> Result<String, String> {
     read_made(path).and_then(|text| token_in(&text))
 }
 
-/// The first token of a file, whose lines are `TOKEN` or `NAME TOKEN`.
+/// Returns the first token of a file, whose lines are `TOKEN` or `NAME TOKEN`.
 fn token_in(text: &str) -> Result<String, String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     let line = line.ok_or("it holds no token")?;

@@ -160,7 +160,7 @@ fn ask(arguments: &SimulateArguments) -> Result<Ask, Failure> {
     })
 }
 
-/// Shows the progress of the simulation, on a terminal only.
+/// Returns a function that shows the progress of the simulation, on a terminal only.
 fn progress(name: &'static str) -> impl Fn(usize, usize) + Sync {
     let shown = std::io::stderr().is_terminal();
     move |done, runs| {

@@ -1,5 +1,5 @@
-//! `seawall status`: prints one line for each dependency, the worst first. A line has the state, since when and why it holds,
-//! and what comes next.
+//! `seawall status`: prints one line for each dependency, the worst first. A line has the state, how long and why it
+//! has lasted, and what comes next.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) fn run(gateway: &RemoteGateway, json: bool) -> Result<(), Failure> {
     terminal::print(&table(overview.dependencies, terminal::colour_on_output()))
 }
 
-/// What is to be said about the gateway itself.
+/// Returns what is to be said about the gateway itself.
 fn banner(overview: &Overview) -> Vec<String> {
     let mut words = Vec::new();
     if overview.draining {
@@ -48,7 +48,7 @@ fn banner(overview: &Overview) -> Vec<String> {
     words
 }
 
-/// One line for each dependency, in aligned columns.
+/// Returns one line for each dependency, the worst first, in aligned columns.
 pub(super) fn table(mut dependencies: Vec<DependencyView>, colour: bool) -> String {
     dependencies.sort_by(|a, b| {
         let key =
@@ -68,7 +68,8 @@ pub(super) fn table(mut dependencies: Vec<DependencyView>, colour: bool) -> Stri
     lines.collect()
 }
 
-/// The worst endpoint, which the line is about. If two are equally bad, it is the first of them.
+/// Returns the worst endpoint, which the dependency's line is about. If two endpoints are equally bad, the first of
+/// them is returned.
 fn worst(dependency: &DependencyView) -> Option<&EndpointView> {
     dependency
         .endpoints
@@ -98,7 +99,8 @@ fn facts(dependency: &DependencyView) -> String {
     let mut facts = Vec::new();
     if let Some(endpoint) = worst(dependency) {
         let breaker = &endpoint.breaker;
-        // Each failed probe begins the state anew. But a person wants to know for how long the endpoint has been away.
+        // With each failed probe the state begins anew. But a person wants to know for how long the endpoint has been
+        // away.
         let span = breaker.opened_seconds.unwrap_or(breaker.for_seconds);
         let span = Duration::try_from_secs_f64(span).unwrap_or_default();
         let of = dependency.endpoints.len();
@@ -128,7 +130,7 @@ fn facts(dependency: &DependencyView) -> String {
     facts.join("; ")
 }
 
-/// How many keys have a breaker that holds calls back, and the first of them.
+/// Returns how many keys have a breaker that holds calls back, and the first of these keys; `None` if there are none.
 fn keys(endpoint: &EndpointView) -> Option<String> {
     let away: Vec<_> = endpoint.breaker_keys.iter().filter(|of| badness(&of.breaker.state) > 1).collect();
     let first = away.first()?;
@@ -138,7 +140,7 @@ fn keys(endpoint: &EndpointView) -> Option<String> {
     Some(format!("key {name} {}{why}{more} of {}", first.breaker.state, endpoint.keys))
 }
 
-/// The success rate in the breaker's window.
+/// Returns how many calls in the breaker's window were good, in words.
 fn lately(endpoint: &EndpointView) -> String {
     let window = &endpoint.window;
     let total = u64::from(window.ok) + u64::from(window.bad);
@@ -149,7 +151,7 @@ fn lately(endpoint: &EndpointView) -> String {
     }
 }
 
-/// The text in the colour of a state. The word for the state is always shown as well.
+/// Returns the text in the colour of a state. The word for the state is always shown as well.
 fn painted(text: &str, state: &str) -> String {
     let colour = match badness(state) {
         0 => "32",

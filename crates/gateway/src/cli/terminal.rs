@@ -4,7 +4,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use super::failure::Failure;
 
-/// Writes to standard output. If the reader has gone away, that is neither a failure nor a panic.
+/// Writes to standard output. If the reader has closed the output, that is neither a failure nor a panic.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -21,17 +21,17 @@ pub(super) fn complain(text: &str) {
     let _ = write!(std::io::stderr().lock(), "{text}{end}");
 }
 
-/// Whether standard output shows colour.
+/// Returns whether colour is used on standard output.
 pub(super) fn colour_on_output() -> bool {
     std::io::stdout().is_terminal() && wanted()
 }
 
-/// Whether standard error shows colour.
+/// Returns whether colour is used on standard error.
 pub(super) fn colour_on_errors() -> bool {
     std::io::stderr().is_terminal() && wanted()
 }
 
-/// Whether colour is wanted. It is not if `NO_COLOR` is set and not empty, or if the terminal has no colours.
+/// Returns whether colour is wanted. It is not if `NO_COLOR` is set and not empty, or if the terminal has no colours.
 fn wanted() -> bool {
     let set = |name, value: Option<&str>| {
         std::env::var_os(name).is_some_and(|found| value.map_or(!found.is_empty(), |value| found == value))

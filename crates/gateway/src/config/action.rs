@@ -12,13 +12,13 @@ use super::hidden::Secret;
 /// `[ledger]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ledger {
-    /// `sqlite:FILE` or `postgres://…`.
+    /// The URL of the ledger's database: `sqlite:FILE` or `postgres://…`. Default `sqlite:seawall.db`.
     pub url: Secret,
-    /// How long a claim on an action holds.
+    /// How long a claim on an action holds. Default 2 min.
     pub lease: Duration,
 }
 
-/// What to do if the effect is unknown, by the word that stands in the file.
+/// The words of the setting `on_unknown`, each with what it asks for if the effect is unknown.
 pub(super) const ON_UNKNOWN: [(&str, OnUnknown); 4] = [
     ("repeat", OnUnknown::Repeat),
     ("confirm", OnUnknown::Confirm),
@@ -26,13 +26,13 @@ pub(super) const ON_UNKNOWN: [(&str, OnUnknown); 4] = [
     ("hold", OnUnknown::Hold),
 ];
 
-/// `[dependency.NAME.reconcile]`.
+/// The settings of `[dependency.NAME.reconcile]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reconcile {
-    /// The time between two comparisons.
+    /// The time between two comparisons. Default 24 h.
     pub every: Duration,
-    /// The provider's time zone, an IANA name.
+    /// The provider's time zone, an IANA name. Default UTC.
     pub zone: String,
-    /// How to read the provider's list.
+    /// How the provider's list is requested and read.
     pub listing: Listing,
 }

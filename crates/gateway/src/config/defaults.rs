@@ -10,24 +10,26 @@ use super::settings::Limits;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// The address that applications call. It is on loopback, because the data port adds credentials: other machines must not
-/// reach it unless the operator says so.
+/// The address that applications call. It is on loopback, because the gateway adds credentials to the calls: other
+/// machines must not reach it unless the operator says so.
 pub const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8400);
-/// The address that people and monitoring use. It has a port of its own, so that a firewall can tell it from the data port.
+/// The address that people and monitoring use. It has a port of its own, so that a firewall can treat it differently
+/// from the port for calls.
 pub const ADMIN: SocketAddr = SocketAddr::new(LOOPBACK, 8401);
-/// The number of copies of the gateway. With a larger number, each copy repeats more carefully. If the number is too small,
-/// repeats can add up to a storm. If it is too large, some repeats are lost.
+/// The number of copies of the gateway that run. With a larger number, each copy repeats more carefully. If the number
+/// is too small, repeats can add up to a storm. If it is too large, some repeats are lost.
 pub const INSTANCES: u32 = 1;
-/// How long accepted work may take to finish. It is as long as the default total timeout, so that a restart aborts no call.
+/// How long accepted work may take to finish after SIGTERM. This is as long as the default total timeout, so that a
+/// restart aborts no call.
 pub const DRAIN: Duration = Duration::from_secs(30);
 
 /// Limits on what callers send.
 pub const LIMITS: Limits = Limits {
     // Cookies and tokens of large sites stay below 16 KiB. Twice that leaves room.
     header_bytes: 32 << 10,
-    // hyper and most servers allow as many.
+    // hyper and most servers allow 100 header fields too.
     headers: 100,
-    // Bodies are streamed, so a large body costs no memory. It costs time, which the total timeout bounds.
+    // Bodies are streamed, so a large body costs no memory. A large body costs time, which the total timeout bounds.
     body: None,
     // Each idle connection costs some kilobytes, so 10 000 cost at most about a hundred megabytes.
     connections: 10_000,

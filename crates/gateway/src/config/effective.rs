@@ -1,7 +1,8 @@
-//! What `seawall check` prints: the settings in force for every operation, and what follows from them, in words.
+//! Makes the text that `seawall check` prints: the settings in force for every operation, and what follows from them,
+//! in words.
 //!
-//! Nobody reads a merged table of forty numbers and sees that a plain POST is sent once. So each operation ends with a few
-//! sentences. The values of headers are shown as `***`.
+//! Each operation ends with a few sentences, because nobody reads a merged table of forty numbers and sees that a plain
+//! POST is sent once. The values of headers are shown as `***`.
 
 mod policies;
 mod words;
@@ -21,7 +22,7 @@ use super::values::{show_size, show_time};
 use policies::{show_breaker, show_concurrency, show_retry};
 use words::{durable_follows, otherwise, repeats};
 
-/// The settings in force, as text that ends with a line break.
+/// Returns the settings in force, as text that ends with a line break.
 #[must_use]
 pub fn effective(settings: &Settings) -> String {
     let mut page = Page::default();
@@ -149,7 +150,8 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
     fallback(page, dependency);
 }
 
-/// A request as it may be shown. Of its query only names and placeholders are kept, since anything else may be a credential.
+/// Returns a request as it may be shown. Of its query only names and placeholders are kept, since anything else may be
+/// a credential.
 fn without_query(request: &str) -> String {
     let Some((path, query)) = request.split_once('?') else { return request.to_owned() };
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
@@ -160,7 +162,7 @@ fn without_query(request: &str) -> String {
     format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
-/// Which answers say "come back later", and what follows from them.
+/// Returns which answers say "come back later" and what follows from such an answer, in words.
 fn show_overload(dependency: &Dependency) -> String {
     let statuses: Vec<String> = dependency.overload.iter().map(u16::to_string).collect();
     match (statuses.is_empty(), dependency.cooldown) {
@@ -234,7 +236,7 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     }
 }
 
-/// Shows what is declared about asking for an action's effect, about undoing it, and about recording it.
+/// Shows how an action's effect is asked for, how the action is undone, and how it is recorded.
 fn action(page: &mut Page, operation: &Operation) {
     if let Some(confirm) = &operation.confirm {
         let shown = format!(
@@ -282,7 +284,7 @@ fn action(page: &mut Page, operation: &Operation) {
     page.line(2, "durable", shown);
 }
 
-/// Shows what holds for requests that match no operation.
+/// Shows the settings of requests that match no operation.
 fn fallback(page: &mut Page, dependency: &Dependency) {
     let settings = &dependency.fallback;
     page.title(1, "other requests: the method decides");

@@ -13,7 +13,7 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The text itself, for the code that connects with it.
+    /// Returns the text itself, for the code that connects with it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

@@ -14,7 +14,7 @@ struct NotYet {
     tables: &'static [&'static str],
     /// The value that needs no note, if there is one.
     but: But,
-    /// What happens instead. This is the rest of a sentence that begins with the key.
+    /// Says what happens instead of the setting. This text is the rest of a sentence that begins with the key.
     says: &'static str,
 }
 
@@ -78,20 +78,20 @@ const NOT_YET: &[NotYet] = &[
     },
 ];
 
-/// The note on a key that stands in the file with this value. `None` if the setting is in force, or if the value needs no
-/// note.
+/// Returns the note on a key that stands in the file with this value. `None` if the setting is in force, or if the
+/// value needs no note.
 pub(super) fn not_yet(table: &str, key: &str, value: &DeValue<'_>) -> Option<&'static str> {
     let entry = NOT_YET.iter().find(|entry| entry.key == key && entry.tables.contains(&table))?;
     (!entry.but.is(value)).then_some(entry.says)
 }
 
-/// Whether the setting of this name is in force in every table in which it may stand.
+/// Returns whether the setting of this name is in force in every table in which it may stand.
 #[must_use]
 pub fn is_in_force(key: &str) -> bool {
     !NOT_YET.iter().any(|entry| entry.key == key)
 }
 
-/// The remark that is added to a setting that has no effect yet; empty for every other setting.
+/// Returns the remark that is added to a setting that has no effect yet; empty for every other setting.
 pub(super) fn pending(key: &str) -> &'static str {
     if is_in_force(key) { "" } else { "  (not in force yet)" }
 }

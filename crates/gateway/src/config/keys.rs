@@ -1,7 +1,8 @@
-//! The one table of all that may stand in a file.
+//! The one table of all keys that may stand in a file.
 //!
-//! Unknown keys, the nearest valid name, the form of every value and the JSON Schema all come from this table, so they cannot
-//! contradict each other. The reader (`read`) asks for values by these names only.
+//! This table decides which keys are unknown, which valid name is nearest, how each value must look, and what the JSON
+//! Schema says. So these four cannot contradict each other. The reader (`read`) asks for values by the names in this
+//! table only.
 
 mod dependency;
 mod gateway;
@@ -23,7 +24,7 @@ pub(super) struct Spec {
     /// The table's name in messages.
     pub(super) name: &'static str,
     pub(super) doc: &'static str,
-    /// The keys, in groups, so that tables can share some of them.
+    /// The keys, in groups, so that several tables can share a group.
     pub(super) groups: &'static [&'static [Key]],
 }
 
@@ -73,7 +74,7 @@ pub(super) enum Kind {
     },
     /// A number of tokens, zero or more.
     Tokens,
-    /// A ratio from 0 to 1. Zero is accepted only for settings where it makes sense.
+    /// A ratio from 0 to 1. Zero is accepted only if `zero` is `true`.
     Ratio {
         zero: bool,
     },
@@ -88,7 +89,7 @@ pub(super) enum Kind {
     },
     SizeOrOff,
     Choice(&'static [&'static str]),
-    /// What an answer means if it fits no declared answer.
+    /// A word that says what a success means if it fits no declared answer.
     Otherwise,
     HttpVersion,
     Socket,
@@ -107,7 +108,7 @@ pub(super) enum Kind {
     Pointer,
     GuardKey,
     Zone,
-    /// A name that becomes a label of metrics.
+    /// A name that is used as a label of metrics.
     Name,
     Texts,
 }

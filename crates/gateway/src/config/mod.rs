@@ -1,4 +1,4 @@
-//! The configuration of the gateway: bytes in, settings or a full report out.
+//! Reads the configuration of the gateway: returns the settings, or a report on all mistakes.
 //!
 //! A file is read in two passes. The first ([`walk`]) knows every key from one table ([`keys`]), and judges each value by
 //! itself. The second ([`read`]) merges `[defaults]`, dependency and operation key by key, and checks what depends on two
@@ -71,14 +71,14 @@ pub struct Loaded {
     /// Remarks, in the order of the file: which settings are not in force yet, and which settings have effects that a person
     /// may not expect.
     pub notes: Vec<Note>,
-    /// The files that the settings name and that are read (secrets, certificates, keys, tokens). Each has a number for its
-    /// content, or `None` if it cannot be read. The number changes when the content does, and has a meaning in this process
-    /// only.
+    /// The files whose content the settings need (secrets, certificates, keys, tokens). Each has a number for its
+    /// content, or `None` if the file cannot be read. The number changes when the content changes, and has a meaning in
+    /// this process only.
     pub files: BTreeMap<PathBuf, Option<u64>>,
 }
 
-/// Reads a file. `env` looks up environment variables for `${env:NAME}`. Relative paths in the file begin at the file's own
-/// folder.
+/// Reads a file and returns its settings. `env` looks up environment variables for `${env:NAME}`. Relative paths in the
+/// file begin at the file's own folder.
 ///
 /// # Errors
 /// If the file cannot be read, or if it has mistakes. The report lists all of them.
@@ -104,7 +104,8 @@ pub fn text(path: &Path) -> Result<String, Report> {
     })
 }
 
-/// Reads a text. `name` is the name of its file, for messages and for the folder where relative paths begin.
+/// Reads a text and returns its settings. `name` is the name of the text's file. It is shown in messages, and relative
+/// paths begin at its folder.
 ///
 /// # Errors
 /// If the text has mistakes. The report lists all of them.
@@ -152,8 +153,8 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
     Ok(Loaded { settings, notes, files: book.files.take() })
 }
 
-/// The text with its open brackets and quotes closed. `None` if the text is valid TOML, or if closing them does not make its
-/// mistakes fewer.
+/// Returns the text with its open brackets and quotes closed. `None` if the text is valid TOML, or if closing these
+/// marks does not make the text's mistakes fewer.
 fn repaired(text: &str) -> Option<Repaired> {
     let complaints = |text: &str| DeTable::parse_recoverable(text).1.len();
     let before = complaints(text);
@@ -169,8 +170,9 @@ fn syntax_mistake(source: &str, error: &toml::de::Error) -> Mistake {
     Mistake::at(span, Wrong::new(error.message()))
 }
 
-/// Adds the mistakes in `unreadable`, which are places that are not valid TOML. If a line has several of these, only the first
-/// is kept, since it is the cause of the others. All other mistakes on such a line are dropped.
+/// Returns `mistakes` together with `unreadable`, which are the places that are not valid TOML. If a line has several
+/// unreadable places, only the first is kept, since it is the cause of the others. All other mistakes on a line with an
+/// unreadable place are dropped.
 fn without_echoes(text: &str, mut mistakes: Vec<Mistake>, unreadable: Vec<Mistake>) -> Vec<Mistake> {
     let line = |mistake: &Mistake| Place::of(text, mistake.span.start).line;
     let mut first = BTreeMap::new();

@@ -23,7 +23,7 @@ pub struct Pattern {
     /// The parts of the path between slashes. The path `/` has none. If the path ends in a slash, the last segment is an empty
     /// literal.
     pub segments: Vec<Segment>,
-    /// Whether the pattern ends with `{/}`. Then the path may end in a slash or not.
+    /// Whether the pattern ends with `{/}`. If it does, a slash at the end of a request's path is optional.
     pub slash: bool,
 }
 
@@ -38,10 +38,10 @@ pub enum Segment {
     Rest(String),
 }
 
-/// The methods that a pattern may name. CONNECT is never passed on.
+/// The methods that a pattern may name. CONNECT is missing, because it is never passed on.
 pub(super) const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
 
-/// Reads the name of a method. An error suggests the nearest name.
+/// Reads the name of a method. The error for an unknown name suggests the nearest valid name.
 pub(super) fn method(written: &str) -> Result<Method, Wrong> {
     if METHODS.contains(&written) {
         return Method::from_bytes(written.as_bytes()).map_err(|_| Wrong::new("this is not a method"));
@@ -88,15 +88,15 @@ impl Pattern {
         Ok(Pattern { method, segments, slash })
     }
 
-    /// The path without the method, as it is written.
+    /// Returns the path without the method, as it is written.
     #[must_use]
     pub fn path(&self) -> String {
         let parts: Vec<String> = self.segments.iter().map(Segment::to_string).collect();
         format!("/{}{}", parts.join("/"), if self.slash { "{/}" } else { "" })
     }
 
-    /// The path in the syntax of the router, once for each form that a request may use: as it is written, in its normal form,
-    /// and, if a slash at the end is optional, also with that slash.
+    /// Returns the path in the syntax of the router, once for each form that a request may use: as it is written, in
+    /// its normal form, and, if a slash at the end is optional, also in both forms with that slash.
     pub(crate) fn routes(&self) -> Vec<String> {
         let mut routes = Vec::new();
         for segments in self.forms() {
@@ -112,13 +112,15 @@ impl Pattern {
         routes
     }
 
-    /// Whether this pattern matches exactly the paths of one form of `other`.
+    /// Returns whether this pattern matches exactly the paths of one form of `other`, a pattern whose slash at the end
+    /// is optional.
     pub(crate) fn takes_a_form_of(&self, other: &Pattern) -> bool {
         let same = |form: &Vec<Segment>| covers(&self.segments, form) && covers(form, &self.segments);
         !self.slash && other.slash && self.method == other.method && other.forms().iter().any(same)
     }
 
-    /// The segments of each form. If a slash may follow, the second form ends in that slash.
+    /// Returns the segments of each form of the path. If a slash at the end is optional, there are two forms, and the
+    /// second ends in that slash.
     fn forms(&self) -> Vec<Vec<Segment>> {
         let mut forms = vec![self.segments.clone()];
         if self.slash {
@@ -129,12 +131,12 @@ impl Pattern {
         forms
     }
 
-    /// The names of the variable parts.
+    /// Returns the names of the variable parts.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.segments.iter().filter_map(Segment::name)
     }
 
-    /// Whether some request matches both patterns and neither pattern is the narrower one.
+    /// Returns whether some request matches both patterns and neither pattern is the narrower one.
     pub(super) fn is_ambiguous_with(&self, other: &Pattern) -> bool {
         let (mine, others) = (self.forms(), other.forms());
         let meet = mine.iter().any(|one| others.iter().any(|two| overlap(one, two)));
@@ -192,7 +194,7 @@ impl Segment {
         Ok(Segment::Literal(part.to_owned()))
     }
 
-    /// The segment as it is written, with text in its normal form.
+    /// Returns the segment as it is written, with text in its normal form.
     fn normal(&self) -> String {
         match self {
             Segment::Literal(text) => paths::segment(text).into_owned(),
@@ -200,7 +202,7 @@ impl Segment {
         }
     }
 
-    /// The name of a variable part.
+    /// Returns the name of a variable part; `None` for a literal text.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match self {
@@ -220,7 +222,7 @@ impl fmt::Display for Segment {
     }
 }
 
-/// Whether some path matches both lists of segments.
+/// Returns whether some path matches both lists of segments.
 fn overlap(a: &[Segment], b: &[Segment]) -> bool {
     match (a, b) {
         ([], []) => true,
@@ -230,7 +232,7 @@ fn overlap(a: &[Segment], b: &[Segment]) -> bool {
     }
 }
 
-/// Whether the segments that are left can match at least one character, as `{*rest}` does.
+/// Returns whether the segments that are left can match at least one character, as `{*rest}` does.
 fn takes_something(rest: &[Segment]) -> bool {
     match rest {
         [] => false,
@@ -251,7 +253,7 @@ fn same_text(x: &str, y: &str) -> bool {
     x == y || paths::segment(x) == paths::segment(y)
 }
 
-/// Whether every path that `narrow` matches is matched by `wide` too.
+/// Returns whether `wide` matches every path that `narrow` matches.
 fn covers(wide: &[Segment], narrow: &[Segment]) -> bool {
     match (wide, narrow) {
         ([], []) => true,

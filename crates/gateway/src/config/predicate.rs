@@ -76,8 +76,9 @@ pub(super) fn statuses(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>)
     found
 }
 
-/// Reads what a success means if it fits no declared answer. There are only two words for it. `not_applied` is not treated as
-/// a misspelling of one of them, because no success proves that nothing was done.
+/// Reads the setting `otherwise`: what a success means if it fits no declared answer. The setting has only two words.
+/// The word `not_applied` is not treated as a misspelling of one of them, because no success proves that nothing was
+/// done.
 pub(super) fn otherwise(value: &DeValue<'_>) -> Result<Otherwise, Wrong> {
     let both = [Otherwise::Unknown, Otherwise::Applied];
     let written = values::text(value)?;
@@ -118,7 +119,7 @@ fn scalar(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>) -> Option<Sc
     found.map_err(|error| wrong.push((value.span(), error))).ok()
 }
 
-/// A predicate as it would be written in the file.
+/// Returns a predicate as it would be written in the file.
 pub(super) fn show(predicate: &Predicate) -> String {
     let mut parts = Vec::new();
     if !predicate.statuses.is_empty() {

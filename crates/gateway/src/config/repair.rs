@@ -1,8 +1,8 @@
-//! Repairs brackets and quotes that are never closed.
+//! Finds each bracket and quote that is never closed, and closes it at the end of its line. So the report names only
+//! this mark, and the rest of the file is judged as it was meant.
 //!
-//! A parser takes the lines after such a mark for a part of the value. It reports each of them, but not the one line that is
-//! wrong. Here the opening mark is found and closed at the end of its line. So the report names only that mark, and the rest
-//! of the file is judged as it was meant.
+//! Without this repair, the parser takes the lines after such a mark for a part of the value. It reports each of these
+//! lines, but not the one line that is wrong.
 
 use std::ops::Range;
 
@@ -12,14 +12,14 @@ use super::values::Wrong;
 pub(super) struct Repaired {
     /// The text to read instead.
     pub(super) text: String,
-    /// The open brackets and quotes, each with its place in the original.
+    /// The brackets and quotes that were never closed, each with its place in the original text.
     open: Vec<(usize, char)>,
-    /// The places in the original at which a character was added, in order. Each of these characters has one byte.
+    /// The places in the original text at which a character was added, in order. Each of these characters has one byte.
     added: Vec<usize>,
 }
 
 impl Repaired {
-    /// The text with its open marks closed. `None` if no mark is open.
+    /// Returns the text with its open marks closed; `None` if no mark is open.
     pub(super) fn of(text: &str) -> Option<Repaired> {
         let open = open_marks(text);
         if open.is_empty() {
@@ -42,12 +42,12 @@ impl Repaired {
         Some(repaired)
     }
 
-    /// The mistakes to report, one for each open mark.
+    /// Returns the mistakes to report, one for each open mark.
     pub(super) fn mistakes(&self) -> impl Iterator<Item = (Range<usize>, Wrong)> {
         self.open.iter().map(|(at, mark)| (*at..at + 1, Wrong::new(format!("this `{mark}` is not closed"))))
     }
 
-    /// The place in the original that belongs to a place in the repaired text.
+    /// Returns the place in the original text that belongs to a place in the repaired text.
     pub(super) fn original(&self, at: usize) -> usize {
         let before = self.added.iter().enumerate().take_while(|(index, place)| *place + index < at).count();
         at - before
@@ -62,7 +62,7 @@ fn closing(mark: char) -> char {
     }
 }
 
-/// A line without its comment, and without the spaces before that comment.
+/// Returns a line without its comment, and without the spaces before that comment.
 fn code_of(line: &str) -> &str {
     let mut quote = None;
     let mut escaped = false;
@@ -80,7 +80,8 @@ fn code_of(line: &str) -> &str {
     line.trim_end()
 }
 
-/// The marks that are never closed: brackets that are open at the end of the text, and quotes at the end of their line.
+/// Returns the marks that are never closed: brackets that are open at the end of the text, and quotes that are open at
+/// the end of their line.
 fn open_marks(text: &str) -> Vec<(usize, char)> {
     let mut brackets: Vec<(usize, char)> = Vec::new();
     let mut quotes = Vec::new();
@@ -114,8 +115,8 @@ fn open_marks(text: &str) -> Vec<(usize, char)> {
     brackets
 }
 
-/// The length of the string at the beginning of `text`, and whether the string is closed. A string of several lines always
-/// counts as closed, since nobody knows where an open one was meant to end.
+/// Returns the length of the string at the beginning of `text`, and whether the string is closed. A string of several
+/// lines always counts as closed, since nobody knows where an open one was meant to end.
 fn string_length(text: &str, quote: char) -> (usize, bool) {
     let triple: String = std::iter::repeat_n(quote, 3).collect();
     if let Some(inner) = text.strip_prefix(&triple) {

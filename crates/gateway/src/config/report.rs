@@ -1,8 +1,9 @@
-//! All mistakes of a file in one report, each at its place.
+//! Collects all mistakes of a file in one report, each at its place.
 //!
-//! The obvious loader stops at the first mistake, so a person has to run it ten times to repair a file. Here all mistakes are
-//! collected, sorted by place, and shown with file, line, column and the line itself. What may be a secret is never shown
-//! ([`super::shown`]). Its characters are replaced by stars before anything is rendered, so a report may go into a log.
+//! Mistakes are sorted by place, and shown with file, line, column and the line itself. What may be a secret is never
+//! shown ([`super::shown`]): its characters are replaced by stars before anything is rendered, so a report may go into
+//! a log. The obvious loader would stop at the first mistake, so a person would have to run it ten times to repair ten
+//! mistakes.
 
 use std::fmt;
 use std::ops::Range;
@@ -22,7 +23,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of byte `at` of `text`. If `at` is beyond the end, this is the place of the end.
+    /// Returns the place of byte `at` of `text`. If `at` is beyond the end, this is the place of the end.
     #[must_use]
     pub fn of(text: &str, at: usize) -> Place {
         let mut at = at.min(text.len());
@@ -105,19 +106,19 @@ impl Report {
         Report { name: name.to_owned(), text: String::new(), mistakes: vec![mistake] }
     }
 
-    /// The mistakes, in the order of the file.
+    /// Returns the mistakes, in the order of the file.
     #[must_use]
     pub fn mistakes(&self) -> &[Mistake] {
         &self.mistakes
     }
 
-    /// The name of the file, as it was given.
+    /// Returns the name of the file, as it was given.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// One line for each mistake, `FILE:LINE:COLUMN: message`, for logs.
+    /// Returns one line for each mistake, `FILE:LINE:COLUMN: message`, for logs.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.mistakes.iter().map(|mistake| {
             let place = mistake.place.map(|place| format!(":{place}")).unwrap_or_default();
@@ -126,8 +127,8 @@ impl Report {
         })
     }
 
-    /// The whole report for a person: each mistake with its line, and the number of mistakes at the end. `colour` says whether
-    /// to use colour.
+    /// Returns the whole report for a person: each mistake with its line, and the number of mistakes at the end.
+    /// `colour` says whether to use colour.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.term_width(WIDTH);
@@ -158,7 +159,8 @@ impl Report {
     }
 }
 
-/// The number of columns beyond which a line is shortened. It is large, since a person wants to see the line itself.
+/// The maximum width of a shown line, in columns. A longer line is shortened. The width is large, since a person wants
+/// to see the line itself.
 const WIDTH: usize = 400;
 
 impl fmt::Display for Report {
@@ -169,7 +171,7 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// The end of the part of `span` that lies on its first line.
+/// Returns the end of the part of `span` that lies on the first line of `span`.
 fn line_bound(text: &str, span: &Range<usize>) -> usize {
     let start = span.start.min(text.len());
     let line_end =

@@ -13,11 +13,11 @@ use super::values::{self, Wrong, show_size, show_time};
 /// One setting of a table that is read into an `S`.
 pub(super) struct Row<S: 'static> {
     pub(super) key: Key,
-    /// Where the value is stored. `None` if the setting has a reader of its own.
+    /// Where the value is stored, and how it is written. `None` if a function of its own reads the setting.
     pub(super) field: Option<&'static dyn Field<S>>,
 }
 
-/// The keys of these rows.
+/// Returns the keys of these rows.
 pub(super) const fn keys<S, const N: usize>(rows: &[Row<S>]) -> [Key; N] {
     let mut keys = [rows[0].key; N];
     let mut at = 1;
@@ -33,11 +33,12 @@ pub(super) trait Field<S>: Sync {
     /// Reads a value of the file into the field.
     fn read(&self, value: &DeValue<'_>, into: &mut S) -> Result<(), Wrong>;
 
-    /// The field's value in the form in which it would stand in the file. `None` if the setting is off.
+    /// Returns the field's value in the form in which it would stand in the file. `None` if a setting that is off is
+    /// not shown.
     fn show(&self, of: &mut S) -> Option<String>;
 }
 
-/// Where a value of type `T` is stored in an `S`, and how it is written.
+/// The place of a value of type `T` in an `S`, and the form of the value in the file.
 pub(super) struct At<S, T: 'static>(pub(super) fn(&mut S) -> &mut T, pub(super) &'static Form<T>);
 
 /// How a value is read from the file, and how it is written.
@@ -66,7 +67,7 @@ pub(super) static NUMBER: Form<usize> =
 pub(super) static TIME: Form<Duration> = Form { read: values::time, show: |it| Some(show_time(*it)) };
 pub(super) static TIME_OR_OFF: Form<Option<Duration>> =
     Form { read: values::time_or_off, show: |it| it.map(show_time) };
-/// Like `TIME_OR_OFF`, but the setting is shown even if it is off.
+/// A time or `"off"`, as with `TIME_OR_OFF`, but the setting is shown even if it is off.
 pub(super) static TIME_OR_OFF_TOLD: Form<Option<Duration>> =
     Form { read: values::time_or_off, show: |it| Some(it.map_or_else(|| "off".to_owned(), show_time)) };
 pub(super) static PPM: Form<u32> =
@@ -80,7 +81,8 @@ fn as_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// The settings of these rows, each as `name value`. Settings in `apart` are left out, and so are most settings that are off.
+/// Returns the settings of these rows as text, each as `name value`. Settings in `apart` are left out, and so are most
+/// settings that are off.
 pub(super) fn show<S: Clone>(rows: &[Row<S>], apart: &[&str], of: &S) -> String {
     let mut of = of.clone();
     let rows = rows.iter().filter(|row| !apart.contains(&row.key.name));

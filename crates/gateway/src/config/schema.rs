@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::keys::{Kind, ROOT, Spec};
 use super::pattern::METHODS;
 
-/// The schema of the configuration.
+/// Returns the schema of the configuration.
 #[must_use]
 pub fn schema() -> Value {
     let mut root = table(&ROOT);

@@ -1,7 +1,7 @@
-//! `${env:NAME}` and `${file:PATH}`: secrets that must not stand in the file itself.
+//! Fills in `${env:NAME}` and `${file:PATH}`: secrets that must not stand in the file itself.
 //!
-//! They are filled in once, when the file is read. So a missing secret is reported as a mistake at its place. Otherwise a
-//! request would be sent without credentials. Text that was filled in is never part of a message.
+//! Secrets are filled in once, when the file is read. So a missing secret is reported as a mistake at its place, and no
+//! request is sent without credentials. Text that was filled in is never part of a message.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use seawall_actions::shown::tellable;
 use super::shown::is_variable;
 use super::values::Wrong;
 
-/// Looks up environment variables.
+/// A function that looks up an environment variable by its name. It returns `None` if the variable is not set.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// Fills in every `${…}` of `written`; `$${` stands for `${` itself. Relative paths begin at `base`. Every file that is named
-/// is added to `files` with a number for its content, or with `None` if it cannot be read.
+/// Returns `written` with every `${…}` filled in; `$${` stands for `${` itself. Relative paths begin at `base`. Every
+/// file that is named is added to `files` with a number for its content, or with `None` if the file cannot be read.
 pub(super) fn fill(
     written: &str,
     env: &Environment<'_>,
@@ -74,7 +74,7 @@ fn look_up(
     }
 }
 
-/// The text of a file, without one line end at its end.
+/// Returns the text of a file, without one line end at its end.
 fn read(path: &Path) -> Result<String, String> {
     let mut text = crate::files::read(path)?;
     if text.ends_with('\n') {

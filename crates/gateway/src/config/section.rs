@@ -22,13 +22,13 @@ use super::values::{Value, Wrong};
 pub(super) struct Book<'a> {
     pub(super) text: &'a str,
     pub(super) env: &'a Environment<'a>,
-    /// Where relative paths begin.
+    /// The folder at which relative paths begin.
     pub(super) base: &'a Path,
-    /// Whether the text is not valid TOML. Then a key that seems to be missing may only be unreadable.
+    /// Whether the text is not valid TOML. If so, a key that seems to be missing may only be unreadable.
     pub(super) broken: bool,
     pub(super) mistakes: RefCell<Vec<Mistake>>,
     pub(super) notes: RefCell<Vec<Note>>,
-    /// The files that are named and read, each with a number for its content.
+    /// The files that are named and read, each with a number for its content, or `None` if the file cannot be read.
     pub(super) files: RefCell<BTreeMap<PathBuf, Option<u64>>>,
     /// Every key that the reader asked for.
     #[cfg(test)]
@@ -48,7 +48,8 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// Fills in every `${…}`. A mistake is reported at the place of `value`.
+    /// Returns the text of `value` with every `${…}` filled in. If this fails, a mistake is reported at the place of
+    /// `value`, and `None` is returned.
     pub(super) fn fill(&self, value: &Value<'_>) -> Option<String> {
         let written = value.get_ref().as_str()?;
         let mut files = self.files.borrow_mut();
@@ -58,7 +59,7 @@ impl<'a> Book<'a> {
     }
 }
 
-/// What a table holds under a key.
+/// The result of a look-up of a key in a table.
 #[derive(Clone, Debug)]
 pub(super) enum Found<T> {
     Absent,
@@ -67,7 +68,7 @@ pub(super) enum Found<T> {
     Value(T, Range<usize>),
 }
 
-/// A table of the file, or the place where it could stand.
+/// A table of the file, or the place where an absent table could stand.
 #[derive(Clone)]
 pub(super) struct Section<'a> {
     pub(super) book: &'a Book<'a>,
@@ -114,7 +115,7 @@ impl<'a> Section<'a> {
         self.raw(name).is_some()
     }
 
-    /// Whether the key is really absent, and is not there in a misspelt form either.
+    /// Returns whether the key is really absent, and is not there in a misspelt form either.
     pub(super) fn lacks(&self, name: &str) -> bool {
         let Some(table) = self.table else { return true };
         !self.has(name)
@@ -124,13 +125,13 @@ impl<'a> Section<'a> {
             })
     }
 
-    /// The place of a key's name.
+    /// Returns the place of a key's name, or the place of the table if the key is absent.
     pub(super) fn key_span(&self, name: &str) -> Range<usize> {
         let found = self.table.and_then(|table| table.get_key_value(name));
         found.map_or_else(|| self.at.clone(), |(key, _)| key.span())
     }
 
-    /// The value of a key, read by `read`.
+    /// Reads the value of a key with `read`. The result is `Broken` if the key is misspelt or its value is wrong.
     pub(super) fn get<T>(&self, name: &str, read: impl Fn(&'a DeValue<'a>) -> Result<T, Wrong>) -> Found<T> {
         match self.raw(name) {
             None if self.lacks(name) => Found::Absent,
@@ -157,7 +158,7 @@ impl<'a> Section<'a> {
         self.book.wrong(span, wrong);
     }
 
-    /// The table under a key. It is empty if the key is absent.
+    /// Returns the table under a key. The table is empty if the key is absent.
     pub(super) fn child(&self, name: &str) -> Section<'a> {
         let Kind::Table(spec) = self.key(name).kind else { panic!("`{name}` is not a table") };
         let table = self.raw(name).and_then(|value| value.get_ref().as_table());
@@ -176,7 +177,8 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// Tables under the user's own names.
+    /// Returns the tables under a key whose names the user chooses, each with its name. There are none if the key is
+    /// absent.
     pub(super) fn named(&self, name: &str) -> Vec<(&'a str, Section<'a>)> {
         let Kind::Named(spec) = self.key(name).kind else { panic!("`{name}` has no named tables") };
         let Some(DeValue::Table(tables)) = self.raw(name).map(Spanned::get_ref) else { return Vec::new() };
@@ -189,7 +191,8 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// A path of the file system, relative to the configuration file. A file that cannot be opened is a mistake.
+    /// Returns a path of the file system, relative to the configuration file; `None` if the key is absent or its value
+    /// is wrong. A file that cannot be opened is reported as a mistake.
     pub(super) fn file(&self, name: &str) -> Option<PathBuf> {
         let path = self.book.base.join(self.opt(name, super::values::text)?);
         if let Err(why) = crate::files::open(&path) {
@@ -201,8 +204,8 @@ impl<'a> Section<'a> {
     }
 }
 
-/// One table as it stands in `[defaults]`, in a dependency and in an operation. For each key, the last of these that has it
-/// wins.
+/// One table as it stands in `[defaults]`, in a dependency and in an operation. For each key, the value comes from the
+/// last of these places that has the key.
 #[derive(Clone)]
 pub(super) struct Layers<'a>(pub(super) Vec<Section<'a>>);
 
@@ -213,12 +216,12 @@ pub(super) struct Picked<T> {
     pub(super) layer: usize,
     /// The value's place in the file.
     pub(super) at: Range<usize>,
-    /// Whether no unreadable value was skipped that would have overridden this one.
+    /// Whether this value really is the one in force: no unreadable value was skipped that would have overridden it.
     pub(super) sound: bool,
 }
 
 impl<T> Picked<T> {
-    /// The place of the value, without the value.
+    /// Returns the place of the value, without the value.
     pub(super) fn without_value(self) -> Picked<()> {
         let Picked { layer, at, sound, .. } = self;
         Picked { value: (), layer, at, sound }
@@ -243,19 +246,19 @@ impl<'a> Layers<'a> {
         Picked { value: silent, layer: 0, at: 0..0, sound }
     }
 
-    /// The tables under a key in every layer.
+    /// Returns the tables under a key in every layer.
     pub(super) fn child(&self, name: &str) -> Layers<'a> {
         Layers(self.0.iter().map(|section| section.child(name)).collect())
     }
 
-    /// These layers with one more above them.
+    /// Returns these layers with one more layer, whose values override those of all others.
     pub(super) fn with(&self, section: Section<'a>) -> Layers<'a> {
         let mut all = self.0.clone();
         all.push(section);
         Layers(all)
     }
 
-    /// The file that these layers are read from.
+    /// Returns the file that these layers are read from.
     pub(super) fn book(&self) -> &'a Book<'a> {
         self.0.last().expect("layers are made with at least one section").book
     }

@@ -24,9 +24,9 @@ use super::pattern::Pattern;
 pub struct Settings {
     /// `[gateway]`.
     pub gateway: Gateway,
-    /// `[ledger]`. It is used only if an operation is durable.
+    /// The settings of `[ledger]`. They are used only if an operation is durable.
     pub ledger: Ledger,
-    /// `[dependency.NAME]`, by name.
+    /// The settings of each `[dependency.NAME]`.
     pub dependencies: Vec<Dependency>,
 }
 
@@ -39,13 +39,14 @@ pub struct Gateway {
     pub admin: SocketAddr,
     /// The number of worker threads; `None` means one for each core of the machine.
     pub workers: Option<usize>,
-    /// The number of copies of this gateway that run.
+    /// The number of copies of this gateway that run. Default 1.
     pub instances: u32,
-    /// How long accepted work may take to finish after SIGTERM.
+    /// How long accepted work may take to finish after SIGTERM. Default 30 s.
     pub drain: Duration,
     /// Further names by which callers may address the gateway, in lower case and without a port.
     pub hosts: Vec<String>,
-    /// Who may call. It is needed if the gateway listens on more than loopback.
+    /// Who may call. This is needed if the gateway listens on more than loopback. `None` means that callers need no
+    /// token.
     pub clients: Option<Clients>,
     /// A file with admin tokens; `None` means that a token is made at start.
     pub admin_token_file: Option<PathBuf>,
@@ -53,27 +54,27 @@ pub struct Gateway {
     pub limits: Limits,
 }
 
-/// Who may call. At least one of the two is set.
+/// Who may call. At least one of the two files is set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clients {
-    /// A file with the callers' tokens, one on each line.
+    /// A file with the callers' tokens, one on each line. `None` means that no token is needed.
     pub tokens_file: Option<PathBuf>,
-    /// A file with the authorities that client certificates must come from.
+    /// A file with the authorities that client certificates must come from. `None` if it is not set.
     pub ca_file: Option<PathBuf>,
 }
 
 /// Limits on what callers send.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// The most bytes of a request's head.
+    /// The maximum length of a request's head, in bytes. Default 32 KiB.
     pub header_bytes: u64,
-    /// The most header fields of a request.
+    /// The maximum number of header fields of a request. Default 100.
     pub headers: usize,
-    /// The most bytes of a request's body; `None` means no bound.
+    /// The maximum length of a request's body, in bytes; `None` (the default) means no bound.
     pub body: Option<u64>,
-    /// The most connections of callers at the same time.
+    /// The maximum number of callers' connections at the same time. Default 10 000.
     pub connections: usize,
-    /// How long a head may take to arrive.
+    /// The maximum time that a request's head may take to arrive. Default 10 s.
     pub header_time: Duration,
 }
 
@@ -85,41 +86,46 @@ pub struct Dependency {
     /// The endpoints, in order of preference. There is at least one. The headers of the dependency are already part of each
     /// endpoint.
     pub endpoints: Vec<Endpoint>,
-    /// A listen address for this dependency alone. There, paths do not begin with the dependency's name.
+    /// An address that only this dependency listens on; `None` means that it has none. Paths at this address do not
+    /// begin with the dependency's name.
     pub listen: Option<SocketAddr>,
-    /// The request that checks whether an endpoint works. It is sent only while a breaker is open.
+    /// The request that checks whether an endpoint works. It is sent only while a breaker is open. `None` means that no
+    /// such request is sent.
     pub health: Option<Health>,
     /// Whether a POST or PATCH that matches no operation counts as `keyed` if it has an `Idempotency-Key` header.
+    /// Default `false`.
     pub keys: bool,
-    /// The version of HTTP that is used to call the dependency.
+    /// The version of HTTP that is used to call the dependency. Default `auto`.
     pub http: HttpVersion,
-    /// The outgoing proxy.
+    /// The URL of the outgoing proxy; `None` means that no proxy is used.
     pub proxy: Option<Uri>,
-    /// The local address of outgoing connections.
+    /// The local address of outgoing connections; `None` means that the system chooses it.
     pub bind: Option<IpAddr>,
-    /// The settings of TLS towards it.
+    /// The settings of TLS on connections to the dependency.
     pub tls: TlsSettings,
-    /// The header that says to the dependency how many milliseconds are left for the call.
+    /// The header that says to the dependency how many milliseconds are left for the call. `None` means that no such
+    /// header is sent.
     pub deadline_header: Option<HeaderName>,
     /// Settings that can double effects.
     pub dangerous: Dangerous,
-    /// The budget that repeats are paid from.
+    /// The budget from which repeats are paid.
     pub budget: BudgetSettings,
-    /// The statuses of answers that mean "come back later".
+    /// The statuses of answers that mean "come back later". Default 429, 503 and 529.
     pub overload: Vec<u16>,
     /// Whether an endpoint that answers "come back later" gets no calls until the time that the answer names is over.
+    /// Default `true`.
     pub cooldown: bool,
-    /// How many calls may be in flight at the same time.
+    /// The settings of the limit on the calls in flight at the same time.
     pub concurrency: Concurrency,
-    /// When to stop calling an endpoint.
+    /// The settings of the breaker, which decides when an endpoint is no longer called.
     pub breaker: Breaker,
-    /// Which connections are kept.
+    /// The settings of the pool, where idle connections are kept.
     pub pool: PoolSettings,
     /// The limits of an answer's head.
     pub answer: AnswerLimits,
-    /// How names are looked up.
+    /// The settings of DNS look-ups.
     pub dns: DnsSettings,
-    /// The comparison with the provider's own list.
+    /// The settings of the comparison with the provider's own list; `None` means that nothing is compared.
     pub reconcile: Option<Reconcile>,
     /// The settings of requests that match no operation. Their method decides the idempotency.
     pub fallback: Fallback,
@@ -149,22 +155,23 @@ pub struct Health {
 /// Settings that can double effects. All are off by default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dangerous {
-    /// Whether calls whose idempotency is `none` are repeated even if nobody knows whether they took effect.
+    /// Whether calls whose idempotency is `none` are repeated even if nobody knows whether they took effect. Default
+    /// `false`.
     pub retry_none: bool,
 }
 
 /// The settings of repeats.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
-    /// Whether calls are repeated at all.
+    /// Whether calls are repeated at all. Default `true`.
     pub enabled: bool,
-    /// The most attempts of a call, 1 to 10.
+    /// The maximum number of attempts of a call, 1 to 10. Default 2.
     pub attempts: u32,
     /// The waits between attempts.
     pub backoff: Backoff,
-    /// The longest time for which an answer may keep an endpoint from getting calls.
+    /// The longest time for which an answer may keep an endpoint from getting calls. Default 60 s.
     pub after_max: Duration,
-    /// The most bytes of a request's body that are kept so that it can be sent again.
+    /// The maximum length of a request's body that is kept so that it can be sent again, in bytes. Default 64 KiB.
     pub buffer: usize,
 }
 
@@ -181,19 +188,19 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// The most attempts of a call. It is 1 if repeats are off.
+    /// Returns the maximum number of attempts of a call. It is 1 if repeats are off.
     #[must_use]
     pub fn attempts_in_force(&self) -> u32 {
         if self.enabled { self.attempts } else { 1 }
     }
 }
 
-/// What a breaker or a limit is kept for.
+/// For what there is a guard (a breaker or a limit) of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GuardKey {
-    /// One for each endpoint.
+    /// One guard for each endpoint.
     Endpoint,
-    /// One for each endpoint and operation.
+    /// One guard for each endpoint and operation.
     Operation,
     /// One guard for each endpoint and each value of this request header.
     Header(HeaderName),
@@ -212,16 +219,16 @@ impl fmt::Display for GuardKey {
     }
 }
 
-/// How many calls may be in flight at the same time.
+/// The settings of the limit on the calls in flight at the same time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Concurrency {
     /// The settings of the limit.
     pub limit: LimitSettings,
     /// The settings of the queue, where calls wait for their turn.
     pub queue: QueueSettings,
-    /// What the limit is kept for.
+    /// For what there is a limit of its own. Default: for each endpoint.
     pub key: GuardKey,
-    /// The most keys that have a limit of their own.
+    /// The maximum number of keys that have a limit of their own; all other keys share one. Default 1024.
     pub max_keys: u32,
 }
 
@@ -232,14 +239,14 @@ impl Default for Concurrency {
     }
 }
 
-/// When to stop calling an endpoint.
+/// The settings of the breaker, which decides when an endpoint is no longer called.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Breaker {
-    /// When it opens, and how it closes again.
+    /// When the breaker opens, and how it closes again.
     pub settings: BreakerSettings,
-    /// What the breaker is kept for.
+    /// For what there is a breaker of its own. Default: for each endpoint.
     pub key: GuardKey,
-    /// The most keys that have a breaker of their own.
+    /// The maximum number of keys that have a breaker of their own; all other keys share one.
     pub max_keys: u32,
 }
 
@@ -257,33 +264,33 @@ pub struct Fallback {
     pub timeout: Timeouts,
     /// How calls are repeated.
     pub retry: Retry,
-    /// As in [`BreakerSettings::slow_call`].
+    /// A good answer that takes longer than this counts as bad for the breaker, as in [`BreakerSettings::slow_call`].
     pub slow_call: Option<Duration>,
 }
 
-/// The settings of an operation: what holds for requests of one kind.
+/// The settings of an operation, which is a kind of requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
-    /// Its name, a label of metrics and logs. It is unique in its dependency.
+    /// The operation's name, a label of metrics and logs. It is unique in its dependency.
     pub name: String,
-    /// The requests that belong to it.
+    /// The pattern of the requests that belong to the operation.
     pub pattern: Pattern,
-    /// What happens if a request is delivered a second time.
+    /// What happens at the provider if a request is delivered a second time.
     pub idempotency: Idempotency,
     /// The deadlines of a call.
     pub timeout: Timeouts,
     /// How calls are repeated.
     pub retry: Retry,
-    /// A call that takes longer than this counts as a failure for the breaker.
+    /// A good answer that takes longer than this counts as bad for the breaker. `None` means that this setting is off.
     pub slow_call: Option<Duration>,
-    /// The statuses that mean "not processed".
+    /// The statuses that mean that the request was not processed.
     pub refuses: Vec<u16>,
-    /// What answers mean, by status and body.
+    /// The predicates that say what an answer means, by its status and body.
     pub answers: Answers,
-    /// How to ask the provider what became of a request.
+    /// How the provider is asked what became of a request; `None` if this is not declared.
     pub confirm: Option<Confirm>,
     /// How to undo a request.
     pub cancel: Option<Cancel>,
-    /// The ledger's rules. They are set if requests are recorded before they are sent.
+    /// The ledger's rules. `None` if requests are not recorded before they are sent.
     pub durable: Option<Rules>,
 }

@@ -1,4 +1,5 @@
-//! What each kind of value must look like, judged by itself, and the values that both passes read.
+//! Judges each value of the file by itself: what each kind of value must look like. Values that both passes read are
+//! read here.
 
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
@@ -14,7 +15,8 @@ use super::predicate::{self, Misplaced};
 use super::settings::GuardKey;
 use super::values::{self, Value, Wrong};
 
-/// Returns what is wrong with a value. Tables of the file's own form are judged key by key elsewhere.
+/// Returns what is wrong with a value; empty if nothing is wrong. Tables of the file's own form are judged key by key
+/// elsewhere.
 pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
     let found = value.get_ref();
     let one =
@@ -108,7 +110,8 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
     }
 }
 
-/// Checks a URL that may begin with `${…}` or contain it.
+/// Checks that a URL has one of these schemes. A URL that begins with `${` is accepted, since its scheme is not known
+/// before it is filled in.
 pub(super) fn url_with_secrets(written: &str, schemes: &[&str]) -> Result<(), Wrong> {
     let filled_in = written.starts_with("${");
     if filled_in || schemes.iter().any(|scheme| written.len() > scheme.len() && written.starts_with(scheme)) {
@@ -206,8 +209,8 @@ pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
     }
 }
 
-/// Reads the header that is a guard's key. A header with credentials is refused, since the admin side shows the values of
-/// keys, and they are kept in memory.
+/// Reads the name of the header whose value is a guard's key. A header with credentials is refused, since the values of
+/// keys are kept in memory and shown by the admin side.
 fn key_header(name: &str) -> Result<GuardKey, Wrong> {
     let secret = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
     let name: HeaderName = name
@@ -220,7 +223,7 @@ fn key_header(name: &str) -> Result<GuardKey, Wrong> {
     Ok(GuardKey::Header(name))
 }
 
-/// Reads a JSON body with placeholders.
+/// Reads a JSON body with placeholders. Returns the body, and all mistakes in it.
 pub(super) fn json(value: &Value<'_>, purpose: Purpose) -> (JsonTemplate, Vec<Misplaced>) {
     let mut wrong = Vec::new();
     let body = json_value(value, purpose, &mut wrong);

@@ -1,10 +1,10 @@
-//! Which parts of a file a report may show.
+//! Decides which parts of a file a report may show. Everything is replaced by stars, including comments, except for the
+//! words of our own table of keys, the values of keys that are known to be harmless, `${env:NAME}` and `${file:PATH}`,
+//! and the marks that TOML is made of.
 //!
-//! A report quotes the line of a mistake, and is shown on terminals, in logs and on the admin side. The obvious rule replaces
-//! the values of keys that hold secrets by stars. It fails where it matters: a secret under a misspelt key (`headerz`) does
-//! not stand under a key that is known to hold one. So the rule here is the opposite. Everything is replaced by stars,
-//! including comments, except for the words of our own table of keys, the values of keys that are known to be harmless,
-//! `${env:NAME}` and `${file:PATH}`, and the marks that TOML is made of.
+//! A report quotes the line of a mistake, and is shown on terminals, in logs and on the admin side. The obvious rule
+//! would replace only the values of keys that hold secrets. It would fail where it matters: a secret under a misspelt
+//! key (`headerz`) does not stand under a key that is known to hold one.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -16,17 +16,18 @@ use super::keys::{Kind, ROOT, Spec};
 use super::shape::judge;
 use super::values::Value;
 
-/// The longest value that is shown. A longer value is hidden even if its key is harmless: it may have a quote that is not
-/// closed, and then contains the lines after it.
+/// The maximum length of a value that is shown, in bytes. A longer value is hidden even if its key is harmless. Its
+/// quote may not be closed, and then the value contains the lines after it.
 const LONGEST_VALUE: usize = 200;
-/// Whether this may be the name of an environment variable. A text with both digits and lowercase letters may not, since
-/// nobody names a variable in this way, and many secrets look like that.
+/// Returns whether this may be the name of an environment variable. A text with both digits and lowercase letters is
+/// refused, since nobody names a variable in this way, and many secrets look like that.
 pub(super) fn is_variable(name: &str) -> bool {
     let upper = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
     is_word(name) || (name.len() <= 64 && name.bytes().all(upper))
 }
 
-/// The byte ranges of `text` that may be shown. `table` was read from `text`. `broken` says whether `text` is not valid TOML.
+/// Returns the byte ranges of `text` that may be shown. `table` was read from `text`. `broken` says whether `text` is
+/// not valid TOML.
 pub(super) fn ranges(text: &str, table: &DeTable<'_>, broken: bool) -> Vec<Range<usize>> {
     let mut shown = Shown { text, broken, ranges: Vec::new(), names: BTreeSet::new() };
     shown.table(&ROOT, table);
@@ -35,13 +36,15 @@ pub(super) fn ranges(text: &str, table: &DeTable<'_>, broken: bool) -> Vec<Range
     shown.ranges
 }
 
-/// The text, with a star for every character outside the ranges. Line breaks are kept, so that places stay the same.
+/// Returns the text, with a star for every character outside the ranges. Line breaks are kept, so that lines and
+/// columns stay the same.
 pub(super) fn masked(text: &str, shown: &[Range<usize>]) -> String {
     let visible = visible(text, shown);
     text.char_indices().map(|(at, c)| if visible[at] { c } else { '*' }).collect()
 }
 
-/// The position in the masked text of byte `at` of `text`. A star may have fewer bytes than the character that it replaces.
+/// Returns the position in the masked text of byte `at` of `text`. A star may have fewer bytes than the character that
+/// it replaces.
 pub(super) fn masked_offset(text: &str, shown: &[Range<usize>], at: usize) -> usize {
     let visible = visible(text, shown);
     text.char_indices()
@@ -50,7 +53,7 @@ pub(super) fn masked_offset(text: &str, shown: &[Range<usize>], at: usize) -> us
         .sum()
 }
 
-/// For each byte of the text, whether the character that begins there is shown.
+/// Returns for each byte of the text whether the character that begins there is shown.
 fn visible(text: &str, shown: &[Range<usize>]) -> Vec<bool> {
     let mut visible = vec![false; text.len()];
     for range in shown {
@@ -108,8 +111,8 @@ impl Shown<'_> {
         }
     }
 
-    /// Looks at the ranges from index `first` on, and drops those that are not on the line of `key`. The reason is that a
-    /// bracket that is not closed makes the lines after it part of a value to which they do not belong.
+    /// Drops the ranges from index `first` on that are not on the line of `key`. If a bracket is not closed, the lines
+    /// after it become part of a value to which they do not belong.
     fn keep_to_the_line_of(&mut self, key: Range<usize>, first: usize) {
         let end = self.text[key.end..].find('\n').map_or(self.text.len(), |n| key.end + n);
         let mut at = 0;
@@ -124,7 +127,8 @@ impl Shown<'_> {
         self.ranges.push(span);
     }
 
-    /// Shows the names of dependencies. They are not secrets, since each is the first segment of its paths.
+    /// Shows the names of dependencies. They are not secrets, since a dependency's name is the first segment of the
+    /// paths that callers use.
     fn named(&mut self, spec: &'static Spec, tables: &DeTable<'_>) {
         for (name, value) in tables {
             let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
@@ -175,7 +179,7 @@ impl Shown<'_> {
         }
     }
 
-    /// Shows a value with everything in it.
+    /// Shows a value with all values and names in it.
     fn all(&mut self, value: &Value<'_>) {
         match value.get_ref() {
             DeValue::Array(items) => items.iter().for_each(|item| self.all(item)),
@@ -312,7 +316,8 @@ impl Shown<'_> {
     }
 }
 
-/// Whether this may be the name of a header field: its parts are short and have few digits, as in `x-amz-content-sha256`.
+/// Returns whether this may be the name of a header field: its parts are short and have few digits, as in
+/// `x-amz-content-sha256`.
 fn is_header(name: &str) -> bool {
     let part = |part: &str| {
         let digits = part.bytes().filter(u8::is_ascii_digit).count();
@@ -321,7 +326,7 @@ fn is_header(name: &str) -> bool {
     is_word(name) || (name.contains('-') && name.len() <= 40 && name.split('-').all(part))
 }
 
-/// The place of a string without its quotes.
+/// Returns the place of a string without its quotes.
 fn inner_of(text: &str, span: Range<usize>) -> Range<usize> {
     let written = text.get(span.clone()).unwrap_or_default();
     let quotes = written.len() - written.trim_start_matches(['"', '\'']).len();

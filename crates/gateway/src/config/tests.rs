@@ -22,7 +22,7 @@ fn env(name: &str) -> Option<String> {
     }
 }
 
-/// The name of a file in this crate's own folder, so that paths in a fixture exist.
+/// Returns the name of a file in this crate's own folder, so that paths in a fixture exist.
 fn name() -> String {
     concat!(env!("CARGO_MANIFEST_DIR"), "/seawall.toml").to_owned()
 }
@@ -35,18 +35,18 @@ fn accept(text: &str) -> Loaded {
     read(text).unwrap_or_else(|report| panic!("{report}"))
 }
 
-/// The places and messages of a refused text.
+/// Returns the lines and messages of the mistakes in a text, which must be refused.
 fn refuse(text: &str) -> Vec<(usize, String)> {
     let report = read(text).expect_err("the text is accepted");
     report.mistakes().iter().map(|it| (it.place.unwrap().line, it.message.clone())).collect()
 }
 
-/// A file with a dependency that has these lines.
+/// Returns a file with a dependency that has these lines.
 fn dependency(lines: &str) -> String {
     format!("[dependency.pay]\nurl = \"https://pay.example\"\n{lines}\n")
 }
 
-/// A file with a keyed operation that has these lines, which begin at line 7.
+/// Returns a file with a keyed operation that has these lines, which begin at line 7.
 fn operation(lines: &str) -> String {
     dependency(&format!(
         "[[dependency.pay.operation]]\nname = \"charge\"\nmatch = \"POST /charges\"\nidempotency = \"keyed\"\n{lines}"

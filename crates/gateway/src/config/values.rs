@@ -1,7 +1,8 @@
-//! Single values. Each function takes a TOML value and returns a plain one, or what is wrong with it.
+//! Reads single values. Each function takes a TOML value and returns a plain value, or what is wrong with the TOML
+//! value.
 //!
-//! Units are written out (`"20ms"`, `"64KiB"`). If bare numbers meant seconds in one place and milliseconds in another, every
-//! operator would make that mistake once.
+//! Units are written out (`"20ms"`, `"64KiB"`). If bare numbers meant seconds in one place and milliseconds in another,
+//! every operator would confuse the two once.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -22,14 +23,14 @@ pub(super) use seawall_policy::{Wrong, show_time};
 /// A value with its place.
 pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
-/// Says that a value is of another kind than the expected one.
+/// Returns the mistake that a value is of another kind than the expected one.
 pub(super) fn wrong_kind(expected: &str, found: &DeValue<'_>) -> Wrong {
     Wrong::new(format!("expected {expected}, found {}", kind_of(found)))
 }
 
 type Outcome<T> = Result<T, Wrong>;
 
-/// The kind of a value, in words.
+/// Returns the kind of a value, in words.
 fn kind_of(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
@@ -60,7 +61,7 @@ pub(super) fn whole(value: &DeValue<'_>) -> Outcome<u64> {
     u64::try_from(integer(value)?).map_err(|_| Wrong::new("this number must not be negative"))
 }
 
-/// A count that fits into a `u32`.
+/// Reads a whole number as a `u32`. A larger number becomes `u32::MAX`.
 pub(super) fn count_u32(value: &DeValue<'_>) -> Outcome<u32> {
     whole(value).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
@@ -74,7 +75,7 @@ pub(super) fn number(value: &DeValue<'_>) -> Outcome<f64> {
     if f64::is_finite(parsed) { Ok(parsed) } else { Err(Wrong::new("this is not a finite number")) }
 }
 
-/// A number in thousandths, rounded. The number itself may be at most a million.
+/// Reads a number and returns it in thousandths, rounded. The number itself may be at most a million.
 pub(super) fn thousandths(value: &DeValue<'_>) -> Outcome<u32> {
     let parsed = number(value)?;
     if !(0.0..=1e6).contains(&parsed) {
@@ -83,7 +84,7 @@ pub(super) fn thousandths(value: &DeValue<'_>) -> Outcome<u32> {
     Ok((parsed * 1e3).round() as u32)
 }
 
-/// A share of one, in parts per million.
+/// Reads a ratio from 0 to 1, and returns it in parts per million, rounded.
 pub(super) fn ratio_ppm(value: &DeValue<'_>) -> Outcome<u32> {
     let parsed = number(value)?;
     if !(0.0..=1.0).contains(&parsed) {
@@ -95,7 +96,8 @@ pub(super) fn ratio_ppm(value: &DeValue<'_>) -> Outcome<u32> {
 /// The longest time that is accepted: ten years. Sums of such times are far from an overflow.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
-/// A length of time: a number and a unit, for example `"20ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"1d"`. This function accepts zero.
+/// Reads a length of time: a number and a unit, for example `"20ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"1d"`. Zero is
+/// accepted here.
 pub(super) fn time(value: &DeValue<'_>) -> Outcome<Duration> {
     let wrong = || {
         Wrong::new("this is not a length of time")
@@ -114,7 +116,7 @@ pub(super) fn time(value: &DeValue<'_>) -> Outcome<Duration> {
     }
 }
 
-/// A length of time, or `"off"` for none.
+/// Reads a length of time; `"off"` reads as `None`.
 pub(super) fn time_or_off(value: &DeValue<'_>) -> Outcome<Option<Duration>> {
     if is_off(value) { Ok(None) } else { time(value).map(Some) }
 }
@@ -133,7 +135,7 @@ const SIZE_UNITS: [(&str, u64); 7] = [
     ("GiB", 1 << 30),
 ];
 
-/// A number of bytes: `"64KiB"` (1024), `"1MB"` (1000 · 1000), or a bare whole number of bytes.
+/// Reads a number of bytes: `"64KiB"` (64 · 1024), `"1MB"` (1000 · 1000), or a bare whole number of bytes.
 pub(super) fn size(value: &DeValue<'_>) -> Outcome<u64> {
     let wrong = || Wrong::new("this is not a size").help("write a number and a unit: \"64KiB\", \"1MB\"");
     let written = match value {
@@ -150,7 +152,7 @@ pub(super) fn size(value: &DeValue<'_>) -> Outcome<u64> {
     u64::try_from(total).map_err(|_| Wrong::new("this size is too large"))
 }
 
-/// A size, or `"off"` for no bound.
+/// Reads a size in bytes; `"off"` reads as `None`, which means no bound.
 pub(super) fn size_or_off(value: &DeValue<'_>) -> Outcome<Option<u64>> {
     if is_off(value) { Ok(None) } else { size(value).map(Some) }
 }
@@ -176,7 +178,7 @@ pub(super) fn socket(value: &DeValue<'_>) -> Outcome<SocketAddr> {
     })
 }
 
-/// An IP address without a port, or `"off"`.
+/// Reads an IP address without a port; `"off"` reads as `None`.
 pub(super) fn ip_or_off(value: &DeValue<'_>) -> Outcome<Option<IpAddr>> {
     if is_off(value) {
         return Ok(None);
@@ -187,12 +189,12 @@ pub(super) fn ip_or_off(value: &DeValue<'_>) -> Outcome<Option<IpAddr>> {
     })
 }
 
-/// The URL of an endpoint: http or https, a host, and optionally a port and a base path.
+/// Reads the URL of an endpoint: http or https, a host, and optionally a port and a base path.
 pub(super) fn endpoint_url(value: &DeValue<'_>) -> Outcome<Uri> {
     url(text(value)?, &["http", "https"])
 }
 
-/// The URL of an outgoing proxy: http, a host, and optionally a port. `"off"` reads as `None`.
+/// Reads the URL of an outgoing proxy: http, a host, and optionally a port. `"off"` reads as `None`.
 pub(super) fn proxy_url(value: &DeValue<'_>) -> Outcome<Option<Uri>> {
     if is_off(value) {
         return Ok(None);
@@ -235,7 +237,7 @@ fn url(written: &str, schemes: &[&str]) -> Outcome<Uri> {
     Ok(uri)
 }
 
-/// The version of HTTP: `"auto"`, `"1.1"`, `"2"`, or one of the bare numbers that people write.
+/// Reads the version of HTTP: `"auto"`, `"1.1"`, `"2"`, or one of the bare numbers that people write.
 pub(super) fn http_version(value: &DeValue<'_>) -> Outcome<HttpVersion> {
     let wrong = || Wrong::new("this is not a version of HTTP").help("\"auto\", \"1.1\" or \"2\"");
     match value {
@@ -253,7 +255,7 @@ pub(super) fn header_name(value: &DeValue<'_>) -> Outcome<HeaderName> {
     template::header_name(text(value)?)
 }
 
-/// An HTTP status from 100 to 599.
+/// Reads an HTTP status from 100 to 599.
 pub(super) fn status(value: &DeValue<'_>) -> Outcome<u16> {
     match u16::try_from(whole(value)?) {
         Ok(status) if (100..=599).contains(&status) => Ok(status),
@@ -261,7 +263,7 @@ pub(super) fn status(value: &DeValue<'_>) -> Outcome<u16> {
     }
 }
 
-/// The status of a failure, from 400 to 599.
+/// Reads the status of a failure, from 400 to 599.
 pub(super) fn failure(value: &DeValue<'_>) -> Outcome<u16> {
     match status(value)? {
         status @ 400..=599 => Ok(status),
@@ -271,7 +273,7 @@ pub(super) fn failure(value: &DeValue<'_>) -> Outcome<u16> {
     }
 }
 
-/// A list of statuses of failures.
+/// Reads a list of statuses of failures.
 pub(super) fn failures(value: &DeValue<'_>) -> Outcome<Vec<u16>> {
     match value {
         DeValue::Array(items) => items.iter().map(|item| failure(item.get_ref())).collect(),
@@ -289,7 +291,7 @@ pub(super) fn choice<'a>(value: &'a DeValue<'_>, words: &[&'static str]) -> Outc
     Err(Wrong::new(format!("{shown} is not known here")).help(advice(written, words.iter().copied())))
 }
 
-/// A size in the form in which it would stand in the file.
+/// Returns a size in the form in which it would stand in the file.
 pub(super) fn show_size(bytes: u64) -> String {
     let unit = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("MB", 1_000_000), ("KB", 1_000)]
         .into_iter()

@@ -1,6 +1,6 @@
 //! First pass: checks that every key is known, and that every value by itself is well formed.
 //!
-//! It uses the table of keys and nothing else. What depends on two values is checked in `read`.
+//! This pass uses the table of keys and nothing else. What depends on two values is checked in `read`.
 
 use seawall_actions::nearest::{advice, nearest};
 use seawall_actions::shown::quoted;
@@ -12,7 +12,7 @@ use super::section::Section;
 use super::shape::judge;
 use super::values::{Wrong, wrong_kind};
 
-/// Checks a table and everything below it.
+/// Checks a table and everything below it, and reports each mistake at its place.
 pub(super) fn walk(section: &Section<'_>, table: &DeTable<'_>) {
     let (book, spec) = (section.book, section.spec);
     for (name, value) in table {
@@ -72,7 +72,7 @@ fn walk_named(section: &Section<'_>, name: &str, tables: &DeTable<'_>) {
 }
 
 impl Section<'_> {
-    /// Checks this table and everything below it.
+    /// Checks this table and everything below it, and reports each mistake at its place.
     fn walk(&self) {
         if let Some(table) = self.table() {
             walk(self, table);
@@ -91,7 +91,7 @@ fn unknown(spec: &Spec, name: &str) -> Wrong {
     wrong.help(advice(name, spec.names()))
 }
 
-/// Adds the names of all tables that have this key.
+/// Adds the names of all tables that may have this key to `homes`.
 fn homes_of(spec: &'static Spec, name: &str, homes: &mut Vec<&'static str>) {
     if spec.key(name).is_some() && !homes.contains(&spec.name) {
         homes.push(spec.name);

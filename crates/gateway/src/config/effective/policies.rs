@@ -21,7 +21,7 @@ pub(super) fn show_concurrency(concurrency: &Concurrency) -> String {
     }
 }
 
-/// The settings that the text on a breaker contains already. All other settings are added by their names if they are on.
+/// The settings that the text on a breaker always contains. Each other setting is added by its name if it is on.
 const TOLD: [&str; 6] = ["enabled", "failure_rate", "min_calls", "open_for", "probes", "max_keys"];
 
 pub(super) fn show_breaker(breaker: &Breaker) -> String {
@@ -49,7 +49,7 @@ pub(super) fn show_breaker(breaker: &Breaker) -> String {
     text
 }
 
-/// What a guard is kept for, and for how many keys at most.
+/// Returns in words what a guard is kept for, and the maximum number of keys.
 fn show_key(key: &GuardKey, most: u32) -> String {
     match key {
         GuardKey::Endpoint => key.to_string(),

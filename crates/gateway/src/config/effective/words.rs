@@ -1,4 +1,4 @@
-//! What follows from the settings, in whole sentences.
+//! Says in whole sentences what follows from the settings.
 
 use seawall_ledger::{OnUnknown, Rules, SettleBy};
 use seawall_policy::{Answers, Idempotency, Otherwise};
@@ -6,7 +6,7 @@ use seawall_policy::{Answers, Idempotency, Otherwise};
 use super::super::settings::{Operation, Retry};
 use super::super::values::show_time;
 
-/// What happens to a call whose attempt failed.
+/// Returns a sentence that says what happens to a call whose attempt failed.
 pub(super) fn repeats(idempotency: Idempotency, retry: &Retry, retry_none: bool) -> String {
     let attempts = retry.attempts_in_force();
     if attempts == 1 {
@@ -32,7 +32,8 @@ pub(super) fn repeats(idempotency: Idempotency, retry: &Retry, retry_none: bool)
     }
 }
 
-/// What a success means if it fits none of the declared answers. `None` if no answers are declared.
+/// Returns a sentence that says what a success means if it fits none of the declared answers. `None` if no answers are
+/// declared.
 pub(super) fn otherwise(answers: &Answers) -> Option<&'static str> {
     match answers.otherwise {
         Some(Otherwise::Unknown) => Some("unknown (safe: only what is declared counts as applied)"),
@@ -45,7 +46,7 @@ pub(super) fn otherwise(answers: &Answers) -> Option<&'static str> {
     }
 }
 
-/// What follows from the ledger's settings.
+/// Returns the sentences that follow from the ledger's settings.
 pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<String> {
     let mut all = Vec::new();
     let quiet = show_time(durable.quiet);

@@ -94,12 +94,12 @@ const DURABLE: &[Key] = &[
     ),
 ];
 
-/// The names of settings that need `durable = true`.
+/// Returns the names of settings that need `durable = true`.
 pub(in crate::config) fn needs_durable() -> impl Iterator<Item = &'static str> {
     DURABLE.iter().skip(1).chain(ACTION_BOUNDS).map(|key| key.name)
 }
 
-/// What the schema says about a setting of an operation.
+/// Returns what the schema says about a setting of an operation.
 #[cfg(test)]
 pub(in crate::config) fn operation_doc(key: &str) -> &'static str {
     OPERATION.key(key).expect("a key of the table").doc

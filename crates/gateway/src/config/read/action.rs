@@ -1,5 +1,5 @@
-//! What makes an operation an action: recording, asking, undoing, comparing. The crate `seawall-actions` finds the mistakes,
-//! and they are reported here at their places in the file.
+//! Reads the settings that make an operation an action: recording, asking, undoing, comparing. The crate
+//! `seawall-actions` finds the mistakes, and they are reported here at their places in the file.
 
 use seawall_actions::template::{Pointer, Purpose, RequestTemplate};
 use seawall_actions::{Cancel, Confirm, Declared, Listing};
@@ -16,8 +16,8 @@ use super::super::values;
 use super::gateway::count_u32;
 use super::readers::{Inherited, predicates, statuses, word};
 
-/// Reads a request with its body. If the body cannot be read, that has been reported already, and checks that need it are
-/// skipped.
+/// Reads a request with its body. Returns `None` if the request is absent or cannot be read. A body that cannot be read
+/// has been reported already, and checks that need the body are skipped.
 fn request(section: &Section<'_>, key: &str, purpose: Purpose) -> Option<RequestTemplate> {
     let mut request = section.opt(key, |value| RequestTemplate::parse(values::text(value)?, purpose))?;
     if let Some(body) = section.spec.key("json").and_then(|_| section.raw("json")) {
@@ -93,7 +93,7 @@ pub(super) fn durable<'a>(
     rules
 }
 
-/// The table in which a setting stands, and its key there.
+/// Returns the table in which a setting stands, and the setting's key in that table.
 fn at<'a, 's>(section: &Section<'a>, setting: &'s str) -> (Section<'a>, &'s str) {
     match setting.split_once('.') {
         Some((table, key)) => (section.child(table), key),
@@ -101,7 +101,7 @@ fn at<'a, 's>(section: &Section<'a>, setting: &'s str) -> (Section<'a>, &'s str)
     }
 }
 
-/// Whether a setting was reported already, because it is missing or cannot be read.
+/// Returns whether a setting was reported already, because it is missing or cannot be read.
 fn is_unread(section: &Section<'_>, setting: &str) -> bool {
     let (table, key) = at(section, setting);
     let required = table.spec.key(key).is_some_and(|key| key.required);

@@ -19,7 +19,7 @@ pub(super) struct Context<'a, 's> {
     pub(super) ledger_table: &'s Section<'a>,
 }
 
-/// Reads a dependency. Returns `None` if nothing of it is usable; the mistakes have been reported then.
+/// Reads a dependency. Returns `None` if its endpoints cannot be read; the mistakes have been reported already.
 pub(super) fn dependency<'a>(
     name: &str,
     section: &Section<'a>,
@@ -162,7 +162,7 @@ fn endpoints(section: &Section<'_>) -> Option<Vec<Endpoint>> {
     (!found.is_empty()).then_some(found)
 }
 
-/// Warns of credentials that are sent to another machine over plain HTTP, since they can be read on the way.
+/// Warns of credentials that are sent to another machine over plain HTTP, since other people can read them on the way.
 fn warn_of_plain_text(section: &Section<'_>, url: &Uri, headers: &[(HeaderName, HeaderValue)]) {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let near = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
@@ -172,7 +172,8 @@ fn warn_of_plain_text(section: &Section<'_>, url: &Uri, headers: &[(HeaderName, 
     }
 }
 
-/// The names and the filled-in values, in the order of the file. The values are marked sensitive.
+/// Returns the names and the filled-in values of the header fields, in the order of the file. The values are marked
+/// sensitive.
 fn headers(section: &Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let Some(table) = section.raw("headers").and_then(|value| value.get_ref().as_table()) else {
         return Vec::new();

@@ -73,7 +73,8 @@ pub(super) fn ledger(section: &Section<'_>) -> Ledger {
     }
 }
 
-/// Checks the addresses. No address may be used twice, and a listener that other machines can reach must check who calls.
+/// Reports wrong addresses. No two listeners may have one address, and a listener that other machines can reach must
+/// check who calls.
 pub(super) fn check_addresses(
     gateway: &Section<'_>,
     dependencies: &[(&str, Section<'_>)],
@@ -145,7 +146,8 @@ fn check_exposure(
     }
 }
 
-/// Whether two listeners cannot be opened together. Port 0 never clashes, since the kernel chooses a free port for it.
+/// Returns whether two listeners cannot be open at the same time. Port 0 never clashes, since the kernel chooses a free
+/// port for it.
 fn clashes(a: SocketAddr, b: SocketAddr) -> bool {
     let wide = |ip: std::net::IpAddr| ip.is_unspecified();
     let same_host = a.ip() == b.ip() || wide(a.ip()) || wide(b.ip());

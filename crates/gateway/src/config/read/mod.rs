@@ -1,7 +1,7 @@
-//! Second pass: values become settings, tables are merged, and what depends on two values is checked.
+//! Second pass: turns values into settings, merges tables, and checks what depends on two values.
 //!
-//! The code here may rely on this: the first pass has reported every malformed value. Such a value reads as absent, and checks
-//! that need it are skipped.
+//! The first pass has reported every malformed value, and the code here relies on this. A malformed value reads as
+//! absent, and checks that need it are skipped.
 
 mod action;
 mod dependency;

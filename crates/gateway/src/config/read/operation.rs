@@ -15,7 +15,8 @@ pub(super) fn pattern(section: &Section<'_>) -> Option<Pattern> {
     section.opt("match", |value| Pattern::parse(values::text(value)?))
 }
 
-/// Reads an operation. If a name or a pattern cannot be read, another one takes its place, so that the rest is still checked.
+/// Reads an operation. If its name or its pattern cannot be read, a placeholder is used instead, so that the other
+/// settings are still checked.
 pub(super) fn operation<'a>(
     name: &str,
     pattern: Option<Pattern>,
@@ -47,7 +48,8 @@ pub(super) fn operation<'a>(
     operation
 }
 
-/// Adds a note if no answer could ever count as applied. This can be intended, if the provider is asked after every call.
+/// Adds a note if no answer could ever count as applied. This is not a mistake, because the provider may be asked after
+/// every call.
 fn nothing_is_applied(answers: &Section<'_>, operation: &Operation) {
     if operation.answers.otherwise == Some(Otherwise::Unknown) && answers.lacks("applied") {
         let says =
@@ -56,8 +58,8 @@ fn nothing_is_applied(answers: &Section<'_>, operation: &Operation) {
     }
 }
 
-/// The declared idempotency, or the idempotency of the method if none is declared. If neither can be read, the most permissive
-/// one is used, so that one mistake does not lead to further reports.
+/// Returns the declared idempotency, or the idempotency of the method if none is declared. If neither can be read,
+/// `keyed` is returned: it is the most permissive one, so that one mistake does not lead to further reports.
 fn idempotency(section: &Section<'_>, pattern: Option<&Pattern>) -> Idempotency {
     let words = Idempotency::ALL.map(|it| (it.as_str(), it));
     match section.get("idempotency", |value| word(&words, value)) {

@@ -1,8 +1,8 @@
 //! Finds a dependency that leads back to this gateway.
 //!
-//! A call to such a dependency makes another call, and that one the next, until no connection is left. If the file shows such
-//! a loop, it is reported as a mistake. If the file cannot show it, because a name or another proxy hides it, the calls
-//! themselves show it by their `Via` header.
+//! A call to such a dependency comes back to the gateway, which makes another call, until no connection is left. If the
+//! file shows such a loop, the loop is reported as a mistake. If the file cannot show it, because a name or another
+//! proxy hides it, the calls themselves show it by their `Via` header.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -50,7 +50,7 @@ fn wrong(what: &str, owner: &str) -> Wrong {
         .help("each call would make another one, until no connection is left")
 }
 
-/// The listener that a URL leads to.
+/// Returns the name of the listener that a URL leads to; `None` if the URL leads to none of these listeners.
 fn own<'l>(url: &Uri, listeners: &'l [(SocketAddr, String)]) -> Option<&'l str> {
     let authority = Authority::parse(url.authority()?.as_str())?;
     let usual = if url.scheme_str() == Some("https") { 443 } else { 80 };
@@ -59,7 +59,8 @@ fn own<'l>(url: &Uri, listeners: &'l [(SocketAddr, String)]) -> Option<&'l str> 
     listeners.iter().find(|(listener, _)| is_it(*listener)).map(|(_, owner)| owner.as_str())
 }
 
-/// Whether a connection to this host reaches a listener at this address, as far as this is known without a lookup.
+/// Returns whether a connection to this host reaches a listener at this address, as far as this is known without a
+/// lookup.
 fn leads_to(host: Host<'_>, listener: IpAddr) -> bool {
     let listener = listener.to_canonical();
     match host {
@@ -89,7 +90,7 @@ fn leads_to(host: Host<'_>, listener: IpAddr) -> bool {
 mod tests {
     use super::super::super::parse;
 
-    /// The mistakes that are reported about endpoints and proxies that lead to this gateway.
+    /// Returns the mistakes that are reported about endpoints and proxies that lead to this gateway.
     fn mistakes(listen: &str, lines: &str) -> Vec<String> {
         let text = format!(
             "[gateway]\nlisten = \"{listen}\"\nclients = {{ tokens_file = \"t\" }}\n[dependency.up]\n{lines}\n"

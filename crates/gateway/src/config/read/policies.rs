@@ -46,8 +46,8 @@ impl<'a, S> Merged<'a, S> {
         &found.expect("the types name their settings as the file does").1
     }
 
-    /// Reports each problem. A problem concerns one or more values. It is reported at the one from the most particular table,
-    /// and only if all of them could be read.
+    /// Reports each problem, and returns the settings. A problem concerns one or more values. It is reported at the
+    /// value from the most particular table, and only if all of its values could be read.
     fn checked(self, problems: Vec<Problem>) -> S {
         for Problem { setting, wrong, gravity, with } in problems {
             let said: Vec<_> = with.iter().chain([&setting]).map(|name| self.picked(name)).collect();
@@ -112,8 +112,8 @@ pub(super) fn breaker(layers: &Layers<'_>, paths: &[&str]) -> Breaker {
     read.checked(problems)
 }
 
-/// Reads the window, which is given by time or by calls. The more particular table decides. A single table may name only one
-/// of the two.
+/// Reads the window, which is a time or a number of calls. If two tables name one of them each, the more particular
+/// table decides. A single table may name only one of the two.
 fn window(breaker: &mut Merged<'_, Breaker>) {
     let layers = &breaker.layers;
     for section in &layers.0 {
@@ -138,7 +138,8 @@ fn window(breaker: &mut Merged<'_, Breaker>) {
     breaker.picked.push(("window_calls", by_calls.without_value()));
 }
 
-/// Reads what a guard is kept for. If it is a part of the path, the pattern of some operation must name that part.
+/// Reads what a guard is kept for. If it is a part of the path, a mistake is reported unless the pattern of some
+/// operation names that part.
 fn guard_key(layers: &Layers<'_>, paths: &[&str]) -> GuardKey {
     let read = |value: &DeValue<'_>| values::text(value).and_then(shape::guard_key);
     let picked = layers.pick("key", read, GuardKey::Endpoint);
@@ -185,7 +186,7 @@ pub(super) fn bind(layers: &Layers<'_>) -> Option<IpAddr> {
     layers.pick("bind", values::ip_or_off, None).value
 }
 
-/// The `slow_call` of an operation, which overrides the breaker's `slow_call`.
+/// Returns the `slow_call` of an operation, or the breaker's `slow_call` if the operation names none.
 pub(super) fn slow_call(operation: Option<&Section<'_>>, breaker: &Breaker) -> Option<Duration> {
     match operation.map_or(Found::Absent, |section| section.get("slow_call", values::time_or_off)) {
         Found::Value(value, _) => value,

@@ -14,7 +14,7 @@ struct Row {
     lines: String,
     #[serde(default)]
     ledger: String,
-    /// Each mistake: the setting that it names, and words of its message.
+    /// The expected problems: for each, the setting that it names, and words of its message.
     problems: Vec<(String, String)>,
 }
 
@@ -32,7 +32,7 @@ impl Row {
     }
 }
 
-/// The key at which a problem of a setting is reported.
+/// Returns the key at which a problem of a setting is reported.
 fn key(setting: &str) -> &str {
     match setting {
         "lease" | "timeout.total" => "durable",

@@ -6,7 +6,7 @@ use crate::config::effective;
 /// A secret that looks like the key of an API.
 const SECRET: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
 
-/// Everything that a report says about a text that is refused.
+/// Returns everything that the report says about a text, which must be refused.
 fn told(text: &str) -> String {
     let report = read(text).expect_err("the text is accepted");
     let lines: Vec<String> = report.lines().collect();

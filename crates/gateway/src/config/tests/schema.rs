@@ -8,8 +8,8 @@ use super::super::keys::{Kind, ROOT, Spec};
 use super::super::*;
 use super::{CONTRACT, EVERYTHING, MISTAKES, env, name};
 
-/// Checks a value by the part of draft-07 that our schema uses. A rule that is not known here is an error, so that none is
-/// skipped.
+/// Adds to `out` each violation of `schema` by `value`. Only the part of draft-07 that our schema uses is known here.
+/// An unknown rule is an error, so that no rule is skipped.
 fn violations(schema: &Value, root: &Value, value: &Value, path: &str, out: &mut Vec<String>) {
     let Value::Object(rules) = schema else { panic!("a schema is an object: {schema}") };
     for (rule, given) in rules {
