@@ -1,7 +1,7 @@
 //! Finds the readings of a path: as it was sent, and as servers read it.
 //!
 //! A path is sent on byte for byte, since a signature may cover it. But an operation is looked for under every reading
-//! that is common among servers, and a path that leads above its beginning in any of them is refused.
+//! that is common among servers, and a path that leads above its beginning in any reading is refused.
 //!
 //! To most servers `/v1/./charges`, `/v1//charges`, `/v1/%63harges` and `/v1/charges` are the same. The obvious rule,
 //! to match operations on the bytes alone, would let the first three pass without the answers and timeouts that the

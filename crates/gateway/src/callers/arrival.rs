@@ -72,7 +72,7 @@ pub(crate) fn refuse_new(listener: &TcpListener) {
     }
 }
 
-/// The filter `return 0`, which keeps no byte of any packet (BPF_RET | BPF_K).
+/// Makes the filter `return 0`, which keeps no byte of any packet (BPF_RET | BPF_K).
 fn libc_filter() -> socket2::SockFilter {
     const RETURN: u16 = 0x06;
     socket2::SockFilter::new(RETURN, 0, 0, 0)

@@ -223,7 +223,7 @@ mod tests {
 
     const PING: FrameHead = FrameHead { length: 8, kind: 6, flags: 0, stream: 0 };
 
-    /// The number of PINGs that pass at the time `now` before the purse is empty.
+    /// Returns the number of PINGs that pass at the time `now` before the purse is empty.
     fn pings(purse: &mut Purse, now: Time) -> usize {
         (0..10_000)
             .take_while(|_| {

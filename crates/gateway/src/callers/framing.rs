@@ -2,11 +2,11 @@
 //! two ways. Every byte is followed: heads line by line, bodies by their length or their chunks.
 //!
 //! hyper reads heads as leniently as RFC 9112 allows. If a head has both `Transfer-Encoding` and `Content-Length`,
-//! hyper uses the first and drops the second. It takes two equal lengths for one, and accepts a line that ends without
-//! a carriage return. A proxy before us may have read the same bytes in the other way, and attackers use that
-//! difference to smuggle requests. When hyper calls us, none of these differences can be seen any more. The obvious
-//! cure, a look at the first bytes after each answer, would miss the heads that travel behind another request in one
-//! packet.
+//! hyper uses `Transfer-Encoding` and drops `Content-Length`. It takes two equal values of `Content-Length` for one,
+//! and accepts a line that ends without a carriage return. A proxy before us may have read the same bytes in another
+//! way, and attackers use that difference to smuggle requests. When hyper calls us, none of these differences can be
+//! seen any more. The obvious cure, a look at the first bytes after each answer, would miss the heads that travel
+//! behind another request in one packet.
 //!
 //! This code never answers a request. It only notes from which request on the bytes have two readings. When it can no
 //! longer tell where a message ends, every later request counts as doubtful. The gateway refuses doubtful requests. So

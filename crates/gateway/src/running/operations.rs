@@ -39,11 +39,11 @@ struct CompiledOperation {
     plan: Arc<Plan>,
     /// The maximum number of bytes of a request's body that are kept for a repeat.
     keep: usize,
-    /// Which requests share a guard: first for the breaker, then for the limit.
+    /// Says which requests share a guard: first for the breaker, then for the limit.
     filed: [Filed; 2],
 }
 
-/// Which requests of an operation share a guard.
+/// Says which requests of an operation share a guard.
 #[derive(Clone, Debug)]
 enum Filed {
     /// All requests to the endpoint share a guard, which has no key.
@@ -60,7 +60,7 @@ enum Filed {
 /// guard, and are shown.
 const MOST_KEY: usize = 128;
 
-/// The plan, the limit and the keys for one request.
+/// What one request gets from its operation: the plan, the buffer for repeats, and the keys of its guards.
 #[derive(Debug)]
 pub(crate) struct FoundOperation<'a> {
     /// What all calls of the operation have in common. It is borrowed, because all workers share it, and counting references

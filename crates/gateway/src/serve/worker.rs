@@ -242,7 +242,7 @@ impl Worker {
         Registered { worker: Arc::clone(self), place }
     }
 
-    /// Looks after all connections four times a second, and takes over a new configuration when there is one.
+    /// Checks all connections four times a second, and takes over a new configuration when there is one.
     async fn look_after(self: Arc<Self>) {
         let mut replaced = self.router.running.replaced();
         // The channel does not report a configuration that came into force after this worker was made and before this

@@ -57,7 +57,7 @@ impl Reloader {
         self.watch.is_settling().then_some(watch::SETTLE)
     }
 
-    /// Takes the files as they are now, because an operator asked for it.
+    /// Puts the files in force as they are now, without any wait, because an operator sent SIGHUP.
     pub(crate) async fn take_now(&mut self, running: &Running) {
         let content = std::fs::read(&self.file).ok();
         self.take(running, content).await;
