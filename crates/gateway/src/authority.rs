@@ -1,4 +1,4 @@
-//! The host that a request names, read strictly (RFC 9112, section 3.2; RFC 3986, section 3.2).
+//! Reads strictly which host a request names (RFC 9112, section 3.2; RFC 3986, section 3.2).
 //!
 //! A lenient reader ignores the extra characters in `localhost:80x`, `user@localhost` or `[::1`, and takes the rest for a
 //! name. A proxy before us may have taken the same bytes for another name. So a text that does not fit the grammar is refused
@@ -59,11 +59,11 @@ impl<'a> Host<'a> {
     }
 }
 
-/// The authority that a request is meant for.
+/// Returns the authority that a request is meant for.
 ///
-/// If the target has an authority, as in `GET http://host/path`, that authority counts. The `Host` field must then still be
-/// there, once and well-formed, but its value is ignored (RFC 9112, section 3.2.2). Over HTTP/2 the target's authority is
-/// `:authority`, and a `Host` that differs from it is refused (RFC 9113, section 8.3.1).
+/// If the target has an authority, as in `GET http://host/path`, that authority counts. Over HTTP/1, the `Host` field
+/// must be there nevertheless, once and well-formed, but its value is ignored (RFC 9112, section 3.2.2). Over HTTP/2
+/// the target's authority is `:authority`, and a `Host` that differs from it is refused (RFC 9113, section 8.3.1).
 ///
 /// # Errors
 /// If there is no authority, or more than one, or if it is malformed. The error says so in words.

@@ -1,10 +1,12 @@
-//! Files with secrets, certificates and tokens, and the check that only their owner may have written them.
+//! Reads files with secrets, certificates and tokens, and checks that only their owner may have written them.
 //!
-//! The obvious `fs::read` opens whatever a path leads to. In the shared folder for temporary files, any user of the machine
-//! could then put a link to one of our files there, and the first line of that file would be sent as a token. Or they could
-//! put a pipe there, and reading it would never end. So the file that Seawall makes in that folder is read only if it is one
-//! that Seawall could have made. A file that a person named may be a link, since that is how secrets are mounted, but nobody
-//! except its owner may be able to write to it.
+//! A file that Seawall makes in the shared folder for temporary files is read only if it is one that Seawall could have
+//! made. A file that a person named may be a link, since that is how secrets are mounted, but nobody except its owner
+//! may be able to write to it.
+//!
+//! The obvious `fs::read` would open whatever a path leads to. Any user of the machine could put a link to one of our
+//! files into the shared folder, and the first line of that file would be sent as a token. Or they could put a pipe
+//! there, and reading it would never end.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -15,9 +17,10 @@ use std::sync::OnceLock;
 
 use rustix::fs::OFlags;
 
-/// The most bytes of a secret, or of a list of tokens.
+/// The maximum length of a secret or of a list of tokens, in bytes.
 const LONGEST_TEXT: u64 = 64 << 10;
-/// The most bytes of a file that are compared. It is fifty times the size of a file with all authorities of a system.
+/// The maximum number of bytes of a file that are compared. It is fifty times the size of a file with all certificate
+/// authorities of a system.
 const LONGEST: u64 = 16 << 20;
 /// The permission bits that allow other users than the owner to write.
 const WRITABLE: u32 = 0o022;
@@ -27,7 +30,7 @@ const MADE: u32 = 0o600;
 /// Opens a file that the configuration names.
 ///
 /// # Errors
-/// If it cannot be opened, is not a regular file, or may be written by others. The error says so in words.
+/// If the file cannot be opened, is not a regular file, or may be written by others. The error says so in words.
 pub(crate) fn open(path: &Path) -> Result<File, String> {
     let file = open_with(path, OFlags::NONBLOCK).map_err(|error| error.to_string())?;
     let about = file.metadata().map_err(|error| error.to_string())?;
@@ -38,7 +41,7 @@ pub(crate) fn open(path: &Path) -> Result<File, String> {
     Ok(file)
 }
 
-/// The text of a file that the configuration names, up to 64 KiB.
+/// Returns the text of a file that the configuration names, up to 64 KiB.
 ///
 /// # Errors
 /// As for [`open`], or if the file is longer, or is not UTF-8 text.
@@ -46,7 +49,8 @@ pub(crate) fn read(path: &Path) -> Result<String, String> {
     text_of(open(path)?)
 }
 
-/// The text of a file that a person named on the command line. It may be a pipe, since shells can pass one in place of a file.
+/// Returns the text of a file that a person named on the command line. The file may be a pipe, since shells can pass
+/// one in place of a file.
 ///
 /// # Errors
 /// If the file cannot be read, may be written by others, is longer than 64 KiB, or is not UTF-8 text.
@@ -56,7 +60,7 @@ pub(crate) fn read_given(path: &Path) -> Result<String, String> {
     text_of(file)
 }
 
-/// The text of a file that Seawall made in a folder that others may write to.
+/// Returns the text of a file that Seawall made in a folder that others may write to.
 ///
 /// # Errors
 /// If the file cannot be read, or if Seawall did not make it. The error says so in words. A file that Seawall made has only
@@ -81,14 +85,15 @@ pub(crate) fn read_made(path: &Path) -> Result<String, String> {
     }
 }
 
-/// A number for the file's content. It changes when the content does. `None` if the file cannot be read.
+/// Returns a number for the file's content, which changes when the content does. `None` if the file cannot be read.
 pub(crate) fn stamp(path: &Path) -> Option<u64> {
     let mut content = Vec::new();
     open(path).ok()?.take(LONGEST).read_to_end(&mut content).ok()?;
     Some(number(&content[..]))
 }
 
-/// A number by which contents can be told apart without keeping them. It has a meaning in this process only.
+/// Returns a number by which contents can be told apart without keeping them. The number has a meaning in this process
+/// only.
 pub(crate) fn number<T: Hash + ?Sized>(content: &T) -> u64 {
     static STATE: OnceLock<RandomState> = OnceLock::new();
     STATE.get_or_init(RandomState::new).hash_one(content)

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 static SEEN: AtomicU64 = AtomicU64::new(0);
-/// When a line was last written, and how many panics had happened by then.
+/// When a line was last logged, and how many panics had happened by then. `None` if no line was logged yet.
 static SAID: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -23,7 +23,7 @@ pub(crate) fn watch() {
     std::panic::set_hook(Box::new(note));
 }
 
-/// The number of panics so far.
+/// Returns the number of panics so far.
 pub(crate) fn seen() -> u64 {
     SEEN.load(Ordering::Relaxed)
 }
@@ -43,7 +43,7 @@ fn note(info: &PanicHookInfo<'_>) {
     tracing::error!(place, seen, suppressed, "a fault of Seawall's own ended one connection or task");
 }
 
-/// Panics at `place` if the dependency's name asks for that: tests use the name `panics-PLACE`.
+/// Panics if the dependency's name is `panics-` followed by `place`. Tests use such names.
 #[cfg(test)]
 pub(crate) fn demanded(dependency: &str, place: &str) {
     assert!(dependency.strip_prefix("panics-") != Some(place), "as the test wants it");

@@ -49,7 +49,7 @@ fn start(upstream: SocketAddr) -> Stage {
 }
 
 impl Stage {
-    /// What is under way, as shown by every counter that there is.
+    /// Returns every counter of connections, calls and slots in limits that is not zero.
     fn under_way(&self) -> Vec<(String, u64)> {
         let mut counts = vec![("connections".to_owned(), self.running.connections.load(Ordering::Relaxed))];
         for dependency in &self.running.compiled.load().dependencies {

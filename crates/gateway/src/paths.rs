@@ -1,9 +1,11 @@
-//! The readings of a path: as it was sent, and as servers read it.
+//! Finds the readings of a path: as it was sent, and as servers read it.
 //!
-//! A path is sent on byte for byte, since a signature may cover it. But to most servers `/v1/./charges`, `/v1//charges`,
-//! `/v1/%63harges` and `/v1/charges` are the same. The obvious rule, to match operations on the bytes alone, lets the first
-//! three pass without the answers and timeouts that the file declares for the fourth. So an operation is looked for under
-//! every reading that is common among servers. A path that leads above its beginning in any of them is refused.
+//! A path is sent on byte for byte, since a signature may cover it. But an operation is looked for under every reading
+//! that is common among servers, and a path that leads above its beginning in any reading is refused.
+//!
+//! To most servers `/v1/./charges`, `/v1//charges`, `/v1/%63harges` and `/v1/charges` are the same. The obvious rule,
+//! to match operations on the bytes alone, would let the first three pass without the answers and timeouts that the
+//! file declares for the fourth.
 //!
 //! These are the readings. Each decodes what needs no encoding, and writes the digits of all other encodings in upper case:
 //!
@@ -27,7 +29,8 @@ pub(crate) struct Readings<'p> {
 }
 
 impl<'p> Readings<'p> {
-    /// The readings of a path without its query. Most paths have only one reading, and need only one look at each byte.
+    /// Returns the readings of a path, which must not include its query. Most paths have only one reading, and need
+    /// only one look at each byte.
     pub(crate) fn of(sent: &'p str) -> Readings<'p> {
         let mut others = Vec::new();
         if !is_plain(sent) {
@@ -41,7 +44,7 @@ impl<'p> Readings<'p> {
         Readings { sent, others }
     }
 
-    /// Whether some server could read this path as one that leads above where it began.
+    /// Returns whether some server could read this path as one that leads above where it began.
     ///
     /// Each segment is read in the way that leads furthest up: as a whole, or cut at encoded slashes and backslashes, with or
     /// without its parameters. An empty segment does not lead down. Since the readings are mixed here, a path can be refused
@@ -52,7 +55,7 @@ impl<'p> Readings<'p> {
     }
 }
 
-/// Whether every server reads this path as it is written.
+/// Returns whether every server reads this path as it is written.
 fn is_plain(path: &str) -> bool {
     let mut before = b'.';
     for byte in path.bytes() {
@@ -83,7 +86,7 @@ const ENCODED: &AsciiSet = &{
     set
 };
 
-/// Whether this byte needs no encoding in a path.
+/// Returns whether this byte needs no encoding in a path.
 fn is_literal(byte: u8) -> bool {
     const LITERAL: [bool; 256] = {
         let mut table = [false; 256];
@@ -143,7 +146,7 @@ fn read(path: &str, style: Style) -> String {
     out
 }
 
-/// The segments after the first slash, each in its normal form.
+/// Returns the segments after the first slash, each in its normal form.
 fn split(path: &str, style: Style) -> impl Iterator<Item = Cow<'_, str>> {
     let behind = path.strip_prefix('/').unwrap_or(path);
     behind.split('/').flat_map(move |raw| {
@@ -156,7 +159,8 @@ fn split(path: &str, style: Style) -> impl Iterator<Item = Cow<'_, str>> {
     })
 }
 
-/// A segment in its normal form: what needs no encoding is decoded, and everything else is encoded with digits in upper case.
+/// Returns a segment in its normal form: what needs no encoding is decoded, and everything else is encoded with digits
+/// in upper case.
 ///
 /// A percent sign that begins no encoding stands for itself.
 pub(crate) fn segment(raw: &str) -> Cow<'_, str> {
@@ -184,7 +188,7 @@ fn climbs_out(path: &str) -> bool {
     false
 }
 
-/// By how many levels a segment leads down in the worst reading: -1, 0 or 1.
+/// Returns by how many levels a segment leads down in the worst reading: -1, 0 or 1.
 fn step(segment: &str) -> i64 {
     let bare = segment.split(';').next().unwrap_or_default();
     match bare {
@@ -291,7 +295,7 @@ mod tests {
         }
     }
 
-    /// Whether this path leads above its beginning for a server that reads it in this one way.
+    /// Returns whether this path leads above its beginning for a server that reads it in this one way.
     fn naive(path: &str, slashes: bool, parameters: bool, merges: bool) -> bool {
         let mut depth = 0_i64;
         let text = segments(path, slashes);

@@ -1,5 +1,5 @@
-//! What happens to a connection before its first request, to connections for which there is no room, and to connections that
-//! come while the gateway stops.
+//! Handles connections before their first request: finds their version of HTTP, refuses those for which there is no
+//! room, and keeps new ones away while the gateway stops.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use tokio::sync::watch;
 
 use super::patience::{IDLE, SETTLE};
 
-/// Whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4). `None` if the connection ends, or sends too
-/// little in time.
+/// Returns whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4). `None` if the connection ends,
+/// or sends too little in time.
 ///
-/// The first byte may take as long as the pause between two calls, or until a drain closes idle connections. The rest of a
-/// preface may take as long as a head.
+/// The first byte may take as long as the pause between two calls, or until a drain closes idle connections. The rest
+/// of a preface may take as long as a request's head (`header_time`).
 pub(crate) async fn speaks_http2(
     tcp: &TcpStream,
     header_time: Duration,
@@ -23,7 +23,7 @@ pub(crate) async fn speaks_http2(
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut seen = [0; PREFACE.len()];
     let leaving = async {
-        // An error means that the sender is gone. Then the gateway stops, too.
+        // An error means that the sender was dropped, because the gateway has stopped.
         let _ = stop.wait_for(|stop| *stop).await;
         tokio::time::sleep(SETTLE).await;
     };
@@ -62,9 +62,9 @@ pub(crate) fn turn_away(tcp: &TcpStream, reason: Reason) {
     let _ = tcp.try_write(full.as_bytes());
 }
 
-/// Makes the kernel drop every request for a new connection from now on. Otherwise it would accept connections that nobody
-/// takes, and reset them when the listener is closed. A caller whose request is dropped asks again, and then reaches another
-/// instance or is refused.
+/// Makes the kernel drop every request for a new connection from now on. Otherwise it would accept connections that
+/// nobody takes, and reset them when the listener is closed. A caller whose request for a connection is dropped sends
+/// it again, and reaches another instance or is refused.
 pub(crate) fn refuse_new(listener: &TcpListener) {
     let drop_all = [libc_filter()];
     if let Err(error) = SockRef::from(listener).attach_filter(&drop_all) {
@@ -72,7 +72,7 @@ pub(crate) fn refuse_new(listener: &TcpListener) {
     }
 }
 
-/// The filter `return 0`, which keeps no byte of any packet (BPF_RET | BPF_K).
+/// Makes the filter `return 0`, which keeps no byte of any packet (BPF_RET | BPF_K).
 fn libc_filter() -> socket2::SockFilter {
     const RETURN: u16 = 0x06;
     socket2::SockFilter::new(RETURN, 0, 0, 0)

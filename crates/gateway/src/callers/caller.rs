@@ -1,9 +1,9 @@
-//! One caller's connection, as it is seen from outside its task: what the caller does, since when, and how long it may take.
+//! Watches one caller's connection from outside its task: what the caller does, since when, and how long it may take.
 //!
-//! Everything that a caller holds must be given back at a time that does not depend on the caller. A deadline in a future that
-//! hyper polls does not ensure that. hyper does not ask a body for more while its caller takes nothing, and does not look at
-//! the socket while an upload stands still. So each worker looks at its connections four times a second
-//! ([`Caller::look_after`]).
+//! Everything that a caller holds must be given back at a time that does not depend on the caller. So each worker looks
+//! at its connections four times a second ([`Caller::look_after`]). The obvious deadline in a future that hyper polls
+//! would not be enough, because hyper does not ask a body for more while its caller takes nothing, and does not look at
+//! the socket while an upload makes no progress.
 
 pub(crate) mod io;
 
@@ -22,25 +22,26 @@ use super::patience::{self, Patience};
 use super::streams::Streams;
 use super::unread;
 
-/// What is known of a caller's connection outside its task.
+/// The state of a caller's connection that can be read from outside the connection's task.
 #[derive(Debug)]
 pub(crate) struct Caller {
     meter: Arc<Meter>,
     probe: Probe,
     task: Task,
     phase: AtomicU8,
-    /// During a call: the time by which the call must be over. In every other phase: the time when the phase began. In
-    /// nanoseconds of the clock.
+    /// During a call: the time by which the call must be over. In every other phase: the time when the phase began.
+    /// Both are in nanoseconds of the clock.
     marked: AtomicU64,
     /// The number of requests that hyper has passed to the gateway so far.
     requests: AtomicU64,
-    /// The number of the first request that has two readings, counted from 1. All later requests count as doubtful, too.
+    /// The number of the first request that has two readings, counted from 1; `u64::MAX` if there is none. All later
+    /// requests count as doubtful, too.
     doubtful_from: AtomicU64,
     /// Whether the first doubtful request has two readings because of a `#` in its target.
     fragment: AtomicBool,
     /// Whether the beginning of a head has come, but not its end.
     in_head: AtomicBool,
-    /// The streams, on HTTP/2.
+    /// The streams of an HTTP/2 connection. `None` on HTTP/1.
     streams: Option<Box<Streams>>,
     /// Whether the connection was closed because of too many control frames.
     flooded: AtomicBool,
@@ -51,7 +52,7 @@ pub(crate) struct Caller {
     standstill: Mutex<Standstill>,
     /// Whether bytes could not be written.
     write_failed: AtomicBool,
-    /// The number of written bytes, counted since the connection began, at which the socket has taken the whole last piece of
+    /// When the socket has taken this number of bytes since the connection began, it has taken the whole last piece of
     /// a body.
     owed: AtomicU64,
     /// Whether a body waits until the socket has taken the piece that hyper holds.
@@ -62,7 +63,8 @@ pub(crate) struct Caller {
 /// The task that serves a connection. It is set as soon as the task is spawned.
 pub(crate) type Task = Arc<OnceLock<AbortHandle>>;
 
-/// Since when the bytes that wait to be written have not moved. The state is updated only by [`Caller::look_after`].
+/// The time since which the bytes that wait to be written have made no progress. It is updated only by
+/// [`Caller::look_after`].
 #[derive(Debug, Default)]
 struct Standstill {
     moved: u64,
@@ -74,7 +76,7 @@ const HEAD: u8 = 1;
 const CALL: u8 = 2;
 /// The call is over. The connection has been idle since some moment after the last look from outside.
 const FREED: u8 = 3;
-/// The connection has been told to close.
+/// The connection has been asked to close.
 const LEAVING: u8 = 4;
 
 impl Caller {
@@ -101,15 +103,15 @@ impl Caller {
         }
     }
 
-    /// Notes that a head has been read, and that the call must be over at `end_by`. A second call of this function replaces
-    /// the time of the first.
+    /// Notes that a request's head has been read, and that the call to the dependency must be over at `end_by`. If the
+    /// time is set again, the new time replaces the old one.
     pub(crate) fn ends_by(&self, end_by: Time) {
         self.phase.store(CALL, Relaxed);
         self.marked.store(end_by.as_nanos(), Relaxed);
     }
 
-    /// Notes that the answer has been passed on to be written. The clock is not read here: the next look from outside notes
-    /// the time.
+    /// Notes that the call is over, because its answer has been passed on to be written. The clock is not read here:
+    /// the next run of [`Caller::look_after`] notes the time.
     pub(crate) fn call_over(&self) {
         self.phase.store(FREED, Relaxed);
     }
@@ -122,7 +124,7 @@ impl Caller {
         number >= self.doubtful_from.load(Relaxed)
     }
 
-    /// Whether the first doubtful request has two readings because of a `#` in its target.
+    /// Returns whether the first doubtful request has two readings because of a `#` in its target.
     pub(crate) fn sent_fragment(&self) -> bool {
         self.fragment.load(Relaxed)
     }
@@ -132,23 +134,24 @@ impl Caller {
         self.meter.reset_on_drop(true);
     }
 
-    /// Notes that a piece of a body with this length is passed on to be written.
+    /// Notes that hyper gets a piece of a body to write, which has this number of bytes.
     pub(crate) fn owe(&self, bytes: usize) {
         self.owed.store(self.meter.accepted() + bytes as u64, Relaxed);
     }
 
-    /// Whether the socket has not taken all of the last piece yet.
+    /// Returns whether the socket has not taken all of the last piece yet.
     pub(crate) fn owes(&self) -> bool {
         self.meter.accepted() < self.owed.load(Relaxed)
     }
 
-    /// Wakes this task when the socket has taken more.
+    /// Registers `task`, which is woken when the socket has taken more bytes or has failed.
     pub(crate) fn wake_when_taken(&self, task: &Waker) {
         *self.body.lock() = Some(task.clone());
         self.body_waits.store(true, Relaxed);
     }
 
-    /// Wakes the task that waits to send more of an answer's body: the socket has taken more bytes, or has failed.
+    /// Wakes the task that waits to send more of an answer's body, if there is one. This is called when the socket has
+    /// taken more bytes or has failed.
     fn has_taken(&self) {
         if self.body_waits.load(Relaxed) {
             self.body_waits.store(false, Relaxed);
@@ -158,7 +161,7 @@ impl Caller {
         }
     }
 
-    /// Whether some bytes of an answer were never written. This is called when the connection is over.
+    /// Returns whether some bytes of an answer were never written. This is called when the connection is over.
     pub(crate) fn lost_bytes(&self) -> bool {
         self.write_failed.load(Relaxed) || self.owes() || self.meter.unwritten() > 0
     }
@@ -168,25 +171,25 @@ impl Caller {
         self.meter.written()
     }
 
-    /// The streams of an HTTP/2 connection.
+    /// Returns the streams of an HTTP/2 connection. `None` on HTTP/1.
     pub(crate) fn streams(&self) -> Option<&Streams> {
         self.streams.as_deref()
     }
 
-    /// Why hyper refused a head on this connection. `None` if it refused none.
+    /// Returns, in words, why hyper refused a head on this connection. `None` if it refused none.
     pub(crate) fn unread(&self) -> Option<&'static str> {
         let status = StatusCode::from_u16(self.unread.load(Relaxed)).ok()?;
         Some(unread::why(status))
     }
 
-    /// Whether the connection was closed because of too many control frames.
+    /// Returns whether the connection was closed because of too many control frames.
     pub(crate) fn was_flooded(&self) -> bool {
         self.flooded.load(Relaxed)
     }
 
-    /// Looks after the connection from outside its task. The connection is ended if a head takes too long, if a call is past
-    /// its deadline because its caller does not read, if the caller has left or takes no bytes, or if the connection has been
-    /// idle for too long.
+    /// Checks the connection from outside its task. The connection is ended if a head takes too long, if a call is past
+    /// its deadline because its caller does not read, if the caller has left or takes no bytes, or if the connection
+    /// has been idle for too long.
     pub(crate) fn look_after(&self, now: Time, limits: &Patience) {
         let still = self.stands_still(now);
         if still.is_some_and(|still| still > patience::UNREAD) {
@@ -251,8 +254,8 @@ impl Caller {
         }
     }
 
-    /// For how long the socket has taken nothing although bytes wait to be written. `None` if no bytes wait. While a piece of
-    /// a body waits, progress means that the socket has taken the whole piece.
+    /// Returns for how long the socket has taken nothing although bytes wait to be written. `None` if no bytes wait.
+    /// While a piece of a body waits, progress means that the socket has taken the whole piece.
     fn stands_still(&self, now: Time) -> Option<Duration> {
         let owes = self.owes();
         if !owes && !self.blocked.load(Relaxed) && self.meter.unwritten() == 0 {
@@ -267,8 +270,8 @@ impl Caller {
         Some(now.since(*seen.since.get_or_insert(now)))
     }
 
-    /// Ends the task of a caller that has left. hyper would not notice, since it does not look at the socket while an upload
-    /// stands still.
+    /// Ends the task of a caller that has left. hyper would not notice that the caller has left, since it does not look
+    /// at the socket while an upload makes no progress.
     fn left(&self) {
         if let Some(task) = self.task.get() {
             task.abort();

@@ -1,8 +1,7 @@
-//! File descriptors: how many there may be, and what the last of them are kept for.
+//! Divides the file descriptors of this process between callers, dependencies and the admin side.
 //!
-//! The obvious gateway lets callers in until `accept` fails. By then no descriptor is left for connections to its
-//! dependencies. The callers that it let in wait in vain, and its operators cannot ask it what is wrong. So this program
-//! raises the limit at its start as far as the system allows, and divides the descriptors:
+//! At its start, the gateway raises the limit of file descriptors as far as the system allows, and divides the
+//! descriptors:
 //!
 //! - A few descriptors, those with the highest numbers, are kept for the admin side, for lookups and for files. Connections of
 //!   callers and to dependencies never use them (`reserve_descriptors`), and the admin side takes no more connections than
@@ -10,8 +9,12 @@
 //! - Of the rest, callers get what the configured dependencies cannot use, and at least half in any case. A caller over
 //!   HTTP/1.1 makes one call at a time, so a caller that is let in finds a descriptor for its call.
 //!
-//! A caller for which there is no room gets an answer that says so. Its connection uses a descriptor only until that answer is
-//! sent.
+//! A caller for which there is no room gets an answer that says so. Its connection uses a descriptor only until that
+//! answer is sent.
+//!
+//! The obvious gateway would let callers in until `accept` fails. By then no descriptor would be left for connections
+//! to its dependencies. The callers that it let in would wait in vain, and its operators could not ask it what is
+//! wrong.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -28,25 +31,26 @@ use seawall_client::connect::HttpVersion;
 use crate::config::Settings;
 use crate::problem::Problem;
 
-/// The most connections of callers, even where `gateway.limits.connections` allows more.
+/// The maximum number of callers' connections, even if `gateway.limits.connections` allows more.
 static MOST_CALLERS: AtomicU64 = AtomicU64::new(u64::MAX);
 
-/// The most connections of the admin side.
+/// The maximum number of connections to the admin side.
 static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// The descriptors that one worker's runtime holds: two for the poll, its waker, and its end of the signals' pipe.
+/// The number of descriptors that one worker's runtime holds: two for the poll, its waker, and its end of the signals'
+/// pipe.
 const OF_A_RUNTIME: u64 = 4;
-/// The number of descriptors for connections of the admin side, a file and a lookup. While low numbers are free, these get low
-/// numbers, too.
+/// The number of descriptors that connections to the admin side, a file and a lookup use for a short time. The kernel
+/// gives them low numbers while any are free, so they count as the program's own.
 const PASSING: u64 = 4;
-/// The minimum that is kept back. It applies if an eighth of the limit is less. It is enough for a look at `/livez`, a reload
-/// and a lookup at the same time.
+/// The minimum number of descriptors that are kept for the admin side, lookups and files. It applies if an eighth of
+/// the limit is less. It is enough for a request to `/livez`, a reload and a lookup at the same time.
 const LEAST_KEPT: u64 = 16;
-/// The maximum that is kept back: one descriptor for each connection that the admin side ever takes, and a quarter of that
-/// number for the rest.
+/// The maximum number of descriptors that are kept: one for each connection that the admin side ever accepts, and a
+/// quarter of that number for lookups and files.
 const MOST_KEPT: u64 = 320;
 
-/// How the descriptors are divided.
+/// The division of the descriptors. Every field is a number of descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Share {
     /// The present limit of the process's descriptors.
@@ -55,10 +59,11 @@ struct Share {
     kept: u64,
     /// The part of `limit` that the program holds without any call.
     own: u64,
-    /// The most descriptors that callers may use. They are taken from what is left of `limit` without `kept` and `own`.
+    /// The maximum number of descriptors that callers may use. They are a part of what is left of `limit` without
+    /// `kept` and `own`.
     callers: u64,
-    /// How many descriptors this configuration may need beyond `kept` and `own`: for callers, and for connections to
-    /// dependencies.
+    /// The numbers of descriptors that this configuration may need beyond `kept` and `own`: first for callers, then for
+    /// connections to dependencies.
     wanted: (u64, u64),
 }
 
@@ -70,7 +75,8 @@ impl Share {
         Share { limit, kept, own, callers, wanted }
     }
 
-    /// The most connections of the admin side: four fifths of what is kept back. The last fifth is for lookups and files.
+    /// Returns the maximum number of connections to the admin side: four fifths of `kept`. The last fifth is for
+    /// lookups and files.
     fn seats(&self) -> u64 {
         self.kept * 4 / 5
     }
@@ -79,7 +85,8 @@ impl Share {
         self.limit.saturating_sub(self.kept).saturating_sub(self.own)
     }
 
-    /// What is wrong with the limit, in words, if it is too small.
+    /// Returns a warning, in words, if the limit is too small for what this configuration may need. `hard` is the hard
+    /// limit.
     fn too_small(&self, hard: u64) -> Option<String> {
         let Share { limit, kept, own, callers, wanted: (of_callers, of_dependencies) } = *self;
         if of_callers.saturating_add(of_dependencies) <= self.rest() {
@@ -97,8 +104,8 @@ impl Share {
     }
 }
 
-/// Raises the limit as far as the system allows, divides the descriptors, and warns if they are too few. It is called before
-/// anything listens.
+/// Raises the limit as far as the system allows, divides the descriptors, and warns if they are too few. This must be
+/// called before anything listens.
 pub(crate) fn divide(settings: &Settings, workers: usize) {
     let (limit, hard) = raise();
     let workers = workers as u64;
@@ -112,13 +119,14 @@ pub(crate) fn divide(settings: &Settings, workers: usize) {
     }
 }
 
-/// The most connections of the admin side. There are always descriptors for them, however many callers there are.
+/// Returns the maximum number of connections to the admin side at the same time. File descriptors are always kept for
+/// them, however many callers there are.
 pub(crate) fn admin_seats() -> usize {
     ADMIN_SEATS.load(Ordering::Relaxed)
 }
 
-/// Why there is no descriptor for a caller that was just accepted. `None` if there is one. `connected` is the number of the
-/// other callers.
+/// Returns the refusal for a caller that was just accepted, if there is no descriptor for it, and otherwise `None`.
+/// `connected` is the number of other callers that are connected.
 pub(crate) fn no_room(tcp: &TcpStream, connected: u64) -> Option<Problem> {
     let why = if connected >= MOST_CALLERS.load(Ordering::Relaxed) {
         format!("{connected} callers are connected, as many as there are file descriptors for")
@@ -147,7 +155,7 @@ fn raise() -> (u64, u64) {
     (now.current.unwrap_or(u64::MAX), now.maximum.unwrap_or(u64::MAX))
 }
 
-/// The number of descriptors that the program holds once it serves, without any call.
+/// Returns the number of descriptors that the program holds once it serves, without any call.
 fn own(settings: &Settings, workers: u64) -> u64 {
     // The kernel gives out the lowest free number, so this file's number is the count of those in use.
     let now = File::open("/dev/null").map_or(0, |file| file.as_raw_fd());
@@ -156,7 +164,7 @@ fn own(settings: &Settings, workers: u64) -> u64 {
     u64::try_from(now).unwrap_or(0) + workers * (doors + OF_A_RUNTIME) + 1 + PASSING
 }
 
-/// The most connections that the configuration allows: first those of callers, then those to dependencies.
+/// Returns the maximum numbers of connections that the configuration allows: first of callers, then to dependencies.
 fn wanted(settings: &Settings, workers: u64) -> (u64, u64) {
     let callers = settings.gateway.limits.connections as u64;
     let dependencies = settings.dependencies.iter().map(|dependency| {

@@ -21,20 +21,22 @@ pub(crate) struct Entrance {
     pub(crate) tokens: Option<TokenFile>,
 }
 
-/// Which requests a listener lets in, and which dependency it leads to.
+/// Decides which requests a listener accepts, and to which dependency they go.
 pub(crate) struct Door {
     pub(crate) gate: Gate,
     own: Option<String>,
 }
 
 impl Door {
-    /// Makes the door behind an entrance. `hosts` are the names by which callers may know the gateway.
+    /// Makes the door for an entrance, and returns it together with the entrance's listener. `hosts` are the names of
+    /// the gateway that callers may use as `Host`.
     pub(crate) fn new(entrance: Entrance, hosts: &[String]) -> (TcpListener, Door) {
         let Entrance { listener, address, own, tokens } = entrance;
         (listener, Door { gate: Gate::new(address, hosts, tokens), own })
     }
 
-    /// Returns the dependency's index, and the path without the dependency's name.
+    /// Returns the index of the request's dependency, and the path without the dependency's name. On a dependency's own
+    /// port, the path is returned unchanged. Fails if the path is malformed or names no dependency.
     pub(crate) fn route(
         &self,
         compiled: &Compiled,
@@ -62,7 +64,7 @@ impl Door {
     }
 }
 
-/// The first segment of a path, and the path without it.
+/// Returns the first segment of a path, and the path without that segment. `None` if the path is malformed.
 fn split_prefix(path: &PathAndQuery) -> Option<(&str, PathAndQuery)> {
     let text = path.as_str().strip_prefix('/')?;
     let end = text.find(['/', '?']).unwrap_or(text.len());

@@ -1,5 +1,5 @@
-//! One request of a caller and its answer, as the connection knows them. Over HTTP/1.1 exchanges follow one another; over
-//! HTTP/2 each exchange is a stream.
+//! An exchange is one request of a caller and its answer. Over HTTP/1 the exchanges of a connection follow one another;
+//! over HTTP/2 each exchange is a stream of its own.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use seawall_policy::Time;
 use super::caller::Caller;
 use super::streams::{Stream, Streams};
 
-/// One exchange of a caller, as it is known outside its future.
+/// One exchange of a caller: the caller's connection and, over HTTP/2, the stream of that connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Exchange {
     caller: Arc<Caller>,
-    /// The exchange's stream, on HTTP/2.
+    /// The exchange's stream. `None` over HTTP/1.
     stream: Option<Arc<Stream>>,
 }
 
 impl Exchange {
-    /// The next exchange of a connection.
+    /// Makes the next exchange of a caller's connection. Over HTTP/2, a new stream is made for the exchange.
     pub(crate) fn next(caller: &Arc<Caller>) -> Exchange {
         Exchange { caller: Arc::clone(caller), stream: caller.streams().map(Streams::next) }
     }
@@ -32,8 +32,8 @@ impl Exchange {
         self.stream.as_ref()
     }
 
-    /// Notes that a head has been read, and that the call must be over at `end_by`. A second call of this function replaces
-    /// the time of the first.
+    /// Notes that the request's head has been read, and that the call to the dependency must be over at `end_by`. If
+    /// the time is set again, the new time replaces the old one.
     pub(crate) fn ends_by(&self, end_by: Time) {
         match &self.stream {
             Some(stream) => stream.ends_by(end_by),
@@ -41,7 +41,8 @@ impl Exchange {
         }
     }
 
-    /// Notes that the request was refused, and that the refusal is passed on to be written.
+    /// Notes that the request was refused, and that hyper gets the refusal to write. Over HTTP/2, the time by which the
+    /// stream must be over is set to `now`.
     pub(crate) fn refused(&self, now: impl FnOnce() -> Time) {
         match &self.stream {
             Some(stream) => stream.ends_by(now()),
@@ -49,7 +50,7 @@ impl Exchange {
         }
     }
 
-    /// Notes that the answer is passed on to be written.
+    /// Notes that the call is over, because its answer has ended or was dropped. Over HTTP/2 this does nothing.
     pub(crate) fn call_over(&self) {
         if self.stream.is_none() {
             self.caller.call_over();
@@ -64,13 +65,13 @@ impl Exchange {
         }
     }
 
-    /// Whether the exchange was ended because it was late.
+    /// Returns whether the exchange was ended because its stream was late. Over HTTP/1 this is always `false`.
     pub(crate) fn is_late(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.is_late())
     }
 }
 
-/// Spawns the task of each stream, and keeps a handle to end it.
+/// Spawns the task of each HTTP/2 stream, and keeps the task's handle, so that a late stream can be ended.
 #[derive(Clone)]
 pub(crate) struct Spawner(pub(crate) Arc<Caller>);
 

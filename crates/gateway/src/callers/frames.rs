@@ -1,13 +1,16 @@
-//! Counts the frames of an HTTP/2 connection, independently of hyper.
+//! Counts the frames of an HTTP/2 connection, independently of hyper, so that no caller can keep a worker busy with
+//! control frames.
 //!
-//! A PING, a SETTINGS or a PRIORITY frame costs its sender nothing, and costs us an answer or some work. hyper's HTTP/2 code
-//! bounds floods of resets and of CONTINUATION frames, but answers every PING and SETTINGS frame. So one connection that sends
-//! nothing else keeps a worker busy. A limit on the rate of such frames is wrong in two ways. It would hit honest clients,
-//! which measure the connection with a PING for each piece of an answer (over loopback, thousands in a second). And a slow
-//! flood would pass. So a connection has to earn its control frames by useful work. Requests, and the bytes of bodies in both
-//! directions, earn tokens; each control frame costs tokens; and a few tokens come with time.
+//! A connection has to earn its control frames by useful work. Requests, and the bytes of bodies in both directions,
+//! earn tokens; each control frame costs tokens; and a few tokens come with time.
 //!
-//! Only the nine bytes before each frame are read here (RFC 9113, section 4.1). Malformed frames are left to hyper.
+//! A PING, a SETTINGS or a PRIORITY frame costs its sender nothing, and costs us an answer or some work. hyper's HTTP/2
+//! code bounds floods of resets and of CONTINUATION frames, but answers every PING and SETTINGS frame. So without
+//! tokens, one connection that sends nothing else would keep a worker busy. The obvious rule, a limit on the rate of
+//! such frames, would be wrong in two ways. It would hit honest clients, which measure the connection with a PING for
+//! each piece of an answer (over loopback, thousands in a second). And a slow flood would pass.
+//!
+//! Only the first nine bytes of each frame are read here (RFC 9113, section 4.1). Malformed frames are left to hyper.
 
 use seawall_policy::Time;
 
@@ -33,7 +36,7 @@ const HEAD: usize = 9;
 /// The number of bytes that a client sends before its first frame (RFC 9113, section 3.4).
 const PREFACE: u32 = 24;
 
-/// Follows the frames of one direction of a connection.
+/// Finds the frames in the bytes of one direction of a connection.
 #[derive(Debug)]
 pub(crate) struct Frames {
     head: [u8; HEAD],
@@ -46,17 +49,17 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Follows what the caller sends.
+    /// Makes the state for the bytes that the caller sends, which begin with the preface.
     pub(crate) fn inbound() -> Frames {
         Frames { left: PREFACE, ..Frames::outbound() }
     }
 
-    /// Follows what the caller gets.
+    /// Makes the state for the bytes that the caller receives.
     pub(crate) fn outbound() -> Frames {
         Frames { head: [0; HEAD], have: 0, left: 0, in_headers: false, last_stream: 0 }
     }
 
-    /// Follows the next bytes, and calls `tell` with each frame's head as soon as that head is complete.
+    /// Reads the next bytes, and calls `tell` with each frame's head as soon as that head is complete.
     pub(crate) fn read(&mut self, mut bytes: &[u8], mut tell: impl FnMut(FrameHead)) {
         while !bytes.is_empty() {
             if self.left > 0 {
@@ -81,17 +84,17 @@ impl Frames {
         }
     }
 
-    /// Whether the next byte begins a frame.
+    /// Returns whether the next byte begins a frame.
     pub(crate) fn is_between(&self) -> bool {
         self.have == 0 && self.left == 0
     }
 
-    /// Whether the beginning of a request's head has come, but not its end.
+    /// Returns whether the beginning of a request's head has come, but not its end.
     pub(crate) fn is_in_head(&self) -> bool {
         self.in_headers
     }
 
-    /// The highest stream number that was opened.
+    /// Returns the highest number of a stream that was opened. 0 if none was opened.
     pub(crate) fn last_stream(&self) -> u32 {
         self.last_stream
     }
@@ -105,13 +108,13 @@ impl FrameHead {
     }
 }
 
-/// A GOAWAY frame with ENHANCE_YOUR_CALM (RFC 9113, sections 6.8 and 7).
+/// Makes a GOAWAY frame with the error ENHANCE_YOUR_CALM (RFC 9113, sections 6.8 and 7).
 pub(crate) fn enough(last_stream: u32) -> [u8; HEAD + 8] {
     let [a, b, c, d] = last_stream.to_be_bytes();
     [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, 0x0b]
 }
 
-/// What a connection may still spend on control frames. All figures are in quarters of a PING.
+/// The tokens that a connection may still spend on control frames. A PING costs four tokens.
 #[derive(Debug)]
 pub(crate) struct Purse {
     tokens: i64,
@@ -119,10 +122,10 @@ pub(crate) struct Purse {
     filled: Time,
 }
 
-/// The most that can be saved: two thousand PINGs, which are a few milliseconds of work.
+/// The maximum number of tokens that can be saved: enough for two thousand PINGs, which are a few milliseconds of work.
 const MOST: i64 = 4 * 2000;
-/// The tokens that come with each second: enough for a hundred PINGs. That is hardly any work, and more than an otherwise idle
-/// client sends.
+/// The number of tokens that come with each second: enough for a hundred PINGs. That is hardly any work, and more than
+/// an otherwise idle client sends.
 const EACH_SECOND: i64 = 4 * 100;
 
 impl Purse {
@@ -130,7 +133,7 @@ impl Purse {
         Purse { tokens: MOST, filled: now }
     }
 
-    /// Counts a frame that came from the caller.
+    /// Adds or removes the tokens for a frame that came from the caller.
     pub(crate) fn came(&mut self, frame: FrameHead) {
         self.add(match frame.kind {
             HEADERS => 4 * 16,
@@ -146,7 +149,7 @@ impl Purse {
         });
     }
 
-    /// Counts a frame that went to the caller.
+    /// Adds the tokens for a frame that was sent to the caller.
     pub(crate) fn went(&mut self, frame: FrameHead) {
         if frame.kind == DATA && frame.length > 0 {
             self.add(earned(frame.length));
@@ -157,8 +160,8 @@ impl Purse {
         self.tokens = self.tokens.saturating_add(tokens).min(MOST);
     }
 
-    /// Whether the purse is used up. The tokens for the time that has passed are added only if the purse would be empty
-    /// without them. So the clock is seldom read.
+    /// Returns whether more tokens were spent than there were. The tokens for the time that has passed are added only
+    /// if there would be too few without them. So the clock is seldom read.
     pub(crate) fn is_empty(&mut self, now: impl FnOnce() -> Time) -> bool {
         if self.tokens >= 0 {
             return false;
@@ -171,7 +174,8 @@ impl Purse {
     }
 }
 
-/// The tokens that this number of bytes of a body earns: as many as one PING costs, and as many again for each 256 bytes.
+/// Returns the number of tokens that this number of bytes of a body earns: as many as one PING costs, and as many again
+/// for each 256 bytes.
 fn earned(bytes: u32) -> i64 {
     4 * (1 + i64::from(bytes / 256))
 }
@@ -219,7 +223,7 @@ mod tests {
 
     const PING: FrameHead = FrameHead { length: 8, kind: 6, flags: 0, stream: 0 };
 
-    /// The number of PINGs that pass at the time `now` before the purse is empty.
+    /// Returns the number of PINGs that pass at the time `now` before the purse is empty.
     fn pings(purse: &mut Purse, now: Time) -> usize {
         (0..10_000)
             .take_while(|_| {

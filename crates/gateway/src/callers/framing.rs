@@ -1,24 +1,25 @@
-//! Where one message of a caller ends and the next head begins, read strictly.
+//! Finds where one message of a caller ends and the next head begins, and notes the first request that can be read in
+//! two ways. Every byte is followed: heads line by line, bodies by their length or their chunks.
 //!
-//! hyper reads heads as leniently as RFC 9112 allows. If a head has both `Transfer-Encoding` and `Content-Length`, hyper uses
-//! the first and drops the second. It makes one length of two equal ones, and accepts a line that ends without a carriage
-//! return. A proxy before us may have read the same bytes the other way round, and attackers use that difference to smuggle
-//! requests. When hyper calls us, nothing of this can be seen any more. The obvious cure, a look at the first bytes after each
-//! answer, misses the heads that travel behind another request in one packet. So every byte is followed here: heads line by
-//! line, bodies by their length or their chunks.
+//! hyper reads heads as leniently as RFC 9112 allows. If a head has both `Transfer-Encoding` and `Content-Length`,
+//! hyper uses `Transfer-Encoding` and drops `Content-Length`. It takes two equal values of `Content-Length` for one,
+//! and accepts a line that ends without a carriage return. A proxy before us may have read the same bytes in another
+//! way, and attackers use that difference to smuggle requests. When hyper calls us, none of these differences can be
+//! seen any more. The obvious cure, a look at the first bytes after each answer, would miss the heads that travel
+//! behind another request in one packet.
 //!
-//! This code never answers a request. It only notes from which request on the bytes have two readings. When it can no longer
-//! tell where a message ends, every later request is doubtful. So a request that hyper and this code read differently is
-//! refused.
+//! This code never answers a request. It only notes from which request on the bytes have two readings. When it can no
+//! longer tell where a message ends, every later request counts as doubtful. The gateway refuses doubtful requests. So
+//! a request that hyper and this code read differently never reaches a dependency.
 
-/// Follows the requests of one connection.
+/// Finds the requests in the bytes of one connection, and where each of them ends.
 #[derive(Debug)]
 pub struct Framing {
     state: State,
     head: Head,
     /// The beginning of a line that is not complete yet.
     line: Vec<u8>,
-    /// The longest head, in bytes; hyper refuses a longer one by itself.
+    /// The maximum length of a head, in bytes. hyper itself refuses a longer one.
     head_limit: usize,
     heads: u64,
     doubtful: Option<u64>,
@@ -38,16 +39,16 @@ enum State {
     Chunk(u64),
     /// After the last chunk, where trailers may come.
     Trailers,
-    /// The framing is lost: no meaning of the bytes that follow can be relied on.
+    /// The framing is lost: nobody can tell where the next message begins.
     Lost,
 }
 
-/// What a head has said so far.
+/// What the complete lines of the current head have said so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
     /// The number of bytes in those lines of the head that are complete.
     bytes: usize,
-    /// Whether it has two readings.
+    /// Whether the head has two readings.
     doubtful: bool,
     /// Whether there is a `#` in the request line.
     fragment: bool,
@@ -56,7 +57,7 @@ struct Head {
 }
 
 impl Framing {
-    /// The state before the first byte of a connection.
+    /// Makes the state before the first byte of a connection. `head_limit` is the maximum length of a head, in bytes.
     #[must_use]
     pub fn new(head_limit: usize) -> Framing {
         Framing {
@@ -70,32 +71,33 @@ impl Framing {
         }
     }
 
-    /// The number of the first request that has two readings, counted from 1. All later requests count as doubtful, too.
+    /// Returns the number of the first request that has two readings, counted from 1; `None` if there is none. All
+    /// requests after the first doubtful one count as doubtful, too.
     #[must_use]
     pub fn doubtful_from(&self) -> Option<u64> {
         self.doubtful
     }
 
-    /// Whether the first doubtful request has two readings because of a `#` in its target. hyper ends the target at that
-    /// character.
+    /// Returns whether the first doubtful request has two readings because of a `#` in its target. hyper ends the
+    /// target at that character.
     #[must_use]
     pub fn is_fragment(&self) -> bool {
         self.fragment
     }
 
-    /// Whether the beginning of a head has come, but not its end.
+    /// Returns whether the beginning of a head has come, but not its end.
     #[must_use]
     pub fn is_in_head(&self) -> bool {
         self.state == State::Head && (self.head.bytes > 0 || !self.line.is_empty())
     }
 
-    /// Whether the bytes of a body come next.
+    /// Returns whether the bytes of a body come next.
     #[must_use]
     pub fn is_in_body(&self) -> bool {
         self.state != State::Head
     }
 
-    /// Follows the next bytes.
+    /// Reads the next bytes of the connection.
     pub fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && self.state != State::Lost {
             bytes = match self.state {
@@ -116,7 +118,8 @@ impl Framing {
         }
     }
 
-    /// Takes the rest of a line, as far as it has come, and returns the bytes after it.
+    /// Reads `bytes` up to the end of the current line, and returns the bytes after that line. If the end of the line
+    /// has not come yet, keeps all bytes, and returns none.
     fn read_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             if self.head.bytes + self.line.len() + bytes.len() > self.head_limit {
@@ -139,7 +142,7 @@ impl Framing {
         rest
     }
 
-    /// Takes a whole line, with its line end.
+    /// Handles one complete line. `line` includes the line end.
     fn line_ended(&mut self, line: &[u8]) {
         let strict = line.strip_suffix(b"\r\n");
         match self.state {
@@ -203,7 +206,7 @@ fn after_data(left: u64) -> State {
 }
 
 impl Head {
-    /// Takes a line without its line end.
+    /// Handles one line of the head. `line` does not include the line end.
     fn line(&mut self, line: &[u8]) {
         let first = self.bytes == 0;
         self.bytes += line.len() + 2;
@@ -233,8 +236,9 @@ impl Head {
     }
 }
 
-/// The value of a line whose name is `name`. If there is whitespace before the colon, some programs take it for a part of the
-/// name, and some ignore it. Then the returned value is everything after the name, which is not a valid value of any field.
+/// Returns the value of a line whose field name is `name`; `None` if the line has another name. If there is whitespace
+/// before the colon, some programs take it for a part of the name, and some ignore it. In that case the returned value
+/// is everything after the name, which is not a valid value of any field.
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (found, rest) = line.split_at_checked(name.len())?;
     if !found.eq_ignore_ascii_case(name) {
@@ -246,7 +250,7 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     }
 }
 
-/// The value without the spaces and tabs around it.
+/// Returns the value without the spaces and tabs around it.
 fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;
@@ -264,7 +268,8 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// The size in a chunk's line, which consists of hexadecimal digits and perhaps an extension.
+/// Returns the size of a chunk, in bytes, from the line before the chunk. That line consists of hexadecimal digits and
+/// perhaps an extension; `None` if it is malformed.
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let end = line.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(line.len());
     let (digits, extension) = line.split_at(end);
@@ -385,7 +390,7 @@ mod tests {
         assert_eq!(framing.doubtful_from(), Some(1));
     }
 
-    /// A request in bytes.
+    /// Generates a whole request, in bytes.
     fn request() -> impl Strategy<Value = Vec<u8>> {
         let data = proptest::collection::vec(any::<u8>(), 0..40);
         prop_oneof![
@@ -408,7 +413,7 @@ mod tests {
         ]
     }
 
-    /// Follows these bytes in pieces of these sizes.
+    /// Passes these bytes to a new `Framing` in pieces of these sizes, which are repeated until no byte is left.
     fn follow(bytes: &[u8], sizes: &[usize]) -> Framing {
         let mut framing = Framing::new(LIMIT);
         let (mut rest, mut sizes) = (bytes, sizes.iter().cycle());

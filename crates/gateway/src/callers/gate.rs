@@ -12,7 +12,7 @@ use crate::running::tokens::TokenFile;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const TOKEN: HeaderName = HeaderName::from_static("seawall-token");
 
-/// What one listener lets through.
+/// Decides which requests one listener accepts.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     listen: IpAddr,
@@ -22,12 +22,12 @@ pub(crate) struct Gate {
     tokens: Option<TokenFile>,
 }
 
-/// Why a request is not let through, in words.
+/// The reason, in words, why a listener refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
     /// The request does not name its host, or names more than one.
     Malformed(&'static str),
-    /// The request may not come in.
+    /// The request is well-formed, but its token, its host or its origin is not accepted.
     Outside(&'static str),
 }
 
@@ -36,7 +36,7 @@ impl Gate {
         Gate { listen: listen.ip(), usual: listen.to_string(), hosts: hosts.to_vec(), tokens }
     }
 
-    /// Lets a request through, or returns why not.
+    /// Returns `Ok` if this listener accepts the request, and otherwise the reason why not.
     pub(crate) fn admit(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Kept> {
         let host = match self.says_the_usual(uri, headers) {
             true => &self.usual,
@@ -45,8 +45,8 @@ impl Gate {
         self.admit_host(host, headers).map_err(Kept::Outside)
     }
 
-    /// Whether the request has exactly one Host, which names this listener, and no authority in its target. Then nothing has
-    /// to be parsed.
+    /// Returns whether the request has exactly one Host, which names this listener, and no authority in its target. In
+    /// this usual case nothing has to be parsed.
     fn says_the_usual(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(header::HOST).iter();
         let usual = hosts.next().is_some_and(|host| host.as_bytes() == self.usual.as_bytes());

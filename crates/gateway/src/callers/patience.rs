@@ -1,25 +1,27 @@
-//! How long a caller may take.
+//! The time limits for callers.
 
 use std::time::Duration;
 
 /// How long a caller may leave a connection idle between two calls.
 pub(crate) const IDLE: Duration = Duration::from_secs(120);
-/// How long after the call's deadline the caller may still take its answer.
+/// How long after a call's deadline the caller may still take the answer, over HTTP/1.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// The same for a stream of HTTP/2. A late stream is ended at the next look, and there are four looks in a second. So one
-/// second is enough to keep the promise of two seconds in all.
+/// How long after a call's deadline the caller may still take the answer, over HTTP/2. A late stream is ended at the
+/// worker's next look, up to a quarter of a second later. So one second is enough to end every stream within two
+/// seconds after the deadline.
 pub(super) const LATE: Duration = Duration::from_secs(1);
-/// How long a caller may take for each piece of its answer (at most 16 KiB) if the call has no deadline. nginx gives its
-/// callers the same time (`send_timeout`). This is also the bound for the bytes that are left when a call is over.
+/// How long a caller may take for each piece of its answer (at most 16 KiB) if the call has no deadline. nginx gives
+/// its callers the same time (`send_timeout`). This limit also applies to bytes that wait to be written when a call is
+/// over.
 pub(super) const UNREAD: Duration = Duration::from_secs(60);
 /// How long an idle connection is kept during a drain, since its caller may just be sending a request.
 pub(super) const SETTLE: Duration = Duration::from_millis(300);
 
-/// The bounds that depend on the configuration or on the drain.
+/// The time limits that depend on the configuration or on the drain.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// How long a head may take, from its first byte to its last.
     pub(crate) head: Duration,
-    /// Whether the gateway drains.
+    /// Whether the gateway is draining. Idle connections are then closed sooner ([`SETTLE`]).
     pub(crate) draining: bool,
 }

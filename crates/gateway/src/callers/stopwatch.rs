@@ -1,9 +1,10 @@
 //! For tests: measures the time between a request's parsed head and its written answer.
 //!
-//! A caller's own clock is not good enough. It also counts the time for the callers before this one, and the time in which the
-//! caller itself waited for the processor. So the worker's thread measures by itself. Each time that a head was parsed, and
-//! each time that the thread parks, it looks at what its connections have written since. Sometimes the thread is ready, but
-//! something else has the processor, for example a test's thousand callers. That time is counted separately.
+//! The worker's thread measures by itself. Each time that a head was parsed, and each time that the thread parks, the
+//! thread looks at what its connections have written since. The time in which the thread is ready, but something else
+//! has the processor, for example a test's thousand callers, is counted separately. A caller's own clock would not be
+//! good enough: it would include the time for the callers before this one, and the time in which the caller itself
+//! waited for the processor.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::callers::caller::Caller;
 
-/// A request that was answered.
+/// The measured times of one request that was answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lap {
     /// The time from the parsed head until the thread saw that the kernel had the answer.
@@ -26,7 +27,7 @@ pub(crate) struct Lap {
 
 struct RunningLap {
     caller: Arc<Caller>,
-    /// The number of bytes that its connection had written before the head was parsed.
+    /// The number of bytes that the caller's connection had written before the head was parsed.
     written: u64,
     began: Instant,
     displaced: Duration,
@@ -41,8 +42,8 @@ struct Laps {
 }
 
 impl Laps {
-    /// For how long this thread has been ready to run and did not run, as the kernel counts it. Zero if the kernel does not
-    /// count it.
+    /// Returns for how long in all this thread has been ready to run and did not run, as the kernel counts it. Zero if
+    /// the kernel does not count it.
     fn displaced(&mut self) -> Duration {
         let mut told = || {
             let file = match &self.schedule {
@@ -71,7 +72,7 @@ pub(crate) fn head_parsed(caller: &Arc<Caller>) {
     });
 }
 
-/// Notes which answers have been written.
+/// Finds the requests whose connections have written bytes since the head was parsed, and notes how long each took.
 pub(crate) fn look() {
     LAPS.with_borrow_mut(|laps| {
         let (now, displaced) = (Instant::now(), laps.displaced());
@@ -87,7 +88,7 @@ pub(crate) fn look() {
     });
 }
 
-/// Takes what this thread has noted.
+/// Returns the requests that this thread has measured, and forgets them.
 pub(crate) fn take_laps() -> Vec<Lap> {
     LAPS.take().over
 }

@@ -1,10 +1,12 @@
-//! The streams of a caller's HTTP/2 connection, each with a deadline that the worker's round watches.
+//! Watches the streams of a caller's HTTP/2 connection, each of which has a deadline.
 //!
-//! The obvious place for an answer's deadline is its body, which hyper asks for the next piece. But hyper asks a body for
-//! nothing while its caller grants no window, so such a deadline never fires. One connection with twenty streams kept all
-//! twenty slots of a dependency for as long as it liked. Here each stream is a task of its own. The worker's round, which
-//! looks at all connections four times a second, ends the task of a late stream. With the task, the connection to the
-//! dependency, the slot of its limit and the buffered bytes are given back. The caller gets a reset.
+//! Each stream is a task of its own. The worker's round, which looks at all connections four times a second, ends the
+//! task of a late stream. With the task, the connection to the dependency, the slot of its limit and the buffered bytes
+//! are given back. The caller gets a reset.
+//!
+//! The obvious place for an answer's deadline would be its body, which hyper asks for the next piece. But hyper asks a
+//! body for nothing while its caller grants no window, so such a deadline would never fire. In that way, one connection
+//! with twenty streams kept all twenty slots of a dependency for as long as it liked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -19,7 +21,7 @@ use super::patience::{LATE, UNREAD};
 /// One stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// When the stream must be over, in nanoseconds of the clock.
+    /// The time by which the stream must be over, in nanoseconds of the clock. [`Time::NEVER`] until a deadline is set.
     end_by: AtomicU64,
     /// The number of pieces of the answer that were passed to hyper.
     pieces: AtomicU64,
@@ -30,12 +32,12 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// The stream must be over at `end_by`.
+    /// Sets the time by which the stream must be over.
     pub(super) fn ends_by(&self, end_by: Time) {
         self.end_by.store(end_by.as_nanos(), Relaxed);
     }
 
-    /// Whether the stream was ended because it was late.
+    /// Returns whether the stream was ended because it was late.
     pub(super) fn is_late(&self) -> bool {
         self.late.load(Relaxed)
     }
@@ -77,7 +79,7 @@ struct Watched {
 const LONG: usize = 256;
 
 impl Streams {
-    /// A new stream, whose task is about to be spawned.
+    /// Makes a new stream, whose task is about to be spawned.
     pub(super) fn next(&self) -> Arc<Stream> {
         let stream = Arc::new(Stream {
             end_by: AtomicU64::new(Time::NEVER.as_nanos()),
@@ -118,12 +120,12 @@ impl Streams {
         any
     }
 
-    /// Notes that no bytes wait to be written.
+    /// Notes that no bytes wait to be written, so that no late caller holds any.
     pub(crate) fn all_written(&self) {
         self.late.store(false, Relaxed);
     }
 
-    /// Whether bytes may wait to be written because a late caller does not take them.
+    /// Returns whether bytes may wait to be written because the caller of a late stream does not take them.
     pub(crate) fn waits_for_late(&self) -> bool {
         self.late.load(Relaxed)
     }
@@ -133,7 +135,7 @@ impl Streams {
         self.leave.notify_one();
     }
 
-    /// Waits until the connection is asked to close.
+    /// Waits until [`Streams::leave`] has asked the connection to close.
     pub(crate) async fn told_to_leave(&self) {
         self.leave.notified().await;
     }

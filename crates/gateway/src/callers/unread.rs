@@ -1,28 +1,28 @@
-//! A request head that hyper cannot read.
+//! Replaces the answer that hyper writes when it cannot read a request's head.
 //!
-//! hyper answers such a head by itself, with a status and nothing else, so nobody learns the reason. This answer can be
-//! recognised: it has no header `seawall-effect`, but every answer that we write has one. It is replaced by an answer with the
-//! same status and the reason.
+//! Our answer in its place has the same status and gives the reason. hyper's own answer has a status and nothing else,
+//! so the caller would not learn the reason. hyper's answer can be recognised: it has no header `seawall-effect`, but
+//! every answer that we write has one.
 
 use http::StatusCode;
 use seawall_policy::Reason;
 
 use crate::problem::Problem;
 
-/// More bytes than the longest answer that hyper makes by itself.
+/// A length in bytes that is greater than that of every answer that hyper makes by itself.
 const BARE: usize = 256;
 
-/// Our answer in place of hyper's own.
+/// The answer that we write in place of hyper's own.
 pub(crate) struct Retold {
     message: Vec<u8>,
     pub(crate) written: usize,
-    /// The length of hyper's answer.
+    /// The length of hyper's answer, in bytes.
     pub(crate) stands_for: usize,
     pub(crate) status: StatusCode,
 }
 
 impl Retold {
-    /// If these bytes are hyper's own refusal of a head, returns our answer that replaces it.
+    /// If these bytes are hyper's own refusal of a head, returns our answer that replaces it. Otherwise returns `None`.
     pub(crate) fn of(bytes: &[u8]) -> Option<Retold> {
         let begins = bytes.starts_with(b"HTTP/1.") && bytes.get(8..10) == Some(b" 4");
         if !begins || bytes.len() > BARE || !bytes.ends_with(b"\r\n\r\n") {
@@ -35,13 +35,13 @@ impl Retold {
         Some(Retold { message, written: 0, stands_for: bytes.len(), status })
     }
 
-    /// The bytes that are still to be written.
+    /// Returns the bytes of our answer that are still to be written.
     pub(crate) fn rest(&self) -> &[u8] {
         &self.message[self.written..]
     }
 }
 
-/// Why hyper refuses a head, by the status that it chose.
+/// Returns, in words, why hyper refuses a head with this status.
 pub(crate) fn why(status: StatusCode) -> &'static str {
     match status {
         StatusCode::URI_TOO_LONG => "the target is longer than can be read, 65534 bytes",

@@ -1,4 +1,4 @@
-//! A problem in the form in which its caller gets it: headers and a body.
+//! Makes headers and a body from a problem, in the form in which its caller gets them.
 //!
 //! The words and numbers that are sent are part of the contract. They are sent as the headers `seawall-reason`, `-origin`,
 //! `-effect`, `-attempts`, `-endpoint` and `-retry-stopped`, in the body as `application/problem+json` (RFC 9457), and, for
@@ -24,8 +24,8 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 impl Problem {
-    /// The whole message over HTTP/1.1 with this status. It announces that the connection ends. `date` is the header line with
-    /// the date.
+    /// Returns the whole HTTP/1.1 message with this status. The message announces that the connection ends. `date` is
+    /// the header line with the date; with `None` the message has no date.
     pub(crate) fn into_message(self, status: StatusCode, date: Option<&str>) -> Vec<u8> {
         let (headers, body) = self.tell(status);
         let mut out = format!("HTTP/1.1 {status}\r\n").into_bytes();
@@ -41,7 +41,7 @@ impl Problem {
         out
     }
 
-    /// The headers and the body that describe the problem.
+    /// Returns the headers and the body that describe the problem.
     pub(crate) fn tell(self, status: StatusCode) -> (HeaderMap, String) {
         let (_, proxy_status, title) = in_http(self.reason);
         let mut facts = json!({
@@ -98,7 +98,7 @@ pub(crate) fn put_facts(
     }
 }
 
-/// A number as a header value. The usual numbers need no conversion.
+/// Returns a number as a header value. The usual numbers need no conversion.
 fn small(number: usize) -> HeaderValue {
     const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
     match DIGITS.get(number) {
@@ -107,12 +107,12 @@ fn small(number: usize) -> HeaderValue {
     }
 }
 
-/// The seconds for `Retry-After`. They are rounded up and at least one, so that no caller comes back too early.
+/// Returns the seconds for `Retry-After`. They are rounded up and at least one, so that no caller comes back too early.
 fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
-/// The time for `retry-after-ms`, in milliseconds.
+/// Returns the time for `retry-after-ms`, in milliseconds, rounded up.
 fn whole_millis(wait: Duration) -> u64 {
     u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

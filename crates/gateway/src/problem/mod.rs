@@ -1,4 +1,4 @@
-//! What Seawall answers in place of a dependency: only the facts, not the form of the answer.
+//! Holds the facts of the answers that Seawall gives in place of a dependency.
 //!
 //! [`message`] makes headers and a body from these facts, [`reasons`] defines the status and the title of each reason, and
 //! [`refusals`] logs them. None of these modules knows how an answer is written to a socket.
@@ -28,7 +28,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// A request that was refused before anything was attempted.
+    /// Makes the problem for a request that was refused before anything was attempted.
     pub(crate) fn refused(reason: Reason, dependency: Option<&str>, detail: impl Into<String>) -> Problem {
         Problem {
             reason,

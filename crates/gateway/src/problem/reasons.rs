@@ -1,9 +1,9 @@
-//! How each reason is shown in HTTP: by a status, an error type of `Proxy-Status`, and a title.
+//! Defines how each reason is shown in HTTP: by a status, an error type of `Proxy-Status`, and a title.
 
 use http::StatusCode;
 use seawall_policy::Reason;
 
-/// The status of a reason.
+/// Returns the HTTP status of a reason.
 pub(crate) fn status(reason: Reason) -> StatusCode {
     StatusCode::from_u16(in_http(reason).0).expect("the table has statuses only")
 }
@@ -14,8 +14,8 @@ const NO_RESPONSE: &str = "seawall; error=http_response_timeout";
 const REQUEST_ERROR: &str = "seawall; error=http_request_error";
 const INTERNAL_ERROR: &str = "seawall; error=proxy_internal_error";
 
-/// The status, the value of `Proxy-Status` and the title. The value of `Proxy-Status` contains the error type of RFC 9209,
-/// section 2.3, that comes closest.
+/// Returns the HTTP status, the value of `Proxy-Status` and the title of a reason. The value of `Proxy-Status` contains
+/// the error type of RFC 9209, section 2.3, that comes closest.
 pub(super) fn in_http(reason: Reason) -> (u16, &'static str, &'static str) {
     match reason {
         Reason::BreakerOpen => (503, UNAVAILABLE, "the circuit breaker is open"),

@@ -12,13 +12,13 @@ use super::Problem;
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What has been logged of each class, and when.
+/// Logs and counts the refusals of each class.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     classes: Mutex<HashMap<(Option<String>, What), Class>>,
 }
 
-/// What a line of the log is about.
+/// The kind of event that a line of the log reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum What {
     /// An answer of our own, made for this reason.
@@ -45,7 +45,8 @@ pub(crate) struct Last {
 }
 
 impl Refusals {
-    /// Logs a problem, or only counts it. There are at most as many classes as dependencies times reasons.
+    /// Logs a problem, or only counts it if its class was logged less than a second ago. There are at most as many
+    /// classes as dependencies times reasons.
     pub(crate) fn note(&self, problem: &Problem) {
         let class = (problem.dependency.clone(), What::Refused(problem.reason));
         let Some(suppressed) = self.may_say(class, &problem.detail, Instant::now()) else { return };
@@ -55,8 +56,8 @@ impl Refusals {
         tracing::warn!(dependency, reason, effect, attempts, endpoint, suppressed, "{detail}");
     }
 
-    /// Logs that an answer did not reach its caller whole, or only counts it. The call's effect is the same, but the caller
-    /// does not learn it.
+    /// Logs that an answer did not reach its caller whole, or only counts that. The call's effect does not change, but
+    /// the caller does not learn it.
     pub(crate) fn undelivered(&self, dependency: Option<&str>, effect: Option<Effect>, why: &str) {
         let class = (dependency.map(str::to_owned), What::Undelivered);
         let Some(suppressed) = self.may_say(class, why, Instant::now()) else { return };
@@ -69,14 +70,15 @@ impl Refusals {
         );
     }
 
-    /// Logs that a connection could not be accepted on this side (`data` or `admin`), or only counts it.
+    /// Logs that a connection could not be accepted on this side (`data` or `admin`), or only counts that.
     pub(crate) fn not_accepted(&self, side: &'static str, error: &io::Error) {
         let class = (Some(side.to_owned()), What::NotAccepted);
         let Some(suppressed) = self.may_say(class, &error.to_string(), Instant::now()) else { return };
         tracing::warn!(side, %error, suppressed, "a connection could not be accepted");
     }
 
-    /// Counts a refusal. If it may be logged, returns the number of refusals that were suppressed before it.
+    /// Counts a refusal. If it may be logged, returns the number of refusals that were suppressed since the last logged
+    /// one, and otherwise `None`.
     fn may_say(&self, class: (Option<String>, What), why: &str, now: Instant) -> Option<u64> {
         let mut classes = self.classes.lock();
         let Some(class) = classes.get_mut(&class) else {
@@ -95,7 +97,7 @@ impl Refusals {
         Some(std::mem::take(&mut class.suppressed))
     }
 
-    /// The last refusal of a dependency for each reason.
+    /// Returns the last refusal of this dependency for each reason.
     pub(crate) fn of(&self, dependency: &str) -> Vec<(Reason, Last)> {
         let classes = self.classes.lock();
         let its = classes.iter().filter(|((whose, _), _)| whose.as_deref() == Some(dependency));

@@ -62,13 +62,14 @@ pub(crate) async fn handle(
     Ok(response)
 }
 
-/// Whether this is an answer of our own with this reason.
+/// Returns whether this is an answer of our own with this reason.
 fn says(response: &Response<ReplyBody>, reason: Reason) -> bool {
     response.status() == status(reason)
         && response.headers().get(REASON).is_some_and(|said| said.as_bytes() == reason.as_str().as_bytes())
 }
 
-/// Turns an answer into the answer to a HEAD request: it names the length of the body, and has no body.
+/// Turns an answer of our own into the answer to a HEAD request: removes the body, and gives its length in a header. An
+/// answer of the dependency is not changed.
 fn without_body(response: &mut Response<ReplyBody>) {
     if let Some(length) = response.body_mut().take_own() {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -108,7 +109,7 @@ async fn answer(
     let keyed = kinds.key && has_key(&head.headers).map_err(refused)?;
     let operation = compiled.operations.find(&head.method, &readings, keyed, &head.headers);
 
-    // A call that began now would probably be aborted at the end of the drain, so it may be refused.
+    // Near the end of a drain the call is refused, because the end of the drain would probably abort it.
     let leaving = router.running.leaving();
     if leaving.is_some_and(|leaving| router.running.clock.now() >= leaving.begin_by) {
         let why = "the gateway is about to end, and takes no new calls";
@@ -133,7 +134,7 @@ async fn answer(
         TakenBody::Broken => return Err(in_words(compiled, Reason::BadRequest, "the body broke off")),
     };
 
-    // The call's own time begins now. The time that the body took to arrive does not count.
+    // The time limit of the call begins now, so the time that the body took to arrive does not count.
     let end_by = if kinds.body { latest_end(router, &operation.plan, &wish) } else { end_by };
     exchange.ends_by(end_by);
     let mut underway = Underway::new(compiled, router, exchange);
@@ -148,7 +149,8 @@ async fn answer(
     Ok(reply(router, compiled, outcome, &too_large, (end_by, by), underway))
 }
 
-/// Checks the head: it has only one reading, it asks for something that is passed on, and this door lets it in.
+/// Refuses a request whose head can be read in two ways, asks for something that is not passed on, has too many fields,
+/// or is not accepted by this door's gate.
 fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Problem> {
     let caller = exchange.caller();
     if head.version < Version::HTTP_2 && caller.next_is_doubtful() {
@@ -174,8 +176,8 @@ fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Proble
     })
 }
 
-/// The most fields that a head may have, even if `gateway.limits` allows more. In a full map of headers there would be no room
-/// for our own.
+/// The maximum number of fields that a head may have, even if `gateway.limits` allows more. In a full map of headers
+/// there would be no room for our own fields.
 const MOST_FIELDS: usize = 10_000;
 
 /// Changes the caller's headers into those that the dependency gets.
@@ -191,7 +193,8 @@ fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version) {
     }
 }
 
-/// The latest time by which a call that begins now must be over. The worker's round watches this time.
+/// Returns the time by which a call that begins now must be over; [`Time::NEVER`] if nothing bounds it. The worker's
+/// round watches this time.
 fn latest_end(router: &Router, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
     let total = match (plan.timeouts.total, wish.within) {
         (Some(total), Some(within)) => Some(total.min(within)),

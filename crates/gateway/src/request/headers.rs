@@ -1,4 +1,4 @@
-//! Which headers are passed on, and what our own headers say.
+//! Decides which headers are passed on, and reads the headers that are meant for Seawall.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ const TIMEOUT: HeaderName = HeaderName::from_static("seawall-timeout");
 const RETRY: HeaderName = HeaderName::from_static("seawall-retry");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// Which kinds of headers a head has. Most heads have few fields. So one look at each name costs less than a search for every
-/// header that might be there.
+/// The kinds of headers that a head has. Most heads have few fields, so one look at each name costs less than a search
+/// for every header that might be there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kinds {
     /// Whether there is a `Connection`.
     pub(crate) connection: bool,
-    /// Whether other fields belong to one hop.
+    /// Whether there are other fields that belong to one hop only.
     pub(crate) one_hop: bool,
-    /// Whether some fields are for us.
+    /// Whether there are fields that are meant for Seawall: `grpc-timeout`, or names that begin with `seawall-`.
     pub(crate) ours: bool,
     /// Whether there is an `Idempotency-Key`.
     pub(crate) key: bool,
-    /// Whether some fields describe a body.
+    /// Whether there is a `Content-Length` or an `Expect`.
     pub(crate) body: bool,
     /// Whether there is a `Cookie`.
     pub(crate) cookie: bool,
@@ -49,7 +49,7 @@ impl Kinds {
     }
 }
 
-/// Whether this header belongs to one hop (RFC 9110, section 7.6.1), or is written anew for the next hop.
+/// Returns whether this header belongs to one hop (RFC 9110, section 7.6.1), or is written anew for the next hop.
 fn is_one_hop(name: &str) -> bool {
     matches!(
         name,
@@ -97,7 +97,7 @@ fn strip_named(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().map(str::to_owned).ok())
         .flat_map(|text| text.split(',').filter_map(|n| n.trim().parse().ok()).collect::<Vec<_>>())
         .collect();
-    // `Host` and `TE` are kept. Without them, the request itself would change, and not only how it travels.
+    // `Host` and `TE` are kept, because removing them would change the meaning of the request.
     for name in named.into_iter().filter(|n| *n != header::HOST && *n != header::TE) {
         headers.remove(name);
     }
@@ -162,7 +162,7 @@ const NOT_IN_TRAILERS: [&str; 24] = [
     "www-authenticate",
 ];
 
-/// Whether the request carries an idempotency key. An empty value does not count.
+/// Returns whether the request carries an idempotency key. An empty value does not count.
 ///
 /// # Errors
 /// If there are two different keys, since the server may use either of them.
@@ -179,14 +179,15 @@ fn welcomes_trailers(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case("trailers")))
 }
 
-/// What the caller said in our own headers, which are not passed on.
+/// The caller's wishes from the headers that are meant for Seawall, which are not passed on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
     pub(crate) within: Option<Duration>,
     pub(crate) no_repeats: bool,
 }
 
-/// Reads and removes `seawall-timeout`, `grpc-timeout`, `seawall-retry`.
+/// Reads `seawall-timeout`, `grpc-timeout` and `seawall-retry`, and removes them and all other headers whose names
+/// begin with `seawall-`. If there are two timeouts, the shorter one counts.
 ///
 /// # Errors
 /// If a value cannot be read. The error says so in words.
@@ -224,7 +225,7 @@ pub(crate) fn strip_ours(headers: &mut HeaderMap) {
     }
 }
 
-/// Reads a time such as `1500ms`, `1.5s`, `2m`, `1h`, `0s`.
+/// Reads a time such as `1500ms`, `1.5s`, `2m`, `1h`, `0s`. Returns `None` if the text is not a time.
 #[must_use]
 pub fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
@@ -244,7 +245,8 @@ pub fn duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Reads a time of gRPC: at most eight digits and a unit (gRPC over HTTP/2, "Timeout").
+/// Reads a time of gRPC: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). Returns `None` if the text is
+/// not such a time.
 #[must_use]
 pub fn grpc_timeout(text: &str) -> Option<Duration> {
     let unit = text.chars().next_back()?;

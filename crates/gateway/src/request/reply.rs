@@ -1,4 +1,4 @@
-//! The answer to a request: the dependency's answer with the headers of the verdict, or one of our own.
+//! Makes the answer to a request: the dependency's answer with the headers of the verdict, or an answer of our own.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::problem::reasons::status;
 use crate::running::compiled::CompiledDependency;
 use crate::running::router::Router;
 
-/// The answer to a request whose call has ended. The call had to be over at `end_by`. `leaves_by` is set while the gateway
-/// drains: it is the time by which calls must be over for the drain.
+/// Makes the answer to a request whose call has ended. `end_by` is the time by which the call had to be over.
+/// `leaves_by` is the time by which a drain ends all calls; `None` if the gateway does not drain.
 pub(crate) fn reply(
     router: &Router,
     compiled: &Arc<CompiledDependency>,
@@ -64,7 +64,7 @@ pub(crate) fn reply(
     response
 }
 
-/// The answer that tells a problem.
+/// Makes the answer that describes this problem to the caller.
 pub(crate) fn of_problem(problem: Problem) -> Response<ReplyBody> {
     let status = if problem.too_many { StatusCode::TOO_MANY_REQUESTS } else { status(problem.reason) };
     let (headers, body) = problem.tell(status);
@@ -91,7 +91,7 @@ struct Unanswered {
     drain_ends_it: bool,
 }
 
-/// The reason that the caller is told.
+/// Returns the reason that the answer gives to the caller.
 fn reason(call: &Unanswered) -> Reason {
     let no_time_left = if call.drain_ends_it { Reason::Draining } else { Reason::NoTimeLeft };
     match (call.ending, call.told) {
@@ -105,7 +105,7 @@ fn reason(call: &Unanswered) -> Reason {
     }
 }
 
-/// Why a guard refused the call, in words.
+/// Returns, in words, why a guard refused the call. The text is empty if the reason does not come from a guard.
 fn refusal_detail(compiled: &CompiledDependency, endpoint: usize, reason: Reason) -> String {
     compiled.shared.with(|guards| {
         let Some(guards) = guards.endpoint(endpoint) else { return String::new() };

@@ -18,15 +18,15 @@ use crate::running::router::Router;
 /// The body of an answer: our own, or the dependency's.
 pub(crate) struct ReplyBody {
     kind: BodyKind,
-    /// The call that ends with this body.
+    /// The call that is over when this body ends or is dropped. `None` if there is no such call.
     underway: Option<Underway>,
     /// Set when the dependency's body has broken. The next poll returns this error.
     broken: Option<Truncated>,
-    /// Whether the dependency's body has broken. This has been logged then.
+    /// Set when the dependency's body has broken and this has been logged.
     cut: bool,
-    /// The stream on which the body is sent, over HTTP/2.
+    /// The stream on which the body is sent. `None` over HTTP/1.
     stream: Option<Arc<Stream>>,
-    /// The last byte of a piece, which is held back over HTTP/2.
+    /// The last byte of a piece, if it is held back, which happens only over HTTP/2.
     held: Option<Bytes>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Underway {
     dependency: Arc<CompiledDependency>,
     router: Arc<Router>,
     exchange: Exchange,
-    /// The effect that was sent in the answer's head.
+    /// The effect that was sent in the answer's head. `None` until the call has ended.
     effect: Option<Effect>,
 }
 
@@ -73,12 +73,13 @@ impl ReplyBody {
         ReplyBody::new(BodyKind::Own((!bytes.is_empty()).then_some(bytes)), None)
     }
 
-    /// Lets this call end with this body.
+    /// Makes the call last until this body has ended or is dropped.
     pub(crate) fn ends(&mut self, underway: Underway) {
         self.underway = Some(underway);
     }
 
-    /// Removes a body of our own, and returns its length.
+    /// Removes a body of our own, and returns its length in bytes. Returns `None` if the body is empty or comes from
+    /// the dependency.
     pub(crate) fn take_own(&mut self) -> Option<usize> {
         match &mut self.kind {
             BodyKind::Own(bytes) => bytes.take().map(|bytes| bytes.len()),
@@ -99,8 +100,9 @@ impl ReplyBody {
         self.stream = Some(Arc::clone(stream));
     }
 
-    /// Ends the answer before its end. Its head has been sent, so nothing can be explained to the caller any more. On HTTP/1
-    /// the caller's connection is reset, since a normal end of the connection could be taken for the end of the answer.
+    /// Logs and counts an answer whose body broke. Its head has been sent, so nothing can be explained to the caller
+    /// any more. On HTTP/1 the caller's connection will be reset, since a normal end of the connection could be taken
+    /// for the end of the answer.
     fn cut(&mut self, truncated: &Truncated) {
         self.cut = true;
         let Some(underway) = &self.underway else { return };
@@ -113,8 +115,8 @@ impl ReplyBody {
 }
 
 impl Drop for ReplyBody {
-    /// Logs an answer that was dropped before its end although its body did not break: the caller left, or its connection
-    /// failed.
+    /// Logs an answer that was dropped before its end although its body did not break: the caller was late or left, or
+    /// its connection failed.
     fn drop(&mut self) {
         let Some(underway) = &self.underway else { return };
         // When hyper has got the whole known length of a body, it asks for no more.
@@ -145,8 +147,9 @@ impl ReplyBody {
             BodyKind::Passed(body) => {
                 let caller =
                     this.underway.as_ref().map(|t| t.exchange.caller()).filter(|c| c.streams().is_none());
-                // hyper takes the next piece of a body while it still holds the last one, and its buffer doubles when it is full.
-                // 900 callers that read slowly cost 70 KiB each. So hyper gets a piece only when the socket has taken the last one.
+                // hyper gets a piece only when the socket has taken the last one. Otherwise hyper would take the next
+                // piece while it still holds the last one, and its buffer doubles when it is full: 900 callers that
+                // read slowly cost 70 KiB each.
                 if let Some(caller) = caller.filter(|caller| caller.owes()) {
                     caller.wake_when_taken(cx.waker());
                     body.poll_upload(cx);
@@ -180,7 +183,8 @@ impl ReplyBody {
         }
     }
 
-    /// The next piece for a stream. If it may be the last piece, its last byte is held back and given alone.
+    /// Returns the next piece for a stream. If this may be the last piece, its last byte is held back and returned
+    /// alone.
     ///
     /// hyper waits until the caller's window has room for one byte, and takes a piece. It takes the next piece when the window
     /// has room for all of the one before. After the last piece it does not wait. So the stream would be over for us, but

@@ -1,4 +1,4 @@
-//! The caller's request body on its way in.
+//! Takes in the body of a caller's request.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use tokio::time::Sleep;
 
 use crate::request::headers::strip_trailers;
 
-/// What became of a request's body.
+/// The result of taking in a request's body.
 pub(crate) enum TakenBody {
-    /// The body can be sent.
+    /// The body can be sent. If it is streamed, the second value says later whether it grew too large.
     Body(RequestBody, TooLarge),
     /// The body is longer than allowed, according to its announced length or to its first chunk.
     TooLarge,
@@ -28,16 +28,16 @@ pub(crate) enum TakenBody {
     Stalled(String),
 }
 
-/// How long a body that is read before anything is sent may take.
+/// The time limits for what is read of a body before anything is sent to the dependency.
 ///
-/// A limit on the pause alone is not enough. A caller that sends one byte before each pause is over would keep its connection
-/// for as long as it likes. So after the first pause a body must also come at a minimum rate, as with Apache's
-/// `RequestReadTimeout`.
+/// No pause may be longer than `pause`. After the first pause, a body must also come at a minimum rate, as with
+/// Apache's `RequestReadTimeout`. A limit on the pause alone would not be enough: a caller that sends one byte before
+/// each pause is over would keep its connection for as long as it likes.
 pub(crate) struct Pace {
     clock: Clock,
     pause: Duration,
     end_by: Time,
-    /// When the body was first waited for.
+    /// When the body was first waited for. `None` if nothing was waited for yet.
     began: Option<Time>,
     received: u64,
 }
@@ -76,7 +76,7 @@ impl Pace {
         }
     }
 
-    /// When the next part must be there.
+    /// Returns the time by which the next part must be there.
     fn due(&mut self) -> tokio::time::Instant {
         let now = self.clock.now();
         let began = *self.began.get_or_insert(now);
@@ -86,7 +86,7 @@ impl Pace {
     }
 }
 
-/// Whether a body that is being streamed has grown beyond its bound.
+/// A flag that is set when a body that is being streamed grows longer than is allowed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TooLarge(Arc<AtomicBool>);
 
@@ -96,9 +96,10 @@ impl TooLarge {
     }
 }
 
-/// Takes a body in. A short body of known length is read whole before anything is sent. So the dependency's time is not spent
-/// on a caller that sends slowly, and a request that breaks off in the middle never reaches it. Every other body streams. If a
-/// body comes in chunks, the first chunk is waited for, so that bytes that are not chunks never reach the dependency.
+/// Takes a body in. A body whose length is known and at most `keep` bytes is read whole before anything is sent. So the
+/// dependency's time is not spent on a caller that sends slowly, and a request that breaks off in the middle never
+/// reaches it. Every other body is streamed. If a body comes in chunks, the first chunk is waited for, so that bytes
+/// that are not chunks never reach the dependency. `limit` is the maximum length in bytes; `None` means no limit.
 pub(crate) async fn take(
     version: Version,
     headers: &HeaderMap,
@@ -178,7 +179,8 @@ struct Bounded {
 }
 
 impl Bounded {
-    /// Checks a part of the body on its way through.
+    /// Returns a part of the body without the trailers that are not allowed. Fails if the body is now longer than is
+    /// allowed.
     fn pass(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
         if let Some(trailers) = frame.trailers_mut() {
             strip_trailers(trailers);

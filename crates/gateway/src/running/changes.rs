@@ -1,19 +1,20 @@
-//! What a reload changed, in words: which dependency, and which of its settings. Values of settings are never part of it.
+//! Says in words what a reload changed: which dependency, and which of its settings. The values of settings are never
+//! shown.
 
 use crate::config::{Dependency, Gateway, Operation, Settings};
 
 /// What a reload changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Dependencies that are gone.
+    /// The names of the dependencies that were removed.
     pub removed: Vec<String>,
-    /// Everything else that changed, one line each.
+    /// All other changes, one line each.
     pub others: Vec<String>,
 }
 
 impl Changes {
-    /// The differences between two files. `kept` says whether the state of a dependency that is new in the file is still kept
-    /// from an earlier time.
+    /// Finds the differences between two configurations. `kept` returns whether the state of a dependency, which is new
+    /// in the file, is still kept from an earlier time.
     pub(crate) fn between(old: &Settings, new: &Settings, kept: impl Fn(&str) -> bool) -> Changes {
         let mut changes = Changes::default();
         let mut say = |what: &str, fields: Vec<String>| {
@@ -37,14 +38,14 @@ impl Changes {
         changes
     }
 
-    /// All changes, one line each.
+    /// Returns all changes, one line each.
     pub fn lines(&self) -> Vec<String> {
         let removed = self.removed.iter().map(|name| format!("dependency `{name}`: removed"));
         removed.chain(self.others.iter().cloned()).collect()
     }
 }
 
-/// What a new file no longer contains, in words: a dependency, an endpoint or an operation.
+/// Returns, in words, which dependencies, endpoints and operations of the old configuration the new one lacks.
 pub(crate) fn losses(old: &Settings, new: &Settings) -> Vec<String> {
     let mut losses = Vec::new();
     for before in &old.dependencies {
@@ -67,7 +68,8 @@ fn named<'a>(settings: &'a Settings, name: &str) -> Option<&'a Dependency> {
     settings.dependencies.iter().find(|dependency| dependency.name == name)
 }
 
-/// The names of the fields that differ. If `differs` is set, at least one name is returned.
+/// Returns the names of the fields that differ, or `other settings` if no field in `all` does. Returns nothing if
+/// `differs` is not set.
 fn fields(differs: bool, all: &[(&str, bool)]) -> Vec<String> {
     let mut found: Vec<String> =
         all.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();

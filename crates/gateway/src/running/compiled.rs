@@ -1,5 +1,5 @@
-//! The configuration in the form in which it runs. It is compiled once, shared by all workers, and replaced as a whole by a
-//! reload.
+//! Holds the configuration in the form in which it runs. The configuration is compiled once, shared by all workers, and
+//! replaced as a whole by a reload.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,19 +20,20 @@ use crate::config;
 pub struct Compiled {
     /// A number that grows by one with each reload.
     pub generation: u64,
-    /// The settings that it was made of.
+    /// The settings that this configuration was compiled from.
     pub settings: config::Settings,
     /// The dependencies, in the order of the settings.
     pub dependencies: Vec<Arc<CompiledDependency>>,
-    /// The names with their indices, sorted by name. Comparing a few strings is faster than computing a hash.
+    /// The names of the dependencies with their indices in `dependencies`, sorted by name. Comparing a few strings is
+    /// faster than computing a hash.
     by_name: Vec<(String, usize)>,
 }
 
 /// One compiled dependency, which can be called.
 pub struct CompiledDependency {
-    /// The settings that it was made of.
+    /// The settings that this dependency was compiled from.
     pub settings: config::Dependency,
-    /// The breakers, the limits and the budget.
+    /// The breakers, the limits and the budget, which all workers share.
     pub shared: Arc<Shared>,
     /// The counters, one set for each worker.
     pub counters: Arc<[Counters]>,
@@ -50,9 +51,9 @@ impl std::fmt::Debug for CompiledDependency {
     }
 }
 
-/// What was there before a configuration.
+/// What was in force before a new configuration.
 pub(crate) enum Before<'a> {
-    /// There is nothing before: this configuration is the first one.
+    /// Nothing was in force: the new configuration is the first one.
     Nothing,
     /// The configuration in force, and what is kept of dependencies that earlier configurations had.
     Ran { old: &'a Compiled, parked: &'a Parked<Arc<CompiledDependency>>, now: Time },
@@ -66,7 +67,8 @@ impl<'a> Before<'a> {
         }
     }
 
-    /// The dependency of this name, as it is now or as it was before it was removed.
+    /// Returns the dependency of this name from the configuration in force or, if a reload removed it, from those that
+    /// are still kept. `None` if there is no such dependency.
     pub(crate) fn dependency(&self, name: &str) -> Option<&'a Arc<CompiledDependency>> {
         let Before::Ran { old, parked, now } = self else { return None };
         old.by_name(name).map(|(_, found)| found).or_else(|| parked.get(name, *now))
@@ -112,7 +114,7 @@ impl Compiled {
         Ok(Compiled { generation, settings, dependencies, by_name })
     }
 
-    /// Gives the new settings to the guards that are kept from before.
+    /// Applies the new settings to the guards that are kept from the configuration in force.
     pub(crate) fn adopt_guards(&self, before: &Before<'_>) {
         let Before::Ran { now, .. } = before else { return };
         let instances = self.settings.gateway.instances;
@@ -125,7 +127,8 @@ impl Compiled {
         }
     }
 
-    /// The dependencies whose files of certificates or keys have another content than in `old`, in words.
+    /// Returns, in words, the dependencies whose files of certificates or keys have another content than in `old`,
+    /// although their `tls` settings are equal.
     pub(crate) fn other_tls_files(&self, old: &Compiled) -> Vec<String> {
         let differs = |new: &&Arc<CompiledDependency>| {
             old.by_name(&new.settings.name).is_some_and(|(_, before)| {
@@ -137,7 +140,7 @@ impl Compiled {
         found.map(|new| format!("dependency `{}`: the content of its tls files", new.settings.name)).collect()
     }
 
-    /// The dependency of this name, with its index.
+    /// Returns the index of the dependency of this name, and the dependency. `None` if there is no such dependency.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<(usize, &Arc<CompiledDependency>)> {
         let at = self.by_name.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
@@ -157,15 +160,16 @@ impl CompiledDependency {
     ) -> Result<CompiledDependency, ConfigError> {
         let endpoints = settings.endpoints.len();
         let guards = guard_settings(settings, instances);
-        // What was learned about the same endpoints is kept, even if their credentials change. The guards get the new settings
-        // after everything has compiled.
+        // The guards are kept if the endpoints' URLs are the same, even if the credentials change. The guards get the
+        // new settings after everything has compiled.
         let urls = |of: &config::Dependency| of.endpoints.iter().map(|it| it.url.clone()).collect::<Vec<_>>();
         let kept = before.filter(|before| urls(&before.settings) == urls(settings));
         let shared = match kept {
             Some(before) => Arc::clone(&before.shared),
             None => Shared::new(guards, endpoints),
         };
-        // A client is made here once. So settings that could never work are found before anything is replaced.
+        // A client is made here only as a check, so that settings that could never work are found before anything is
+        // replaced.
         seawall_client::Dependency::new(client.clone(), Arc::clone(&shared), clock)?;
 
         let operations =
@@ -189,7 +193,8 @@ pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> G
     let from = settings.breaker.settings;
     GuardSettings {
         breaker: BreakerSettings {
-            // It is unset here, since every plan carries the value in force. So an operation can turn it off.
+            // `slow_call` is unset here, since every plan carries the value in force, so that an operation can turn it
+            // off.
             slow_call: None,
             health: settings.health.as_ref().map(|_| health_interval(from.open_for)),
             ..from
@@ -204,9 +209,9 @@ pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> G
     }
 }
 
-/// How often an endpoint's health is checked while its breaker is open: a few times in each open time, so that a good answer
-/// can shorten that time. It is at least every two seconds, since otherwise a long open time would pass without a check, and
-/// at most five times a second.
+/// Returns the time between two checks of an endpoint's health while its breaker is open: a quarter of the open time,
+/// so that a good answer can shorten the open time. It is at most two seconds, since otherwise much of a long open time
+/// would pass without a check, and at least a fifth of a second.
 fn health_interval(open_for: Duration) -> Duration {
     (open_for / 4).clamp(Duration::from_millis(200), Duration::from_secs(2))
 }

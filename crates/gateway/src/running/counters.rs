@@ -1,5 +1,5 @@
-//! What each worker counts for each dependency. Each worker has its own counters, so that counting never waits. The counters
-//! of all workers are added up when they are shown.
+//! Counts the calls of each dependency. Each worker has its own counters, so that counting never waits. The counters of
+//! all workers are added up when they are shown.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -15,7 +15,7 @@ pub struct Counters {
     in_flight: AtomicU64,
 }
 
-/// The sum of the counts of all workers.
+/// The counts of one dependency, added up over all workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// The numbers of calls that ended applied, not applied and unknown.
@@ -41,7 +41,7 @@ impl Counters {
         self.in_flight.store(self.in_flight.load(Relaxed).saturating_sub(1), Relaxed);
     }
 
-    /// Counts the verdict of a call.
+    /// Counts the effect, the reason and the attempts of a call that has ended.
     pub fn ended(&self, effect: Effect, reason: Option<Reason>, attempts: u32) {
         add(&self.effects[effect as usize], 1);
         if let Some(reason) = reason {
@@ -68,12 +68,12 @@ impl Counters {
     }
 }
 
-/// Adds to a counter. Only one worker writes to a counter, so a load and a store are enough.
+/// Adds `more` to a counter. Only one worker writes to each counter, so a load and a store are enough.
 fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
 }
 
-/// Adds up the counts of all workers.
+/// Returns the sum of these counts, of which each worker has one set.
 #[must_use]
 pub fn tally(counters: &[Counters]) -> Tally {
     let mut tally = Tally::default();

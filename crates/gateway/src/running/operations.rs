@@ -1,11 +1,11 @@
-//! Which operation a request belongs to, and what its calls have in common.
+//! Finds the operation that a request belongs to, and what all calls of that operation have in common.
 //!
-//! A request is matched under every reading of its path ([`crate::paths`]), so that what the file declares for `/v1/charges`
-//! holds for `/v1/./charges` too. But this has a danger of its own. An operation may allow more than its method does, for
-//! example `keyed` for a POST, and would then allow it for paths that nobody wrote down. So a request that matches only in
-//! another reading gets everything that the operation declares, except the idempotency. Its idempotency is the most careful of
-//! these: that of the operation, that of every other operation that matches in some reading, and that of the request without
-//! any operation.
+//! A request is matched under every reading of its path ([`crate::paths`]), so that what the file declares for
+//! `/v1/charges` holds for `/v1/./charges` too. This has a danger. An operation may allow more than its method does,
+//! for example `keyed` for a POST, and would then allow it for paths that nobody wrote down. So a request that matches
+//! only in another reading gets everything that the operation declares, except the idempotency. Its idempotency is the
+//! most careful of these: that of the operation, that of every other operation that matches in some reading, and that
+//! of the request without any operation.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -37,37 +37,38 @@ struct CompiledOperation {
     /// The declared idempotency, before `dangerous` changes it.
     idempotency: Idempotency,
     plan: Arc<Plan>,
-    /// The most bytes of a request's body that are kept for a repeat.
+    /// The maximum number of bytes of a request's body that are kept for a repeat.
     keep: usize,
-    /// What the operation's guards are kept for: first the breaker, then the limit.
+    /// Says which requests share a guard: first for the breaker, then for the limit.
     filed: [Filed; 2],
 }
 
-/// What a guard of one operation is kept for.
+/// Says which requests of an operation share a guard.
 #[derive(Clone, Debug)]
 enum Filed {
-    /// The endpoint, without a key.
+    /// All requests to the endpoint share a guard, which has no key.
     Endpoint,
-    /// This operation.
+    /// All requests of this operation share a guard.
     Operation,
-    /// The value of this header.
+    /// Requests with the same value of this header share a guard.
     Header(HeaderName),
-    /// The value of this part of the path.
+    /// Requests with the same value of this part of the path share a guard.
     Path(String),
 }
 
-/// The most bytes of a key. A longer key counts as no key, because keys are kept in memory for each guard, and are shown.
+/// The maximum length of a key, in bytes. A longer key counts as no key, because keys are kept in memory for each
+/// guard, and are shown.
 const MOST_KEY: usize = 128;
 
-/// What holds for one request.
+/// What one request gets from its operation: the plan, the buffer for repeats, and the keys of its guards.
 #[derive(Debug)]
 pub(crate) struct FoundOperation<'a> {
     /// What all calls of the operation have in common. It is borrowed, because all workers share it, and counting references
     /// would cost more.
     pub(crate) plan: Cow<'a, Arc<Plan>>,
-    /// The most bytes of the request's body that are kept for a repeat.
+    /// The maximum number of bytes of the request's body that are kept for a repeat.
     pub(crate) keep: usize,
-    /// The keys under which its guards are kept.
+    /// The keys of the request's breaker and of its limit.
     pub(crate) keys: Keys,
 }
 
@@ -102,7 +103,8 @@ impl Operations {
         })
     }
 
-    /// What holds for a request with this method and path. `keyed` says whether the request carries an `Idempotency-Key`.
+    /// Finds the operation of a request with this method and path. If no declared operation matches, the fallback for
+    /// the request's idempotency is used. `keyed` says whether the request carries an `Idempotency-Key`.
     pub(crate) fn find(
         &self,
         method: &Method,
@@ -120,7 +122,9 @@ impl Operations {
         self.find_careful(router, readings, self.undeclared(method, keyed), headers)
     }
 
-    /// What holds for a path that servers read differently from how it is written.
+    /// Finds the operation for a path that some servers read in another way than it was sent (see [`Readings`]). The
+    /// first reading that matches an operation decides, the path as sent last. The idempotency is the most careful
+    /// among the operations of all readings and, unless the path as sent matches that operation, the fallback.
     fn find_careful<'a>(
         &'a self,
         router: Option<&Router<usize>>,
@@ -154,7 +158,7 @@ impl Operations {
         found
     }
 
-    /// What holds for a request that matches no operation.
+    /// Returns the fallback for a request that matches no declared operation.
     fn undeclared(&self, method: &Method, keyed: bool) -> &CompiledOperation {
         let may_be_keyed = *method == Method::POST || *method == Method::PATCH;
         let idempotency = match Idempotency::of_method(method.as_str()) {
@@ -178,8 +182,8 @@ impl CompiledOperation {
         FoundOperation { plan: Cow::Borrowed(&self.plan), keep: self.keep, keys }
     }
 
-    /// The key of a guard. `None` if the request has no such header or part of the path; then the endpoint's own guard is
-    /// used.
+    /// Returns the key of a guard. `None` means that the endpoint's own guard is used: the request has no such header
+    /// or part of the path, or its value is empty or too long.
     fn key(
         &self,
         filed: &Filed,
@@ -207,7 +211,7 @@ impl Filed {
     }
 }
 
-/// Makes a router for each method that a pattern names.
+/// Makes a router for each method that a pattern names. Fails if two patterns match the same requests.
 fn routers(settings: &config::Dependency) -> Result<Vec<(Method, Router<usize>)>, String> {
     let mut routers: Vec<(Method, Router<usize>)> = Vec::new();
     // Patterns without an optional slash come first, since they are narrower.
@@ -267,7 +271,8 @@ fn fallback_plan(dependency: &config::Dependency, idempotency: Idempotency) -> P
     }
 }
 
-/// The idempotency in force. With `dangerous.retry_none`, a call whose idempotency is `none` is treated as idempotent.
+/// Returns the idempotency in force. With `dangerous.retry_none`, a call whose idempotency is `none` is treated as
+/// idempotent.
 fn in_force(retry_none: bool, idempotency: Idempotency) -> Idempotency {
     match idempotency {
         Idempotency::None if retry_none => Idempotency::Idempotent,
@@ -291,7 +296,7 @@ mod tests {
         )
     }
 
-    /// The name of the operation that a POST to this path belongs to, and the idempotency that holds for it.
+    /// Returns the name of the operation that a POST to this path belongs to, and the idempotency of that POST.
     fn post(operations: &Operations, path: &str) -> (String, Idempotency) {
         let found = operations.find(&Method::POST, &Readings::of(path), false, &HeaderMap::new());
         let name = found.keys.breaker.as_deref().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! What is kept of a dependency that a reload removed.
+//! Keeps the state of dependencies that a reload removed, for ten minutes.
 //!
 //! A dependency may be lost because a person made a slip in an editor, or because a file was only half written. It then comes
 //! back minutes later. If its breakers were forgotten immediately, every call would go to a system that is known to be down.
@@ -9,7 +9,7 @@ use seawall_policy::Time;
 
 /// How long a removed dependency's state is kept.
 const KEPT_FOR: Duration = Duration::from_secs(600);
-/// The most states that are kept. When there are more, the oldest is dropped.
+/// The maximum number of states that are kept. When another state comes, the oldest is dropped.
 const MOST: usize = 1000;
 
 /// States by name, each kept until its time is over.
@@ -33,7 +33,7 @@ impl<T> Default for Parked<T> {
 }
 
 impl<T> Parked<T> {
-    /// Keeps the state of a dependency that is removed now.
+    /// Keeps the state of a dependency that is removed now, in place of an older state of that name.
     pub(crate) fn put(&mut self, name: &str, state: T, now: Time) {
         self.places.retain(|place| place.name != name);
         if self.places.len() >= MOST {
@@ -42,7 +42,7 @@ impl<T> Parked<T> {
         self.places.push(ParkedState { name: name.to_owned(), state, until: now.saturating_add(KEPT_FOR) });
     }
 
-    /// The state of a name, if it is still kept.
+    /// Returns the state of the dependency with this name. `None` if none is kept, or if its time is over.
     pub(crate) fn get(&self, name: &str, now: Time) -> Option<&T> {
         let place = self.places.iter().find(|place| place.name == name)?;
         (now < place.until).then_some(&place.state)

@@ -32,11 +32,11 @@ pub struct Running {
     draining: AtomicBool,
     /// When the drain is over, in nanoseconds of the clock. It has no meaning before `draining` is set.
     drained_by: AtomicU64,
-    /// What became of the last reload.
+    /// The result of the last reload. `None` if there was none.
     pub last_reload: Mutex<Option<Reload>>,
     /// The number of callers' connections, over all workers.
     pub connections: AtomicU64,
-    /// What callers were sent instead of a dependency's answer, for the log and for the admin side.
+    /// The refusals that callers got instead of a dependency's answer, for the log and for the admin side.
     pub(crate) refusals: Refusals,
     /// The generation of the configuration in force. Workers wait for it to change.
     newest: watch::Sender<u64>,
@@ -46,14 +46,14 @@ pub struct Running {
     clients_tokens: Option<TokenFile>,
     /// The tokens of operators. Their file is the one that was named at the start.
     admin_tokens: Option<TokenFile>,
-    /// What is kept of dependencies that a reload removed.
+    /// The dependencies that a reload removed, each kept for ten minutes.
     parked: Mutex<Parked<Arc<CompiledDependency>>>,
 }
 
-/// What became of a reload.
+/// The result of a reload.
 #[derive(Clone, Debug)]
 pub struct Reload {
-    /// When it happened, by the wall clock.
+    /// When the reload happened, by the wall clock.
     pub at: std::time::SystemTime,
     /// Why the configuration was refused. `None` if it was taken.
     pub refused: Option<String>,
@@ -61,16 +61,17 @@ pub struct Reload {
     pub changed: Vec<String>,
 }
 
-/// How long before the end of a drain no call may begin any more, because the end would abort most of them. In a short drain,
-/// no call may begin in the second half.
+/// The time before the end of a drain in which no call may begin any more, because the end of the drain would abort
+/// most such calls. If the drain is shorter than two seconds, this time is its second half.
 const LAST_CALLS: Duration = Duration::from_secs(1);
-/// How long before the end of a drain the remaining calls are ended, so that their answers still reach their callers.
+/// The time before the end of a drain at which the remaining calls are ended, so that their answers still reach their
+/// callers. It is at most a tenth of the drain.
 const LAST_WORD: Duration = Duration::from_millis(100);
 
 const CLIENTS_TOKENS: &str = "gateway.clients.tokens_file";
 const ADMIN_TOKENS: &str = "gateway.admin_token_file";
 
-/// What holds for calls that begin while the gateway shuts down.
+/// The time limits of calls that begin while the gateway shuts down.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leaving {
     /// Calls that would begin later than this time are refused.
@@ -80,7 +81,7 @@ pub(crate) struct Leaving {
 }
 
 impl Running {
-    /// Compiles these settings.
+    /// Compiles these settings, and reads the token files that they name.
     ///
     /// # Errors
     /// If a setting could never work, for example because a certificate cannot be read. The error names the dependency and the
@@ -114,7 +115,7 @@ impl Running {
         })
     }
 
-    /// A channel that changes whenever there is a new configuration to route by.
+    /// Returns a channel that changes whenever a new configuration comes into force.
     pub(crate) fn replaced(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }
@@ -124,26 +125,26 @@ impl Running {
         self.taken[worker].store(generation, Ordering::Release);
     }
 
-    /// Whether every worker uses the configuration in force.
+    /// Returns whether every worker uses the configuration in force.
     #[must_use]
     pub fn all_taken_over(&self) -> bool {
         let newest = self.compiled.load().generation;
         self.taken.iter().all(|taken| taken.load(Ordering::Acquire) >= newest)
     }
 
-    /// Whether the gateway is shutting down.
+    /// Returns whether the gateway is shutting down.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Begins to shut the gateway down. The gateway has ended after `limit` at the latest.
+    /// Begins to shut the gateway down. The drain is over after `limit` at the latest.
     pub fn drain(&self, limit: Duration) {
         self.drained_by.store(self.clock.now().saturating_add(limit).as_nanos(), Ordering::Relaxed);
         self.draining.store(true, Ordering::Release);
     }
 
-    /// What holds for calls that begin while the gateway shuts down. `None` if it does not shut down.
+    /// Returns the time limits of calls that begin while the gateway shuts down. `None` if it does not shut down.
     pub(crate) fn leaving(&self) -> Option<Leaving> {
         if !self.draining.load(Ordering::Acquire) {
             return None;

@@ -1,4 +1,5 @@
-//! Where one worker's requests go: the configuration that the worker uses, and its own connections to each dependency.
+//! Holds what one worker routes requests by: the configuration that the worker uses, and the worker's own connections
+//! to each dependency.
 
 use std::sync::{Arc, Weak};
 
@@ -26,7 +27,7 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Makes the clients for the configuration in force.
+    /// Makes a worker's router, with a client for each dependency of the configuration in force.
     pub(crate) fn new(index: usize, running: Arc<Running>) -> Result<Router, String> {
         let routes = Routes::new(running.compiled.load_full(), None, running.clock, index)?;
         Ok(Router { index, running, routes: ArcSwap::from_pointee(routes), retired: Mutex::default() })
@@ -36,13 +37,13 @@ impl Router {
         self.routes.load_full()
     }
 
-    /// Begins to check the health of the dependencies for which that is configured.
+    /// Begins to check the health of the dependencies for which health checks are configured.
     pub(crate) fn watch_health(&self) {
         self.routes().watch_health(None);
     }
 
-    /// Whether some calls are still running although their callers' connections are gone. Each running call holds a reference
-    /// to its dependency.
+    /// Returns whether some calls are still running although their callers' connections are gone. Each running call
+    /// holds a reference to its dependency.
     pub(crate) fn follows_calls(&self) -> bool {
         let now = self.routes();
         now.dependencies.iter().any(|dependency| Arc::strong_count(dependency) > 1)
@@ -58,7 +59,8 @@ impl Router {
         }
     }
 
-    /// Takes over the configuration in force. The connections of every dependency that did not change are kept.
+    /// Makes this worker use the configuration in force, if it does not yet. The connections of every dependency that
+    /// did not change are kept.
     pub(crate) fn take_over(&self) {
         let compiled = self.running.compiled.load_full();
         let old = self.routes();

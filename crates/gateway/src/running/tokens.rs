@@ -1,4 +1,4 @@
-//! The files with tokens: those of callers and those of operators.
+//! Reads the files with tokens: that of callers and that of operators.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::files;
 /// The minimum number of characters in a token. A shorter token could be found by trying.
 const SHORTEST: usize = 16;
 
-/// What a line of a file holds.
+/// What each line of a file of tokens contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenKind {
     /// A token, as in files for callers.
@@ -68,18 +68,18 @@ impl TokenFile {
         &self.path
     }
 
-    /// The lines of the file, without those that are empty or begin with `#`.
+    /// Returns the lines of the file, without those that are empty or begin with `#`.
     pub(crate) fn lines(&self) -> Arc<Vec<Vec<u8>>> {
         self.lines.load_full()
     }
 
-    /// Whether one of the file's lines is this token. Every line is compared to its end, so the time that this takes reveals
-    /// nothing but lengths.
+    /// Returns whether one of the file's lines is this token. Every line is compared to its end, so the time that this
+    /// takes reveals nothing but lengths.
     pub(crate) fn knows(&self, shown: &[u8]) -> bool {
         self.lines.load().iter().fold(Choice::from(0), |known, token| known | token.ct_eq(shown)).into()
     }
 
-    /// Reads the file again, and changes nothing yet.
+    /// Reads the file again, and returns its tokens without putting them in force.
     ///
     /// # Errors
     /// As for [`TokenFile::open`].
@@ -97,7 +97,8 @@ impl Fresh {
     }
 }
 
-/// The tokens of a file, one on each line. Empty lines and lines that begin with `#` are skipped.
+/// Reads the lines of a file of tokens, and checks that no token is too short. Empty lines and lines that begin with
+/// `#` are skipped.
 fn read_tokens(path: &Path, kind: TokenKind) -> Result<Vec<Vec<u8>>, String> {
     let text = files::read(path).map_err(|why| format!("{}: {why}", path.display()))?;
     let mut tokens = Vec::new();
@@ -116,7 +117,7 @@ fn read_tokens(path: &Path, kind: TokenKind) -> Result<Vec<Vec<u8>>, String> {
     if tokens.is_empty() { Err(format!("{}: it holds no token", path.display())) } else { Ok(tokens) }
 }
 
-/// Refuses a token that is too short.
+/// Checks that a token has at least 16 characters.
 ///
 /// # Errors
 /// If the token is too short. The error says so in words, and does not contain the token.

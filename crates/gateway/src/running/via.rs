@@ -1,11 +1,13 @@
-//! `Via` (RFC 9110, section 7.6.3): how a request shows that it passed this gateway, and how a request that comes back is
-//! recognised.
+//! `Via` (RFC 9110, section 7.6.3): marks each request that passes this gateway, and recognises a request that comes
+//! back.
 //!
-//! A configuration can lead a call back to the gateway that made it, over another proxy or over a name that points here. One
-//! GET then leads to one call after another until no connection is left. The obvious rule is to count hops. It would stop such
-//! a loop late, and would also stop honest chains of gateways. So each process draws a name of its own, and writes it together
-//! with the name of the dependency. A request may pass this process again on its way to another dependency. But a request that
-//! carries the same pair already is a loop.
+//! Each process draws a name of its own, and writes it together with the name of the dependency into the request. A
+//! request may pass this process again on its way to another dependency. But a request that carries the same pair
+//! already is a loop, and is refused.
+//!
+//! A configuration can lead a call back to the gateway that made it, over another proxy or over a name that points
+//! here. Without this check, one GET would then lead to one call after another until no connection is left. The obvious
+//! rule, to count hops, would stop such a loop late, and would also stop honest chains of gateways.
 //!
 //! Answers carry no `Via`. The RFC lets a gateway decide this, and the callers know which gateway they called.
 
@@ -25,7 +27,7 @@ static PROCESS: LazyLock<u64> = LazyLock::new(|| {
     }
 });
 
-/// The entries that requests to one dependency carry.
+/// The `Via` entries that requests to one dependency carry.
 #[derive(Clone, Debug)]
 pub(crate) struct Via {
     /// The name that stands for the pair of this process and the dependency.
@@ -34,8 +36,8 @@ pub(crate) struct Via {
     entries: [&'static str; 3],
 }
 
-/// The entries for each dependency name that was ever configured. They are never freed, so that a request can carry an entry
-/// without counting references to memory that all workers share.
+/// The `Via` entries for each dependency name that was ever configured. They are never freed, so that a request can
+/// carry an entry without counting references to memory that all workers share.
 static ENTRIES: Mutex<BTreeMap<String, [&'static str; 3]>> = Mutex::new(BTreeMap::new());
 
 impl Via {
@@ -46,9 +48,10 @@ impl Via {
         Via { name, entries }
     }
 
-    /// Whether a request with these headers has passed here before, on its way to the same dependency.
+    /// Returns whether a request with these headers has passed this process before, on its way to this dependency.
     ///
-    /// Comments are searched as well as names, since nobody has a reason to write our entry into a comment.
+    /// The comments in `Via` are searched as well as the names, since nobody has a reason to write our entry into a
+    /// comment.
     pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
         let separates = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"-_.".contains(byte));
         headers
@@ -57,7 +60,7 @@ impl Via {
             .any(|line| line.as_bytes().split(separates).any(|word| word == self.name.as_bytes()))
     }
 
-    /// The entry for a request that arrived in this version of HTTP.
+    /// Returns the `Via` entry for a request that arrived in this version of HTTP.
     pub(crate) fn entry(&self, version: Version) -> &'static str {
         let [old, usual, two] = self.entries;
         match version {

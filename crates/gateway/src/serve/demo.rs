@@ -31,7 +31,7 @@ impl Demo {
         Ok(Demo { harbor })
     }
 
-    /// The configuration of the demo, with the provider as the dependency `harbor`.
+    /// Returns the configuration of the demo, with the provider as the dependency `harbor`.
     pub(crate) fn configuration(&self) -> String {
         format!(
             r#"[gateway]
@@ -47,7 +47,7 @@ timeout = {{ connect = "1s", read = "2s", total = "10s" }}
         )
     }
 
-    /// Prints what to try.
+    /// Prints the commands to try.
     pub(crate) fn tell(&self, gateway: SocketAddr, admin: SocketAddr) {
         println!(
             r#"

@@ -1,4 +1,4 @@
-//! The drain: accepted work is finished, and nothing new is taken.
+//! Drains the gateway: accepted work is finished, and no new work is accepted.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use crate::running::process::Running;
 
-/// Lets accepted work finish within the configured time. Returns whether all of it did.
+/// Lets accepted work finish within the configured time (`gateway.drain`). Returns `false` if that time passed with
+/// work left.
 pub(super) async fn drain(
     running: &Arc<Running>,
     stop: &watch::Sender<bool>,

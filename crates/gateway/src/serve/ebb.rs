@@ -1,7 +1,7 @@
 //! Decides when it is worth giving freed memory back to the system: after a crowd of connections has left.
 //!
-//! Each connection takes and frees its buffers many times. It would only cost time to give back memory that is needed again a
-//! moment later. But when a crowd leaves, it frees memory that nobody needs again soon.
+//! Each connection takes and frees its buffers many times. Giving back memory that is needed again a moment later would
+//! only cost time. But when a crowd of connections leaves, the memory that it frees is not needed again soon.
 
 /// The number of connections that make a crowd.
 const CROWD: u64 = 64;
@@ -9,13 +9,13 @@ const CROWD: u64 = 64;
 /// Watches the number of open connections.
 #[derive(Debug, Default)]
 pub(crate) struct Ebb {
-    /// The most connections that were open at the same time since memory was last given back.
+    /// The maximum number of connections that were open at the same time since memory was last given back.
     most: u64,
 }
 
 impl Ebb {
-    /// Whether memory should be given back now. It should if, since the last time, at least half of the connections have
-    /// ended, and at least as many as make a crowd.
+    /// Returns whether memory should be given back now: since the last time, at least half of the connections have
+    /// ended, and at least as many as make a crowd. If so, the maximum is counted anew.
     pub(crate) fn is_due(&mut self, open: u64) -> bool {
         self.most = self.most.max(open);
         let due = self.most - open >= CROWD && open <= self.most / 2;

@@ -1,4 +1,4 @@
-//! Why a start fails.
+//! The reasons why the gateway does not start.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The exit code: 2 for a wrong configuration, 1 for everything else.
+    /// Returns the exit code: 2 for a wrong configuration, 1 for everything else.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -9,10 +9,10 @@ use super::error::StartError;
 use crate::callers::door::Entrance;
 use crate::running::process::Running;
 
-/// The most connections that the kernel keeps waiting until they are accepted.
+/// The maximum number of connections to one listener that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// Opens every listener for callers, once for each worker.
+/// Opens every listener for callers, once for each worker. Returns one list of entrances for each worker.
 pub(super) fn open_doors(running: &Running, workers: usize) -> Result<Vec<Vec<Entrance>>, StartError> {
     let compiled = running.compiled.load();
     let gateway = &compiled.settings.gateway;
@@ -25,7 +25,7 @@ pub(super) fn open_doors(running: &Running, workers: usize) -> Result<Vec<Vec<En
         let mut address = address;
         for entrances in &mut doors {
             let listener = listen(address, true)?;
-            // Where port 0 is configured, all workers use the port that the first one got.
+            // If port 0 is configured, all workers use the port that the first one got.
             address = listener.local_addr().map_err(|e| in_use(address, &e))?;
             entrances.push(Entrance { listener, address, own: own.clone(), tokens: tokens.clone() });
         }
@@ -33,8 +33,8 @@ pub(super) fn open_doors(running: &Running, workers: usize) -> Result<Vec<Vec<En
     Ok(doors)
 }
 
-/// Checks that no other program uses this address. With SO_REUSEPORT alone, two gateways could share a port in silence, each
-/// with half of the calls. So the port is first opened without it.
+/// Checks that no other program uses this address. With SO_REUSEPORT alone, two gateways could share a port in silence,
+/// each with half of the calls. So the port is first opened without SO_REUSEPORT.
 fn probe(address: SocketAddr) -> Result<(), StartError> {
     if address.port() == 0 { Ok(()) } else { listen(address, false).map(drop) }
 }

@@ -1,4 +1,4 @@
-//! What the main thread does while workers serve: it waits for signals, and looks at the configuration file.
+//! Runs on the main thread while workers serve: waits for signals, and looks at the configuration file.
 
 use std::sync::atomic::Ordering;
 
@@ -27,7 +27,8 @@ impl Signals {
     }
 }
 
-/// Waits for the signal to stop. In the meantime it reloads, on SIGHUP and when the content of a file changes.
+/// Waits for SIGTERM or SIGINT. Until one of them comes, reloads the configuration on SIGHUP and when the content of a
+/// file changes, and gives freed memory back to the system.
 pub(super) async fn until_told_to_stop(
     running: &Running,
     mut signals: Signals,

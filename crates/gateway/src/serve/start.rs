@@ -1,4 +1,4 @@
-//! The start: the configuration is read, the listeners are opened, and each worker gets a thread of its own.
+//! Starts the gateway: reads the configuration, opens the listeners, and gives each worker a thread of its own.
 
 use std::io;
 use std::net::TcpListener;
@@ -27,14 +27,14 @@ use crate::running::process::Running;
 pub struct Options {
     /// The configuration file.
     pub config: PathBuf,
-    /// Whether to run the demo: the built-in provider and three commands to try, without a file.
+    /// Whether to run the demo: the built-in provider and three commands to try, without a configuration file.
     pub demo: bool,
 }
 
 /// Runs until SIGTERM or SIGINT comes, and then until accepted work is finished.
 ///
 /// # Errors
-/// If the gateway could not start. Nothing was served then.
+/// If the gateway could not start. In that case nothing was served.
 pub fn run(options: &Options) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -47,7 +47,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
 /// admin side and no file. This is for tests and fuzz targets that keep callers, gateway and dependencies on one thread.
 ///
 /// # Errors
-/// If the worker could not start. Nothing was served then.
+/// If the worker could not start. In that case nothing was served.
 #[doc(hidden)]
 pub async fn work_here(
     settings: config::Settings,

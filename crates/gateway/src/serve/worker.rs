@@ -1,8 +1,8 @@
 //! One worker: a single-threaded runtime on a thread of its own, with its own listeners and its own connections.
 //!
-//! The kernel spreads callers over the workers (SO_REUSEPORT), and a request stays on one core from its first byte to its
-//! last. Measurements show that a runtime that moves work between cores costs more. Breakers, limits and budgets are shared,
-//! since all workers must decide by them together.
+//! The kernel spreads callers over the workers (SO_REUSEPORT), and a request stays on one core from its first byte to
+//! its last. Measurements show that a runtime that moves work between cores costs more. All workers share the breakers,
+//! limits and budgets, since they must decide together.
 
 use std::io;
 use std::sync::Arc;
@@ -31,10 +31,10 @@ use crate::request::handle::handle;
 use crate::running::process::Running;
 use crate::running::router::Router;
 
-/// How often connections are looked after.
+/// How often each worker checks all its connections.
 const ROUND: Duration = Duration::from_millis(250);
 
-/// One worker, as its tasks see it.
+/// One worker, which all its tasks share.
 pub(crate) struct Worker {
     pub(crate) router: Arc<Router>,
     callers: Mutex<Vec<Option<Arc<Caller>>>>,
@@ -84,7 +84,7 @@ impl Worker {
         for entrance in entrances {
             doors.push(tokio::spawn(Arc::clone(&self).accept(entrance, stop.clone())));
         }
-        // An error means that the sender is gone. Then the worker stops, too.
+        // An error means that the sender was dropped. In that case the worker stops, too.
         let _ = stop.wait_for(|stop| *stop).await;
         self.router.end_witnesses();
         for door in doors {
@@ -205,9 +205,9 @@ impl Worker {
             }
         } else {
             let mut builder = http1::Builder::new();
-            // Head and body go into one buffer. `pipeline_flush` would do that too, but is not used: it delays an answer while
-            // further bytes of the caller are waiting, and loses the answer if these bytes are the reason to close the
-            // connection.
+            // Head and body go into one buffer. hyper's `pipeline_flush` would also put them into one buffer, but is
+            // not used: it delays an answer while further bytes of the caller are waiting, and loses the answer if
+            // these bytes are the reason to close the connection.
             builder.writev(false).max_buf_size(head_limit.max(MIN_BUFFER));
             if limits.headers != HYPERS_HEADERS {
                 builder.max_headers(limits.headers);
@@ -242,11 +242,11 @@ impl Worker {
         Registered { worker: Arc::clone(self), place }
     }
 
-    /// Looks after all connections four times a second, and takes over a new configuration when there is one.
+    /// Checks all connections four times a second, and takes over a new configuration when there is one.
     async fn look_after(self: Arc<Self>) {
         let mut replaced = self.router.running.replaced();
-        // No notice comes of a configuration that was taken after this worker was made and before it started. So it is taken
-        // over here.
+        // The channel does not report a configuration that came into force after this worker was made and before this
+        // task started. So such a configuration is taken over here.
         self.router.take_over();
         let mut round = tokio::time::interval(ROUND);
         loop {
@@ -270,7 +270,7 @@ impl Worker {
 
 /// The number of header fields that hyper allows by default. Any other number costs an allocation for each request.
 const HYPERS_HEADERS: usize = 100;
-/// hyper's smallest read buffer.
+/// The size of hyper's smallest read buffer, in bytes.
 const MIN_BUFFER: usize = 8192;
 
 #[cfg(test)]

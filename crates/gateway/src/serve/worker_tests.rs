@@ -12,7 +12,7 @@ const FULL: bool = !cfg!(debug_assertions);
 const CALLERS: usize = if FULL { 1_000 } else { 200 };
 const HELD: usize = 10;
 
-/// Runs one worker on a thread of its own until it is told to stop, and returns what its stopwatch noted.
+/// Runs one worker on a thread of its own until `stop` becomes true, and returns what the worker's stopwatch noted.
 fn work(
     running: Arc<Running>,
     entrance: Entrance,

@@ -1,7 +1,7 @@
 //! The byte stream of a caller's connection, between the socket and hyper.
 //!
-//! On HTTP/1.1, [`Framing`] follows the bytes that are read. So when hyper passes a request on, it is known whether the
-//! request has two readings. On HTTP/2 the frames are counted ([`Purse`]).
+//! On HTTP/1, [`Framing`] sees all bytes before hyper does. So when hyper passes a request on, the gateway knows
+//! whether the request can be read in two ways. On HTTP/2 the frames are counted ([`Purse`]).
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -22,7 +22,7 @@ use crate::callers::frames::{Frames, Purse, enough};
 use crate::callers::framing::Framing;
 use crate::callers::unread::Retold;
 
-/// The byte stream of a caller's connection, as hyper drives it.
+/// The byte stream of a caller's connection. hyper reads from this stream and writes to it.
 pub(crate) struct CallerIo {
     stream: Stream,
     caller: Arc<Caller>,
@@ -31,11 +31,12 @@ pub(crate) struct CallerIo {
     /// Set when an answer was sent before its request had ended. Until this timer ends, the rest of the request is read and
     /// thrown away.
     lingers: Option<Pin<Box<Sleep>>>,
-    /// Our own answer, which is written instead of one that hyper made by itself.
+    /// The gateway's own answer while it is written in place of an answer that hyper made by itself. `None` at all
+    /// other times.
     retold: Option<Box<Retold>>,
 }
 
-/// What follows the bytes of a connection.
+/// The parser that sees the bytes of a connection: it finds requests on HTTP/1, and frames on HTTP/2.
 enum Follows {
     Requests(Framing),
     Frames {
@@ -73,7 +74,8 @@ impl CallerIo {
         Arc::clone(&self.caller)
     }
 
-    /// Reads through a buffer of our own, so that the bytes can be looked at.
+    /// Reads bytes from the socket through a buffer of our own, shows them to the parser in `follows`, and passes them
+    /// to hyper. If the caller has sent too many control frames, the connection is ended instead.
     fn poll_read_seen(
         &mut self,
         cx: &mut Context<'_>,
@@ -101,21 +103,22 @@ impl CallerIo {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends the caller a GOAWAY frame, because it sends too many control frames. The frame is left out if another frame is
-    /// only half written.
+    /// Sends a GOAWAY frame to a caller that sends too many control frames, and sets the time at which the connection
+    /// ends. The GOAWAY frame is left out if another frame is only half written.
     fn say_enough(&mut self, cx: &mut Context<'_>) {
         self.caller.flooded.store(true, Relaxed);
         let Follows::Frames { inbound, outbound, enough: until, .. } = &mut self.follows else { return };
         if outbound.is_between() {
-            // If the socket is full, this frame is lost. That does no harm: if the socket is full, the caller does not read
-            // anyway.
+            // If the socket is full, this frame is lost. That does no harm, because the socket is full only if the
+            // caller does not read.
             let _ = Write::poll_write(Pin::new(&mut self.stream), cx, &enough(inbound.last_stream()));
             let _ = Write::poll_flush(Pin::new(&mut self.stream), cx);
         }
         *until = Some(Box::pin(tokio::time::sleep(HEAR)));
     }
 
-    /// Waits for a while, so that the caller can read the GOAWAY frame, and then ends the connection.
+    /// Waits until the caller has had time to read the GOAWAY frame, and then returns an error, which ends the
+    /// connection. Returns `Ok` immediately if the caller has not sent too many control frames.
     fn poll_enough(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Follows::Frames { enough: Some(until), .. } = &mut self.follows else {
             return Poll::Ready(Ok(()));
@@ -128,11 +131,11 @@ impl CallerIo {
         matches!(self.follows, Follows::Frames { enough: Some(_), .. })
     }
 
-    /// Reads and throws away what the caller still sends of a request that was answered before it had ended.
+    /// Reads and throws away the rest of a request whose answer was sent before the request had ended.
     ///
-    /// The kernel resets a connection that is closed with unread bytes, and the reset can destroy the answer before the caller
-    /// has read it (RFC 9112, section 9.6). So the gateway first ends its own direction of the connection. Then it gives the
-    /// caller some time to notice that.
+    /// The kernel resets a connection that is closed with unread bytes, and the reset can destroy the answer before the
+    /// caller has read it (RFC 9112, section 9.6). So the gateway first ends its own direction of the connection. After
+    /// that, it reads until the caller closes the connection, for at most two seconds.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !matches!(&self.follows, Follows::Requests(framing) if framing.is_in_body()) {
             return Poll::Ready(Ok(()));
@@ -162,7 +165,8 @@ impl CallerIo {
         }
     }
 
-    /// Writes our own answer in place of hyper's refusal of a head, and then reports to hyper that its bytes were written.
+    /// Writes our own answer in place of hyper's refusal of a head. When all of our answer is written, returns the
+    /// length of hyper's refusal, as if hyper's bytes had been written.
     fn poll_retold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         while let Some(retold) = &mut self.retold {
             if retold.rest().is_empty() {
@@ -190,7 +194,7 @@ impl CallerIo {
         written
     }
 
-    /// Copies what the framing has found to where it can be seen from outside the task.
+    /// Copies what the framing has found into `caller`, where it can be read from outside the connection's task.
     fn note_framing(&self) {
         let Follows::Requests(framing) = &self.follows else { return };
         let caller = &self.caller;
@@ -225,8 +229,8 @@ impl Read for CallerIo {
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a caller may take to read that it has sent too many control frames.
 const HEAR: Duration = Duration::from_millis(500);
-/// The most bytes that one system call reads. It is one less than a power of two, because a read that fills hyper's buffer
-/// makes the buffer grow to the next power of two.
+/// The maximum number of bytes that one system call reads. It is one less than a power of two, because a read that
+/// fills hyper's buffer makes the buffer grow to the next power of two.
 const PIECE_BYTES: usize = (16 << 10) - 1;
 
 thread_local! {
@@ -281,7 +285,7 @@ impl Write for CallerIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.caller.meter.resets_on_drop() {
-            // No orderly end is sent, since the caller would see it before the reset.
+            // An orderly end of the connection is not sent, because the caller would see that end before the reset.
             return Poll::Ready(Ok(()));
         }
         if self.lingers.is_none() {

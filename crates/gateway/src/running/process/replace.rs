@@ -1,4 +1,4 @@
-//! Takes a new configuration, either completely, with all the files that it names, or not at all.
+//! Puts a new configuration in force, either completely, with all the files that it names, or not at all.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::running::compiled::{Before, Compiled};
 use crate::running::tokens::TokenFile;
 
 impl Running {
-    /// Takes new settings and the files that they name, either all of them or none. Returns what changed.
+    /// Puts new settings and the files that they name in force, either all of them or none. Returns what changed.
     ///
     /// # Errors
     /// As for [`Running::new`]. The old settings then stay in force.
@@ -45,22 +45,22 @@ impl Running {
         Ok(changes)
     }
 
-    /// Drops the state of dependencies that were removed long ago.
+    /// Drops the state of dependencies that were removed more than ten minutes ago.
     pub(crate) fn forget_the_long_gone(&self, now: Time) {
         self.parked.lock().sweep(now, |_| false);
     }
 
-    /// The tokens of callers. `None` if the configuration at the start named no such file.
+    /// Returns the tokens of callers. `None` if the configuration at the start named no file for them.
     pub(crate) fn clients_tokens(&self) -> Option<TokenFile> {
         self.clients_tokens.clone()
     }
 
-    /// The tokens of operators. `None` if the configuration at the start named no such file.
+    /// Returns the tokens of operators. `None` if the configuration at the start named no file for them.
     pub(crate) fn admin_tokens(&self) -> Option<TokenFile> {
         self.admin_tokens.clone()
     }
 
-    /// The files of the callers' tokens and of the operators' tokens.
+    /// Returns the paths of the file with the callers' tokens and of the file with the operators' tokens.
     pub(crate) fn token_paths(&self) -> impl Iterator<Item = PathBuf> {
         [&self.clients_tokens, &self.admin_tokens].into_iter().flatten().map(|file| file.path().to_owned())
     }

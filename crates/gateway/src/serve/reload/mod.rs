@@ -27,7 +27,7 @@ pub(crate) struct Reloader {
     file: PathBuf,
     /// The text of the file in force.
     text: String,
-    /// The present text of the file, if it was refused.
+    /// The present text of the file, if it was refused and is not the text in force.
     refused: Option<String>,
     watch: FileWatch,
     /// The files that the text in force names, each with a number for its content when it was read.
@@ -38,7 +38,7 @@ pub(crate) struct Reloader {
 }
 
 impl Reloader {
-    /// A reloader for a file whose text is in force.
+    /// Makes a reloader for a file whose text is in force.
     pub(crate) fn new(file: &Path, text: String, loaded: &Loaded, running: &Running) -> Reloader {
         let named = loaded.files.clone();
         Reloader {
@@ -52,12 +52,12 @@ impl Reloader {
         }
     }
 
-    /// How soon the next look should come. `None` if the usual interval is short enough.
+    /// Returns how soon the next look at the files should come. `None` if the usual interval is short enough.
     pub(crate) fn hurry(&self) -> Option<Duration> {
         self.watch.is_settling().then_some(watch::SETTLE)
     }
 
-    /// Takes the files as they are now, because an operator asked for it.
+    /// Puts the files in force as they are now, without any wait, because an operator sent SIGHUP.
     pub(crate) async fn take_now(&mut self, running: &Running) {
         let content = std::fs::read(&self.file).ok();
         self.take(running, content).await;
@@ -82,8 +82,8 @@ impl Reloader {
         }
     }
 
-    /// Decides whether a new content of the file loses something. A content that will be refused anyway counts as losing
-    /// nothing.
+    /// Decides whether a new content of the file lacks something that is in force, and reports that to `watch` and in
+    /// the log. A content that will be refused anyway counts as lacking nothing.
     fn judge(&mut self, running: &Running, content: &[u8]) {
         let text = str::from_utf8(content).unwrap_or_default();
         let old = running.compiled.load();
@@ -104,7 +104,7 @@ impl Reloader {
         }
     }
 
-    /// Takes this content of the file, or refuses it.
+    /// Puts this content of the file in force, or refuses it. The result is logged.
     async fn take(&mut self, running: &Running, content: Option<Vec<u8>>) {
         let number = content.as_ref().map(|content| files::number(&content[..]));
         let text = match content.map(String::from_utf8) {
@@ -162,7 +162,8 @@ impl Reloader {
         self.file.display().to_string()
     }
 
-    /// Puts a text in force with all files that it names, or changes nothing.
+    /// Puts a text in force with all files that it names. If it cannot be put in force, changes nothing and returns the
+    /// reason.
     fn put_in_force(&mut self, running: &Running, text: &str) -> Result<TakenConfig, String> {
         let loaded = config::parse(&self.name(), text, &environment).map_err(|report| report.to_string())?;
         let restart = needs_restart(running, &loaded.settings);
@@ -192,7 +193,7 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Logs what changed, once every worker uses the new configuration.
+/// Logs what changed, once every worker uses the new configuration, or after two seconds.
 async fn announce(running: &Running, file: &Path, taken: TakenConfig) {
     for what in taken.restart {
         tracing::warn!(what, "takes effect at the next start only");
@@ -228,7 +229,7 @@ fn refuse(running: &Running, report: &str) {
     *running.last_reload.lock() = Some(Reload { at: SystemTime::now(), refused, changed: Vec::new() });
 }
 
-/// The settings that changed but are read only at the start.
+/// Returns the names of the settings that changed but are read only at the start.
 fn needs_restart(running: &Running, new: &Settings) -> Vec<&'static str> {
     let compiled = running.compiled.load();
     let (old, new_gateway) = (&compiled.settings.gateway, &new.gateway);

@@ -1,10 +1,13 @@
-//! Decides when a changed file is taken. Two state machines get what was seen and at what time, and return what to do.
+//! Decides when a changed file is taken. Two state machines receive what was seen and at what time, and return what to
+//! do.
 //!
-//! The obvious watcher takes a file as soon as it differs. But files are emptied before they are written, they are written in
-//! pieces, and they are deployed by programs that fail halfway. With a file that is taken at such a moment, nothing is routed.
-//! And a certificate and its key are two files, which nobody can replace at the same moment. So a file must be unchanged for a
-//! while before it is taken: for a short time if it only changes something, and for ten seconds if it loses something. If a
-//! certificate and a key do not fit together, the watcher waits until they do.
+//! A file must be unchanged for a while before it is taken: for a short time if it only changes something, and for ten
+//! seconds if it lacks something that is in force. If a certificate and a key do not fit together, the watcher waits
+//! until they do.
+//!
+//! The obvious watcher would take a file as soon as it differs. But files are emptied before they are written, they are
+//! written in pieces, and they are deployed by programs that fail halfway. If a file were taken at such a moment,
+//! nothing would be routed. And a certificate and its key are two files, which nobody can replace at the same moment.
 
 use std::time::Duration;
 
@@ -12,11 +15,12 @@ use seawall_policy::Time;
 
 /// How long a changed file must be unchanged before it is taken, since a program may be writing it.
 pub(super) const SETTLE: Duration = Duration::from_millis(100);
-/// How long a file that loses something must be unchanged before it is taken, since it may be only half written.
+/// How long a file that lacks something that is in force must be unchanged before it is taken, since it may be only
+/// half written.
 pub(super) const LOSS: Duration = Duration::from_secs(10);
 /// How often the files that the configuration names are looked at.
 const LOOK: Duration = Duration::from_secs(10);
-/// How often they are looked at while they change.
+/// How often the files that the configuration names are looked at while they change.
 const LOOK_CLOSER: Duration = Duration::from_secs(1);
 /// How long files may fail to fit together before that is reported.
 pub(super) const HALF: Duration = Duration::from_secs(60);
@@ -24,9 +28,10 @@ pub(super) const HALF: Duration = Duration::from_secs(60);
 /// What to do after a look at the configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nothing, for now.
+    /// Do nothing for now.
     Wait,
-    /// The file has been unchanged for a while. The caller says by [`FileWatch::judged`] whether it loses something.
+    /// The file has been unchanged for a while. Decide whether it lacks something that is in force, and report that by
+    /// [`FileWatch::judged`].
     Judge,
     /// Take the file.
     Take,
@@ -35,9 +40,9 @@ pub(super) enum Step {
 /// Watches the configuration file. Each content of the file is represented by a number.
 #[derive(Debug)]
 pub(super) struct FileWatch {
-    /// The content that was last taken or refused.
+    /// The content that was last taken or refused. `None` if the file could not be read.
     known: Option<u64>,
-    /// A newer content, which has been neither taken nor refused.
+    /// A newer content, which has been neither taken nor refused. `None` if there is none.
     seen: Option<SeenContent>,
 }
 
@@ -49,18 +54,18 @@ struct SeenContent {
 }
 
 impl FileWatch {
-    /// `known` is the content in force.
+    /// Makes a watch for a file. `known` is the content in force.
     pub(super) fn new(known: Option<u64>) -> FileWatch {
         FileWatch { known, seen: None }
     }
 
-    /// Whether the next look should come early, because the file may soon have been unchanged for long enough.
+    /// Returns whether the next look should come early, because the file may soon have been unchanged for long enough.
     pub(super) fn is_settling(&self) -> bool {
         self.seen.as_ref().is_some_and(|seen| seen.loses.is_none())
     }
 
-    /// Gets the file's present content, and returns what to do. If the file is gone (`None`), that is no change, since it is
-    /// probably about to be replaced.
+    /// Receives the file's present content, and returns what to do. A file that is gone (`None`) counts as unchanged,
+    /// since it is probably about to be replaced.
     pub(super) fn look(&mut self, content: Option<u64>, now: Time) -> Step {
         let Some(content) = content.filter(|content| self.known != Some(*content)) else {
             self.seen = None;
@@ -79,14 +84,16 @@ impl FileWatch {
         }
     }
 
-    /// Is called with whether the content that was seen last loses something.
+    /// Must be called after [`Step::Judge`]. `loses` says whether the content that was seen last lacks something that
+    /// the configuration in force has.
     pub(super) fn judged(&mut self, loses: bool) {
         if let Some(seen) = &mut self.seen {
             seen.loses = Some(loses);
         }
     }
 
-    /// Is called when this content was taken or refused, so that it is not looked at again.
+    /// Must be called when this content was taken or refused. Afterwards, the file counts as unchanged until it has
+    /// another content.
     pub(super) fn done(&mut self, content: Option<u64>) {
         self.known = content;
         self.seen = None;
@@ -96,18 +103,18 @@ impl FileWatch {
 /// What to do after a look at the files that the configuration names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Move {
-    /// Nothing, for now.
+    /// Do nothing for now.
     Wait,
-    /// Try to take them. They may not fit together yet.
+    /// Try to take the files, which may not fit together yet.
     Try,
-    /// They have not fitted together for a minute. Report that.
+    /// Report that the files have not fitted together for a minute.
     Tell,
 }
 
 /// Watches the files that the configuration names: secrets, certificates, keys and tokens.
 #[derive(Debug)]
 pub(super) struct NamedWatch {
-    /// The contents in force.
+    /// The contents in force, all represented by one number.
     known: u64,
     other: Option<Other>,
     next: Time,
@@ -125,17 +132,17 @@ struct Other {
 }
 
 impl NamedWatch {
-    /// `known` are the contents in force.
+    /// Makes a watch for files. `known` are the contents in force.
     pub(super) fn new(known: u64, now: Time) -> NamedWatch {
         NamedWatch { known, other: None, next: now.saturating_add(LOOK) }
     }
 
-    /// Whether it is time for a look.
+    /// Returns whether it is time for a look.
     pub(super) fn is_due(&self, now: Time) -> bool {
         now >= self.next
     }
 
-    /// Gets the files' present contents, and returns what to do.
+    /// Receives the files' present contents, and returns what to do.
     pub(super) fn look(&mut self, contents: u64, now: Time) -> Move {
         if contents == self.known {
             self.other = None;
@@ -164,7 +171,7 @@ impl NamedWatch {
         Move::Wait
     }
 
-    /// Tells that these contents are in force.
+    /// Must be called when these contents have come into force.
     pub(super) fn taken(&mut self, contents: u64, now: Time) {
         *self = NamedWatch::new(contents, now);
     }
